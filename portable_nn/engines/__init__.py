@@ -1,0 +1,1 @@
+"""Engines run graphs: ``plan`` in numpy, ``runtime`` in onnxruntime."""

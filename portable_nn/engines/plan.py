@@ -1,0 +1,266 @@
+"""The numpy engine: a graph compiled once, for given input shapes, into a list of numpy calls.
+
+Every array is allocated when the plan is made: memory is reused as soon as the last reader of a value is past, results
+are written over an input that dies with its node, views cost nothing, and whatever follows from constants alone is
+computed there and then. Running the plan looks nothing up and allocates nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from portable_nn.dims import static
+from portable_nn.errors import Fault, GraphError
+from portable_nn.graph import Graph, Node, Shape, format_shape
+from portable_nn.operators import Type, infer, lookup
+from portable_nn.operators.registry import Array, Bound, Misfit, Step
+
+ALIGNMENT = 64
+
+
+class Block:
+    """A piece of memory and how many values live in it; only what the plan allocated is ``reusable``."""
+
+    def __init__(self, memory: Array, *, reusable: bool) -> None:
+        self.memory, self.reusable = memory, reusable
+        self.values = 0
+
+
+def _aligned(size: int) -> Array:
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+class Plan:
+    """The steps of one graph at one set of shapes.
+
+    Fill ``inputs`` (arrays by name), call ``run``, read ``outputs``: they stay the same arrays from run to run, and a
+    run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
+    Raises ``GraphError`` where the shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        shapes: Mapping[str, Shape],
+        parameters: Mapping[str, Array],
+        *,
+        outputs: Sequence[str] | None = None,
+        updates: Mapping[str, str] | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.rng = rng or np.random.default_rng(0)
+        self.updates = dict(updates or {})
+        self.bytes = 0
+        self._types = infer(graph, dict(shapes)).types
+        self._parameters = parameters
+        self._arrays: dict[str, Array] = {}
+        self._blocks: dict[str, Block] = {}
+        self._free: list[Block] = []
+        self._filled: dict[tuple[Any, ...], Array] = {}
+        self._steps: list[Step] = []
+        wanted = tuple(graph.outputs if outputs is None else outputs)
+        nodes = _needed(graph, [*wanted, *self.updates.values()])
+        self._last = {name: place for place, node in enumerate(nodes) for name in node.inputs}
+        # What the caller fills or reads lives on after the last node.
+        kept = [*(value.name for value in graph.inputs), *wanted, *self.updates.values()]
+        self._last.update(dict.fromkeys(kept, len(nodes)))
+        for name, array in parameters.items():
+            self._place(name, array, Block(array, reusable=False))
+        self.inputs = {value.name: self._input(value.name) for value in graph.inputs}
+        for place, node in enumerate(nodes):
+            self._bind(node, place)
+        self.outputs = {name: self._apart(name) for name in wanted}
+        moves = {name: value for name, value in self.updates.items() if self._arrays[value] is not parameters[name]}
+        sources = {name: self._apart(value) for name, value in moves.items()}
+        self._steps.extend(_copy(parameters[name], source) for name, source in sources.items())
+        self._run = tuple(self._steps)
+
+    def run(self) -> None:
+        """Compute the outputs from what ``inputs`` hold, and write the updates."""
+        with np.errstate(all="ignore"):
+            for step in self._run:
+                step()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a value."""
+        shape = static(self._types[name].shape)
+        if shape is None:
+            unknown = format_shape(self._types[name].shape)
+            raise GraphError([Fault("", f"the shape {unknown} of '{name}' does not follow from the inputs' shapes")])
+        return shape
+
+    def _input(self, name: str) -> Array:
+        array = self.allocate(name, self.shape(name), self._types[name].dtype)
+        array.fill(0)
+        return array
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory for the value ``name``: a free block that is not much too large, or a new one."""
+        size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+        fitting = [block for block in self._free if size <= block.memory.nbytes <= 2 * size]
+        if fitting:
+            block = min(fitting, key=lambda found: found.memory.nbytes)
+            self._free.remove(block)
+        else:
+            block = Block(_aligned(size), reusable=True)
+            self.bytes += size
+        array: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+        self._place(name, array, block)
+        return array
+
+    def _place(self, name: str, array: Array, block: Block | None) -> None:
+        self._arrays[name] = array
+        if block is not None:
+            self._blocks[name] = block
+            block.values += 1
+
+    def _release(self, name: str) -> None:
+        block = self._blocks.pop(name, None)
+        if block is not None:
+            block.values -= 1
+            if block.values == 0 and block.reusable:
+                self._free.append(block)
+
+    def _apart(self, name: str) -> Array:
+        """A value as it is before the updates: a copy of it where they write over its memory."""
+        array = self._arrays[name]
+        if not any(np.may_share_memory(array, self._parameters[updated]) for updated in self.updates):
+            return array
+        copy = self.allocate(f"{name}/before the updates", array.shape, array.dtype)
+        self._steps.append(_copy(copy, array))
+        return copy
+
+    def _bind(self, node: Node, place: int) -> None:
+        bound = Binding(self, node, place)
+        try:
+            found = bound.operator.kernel(bound)
+        except Misfit as misfit:
+            raise GraphError([Fault(f"'{node.name}' ({node.operator})", str(misfit))]) from None
+        steps: list[Step] = [] if found is None else [found] if callable(found) else list(found)
+        if bound.constant:
+            with np.errstate(all="ignore"):
+                for step in steps:
+                    step()
+        else:
+            self._steps.extend(steps)
+        for name in bound.scratches:
+            self._release(name)
+        for name in {*node.inputs, *node.outputs}:
+            if name and self._last.get(name, -1) <= place:
+                self._release(name)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is fixed when the plan is made."""
+        return name not in self._blocks
+
+    def dies_at(self, name: str, place: int) -> bool:
+        """Whether no node after ``place`` reads the value, nor anybody after the run."""
+        return self._last.get(name, -1) <= place
+
+
+class Binding(Bound):
+    """What the kernel of one node is given."""
+
+    def __init__(self, plan: Plan, node: Node, place: int) -> None:
+        types = [plan._types[name] if name else None for name in node.inputs]
+        super().__init__(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
+        self.plan, self.node, self.place, self.rng = plan, node, place, plan.rng
+        found = self.operator.infer(self)
+        self.output_types = (found,) if isinstance(found, Type) else found
+        empty = np.empty(0)
+        self.x = [plan._arrays[name] if name else empty for name in node.inputs]
+        random = self.operator.training is not None and self.has(2)
+        self.constant = not random and all(plan.is_constant(name) for name in node.inputs if name)
+        self.scratches: list[str] = []
+
+    def is_constant(self, index: int) -> bool:
+        """Whether input ``index`` is the same in every run."""
+        return self.plan.is_constant(self.node.inputs[index])
+
+    def output_shape(self, index: int = 0) -> tuple[int, ...]:
+        """The shape of output ``index``."""
+        shape = static(self.output_types[index].shape)
+        if shape is None:
+            unknown = format_shape(self.output_types[index].shape)
+            self.fail(f"the shape {unknown} of its output does not follow from the inputs' shapes")
+        return shape
+
+    def _output_name(self, index: int) -> str:
+        return self.node.outputs[index] if index < len(self.node.outputs) else ""
+
+    def out(self, index: int = 0, over: int | None = None) -> Array:
+        """Where output ``index`` goes: the parameter it updates, an input that dies here, or memory of its own."""
+        name, shape, dtype = self._output_name(index), self.output_shape(index), self.output_types[index].dtype
+        if not name:
+            return self.scratch(shape, dtype)
+        if self.constant:
+            array: Array = np.empty(shape, dtype)
+            self.plan._place(name, array, None)
+            return array
+        for source in self._sources(over):
+            array = self.plan._arrays[source]
+            if array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
+                self.plan._place(name, array, self.plan._blocks[source])
+                return array
+        return self.plan.allocate(name, shape, dtype)
+
+    def _sources(self, over: int | None) -> list[str]:
+        """The inputs whose memory an output may take."""
+        if over is not None:
+            source = self.node.inputs[over]
+            return [source] if self.node.inputs.count(source) == 1 else []
+        return [name for name in self.node.inputs if name] if self.operator.inplace else []
+
+    def _may_overwrite(self, source: str, array: Array, name: str) -> bool:
+        block = self.plan._blocks.get(source)
+        if block is None or block.values > 1 or not self.plan.dies_at(source, self.place):
+            return False
+        if not block.reusable and self.plan.updates.get(source) != name:
+            return False
+        return array.flags.c_contiguous and array.flags.writeable
+
+    def view(self, array: Array, index: int = 0) -> None:
+        """Make output ``index`` the same memory as ``array``."""
+        owners = [self.plan._blocks[name] for name in self.node.inputs if name in self.plan._blocks]
+        block = next((owner for owner in owners if np.may_share_memory(owner.memory, array)), None)
+        if name := self._output_name(index):
+            self.plan._place(name, array, block)
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory that only this node's steps use."""
+        if self.constant:
+            return np.empty(shape, dtype)
+        self.scratches.append(f"{self.node.name}/scratch {len(self.scratches)}")
+        return self.plan.allocate(self.scratches[-1], shape, dtype)
+
+    def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
+        """A shared array that holds ``value`` everywhere and is never written."""
+        key = (shape, np.dtype(dtype), value)
+        if key not in self.plan._filled:
+            array = np.full(shape, value, dtype)
+            array.flags.writeable = False
+            self.plan._filled[key] = array
+        return self.plan._filled[key]
+
+
+def _needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:
+    """The nodes that lead to ``outputs``, in order."""
+    wanted, needed = set(outputs), []
+    for node in reversed(graph.nodes):
+        if wanted.intersection(node.outputs):
+            needed.append(node)
+            wanted.update(name for name in node.inputs if name)
+    return needed[::-1]
+
+
+def _copy(target: Array, source: Array) -> Step:
+    def step() -> None:
+        np.copyto(target, source)
+
+    return step

@@ -1,0 +1,87 @@
+"""The description of a network: values, nodes and the graph they make.
+
+A node is one standard ONNX operator with the standard's attribute names and semantics at opset ``OPSET``. The
+classes here hold no arithmetic and know no file format; they are exactly what the manifest of a weight file stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import msgspec
+
+OPSET = 25
+"""The version of the ONNX operator set whose semantics every node has."""
+
+INTERNAL = "portable_nn"
+"""The domain of operators that the standard lacks (gradients, updates); never stored in a file."""
+
+Dim: TypeAlias = int | str
+"""A size, or the name of a size that is not known yet, such as ``"batch"``."""
+
+Shape: TypeAlias = tuple[Dim, ...]
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A small constant array inside an attribute, in row-major order; booleans are 0 and 1."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: tuple[int | float, ...]
+
+
+Attribute: TypeAlias = int | float | str | tuple[int | float | str, ...] | Tensor
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named array: ``dtype`` as numpy writes it, ``shape`` with symbolic dimensions as names."""
+
+    name: str
+    dtype: str
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}{format_shape(self.shape)}"
+
+
+class Parameter(Value, frozen=True, forbid_unknown_fields=True):
+    """A value that is stored with the network. Training changes it unless ``trainable`` is false."""
+
+    trainable: bool = True
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One use of an operator. An optional input that is left out is the empty name ``""``."""
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Attribute] = {}
+    domain: str = ""
+
+
+class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nodes in an order in which they can run, and the values that enter and leave.
+
+    ``outputs`` are names of values; their types follow from the nodes (see ``operators.infer``).
+    """
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    nodes: tuple[Node, ...]
+    name: str = "network"
+
+    def values(self) -> Iterator[str]:
+        """Names of all values: inputs, parameters, then what each node makes."""
+        yield from (value.name for value in self.inputs)
+        yield from (value.name for value in self.parameters)
+        yield from (name for node in self.nodes for name in node.outputs if name)
+
+
+def format_shape(shape: Shape) -> str:
+    """``(batch, 784)``: a shape as the messages print it."""
+    inner = ", ".join(str(dim) for dim in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"

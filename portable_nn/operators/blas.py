@@ -1,0 +1,69 @@
+"""The one BLAS call that numpy does not offer: a product that is added to what is there already.
+
+numpy brings a BLAS library with it, and that library has the call under the names of the CBLAS standard. Where it is
+found, a step of gradient descent needs no array for the gradient and one pass less over the weights; where it is not
+(numpy built on another BLAS), callers do the same in two steps. Another library's BLAS, such as scipy's, will not do:
+the thread pools of two of them in one process slow each other down a hundredfold.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from portable_nn.operators.registry import Array, Step
+
+ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
+"""CBLAS_ORDER and CBLAS_TRANSPOSE."""
+
+
+@cache
+def _routine(name: str, argument_types: tuple[Any, ...]) -> Any:
+    """A routine of numpy's own BLAS with 64-bit integers, or ``None``."""
+    try:
+        numpy_itself = import_module("numpy._core._multiarray_umath")
+        routine = getattr(ctypes.CDLL(numpy_itself.__file__), f"scipy_cblas_{name}64_")
+    except (ImportError, OSError, AttributeError):
+        return None
+    routine.argtypes, routine.restype = argument_types, None
+    return routine
+
+
+def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step | None:
+    """A step that does c ← alpha·a·b + beta·c in place, or ``None`` where BLAS cannot.
+
+    a is (m, k), b is (k, n), c is (m, n) and contiguous by rows, all of one type.
+    """
+    real = {"float32": ctypes.c_float, "float64": ctypes.c_double}.get(c.dtype.name)
+    layouts = _layout(a), _layout(b)
+    if real is None or not c.flags.c_contiguous or None in layouts or 0 in (*a.shape, *b.shape):
+        return None
+    kind = "s" if real is ctypes.c_float else "d"
+    size, flag, pointer = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
+    (trans_a, stride_a), (trans_b, stride_b) = layouts  # type: ignore[misc]
+    (m, k), n = a.shape, b.shape[1]
+    types = (flag, flag, flag, size, size, size, real, pointer, size, pointer, size, real, pointer, size)
+    routine = _routine(f"{kind}gemm", types)
+    if routine is None:
+        return None
+    arguments = (
+        ROW_MAJOR, trans_a, trans_b, m, n, k, alpha, a.ctypes.data, stride_a, b.ctypes.data, stride_b, beta,
+        c.ctypes.data, n,
+    )  # fmt: skip
+    keep = a, b, c
+
+    def step(keep: object = keep) -> None:
+        # The addresses stay right: a plan's arrays never move, and this function keeps them alive.
+        routine(*arguments)
+
+    return step
+
+
+def _layout(array: Array) -> tuple[int, int] | None:
+    """Whether BLAS must transpose ``array``, and the distance between its rows; ``None`` where it is neither."""
+    rows, columns = array.shape
+    if array.flags.c_contiguous:
+        return NO_TRANS, max(1, columns)
+    return (TRANS, max(1, rows)) if array.flags.f_contiguous else None

@@ -1,0 +1,1 @@
+"""Training: the gradient graph, losses, optimizers, and the loop that runs them."""

@@ -1,0 +1,53 @@
+"""The backward pass as a graph: reverse-mode differentiation of symbols into more symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from portable_nn.errors import Fault, GraphError
+from portable_nn.operators import Symbol
+from portable_nn.operators.registry import Backward, Misfit
+from portable_nn.operators.symbols import Origin, reachable
+
+
+def gradients(outputs: Sequence[Symbol], seeds: Sequence[Symbol], wrt: Sequence[Symbol]) -> list[Symbol | None]:
+    """What flows back to each of ``wrt`` when ``seeds`` flow into ``outputs``: Σ seedᵀ · ∂output/∂wrt.
+
+    Each result has the shape of its ``wrt``; ``None`` where nothing flows back. The results are symbols like all
+    others, so they can be differentiated again. Raises ``GraphError`` at a node that has no gradient rule for its
+    use here.
+    """
+    origins = reachable(outputs)
+    active = set(wrt)
+    for origin in origins:
+        if active.intersection(origin.inputs):
+            active.update(origin.outputs)
+    flowing: dict[Symbol, Symbol] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        _add(flowing, output, seed)
+    for origin in reversed(origins):
+        if origin.operator is None or origin.operator.gradient is None:
+            continue
+        back = [flowing.get(output) for output in origin.outputs]
+        if any(back) and active.intersection(origin.inputs):
+            for value, gradient in zip(origin.inputs, _backward(origin, back), strict=True):
+                if value in active and value is not None and gradient is not None:
+                    _add(flowing, value, gradient)
+    return [flowing.get(value) for value in wrt]
+
+
+def _add(flowing: dict[Symbol, Symbol], value: Symbol, gradient: Symbol) -> None:
+    flowing[value] = flowing[value] + gradient if value in flowing else gradient
+
+
+def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol | None]:
+    assert origin.operator is not None
+    assert origin.operator.gradient is not None
+    use = Backward(origin.operator, origin.attributes, origin.inputs, origin.outputs, back)
+    try:
+        found = origin.operator.gradient(use)
+    except Misfit as misfit:
+        raise GraphError([Fault(origin.label, str(misfit))]) from None
+    result = [found] if isinstance(found, Symbol) else list(found)
+    # A rule may leave out trailing inputs to which nothing flows, or name optional ones that are absent.
+    return (result + [None] * len(origin.inputs))[: len(origin.inputs)]

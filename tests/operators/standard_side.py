@@ -1,0 +1,83 @@
+"""The other side of the comparisons: a graph as an ONNX model, run by onnxruntime or by onnx's own reference.
+
+This is written apart from ``converters/onnx``, so that the tests do not trust what they test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from portable_nn.engines.plan import Plan
+from portable_nn.graph import INTERNAL, OPSET, Graph, Tensor
+from portable_nn.operators import Leaf, Symbol, emit_all, infer, lookup, replay, trace
+from portable_nn.operators.registry import DTYPE_CODES, Array
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """The graph as it is: its operators must all be the standard's."""
+    types = infer(graph).types
+    nodes = [
+        helper.make_node(node.operator, node.inputs, node.outputs, node.name, **_attributes(node.attributes))
+        for node in graph.nodes
+    ]
+    inputs = [helper.make_tensor_value_info(v.name, DTYPE_CODES[v.dtype], v.shape) for v in graph.inputs]
+    outputs = [helper.make_tensor_value_info(n, DTYPE_CODES[types[n].dtype], types[n].shape) for n in graph.outputs]
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(
+        helper.make_graph(nodes, graph.name, inputs, outputs), opset_imports=[opset], ir_version=11
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _attributes(attributes: Mapping[str, object]) -> dict[str, object]:
+    return {name: _tensor(value) if isinstance(value, Tensor) else value for name, value in attributes.items()}
+
+
+def _tensor(value: Tensor) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(value.data, value.dtype).reshape(value.shape))
+
+
+def run_runtime(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
+    """What onnxruntime computes, with its own rewriting of graphs turned off."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), options)
+    return list(session.run(None, dict(feeds)))
+
+
+def run_reference(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
+    return [np.asarray(found) for found in ReferenceEvaluator(to_onnx(graph)).run(None, dict(feeds))]
+
+
+def run_plan(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
+    """What the numpy engine computes."""
+    plan = Plan(graph, {name: array.shape for name, array in feeds.items()}, {})
+    for name, array in feeds.items():
+        plan.inputs[name][...] = array
+    plan.run()
+    return [plan.outputs[name].copy() for name in graph.outputs]
+
+
+def lowered(graph: Graph) -> Graph:
+    """The graph with standard operators in place of the package's own."""
+    symbols: dict[str, Symbol] = replay(graph)
+    for node in graph.nodes:
+        operator = lookup(node.operator, node.domain)
+        inputs = [symbols[name] if name else None for name in node.inputs]
+        if node.domain == INTERNAL:
+            assert operator.lowering is not None
+            found = operator.lowering(*inputs, **node.attributes)
+            made = [found] if isinstance(found, Symbol) else list(found)
+        else:
+            made = list(emit_all(node.operator, *inputs, outputs=len(node.outputs), **node.attributes))
+        symbols.update(zip(node.outputs, made, strict=True))
+    leaves = [leaf for value in graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
+    return trace(leaves, [symbols[name] for name in graph.outputs]).graph

@@ -1,0 +1,103 @@
+"""Kernels against onnxruntime, or onnx's reference where onnxruntime has no kernel for the type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from cases import CASES, Case
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
+from standard_side import lowered, run_plan, run_reference, run_runtime
+
+from portable_nn.graph import INTERNAL, Graph
+from portable_nn.operators import infer, trace
+from portable_nn.operators.registry import Array
+
+TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-7}
+"""ONNX stores attributes such as ``alpha`` as float32 in a float64 node too, where onnxruntime rounds them so."""
+
+
+def graph_of(case: Case, dtype: str, batch: str | None = None) -> Graph:
+    leaves, outputs = case.build(dtype, batch)
+    return trace(leaves, outputs).graph
+
+
+def run_standard(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
+    try:
+        return run_runtime(graph, feeds)
+    except NoKernel:
+        if graph.nodes[-1].operator == "Mean":
+            # onnx's reference adds in place, and fails where the first input is not the largest.
+            return [np.mean(np.broadcast_arrays(*feeds.values()), axis=0)]
+        return run_reference(graph, feeds)
+
+
+def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
+    assert len(found) == len(wanted)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
+    graph, feeds = graph_of(case, dtype), case.feeds(dtype)
+    standard = lowered(graph) if case.domain == INTERNAL else graph
+    assert_same(run_plan(graph, feeds), run_standard(standard, feeds), dtype)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.batched], ids=str)
+def test_batch_may_be_unknown_until_the_plan_is_made(case: Case) -> None:
+    known, unknown = graph_of(case, "float32"), graph_of(case, "float32", "batch")
+    feeds = case.feeds("float32")
+    types = infer(unknown).types
+    sizes = {x.shape[0] for i, x in enumerate(case.inputs) if x is not None and i in case.batched}
+    [size] = sizes
+    for name, at_once in zip(unknown.outputs, known.outputs, strict=True):
+        bound = tuple(eval(str(dim), {"batch": size}) for dim in types[name].shape)
+        assert bound == infer(known).types[at_once].shape
+    assert_same(run_plan(unknown, feeds), run_plan(known, feeds), "float64")
+
+
+FLOAT16 = {
+    "Add", "Sub", "Mul", "Div", "Neg", "Abs", "Exp", "Log", "Sqrt", "Relu", "Sigmoid", "Tanh", "Softplus", "LeakyRelu",
+    "Sum", "Mean", "Max", "Min", "Pow", "Where", "Gemm", "MatMul", "Softmax", "LogSoftmax", "ReduceSum", "ReduceMean",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.operator in FLOAT16 and case.wrt], ids=str)
+def test_kernel_in_half_precision(case: Case) -> None:
+    exact = run_plan(graph_of(case, "float64"), {n: x.astype("float16") for n, x in case.feeds("float64").items()})
+    found = run_plan(graph_of(case, "float16"), case.feeds("float16"))
+    for half, double in zip(found, exact, strict=True):
+        assert half.dtype == np.float16
+        np.testing.assert_allclose(half, double, rtol=8e-3, atol=8e-3)
+
+
+EMPTY = {
+    "Gemm", "MatMul", "Softmax", "LogSoftmax", "Relu", "Sigmoid", "Tanh", "Add", "Mul", "Where", "Concat", "Reshape",
+    "Flatten", "Transpose", "ReduceSum", "Pad", "Slice", "OneHot", "Dropout", "Hardmax", "Expand", "Squeeze",
+    "Unsqueeze", "SoftmaxCrossEntropyLoss",
+}  # fmt: skip
+
+
+def may_be_empty(case: Case) -> bool:
+    """Not where the batch itself is normalized, nor where a size of -1 would be 0 / 0."""
+    shape = case.inputs[1].tolist() if case.operator == "Reshape" and case.inputs[1] is not None else []
+    return (
+        case.operator in EMPTY
+        and case.batched
+        and case.attributes.get("axis") != 0
+        and not (0 in shape and -1 in shape)
+    )
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if may_be_empty(case)], ids=str)
+def test_kernel_of_an_empty_batch(case: Case) -> None:
+    feeds = {
+        name: array[:0] if int(name[1:]) in case.batched else array for name, array in case.feeds("float32").items()
+    }
+    for found in run_plan(graph_of(case, "float32", "batch"), feeds):
+        assert found.dtype.kind != "f" or found.size == 0 or not found.any() or np.isnan(found).all()
