@@ -1,0 +1,79 @@
+"""Random small changes to pictures, so that a network sees each example a little differently every time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.errors import UsageError
+
+
+@dataclass(frozen=True)
+class RandomAffine:
+    """Rotate, scale and shift pictures at random: ``augment=RandomAffine(28, 28)`` in ``fit``.
+
+    Args:
+        height, width: the size of a picture in pixels; a batch (n, height·width) or (n, …, height, width).
+        rotation: the largest angle, in degrees, either way.
+        scale: the largest change of size, as a share: 0.1 draws from 0.9 to 1.1.
+        shift: the largest displacement along each axis, in pixels.
+        fill: what lies outside the picture.
+    """
+
+    height: int
+    width: int
+    rotation: float = 10.0
+    scale: float = 0.1
+    shift: float = 1.0
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < 1:
+            raise UsageError(f"scale must be from 0 to less than 1, not {self.scale}")
+
+    def __call__(self, batch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """A batch of the same shape, each picture changed by its own draw; whole numbers become float32."""
+        size = self.height * self.width
+        if batch.shape[1:] != (size,) and (batch.ndim < 3 or batch.shape[-2:] != (self.height, self.width)):
+            raise UsageError(f"pictures of {self.height}x{self.width} cannot be found in {batch.shape}")
+        pictures = batch.reshape(len(batch), math.prod(batch.shape[1:]) // size, size)
+        pictures = pictures.astype(np.result_type(batch.dtype, np.float32), copy=False)
+        rows, columns = self._sources(len(batch), rng, pictures.dtype)
+        return _bilinear(pictures, rows, columns, self.height, self.width, self.fill).reshape(batch.shape)
+
+    def _sources(self, count: int, rng: np.random.Generator, dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """For each pixel of each new picture the place in the old one that it comes from: rows, columns (n, size)."""
+        angle = rng.uniform(-1, 1, count) * math.radians(self.rotation)
+        zoom = 1 + rng.uniform(-1, 1, count) * self.scale
+        down, right = rng.uniform(-1, 1, (2, count)) * self.shift
+        row, column = (axis.ravel() for axis in np.mgrid[: self.height, : self.width].astype(np.float64))
+        middle = (self.height - 1) / 2, (self.width - 1) / 2
+        cos, sin = (np.cos(angle) / zoom)[:, None], (np.sin(angle) / zoom)[:, None]
+        y, x = row - middle[0] - down[:, None], column - middle[1] - right[:, None]
+        return (cos * y - sin * x + middle[0]).astype(dtype), (sin * y + cos * x + middle[1]).astype(dtype)
+
+
+def _bilinear(
+    pictures: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], height: int, width: int, fill: float
+) -> NDArray[Any]:
+    """The pictures (n, channels, height·width) read at fractional places (n, size)."""
+    n, channels, _ = pictures.shape
+    framed = np.full((n, channels, height + 2, width + 2), fill, pictures.dtype)
+    framed[:, :, 1:-1, 1:-1] = pictures.reshape(n, channels, height, width)
+    flat = framed.reshape(n, channels, -1)
+    rows, columns = np.clip(rows + 1, 0, height + 1), np.clip(columns + 1, 0, width + 1)
+    top, left = np.minimum(rows.astype(np.intp), height), np.minimum(columns.astype(np.intp), width)
+    down, right = (rows - top)[:, None], (columns - left)[:, None]
+    corner = top * (width + 2) + left
+
+    def at(offset: int) -> NDArray[Any]:
+        return np.take_along_axis(flat, (corner + offset)[:, None], axis=2)
+
+    above = at(0) * (1 - right) + at(1) * right
+    below = at(width + 2) * (1 - right) + at(width + 3) * right
+    result: NDArray[Any] = above * (1 - down) + below * down
+    return result

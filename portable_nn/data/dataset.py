@@ -1,0 +1,115 @@
+"""Examples with their labels, from any file that holds arrays."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.data.arrays import IDX_NAME, read_hdf5, read_idx, read_npy, read_npz
+from portable_nn.data.tables import STDIN, iterate_csv, whole
+from portable_nn.errors import DataError, UsageError
+
+Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "picture"]
+
+KINDS: dict[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """``x`` is ``(n, *shape)`` and may be mapped from its file; ``y`` is ``(n, ...)``, or None without labels."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+
+
+def kind_of(path: str | Path) -> Kind:
+    """What a file is, judged by its name: a picture unless it is anything else."""
+    path = Path(path)
+    if str(path) == STDIN:
+        return "csv"
+    if IDX_NAME.search(path.name):
+        return "idx"
+    return KINDS.get(path.suffix.lower(), "picture")
+
+
+def read_dataset(path: str | Path, labels_path: str | Path | None = None, *, width: int | None = None) -> Dataset:
+    """The examples in a CSV, npy, npz, IDX or HDF5 file, and their labels.
+
+    Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
+    examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
+    number of values in a row of CSV; without it the first column holds the labels.
+
+    Raises:
+        DataError: a file is not what it should be, or there are not as many labels as examples.
+        UsageError: a picture, or labels for a CSV that has its own.
+    """
+    found = _read(path, width, has_labels=labels_path is None)
+    if labels_path is None:
+        labels_path = _sibling_labels(path)
+    elif found.y is not None and kind_of(path) == "csv":
+        raise UsageError(f"{path} has labels in its first column, and labels were given as well: {labels_path}")
+    y = found.y if labels_path is None else _read_labels(labels_path)
+    count = len(found.x)
+    if y is not None and y.shape[:1] != (count,):
+        raise DataError(labels_path or path, f"expected {count} labels, as {path} has examples, found shape {y.shape}")
+    return Dataset(found.x, y)
+
+
+def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
+    match kind_of(path):
+        case "csv":
+            if width is None and not has_labels:
+                raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
+            return _read_table(path, width)
+        case "npz":
+            dataset = Dataset(*read_npz(path))
+        case "hdf5":
+            dataset = Dataset(*read_hdf5(path))
+        case "npy":
+            dataset = Dataset(read_npy(path), None)
+        case "idx":
+            dataset = Dataset(read_idx(path), None)
+        case "picture":
+            raise UsageError(f"{path}: expected CSV, npy, npz, IDX or HDF5, found the name of none of them")
+    if dataset.x.ndim == 0:
+        raise DataError(path, "expected an array of examples, found a single number")
+    if dataset.x.dtype.kind == "U":
+        raise DataError(path, f"expected numbers, found text, of type {dataset.x.dtype}")
+    return dataset
+
+
+def _read_table(path: str | Path, width: int | None) -> Dataset:
+    chunks = list(iterate_csv(path, width))
+    labels = [chunk.labels for chunk in chunks if chunk.labels is not None]
+    # Chunks may differ in what they found to be whole.
+    y = whole(np.concatenate(labels)) if labels else None
+    return Dataset(np.concatenate([chunk.values for chunk in chunks]), y)
+
+
+def _read_labels(path: str | Path) -> NDArray[Any]:
+    """Labels alone: ``(n,)`` from CSV with one column, else as they are."""
+    dataset = _read(path, width=1, has_labels=False)
+    return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
+
+
+def _sibling_labels(path: str | Path) -> Path | None:
+    """``train-labels-idx1-ubyte`` for ``train-images-idx3-ubyte``, with a dot or a hyphen, compressed or not."""
+    path = Path(path)
+    if kind_of(path) != "idx" or "images" not in path.name:
+        return None
+    name = path.name.replace("images", "labels").removesuffix(".gz")
+    names = [re.sub(r"[.-]idx\d", f"{mark}idx1", name) + end for end in ("", ".gz") for mark in "-."]
+    return next((sibling for sibling in map(path.with_name, names) if sibling.exists()), None)

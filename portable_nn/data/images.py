@@ -1,0 +1,85 @@
+"""Read a picture from a file, whatever its format, and say in one line what is wrong with one that cannot be read."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.data.files import opened, what_is
+from portable_nn.errors import DataError
+
+SUFFIXES = frozenset(
+    [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+)
+"""Names that pictures have in a folder; a file that is named one by one may have any."""
+
+ARRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA"})
+"""Pillow's modes whose arrays mean what they look like; a palette, CMYK, L*a*b* and so on are converted."""
+
+WITH_ALPHA = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA", "PA": "RGBA"}
+"""The mode that keeps the transparency of each mode."""
+
+
+def read_image(path: str | Path) -> NDArray[Any]:
+    """The first picture in a file, upright, as ``(height, width)`` or ``(height, width, channels)``.
+
+    Two channels are grey and alpha, four are red, green, blue and alpha. The dtype is the file's: bool, uint8, uint16
+    or float32. Decoded by imageio's plugin for Pillow.
+
+    Raises:
+        DataError: whatever is wrong with the file, in one line.
+    """
+    with opened(path, "a picture") as file:
+        return _decode(file, path)
+
+
+def _decode(file: BinaryIO, path: str | Path) -> NDArray[Any]:
+    start = file.read(512)
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of metadata and of sizes that it then reads all the same.
+            warnings.simplefilter("ignore")
+            picture = _imread(file)
+    except Exception as error:
+        # Pillow's decoders raise what they like (SyntaxError, struct.error, …) on bytes that they do not expect.
+        raise DataError(path, _reason(start, error)) from error
+    if picture.dtype.kind != "i":
+        return picture
+    # Modes "I" come from 16-bit PGM files, and from TIFF files of 32 bits, whose white is anybody's guess.
+    if picture.min() < 0 or picture.max() > np.iinfo(np.uint16).max:
+        raise DataError(path, "expected pixels of 8 or 16 bits or floats, found 32-bit integers")
+    return picture.astype(np.uint16)
+
+
+def _imread(file: BinaryIO) -> NDArray[Any]:
+    import imageio.v3 as iio
+
+    with iio.imopen(file, "r", plugin="pillow") as plugin:
+        # The arguments that Pillow's plugin adds are not in the type that all plugins share.
+        image: Any = plugin
+        metadata = image.metadata(index=0, exclude_applied=False)
+        mode = _array_mode(metadata["mode"], "transparency" in metadata)
+        pixels: NDArray[Any] = image.read(index=0, rotate=True, mode=mode)
+    return pixels
+
+
+def _array_mode(mode: str, transparent: bool) -> str | None:
+    """The mode to convert to, or None where the array can be used as it is."""
+    if (transparent or mode == "PA") and mode in WITH_ALPHA:
+        return WITH_ALPHA[mode]
+    return None if mode in ARRAY_MODES else "RGB"
+
+
+def _reason(start: bytes, error: Exception) -> str:
+    from PIL.Image import DecompressionBombError
+
+    # imageio wraps what Pillow raised while it opened the file.
+    cause = error.__cause__ or error
+    if isinstance(cause, DecompressionBombError):
+        return f"the picture is too large to open: {cause}"
+    return f"expected a picture such as PNG or JPEG, found {what_is(start)}"

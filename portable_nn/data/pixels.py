@@ -1,0 +1,119 @@
+"""Pictures as arrays of light: float32, 0 is black and 255 is white, ``(height, width)`` or ``(height, width, 3)``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.float32]
+Method: TypeAlias = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+Ink: TypeAlias = Literal["light", "dark"]
+
+WHITE = np.float32(255)
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""How much red, green and blue add to brightness: ITU-R BT.601, section 2.5.1, as Pillow's modes ``L`` and ``F``."""
+
+
+def to_grey(picture: NDArray[Any]) -> Pixels:
+    """Brightness ``(height, width)`` of a decoded picture; see ``to_levels`` for what it may be."""
+    levels = _on_white(to_levels(picture))
+    return levels if levels.ndim == 2 else levels @ LUMA
+
+
+def to_colour(picture: NDArray[Any]) -> Pixels:
+    """Red, green and blue ``(height, width, 3)`` of a decoded picture; see ``to_levels`` for what it may be."""
+    levels = _on_white(to_levels(picture))
+    return levels if levels.ndim == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)
+
+
+def to_levels(picture: NDArray[Any]) -> Pixels:
+    """Rescale each channel to 0..255 by the range of the picture's dtype, so that 16 bits are neither cut nor clipped.
+
+    ``picture`` is bool, unsigned, or float: floats are taken to reach 1 when none is larger, else 255.
+
+    Raises:
+        ValueError: another dtype, no pixels at all, or floats that are not finite or not in 0..255.
+    """
+    if picture.size == 0:
+        raise ValueError(f"the picture has no pixels: its shape is {picture.shape}")
+    if picture.dtype.kind == "b":
+        return picture * WHITE
+    if picture.dtype.kind == "u":
+        return picture.astype(np.float32) * np.float32(255 / np.iinfo(picture.dtype).max)
+    if picture.dtype.kind != "f":
+        raise ValueError(f"expected pixels that are bool, unsigned integers or floats, found {picture.dtype}")
+    low, high = picture.min(), picture.max()
+    if not (low >= 0 and high <= 255):
+        raise ValueError(f"expected pixels from 0 to 1 or from 0 to 255, found {low:g} to {high:g}")
+    return picture.astype(np.float32) * (WHITE if high <= 1 else np.float32(1))
+
+
+def _on_white(levels: Pixels) -> Pixels:
+    """Drop alpha by laying the picture on white paper: black ink on transparency must not become black on black."""
+    if levels.ndim == 2:
+        return levels
+    if levels.ndim != 3 or not 1 <= levels.shape[2] <= 4:
+        raise ValueError(f"expected a picture (height, width) or (height, width, channels), found {levels.shape}")
+    if levels.shape[2] in (2, 4):
+        opacity = levels[..., -1:] / WHITE
+        levels = WHITE + (levels[..., :-1] - WHITE) * opacity
+    return levels[..., 0] if levels.shape[2] == 1 else levels
+
+
+def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear") -> Pixels:
+    """Scale to ``(height, width)``. Pillow widens the filter when it shrinks, so nothing but ``nearest`` aliases."""
+    from PIL import Image
+
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.ndim == 3:
+        channels = [resize(pixels[..., i], height, width, method) for i in range(pixels.shape[2])]
+        return np.stack(channels, axis=-1)
+    image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
+    scaled = np.asarray(image.resize((width, height), Image.Resampling[method.upper()]))
+    # The wider filters overshoot beside edges.
+    return scaled.clip(0, WHITE)
+
+
+def shrink(pixels: Pixels, longest: int) -> Pixels:
+    """Average down to at most ``longest`` pixels a side; a picture that is small enough is returned as it is."""
+    ratio = longest / max(pixels.shape[:2])
+    if ratio >= 1:
+        return pixels
+    height, width = (max(1, round(side * ratio)) for side in pixels.shape[:2])
+    return resize(pixels, height, width, "box")
+
+
+def centre_crop(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Cut ``(height, width)`` out of the middle.
+
+    Raises:
+        ValueError: the picture is smaller than that.
+    """
+    found_height, found_width = pixels.shape[:2]
+    if found_height < height or found_width < width:
+        raise ValueError(f"expected at least {height}x{width} pixels to crop, found {found_height}x{found_width}")
+    top, left = (found_height - height) // 2, (found_width - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
+def border(pixels: Pixels) -> Pixels:
+    """The pixels of a frame, a twentieth of the shorter side wide: paper, as far as one can tell."""
+    thickness = max(1, min(pixels.shape[:2]) // 20)
+    frame = np.ones(pixels.shape[:2], bool)
+    frame[thickness:-thickness, thickness:-thickness] = False
+    return pixels[frame]
+
+
+def guess_ink(pixels: Pixels) -> Ink:
+    """Whether the drawing is lighter or darker than its paper, which is what the border shows.
+
+    The paper is light when it is nearer to the lightest than to the darkest part of the picture. Averaging first
+    keeps single noisy pixels from being those parts.
+    """
+    grey = shrink(pixels if pixels.ndim == 2 else pixels @ LUMA, 128)
+    middle = (grey.min() + grey.max()) / 2
+    return "dark" if np.median(border(grey)) > middle else "light"

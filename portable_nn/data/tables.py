@@ -1,0 +1,170 @@
+"""Tables of numbers in text: CSV as the MNIST in T. Rashid's book has it, a label and then 784 values in each row."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.data.files import opened
+from portable_nn.errors import DataError
+
+STDIN = "-"
+"""The path that stands for CSV on standard input."""
+
+DELIMITERS = ",;\t"
+
+MAX_LINE = 2**24
+"""Characters in one line; a file without line ends must not be read into memory as one row."""
+
+MAX_FLOAT = float(np.finfo(np.float32).max)
+
+Line: TypeAlias = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a table.
+
+    ``numbers`` are their lines in the file, counted from 1; ``values`` is ``(n, width)`` float32; ``labels`` is
+    ``(n,)``, whole numbers as int64 and others as float64, or None where the table has no such column.
+    """
+
+    numbers: list[int]
+    values: NDArray[np.float32]
+    labels: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What each row of a table has to look like."""
+
+    path: str
+    delimiter: str
+    columns: int
+    labelled: bool
+    expected: str
+
+
+def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]:
+    """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
+
+    Without ``width`` the first column holds the labels and the first row tells how many values follow. Columns are
+    parted by commas, semicolons or tabs; a row of headings and blank lines are skipped. The path ``"-"`` is standard
+    input.
+
+    Raises:
+        DataError: the file cannot be read as text, it has no rows, or a row has a wrong number of cells or a cell
+            that is not a finite number; the message names row and column, counted from 1.
+    """
+    with _text(path) as (name, file):
+        lines = _lines(file, name)
+        first = next(lines, None)
+        delimiter = _delimiter(first)
+        if first and _is_heading(first, delimiter):
+            first = next(lines, None)
+        if first is None:
+            raise DataError(name, "expected rows of numbers, found none")
+        layout = _layout(name, first, delimiter, width)
+        lines = chain([first], lines)
+        while chunk := list(islice(lines, chunk_rows)):
+            yield _parse(chunk, layout)
+
+
+@contextmanager
+def _text(path: str | Path) -> Iterator[tuple[str, TextIO]]:
+    """The name that messages use, and the text."""
+    if str(path) == STDIN:
+        yield "stdin", sys.stdin
+        return
+    with opened(path, "a table (CSV)") as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        yield str(path), text
+
+
+def _lines(file: TextIO, name: str) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers."""
+    number = 0
+    try:
+        while line := file.readline(MAX_LINE):
+            number += 1
+            if len(line) == MAX_LINE:
+                raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
+            if line.strip():
+                yield number, line
+    except UnicodeDecodeError:
+        raise DataError(name, f"expected a table in UTF-8, found bytes that are no text after row {number}") from None
+
+
+def _delimiter(first: Line | None) -> str:
+    return max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
+
+
+def _cells(line: Line, delimiter: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line[1].split(delimiter)]
+
+
+def _is_heading(line: Line, delimiter: str) -> bool:
+    """Headings start with a name or an empty corner; a faulty number further on is a fault, not a heading."""
+    return not _is_number(_cells(line, delimiter)[0])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        # Python reads more than numpy does: 1_0, and the digits of other scripts.
+        return abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
+    except ValueError:
+        return False
+
+
+def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layout:
+    """Decide by the first row whether there are labels."""
+    columns = len(_cells(first, delimiter))
+    if width is None:
+        if columns < 2:
+            raise DataError(name, f"row {first[0]}: expected a label and values, found {columns} cell")
+        return _Layout(name, delimiter, columns, True, f"a label and {columns - 1} values")
+    labelled = columns == width + 1
+    either = f"{width} values, or a label and {width} values"
+    expected = {width: f"{width} values", width + 1: f"a label and {width} values"}.get(columns, either)
+    return _Layout(name, delimiter, width + labelled, labelled, expected)
+
+
+def _parse(lines: list[Line], layout: _Layout) -> Rows:
+    try:
+        table = np.loadtxt(
+            (line for _, line in lines), delimiter=layout.delimiter, comments=None, quotechar='"', ndmin=2
+        )
+    except ValueError as error:
+        raise _fault(lines, layout, str(error)) from error
+    if table.shape[1] != layout.columns or not (np.abs(table) <= MAX_FLOAT).all():
+        raise _fault(lines, layout, "the rows cannot be read")
+    numbers = [number for number, _ in lines]
+    if not layout.labelled:
+        return Rows(numbers, table.astype(np.float32), None)
+    return Rows(numbers, table[:, 1:].astype(np.float32), whole(table[:, 0]))
+
+
+def whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Floats that are all whole numbers as int64: labels are looked up by them."""
+    return values.astype(np.int64) if (values == np.round(values)).all() else values
+
+
+def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:
+    """The first fault in ``lines``; it is only looked for when numpy, which is fast, has found that there is one."""
+    for line in lines:
+        number, cells = line[0], _cells(line, layout.delimiter)
+        if len(cells) != layout.columns:
+            return DataError(layout.path, f"row {number}: expected {layout.expected}, found {len(cells)} cells")
+        for column, cell in enumerate(cells, start=1):
+            if not _is_number(cell):
+                found = repr(cell) if cell else "nothing"
+                return DataError(layout.path, f"row {number}, column {column}: expected a finite number, found {found}")
+    return DataError(layout.path, f"rows {lines[0][0]} to {lines[-1][0]}: {otherwise}")

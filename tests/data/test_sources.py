@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import idx, ink
+from PIL import Image
+
+from portable_nn.data.images import read_image
+from portable_nn.data.preprocessing import Scale, apply, apply_arithmetic, digit_preprocessing
+from portable_nn.data.sources import Batch, iterate
+from portable_nn.errors import DataError, UsageError
+
+STEPS = digit_preprocessing()
+ROWS = np.random.default_rng(0).integers(0, 256, (5, 784), dtype=np.uint8)
+READY = ROWS / 255 * 0.99 + 0.01
+
+
+@pytest.fixture
+def digit(tmp_path: Path) -> Path:
+    path = tmp_path / "five.png"
+    Image.fromarray(255 - ink()).save(path)
+    return path
+
+
+def joined(batches: list[Batch]) -> np.ndarray:
+    return np.concatenate([batch.x for batch in batches])
+
+
+def csv_text(rows: np.ndarray) -> str:
+    return "\n".join(",".join(map(str, row)) for row in rows)
+
+
+# Pictures
+
+
+def test_a_picture(digit: Path) -> None:
+    notes: list[str] = []
+    (batch,) = iterate([digit], STEPS, (784,), notes=notes)
+    assert batch.names == [str(digit)]
+    assert batch.labels is None
+    assert batch.x.dtype == np.float32
+    assert np.array_equal(batch.x, apply(STEPS, read_image(digit))[np.newaxis])
+    assert notes == [f"{digit}: the ink is taken to be dark, judged by the border of the picture"]
+
+
+def test_polarity_can_be_forced(digit: Path) -> None:
+    notes: list[str] = []
+    (forced,) = iterate([digit], STEPS, (784,), polarity="dark", notes=notes)
+    (guessed,) = iterate([digit], STEPS, (784,))
+    assert notes == []
+    assert np.array_equal(forced.x, guessed.x)
+    (wrong,) = iterate([digit], STEPS, (784,), polarity="light")
+    assert not np.allclose(wrong.x, guessed.x, atol=0.1)
+
+
+def test_a_folder_by_name_without_what_is_no_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.png", "a.JPG", "c.bmp", "._b.png", ".hidden.png", "notes.txt", "data.csv"):
+        Image.fromarray(ink()).save(folder / name, "PNG")
+    for name in ("__MACOSX", "sub.png"):
+        (folder / name).mkdir()
+    batches = list(iterate([folder], STEPS, (784,), batch_size=2))
+    assert [batch.names for batch in batches] == [[f"{folder}/a.JPG", f"{folder}/b.png"], [f"{folder}/c.bmp"]]
+    assert [batch.x.shape for batch in batches] == [(2, 784), (1, 784)]
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=f"^{re.escape(str(tmp_path))}: the folder has no images"):
+        iterate([tmp_path], STEPS, (784,))
+
+
+@pytest.mark.parametrize("shape", [(784,), (28, 28), (1, 28, 28)])
+def test_a_model_that_says_nothing_gets_what_is_likely(digit: Path, shape: tuple[int, ...]) -> None:
+    notes: list[str] = []
+    (batch,) = iterate([digit], (), shape, notes=notes)
+    assert np.array_equal(batch.x.reshape(1, 784), joined(list(iterate([digit], STEPS, (784,)))))
+    assert notes[0].startswith("the model does not say how to prepare pictures; assumed: convert to grey")
+
+
+def test_a_colour_model_that_says_nothing(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (batch,) = iterate([tmp_path / "a.png"], (), (3, 6, 5))
+    assert batch.x[0] == pytest.approx(picture.transpose(2, 0, 1) / 255, abs=1e-6)
+
+
+def test_pictures_for_models_that_take_none(digit: Path) -> None:
+    with pytest.raises(UsageError, match=r"examples of shape \(13,\) and does not say how pictures become that"):
+        iterate([digit], (), (13,))
+    with pytest.raises(UsageError, match="has no step that makes an array of a picture; give it arrays"):
+        iterate([digit], (Scale(1.0),), (784,))
+    with pytest.raises(DataError, match=r"five.png: expected examples of shape \(100,\), found \(784,\); the model"):
+        list(iterate([digit], STEPS, (100,)))
+
+
+def test_a_blank_picture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "blank.png"
+    Image.new("L", (40, 40), 255).save(path)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: no drawing found"):
+        list(iterate([path], STEPS, (784,)))
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a-idx3-ubyte", "a.csv"])
+@pytest.mark.parametrize("shape", [(784,), (1, 28, 28)])
+def test_arrays_enter_after_the_picture_steps(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    path = tmp_path / name
+    if name == "a.npy":
+        np.save(path, ROWS)
+    elif name == "a.csv":
+        path.write_text(csv_text(ROWS))
+    else:
+        path.write_bytes(idx(8, (5, 28, 28), ROWS.tobytes()))
+    batches = list(iterate([path], digit_preprocessing(shape), shape, batch_size=2))
+    places = range(1, 6) if name == "a.csv" else range(5)
+    assert [name for batch in batches for name in batch.names] == [f"{path}:{place}" for place in places]
+    assert [batch.x.shape for batch in batches] == [(2, *shape), (2, *shape), (1, *shape)]
+    assert joined(batches).reshape(5, 784) == pytest.approx(READY, abs=1e-6)
+
+
+def test_lines_of_a_csv_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("label,a,b\n\n7,1,2\n\n1,3,4\n")
+    (batch,) = iterate([path], (), (2,))
+    assert (batch.names, batch.labels) == ([f"{path}:3", f"{path}:5"], [7, 1])
+    assert batch.x.tolist() == [[1, 2], [3, 4]]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("1,2\n3,4\n"))
+    (batch,) = iterate(["-"], (Scale(2.0),), (2,))
+    assert batch.names == ["stdin:1", "stdin:2"]
+    assert batch.x.tolist() == [[2, 4], [6, 8]]
+
+
+def test_labels_come_along(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=ROWS, y=[1, 2, 3, 4, 5])
+    assert [batch.labels for batch in iterate([tmp_path / "a.npz"], STEPS, (784,), batch_size=3)] == [[1, 2, 3], [4, 5]]
+
+
+def test_raw_arrays_are_left_alone(tmp_path: Path, digit: Path) -> None:
+    np.save(tmp_path / "a.npy", READY)
+    (batch,) = iterate([tmp_path / "a.npy"], STEPS, (784,), raw=True)
+    assert np.array_equal(batch.x, READY.astype(np.float32))
+    with pytest.raises(UsageError, match=r"raw is for arrays, and .*five.png is taken to be a picture"):
+        iterate([digit], STEPS, (784,), raw=True)
+
+
+@pytest.mark.parametrize("shape", [(784,), (28, 28)])
+def test_an_array_may_be_one_example(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", ROWS[0].reshape(shape))
+    (batch,) = iterate([tmp_path / "a.npy"], STEPS, (784,))
+    assert batch.names == [f"{tmp_path}/a.npy:0"]
+    assert batch.x == pytest.approx(READY[:1], abs=1e-6)
+
+
+def test_everything_in_its_order(tmp_path: Path, digit: Path) -> None:
+    np.save(tmp_path / "a.npy", ROWS)
+    batches = list(iterate([digit, tmp_path / "a.npy", digit, digit], STEPS, (784,)))
+    assert [len(batch.names) for batch in batches] == [1, 5, 2]
+    assert np.array_equal(batches[1].x, apply_arithmetic(STEPS, ROWS))
+
+
+FAULTS = [
+    (ROWS[:, :783], r"a.npy: expected examples of shape \(28, 28\), found \(783,\)"),
+    (np.where(ROWS[3, 5] == ROWS, np.nan, ROWS), r"a.npy:\d: expected finite float32 numbers, found NaN or infinity"),
+    (np.full((2, 784), 1e300), "a.npy:0: expected finite float32 numbers, found NaN or infinity"),
+    (ROWS.astype(int) - 1, r"a.npy:\d: expected pixels from 0 to 255; if .* skip its preprocessing: raw \(--raw\)"),
+    (READY, "a.npy:0: expected pixels from 0 to 255, found none above 1; .*--raw"),
+]
+
+
+@pytest.mark.parametrize(("array", "reason"), FAULTS)
+def test_arrays_that_would_give_wrong_predictions(tmp_path: Path, array: np.ndarray, reason: str) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataError, match=reason):
+        list(iterate([tmp_path / "a.npy"], STEPS, (784,)))
+
+
+def test_the_model_determines_the_shape(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 4, 4, 3)))
+    with pytest.raises(DataError, match=r"a.npy: expected examples of shape \(3, 4, 4\), found \(4, 4, 3\); the model"):
+        list(iterate([tmp_path / "a.npy"], (), (3, 4, 4)))
+
+
+def test_values_that_are_no_pixels_are_free(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[-1.5, 1e6]]))
+    (batch,) = iterate([tmp_path / "a.npy"], (Scale(2.0),), (2,))
+    assert batch.x.tolist() == [[-3, 2e6]]
+
+
+# Wrong use
+
+
+def test_wrong_arguments_are_told_at_once(tmp_path: Path, digit: Path) -> None:
+    with pytest.raises(UsageError, match="no input: give pictures, folders, CSV"):
+        iterate([], STEPS, (784,))
+    with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
+        iterate([digit], STEPS, (784,), batch_size=0)
+    with pytest.raises(UsageError, match="polarity must be one of auto, light, dark, not 'red'"):
+        iterate([digit], STEPS, (784,), polarity="red")
+    missing = tmp_path / "missing.png"
+    with pytest.raises(DataError, match=f"^{re.escape(str(missing))}: expected a file or folder, found neither"):
+        iterate([digit, missing], STEPS, (784,))
+
+
+def test_heavy_packages_are_imported_when_they_are_needed() -> None:
+    code = "import sys, portable_nn.data.sources; print({'PIL', 'imageio', 'h5py', 'onnx'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

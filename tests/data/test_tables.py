@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portable_nn.data import tables
+from portable_nn.data.tables import iterate_csv
+from portable_nn.errors import DataError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(path: Path, width: int | None = 3, chunk_rows: int = 2) -> tuple[list[int], list[list[float]], list | None]:
+    chunks = list(iterate_csv(path, width, chunk_rows))
+    numbers = [number for chunk in chunks for number in chunk.numbers]
+    values = [row for chunk in chunks for row in chunk.values.tolist()]
+    labels = None if chunks[0].labels is None else [label for chunk in chunks for label in chunk.labels.tolist()]
+    return numbers, values, labels
+
+
+ROWS = [[0, 255, 3], [4, 5, 6], [7, 8, 9.5]]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_delimiters_and_line_ends(tmp_path: Path, delimiter: str, end: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(end.join(delimiter.join(map(str, row)) for row in ROWS).encode())
+    assert read(path) == ([1, 2, 3], ROWS, None)
+
+
+def test_label_first(tmp_path: Path) -> None:
+    numbers, values, labels = read(written(tmp_path, "7,0,255,3\n1,4,5,6\n"))
+    assert (numbers, values, labels) == ([1, 2], ROWS[:2], [7, 1])
+    assert all(isinstance(label, int) for label in labels)
+
+
+def test_labels_that_are_not_whole(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "0.5,0,255,3"))[2] == [0.5]
+
+
+@pytest.mark.parametrize(
+    "heading", ["a,b,c", "label,0,1,2", '"label","a","b","c"', ",0,1,2", "\ufefflabel,1x1,1x2,1x3", "nan,b,c"]
+)
+def test_headings_and_blank_lines_are_skipped_and_counted(tmp_path: Path, heading: str) -> None:
+    assert read(written(tmp_path, f"{heading}\n\n0,255,3\n  \n4,5,6\n\n")) == ([3, 5], ROWS[:2], None)
+
+
+def test_byte_order_mark_before_numbers(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "\ufeff0,255,3\n"))[1] == ROWS[:1]
+
+
+def test_without_width_the_first_column_is_the_label(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "7,0,255,3\n"), width=None) == ([1], ROWS[:1], [7])
+    with pytest.raises(DataError, match="row 1: expected a label and values, found 1 cell"):
+        read(written(tmp_path, "7\n"), width=None)
+
+
+def test_quoted_and_spaced_numbers(tmp_path: Path) -> None:
+    assert read(written(tmp_path, '"0", 255 ,3e0\n'))[1] == ROWS[:1]
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("0,255,3\n4,5,x\n"))
+    with pytest.raises(DataError, match=r"^stdin: row 2, column 3: expected a finite number, found 'x'$"):
+        read(Path("-"))
+    assert sys.stdin.closed is False
+
+
+@given(
+    st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1)
+)
+def test_what_repr_writes_is_read_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]]) -> None:
+    path = tmp_path_factory.getbasetemp() / "exact.csv"
+    path.write_text("\n".join(",".join(map(repr, row)) for row in rows))
+    assert read(path, chunk_rows=3) == (list(range(1, len(rows) + 1)), rows, None)
+
+
+@given(
+    st.integers(0, 8),
+    st.integers(0, 3),
+    st.sampled_from(["", "x", "1_0", "0x10", "1 2", "nan", "-inf", "1e39", "--1", chr(0xFF11)]),
+)
+def test_the_faulty_cell_is_named(tmp_path_factory: pytest.TempPathFactory, row: int, column: int, bad: str) -> None:
+    cells = [["1"] * 4 for _ in range(10)]
+    cells[row + 1][column] = bad
+    path = tmp_path_factory.getbasetemp() / "faulty.csv"
+    path.write_text("\n".join(map(",".join, cells)), encoding="utf-8")
+    found = repr(bad) if bad else "nothing"
+    expected = f"{path}: row {row + 2}, column {column + 1}: expected a finite number, found {found}"
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+        read(path, chunk_rows=4)
+
+
+FAULTS = [
+    ("", "expected rows of numbers, found none"),
+    ("a,b,c\n\n", "expected rows of numbers, found none"),
+    ("1,2\n", "row 1: expected 3 values, or a label and 3 values, found 2 cells"),
+    ("1,2,3\n4,5,6\n7,8\n", "row 3: expected 3 values, found 2 cells"),
+    ("1,2,3,4\n4,5,6\n", "row 2: expected a label and 3 values, found 3 cells"),
+    ("h,h,h,h\n\n1,2,3,4,5\n", "row 3: expected 3 values, or a label and 3 values, found 5 cells"),
+    ("1,2,3\n4,5,6,\n", "row 2: expected 3 values, found 4 cells"),
+    ("1,2,3\n4,5,#6\n", "row 2, column 3: expected a finite number, found '#6'"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), FAULTS)
+def test_faults(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {reason}')}$"):
+        read(path)
+
+
+def test_a_row_of_mnist_that_lacks_a_value(tmp_path: Path) -> None:
+    whole, short = ",".join(["5"] * 785), ",".join(["5"] * 784)
+    path = written(tmp_path, f"{whole}\n{short}\n")
+    with pytest.raises(DataError, match="row 2: expected a label and 784 values, found 784 cells"):
+        read(path, 784)
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"1,2,3\n" + bytes(range(128, 256)))
+    with pytest.raises(DataError, match="expected a table in UTF-8, found bytes that are no text after row 0"):
+        read(path)
+    with pytest.raises(DataError, match=r"expected a table \(CSV\), found no such file"):
+        read(tmp_path / "missing.csv")
+    with pytest.raises(DataError, match=r"expected a table \(CSV\), found a folder"):
+        read(tmp_path)
+
+
+def test_endless_lines_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_LINE", 100)
+    with pytest.raises(DataError, match="row 2: longer than 100 characters, which is no table"):
+        read(written(tmp_path, "1,2,3\n" + "1" * 100))
+
+
+def test_chunks_are_read_as_they_are_needed(tmp_path: Path) -> None:
+    chunks = iterate_csv(written(tmp_path, "1,2,3\n" * 4 + "bad,2,3\n"), 3, 2)
+    assert [next(chunks).numbers, next(chunks).numbers] == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match="row 5, column 1"):
+        next(chunks)
