@@ -1,0 +1,288 @@
+"""Whether a manifest, its graph and the tensors agree. Each function lists every fault that it finds.
+
+Carriers and ``load`` turn faults into a ``FormatError``, ``save`` into a ``UsageError``: one validator for both, so
+that nothing is written that would be refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from portable_nn import operators
+from portable_nn.data.preprocessing import check_order
+from portable_nn.errors import FormatError, GraphError, listed
+from portable_nn.format.canonical import printable
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.tensors import ITEM_SIZES, Array, digests
+from portable_nn.graph import INTERNAL, OPSET, Attribute, Graph, Node, Parameter, Shape, Tensor, Value, format_shape
+
+MAX_TENSORS: Final = 2**14
+MAX_RANK: Final = 32
+MAX_BYTES: Final = 2**63 - 1
+"""The longest file that a file system can hold."""
+
+RESERVED: Final = "__metadata__"
+"""The one name that a safetensors file cannot give to a tensor."""
+
+HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
+
+_ATTRIBUTE_DTYPES: Final = {"int": "int64", "float": "float32"}
+"""What ONNX stores attributes in, by the name of their Python type."""
+
+Signature: TypeAlias = tuple[str, Shape]
+"""A dtype and a shape."""
+
+
+def refuse(where: str, faults: Sequence[str]) -> None:
+    """Raise the one ``FormatError`` that lists all ``faults``, if there are any."""
+    if faults:
+        raise FormatError(where, listed(map(printable, faults)))
+
+
+def manifest_faults(manifest: Manifest) -> list[str]:
+    """What is wrong with ``manifest`` by itself: no tensor is needed, and no memory is taken for one."""
+    graph = manifest.graph
+    faults = [
+        *_opset_faults(manifest.opset),
+        *_name_faults(graph),
+        *_digest_form_faults(manifest),
+        *_side_faults("input", [value.name for value in graph.inputs], manifest.inputs),
+        *_side_faults("output", graph.outputs, manifest.outputs),
+        *_preprocessing_faults(manifest.inputs),
+        *_text_faults(manifest.outputs),
+    ]
+    if unsound := [*_parameter_faults(graph.parameters), *_node_faults(graph)]:
+        return faults + unsound  # The operators' rules are made for types and attributes that can be.
+    try:
+        types = operators.infer(graph).types
+    except GraphError as error:
+        return faults + [str(fault) for fault in error.faults]
+    return faults + list(_label_faults(manifest.outputs, {name: found.shape for name, found in types.items()}))
+
+
+def tensor_faults(graph: Graph, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
+    """What is wrong with ``tensors`` as the parameters of ``graph``."""
+    found = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
+    faults = agreement_faults(graph, found, "in the given arrays")
+    for name, array in tensors.items():
+        if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
+            faults.append(f"tensor {name!r} is bool, but has bytes other than 0 and 1")
+        if not allow_nonfinite and not _finite(array):
+            faults.append(f"tensor {name!r} holds NaN or infinite values (allow_nonfinite=True permits them)")
+    return faults
+
+
+def digest_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
+    """Every tensor whose bytes are not those that the manifest was made with."""
+    found = dict(zip(tensors, digests(tensors.values()), strict=True))
+    return [
+        f"tensor {name!r} is damaged or another network's: its SHA-256 is {found[name]}, but the manifest says {digest}"
+        for name, digest in manifest.digests.items()
+        if name in found and digest != found[name]
+    ]
+
+
+def agreement_faults(graph: Graph, found: Mapping[str, Signature], where: str) -> list[str]:
+    """Where what was ``found`` differs from the parameters of ``graph``; ``where`` says in words where it was found."""
+    names = {parameter.name for parameter in graph.parameters}
+    faults = [f"tensor {name!r} is {where}, but not in the graph" for name in found if name not in names]
+    wrong = [parameter for parameter in graph.parameters if found.get(parameter.name) != _signature(parameter)]
+    users = _users(graph) if wrong else {}
+    for parameter in wrong:
+        user = users.get(parameter.name, "the graph")
+        faults.extend(_misfits(parameter, found.get(parameter.name), where, user))
+    return faults
+
+
+def _signature(value: Value) -> Signature:
+    return value.dtype, value.shape
+
+
+def _users(graph: Graph) -> dict[str, str]:
+    """For each value that a node takes, the first such node in words."""
+    backwards = reversed(graph.nodes)
+    return {name: f"node {_label(node)}" for node in backwards for name in node.inputs}
+
+
+def _misfits(parameter: Parameter, found: Signature | None, where: str, user: str) -> Iterator[str]:
+    name, needed = parameter.name, format_shape(parameter.shape)
+    if found is None:
+        yield f"tensor {name!r} is missing {where}: {user} needs {parameter.dtype} {needed}"
+        return
+    dtype, shape = found
+    if dtype != parameter.dtype:
+        yield f"tensor {name!r} has dtype {dtype} {where}, but {user} needs {parameter.dtype}"
+    if shape != parameter.shape:
+        yield f"tensor {name!r} has shape {format_shape(shape)} {where}, but {user} needs {needed}"
+
+
+def _opset_faults(opset: int) -> Iterator[str]:
+    if opset > OPSET:
+        yield f"the graph uses opset {opset}, and this portable-nn knows {OPSET}: pip install --upgrade portable-nn"
+    elif opset < OPSET:
+        yield f"the graph uses opset {opset}, but version 1 of the format always uses {OPSET}"
+
+
+def _name_faults(graph: Graph) -> Iterator[str]:
+    for name in graph.values():
+        if fault := _name_fault(name):
+            yield f"the name {name!r} of a value {fault}"
+    for node in graph.nodes:
+        if fault := _name_fault(node.name):
+            yield f"the name {node.name!r} of a node {fault}"
+
+
+def _name_fault(name: str) -> str | None:
+    """Names become keys, paths in HDF5 and lines on terminals, and must mean the same in each of them."""
+    if not name:
+        return "is empty"
+    if name == RESERVED:
+        return "is reserved by the safetensors format"
+    if _hidden(name):
+        return "has a control or invisible character"
+    if unicodedata.normalize("NFC", name) != name:
+        return "is not in Unicode's normal form NFC, so that another name can look the same"
+    if "\\" in name or not {".", ".."}.isdisjoint(name.split("/")):
+        return "looks like a path: backslashes and the parts '.' and '..' are not allowed"
+    return None
+
+
+def _hidden(text: str) -> bool:
+    return not text.isprintable() and any(unicodedata.category(char) in HIDDEN for char in text)
+
+
+def _parameter_faults(parameters: Sequence[Parameter]) -> Iterator[str]:
+    if len(parameters) > MAX_TENSORS:
+        yield f"the graph has {len(parameters)} parameters; at most {MAX_TENSORS} are allowed"
+    total = 0
+    for parameter in parameters:
+        if fault := _type_fault(parameter.dtype, parameter.shape):
+            yield f"tensor {parameter.name!r} {fault}"
+        else:
+            total += _size(parameter.dtype, parameter.shape)
+    if total > MAX_BYTES:
+        yield f"the tensors have {total} bytes together; at most {MAX_BYTES} are possible"
+
+
+def _type_fault(dtype: str, shape: Shape) -> str | None:
+    if dtype not in ITEM_SIZES:
+        return f"has dtype {dtype!r}; a file can hold {', '.join(ITEM_SIZES)}"
+    if len(shape) > MAX_RANK:
+        return f"has {len(shape)} dimensions; at most {MAX_RANK} are allowed"
+    if not all(isinstance(dim, int) and dim >= 0 for dim in shape):
+        return f"has shape {format_shape(shape)}; each size must be a whole number from 0"
+    # A size of 0 must not hide an absurd one beside it: numpy refuses such shapes.
+    if _size(dtype, tuple(dim or 1 for dim in shape)) > MAX_BYTES:
+        return f"has shape {format_shape(shape)}, more than {MAX_BYTES} bytes"
+    return None
+
+
+def _size(dtype: str, shape: Shape) -> int:
+    return ITEM_SIZES[dtype] * math.prod(int(dim) for dim in shape)
+
+
+def _node_faults(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        if node.domain == INTERNAL:
+            yield f"{_label(node)}: operator '{INTERNAL}.{node.operator}' is internal and cannot stand in a file"
+        for name, attribute in node.attributes.items():
+            if fault := _attribute_fault(attribute):
+                yield f"{_label(node)}: attribute '{name}' {fault}"
+
+
+def _label(node: Node) -> str:
+    return f"{node.name!r} ({node.operator})"
+
+
+def _attribute_fault(attribute: Attribute) -> str | None:
+    if isinstance(attribute, Tensor):
+        return _tensor_fault(attribute)
+    items = attribute if isinstance(attribute, tuple) else (attribute,)
+    kinds = {type(item).__name__ for item in items}
+    if len(kinds) > 1:
+        return f"mixes {' and '.join(sorted(kinds))}"
+    dtypes = [_ATTRIBUTE_DTYPES[kind] for kind in kinds if kind in _ATTRIBUTE_DTYPES]
+    return _number_fault(items, dtypes[0]) if dtypes else None
+
+
+def _tensor_fault(tensor: Tensor) -> str | None:
+    if fault := _type_fault(tensor.dtype, tensor.shape):
+        return fault
+    if len(tensor.data) != math.prod(tensor.shape):
+        return f"has {len(tensor.data)} elements, but its shape is {format_shape(tensor.shape)}"
+    return _number_fault(tensor.data, tensor.dtype)
+
+
+def _number_fault(numbers: Sequence[int | float | str], dtype: str) -> str | None:
+    """The first that ``dtype`` cannot hold: out of its range, a float among integers, NaN or infinity."""
+    low, high = _limits(dtype)
+    allowed = int | float if dtype.startswith("float") else int
+    wrong = [number for number in numbers if not (isinstance(number, allowed) and low <= number <= high)]
+    return f"has the value {wrong[0]}, which {dtype} cannot hold" if wrong else None
+
+
+def _limits(dtype: str) -> tuple[float, float]:
+    if dtype == "bool":
+        return 0, 1
+    if dtype.startswith("float"):
+        largest = np.finfo(dtype).max
+        high = max(float(largest), float(str(largest)))  # Its shortest decimal, 3.4028235e+38, lies a little above it.
+        return -high, high
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def _digest_form_faults(manifest: Manifest) -> Iterator[str]:
+    names = {parameter.name for parameter in manifest.graph.parameters}
+    yield from (f"tensor {name!r} has no digest in the manifest" for name in sorted(names - manifest.digests.keys()))
+    for name, digest in manifest.digests.items():
+        if name not in names:
+            yield f"the manifest has a digest of {name!r}, which is not a tensor of the graph"
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            yield f"tensor {name!r} has the digest {digest!r}, not a SHA-256 of 64 hexadecimal digits"
+
+
+def _side_faults(side: str, names: Sequence[str], infos: Sequence[InputInfo] | Sequence[OutputInfo]) -> Iterator[str]:
+    """The manifest must describe each input or output of the graph once, in the graph's order."""
+    described = [info.name for info in infos]
+    if described != list(names):
+        found, needed = (", ".join(each) or "none" for each in (described, names))
+        yield f"the manifest describes the {side}s {found}, but the graph's are {needed}"
+    yield from (f"{side} {name!r} stands {count} times" for name, count in Counter(names).items() if count > 1)
+
+
+def _preprocessing_faults(inputs: Sequence[InputInfo]) -> Iterator[str]:
+    for info in inputs:
+        try:
+            check_order(info.preprocessing)
+        except ValueError as error:
+            yield f"input {info.name!r}: preprocessing: {error}"
+
+
+def _text_faults(outputs: Sequence[OutputInfo]) -> Iterator[str]:
+    for info in outputs:
+        for text in (*info.labels, info.unit):
+            if _hidden(text):
+                yield f"output {info.name!r}: the label or unit {text!r} has a control or invisible character"
+
+
+def _label_faults(outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]) -> Iterator[str]:
+    for info in outputs:
+        shape = shapes.get(info.name, ())
+        if info.labels and shape[-1:] != (len(info.labels),):
+            yield f"output {info.name!r} has {len(info.labels)} labels, but its shape is {format_shape(shape)}"
+
+
+def _finite(array: Array) -> bool:
+    """Whether there is no NaN and no infinity; the extremes tell, and need no second array to find."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

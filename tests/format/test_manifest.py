@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from weight_files import MANIFEST
+
+from portable_nn.data import preprocessing
+from portable_nn.errors import FormatError
+from portable_nn.format import canonical, manifest, safetensors, validate
+from portable_nn.format.manifest import Manifest, decode, encode
+from portable_nn.format.tensors import ITEM_SIZES
+
+ROOT = Path(__file__).parents[2]
+TEXT = encode(MANIFEST)
+
+
+def edited(**fields: Any) -> bytes:
+    return canonical.dumps(json.loads(TEXT) | fields)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": [True, None], "é": "ü\u2028\x7f/"}, '{"a":[true,null],"b":1,"é":"ü\u2028\x7f/"}'),
+        ({"\U0001f600": 1, "\uffee": 2}, '{"\uffee":2,"\U0001f600":1}'),
+        ('"\\\x00\x08\t\n\x0c\r\x1f', r'"\"\\\u0000\b\t\n\f\r\u001f"'),
+        ([0.01, 4.0, -0.0, 1e15, 1e16, 0.0001, 0.00001], "[0.01,4.0,-0.0,1000000000000000.0,1e+16,0.0001,1e-05]"),
+        ([1.5e300, 5e-324, 0.1 + 0.2, 2**63], "[1.5e+300,5e-324,0.30000000000000004,9223372036854775808]"),
+    ],
+)
+def test_canonical_json(value: object, text: str) -> None:
+    assert canonical.dumps(value) == text.encode()
+
+
+def test_decode_inverts_encode() -> None:
+    assert decode(TEXT, "f") == MANIFEST
+    assert json.loads(TEXT).keys() == {field.name for field in msgspec.structs.fields(Manifest)}
+
+
+VERSION = "f: the format version must be a whole number from 1, not "
+NEWER = (
+    "f: the file has version 2 of the format, and this portable-nn reads up to version 1: "
+    "pip install --upgrade portable-nn"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (edited(version=2), NEWER),
+        (edited(version=2, layers=[], graph=None), NEWER),
+        (edited(version=0), VERSION + "0"),
+        (edited(version=-1), VERSION + "-1"),
+        (edited(version=1.0), VERSION + "1.0"),
+        (edited(version="1"), VERSION + "'1'"),
+        (edited(version=True), VERSION + "True"),
+        (edited(version=None), VERSION + "None"),
+        (edited(format="other", version=2), "f: the manifest's format is 'other', not 'portable-nn'"),
+        (edited(version=[1]), "f: the manifest is malformed: Expected `bool | int | float | str | null`, got `array`"),
+        (b"{}", "f: the manifest's format is None, not 'portable-nn'"),
+        (b"[]", "f: the manifest is malformed: Expected `object`, got `array`"),
+        (b"", "f: the manifest is malformed: Input data was truncated"),
+        (TEXT[:-1], "f: the manifest is malformed: Input data was truncated"),
+        (b'"' * 2**25, "f: the manifest is 33554432 bytes long; at most 16777216 are allowed"),
+        (edited(layers=[]), "f: the manifest is malformed: Object contains unknown field `layers`"),
+        (edited(training={}), "f: the manifest is malformed: Expected `null`, got `object` - at `$.training`"),
+        (edited(opset=25.0), "f: the manifest is malformed: Expected `int`, got `float` - at `$.opset`"),
+        (
+            TEXT.replace(b'"kind":"logits"', b'"kind":"maybe"'),
+            "f: the manifest is malformed: Invalid enum value 'maybe'",
+        ),
+        (TEXT.replace(b'"step":"scale"', b'"step":"exec"'), "f: the manifest is malformed: Invalid value 'exec' - at"),
+        (
+            TEXT.replace(b'"offset":0.01', b'"offset":1e999'),
+            "f: the manifest is malformed: Number out of range - at",
+        ),
+    ],
+)
+def test_what_decode_refuses(text: bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=re.escape(message)):
+        decode(text, "f")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"opset":25', b'"opset":24,"opset":25'),
+        (b'"opset":25', b'"opset": 25'),
+        (b'"factor":0.5', b'"factor":0.50'),
+        (b'"factor":0.5', b'"factor":5e-1'),
+        (b'"offset":0.01', b'"offset":1E-2'),
+        (b'"alpha":0.01', b'"alpha":0.0100000000000000000001'),
+        (b'"transB":1', b'"transB":-0'),
+        ("größer".encode(), rb"gr\u00f6\u00dfer"),
+        (b'"training":null,', b""),
+        (b'"unit":""', b'"unit":"" '),
+        (b'"dtype":"float32","name":"x"', b'"name":"x","dtype":"float32"'),
+    ],
+)
+def test_every_other_text_of_the_same_manifest_is_refused(old: bytes, new: bytes) -> None:
+    assert TEXT.count(old) >= 1
+    with pytest.raises(
+        FormatError, match=r"f: the manifest is not canonical JSON: byte \d+ should begin '.*, but begins"
+    ):
+        decode(TEXT.replace(old, new, 1), "f")
+
+
+def test_a_difference_is_shown() -> None:
+    assert canonical.difference(b'{"a":1}', b'{"b":1}') == """byte 2 should begin 'a":1}', but begins 'b":1}'"""
+    assert canonical.difference(b"[1]", b"[1] ") == "byte 3 should begin nothing (the end), but begins ' '"
+
+
+def test_metadata_is_kept_to_the_letter() -> None:
+    words = {"": "\x00\x1b", "e\u0301": "\u202e", "日本": "🙂\n"}
+    assert decode(encode(replace(MANIFEST, metadata=words)), "f").metadata == words
+
+
+def test_the_producer_is_this_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"{project['name']} {project['version']}" == manifest.PRODUCER
+
+
+def test_the_specification_names_every_field_step_type_and_limit() -> None:
+    text = (ROOT / "portable_nn/format/SPEC.md").read_text()
+    info = msgspec.inspect.multi_type_info([Manifest, *preprocessing.Step.__args__])
+    names = {field.name for struct in info for field in struct.fields} | set(ITEM_SIZES)
+    names |= {step.__struct_config__.tag for step in preprocessing.Step.__args__}
+    assert sorted(name for name in names if f"`{name}`" not in text) == []
+    limits = [manifest.MAX_BYTES, safetensors.MAX_HEADER, validate.MAX_TENSORS, validate.MAX_RANK]
+    limits += [preprocessing.MAX_SIDE, preprocessing.MAX_ELEMENTS]
+    assert [limit for limit in limits if str(limit) not in text] == []

@@ -1,0 +1,241 @@
+"""What is saved is loaded again, by this package, by the safetensors package, and by a reader written from SPEC.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from msgspec.structs import replace
+from weight_files import GRAPH, MANIFEST, TENSORS, identities
+
+from portable_nn.errors import UsageError
+from portable_nn.format import load, save
+from portable_nn.format.tensors import ITEM_SIZES, Array
+from portable_nn.graph import Node, Tensor
+
+
+def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """A reader written from SPEC.md alone: only json, struct, hashlib and a table of types."""
+    types = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?"}
+    types |= {f"I{8 * n}": f"<i{n}" for n in (1, 2, 4, 8)} | {f"U{8 * n}": f"<u{n}" for n in (1, 2, 4, 8)}
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    assert (8 + length) % 64 == 0
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.pop("__metadata__")
+    assert hashlib.sha256(metadata["portable_nn"].encode()).hexdigest() == metadata["portable_nn.sha256"]
+    manifest = json.loads(metadata["portable_nn"])
+    data, tensors, end = content[8 + length :], {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        start, stop = entry["data_offsets"]
+        assert start == end
+        end = stop
+        assert hashlib.sha256(data[start:stop]).hexdigest() == manifest["digests"][name]
+        tensors[name] = np.frombuffer(data[start:stop], types[entry["dtype"]]).reshape(entry["shape"])
+    assert end == len(data)
+    return manifest, tensors
+
+
+def same(found: Array, expected: Array) -> bool:
+    """The same bits in the same shape: -0.0 is not 0.0, and a NaN is itself."""
+    return found.dtype == expected.dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "net.safetensors"
+
+
+def test_round_trip(path: Path) -> None:
+    save(path, MANIFEST, TENSORS)
+    contents = load(path)
+    assert list(contents.tensors) == list(TENSORS)
+    assert all(same(contents.tensors[name], array) for name, array in TENSORS.items())
+    digests = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in TENSORS.items()}
+    assert contents.manifest == replace(MANIFEST, digests=digests)
+
+
+def test_loaded_tensors_are_aligned_and_writable(path: Path) -> None:
+    save(path, MANIFEST, TENSORS)
+    tensors = load(path).tensors
+    assert tensors["hidden.weight"].ctypes.data % 64 == 0
+    tensors["hidden.weight"] += 1
+    assert load(path).tensors["hidden.weight"][0, 0] == 0.5
+
+
+def test_a_reader_written_from_the_specification_agrees(path: Path) -> None:
+    save(path, MANIFEST, TENSORS)
+    manifest, tensors = spec_reader(path)
+    assert manifest["graph"]["nodes"][2]["attributes"] == {"alpha": 0.01, "transB": 1}
+    assert manifest["inputs"][0]["preprocessing"][0] == {"step": "scale", "factor": 0.5, "offset": 0.01}
+    assert manifest["outputs"][0]["labels"] == ["nein", "größer"]
+    assert all(same(tensors[name], array) for name, array in TENSORS.items())
+
+
+def test_the_safetensors_package_agrees(path: Path) -> None:
+    save(path, MANIFEST, TENSORS)
+    tensors = safetensors.numpy.load_file(path)
+    assert tensors.keys() == TENSORS.keys()
+    assert all(same(tensors[name], array) for name, array in TENSORS.items())
+
+
+def test_the_same_network_gives_the_same_bytes(path: Path) -> None:
+    save(path, MANIFEST, TENSORS)
+    first = path.read_bytes()
+    save(path, load(path).manifest, dict(reversed(TENSORS.items())))
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize("dtype", ITEM_SIZES)
+def test_every_dtype(path: Path, dtype: str) -> None:
+    tensors = {"byte": np.array([3], np.uint8), "w": np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)}
+    save(path, identities(tensors), tensors)
+    for found in (load(path).tensors, safetensors.numpy.load_file(path), spec_reader(path)[1]):
+        assert all(same(found[name], array) for name, array in tensors.items())
+
+
+LAYOUTS = {
+    "transposed": lambda a: a.T.copy().T,
+    "Fortran order": np.asfortranarray,
+    "strided": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+    "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_memory_layout_stores_the_values(path: Path, layout: Any) -> None:
+    values = layout(np.array([[0.5, -1.25], [2.0, 0.0], [-0.0, 3.5]], np.float32))
+    save(path, MANIFEST, TENSORS | {"hidden.weight": values})
+    expected = np.array(values.tolist(), np.float32)
+    assert same(load(path).tensors["hidden.weight"], expected)
+    assert same(safetensors.numpy.load_file(path)["hidden.weight"], expected)
+
+
+shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+tensor = st.sampled_from(list(ITEM_SIZES)).flatmap(lambda dtype: arrays.arrays(dtype, shapes))
+names = st.text("ab.é/:_ 0", min_size=1, max_size=6).filter(lambda name: {".", ".."}.isdisjoint(name.split("/")))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(tensors=st.dictionaries(names, tensor, max_size=4))
+def test_any_tensors_round_trip(path: Path, tensors: dict[str, Array]) -> None:
+    save(path, identities(tensors), tensors, allow_nonfinite=True)
+    for found in (load(path, allow_nonfinite=True).tensors, safetensors.numpy.load_file(path)):
+        assert found.keys() == tensors.keys()
+        assert all(same(found[name], array) for name, array in tensors.items())
+
+
+def test_large_tensors_are_hashed_in_threads(path: Path) -> None:
+    tensors = {name: np.arange(2**18, dtype=np.float32) * factor for name, factor in [("a", 1), ("b", 2)]}
+    save(path, identities(tensors), tensors)
+    assert all(same(found, tensors[name]) for name, found in load(path).tensors.items())
+
+
+def test_nonfinite_values_need_permission_to_be_saved_and_loaded(path: Path) -> None:
+    tensors = TENSORS | {"hidden.bias": np.array([np.nan, -np.inf, 1], np.float32)}
+    with pytest.raises(UsageError, match=r"cannot save .*: tensor 'hidden.bias' holds NaN or infinite values"):
+        save(path, MANIFEST, tensors)
+    assert not path.exists()
+    save(path, MANIFEST, tensors, allow_nonfinite=True)
+    assert same(load(path, allow_nonfinite=True).tensors["hidden.bias"], tensors["hidden.bias"])
+
+
+def test_all_that_is_wrong_is_in_one_error(path: Path) -> None:
+    tensors = {"hidden.weight": np.zeros((2, 3), np.float64), "other": np.zeros(2), "output.weight": np.zeros((2, 3))}
+    manifest = replace(MANIFEST, inputs=())
+    with pytest.raises(UsageError) as caught:
+        save(path, manifest, tensors)
+    assert str(caught.value) == (
+        f"cannot save {path}: 7 faults\n"
+        "  the manifest describes the inputs none, but the graph's are x\n"
+        "  tensor 'other' is in the given arrays, but not in the graph\n"
+        "  tensor 'hidden.weight' has dtype float64 in the given arrays, but node 'hidden' (Gemm) needs float32\n"
+        "  tensor 'hidden.weight' has shape (2, 3) in the given arrays, but node 'hidden' (Gemm) needs (3, 2)\n"
+        "  tensor 'hidden.bias' is missing in the given arrays: node 'hidden' (Gemm) needs float32 (3,)\n"
+        "  tensor 'output.weight' has dtype float64 in the given arrays, but node 'output' (Gemm) needs float32\n"
+        "  tensor 'output.bias' is missing in the given arrays: node 'output' (Gemm) needs float32 (2,)"
+    )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"producer": 7}, "the manifest cannot be saved: Expected `str`, got `int`"),
+        ({"metadata": {"size": np.float32(2)}}, "the manifest cannot be saved: .*float32"),
+        ({"metadata": {"note": "\ud800"}}, "the manifest cannot be written as JSON: .*surrogates not allowed"),
+        ({"metadata": {"note": "x" * 2**24}}, r"the manifest is \d+ bytes long; at most 16777216 are allowed"),
+        ({"opset": 26}, "the graph uses opset 26, and this portable-nn knows 25: pip install --upgrade portable-nn"),
+    ],
+)
+def test_a_manifest_that_could_not_be_loaded_is_not_saved(path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        save(path, replace(MANIFEST, **change), TENSORS)
+    assert not list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), r"'output' \(Gemm\): attribute 'alpha' has the value nan, which float32 cannot hold"),
+        ((1.0, float("inf")), r"'output' \(Gemm\): attribute 'alpha' has the value inf, which float32 cannot hold"),
+        (-1e39, r"attribute 'alpha' has the value -1e\+39, which float32 cannot hold"),
+        (2**63, r"attribute 'alpha' has the value 9223372036854775808, which int64 cannot hold"),
+        ((1, 2.0, "x"), "attribute 'alpha' mixes float and int and str"),
+        (Tensor("uint8", (2,), (255, 256)), "attribute 'alpha' has the value 256, which uint8 cannot hold"),
+        (Tensor("int8", (1,), (1.0,)), r"attribute 'alpha' has the value 1\.0, which int8 cannot hold"),
+        (Tensor("bool", (1,), (2,)), "attribute 'alpha' has the value 2, which bool cannot hold"),
+        (Tensor("float16", (1,), (1e5,)), r"attribute 'alpha' has the value 100000\.0, which float16 cannot hold"),
+        (Tensor("float31", (1,), (1,)), r"'output' \(Gemm\): attribute 'alpha' has dtype 'float31'"),
+        (Tensor("float32", (2,), (1.0,)), r"'output' \(Gemm\): attribute 'alpha' has 1 elements, but its shape is"),
+    ],
+)
+def test_attributes_that_no_file_can_hold(path: Path, value: Any, message: str) -> None:
+    *nodes, last = GRAPH.nodes
+    node = Node(last.name, last.operator, last.inputs, last.outputs, {"transB": 1, "alpha": value})
+    with pytest.raises(UsageError, match=message):
+        save(path, replace(MANIFEST, graph=replace(GRAPH, nodes=(*nodes, node))), TENSORS)
+
+
+def test_the_largest_floats_are_stored(path: Path) -> None:
+    tensors = {"w": np.zeros(2, np.float32)}
+    manifest = identities(tensors)
+    numbers = tuple(float(str(number)) for number in (np.finfo(np.float32).min, np.finfo(np.float32).max))
+    constant = Node("constant", "Constant", (), ("c",), {"value": Tensor("float32", (2,), numbers)})
+    graph = replace(manifest.graph, nodes=(*manifest.graph.nodes, constant))
+    save(path, replace(manifest, graph=graph), tensors)
+    assert load(path).manifest.graph == graph
+
+
+def test_a_whole_number_in_a_float_field_is_stored_as_a_float(path: Path) -> None:
+    from portable_nn.data.preprocessing import Scale
+
+    (described,) = MANIFEST.inputs
+    save(path, replace(MANIFEST, inputs=(replace(described, preprocessing=(Scale(2, 1),)),)), TENSORS)
+    assert load(path).manifest.inputs[0].preprocessing == (Scale(2.0, 1.0),)
+
+
+@pytest.mark.parametrize("name", ["net.pkl", "net", "net.safetensors.zip"])
+def test_an_unknown_suffix_is_refused_with_those_that_are_known(tmp_path: Path, name: str) -> None:
+    message = r"net.*: the name of a weight file ends in \.safetensors, not in '"
+    with pytest.raises(UsageError, match=message):
+        save(tmp_path / name, MANIFEST, TENSORS)
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path / name)
+
+
+def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
+    save(tmp_path / "NET.SAFETENSORS", MANIFEST, TENSORS)
+    assert load(tmp_path / "NET.SAFETENSORS").manifest.graph == GRAPH
