@@ -1,0 +1,197 @@
+"""Networks as ONNX files and back: proved when they go, proved when they come.
+
+A file that this package writes is an ordinary ONNX model with three entries in its metadata: the labels as a JSON
+list, for everybody; and for this package the manifest of the network, with its SHA-256. With them a network comes
+back exactly as it was. The manifest is believed only as long as writing the network that it describes again would
+give the very graph that is in the file: once another tool has changed that, what counts is the graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from onnx import ModelProto
+
+from portable_nn.converters.onnx.files import read_model
+from portable_nn.converters.onnx.labels import labels_of
+from portable_nn.converters.onnx.model import from_model, to_bytes, to_model
+from portable_nn.converters.onnx.support import opset_of
+from portable_nn.converters.onnx.tensors import from_tensor
+from portable_nn.converters.onnx.verify import Difference, Tolerance, compare
+from portable_nn.errors import FormatError, PortableNNError, UsageError
+from portable_nn.format.atomic import atomic_write
+from portable_nn.format.manifest import OutputInfo, decode, encode
+from portable_nn.format.validate import digest_faults, manifest_faults, refuse, tensor_faults
+from portable_nn.graph import Graph
+from portable_nn.network import Network
+from portable_nn.operators import infer
+
+MANIFEST: Final = "portable_nn"
+DIGEST: Final = "portable_nn.sha256"
+LABELS: Final = "labels"
+DOC: Final = "doc_string"
+"""The keys of a model's metadata that have a meaning here; the last stands for the model's own field of that name."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written, and how far apart the two engines are on it."""
+
+    path: Path
+    opset: int
+    ir_version: int
+    bytes: int
+    outputs: Mapping[str, Difference]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest absolute error in any output; NaN where nothing was verified."""
+        return max((found.max_abs_error for found in self.outputs.values()), default=math.nan)
+
+
+class Imported(NamedTuple):
+    """A network that was read, how far apart the engines are on it, and what could not be kept."""
+
+    network: Network
+    outputs: Mapping[str, Difference]
+    notes: tuple[str, ...]
+
+
+def export_onnx(
+    network: Network, path: str | Path, *, opset: int = 17, verify: bool = True, atol: float = 1e-5,
+    rtol: float = 1e-5, seed: int = 0,
+) -> Report:  # fmt: skip
+    """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
+
+    The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was.
+
+    Args:
+        network: what to write.
+        path: where to.
+        opset: the version of the standard operators, 13 to 25.
+        verify: whether to run both engines first, at two batch sizes.
+        atol: how far apart two numbers may be, ...
+        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
+        seed: what the inputs that both engines run on are drawn from.
+
+    Raises:
+        UsageError: an opset that is not written or cannot express the network, or metadata that cannot be kept.
+        VerificationError: the engines do not agree; the message names the first node that differs.
+        FileError: the file cannot be written.
+    """
+    properties = _properties(network)
+    doc = properties.pop(DOC, "")
+    model = to_model(network.graph, network.parameters, opset=opset, metadata=properties, doc=doc)
+    tolerance = Tolerance(atol, rtol)
+    found = _verified(network, model, str(path), tolerance, seed) if verify else {}
+    data = to_bytes(model)
+    with atomic_write(path) as file:
+        file.write(data)
+    notes = () if verify else ("not verified: verify=False",)
+    return Report(Path(path), opset, model.ir_version, len(data), found, notes)
+
+
+def import_onnx(source: str | Path | ModelProto, *, verify: bool = True) -> Network:
+    """The network in an ONNX file, ready to train on; ``read_onnx`` tells more of it."""
+    return read_onnx(source, verify=verify).network
+
+
+def read_onnx(source: str | Path | ModelProto, *, verify: bool = True) -> Imported:
+    """The network in an ONNX file or model, after both engines have computed the same numbers from it.
+
+    What ``export_onnx`` wrote comes back as it was, with preprocessing, labels and what is trainable. Of any other
+    model come the graph, the weights, the metadata, and the labels where the metadata have them in a known form.
+
+    Args:
+        source: the path of a file, or a model.
+        verify: whether to run both engines, at two batch sizes.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is not an ONNX model, or is damaged.
+        UnsupportedError: it uses what is not supported; all of that is listed.
+        GraphError: its nodes do not fit each other; every one of them is listed.
+        VerificationError: the engines do not agree; the message names the first node that differs.
+    """
+    where = "model" if isinstance(source, ModelProto) else str(source)
+    model = source if isinstance(source, ModelProto) else read_model(source)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    network, notes = None, list[str]()
+    if MANIFEST in properties:
+        try:
+            network = _own(model, properties, where)
+        except PortableNNError as error:
+            reason = error.reason if isinstance(error, FormatError) else str(error)
+            notes.append(f"read as another tool's model: the manifest in it does not describe it any more ({reason})")
+    if network is None:
+        network = _foreign(model, properties, where, notes)
+    found = _verified(network, model, where, Tolerance(), 0) if verify else {}
+    return Imported(network, found, tuple(notes))
+
+
+def _verified(
+    network: Network, model: ModelProto, where: str, tolerance: Tolerance, seed: int
+) -> dict[str, Difference]:
+    return compare(network.graph, network.parameters, model, where, tolerance=tolerance, seed=seed)
+
+
+def _properties(network: Network) -> dict[str, str]:
+    """The metadata of a network's model: the user's own, and those that this package adds."""
+    manifest = encode(network.manifest())
+    added = {MANIFEST: manifest.decode(), DIGEST: hashlib.sha256(manifest).hexdigest()}
+    labels = next((list(info.labels) for info in network.outputs if info.labels), None)
+    if labels:
+        added[LABELS] = json.dumps(labels, ensure_ascii=False)
+    taken = sorted(added.keys() & network.metadata.keys())
+    if taken:
+        raise UsageError(f"metadata key '{taken[0]}' has a meaning of its own in ONNX files: use another")
+    return {**network.metadata, **added}
+
+
+def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Network:
+    """The network that the manifest in a model describes.
+
+    Raises:
+        FormatError: the manifest was changed, or the rest of the model was.
+    """
+    text = properties[MANIFEST].encode()
+    if hashlib.sha256(text).hexdigest() != properties.get(DIGEST):
+        raise FormatError(where, f"it does not have the SHA-256 in '{DIGEST}'")
+    manifest = decode(text, where)
+    refuse(where, manifest_faults(manifest))
+    tensors = {proto.name: from_tensor(proto, where) for proto in model.graph.initializer}
+    refuse(where, tensor_faults(manifest.graph, tensors, allow_nonfinite=True) + digest_faults(manifest, tensors))
+    if to_model(manifest.graph, tensors, opset=opset_of(model, where)).graph != model.graph:
+        raise FormatError(where, "its graph is another one")
+    return Network.from_graph(
+        manifest.graph, tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata
+    )
+
+
+def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes: list[str]) -> Network:
+    """The network in any model, with labels where the metadata have them; ``notes`` takes what is not kept."""
+    graph, parameters = from_model(model, where)
+    metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
+    if model.doc_string:
+        metadata.setdefault(DOC, model.doc_string)
+    labels = labels_of(metadata)
+    outputs = _labelled(graph, labels)
+    if any(info.labels for info in outputs):
+        metadata.pop(LABELS, None)  # Now the labels themselves say it.
+    elif labels:
+        notes.append(f"{len(labels)} labels in the metadata are not used: no output has {len(labels)} entries")
+    return Network.from_graph(graph, parameters, outputs=outputs, metadata=metadata)
+
+
+def _labelled(graph: Graph, labels: Sequence[str]) -> list[OutputInfo]:
+    """The outputs, with ``labels`` for the first that has an entry for each."""
+    types = infer(graph).types
+    fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
+    return [OutputInfo(name, labels=tuple(labels) if [name] == fitting[:1] else ()) for name in graph.outputs]

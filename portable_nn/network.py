@@ -1,0 +1,355 @@
+"""A network: a graph, its weights, and what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.data.preprocessing import Preprocessing
+from portable_nn.engines.plan import Plan
+from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.format import load as load_file
+from portable_nn.format import save as save_file
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.tensors import digests
+from portable_nn.graph import Dim, Graph, Value, format_shape
+from portable_nn.initializers import initial_values
+from portable_nn.layers import Layer
+from portable_nn.operators import Leaf, Symbol, Type, infer, trace
+from portable_nn.operators.registry import Array
+
+if TYPE_CHECKING:
+    from portable_nn.training.fit import History
+
+Engine: TypeAlias = Literal["numpy", "onnxruntime"]
+Feeds: TypeAlias = "Mapping[str, Array]"
+
+BATCH = 512
+"""Examples that are computed at once, where nothing else is asked for."""
+PLANS = 8
+"""Plans that a network keeps, one for each set of input shapes."""
+
+
+class Network:
+    """A network made of symbols: what leads from ``inputs`` to ``outputs``.
+
+    Args:
+        inputs: one symbol made by ``Input``, or several.
+        outputs: one symbol, or several.
+        labels: names of the classes, one for each entry of the output's last dimension (of the first output).
+        preprocessing: the steps that make the (first) input from pictures or tables as people keep them.
+        metadata: your own words about the network, stored with it.
+        seed: what the first weights, the shuffling and dropout are drawn from. Same seed, same machine: same bytes.
+        name: the name of the graph.
+
+    Raises ``GraphError`` where the outputs need an input that is not listed.
+    """
+
+    def __init__(
+        self,
+        inputs: Leaf | Sequence[Leaf],
+        outputs: Symbol | Sequence[Symbol],
+        *,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing = (),
+        metadata: Mapping[str, str] | None = None,
+        seed: int | None = None,
+        name: str = "network",
+    ) -> None:
+        ins = [inputs] if isinstance(inputs, Symbol) else list(inputs)
+        outs = [outputs] if isinstance(outputs, Symbol) else list(outputs)
+        if not ins or not outs:
+            raise UsageError("a network needs at least one input and one output")
+        traced = trace(ins, outs, name)
+        rng = np.random.default_rng(seed)
+        leaves = {traced.names[symbol]: symbol for symbol in traced.names if isinstance(symbol, Leaf)}
+        parameters = {}
+        for value in traced.graph.parameters:
+            shape = tuple(int(dim) for dim in value.shape)
+            parameters[value.name] = initial_values(leaves[value.name].initial, rng, shape, value.dtype, value.name)
+        infos = [InputInfo(value.name) for value in traced.graph.inputs]
+        if preprocessing:
+            infos[0] = InputInfo(infos[0].name, "image", tuple(preprocessing))
+        results = [
+            OutputInfo(name, _output_kind(symbol)) for name, symbol in zip(traced.graph.outputs, outs, strict=True)
+        ]
+        if labels:
+            kind = "logits" if results[0].kind == "values" else results[0].kind
+            results[0] = OutputInfo(results[0].name, kind, tuple(labels))
+        self._set(traced.graph, parameters, infos, results, metadata or {}, rng)
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: Graph,
+        parameters: Feeds,
+        *,
+        inputs: Sequence[InputInfo] = (),
+        outputs: Sequence[OutputInfo] = (),
+        metadata: Mapping[str, str] | None = None,
+        seed: int | None = None,
+    ) -> Network:
+        """A network from a graph and the values of its parameters.
+
+        Raises ``GraphError`` where the graph is not consistent, ``ShapeError`` where the values do not fit it.
+        """
+        network = object.__new__(Network)
+        expected = {value.name: value for value in graph.parameters}
+        _check_parameters(expected, parameters, "the parameters do not fit the graph")
+        owned = {name: np.array(parameters[name], value.dtype, order="C") for name, value in expected.items()}
+        network._set(
+            graph, owned,
+            list(inputs) or [InputInfo(value.name) for value in graph.inputs],
+            list(outputs) or [OutputInfo(name) for name in graph.outputs],
+            metadata or {}, np.random.default_rng(seed),
+        )  # fmt: skip
+        return network
+
+    def _set(
+        self, graph: Graph, parameters: dict[str, Array], inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo],
+        metadata: Mapping[str, str], rng: np.random.Generator,
+    ) -> None:  # fmt: skip
+        self.graph = graph
+        self.types: Mapping[str, Type] = infer(graph).types
+        self._parameters = parameters
+        self._dtype = np.dtype(graph.inputs[0].dtype)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.metadata, self.rng = dict(metadata), rng
+        self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
+        self._lock = Lock()
+        for info in self.outputs:
+            width = self.types[info.name].shape[-1:]
+            if info.labels and width != (len(info.labels),):
+                raise UsageError(
+                    f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
+                )
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Name → array. Write into the arrays (``[...] =``) to change the weights; their shapes are fixed."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the first output; empty where it has none."""
+        return self.outputs[0].labels
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(str(value) for value in self.graph.inputs)
+        outputs = ", ".join(
+            f"{name}: {self.types[name].dtype}{format_shape(self.types[name].shape)}" for name in self.graph.outputs
+        )
+        count = sum(array.size for array in self._parameters.values())
+        return f"<Network {inputs} → {outputs}; {count:,} parameters>"
+
+    def summary(self) -> str:
+        """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
+        from portable_nn.inspection import as_text, inspect_network
+
+        return as_text(inspect_network(self))
+
+    # -- inference
+
+    @overload
+    def predict(self, x: Array | Sequence[Any], *, engine: Engine = ..., batch_size: int | None = ...) -> Array: ...
+    @overload
+    def predict(self, x: Feeds, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
+    def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
+        """The outputs for ``x``: an array (batch, …), or a dict of arrays by input name.
+
+        Gives an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
+        Memory is bounded: ``batch_size`` examples are computed at once. Raises ``ShapeError`` where ``x`` does not
+        fit, ``UsageError`` for an unknown engine.
+        """
+        if engine == "numpy" and type(x) is np.ndarray and len(self.graph.inputs) == 1 == len(self.graph.outputs):
+            plan = self._plans.get((x.shape,))
+            if plan is not None and x.dtype == self._dtype and (batch_size is None or len(x) <= batch_size):
+                return self._run_plan(plan, x)
+        feeds = self.check_inputs(x)
+        if engine == "numpy":
+            run: Callable[[Feeds], dict[str, Array]] = self._run_numpy
+        elif engine == "onnxruntime":
+            from portable_nn.engines.runtime import session_of
+
+            run = session_of(self.graph, self._parameters).run
+        else:
+            raise UsageError(f"engine must be 'numpy' or 'onnxruntime', not {engine!r}")
+        parts = [run(part) for part in self._batches(feeds, BATCH if batch_size is None else batch_size)]
+        results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+
+    def _run_plan(self, plan: Plan, x: Array) -> Array:
+        """The short way for one input, one output, a shape that was seen before, and the right type."""
+        [into], [out] = plan.inputs.values(), plan.outputs.values()
+        with self._lock:
+            np.copyto(into, x)
+            plan.run()
+            return out.copy()
+
+    def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
+        plan = self.plan({name: array.shape for name, array in feeds.items()})
+        with self._lock:
+            for name, array in feeds.items():
+                np.copyto(plan.inputs[name], array)
+            plan.run()
+            return {name: array.copy() for name, array in plan.outputs.items()}
+
+    def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+        """The plan of the numpy engine for inputs of these shapes; the last few are kept."""
+        key = tuple(shapes[value.name] for value in self.graph.inputs)
+        with self._lock:
+            found = self._plans.pop(key, None) or Plan(self.graph, shapes, self._parameters)
+            self._plans[key] = found
+            while len(self._plans) > PLANS:
+                del self._plans[next(iter(self._plans))]
+        return found
+
+    def check_inputs(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
+        """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
+
+        Raises ``ShapeError`` or ``UsageError``.
+        """
+        names = [value.name for value in self.graph.inputs]
+        if not isinstance(x, Mapping):
+            if len(names) > 1:
+                raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
+            x = {names[0]: x}
+        if set(x) != set(names):
+            raise UsageError(f"the network has the inputs {', '.join(names)}, not {', '.join(map(str, x))}")
+        sizes: dict[Dim, tuple[int, str]] = {}
+        return {
+            value.name: check_array(value, np.asarray(x[value.name]), sizes, cast=cast) for value in self.graph.inputs
+        }
+
+    def _batches(self, feeds: dict[str, Array], size: int) -> Iterator[dict[str, Array]]:
+        """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
+        if size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {size}")
+        first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
+        symbol = next(iter(first))
+        count = len(next(iter(feeds.values()))) if symbol else 0
+        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= size:
+            yield feeds
+            return
+        for start in range(0, count, size):
+            yield {name: array[start : start + size] for name, array in feeds.items()}
+
+    # -- training
+
+    def fit(self, x: Any, y: Any, **options: Any) -> History:
+        """Train on ``x`` and ``y``: see ``portable_nn.training.fit.fit`` for the options."""
+        from portable_nn.training.fit import fit
+
+        return fit(self, x, y, **options)
+
+    # -- files
+
+    def manifest(self) -> Manifest:
+        """The description that a weight file of this network holds."""
+        return Manifest(
+            graph=self.graph, inputs=self.inputs, outputs=self.outputs, metadata=dict(self.metadata),
+            digests=dict(zip(self._parameters, digests(self._parameters.values()), strict=True)),
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> None:
+        """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``."""
+        save_file(path, replace(self.manifest(), digests={}), self._parameters)
+
+    def load_weights(self, source: str | Path | Feeds) -> None:
+        """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
+
+        Raises ``ShapeError`` that names every tensor that differs with both shapes, ``FormatError`` for a bad file.
+        """
+        expected = {value.name: value for value in self.graph.parameters}
+        if isinstance(source, Mapping):
+            tensors, where = source, "the weights do not fit this network"
+        else:
+            tensors, where = load_file(source).tensors, f"{source}: the weights do not fit this network"
+        _check_parameters(expected, tensors, where)
+        for name, array in self._parameters.items():
+            array[...] = tensors[name]
+
+
+class Sequential(Network):
+    """A network whose layers follow one another: ``Sequential(Input(784), Dense(200), Sigmoid(), Dense(10))``."""
+
+    def __init__(self, *layers: Leaf | Layer, **options: Any) -> None:
+        if not layers or not isinstance(layers[0], Leaf):
+            raise UsageError("Sequential begins with Input(…)")
+        value: Symbol = layers[0]
+        for layer in layers[1:]:
+            if isinstance(layer, Leaf):
+                raise UsageError("Sequential has one Input, its first layer; use Network for several")
+            if not isinstance(layer, Layer):
+                raise UsageError(f"Sequential is made of layers such as ReLU() or Dense(10), not of {layer!r}")
+            value = layer(value)
+        super().__init__(layers[0], value, **options)
+
+
+def load(path: str | Path) -> Network:
+    """The network in a weight file, with nothing else needed.
+
+    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged or not a weight file.
+    """
+    contents = load_file(path)
+    manifest = contents.manifest
+    return Network.from_graph(
+        manifest.graph, contents.tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata
+    )
+
+
+def check_array(value: Value, array: Array, sizes: dict[Dim, tuple[int, str]], *, cast: bool = True) -> Array:
+    """``array`` as the type of the input ``value``; ``sizes`` collects what symbolic dimensions are bound to.
+
+    Raises ``ShapeError`` or ``UsageError``.
+    """
+    wanted, found = value.shape, array.shape
+    fits = len(found) == len(wanted) and all(
+        dim == size if isinstance(dim, int) else sizes.setdefault(dim, (size, value.name))[0] == size
+        for dim, size in zip(wanted, found, strict=True)
+    )
+    if not fits:
+        hint = ""
+        if len(found) == len(wanted) - 1 and found == wanted[1:]:
+            hint = ": one example alone is x[np.newaxis]"
+        bound = ", ".join(f"{dim} is {size} by '{name}'" for dim, (size, name) in sizes.items() if name != value.name)
+        raise ShapeError(
+            f"input '{value.name}' needs {format_shape(wanted)}{f' where {bound}' if bound else ''}, "
+            f"not {format_shape(found)}{hint}"
+        )
+    if array.dtype != value.dtype:
+        if not np.can_cast(array.dtype, value.dtype, "same_kind"):
+            raise UsageError(f"input '{value.name}' needs {value.dtype}, not {array.dtype}")
+        if cast:
+            array = array.astype(value.dtype)
+    return array
+
+
+def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:
+    """Raise a ``ShapeError`` that names every tensor that is missing, left over or of another type."""
+    faults = []
+    for name, value in expected.items():
+        if name not in found:
+            faults.append(f"tensor '{name}' {format_shape(value.shape)} is missing")
+            continue
+        array = np.asarray(found[name])
+        if array.shape != value.shape:
+            faults.append(
+                f"tensor '{name}' must have shape {format_shape(value.shape)}, not {format_shape(array.shape)}"
+            )
+        elif not np.can_cast(array.dtype, value.dtype, "same_kind"):
+            faults.append(f"tensor '{name}' must be {value.dtype}, not {array.dtype}")
+    faults.extend(f"tensor '{name}' belongs to no node" for name in found if name not in expected)
+    if faults:
+        raise ShapeError(listed(faults, where))
+
+
+def _output_kind(symbol: Symbol) -> Literal["values", "probabilities"]:
+    operator = symbol.origin.operator
+    return "probabilities" if operator and operator.name in {"Softmax", "Sigmoid"} else "values"

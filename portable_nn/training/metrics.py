@@ -1,0 +1,46 @@
+"""Metrics: what a person reads to see how well a network does; computed on whole sets, not differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from portable_nn.errors import UsageError
+from portable_nn.operators.registry import Array
+
+Metric: TypeAlias = Callable[[Array, Array, Array, float], float]
+"""``(outputs, targets, weights, threshold)`` → a number; arrays have one entry (or row) an example.
+
+A single output means yes where it is above ``threshold``."""
+
+
+def accuracy(outputs: Array, targets: Array, weights: Array, threshold: float = 0.0) -> float:
+    """The share of examples whose largest output is at the class (one output: which is on the right side)."""
+    if outputs.size == len(outputs):
+        right = (outputs.ravel() > threshold) == (targets.ravel() > 0.5)
+    else:
+        classes = targets if targets.ndim < outputs.ndim else targets.argmax(1)
+        right = outputs.argmax(1) == classes
+    return float(np.average(right.reshape(len(right), -1).mean(1), weights=weights))
+
+
+def mean_absolute_error(outputs: Array, targets: Array, weights: Array, threshold: float = 0.0) -> float:
+    """The mean of |output - target|."""
+    errors = np.abs(outputs - targets).reshape(len(outputs), -1).mean(1)
+    return float(np.average(errors, weights=weights))
+
+
+METRICS: Final[Mapping[str, Metric]] = {"accuracy": accuracy, "mean_absolute_error": mean_absolute_error}
+
+
+def find_metrics(names: Sequence[str], targets: Mapping[str, Array]) -> dict[str, Metric]:
+    """The metrics of those names. Raises ``UsageError`` for one that is unknown or cannot be had for ``targets``."""
+    for name in names:
+        if name not in METRICS:
+            raise UsageError(f"metrics must be among {', '.join(METRICS)}, not {name!r}")
+        for output, target in targets.items():
+            if METRICS[name] is mean_absolute_error and target.dtype.kind == "i":
+                raise UsageError(f"{name} needs numbers to compare with, but y has classes for '{output}'")
+    return {name: METRICS[name] for name in names}

@@ -1,0 +1,142 @@
+"""Files that are not what they should be, by whichever way they are opened."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
+
+from portable_nn.converters.onnx import read_onnx
+from portable_nn.converters.onnx.files import read_model
+from portable_nn.converters.onnx.labels import MAX_LENGTH, labels_of
+from portable_nn.engines.runtime import Session
+from portable_nn.errors import FileError, FormatError
+
+
+def model() -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"], name="add")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+GOOD = model().SerializeToString()
+DAMAGED = "is not an ONNX model, or is damaged or cut off"
+NOT_MODELS = {
+    "nothing": (b"", "is empty"),
+    "text": (b"x,y\n1,2\n", "is a text file, not an ONNX model"),
+    "page": (b"<!DOCTYPE html><html>", "is an HTML page: the download gave a page about the file, not the file"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the file itself"),
+    "zip": (b"PK\x03\x04\x14\0", "is a zip archive"),
+    "pickle": (b"\x80\x04\x95\x10", "is a Python pickle: it can run any code"),
+    "safetensors": (b'\x40\0\0\0\0\0\0\0{"__metadata__"', "is a safetensors file: load it with portable_nn.load"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n\0\0", "is an HDF5 file"),
+    "noise": (bytes(range(256)), DAMAGED),
+    "cut off": (GOOD[:-7], DAMAGED),
+    "cut off early": (GOOD[:20], DAMAGED),
+    "a message without a graph": (onnx.ModelProto(ir_version=8).SerializeToString(), DAMAGED),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_MODELS)
+def test_what_is_not_a_model_is_told_by_importer_and_engine(tmp_path, kind):
+    data, reason = NOT_MODELS[kind]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    for opening in (read_onnx, Session):
+        with pytest.raises(FormatError) as caught:
+            opening(path)
+        assert str(caught.value).startswith(f"{path}: {reason}")
+    with pytest.raises(FormatError) as caught:
+        Session(data, where="bytes")
+    assert str(caught.value).startswith(f"bytes: {reason}")
+
+
+@pytest.mark.parametrize("opening", [read_onnx, Session])
+def test_what_cannot_be_read_is_told(tmp_path, opening):
+    with pytest.raises(FileError, match=r"none\.onnx: does not exist"):
+        opening(tmp_path / "none.onnx")
+    with pytest.raises(FileError, match="is a folder, not a regular file"):
+        opening(tmp_path)
+
+
+def test_every_byte_that_is_cut_off_is_noticed(tmp_path):
+    path = tmp_path / "m.onnx"
+    for length in range(len(GOOD)):
+        path.write_bytes(GOOD[:length])
+        with pytest.raises(FormatError, match=r"m\.onnx: "):
+            read_onnx(path, verify=False)
+
+
+# -- tensors in other files
+
+
+def outside(location: str) -> onnx.ModelProto:
+    made = model()
+    [tensor] = made.graph.initializer
+    set_external_data(tensor, location)
+    tensor.ClearField("raw_data")
+    return made
+
+
+def test_tensors_in_the_models_folder_are_read(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(np.array([1, 2, 3], np.float32).tobytes())
+    (tmp_path / "m.onnx").write_bytes(outside("weights.bin").SerializeToString())
+    assert read_model(tmp_path / "m.onnx").SerializeToString() == GOOD
+    found = read_onnx(tmp_path / "m.onnx")
+    np.testing.assert_array_equal(found.network.parameters["w"], [1, 2, 3])
+    assert Session(tmp_path / "m.onnx").run({"x": np.zeros((1, 3))})["y"].tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "link/weights.bin"])
+def test_tensors_outside_the_models_folder_are_not_read(tmp_path, location):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (tmp_path / "weights.bin").write_bytes(bytes(12))
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "m.onnx").write_bytes(outside(location).SerializeToString())
+    with pytest.raises(FormatError, match=f"m.onnx: tensor 'w' names a file outside the model's folder: '{location}'"):
+        read_onnx(folder / "m.onnx")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"short"])
+def test_tensors_that_are_missing_or_short_are_told(tmp_path, content):
+    if content is not None:
+        (tmp_path / "weights.bin").write_bytes(content)
+    (tmp_path / "m.onnx").write_bytes(outside("weights.bin").SerializeToString())
+    with pytest.raises(FormatError, match=r"m\.onnx: tensor 'w' (cannot be read from 'weights.bin': |is damaged: )"):
+        read_onnx(tmp_path / "m.onnx")
+
+
+# -- labels
+
+
+@pytest.mark.parametrize(
+    ("metadata", "labels"),
+    [
+        ({}, ()),
+        ({"labels": '["a", "b, c", "3"]'}, ("a", "b, c", "3")),
+        ({"labels": "[1, 2]"}, ("1", "2")),
+        ({"classes": "cat, dog ,bird"}, ("cat", "dog", "bird")),
+        ({"class_names": "a, first\nb\n"}, ("a, first", "b")),
+        ({"names": "{0: 'person', 1: \"bull's eye\"}"}, ("person", "bull's eye")),
+        ({"names": "{1: 'b', 0: 'a'}"}, ("a", "b")),
+        ({"names": "{1: 'b', 2: 'c'}"}, ()),
+        ({"names": "{0: 'a', 'x': 'b'}"}, ()),
+        ({"labels": "[", "names": "{0: 'a'}"}, ("a",)),
+        ({"labels": '{"a": 1}'}, ()),
+        ({"labels": "[[1], [2]]"}, ()),
+        ({"labels": "[" * 100_000}, ()),
+        ({"names": "{" * 10_000}, ()),
+        ({"names": "{0: __import__('os')}"}, ()),
+        ({"labels": "a," * MAX_LENGTH}, ()),
+        ({"labels": " \n "}, ()),
+    ],
+)
+def test_labels_are_found_in_the_ways_of_other_tools(metadata, labels):
+    assert labels_of(metadata) == labels
