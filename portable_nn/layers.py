@@ -75,8 +75,14 @@ class Dense(Layer):
         named: dict[str, Any] = {"name": self.node_name(), "wish": "dense"}
         if len(x.shape) == 2:
             return emit("Gemm", x, weight, bias, transB=1, **named)
-        product = x @ emit("Transpose", weight, perm=[1, 0], **named)
-        return product + bias if bias is not None else product
+        transposed = emit("Transpose", weight, perm=[1, 0])
+        if bias is None:
+            result = emit("MatMul", x, transposed, **named)
+        else:
+            result = emit("Add", x @ transposed, bias, **named)
+        for leaf in self._parameters.values():
+            leaf.owner = leaf.owner or result
+        return result
 
 
 class Operation(Layer):

@@ -35,7 +35,7 @@ def train(*, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None) 
         train_x,
         digits.train_y,
         loss="cross_entropy",
-        optimizer=pnn.AdamW(0.003, weight_decay=0.05),
+        optimizer=pnn.AdamW(0.003, weight_decay=0.1),
         schedule=pnn.CosineDecay(),
         epochs=epochs,
         batch_size=32,

@@ -64,10 +64,10 @@ def _bilinear(
     n, channels, _ = pictures.shape
     framed = np.full((n, channels, height + 2, width + 2), fill, pictures.dtype)
     framed[:, :, 1:-1, 1:-1] = pictures.reshape(n, channels, height, width)
-    flat = framed.reshape(n, channels, -1)
+    flat = framed.reshape(n, channels, (height + 2) * (width + 2))
     rows, columns = np.clip(rows + 1, 0, height + 1), np.clip(columns + 1, 0, width + 1)
     top, left = np.minimum(rows.astype(np.intp), height), np.minimum(columns.astype(np.intp), width)
-    down, right = (rows - top)[:, None], (columns - left)[:, None]
+    down, right = (rows - top.astype(rows.dtype))[:, None], (columns - left.astype(rows.dtype))[:, None]
     corner = top * (width + 2) + left
 
     def at(offset: int) -> NDArray[Any]:

@@ -286,6 +286,8 @@ def _pads(use: Use) -> tuple[Shape, tuple[int, ...], tuple[int, ...]]:
     rank = len(shape)
     if use.string("mode") != "constant":
         use.fail(f"mode '{use.string('mode')}' is not supported")
+    if use.has(2) and (use.type(2).dtype != use.type().dtype or product(use.type(2).shape) != 1):
+        use.fail(f"constant_value must be one {use.type().dtype}, not {use.type(2)}")
     pads = use.numbers(1)
     axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
     if len(pads) != 2 * len(axes):
@@ -301,8 +303,9 @@ def _pads(use: Use) -> tuple[Shape, tuple[int, ...], tuple[int, ...]]:
 def _pad(n: Bound) -> list[Step]:
     _, before, _ = _pads(n)
     out, x = n.out(), n.x[0]
-    inside = out[tuple(slice(start, start + size) for start, size in zip(before, x.shape, strict=True))]
-    fill = partial(np.copyto, out, n.x[2]) if n.has(2) else partial(out.fill, 0)
+    places = tuple(slice(start, start + size) for start, size in zip(before, x.shape, strict=True))
+    inside: Array = out[places] if places else out
+    fill = partial(np.copyto, out, n.x[2].reshape(())) if n.has(2) else partial(out.fill, 0)
     return [fill, partial(np.copyto, inside, x)]
 
 

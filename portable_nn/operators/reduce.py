@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
-from portable_nn.graph import Shape
+from portable_nn.graph import Shape, format_shape
 from portable_nn.operators.elementwise import WIDE, check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -53,6 +54,17 @@ def _ufunc(function: np.ufunc) -> Reduction:
     return steps
 
 
+def _extreme(function: np.ufunc, *, least: bool) -> Reduction:
+    """Of nothing, the greatest is the least number of its type, and the other way round."""
+
+    def steps(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+        limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        keepdims = bool(n.int("keepdims"))
+        return [partial(function.reduce, x, axis=axes, out=out, keepdims=keepdims, initial=limits[least])]
+
+    return steps
+
+
 def _sum(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
     if x.ndim == 2 and axes == (0,) and x.dtype.kind == "f" and x.dtype.itemsize >= 4 and out.flags.c_contiguous:
         # The sum over rows as a product with a row of ones runs in BLAS.
@@ -61,7 +73,7 @@ def _sum(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
 
 
 def _mean(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
-    size = max(1, int(np.prod([x.shape[axis] for axis in axes])))
+    size = math.prod(x.shape[axis] for axis in axes)
     return [*_sum(n, x, axes, out), partial(np.divide, out, n.filled((), out.dtype, size), out=out)]
 
 
@@ -81,7 +93,7 @@ def _log_sum_exp(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[
     top, shifted = n.scratch(tuple(map(int, kept)), x.dtype), n.scratch(x.shape, x.dtype)
     endless = n.scratch(top.shape, np.bool_)
     return [
-        partial(np.maximum.reduce, x, axis=axes, out=top, keepdims=True),
+        partial(np.maximum.reduce, x, axis=axes, out=top, keepdims=True, initial=-np.inf),
         partial(np.isinf, top, out=endless),
         partial(np.copyto, top, 0, where=endless),
         partial(np.subtract, x, top, out=shifted),
@@ -179,6 +191,8 @@ def _arg(function: Callable[..., Array]) -> Callable[[Bound], list[Step]]:
     def kernel(n: Bound) -> list[Step]:
         x, out = n.x[0], n.out()
         axis = n.axis(n.int("axis"), x.ndim)
+        if out.size and not x.size:
+            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty: nothing in it is an extreme")
         flat = np.squeeze(out, axis) if n.int("keepdims") else out
         if n.int("select_last_index"):
             return [partial(last, x, axis, flat)]
@@ -190,8 +204,8 @@ def _arg(function: Callable[..., Array]) -> Callable[[Bound], list[Step]]:
 reduction("ReduceSum", _sum, lambda n: _spread(n, n.dy), WIDE)
 reduction("ReduceMean", _mean, _mean_gradient)
 reduction("ReduceProd", _ufunc(np.multiply), _product_gradient, WIDE)
-reduction("ReduceMax", _ufunc(np.maximum), _extreme_gradient, EXTREME)
-reduction("ReduceMin", _ufunc(np.minimum), _extreme_gradient, EXTREME)
+reduction("ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME)
+reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME)
 reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
 reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))
 reduction("ReduceL2", _then(_of_squares, np.sqrt), lambda n: _kept(n, n.dy / n.y[0]) * n.x[0])

@@ -29,7 +29,7 @@ def _shifted(n: Bound, x: Array, out: Array) -> tuple[Array, Array, list[Step]]:
     row = n.scratch((1, *source.shape[1:]), x.dtype)
     steps: list[Step] = [
         partial(np.copyto, work, source),
-        partial(np.maximum.reduce, work, axis=0, out=row, keepdims=True),
+        partial(np.maximum.reduce, work, axis=0, out=row, keepdims=True, initial=-np.inf),
         partial(np.subtract, work, row, out=work),
     ]
     return work, target, steps
@@ -69,7 +69,8 @@ def _hardmax(n: Bound) -> list[Step]:
         out.fill(0)
         np.put_along_axis(out, np.expand_dims(np.argmax(x, axis), axis), 1, axis)
 
-    return [partial(run, n.x[0], n.out())]
+    x, out = n.x[0], n.out()
+    return [partial(run, x, out)] if x.size else []
 
 
 def _softmax_gradient(n: Backward) -> Symbol:

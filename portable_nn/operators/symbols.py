@@ -110,6 +110,7 @@ class Leaf(Symbol):
         self.origin.outputs = (self,)
         self.parameter, self.trainable, self.initial = parameter, trainable, initial
         self.owner: Symbol | None = None
+        """What a parameter is named after; where it is ``None``, the first node that takes it."""
 
 
 def plain_float(value: float) -> float:
@@ -298,10 +299,11 @@ def trace(inputs: Sequence[Leaf], outputs: Sequence[Symbol], name: str = "networ
             if twin in known:
                 known[origin.outputs[0]] = known[twin]
                 continue
-        node_name = origin.name or names.number(origin.wish)
+        node_name = names.node(origin)
         for leaf in origin.inputs:
             if isinstance(leaf, Leaf) and leaf.parameter and leaf not in known:
-                known[leaf] = leaf.name or names.exact(f"{node_name}.{leaf.origin.wish}")
+                owner = names.node(leaf.owner.origin if leaf.owner else origin)
+                known[leaf] = leaf.name or names.exact(f"{owner}.{leaf.origin.wish}")
                 parameters.append(Parameter(known[leaf], leaf.dtype, leaf.shape, leaf.trainable))
         for symbol in origin.outputs:
             suffix = f".{origin.operator.outputs[symbol.index]}" if symbol.index else ""
@@ -346,6 +348,13 @@ class _Names:
             raise GraphError([Fault("", f"the name '{name}' was given twice") for name in twice])
         self.taken = {name for used in uses for name in used}
         self.counts: dict[str, int] = {}
+        self.nodes: dict[Origin, str] = {}
+
+    def node(self, origin: Origin) -> str:
+        """The name of a node: its own, or the next free number of its stem."""
+        if origin not in self.nodes:
+            self.nodes[origin] = origin.name or self.number(origin.wish)
+        return self.nodes[origin]
 
     def exact(self, name: str) -> str:
         """``name`` itself, numbered only if it is taken."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.preprocessing import Normalise, Preprocessing, apply_arithmetic, digit_preprocessing
+from portable_nn.data.tables import whole
 from portable_nn.errors import UsageError
 from portable_nn.format import InputInfo
 from portable_nn.layers import Dense, Input, Layer, ReLU, Sigmoid, Tanh
@@ -87,7 +88,7 @@ def train_classifier(
     """
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
-    targets, names = _classes(data.y, sizes[-1])
+    targets, names = _classes(data.y, sizes[-1], sizes[0])
     if labels and len(labels) != sizes[-1]:
         raise UsageError(
             f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
@@ -150,15 +151,17 @@ def _check_examples(data: Dataset, width: int) -> Array:
     return x
 
 
-def _classes(y: Array | None, count: int) -> tuple[Array, list[str]]:
+def _classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     """The class number of each example, and the names of the classes as far as the data tell them."""
     if y is None:
-        raise UsageError("the data have no labels: they come first in each row of CSV, or in a file of their own")
+        where = f"in CSV they come first in each row, before the {width} numbers of an example"
+        raise UsageError(f"the data have no labels: {where}; or give them in a file of their own")
     if y.ndim == 2 and y.shape[1] == count > 1:
         y = y.argmax(axis=1)
     y = y.reshape(len(y), -1)
     if y.shape[1] != 1:
         raise UsageError(f"the last layer has {count} units, but {y.shape[1]} numbers label each example")
+    y = whole(y) if y.dtype.kind == "f" else y
     values, numbers = np.unique(y[:, 0], return_inverse=True)
     if values.dtype.kind in "bui" and values[0] >= 0 and values[-1] < count:
         return y[:, 0].astype(np.int64), [str(number) for number in range(count)]

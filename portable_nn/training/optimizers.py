@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from portable_nn.errors import UsageError
@@ -22,7 +22,7 @@ class Optimizer:
     """What all optimizers have: a learning rate, and L2 weight decay that is added to the gradient."""
 
     learning_rate: float
-    weight_decay: float = 0.0
+    weight_decay: float = field(default=0.0, kw_only=True)
 
     states: ClassVar[tuple[str, ...]] = ()
     """What is kept for each parameter, in the order of the operator's inputs."""
@@ -162,7 +162,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient. Loshchilov and Hutter, ICLR 2019."""
 
-    weight_decay: float = 0.01
+    weight_decay: float = field(default=0.01, kw_only=True)
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
         """As Adam, and what is kept of each weight: 1 - η·λ."""

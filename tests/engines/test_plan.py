@@ -356,7 +356,7 @@ def test_random_graphs(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-@pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (-1, 1), (0.5, 1), (2, -3)])
+@pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (-1, 1), (5, 1), (2, -3)])
 @pytest.mark.parametrize("flags", [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("part", [False, True])
 def test_a_product_is_added_to_a_matrix_where_it_lies(
@@ -371,8 +371,6 @@ def test_a_product_is_added_to_a_matrix_where_it_lies(
     """A step of gradient descent; ``part``: of factors whose rows do not lie one after the other."""
     if not fused:
         monkeypatch.setattr("portable_nn.operators.linear.accumulate", lambda *_: None)
-    if dtype == "int64" and alpha == 0.5:
-        pytest.skip("half a whole number")
     rng = np.random.default_rng(0)
     shapes = {"a": (4, 3) if flags[0] else (3, 4), "b": (5, 4) if flags[1] else (4, 5), "c": (3, 5)}
     arrays = {name: rng.integers(-9, 9, shape).astype(dtype) for name, shape in shapes.items()}

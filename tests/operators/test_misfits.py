@@ -98,6 +98,8 @@ ROWS: list[Row] = [
     ("Pad", [f(2), integers([1, 1])], {"mode": "wrap"}, "mode 'wrap' is not supported"),
     ("Pad", [f(2, 2), integers([1, 1])], {}, "2 axes need 4 pads, not 2"),
     ("Pad", [f(2), integers([1, -1])], {}, "negative pads (1, -1) are not supported"),
+    ("Pad", [f(2), integers([1, 1]), i()], {}, "constant_value must be one float32, not int64 ()"),
+    ("Pad", [f(2), integers([1, 1]), f(2)], {}, "constant_value must be one float32, not float32 (2,)"),
     ("Constant", [], {}, "it needs one value"),
     ("Constant", [], {"value_int": 1, "value_float": 1.0}, "it needs one value"),
     ("Constant", [], {"value": Tensor("int8", (2,), (1,))}, "its value is no int8 array of shape (2,)"),
@@ -184,6 +186,14 @@ def test_dropout_that_cannot_be_planned(ratio: Symbol | None, mode: Symbol, mess
     graph = trace([x, mode] if isinstance(mode, Leaf) else [x], outputs).graph
     with pytest.raises(GraphError, match=f"^'here' \\(Dropout\\): {re.escape(message)}$"):
         Plan(graph, {}, {})
+
+
+def test_the_greatest_of_nothing() -> None:
+    x = Leaf("x", "float32", (2, 0))
+    with pytest.raises(
+        GraphError, match=r"^'here' \(ArgMax\): axis 1 of \(2, 0\) is empty: nothing in it is an extreme$"
+    ):
+        Plan(trace([x], emit_all("ArgMax", x, axis=1, name="here")).graph, {}, {})
 
 
 def test_lookup_of_what_is_not_there() -> None:

@@ -1,0 +1,424 @@
+"""``fit``: what it learns from, in what order, what it reports, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from steps import classes, copied, digest, draw, mlp
+
+import portable_nn as pnn
+from portable_nn.data.augment import RandomAffine
+from portable_nn.errors import FileError, PortableNNError, ShapeError, TrainingError, UsageError
+from portable_nn.operators.registry import Array
+
+MSE: dict[str, Any] = {"loss": "mean_squared_error"}
+X, Y = draw(22, 5, seed=1), draw(22, 3, seed=2)
+
+
+def plain_descent(x: Array, y: Array, batches: list[Any], rate: float, weights: Array | None = None) -> Array:
+    """W of y = x·Wᵀ from 0 by hand: one step for each entry of ``batches``."""
+    w = np.zeros((y.shape[1], x.shape[1]))
+    for places in batches:
+        share = np.ones(len(x))[places] if weights is None else weights[places]
+        error = (x[places] @ w.T - y[places]) * (2 / y.shape[1]) * (share / share.sum())[:, None]
+        w = w - rate * error.T @ x[places]
+    return w
+
+
+def linear(*, dtype: str = "float64", seed: int = 0) -> pnn.Network:
+    first = pnn.Input(5, dtype=dtype)
+    return pnn.Sequential(first, pnn.Dense(3, bias=False, weight_initial="zeros", name="y"), seed=seed)
+
+
+# -- the order and the size of steps
+
+
+def test_without_shuffling_batches_follow_one_another_and_the_last_is_smaller() -> None:
+    network = linear()
+    network.fit(X, Y, **MSE, optimizer=pnn.SGD(0.1), epochs=2, batch_size=8, shuffle=False)
+    batches = [slice(0, 8), slice(8, 16), slice(16, 22)] * 2
+    np.testing.assert_allclose(network.parameters["y.weight"], plain_descent(X, Y, batches, 0.1), rtol=1e-12)
+
+
+def test_sample_weights_count_within_each_batch() -> None:
+    weights = np.random.default_rng(3).uniform(0, 2, len(X))
+    network = linear()
+    network.fit(X, Y, **MSE, optimizer=pnn.SGD(0.1), epochs=1, batch_size=8, shuffle=False, sample_weight=weights)
+    wanted = plain_descent(X, Y, [slice(0, 8), slice(8, 16), slice(16, 22)], 0.1, weights)
+    np.testing.assert_allclose(network.parameters["y.weight"], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [pnn.SGD(0.1), pnn.SGD(0.1, momentum=0.9), pnn.Adam(0.01)], ids=repr)
+def test_a_batch_that_weighs_nothing_is_passed_over(optimizer: Any) -> None:
+    """The mean over it is 0 / 0; training goes on as if it were not there."""
+    weights = np.ones(len(X))
+    weights[8:16] = 0
+    network, other = linear(), linear()
+    options = {**MSE, "optimizer": optimizer, "epochs": 2, "batch_size": 8, "shuffle": False}
+    history = network.fit(X, Y, **options, sample_weight=weights)
+    rest = np.r_[0:8, 16:22]
+    wanted = other.fit(X[rest], Y[rest], **options, sample_weight=weights[rest])
+    np.testing.assert_array_equal(network.parameters["y.weight"], other.parameters["y.weight"])
+    assert history["loss"] == wanted["loss"]
+
+
+def test_shuffling_shows_every_example_once_an_epoch_in_another_order() -> None:
+    seen: list[float] = []
+
+    def note(batch: Array, rng: np.random.Generator) -> Array:
+        seen.extend(batch[:, 0])
+        return batch
+
+    linear().fit(X, Y, **MSE, epochs=2, batch_size=8, augment=note)
+    first, second = seen[:22], seen[22:]
+    assert sorted(first) == sorted(second) == sorted(X[:, 0])
+    assert len({tuple(first), tuple(second), tuple(X[:, 0])}) == 3
+
+
+def test_shuffling_keeps_examples_and_targets_together() -> None:
+    """y = x·Aᵀ is learned exactly only if each row keeps its target."""
+    a = draw(3, 5, seed=5)
+    network = linear()
+    network.fit(X, X @ a.T, **MSE, optimizer=pnn.SGD(0.2), epochs=400, batch_size=11)
+    np.testing.assert_allclose(network.parameters["y.weight"], a, rtol=1e-6)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
+    network = linear()
+    network.fit(X, Y, **MSE, optimizer=pnn.SGD(0.1), epochs=1, batch_size=1000)
+    np.testing.assert_allclose(network.parameters["y.weight"], plain_descent(X, Y, [slice(None)], 0.1), rtol=1e-12)
+
+
+def test_the_data_stays_as_it_was_and_may_be_of_other_types() -> None:
+    x = np.random.default_rng(0).integers(0, 255, (22, 5)).astype(np.uint8)
+    before = x.copy()
+    one, two = linear(), linear()
+    one.fit(x, Y.astype("float32"), **MSE, optimizer=pnn.SGD(1e-6), epochs=2, augment=lambda batch, rng: batch * 2)
+    two.fit((x * 2.0).tolist(), Y.astype("float32").tolist(), **MSE, optimizer=pnn.SGD(1e-6), epochs=2)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(one.parameters["y.weight"], two.parameters["y.weight"])
+
+
+def test_augment_changes_what_is_learned_from_and_nothing_else() -> None:
+    one, two = linear(), linear()
+    options = {**MSE, "optimizer": pnn.SGD(0.1), "epochs": 1, "shuffle": False, "validation": (X, Y)}
+    history = one.fit(X, Y, **options, augment=lambda batch, rng: batch + 1)
+    two.fit(X + 1, Y, **options)
+    np.testing.assert_array_equal(one.parameters["y.weight"], two.parameters["y.weight"])
+    assert history["val_loss"] == [pytest.approx(np.mean((one.predict(X) - Y) ** 2))]
+
+
+def test_a_network_of_fixed_batch_size_trains_on_that_many() -> None:
+    network = pnn.Sequential(pnn.Input(5, batch=22, dtype="float64"), pnn.Dense(3, bias=False, weight_initial="zeros"))
+    network.fit(X, Y, **MSE, optimizer=pnn.SGD(0.1), epochs=1)
+    np.testing.assert_allclose(
+        network.parameters["dense_1.weight"], plain_descent(X, Y, [slice(None)], 0.1), rtol=1e-12
+    )
+
+
+# -- seeds
+
+
+def pictures(seed: int) -> pnn.Network:
+    """Every source of chance there is: first weights, shuffling, dropout, augmentation."""
+    layers = pnn.Dense(32), pnn.ReLU(), pnn.Dropout(0.3), pnn.Dense(4)
+    return pnn.Sequential(pnn.Input(64), *layers, seed=seed)
+
+
+def train(network: pnn.Network) -> pnn.Network:
+    x, y = draw(100, 64, seed=7), classes(100, 4)
+    network.fit(x, y, optimizer="adam", epochs=3, augment=RandomAffine(8, 8), validation=0.2)
+    return network
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second, other = (digest(train(pictures(seed)), tmp_path) for seed in (3, 3, 4))
+    assert first == second != other
+
+
+def test_a_second_fit_goes_on_with_the_generator(tmp_path: Path) -> None:
+    once, twice = train(pictures(3)), train(train(pictures(3)))
+    assert digest(once, tmp_path) != digest(twice, tmp_path)
+    assert digest(train(train(pictures(3))), tmp_path) == digest(twice, tmp_path)
+
+
+def test_dropout_drops_while_training_and_only_then() -> None:
+    """With y = W·dropout(1) and everything dropped at random, the gradients of W's columns are 0 or doubled."""
+    network = pnn.Sequential(
+        pnn.Input(1000, dtype="float64"), pnn.Dropout(0.5), pnn.Dense(1, bias=False, weight_initial="zeros"), seed=0
+    )
+    x = np.ones((1, 1000))
+    network.fit(x, [[1.0]], **MSE, optimizer=pnn.SGD(0.5), epochs=1)
+    [row] = network.parameters["dense_1.weight"]
+    assert set(row) == {0.0, 2.0}
+    assert 420 < np.count_nonzero(row) < 580
+    assert network.predict(x)[0, 0] == row.sum()
+    np.testing.assert_array_equal(network.predict(x), network.predict(x))
+
+
+# -- what is reported
+
+
+def test_the_loss_is_the_mean_over_the_steps() -> None:
+    network = linear()
+    history = network.fit(X, Y, **MSE, optimizer=pnn.SGD(0.0), epochs=2, batch_size=8)
+    assert history["loss"] == [pytest.approx(np.mean(Y**2), rel=1e-12)] * 2
+    assert history["epoch"] == [1, 2]
+    assert history.stopped == "finished"
+    assert history.best_epoch is None
+
+
+def test_the_loss_with_weights_is_the_weighted_mean() -> None:
+    weights = np.random.default_rng(3).uniform(0, 2, len(X))
+    history = linear().fit(X, Y, **MSE, optimizer=pnn.SGD(0.0), epochs=1, batch_size=8, sample_weight=weights)
+    assert history["loss"] == [pytest.approx(np.average((Y**2).mean(1), weights=weights), rel=1e-12)]
+
+
+@pytest.mark.parametrize("count", [1, 511, 512, 513, 1300])
+def test_validation_is_computed_over_any_number_of_examples(count: int) -> None:
+    network = mlp()
+    xv, yv = draw(count, 5, seed=8), draw(count, 3, seed=9)
+    weights = np.random.default_rng(1).uniform(0, 2, count)
+    if count > 512:
+        weights[:512] = 0  # A part may weigh nothing.
+    history = network.fit(X, Y, **MSE, epochs=1, validation=(xv, yv, weights), metrics=["mean_absolute_error"])
+    errors = network.predict(xv) - yv
+    assert history["val_loss"] == [pytest.approx(np.average((errors**2).mean(1), weights=weights), rel=1e-12)]
+    wanted = np.average(np.abs(errors).mean(1), weights=weights)
+    assert history["val_mean_absolute_error"] == [pytest.approx(wanted, rel=1e-12)]
+
+
+def test_a_share_is_held_out_from_the_end() -> None:
+    weights = np.random.default_rng(3).uniform(0.5, 2, len(X))
+    one, two = mlp(), mlp()
+    share = one.fit(X, Y, **MSE, epochs=2, validation=0.25, sample_weight=weights)
+    cut = len(X) - round(len(X) * 0.25)
+    split = X[cut:], Y[cut:], weights[cut:]
+    given = two.fit(X[:cut], Y[:cut], **MSE, epochs=2, validation=split, sample_weight=weights[:cut])
+    assert share.rows == given.rows
+    np.testing.assert_array_equal(one.parameters["dense_1.weight"], two.parameters["dense_1.weight"])
+
+
+def test_dropout_does_not_disturb_validation() -> None:
+    layers = pnn.Input(5, dtype="float64"), pnn.Dropout(0.5), pnn.Dense(3)
+    network = pnn.Sequential(*layers, seed=0)
+    history = network.fit(X, Y, **MSE, epochs=1, validation=(X, Y))
+    assert history["val_loss"] == [pytest.approx(np.mean((network.predict(X) - Y) ** 2), rel=1e-12)]
+
+
+def test_an_input_that_the_loss_does_not_need_is_still_checked() -> None:
+    a, b = (pnn.Input(5, name=name, dtype="float64") for name in "ab")
+    network = pnn.Network([a, b], [pnn.Dense(3, name="y")(a), pnn.Dense(2, name="z")(b)], seed=0)
+    before = copied(network)
+    options = {"loss": {"y": "mean_squared_error"}, "epochs": 1}
+    history = network.fit({"a": X, "b": X}, {"y": Y}, **options, validation=({"a": X, "b": -X}, {"y": Y}))
+    assert history["val_loss"] == [pytest.approx(np.mean((network.predict({"a": X, "b": X})["y"] - Y) ** 2))]
+    assert (network.parameters["y.weight"] != before["y.weight"]).any()
+    np.testing.assert_array_equal(network.parameters["z.weight"], before["z.weight"])
+    with pytest.raises(ShapeError, match=r"^input 'b' needs \(batch, 5\) where batch is 22 by 'a', not \(21, 5\)$"):
+        network.fit({"a": X, "b": X[:21]}, {"y": Y}, **options)
+
+
+def test_validation_does_not_change_what_is_learned(tmp_path: Path) -> None:
+    one, two = mlp(), mlp()
+    one.fit(X, Y, **MSE, epochs=2)
+    two.fit(X, Y, **MSE, epochs=2, validation=(X, Y), metrics=["mean_absolute_error"])
+    assert digest(one, tmp_path) == digest(two, tmp_path)
+
+
+def test_accuracy_of_classes_and_of_probabilities() -> None:
+    network = mlp()
+    y, w = classes(22, 3), np.random.default_rng(3).uniform(0, 2, 22)
+    history = network.fit(X, y, epochs=1, validation=(X, y, w), metrics="accuracy")
+    wanted = np.average(network.predict(X).argmax(1) == y, weights=w)
+    assert history["val_accuracy"] == [pytest.approx(wanted)]
+    assert 0 < wanted < 1
+    history = network.fit(X, np.eye(3)[y], epochs=1, validation=(X, np.eye(3)[y]), metrics=["accuracy"])
+    assert history["val_accuracy"] == [pytest.approx(np.mean(network.predict(X).argmax(1) == y))]
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "middle"), [((), "binary_cross_entropy", 0), ((pnn.Sigmoid(),), "mean_squared_error", 0.5)]
+)
+def test_accuracy_of_one_output(last: tuple[Any, ...], loss: str, middle: float) -> None:
+    """A logit says yes above 0, a probability above one half."""
+    network = pnn.Sequential(pnn.Input(5), pnn.Dense(1), *last, seed=0)
+    y = (X[:, 0] > 0.3).astype(float)
+    history = network.fit(X, y, loss=loss, epochs=3, validation=(X, y), metrics=["accuracy"], optimizer=pnn.SGD(0.1))
+    wanted = np.mean((network.predict(X)[:, 0] > middle) == (y > 0.5))
+    assert history["val_accuracy"][-1] == pytest.approx(wanted)
+    assert 0.5 < wanted < 1
+
+
+def two_heads() -> pnn.Network:
+    x = pnn.Input(5, dtype="float64")
+    return pnn.Network(x, [pnn.Dense(3, name="kind")(x), pnn.Dense(2, name="size")(x)], seed=0)
+
+
+def test_several_outputs_have_a_metric_each() -> None:
+    network, y = two_heads(), {"kind": np.eye(3)[classes(22, 3)], "size": np.eye(2)[classes(22, 2)]}
+    history = network.fit(X, y, epochs=1, validation=(X, y), metrics=["accuracy", "mean_absolute_error"])
+    assert list(history.rows[0]) == [
+        "epoch", "loss", "learning_rate", "val_loss", "val_kind_accuracy", "val_kind_mean_absolute_error",
+        "val_size_accuracy", "val_size_mean_absolute_error",
+    ]  # fmt: skip
+    found = network.predict({"input": X})
+    for name, target in y.items():
+        accuracy = np.mean(found[name].argmax(1) == target.argmax(1))
+        assert history[f"val_{name}_accuracy"] == [pytest.approx(accuracy)]
+        assert history[f"val_{name}_mean_absolute_error"] == [pytest.approx(np.abs(found[name] - target).mean())]
+
+
+def test_metrics_csv_has_the_rows_of_the_history(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    history = mlp().fit(X, Y, **MSE, epochs=3, validation=0.2, metrics=["mean_absolute_error"], metrics_csv=path)
+    assert b"\r" not in path.read_bytes()
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "loss", "learning_rate", "val_loss", "val_mean_absolute_error"]
+    assert [{name: float(text) for name, text in row.items()} for row in rows] == history.rows
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_metrics_csv_grows_while_training_goes_on(tmp_path: Path) -> None:
+    path, sizes = tmp_path / "metrics.csv", []
+
+    def look(batch: Array, rng: np.random.Generator) -> Array:
+        sizes.append(len(path.read_text().splitlines()))
+        return batch
+
+    mlp().fit(X, Y, **MSE, epochs=3, batch_size=22, metrics_csv=path, augment=look)
+    assert sizes == [0, 2, 3]
+
+
+def test_metrics_csv_that_cannot_be_written(tmp_path: Path) -> None:
+    network = mlp()
+    before = copied(network)
+    path = tmp_path / "missing" / "metrics.csv"
+    with pytest.raises(FileError, match=rf"^{re.escape(str(path))}: the metrics cannot be written: No such file"):
+        network.fit(X, Y, **MSE, metrics_csv=path)
+    np.testing.assert_array_equal(network.parameters["dense_1.weight"], before["dense_1.weight"])
+
+
+def test_fit_works_in_a_thread(tmp_path: Path) -> None:
+    """Only the main thread may handle signals."""
+    here, there = mlp(), mlp()
+    here.fit(X, Y, **MSE, epochs=2)
+    thread = threading.Thread(target=lambda: there.fit(X, Y, **MSE, epochs=2))
+    thread.start()
+    thread.join()
+    assert digest(here, tmp_path) == digest(there, tmp_path)
+
+
+# -- what is refused
+
+
+def test_a_loss_that_is_no_number_stops_with_advice() -> None:
+    with pytest.raises(
+        TrainingError,
+        match=r"^the loss is (nan|inf) in epoch \d+: a smaller learning rate than 1e\+06 may help, or inputs of a "
+        r"smaller size$",
+    ) as caught:
+        linear().fit(X, Y, **MSE, optimizer=pnn.SGD(1e6), epochs=200)
+    assert caught.value.exit_code == 1
+
+
+WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
+    ({"epochs": 0}, UsageError, "epochs must be a whole number from 1, not 0"),
+    ({"epochs": 1.5}, UsageError, "epochs must be a whole number from 1, not 1.5"),
+    ({"batch_size": -1}, UsageError, "batch_size must be a whole number from 1, not -1"),
+    (
+        {"loss": {"elsewhere": "cross_entropy"}}, UsageError,
+        "loss must be a name, or a dict of names for some of the outputs dense_2, not {'elsewhere': 'cross_entropy'}",
+    ),
+    ({"loss": {}}, UsageError, "loss must be a name, or a dict of names for some of the outputs dense_2, not {}"),
+    ({"loss": 3}, UsageError, "loss must be a name, or a dict of names for some of the outputs dense_2, not 3"),
+    ({"metrics": ["f1"]}, UsageError, "metrics must be among accuracy, mean_absolute_error, not 'f1'"),
+    (
+        {"validation": 1}, UsageError, "validation must be (x, y), (x, y, weights) or a share such as 0.1",
+    ),
+    ({"validation": (X,)}, UsageError, "validation must be (x, y), (x, y, weights) or a share such as 0.1"),
+    ({"validation": 0.0}, UsageError, "validation=0 of 22 examples leaves one side empty"),
+    ({"validation": 0.99}, UsageError, "validation=0.99 of 22 examples leaves one side empty"),
+    ({"validation": (X[:, :4], Y)}, ShapeError, "validation input 'input' needs (batch, 5), not (22, 4)"),
+    (
+        {"validation": (X, Y[:, :2])}, ShapeError,
+        "validation y is float64 (22, 2); loss 'mean_squared_error' needs (n, 3)",
+    ),
+    (
+        {"validation": (X, Y[:2])}, ShapeError,
+        "as many examples are needed in each, and one at least: validation x has 22, validation y has 2",
+    ),
+    (
+        {"validation": (X, Y, [1.0])}, ShapeError,
+        "as many examples are needed in each, and one at least: validation x has 22, validation y has 22, "
+        "validation sample_weight has 1",
+    ),
+    (
+        {"sample_weight": np.ones(3)}, ShapeError,
+        "as many examples are needed in each, and one at least: x has 22, y has 22, sample_weight has 3",
+    ),
+    (
+        {"sample_weight": -np.ones(22)}, UsageError,
+        "sample_weight must be (n,) numbers from 0, not float64 (22,)",
+    ),
+    (
+        {"sample_weight": np.ones((22, 1))}, UsageError,
+        "sample_weight must be (n,) numbers from 0, not float64 (22, 1)",
+    ),
+    (
+        {"sample_weight": np.zeros(22)}, UsageError,
+        "all of the sample weights are 0: there is nothing to learn from, or to judge by",
+    ),
+    (
+        {"sample_weight": np.r_[np.ones(20), np.zeros(2)], "validation": 0.1}, UsageError,
+        "all of the sample weights are 0: there is nothing to learn from, or to judge by",
+    ),
+    (
+        {"augment": lambda batch, rng: batch[:1]}, ShapeError,
+        "augment was given a batch of shape (22, 5) and returned (1, 5)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "error", "message"), WRONG)
+def test_wrong_arguments(options: dict[str, Any], error: type[PortableNNError], message: str) -> None:
+    network = mlp()
+    before = copied(network)
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        network.fit(X, Y, **{**MSE, **options})
+    np.testing.assert_array_equal(network.parameters["dense_1.weight"], before["dense_1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X[:, :4], Y, "input 'input' needs (batch, 5), not (22, 4)"),
+        (X[0], Y, "input 'input' needs (batch, 5), not (5,): one example alone is x[np.newaxis]"),
+        (X.astype(complex), Y, "input 'input' needs float64, not complex128"),
+        ({"other": X}, Y, "the network has the inputs input, not other"),
+        (X[:0], Y[:0], "as many examples are needed in each, and one at least: x has 0, y has 0"),
+        (X, {"other": Y}, "y has other, but the trained outputs are dense_2"),
+    ],
+)
+def test_data_that_does_not_fit(x: Any, y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        mlp().fit(x, y, **MSE)
+
+
+def test_several_outputs_need_their_targets_by_name() -> None:
+    with pytest.raises(UsageError, match=r"^the outputs kind, size are trained: give y as a dict of arrays by name$"):
+        two_heads().fit(X, Y, **MSE)
+
+
+def test_no_absolute_error_from_a_class() -> None:
+    y = classes(22, 3)
+    message = "mean_absolute_error needs numbers to compare with, but y has classes for 'dense_2'"
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        mlp().fit(X, y, validation=0.2, metrics=["mean_absolute_error"])
