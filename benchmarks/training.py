@@ -8,10 +8,10 @@ from __future__ import annotations
 from side_by_side import compare
 
 CASES = [
-    ("784-200-10 sigmoid, SGD, batch 1", [200], "Sigmoid", "sgd", 1, 1000),
-    ("784-200-10 sigmoid, SGD, batch 32", [200], "Sigmoid", "sgd", 32, 100),
-    ("784-200-10 sigmoid, SGD, batch 128", [200], "Sigmoid", "sgd", 128, 50),
-    ("784-512-512-10 ReLU, Adam, batch 128", [512, 512], "ReLU", "adam", 128, 20),
+    ("784-200-10 sigmoid, SGD, batch 1", [200], "Sigmoid", "sgd", 1, 4000),
+    ("784-200-10 sigmoid, SGD, batch 32", [200], "Sigmoid", "sgd", 32, 800),
+    ("784-200-10 sigmoid, SGD, batch 128", [200], "Sigmoid", "sgd", 128, 200),
+    ("784-512-512-10 ReLU, Adam, batch 128", [512, 512], "ReLU", "adam", 128, 80),
 ]
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from portable_nn.errors import PortableNNError as PortableNNError
+    from portable_nn.inspection import inspect as inspect
     from portable_nn.layers import Dense as Dense
     from portable_nn.layers import Dropout as Dropout
     from portable_nn.layers import Flatten as Flatten
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from portable_nn.network import Network as Network
     from portable_nn.network import Sequential as Sequential
     from portable_nn.network import load as load
+    from portable_nn.predictions import Prediction as Prediction
+    from portable_nn.predictions import Predictions as Predictions
+    from portable_nn.predictions import predict as predict
+    from portable_nn.training.classifier import train_classifier as train_classifier
     from portable_nn.training.fit import EarlyStopping as EarlyStopping
     from portable_nn.training.fit import History as History
     from portable_nn.training.optimizers import SGD as SGD
@@ -44,8 +49,11 @@ _HOMES = {
         "Dense", "Dropout", "Flatten", "Input", "LeakyReLU", "LogSoftmax", "ReLU", "Reshape", "Sigmoid", "Softmax",
         "Softplus", "Tanh", "concatenate",
     ],
+    "inspection": ["inspect"],
     "models": ["load_model"],
     "network": ["Network", "Sequential", "load"],
+    "predictions": ["Prediction", "Predictions", "predict"],
+    "training.classifier": ["train_classifier"],
     "training.fit": ["EarlyStopping", "History"],
     "training.optimizers": ["SGD", "Adam", "AdamW", "RMSProp"],
     "training.schedules": ["CosineDecay", "ExponentialDecay", "StepDecay", "Warmup"],

@@ -1,0 +1,164 @@
+"""The command line, ``portable-nn VERB …``.
+
+A command is a row in ``COMMANDS`` and a module of this package. The module's function ``command`` parses, calls one
+function of the library and prints; its docstring is the help text, and ``EXAMPLES`` stand below that. The module is
+imported when its command is used, so that ``portable-nn --help`` needs neither numpy nor onnx.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+import typer.core
+import typer.main
+
+from portable_nn import __version__
+from portable_nn.errors import PortableNNError, UsageError
+
+NAME: Final = "portable-nn"
+
+
+class Row(NamedTuple):
+    """A command: the module that has it, and what it does in a line."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final = {
+    "predict": Row("predict", "Tell what pictures or rows of data show, with any model."),
+    "train": Row("train", "Train a network on your data, or a shipped model anew."),
+    "export": Row("export", "Write a model as an ONNX file, and prove that it computes the same."),
+    "import": Row("import_", "Read an ONNX file into a weight file, and prove that it computes the same."),
+    "inspect": Row("inspect", "Show what is in a model: nodes, shapes, parameters, what goes in and out."),
+    "models": Row("models", "List the models that come with the package."),
+}
+
+INTERRUPTED: Final = 130
+"""The exit code that shells give a process that Ctrl-C ended: 128 and SIGINT."""
+
+_WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
+"""What the parser raises; click's ``UsageError``, which some versions of typer bring along in private."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, by default that of the process; gives the exit code."""
+    _prepare_streams()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(_application()(given or ["--help"], prog_name=NAME, standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except PortableNNError as error:
+        return _tell(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _tell(where + (error.strerror or str(error)), PortableNNError.exit_code)
+    except _WrongUsage as error:
+        return _tell(_parsing_fault(error), UsageError.exit_code)
+
+
+def _prepare_streams() -> None:
+    """See that no label and no file's name ends a command half-way, nor a stream that the shell has closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - open as long as the process runs
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _tell(message: str, code: int) -> int:
+    from portable_nn.text import printable
+
+    print("error: " + "\n".join(printable(line) for line in message.splitlines()), file=sys.stderr)
+    return code
+
+
+def _parsing_fault(error: Any) -> str:
+    """The parser's message as a part of a sentence, and where help is."""
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx else NAME
+    return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
+
+
+class _Lazy(typer.core.TyperGroup):
+    """The commands of the table, of which only the one that is used is imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS:
+            return _command(cmd_name)
+        if ctx.resilient_parsing or cmd_name.startswith("-"):
+            return None
+        from difflib import get_close_matches
+
+        close = get_close_matches(cmd_name, COMMANDS, n=1)
+        meant = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(COMMANDS)}"
+        raise UsageError(f"no command is called '{cmd_name}': {meant}")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.summary) for name, row in COMMANDS.items()])
+
+
+class _Command(typer.core.TyperCommand):
+    """A command whose help calls its arguments as the usage line does, without the types that typer adds."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[OPTIONS]", *(name for name, _ in self._arguments())]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Arguments"):
+            formatter.write_dl(self._arguments())
+        options = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "option"]
+        with formatter.section("Options"):
+            formatter.write_dl([option.get_help_record(ctx) for option in options])
+
+    def _arguments(self) -> list[tuple[str, str]]:
+        arguments: list[Any] = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
+        return [(argument.metavar, argument.help or "") for argument in arguments]
+
+
+def _command(name: str) -> Any:
+    """The command of that name, ready to parse its part of the command line."""
+    from portable_nn.cli.conventions import with_conventions
+
+    module = importlib.import_module(f"{__name__}.{COMMANDS[name].module}")
+    application = typer.Typer(add_completion=False, rich_markup_mode=None)
+    examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
+    application.command(name, cls=_Command, epilog=examples)(with_conventions(module.command))
+    return typer.main.get_command(application)
+
+
+def _application() -> Any:
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    application = typer.Typer(cls=_Lazy, add_completion=False, rich_markup_mode=None, context_settings=settings)
+    application.callback(epilog=f"{NAME} COMMAND --help has the options of a command, and examples.")(_portable_nn)
+    return typer.main.get_command(application)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(NAME, __version__)
+        raise typer.Exit
+
+
+def _portable_nn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.
+
+    Every command takes --format json for programs and --quiet, and prints its results to standard output. Exit codes:
+    0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an optional package is missing.
+    """

@@ -1,0 +1,85 @@
+"""Text for people: tables, sizes, and names out of files that nobody vouches for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+GAP = "  "
+"""What stands between two columns."""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, with what a terminal would obey instead of show written as an escape: ``\\x1b``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quantity(count: int, noun: str) -> str:
+    """``1 node``, ``2,000 nodes``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """A number of bytes as people say it: ``640 kB``, ``1.2 MB``."""
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "B" and value < 9.95 else f"{value:.0f} {unit}"
+
+
+def percent(share: float) -> str:
+    """A share of 1: ``99.8 %``. Only what is nothing is 0, and only what is all of it is 100."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
+
+
+class Table:
+    """Columns that stand under each other, written as the rows come.
+
+    A heading that begins with ``>`` makes a column of numbers, which stand to the right. Where all headings are empty,
+    none are written. Nothing is cut: a column is as wide as the widest cell so far.
+    """
+
+    def __init__(self, *headings: str) -> None:
+        self.right = [heading.startswith(">") for heading in headings]
+        self.headings = [heading.removeprefix(">") for heading in headings]
+        self.widths = [_width(heading) for heading in self.headings]
+        self.begun = not any(self.headings)
+
+    def lines(self, rows: Iterable[Sequence[str]]) -> str:
+        """The lines of some rows, each with its end; the headings before the first."""
+        cells = [[printable(cell) for cell in row] for row in rows]
+        for row in cells:
+            self.widths = [max(width, _width(cell)) for width, cell in zip(self.widths, row, strict=True)]
+        head = [] if self.begun else [self.headings]
+        self.begun = True
+        return "".join(self._line(row) + "\n" for row in head + cells)
+
+    def _line(self, row: Sequence[str]) -> str:
+        columns = zip(row, self.widths, self.right, strict=True)
+        return GAP.join(_pad(cell, width, right) for cell, width, right in columns).rstrip()
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A whole ``Table``."""
+    return Table(*headings).lines(rows)
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and what they are, one a line; those that are nothing are left out."""
+    return table(("", ""), [pair for pair in pairs if pair[1]])
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    """The columns that ``text`` takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from portable_nn import __version__
+from portable_nn.cli import COMMANDS, conventions
+from portable_nn.errors import MissingPackageError, TrainingError
+
+HEAVY = {"numpy", "onnx", "onnxruntime", "rich", "msgspec", "imageio", "h5py", "matplotlib", "torch"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["-h"]])
+def test_help_lists_the_commands(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_the_options_and_has_examples(run, name):
+    from portable_nn.cli import _command
+
+    code, out, err = run(name, "--help")
+    assert (code, err) == (0, "")
+    parameters = _command(name).params
+    for option in (opt for parameter in parameters if parameter.param_type_name == "option" for opt in parameter.opts):
+        assert re.search(rf"^  (-\w, )?{option}\b", out, re.MULTILINE) or re.search(
+            rf"^  {option}, ", out, re.MULTILINE
+        )
+    assert all(parameter.help for parameter in parameters)
+    assert {"--format", "--quiet", "--debug"} <= {opt for parameter in parameters for opt in parameter.opts}
+    assert f"\n  Examples:\n    portable-nn {name}" in out
+    assert not re.search(r" +$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_in_the_table_is_the_first_of_the_help(run, name):
+    assert COMMANDS[name].summary.removesuffix(".") in " ".join(run(name, "--help").out.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_parse(monkeypatch, run, name):
+    module = importlib.import_module(f"portable_nn.cli.{COMMANDS[name].module}")
+    for example in module.EXAMPLES:
+        command = importlib.import_module("portable_nn.cli")._command(name)
+        first, *rest = example.split()
+        assert first == name
+        command.make_context(name, rest)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = f"import sys; from portable_nn.cli import main; main({arguments!r}); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_version(run):
+    assert run("--version") == (0, f"portable-nn {__version__}\n", "")
+
+
+def test_in_a_process_of_its_own(shell):
+    assert shell("--version") == (0, f"portable-nn {__version__}\n", "")
+    assert shell("predct") == (2, "", "error: no command is called 'predct': did you mean 'predict'?\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predct"], "no command is called 'predct': did you mean 'predict'?"),
+        (["xyz"], f"no command is called 'xyz': there are {', '.join(COMMANDS)}"),
+        (["--top"], "no such option: --top (see portable-nn --help)"),
+        (["predict"], "missing argument 'MODEL' (see portable-nn predict --help)"),
+        (["inspect", "digits-mlp", "--form", "x"], "no such option: --form"),
+        (["inspect", "digits-mlp", "--format", "xml"], "invalid value for '--format': 'xml' is not one of 'table'"),
+        (["predict", "digits-mlp", "x", "--top", "two"], "invalid value for '--top'"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_line_and_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (TrainingError("a [bold] move"), 1, "a [bold] move"),
+        (MissingPackageError("mlxtend", "this", "recipes"), 4,
+         "this needs the package 'mlxtend': pip install 'portable-nn[recipes]'"),
+        (PermissionError(13, "Permission denied", "a.csv"), 3, "a.csv: Permission denied"),
+        (OSError(28, "No space left on device"), 3, "No space left on device"),
+        (TrainingError("2 faults\n  one\x1b[31m\n  two"), 1, "2 faults\n  one\\x1b[31m\n  two"),
+    ],
+)  # fmt: skip
+def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text):
+    def fail(model):
+        raise error
+
+    monkeypatch.setattr("portable_nn.inspection.inspect", fail)
+    assert run("inspect", "x") == (code, "", f"error: {text}\n")
+    debugged = run("inspect", "x", "--debug")
+    assert (debugged.code, debugged.out) == (code, "")
+    assert debugged.err.startswith("Traceback")
+    assert debugged.err.endswith(f"error: {text}\n")
+
+
+def test_a_fault_of_our_own_is_not_hidden(run, monkeypatch):
+    monkeypatch.setattr("portable_nn.inspection.inspect", lambda model: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("inspect", "x")
+
+
+def test_ctrl_c_is_130(run, monkeypatch):
+    def interrupted(model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("portable_nn.inspection.inspect", interrupted)
+    assert run("inspect", "x")[:2] == (130, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, digits_csv):
+    digits_csv.write_text(digits_csv.read_text() * 600)
+    command = (
+        f"'{sys.executable}' -m portable_nn predict digits-mlp digits.csv --quiet | head -1; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["input", "label", "probability", "expected", str(conventions.BROKEN_PIPE)]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such shells")
+def test_output_that_nobody_can_take(tmp_path, digits_csv):
+    command = f"'{sys.executable}' -m portable_nn predict digits-mlp digits.csv -q "
+    done = subprocess.run(["bash", "-c", command + ">&-"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,130 @@
+"""``export``, ``import``, ``inspect`` and ``models``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import portable_nn as pnn
+from portable_nn.models import SHIPPED, find_model
+
+DIGITS = find_model("digits-mlp")
+
+
+def test_export_and_import_are_each_others_inverse(run, tmp_path):
+    code, out, err = run("export", "digits-mlp", "d.onnx", "--opset", "15")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split() == ["output", "largest", "error", "relative"]
+    assert "d.onnx (639 kB, opset 15, IR version " in out.splitlines()[-1]
+    x = np.random.default_rng(0).random((3, 784), np.float32)
+    [found] = onnxruntime.InferenceSession(tmp_path / "d.onnx").run(None, {"image": x})
+    np.testing.assert_allclose(found, pnn.load(DIGITS.weights).predict(x), atol=1e-4)
+    code, out, err = run("import", "d.onnx", "d.safetensors")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "written  d.safetensors (639 kB)"
+    assert (tmp_path / "d.safetensors").read_bytes() == DIGITS.weights.read_bytes()
+
+
+def test_export_and_import_in_json(run, tmp_path):
+    found = run("export", "digits-mlp", "d.onnx", "--format", "json").json
+    assert found["schema"] == 1
+    assert found["bytes"] == (tmp_path / "d.onnx").stat().st_size
+    assert (found["opset"], found["verified"]) == (17, True)
+    [output] = found["outputs"]
+    assert output["output"] == "digit"
+    assert 0 < output["max_abs_error"] < 1e-4
+    found = run("import", "d.onnx", "d.safetensors", "--format", "json").json
+    assert (found["path"], found["verified"], found["notes"]) == ("d.safetensors", True, [])
+
+
+def test_without_verification(run):
+    code, out, err = run("export", "digits-mlp", "d.onnx", "--no-verify")
+    assert (code, err) == (0, "not verified: verify=False\n")
+    assert out.startswith("written  d.onnx")
+
+
+def test_sides_that_do_not_agree_are_exit_code_1(run, tmp_path):
+    code, out, err = run("export", "digits-mlp", "d.onnx", "--atol", "-1", "--rtol", "0")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: d.onnx: numpy and onnxruntime part at node '")
+    assert not (tmp_path / "d.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["export", "digits-mlp", "d.safetensors"],
+            2,
+            "d.safetensors: the name of the file to write must end in .onnx",
+        ),
+        (["export", "digits-mlp", "no/d.onnx"], 3, "no/d.onnx: cannot be written: there is no folder"),
+        (["export", "digits-mlp", "d.onnx", "--opset", "3"], 2, ""),
+        (["export", "digits", "d.onnx"], 2, "no model is called 'digits': did you mean 'digits-mlp'?"),
+        (["import", "no.onnx", "d.safetensors"], 3, "no.onnx: does not exist"),
+        (["import", DIGITS.onnx, "d.onnx"], 2, "d.onnx: the name of a weight file ends in .safetensors"),
+        (["import", DIGITS.weights, "d.safetensors"], 3, f"{DIGITS.weights}: is a safetensors file"),
+        (["inspect", "no.onnx"], 3, "no.onnx: does not exist"),
+        (["inspect", "m.onnx", "--manifest"], 2, "m.onnx: has no manifest"),
+        (["import", "m.onnx", "d.safetensors"], 3, "m.onnx: not supported: "),
+        (["models", "digits"], 2, "no model is called 'digits': there are digits-mlp"),
+    ],
+)
+def test_errors(run, tmp_path, arguments, code, message):
+    from foreign import convolutional
+
+    convolutional(tmp_path / "m.onnx")
+    found = run(*arguments)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+    assert {path.name for path in tmp_path.iterdir()} == {"m.onnx"}
+
+
+def test_inspect(run):
+    code, out, err = run("inspect", "digits-mlp")
+    assert (code, err) == (0, "")
+    assert hashlib.sha256(DIGITS.weights.read_bytes()).hexdigest() in out
+    assert "3 nodes                                              159,010  636,040" in out
+    found = run("inspect", DIGITS.onnx, "--format", "json").json
+    assert (found["schema"], found["parameters"], found["nodes"][2]["operator"]) == (1, 159_010, "Gemm")
+
+
+def test_inspect_shows_what_import_refuses(run, tmp_path):
+    from foreign import convolutional
+
+    convolutional(tmp_path / "m.onnx")
+    code, out, _ = run("inspect", "m.onnx")
+    assert code == 0
+    assert "lrn      LRN                (n, 5, 6, 6)  (n, 5, 6, 6)" in out
+
+
+def test_the_manifest(run):
+    text = run("inspect", "digits-mlp", "--manifest").out
+    assert text.rstrip("\n").encode() in DIGITS.onnx.read_bytes()
+    assert json.loads(text)["format"] == "portable-nn"
+
+
+def test_models(run):
+    code, out, err = run("models")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["name", *SHIPPED]
+    assert str(DIGITS.weights) in out
+    [first, *_] = run("models", "--format", "json").json["models"]
+    assert list(first) == ["name", "summary", "accuracy", "bytes", "path", "onnx", "samples"]
+    assert 0.955 <= first["accuracy"] <= 1
+    assert first["bytes"] == DIGITS.weights.stat().st_size
+
+
+def test_the_card_of_a_model(run):
+    assert run("models", "digits-mlp").out.rstrip("\n") == DIGITS.card.rstrip("\n")
+    assert run("models", "digits-mlp", "--format", "json").json["card"] == DIGITS.card
+
+
+def test_models_away_from_the_checkout(shell):
+    code, out, err = shell("models")
+    assert (code, err) == (0, "")
+    assert "digits-mlp" in out

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from portable_nn.models import find_model
+
+SAMPLES = find_model("digits-mlp").samples
+
+
+def test_a_table(run):
+    code, out, err = run("predict", "digits-mlp", SAMPLES)
+    head, *rows = out.splitlines()
+    assert (code, err, head.split()) == (0, "", ["input", "label", "probability"])
+    assert [row.split()[:2] for row in rows] == [[str(SAMPLES / f"digit-{n}.png"), str(n)] for n in range(10)]
+    assert all(row.endswith(" %") for row in rows)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_json(run, engine):
+    code, out, err = run("predict", "digits-mlp", SAMPLES, "--format", "json", "--top", "2", "--engine", engine)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert list(found) == ["schema", "model", "results"]
+    assert (found["schema"], found["model"]) == (1, "digits-mlp")
+    for digit, result in enumerate(found["results"]):
+        assert list(result) == ["input", "label", "index", "probability", "top"]
+        assert (result["input"], result["label"], result["index"]) == (
+            str(SAMPLES / f"digit-{digit}.png"),
+            str(digit),
+            digit,
+        )
+        assert result["top"][0] == [result["label"], result["probability"]]
+        assert result["top"][0][1] > result["top"][1][1]
+
+
+def test_rows_of_csv_and_the_right_answers(run, digits_csv):
+    code, out, err = run("predict", "digits-mlp", digits_csv.name)
+    assert [row.split()[0] for row in out.splitlines()[1:]] == [f"digits.csv:{row}" for row in range(1, 6)]
+    assert [row.split()[-1] for row in out.splitlines()] == ["expected", "0", "2", "4", "6", "8"]
+    assert (code, err) == (0, "5 of 5 right (100.0 %)\n")
+    results = run("predict", "digits-mlp", digits_csv, "--format", "json").json["results"]
+    assert [result["expected"] for result in results] == [result["label"] for result in results] == list("02468")
+
+
+def test_standard_input_in_a_process_of_its_own(shell, digits_csv):
+    code, out, err = shell("predict", "digits-mlp", "-", "--quiet", "--format", "json", input=digits_csv.read_text())
+    assert (code, err) == (0, "")
+    assert [result["input"] for result in json.loads(out)["results"]] == [f"stdin:{row}" for row in range(1, 6)]
+
+
+def test_top_makes_more_columns(run):
+    _, out, _ = run("predict", "digits-mlp", SAMPLES / "digit-8.png", "--top", "4")
+    assert out.splitlines()[0].split() == [
+        "input", "label", "probability", "2nd", "probability", "3rd", "probability", "4th", "probability",
+    ]  # fmt: skip
+
+
+def test_verbose_tells_all_of_it_on_stderr(run):
+    code, out, err = run("predict", "digits-mlp", SAMPLES / "digit-1.png", "--verbose", "--format", "json")
+    assert json.loads(out)["results"][0]["label"] == "1"
+    assert code == 0
+    for part in ("runs in onnxruntime", "  1. convert to grey", "  3. find the drawing", "the ink is taken to be dark"):
+        assert part in err
+    assert run("predict", "digits-mlp", SAMPLES / "digit-1.png", "--verbose", "--quiet").err == ""
+
+
+def test_polarity_can_be_forced(run):
+    dark = SAMPLES / "digit-3.png"
+    assert run("predict", "digits-mlp", dark, "--polarity", "dark", "-v").err.count("taken to be dark") == 1
+    assert run("predict", "digits-mlp", dark, "--polarity", "dark").out == run("predict", "digits-mlp", dark).out
+    wrong = run("predict", "digits-mlp", dark, "--polarity", "light")
+    assert wrong.code == 3 or wrong.out != run("predict", "digits-mlp", dark).out
+
+
+def test_raw_leaves_the_preprocessing_out(run, tmp_path, digits_csv):
+    table = np.loadtxt(digits_csv, delimiter=",")
+    np.save(tmp_path / "ready.npy", table[:, 1:] / 255 * 0.99 + 0.01)
+    probabilities = [
+        [result["probability"] for result in run("predict", "digits-mlp", *given, "--format", "json").json["results"]]
+        for given in (["digits.csv"], ["ready.npy", "--raw"])
+    ]
+    np.testing.assert_allclose(*probabilities, rtol=1e-5)
+
+
+def test_output_goes_into_a_file(run, tmp_path):
+    told = run("predict", "digits-mlp", SAMPLES).out
+    assert run("predict", "digits-mlp", SAMPLES, "-o", "answers.txt") == (0, "", "")
+    assert (tmp_path / "answers.txt").read_text() == told
+    assert run("predict", "digits-mlp", SAMPLES, "-o", "-").out == told
+
+
+def test_an_output_that_cannot_be_written(run):
+    code, out, err = run("predict", "digits-mlp", SAMPLES, "-o", "nowhere/answers.txt")
+    assert (code, out) == (3, "")
+    assert err.startswith("error: nowhere/answers.txt: cannot be written: there is no folder")
+
+
+def test_any_onnx_file_and_labels_with_brackets(run, tmp_path):
+    from foreign import convolutional
+
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "black.png")
+    convolutional(tmp_path / "m.onnx", batch=1)
+    (tmp_path / "labels.txt").write_text("[bold]a\n[red]b\n[/]c\nd\n\x1b[31me\n")
+    _, out, _ = run("predict", "m.onnx", "black.png", "--labels", "labels.txt", "--top", "5")
+    assert all(label in out for label in ("[bold]a", "[red]b", "[/]c", r"\x1b[31me"))
+    assert "\x1b" not in out
+
+
+def test_quantities(run, tmp_path):
+    from foreign import linear
+
+    linear(tmp_path / "m.onnx", weight=np.array([[2.0]], np.float32))
+    (tmp_path / "x.csv").write_text("1.5\n-2\n")
+    assert run("predict", "m.onnx", "x.csv").out == "input    value\nx.csv:1      3\nx.csv:2     -4\n"
+    assert run("predict", "m.onnx", "x.csv", "--format", "json").json == {
+        "schema": 1, "model": "m.onnx",
+        "results": [{"input": "x.csv:1", "values": [3.0]}, {"input": "x.csv:2", "values": [-4.0]}],
+    }  # fmt: skip
+
+
+def test_many_rows_come_in_order(run, tmp_path, digits_csv):
+    digits_csv.write_text(digits_csv.read_text() * 130)
+    results = run("predict", "digits-mlp", "digits.csv", "--format", "json", "--batch-size", "100").json["results"]
+    assert [result["input"] for result in results] == [f"digits.csv:{row}" for row in range(1, 651)]
+
+
+def test_json_is_whole_although_an_input_is_bad(run, tmp_path, digits_csv):
+    digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
+    code, out, err = run("predict", "digits-mlp", "digits.csv", "--format", "json", "--batch-size", "20")
+    assert code == 3
+    assert len(json.loads(out)["results"]) == 256
+    assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
+
+
+def test_a_file_is_written_whole_or_not_at_all(shell, tmp_path, digits_csv):
+    digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
+    (tmp_path / "answers.txt").write_text("old")
+    code, out, err = shell("predict", "digits-mlp", "digits.csv", "-o", "answers.txt", "--batch-size", "20")
+    assert (code, out) == (3, "")
+    assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
+    assert (tmp_path / "answers.txt").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"answers.txt", "digits.csv"}
+
+
+def bad_files(folder: Path) -> None:
+    (folder / "text.png").write_text("I am no picture\n" * 20)
+    (folder / "cut.png").write_bytes((SAMPLES / "digit-0.png").read_bytes()[:150])
+    (folder / "empty").mkdir()
+    (folder / "short.csv").write_text(",".join(["1"] * 783) + "\n")
+    (folder / "blank.png").write_bytes(b"")
+    (folder / "odd.xyz").write_text("?")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("text.png", "text.png: .*a text file"),
+        ("cut.png", "cut.png: .*PNG picture that is damaged or cut short"),
+        ("empty", "empty: the folder has no images"),
+        ("short.csv", "short.csv: row 1: expected 784 values, or a label and 784 values, found 783 cells"),
+        ("blank.png", "blank.png: .*an empty file"),
+        ("odd.xyz", "odd.xyz: "),
+        ("missing.png", "missing.png: expected a file or folder, found neither"),
+    ],
+)
+def test_bad_inputs_are_one_line_and_exit_code_3(run, tmp_path, given, message):
+    import re
+
+    bad_files(tmp_path)
+    code, out, err = run("predict", "digits-mlp", given)
+    assert (code, out) == (3, "")
+    assert re.match(f"error: {message}", err)
+    assert err.count("\n") == 1
+
+
+def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
+    bad_files(tmp_path)
+    code, out, err = shell("predict", "digits-mlp", "text.png")
+    assert (code, out, err.count("\n")) == (3, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["digit-mlp", "."], 2, "no model is called 'digit-mlp': did you mean 'digits-mlp'?"),
+        (["no.onnx", "."], 3, "no.onnx: does not exist"),
+        (["no.safetensors", "."], 3, "no.safetensors: does not exist"),
+        (["bad.onnx", "."], 3, "bad.onnx: is a text file, not an ONNX model"),
+        (["bad.xyz", "."], 2, "bad.xyz: expected a model, whose name ends in .safetensors or .onnx"),
+        (["digits-mlp", SAMPLES, "--labels", "nine.txt"], 3, "nine.txt: has 9 labels, but digits-mlp has 10 classes"),
+        (
+            ["digits-mlp", SAMPLES, "--labels", "no.txt"],
+            3,
+            "no.txt: expected labels, one in a line, found no such file",
+        ),
+        (["digits-mlp", SAMPLES, "--top", "0"], 2, "top must be at least 1, not 0"),
+        (["digits-mlp", SAMPLES, "--raw"], 2, "raw is for arrays"),
+    ],
+)
+def test_other_errors(run, tmp_path, arguments, code, message):
+    (tmp_path / "nine.txt").write_text("\n".join("012345678"))
+    (tmp_path / "bad.onnx").write_text("hello")
+    (tmp_path / "bad.xyz").write_text("hello")
+    found = run("predict", *arguments)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")

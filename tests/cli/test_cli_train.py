@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.models import SHIPPED, Shipped
+from portable_nn.models.recipes import Trained
+from portable_nn.training.fit import History
+
+FLOWERS = ["train", "4-8-3", "flowers.csv", "--standardise", "--out", "m.safetensors"]
+
+
+def test_from_a_table_to_right_answers(run, flowers_csv):
+    code, out, err = run(*FLOWERS, "--epochs", "20", "--learning-rate", "0.03")
+    assert (code, err) == (0, "")
+    assert [line.split("  ")[0] for line in out.splitlines()] == [
+        "epochs", "loss", "validation loss", "validation accuracy", "saved",
+    ]  # fmt: skip
+    assert "100.0 %" in out
+    told = run("predict", "m.safetensors", "flowers.csv")
+    assert told.err == "120 of 120 right (100.0 %)\n"
+    assert {row.split()[1] for row in told.out.splitlines()[1:]} == {"1", "2", "3"}
+
+
+def test_json_and_metrics(run, tmp_path, flowers_csv):
+    found = run(*FLOWERS, "--epochs", "3", "--metrics-csv", "m.csv", "--format", "json").json
+    assert list(found) == ["schema", "model", "epochs", "stopped", "best_epoch", "figures", "history"]
+    assert (found["schema"], found["model"], found["epochs"], found["stopped"]) == (1, "m.safetensors", 3, "finished")
+    rows = list(csv.DictReader((tmp_path / "m.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in found["history"]]
+    assert found["figures"]["val_accuracy"] == found["history"][-1]["val_accuracy"]
+
+
+def test_the_same_seed_gives_the_same_bytes(run, tmp_path, flowers_csv):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        run(*FLOWERS[:-1], f"{name}.safetensors", "--epochs", "1", "--seed", seed)
+    a, b, c = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_digits_get_their_preprocessing(run, digits_csv):
+    run("train", "784-10", "digits.csv", "--out", "m.safetensors", "--epochs", "1", "--validation", "0")
+    steps = pnn.load("m.safetensors").inputs[0].preprocessing
+    assert steps == pnn.load(SHIPPED["digits-mlp"].weights).inputs[0].preprocessing
+    run("train", "784-10", "digits.csv", "--out", "r.safetensors", "--epochs", "1", "--validation", "0", "--raw")
+    assert pnn.load("r.safetensors").inputs[0].preprocessing == ()
+
+
+@pytest.mark.parametrize("labels", ["xyz", "x,y,z", "labels.txt"])
+def test_class_labels(run, tmp_path, flowers_csv, labels):
+    (tmp_path / "labels.txt").write_text("x\ny\nz\n")
+    run(*FLOWERS, "--epochs", "1", "--class-labels", labels)
+    assert pnn.load("m.safetensors").labels == ("x", "y", "z")
+
+
+def test_labels_in_a_file_of_their_own(run, tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32)[np.arange(30) % 3])
+    np.save(tmp_path / "y.npy", np.arange(30) % 3)
+    code, _, _ = run(
+        "train", "3-3", "x.npy", "--labels-file", "y.npy", "--out", "m.safetensors", "--learning-rate", "1"
+    )
+    assert code == 0
+    assert pnn.load("m.safetensors").predict(np.eye(3)).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_every_loss_and_optimizer_learns(run, flowers_csv, loss, optimizer):
+    options = ["--learning-rate", "1", "--momentum", "0.5"] if optimizer == "sgd" else ["--learning-rate", "0.05"]
+    run(*FLOWERS, "--loss", loss, "--optimizer", optimizer, "--activation", "tanh", "--epochs", "30", *options)
+    assert run("predict", "m.safetensors", "flowers.csv").err == "120 of 120 right (100.0 %)\n"
+
+
+def test_early_stopping(run, flowers_csv):
+    options = ["--optimizer", "sgd", "--learning-rate", "0", "--early-stopping", "2", "--epochs", "50"]
+    found = run(*FLOWERS, *options, "--format", "json").json
+    assert (found["epochs"], found["stopped"], found["best_epoch"]) == (3, "early", 1)
+    assert run(*FLOWERS, *options, "--force").out.startswith("epochs               3, stopped early, kept: 1\n")
+
+
+def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv):
+    (tmp_path / "m.safetensors").write_text("precious")
+    assert run(*FLOWERS) == (2, "", "error: m.safetensors is there already: --force replaces it\n")
+    assert (tmp_path / "m.safetensors").read_text() == "precious"
+    assert run(*FLOWERS, "--force", "--epochs", "1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["4-x-3", "flowers.csv"], 2, "layers must be two or more sizes with hyphens between them, such as 784-200-10"),
+        (["4", "flowers.csv"], 2, "layers must be two or more sizes"),
+        (["4-0-3", "flowers.csv"], 2, "layers must be two or more sizes"),
+        (["5-3", "flowers.csv"], 2, "the data have no labels: in CSV they come first in each row, before the 5"),
+        (["6-3", "flowers.csv"], 3, "flowers.csv: row 1: expected 6 values, or a label and 6 values, found 5 cells"),
+        (["4-2", "flowers.csv"], 2, "the last layer has 2 units, but the data have 3 classes: 1, 2, 3"),
+        (["4-1", "flowers.csv"], 2, "the last layer has 1 units, but the data have 3 classes"),
+        (["4-3"], 2, "train 4-3 needs data: a CSV file"),
+        (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
+        (["4-3", "flowers.csv", "--class-labels", "ab"], 2, "there are 2 labels, but the last layer has 3 units"),
+        (["4-3", "flowers.csv", "--momentum", "0.9"], 2, "momentum is an option of sgd"),
+        (["4-3", "flowers.csv", "--validation", "1"], 2, "validation must be a share from 0 to less than 1, not 1"),
+        (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
+        (["4-3", "flowers.csv", "--epochs", "0"], 2, "epochs must be a whole number from 1, not 0"),
+        (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
+        (["4-3", "flowers.csv", "--learning-rate", "-1"], 2, "learning_rate must be at least 0, not -1"),
+        (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
+        (["digit", "flowers.csv"], 2, "expected sizes such as 784-200-10, or a shipped model (digits-mlp"),
+        (["digits-mlp", "flowers.csv", "--batch-size", "3"], 2,
+         "digits-mlp has a recipe of its own, with its own data: leave out --batch-size, DATA"),
+    ],
+)  # fmt: skip
+def test_errors(run, tmp_path, flowers_csv, arguments, code, message):
+    found = run("train", *arguments, "--out", "m.safetensors")
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "code", "message"),
+    [
+        ([], 2, "--out is missing: where to save the network, a file whose name ends in .safetensors"),
+        (["--out", "m.onnx"], 2, "m.onnx: the name of a weight file ends in .safetensors"),
+        (["--out", "no/m.safetensors"], 3, "no/m.safetensors: cannot be written: there is no folder"),
+    ],
+)
+def test_where_to_is_checked_before_the_training(run, flowers_csv, out, code, message):
+    found = run("train", "4-3", "flowers.csv", *out, "--epochs", "1000000")
+    assert found.code == code
+    assert found.err.startswith(f"error: {message}")
+
+
+def test_pixels_that_are_scaled_already(run, tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((20, 784)), y=np.arange(20) % 10)
+    code, _, err = run("train", "784-10", "d.npz", "--out", "m.safetensors")
+    assert code == 2
+    assert "rows of 784 numbers are taken for pixels, 0 to 255, found" in err
+
+
+def test_a_recipe(run, monkeypatch, tmp_path):
+    given = {}
+
+    def train(**options: object) -> Trained:
+        given.update(options)
+        net = pnn.Sequential(pnn.Input(2), pnn.Dense(2))
+        return Trained(net, {"test_accuracy": 0.975, "test_images": 1000.0}, History([{"epoch": 1.0, "loss": 0.5}]))
+
+    monkeypatch.setattr(Shipped, "recipe", property(lambda shipped: train))
+    code, out, err = run("train", "digits-mlp", "--seed", "3", "--quiet")
+    assert (code, err) == (0, "")
+    assert given == {"seed": 3, "progress": False}
+    assert out.splitlines()[:3] == ["epochs         1", "test accuracy  97.5 %", "test images    1,000"]
+    assert (tmp_path / "digits-mlp.safetensors").exists()
+    assert run("train", "digits-mlp", "--epochs", "2", "--force", "--format", "json").json["figures"] == {
+        "test_accuracy": 0.975, "test_images": 1000.0,
+    }  # fmt: skip
+    assert given["epochs"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
+def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
+    command = [sys.executable, "-m", "portable_nn", *FLOWERS, "--epochs", "1000000", "--metrics-csv", "m.csv"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "m.csv").exists() or (tmp_path / "m.csv").read_text().count("\n") < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert ", interrupted" in out.splitlines()[0]
+    assert err == "stopped by Ctrl-C; what was learned is saved\n"
+    assert pnn.load(tmp_path / "m.safetensors").labels == ("1", "2", "3")

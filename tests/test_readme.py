@@ -1,0 +1,57 @@
+"""What the README shows works as it is shown."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portable_nn.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [block for name, block in found if name == language]
+
+
+def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["True", "(4, 2)", "(32, 2)", "True", "(5, 10) (5, 1)"]
+
+
+def test_the_first_command_labels_every_sample(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [command] = [line for line in blocks("console")[0].splitlines() if "predict" in line]
+    words = command.split("portable-nn ", 1)[1].split()
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["portable-nn", *words])
+    assert not main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(Path(row[0]).stem, row[1]) for row in rows] == [(f"digit-{digit}", str(digit)) for digit in range(10)]
+
+
+def test_every_command_of_the_table_exists() -> None:
+    from portable_nn.cli import COMMANDS
+
+    shown = set(re.findall(r"^\| `portable-nn (\w+)", README, re.MULTILINE))
+    assert shown == set(COMMANDS)
+
+
+def test_folders_of_the_overview_exist() -> None:
+    overview = next(block for block in blocks("") if "portable_nn/graph.py" in block)
+    paths = re.findall(r"((?:portable_nn|converters|models)/[\w./]*)", overview)
+    assert len(paths) >= 9
+    for path in paths:
+        assert (ROOT / path).exists(), path
+    assert shutil.which("bash") is None or (ROOT / ".ci/run").is_file()
