@@ -76,10 +76,9 @@ class Dense(Layer):
         if len(x.shape) == 2:
             return emit("Gemm", x, weight, bias, transB=1, **named)
         transposed = emit("Transpose", weight, perm=[1, 0])
-        if bias is None:
-            result = emit("MatMul", x, transposed, **named)
-        else:
-            result = emit("Add", x @ transposed, bias, **named)
+        result = emit("MatMul", x, transposed, **({} if bias else named))
+        if bias:
+            result = emit("Add", result, bias, **named)
         for leaf in self._parameters.values():
             leaf.owner = leaf.owner or result
         return result
