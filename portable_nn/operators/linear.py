@@ -51,6 +51,8 @@ def _gemm(n: Bound) -> list[Step]:
             scaled = n.scratch(c.shape, c.dtype)
             steps.append(partial(np.multiply, c, n.filled((), c.dtype, beta), out=scaled))
             c = scaled
+        # Adding arrays of one shape takes half as long as broadcasting a short one.
+        c = c.reshape(out.shape) if c.size == out.size else c
         steps.append(partial(np.add, out, c, out=out))
     return steps
 
