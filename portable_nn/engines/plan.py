@@ -18,7 +18,7 @@ from portable_nn.dims import static
 from portable_nn.errors import Fault, GraphError
 from portable_nn.graph import Graph, Node, Shape, format_shape
 from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import Array, Bound, Misfit, Step
+from portable_nn.operators.registry import Array, Bound, Misfit, Step, lies_by_columns
 
 ALIGNMENT = 64
 
@@ -106,7 +106,7 @@ class Plan:
         array.fill(0)
         return array
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any, *, by_columns: bool = False) -> Array:
         """Memory for the value ``name``: a free block that is not much too large, or a new one."""
         size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         fitting = [block for block in self._free if size <= block.memory.nbytes <= 2 * size]
@@ -116,7 +116,8 @@ class Plan:
         else:
             block = Block(_aligned(size), reusable=True)
             self.bytes += size
-        array: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+        flat: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype)
+        array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
         self._place(name, array, block)
         return array
 
@@ -200,7 +201,7 @@ class Binding(Bound):
     def _output_name(self, index: int) -> str:
         return self.node.outputs[index] if index < len(self.node.outputs) else ""
 
-    def out(self, index: int = 0, over: int | None = None) -> Array:
+    def out(self, index: int = 0, over: int | None = None, *, by_columns: bool = False) -> Array:
         """Where output ``index`` goes: the parameter it updates, an input that dies here, or memory of its own."""
         name, shape, dtype = self._output_name(index), self.output_shape(index), self.output_types[index].dtype
         if not name:
@@ -211,10 +212,13 @@ class Binding(Bound):
             return array
         for source in self._sources(over):
             array = self.plan._arrays[source]
-            if array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
+            in_order = array.flags.c_contiguous or (over is None and array.flags.f_contiguous)
+            if in_order and array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
                 self.plan._place(name, array, self.plan._blocks[source])
                 return array
-        return self.plan.allocate(name, shape, dtype)
+        if self.operator.inplace:
+            by_columns = all(lies_by_columns(x) for x in self.x if x.shape == shape)
+        return self.plan.allocate(name, shape, dtype, by_columns=by_columns)
 
     def _sources(self, over: int | None) -> list[str]:
         """The inputs whose memory an output may take."""
@@ -229,7 +233,7 @@ class Binding(Bound):
             return False
         if not block.reusable and self.plan.updates.get(source) != name:
             return False
-        return array.flags.c_contiguous and array.flags.writeable
+        return array.flags.writeable
 
     def view(self, array: Array, index: int = 0) -> None:
         """Make output ``index`` the same memory as ``array``."""

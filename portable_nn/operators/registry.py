@@ -169,8 +169,11 @@ class Bound(Use, ABC):
         """Whether input ``index`` is the same in every run."""
 
     @abstractmethod
-    def out(self, index: int = 0, over: int | None = None) -> Array:
-        """The array that output ``index`` is to be written into; it may be that of input ``over``."""
+    def out(self, index: int = 0, over: int | None = None, *, by_columns: bool = False) -> Array:
+        """The array that output ``index`` is to be written into; it may be that of input ``over``.
+
+        It lies in memory by rows, or ``by_columns``; element by element, as the inputs do.
+        """
 
     @abstractmethod
     def view(self, array: Array, index: int = 0) -> None:
@@ -183,6 +186,21 @@ class Bound(Use, ABC):
     @abstractmethod
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         """A shared array that holds ``value`` everywhere and is never written."""
+
+    def scratch_like(self, array: Array, dtype: Any = None) -> Array:
+        """Work memory of the shape of ``array`` that lies as it does: numpy is slow where layouts differ."""
+        dtype = dtype or array.dtype
+        return self.scratch(array.T.shape, dtype).T if lies_by_columns(array) else self.scratch(array.shape, dtype)
+
+    def filled_like(self, array: Array, value: float) -> Array:
+        """``filled`` of the shape of ``array`` that lies as it does."""
+        shape, dtype = array.shape, array.dtype
+        return self.filled(shape[::-1], dtype, value).T if lies_by_columns(array) else self.filled(shape, dtype, value)
+
+
+def lies_by_columns(array: Array) -> bool:
+    """Whether the first axis of ``array`` is the one that runs fastest in memory, and not the last."""
+    return array.flags.f_contiguous and not array.flags.c_contiguous
 
 
 class Backward(Use):
