@@ -12,13 +12,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.data.preprocessing import Preprocessing
+from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import ShapeError, UsageError, listed
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import digests
-from portable_nn.graph import Dim, Graph, Value, format_shape
+from portable_nn.graph import Graph, Value, format_shape
 from portable_nn.initializers import initial_values
 from portable_nn.layers import Layer
 from portable_nn.operators import Leaf, Symbol, Type, infer, trace
@@ -221,12 +222,7 @@ class Network:
             if len(names) > 1:
                 raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
             x = {names[0]: x}
-        if set(x) != set(names):
-            raise UsageError(f"the network has the inputs {', '.join(names)}, not {', '.join(map(str, x))}")
-        sizes: dict[Dim, tuple[int, str]] = {}
-        return {
-            value.name: check_array(value, np.asarray(x[value.name]), sizes, cast=cast) for value in self.graph.inputs
-        }
+        return fitted(self.graph.inputs, x, cast=cast)
 
     def _batches(self, feeds: dict[str, Array], size: int) -> Iterator[dict[str, Array]]:
         """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
@@ -303,33 +299,6 @@ def load(path: str | Path) -> Network:
     return Network.from_graph(
         manifest.graph, contents.tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata
     )
-
-
-def check_array(value: Value, array: Array, sizes: dict[Dim, tuple[int, str]], *, cast: bool = True) -> Array:
-    """``array`` as the type of the input ``value``; ``sizes`` collects what symbolic dimensions are bound to.
-
-    Raises ``ShapeError`` or ``UsageError``.
-    """
-    wanted, found = value.shape, array.shape
-    fits = len(found) == len(wanted) and all(
-        dim == size if isinstance(dim, int) else sizes.setdefault(dim, (size, value.name))[0] == size
-        for dim, size in zip(wanted, found, strict=True)
-    )
-    if not fits:
-        hint = ""
-        if len(found) == len(wanted) - 1 and found == wanted[1:]:
-            hint = ": one example alone is x[np.newaxis]"
-        bound = ", ".join(f"{dim} is {size} by '{name}'" for dim, (size, name) in sizes.items() if name != value.name)
-        raise ShapeError(
-            f"input '{value.name}' needs {format_shape(wanted)}{f' where {bound}' if bound else ''}, "
-            f"not {format_shape(found)}{hint}"
-        )
-    if array.dtype != value.dtype:
-        if not np.can_cast(array.dtype, value.dtype, "same_kind"):
-            raise UsageError(f"input '{value.name}' needs {value.dtype}, not {array.dtype}")
-        if cast:
-            array = array.astype(value.dtype)
-    return array
 
 
 def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from portable_nn.errors import FormatError, PortableNNError, ShapeError, UnsupportedError, listed
+from portable_nn.engines.feeds import fitted
+from portable_nn.errors import FormatError, PortableNNError, UnsupportedError
 from portable_nn.format.files import open_regular
-from portable_nn.graph import Dim, Graph, Value, format_shape
+from portable_nn.graph import Graph, Value
 from portable_nn.operators.registry import Array
 
 OPSET: Final = 21
@@ -61,25 +60,12 @@ class Session:
             ShapeError: an input is missing, unknown, or of another shape or type; all of them are listed.
             FormatError: the model fails on these inputs.
         """
-        arrays = self._checked(feeds)
+        arrays = fitted(self.inputs, feeds, self.where)
         try:
             results = self._session.run(None, arrays)
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
             raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
         return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
-
-    def _checked(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """``feeds`` as the model takes them: converted where nothing but precision is lost."""
-        names = [value.name for value in self.inputs]
-        faults = [f"'{name}' is not one of the inputs {', '.join(names)}" for name in feeds if name not in names]
-        faults += [f"input '{name}' is missing" for name in names if name not in feeds]
-        sizes: dict[Dim, int] = {}
-        arrays = {value.name: np.asarray(feeds[value.name]) for value in self.inputs if value.name in feeds}
-        faults += [fault for value in self.inputs if value.name in arrays
-                   for fault in _misfits(value, arrays[value.name], sizes)]  # fmt: skip
-        if faults:
-            raise ShapeError(listed(faults, self.where))
-        return {value.name: arrays[value.name].astype(value.dtype, copy=False) for value in self.inputs}
 
 
 def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | None = None) -> Session:
@@ -132,18 +118,3 @@ def _value(found: Any, where: str) -> Value:
         raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers")
     shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(found.shape))
     return Value(found.name, _DTYPES[found.type], shape)
-
-
-def _misfits(value: Value, array: Array, sizes: dict[Dim, int]) -> list[str]:
-    """Why ``array`` cannot be the input ``value``; ``sizes`` collects what the named sizes are."""
-    faults = []
-    wanted, found = value.shape, array.shape
-    if len(wanted) != len(found) or any(
-        size != (dim if isinstance(dim, int) else sizes.setdefault(dim, size))
-        for dim, size in zip(wanted, found, strict=True)
-    ):
-        known = tuple(sizes.get(dim, dim) for dim in wanted)
-        faults.append(f"input '{value.name}' must have shape {format_shape(known)}, not {format_shape(found)}")
-    if not np.can_cast(array.dtype, value.dtype, "same_kind"):
-        faults.append(f"input '{value.name}' must be {value.dtype}, not {array.dtype}")
-    return faults
