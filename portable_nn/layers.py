@@ -5,6 +5,7 @@ A builder is called on a symbol and gives a symbol. Called twice, it uses the sa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: D
     return Leaf(name, dtype, (batch, *shape))
 
 
-class Layer:
+class Layer(ABC):
     """A builder: from a symbol to a symbol."""
 
     def __init__(self, name: str | None = None) -> None:
@@ -34,9 +35,9 @@ class Layer:
         self._uses = 0
         self._parameters: dict[str, Leaf] = {}
 
+    @abstractmethod
     def __call__(self, x: Symbol) -> Symbol:
         """The layer's output for ``x``."""
-        raise NotImplementedError
 
     def node_name(self) -> str | None:
         """The layer's own name for the node in the making; numbered from the second use on."""

@@ -5,7 +5,7 @@ A loss is a mean over the batch; with sample weights it is the weighted mean, Σ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -79,6 +79,16 @@ def find_loss(name: str) -> Loss:
     if name not in LOSSES:
         raise UsageError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}")
     return LOSSES[name]
+
+
+def find_losses(outputs: Sequence[str], loss: str | Mapping[str, str]) -> dict[str, Loss]:
+    """The loss of each output that is trained: one name for all of ``outputs``, or a dict. Raises ``UsageError``."""
+    if isinstance(loss, str):
+        return {name: find_loss(loss) for name in outputs}
+    if not isinstance(loss, Mapping) or not loss or not set(loss) <= set(outputs):
+        names = ", ".join(outputs)
+        raise UsageError(f"loss must be a name, or a dict of names for some of the outputs {names}, not {loss!r}")
+    return {name: find_loss(kind) for name, kind in loss.items()}
 
 
 def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,7 +19,7 @@ def _check(name: str, value: float, low: float, high: float = float("inf")) -> N
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(ABC):
     """What all optimizers have: a learning rate, and L2 weight decay that is added to the gradient."""
 
     learning_rate: float
@@ -40,11 +41,11 @@ class Optimizer:
         """The numbers that change from step to step (the first is 1), by the names ``update`` knows them under."""
         return {"rate": rate}
 
+    @abstractmethod
     def update(
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
     ) -> Mapping[Symbol, Symbol]:
         """For the parameter and each of its states, the symbol that replaces it."""
-        raise NotImplementedError
 
     def _decayed(self, weight: Symbol, gradient: Symbol) -> Symbol:
         return gradient + weight * self.weight_decay if self.weight_decay else gradient
@@ -177,3 +178,16 @@ class AdamW(Adam):
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
 """The optimizers by the names that the command line knows."""
+
+
+def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
+    """An optimizer as it is, by its name, or the default, SGD. Raises ``UsageError`` for anything else."""
+    if optimizer is None:
+        return SGD()
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}")
+        return OPTIMIZERS[optimizer]()  # type: ignore[call-arg]
+    if not isinstance(optimizer, Optimizer):
+        raise UsageError(f"optimizer must be an optimizer such as Adam(0.001), or its name, not {optimizer!r}")
+    return optimizer

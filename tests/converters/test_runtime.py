@@ -54,7 +54,10 @@ def test_all_that_does_not_fit_is_listed():
     ("feeds", "fault"),
     [
         ({"a": np.zeros((2, 3)), "b": np.zeros((1, 1))}, r"input 'b' needs \(n, 1\) where n is 2 by 'a', not \(1, 1\)"),
-        ({"a": np.zeros(3), "b": np.zeros((1, 1))}, r"input 'a' needs \(n, 3\), not \(3,\): one example alone is x\[np.newaxis\]"),
+        (
+            {"a": np.zeros(3), "b": np.zeros((1, 1))},
+            r"input 'a' needs \(n, 3\), not \(3,\): one example alone is x\[np.newaxis\]",
+        ),
         ({"a": np.zeros((1, 3), complex), "b": np.zeros((1, 1))}, "input 'a' needs float32, not complex128"),
     ],
 )

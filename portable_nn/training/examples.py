@@ -1,0 +1,94 @@
+"""What a network learns from and is judged by: arrays that were checked against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from portable_nn.errors import ShapeError, UsageError
+from portable_nn.network import Network
+from portable_nn.operators import replay
+from portable_nn.operators.registry import Array
+from portable_nn.training.losses import Loss, check_target
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A checked set of examples: arrays by input and by output, and a weight for each."""
+
+    x: Mapping[str, Array]
+    y: Mapping[str, Array]
+    weight: Array | None
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not self.weight.any():
+            raise UsageError("all of the sample weights are 0: there is nothing to learn from, or to judge by")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.x.values())))
+
+
+def find_examples(
+    network: Network, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, validation: Any
+) -> tuple[Examples, Examples | None]:
+    """What is learned from, and what is held out to judge by."""
+    train = _check_examples(network, losses, x, y, weight, "")
+    if isinstance(validation, float):
+        return _split(train, validation)
+    return train, _check_validation(network, losses, validation)
+
+
+def _check_examples(network: Network, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, what: str) -> Examples:
+    try:
+        xs = network.check_inputs(x, cast=False)
+    except (ShapeError, UsageError) as error:
+        raise type(error)(f"{what}{error}") from None
+    if not isinstance(y, Mapping):
+        if len(losses) > 1:
+            raise UsageError(f"the outputs {', '.join(losses)} are trained: give {what}y as a dict of arrays by name")
+        y = {next(iter(losses)): y}
+    if set(y) != set(losses):
+        raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
+    symbols = replay(network.graph)
+    ys = {name: check_target(loss, symbols[name], y[name], f"{what}y") for name, loss in losses.items()}
+    counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
+    if weight is not None:
+        dtype = symbols[next(iter(losses))].dtype
+        weight = np.asarray(weight, dtype)
+        if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+            raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
+        counts[f"{what}sample_weight"] = len(weight)
+    if len(set(counts.values())) > 1 or not min(counts.values()):
+        found = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
+    return Examples(xs, ys, weight)
+
+
+def _check_validation(
+    network: Network, losses: Mapping[str, Loss], validation: tuple[Any, ...] | None
+) -> Examples | None:
+    if validation is None:
+        return None
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        raise UsageError("validation must be (x, y), (x, y, weights) or a share such as 0.1")
+    weight = validation[2] if len(validation) == 3 else None
+    return _check_examples(network, losses, validation[0], validation[1], weight, "validation ")
+
+
+def _split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+    count = round(len(examples) * share)
+    if not 0 < count < len(examples):
+        raise UsageError(f"validation={share:g} of {len(examples)} examples leaves one side empty")
+    parts = slice(None, -count), slice(-count, None)
+    train, held_out = (
+        Examples(
+            {name: array[part] for name, array in examples.x.items()},
+            {name: array[part] for name, array in examples.y.items()},
+            None if examples.weight is None else examples.weight[part],
+        )
+        for part in parts
+    )
+    return train, held_out

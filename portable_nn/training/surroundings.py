@@ -1,0 +1,109 @@
+"""What is around a training loop: rows of figures in a file, Ctrl-C, and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from portable_nn.errors import FileError
+
+
+class Write(Protocol):
+    """Takes the row of an epoch."""
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Write it."""
+
+
+@contextmanager
+def csv_rows(path: str | Path | None) -> Iterator[Write]:
+    """Write rows as they come; the header is the first row's."""
+    if path is None:
+        yield lambda row: None
+        return
+    try:  # Apart from the block that uses it, whose errors are others.
+        opened = Path(path).open("w", newline="", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise FileError(path, f"the metrics cannot be written: {error.strerror}") from error
+    with opened as file:
+        writer: csv.DictWriter[str] | None = None
+
+        def write(row: Mapping[str, float]) -> None:
+            nonlocal writer
+            if writer is None:
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow(row)
+            file.flush()
+
+        yield write
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event; a second one raises as usual.
+
+    Only the main thread can; and where the process is to ignore Ctrl-C (as behind ``nohup``), it still does.
+    """
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in {None, signal.SIG_IGN}:
+        yield stop
+        return
+
+    def note(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Bar:
+    """No progress bar."""
+
+    def step(self) -> None:
+        """A batch is done."""
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """An epoch is done."""
+
+
+@contextmanager
+def progress_bar(progress: bool | None, epochs: int, batches: int) -> Iterator[Bar]:
+    """A bar on stderr; ``None`` shows it where that is a terminal."""
+    show = sys.stderr.isatty() if progress is None else progress
+    if not show:
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("training", total=epochs * batches)
+
+        class Shown(Bar):
+            def __init__(self) -> None:
+                self.pending = 0
+
+            def step(self) -> None:
+                self.pending += 1
+                if self.pending % 16 == 0:
+                    display.advance(task, 16)
+
+            def epoch(self, row: Mapping[str, float]) -> None:
+                text = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in {"epoch", "learning_rate"})
+                display.update(task, completed=int(row["epoch"]) * batches, description=f"epoch {row['epoch']}  {text}")
+                self.pending = 0
+
+        yield Shown()
