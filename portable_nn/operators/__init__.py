@@ -5,11 +5,13 @@ To add one, write its rules in the module of its family, ``register`` it there, 
 
 from portable_nn.operators import (  # noqa: F401 - importing a family registers its operators
     activation,
+    creation,
     dropout,
     elementwise,
     linear,
     movement,
     reduce,
+    shape,
     softmax,
     update,
 )

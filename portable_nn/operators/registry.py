@@ -118,6 +118,10 @@ class Use:
             self.fail(f"input '{self.operator.input_name(index)}' is missing")
         return found
 
+    def like(self, shape: Iterable[Dim]) -> Type:
+        """The element type of the first input with another shape."""
+        return Type(self.type().dtype, tuple(shape))
+
     def content(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
         """The elements of an integer input that must be known before the graph runs."""
         dtype, _, found = self.type(index)

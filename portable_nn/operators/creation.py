@@ -1,0 +1,89 @@
+"""Operators that make values: constants and one-hot codes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from portable_nn.graph import Tensor, format_shape
+from portable_nn.operators.elementwise import ANY
+from portable_nn.operators.registry import (
+    INTEGERS,
+    Array,
+    Attr,
+    Bound,
+    Operator,
+    Step,
+    Type,
+    Use,
+    register,
+)
+
+_LITERALS = {"value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32"}
+
+
+def _literal(use: Use) -> Array:
+    if len(use.attributes) != 1:
+        use.fail("it needs one value")
+    [(name, value)] = use.attributes.items()
+    if isinstance(value, Tensor):
+        fits = value.dtype in ANY and min(value.shape, default=0) >= 0 and len(value.data) == math.prod(value.shape)
+        if not fits:
+            use.fail(f"its value is no {value.dtype} array of shape {format_shape(value.shape)}")
+        return _array(use, value.data, value.dtype).reshape(value.shape)
+    return _array(use, value, _LITERALS[name])
+
+
+def _array(use: Use, data: Any, dtype: str) -> Array:
+    try:
+        return np.array(data, dtype)
+    except OverflowError:
+        use.fail(f"its value has numbers outside {dtype}")
+
+
+def _constant_type(use: Use) -> Type:
+    array = _literal(use)
+    content = tuple(array.ravel().tolist()) if array.dtype.kind in "iu" and array.ndim <= 1 else None
+    return Type(str(array.dtype), array.shape, content)
+
+
+def _one_hot_type(use: Use) -> Type:
+    indices, depth = use.type(0), use.content(1, INTEGERS)
+    if indices.dtype not in INTEGERS:
+        use.fail(f"indices must be integers, not {indices.dtype}")
+    if use.type(2).shape != (2,) or len(depth) != 1:
+        use.fail("depth must be one number and values must be the pair (off, on)")
+    axis = use.axis(use.int("axis"), len(indices.shape) + 1)
+    return Type(use.type(2).dtype, (*indices.shape[:axis], depth[0], *indices.shape[axis:]))
+
+
+def _one_hot(n: Bound) -> list[Step]:
+    indices, values, out = n.x[0], n.x[2], n.out()
+    moved = np.moveaxis(out, n.axis(n.int("axis"), out.ndim), -1)
+    depth = moved.shape[-1]
+    grid: tuple[Array, ...] = tuple(np.indices(indices.shape, sparse=True))
+
+    def run() -> None:
+        out.fill(values[0])
+        if indices.size and indices.min() >= 0 and indices.max() < depth:
+            moved[(*grid, indices)] = values[1]
+        elif moved.size:
+            # Negative ones count from the back; a row whose index is outside has no element that is on.
+            wrapped = np.where(indices < 0, indices + depth, indices)
+            inside = (wrapped >= 0) & (wrapped < depth)
+            on_or_off = np.where(inside, values[1], values[0])
+            np.put_along_axis(moved, np.where(inside, wrapped, 0)[..., np.newaxis], on_or_off[..., np.newaxis], -1)
+
+    return [run]
+
+
+register(
+    Operator(
+        "Constant", (), _constant_type, lambda n: n.view(_literal(n)), None,
+        {"value": Attr(Tensor), "value_int": Attr(int), "value_ints": Attr(tuple), "value_float": Attr(float),
+         "value_floats": Attr(tuple, item=float)},
+    )
+)  # fmt: skip
+register(Operator("OneHot", ("indices", "depth", "values"), _one_hot_type, _one_hot, None, {"axis": Attr(int, -1)}))
