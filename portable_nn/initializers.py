@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from portable_nn.errors import ShapeError, UsageError
+from portable_nn.memory import aligned_copy
 from portable_nn.operators.registry import Array
 
 Initial: TypeAlias = "str | float | Array | Callable[[np.random.Generator, tuple[int, ...]], Array]"
@@ -83,4 +84,4 @@ def initial_values(initial: Initial, rng: np.random.Generator, shape: tuple[int,
     values = np.asarray(initial(rng, shape) if callable(initial) else initial)
     if values.shape not in {(), shape}:
         raise ShapeError(f"{name}: initial values have shape {values.shape}, not {shape}")
-    return np.array(np.broadcast_to(values, shape), dtype, order="C")
+    return aligned_copy(np.broadcast_to(values, shape), dtype)

@@ -22,6 +22,7 @@ from portable_nn.format.tensors import digests
 from portable_nn.graph import Graph, Value, format_shape
 from portable_nn.initializers import initial_values
 from portable_nn.layers import Layer
+from portable_nn.memory import aligned_copy
 from portable_nn.operators import Leaf, Symbol, Type, infer, trace
 from portable_nn.operators.registry import Array
 
@@ -103,7 +104,7 @@ class Network:
         network = object.__new__(Network)
         expected = {value.name: value for value in graph.parameters}
         _check_parameters(expected, parameters, "the parameters do not fit the graph")
-        owned = {name: np.array(parameters[name], value.dtype, order="C") for name, value in expected.items()}
+        owned = {name: aligned_copy(parameters[name], value.dtype) for name, value in expected.items()}
         network._set(
             graph, owned,
             list(inputs) or [InputInfo(value.name) for value in graph.inputs],

@@ -461,3 +461,10 @@ def test_load_weights_from_a_damaged_file_changes_nothing(tmp_path: Path) -> Non
     with pytest.raises(FormatError, match=rf"^{re.escape(str(path))}: tensor '\w+.\w+'"):
         network.load_weights(path)
     np.testing.assert_array_equal(network.predict(X), before)
+
+
+def test_parameters_lie_where_vector_units_like_it(tmp_path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(5), pnn.Dense(3), pnn.Dense(2), seed=0)
+    network.save(tmp_path / "n.safetensors")
+    for each in (network, pnn.load(tmp_path / "n.safetensors")):
+        assert all(array.ctypes.data % 64 == 0 and array.flags.c_contiguous for array in each.parameters.values())

@@ -17,10 +17,9 @@ import numpy as np
 from portable_nn.dims import static
 from portable_nn.errors import Fault, GraphError
 from portable_nn.graph import Graph, Node, Shape, format_shape
+from portable_nn.memory import aligned
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Array, Bound, Misfit, Step, lies_by_columns
-
-ALIGNMENT = 64
 
 
 class Block:
@@ -29,12 +28,6 @@ class Block:
     def __init__(self, memory: Array, *, reusable: bool) -> None:
         self.memory, self.reusable = memory, reusable
         self.values = 0
-
-
-def _aligned(size: int) -> Array:
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
 
 
 class Plan:
@@ -114,7 +107,7 @@ class Plan:
             block = min(fitting, key=lambda found: found.memory.nbytes)
             self._free.remove(block)
         else:
-            block = Block(_aligned(size), reusable=True)
+            block = Block(aligned(size), reusable=True)
             self.bytes += size
         flat: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype)
         array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)

@@ -24,9 +24,10 @@ from portable_nn.format import canonical
 from portable_nn.format.atomic import atomic_write
 from portable_nn.format.files import open_regular, read_into, recognise
 from portable_nn.format.manifest import Contents, Manifest, decode, encode
-from portable_nn.format.tensors import BLANK_DIGEST, ITEM_SIZES, Array, aligned, from_bytes, to_bytes
+from portable_nn.format.tensors import BLANK_DIGEST, ITEM_SIZES, Array, from_bytes, to_bytes
 from portable_nn.format.validate import agreement_faults, manifest_faults, refuse
 from portable_nn.graph import Graph
+from portable_nn.memory import aligned
 
 MAX_HEADER: Final = 32 * 2**20
 """The longest header, in bytes; the safetensors format itself allows 100 million."""

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.memory import Bytes
+
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Bytes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 ITEM_SIZES: Final[Mapping[str, int]] = {
     "float64": 8, "int64": 8, "uint64": 8,
@@ -38,13 +39,6 @@ def from_bytes(data: Bytes, dtype: str, shape: tuple[int, ...]) -> Array:
     """The array of ``dtype`` and ``shape`` whose bytes are ``data``; a view on a little-endian machine."""
     stored = data.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
     return stored.astype(dtype, copy=False)
-
-
-def aligned(size: int, alignment: int = 64) -> Bytes:
-    """Memory for ``size`` bytes whose address is a multiple of ``alignment``; its content is not set."""
-    memory = np.empty(size + alignment, np.uint8)
-    start = -memory.ctypes.data % alignment
-    return memory[start : start + size]
 
 
 def digest(array: Array) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import UsageError
 from portable_nn.graph import Graph
+from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.registry import Array
@@ -65,7 +66,7 @@ class TrainingStep:
 
     def _make_state(self, name: str, weight: Symbol) -> Leaf:
         shape = tuple(int(dim) for dim in weight.shape)
-        self.state[name] = np.zeros(shape, weight.dtype)
+        self.state[name] = aligned_copy(np.zeros(shape), weight.dtype)
         return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
     def plan(self, size: int) -> Plan:
