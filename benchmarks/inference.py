@@ -13,7 +13,8 @@ if __name__ == "__main__":
             {
                 "numpy": ("sides", "our_inference", batch, "numpy"),
                 "onnxruntime": ("sides", "our_inference", batch, "onnxruntime"),
-                "torch": ("sides", "torch_inference", batch),
+                "torch": ("sides", "torch_inference", batch, False),
+                "torch no_grad": ("sides", "torch_inference", batch, True),
             },
         )
     compare(

@@ -93,19 +93,23 @@ def our_inference(batch: int, engine: str) -> float:
     return repeat(lambda: [session.run(feeds) for _ in range(100)], 100)
 
 
-def torch_inference(batch: int) -> float:
-    """The same job as ``predict``: a numpy array in, a numpy array out."""
+def torch_inference(batch: int, bare: bool) -> float:
+    """A call of the module as it comes, or ``bare``: no gradients, a numpy array in and out, as ``predict`` has it."""
     import torch
 
     x = data(batch)[0]
-    network = torch_network([200], "Sigmoid").eval()
+    network, tensor = torch_network([200], "Sigmoid").eval(), torch.from_numpy(x)
 
     def calls() -> None:
+        for _ in range(100):
+            network(tensor)
+
+    def bare_calls() -> None:
         with torch.no_grad():
             for _ in range(100):
                 network(torch.from_numpy(x)).numpy()
 
-    return repeat(calls, 100)
+    return repeat(bare_calls if bare else calls, 100)
 
 
 # -- export: a unit is one file
