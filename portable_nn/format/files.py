@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from portable_nn.errors import FileError, FormatError
-from portable_nn.format.tensors import Bytes
+from portable_nn.memory import Bytes
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
