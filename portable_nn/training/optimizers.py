@@ -10,6 +10,7 @@ from typing import ClassVar
 from portable_nn.errors import UsageError
 from portable_nn.graph import INTERNAL
 from portable_nn.operators import Leaf, Symbol, emit, emit_all
+from portable_nn.operators.registry import Use
 
 
 def _check(name: str, value: float, low: float, high: float = float("inf")) -> None:
@@ -55,7 +56,7 @@ def _minus(weight: Symbol, step: Symbol) -> Symbol:
     """weight - step; where the step is a matrix product, in the one Gemm that computes it."""
     made = step.origin
     if made.operator is not None and made.operator.name == "Gemm" and len(made.inputs) == 2:
-        attributes = {**made.attributes, "alpha": -float(str(made.attributes.get("alpha", 1.0)))}
+        attributes = {**made.attributes, "alpha": -Use(made.operator, (), made.attributes).float("alpha")}
         return emit("Gemm", *made.inputs, weight, **attributes)
     return weight - step
 

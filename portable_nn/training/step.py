@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from portable_nn.training.optimizers import Optimizer
 
 Targets: TypeAlias = Mapping[str, Array]
 
-TARGET, WEIGHT, SCALAR, LOSS = "train/target/", "train/sample_weight", "train/scalar/", "train/loss"
+TARGET, WEIGHT, SCALAR = "train/target/", "train/sample_weight", "train/scalar/"
 """Names of what a training graph has beside the network's own values."""
 
 
@@ -101,10 +101,9 @@ def total_loss(
     return result, leaves
 
 
-def loss_graph(network: Network, losses: Mapping[str, Loss], targets: Targets) -> tuple[Graph, Sequence[str]]:
-    """The graph that computes the weighted loss and the outputs without training; and the outputs' names."""
+def loss_graph(network: Network, losses: Mapping[str, Loss], targets: Targets) -> Graph:
+    """The graph that computes the weighted loss and then the outputs, without training."""
     symbols = replay(network.graph)
     loss, extra = total_loss(symbols, losses, targets, weighted=True)
     inputs = [leaf for value in network.graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
-    traced = trace([*inputs, *extra], [loss, *(symbols[name] for name in network.graph.outputs)], "evaluation")
-    return traced.graph, traced.graph.outputs
+    return trace([*inputs, *extra], [loss, *(symbols[name] for name in network.graph.outputs)], "evaluation").graph
