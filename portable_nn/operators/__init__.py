@@ -1,6 +1,6 @@
 """The operators: one home for each, with its shape rule, its numpy kernel and its gradient.
 
-To add one, write its rules in the module of its family, ``register`` it there, and add a row to ``tests/cases.py``.
+To add one, write its rules in the module of its family, ``register`` it there, and add a row to ``tests/cases``.
 """
 
 from portable_nn.operators import (  # noqa: F401 - importing a family registers its operators

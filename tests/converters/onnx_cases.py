@@ -27,7 +27,7 @@ def _logical(operator: str) -> Build:
     return lambda x: emit(operator, emit("Greater", x, x * 0), emit("Less", x, x * 0 + 1))
 
 
-CASES: dict[str, Build] = {
+ROWS: dict[str, Build] = {
     **{name: lambda x, name=name: emit(name, x) for name in UNARY},
     **{name: lambda x, name=name: emit(name, x, x * 2 + 1) for name in BINARY},
     **{name: _logical(name) for name in LOGICAL},
@@ -61,7 +61,13 @@ CASES: dict[str, Build] = {
 }  # fmt: skip
 
 
+IMAGES: dict[str, Build] = {
+}  # fmt: skip
+
+CASES = ROWS | IMAGES
+
+
 def graph_of(case: str) -> Graph:
-    """The graph of one case: a float32 input ``x`` (batch, 4) and one output."""
-    x = Input(4, name="x")
+    """The graph of one case: a float32 input ``x``, (batch, 4) or for images (batch, 4, 6, 5), and one output."""
+    x = Input(4, 6, 5, name="x") if case in IMAGES else Input(4, name="x")
     return trace([x], [CASES[case](x)]).graph

@@ -43,7 +43,7 @@ STANDARD = [pytest.param(operator, id=operator.name) for operator in REGISTRY.va
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operator_is_complete(operator: Operator) -> None:
     rows = [case for case in CASES if (case.domain, case.operator) == (operator.domain, operator.name)]
-    assert rows, "add a row to tests/cases.py"
+    assert rows, "add a row to tests/cases"
     assert (operator.gradient is None) == (operator.name in NOT_DIFFERENTIABLE)
     assert any(case.wrt for case in rows) == (operator.gradient is not None)
     assert (operator.lowering is not None) == (operator.domain == INTERNAL)
