@@ -1,0 +1,313 @@
+"""One convolution, transposed convolution or pool, over any number of spatial axes.
+
+>>> conv(5, stride=2, padding=2).output_size((28, 32))
+(14, 16)
+>>> convt((2, 4), stride=2, padding=(0, 1)).output_size((3, 3))
+(6, 6)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.sizes.arithmetic import (
+    conv_size,
+    conv_transpose_size,
+    extent,
+    pool_size,
+    same_pads,
+    transpose_same_pads,
+)
+
+Kind: TypeAlias = Literal["conv", "convt", "pool"]
+AutoPad: TypeAlias = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
+Mode: TypeAlias = Literal["max", "average", "lp"]
+
+PerAxis: TypeAlias = int | Sequence[int]
+"""One number for every axis, or one for each."""
+
+Padding: TypeAlias = int | str | Sequence[int | Sequence[int]]
+"""One number for every axis, or for each axis a number or a pair (begin, end); or the words "same" and "valid"."""
+
+PADDING_WORDS: dict[str, AutoPad] = {"same": "SAME_UPPER", "valid": "VALID"}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The options along one axis. Raises ``UsageError`` for one that no runtime could take."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    pad_begin: int = 0
+    pad_end: int = 0
+    output_padding: int = 0
+
+    def __post_init__(self) -> None:
+        for option in ("kernel", "stride", "dilation"):
+            _at_least(1, option, getattr(self, option))
+        for option, value in (("padding", self.pad_begin), ("padding", self.pad_end)):
+            _at_least(0, option, value)
+        _at_least(0, "output_padding", self.output_padding)
+
+    @property
+    def extent(self) -> int:
+        """How many cells the kernel spans."""
+        return extent(self.kernel, self.dilation)
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """The pads (begin, end)."""
+        return self.pad_begin, self.pad_end
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One spatial operation: a ``Window`` for each axis, and the options that hold for all.
+
+    One that has a single axis is taken over as many as an input has (see ``over``). Raises ``UsageError`` for options
+    that do not belong to its kind.
+    """
+
+    kind: Kind
+    windows: tuple[Window, ...]
+    groups: int = 1
+    auto_pad: AutoPad = "NOTSET"
+    ceil: bool = False
+    mode: Mode = "max"
+    count_include_pad: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value, allowed in (
+            ("kind", self.kind, get_args(Kind)),
+            ("auto_pad", self.auto_pad, get_args(AutoPad)),
+            ("mode", self.mode, get_args(Mode)),
+        ):
+            if value not in allowed:
+                raise UsageError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+        _at_least(1, "groups", self.groups)
+        if not self.windows:
+            raise UsageError("an operation needs at least one spatial axis")
+        if self.auto_pad != "NOTSET" and any(any(window.pads) for window in self.windows):
+            raise UsageError(f"padding must not be given together with auto_pad {self.auto_pad}, which decides it")
+        for option, given, kind in (
+            ("output_padding", any(window.output_padding for window in self.windows), "convt"),
+            ("ceil", self.ceil, "pool"),
+            ("mode", self.mode != "max", "pool"),
+            ("count_include_pad", self.count_include_pad, "pool"),
+        ):
+            if given and self.kind != kind:
+                raise UsageError(f"{option} is an option of {kind}, not of {self.kind}")
+        if self.groups > 1 and self.kind == "pool":
+            raise UsageError("groups is an option of conv and convt, not of pool")
+
+    @property
+    def axes(self) -> int:
+        """How many spatial axes it has."""
+        return len(self.windows)
+
+    def over(self, axes: int) -> Operation:
+        """The same over ``axes`` axes: it must have as many, or one that holds for all. Else raises ``UsageError``."""
+        if self.axes == axes:
+            return self
+        if self.axes != 1:
+            raise UsageError(f"the options are for {self.axes} axes, but the input has {axes}")
+        return replace(self, windows=self.windows * axes)
+
+    def resolved(self, sizes: PerAxis) -> Operation:
+        """The same with explicit pads instead of ``auto_pad``, for an input of ``sizes``."""
+        found = input_sizes(sizes)
+        whole = self.over(len(found))
+        if self.auto_pad == "NOTSET":
+            return whole
+        if self.auto_pad == "VALID":
+            return replace(whole, auto_pad="NOTSET")
+        upper = self.auto_pad == "SAME_UPPER"
+        same = _transpose_same if self.kind == "convt" else _same
+        windows = tuple(same(window, size, upper) for window, size in zip(whole.windows, found, strict=True))
+        return replace(whole, windows=windows, auto_pad="NOTSET")
+
+    def output_size(self, sizes: PerAxis) -> tuple[int, ...]:
+        """The size of the output along each axis; raises ``ShapeError`` where it would have no cell."""
+        found = input_sizes(sizes)
+        whole = self.resolved(found)
+        outputs, faults = [], []
+        for axis, (window, size) in enumerate(zip(whole.windows, found, strict=True)):
+            try:
+                outputs.append(window_size(whole, window, size))
+            except ShapeError as error:
+                faults.append(f"axis {axis}: {error}" if len(found) > 1 else str(error))
+        if faults:
+            raise ShapeError(listed(faults))
+        return tuple(outputs)
+
+
+def window_size(operation: Operation, window: Window, size: int) -> int:
+    """The output size along one axis of an operation whose pads are explicit."""
+    options = (window.kernel, window.stride, window.dilation, window.pad_begin, window.pad_end)
+    if operation.kind == "convt":
+        return conv_transpose_size(size, *options, window.output_padding)
+    if operation.kind == "pool":
+        return pool_size(size, *options, ceil=operation.ceil)
+    return conv_size(size, *options)
+
+
+def _same(window: Window, size: int, upper: bool) -> Window:
+    begin, end = same_pads(size, window.kernel, window.stride, window.dilation, upper=upper)
+    return replace(window, pad_begin=begin, pad_end=end)
+
+
+def _transpose_same(window: Window, size: int, upper: bool) -> Window:
+    options = (window.kernel, window.stride, window.dilation, window.output_padding)
+    begin, end, added = transpose_same_pads(size, *options, upper=upper)
+    return replace(window, pad_begin=begin, pad_end=end, output_padding=added)
+
+
+def conv(
+    kernel: PerAxis,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    auto_pad: AutoPad = "NOTSET",
+    axes: int | None = None,
+) -> Operation:
+    """A convolution.
+
+    A number holds for every axis, a sequence has one for each; the kernel's decides how many ``axes`` there are.
+    ``padding`` may have pairs (begin, end), or be "valid" or "same": Keras's, which at stride 1 is PyTorch's as well.
+    Raises ``UsageError`` that names the option at fault.
+    """
+    windows, auto_pad = per_axis_windows(axes, padding, auto_pad, kernel=kernel, stride=stride, dilation=dilation)
+    return Operation("conv", windows, groups, auto_pad)
+
+
+def convt(
+    kernel: PerAxis,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    auto_pad: AutoPad = "NOTSET",
+    axes: int | None = None,
+) -> Operation:
+    """A transposed convolution; options as ``conv`` has them.
+
+    ``output_padding`` must be smaller than the stride or the dilation, as PyTorch asks.
+    """
+    options = {"kernel": kernel, "stride": stride, "dilation": dilation, "output_padding": output_padding}
+    windows, auto_pad = per_axis_windows(axes, padding, auto_pad, **options)
+    _follow_torch("convt", windows)
+    return Operation("convt", windows, groups, auto_pad)
+
+
+def pool(
+    kernel: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    ceil: bool = False,
+    mode: Mode = "max",
+    count_include_pad: bool = False,
+    auto_pad: AutoPad = "NOTSET",
+    axes: int | None = None,
+) -> Operation:
+    """A pool; options as ``conv`` has them, and ``stride`` is the kernel where none is given, as in PyTorch.
+
+    ``padding`` must be at most half the kernel, as PyTorch asks. ``ceil`` lets the last window stand over the edge.
+    """
+    stride = kernel if stride is None else stride
+    windows, auto_pad = per_axis_windows(axes, padding, auto_pad, kernel=kernel, stride=stride, dilation=dilation)
+    _follow_torch("pool", windows)
+    return Operation("pool", windows, auto_pad=auto_pad, ceil=ceil, mode=mode, count_include_pad=count_include_pad)
+
+
+def torch_refusal(kind: Kind, window: Window) -> str:
+    """Why PyTorch, and ``convt`` and ``pool`` here, refuse options that other runtimes take; empty if they do not."""
+    kernel, stride, dilation, added = window.kernel, window.stride, window.dilation, window.output_padding
+    if kind == "convt" and added >= max(stride, dilation):
+        return f"output_padding must be smaller than stride {stride} or dilation {dilation}, not {added}"
+    if kind == "pool" and max(window.pads) > kernel // 2:
+        return f"padding of a pool must be at most half its kernel {kernel}, not {max(window.pads)}"
+    return ""
+
+
+def _follow_torch(kind: Kind, windows: Iterable[Window]) -> None:
+    for refusal in filter(None, (torch_refusal(kind, window) for window in windows)):
+        raise UsageError(f"{refusal} (PyTorch's rule)")
+
+
+def check_channels(operation: Operation, in_channels: int, out_channels: int) -> None:
+    """Raise ``UsageError`` unless both numbers of channels can be divided into the operation's groups."""
+    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        _at_least(1, name, channels)
+        if channels % operation.groups:
+            raise UsageError(f"groups must divide {name}: {channels} channels make no {operation.groups} equal groups")
+    if operation.kind == "pool" and in_channels != out_channels:
+        raise UsageError(f"a pool keeps its channels: out_channels must be {in_channels}, not {out_channels}")
+
+
+def input_sizes(sizes: PerAxis, name: str = "input size") -> tuple[int, ...]:
+    """``sizes`` as a tuple, one for each axis, each at least 1. Raises ``UsageError`` that calls them ``name``."""
+    found = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    for size in found:
+        _at_least(1, name, size)
+    return found
+
+
+def size_text(sizes: Iterable[int]) -> str:
+    """``28x32``: sizes as the command line takes and prints them."""
+    return "x".join(map(str, sizes))
+
+
+def joined(words: Iterable[object]) -> str:
+    """``rows``, ``rows and columns``, ``slices, rows and columns``."""
+    texts = [str(word) for word in words]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)
+
+
+def per_axis_windows(
+    axes: int | None, padding: Padding, auto_pad: AutoPad, **options: PerAxis
+) -> tuple[tuple[Window, ...], AutoPad]:
+    """The windows that options stand for, and ``auto_pad`` with the words of ``padding``. Raises ``UsageError``."""
+    if isinstance(padding, str):
+        meant = PADDING_WORDS.get(padding)
+        if meant is None:
+            raise UsageError(f"padding must be a number, numbers, pairs, 'same' or 'valid', not {padding!r}")
+        if auto_pad not in ("NOTSET", meant):
+            raise UsageError(f"padding {padding!r} means auto_pad {meant}, not {auto_pad}")
+        padding, auto_pad = 0, meant
+    given: dict[str, int | Sequence[int | Sequence[int]]] = {**options, "padding": padding}
+    lengths = {name: len(value) for name, value in given.items() if isinstance(value, Sequence)}
+    axes = lengths.get("kernel", max(lengths.values(), default=1)) if axes is None else axes
+    _at_least(1, "axes", axes)
+    for name, length in lengths.items():
+        if length != axes:
+            raise UsageError(f"{name} must be one number or {axes}, one for each axis, not {length}: {given[name]}")
+    return tuple(_window({name: _on(axis, value) for name, value in given.items()}) for axis in range(axes)), auto_pad
+
+
+def _on(axis: int, value: int | Sequence[int | Sequence[int]]) -> int | Sequence[int]:
+    return value[axis] if isinstance(value, Sequence) else value
+
+
+def _window(options: dict[str, int | Sequence[int]]) -> Window:
+    padding = options.pop("padding")
+    pads = tuple(padding) if isinstance(padding, Sequence) else (padding, padding)
+    if len(pads) != 2:
+        raise UsageError(f"padding must be a number or a pair (begin, end) for each axis, not {padding}")
+    return Window(**options, pad_begin=pads[0], pad_end=pads[1])  # type: ignore[arg-type]  # Window checks each
+
+
+def _at_least(least: int, option: str, value: object) -> None:
+    if type(value) is not int:
+        raise UsageError(f"{option} must be an integer, not {value!r}")
+    if value < least:
+        raise UsageError(f"{option} must be at least {least}, not {value}")

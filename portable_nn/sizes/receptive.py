@@ -1,0 +1,132 @@
+"""The receptive field: which cells of the input of a network one cell of its output can see.
+
+Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill (2019). Their
+closed form is for convolutions and pools. Here a field is the exact first and last cell for each phase of a period, so
+that transposed convolutions, whose outputs do not all see alike, are exact as well. Edges of the input are left out of
+account, and holes that dilation leaves inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd, lcm
+from typing import TypeAlias
+
+from portable_nn.errors import ShapeError
+from portable_nn.sizes.coverage import axis_name
+from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
+
+Span: TypeAlias = tuple[int, int] | None
+"""The first and the last cell that are seen; nothing where none is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the cells along one axis see of the input.
+
+    Cell ``q * len(spans) + r`` sees ``spans[r]``, moved on by ``q * advance``: a period of one cell after convolutions
+    and pools, of several after a transposed convolution.
+    """
+
+    spans: tuple[Span, ...] = ((0, 0),)
+    advance: int = 1
+
+    @property
+    def jump(self) -> Fraction:
+        """How far apart in the input the fields of two neighbours are: the effective stride."""
+        return Fraction(self.advance, len(self.spans))
+
+    @property
+    def size(self) -> int:
+        """How many cells the field spans: the widest of a period."""
+        return max((span[1] - span[0] + 1 for span in self.spans if span), default=0)
+
+    @property
+    def start(self) -> Fraction:
+        """The centre of the field of cell 0; where that sees nothing, of the first cell that sees something."""
+        first, last = next(filter(None, self.spans), (0, 0))
+        return Fraction(first + last, 2)
+
+    def interval(self, position: int) -> Span:
+        """The first and the last cell of the input that ``position`` sees, if it sees any."""
+        turns, phase = divmod(position, len(self.spans))
+        span = self.spans[phase]
+        return span and (span[0] + turns * self.advance, span[1] + turns * self.advance)
+
+
+Fields: TypeAlias = tuple[Field | None, ...]
+"""A field for each axis; ``None`` where every cell sees the whole input, as behind a global pool."""
+
+INPUT = Field()
+"""What a cell of the input sees: itself."""
+
+
+def receptive_field(operations: Iterable[Operation], sizes: PerAxis) -> Fields:
+    """The receptive field, for each axis, of the output of a chain of operations on an input of ``sizes``."""
+    reached = input_sizes(sizes)
+    fields: Fields = (INPUT,) * len(reached)
+    for operation in operations:
+        fields = through(fields, operation, reached)
+        reached = operation.output_size(reached)
+    return fields
+
+
+def through(fields: Fields, operation: Operation, sizes: PerAxis) -> Fields:
+    """The fields of the output of ``operation``, from those of its input, whose spatial sizes are ``sizes``."""
+    whole = operation.resolved(sizes)
+    step = _transposed if whole.kind == "convt" else _convolved
+    return tuple(field and step(field, window) for field, window in zip(fields, whole.windows, strict=True))
+
+
+def combine(branches: Sequence[Fields]) -> Fields:
+    """The fields where branches join cell by cell, as in Add and Concat: all that any of them sees.
+
+    Raises ``ShapeError`` where the branches do not move over the input alike: their cells do not belong together.
+    """
+    for axis, fields in enumerate(zip(*branches, strict=True)):
+        jumps = sorted({field.jump for field in fields if field})
+        if len(jumps) > 1:
+            raise ShapeError(
+                f"the branches that join differ in their jump: from one of their {axis_name(axis, len(branches[0]))} "
+                f"to the next, one moves by {jumps[0]} of the input, another by {jumps[-1]}"
+            )
+    return tuple(reduce(_joined, fields) for fields in zip(*branches, strict=True))
+
+
+def _convolved(field: Field, window: Window) -> Field:
+    """The field of a convolution or pool: cell ``y`` reads the cells ``stride * y + dilation * tap - pad_begin``."""
+    period = len(field.spans)
+    turns = window.stride // gcd(window.stride, period)
+    spans = (
+        _union(
+            field.interval(window.stride * cell + window.dilation * tap - window.pad_begin)
+            for tap in range(window.kernel)
+        )
+        for cell in range(period * turns // window.stride)
+    )
+    return Field(tuple(spans), turns * field.advance)
+
+
+def _transposed(field: Field, window: Window) -> Field:
+    """The field of a transposed convolution: cell ``y`` is reached from those whose taps land on it."""
+    spans = []
+    for cell in range(window.stride * len(field.spans)):
+        steps = (divmod(cell + window.pad_begin - window.dilation * tap, window.stride) for tap in range(window.kernel))
+        spans.append(_union(field.interval(position) for position, rest in steps if not rest))
+    return Field(tuple(spans), field.advance)
+
+
+def _joined(one: Field | None, other: Field | None) -> Field | None:
+    if one is None or other is None:
+        return None
+    period = lcm(len(one.spans), len(other.spans))
+    spans = tuple(_union((one.interval(cell), other.interval(cell))) for cell in range(period))
+    return Field(spans, one.advance * period // len(one.spans))
+
+
+def _union(spans: Iterable[Span]) -> Span:
+    seen = [span for span in spans if span]
+    return (min(first for first, _ in seen), max(last for _, last in seen)) if seen else None

@@ -1,0 +1,233 @@
+"""The formula backwards: which options turn one size into another, those first that people would choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from heapq import heappop, heappush, merge
+from itertools import chain, islice, product
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
+
+from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size
+from portable_nn.sizes.coverage import is_faulty
+from portable_nn.sizes.operation import (
+    Kind,
+    Operation,
+    Padding,
+    PerAxis,
+    Window,
+    input_sizes,
+    joined,
+    per_axis_windows,
+    size_text,
+    torch_refusal,
+)
+
+Cost: TypeAlias = tuple[int, ...]
+Ranked: TypeAlias = tuple[Cost, Window]
+
+
+class Tried(NamedTuple):
+    """The values of each option that are tried along one axis."""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[tuple[int, int]]
+    dilation: Sequence[int]
+    output_padding: Sequence[int]
+
+    def __str__(self) -> str:
+        pads = [begin for begin, end in self.padding if begin == end]
+        values = {**self._asdict(), "padding": pads or self.padding}
+        return joined(f"{option} {_span(tried)}" for option, tried in values.items() if tried != (0,))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The values of each option that are tried; with ``asymmetric``, padding that differs at the two ends as well."""
+
+    kernel: Sequence[int] = range(1, 12)
+    stride: Sequence[int] = range(1, 9)
+    padding: Sequence[int] = range(6)
+    dilation: Sequence[int] = range(1, 3)
+    output_padding: Sequence[int] = range(8)
+    asymmetric: bool = False
+
+    @classmethod
+    def usual(cls, size: int, output: int) -> Bounds:
+        """Those that are tried when none are given: the small ones, and those that fit the ratio of the sizes."""
+        small, large = sorted((size, output))
+        ratios = {large // small, -(-large // small)}
+        return cls(
+            kernel=_with(cls().kernel, ratios, {2 * ratio for ratio in ratios}),
+            stride=_with(cls().stride, ratios),
+            padding=_with(cls().padding, {ratio // 2 for ratio in ratios}),
+        )
+
+
+def solve(
+    kind: Kind,
+    sizes: PerAxis,
+    outputs: PerAxis,
+    *,
+    limit: int | None = 5,
+    kernel: PerAxis | None = None,
+    stride: PerAxis | None = None,
+    padding: Padding | None = None,
+    dilation: PerAxis | None = None,
+    output_padding: PerAxis | None = None,
+    ceil: bool = False,
+    bounds: Bounds | None = None,
+) -> tuple[Operation, ...]:
+    """The operations that turn an input of ``sizes`` into ``outputs``, best first; all of them without ``limit``.
+
+    An option that is given is kept; the others take every value of ``bounds``. Better are those without faults (see
+    ``fixes``), with the same options on every axis, without dilation and output padding, with pads that are alike, and
+    a small kernel: odd with "same" padding for a convolution, a multiple of the stride for a transposed one, equal to
+    the stride for a pool. Raises ``ShapeError`` that says what can be reached where nothing fits.
+    """
+    found = input_sizes(sizes)
+    wanted = input_sizes(outputs, "output size") * (len(found) if isinstance(outputs, int) else 1)
+    if len(found) != len(wanted):
+        raise UsageError(f"the wanted output {size_text(wanted)} needs as many axes as the input {size_text(found)}")
+    if isinstance(padding, str):
+        raise UsageError(f"padding must be numbers to solve with, not {padding!r}")
+    given = {"kernel": kernel, "stride": stride, "dilation": dilation, "output_padding": output_padding}
+    options = {option: value for option, value in given.items() if value is not None}
+    pinned = {*options, *(["padding"] if padding is not None else [])}
+    windows, _ = per_axis_windows(len(found), padding or 0, "NOTSET", **{"kernel": 1, **options})
+    Operation(kind, windows, ceil=ceil)  # which refuses options that are not of its kind
+    tried = [
+        _tried(kind, bounds or Bounds.usual(size, output), window, pinned)
+        for size, output, window in zip(found, wanted, windows, strict=True)
+    ]
+    axes = list(zip(tried, found, wanted, strict=True))
+    ranked = [_ranked(kind, *axis, ceil) for axis in axes]
+    faults = [_nothing(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
+    if faults:
+        raise ShapeError(listed(dict.fromkeys(faults)))
+    return tuple(Operation(kind, windows, ceil=ceil) for windows in islice(_combined(ranked), limit))
+
+
+def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Tried:
+    values = {
+        option: (getattr(window, option),) if option in pinned else getattr(bounds, option)
+        for option in ("kernel", "stride", "dilation", "output_padding")
+    }
+    if kind != "convt":
+        values["output_padding"] = (0,)
+    pads = [pair for pair in product(bounds.padding, bounds.padding) if bounds.asymmetric or pair[0] == pair[1]]
+    return Tried(**values, padding=[window.pads] if "padding" in pinned else pads)
+
+
+def _every(kind: Kind, tried: Tried, size: int, ceil: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Every output size that the options give, with the options as ``Window`` takes them."""
+    for kernel, stride, pads, dilation in product(tried.kernel, tried.stride, tried.padding, tried.dilation):
+        for added in tried.output_padding:
+            options = (kernel, stride, dilation, *pads)
+            try:
+                if kind == "convt":
+                    yield conv_transpose_size(size, *options, added), (*options, added)
+                else:
+                    yield pool_size(size, *options, ceil=ceil), (*options, 0)
+            except ShapeError:
+                continue
+
+
+def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> list[Ranked]:
+    """Along one axis: the windows that give ``wanted``, best first."""
+    fitting = [Window(*options) for output, options in _every(kind, tried, size, ceil) if output == wanted]
+    allowed = [window for window in fitting if not torch_refusal(kind, window)]
+    return sorted(((_cost(kind, window, size, wanted), window) for window in allowed), key=itemgetter(0))
+
+
+def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
+    """What people do not like, worst first."""
+    kernel, stride, pads = window.kernel, window.stride, sum(window.pads)
+    pointless = 6 if kernel == 1 else 0
+    habit = {
+        "conv": 2 * kernel + (4 if kernel % 2 == 0 else 0) + abs(pads - window.extent + 1),
+        "convt": 2 * kernel + abs(pads - kernel + stride),
+        "pool": kernel + abs(kernel - stride) + pads,
+    }[kind]
+    # Where the kernel stands once, every stride is the same, and one of them is enough.
+    once = (size if kind == "convt" else output) == 1
+    return (
+        is_faulty(kind, window, size, output) or max(window.pads) >= window.extent,
+        once and stride != (kernel if kind == "pool" else 1),
+        window.dilation,
+        abs(window.pad_begin - window.pad_end),
+        window.output_padding,
+        habit + pointless,
+        stride,
+    )
+
+
+def _combined(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Window, ...]]:
+    """One window for each axis, best first; of what has no faults, the same on all axes before the rest."""
+    both = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+    yield from (windows for _, windows in both)
+
+
+def _shared(ranked: Sequence[Sequence[Ranked]]) -> list[tuple[Cost, tuple[Window, ...]]]:
+    """The windows that fit every axis, best first."""
+    costs = [{window: cost for cost, window in axis} for axis in ranked]
+    shared = [window for window in costs[0] if all(window in axis for axis in costs)]
+    found = [(_sum([axis[window] for axis in costs]), (window,) * len(ranked)) for window in shared]
+    return sorted(found, key=itemgetter(0))
+
+
+def _different(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Cost, tuple[Window, ...]]]:
+    """Every combination that is not the same on all axes, best first, and none before it is asked for."""
+    # The best combination that is left is always beside one that has been taken.
+    start = (0,) * len(ranked)
+    waiting, seen = [(_sum([axis[0][0] for axis in ranked]), start)], {start}
+    while waiting:
+        cost, place = heappop(waiting)
+        windows = tuple(axis[index][1] for axis, index in zip(ranked, place, strict=True))
+        if len(set(windows)) > 1:
+            yield cost, windows
+        for number, index in enumerate(place):
+            after = (*place[:number], index + 1, *place[number + 1 :])
+            if index + 1 < len(ranked[number]) and after not in seen:
+                seen.add(after)
+                heappush(waiting, (_sum([axis[at][0] for axis, at in zip(ranked, after, strict=True)]), after))
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    return tuple(map(sum, zip(*costs, strict=True)))
+
+
+def _nothing(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> str:
+    """Why nothing fits along one axis, and what does."""
+    every = _every(kind, tried, size, ceil)
+    reached = sorted({output for output, options in every if not torch_refusal(kind, Window(*options))})
+    below = [output for output in reached if output < wanted][-1:]
+    above = [output for output in reached if output > wanted][:1]
+    verb = "are" if below and above else "is"
+    said = f"no {kind} with {tried} turns {size} into {wanted}"
+    if not reached:
+        return f"{said}, or into anything else: the kernel spans more than the padded input"
+    reason = ""
+    if kind != "convt" and not above and wanted > size:
+        reason = " (only padding makes the output of a conv or pool larger than its input: use convt to enlarge)"
+    if kind == "convt" and not below and wanted < size:
+        reason = " (only padding makes the output of a convt smaller than its input: use conv or pool to shrink)"
+    return f"{said}; the nearest that they reach {verb} {joined(below + above)}{reason}"
+
+
+def _with(values: Sequence[int], *more: Set[int]) -> Sequence[int]:
+    return sorted({*values, *chain(*more)})
+
+
+def _span(values: Sequence[object]) -> str:
+    """``3``, ``1 to 11``, ``1 to 8 and 16``."""
+    runs: list[list[object]] = []
+    for value in values:
+        if runs and isinstance(value, int) and runs[-1][-1] == value - 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return joined(f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0] for run in runs)

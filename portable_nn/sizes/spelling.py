@@ -1,0 +1,210 @@
+"""How a layer is written: in PyTorch, in ONNX, and read from the attributes of an ONNX node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from portable_nn.errors import UsageError
+from portable_nn.sizes.arithmetic import transpose_same_pads
+from portable_nn.sizes.operation import (
+    Kind,
+    Mode,
+    Operation,
+    PerAxis,
+    Window,
+    check_channels,
+    input_sizes,
+    per_axis_windows,
+)
+
+NODE_KINDS: Mapping[str, tuple[Kind, Mode]] = {
+    "Conv": ("conv", "max"),
+    "ConvTranspose": ("convt", "max"),
+    "MaxPool": ("pool", "max"),
+    "AveragePool": ("pool", "average"),
+    "LpPool": ("pool", "lp"),
+}
+"""The operators of ONNX that are spatial operations."""
+
+
+def node_operation(
+    op_type: str,
+    attributes: Mapping[str, object],
+    sizes: PerAxis,
+    kernel_shape: Sequence[int] | None = None,
+) -> Operation:
+    """The operation of an ONNX node of that type and those attributes, on an input of spatial ``sizes``.
+
+    ``kernel_shape`` is that of the weight, for where the attribute is absent. An ``output_shape`` becomes explicit
+    pads. Raises ``UsageError`` for attributes that make no sense together.
+    """
+    kind, mode = NODE_KINDS[op_type]
+    found = input_sizes(sizes)
+    get: Callable[[str, Any], Any] = attributes.get
+    kernel = get("kernel_shape", kernel_shape)
+    if kernel is None:
+        raise UsageError(f"{op_type} needs the attribute 'kernel_shape', or the shape of its weight")
+    pads = get("pads", (0,) * 2 * len(found))
+    if len(pads) != 2 * len(found):
+        raise UsageError(f"pads must have {2 * len(found)} numbers for {len(found)} axes, not {len(pads)}")
+    windows, auto_pad = per_axis_windows(
+        len(found),
+        tuple(zip(pads[: len(found)], pads[len(found) :], strict=True)),
+        get("auto_pad", "NOTSET"),
+        kernel=tuple(kernel),
+        stride=get("strides", 1),
+        dilation=get("dilations", 1),
+        output_padding=get("output_padding", 0),
+    )
+    wanted = get("output_shape", None) if kind == "convt" else None
+    if wanted is not None:
+        targets = tuple(wanted)[-len(found) :]  # some files give batch and channels as well
+        upper = auto_pad == "SAME_UPPER"
+        windows = tuple(_reaching(*axis, upper=upper) for axis in zip(windows, found, targets, strict=True))
+        auto_pad = "NOTSET"
+    return Operation(
+        kind,
+        windows,
+        groups=get("group", 1),
+        auto_pad=auto_pad,
+        ceil=bool(get("ceil_mode", 0)),
+        mode=mode,
+        count_include_pad=bool(get("count_include_pad", 0)),
+    )
+
+
+def _reaching(window: Window, size: int, output_size: int, *, upper: bool) -> Window:
+    options = (window.kernel, window.stride, window.dilation, window.output_padding)
+    begin, end, added = transpose_same_pads(size, *options, upper=upper, output_size=output_size)
+    return replace(window, pad_begin=begin, pad_end=end, output_padding=added)
+
+
+def onnx_text(operation: Operation) -> str:
+    """The ONNX operator and its attributes: ``Conv(kernel_shape=[5, 5], strides=[2, 2], pads=[2, 2, 2, 2])``."""
+    op_type = next(name for name, meant in NODE_KINDS.items() if meant == (operation.kind, operation.mode))
+    windows = operation.windows
+    attributes: dict[str, object] = {
+        "kernel_shape": [window.kernel for window in windows],
+        "strides": [window.stride for window in windows],
+    }
+    if operation.auto_pad == "NOTSET":
+        attributes["pads"] = [window.pad_begin for window in windows] + [window.pad_end for window in windows]
+    else:
+        attributes["auto_pad"] = f'"{operation.auto_pad}"'
+    unusual: Iterable[tuple[str, object, object]] = (
+        ("dilations", [window.dilation for window in windows], [1] * len(windows)),
+        ("output_padding", [window.output_padding for window in windows], [0] * len(windows)),
+        ("group", operation.groups, 1),
+        ("ceil_mode", int(operation.ceil), 0),
+        ("count_include_pad", int(operation.count_include_pad), 0),
+    )
+    attributes |= {name: value for name, value, usual in unusual if value != usual}
+    return f"{op_type}({', '.join(f'{name}={value}' for name, value in attributes.items())})"
+
+
+def torch_text(operation: Operation, in_channels: int = 1, out_channels: int = 1) -> str:
+    """The PyTorch module that computes the same, as Python.
+
+    PyTorch pads both ends alike: other pads come as a module of their own, before the layer, or after a transposed
+    convolution to cut. Raises ``UsageError`` where PyTorch has no such layer.
+    """
+    if operation.axes > 3:
+        raise UsageError(f"PyTorch has layers of 1 to 3 spatial axes, not {operation.axes}")
+    if operation.kind == "pool":
+        return _torch_pool(operation)
+    check_channels(operation, in_channels, out_channels)
+    torch_layer = _torch_conv if operation.kind == "conv" else _torch_convt
+    return torch_layer(operation, f"{in_channels}, {out_channels}")
+
+
+def _torch_conv(operation: Operation, channels: str) -> str:
+    same = operation.auto_pad == "SAME_UPPER" and all(window.stride == 1 for window in operation.windows)
+    pads = [] if same else _explicit_pads(operation)
+    alike = all(begin == end for begin, end in pads)
+    padding = "same" if same else [begin if alike else 0 for begin, _ in pads]
+    layer = _torch_layer("Conv", operation, channels, padding)
+    return layer if alike else _sequence(_torch_pad("ZeroPad", pads), layer)
+
+
+def _torch_convt(operation: Operation, channels: str) -> str:
+    pads = _explicit_pads(operation)
+    # What is cut at the end alone is output padding that is not there, and the other way round.
+    added = [window.output_padding + begin - end for window, (begin, end) in zip(operation.windows, pads, strict=True)]
+    limits = [max(window.stride, window.dilation) for window in operation.windows]
+    if all(0 <= extra < limit for extra, limit in zip(added, limits, strict=True)):
+        return _torch_layer("ConvTranspose", operation, channels, [begin for begin, _ in pads], added)
+    added = [window.output_padding for window in operation.windows]
+    if any(extra >= limit for extra, limit in zip(added, limits, strict=True)):
+        raise UsageError(f"PyTorch has no output_padding of {_one(added)}: it must be smaller than stride or dilation")
+    both = [min(pair) for pair in pads]
+    cut = [(both[axis] - begin, both[axis] - end) for axis, (begin, end) in enumerate(pads)]
+    return _sequence(_torch_layer("ConvTranspose", operation, channels, both, added), _torch_pad("ZeroPad", cut))
+
+
+TORCH_POOLS: Mapping[Mode, tuple[str, str, str]] = {
+    "max": ("MaxPool", "", "ConstantPad"),
+    "average": ("AvgPool", "", "ZeroPad"),
+    "lp": ("LPPool", "2", "ZeroPad"),
+}
+"""A pool's name in PyTorch, what stands before its options, and the padding that leaves its values alone."""
+
+
+def _torch_pool(operation: Operation) -> str:
+    windows, mode = operation.windows, operation.mode
+    pads = _explicit_pads(operation)
+    name, first, pad_name = TORCH_POOLS[mode]
+    inside = mode != "lp" and all(
+        begin == end <= window.kernel // 2 for window, (begin, end) in zip(windows, pads, strict=True)
+    )
+    outside = any(any(pair) for pair in pads) and not inside
+    if mode != "max" and any(window.dilation > 1 for window in windows):
+        raise UsageError(f"PyTorch's {name} has no dilation")
+    if outside and operation.ceil:
+        raise UsageError("PyTorch has no ceil_mode with pads that differ, or that are more than half the kernel")
+    if outside and mode == "average" and not operation.count_include_pad:
+        raise UsageError("PyTorch has no average pool that leaves out pads that differ, or more than half the kernel")
+    layer = _torch_layer(name, operation, first, [begin if inside else 0 for begin, _ in pads])
+    value = 'float("-inf")' if mode == "max" else ""
+    return _sequence(_torch_pad(pad_name, pads, value), layer) if outside else layer
+
+
+def _torch_layer(
+    name: str, operation: Operation, first: str, padding: str | list[int], output_padding: Sequence[int] = (0,)
+) -> str:
+    windows = operation.windows
+    kernel = _one([window.kernel for window in windows])
+    averaged_pads = operation.mode == "average" and padding != [0] * len(windows)
+    usual: Iterable[tuple[str, str, str]] = (
+        ("stride", _one([window.stride for window in windows]), kernel if operation.kind == "pool" else "1"),
+        ("padding", repr(padding) if isinstance(padding, str) else _one(padding), "0"),
+        ("output_padding", _one(output_padding), "0"),
+        ("dilation", _one([window.dilation for window in windows]), "1"),
+        ("groups", str(operation.groups), "1"),
+        ("ceil_mode", str(operation.ceil), "False"),
+        ("count_include_pad", str(operation.count_include_pad or not averaged_pads), "True"),
+    )
+    options = [f"{option}={value}" for option, value, default in usual if value != default]
+    return f"torch.nn.{name}{len(windows)}d({', '.join(filter(None, [first, f'kernel_size={kernel}', *options]))})"
+
+
+def _torch_pad(name: str, pads: Sequence[tuple[int, int]], value: str = "") -> str:
+    """A module that pads, or cuts where a pad is negative; PyTorch names the last axis first."""
+    numbers = ", ".join(f"{begin}, {end}" for begin, end in reversed(pads))
+    return f"torch.nn.{name}{len(pads)}d(({numbers}){f', {value}' if value else ''})"
+
+
+def _sequence(*modules: str) -> str:
+    return f"torch.nn.Sequential({', '.join(modules)})"
+
+
+def _explicit_pads(operation: Operation) -> list[tuple[int, int]]:
+    if operation.auto_pad not in ("NOTSET", "VALID"):
+        raise UsageError(f"auto_pad {operation.auto_pad} is not known to PyTorch: resolve it for an input size first")
+    return [window.pads for window in operation.windows]
+
+
+def _one(values: Sequence[int]) -> str:
+    """One number where all are the same."""
+    return str(values[0]) if len(set(values)) == 1 else f"({', '.join(map(str, values))})"
