@@ -1,7 +1,7 @@
 """What the first values of parameters are drawn from.
 
-``fan_in`` and ``fan_out`` are the numbers of inputs and outputs of one unit: for a weight (out, in) they are in and
-out; for a kernel (out, in, …) both count the kernel's area.
+``fan_in`` is the number of inputs of one unit, ``fan_out`` that of the units that one input reaches: for a weight
+(out, in) they are in and out; for a kernel (out, in / groups, …) both are counted for each cell of it, as PyTorch does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Initial: TypeAlias = "str | float | Array | Callable[[np.random.Generator, tuple
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """``(fan_in, fan_out)`` of a weight of ``shape``."""
+    """``(fan_in, fan_out)`` of a weight (out, in) or a kernel (out, in / groups, …); of a vector, its length twice."""
     if len(shape) < 2:
         size = shape[0] if shape else 1
         return size, size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -12,6 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.data.preprocessing import Preprocessing
+from portable_nn.dims import static
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import ShapeError, UsageError, listed
@@ -33,7 +35,9 @@ Engine: TypeAlias = Literal["numpy", "onnxruntime"]
 Feeds: TypeAlias = "Mapping[str, Array]"
 
 BATCH = 512
-"""Examples that are computed at once, where nothing else is asked for."""
+"""Examples that are computed at once, where nothing else is asked for and memory allows it."""
+LARGEST = 2**25
+"""Bytes of the largest value that are computed at once."""
 PLANS = 8
 """Plans that a network keeps, one for each set of input shapes."""
 
@@ -125,6 +129,7 @@ class Network:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
+        self._at_once: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = Lock()
         for info in self.outputs:
             width = self.types[info.name].shape[-1:]
@@ -183,7 +188,7 @@ class Network:
             run = session_of(self.graph, self._parameters).run
         else:
             raise UsageError(f"engine must be 'numpy' or 'onnxruntime', not {engine!r}")
-        parts = [run(part) for part in self._batches(feeds, BATCH if batch_size is None else batch_size)]
+        parts = [run(part) for part in self._batches(feeds, batch_size)]
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
 
@@ -225,16 +230,29 @@ class Network:
             x = {names[0]: x}
         return fitted(self.graph.inputs, x, cast=cast)
 
-    def _batches(self, feeds: dict[str, Array], size: int) -> Iterator[dict[str, Array]]:
+    def at_once(self, feeds: Feeds) -> int:
+        """How many examples like ``feeds`` are computed at once: fewer, the larger the largest value in between."""
+        key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
+        if key not in self._at_once:
+            single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
+            types = infer(self.graph, single).types
+            made = [types[name] for node in self.graph.nodes for name in node.outputs if name]
+            shapes = [(static(type.shape), np.dtype(type.dtype).itemsize) for type in made]
+            sizes = [math.prod(shape) * itemsize for shape, itemsize in shapes if shape is not None]
+            self._at_once[key] = min(BATCH, max(1, LARGEST // max(sizes, default=1)))
+        return self._at_once[key]
+
+    def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
         """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
-        if size < 1:
+        if size is not None and size < 1:
             raise UsageError(f"batch_size must be at least 1, not {size}")
         first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
         symbol = next(iter(first))
         count = len(next(iter(feeds.values()))) if symbol else 0
-        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= size:
+        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
             yield feeds
             return
+        size = self.at_once(feeds) if size is None else size
         for start in range(0, count, size):
             yield {name: array[start : start + size] for name, array in feeds.items()}
 

@@ -46,10 +46,30 @@ def test_published_variance(name: str, shape: tuple[int, ...], fan_in: int, fan_
 
 def test_fans_as_torch_counts_them() -> None:
     torch = pytest.importorskip("torch")
-    for shape in [(4, 3), (4, 3, 5), (8, 2, 3, 3)]:
+    for shape in [(4, 3), (4, 3, 5), (8, 2, 3, 3), (16, 1, 5, 5), (4, 3, 2, 3, 4)]:
         assert fans(shape) == torch.nn.init._calculate_fan_in_and_fan_out(torch.empty(shape))
     assert fans((7,)) == (7, 7)
     assert fans(()) == (1, 1)
+
+
+@pytest.mark.parametrize("shape", [(64, 300), (128, 16, 5), (64, 32, 3, 3), (512, 1, 7, 7), (16, 24, 3, 3, 3)])
+@pytest.mark.parametrize("name", ["glorot", "he", "lecun"])
+def test_weights_of_layers_and_kernels_spread_as_torchs_do(name: str, shape: tuple[int, ...]) -> None:
+    """PyTorch documents ±gain·√(6 / (fan_in + fan_out)), ±gain·√(3 / fan_in) and, for normals, that divided by √3."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    draw = {
+        "glorot_uniform": torch.nn.init.xavier_uniform_,
+        "glorot_normal": torch.nn.init.xavier_normal_,
+        "he_uniform": lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="relu"),
+        "he_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="relu"),
+        "lecun_uniform": lambda w: torch.nn.init.kaiming_uniform_(w, nonlinearity="linear"),
+        "lecun_normal": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="linear"),
+    }
+    for kind, measure in (("uniform", lambda w: np.abs(w).max()), ("normal", np.std)):
+        theirs = draw[f"{name}_{kind}"](torch.empty(shape)).numpy()
+        ours = initial_values(f"{name}_{kind}", np.random.default_rng(0), shape, "float32", "w")
+        assert measure(ours) == pytest.approx(measure(theirs), rel=0.03)
 
 
 def test_constants() -> None:

@@ -188,6 +188,16 @@ def test_memory_is_bounded_by_default() -> None:
     assert len(network._plans) <= PLANS
 
 
+def test_large_values_are_computed_a_few_examples_at_a_time() -> None:
+    """A convolution at 256x256 makes 8 MiB an example."""
+    network = pnn.Sequential(pnn.Input(1, 256, 256), pnn.Conv2d(32, 1), pnn.GlobalAvgPool(), seed=0)
+    x = np.random.default_rng(2).normal(size=(11, 1, 256, 256)).astype("float32")
+    weight, bias = network.parameters.values()
+    wanted = x.mean((2, 3)) @ weight.reshape(32, 1).T + bias
+    np.testing.assert_allclose(network.predict(x)[:, :, 0, 0], wanted, atol=1e-5)
+    assert {shape[0] for [shape] in network._plans} == {4, 3}
+
+
 def test_a_fixed_batch() -> None:
     network = pnn.Sequential(pnn.Input(4, batch=6), pnn.Dense(3, bias=False, weight_initial="ones"))
     np.testing.assert_allclose(network.predict(X, batch_size=2), X.sum(1, keepdims=True).repeat(3, 1), rtol=1e-5)

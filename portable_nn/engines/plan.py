@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextvars import Context
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.dims import static
+from portable_nn.engines.rewrites import pool_first
 from portable_nn.errors import Fault, GraphError
 from portable_nn.graph import Graph, Node, Shape, format_shape
 from portable_nn.memory import aligned
 from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import Array, Bound, Misfit, Step, lies_by_columns
+from portable_nn.operators.registry import Array, Bound, Order, Step, is_dense, laid_in, memory_order
 
 
 class Block:
@@ -51,14 +53,16 @@ class Plan:
         self.rng = rng or np.random.default_rng(0)
         self.updates = dict(updates or {})
         self.bytes = 0
+        wanted = tuple(graph.outputs if outputs is None else outputs)
+        graph = pool_first(replace(graph, outputs=wanted), [*wanted, *self.updates.values()])
         self._types = infer(graph, dict(shapes)).types
         self._parameters = parameters
         self._arrays: dict[str, Array] = {}
         self._blocks: dict[str, Block] = {}
         self._free: list[Block] = []
         self._filled: dict[tuple[Any, ...], Array] = {}
+        self._derived: dict[tuple[str, str, tuple[int, ...]], Array] = {}
         self._steps: list[Step] = []
-        wanted = tuple(graph.outputs if outputs is None else outputs)
         nodes = _needed(graph, [*wanted, *self.updates.values()])
         self._last = {name: place for place, node in enumerate(nodes) for name in node.inputs}
         # What the caller fills or reads lives on after the last node.
@@ -79,7 +83,10 @@ class Plan:
         self._quiet.run(np.seterr, all="ignore")
 
     def run(self) -> None:
-        """Compute the outputs from what ``inputs`` hold, and write the updates."""
+        """Compute the outputs from what ``inputs`` hold, and write the updates.
+
+        Raises ``GraphError`` that names the node where an input holds what it cannot take, such as an index too large.
+        """
         self._quiet.run(self._run_steps)
 
     def _run_steps(self) -> None:
@@ -99,8 +106,8 @@ class Plan:
         array.fill(0)
         return array
 
-    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any, *, by_columns: bool = False) -> Array:
-        """Memory for the value ``name``: a free block that is not much too large, or a new one."""
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any, order: Order | None = None) -> Array:
+        """Memory for the value ``name``, axes in ``order``: a free block that is not much too large, or a new one."""
         size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         fitting = [block for block in self._free if size <= block.memory.nbytes <= 2 * size]
         if fitting:
@@ -110,7 +117,7 @@ class Plan:
             block = Block(aligned(size), reusable=True)
             self.bytes += size
         flat: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype)
-        array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
+        array = laid_in(order, flat.reshape([shape[axis] for axis in order])) if order else flat.reshape(shape)
         self._place(name, array, block)
         return array
 
@@ -138,10 +145,7 @@ class Plan:
 
     def _bind(self, node: Node, place: int) -> None:
         bound = Binding(self, node, place)
-        try:
-            found = bound.operator.kernel(bound)
-        except Misfit as misfit:
-            raise GraphError([Fault(f"'{node.name}' ({node.operator})", str(misfit))]) from None
+        found = bound.operator.kernel(bound)
         steps: list[Step] = [] if found is None else [found] if callable(found) else list(found)
         if bound.constant:
             with np.errstate(all="ignore"):
@@ -179,6 +183,10 @@ class Binding(Bound):
         self.constant = not random and all(plan.is_constant(name) for name in node.inputs if name)
         self.scratches: list[str] = []
 
+    def fail(self, message: str) -> NoReturn:
+        """Raise a ``GraphError`` that names the node: while the plan is made, or by a step while it runs."""
+        raise GraphError([Fault(f"'{self.node.name}' ({self.node.operator})", message)])
+
     def is_constant(self, index: int) -> bool:
         """Whether input ``index`` is the same in every run."""
         return self.plan.is_constant(self.node.inputs[index])
@@ -194,24 +202,25 @@ class Binding(Bound):
     def _output_name(self, index: int) -> str:
         return self.node.outputs[index] if index < len(self.node.outputs) else ""
 
-    def out(self, index: int = 0, over: int | None = None, *, by_columns: bool = False) -> Array:
+    def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
         """Where output ``index`` goes: the parameter it updates, an input that dies here, or memory of its own."""
         name, shape, dtype = self._output_name(index), self.output_shape(index), self.output_types[index].dtype
         if not name:
             return self.scratch(shape, dtype)
         if self.constant:
-            array: Array = np.empty(shape, dtype)
+            order = order or tuple(range(len(shape)))
+            array = laid_in(order, np.empty([shape[axis] for axis in order], dtype))
             self.plan._place(name, array, None)
             return array
         for source in self._sources(over):
             array = self.plan._arrays[source]
-            in_order = array.flags.c_contiguous or (over is None and array.flags.f_contiguous)
+            in_order = array.flags.c_contiguous or (over is None and is_dense(array))
             if in_order and array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
                 self.plan._place(name, array, self.plan._blocks[source])
                 return array
         if self.operator.inplace:
-            by_columns = all(lies_by_columns(x) for x in self.x if x.shape == shape)
-        return self.plan.allocate(name, shape, dtype, by_columns=by_columns)
+            order = next((memory_order(x) for x in self.x if x.shape == shape and _lies_otherwise(x)), None)
+        return self.plan.allocate(name, shape, dtype, order)
 
     def _sources(self, over: int | None) -> list[str]:
         """The inputs whose memory an output may take."""
@@ -242,6 +251,21 @@ class Binding(Bound):
         self.scratches.append(f"{self.node.name}/scratch {len(self.scratches)}")
         return self.plan.allocate(self.scratches[-1], shape, dtype)
 
+    def own(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory of this node alone: zeros at first, and kept from run to run."""
+        array: Array = aligned(math.prod(shape) * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+        array.fill(0)
+        self.plan.bytes += array.nbytes
+        return array
+
+    def derived(self, index: int, kind: str, shape: tuple[int, ...]) -> tuple[Array, bool]:
+        """What input ``index`` is copied into, and whether this node fills it."""
+        key = (self.node.inputs[index], kind, shape)
+        first = key not in self.plan._derived
+        if first:
+            self.plan._derived[key] = self.own(shape, self.x[index].dtype)
+        return self.plan._derived[key], first
+
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         """A shared array that holds ``value`` everywhere and is never written."""
         key = (shape, np.dtype(dtype), value)
@@ -250,6 +274,11 @@ class Binding(Bound):
             array.flags.writeable = False
             self.plan._filled[key] = array
         return self.plan._filled[key]
+
+
+def _lies_otherwise(array: Array) -> bool:
+    """Whether an array has its axes in another order than they come."""
+    return not array.flags.c_contiguous and is_dense(array)
 
 
 def _needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:

@@ -39,11 +39,15 @@ class Layer(ABC):
         self._uses += 1
         return self.name if self._uses == 1 or self.name is None else f"{self.name}_{self._uses}"
 
-    def parameter(self, role: str, shape: tuple[int, ...], dtype: str, initial: Initial) -> Leaf:
+    def parameter(
+        self, role: str, shape: tuple[int, ...], dtype: str, initial: Initial, *, trainable: bool = True
+    ) -> Leaf:
         """The layer's own parameter; made the first time, the same afterwards."""
         if role not in self._parameters:
             name = f"{self.name}.{role}" if self.name else None
-            self._parameters[role] = Leaf(name, dtype, shape, wish=role, parameter=True, initial=initial)
+            self._parameters[role] = Leaf(
+                name, dtype, shape, wish=role, parameter=True, trainable=trainable, initial=initial
+            )
         return self._parameters[role]
 
 

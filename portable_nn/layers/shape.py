@@ -1,9 +1,14 @@
-"""Builders that change shapes and join."""
+"""Builders that change shapes, pad and join."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portable_nn.errors import Fault, GraphError, UsageError
+from portable_nn.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
-from portable_nn.operators import Symbol, emit, integers
+from portable_nn.operators import Symbol, constant, emit, integers
 
 
 def Flatten(*, name: str | None = None) -> Layer:
@@ -21,6 +26,65 @@ class Reshape(Layer):
     def __call__(self, x: Symbol) -> Symbol:
         """The same elements in the new shape."""
         return emit("Reshape", x, integers([0, *self.shape]), name=self.node_name(), wish="reshape")
+
+
+_PAD_MODES: Final[Mapping[str, str]] = {
+    "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
+}  # fmt: skip
+"""PyTorch's names of the modes of Pad, and the standard's."""
+
+
+class Pad(Layer):
+    """(batch, channels, …) with cells added around the axes behind the channels, or taken away by negative numbers.
+
+    ``padding`` is one number for both ends of all of these axes; or numbers in PyTorch's order, which is (left, right,
+    top, bottom, …), the last axis first; or a pair (begin, end) for each of the axes in their own order. ``mode`` is
+    constant (``value`` in all cells), reflect, replicate or circular.
+    """
+
+    def __init__(
+        self, padding: int | Sequence[int] | Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0, *,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name)
+        self.padding = _pairs(padding)
+        if mode not in _PAD_MODES:
+            raise UsageError(f"Pad: mode must be one of {', '.join(_PAD_MODES)}, not {mode!r}")
+        if type(value) not in (int, float):
+            raise UsageError(f"Pad: value must be a number, not {value!r}")
+        if value and mode != "constant":
+            raise UsageError(f"Pad: value goes with mode constant, not with {mode}")
+        self.mode, self.value = mode, value
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """(batch, channels, …) → (batch, channels, …)."""
+        spatial = len(x.shape) - 2
+        pairs = self.padding if isinstance(self.padding, list) else [(self.padding, self.padding)] * spatial
+        if spatial < 1 or len(pairs) > spatial:
+            axes = "…" if len(pairs) < 2 else f"{len(pairs)} axes"
+            fault = f"it needs (batch, channels, {axes}), not {format_shape(x.shape)}"
+            raise GraphError([Fault(f"'{self.name or 'pad'}' (Pad)", fault)])
+        pairs = [(0, 0)] * (len(x.shape) - len(pairs)) + pairs
+        pads = integers(cells for side in zip(*pairs, strict=True) for cells in side)
+        value = constant(self.value, x.dtype) if self.value else None
+        mode = None if self.mode == "constant" else _PAD_MODES[self.mode]
+        return emit("Pad", x, pads, value, name=self.node_name(), wish="pad", mode=mode)
+
+
+def _pairs(padding: object) -> int | list[tuple[int, int]]:
+    """``padding`` as one number, or as pairs (begin, end) of the last axes in their own order."""
+    if type(padding) is int:
+        return padding
+    if isinstance(padding, Sequence) and not isinstance(padding, str) and padding:
+        if all(type(item) is int for item in padding) and len(padding) % 2 == 0:
+            return list(zip(padding[-2::-2], padding[::-2], strict=True))
+        pairs = [tuple(item) for item in padding if isinstance(item, Sequence) and not isinstance(item, str)]
+        if len(pairs) == len(padding) and all([type(cells) for cells in pair] == [int, int] for pair in pairs):
+            return [(begin, end) for begin, end in pairs]
+    raise UsageError(
+        "Pad: padding must be a whole number, an even number of them (left, right, top, bottom, …), or a pair "
+        f"(begin, end) for each axis, not {padding!r}"
+    )
 
 
 def concatenate(*values: Symbol, axis: int = 1, name: str | None = None) -> Symbol:

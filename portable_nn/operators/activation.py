@@ -1,15 +1,45 @@
-"""Activation functions."""
+"""Activation functions, but for those of the error function.
+
+Where a kernel overflows it divides by the infinity and is right; a bound that changes no other result keeps infinities
+from meeting a 0 or each other, so that it gives at the infinities what the function tends to.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from portable_nn.graph import INTERNAL
-from portable_nn.operators.elementwise import broadcast_type, same_type
-from portable_nn.operators.registry import FLOATS, Attr, Backward, Bound, Operator, Step, register
-from portable_nn.operators.symbols import Symbol, cast, emit
+from portable_nn.dims import product
+from portable_nn.graph import INTERNAL, format_shape
+from portable_nn.operators.blocks import in_blocks, lowest, number
+from portable_nn.operators.elementwise import WIDE, broadcast_type, check_dtype, fit, same_type
+from portable_nn.operators.registry import (
+    FLOATS,
+    NUMBERS,
+    Array,
+    Attr,
+    Backward,
+    Bound,
+    Operator,
+    Step,
+    Type,
+    Use,
+    register,
+)
+from portable_nn.operators.symbols import Symbol, cast, emit, like, sizes
+
+
+def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:
+    """1 where a comparison holds and 0 elsewhere, in the element type of ``a``."""
+    return cast(emit(operator, a, like(b, a)), a.dtype)
+
+
+def clip(x: Symbol, low: float | None, high: float | None) -> Symbol:
+    """``x`` between two numbers."""
+    return emit("Clip", x, *(None if bound is None else like(bound, x) for bound in (low, high)))
 
 
 def _relu(n: Bound) -> Step:
@@ -28,29 +58,29 @@ def _relu_grad(n: Bound) -> list[Step]:
 
 
 def _relu_grad_lowering(dy: Symbol, y: Symbol) -> Symbol:
-    return dy * cast(emit("Greater", y, y * 0), dy.dtype)
+    return dy * indicator("Greater", y, 0)
 
 
 def _relu_grad_gradient(n: Backward) -> list[Symbol | None]:
     return [emit("ReluGrad", n.dy, n.x[1], domain=INTERNAL), None]
 
 
-def _sigmoid(n: Bound) -> list[Step]:
-    """tanh(x / 2) / 2 + 1 / 2: numpy's tanh is several times faster than its exp and a division."""
-    x, out = n.x[0], n.out()
-    half = n.filled((), x.dtype, 0.5)
+@in_blocks()
+def _sigmoid(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """1 / (1 + exp(-x)), which keeps the relative precision of small results, as (1 + tanh(x / 2)) / 2 does not."""
+    one = number(1, x)
     return [
-        partial(np.multiply, x, half, out=out),
-        partial(np.tanh, out, out=out),
-        partial(np.multiply, out, half, out=out),
-        partial(np.add, out, half, out=out),
+        partial(np.negative, x, out=out),
+        partial(np.exp, out, out=out),
+        partial(np.add, out, one, out=out),
+        partial(np.divide, one, out, out=out),
     ]
 
 
-def _softplus(n: Bound) -> list[Step]:
+@in_blocks(works=1)
+def _softplus(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
     """max(x, 0) + log1p(exp(-|x|)), which overflows nowhere."""
-    x, out = n.x[0], n.out()
-    positive = n.scratch_like(x)
+    [positive] = work
     return [
         partial(np.maximum, x, n.filled_like(x, 0), out=positive),
         partial(np.absolute, x, out=out),
@@ -61,24 +91,273 @@ def _softplus(n: Bound) -> list[Step]:
     ]
 
 
-def _leaky_relu(n: Bound) -> list[Step]:
-    x, out = n.x[0], n.out()
-    below = n.scratch_like(x)
-    zero = n.filled((), x.dtype, 0)
+def _leaky_relu(n: Bound) -> list[Step] | Step:
+    """The greater of x and alpha·x, for alpha > 1 the less."""
+    x, alpha = n.x[0], n.float("alpha")
+    if alpha == 0:
+        return _relu(n)
+    scaled = n.scratch_like(x)
+    choose = np.maximum if alpha < 1 else np.minimum
+    return [partial(np.multiply, x, number(alpha, x), out=scaled), partial(choose, x, scaled, out=n.out())]
+
+
+def _leaky_relu_gradient(n: Backward) -> Symbol:
+    alpha = n.float("alpha")
+    return n.dy * (indicator("Greater", n.x[0], 0) * (1 - alpha) + alpha)
+
+
+def _parametric_relu_type(use: Use) -> Type:
+    found = broadcast_type(use, WIDE)
+    if found.shape != use.type().shape:
+        x, slope = format_shape(use.type(0).shape), format_shape(use.type(1).shape)
+        use.fail(f"slope {slope} does not broadcast to X {x}")
+    return found
+
+
+def _parametric_relu(n: Bound) -> list[Step]:
+    x, slope = n.x
+    below, zeros, out = n.scratch_like(x), n.filled_like(x, 0), n.out()
     return [
-        partial(np.minimum, x, zero, out=below),
-        partial(np.multiply, below, n.filled((), x.dtype, n.float("alpha")), out=below),
-        partial(np.maximum, x, zero, out=out),
+        partial(np.minimum, x, zeros, out=below),
+        partial(np.multiply, below, slope, out=below),
+        partial(np.maximum, x, zeros, out=out),
         partial(np.add, out, below, out=out),
     ]
 
 
-def _leaky_relu_gradient(n: Backward) -> Symbol:
-    mask = cast(emit("Greater", n.x[0], n.x[0] * 0), n.dy.dtype)
-    return n.dy * (mask * (1 - n.float("alpha")) + n.float("alpha"))
+def _parametric_relu_gradient(n: Backward) -> list[Symbol]:
+    x, slope = n.x
+    return [n.dy * (indicator("Greater", x, 0) * (1 - slope) + slope), fit(n.dy * clip(x, None, 0), slope)]
+
+
+def exponential(
+    name: str, parts: Callable[[Use], tuple[float, float, float]], attributes: dict[str, Attr], allowed: frozenset[str]
+) -> None:
+    """Register an operator that is a·x where x is positive and b·(exp(x / c) - 1) elsewhere; ``parts`` gives a, b, c.
+
+    Clevert et al., ICLR 2016 (Elu); Klambauer et al., NeurIPS 2017 (Selu); Barron, arXiv:1704.07483 (Celu).
+    """
+
+    def infer(use: Use) -> Type:
+        check_dtype(use, use.type().dtype, allowed)
+        if parts(use)[2] == 0:
+            use.fail("attribute 'alpha' must not be 0: x is divided by it")
+        return Type(use.type().dtype, use.type().shape)
+
+    @in_blocks(works=1)
+    def kernel(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+        (a, b, c), zeros, [below] = parts(n), n.filled_like(x, 0), work
+        steps: list[Step] = [partial(np.minimum, x, zeros, out=below)]
+        if c != 1:
+            steps.append(partial(np.divide, below, number(c, x), out=below))
+        steps.append(partial(np.expm1, below, out=below))
+        if b != 1:
+            steps.append(partial(np.multiply, below, number(b, x), out=below))
+        steps.append(partial(np.maximum, x, zeros, out=out))
+        if a != 1:
+            steps.append(partial(np.multiply, out, number(a, x), out=out))
+        return [*steps, partial(np.add, out, below, out=out)]
+
+    def gradient(n: Backward) -> Symbol:
+        a, b, c = parts(n)
+        below = clip(n.x[0], None, 0)
+        slope = emit("Exp", below if c == 1 else below / c)
+        if a == b / c:  # Then exp(0) is right where x is positive.
+            return n.dy * (slope if a == 1 else slope * a)
+        return n.dy * (slope * (b / c) + indicator("Greater", n.x[0], 0) * (a - b / c))
+
+    register(Operator(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",), inplace=True))
+
+
+def _elu(use: Use) -> tuple[float, float, float]:
+    return 1.0, use.float("alpha"), 1.0
+
+
+def _selu(use: Use) -> tuple[float, float, float]:
+    return use.float("gamma"), use.float("gamma") * use.float("alpha"), 1.0
+
+
+def _celu(use: Use) -> tuple[float, float, float]:
+    return 1.0, use.float("alpha"), use.float("alpha")
+
+
+@in_blocks()
+def _hard_sigmoid(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """alpha·x + beta, between 0 and 1."""
+    return [
+        partial(np.multiply, x, number(n.float("alpha"), x), out=out),
+        partial(np.add, out, number(n.float("beta"), x), out=out),
+        partial(np.clip, out, number(0, x), number(1, x), out=out),
+    ]
+
+
+def _hard_sigmoid_gradient(n: Backward) -> Symbol:
+    y = n.y[0]
+    inside = emit("And", emit("Greater", y, like(0, y)), emit("Less", y, like(1, y)))
+    return n.dy * (cast(inside, y.dtype) * n.float("alpha"))
+
+
+@in_blocks(works=1)
+def _hard_swish(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x · min(max(x + 3, 0), 6) / 6, where x below -3 may as well be -3 (Howard et al., ICCV 2019)."""
+    [gate] = work
+    return [
+        partial(np.maximum, x, number(-3, x), out=out),
+        partial(np.add, out, number(3, x), out=gate),
+        partial(np.multiply, gate, number(1 / 6, x), out=gate),
+        partial(np.minimum, gate, number(1, x), out=gate),
+        partial(np.multiply, out, gate, out=out),
+    ]
+
+
+def _hard_swish_gradient(n: Backward) -> Symbol:
+    """x / 3 + 1/2 from -3 to 3, 0 below and 1 above: with x moved into that interval, x / 6 + 1/2 outside it."""
+    near = clip(n.x[0], -3, 3)
+    return n.dy * (near * (indicator("Equal", near, n.x[0]) / 6 + 1 / 6) + 0.5)
+
+
+def _hard_swish_lowering(x: Symbol) -> Symbol:
+    return x * emit("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+
+@in_blocks(works=1)
+def _swish(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x / (1 + exp(-alpha·x)) (Ramachandran et al., arXiv:1710.05941)."""
+    [divisor], alpha = work, n.float("alpha")
+    # What is divided by infinity must be finite.
+    bound, limit = (np.maximum, lowest(x)) if alpha > 0 else (np.minimum, -lowest(x))
+    return [
+        partial(np.multiply, x, number(-alpha, x), out=divisor),
+        partial(np.exp, divisor, out=divisor),
+        partial(np.add, divisor, number(1, x), out=divisor),
+        partial(bound, x, limit, out=out),
+        partial(np.divide, out, divisor, out=out),
+    ]
+
+
+def _swish_gradient(n: Backward) -> Symbol:
+    """With s = sigmoid(alpha·x): s + alpha·y·(1 - s), where huge numbers only meet a 1 - s that is 0."""
+    alpha = n.float("alpha")
+    x, y = (n.x[0], n.y[0]) if alpha == 1 else (n.x[0] * alpha, n.y[0] * alpha)
+    gate = emit("Sigmoid", x)
+    return n.dy * (gate + y * (1 - gate))
+
+
+def _swish_lowering(x: Symbol, *, alpha: float = 1.0) -> Symbol:
+    return x * emit("Sigmoid", x if alpha == 1 else x * alpha)
+
+
+@in_blocks(works=2)
+def _mish(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x · t / (t + 2) with t = exp(x)·(exp(x) + 2), which is x · tanh(log(1 + exp(x))) (Misra, BMVC 2020).
+
+    From ``far`` on, t / (t + 2) is 1; there exp(x) stays as it is, lest t be infinite.
+    """
+    far = math.log(8 / np.finfo(x.dtype).eps) / 2
+    t, other = work
+    return [
+        partial(np.maximum, x, lowest(x), out=out),
+        partial(np.minimum, out, number(far, x), out=other),
+        partial(np.exp, other, out=other),
+        partial(np.add, other, number(2, x), out=t),
+        partial(np.multiply, t, other, out=t),
+        partial(np.add, t, number(2, x), out=other),
+        partial(np.divide, t, other, out=t),
+        partial(np.multiply, out, t, out=out),
+    ]
+
+
+def _mish_lowering(x: Symbol) -> Symbol:
+    return x * emit("Tanh", emit("Softplus", x))
+
+
+@in_blocks(works=1)
+def _softsign(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x / (1 + |x|)."""
+    [divisor] = work
+    return [
+        partial(np.clip, x, lowest(x), -lowest(x), out=out),
+        partial(np.absolute, out, out=divisor),
+        partial(np.add, divisor, number(1, x), out=divisor),
+        partial(np.divide, out, divisor, out=out),
+    ]
+
+
+def _softsign_gradient(n: Backward) -> Symbol:
+    divisor = emit("Abs", n.x[0]) + 1
+    return n.dy / (divisor * divisor)
+
+
+def _thresholded_relu(n: Bound) -> list[Step]:
+    x, alpha = n.x[0], number(n.float("alpha"), n.x[0])
+    mask, out = n.scratch_like(x, np.bool_), n.out()
+    return [
+        partial(np.greater, x, alpha, out=mask),
+        partial(np.maximum, x, alpha, out=out),
+        partial(np.multiply, out, mask, out=out),
+    ]
+
+
+def _shrink(n: Bound) -> list[Step]:
+    """x + bias below -lambd, otherwise x - bias above lambd, otherwise 0."""
+    x, bias, lambd = n.x[0], n.float("bias"), n.float("lambd")
+    low, high, out = n.scratch_like(x, np.bool_), n.scratch_like(x, np.bool_), n.out()
+    steps: list[Step] = [
+        partial(np.less, x, number(-lambd, x), out=low),
+        partial(np.greater, x, number(lambd, x), out=high),
+        partial(np.greater, high, low, out=high),
+    ]
+    if bias:
+        shift = n.scratch_like(x)
+        steps += [
+            partial(np.subtract, low, high, out=shift, dtype=x.dtype),
+            partial(np.multiply, shift, number(bias, x), out=shift),
+            partial(np.add, x, shift, out=out),
+        ]
+        x = out
+    return [*steps, partial(np.logical_or, low, high, out=high), partial(np.multiply, x, high, out=out)]
+
+
+def _shrink_gradient(n: Backward) -> Symbol:
+    return n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd"))
+
+
+def _clip_type(use: Use) -> Type:
+    found = use.type()
+    check_dtype(use, found.dtype, NUMBERS)
+    for index in (1, 2):
+        if use.has(index) and (use.type(index).dtype != found.dtype or product(use.type(index).shape) != 1):
+            use.fail(f"{use.operator.input_name(index)} must be one {found.dtype}, not {use.type(index)}")
+    return Type(found.dtype, found.shape)
+
+
+def _clip(n: Bound) -> Step | None:
+    x = n.x[0]
+    low, high = (n.x[index].reshape(()) if n.has(index) else None for index in (1, 2))
+    if low is not None and high is not None:
+        return partial(np.clip, x, low, high, out=n.out())
+    if low is not None:
+        return partial(np.maximum, x, low, out=n.out())
+    return n.view(x) if high is None else partial(np.minimum, x, high, out=n.out())
+
+
+def _clip_gradient(n: Backward) -> list[Symbol | None]:
+    """What flows back goes to the input where nothing was cut off, elsewhere to the bound that cut it off."""
+    kept = indicator("Equal", n.x[0], n.y[0])
+    flowing: list[Symbol | None] = [n.dy * kept]
+    for index in range(1, n.inputs):
+        cut = n.dy * (1 - kept) * indicator("Equal", n.y[0], n.x[index]) if n.has(index) else None
+        flowing.append(cut and emit("Reshape", emit("ReduceSum", cut, keepdims=0), sizes(n.x[index])))
+    return flowing
 
 
 register(Operator("Relu", ("X",), same_type(), _relu, _relu_gradient, outputs=("Y",), inplace=True))
+register(
+    Operator(
+        "ReluGrad", ("dY", "Y"), lambda use: broadcast_type(use, FLOATS), _relu_grad, _relu_grad_gradient,
+        outputs=("dX",), inplace=True, domain=INTERNAL, lowering=_relu_grad_lowering,
+    )
+)  # fmt: skip
 register(
     Operator(
         "Sigmoid", ("X",), same_type(), _sigmoid, lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
@@ -101,7 +380,46 @@ register(
 )  # fmt: skip
 register(
     Operator(
-        "ReluGrad", ("dY", "Y"), lambda use: broadcast_type(use, FLOATS), _relu_grad, _relu_grad_gradient,
-        outputs=("dX",), inplace=True, domain=INTERNAL, lowering=_relu_grad_lowering,
+        "PRelu", ("X", "slope"), _parametric_relu_type, _parametric_relu, _parametric_relu_gradient,
+        outputs=("Y",), inplace=True,
     )
 )  # fmt: skip
+exponential("Elu", _elu, {"alpha": Attr(float, 1.0)}, FLOATS)
+exponential("Selu", _selu, {"alpha": Attr(float, 1.6732632), "gamma": Attr(float, 1.050701)}, FLOATS)
+exponential("Celu", _celu, {"alpha": Attr(float, 1.0)}, frozenset({"float32"}))
+register(
+    Operator(
+        "HardSigmoid", ("X",), same_type(), _hard_sigmoid, _hard_sigmoid_gradient,
+        {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)}, outputs=("Y",), inplace=True,
+    )
+)  # fmt: skip
+register(
+    Operator(
+        "HardSwish", ("X",), same_type(), _hard_swish, _hard_swish_gradient,
+        outputs=("Y",), inplace=True, lowering=_hard_swish_lowering,
+    )
+)  # fmt: skip
+register(
+    Operator(
+        "Swish", ("X",), same_type(), _swish, _swish_gradient, {"alpha": Attr(float, 1.0)},
+        outputs=("Y",), inplace=True, lowering=_swish_lowering,
+    )
+)  # fmt: skip
+register(
+    Operator("Mish", ("X",), same_type(), _mish, "lowering", outputs=("Y",), inplace=True, lowering=_mish_lowering)
+)
+register(Operator("Softsign", ("input",), same_type(), _softsign, _softsign_gradient, inplace=True))
+register(
+    Operator(
+        "ThresholdedRelu", ("X",), same_type(), _thresholded_relu,
+        lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")), {"alpha": Attr(float, 1.0)},
+        outputs=("Y",), inplace=True,
+    )
+)  # fmt: skip
+register(
+    Operator(
+        "Shrink", ("input",), same_type(), _shrink, _shrink_gradient,
+        {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)}, inplace=True,
+    )
+)  # fmt: skip
+register(Operator("Clip", ("input", "min?", "max?"), _clip_type, _clip, _clip_gradient, inplace=True))

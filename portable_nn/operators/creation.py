@@ -21,6 +21,9 @@ from portable_nn.operators.registry import (
     register,
 )
 
+LISTED = 1024
+"""The longest list whose elements are kept in mind while shapes are found."""
+
 _LITERALS = {"value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32"}
 
 
@@ -45,8 +48,31 @@ def _array(use: Use, data: Any, dtype: str) -> Array:
 
 def _constant_type(use: Use) -> Type:
     array = _literal(use)
-    content = tuple(array.ravel().tolist()) if array.dtype.kind in "iu" and array.ndim <= 1 else None
+    content = tuple(array.ravel().tolist()) if array.dtype.kind in "iuf" and array.ndim <= 1 else None
     return Type(str(array.dtype), array.shape, content)
+
+
+def _repeated(use: Use) -> Array:
+    """The one element that a ConstantOfShape repeats."""
+    value = use.attributes.get("value")
+    if not isinstance(value, Tensor):
+        return np.zeros((), np.float32)
+    if len(value.data) != 1 or value.dtype not in ANY:
+        use.fail(f"value must be an array of one number, not {value.dtype} {format_shape(value.shape)}")
+    return _array(use, value.data[0], value.dtype)
+
+
+def _constant_of_shape_type(use: Use) -> Type:
+    shape, value = use.content(0), _repeated(use)
+    if min((dim for dim in shape if isinstance(dim, int)), default=0) < 0:
+        use.fail(f"input must hold sizes of 0 or more, not {format_shape(shape)}")
+    known = len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= LISTED and value.dtype.kind in "iu"
+    return Type(str(value.dtype), shape, (value.item(),) * shape[0] if known else None)  # type: ignore[operator]
+
+
+def _constant_of_shape(n: Bound) -> None:
+    value = _repeated(n)
+    n.view(np.broadcast_to(value, n.output_shape()))
 
 
 def _one_hot_type(use: Use) -> Type:
@@ -86,4 +112,7 @@ register(
          "value_floats": Attr(tuple, item=float)},
     )
 )  # fmt: skip
+register(
+    Operator("ConstantOfShape", ("input",), _constant_of_shape_type, _constant_of_shape, None, {"value": Attr(Tensor)})
+)
 register(Operator("OneHot", ("indices", "depth", "values"), _one_hot_type, _one_hot, None, {"axis": Attr(int, -1)}))

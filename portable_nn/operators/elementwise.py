@@ -5,13 +5,13 @@ Each row of a table below is one operator: its numpy function and its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 
 import numpy as np
 
-from portable_nn.dims import broadcast
-from portable_nn.graph import format_shape
+from portable_nn.dims import broadcast, product, quotient, total
+from portable_nn.graph import Dim, format_shape
 from portable_nn.operators.registry import (
     FLOATS,
     INTEGERS,
@@ -77,6 +77,34 @@ def fit(gradient: Symbol, value: Symbol) -> Symbol:
     return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
 
 
+def _shared_out(whole: Dim, parts: Dim) -> Dim | None:
+    """A division of sizes, rounded towards zero; ``None`` where it is not known what comes out."""
+    if isinstance(whole, int) and isinstance(parts, int) and parts:
+        return abs(whole) // abs(parts) * (1 if (whole < 0) == (parts < 0) else -1)
+    return quotient(whole, parts)
+
+
+_ON_SIZES: Mapping[str, Callable[[Dim, Dim], Dim | None]] = {
+    "Add": lambda a, b: total([a, b]),
+    "Sub": lambda a, b: total([a, product([-1, b])]),
+    "Mul": lambda a, b: product([a, b]),
+    "Div": _shared_out,
+}
+"""Arithmetic that is done with sizes while they are still names: what comes out may be a shape."""
+
+
+def with_sizes(use: Use, type: Type) -> Type:
+    """``type`` with what comes out where both inputs are lists of sizes that are known."""
+    function, first, second = _ON_SIZES.get(use.operator.name), use.type(0).content, use.type(1).content
+    if function is None or first is None or second is None or type.dtype not in INTEGERS or len(type.shape) > 1:
+        return type
+    length = 0 if not first or not second else max(len(first), len(second))
+    pairs = zip(*(sizes * (length if len(sizes) == 1 else 1) for sizes in (first, second)), strict=False)
+    found, limits = [function(a, b) for a, b in pairs], np.iinfo(type.dtype)
+    known = tuple(dim for dim in found if isinstance(dim, str) or (dim is not None and limits.min <= dim <= limits.max))
+    return type._replace(content=known) if len(known) == len(found) else type
+
+
 def unary(
     name: str,
     function: np.ufunc,
@@ -107,7 +135,7 @@ def binary(
     """Register an operator of two inputs that broadcast."""
 
     def infer(use: Use) -> Type:
-        return broadcast_type(use, allowed, result)
+        return with_sizes(use, broadcast_type(use, allowed, result))
 
     def kernel(n: Bound) -> Step:
         return partial(function, n.x[0], n.x[1], out=n.out())
@@ -207,7 +235,7 @@ def _cast_type(use: Use) -> Type:
     code = use.int("to")
     if code not in ONNX_DTYPES:
         use.fail(f"attribute 'to' is {code}, an element type that is not supported")
-    content = use.type().content if ONNX_DTYPES[code] == "int64" else None
+    content = use.type().content if ONNX_DTYPES[code] == "int64" and use.type().dtype in INTEGERS else None
     return Type(ONNX_DTYPES[code], use.type().shape, content)
 
 
@@ -259,7 +287,7 @@ variadic("Min", np.minimum, _extreme_gradient)
 
 register(
     Operator(
-        "Div", ("A", "B"), lambda use: broadcast_type(use, NUMBERS), _divide,
+        "Div", ("A", "B"), lambda use: with_sizes(use, broadcast_type(use, NUMBERS)), _divide,
         lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]), outputs=("C",), inplace=True,
     )
 )  # fmt: skip

@@ -43,7 +43,7 @@ def _gemm(n: Bound) -> list[Step]:
     # A product with Aᵀ is the gradient of a weight, and is to lie as the weight does.
     rows, columns = n.output_shape()
     alpha, beta, by_columns = n.float("alpha"), n.float("beta"), 1 < rows < columns and not n.int("transA")
-    out = n.out(over=2 if n.has(2) else None, by_columns=by_columns)
+    out = n.out(over=2 if n.has(2) else None, order=(1, 0) if by_columns else None)
     if n.has(2) and out is n.x[2]:
         return _add_product(n, a, b, out)
     steps: list[Step] = [partial(np.dot, b.T, a.T, out.T) if by_columns else partial(np.dot, a, b, out)]

@@ -1,4 +1,4 @@
-"""Operators that join, cut and pad."""
+"""Operators that join and cut."""
 
 from __future__ import annotations
 
@@ -6,21 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product, total
-from portable_nn.graph import Dim, Shape, format_shape
-from portable_nn.operators.registry import (
-    REQUIRED,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.dims import total
+from portable_nn.graph import Dim, format_shape
+from portable_nn.operators.registry import REQUIRED, Attr, Backward, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Symbol, emit, emit_all, integers, sizes
 
 
 def _concat_type(use: Use) -> Type:
@@ -50,23 +39,26 @@ def _concat(n: Bound) -> list[Step]:
     return steps
 
 
-def _concat_gradient(n: Backward) -> list[Symbol]:
+def _concat_gradient(n: Backward) -> tuple[Symbol, ...]:
     axis = n.axis(n.int("axis"), len(n.x[0].shape))
-    start, parts = 0, []
-    for i in range(n.inputs):
-        size = n.x[i].shape[axis]
-        if not isinstance(size, int):
-            n.fail(f"its gradient needs known sizes along axis {axis}, and one is {size}")
-        parts.append(emit("Slice", n.dy, integers([start]), integers([start + size]), integers([axis])))
-        start += size
-    return parts
+    parts = [n.x[i].shape[axis] for i in range(n.inputs)]
+    known = [part for part in parts if isinstance(part, int)]
+    split = integers(known)
+    if len(known) < len(parts):
+        split = emit("Concat", *(sizes(n.x[i], [axis]) for i in range(n.inputs)), axis=0)
+    return emit_all("Split", n.dy, split, axis=axis, outputs=n.inputs)
+
+
+_FAR = 2**31 - 1
+"""An end from here on, or one as far before the first cell, stands for the end of the axis however long it is."""
 
 
 def _slices(use: Use) -> tuple[list[slice], list[Dim]]:
     """A slice for each axis, and the shape that comes out.
 
     Ends count from the back where negative and are moved into the axis; with a negative step the start is at least 0,
-    where Python's slices would come out empty.
+    where Python's slices would come out empty. Of an axis whose size is not known, any number of cells can be cut off
+    each end, and the rest be reversed; the sizes are those of an axis that has as many cells.
     """
     shape = use.type().shape
     places_in = partial(use.numbers, allowed=("int32", "int64"))
@@ -83,9 +75,14 @@ def _slices(use: Use) -> tuple[list[slice], list[Dim]]:
             use.fail("a step of 0 moves nowhere")
         size = shape[axis]
         if not isinstance(size, int):
-            if (start, step) == (0, 1) and end >= 2**31 - 1:
-                continue
-            use.fail(f"it slices axis {axis}, whose size {size} is not known")
+            if step == 1 and start >= 0 and (end < 0 or end >= _FAR):
+                slices[axis] = slice(start, end if end < 0 else None)
+                result[axis] = total([size, -start, min(end, 0)])
+            elif (start, step) == (-1, -1) and end <= -_FAR:
+                slices[axis] = slice(None, None, -1)
+            else:
+                use.fail(f"it slices axis {axis}, whose size {size} is not known")
+            continue
         first, last, _ = slice(start, end, step).indices(size)
         places = range(max(first, 0), last, step) if size else range(0)
         # A negative step may run past the front: numpy writes that end as None.
@@ -114,16 +111,17 @@ def _slice_gradient(n: Backward) -> list[Symbol | None]:
         size, length = n.x[0].shape[axis], dy.shape[axis]
         if part == slice(None):
             continue
-        assert isinstance(size, int)
-        assert isinstance(length, int)
-        places = range(size)[part]
-        if places.step < 0:
+        if part.step is not None and part.step < 0:
             dy = emit("Slice", dy, integers([-1]), integers([-(2**62)]), integers([axis]), integers([-1]))
-            places = places[::-1]
-        if places.step > 1 and length:
-            dy = _spread_apart(dy, axis, length, places.step)
-        before[axis] = places.start if length else 0
-        after[axis] = size - before[axis] - (places.step * (length - 1) + 1 if length else 0)
+        if not isinstance(size, int) or not isinstance(length, int):
+            before[axis], after[axis] = part.start or 0, -(part.stop or 0)
+            continue
+        places = range(size)[part]
+        spread = abs(places.step)
+        if spread > 1 and length:
+            dy = _spread_apart(dy, axis, length, spread)
+        before[axis] = min(places, default=0)
+        after[axis] = size - before[axis] - (spread * (length - 1) + 1 if length else 0)
     if any(before) or any(after):
         dy = emit("Pad", dy, integers([*before, *after]))
     return [dy] + [None] * (n.inputs - 1)
@@ -140,57 +138,12 @@ def _spread_apart(value: Symbol, axis: int, length: int, step: int) -> Symbol:
 
 
 def _sizes_with(value: Symbol, axis: int, size: int) -> Symbol:
-    """The shape of ``value`` with ``size`` along ``axis``, as Reshape takes it: an unknown later size is -1."""
-    later = [dim if isinstance(dim, int) else -1 for dim in value.shape[axis + 1 :]]
-    return integers([*[0] * axis, size, *later])
-
-
-def _pad_type(use: Use) -> Type:
-    shape, before, after = _pads(use)
-    sizes = [dim if not (a or b) else total([dim, a, b]) for dim, a, b in zip(shape, before, after, strict=True)]
-    return use.like(sizes)
-
-
-def _pads(use: Use) -> tuple[Shape, tuple[int, ...], tuple[int, ...]]:
-    shape = use.type().shape
-    rank = len(shape)
-    if use.string("mode") != "constant":
-        use.fail(f"mode '{use.string('mode')}' is not supported")
-    if use.has(2) and (use.type(2).dtype != use.type().dtype or product(use.type(2).shape) != 1):
-        use.fail(f"constant_value must be one {use.type().dtype}, not {use.type(2)}")
-    pads = use.numbers(1)
-    axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
-    if len(pads) != 2 * len(axes):
-        use.fail(f"{len(axes)} axes need {2 * len(axes)} pads, not {len(pads)}")
-    if min(pads, default=0) < 0:
-        use.fail(f"negative pads {pads} are not supported")
-    before, after = [0] * rank, [0] * rank
-    for place, axis in enumerate(axes):
-        before[axis], after[axis] = pads[place], pads[place + len(axes)]
-    return shape, tuple(before), tuple(after)
-
-
-def _pad(n: Bound) -> list[Step]:
-    _, before, _ = _pads(n)
-    out, x = n.out(), n.x[0]
-    places = tuple(slice(start, start + size) for start, size in zip(before, x.shape, strict=True))
-    inside: Array = out[places] if places else out
-    fill = partial(np.copyto, out, n.x[2].reshape(())) if n.has(2) else partial(out.fill, 0)
-    return [fill, partial(np.copyto, inside, x)]
-
-
-def _pad_gradient(n: Backward) -> list[Symbol | None]:
-    shape, before, after = _pads(n)
-    for axis, dim in enumerate(shape):
-        if not isinstance(dim, int) and (before[axis] or after[axis]):
-            n.fail(f"its gradient needs the size of the padded axis {axis}, which is the unknown {dim}")
-    axes = [axis for axis, dim in enumerate(shape) if isinstance(dim, int)]
-    ends = [before[axis] + int(shape[axis]) for axis in axes]
-    inside = emit("Slice", n.dy, integers(before[axis] for axis in axes), integers(ends), integers(axes))
-    if not n.has(2):
-        return [inside, None, None, None][: n.inputs]
-    border = emit("ReduceSum", n.dy, keepdims=0) - emit("ReduceSum", inside, keepdims=0)
-    return [inside, None, emit("Reshape", border, sizes(n.x[2])), None][: n.inputs]
+    """The shape of ``value`` with ``size`` along ``axis``, as Reshape takes it."""
+    earlier, later = [0] * axis, value.shape[axis + 1 :]
+    known = [dim for dim in later if isinstance(dim, int)]
+    if len(known) == len(later):
+        return integers([*earlier, size, *known])
+    return emit("Concat", integers([*earlier, size]), sizes(value, range(axis + 1, len(value.shape))), axis=0)
 
 
 register(
@@ -200,9 +153,3 @@ register(
     )
 )  # fmt: skip
 register(Operator("Slice", ("data", "starts", "ends", "axes?", "steps?"), _slice_type, _slice, _slice_gradient))
-register(
-    Operator(
-        "Pad", ("data", "pads", "constant_value?", "axes?"), _pad_type, _pad, _pad_gradient,
-        {"mode": Attr(str, "constant")},
-    )
-)  # fmt: skip

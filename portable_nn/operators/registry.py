@@ -13,7 +13,7 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Step: TypeAlias = Callable[[], object]
+Order: TypeAlias = tuple[int, ...]
+"""Axes from the one that runs slowest in memory to the fastest."""
 
 ONNX_DTYPES: Final[Mapping[int, str]] = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
@@ -38,11 +40,23 @@ NUMBERS: Final = FLOATS | INTEGERS
 
 
 class Type(NamedTuple):
-    """What is known of a value before anything runs; ``content`` holds the elements of a small integer array."""
+    """What is known of a value before anything runs; ``content`` holds the elements of a constant list of numbers.
+
+    Two are equal that have the same element type and shape, whatever is known of the elements.
+    """
 
     dtype: str
     shape: Shape
-    content: tuple[Dim, ...] | None = None
+    content: tuple[Dim | float, ...] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Type) and self[:2] == other[:2]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:2])
 
     def __str__(self) -> str:
         return f"{self.dtype} {format_shape(self.shape)}"
@@ -50,6 +64,10 @@ class Type(NamedTuple):
 
 class Misfit(Exception):  # noqa: N818 - never leaves the package: it becomes a Fault with the node's name
     """A node whose inputs or attributes do not fit its operator."""
+
+
+class Unfixed(Misfit):
+    """A node that would have to know before it runs what is computed only then."""
 
 
 REQUIRED: Final = object()
@@ -122,14 +140,21 @@ class Use:
         """The element type of the first input with another shape."""
         return Type(self.type().dtype, tuple(shape))
 
-    def content(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
-        """The elements of an integer input that must be known before the graph runs."""
+    def _known(self, index: builtins.int, allowed: Collection[str], why: str) -> tuple[Any, ...]:
         dtype, _, found = self.type(index)
         if dtype not in allowed:
             self.fail(f"input '{self.operator.input_name(index)}' must be {' or '.join(sorted(allowed))}, not {dtype}")
         if found is None:
-            self.fail(f"input '{self.operator.input_name(index)}' must be a constant: its values decide the shape")
+            raise Unfixed(f"input '{self.operator.input_name(index)}' must be a constant{why}")
         return found
+
+    def content(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
+        """The elements of an integer input that must be known before the graph runs."""
+        return self._known(index, allowed, ": its values decide the shape")
+
+    def floats(self, index: builtins.int, allowed: Collection[str] = FLOATS) -> tuple[builtins.float, ...]:
+        """The elements of a float input that must be known before the graph runs."""
+        return self._known(index, allowed, "")
 
     def numbers(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[builtins.int, ...]:
         """As ``content``, where a symbolic size will not do."""
@@ -173,10 +198,10 @@ class Bound(Use, ABC):
         """Whether input ``index`` is the same in every run."""
 
     @abstractmethod
-    def out(self, index: int = 0, over: int | None = None, *, by_columns: bool = False) -> Array:
+    def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
         """The array that output ``index`` is to be written into; it may be that of input ``over``.
 
-        It lies in memory by rows, or ``by_columns``; element by element, as the inputs do.
+        Its axes lie in memory in ``order``, by default as they come; element by element, as those of the inputs do.
         """
 
     @abstractmethod
@@ -188,23 +213,44 @@ class Bound(Use, ABC):
         """Memory that only this node's steps use."""
 
     @abstractmethod
+    def own(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory of this node alone: zeros at first, and kept from run to run."""
+
+    @abstractmethod
+    def derived(self, index: int, kind: str, shape: tuple[int, ...]) -> tuple[Array, bool]:
+        """Zeros for what input ``index`` is to be copied into; the same for each node that wants this ``kind`` of copy.
+
+        And whether this node is the first one, which fills it.
+        """
+
+    @abstractmethod
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
         """A shared array that holds ``value`` everywhere and is never written."""
 
     def scratch_like(self, array: Array, dtype: Any = None) -> Array:
         """Work memory of the shape of ``array`` that lies as it does: numpy is slow where layouts differ."""
-        dtype = dtype or array.dtype
-        return self.scratch(array.T.shape, dtype).T if lies_by_columns(array) else self.scratch(array.shape, dtype)
+        order = memory_order(array)
+        return laid_in(order, self.scratch(tuple(array.shape[axis] for axis in order), dtype or array.dtype))
 
     def filled_like(self, array: Array, value: float) -> Array:
         """``filled`` of the shape of ``array`` that lies as it does."""
-        shape, dtype = array.shape, array.dtype
-        return self.filled(shape[::-1], dtype, value).T if lies_by_columns(array) else self.filled(shape, dtype, value)
+        order = memory_order(array)
+        return laid_in(order, self.filled(tuple(array.shape[axis] for axis in order), array.dtype, value))
 
 
-def lies_by_columns(array: Array) -> bool:
-    """Whether the first axis of ``array`` is the one that runs fastest in memory, and not the last."""
-    return array.flags.f_contiguous and not array.flags.c_contiguous
+def memory_order(array: Array) -> Order:
+    """The axes of ``array`` from the one that runs slowest in memory to the fastest."""
+    return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+
+
+def laid_in(order: Order, array: Array) -> Array:
+    """``array``, whose axes stand as they lie in memory, with its axes where ``order`` has taken them from."""
+    return array.transpose([order.index(axis) for axis in range(len(order))])
+
+
+def is_dense(array: Array) -> bool:
+    """Whether the elements fill a piece of memory, in whatever order of the axes."""
+    return array.flags.c_contiguous or array.transpose(memory_order(array)).flags.c_contiguous
 
 
 class Backward(Use):
@@ -233,6 +279,11 @@ class Backward(Use):
         return self._x  # type: ignore[return-value]
 
     @property
+    def back(self) -> Sequence[Symbol | None]:
+        """What flows back into each output; ``None`` where nothing does."""
+        return self._dy
+
+    @property
     def dy(self) -> Symbol:
         """What flows back into the first output."""
         found = self._dy[0]
@@ -251,27 +302,36 @@ Training: TypeAlias = "Callable[[Sequence[Symbol | None], Mapping[str, Attribute
 class Operator:
     """One operator: its signature in the standard's names, and its rules.
 
-    ``inputs`` are formal names; one that ends in ``?`` may be absent, in ``*`` may repeat. ``gradient`` is ``None``
-    where nothing flows back. ``inplace`` says that the kernel may write its output over an input of the same shape.
-    ``training`` gives the nodes that stand for it while training, where those differ. An operator of the package's own
-    domain has a ``lowering``: the same in standard operators.
+    ``inputs`` are formal names; one that ends in ``?`` may be absent, in ``*`` may repeat, as may an output's.
+    ``gradient`` is ``None`` where nothing flows back, and ``"lowering"`` where that is what flows back through the
+    lowering. ``inplace`` says that the kernel may write its output over an input of the same shape. ``training`` gives
+    the nodes that stand for it while training, where those differ; ``state`` then tells which of its outputs takes the
+    place of which input from run to run. An operator of the package's own domain has a ``lowering``, and so has a
+    standard one that is newer than opset 13: the same in standard operators of opset 13.
     """
 
     name: str
     inputs: tuple[str, ...]
     infer: Infer
     kernel: Kernel
-    gradient: Gradient | None
+    gradient: Gradient | Literal["lowering"] | None
     attributes: Mapping[str, Attr] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("output",)
     inplace: bool = False
     training: Training | None = None
+    state: Mapping[int, int] = field(default_factory=dict)
     lowering: Callable[..., Any] | None = None
     domain: str = ""
 
     def input_name(self, index: int) -> str:
         """The formal name of input ``index``."""
         return self.inputs[min(index, len(self.inputs) - 1)].rstrip("?*")
+
+    def output_name(self, index: int) -> str:
+        """The formal name of output ``index``, numbered where it repeats."""
+        repeats = index - len(self.outputs) + 1
+        name = self.outputs[min(index, len(self.outputs) - 1)].rstrip("*")
+        return f"{name}_{repeats}" if repeats > 0 else name
 
     def check(self, attributes: Mapping[str, Attribute], inputs: Sequence[object], outputs: int) -> None:
         """Raise ``Misfit`` for an unknown, missing or mistyped attribute, or a wrong number of inputs or outputs."""
@@ -289,8 +349,10 @@ class Operator:
         if len(inputs) < needed or (most is not None and len(inputs) > most):
             wanted = f"{needed}" if most == needed else f"{needed} to {most}" if most else f"{needed} or more"
             raise Misfit(f"{self.name} takes {wanted} {'input' if wanted == '1' else 'inputs'}, not {len(inputs)}")
-        if not 1 <= outputs <= len(self.outputs):
-            wanted = "1 output" if len(self.outputs) == 1 else f"1 to {len(self.outputs)} outputs"
+        repeats = self.outputs[-1].endswith("*")
+        if outputs < 1 or (outputs > len(self.outputs) and not repeats):
+            several = "1 or more outputs" if repeats else f"1 to {len(self.outputs)} outputs"
+            wanted = several if repeats or len(self.outputs) > 1 else "1 output"
             raise Misfit(f"{self.name} has {wanted}, not {outputs}")
 
 

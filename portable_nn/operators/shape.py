@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import numpy as np
@@ -17,18 +18,20 @@ from portable_nn.operators.registry import (
     Step,
     Type,
     Use,
+    memory_order,
     register,
 )
 from portable_nn.operators.symbols import Symbol, emit, integers, sizes
 
 
 def _as_shape(n: Bound) -> Step | None:
-    """The input's memory under the output's shape: a view wherever the input is contiguous."""
-    shape = n.output_shape()
-    if n.x[0].flags.c_contiguous:
-        return n.view(n.x[0].reshape(shape))
-    out = n.out()
-    return partial(np.copyto, out.reshape(n.x[0].shape), n.x[0])
+    """The input's memory under the output's shape: a view wherever numpy has one; a batch that lies innermost stays."""
+    x, shape = n.x[0], n.output_shape()
+    with contextlib.suppress(ValueError):
+        return n.view(x.reshape(shape, copy=False))
+    innermost = x.shape[0] == shape[0] and memory_order(x)[-1] == 0
+    out = n.out(order=(*range(1, len(shape)), 0) if innermost else None)
+    return partial(np.copyto, out.reshape(x.shape, copy=False), x)
 
 
 def _reshaped_like_input(n: Backward) -> list[Symbol | None]:

@@ -306,8 +306,8 @@ def trace(inputs: Sequence[Leaf], outputs: Sequence[Symbol], name: str = "networ
                 known[leaf] = leaf.name or names.exact(f"{owner}.{leaf.origin.wish}")
                 parameters.append(Parameter(known[leaf], leaf.dtype, leaf.shape, leaf.trainable))
         for symbol in origin.outputs:
-            suffix = f".{origin.operator.outputs[symbol.index]}" if symbol.index else ""
-            known[symbol] = symbol.name or f"{node_name}{suffix}"
+            further = f"{node_name}.{origin.operator.output_name(symbol.index)}"
+            known[symbol] = symbol.name or (names.exact(further) if symbol.index else node_name)
         nodes.append(
             Node(
                 node_name,
@@ -372,9 +372,13 @@ class _Names:
 
 
 def replay(graph: Graph, *, training: bool = False) -> dict[str, Symbol]:
-    """Every value of ``graph`` as a symbol; with ``training``, nodes stand in their training form."""
+    """Every value of ``graph`` as a symbol; with ``training``, nodes stand in their training form.
+
+    A parameter that is the state of such a node stands, from there on, for what the node makes of it.
+    """
     infer(graph)
     symbols: dict[str, Symbol] = {}
+    parameters = {value.name for value in graph.parameters}
     for value in graph.inputs:
         symbols[value.name] = Leaf(value.name, value.dtype, value.shape)
     for value in graph.parameters:
@@ -385,6 +389,9 @@ def replay(graph: Graph, *, training: bool = False) -> dict[str, Symbol]:
         made: Sequence[Symbol]
         if training and operator.training:
             made = operator.training(inputs, node.attributes, node.name)
+            for output, index in operator.state.items():
+                if output < len(made) and node.inputs[index] in parameters:
+                    symbols[node.inputs[index]] = made[output]
         else:
             origin = Origin(operator, inputs, node.attributes, node.name, node.operator.lower())
             known = [symbol.type if symbol is not None else None for symbol in inputs]

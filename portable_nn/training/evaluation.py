@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from portable_nn.engines.plan import Plan
-from portable_nn.network import BATCH, Network
+from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
@@ -34,8 +34,9 @@ class Evaluation:
         total = seen = 0.0
         found: dict[str, list[Array]] = {name: [] for name in self.losses}
         weights = self.examples.weight if self.examples.weight is not None else np.ones(count)
-        for start in range(0, count, BATCH):
-            part = slice(start, min(start + BATCH, count))
+        size = self.network.at_once(self.examples.x)
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
             plan = self._plan(part.stop - start)
             for name, array in self.examples.x.items():
                 plan.inputs[name][...] = array[part]

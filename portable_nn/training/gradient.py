@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn.errors import Fault, GraphError
-from portable_nn.operators import Symbol
+from portable_nn.operators import Symbol, emit
 from portable_nn.operators.registry import Backward, Misfit
 from portable_nn.operators.symbols import Origin, reachable
 
@@ -43,6 +43,8 @@ def _add(flowing: dict[Symbol, Symbol], value: Symbol, gradient: Symbol) -> None
 def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol | None]:
     assert origin.operator is not None
     assert origin.operator.gradient is not None
+    if origin.operator.gradient == "lowering":
+        return _through_lowering(origin, back)
     use = Backward(origin.operator, origin.attributes, origin.inputs, origin.outputs, back)
     try:
         found = origin.operator.gradient(use)
@@ -51,3 +53,17 @@ def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol 
     result = [found] if isinstance(found, Symbol) else list(found)
     # A rule may leave out trailing inputs to which nothing flows, or name optional ones that are absent.
     return (result + [None] * len(origin.inputs))[: len(origin.inputs)]
+
+
+def _through_lowering(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol | None]:
+    """What flows back through the standard operators that the node stands for."""
+    assert origin.operator is not None
+    assert origin.operator.lowering is not None
+    # Copies, which cost nothing: how the inputs themselves hang together is not this node's affair.
+    inputs = [emit("Identity", value) if value is not None else None for value in origin.inputs]
+    found = origin.operator.lowering(*inputs, **origin.attributes)
+    outputs = [found] if isinstance(found, Symbol) else found
+    reached = {output: flow for output, flow in zip(outputs, back, strict=False) if flow is not None}
+    given = [value for value in inputs if value is not None]
+    flows = dict(zip(given, gradients([*reached], [*reached.values()], given), strict=True))
+    return [flows[value] if value is not None else None for value in inputs]

@@ -8,12 +8,14 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn.engines.plan import Plan
+from portable_nn.engines.rewrites import pool_first
 from portable_nn.errors import UsageError
 from portable_nn.graph import Graph
 from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.registry import Array
+from portable_nn.operators.symbols import reachable
 from portable_nn.training.gradient import gradients
 from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
@@ -35,12 +37,12 @@ class TrainingStep:
         self, network: Network, losses: Mapping[str, Loss], targets: Targets, optimizer: Optimizer, *, weighted: bool
     ) -> None:
         self.network, self.optimizer = network, optimizer
-        symbols = replay(network.graph, training=True)
+        symbols = replay(pool_first(network.graph, network.graph.outputs), training=True)
         self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
         loss, extra = total_loss(symbols, losses, targets, weighted)
         scalars = {name: Leaf(SCALAR + name, loss.dtype, ()) for name in optimizer.scalars(1, 1.0)}
-        updates = self._updates(symbols, loss, scalars)
+        updates = self._updates(symbols, loss, scalars) | new_states(loss)
         leaves = [leaf for leaf in inputs if isinstance(leaf, Leaf)] + extra + list(scalars.values())
         traced = trace(leaves, [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph
@@ -78,6 +80,21 @@ class TrainingStep:
                 self.graph, shapes, parameters, outputs=[self.loss], updates=self.updates, rng=self.network.rng
             )  # fmt: skip
         return self._plans[size]
+
+
+def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
+    """What nodes on the way to ``loss`` put in the place of parameters that are their state: running statistics."""
+    new: dict[Symbol, Symbol] = {}
+    for origin in reachable([loss]):
+        state = origin.operator.state if origin.operator else {}
+        for output, index in state.items():
+            if output < len(origin.outputs):
+                old = origin.inputs[index]
+                # Where two nodes share a state, the second goes on from what the first has made of it.
+                parameter = next((parameter for parameter, value in new.items() if value is old), old)
+                if isinstance(parameter, Leaf) and parameter.parameter:
+                    new[parameter] = origin.outputs[output]
+    return new
 
 
 def total_loss(

@@ -3,9 +3,41 @@
 To add an operator, add a row to the module of its family; a new family is a module here and its name below.
 """
 
-from cases import creation, dropout, elementwise, internal, linear, movement, reduce, softmax
+from cases import (
+    activation,
+    convolution,
+    creation,
+    dropout,
+    elementwise,
+    indexing,
+    internal,
+    linear,
+    movement,
+    normalization,
+    padding,
+    pooling,
+    reduce,
+    resize,
+    softmax,
+)
 from cases.case import Case
 
-FAMILIES = (elementwise, linear, reduce, movement, creation, softmax, dropout, internal)
+FAMILIES = (
+    elementwise,
+    activation,
+    linear,
+    convolution,
+    pooling,
+    reduce,
+    movement,
+    padding,
+    resize,
+    indexing,
+    creation,
+    softmax,
+    normalization,
+    dropout,
+    internal,
+)
 
 CASES: tuple[Case, ...] = tuple(case for family in FAMILIES for case in family.CASES)

@@ -41,9 +41,13 @@ class Case:
         options = ",".join(f"{name}={value}" for name, value in self.attributes.items() if name != "value")
         return f"{self.operator} {shapes} {options}".replace(" ", "_").rstrip("_")
 
+    def exists_in(self, dtype: str) -> bool:
+        """Whether the standard defines the operator for floats of this type: Celu it has in float32 alone."""
+        return self.operator != "Celu" or dtype == "float32"
+
     def cast(self, dtype: str) -> tuple[Array | None, ...]:
-        """The inputs with ``dtype`` for every float."""
-        floats = [x is not None and x.dtype.kind == "f" for x in self.inputs]
+        """The inputs with ``dtype`` for every double; what must be of another float type is given in it."""
+        floats = [x is not None and x.dtype == np.float64 for x in self.inputs]
         return tuple(
             x.astype(dtype) if x is not None and is_float else x
             for x, is_float in zip(self.inputs, floats, strict=True)

@@ -21,7 +21,13 @@ def _constants() -> list[Case]:
         {"value_float": 0.1},
         {"value_floats": (0.1, 2.0)},
     ]
-    return [Case("Constant", (), value) for value in values]
+    shapes = [
+        Case("ConstantOfShape", (ints(2, 3),), constants=(0,)),
+        Case("ConstantOfShape", (ints(),), {"value": Tensor("float32", (1,), (-1.5,))}, constants=(0,)),
+        Case("ConstantOfShape", (ints(4),), {"value": Tensor("int64", (1,), (7,))}, constants=(0,)),
+        Case("ConstantOfShape", (ints(0, 2),), {"value": Tensor("bool", (1,), (1,))}, constants=(0,)),
+    ]
+    return [Case("Constant", (), value) for value in values] + shapes
 
 
 def _one_hot() -> list[Case]:

@@ -1,10 +1,10 @@
-"""Operators that change shapes, join, cut and pad."""
+"""Operators that change shapes, join and cut."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases.case import Case, ints, real, scalar, whole
+from cases.case import Case, ints, real, whole
 
 
 def _shapes() -> list[Case]:
@@ -43,7 +43,7 @@ def _shapes() -> list[Case]:
     return rows
 
 
-def _slices_and_pads() -> list[Case]:
+def _slices() -> list[Case]:
     end, front = 2**31 - 1, -(2**31)
     rows = [
         Case("Slice", (real(5, 7), *map(np.array, parameters)), wrt=(0,), constants=(1, 2, 3, 4)[: len(parameters)])
@@ -74,14 +74,8 @@ def _slices_and_pads() -> list[Case]:
             batched=(0,),
         ),
         Case("Slice", (whole(6), ints(1), ints(4)), constants=(1, 2)),
-        Case("Pad", (real(3, 4), ints(0, 1, 0, 2)), wrt=(0,), constants=(1,), batched=(0,)),
-        Case("Pad", (real(3, 4), ints(1, 0, 2, 0)), {"mode": "constant"}, wrt=(0,), constants=(1,)),
-        Case("Pad", (real(3, 4), ints(1, 2, 3, 0), scalar(0.7)), wrt=(0, 2), constants=(1,)),
-        Case("Pad", (real(2, 3, 4), ints(1, 2), None, ints(-1)), wrt=(0,), constants=(1, 3), batched=(0,)),
-        Case("Pad", (real(2, 3, 4), ints(1, 0, 0, 2), scalar(-1.0), ints(2, 1)), wrt=(0, 2), constants=(1, 3)),
-        Case("Pad", (whole(3, 2), ints(1, 1, 1, 1)), constants=(1,)),
     ]
     return rows
 
 
-CASES = [*_shapes(), *_slices_and_pads()]
+CASES = [*_shapes(), *_slices()]

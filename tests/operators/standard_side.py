@@ -66,13 +66,17 @@ def run_plan(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
     return [plan.outputs[name].copy() for name in graph.outputs]
 
 
+LACKING = {"Swish"}
+"""Operators of the standard that onnxruntime 1.32 lacks."""
+
+
 def lowered(graph: Graph) -> Graph:
-    """The graph with standard operators in place of the package's own."""
+    """The graph with standard operators in place of the package's own, and of those that onnxruntime lacks."""
     symbols: dict[str, Symbol] = replay(graph)
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
         inputs = [symbols[name] if name else None for name in node.inputs]
-        if node.domain == INTERNAL:
+        if node.domain == INTERNAL or node.operator in LACKING:
             assert operator.lowering is not None
             found = operator.lowering(*inputs, **node.attributes)
             made = [found] if isinstance(found, Symbol) else list(found)

@@ -27,25 +27,48 @@ def run_standard(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
     try:
         return run_runtime(graph, feeds)
     except NoKernel:
-        if graph.nodes[-1].operator == "Mean":
+        node = graph.nodes[-1]
+        if node.operator == "Mean":
             # onnx's reference adds in place, and fails where the first input is not the largest.
             return [np.mean(np.broadcast_arrays(*feeds.values()), axis=0)]
+        if node.operator == "GlobalLpPool":
+            # onnxruntime has an older version of it only, onnx's reference none.
+            p = int(str(node.attributes.get("p", 2)))
+            return [(abs(x) ** p).sum(tuple(range(2, x.ndim)), keepdims=True) ** (1 / p) for x in feeds.values()]
         return run_reference(graph, feeds)
+
+
+WRONG_REFERENCE = {"ConvTranspose", "GlobalMaxPool"}
+"""What onnxruntime has for float32 only, and onnx's reference gets wrong where there are groups, or not two axes."""
 
 
 def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
     assert len(found) == len(wanted)
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        scale = np.abs(theirs[np.isfinite(theirs)], dtype=np.float64).max(initial=1) if theirs.dtype.kind == "f" else 1
+        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        for case in CASES
+        for dtype in ("float32", "float64")
+        if case.exists_in(dtype)
+    ],
+)
 def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
     graph, feeds = graph_of(case, dtype), case.feeds(dtype)
+    if case.operator in WRONG_REFERENCE and dtype == "float64":
+        single = run_standard(graph_of(case, "float32"), case.feeds("float32"))
+        assert_same(run_plan(graph, feeds), [array.astype(dtype) for array in single], "float32")
+        return
     standard = lowered(graph) if case.domain == INTERNAL else graph
-    assert_same(run_plan(graph, feeds), run_standard(standard, feeds), dtype)
+    # The standard has the statistics of groups computed in float32, whatever the type of what comes in and goes out.
+    tolerance = "float32" if case.operator == "GroupNormalization" else dtype
+    assert_same(run_plan(graph, feeds), run_standard(standard, feeds), tolerance)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.batched], ids=str)
@@ -64,6 +87,8 @@ def test_batch_may_be_unknown_until_the_plan_is_made(case: Case) -> None:
 FLOAT16 = {
     "Add", "Sub", "Mul", "Div", "Neg", "Abs", "Exp", "Log", "Sqrt", "Relu", "Sigmoid", "Tanh", "Softplus", "LeakyRelu",
     "Sum", "Mean", "Max", "Min", "Pow", "Where", "Gemm", "MatMul", "Softmax", "LogSoftmax", "ReduceSum", "ReduceMean",
+    "Erf", "Gelu", "Swish", "Mish", "Softsign", "Elu", "Selu", "HardSigmoid", "HardSwish", "ThresholdedRelu", "PRelu",
+    "Clip", "Shrink",
 }  # fmt: skip
 
 
@@ -84,7 +109,9 @@ OF_NOTHING = {
 
 
 def may_be_empty(case: Case) -> bool:
-    """Not where a size of -1 would be 0 / 0, nor where a position in the batch is asked for."""
+    """Not where a size of -1 would be 0 / 0, nor where a position in the batch or its variance is asked for."""
+    if case.attributes.get("training_mode"):
+        return False
     shape = case.inputs[1].tolist() if case.operator == "Reshape" and case.inputs[1] is not None else []
     return bool(case.batched) and case.operator not in {"ArgMax", "ArgMin"} and not (0 in shape and -1 in shape)
 

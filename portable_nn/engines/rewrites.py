@@ -1,0 +1,81 @@
+"""What the numpy engine changes in a graph before it runs it: the same numbers from less work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from msgspec.structs import replace
+
+from portable_nn.graph import Graph, Node, Tensor
+
+MONOTONE: Final = {"Relu", "Clip", "LeakyRelu"}
+"""Operators f, element by element, with f(max(a, b)) = max(f(a), f(b)) to the last bit; LeakyRelu if alpha ≥ 0."""
+
+
+def pool_first(graph: Graph, keep: Collection[str]) -> Graph:
+    """``graph`` with every MaxPool before the activation, and before the bias of the convolution, that it follows.
+
+    What is left to do after a pool is a fraction of what was to do before it. Rounding is monotone, so that the largest
+    of some sums with a bias is the sum of the largest with it, to the last bit. Values in ``keep`` are those they were.
+    """
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    readers = Counter(name for node in graph.nodes for name in node.inputs)
+    readers.update(keep)
+    placed = {node.name: [node] for node in graph.nodes}
+    for pool in filter(_shrinks, graph.nodes):
+        source, after = pool.inputs[0], list[Node]()
+        while readers[source] == 1 and _commutes(makers.get(source)):
+            after.insert(0, makers[source])
+            source = makers[source].inputs[0]
+        conv = makers.get(source)
+        if conv and readers[source] == 1 and _has_bias(conv):
+            placed[conv.name] = [replace(conv, inputs=conv.inputs[:2])]
+            *before, add = _bias_after(pool, conv.inputs[2])
+            after.insert(0, add)
+        else:
+            before = []
+        for node in after:
+            placed[node.name] = []
+        chain = list(_chain(source, [pool, *after], pool.outputs[0]))
+        placed[pool.name] = [*before, *chain]
+    return replace(graph, nodes=tuple(node for nodes in placed.values() for node in nodes))
+
+
+def _shrinks(node: Node) -> bool:
+    strides = node.attributes.get("strides")
+    whole = isinstance(strides, tuple) and any(stride != 1 for stride in strides)
+    return node.operator == "MaxPool" and not node.domain and len(node.outputs) == 1 and whole
+
+
+def _commutes(node: Node | None) -> bool:
+    if node is None or node.domain or node.operator not in MONOTONE:
+        return False
+    alpha = node.attributes.get("alpha", 0)
+    return isinstance(alpha, (int, float)) and alpha >= 0
+
+
+def _has_bias(node: Node) -> bool:
+    return node.operator in {"Conv", "ConvTranspose"} and not node.domain and len(node.inputs) == 3
+
+
+def _bias_after(pool: Node, bias: str) -> list[Node]:
+    """The nodes that add ``bias`` to every channel; the last one's first input is yet to be set."""
+    kernel = pool.attributes["kernel_shape"]
+    assert isinstance(kernel, tuple)
+    shape = Tensor("int64", (len(kernel) + 2,), (1, -1, *[1] * len(kernel)))
+    sizes, column = f"{pool.name}/bias shape", f"{pool.name}/bias"
+    return [
+        Node(sizes, "Constant", (), (sizes,), {"value": shape}),
+        Node(column, "Reshape", (bias, sizes), (column,)),
+        Node(f"{pool.name}/biased", "Add", ("", column), ("",)),
+    ]
+
+
+def _chain(source: str, nodes: list[Node], result: str) -> Iterator[Node]:
+    """The nodes one after the other, each on the value of the one before; the last one makes ``result``."""
+    for place, node in enumerate(nodes):
+        name = result if place == len(nodes) - 1 else f"{result}/{place}"
+        yield replace(node, inputs=(source, *node.inputs[1:]), outputs=(name,))
+        source = name

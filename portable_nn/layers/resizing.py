@@ -1,0 +1,115 @@
+"""Builders that make images larger or smaller, with PyTorch's names and options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from portable_nn.errors import Fault, GraphError, UsageError
+from portable_nn.graph import format_shape
+from portable_nn.layers.convolution import channels_of
+from portable_nn.layers.layer import Layer, Operation
+from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.operators.depth_space import pixel_unshuffle
+
+_MODES: Final[Mapping[str, tuple[int, Mapping[str, str]]]] = {
+    "nearest": (0, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    "nearest-exact": (0, {"nearest_mode": "round_prefer_ceil"}),
+    "linear": (1, {"mode": "linear"}),
+    "bilinear": (2, {"mode": "linear"}),
+    "trilinear": (3, {"mode": "linear"}),
+    "bicubic": (2, {"mode": "cubic"}),
+}
+"""How many axes PyTorch has each mode for (0: any number), and the attributes of Resize that say the same."""
+
+
+class Upsample(Layer):
+    """(batch, channels, …) with every axis behind the channels ``scale_factor`` times as long, or ``size`` cells long.
+
+    Both are one number, or one for each axis; a result is rounded down. The options are those of PyTorch's ``Upsample``
+    and ``interpolate``: ``mode`` is nearest, nearest-exact, linear, bilinear, trilinear or bicubic, and with
+    ``align_corners`` the corner cells keep their values.
+    """
+
+    def __init__(
+        self, *, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
+        mode: str = "nearest", align_corners: bool = False, name: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name)
+        if (size is None) == (scale_factor is None):
+            raise UsageError("Upsample: it needs either size or scale_factor, and only one of them")
+        if mode not in _MODES:
+            raise UsageError(f"Upsample: mode must be one of {', '.join(_MODES)}, not {mode!r}")
+        if align_corners and mode.startswith("nearest"):
+            raise UsageError(f"Upsample: align_corners goes with the modes that interpolate, not with {mode}")
+        self.size = _each("size", size, "positive whole numbers", lambda n: type(n) is int and n > 0)
+        self.scale_factor = _each(
+            "scale_factor", scale_factor, "positive numbers", lambda s: type(s) in (int, float) and 0 < s < math.inf
+        )
+        self.mode, self.align_corners = mode, align_corners
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """(batch, channels, …) → (batch, channels, …)."""
+        (axes, attributes), spatial = _MODES[self.mode], len(x.shape) - 2
+        label = f"'{self.name or 'upsample'}' (Upsample)"
+        if spatial < 1 or axes not in (0, spatial):
+            wanted = ", ".join(["batch", "channels", *(["a size"] * axes or ["…"])])
+            found = format_shape(x.shape)
+            raise GraphError([Fault(label, f"mode {self.mode} needs ({wanted}), not {found}")])
+        if self.align_corners:
+            attributes = {**attributes, "coordinate_transformation_mode": "align_corners"}
+        given = self.size or self.scale_factor
+        if len(given) not in (1, spatial):
+            raise GraphError([Fault(label, f"{len(given)} numbers do not go with the {spatial} axes behind channels")])
+        each = given if len(given) == spatial else given * spatial
+        scales = None if self.size else constant([1, 1, *each], "float32")
+        sizes = _sizes(x, each) if self.size else None
+        return emit("Resize", x, None, scales, sizes, name=self.node_name(), wish="upsample", **attributes)
+
+
+def _each(option: str, value: Any, wanted: str, right: Callable[[Any], bool]) -> tuple[Any, ...]:
+    """The numbers of an option that is one number or several; none where it is not given."""
+    numbers = () if value is None else tuple(value) if isinstance(value, Sequence) else (value,)
+    if (value is not None and not numbers) or not all(right(number) for number in numbers):
+        raise UsageError(f"Upsample: {option} must be {wanted}, not {value!r}")
+    return numbers
+
+
+def _sizes(x: Symbol, sizes: Sequence[int]) -> Symbol:
+    """Batch and channels as they are, and ``sizes`` behind them."""
+    kept = [dim for dim in x.shape[:2] if isinstance(dim, int)]
+    if len(kept) == 2:
+        return integers([*kept, *sizes])
+    return emit("Concat", emit("Shape", x, start=0, end=2), integers(sizes), axis=0)
+
+
+def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:
+    """(batch, channels·factor², height, width) → (batch, channels, height·factor, width·factor).
+
+    Source: Shi et al., "Real-time single image and video super-resolution" (2016); PyTorch's order of channels.
+    """
+    return Operation("DepthToSpace", "pixel_shuffle", name, blocksize=_factor("PixelShuffle", factor), mode="CRD")
+
+
+class PixelUnshuffle(Layer):
+    """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor).
+
+    The inverse of ``PixelShuffle``. The order of channels is PyTorch's, and not that of SpaceToDepth.
+    """
+
+    def __init__(self, factor: int, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.factor = _factor("PixelUnshuffle", factor)
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor)."""
+        channels = channels_of(x, f"'{self.name or 'pixel_unshuffle'}' (PixelUnshuffle)", 2)
+        depth = channels * self.factor**2
+        return pixel_unshuffle(x, depth, self.factor, name=self.node_name(), wish="pixel_unshuffle")
+
+
+def _factor(layer: str, factor: int) -> int:
+    if type(factor) is not int or factor < 1:
+        raise UsageError(f"{layer}: factor must be a positive whole number, not {factor!r}")
+    return factor
