@@ -177,7 +177,8 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
 
 def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes: list[str]) -> Network:
     """The network in any model, with labels where the metadata have them; ``notes`` takes what is not kept."""
-    graph, parameters = from_model(model, where)
+    graph, parameters, changes = from_model(model, where)
+    notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
     if model.doc_string:
         metadata.setdefault(DOC, model.doc_string)

@@ -23,6 +23,14 @@ def read_model(path: str | Path) -> ModelProto:
         FileError: the file cannot be read.
         FormatError: it is not an ONNX model, and what it is instead, or it is damaged.
     """
+    model = read_alone(path)
+    for tensor in external_tensors(model):
+        load_external(tensor, Path(path))
+    return model
+
+
+def read_alone(path: str | Path) -> ModelProto:
+    """The model in a file, without what it keeps in others; raises as ``read_model`` does."""
     with open_regular(path) as file:
         data = file.read()
     model = ModelProto()
@@ -32,10 +40,12 @@ def read_model(path: str | Path) -> ModelProto:
         raise FormatError(path, what_it_is(data)) from None
     if not model.HasField("graph"):  # Few bytes of any kind parse as a message in which nothing is known.
         raise FormatError(path, what_it_is(data))
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            _load_external(tensor, Path(path))
     return model
+
+
+def external_tensors(model: ModelProto) -> list[TensorProto]:
+    """The tensors whose elements lie in other files."""
+    return [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
 
 
 def what_it_is(data: bytes) -> str:
@@ -53,8 +63,8 @@ def what_it_is(data: bytes) -> str:
     return "is not an ONNX model, or is damaged or cut off"
 
 
-def _load_external(tensor: TensorProto, path: Path) -> None:
-    """Bring the elements of ``tensor`` into it from the file that it names."""
+def load_external(tensor: TensorProto, path: Path) -> None:
+    """Bring the elements of ``tensor`` into it from the file that it names. Raises ``FormatError``."""
     folder = path.parent.resolve()
     location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     if not (folder / location).resolve().is_relative_to(folder):

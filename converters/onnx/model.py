@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -11,22 +11,23 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 import portable_nn
-from portable_nn.converters.onnx.opsets import OLDEST, Names, from_opset, signature, to_opset
+from portable_nn.converters.onnx.folding import LARGE
+from portable_nn.converters.onnx.forms import SETTINGS
+from portable_nn.converters.onnx.opsets import OLDEST_WRITTEN, from_opset, to_opset
+from portable_nn.converters.onnx.scope import Names
+from portable_nn.converters.onnx.standard import signature
 from portable_nn.converters.onnx.support import check_supported, names_in, opset_of
 from portable_nn.converters.onnx.tensors import from_attribute, from_tensor, literal, to_attribute, to_tensor
 from portable_nn.errors import GraphError, UsageError
 from portable_nn.format.tensors import Array
 from portable_nn.graph import INTERNAL, OPSET, Dim, Graph, Node, Parameter, Value
-from portable_nn.operators import infer
-from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES
+from portable_nn.operators import Type, infer
+from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, REGISTRY
 
 Arrays: TypeAlias = Mapping[str, Array]
 
 MAX_BYTES: Final = 2**31 - 1
 """Protocol buffers hold no more than this."""
-
-LARGE: Final = 1024
-"""Elements up to which an array is a constant in the graph; larger ones are stored as parameters."""
 
 
 # -- to ONNX
@@ -41,6 +42,8 @@ def to_model(
     doc: str = "",
 ) -> ModelProto:
     """``graph`` as a model at ``opset``, every name as it is. The same arguments give the same bytes.
+
+    An operator that the opset lacks is written as older ones; where windows stand is said by pads in numbers.
 
     Args:
         graph: what to write, without operators of the package's own domain.
@@ -82,8 +85,8 @@ def to_bytes(model: ModelProto) -> bytes:
 
 
 def _check_writable(graph: Graph, parameters: Arrays, opset: int) -> None:
-    if not OLDEST <= opset <= OPSET:
-        raise UsageError(f"opset must be {OLDEST} to {OPSET}, not {opset}")
+    if not OLDEST_WRITTEN <= opset <= OPSET:
+        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
     own = [f"'{node.name}' ({node.operator})" for node in graph.nodes if node.domain == INTERNAL]
     if own:
         raise UsageError(f"only standard operators can be written as ONNX, not those of training: {', '.join(own)}")
@@ -109,21 +112,23 @@ def _to_node(node: Node, opset: int) -> NodeProto:
 
 
 class Read(NamedTuple):
-    """A graph that was read, and the values of its parameters."""
+    """A graph that was read, the values of its parameters, and what is said in it otherwise than in the file."""
 
     graph: Graph
     parameters: dict[str, Array]
+    notes: list[str]
 
 
 def from_model(model: ModelProto, where: str) -> Read:
     """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
 
-    Initializers become parameters, trainable where they are floats, even if they are listed among the inputs; large
-    constants become parameters that are not trainable. Small lists of whole numbers become constants, because shape
-    rules must see them. Nodes without a name of their own get one.
+    Initializers become parameters, even if they are listed among the inputs: trainable where they are floats, but for
+    running statistics. Large constants become parameters that are not trainable. Small lists of whole numbers become
+    constants, because shape rules must see them, and so do numbers that say how an operator works. Nodes without a
+    name of their own get one. Pads are numbers wherever the sizes are known.
 
     Args:
-        model: a model at an opset from 13 to 28.
+        model: a model at an opset from 7 to 28.
         where: the file that messages name.
 
     Raises:
@@ -135,46 +140,56 @@ def from_model(model: ModelProto, where: str) -> Read:
     check_supported(model, where)
     names = Names(names_in(model.graph))
     arrays = {proto.name: from_tensor(proto, where) for proto in model.graph.initializer}
-    small = {name: array for name, array in arrays.items() if _decides_shapes(array)}
-    large = [node for node in model.graph.node if _is_large(node)]
-    frozen = {node.output[0]: from_tensor(_tensor_of(node), where, f"'{node.output[0]}'") for node in large}
-    nodes = [_constant(name, array, names) for name, array in small.items()]
+    settings = set(read_as(SETTINGS, model.graph))
+    small = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
+    large = [node for node in model.graph.node if is_large(node)]
+    frozen = {node.output[0]: from_tensor(tensor_of(node), where, f"'{node.output[0]}'") for node in large}
+    nodes = [constant(name, array, names) for name, array in small.items()]
     for proto, name in zip(model.graph.node, _node_names(model.graph, names), strict=True):
-        if not _is_large(proto):
-            nodes.extend(from_opset(_from_node(proto, name, where), opset, names))
-    parameters = {name: array for name, array in (arrays | frozen).items() if name not in small}
-    graph = Graph(
-        inputs=tuple(_from_value(value, names) for value in model.graph.input if value.name not in arrays),
-        outputs=tuple(value.name for value in model.graph.output),
-        parameters=tuple(
-            Parameter(name, array.dtype.name, array.shape, name not in frozen and array.dtype.name in FLOATS)
-            for name, array in parameters.items()
-        ),
-        nodes=tuple(nodes),
-        name=model.graph.name or "network",
+        if not is_large(proto):
+            nodes.append(_from_node(proto, name, where))
+    arrays = {name: array for name, array in (arrays | frozen).items() if name not in small}
+    taken = {tensor.name for tensor in model.graph.initializer}
+    inputs = tuple(_from_value(value, names) for value in model.graph.input if value.name not in taken)
+    states = {name: operator.state.values() for (domain, name), operator in REGISTRY.items() if not domain}
+    untrained = {*frozen, *read_as(states, model.graph)}
+    parameters = tuple(
+        Parameter(name, array.dtype.name, array.shape, name not in untrained and array.dtype.name in FLOATS)
+        for name, array in arrays.items()
     )
+    outputs = tuple(value.name for value in model.graph.output)
+    types = {value.name: Type(value.dtype, value.shape) for value in (*inputs, *parameters)}
     try:
+        nodes, notes = from_opset(nodes, types, opset, names, outputs)
+        graph = Graph(inputs, outputs, parameters, tuple(nodes), model.graph.name or "network")
         infer(graph)
     except GraphError as error:
         raise GraphError(error.faults, where) from None
-    return Read(graph, parameters)
+    return Read(graph, arrays, notes)
 
 
-def _decides_shapes(array: Array) -> bool:
+def read_as(places: Mapping[str, Collection[int]], graph: GraphProto) -> Iterator[str]:
+    """The values that some node takes at one of the ``places`` that its operator has."""
+    for node in graph.node:
+        yield from (name for place, name in enumerate(node.input) if place in places.get(node.op_type, ()))
+
+
+def decides_shapes(array: Array) -> bool:
     """Whether an initializer may be the sizes, axes or pads that the shape rules must see: it becomes a constant."""
     return array.dtype.name in INTEGERS and array.ndim <= 1 and array.size <= LARGE
 
 
-def _constant(name: str, array: Array, names: Names) -> Node:
+def constant(name: str, array: Array, names: Names) -> Node:
+    """The node that makes ``array`` under ``name``."""
     return Node(names.fresh(f"{name}.constant"), "Constant", (), (name,), {"value": literal(array)})
 
 
-def _is_large(node: NodeProto) -> bool:
+def is_large(node: NodeProto) -> bool:
     """Whether a node makes a constant that is better kept among the parameters."""
-    return node.op_type == "Constant" and len(node.output) == 1 and math.prod(_tensor_of(node).dims) > LARGE
+    return node.op_type == "Constant" and len(node.output) == 1 and math.prod(tensor_of(node).dims) > LARGE
 
 
-def _tensor_of(node: NodeProto) -> TensorProto:
+def tensor_of(node: NodeProto) -> TensorProto:
     """The tensor of a Constant node; an empty one where it holds numbers in another form."""
     return next((attribute.t for attribute in node.attribute if attribute.name == "value"), TensorProto(dims=[0]))
 

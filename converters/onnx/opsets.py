@@ -1,158 +1,40 @@
-"""One vocabulary, many opsets: where the form of an operator depends on the version of the standard.
+"""One vocabulary, many opsets: nodes in the form that a version of the standard has for them, and back.
 
-A graph has every operator as it is at ``OPSET``. ``CHANGES`` lists the operators whose form was another one before
-some version, with the translation to it and back. What no translation can express is found by asking the standard
-itself: the ``onnx`` package knows the attributes, inputs and types of each operator at each version.
+A graph has every operator as it is at ``OPSET``. Where an operator had another form at some version, ``forms`` has the
+translation. What no translation can express is found by asking the standard itself. An operator that a version lacks is
+written as what its ``lowering`` makes of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
 
 from msgspec.structs import replace
-from onnx import defs
 
-from portable_nn.errors import UsageError, listed
-from portable_nn.graph import OPSET, Attribute, Graph, Node, Tensor
+from portable_nn.converters.onnx.folding import Folder
+from portable_nn.converters.onnx.forms import CHANGES, VALUES, Change
+from portable_nn.converters.onnx.pads import explicit, numbered
+from portable_nn.converters.onnx.scope import Names, Scope, without
+from portable_nn.converters.onnx.standard import check_form, signature
+from portable_nn.errors import Fault, GraphError, UsageError, listed
+from portable_nn.graph import OPSET, Graph, Node
 from portable_nn.operators import Type, lookup
+from portable_nn.operators.registry import REGISTRY, Misfit
+from portable_nn.operators.symbols import infer_node
 
-OLDEST: Final = 13
-"""The first opset that graphs are written at and read from."""
+OLDEST_READ: Final = 7
+"""The first opset that graphs are read from: before it, operators did not broadcast as they do since."""
 
-NEWEST: Final = 28
-"""The last opset that graphs are read from. From ``OPSET`` on, only element types were added to the vocabulary."""
+OLDEST_WRITTEN: Final = 13
+"""The first opset that graphs are written at."""
 
-
-class Names:
-    """Names for what a translation adds: none that is taken already."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
-
-    def fresh(self, wish: str) -> str:
-        """``wish``, numbered if it is taken; taken from now on."""
-        name, number = wish, 1
-        while name in self.taken:
-            number += 1
-            name = f"{wish}_{number}"
-        self.taken.add(name)
-        return name
+NEWEST_READ: Final = 28
+"""The last opset that graphs are read from."""
 
 
-class Scope(NamedTuple):
-    """What surrounds a node: the types of all values, and names that are free."""
-
-    types: Mapping[str, Type]
-    names: Names
-
-    def numbers(self, name: str) -> tuple[int, ...]:
-        """The elements of a value that the shape rules know to be constant; none for the value that is left out."""
-        return tuple(int(item) for item in self.types[name].content or ()) if name else ()
-
-    def constant(self, wish: str, values: Sequence[int]) -> Node:
-        """A new node that makes the 1-D int64 array ``values``."""
-        name = self.names.fresh(wish)
-        return Node(name, "Constant", (), (name,), {"value": Tensor("int64", (len(values),), tuple(values))})
-
-
-Translation = Callable[[Node, Scope], list[Node]]
-
-
-def _given(node: Node, index: int) -> str:
-    """The name of an input, ``""`` where it is left out."""
-    return node.inputs[index] if index < len(node.inputs) else ""
-
-
-def _without(node: Node, *names: str) -> dict[str, Attribute]:
-    return {name: value for name, value in node.attributes.items() if name not in names}
-
-
-def _same(node: Node, scope: Scope) -> list[Node]:
-    return [node]
-
-
-def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
-    axes = scope.numbers(_given(node, 1))
-    if not axes:  # All of them, or none at all, which the older form has no words for: the check finds that.
-        return [replace(node, inputs=node.inputs[:1])]
-    attributes = {**_without(node, "noop_with_empty_axes"), "axes": axes}
-    return [replace(node, inputs=node.inputs[:1], attributes=attributes)]
-
-
-def _axes_as_input(node: Node, scope: Scope) -> list[Node]:
-    axes = node.attributes.get("axes")
-    if not isinstance(axes, tuple):
-        return [node]
-    constant = scope.constant(f"{node.name}.axes", [int(axis) for axis in axes])
-    return [constant, replace(node, inputs=(*node.inputs, *constant.outputs), attributes=_without(node, "axes"))]
-
-
-def _pads_of_all_axes(node: Node, scope: Scope) -> list[Node]:
-    if not _given(node, 3):
-        return [replace(node, inputs=node.inputs[:3])]
-    rank = len(scope.types[node.inputs[0]].shape)
-    pads, axes = scope.numbers(node.inputs[1]), scope.numbers(node.inputs[3])
-    full = [0] * (2 * rank)
-    for place, axis in enumerate(axes):
-        full[axis % rank], full[axis % rank + rank] = pads[place], pads[place + len(axes)]
-    constant = scope.constant(f"{node.name}.pads", full)
-    data, _, value, _ = node.inputs
-    return [constant, replace(node, inputs=(data, *constant.outputs, value) if value else (data, *constant.outputs))]
-
-
-def _slice_of_shape(node: Node, scope: Scope) -> list[Node]:
-    if not node.attributes:
-        return [node]
-    rank = len(scope.types[node.inputs[0]].shape)
-    first, last, _ = slice(node.attributes.get("start"), node.attributes.get("end")).indices(rank)
-    whole = scope.names.fresh(f"{node.name}.whole")
-    starts, ends = scope.constant(f"{node.name}.start", [first]), scope.constant(f"{node.name}.end", [max(first, last)])
-    return [
-        Node(whole, "Shape", node.inputs, (whole,)), starts, ends,
-        Node(node.name, "Slice", (whole, *starts.outputs, *ends.outputs), node.outputs),
-    ]  # fmt: skip
-
-
-class Change(NamedTuple):
-    """A new form: the version that brought it, the way back to the old form, and the way from the old to the new."""
-
-    since: int
-    older: Translation
-    newer: Translation
-
-
-_REDUCTIONS: Final = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSumSquare",
-)  # fmt: skip
-"""The reductions but for ReduceSum, which had its new form before all others, at opset 13."""
-
-CHANGES: Final[Mapping[str, Change]] = {
-    **dict.fromkeys(_REDUCTIONS, Change(18, _axes_as_attribute, _axes_as_input)),
-    "Pad": Change(18, _pads_of_all_axes, _same),
-    "Shape": Change(15, _slice_of_shape, _same),
-}
-
-
-class Signature(NamedTuple):
-    """What the standard says of an operator at one version: the types of its attributes and of its inputs."""
-
-    attributes: Mapping[str, int]
-    inputs: Sequence[frozenset[str]]
-    most: int
-
-
-@cache
-def signature(operator: str, opset: int) -> Signature | None:
-    """The signature of a standard operator, or ``None`` where that version has no such operator."""
-    try:
-        schema = defs.get_schema(operator, opset, "")
-    except defs.SchemaError:
-        return None
-    attributes = {name: int(attribute.type) for name, attribute in schema.attributes.items()}  # type: ignore[call-overload]
-    return Signature(attributes, [frozenset(formal.types) for formal in schema.inputs], schema.max_input)
+# -- to an opset
 
 
 _TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
@@ -164,8 +46,13 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     if known is None or node.domain:
         yield "there is no such operator"
         return
-    for name in sorted(node.attributes.keys() - known.attributes.keys()):
-        yield f"there is no attribute '{name}'"
+    if any(change.older is None and opset < change.since for change in CHANGES.get(node.operator, ())):
+        yield "there it means something else"
+    for name, value in sorted(node.attributes.items()):
+        if name not in known.attributes:
+            yield f"there is no attribute '{name}'"
+        elif isinstance(value, str) and opset < VALUES.get((node.operator, name, value), 0):
+            yield f"there is no {name} '{value}'"
     if len(node.inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(node.inputs)}"
         return
@@ -182,32 +69,54 @@ def _said_by_saying_nothing(node: Node, opset: int) -> Node:
         name for name, value in node.attributes.items()
         if known and name in table and name not in known.attributes and table[name].default == value
     ]  # fmt: skip
-    return replace(node, attributes=_without(node, *silent)) if silent else node
+    return replace(node, attributes=without(node, *silent)) if silent else node
+
+
+def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -> Iterator[Node]:
+    """``node`` of ``version`` in the form of version ``opset``, one change before the other, while there is a way."""
+    changes = (change for change in reversed(CHANGES.get(node.operator, ())) if opset < change.since <= version)
+    change = next(changes, None)
+    if change is None or change.older is None:
+        yield _said_by_saying_nothing(node, opset)
+        return
+    for each in change.older(node, scope):
+        form = change.since - 1 if each.operator == node.operator else OPSET
+        yield from _in_older_form(each, opset, scope, form)
 
 
 def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
-    """``node`` at version ``opset``, and what of it cannot be said there."""
-    change = CHANGES.get(node.operator)
-    older = change.older(node, scope) if change and opset < change.since else [node]
-    nodes = [_said_by_saying_nothing(each, opset) for each in older]
-    complaints = (complaint for each in nodes for complaint in _complaints(each, opset, scope.types))
-    return nodes, list(dict.fromkeys(complaints))
+    """``node`` at version ``opset``, in other operators if need be, and what of it cannot be said there."""
+    nodes = list(_in_older_form(node, opset, scope))
+    complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
+    lowering = lookup(node.operator, node.domain).lowering if complaints else None
+    if lowering is None:
+        return nodes, complaints
+    parts = [_expressed(each, opset, scope) for each in scope.spliced(node, lowering)]
+    if any(faults for _, faults in parts):
+        return nodes, complaints
+    return [each for made, _ in parts for each in made], []
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
-    """The nodes of ``graph`` in the form that they have at version ``opset``.
+    """The nodes of ``graph`` in the form that they have at version ``opset``, with pads in numbers.
 
     Raises:
-        UsageError: they cannot be said there: every such node, and the lowest opset that can.
+        UsageError: they cannot be said there, or not so that all runtimes agree: every such node, and what to do.
     """
-    scope = Scope(types, Names([*graph.values(), *(node.name for node in graph.nodes)]))
+    names = Names([*graph.values(), *(node.name for node in graph.nodes)])
+    scope = Scope(dict(types), names, {name for node in graph.nodes for name in node.inputs})
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
-        found, complaints = _expressed(node, opset, scope)
+        try:
+            plain = explicit(node, types)
+        except Misfit as misfit:
+            faults.append(f"node '{node.name}' ({node.operator}): {misfit}")
+            continue
+        found, complaints = _expressed(plain, opset, scope)
         nodes.extend(found)
         if complaints:
-            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(node, v, scope)[1]), None)
+            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(plain, v, scope)[1]), None)
             advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
             faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
     if faults:
@@ -217,12 +126,99 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
 
 def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
     """``nodes`` without the constants that became attributes and are read no more."""
-    read = {name for node in graph.nodes for name in node.inputs} - {name for node in nodes for name in node.inputs}
-    left_over = read.difference(graph.outputs)
-    return [node for node in nodes if node.operator != "Constant" or left_over.isdisjoint(node.outputs)]
+    read_before = {name for node in graph.nodes for name in node.inputs}
+    unread = {name for node in graph.nodes for name in node.outputs} - read_before
+    needed = {name for node in nodes for name in node.inputs}.union(graph.outputs, unread)
+    return [node for node in nodes if node.operator != "Constant" or not needed.isdisjoint(node.outputs)]
 
 
-def from_opset(node: Node, opset: int, names: Names) -> list[Node]:
-    """``node``, as version ``opset`` has it, in the form of the vocabulary."""
-    change = CHANGES.get(node.operator)
-    return change.newer(node, Scope({}, names)) if change and opset < change.since else [node]
+# -- from an opset
+
+
+def from_opset(
+    nodes: Iterable[Node], types: Mapping[str, Type], opset: int, names: Names, outputs: Iterable[str]
+) -> tuple[list[Node], list[str]]:
+    """``nodes``, as version ``opset`` has them, in the form of the vocabulary; and what else was changed, for people.
+
+    Args:
+        nodes: in an order in which they can run.
+        types: those of the values that no node makes.
+        opset: the version.
+        names: those that are free.
+        outputs: the values that are read when all is done.
+
+    Raises:
+        GraphError: a node is not what its opset has, or does not fit what it reads: every one that is found.
+    """
+    nodes, outputs = list(nodes), list(outputs)
+    scope = Scope(dict(types), names, {name for node in nodes for name in node.inputs}.union(outputs))
+    result: list[Node] = []
+    notes: list[str] = []
+    faults: list[Fault] = []
+    folder = Folder(names)
+    for node in nodes:
+        try:
+            if _next_change(node, opset):
+                check_form(node, opset)
+            for each in _lifted(_without_defaults(node, opset), opset, scope):
+                plain = numbered(each, scope.types)
+                if plain != each:
+                    before, after = _only_in(each, plain), _only_in(plain, each)
+                    notes.append(f"node '{node.name}' ({node.operator}): {before} is read as {after}")
+                _find_types(plain, scope.types)
+                for made in folder.seen(plain, scope.types):
+                    _find_types(made, scope.types)
+                    result.append(made)
+        except Misfit as misfit:
+            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {misfit}"))
+        except GraphError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise GraphError(faults)
+    if folder.replaced:
+        notes.append(folder.note)
+    return folder.without_taken(result, outputs), notes
+
+
+def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
+    """``node`` of version ``opset`` in the form of the vocabulary, one change after the other.
+
+    A node that reads what does not fit stays as it is: all of those are told together, once the graph is there.
+    """
+    change = _next_change(node, opset)
+    if change is None or any(name and name not in scope.types for name in node.inputs):
+        yield node
+        return
+    for each in change.newer(node, scope):
+        yield from _lifted(each, change.since, scope)
+
+
+def _next_change(node: Node, opset: int) -> Change | None:
+    return next((change for change in CHANGES.get(node.operator, ()) if opset < change.since), None)
+
+
+def _only_in(node: Node, other: Node) -> str:
+    """The attributes of ``node`` that ``other`` has not."""
+    different = sorted(node.attributes.items() - other.attributes.items())
+    return ", ".join(f"{name} {value}" for name, value in different)
+
+
+def _find_types(node: Node, types: dict[str, Type]) -> None:
+    """Find the types of what ``node`` makes, unless it does not fit."""
+    operator = REGISTRY.get((node.domain, node.operator))
+    if operator is None or any(name and name not in types for name in node.inputs):
+        return
+    inputs = [types[name] if name else None for name in node.inputs]
+    with suppress(Misfit):
+        found = zip(node.outputs, infer_node(operator, inputs, node.attributes, len(node.outputs)), strict=True)
+        types.update((name, type) for name, type in found if name)
+
+
+def _without_defaults(node: Node, opset: int) -> Node:
+    """``node`` without attributes that the vocabulary lacks and that say what is so anyway."""
+    known, operator = signature(node.operator, opset), REGISTRY.get(("", node.operator))
+    silent = [
+        name for name, value in node.attributes.items()
+        if known and operator and name not in operator.attributes and known.defaults.get(name) == value
+    ]  # fmt: skip
+    return replace(node, attributes=without(node, *silent)) if silent else node

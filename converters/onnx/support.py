@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from portable_nn.converters.onnx.opsets import NEWEST, OLDEST
+from portable_nn.converters.onnx.forms import SUCCESSORS
+from portable_nn.converters.onnx.opsets import NEWEST_READ, OLDEST_READ
 from portable_nn.converters.onnx.tensors import is_attribute
 from portable_nn.errors import FormatError, UnsupportedError, listed
 from portable_nn.operators import REGISTRY
 from portable_nn.operators.registry import ONNX_DTYPES
 
-_STANDARD: Final = {"", "ai.onnx"}
+STANDARD: Final = {"", "ai.onnx"}
 """The two names of the standard's domain."""
+
+
+class Obstacle(NamedTuple):
+    """What a graph cannot have, more of it in words, and the places of the nodes that have it."""
+
+    what: str
+    detail: str
+    nodes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.detail}"
 
 
 def opset_of(model: ModelProto, where: str) -> int:
@@ -25,12 +37,12 @@ def opset_of(model: ModelProto, where: str) -> int:
         FormatError: it does not say, so that it cannot be a whole model.
         UnsupportedError: it is not one that is read.
     """
-    versions = [entry.version for entry in model.opset_import if entry.domain in _STANDARD]
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if not model.HasField("graph") or not versions:
         lacks = "version of the standard operators" if model.HasField("graph") else "graph"
         raise FormatError(where, f"is not a whole ONNX model: it has no {lacks}")
-    if not OLDEST <= versions[0] <= NEWEST:
-        raise UnsupportedError(where, f"uses opset {versions[0]}; {OLDEST} to {NEWEST} are read")
+    if not OLDEST_READ <= versions[0] <= NEWEST_READ:
+        raise UnsupportedError(where, f"uses opset {versions[0]}; {OLDEST_READ} to {NEWEST_READ} are read")
     return int(versions[0])
 
 
@@ -44,63 +56,83 @@ def names_in(graph: GraphProto) -> Iterator[str]:
 
 def check_supported(model: ModelProto, where: str) -> None:
     """Raise one error for all that is not supported. Whatever passes can be translated."""
-    _check_names(model.graph, where)
-    lines = [line for look in (_operators, _attributes, _types) for line in look(model.graph)]
-    if lines:
-        raise UnsupportedError(where, listed(lines, "not supported"))
+    check_text(model.graph, where)
+    _check_made_once(model.graph, where)
+    if found := obstacles(model.graph):
+        raise UnsupportedError(where, listed(map(str, found), "not supported"))
 
 
-def _check_names(graph: GraphProto, where: str) -> None:
-    # Protocol buffers give bytes for a text that is not UTF-8.
+def check_text(graph: GraphProto, where: str) -> None:
+    """Raise ``FormatError`` where a name is no text: protocol buffers give bytes for what is not UTF-8."""
     if not all(type(name) is str for name in names_in(graph)):
         raise FormatError(where, "has a name that is not text in UTF-8")
+
+
+def obstacles(graph: GraphProto) -> list[Obstacle]:
+    """All that is not supported."""
+    return [found for look in (_operators, _attributes, _types) for found in look(graph)]
+
+
+def full_name(node: NodeProto) -> str:
+    """The name of a node's operator, with its domain where that is not the standard's."""
+    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+
+
+def label(node: NodeProto) -> str:
+    """What a node is called: many have no name, but every value has one."""
+    return node.name or ", ".join(filter(None, node.output))
+
+
+def _check_made_once(graph: GraphProto, where: str) -> None:
     made = Counter(tensor.name for tensor in graph.initializer)
     made.update(name for node in graph.node for name in node.output if name)
     if twice := [f"'{name}'" for name, count in made.items() if count > 1]:
         raise FormatError(where, f"makes values twice: {', '.join(twice)}")
 
 
-def _operators(graph: GraphProto) -> Iterator[str]:
-    users: dict[str, list[str]] = defaultdict(list)
-    for node in graph.node:
+def _operators(graph: GraphProto) -> Iterator[Obstacle]:
+    users: dict[str, list[int]] = defaultdict(list)
+    for place, node in enumerate(graph.node):
         if not _is_supported(node):
-            domain = "" if node.domain in _STANDARD else f"{node.domain}."
-            users[domain + node.op_type].append(node.name or ", ".join(node.output))
-    for operator, names in sorted(users.items()):
-        some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        yield f"operator '{operator}', in {len(names)} {'node' if len(names) == 1 else 'nodes'}: {some}"
+            users[full_name(node)].append(place)
+    for operator, places in sorted(users.items()):
+        some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
+        count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
+        yield Obstacle(f"operator '{operator}'", f"{count}: {some}", tuple(places))
 
 
 def _is_supported(node: NodeProto) -> bool:
-    return node.domain in _STANDARD and ("", node.op_type) in REGISTRY
+    return node.domain in STANDARD and ("", SUCCESSORS.get(node.op_type, node.op_type)) in REGISTRY
 
 
-def _attributes(graph: GraphProto) -> Iterator[str]:
-    for node in filter(_is_supported, graph.node):
-        for attribute in node.attribute:
-            label = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
+def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
+    for place, node in enumerate(graph.node):
+        for attribute in node.attribute if _is_supported(node) else ():
+            what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
             if not is_attribute(attribute):
-                yield f"{label}, of type {AttributeProto.AttributeType.Name(attribute.type)}"
+                yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
             elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in ONNX_DTYPES:
-                yield f"{label}, with elements of type {_type_name(attribute.t.data_type)}"
+                yield Obstacle(what, f"with elements of type {type_name(attribute.t.data_type)}", (place,))
 
 
-def _types(graph: GraphProto) -> Iterator[str]:
+def _types(graph: GraphProto) -> Iterator[Obstacle]:
     if graph.sparse_initializer:
-        yield f"sparse tensors: {', '.join(tensor.values.name for tensor in graph.sparse_initializer)}"
+        yield Obstacle("sparse tensors", ", ".join(tensor.values.name for tensor in graph.sparse_initializer))
     for tensor in graph.initializer:
         if tensor.data_type not in ONNX_DTYPES:
-            yield f"tensor '{tensor.name}', with elements of type {_type_name(tensor.data_type)}"
+            yield Obstacle(f"tensor '{tensor.name}'", f"with elements of type {type_name(tensor.data_type)}")
     for value in graph.input:
-        kind = value.type.WhichOneof("value")
+        what, kind = f"input '{value.name}'", value.type.WhichOneof("value")
         if kind != "tensor_type":
-            yield f"input '{value.name}', which is {(kind or 'nothing known').removesuffix('_type')} and not a tensor"
+            known = (kind or "nothing known").removesuffix("_type")
+            yield Obstacle(what, f"which is {known} and not a tensor")
         elif value.type.tensor_type.elem_type not in ONNX_DTYPES:
-            yield f"input '{value.name}', with elements of type {_type_name(value.type.tensor_type.elem_type)}"
+            yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
-            yield f"input '{value.name}', whose number of dimensions is not known"
+            yield Obstacle(what, "whose number of dimensions is not known")
 
 
-def _type_name(code: int) -> str:
+def type_name(code: int) -> str:
+    """The name of an element type, as the standard writes it."""
     known: dict[int, str] = {number: name for name, number in TensorProto.DataType.items()}
     return known.get(code, str(code))

@@ -7,24 +7,22 @@ import onnx
 import pytest
 from msgspec.structs import replace
 from onnx import TensorProto, checker, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from onnx_cases import CASES, graph_of
 
 from portable_nn.converters.onnx.model import from_model, to_bytes, to_model
-from portable_nn.converters.onnx.opsets import NEWEST, OLDEST, signature
+from portable_nn.converters.onnx.opsets import NEWEST_READ, OLDEST_WRITTEN, to_opset
+from portable_nn.converters.onnx.standard import signature
 from portable_nn.converters.onnx.verify import Tolerance, compare
+from portable_nn.engines.plan import Plan
 from portable_nn.engines.runtime import Session
 from portable_nn.errors import FormatError, GraphError, UnsupportedError, UsageError
 from portable_nn.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.layers import Input
-from portable_nn.operators import REGISTRY, emit, integers, trace
+from portable_nn.operators import REGISTRY, emit, infer, integers, trace
 
-OPSETS = range(OLDEST, OPSET + 1)
+OPSETS = range(OLDEST_WRITTEN, OPSET + 1)
 X = np.array([[1, -2, 3, -4], [0.5, 0.25, -8, 16]], np.float32)
-
-OLDER_FORMS = {"Reshape": 14, "Shape in part": 15, "Pad along axes": 18} | {
-    case: 18 for case in CASES if case.startswith("Reduce") and case != "ReduceSum"
-}
-"""The cases whose form changes on the way through an older opset, and the first opset where it does not."""
 
 
 def test_every_standard_operator_has_a_case():
@@ -38,20 +36,42 @@ def test_every_operator_survives_every_opset(case):
     for opset in OPSETS:
         model = to_model(graph, {}, opset=opset)
         checker.check_model(model, full_check=True)
-        compare(graph, {}, model, case, tolerance=Tolerance())
         back = from_model(model, case).graph
-        compare(back, {}, model, case, tolerance=Tolerance())
-        if opset >= OLDER_FORMS.get(case, OLDEST):
+        assert_agree(graph, model)
+        assert_agree(back, model)
+        if to_opset(graph, infer(graph).types, opset) == list(graph.nodes):
             assert back == graph
 
 
-@pytest.mark.skipif(onnx.defs.onnx_opset_version() < NEWEST, reason="this onnx does not know it")
+NOWHERE = {"GlobalLpPool"}
+"""What neither onnxruntime nor onnx's reference runs since opset 22; before, nothing was different about it."""
+
+
+def assert_agree(graph, model):
+    try:
+        compare(graph, {}, model, graph.name, tolerance=Tolerance())
+    except UnsupportedError:  # onnxruntime lacks some of the newest operators.
+        if NOWHERE & {node.op_type for node in model.graph.node}:
+            return
+        shapes = {value.name: (3, *value.shape[1:]) for value in graph.inputs}
+        feeds = {name: np.random.default_rng(0).normal(size=shape).astype("f") for name, shape in shapes.items()}
+        plan = Plan(graph, shapes, {})
+        for name, array in feeds.items():
+            plan.inputs[name][...] = array
+        plan.run()
+        for ours, theirs in zip(plan.outputs.values(), ReferenceEvaluator(model).run(None, feeds), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(onnx.defs.onnx_opset_version() < NEWEST_READ, reason="this onnx does not know it")
 @pytest.mark.parametrize("name", sorted(name for domain, name in REGISTRY if not domain))
 def test_the_newest_opset_has_the_forms_of_the_vocabulary(name):
-    ours, newest = signature(name, OPSET), signature(name, NEWEST)
-    assert (ours.attributes, ours.most) == (newest.attributes, newest.most)
-    table = REGISTRY["", name].attributes
-    assert set(table) <= set(newest.attributes)
+    """What was added since has a default value that says what was so before."""
+    ours, newest = signature(name, OPSET), signature(name, NEWEST_READ)
+    added = newest.attributes.items() - ours.attributes.items()
+    assert newest.most == ours.most
+    assert len(ours.attributes) + len(added) == len(newest.attributes)
+    assert {name for name, _ in added} <= set(newest.defaults)
 
 
 def run(model: onnx.ModelProto, **feeds: np.ndarray) -> np.ndarray:
@@ -209,16 +229,16 @@ def model_of(
 def test_models_are_read_at_every_opset(opset):
     weight = np.ones((4, 2), np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=1)]
-    graph, parameters = from_model(model_of(nodes, {"w": weight}, opset=opset), "m.onnx")
+    graph, parameters, _ = from_model(model_of(nodes, {"w": weight}, opset=opset), "m.onnx")
     assert [node.name for node in graph.nodes] == ["matmul", "softmax"]
     assert graph.parameters == (Parameter("w", "float32", (4, 2)),)
     np.testing.assert_array_equal(parameters["w"], weight)
 
 
-@pytest.mark.parametrize("opset", [6, 12, 29])
+@pytest.mark.parametrize("opset", [6, 29])
 def test_other_opsets_are_not_read(opset):
     model = model_of([helper.make_node("Relu", ["x"], ["y"])], opset=opset)
-    with pytest.raises(UnsupportedError, match=rf"^m\.onnx: uses opset {opset}; 13 to 28 are read$"):
+    with pytest.raises(UnsupportedError, match=rf"^m\.onnx: uses opset {opset}; 7 to 28 are read$"):
         from_model(model, "m.onnx")
 
 
@@ -248,7 +268,7 @@ def test_what_is_trained_are_float_initializers():
         helper.make_node("Where", ["mask", "c", "b"], ["y"]),
     ]  # fmt: skip
     model = model_of(nodes, {"w": np.ones(512, np.float32), "mask": np.ones(512, bool)})
-    graph, parameters = from_model(model, "m")
+    graph, parameters, _ = from_model(model, "m")
     assert graph.parameters == (
         Parameter("w", "float32", (512,)),
         Parameter("mask", "bool", (512,), trainable=False),
@@ -284,7 +304,7 @@ def test_all_that_is_not_supported_is_listed():
     body = helper.make_graph([], "body", [], [])
     nodes = [
         helper.make_node("Foo", ["x"], ["a"], name="first", domain="com.example"),
-        *(helper.make_node("Celu", ["x"], [f"c{i}"]) for i in range(7)),
+        *(helper.make_node("TfIdfVectorizer", ["x"], [f"c{i}"]) for i in range(7)),
         helper.make_node("Relu", ["x"], ["y"], name="r", weird=body),
     ]
     inputs = [info("x"), info("t", dtype=TensorProto.BFLOAT16), onnx.ValueInfoProto(name="v")]
@@ -296,7 +316,7 @@ def test_all_that_is_not_supported_is_listed():
         from_model(model, "m.onnx")
     assert str(caught.value).splitlines() == [
         "m.onnx: not supported: 8 faults",
-        "  operator 'Celu', in 7 nodes: c0, c1, c2, c3, c4, …",
+        "  operator 'TfIdfVectorizer', in 7 nodes: c0, c1, c2, c3, c4, …",
         "  operator 'com.example.Foo', in 1 node: first",
         "  attribute 'weird' of node 'r' (Relu), of type GRAPH",
         "  tensor 's', with elements of type STRING",
