@@ -290,6 +290,25 @@ def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, along_all)
 
 
+def _wrapped(node: Node, scope: Scope) -> list[Node]:
+    """The cells that ``wrap`` copies, by their places."""
+    shape, pads = scope.type(node).shape, scope.numbers(node.inputs[1])
+    axes = scope.numbers(given(node, 3)) or range(len(shape))
+    sides = [(axis % len(shape), *pads[place :: len(axes)]) for place, axis in enumerate(axes)]
+    sides = [side for side in sides if any(side[1:])]
+    known = [size for axis, _, _ in sides if isinstance(size := shape[axis], int)]
+    if node.attributes.get("mode") != "wrap" or len(known) < len(sides):
+        return [node]
+
+    def gathered(x: Symbol, *_: Symbol | None, mode: str) -> Symbol:
+        for (axis, before, after), size in zip(sides, known, strict=True):
+            places = (place % size for place in range(-before, size + after))
+            x = emit("Gather", x, integers(places), axis=axis)
+        return x
+
+    return scope.spliced(node, gathered)
+
+
 _REDUCTIONS: Final = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
     "ReduceSumSquare",
@@ -306,7 +325,7 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     "Dropout": (Change(10, _mask_of_truth_values), Change(12, _ratio_as_input)),
     "GroupNormalization": (Change(21, _scale_by_channel),),
     "LpPool": (Change(18, same, _without_dilations),),
-    "Pad": (Change(11, _pads_as_inputs), Change(18, same, _pads_of_all_axes)),
+    "Pad": (Change(11, _pads_as_inputs), Change(18, same, _pads_of_all_axes), Change(19, same, _wrapped)),
     "Resize": (
         Change(11, _resize_with_options), Change(13, _without_tf_half_pixel),
         Change(18, same, _resize_along_all_axes),
