@@ -38,7 +38,7 @@ class Folder:
         """
         outputs = [name for name in node.outputs if name]
         known = all(name in self._constants for name in node.inputs if name) and all(name in types for name in outputs)
-        if not known or not all(_is_list(types[name]) for name in outputs):
+        if not outputs or not known or not all(_is_list(types[name]) for name in outputs):
             return [node]
         if node.operator == "Constant":
             self._constants[node.outputs[0]] = node

@@ -302,8 +302,9 @@ def _wrapped(node: Node, scope: Scope) -> list[Node]:
 
     def gathered(x: Symbol, *_: Symbol | None, mode: str) -> Symbol:
         for (axis, before, after), size in zip(sides, known, strict=True):
-            places = (place % size for place in range(-before, size + after))
-            x = emit("Gather", x, integers(places), axis=axis)
+            first, left = max(0, -before), size + min(0, before) + min(0, after)  # Negative pads cut before others add.
+            places = range(-max(0, before), left + max(0, after))
+            x = emit("Gather", x, integers(first + place % left for place in places), axis=axis)
         return x
 
     return scope.spliced(node, gathered)

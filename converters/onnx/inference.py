@@ -37,10 +37,10 @@ def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mappin
 
     ``known`` are the numbers for what has only a name in the file.
     """
-    shown = _shown(model, shapes, known)
+    shown = _shown(model, shapes, known)  # Without data_prop, which takes any amount of memory for absurd sizes.
     faults: dict[int, str] = {}
     try:
-        found = shape_inference.infer_shapes(shown, strict_mode=True, data_prop=True)
+        found = shape_inference.infer_shapes(shown, strict_mode=True)
     except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
         faults = {int(place): text for place, text in _FAULT.findall(str(error))}
         found = _without_faults(shown)
@@ -79,7 +79,7 @@ def dtype_of(code: int) -> str:
 def _without_faults(shown: ModelProto) -> ModelProto:
     """As much as can be inferred where something is wrong."""
     try:
-        return shape_inference.infer_shapes(shown, data_prop=True)
+        return shape_inference.infer_shapes(shown)
     except (shape_inference.InferenceError, ValueError, RuntimeError):
         return ModelProto()
 

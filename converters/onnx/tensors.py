@@ -10,7 +10,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 
 from portable_nn.errors import FormatError, UnsupportedError
 from portable_nn.format.tensors import Array, to_bytes
-from portable_nn.graph import Attribute, Tensor
+from portable_nn.graph import Attribute, Tensor, format_shape
 from portable_nn.operators.registry import DTYPE_CODES
 from portable_nn.operators.symbols import plain_float
 
@@ -33,6 +33,8 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
     what = what or f"tensor '{proto.name}'"
     if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
         raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
+    if any(dim < 0 for dim in proto.dims):
+        raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
     try:
         return numpy_helper.to_array(proto)
     except (ValueError, TypeError, OverflowError) as error:

@@ -346,8 +346,8 @@ def without(model: onnx.ModelProto, field: str) -> onnx.ModelProto:
     return model
 
 
-def broken_constant(size: int) -> onnx.NodeProto:
-    tensor = TensorProto(data_type=TensorProto.FLOAT, dims=[size], raw_data=b"\0")
+def broken_constant(*dims: int, data: bytes = b"\0") -> onnx.NodeProto:
+    tensor = TensorProto(data_type=TensorProto.FLOAT, dims=dims, raw_data=data)
     return helper.make_node("Constant", [], ["c"], value=tensor)
 
 
@@ -359,9 +359,18 @@ DAMAGED = {
     r"tensor 'w' is damaged: ": model_of([RELU], {"w": np.ones(2, np.float32)}),
     r"attribute 'value' is damaged: ": model_of([broken_constant(2)]),
     r"'c' is damaged: ": model_of([broken_constant(2000)]),
+    r"attribute 'value' is damaged: its shape is \(2, -1\)": model_of([broken_constant(2, -1, data=bytes(16))]),
     r"attribute 'mode' is not text in UTF-8: b'\\xff'": model_of([helper.make_node("Pad", ["x"], ["y"], mode=b"\xff")]),
 }
 DAMAGED[r"tensor 'w' is damaged: "].graph.initializer[0].raw_data = b"\0\0\0"
+
+
+def test_a_constant_that_nobody_can_read_is_left_alone():
+    """A node may have no outputs at all, or none with a name."""
+    value = helper.make_tensor("v", TensorProto.INT64, [1], [3])
+    nodes = [helper.make_node("Constant", [], [], value=value), helper.make_node("Constant", [], [""], value=value), RELU]
+    with pytest.raises(GraphError, match=r"'constant' \(Constant\): Constant has 1 output, not 0"):
+        from_model(model_of(nodes), "m.onnx")
 
 
 @pytest.mark.parametrize("reason", DAMAGED)

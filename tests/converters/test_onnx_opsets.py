@@ -593,9 +593,29 @@ def test_names_of_added_nodes_do_not_meet_those_that_are_there() -> None:
     compare(graph, {}, model, "m", tolerance=Tolerance())
 
 
+@pytest.mark.parametrize("pads", [(0, 2, 0, 1), (0, -1, 0, 3), (0, 9, 0, 0)], ids=str)
+@pytest.mark.parametrize("opset", [13, 18, 19])
+def test_a_ring_is_gathered_where_there_is_no_mode_wrap(pads: tuple[int, ...], opset: int) -> None:
+    graph = graph_of(lambda x: emit("Pad", x, integers(pads), mode="wrap"), 4)
+    model = to_model(graph, {}, opset=opset)
+    assert ("Pad" in {each.op_type for each in model.graph.node}) == (opset >= 19)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    cut = x[:, max(0, -pads[1]) :]
+    [found] = Session(to_bytes(model)).run({"x": x}).values()
+    np.testing.assert_array_equal(found, np.pad(cut, ((0, 0), (max(0, pads[1]), pads[3])), mode="wrap"))
+
+
+def test_a_ring_of_an_unknown_size_needs_opset_19() -> None:
+    graph = graph_of(lambda x: emit("Pad", x, integers([0, 1, 0, 1]), mode="wrap", name="ring"), "width")
+    message = "node 'ring' (Pad): there is no mode 'wrap'; opset 19 is the lowest that can"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        to_model(graph, {}, opset=18)
+
+
 def test_what_neither_the_opset_nor_older_operators_can_say_is_refused() -> None:
     graph = graph_of(
-        lambda x: emit("Add", emit("Pad", x, integers([0, 1, 0, 1]), mode="wrap", name="ring"),
+        lambda x: emit("Add", emit("Resize", x, None, constant([1, 2], "float32"), name="even",
+                                   coordinate_transformation_mode="half_pixel_symmetric"),
                        emit("Resize", x, None, None, integers([1]), axes=[1], antialias=1, mode="linear",
                             name="small")),
         6,
@@ -604,7 +624,8 @@ def test_what_neither_the_opset_nor_older_operators_can_say_is_refused() -> None
         to_model(graph, {}, opset=17)
     assert str(caught.value).splitlines() == [
         "this network cannot be written at opset 17: 2 faults",
-        "  node 'ring' (Pad): there is no mode 'wrap'; opset 19 is the lowest that can",
+        "  node 'even' (Resize): there is no coordinate_transformation_mode 'half_pixel_symmetric'; "
+        "opset 19 is the lowest that can",
         "  node 'small' (Resize): there is no attribute 'antialias'; opset 18 is the lowest that can",
     ]
 
