@@ -78,7 +78,14 @@ class FileError(PortableNNError):
 
 
 class FormatError(FileError):
-    """A model file that is damaged, hostile, or of another format or version."""
+    """A model file that is damaged, hostile, or of another format or version.
+
+    ``faults`` are those of a file that is whole but contradicts itself, one by one; otherwise there are none.
+    """
+
+    def __init__(self, path: str | Path, reason: str, faults: Iterable[str] = ()) -> None:
+        self.faults = tuple(faults)
+        super().__init__(path, reason)
 
 
 class DataError(FileError):

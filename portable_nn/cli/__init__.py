@@ -3,6 +3,9 @@
 A command is a row in ``COMMANDS`` and a module of this package. The module's function ``command`` parses, calls one
 function of the library and prints; its docstring is the help text, and ``EXAMPLES`` stand below that. The module is
 imported when its command is used, so that ``portable-nn --help`` needs neither numpy nor onnx.
+
+A package that has a table ``COMMANDS`` of its own, as this one does, is a group: ``portable-nn GROUP VERB ...``. Its
+``command`` is what stands before the verb.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
@@ -25,7 +29,7 @@ NAME: Final = "portable-nn"
 
 
 class Row(NamedTuple):
-    """A command: the module that has it, and what it does in a line."""
+    """A command or group: the module that has it, beside the table, and what it does in a line."""
 
     module: str
     summary: str
@@ -37,7 +41,9 @@ COMMANDS: Final = {
     "export": Row("export", "Write a model as an ONNX file, and prove that it computes the same."),
     "import": Row("import_", "Read an ONNX file into a weight file, and prove that it computes the same."),
     "inspect": Row("inspect", "Show what is in a model: nodes, shapes, parameters, what goes in and out."),
+    "check": Row("check", "Find every fault of a model in one pass."),
     "models": Row("models", "List the models that come with the package."),
+    "size": Row("size", "Work out sizes of convolutions and pools: forwards, backwards, with pictures."),
 }
 
 INTERRUPTED: Final = 130
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(_application()(given or ["--help"], prog_name=NAME, standalone_mode=False) or 0)
+        return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except PortableNNError as error:
@@ -88,26 +94,34 @@ def _parsing_fault(error: Any) -> str:
     return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
 
 
-class _Lazy(typer.core.TyperGroup):
-    """The commands of the table, of which only the one that is used is imported."""
+class _Group(typer.core.TyperGroup):
+    """The commands of a module's table, of which only the one that is used is imported."""
+
+    module: ModuleType
+    path: tuple[str, ...]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return list(self.module.COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in COMMANDS:
-            return _command(cmd_name)
+        if cmd_name in self.module.COMMANDS:
+            return _command(*self.path, cmd_name)
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
         from difflib import get_close_matches
 
-        close = get_close_matches(cmd_name, COMMANDS, n=1)
-        meant = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(COMMANDS)}"
-        raise UsageError(f"no command is called '{cmd_name}': {meant}")
+        before = "".join(f"{word} " for word in self.path)
+        close = get_close_matches(cmd_name, self.module.COMMANDS, n=1)
+        there = ", ".join(before + name for name in self.module.COMMANDS)
+        meant = f"did you mean '{before}{close[0]}'?" if close else f"there are {there}"
+        raise UsageError(f"no command is called '{before}{cmd_name}': {meant}")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, row.summary) for name, row in COMMANDS.items()])
+            formatter.write_dl([(name, row.summary) for name, row in self.module.COMMANDS.items()])
 
 
 class _Command(typer.core.TyperCommand):
@@ -117,8 +131,9 @@ class _Command(typer.core.TyperCommand):
         return ["[OPTIONS]", *(name for name, _ in self._arguments())]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Arguments"):
-            formatter.write_dl(self._arguments())
+        if arguments := self._arguments():
+            with formatter.section("Arguments"):
+                formatter.write_dl(arguments)
         options = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "option"]
         with formatter.section("Options"):
             formatter.write_dl([option.get_help_record(ctx) for option in options])
@@ -128,22 +143,25 @@ class _Command(typer.core.TyperCommand):
         return [(argument.metavar, argument.help or "") for argument in arguments]
 
 
-def _command(name: str) -> Any:
-    """The command of that name, ready to parse its part of the command line."""
+def _command(*path: str) -> Any:
+    """The command or group that is called by these words (none: the program), ready to parse what comes after them."""
     from portable_nn.cli.conventions import with_conventions
 
-    module = importlib.import_module(f"{__name__}.{COMMANDS[name].module}")
-    application = typer.Typer(add_completion=False, rich_markup_mode=None)
-    examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
-    application.command(name, cls=_Command, epilog=examples)(with_conventions(module.command))
-    return typer.main.get_command(application)
-
-
-def _application() -> Any:
+    module = sys.modules[__name__]
+    for word in path:
+        module = importlib.import_module(f"{module.__name__}.{module.COMMANDS[word].module}")
+    called = " ".join([NAME, *path])
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    application = typer.Typer(cls=_Lazy, add_completion=False, rich_markup_mode=None, context_settings=settings)
-    application.callback(epilog=f"{NAME} COMMAND --help has the options of a command, and examples.")(_portable_nn)
-    return typer.main.get_command(application)
+    application = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=settings)
+    if not hasattr(module, "COMMANDS"):
+        examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
+        application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module.command))
+        return typer.main.get_command(application)
+    epilog = f"{called} COMMAND --help has the options of a command, and examples."
+    application.callback(cls=_Group, epilog=epilog)(module.command)
+    group: Any = typer.main.get_command(application)
+    group.module, group.path = module, path
+    return group
 
 
 def _print_version(wanted: bool) -> None:
@@ -152,7 +170,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _portable_nn(
+def command(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,

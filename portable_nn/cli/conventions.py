@@ -36,6 +36,15 @@ class Printer:
     def __init__(self, format: Format = Format.TABLE, quiet: bool = False) -> None:
         self.is_json, self.quiet = format is Format.JSON, quiet
 
+    @property
+    def width(self) -> int | None:
+        """How long lines may be where a terminal shows them; nothing elsewhere, where whole ones are wanted."""
+        if not sys.stdout.isatty():
+            return None
+        import shutil
+
+        return shutil.get_terminal_size().columns
+
     def note(self, text: str) -> None:
         """Say something that is no result."""
         if not self.quiet:

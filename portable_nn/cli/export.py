@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from portable_nn.converters.onnx.verify import Difference
 
 EXAMPLES = (
-    "export digits-mlp digits.onnx",
+    "export digits digits.onnx",
     "export mine.safetensors mine.onnx --opset 13",
 )
 

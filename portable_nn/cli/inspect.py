@@ -9,7 +9,7 @@ import typer
 from portable_nn.cli.conventions import Printer
 
 EXAMPLES = (
-    "inspect digits-mlp",
+    "inspect digits",
     "inspect somebody.onnx --format json",
     "inspect mine.safetensors --manifest",
 )

@@ -13,7 +13,7 @@ from portable_nn.text import percent, size, table
 if TYPE_CHECKING:
     from portable_nn.models import Shipped
 
-EXAMPLES = ("models", "models digits-mlp", "models --format json")
+EXAMPLES = ("models", "models digits", "models --format json")
 
 
 def command(
@@ -27,11 +27,11 @@ def command(
     from portable_nn.models import SHIPPED, find_model
 
     if name is not None:
-        card = find_model(name).card
-        printer.result(card, {"name": name, "card": card})
+        model = find_model(name)
+        printer.result(model.card, {"name": model.name, "card": model.card})
         return
     rows = [_row(model) for model in SHIPPED.values()]
-    headings = ("name", ">accuracy", ">size", "what it does", "weight file")
+    headings = ("name", "alias", ">accuracy", ">size", "what it does", "weight file")
     printer.result(table(headings, map(_cells, rows)), {"models": rows})
 
 
@@ -41,6 +41,7 @@ def _row(model: Shipped) -> dict[str, Any]:
     told = load(model.weights).manifest.metadata.get("test_accuracy")
     return {
         "name": model.name,
+        "aliases": list(model.aliases),
         "summary": model.summary,
         "accuracy": float(told.split()[0]) if told else None,
         "bytes": model.weights.stat().st_size,
@@ -52,4 +53,4 @@ def _row(model: Shipped) -> dict[str, Any]:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy = "" if row["accuracy"] is None else percent(row["accuracy"])
-    return row["name"], accuracy, size(row["bytes"]), row["summary"], row["path"]
+    return row["name"], ", ".join(row["aliases"]), accuracy, size(row["bytes"]), row["summary"], row["path"]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from portable_nn.predictions import Prediction, Predictions
 
 EXAMPLES = (
-    "predict digits-mlp photo.jpg",
-    "predict digits-mlp scans/ --top 3",
+    "predict digits photo.jpg",
+    "predict digits scans/ --top 3",
     "predict mine.safetensors mnist_test.csv --format json -o answers.json",
     "predict mobilenet.onnx cat.jpg --labels imagenet.txt --verbose",
 )
@@ -76,9 +76,9 @@ def command(
 ) -> None:
     """Tell what pictures or rows of data show, with any model.
 
-    Pictures are prepared as the model says: digits-mlp finds the digit in a photograph or drawing, dark on light or
-    light on dark, by itself. Where the data hold the right answers as well, such as the label that comes first in a
-    row of CSV, it is told how many were met.
+    Pictures are prepared as the model says: digits finds the digit in a photograph or drawing, dark on light or light
+    on dark, by itself. Where the data hold the right answers as well, such as the label that comes first in a row of
+    CSV, it is told how many were met.
     """
     from portable_nn.predictions import predict
 

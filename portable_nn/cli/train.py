@@ -23,7 +23,7 @@ EXAMPLES = (
     "train 784-200-10 mnist_train.csv --out mine.safetensors",
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
-    "train digits-mlp --out digits.safetensors",
+    "train digits --out digits.safetensors",
 )
 
 INTERRUPTED = 130
@@ -148,15 +148,15 @@ class _Outcome(NamedTuple):
 
 
 def _by_recipe(name: str, given: set[str], **options: Any) -> _Outcome:
-    from portable_nn.models import SHIPPED
+    from portable_nn.models import CALLED
 
-    if name not in SHIPPED:
-        raise UsageError(f"expected sizes such as 784-200-10, or a shipped model ({', '.join(SHIPPED)}), not '{name}'")
+    if name not in CALLED:
+        raise UsageError(f"expected sizes such as 784-200-10, or a shipped model ({', '.join(CALLED)}), not '{name}'")
     if extra := sorted(given - FOR_RECIPES):
         raise UsageError(f"{name} has a recipe of its own, with its own data: leave out {', '.join(extra)}")
     if "--epochs" not in given:
         del options["epochs"]
-    trained = SHIPPED[name].recipe(**options)
+    trained = CALLED[name].recipe(**options)
     return _Outcome(trained.network, trained.history, trained.figures)
 
 

@@ -44,7 +44,8 @@ Signature: TypeAlias = tuple[str, Shape]
 def refuse(where: str, faults: Sequence[str]) -> None:
     """Raise the one ``FormatError`` that lists all ``faults``, if there are any."""
     if faults:
-        raise FormatError(where, listed(map(printable, faults)))
+        lines = list(map(printable, faults))
+        raise FormatError(where, listed(lines), lines)
 
 
 def manifest_faults(manifest: Manifest) -> list[str]:

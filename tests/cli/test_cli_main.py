@@ -8,8 +8,16 @@ import sys
 import pytest
 
 from portable_nn import __version__
-from portable_nn.cli import COMMANDS, conventions
+from portable_nn.cli import COMMANDS, conventions, size
 from portable_nn.errors import MissingPackageError, TrainingError
+
+GROUPS = {"size": size.COMMANDS}
+
+PATHS = [
+    *((name,) for name in COMMANDS if name not in GROUPS),
+    *((group, name) for group, rows in GROUPS.items() for name in rows),
+]
+"""The words that call each command."""
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "rich", "msgspec", "imageio", "h5py", "matplotlib", "torch"}
 
@@ -21,39 +29,64 @@ def test_help_lists_the_commands(run, arguments):
     assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_lists_the_options_and_has_examples(run, name):
+def test_groups_are_those_that_have_a_table():
+    modules = {name: importlib.import_module(f"portable_nn.cli.{row.module}") for name, row in COMMANDS.items()}
+    assert {name: module.COMMANDS for name, module in modules.items() if hasattr(module, "COMMANDS")} == GROUPS
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("arguments", [["--help"], [], ["-h"]])
+def test_help_of_a_group_lists_its_commands(run, group, arguments):
+    code, out, err = run(group, *arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: portable-nn {group} [OPTIONS] COMMAND [ARGS]...\n")
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in GROUPS[group])
+    assert f"portable-nn {group} COMMAND --help has the options of a command" in out
+    assert COMMANDS[group].summary.removesuffix(".") in " ".join(out.split())
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_lists_the_options_and_has_examples(run, path):
     from portable_nn.cli import _command
 
-    code, out, err = run(name, "--help")
+    code, out, err = run(*path, "--help")
     assert (code, err) == (0, "")
-    parameters = _command(name).params
+    parameters = _command(*path).params
     for option in (opt for parameter in parameters if parameter.param_type_name == "option" for opt in parameter.opts):
         assert re.search(rf"^  (-\w, )?{option}\b", out, re.MULTILINE) or re.search(
             rf"^  {option}, ", out, re.MULTILINE
         )
     assert all(parameter.help for parameter in parameters)
     assert {"--format", "--quiet", "--debug"} <= {opt for parameter in parameters for opt in parameter.opts}
-    assert f"\n  Examples:\n    portable-nn {name}" in out
+    assert f"\n  Examples:\n    portable-nn {' '.join(path)}" in out
+    assert "Arguments:\n\n" not in out
     assert not re.search(r" +$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_line_in_the_table_is_the_first_of_the_help(run, name):
-    assert COMMANDS[name].summary.removesuffix(".") in " ".join(run(name, "--help").out.split())
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_the_line_in_the_table_is_the_first_of_the_help(run, path):
+    *group, name = path
+    row = (GROUPS[group[0]] if group else COMMANDS)[name]
+    assert row.summary.removesuffix(".") in " ".join(run(*path, "--help").out.split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_examples_parse(monkeypatch, run, name):
-    module = importlib.import_module(f"portable_nn.cli.{COMMANDS[name].module}")
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_examples_parse(path):
+    from portable_nn.cli import _command
+
+    *group, name = path
+    row = (GROUPS[group[0]] if group else COMMANDS)[name]
+    module = importlib.import_module(".".join(["portable_nn.cli", *group, row.module]))
     for example in module.EXAMPLES:
-        command = importlib.import_module("portable_nn.cli")._command(name)
-        first, *rest = example.split()
-        assert first == name
-        command.make_context(name, rest)
+        words = example.split()
+        assert tuple(words[: len(path)]) == path
+        _command(*path).make_context(name, words[len(path) :])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"], ["size"], ["size", "conv", "--help"]],
+)
 def test_help_imports_nothing_heavy(arguments):
     code = f"import sys; from portable_nn.cli import main; main({arguments!r}); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -74,6 +107,10 @@ def test_in_a_process_of_its_own(shell):
     [
         (["predct"], "no command is called 'predct': did you mean 'predict'?"),
         (["xyz"], f"no command is called 'xyz': there are {', '.join(COMMANDS)}"),
+        (["size", "cnv"], "no command is called 'size cnv': did you mean 'size conv'?"),
+        (["size", "xyz"], "no command is called 'size xyz': there are size conv, size convt, size pool, size net"),
+        (["size", "--in", "3"], "no such option: --in (see portable-nn size --help)"),
+        (["size", "conv"], "missing option '--in' (see portable-nn size conv --help)"),
         (["--top"], "no such option: --top (see portable-nn --help)"),
         (["predict"], "missing argument 'MODEL' (see portable-nn predict --help)"),
         (["inspect", "digits-mlp", "--form", "x"], "no such option: --form"),

@@ -1,0 +1,280 @@
+"""What ``size conv``, ``convt`` and ``pool`` do alike: explain an output size, or find the options that give one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from portable_nn import sizes
+from portable_nn.cli.conventions import Printer
+from portable_nn.cli.size.options import LARGEST, numbers, pads
+from portable_nn.errors import ShapeError, UsageError
+from portable_nn.plotting import check_animation, check_picture
+from portable_nn.sizes import Coverage, Operation, size_text
+from portable_nn.sizes.operation import Kind
+from portable_nn.text import fields, table
+from portable_nn.text import size as bytes_text
+
+AXES: Final = 2
+"""How many axes there are where nothing tells: those of a picture, as in PyTorch's Conv2d."""
+
+MOST_AXES: Final = 3
+
+NOTHING_FOUND: Final = 1
+"""The exit code where no options give the wanted size."""
+
+NO_TORCH: Final = "has no such layer"
+
+COLUMNS: Final = {"kernel": "", "stride": "", "padding": "", "dilation": "1", "output_padding": "0"}
+"""The columns of the options that are found; one in which all rows are as is said here is left out."""
+
+
+def answer(
+    printer: Printer,
+    kind: Kind,
+    size: str,
+    out: str | None,
+    written: Mapping[str, str | None],
+    *,
+    axes: int | None,
+    most: int,
+    plot: Path | None,
+    gif: Path | None,
+    auto_pad: str | None = None,
+    channels: tuple[int, int] = (1, 1),
+    **others: Any,
+) -> None:
+    """Answer a command line. ``written`` has the options of each axis as they stand there, ``others`` those of all.
+
+    Raises:
+        UsageError: options that make no sense, or that do not fit the size of the input.
+        ShapeError: no options give the wanted size; the exit code is then ``NOTHING_FOUND``.
+    """
+    if most < 1:
+        raise UsageError(f"--most must be at least 1, not {most}")
+    if plot:
+        check_picture(plot)
+    if gif:
+        check_animation(gif)
+    given = _per_axis({"in": size, "out": out, **written}, axes)
+    inputs, outputs = given.pop("in"), given.pop("out", None)
+    if outputs is None:
+        operation = _forwards(kind, inputs, given, auto_pad=auto_pad or "NOTSET", **others)
+        sizes.check_channels(operation, *channels)
+        data, text = _explained(operation, inputs, channels)
+    elif auto_pad:
+        raise UsageError("--auto-pad is for a size that is to be told; leave it out with --out")
+    else:
+        found = _backwards(kind, inputs, outputs, given, most, others)
+        operation = found[0]
+        sizes.check_channels(operation, *channels)
+        data, text = _listed(found, inputs, channels)
+    pictures = list(_draw(operation, inputs, _torch(operation, inputs, channels), plot, gif))
+    text += fields((done, f"{path} ({bytes_text(path.stat().st_size)})") for done, path in pictures)
+    data = {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]}
+    printer.result(text, data)
+
+
+def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, Any]:
+    """The options that are given, each with a number for every axis."""
+    found: dict[str, Any] = {}
+    for name, text in written.items():
+        if text is not None:
+            found[name] = pads(_option(name), text) if name == "padding" else numbers(_option(name), text)
+    lengths = {name: len(value) for name, value in found.items() if isinstance(value, tuple)}
+    told = max([length for length in lengths.values() if length > 1], default=AXES)
+    count = told if axes is None else axes
+    if not 1 <= count <= MOST_AXES:
+        raise UsageError(f"there can be 1 to {MOST_AXES} axes, not {count}")
+    for name, length in lengths.items():
+        if length not in (1, count):
+            raise UsageError(f"{_option(name)} has numbers for {length} axes, but there are {count}")
+        found[name] *= count // length
+    return found
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _forwards(kind: Kind, inputs: Sequence[int], given: Mapping[str, Any], **others: Any) -> Operation:
+    """The operation that has the options; they must fit the input."""
+    if "kernel" not in given:
+        raise UsageError("--kernel is missing: the size of the kernel; or --out, to find one")
+    operation: Operation = getattr(sizes, kind)(**given, **others, axes=len(inputs))
+    try:
+        outputs = operation.output_size(inputs)
+    except ShapeError as error:
+        raise UsageError(str(error)) from error
+    if max(outputs) > LARGEST:  # Every cell is looked at.
+        raise UsageError(
+            f"the output would be {size_text(outputs)}: at most {LARGEST:,} cells along an axis can be told"
+        )
+    return operation
+
+
+def _backwards(
+    kind: Kind,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    given: Mapping[str, Any],
+    most: int,
+    others: Mapping[str, Any],
+) -> list[Operation]:
+    """The best operations that turn one size into the other, and keep the options that are given."""
+    try:
+        found = sizes.solve(kind, inputs, outputs, limit=most, ceil=others.get("ceil", False), **given)
+    except ShapeError as error:
+        error.exit_code = NOTHING_FOUND  # No input is bad: the answer is that there is nothing.
+        raise
+    return [replace(operation, **others) for operation in found]
+
+
+def _explained(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> tuple[dict[str, Any], str]:
+    """All that there is to tell of one operation, for programs and for people."""
+    covered, fixes = sizes.coverage(operation, inputs), sizes.fixes(operation, inputs)
+    cautions = sizes.cautions(operation, inputs)
+    data = {
+        **_data(operation, inputs, channels),
+        "steps": [[line._asdict() for line in lines] for lines in sizes.explain(operation, inputs)],
+        "cautions": [caution._asdict() for caution in cautions],
+        "fixes": [
+            {
+                "text": fix.text,
+                "changes": fix.changes,
+                "output": fix.output_size,
+                "options": _options(fix.operation.resolved(inputs)),
+            }
+            for fix in fixes
+        ],
+    }
+    pairs = [
+        ("PyTorch", data["torch"] or NO_TORCH),
+        ("ONNX", data["onnx"]),
+        ("coverage", _coverage_text(operation, covered)),
+    ]
+    mending = [fix.text for fix in fixes]
+    for caution in cautions:
+        pairs.append(("warning", caution.message))
+        if caution.hint not in mending:
+            pairs.append(("", caution.hint))
+    pairs += [("change" if number == 0 else "or", text) for number, text in enumerate(mending)]
+    return data, sizes.explain_text(operation, inputs) + "\n" + fields(pairs)
+
+
+def _listed(found: Sequence[Operation], inputs: Sequence[int], channels: tuple[int, int]) -> tuple[dict[str, Any], str]:
+    """Operations that give the wanted size, the best first, for programs and for people."""
+    data = [_data(operation, inputs, channels) for operation in found]
+    rows = []
+    for operation, one in zip(found, data, strict=True):
+        texts = {name: _axes_text(one["options"][name]) for name in COLUMNS if name in one["options"]}
+        rows.append(texts | {"PyTorch": one["torch"] or NO_TORCH, "faults": _faults(operation, inputs)})
+    shown = [name for name in rows[0] if any(row[name] != COLUMNS.get(name, "") for row in rows)]
+    outputs = found[0].output_size(inputs)
+    heading = f"{size_text(inputs)} -> {size_text(outputs)}, best first\n\n"
+    cells = table([name.replace("_", " ") for name in shown], ([row[name] for name in shown] for row in rows))
+    return {"output": outputs, "solutions": data}, heading + cells
+
+
+def _data(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> dict[str, Any]:
+    """One operation for programs."""
+    explicit = operation.resolved(inputs)
+    return {
+        "output": operation.output_size(inputs),
+        "options": _options(explicit),
+        "auto_pad": operation.auto_pad,
+        "torch": _torch(operation, inputs, channels),
+        "onnx": sizes.onnx_text(explicit),
+        "coverage": [
+            {
+                "axis": sizes.axis_name(number, len(inputs)),
+                "of": "output" if operation.kind == "convt" else "input",
+                "counts": axis.counts,
+                "uncovered": axis.uncovered,
+                "holes": axis.holes,
+                "idle": axis.idle,
+                "phases": axis.phases,
+                "uneven": axis.uneven,
+            }
+            for number, axis in enumerate(sizes.coverage(operation, inputs))
+        ],
+    }
+
+
+def _options(explicit: Operation) -> dict[str, Any]:
+    """The options of an operation with explicit pads: lists with one for each axis, and those that hold for all."""
+    windows, kind = explicit.windows, explicit.kind
+    per_axis = ["kernel", "stride", "dilation", *(["output_padding"] if kind == "convt" else [])]
+    for_all = ["ceil", "mode", "count_include_pad"] if kind == "pool" else ["groups"]
+    return {
+        **{name: [getattr(window, name) for window in windows] for name in per_axis},
+        "padding": [window.pads for window in windows],
+        **{name: getattr(explicit, name) for name in for_all},
+    }
+
+
+def _torch(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> str | None:
+    """The PyTorch spelling, if there is one; with ``auto_pad`` as it is where PyTorch knows it."""
+    for candidate in (operation, operation.resolved(inputs)):
+        with suppress(UsageError):
+            return sizes.torch_text(candidate, *channels)
+    return None
+
+
+def _axes_text(values: Sequence[int | tuple[int, int]]) -> str:
+    """The values of an option as the command line takes them."""
+    texts = [_pads_text(value) if isinstance(value, tuple) else str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def _pads_text(pads: tuple[int, int]) -> str:
+    begin, end = pads
+    return str(begin) if begin == end else f"{begin}:{end}"
+
+
+def _coverage_text(operation: Operation, covered: Sequence[Coverage]) -> str:
+    """How many cells are read or written, and how often."""
+    touched, total = _touched(covered)
+    if not touched:
+        return f"none of {total:,} cells"
+    share = f"all {total:,}" if touched == total else f"{touched:,} of {total:,}"
+    least = prod(min(filter(None, axis.counts)) for axis in covered)
+    most = prod(max(axis.counts) for axis in covered)
+    times = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    if operation.kind == "convt":
+        return f"{share} cells of the output have taps of the kernel on them, {times} each"
+    return f"{share} cells of the input are read, {'once' if most == 1 else f'{times} times'} each"
+
+
+def _faults(operation: Operation, inputs: Sequence[int]) -> str:
+    """What is wrong with an operation, in a few words: how many cells it leaves out, and uneven overlap."""
+    covered = sizes.coverage(operation, inputs)
+    touched, total = _touched(covered)
+    left_out = "hold the bias alone" if operation.kind == "convt" else "are never read"
+    faults = [f"{total - touched:,} of {total:,} cells {left_out}"] if touched < total else []
+    return ", ".join(faults + ["uneven overlap"] * any(axis.uneven for axis in covered))
+
+
+def _touched(covered: Sequence[Coverage]) -> tuple[int, int]:
+    """How many cells have a count that is not 0, and how many there are."""
+    touched = prod(len(axis.counts) - len(axis.uncovered) for axis in covered)
+    return touched, prod(len(axis.counts) for axis in covered)
+
+
+def _draw(
+    operation: Operation, inputs: Sequence[int], title: str | None, plot: Path | None, gif: Path | None
+) -> Iterator[tuple[str, Path]]:
+    """Write the pictures that are wanted; gives what was done, and where."""
+    from portable_nn.plotting import save, save_animation
+    from portable_nn.sizes.drawing import animate, draw
+
+    if plot:
+        save(draw(operation, inputs, title), plot)
+        yield "drawn", plot
+    if gif:
+        save_animation(animate(operation, inputs, title), gif)
+        yield "animated", gif

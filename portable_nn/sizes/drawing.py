@@ -1,0 +1,216 @@
+"""Pictures of an operation, cell by cell: what the kernel moves over, where it stands, and what comes out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from portable_nn.plotting import GREEN, figure, style, tint
+from portable_nn.sizes.operation import Operation, PerAxis
+from portable_nn.sizes.painting import CELL, GREY, LINE, MARGIN, WIDTH, Point, arrow, cells, kernel, sheet, text
+from portable_nn.sizes.panels import arrange, draw_panels
+from portable_nn.sizes.scene import Board, Place, Scene, arrows, boards, by, legend, scene_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+MOST_FRAMES: Final = 400
+"""How many positions of the kernel an animation may show."""
+FRAME_DPI: Final = 80
+
+ARROW: Final = 1.7
+"""The space between two boards, in which the arrow stands; this and all lengths are inches."""
+NUMBERS: Final = 0.2
+"""The space above and left of a board, in which its rows and columns are numbered."""
+BOARD_HEIGHT: Final = 6.0
+"""The greatest height of a board."""
+CHARACTER: Final = 0.075
+"""The width of a character of a caption, at most."""
+LEAST_WITH_TEXT: Final = 0.17
+"""The least cell that has room for a number."""
+LANDING: Final = ("darker where more taps land", "with the number of taps that land on it")
+"""What is said of an output that is shaded, without and with room for numbers."""
+LEGEND_CELL: Final = 0.16
+LEGEND_UNDER: Final = {"tap": ("input",), "cut": ("ring",)}
+"""What lies under a kind of cell in the legend."""
+
+
+class Page(NamedTuple):
+    """A figure that has the whole of a scene, the corners of its boards, and where there is room for more."""
+
+    figure: Figure
+    axes: Axes
+    cell: float
+    moved_over: Point
+    output: Point
+    bottom: float
+
+
+@style()
+def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figure:
+    """A picture of ``operation`` on an input of ``sizes``: the whole, and each position of the kernel.
+
+    ``title`` is the PyTorch spelling where none is given. Of many positions the first and the last are drawn, and it
+    says how many there are. Cells of the input that are never read are hatched, as are those of the output that hold
+    the bias alone. The ``gid`` of each artist tells what it is.
+
+    Raises:
+        UsageError: more than two axes, or more than ``MOST_CELLS`` on a side.
+        ShapeError: the options do not fit the sizes.
+        MissingPackageError: without matplotlib.
+    """
+    scene = scene_of(operation, sizes, title)
+    panels = arrange(scene)
+    page = _page(scene, panels.height)
+    _stand(page, scene, (0, 0), "first")
+    draw_panels(page.axes, scene, panels, page.bottom)
+    return page.figure
+
+
+@style()
+def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> list[Image]:
+    """The frames of an animation: the kernel at each of its positions in turn, and the output filling in.
+
+    Arguments and errors are those of ``draw``; there may be at most ``MOST_FRAMES`` positions.
+    """
+    from PIL import Image
+
+    scene = scene_of(operation, sizes, title, most_positions=MOST_FRAMES)
+    page = _page(scene, LINE, empty=True)
+    page.figure.set_dpi(FRAME_DPI)
+    canvas: Any = page.figure.canvas
+    canvas.draw()
+    kinds = {place: kind for kind, places in boards(scene)[-1].kinds().items() for place in places}
+    frames = []
+    for number, position in enumerate(scene.places(), start=1):
+        _put(canvas, [cells(page.axes, kinds[position], [position], page.output, page.cell, "made")])
+        before = canvas.copy_from_bbox(page.figure.bbox)
+        words = f"{scene.mover} position {number} of {len(kinds)}"
+        _put(canvas, [*_stand(page, scene, position, "now"), text(page.axes, (MARGIN, page.bottom), words, 10)])
+        frames.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
+        canvas.restore_region(before)
+    return frames
+
+
+def _put(canvas: Any, artists: Iterable[Artist]) -> None:
+    """Draw ``artists`` upon what is there already, and forget them."""
+    for artist in artists:
+        artist.draw(canvas.get_renderer())
+        artist.remove()
+
+
+def _stand(page: Page, scene: Scene, position: Place, part: str) -> list[Artist]:
+    """Draw the kernel at a position, and the output cell that it makes there."""
+    return [
+        *kernel(page.axes, scene.taps(position), page.moved_over, page.cell, part),
+        cells(page.axes, "now", [position], page.output, page.cell, part),
+    ]
+
+
+def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
+    """The whole of the scene on a new figure, with its output ``empty``, and room of the height ``below``."""
+    title = textwrap.wrap(scene.title, 95, subsequent_indent="    ")
+    side_by_side, words = boards(scene), arrows(scene)
+    cell, widths = _cell_size(side_by_side)
+    height = max(0.5, cell * max(len(board.rows) for board in side_by_side))
+    top = MARGIN + LINE * (len(title) + 1) + 0.85
+    landing = scene.landing() and not empty
+    output = f"output, {LANDING[cell >= LEAST_WITH_TEXT]}" if landing else "output"
+    entries = list(_legend_entries(legend(scene, output), top + height + 0.3))
+    bottom = entries[-1][2][1] + 2 * LINE
+    paper = figure(WIDTH, bottom + below + MARGIN)
+    axes = sheet(paper)
+    text(axes, (MARGIN, MARGIN), "\n".join(title), 11, family="DejaVu Sans Mono", weight="bold", linespacing=1.4)
+    summary = f"{by(scene.sizes)} cells → {by(scene.outputs)} cells"
+    text(axes, (MARGIN, MARGIN + LINE * len(title) + 0.05), summary, 11)
+    left, corners = MARGIN, []
+    for board, width, between in zip(side_by_side, widths, [*words, []], strict=True):
+        left += NUMBERS
+        corners.append((left, top + (height - cell * len(board.rows)) / 2))
+        _board(axes, scene, board, corners[-1], cell, empty=empty and board.name == "output")
+        left += width
+        if between:
+            arrow(axes, (left + 0.25, top + height / 2), ARROW - 0.45, between)
+            left += ARROW
+    for entry in entries:
+        _legend_entry(axes, *entry)
+    return Page(paper, axes, cell, corners[-2], corners[-1], bottom)
+
+
+def _cell_size(side_by_side: Sequence[Board]) -> tuple[float, list[float]]:
+    """The largest cell with which all boards find room side by side, and the width that each board then takes."""
+    count = len(side_by_side)
+    room = WIDTH - 2 * MARGIN - ARROW * (count - 1) - NUMBERS * count
+    largest = min(CELL, BOARD_HEIGHT / max(len(board.rows) for board in side_by_side))
+    for hundredths in range(int(100 * largest), 0, -1):
+        cell = hundredths / 100
+        widths = [max(cell * len(board.columns), CHARACTER * len(board.caption)) for board in side_by_side]
+        if sum(widths) <= room:
+            break
+    return cell, widths
+
+
+def _board(axes: Axes, scene: Scene, board: Board, corner: Point, cell: float, *, empty: bool) -> None:
+    """Draw a board with its caption and the numbers of its rows and columns."""
+    left, top = corner
+    for kind, places in board.kinds().items():
+        cells(axes, "to come" if empty else kind, places, corner, cell, board.name)
+    text(axes, (left, top - NUMBERS - 0.2), board.name, 10, va="bottom", weight="bold")
+    text(axes, (left, top - NUMBERS), board.caption, 9.5, va="bottom")
+    for place in scene.zeros(board) if cell >= LEAST_WITH_TEXT else ():
+        _inside(axes, "0", place, corner, cell, color=GREY)
+    if board.name == "spread out":
+        if gone := scene.cut():
+            cells(axes, "cut", gone, corner, cell, board.name)
+        return
+    step = 1 if cell >= 0.2 else 5
+    for number, column in list(enumerate(_numbered(board.columns)))[::step]:
+        text(axes, (left + cell * (column + 0.5), top - 0.04), str(number), 7.5, va="bottom", ha="center", color=GREY)
+    if len(scene.sizes) == 2:
+        for number, row in list(enumerate(_numbered(board.rows)))[::step]:
+            text(axes, (left - 0.05, top + cell * (row + 0.5)), str(number), 7.5, va="center", ha="right", color=GREY)
+    if board.name == "output" and not empty:
+        _landing(axes, scene, corner, cell)
+
+
+def _numbered(kinds: Sequence[str]) -> list[int]:
+    """Where the cells are that have numbers: those of the input itself, or of the output."""
+    return [place for place, kind in enumerate(kinds) if kind in ("input", "unread", "output")]
+
+
+def _landing(axes: Axes, scene: Scene, corner: Point, cell: float) -> None:
+    """Shade the output of a transposed convolution by how many taps land on each cell, and write it there."""
+    counts = scene.landing()
+    for count in sorted(set(counts.values()) - {0}):
+        places = [place for place, found in counts.items() if found == count]
+        shade = tint(GREEN, 0.1 + 0.6 * count / max(counts.values()))
+        cells(axes, "output", places, corner, cell, f"output: {count}", facecolor=shade)
+        for place in places if cell >= LEAST_WITH_TEXT else ():
+            _inside(axes, str(count), place, corner, cell)
+
+
+def _inside(axes: Axes, words: str, place: Place, corner: Point, cell: float, **look: Any) -> None:
+    """Write into a cell."""
+    middle = (corner[0] + cell * (place[1] + 0.5), corner[1] + cell * (place[0] + 0.5))
+    text(axes, middle, words, 28 * cell, va="center_baseline", ha="center", **look)
+
+
+def _legend_entries(kinds: Iterable[tuple[str, str]], top: float) -> Iterator[tuple[str, str, Point]]:
+    """Kinds of cells and what they are, with places for them: two in a line, or one that is long."""
+    half = WIDTH / 2 - MARGIN
+    slot = 0
+    for kind, meaning in kinds:
+        long = CHARACTER * len(meaning) > half - 0.3
+        slot += slot % 2 if long else 0
+        yield kind, meaning, (MARGIN + slot % 2 * half, top + slot // 2 * LINE)
+        slot += 1 + long
+
+
+def _legend_entry(axes: Axes, kind: str, meaning: str, corner: Point) -> None:
+    for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
+        cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
+    text(axes, (corner[0] + 0.28, corner[1] + LEGEND_CELL / 2), meaning, 9.5, va="center")

@@ -1,0 +1,230 @@
+"""What there is to draw of an operation, in words and cells: the boards that stand side by side, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import isqrt, prod
+from typing import Final, NamedTuple, TypeAlias
+
+from portable_nn.errors import ShapeError, UsageError
+from portable_nn.sizes.coverage import axis_name, coverage
+from portable_nn.sizes.grid import LINE, Grid, grids
+from portable_nn.sizes.operation import Operation, PerAxis, input_sizes, size_text
+from portable_nn.sizes.spelling import onnx_text, torch_text
+
+MOST_CELLS: Final = 40
+"""How many cells a side of what is drawn may have."""
+
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
+
+KINDS: Final = (
+    "input", "output", "unread", "zero", "padding", "ring", "added", "beyond", "cut", "tap", "kernel", "now", "to come",
+)  # fmt: skip
+"""All kinds of cells. Where the kind of a row and that of a column meet in a cell, the later counts."""
+
+ZEROS: Final = ("zero", "padding", "ring", "added")
+
+Place: TypeAlias = tuple[int, int]
+"""The row and column of a cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """An operation with explicit pads, on an input; where it has a single axis, there is a single row."""
+
+    operation: Operation
+    sizes: tuple[int, ...]
+    outputs: tuple[int, ...]
+    rows: Grid
+    columns: Grid
+    title: str
+
+    @property
+    def sides(self) -> tuple[Grid, ...]:
+        """The grid of each axis."""
+        return (self.rows, self.columns)[-len(self.sizes) :]
+
+    @property
+    def mover(self) -> str:
+        """What moves over the input."""
+        return "window" if self.operation.kind == "pool" else "kernel"
+
+    def trimmed(self) -> Scene:
+        """The same without what is cut."""
+        return replace(self, rows=self.rows.trimmed(), columns=self.columns.trimmed())
+
+    def places(self) -> list[Place]:
+        """Every cell of the output, and so every position of the kernel."""
+        return list(product(range(len(self.rows.starts)), range(len(self.columns.starts))))
+
+    def taps(self, position: Place) -> list[Place]:
+        """What the kernel reads to make the output cell ``position``."""
+        row, column = self.rows.starts[position[0]], self.columns.starts[position[1]]
+        return [(row + down, column + right) for down, right in product(self.rows.taps, self.columns.taps)]
+
+    def cut(self) -> list[Place]:
+        """What the padding takes away of a transposed convolution's input, spread out."""
+        kept = [range(side.cut[0], len(side.kinds) - side.cut[1]) for side in (self.rows, self.columns)]
+        places = product(range(len(self.rows.kinds)), range(len(self.columns.kinds)))
+        return [(row, column) for row, column in places if row not in kept[0] or column not in kept[1]]
+
+    def zeros(self, board: Board) -> list[Place]:
+        """The cells of a board that hold a zero of which the operation is told: put between, around, or padding."""
+        if self.operation.kind == "pool":
+            return []
+        cut = set(self.cut())
+        places = (place for kind in ZEROS for place in board.kinds().get(kind, ()))
+        return [place for place in places if place not in cut]
+
+    def landing(self) -> dict[Place, int]:
+        """How many taps land on each output cell of a transposed convolution; nothing where all have as many."""
+        counts = {
+            (row, column): one * other
+            for (row, one), (column, other) in product(enumerate(self.rows.landing), enumerate(self.columns.landing))
+        }
+        return counts if len(set(counts.values()) - {0}) > 1 else {}
+
+
+class Board(NamedTuple):
+    """Cells in rows and columns, whose kind is given for each row and for each column."""
+
+    name: str
+    caption: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+
+    def kinds(self) -> dict[str, list[Place]]:
+        """The places of each kind of cell that is there."""
+        found: dict[str, list[Place]] = {}
+        for (row, one), (column, other) in product(enumerate(self.rows), enumerate(self.columns)):
+            found.setdefault(max(one, other, key=KINDS.index), []).append((row, column))
+        return found
+
+
+def scene_of(
+    operation: Operation, sizes: PerAxis, title: str | None = None, most_positions: int | None = None
+) -> Scene:
+    """What there is to draw, under the PyTorch spelling where no ``title`` is given.
+
+    Raises:
+        UsageError: more than two axes, more than ``MOST_CELLS`` on a side, or more than ``most_positions``.
+        ShapeError: the options do not fit the sizes.
+    """
+    found = input_sizes(sizes)
+    if len(found) > 2:
+        raise UsageError(f"a picture has one or two axes, not {len(found)}: draw two of the axes")
+    explicit = operation.resolved(found)
+    outputs = explicit.output_size(found)
+    longest = max(*found, *outputs)
+    sides = grids(explicit, found) if longest <= MOST_CELLS else ()
+    longest = max([longest, *(len(side.kinds) for side in sides)])
+    if longest > MOST_CELLS:
+        advice = _smaller(operation, found, MOST_CELLS)
+        raise UsageError(f"a side of {longest} cells is too long for a picture (at most {MOST_CELLS}){advice}")
+    if most_positions is not None and prod(outputs) > most_positions:
+        advice = _smaller(operation, found, isqrt(most_positions))
+        raise UsageError(f"{prod(outputs)} positions are too many to animate (at most {most_positions}){advice}")
+    rows, columns = sides if len(sides) == 2 else (LINE, *sides)
+    return Scene(explicit, found, outputs, rows, columns, title or _title(explicit))
+
+
+def boards(scene: Scene) -> tuple[Board, ...]:
+    """What stands side by side: the input, that of a transposed convolution also spread out, and the output."""
+    inputs, rows, columns = f"{by(scene.sizes)} cells", scene.rows.kinds, scene.columns.kinds
+    output = Board("output", f"{by(scene.outputs)} cells", scene.rows.outputs, scene.columns.outputs)
+    if scene.operation.kind == "convt":
+        alone = [["input"] * kinds.count("input") for kinds in (rows, columns)]
+        spread = f"{by(len(side.kinds) for side in scene.sides)} cells"
+        if scene.cut():
+            spread += f", {by(len(side.trimmed().kinds) for side in scene.sides)} left"
+        return Board("input", inputs, *alone), Board("spread out", spread, rows, columns), output
+    if any(any(window.pads) for window in scene.operation.windows):
+        inputs += f", {by(len(side.kinds) - side.kinds.count('beyond') for side in scene.sides)} padded"
+    return Board("input", inputs, rows, columns), output
+
+
+def arrows(scene: Scene) -> tuple[list[str], ...]:
+    """What is written between each two boards."""
+    windows = scene.operation.windows
+    moves = [f"{scene.mover} {by(window.kernel for window in windows)}"]
+    if any(window.dilation > 1 for window in windows):
+        moves.append(f"dilation {_one(window.dilation for window in windows)}")
+        moves.append(f"spans {by(window.extent for window in windows)}")
+    if scene.operation.kind != "convt":
+        return ([*moves, f"moves by {_one(window.stride for window in windows)}"],)
+    spreads: dict[str, list[int] | list[str]] = {
+        "zeros between": [window.stride - 1 for window in windows],
+        "rings around": [window.extent - 1 for window in windows],
+        "output padding": [window.output_padding for window in windows],
+        "taken away": [_pads_text(window.pads) for window in windows],
+    }
+    words = [f"{what}: {_one(values)}" for what, values in spreads.items() if set(values) not in ({0}, {"0"})]
+    return words, [*moves, "moves by 1"]
+
+
+def legend(scene: Scene, output: str) -> list[tuple[str, str]]:
+    """The kinds of cells that are there, and what they are; ``output`` is said of those of the output."""
+    transposed = scene.operation.kind == "convt"
+    there = {kind for board in boards(scene) for kind in board.kinds()} | {"tap", "now"}
+    there |= {"cut"} if scene.cut() else set()
+    words = {
+        "input": "input",
+        "padding": "padding" if scene.operation.kind == "pool" else "padding: zeros",
+        "beyond": "beyond the edge: ceil lets the last window stand there",
+        "zero": "zeros put between",
+        "ring": "rings of zeros around",
+        "added": "output padding: zeros at the end",
+        "cut": "taken away by the padding",
+        "tap": f"what the {scene.mover} reads where it stands",
+        "now": "the output cell that it makes there",
+        "output": output,
+    }
+    uncovered = "holds the bias alone" if transposed else "never read"
+    covered = coverage(scene.operation, scene.sizes)
+    names = [found.words(axis_name(axis, len(covered))) for axis, found in enumerate(covered)]
+    entries = [(kind, text) for kind, text in words.items() if kind in there]
+    return entries + [("unread", f"{uncovered}: {name}") for name in names if name]
+
+
+def by(values: Iterable[object]) -> str:
+    """The sizes along the axes, with a sign of multiplication between them."""
+    return f" {TIMES} ".join(map(str, values))
+
+
+def _one(values: Iterable[object]) -> str:
+    """One number where all axes have the same."""
+    found = list(values)
+    return str(found[0]) if len(set(found)) == 1 else by(found)
+
+
+def _pads_text(pads: tuple[int, int]) -> str:
+    begin, end = pads
+    return str(begin) if begin == end else f"{begin}:{end}"
+
+
+def _title(operation: Operation) -> str:
+    try:
+        return torch_text(operation, operation.groups, operation.groups)
+    except UsageError:  # PyTorch has no such layer.
+        return onnx_text(operation)
+
+
+def _smaller(operation: Operation, sizes: tuple[int, ...], most_positions: int) -> str:
+    """Advice to draw an input that is smaller by whole strides: what happens at its edges is the same."""
+    found = []
+    for window, size in zip(operation.over(len(sizes)).windows, sizes, strict=True):
+        alone = replace(operation, windows=(window,))
+        step = 1 if operation.kind == "convt" else window.stride
+        largest = min(size, MOST_CELLS - (MOST_CELLS - size) % step)
+        found.append(next((n for n in range(largest, 0, -step) if _fits(alone, n, most_positions)), 0))
+    return f": draw an input of {size_text(found)}, which has the same edges" if all(found) else ""
+
+
+def _fits(operation: Operation, size: int, most_positions: int) -> bool:
+    try:
+        [grid] = grids(operation, size)
+    except ShapeError:
+        return False
+    return len(grid.kinds) <= MOST_CELLS and len(grid.starts) <= most_positions

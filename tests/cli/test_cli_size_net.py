@@ -1,0 +1,57 @@
+"""``portable-nn size net``."""
+
+from __future__ import annotations
+
+import pytest
+from foreign import convolutional
+
+from portable_nn.models import find_model
+
+DIGITS = find_model("digits-mlp")
+
+
+@pytest.mark.parametrize("model", ["digits-mlp", DIGITS.weights, DIGITS.onnx])
+def test_a_shipped_model(run, model):
+    code, out, err = run("size", "net", model)
+    assert (code, err) == (0, "")
+    assert "hidden      Gemm      batch,784  batch,200            157,000      157 k   800 B" in out.splitlines()
+    assert out.splitlines()[-1] == "counted for    batch=1"
+
+
+def test_sizes_that_are_given(run, tmp_path):
+    convolutional(tmp_path / "m.onnx", side="s")
+    rows = run("size", "net", "m.onnx", "--in", "N,3,8,8").out.splitlines()
+    assert rows[1].split() == ["conv", "Conv", "3x3", "n,3,8,8", "n,5,6,6", "3/1", "135", "4.86", "k", "720", "B"]
+    rows = run("size", "net", "m.onnx", "--in", "x=2,3,8,8").out.splitlines()
+    assert rows[1].split() == ["conv", "Conv", "3x3", "2,3,8,8", "2,5,6,6", "3/1", "135", "9.72", "k", "1.4", "kB"]
+    rows = run("size", "net", "m.onnx").out.splitlines()
+    assert rows[1].split()[-2:] == ["?", "?"]
+
+
+def test_json(run):
+    found = run("size", "net", "digits-mlp", "--format", "json", "--quiet").json
+    assert (found["schema"], found["model"], found["parameters"]) == (1, str(DIGITS.weights), 159_010)
+    assert found["nodes"][0]["multiply_adds"] == 156_800
+    assert found["counted_for"] == {"batch": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["no.onnx"], 3, "no.onnx: does not exist"),
+        (["text.onnx"], 3, "text.onnx: is a text file, not an ONNX model"),
+        (["digitz"], 2, "no model is called 'digitz'"),
+        (["digits-mlp", "--in", "1,2,3"], 2, "input 'image' has 2 dimensions, (batch, 784), not 3"),
+    ],
+)
+def test_errors(run, tmp_path, arguments, code, message):
+    (tmp_path / "text.onnx").write_text("hello")
+    found = run("size", "net", *arguments)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+
+
+def test_a_file_that_this_project_did_not_make(run, exported):
+    code, out, err = run("size", "net", exported("resnet18").path)
+    assert (code, err) == (0, "")
+    assert "multiply-adds  1.81 G, of Conv, ConvTranspose, Gemm, MatMul" in out.splitlines()
