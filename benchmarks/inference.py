@@ -7,16 +7,17 @@ import sys
 from side_by_side import compare
 
 if __name__ == "__main__":
-    for batch in (1, 256):
-        compare(
-            f"784-200-10 predict, batch {batch}",
-            {
-                "numpy": ("sides", "our_inference", batch, "numpy"),
-                "onnxruntime": ("sides", "our_inference", batch, "onnxruntime"),
-                "torch": ("sides", "torch_inference", batch, False),
-                "torch no_grad": ("sides", "torch_inference", batch, True),
-            },
-        )
+    for network in ("784-200-10 sigmoid", "LeNet-like"):
+        for batch in (1, 256):
+            sides: dict[str, tuple[object, ...]] = {
+                "numpy": ("sides", "our_inference", network, batch, "numpy"),
+                "onnxruntime": ("sides", "our_inference", network, batch, "onnxruntime"),
+                "torch": ("sides", "torch_inference", network, batch, False),
+                "torch no_grad": ("sides", "torch_inference", network, batch, True),
+            }
+            if network == "LeNet-like":
+                sides["torch channels last"] = ("sides", "torch_inference", network, batch, False, True)
+            compare(f"{network} predict, batch {batch}", sides)
     compare(
         "784-200-10 export to ONNX",
         {

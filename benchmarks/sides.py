@@ -12,9 +12,23 @@ import numpy as np
 SEED = 0
 
 
-def data(examples: int) -> tuple[Any, Any]:
+Layer = tuple[str, *tuple[int, ...]]
+
+NETWORKS: dict[str, list[Layer]] = {
+    "784-200-10 sigmoid": [("dense", 784, 200), ("sigmoid",), ("dense", 200, 10)],
+    "784-512-512-10 ReLU": [("dense", 784, 512), ("relu",), ("dense", 512, 512), ("relu",), ("dense", 512, 10)],
+    "LeNet-like": [
+        ("conv", 1, 16), ("relu",), ("pool",), ("conv", 16, 32), ("relu",), ("pool",), ("flatten",),
+        ("dense", 1568, 10),
+    ],
+}  # fmt: skip
+"""What is trained and run; a convolution is 5x5 with padding 2, a pool takes the largest of 2x2."""
+
+
+def data(network: str, examples: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(SEED)
-    return rng.random((examples, 784), np.float32), rng.integers(0, 10, examples)
+    shape = (784,) if NETWORKS[network][0][0] == "dense" else (1, 28, 28)
+    return rng.random((examples, *shape), np.float32), rng.integers(0, 10, examples)
 
 
 def repeat(work: Callable[[], object], units: int, seconds: float = 0.7) -> float:
@@ -28,51 +42,56 @@ def repeat(work: Callable[[], object], units: int, seconds: float = 0.7) -> floa
     return statistics.median(found)
 
 
-def our_network(hidden: list[int], activation: str) -> Any:
+def our_network(network: str) -> Any:
     import portable_nn as pnn
 
-    layers: list[Any] = [pnn.Input(784)]
-    for units in hidden:
-        layers += [pnn.Dense(units), getattr(pnn, activation)()]
-    return pnn.Sequential(*layers, pnn.Dense(10), seed=SEED)
+    make: dict[str, Callable[..., Any]] = {
+        "dense": lambda _, width: pnn.Dense(width), "conv": lambda _, filters: pnn.Conv2d(filters, 5, padding=2),
+        "pool": lambda: pnn.MaxPool2d(2), "flatten": pnn.Flatten, "relu": pnn.ReLU, "sigmoid": pnn.Sigmoid,
+    }  # fmt: skip
+    layers = [make[kind](*sizes) for kind, *sizes in NETWORKS[network]]
+    return pnn.Sequential(pnn.Input(*data(network, 1)[0].shape[1:]), *layers, seed=SEED)
 
 
-def torch_network(hidden: list[int], activation: str) -> Any:
-    import torch
+def torch_network(network: str) -> Any:
+    from torch import nn
 
-    layers: list[Any] = []
-    width = 784
-    for units in hidden:
-        layers += [torch.nn.Linear(width, units), getattr(torch.nn, activation)()]
-        width = units
-    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 10))
+    make: dict[str, Callable[..., Any]] = {
+        "dense": nn.Linear, "conv": lambda channels, filters: nn.Conv2d(channels, filters, 5, padding=2),
+        "pool": lambda: nn.MaxPool2d(2), "flatten": nn.Flatten, "relu": nn.ReLU, "sigmoid": nn.Sigmoid,
+    }  # fmt: skip
+    return nn.Sequential(*(make[kind](*sizes) for kind, *sizes in NETWORKS[network]))
 
 
 # -- training: a unit is one step through the public loop
 
 
-def our_training(hidden: list[int], activation: str, optimizer: str, batch: int, steps: int) -> float:
+def our_training(network: str, optimizer: str, batch: int, steps: int) -> float:
     import portable_nn as pnn
 
-    x, y = data(steps * batch)
-    network = our_network(hidden, activation)
+    x, y = data(network, steps * batch)
+    made = our_network(network)
     chosen: Any = {"sgd": pnn.SGD(0.01), "adam": pnn.Adam(0.001)}[optimizer]
-    return repeat(lambda: network.fit(x, y, optimizer=chosen, epochs=1, batch_size=batch, progress=False), steps)
+    return repeat(lambda: made.fit(x, y, optimizer=chosen, epochs=1, batch_size=batch, progress=False), steps)
 
 
-def torch_training(hidden: list[int], activation: str, optimizer: str, batch: int, steps: int, fused: bool) -> float:
+def torch_training(
+    network: str, optimizer: str, batch: int, steps: int, fused: bool, channels_last: bool = False
+) -> float:
     import torch
 
-    x, y = (torch.from_numpy(array) for array in data(steps * batch))
-    network = torch_network(hidden, activation)
+    x, y = (torch.from_numpy(array) for array in data(network, steps * batch))
+    made = torch_network(network)
+    if channels_last:
+        made, x = made.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
-    chosen = make(network.parameters(), lr=0.01 if optimizer == "sgd" else 0.001, fused=fused)
+    chosen = make(made.parameters(), lr=0.01 if optimizer == "sgd" else 0.001, fused=fused)
     loss_of = torch.nn.CrossEntropyLoss()
 
     def epoch() -> None:
         for places in torch.randperm(len(x)).split(batch):
             chosen.zero_grad()
-            loss_of(network(x[places]), y[places]).backward()
+            loss_of(made(x[places]), y[places]).backward()
             chosen.step()
 
     return repeat(epoch, steps)
@@ -81,33 +100,35 @@ def torch_training(hidden: list[int], activation: str, optimizer: str, batch: in
 # -- inference: a unit is one call
 
 
-def our_inference(batch: int, engine: str) -> float:
-    x, _ = data(batch)
-    network = our_network([200], "Sigmoid")
+def our_inference(network: str, batch: int, engine: str) -> float:
+    x, _ = data(network, batch)
+    made = our_network(network)
     if engine == "numpy":
-        return repeat(lambda: [network.predict(x) for _ in range(100)], 100)
+        return repeat(lambda: [made.predict(x) for _ in range(100)], 100)
     from portable_nn.engines.runtime import session_of
 
-    session = session_of(network.graph, network.parameters)
-    feeds = {network.graph.inputs[0].name: x}
+    session = session_of(made.graph, made.parameters)
+    feeds = {made.graph.inputs[0].name: x}
     return repeat(lambda: [session.run(feeds) for _ in range(100)], 100)
 
 
-def torch_inference(batch: int, bare: bool) -> float:
+def torch_inference(network: str, batch: int, bare: bool, channels_last: bool = False) -> float:
     """A call of the module as it comes, or ``bare``: no gradients, a numpy array in and out, as ``predict`` has it."""
     import torch
 
-    x = data(batch)[0]
-    network, tensor = torch_network([200], "Sigmoid").eval(), torch.from_numpy(x)
+    x = data(network, batch)[0]
+    made, tensor = torch_network(network).eval(), torch.from_numpy(x)
+    if channels_last:
+        made, tensor = made.to(memory_format=torch.channels_last), tensor.to(memory_format=torch.channels_last)
 
     def calls() -> None:
         for _ in range(100):
-            network(tensor)
+            made(tensor)
 
     def bare_calls() -> None:
         with torch.no_grad():
             for _ in range(100):
-                network(torch.from_numpy(x)).numpy()
+                made(torch.from_numpy(x)).numpy()
 
     return repeat(bare_calls if bare else calls, 100)
 
@@ -120,7 +141,7 @@ def our_export(verify: bool) -> float:
 
     from portable_nn.converters.onnx import export_onnx
 
-    network = our_network([200], "Sigmoid")
+    network = our_network("784-200-10 sigmoid")
     with tempfile.TemporaryDirectory() as folder:
         return repeat(lambda: export_onnx(network, f"{folder}/digits.onnx", verify=verify), 1)
 
@@ -132,7 +153,7 @@ def torch_export() -> float:
 
     import torch
 
-    network, x = torch_network([200], "Sigmoid").eval(), torch.zeros(2, 784)
+    network, x = torch_network("784-200-10 sigmoid").eval(), torch.zeros(2, 784)
     batch = torch.export.Dim("batch")
 
     def export() -> None:

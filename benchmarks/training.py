@@ -1,4 +1,4 @@
-"""Training steps against PyTorch eager (the better of its plain and its fused optimizer): ``python training.py``.
+"""Training steps against PyTorch eager, in each of the ways it can be set up: ``python training.py``.
 
 On a processor where OPENBLAS_CORETYPE is set for old builds, unset it and OPENBLAS_L2_SIZE for this command.
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 from side_by_side import compare
 
 CASES = [
-    ("784-200-10 sigmoid, SGD, batch 1", [200], "Sigmoid", "sgd", 1, 4000),
-    ("784-200-10 sigmoid, SGD, batch 32", [200], "Sigmoid", "sgd", 32, 800),
-    ("784-200-10 sigmoid, SGD, batch 128", [200], "Sigmoid", "sgd", 128, 200),
-    ("784-512-512-10 ReLU, Adam, batch 128", [512, 512], "ReLU", "adam", 128, 80),
+    ("784-200-10 sigmoid", "sgd", 1, 4000),
+    ("784-200-10 sigmoid", "sgd", 32, 800),
+    ("784-200-10 sigmoid", "sgd", 128, 200),
+    ("784-512-512-10 ReLU", "adam", 128, 80),
+    ("LeNet-like", "sgd", 64, 40),
 ]
 
 if __name__ == "__main__":
-    for title, *case in CASES:
-        compare(
-            title,
-            {
-                "portable-nn": ("sides", "our_training", *case),
-                "torch": ("sides", "torch_training", *case, False),
-                "torch fused": ("sides", "torch_training", *case, True),
-            },
-        )
+    for network, optimizer, batch, steps in CASES:
+        case = (network, optimizer, batch, steps)
+        sides: dict[str, tuple[object, ...]] = {
+            "portable-nn": ("sides", "our_training", *case),
+            "torch": ("sides", "torch_training", *case, False),
+            "torch fused": ("sides", "torch_training", *case, True),
+        }
+        if network == "LeNet-like":
+            sides["torch channels last"] = ("sides", "torch_training", *case, True, True)
+        compare(f"{network}, {optimizer}, batch {batch}", sides)

@@ -27,6 +27,7 @@ class Shipped:
 
     name: str
     summary: str
+    aliases: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -63,16 +64,24 @@ class Shipped:
 
 SHIPPED: Final[Mapping[str, Shipped]] = {
     model.name: model
-    for model in (Shipped("digits-mlp", "handwritten digits 0 to 9, by the 784-200-10 network of a beginner's book"),)
+    for model in (
+        Shipped("digits-cnn", "handwritten digits 0 to 9, by a network with two convolutions", aliases=("digits",)),
+        Shipped("digits-mlp", "handwritten digits 0 to 9, by the 784-200-10 network of a beginner's book"),
+    )
 }
 """All of them, by name."""
 
+CALLED: Final[Mapping[str, Shipped]] = {
+    name: model for model in SHIPPED.values() for name in (*model.aliases, model.name)
+}
+"""All of them, by every name that they answer to."""
+
 
 def find_model(name: str) -> Shipped:
-    """The shipped model of that name. Raises ``UsageError`` that lists them."""
-    if name not in SHIPPED:
-        raise UsageError(f"no model is called '{name}': there are {', '.join(SHIPPED)}")
-    return SHIPPED[name]
+    """The shipped model of that name or alias. Raises ``UsageError`` that lists them."""
+    if name not in CALLED:
+        raise UsageError(f"no model is called '{name}': there are {', '.join(CALLED)}")
+    return CALLED[name]
 
 
 def load_model(name: str) -> Network:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from portable_nn.errors import FileError, UsageError
 from portable_nn.format import CARRIERS
-from portable_nn.models import SHIPPED
+from portable_nn.models import CALLED
 
 if TYPE_CHECKING:
     from portable_nn.network import Network
@@ -23,8 +23,8 @@ def resolve(model: str | Path) -> Path:
         UsageError: no model has that name, or the file's name does not end as those of models do.
         FileError: there is no such file.
     """
-    if model in SHIPPED:
-        return SHIPPED[str(model)].weights
+    if model in CALLED:
+        return CALLED[str(model)].weights
     path = Path(model)
     if path.suffix.lower() not in {*CARRIERS, ONNX}:
         raise UsageError(_unknown(path))
@@ -59,6 +59,6 @@ def _unknown(path: Path) -> str:
     suffixes = " or ".join([*CARRIERS, ONNX])
     if path.exists():
         return f"{path}: expected a model, whose name ends in {suffixes}"
-    close = get_close_matches(str(path), SHIPPED, n=1)
-    meant = f"did you mean '{close[0]}'?" if close else f"shipped are {', '.join(SHIPPED)}; files end in {suffixes}"
+    close = get_close_matches(str(path), CALLED, n=1)
+    meant = f"did you mean '{close[0]}'?" if close else f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
     return f"no model is called '{path}': {meant}"

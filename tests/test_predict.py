@@ -42,8 +42,9 @@ def probabilities(found: list[Prediction], classes: list[str]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "numpy"])
-def test_the_samples_are_recognised(engine):
-    found = list(predict("digits-mlp", SAMPLES, engine=engine))
+@pytest.mark.parametrize("model", ["digits-mlp", "digits"])
+def test_the_samples_are_recognised(model, engine):
+    found = list(predict(model, SAMPLES, engine=engine))
     assert [prediction.label for prediction in found] == list("0123456789")
     assert [Path(prediction.input).name for prediction in found] == [f"digit-{digit}.png" for digit in range(10)]
     assert [prediction.index for prediction in found] == list(range(10))
@@ -306,7 +307,7 @@ def test_models_that_are_not_there(tmp_path):
     with pytest.raises(UsageError, match="no model is called 'digit-mlp': did you mean 'digits-mlp'"):
         predict("digit-mlp", SAMPLES)
     with pytest.raises(
-        UsageError, match=r"no model is called 'x': shipped are digits-mlp.*; files end in .safetensors"
+        UsageError, match=r"no model is called 'x': shipped are digits, digits-cnn, .*; files end in .safetensors"
     ):
         predict("x", SAMPLES)
     with pytest.raises(FileError, match=r"x.onnx: does not exist"):

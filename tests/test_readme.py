@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from portable_nn.cli import main
+from portable_nn.models import SHIPPED, load_model
+from portable_nn.text import percent, size
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,6 +41,13 @@ def test_the_first_command_labels_every_sample(
     assert not main()
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [(Path(row[0]).stem, row[1]) for row in rows] == [(f"digit-{digit}", str(digit)) for digit in range(10)]
+
+
+def test_the_figures_of_the_models() -> None:
+    shown = re.findall(r"^\| `([\w-]+)`.* \| (\d+\.\d %) \| .* \| (\d+ kB) \|$", README, re.MULTILINE)
+    rows = [(model.name, load_model(model.name), model.weights) for model in SHIPPED.values()]
+    told = [(name, float(net.metadata["test_accuracy"].split()[0]), path.stat().st_size) for name, net, path in rows]
+    assert shown == [(name, percent(accuracy), size(length)) for name, accuracy, length in told]
 
 
 def test_every_command_of_the_table_exists() -> None:

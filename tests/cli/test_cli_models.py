@@ -8,6 +8,7 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import helper
 
 import portable_nn as pnn
 from portable_nn.models import SHIPPED, find_model
@@ -41,6 +42,16 @@ def test_export_and_import_in_json(run, tmp_path):
     assert (found["path"], found["verified"], found["notes"]) == ("d.safetensors", True, [])
 
 
+def test_what_is_read_otherwise_than_it_is_written_is_said(run, tmp_path):
+    from foreign import FLOAT, write
+
+    nodes = [helper.make_node("MaxPool", ["x"], ["y"], "pool", kernel_shape=[2, 2], auto_pad="SAME_UPPER")]
+    write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 1, 4, 4])}, {"y": (FLOAT, ["n", 1, 4, 4])})
+    code, out, err = run("import", "m.onnx", "m.safetensors")
+    assert (code, err) == (0, "node 'pool' (MaxPool): auto_pad SAME_UPPER is read as pads (0, 0, 1, 1)\n")
+    assert out.splitlines()[-1].startswith("written  m.safetensors")
+
+
 def test_without_verification(run):
     code, out, err = run("export", "digits-mlp", "d.onnx", "--no-verify")
     assert (code, err) == (0, "not verified: verify=False\n")
@@ -64,14 +75,14 @@ def test_sides_that_do_not_agree_are_exit_code_1(run, tmp_path):
         ),
         (["export", "digits-mlp", "no/d.onnx"], 3, "no/d.onnx: cannot be written: there is no folder"),
         (["export", "digits-mlp", "d.onnx", "--opset", "3"], 2, ""),
-        (["export", "digits", "d.onnx"], 2, "no model is called 'digits': did you mean 'digits-mlp'?"),
+        (["export", "digit", "d.onnx"], 2, "no model is called 'digit': did you mean 'digits'?"),
         (["import", "no.onnx", "d.safetensors"], 3, "no.onnx: does not exist"),
         (["import", DIGITS.onnx, "d.onnx"], 2, "d.onnx: the name of a weight file ends in .safetensors"),
         (["import", DIGITS.weights, "d.safetensors"], 3, f"{DIGITS.weights}: is a safetensors file"),
         (["inspect", "no.onnx"], 3, "no.onnx: does not exist"),
         (["inspect", "m.onnx", "--manifest"], 2, "m.onnx: has no manifest"),
         (["import", "m.onnx", "d.safetensors"], 3, "m.onnx: not supported: "),
-        (["models", "digits"], 2, "no model is called 'digits': there are digits-mlp"),
+        (["models", "digit"], 2, "no model is called 'digit': there are digits, digits-cnn, digits-mlp"),
     ],
 )
 def test_errors(run, tmp_path, arguments, code, message):
@@ -99,7 +110,7 @@ def test_inspect_shows_what_import_refuses(run, tmp_path):
     convolutional(tmp_path / "m.onnx")
     code, out, _ = run("inspect", "m.onnx")
     assert code == 0
-    assert "lrn      LRN                (n, 5, 6, 6)  (n, 5, 6, 6)" in out
+    assert "tri      Trilu              (n, 5, 6, 6)  (n, 5, 6, 6)" in out
 
 
 def test_the_manifest(run):
@@ -113,10 +124,23 @@ def test_models(run):
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == ["name", *SHIPPED]
     assert str(DIGITS.weights) in out
-    [first, *_] = run("models", "--format", "json").json["models"]
-    assert list(first) == ["name", "summary", "accuracy", "bytes", "path", "onnx", "samples"]
-    assert 0.955 <= first["accuracy"] <= 1
-    assert first["bytes"] == DIGITS.weights.stat().st_size
+    rows = {row["name"]: row for row in run("models", "--format", "json").json["models"]}
+    row = rows["digits-mlp"]
+    assert list(row) == ["name", "aliases", "summary", "accuracy", "bytes", "path", "onnx", "samples"]
+    assert 0.955 <= row["accuracy"] <= 1
+    assert row["bytes"] == DIGITS.weights.stat().st_size
+    assert (row["aliases"], rows["digits-cnn"]["aliases"]) == ([], ["digits"])
+
+
+def test_an_alias_means_the_model(run, tmp_path):
+    heading, row, *_ = run("models").out.splitlines()
+    assert [heading.split()[:2], row.split()[:2]] == [["name", "alias"], ["digits-cnn", "digits"]]
+    assert run("models", "digits", "--format", "json").json == run("models", "digits-cnn", "--format", "json").json
+    assert run("inspect", "digits").out == run("inspect", "digits-cnn").out
+    assert run("export", "digits", "d.onnx").code == 0
+    assert (tmp_path / "d.onnx").read_bytes() == find_model("digits-cnn").onnx.read_bytes()
+    samples = find_model("digits-cnn").samples
+    assert run("predict", "digits", samples).out == run("predict", "digits-cnn", samples).out
 
 
 def test_the_card_of_a_model(run):

@@ -112,7 +112,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
         (["4-3", "flowers.csv", "--learning-rate", "-1"], 2, "learning_rate must be at least 0, not -1"),
         (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
-        (["digit", "flowers.csv"], 2, "expected sizes such as 784-200-10, or a shipped model (digits-mlp"),
+        (["digit", "flowers.csv"], 2, "expected sizes such as 784-200-10, or a shipped model (digits, digits-cnn, "),
         (["digits-mlp", "flowers.csv", "--batch-size", "3"], 2,
          "digits-mlp has a recipe of its own, with its own data: leave out --batch-size, DATA"),
     ],
@@ -163,6 +163,8 @@ def test_a_recipe(run, monkeypatch, tmp_path):
         "test_accuracy": 0.975, "test_images": 1000.0,
     }  # fmt: skip
     assert given["epochs"] == 2
+    assert run("train", "digits").code == 0
+    assert (tmp_path / "digits.safetensors").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")

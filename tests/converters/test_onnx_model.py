@@ -368,7 +368,7 @@ DAMAGED[r"tensor 'w' is damaged: "].graph.initializer[0].raw_data = b"\0\0\0"
 def test_a_constant_that_nobody_can_read_is_left_alone():
     """A node may have no outputs at all, or none with a name."""
     value = helper.make_tensor("v", TensorProto.INT64, [1], [3])
-    nodes = [helper.make_node("Constant", [], [], value=value), helper.make_node("Constant", [], [""], value=value), RELU]
+    nodes = [*(helper.make_node("Constant", [], outputs, value=value) for outputs in ([], [""])), RELU]
     with pytest.raises(GraphError, match=r"'constant' \(Constant\): Constant has 1 output, not 0"):
         from_model(model_of(nodes), "m.onnx")
 

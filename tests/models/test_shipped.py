@@ -1,0 +1,36 @@
+"""What holds for every model that comes with the package, and the names that they answer to."""
+
+from __future__ import annotations
+
+import pytest
+
+import portable_nn as pnn
+from portable_nn.errors import UsageError
+from portable_nn.models import CALLED, SHIPPED, find_model
+from portable_nn.resolve import resolve
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_model_has_its_files(name: str) -> None:
+    model = find_model(name)
+    assert model.weights.is_file()
+    assert model.onnx.is_file()
+    assert any(model.samples.iterdir())
+    assert callable(model.recipe)
+    assert model.card.startswith(f"# {name}\n")
+    assert pnn.load(model.weights).metadata["name"] == name
+
+
+def test_digits_is_the_better_of_the_two_for_digits() -> None:
+    assert find_model("digits") is SHIPPED["digits-cnn"]
+    assert resolve("digits") == SHIPPED["digits-cnn"].weights
+    assert pnn.load_model("digits").metadata["name"] == "digits-cnn"
+
+
+def test_no_two_models_answer_to_one_name() -> None:
+    assert len(CALLED) == sum(1 + len(model.aliases) for model in SHIPPED.values())
+
+
+def test_an_unknown_model() -> None:
+    with pytest.raises(UsageError, match=r"^no model is called 'digit': there are digits, digits-cnn, digits-mlp"):
+        pnn.load_model("digit")
