@@ -1,4 +1,4 @@
-"""The one BLAS call that numpy does not offer: a product that is added to what is there already.
+"""What numpy does not offer of its BLAS: a product that is added to what is there already, and the number of threads.
 
 numpy brings a BLAS library with it, and that library has the call under the names of the CBLAS standard. Where it is
 found, a step of gradient descent needs no array for the gradient and one pass less over the weights; where it is not
@@ -9,6 +9,8 @@ the thread pools of two of them in one process slow each other down a hundredfol
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -20,15 +22,43 @@ ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 
 
 @cache
-def _routine(name: str, argument_types: tuple[Any, ...]) -> Any:
+def _routine(name: str, argument_types: tuple[Any, ...], result: Any = None) -> Any:
     """A routine of numpy's own BLAS with 64-bit integers, or ``None``."""
     try:
         numpy_itself = import_module("numpy._core._multiarray_umath")
-        routine = getattr(ctypes.CDLL(numpy_itself.__file__), f"scipy_cblas_{name}64_")
+        routine = getattr(ctypes.CDLL(numpy_itself.__file__), f"scipy_{name}64_")
     except (ImportError, OSError, AttributeError):
         return None
-    routine.argtypes, routine.restype = argument_types, None
+    routine.argtypes, routine.restype = argument_types, result
     return routine
+
+
+def has_threads_to_set() -> bool:
+    """Whether ``single_threaded`` can do what it says."""
+    return _threads() is not None and _set_threads() is not None
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Products on one thread each, so that several threads can compute some at once; in the whole process."""
+    find, change = _threads(), _set_threads()
+    before = find() if find and change else 1
+    if before == 1:
+        yield
+        return
+    change(1)
+    try:
+        yield
+    finally:
+        change(before)
+
+
+def _threads() -> Any:
+    return _routine("openblas_get_num_threads", (), ctypes.c_int)
+
+
+def _set_threads() -> Any:
+    return _routine("openblas_set_num_threads", (ctypes.c_int,))
 
 
 def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step | None:
@@ -45,7 +75,7 @@ def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step 
     (trans_a, stride_a), (trans_b, stride_b) = layouts  # type: ignore[misc]
     (m, k), n = a.shape, b.shape[1]
     types = (flag, flag, flag, size, size, size, real, pointer, size, pointer, size, real, pointer, size)
-    routine = _routine(f"{kind}gemm", types)
+    routine = _routine(f"cblas_{kind}gemm", types)
     if routine is None:
         return None
     arguments = (

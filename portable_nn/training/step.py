@@ -10,13 +10,15 @@ import numpy as np
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.rewrites import pool_first
 from portable_nn.errors import UsageError
-from portable_nn.graph import Graph
+from portable_nn.graph import Dim, Graph
 from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
+from portable_nn.operators.blas import has_threads_to_set
 from portable_nn.operators.registry import Array
 from portable_nn.operators.symbols import reachable
 from portable_nn.training.gradient import gradients
+from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart
 from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
 
@@ -41,29 +43,37 @@ class TrainingStep:
         self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
         loss, extra = total_loss(symbols, losses, targets, weighted)
-        scalars = {name: Leaf(SCALAR + name, loss.dtype, ()) for name in optimizer.scalars(1, 1.0)}
-        updates = self._updates(symbols, loss, scalars) | new_states(loss)
-        leaves = [leaf for leaf in inputs if isinstance(leaf, Leaf)] + extra + list(scalars.values())
-        traced = trace(leaves, [loss, *updates.values()], "training step")
+        self._scalars = {name: Leaf(SCALAR + name, loss.dtype, ()) for name in optimizer.scalars(1, 1.0)}
+        self._examples = [leaf for leaf in inputs if isinstance(leaf, Leaf)] + extra
+        self._flowing = self._gradients(symbols, loss)
+        self._states = {
+            weight: {role: self._make_state(f"{weight.name}/{role}", weight) for role in optimizer.states}
+            for weight in self._flowing
+        }
+        self._loss = loss
+        self._in_halves = not weighted and has_threads_to_set() and keeps_examples_apart(network.graph)
+        updates = self._updates(self._flowing) | new_states(loss)
+        traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph
         self.loss = traced.names[loss]
         self.updates = {traced.names[old]: traced.names[new] for old, new in updates.items()}
-        self.scalars = tuple(scalars)
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[int, Plan | Halves] = {}
 
-    def _updates(
-        self, symbols: Mapping[str, Symbol], loss: Symbol, scalars: Mapping[str, Leaf]
-    ) -> dict[Symbol, Symbol]:
-        weights = {value.name: symbols[value.name] for value in self.network.graph.parameters if value.trainable}
-        seed = scalars["rate"] if self.optimizer.scales_seed else constant(1, loss.dtype)
-        flowing = gradients([loss], [seed], list(weights.values()))
-        if not any(flowing):
+    def _gradients(self, symbols: Mapping[str, Symbol], loss: Symbol) -> dict[Symbol, Symbol]:
+        """What flows back to each weight that is trained and reached."""
+        weights = [symbols[value.name] for value in self.network.graph.parameters if value.trainable]
+        seed = self._scalars["rate"] if self.optimizer.scales_seed else constant(1, loss.dtype)
+        flowing = zip(weights, gradients([loss], [seed], weights), strict=True)
+        found = {weight: gradient for weight, gradient in flowing if gradient is not None}
+        if not found:
             raise UsageError("nothing can be trained: no gradient reaches a trainable parameter")
+        return found
+
+    def _updates(self, gradients: Mapping[Symbol, Symbol]) -> dict[Symbol, Symbol]:
+        """The new value of each weight and of what the optimizer keeps."""
         updates: dict[Symbol, Symbol] = {}
-        for (name, weight), gradient in zip(weights.items(), flowing, strict=True):
-            if gradient is not None:
-                states = {role: self._make_state(f"{name}/{role}", weight) for role in self.optimizer.states}
-                updates.update(self.optimizer.update(weight, gradient, scalars, states))
+        for weight, gradient in gradients.items():
+            updates.update(self.optimizer.update(weight, gradient, self._scalars, self._states[weight]))
         return updates
 
     def _make_state(self, name: str, weight: Symbol) -> Leaf:
@@ -71,15 +81,39 @@ class TrainingStep:
         self.state[name] = aligned_copy(np.zeros(shape), weight.dtype)
         return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
-    def plan(self, size: int) -> Plan:
+    def plan(self, size: int) -> Plan | Halves:
         """The plan for a batch of ``size`` examples."""
         if size not in self._plans:
-            shapes = {value.name: (size, *value.shape[1:]) if value.shape else () for value in self.graph.inputs}
-            parameters = {**self.network.parameters, **self.state}
-            self._plans[size] = Plan(
-                self.graph, shapes, parameters, outputs=[self.loss], updates=self.updates, rng=self.network.rng
-            )  # fmt: skip
+            in_halves = self._in_halves and size >= SMALLEST and size % 2 == 0
+            self._plans[size] = self._halves(size) if in_halves else self._whole(size)
         return self._plans[size]
+
+    def _whole(self, size: int) -> Plan:
+        parameters = {**self.network.parameters, **self.state}
+        return Plan(
+            self.graph, _shapes(self.graph, size), parameters, outputs=[self.loss], updates=self.updates,
+            rng=self.network.rng,
+        )  # fmt: skip
+
+    def _halves(self, size: int) -> Halves:
+        traced = trace([*self._examples, *self._scalars.values()], [self._loss, *self._flowing.values()], "half a step")
+        parameters = {**self.network.parameters, **self.state}
+        plans = [Plan(traced.graph, _shapes(traced.graph, size // 2), parameters) for _ in range(2)]
+        means: dict[Symbol, Symbol] = {}
+        for weight, flow in self._flowing.items():
+            name = traced.names[flow]
+            one, two = (Leaf(f"{name}/{which}", flow.dtype, flow.shape, parameter=True) for which in range(2))
+            means[weight] = (one + two) * 0.5
+            parameters |= {f"{name}/{which}": plan.outputs[name] for which, plan in enumerate(plans)}
+        updates = self._updates(means)
+        step = trace(list(self._scalars.values()), list(updates.values()), "the other half")
+        named = {step.names[old]: step.names[new] for old, new in updates.items()}
+        return Halves(plans, Plan(step.graph, {}, parameters, outputs=[], updates=named), traced.names[self._loss])
+
+
+def _shapes(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
+    """The shapes of a graph's inputs for ``size`` examples."""
+    return {value.name: (size, *value.shape[1:]) if value.shape else () for value in graph.inputs}
 
 
 def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
