@@ -28,7 +28,12 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
-    assert printed == ["True", "(4, 2)", "(32, 2)", "True", "(5, 10) (5, 1)"]
+    assert printed == [
+        "True", "(4, 2)", "(32, 2)", "True",
+        "(5, 10) (5, 1)",
+        "(2, 3, 64, 64)", "(2,) (4,)", "kernel 2 → 3: output 2 as now",
+        "(Window(kernel=3, stride=2, dilation=1, pad_begin=1, pad_end=1, output_padding=0),)",
+    ]  # fmt: skip
 
 
 def test_the_first_command_labels_every_sample(

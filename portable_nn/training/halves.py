@@ -72,7 +72,7 @@ class Halves:
         """Compute the mean loss, and write the updates."""
         with single_threaded():
             if _cores() > 1:
-                other = _worker().submit(self._run_half, 1)
+                other = _worker(os.getpid()).submit(self._run_half, 1)
                 try:
                     self._run_half(0)
                 finally:
@@ -95,8 +95,9 @@ class Halves:
 
 
 @cache
-def _worker() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "portable-nn half")
+def _worker(process: int) -> ThreadPoolExecutor:
+    """The second thread of ``process``: one that was forked has not got that of its parent."""
+    return ThreadPoolExecutor(1, f"portable-nn half of {process}")
 
 
 def _cores() -> int:

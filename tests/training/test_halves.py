@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +146,33 @@ def test_products_have_one_thread_and_then_as_many_as_before() -> None:
     with pytest.raises(RuntimeError):
         fails()
     assert [*found, _threads()()] == [1, before]
+
+
+FORKED = """
+import os
+import numpy as np
+import portable_nn as pnn
+from portable_nn.training import halves
+
+halves._cores = lambda: 2
+x, y = np.random.default_rng(0).normal(size=(64, 2, 8, 8)), np.arange(64) % 3
+
+def train():
+    net = pnn.Sequential(pnn.Input(2, 8, 8), pnn.Conv2d(4, 3), pnn.Flatten(), pnn.Dense(3), seed=0)
+    return net.fit(x, y, batch_size=32, epochs=2)["loss"][-1]
+
+before = train()
+child = os.fork()
+if not child:
+    os._exit(0 if train() == before else 1)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_trains_as_well() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0\n"
 
 
 def test_a_fault_in_either_half_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
