@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from portable_nn.data.augment import RandomAffine
 from portable_nn.data.preprocessing import apply_arithmetic
 from portable_nn.errors import MissingPackageError
 from portable_nn.network import Network
-from portable_nn.training.fit import History
+from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
 from portable_nn.training.schedules import CosineDecay
 
@@ -61,8 +62,9 @@ def load_digits() -> Digits:
 
 
 def train_on_digits(
-    network: Network, digits: Digits, optimizer: AdamW, *, epochs: int, batch_size: int, progress: bool | None
-) -> Trained:
+    network: Network, digits: Digits, optimizer: AdamW, *, epochs: int, batch_size: int, progress: bool | None,
+    **checkpoints: Unpack[CheckpointOptions],
+) -> Trained:  # fmt: skip
     """Train ``network``, which has its preprocessing and ten logits, and measure it on the pictures that are held out.
 
     The loss is the cross-entropy, and the learning rate falls along a cosine to 0. Each time that a picture is used it
@@ -79,6 +81,7 @@ def train_on_digits(
         batch_size=batch_size,
         augment=RandomAffine(28, 28, rotation=10, scale=0.15, shift=1.5, fill=0.01),
         progress=progress,
+        **checkpoints,
     )
     right = network.predict(apply_arithmetic(steps, digits.test_x)).argmax(axis=1) == digits.test_y
     figures = {"test_accuracy": float(right.mean()), "test_images": float(len(right))}

@@ -88,6 +88,10 @@ class FormatError(FileError):
         super().__init__(path, reason)
 
 
+class NoManifestError(FormatError):
+    """A file of another project in a format that weight files have too: it holds arrays, and no network."""
+
+
 class DataError(FileError):
     """An image, table or array file that cannot be read as what it claims to be."""
 

@@ -1,28 +1,41 @@
-"""What is in a model: its nodes with their shapes and parameters, and what goes in and comes out."""
+"""What is in a model: its nodes with their shapes and parameters, and what goes in and comes out.
+
+Of a file of another project that holds arrays alone: what they are, and which of them a network could take.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from portable_nn.data.preprocessing import describe
 from portable_nn.errors import UsageError
-from portable_nn.format import Contents, load
-from portable_nn.format.manifest import encode
-from portable_nn.format.tensors import Array
-from portable_nn.graph import Graph, Shape, format_shape
+from portable_nn.format import has_manifest, load
+from portable_nn.format.carriers import carrier_of
+from portable_nn.format.files import open_regular
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.tensors import ITEM_SIZES
+from portable_nn.graph import Graph, Parameter, Shape, format_shape
+from portable_nn.models import CALLED
 from portable_nn.operators import Type, infer
-from portable_nn.resolve import is_onnx, resolve
+from portable_nn.plain import KINDS, Entry, open_tensors
+from portable_nn.plain.matching import Match, match
+from portable_nn.resolve import is_onnx, open_network, resolve
 from portable_nn.text import fields, printable, quantity, size, table
 
 if TYPE_CHECKING:
     from portable_nn.network import Network
 
-SHOWN = 20
-"""How many labels are printed."""
+SHOWN: Final = 20
+"""How many labels and notes are printed."""
+
+SHOWN_TEXT: Final = 1000
+"""How much of each entry of the metadata is printed, in characters."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,16 @@ class OutputRow:
 
 
 @dataclass(frozen=True)
+class TensorRow:
+    """One tensor of a file of arrays; the type by its name in the file, where numpy does not have it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
 class FileRow:
     """The file that a model is in."""
 
@@ -72,8 +95,21 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class TrainingRow:
+    """Where the training of a checkpoint stands: so many epochs are done, batches of the next one, and steps in all."""
+
+    epoch: int
+    batch: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Inspection:
-    """All that ``portable-nn inspect`` prints; ``bytes`` are those of the parameters."""
+    """All that ``portable-nn inspect`` prints; ``bytes`` are those of the parameters.
+
+    ``digest`` is the one of the network in a weight file, which ``load`` can be given. A file of arrays has
+    ``tensors``, and nothing that only networks have.
+    """
 
     name: str
     opset: int
@@ -85,10 +121,16 @@ class Inspection:
     bytes: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     file: FileRow | None = None
+    digest: str = ""
+    training: TrainingRow | None = None
+    tensors: tuple[TensorRow, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def inspect(model: str | Path | Network) -> Inspection:
     """What is in a network, a shipped model, a weight file or any ONNX file, also one that cannot be imported.
+
+    Of another project's file of arrays (``plain.KINDS``), what the arrays are. Memory is not taken for any tensor.
 
     Raises:
         UsageError: no model has that name.
@@ -98,30 +140,93 @@ def inspect(model: str | Path | Network) -> Inspection:
 
     if isinstance(model, Network):
         return inspect_network(model)
-    path = resolve(model)
-    if is_onnx(path):
-        from portable_nn.converters.onnx.describe import describe_onnx
-
-        found = describe_onnx(path)
-    else:
-        found = _inspect(load(path))
-    data = path.read_bytes()
-    return replace(found, file=FileRow(str(path), len(data), hashlib.sha256(data).hexdigest()))
+    path = _file(model)
+    return replace(_inspect_file(path), file=_file_row(path))
 
 
 def inspect_network(network: Network) -> Inspection:
     """What is in a network."""
-    return _inspect(Contents(network.manifest(), network.parameters))
+    return _inspect(network.description())
 
 
-def _inspect(contents: Contents) -> Inspection:
-    manifest, tensors = contents.manifest, contents.tensors
+def against(file: str | Path, model: str | Path) -> Match:
+    """Which tensors of ``file`` the network ``model`` could take, and what the others may be called.
+
+    Args:
+        file: a file of arrays of another project, a weight file, an ONNX file or a shipped model.
+        model: a shipped model, a weight file or an ONNX file.
+
+    Raises as ``inspect`` does, and ``UnsupportedError`` where the model is an ONNX file that cannot be imported.
+    """
+    return match(_entries(_file(file)), _needed(model))
+
+
+def _file(model: str | Path) -> Path:
+    """The file of a model or of arrays."""
+    path = Path(model)
+    return path if model not in CALLED and path.suffix.lower() in KINDS else resolve(model)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.suffix.lower() in KINDS and not has_manifest(path)
+
+
+def _inspect_file(path: Path) -> Inspection:
+    if is_onnx(path):
+        from portable_nn.converters.onnx.describe import describe_onnx
+
+        return describe_onnx(path)
+    if _is_plain(path):
+        return _inspect_plain(path)
+    contents = load(path, lazy=True, verify="eager")
+    return replace(_inspect(contents.manifest), digest=contents.digest)
+
+
+def _file_row(path: Path) -> FileRow:
+    with open_regular(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileRow(str(path), os.fstat(file.fileno()).st_size, digest)
+
+
+def _inspect_plain(path: Path) -> Inspection:
+    with open_tensors(path) as found:
+        rows = tuple(TensorRow(name, each.dtype, each.shape, each.bytes) for name, each in found.entries.items())
+        return Inspection(
+            name="", opset=0, producer="", nodes=(), inputs=(), outputs=(),
+            parameters=sum(math.prod(row.shape) for row in rows), bytes=sum(row.bytes for row in rows),
+            metadata=dict(found.metadata), tensors=rows, notes=found.notes,
+        )  # fmt: skip
+
+
+def _entries(path: Path) -> Mapping[str, Entry]:
+    """The tensors of a file by name. Those of a training are not among them."""
+    if is_onnx(path):
+        from portable_nn.converters.onnx.files import read_alone
+
+        stored = read_alone(path).graph.initializer
+        return {tensor.name: Entry("", tuple(tensor.dims), 0) for tensor in stored}
+    if _is_plain(path):
+        with open_tensors(path) as found:
+            return dict(found.entries)
+    return {each.name: Entry(each.dtype, _sizes(each), _bytes(each)) for each in _needed(path)}
+
+
+def _needed(model: str | Path) -> tuple[Parameter, ...]:
+    """The parameters of a network; of a weight file, its manifest alone is read."""
+    path = resolve(model)
+    if is_onnx(path):
+        return open_network(path).graph.parameters
+    return load(path, lazy=True, verify="off").manifest.graph.parameters
+
+
+def _inspect(manifest: Manifest) -> Inspection:
+    training = manifest.training
     graph, types = manifest.graph, infer(manifest.graph).types
     return Inspection(
         name=graph.name,
         opset=manifest.opset,
         producer=manifest.producer,
-        nodes=tuple(_nodes(graph, types, tensors)),
+        nodes=tuple(_nodes(graph, types)),
         inputs=tuple(
             InputRow(info.name, value.dtype, value.shape, info.kind, tuple(describe(info.preprocessing)))
             for info, value in zip(manifest.inputs, graph.inputs, strict=True)
@@ -130,35 +235,53 @@ def _inspect(contents: Contents) -> Inspection:
             OutputRow(info.name, types[info.name].dtype, types[info.name].shape, info.kind, info.labels)
             for info in manifest.outputs
         ),
-        parameters=sum(tensor.size for tensor in tensors.values()),
-        bytes=sum(tensor.nbytes for tensor in tensors.values()),
+        parameters=sum(map(_count, graph.parameters)),
+        bytes=sum(map(_bytes, graph.parameters)),
         metadata=manifest.metadata,
+        training=TrainingRow(training.epoch, training.batch, training.step) if training else None,
     )
 
 
-def _nodes(graph: Graph, types: Mapping[str, Type], tensors: Mapping[str, Array]) -> Iterator[NodeRow]:
+def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
     seen = set[str]()
+    parameters = {value.name: value for value in graph.parameters}
     for node in graph.nodes:
-        own = [name for name in dict.fromkeys(node.inputs) if name in tensors and name not in seen]
-        seen.update(own)
+        own = [parameters[name] for name in dict.fromkeys(node.inputs) if name in parameters and name not in seen]
+        seen.update(value.name for value in own)
         yield NodeRow(
             node.name,
             node.operator,
-            tuple(types[name].shape for name in node.inputs if name and name not in tensors),
+            tuple(types[name].shape for name in node.inputs if name and name not in parameters),
             tuple(types[name].shape for name in node.outputs if name),
-            sum(tensors[name].size for name in own),
-            sum(tensors[name].nbytes for name in own),
+            sum(map(_count, own)),
+            sum(map(_bytes, own)),
         )
+
+
+def _sizes(parameter: Parameter) -> tuple[int, ...]:
+    return tuple(int(dim) for dim in parameter.shape)
+
+
+def _count(parameter: Parameter) -> int:
+    return math.prod(_sizes(parameter))
+
+
+def _bytes(parameter: Parameter) -> int:
+    return _count(parameter) * ITEM_SIZES[parameter.dtype]
 
 
 def manifest_text(model: str | Path) -> str:
     """The manifest of a shipped model, a weight file or an ONNX file that this package wrote, as canonical JSON.
 
-    Raises ``UsageError`` where an ONNX file has none, and otherwise as ``inspect``.
+    Raises ``UsageError`` where a file of arrays or an ONNX file has none, and otherwise as ``inspect``.
     """
-    path = resolve(model)
+    path = _file(model)
+    if _is_plain(path):
+        with open_tensors(path):  # which says what it is where it holds no arrays either
+            raise UsageError(f"{path}: has no manifest: it holds arrays, not a network that portable-nn wrote")
     if not is_onnx(path):
-        return encode(load(path).manifest).decode()
+        load(path, lazy=True, verify="eager")
+        return _stored_text(path)
     from portable_nn.converters.onnx.convert import MANIFEST
     from portable_nn.converters.onnx.files import read_model
 
@@ -166,6 +289,13 @@ def manifest_text(model: str | Path) -> str:
     if MANIFEST not in properties:
         raise UsageError(f"{path}: has no manifest; those ONNX files have one that portable-nn wrote")
     return str(properties[MANIFEST])
+
+
+def _stored_text(path: Path) -> str:
+    """The manifest as it stands in a weight file, which may be of an older version."""
+    carrier, where = carrier_of(path), str(path)
+    with open_regular(path) as file:
+        return carrier.manifest_text(carrier.preamble(file, os.fstat(file.fileno()).st_size, where), where).decode()
 
 
 def as_text(inspection: Inspection) -> str:
@@ -178,21 +308,46 @@ def as_text(inspection: Inspection) -> str:
                 ("name", found.name),
                 ("file", where),
                 ("SHA-256", found.file.sha256 if found.file else ""),
+                ("digest", found.digest),
                 ("written by", found.producer),
                 ("opset", str(found.opset or "")),
+                ("training", _stands(found.training) if found.training else ""),
             ]
         ),
-        table(
-            ("node", "operator", "input", "output", ">parameters", ">bytes"),
-            [
-                *(_cells(row) for row in found.nodes),
-                (quantity(len(found.nodes), "node"), "", "", "", f"{found.parameters:,}", f"{found.bytes:,}"),
-            ],
-        ),
+        _tensor_table(found) if _holds_arrays(found) else _node_table(found),
         "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs)]),
-        _lines(["metadata", *(f"  {key}: {text}" for key, text in found.metadata.items())]) if found.metadata else "",
+        _lines(["metadata", *(f"  {key}: {_shortened(text)}" for key, text in found.metadata.items())])
+        if found.metadata
+        else "",
+        _lines(["notes", *(f"  {note}" for note in _first(found.notes, "notes"))]) if found.notes else "",
     ]
-    return "\n".join(parts).rstrip("\n")
+    return "\n".join(part for part in parts if part).rstrip("\n")
+
+
+def _holds_arrays(found: Inspection) -> bool:
+    """Whether it is of a file of arrays: every network has outputs."""
+    return not (found.nodes or found.outputs)
+
+
+def _node_table(found: Inspection) -> str:
+    total = (quantity(len(found.nodes), "node"), "", "", "", f"{found.parameters:,}", f"{found.bytes:,}")
+    headings = ("node", "operator", "input", "output", ">parameters", ">bytes")
+    return table(headings, [*map(_cells, found.nodes), total])
+
+
+def _tensor_table(found: Inspection) -> str:
+    rows = [(row.name, row.dtype, format_shape(row.shape), f"{row.bytes:,}") for row in found.tensors]
+    total = (quantity(len(rows), "tensor"), "", "", f"{found.bytes:,}")
+    return table(("tensor", "dtype", "shape", ">bytes"), [*rows, total])
+
+
+def _stands(row: TrainingRow) -> str:
+    part = f" and batch {row.batch:,} of the next" if row.batch else ""
+    return f"stopped after {quantity(row.epoch, 'epoch')}{part}, {quantity(row.step, 'step')} in all"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}… ({len(text):,} characters)"
 
 
 def as_json(inspection: Inspection) -> dict[str, Any]:
@@ -230,8 +385,12 @@ def _type(row: InputRow | OutputRow) -> str:
 
 def _label_lines(labels: tuple[str, ...]) -> Iterator[str]:
     if labels:
-        more = f", … ({len(labels):,} labels)" if len(labels) > SHOWN else ""
-        yield "  labels: " + ", ".join(labels[:SHOWN]) + more
+        yield "  labels: " + ", ".join(_first(labels, "labels"))
+
+
+def _first(texts: Sequence[str], what: str) -> list[str]:
+    """The first few, and how many there are in all."""
+    return [*texts[:SHOWN], *([f"… ({len(texts):,} {what})"] if len(texts) > SHOWN else [])]
 
 
 def _lines(lines: Iterable[str]) -> str:

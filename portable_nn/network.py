@@ -17,10 +17,11 @@ from portable_nn.dims import static
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.format import MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
-from portable_nn.format.tensors import digests
+from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
 from portable_nn.graph import Graph, Value, format_shape
 from portable_nn.initializers import initial_values
 from portable_nn.layers import Layer
@@ -100,17 +101,22 @@ class Network:
         outputs: Sequence[OutputInfo] = (),
         metadata: Mapping[str, str] | None = None,
         seed: int | None = None,
+        copy: bool = True,
     ) -> Network:
         """A network from a graph and the values of its parameters.
+
+        Without ``copy`` it keeps ``parameters``, which must be the graph's, as they are: arrays of the right types, in
+        memory that nobody else writes to.
 
         Raises ``GraphError`` where the graph is not consistent, ``ShapeError`` where the values do not fit it.
         """
         network = object.__new__(Network)
         expected = {value.name: value for value in graph.parameters}
-        _check_parameters(expected, parameters, "the parameters do not fit the graph")
-        owned = {name: aligned_copy(parameters[name], value.dtype) for name, value in expected.items()}
+        if copy:
+            _check_parameters(expected, parameters, "the parameters do not fit the graph")
+            parameters = {name: aligned_copy(parameters[name], value.dtype) for name, value in expected.items()}
         network._set(
-            graph, owned,
+            graph, parameters,
             list(inputs) or [InputInfo(value.name) for value in graph.inputs],
             list(outputs) or [OutputInfo(name) for name in graph.outputs],
             metadata or {}, np.random.default_rng(seed),
@@ -118,7 +124,7 @@ class Network:
         return network
 
     def _set(
-        self, graph: Graph, parameters: dict[str, Array], inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo],
+        self, graph: Graph, parameters: Feeds, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo],
         metadata: Mapping[str, str], rng: np.random.Generator,
     ) -> None:  # fmt: skip
         self.graph = graph
@@ -153,7 +159,7 @@ class Network:
         outputs = ", ".join(
             f"{name}: {self.types[name].dtype}{format_shape(self.types[name].shape)}" for name in self.graph.outputs
         )
-        count = sum(array.size for array in self._parameters.values())
+        count = sum(math.prod(map(int, value.shape)) for value in self.graph.parameters)
         return f"<Network {inputs} → {outputs}; {count:,} parameters>"
 
     def summary(self) -> str:
@@ -268,14 +274,21 @@ class Network:
 
     def manifest(self) -> Manifest:
         """The description that a weight file of this network holds."""
+        found = hashes(self._parameters)
+        return replace(self.description(), digests=found[DIGEST], checksums=found[CHECKSUM])
+
+    def description(self) -> Manifest:
+        """The manifest without the hashes of the tensors, which take time."""
         return Manifest(
-            graph=self.graph, inputs=self.inputs, outputs=self.outputs, metadata=dict(self.metadata),
-            digests=dict(zip(self._parameters, digests(self._parameters.values()), strict=True)),
+            graph=self.graph, inputs=self.inputs, outputs=self.outputs, metadata=dict(self.metadata)
         )  # fmt: skip
 
-    def save(self, path: str | Path) -> None:
-        """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``."""
-        save_file(path, replace(self.manifest(), digests={}), self._parameters)
+    def save(self, path: str | Path) -> str:
+        """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``.
+
+        Returns its digest, by which ``load`` can tell it from any other.
+        """
+        return save_file(path, self.description(), self._parameters)
 
     def load_weights(self, source: str | Path | Feeds) -> None:
         """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
@@ -286,10 +299,22 @@ class Network:
         if isinstance(source, Mapping):
             tensors, where = source, "the weights do not fit this network"
         else:
-            tensors, where = load_file(source).tensors, f"{source}: the weights do not fit this network"
+            contents = load_file(source)
+            tensors = {value.name: contents.tensors[value.name] for value in contents.manifest.graph.parameters}
+            where = f"{source}: the weights do not fit this network"
         _check_parameters(expected, tensors, where)
+        self.own_weights()
         for name, array in self._parameters.items():
             array[...] = tensors[name]
+
+    def own_weights(self) -> None:
+        """Copy weights that are mapped from a file into memory, where they can be changed; ``fit`` does so."""
+        if isinstance(self._parameters, dict):
+            return
+        owned = {name: aligned_copy(array, array.dtype.name) for name, array in self._parameters.items()}
+        with self._lock:
+            self._parameters = owned
+            self._plans.clear()
 
 
 class Sequential(Network):
@@ -308,15 +333,34 @@ class Sequential(Network):
         super().__init__(layers[0], value, **options)
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
     """The network in a weight file, with nothing else needed.
 
-    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged or not a weight file.
+    Args:
+        path: the file.
+        lazy: map the weights instead of reading them: opened at once however large, and read-only until ``fit`` or
+            ``own_weights`` copies them.
+        verify: ``"eager"``: check all weights now; ``"lazy"``: each on its first use, as is usual with ``lazy``;
+            ``"off"``: trust the disk.
+        digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
+
+    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
+    the network that ``digest`` says.
     """
-    contents = load_file(path)
-    manifest = contents.manifest
+    contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
+    manifest, tensors = contents.manifest, contents.tensors
+    if manifest.training:  # A checkpoint: the state of its training is for ``fit``.
+        names = [value.name for value in manifest.graph.parameters]
+        tensors = (
+            tensors.subset(names) if isinstance(tensors, MappedTensors) else {name: tensors[name] for name in names}
+        )
     return Network.from_graph(
-        manifest.graph, contents.tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata
+        manifest.graph,
+        tensors,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        metadata=manifest.metadata,
+        copy=False,
     )
 
 

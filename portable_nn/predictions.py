@@ -133,6 +133,7 @@ def predict(
     batch_size: int = 256,
     polarity: Found | None = None,
     raw: bool = False,
+    digest: str | None = None,
 ) -> Predictions:
     """What ``model`` says of ``inputs``, one ``Prediction`` after the other.
 
@@ -146,6 +147,7 @@ def predict(
         batch_size: how many examples to compute at once.
         polarity: what ink the pictures have, ``light`` or ``dark``; by default each is looked at.
         raw: whether arrays hold what the network takes, so that the model's preprocessing is left out.
+        digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
 
     Raises:
         UsageError: arguments that make no sense, or a model that is no classifier of single examples.
@@ -154,7 +156,7 @@ def predict(
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    runner = open_runner(model, engine)
+    runner = open_runner(model, engine, digest=digest)
     notes = [f"{model} runs in {engine}", *runner.notes]
     if runner.preprocessing and not raw:
         prepared = with_polarity(runner.preprocessing, polarity) if polarity else runner.preprocessing

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from portable_nn.errors import FileError, UsageError
-from portable_nn.format import CARRIERS
+from portable_nn.errors import FileError, FormatError, UsageError
+from portable_nn.format import CARRIERS, as_digest
+from portable_nn.format.files import open_regular
 from portable_nn.models import CALLED
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ def is_onnx(path: Path) -> bool:
     return path.suffix.lower() == ONNX
 
 
-def open_network(model: str | Path) -> Network:
-    """The network of a shipped model, a weight file or an ONNX file.
+def open_network(model: str | Path, *, digest: str | None = None) -> Network:
+    """The network of a shipped model, a weight file or an ONNX file, which must have the ``digest`` if one is given.
 
     Raises ``UsageError``, ``FileError``, ``FormatError``, and ``UnsupportedError`` where an ONNX file uses operators
     that this package does not have.
@@ -48,10 +50,27 @@ def open_network(model: str | Path) -> Network:
 
     path = resolve(model)
     if not is_onnx(path):
-        return load(path)
+        return load(path, digest=digest)
     from portable_nn.converters.onnx import import_onnx
+    from portable_nn.converters.onnx.files import parsed
 
-    return import_onnx(path)
+    return import_onnx(path if digest is None else parsed(expected_bytes(path, digest), path))
+
+
+def expected_bytes(path: Path, digest: str) -> bytes:
+    """The bytes of a file whose SHA-256 is ``digest``.
+
+    Raises:
+        UsageError: the digest cannot be one.
+        FileError: the file cannot be read.
+        FormatError: its bytes are others.
+    """
+    expected = as_digest(digest)
+    with open_regular(path) as file:
+        data = file.read()
+    if (found := hashlib.sha256(data).hexdigest()) != expected:
+        raise FormatError(path, f"is another model: its SHA-256 is {found}, and {expected} was expected")
+    return data
 
 
 def _unknown(path: Path) -> str:

@@ -17,7 +17,7 @@ from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.graph import Value, format_shape
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
-from portable_nn.resolve import is_onnx, open_network, resolve
+from portable_nn.resolve import expected_bytes, is_onnx, open_network, resolve
 
 Engine: TypeAlias = Literal["onnxruntime", "numpy"]
 Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -84,10 +84,11 @@ class Runner:
         return found.reshape(len(x), -1)
 
 
-def open_runner(model: str | Path, engine: Engine = "onnxruntime") -> Runner:
+def open_runner(model: str | Path, engine: Engine = "onnxruntime", *, digest: str | None = None) -> Runner:
     """The runner of a shipped model, a weight file or any ONNX file.
 
-    In onnxruntime an ONNX file runs as it is, whether or not this package knows its operators.
+    In onnxruntime an ONNX file runs as it is, whether or not this package knows its operators. Where a ``digest`` is
+    given, a weight file must be the network of that digest, and an ONNX file have it as its SHA-256.
 
     Raises:
         UsageError: an unknown name or engine, or a model that has not exactly one input of a known shape.
@@ -97,10 +98,10 @@ def open_runner(model: str | Path, engine: Engine = "onnxruntime") -> Runner:
         raise UsageError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     path = resolve(model)
     if is_onnx(path) and engine == "onnxruntime":
-        session = Session(path)
+        session = Session(path) if digest is None else Session(expected_bytes(path, digest), where=str(path))
         said = _said_by(session.metadata, session.inputs, session.outputs, str(path))
         return _runner(str(model), session.inputs, session.outputs, said, session.run)
-    network = open_network(model)
+    network = open_network(model, digest=digest)
     outputs = [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
     if is_onnx(path):
         from portable_nn.converters.onnx.files import read_model

@@ -2,17 +2,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 
+import h5py
 import numpy as np
 import onnx
 import pytest
+import safetensors.numpy
 from foreign import FLOAT, convolutional, write
+from msgspec.structs import replace
 from onnx import helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.errors import FileError, FormatError, UsageError
-from portable_nn.inspection import as_json, as_text, inspect, manifest_text
+from portable_nn.format import load, save
+from portable_nn.format.training import GeneratorState, Training
+from portable_nn.inspection import TensorRow, TrainingRow, against, as_json, as_text, inspect, manifest_text
 from portable_nn.models import find_model
 
 DIGITS = find_model("digits-mlp")
@@ -89,6 +95,215 @@ def test_many_labels_are_not_all_printed(tmp_path):
     assert "c20" not in as_text(inspect(net))
 
 
+GENERATOR = GeneratorState("0" * 32, "0" * 31 + "1", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "step", "text"),
+    [
+        (0, 0, 0, "stopped after 0 epochs, 0 steps in all"),
+        (1, 0, 1000, "stopped after 1 epoch, 1,000 steps in all"),
+        (2, 7, 2007, "stopped after 2 epochs and batch 7 of the next, 2,007 steps in all"),
+    ],
+)
+def test_where_the_training_of_a_checkpoint_stands(tmp_path, epoch, batch, step, text):
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), seed=0)
+    training = Training(
+        tensors=(), settings={}, epoch=epoch, batch=batch, step=step, loss=0.5, weight=1.0, generator=GENERATOR,
+        epoch_generator=GENERATOR, rows=tuple({"epoch": place, "loss": 1.0} for place in range(1, epoch + 1)),
+        best_epoch=None,
+    )  # fmt: skip
+    save(tmp_path / "c.safetensors", replace(net.manifest(), training=training), net.parameters)
+    found = inspect(tmp_path / "c.safetensors")
+    assert found.training == TrainingRow(epoch, batch, step)
+    assert f"training    {text}" in as_text(found).splitlines()
+    assert as_json(found)["training"] == {"epoch": epoch, "batch": batch, "step": step}
+    assert inspect("digits").training is None
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".npz"])
+def test_a_large_file_is_not_read_into_memory(tmp_path, suffix):
+    if suffix == ".npz":
+        np.savez(tmp_path / "m.npz", w=np.zeros((3000, 2000), np.float32))
+    else:
+        net = pnn.Sequential(pnn.Input(2000), pnn.Dense(3000), seed=0)
+        net.save(tmp_path / f"m{suffix}")
+    path = tmp_path / f"m{suffix}"
+    inspect(path)
+    tracemalloc.start()
+    found = inspect(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.bytes >= 24_000_000
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
+def test_damaged_weight_files_are_told_and_not_shown_as_arrays(tmp_path, suffix):
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), seed=0)
+    path = tmp_path / f"m{suffix}"
+    net.save(path)
+    data = path.read_bytes()
+    at = data.index(b"dense_1")
+    for place, message in ((at, "the manifest is damaged"), (len(data) - 1, "tensor 'dense_1.bias' is damaged")):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        for use in (inspect, manifest_text):
+            with pytest.raises(FormatError, match=message):
+                use(path)
+
+
+# -- files of arrays
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """The same arrays in a file of each kind."""
+    found = {"dense/kernel": np.ones((3, 2), np.float32), "dense/bias": np.zeros(2), "step": np.int64(7)}
+    safetensors.numpy.save_file({name: np.asarray(array) for name, array in found.items()}, tmp_path / "m.safetensors",
+                                {"format": "pt", "story": "x" * 2000})  # fmt: skip
+    np.savez(tmp_path / "m.npz", note=np.array("text"), **found)
+    np.save(tmp_path / "m.npy", found["dense/kernel"])
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["keras_version"] = np.bytes_("3.5.0")
+        for name, array in found.items():
+            file[name] = array
+    (tmp_path / "m.hdf5").write_bytes((tmp_path / "m.h5").read_bytes())
+    return tmp_path
+
+
+ROWS = {
+    TensorRow("dense/kernel", "float32", (3, 2), 24), TensorRow("dense/bias", "float64", (2,), 16),
+    TensorRow("step", "int64", (), 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".h5", ".hdf5"])
+def test_a_file_of_arrays(arrays, suffix):
+    path = arrays / f"m{suffix}"
+    found = inspect(str(path))
+    assert set(found.tensors) == ROWS
+    assert (found.parameters, found.bytes, found.nodes, found.digest) == (9, 48, (), "")
+    assert found.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = as_text(found).splitlines()
+    assert lines[0].split() == ["file", str(path), f"({path.stat().st_size / 1000:.1f}", "kB)"]
+    assert "tensor        dtype    shape   bytes" in lines
+    assert "dense/kernel  float32  (3, 2)     24" in lines
+    assert "3 tensors                         48" in lines
+    assert "opset" not in as_text(found)
+    written = json.loads(json.dumps(as_json(found)))
+    assert {"name": "step", "dtype": "int64", "shape": [], "bytes": 8} in written["tensors"]
+
+
+def test_a_single_array(arrays):
+    assert inspect(arrays / "m.npy").tensors == (TensorRow("m", "float32", (3, 2), 24),)
+
+
+def test_what_a_file_of_arrays_says_besides(arrays):
+    found = inspect(arrays / "m.npz")
+    assert found.notes == ("'note' holds <U4, not numbers: it is passed over",)
+    assert as_text(found).endswith("\n\nnotes\n  'note' holds <U4, not numbers: it is passed over")
+    assert inspect(arrays / "m.h5").metadata == {"keras_version": "3.5.0"}
+    found = inspect(arrays / "m.safetensors")
+    assert found.metadata == {"format": "pt", "story": "x" * 2000}
+    assert f"  story: {'x' * 1000}… (2,000 characters)" in as_text(found).splitlines()
+
+
+def test_names_in_files_of_arrays_cannot_command_the_terminal(tmp_path):
+    data = {"\x1b[31mred": np.ones(2)}
+    safetensors.numpy.save_file(data, tmp_path / "m.safetensors", {"\x1b[2J": "\x1b[1m\n"})
+    text = as_text(inspect(tmp_path / "m.safetensors"))
+    assert "\x1b" not in text
+    assert r"\x1b[31mred" in text
+    assert r"  \x1b[2J: \x1b[1m\n" in text
+
+
+def test_a_file_of_arrays_has_no_manifest(arrays):
+    with pytest.raises(
+        UsageError, match=r"m.npz: has no manifest: it holds arrays, not a network that portable-nn wrote$"
+    ):
+        manifest_text(arrays / "m.npz")
+    (arrays / "page.h5").write_text("<html><body>404</body></html>")
+    with pytest.raises(FormatError, match=r"page.h5: is an HTML page"):
+        manifest_text(arrays / "page.h5")
+
+
+@pytest.mark.parametrize("name", ["no.npz", "no.npy", "no.h5", "no.hdf5", "no.safetensors"])
+def test_files_of_arrays_that_do_not_exist(tmp_path, name):
+    with pytest.raises(FileError, match=r"does not exist$"):
+        inspect(tmp_path / name)
+
+
+# -- what of a file fits a model
+
+
+@pytest.fixture
+def small(tmp_path):
+    net = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0)
+    net.save(tmp_path / "small.h5")
+    export_onnx(net, tmp_path / "small.onnx")
+    return tmp_path
+
+
+@pytest.mark.parametrize("model", ["small.h5", "small.onnx"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".h5", ".hdf5"])
+def test_arrays_against_a_model(arrays, small, suffix, model):
+    found = against(arrays / f"m{suffix}", small / model)
+    assert [(row.name, row.status, row.suggestion, row.axes) for row in found.rows] == [
+        ("dense_1.weight", "missing", "dense/kernel", (1, 0)), ("dense_1.bias", "missing", "dense/bias", ()),
+    ]  # fmt: skip
+    assert found.left_over == ("step",)
+
+
+@pytest.mark.parametrize("file", ["digits-mlp", DIGITS.weights, DIGITS.onnx])
+@pytest.mark.parametrize("model", ["digits-mlp", DIGITS.weights, DIGITS.onnx])
+def test_a_model_against_itself(file, model):
+    found = against(file, model)
+    assert found.fits
+    assert [row.name for row in found.rows] == ["hidden.weight", "hidden.bias", "digit.weight", "digit.bias"]
+    assert found.left_over == ()
+
+
+def test_a_model_against_another(small):
+    found = against("digits-mlp", "digits-cnn")
+    assert {row.name: row.status for row in found.rows} == {
+        "strokes.weight": "missing", "strokes.bias": "missing", "shapes.weight": "missing", "shapes.bias": "missing",
+        "digit.weight": "shape differs", "digit.bias": "fits",
+    }  # fmt: skip
+    assert found.left_over == ("hidden.weight", "hidden.bias")
+
+
+def test_an_onnx_file_that_cannot_be_imported_against_a_model(tmp_path):
+    found = against(convolutional(tmp_path / "m.onnx"), "digits-mlp")
+    assert not found.fits
+    assert found.left_over
+
+
+def test_the_weights_of_a_training_are_not_those_of_the_network(tmp_path):
+    """Of a checkpoint, what the optimizer keeps neither fits nor is left over."""
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), seed=0)
+    state = {f"training/state/{name}/first": np.zeros_like(array) for name, array in net.parameters.items()}
+    values = tuple(replace(value, name=f"training/state/{value.name}/first") for value in net.graph.parameters)
+    plain = tuple(type(net.graph.inputs[0])(value.name, value.dtype, value.shape) for value in values)
+    training = Training(
+        tensors=plain, settings={}, epoch=0, batch=0, step=0, loss=0.0, weight=0.0, generator=GENERATOR,
+        epoch_generator=GENERATOR, rows=(), best_epoch=None,
+    )  # fmt: skip
+    save(tmp_path / "c.h5", replace(net.manifest(), training=training), dict(net.parameters) | state)
+    found = against(tmp_path / "c.h5", tmp_path / "c.h5")
+    assert (len(found.rows), found.fits, found.left_over) == (2, True, ())
+    assert set(state) < set(load(tmp_path / "c.h5").tensors)
+
+
+def test_arrays_are_no_model(arrays):
+    with pytest.raises(FormatError, match="is an HDF5 file"):
+        against("digits", arrays / "m.h5")
+    with pytest.raises(FormatError, match="it holds arrays"):
+        against("digits", arrays / "m.safetensors")
+    with pytest.raises(UsageError, match=r"m.npz: expected a model, whose name ends in"):
+        against("digits", arrays / "m.npz")
+
+
 def test_names_cannot_command_the_terminal(tmp_path):
     net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), labels=["\x1b[31mred", "new\nline"])
     assert r"labels: \x1b[31mred, new\nline" in as_text(inspect(net))
@@ -111,6 +326,22 @@ def test_the_manifest_is_the_one_in_the_file(model):
     text = manifest_text(model)
     assert text.encode() in DIGITS.onnx.read_bytes()
     assert json.loads(text)["outputs"][0]["labels"] == list("0123456789")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
+def test_the_digest_is_that_of_the_manifest_in_every_carrier(tmp_path, suffix):
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), seed=0)
+    path = tmp_path / f"m{suffix}"
+    digest = net.save(path)
+    assert inspect(path).digest == digest
+    assert hashlib.sha256(manifest_text(path).encode()).hexdigest() == digest
+    assert f"digest      {digest}" in as_text(inspect(path)).splitlines()
+    pnn.load(path, digest=inspect(path).digest)
+
+
+def test_onnx_files_and_networks_have_no_digest():
+    assert inspect(DIGITS.onnx).digest == ""
+    assert "digest" not in as_text(inspect(DIGITS.onnx))
 
 
 def test_no_manifest(tmp_path):

@@ -11,23 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from onnx import ModelProto
 
-from portable_nn.converters.onnx.files import read_model
+from portable_nn.converters.onnx.external import locations, places, write_data
+from portable_nn.converters.onnx.files import read_alone, read_model
 from portable_nn.converters.onnx.labels import labels_of
-from portable_nn.converters.onnx.model import from_model, to_bytes, to_model
+from portable_nn.converters.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
 from portable_nn.converters.onnx.support import opset_of
 from portable_nn.converters.onnx.tensors import from_tensor
 from portable_nn.converters.onnx.verify import Difference, Tolerance, compare
-from portable_nn.errors import FormatError, PortableNNError, UsageError
+from portable_nn.errors import FileError, FormatError, PortableNNError, UsageError
 from portable_nn.format.atomic import atomic_write
 from portable_nn.format.manifest import OutputInfo, decode, encode
-from portable_nn.format.validate import digest_faults, manifest_faults, refuse, tensor_faults
+from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
 from portable_nn.graph import Graph
 from portable_nn.network import Network
 from portable_nn.operators import infer
@@ -37,6 +40,9 @@ DIGEST: Final = "portable_nn.sha256"
 LABELS: Final = "labels"
 DOC: Final = "doc_string"
 """The keys of a model's metadata that have a meaning here; the last stands for the model's own field of that name."""
+
+MARGIN: Final = 64 * 2**20
+"""Bytes that a model may need beside its parameters."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Report:
     bytes: int
     outputs: Mapping[str, Difference]
     notes: tuple[str, ...] = ()
+    data: Path | None = None
+    """The file beside it that has the large parameters, if there is one."""
 
     @property
     def max_abs_error(self) -> float:
@@ -66,7 +74,7 @@ class Imported(NamedTuple):
 
 def export_onnx(
     network: Network, path: str | Path, *, opset: int = 17, verify: bool = True, atol: float = 1e-5,
-    rtol: float = 1e-5, seed: int = 0,
+    rtol: float = 1e-5, seed: int = 0, external_data: bool | None = None,
 ) -> Report:  # fmt: skip
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
@@ -80,6 +88,9 @@ def export_onnx(
         atol: how far apart two numbers may be, ...
         rtol: ... and how far in addition, as a part of the largest magnitude in their output.
         seed: what the inputs that both engines run on are drawn from.
+        external_data: whether the large parameters go into a file of their own beside the model, named after the
+            network's digest; if nothing is said, where the model would have more than 2 GiB. No more than one of them
+            is then in memory at a time (but both engines need them to verify).
 
     Raises:
         UsageError: an opset that is not written or cannot express the network, or metadata that cannot be kept.
@@ -88,14 +99,48 @@ def export_onnx(
     """
     properties = _properties(network)
     doc = properties.pop(DOC, "")
-    model = to_model(network.graph, network.parameters, opset=opset, metadata=properties, doc=doc)
-    tolerance = Tolerance(atol, rtol)
-    found = _verified(network, model, str(path), tolerance, seed) if verify else {}
-    data = to_bytes(model)
-    with atomic_write(path) as file:
-        file.write(data)
+    if external_data is None:
+        external_data = size_of(network.graph.parameters) > MAX_BYTES - MARGIN
+    folder, target = Path(path).parent, Path(path)
+    location = f"{target.stem}-{properties[DIGEST][:16]}.data" if external_data else None
+    model = to_model(network.graph, network.parameters, opset=opset, metadata=properties, doc=doc, location=location)
+    old = _data_files(target)
+    with _data_file(folder, location, network, old):
+        found = _verified(network, model, str(path), Tolerance(atol, rtol), seed, folder) if verify else {}
+        data = to_bytes(model)
+        with atomic_write(path) as file:
+            file.write(data)
+    for name in old - {location}:
+        (folder / name).unlink(missing_ok=True)
     notes = () if verify else ("not verified: verify=False",)
-    return Report(Path(path), opset, model.ir_version, len(data), found, notes)
+    return Report(target, opset, model.ir_version, len(data), found, notes, folder / location if location else None)
+
+
+@contextmanager
+def _data_file(folder: Path, location: str | None, network: Network, old: set[str]) -> Iterator[None]:
+    """The file of the large parameters, which stays only if the model that names it is written.
+
+    It has another name than that of any other network: a model that is there keeps its own until it is replaced.
+    """
+    if location is None:
+        yield
+        return
+    try:
+        write_data(folder / location, network.parameters, places(network.graph.parameters))
+        yield
+    except BaseException:
+        if location not in old:
+            (folder / location).unlink(missing_ok=True)
+        raise
+
+
+def _data_files(path: Path) -> set[str]:
+    """The data files of an earlier export to ``path``, by the names that only this function's caller gives."""
+    try:
+        named = locations(read_alone(path))
+    except FileError:
+        return set()
+    return {name for name in named if re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{16}}\.data", name)}
 
 
 def import_onnx(source: str | Path | ModelProto, *, verify: bool = True) -> Network:
@@ -137,9 +182,9 @@ def read_onnx(source: str | Path | ModelProto, *, verify: bool = True) -> Import
 
 
 def _verified(
-    network: Network, model: ModelProto, where: str, tolerance: Tolerance, seed: int
+    network: Network, model: ModelProto, where: str, tolerance: Tolerance, seed: int, folder: Path | None = None
 ) -> dict[str, Difference]:
-    return compare(network.graph, network.parameters, model, where, tolerance=tolerance, seed=seed)
+    return compare(network.graph, network.parameters, model, where, tolerance=tolerance, seed=seed, folder=folder)
 
 
 def _properties(network: Network) -> dict[str, str]:
@@ -167,12 +212,20 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
     manifest = decode(text, where)
     refuse(where, manifest_faults(manifest))
     tensors = {proto.name: from_tensor(proto, where) for proto in model.graph.initializer}
-    refuse(where, tensor_faults(manifest.graph, tensors, allow_nonfinite=True) + digest_faults(manifest, tensors))
-    if to_model(manifest.graph, tensors, opset=opset_of(model, where)).graph != model.graph:
+    refuse(where, tensor_faults(manifest, tensors, allow_nonfinite=True) + hash_faults(manifest, tensors))
+    if not _same(to_model(manifest.graph, tensors, opset=opset_of(model, where), location="-"), model):
         raise FormatError(where, "its graph is another one")
     return Network.from_graph(
         manifest.graph, tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata
     )
+
+
+def _same(expected: ModelProto, found: ModelProto) -> bool:
+    """Whether two models have the same graph, where the elements of the parameters are known to be the same."""
+    one, other = expected.graph, found.graph
+    fields = [field.name for field in one.DESCRIPTOR.fields if field.name != "initializer"]
+    told = [[(each.name, each.dims, each.data_type, each.doc_string) for each in g.initializer] for g in (one, other)]
+    return told[0] == told[1] and all(getattr(one, name) == getattr(other, name) for name in fields)
 
 
 def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes: list[str]) -> Network:

@@ -15,7 +15,8 @@ from portable_nn.checking.binding import Sizes, bind
 from portable_nn.checking.report import Finding, some
 from portable_nn.checking.survey import Source, Survey
 from portable_nn.checking.walk import walk
-from portable_nn.converters.onnx.files import external_tensors, load_external, read_alone
+from portable_nn.converters.onnx.external import external_tensors, load_external
+from portable_nn.converters.onnx.files import read_alone
 from portable_nn.converters.onnx.forms import SETTINGS
 from portable_nn.converters.onnx.inference import declared, dtype_of, infer_standard, type_of
 from portable_nn.converters.onnx.model import constant, decides_shapes, is_large, read_as, tensor_of

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import ModelProto, TensorProto, checker
-from onnx.external_data_helper import load_external_data_for_tensor
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from onnx import ModelProto
 
+from portable_nn.converters.onnx.external import external_tensors, load_external
 from portable_nn.errors import FormatError
 from portable_nn.format.files import open_regular, recognise
 
@@ -33,6 +34,11 @@ def read_alone(path: str | Path) -> ModelProto:
     """The model in a file, without what it keeps in others; raises as ``read_model`` does."""
     with open_regular(path) as file:
         data = file.read()
+    return parsed(data, path)
+
+
+def parsed(data: bytes, path: str | Path) -> ModelProto:
+    """The model that ``data``, the bytes of the file at ``path``, hold. Raises ``FormatError``."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -40,12 +46,24 @@ def read_alone(path: str | Path) -> ModelProto:
         raise FormatError(path, what_it_is(data)) from None
     if not model.HasField("graph"):  # Few bytes of any kind parse as a message in which nothing is known.
         raise FormatError(path, what_it_is(data))
+    if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives the bytes of what is no text.
+        raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
     return model
 
 
-def external_tensors(model: ModelProto) -> list[TensorProto]:
-    """The tensors whose elements lie in other files."""
-    return [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """All texts in a message and in those that it is made of; numbers and raw bytes are not touched."""
+    for field in message.DESCRIPTOR.fields:
+        if field.type == field.TYPE_STRING:
+            value = getattr(message, field.name)
+            yield from [value] if isinstance(value, str | bytes) else value
+        elif field.type == field.TYPE_MESSAGE:
+            value = getattr(message, field.name)
+            if not isinstance(value, Message):
+                for each in value:
+                    yield from _texts(each)
+            elif message.HasField(field.name):
+                yield from _texts(value)
 
 
 def what_it_is(data: bytes) -> str:
@@ -61,17 +79,3 @@ def what_it_is(data: bytes) -> str:
     if head.isascii() and head.decode().replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
         return "is a text file, not an ONNX model"
     return "is not an ONNX model, or is damaged or cut off"
-
-
-def load_external(tensor: TensorProto, path: Path) -> None:
-    """Bring the elements of ``tensor`` into it from the file that it names. Raises ``FormatError``."""
-    folder = path.parent.resolve()
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    if not (folder / location).resolve().is_relative_to(folder):
-        raise FormatError(path, f"tensor '{tensor.name}' names a file outside the model's folder: {location!r}")
-    try:
-        load_external_data_for_tensor(tensor, str(folder))
-    except (OSError, ValueError, checker.ValidationError) as error:
-        raise FormatError(path, f"tensor '{tensor.name}' cannot be read from '{location}': {error}") from error
-    tensor.ClearField("data_location")
-    tensor.ClearField("external_data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -11,6 +11,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 import portable_nn
+from portable_nn.converters.onnx.external import Place, places, refer
 from portable_nn.converters.onnx.folding import LARGE
 from portable_nn.converters.onnx.forms import SETTINGS
 from portable_nn.converters.onnx.opsets import OLDEST_WRITTEN, from_opset, to_opset
@@ -19,7 +20,7 @@ from portable_nn.converters.onnx.standard import signature
 from portable_nn.converters.onnx.support import check_supported, names_in, opset_of
 from portable_nn.converters.onnx.tensors import from_attribute, from_tensor, literal, to_attribute, to_tensor
 from portable_nn.errors import GraphError, UsageError
-from portable_nn.format.tensors import Array
+from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.graph import INTERNAL, OPSET, Dim, Graph, Node, Parameter, Value
 from portable_nn.operators import Type, infer
 from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, REGISTRY
@@ -40,6 +41,7 @@ def to_model(
     opset: int = 17,
     metadata: Mapping[str, str] = MappingProxyType({}),
     doc: str = "",
+    location: str | None = None,
 ) -> ModelProto:
     """``graph`` as a model at ``opset``, every name as it is. The same arguments give the same bytes.
 
@@ -51,13 +53,16 @@ def to_model(
         opset: 13 to 25; the IR version is the lowest that goes with it.
         metadata: the model's ``metadata_props``, written in the order of their keys.
         doc: the model's ``doc_string``.
+        location: the file beside the model that has the large parameters (see ``external``); it is not written here.
 
     Raises:
         UsageError: an opset that is not written, or that cannot express the graph; all that it cannot is listed, with
-            the lowest opset that can. A model of more than 2 GiB.
+            the lowest opset that can. Parameters of more than 2 GiB without a ``location``.
         GraphError: the graph is not consistent.
     """
-    _check_writable(graph, parameters, opset)
+    apart = places(graph.parameters) if location else {}
+    _check_writable(graph, opset)
+    check_size(value for value in graph.parameters if value.name not in apart)
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
     proto = GraphProto(
@@ -65,7 +70,12 @@ def to_model(
         node=[_to_node(node, opset) for node in to_opset(graph, types, opset)],
         input=[_to_value(value) for value in graph.inputs],
         output=[_to_value(value) for value in outputs],
-        initializer=[to_tensor(value.name, parameters[value.name]) for value in graph.parameters],
+        initializer=[
+            _elsewhere(value, location or "", apart[value.name])
+            if value.name in apart
+            else to_tensor(value.name, parameters[value.name])
+            for value in graph.parameters
+        ],
     )
     standard = onnx.OperatorSetIdProto(domain="", version=opset)
     model = ModelProto(
@@ -84,14 +94,28 @@ def to_bytes(model: ModelProto) -> bytes:
     return data
 
 
-def _check_writable(graph: Graph, parameters: Arrays, opset: int) -> None:
+def _elsewhere(value: Value, location: str, place: Place) -> TensorProto:
+    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=DTYPE_CODES[value.dtype])
+    refer(tensor, location, place)
+    return tensor
+
+
+def _check_writable(graph: Graph, opset: int) -> None:
     if not OLDEST_WRITTEN <= opset <= OPSET:
         raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
     own = [f"'{node.name}' ({node.operator})" for node in graph.nodes if node.domain == INTERNAL]
     if own:
         raise UsageError(f"only standard operators can be written as ONNX, not those of training: {', '.join(own)}")
-    size = sum(array.nbytes for array in parameters.values())
-    if size > MAX_BYTES:
+
+
+def size_of(values: Iterable[Value]) -> int:
+    """How many bytes parameters have."""
+    return sum(ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape)) for value in values)
+
+
+def check_size(values: Iterable[Value]) -> None:
+    """Raise ``UsageError`` where one ONNX file cannot hold these parameters."""
+    if (size := size_of(values)) > MAX_BYTES:
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
 
 

@@ -8,6 +8,7 @@ worth more than that, ``rtol`` is a few such digits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -51,7 +52,14 @@ class Difference(NamedTuple):
 
 
 def compare(
-    graph: Graph, parameters: Mapping[str, Array], model: ModelProto, where: str, *, tolerance: Tolerance, seed: int = 0
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    model: ModelProto,
+    where: str,
+    *,
+    tolerance: Tolerance,
+    seed: int = 0,
+    folder: Path | None = None,
 ) -> dict[str, Difference]:
     """Run both sides on the same seeded inputs at two batch sizes; the largest differences, by output.
 
@@ -62,18 +70,19 @@ def compare(
         where: the file that messages name.
         tolerance: how far numbers may be apart.
         seed: what the inputs are drawn from.
+        folder: where the files are that the model names.
 
     Raises:
         VerificationError: the sides do not agree; the message names the first node that computes something else.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
     """
-    session = Session(to_bytes(model), where=where, threads=1)
+    session = Session(to_bytes(model), where=where, threads=1, folder=folder)
     worst = dict.fromkeys(graph.outputs, Difference())
     for feeds in _rounds(graph, np.random.default_rng(seed)):
         ours, theirs = _run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
         for name in graph.outputs:
             if not _agree(ours[name], theirs[name], tolerance):
-                earlier = _values_on_the_way(graph, parameters, model, feeds)
+                earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
                 parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
                 last = Pair(name, ours[name], theirs[name])
                 raise VerificationError(f"{where}: {_told(parting or last, graph, tolerance)}")
@@ -140,13 +149,13 @@ class Pair(NamedTuple):
 
 
 def _values_on_the_way(
-    graph: Graph, parameters: Mapping[str, Array], model: ModelProto, feeds: Mapping[str, Array]
+    graph: Graph, parameters: Mapping[str, Array], model: ModelProto, feeds: Mapping[str, Array], folder: Path | None
 ) -> Iterator[Pair]:
     """Run both sides again with every value that both have as an output; the values in the order of their nodes."""
     made = {name for node in model.graph.node for name in node.output}
     names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
     ours = _run_numpy(graph, parameters, feeds, names)
-    theirs = Session(to_bytes(_with_outputs(model, names)), threads=1).run(feeds)
+    theirs = Session(to_bytes(_with_outputs(model, names)), threads=1, folder=folder).run(feeds)
     return (Pair(name, ours[name], theirs[name]) for name in names)
 
 

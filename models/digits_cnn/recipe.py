@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Unpack
 
 import portable_nn as pnn
 from portable_nn.data.preprocessing import digit_preprocessing
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
+from portable_nn.training.checkpoint import CheckpointOptions
 
 EPOCHS: Final = 100
 
 
 def train(
-    digits: Digits | None = None, *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None
-) -> Trained:
+    digits: Digits | None = None, *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None,
+    **checkpoints: Unpack[CheckpointOptions],
+) -> Trained:  # fmt: skip
     """Train a network like Y. LeCun's LeNet (Proc. IEEE 86, 1998) on 4,000 MNIST pictures: two convolutions, one layer.
 
     The card tells how the settings were chosen: on ``load_digits().for_choosing()``.
@@ -34,4 +36,6 @@ def train(
         name="digits-cnn",
     )
     optimizer = pnn.AdamW(0.003, weight_decay=0.05)
-    return train_on_digits(network, digits or load_digits(), optimizer, epochs=epochs, batch_size=64, progress=progress)
+    return train_on_digits(
+        network, digits or load_digits(), optimizer, epochs=epochs, batch_size=64, progress=progress, **checkpoints
+    )

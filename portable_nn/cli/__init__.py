@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "train": Row("train", "Train a network on your data, or a shipped model anew."),
     "export": Row("export", "Write a model as an ONNX file, and prove that it computes the same."),
     "import": Row("import_", "Read an ONNX file into a weight file, and prove that it computes the same."),
+    "convert": Row("convert", "Write a network as a file of another kind, read that back, and compare every tensor."),
     "inspect": Row("inspect", "Show what is in a model: nodes, shapes, parameters, what goes in and out."),
     "check": Row("check", "Find every fault of a model in one pass."),
     "models": Row("models", "List the models that come with the package."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,15 +11,24 @@ from portable_nn.cli.conventions import Printer
 from portable_nn.cli.export import differences_as_json, differences_as_text
 from portable_nn.text import fields, size
 
+if TYPE_CHECKING:
+    from portable_nn.converters.onnx import Imported
+
 EXAMPLES = (
     "import digits.onnx digits.safetensors",
     "import somebody.onnx theirs.safetensors --format json",
+    "import wih.npy who.npy mine.safetensors",
 )
+
+NPY = ".npy"
 
 
 def command(
     printer: Printer,
-    source: Annotated[Path, typer.Argument(metavar="IN.onnx", help="An ONNX file.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN...", help="An ONNX file; or the two files, wih.npy who.npy, or their folder."),
+    ],
     out: Annotated[
         Path,
         typer.Argument(
@@ -33,10 +42,11 @@ def command(
     The network that was read is run in numpy, and the ONNX file in onnxruntime, on the same inputs at two batch sizes.
     The largest difference in each output is printed; where it is too large, nothing is written and the exit code is 1.
     A file that export wrote comes back as it was, with labels and preprocessing.
-    """
-    from portable_nn.converters.onnx import read_onnx
 
-    network, outputs, notes = read_onnx(source, verify=not no_verify)
+    Two .npy files are taken for the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who
+    (outputs, hidden nodes). The other side is then the book's own formula. 784 inputs are taken for pictures of digits.
+    """
+    network, outputs, notes = _read(sources, verify=not no_verify)
     network.save(out)
     for note in notes:
         printer.note(note)
@@ -44,7 +54,18 @@ def command(
     printer.result(
         differences_as_text(outputs) + fields([("written", f"{out} ({size(count)})")]),
         {
-            "model": str(source), "path": str(out), "bytes": count, "verified": not no_verify,
+            "model": ", ".join(map(str, sources)), "path": str(out), "bytes": count, "verified": not no_verify,
             "outputs": differences_as_json(outputs), "notes": list(notes),
         },
     )  # fmt: skip
+
+
+def _read(sources: list[Path], *, verify: bool) -> Imported:
+    """What there is to read: an ONNX file, unless it can only be the network of the book."""
+    if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == NPY:
+        from portable_nn.converters.book import import_book
+
+        return import_book(*sources, verify=verify)
+    from portable_nn.converters.onnx import read_onnx
+
+    return read_onnx(sources[0], verify=verify)

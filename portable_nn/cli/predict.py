@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from portable_nn.cli.conventions import SCHEMA, Printer
+from portable_nn.errors import UsageError
 from portable_nn.text import Table, percent
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ EXAMPLES = (
 )
 
 ORDINALS = {2: "nd", 3: "rd"}
+
+FOR_SAMPLES = {"--sample", "--plot", "--seed", "--engine", "--digest", "--format", "--quiet", "--debug"}
+"""The options that make sense where samples are drawn."""
 
 CHUNK = 256
 """How many predictions are written at once."""
@@ -46,15 +50,16 @@ class Polarity(StrEnum):
 
 def command(
     printer: Printer,
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or any ONNX file.")
     ],
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT...", help="Pictures, folders of them, CSV, npy, npz, IDX or HDF5 files; - for CSV on stdin."
         ),
-    ],
+    ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one in a line, or a JSON list.")
@@ -67,6 +72,17 @@ def command(
         bool, typer.Option("--raw", help="Arrays hold what the network takes: leave the model's preprocessing out.")
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="How many examples to compute at once.")] = 256,
+    digest: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="Refuse any model but the one that has this digest or SHA-256."),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", help="In place of INPUT, draw N samples of a generator.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture, such as a PNG, that shows the samples.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="What the samples are drawn from.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to FILE.")
     ] = None,
@@ -79,12 +95,22 @@ def command(
     Pictures are prepared as the model says: digits finds the digit in a photograph or drawing, dark on light or light
     on dark, by itself. Where the data hold the right answers as well, such as the label that comes first in a row of
     CSV, it is told how many were met.
+
+    A generator makes pictures out of noise: --sample says how many.
     """
+    if sample is not None or plot is not None:
+        _check_sampling(context, sample, plot)
+        _sample(printer, model, sample or 0, plot or Path(), seed=seed, engine=engine.value, digest=digest)
+        return
+    if not inputs:
+        raise UsageError("INPUT is missing: pictures, folders of them, or files of data; a generator takes --sample N")
+    if "--seed" in _given(context):
+        raise UsageError("--seed is about samples: --sample N draws some")
     from portable_nn.predictions import predict
 
     predictions = predict(
         model, inputs, engine=engine.value, labels=labels, top=top, batch_size=batch_size,
-        polarity=polarity.value if polarity else None, raw=raw,
+        polarity=polarity.value if polarity else None, raw=raw, digest=digest,
     )  # fmt: skip
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # What is wrong with the model or its labels shows before anything is written.
@@ -96,6 +122,36 @@ def command(
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")
+
+
+def _given(context: typer.Context) -> set[str]:
+    """The names of what stands on the command line beside the model."""
+    found = [name for name in context.params if name != "model"]
+    found = [name for name in found if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    return {"INPUT" if name == "inputs" else "--" + name.replace("_", "-") for name in found}
+
+
+def _check_sampling(context: typer.Context, count: int | None, plot: Path | None) -> None:
+    if count is None:
+        raise UsageError("--plot shows samples of a generator: --sample N says how many")
+    if plot is None:
+        raise UsageError("--sample needs --plot FILE: the picture that shows the samples, such as samples.png")
+    if count < 1:
+        raise UsageError(f"--sample must be at least 1, not {count}")
+    if extra := sorted(_given(context) - FOR_SAMPLES):
+        raise UsageError(f"samples are made out of noise alone: leave out {', '.join(extra)}")
+
+
+def _sample(
+    printer: Printer, model: str, count: int, plot: Path, *, seed: int, engine: Any, digest: str | None
+) -> None:
+    """Draw samples, and show them in a picture."""
+    from portable_nn.adversarial.gan.sampling import sample_sheet
+    from portable_nn.resolve import open_network
+
+    sample_sheet(open_network(model, digest=digest), plot, count, seed, engine=engine)
+    text = f"{count:,} {'sample' if count == 1 else 'samples'} of {model}, seed {seed}: {plot}"
+    printer.result(text, {"model": model, "samples": count, "seed": seed, "plot": str(plot)})
 
 
 def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterator[list[Prediction]]:

@@ -16,7 +16,8 @@ from portable_nn.text import fields, percent, size
 
 if TYPE_CHECKING:
     from portable_nn.network import Network
-    from portable_nn.training.fit import History
+    from portable_nn.training.checkpoint import CheckpointOptions
+    from portable_nn.training.history import History
     from portable_nn.training.optimizers import Optimizer
 
 EXAMPLES = (
@@ -24,6 +25,7 @@ EXAMPLES = (
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
     "train digits --out digits.safetensors",
+    "train digits --checkpoint run --resume",
 )
 
 INTERRUPTED = 130
@@ -31,7 +33,9 @@ INTERRUPTED = 130
 STOPPED = {"finished": "", "early": ", stopped early", "interrupted": ", interrupted"}
 """What is said of the way in which training ended."""
 
-FOR_RECIPES = {"--out", "--force", "--seed", "--epochs", "--format", "--quiet", "--debug"}
+FOR_RECIPES = {
+    "--out", "--force", "--seed", "--epochs", "--checkpoint", "--every", "--resume", "--format", "--quiet", "--debug",
+}  # fmt: skip
 """The options that make sense for a recipe."""
 
 
@@ -115,29 +119,44 @@ def command(
     metrics_csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a row of figures for each epoch.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Keep there, after each epoch, what it takes to go on: the last 3 and the best."
+        ),
+    ] = None,
+    every: Annotated[int | None, typer.Option(metavar="N", help="Do so after every N batches, too.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in FOLDER, as if nothing had stopped it.")
+    ] = False,
 ) -> None:
     """Train a network on your data, or a shipped model anew.
 
     784-200-10 is a network of 784 inputs, one hidden layer of 200 units and 10 classes. What is done to the data
     before training becomes a part of the model, so that predict does the same. Ctrl-C stops and saves what was
-    learned.
+    learned. With --checkpoint, the same command and --resume goes on, whatever stopped it, to the very same model.
     """
     is_recipe = not what[:1].isdigit()
+    checkpoints = _checkpoints(checkpoint, every, resume)
     target = _check_target(out or (Path(f"{what}.safetensors") if is_recipe else None), force)
     progress = False if printer.quiet else None
+    given = _given(context)
+    if checkpoint and resume:
+        printer.note(_where(checkpoint, None if is_recipe and "--epochs" not in given else epochs))
     if is_recipe:
-        outcome = _by_recipe(what, _given(context), epochs=epochs, seed=seed, progress=progress)
+        outcome = _by_recipe(what, given, epochs=epochs, seed=seed, progress=progress, **checkpoints)
     else:
         outcome = _on_data(
             what, data, labels_file, activation=activation.value, loss=loss.value,
             optimizer=_optimizer(optimizer, learning_rate, momentum), epochs=epochs, batch_size=batch_size,
             validation=validation, patience=early_stopping, labels=_class_labels(class_labels), raw=raw,
-            standardise=standardise, seed=seed, metrics_csv=metrics_csv, progress=progress,
+            standardise=standardise, seed=seed, metrics_csv=metrics_csv, progress=progress, **checkpoints,
         )  # fmt: skip
     outcome.network.save(target)
     printer.result(_as_text(outcome, target), _as_json(outcome, target))
     if outcome.history.stopped == "interrupted":
-        printer.note("stopped by Ctrl-C; what was learned is saved")
+        onwards = f"; --resume --force goes on from {checkpoint}" if checkpoint else ""
+        printer.note(f"stopped by Ctrl-C; what was learned is saved{onwards}")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -179,6 +198,26 @@ def _given(context: typer.Context) -> set[str]:
     found = [name for name in context.params if name != "what"]
     found = [name for name in found if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     return {"DATA" if name == "data" else "--" + name.replace("_", "-") for name in found}
+
+
+def _checkpoints(folder: Path | None, every: int | None, resume: bool) -> CheckpointOptions:
+    """The options of ``fit``, none where there are to be no checkpoints."""
+    if folder is None:
+        for name, given in (("--every", every is not None), ("--resume", resume)):
+            if given:
+                raise UsageError(f"{name} is about checkpoints: --checkpoint FOLDER says where they are")
+        return {}
+    return {"checkpoint": folder, "every": every, "resume": resume}
+
+
+def _where(folder: Path, epochs: int | None) -> str:
+    """Where training goes on, of so many ``epochs``, or as many as it was to have."""
+    from portable_nn.training.checkpoint import standing
+
+    found = standing(folder)
+    of = epochs or found.epochs
+    place = f"epoch {found.epoch} of {of}, batch {found.batch}" if found.epoch <= of else f"all {of} epochs are done"
+    return f"resuming {found.path}: {place}"
 
 
 def _optimizer(method: Method, rate: float | None, momentum: float | None) -> Optimizer:

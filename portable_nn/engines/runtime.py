@@ -34,6 +34,7 @@ class Session:
         model: its bytes, or the path of its file.
         where: what messages call it; the path if there is one.
         threads: how many threads one operator may use; ``None`` for as many as there are cores.
+        folder: where the files are that a model of ``bytes`` names.
 
     Raises:
         FileError: the file cannot be read.
@@ -45,9 +46,11 @@ class Session:
     outputs: tuple[Value, ...]
     metadata: dict[str, str]
 
-    def __init__(self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None) -> None:
+    def __init__(
+        self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
+    ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
-        self._session = _open(model, self.where, threads)
+        self._session = _open(model, self.where, threads, folder)
         meta = self._session.get_modelmeta()
         self.metadata = dict(meta.custom_metadata_map)
         self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
@@ -75,12 +78,14 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | 
     return Session(to_bytes(to_model(graph, parameters, opset=OPSET)), where=graph.name, threads=threads)
 
 
-def _open(model: bytes | str | Path, where: str, threads: int | None) -> Any:
+def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or 0
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     head = model if isinstance(model, bytes) else _head(model)
     source = model if isinstance(model, bytes) else str(model)
     try:

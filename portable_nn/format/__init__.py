@@ -1,88 +1,166 @@
 """The weight file: a network's numbers, its graph and what goes in and comes out, in one file that is checked whole.
 
-The format is described in SPEC.md. A carrier is the file format that holds it; it is a module with two functions:
-
-- ``write(path, manifest, tensors)`` writes atomically and fills in the digests;
-- ``read(path)`` gives the ``Contents`` and refuses all that ``write`` would not have written.
+The format is described in SPEC.md. ``manifest`` is what a file says, ``layout`` where its tensors lie, ``carriers`` the
+file formats that hold both, ``validate`` what is refused; ``writing``, ``reading`` and ``mapped`` do it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, TypeAlias
 
-import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.errors import UsageError, listed
-from portable_nn.format import safetensors
-from portable_nn.format.manifest import Contents, InputInfo, Manifest, OutputInfo, normalised
-from portable_nn.format.tensors import BLANK_DIGEST, Array
-from portable_nn.format.validate import digest_faults, manifest_faults, refuse, tensor_faults
+from portable_nn.errors import FormatError, NoManifestError, UsageError, listed
+from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
+from portable_nn.format.files import open_regular
+from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, normalised
+from portable_nn.format.mapped import MappedTensors
+from portable_nn.format.reading import Reader, checks_for, opened
+from portable_nn.format.tensors import Array
+from portable_nn.format.validate import manifest_faults, tensor_faults
+from portable_nn.format.writing import Tensors, blank, write
 
-__all__ = ["CARRIERS", "Carrier", "Contents", "InputInfo", "Manifest", "OutputInfo", "load", "save"]
+__all__ = [
+    "CARRIERS",
+    "Carrier",
+    "Contents",
+    "InputInfo",
+    "Manifest",
+    "MappedTensors",
+    "OutputInfo",
+    "Tensors",
+    "Verify",
+    "has_manifest",
+    "load",
+    "save",
+]  # fmt: skip
+
+Verify: TypeAlias = Literal["eager", "lazy", "off"]
+
+WAYS: Final = ("eager", "lazy", "off")
 
 
-class Carrier(Protocol):
-    """What a module must have to be one."""
+@dataclass(frozen=True)
+class Contents:
+    """All that a weight file holds: its manifest, its tensors by name, and its digest.
 
-    def write(self, path: str | Path, manifest: Manifest, tensors: Mapping[str, Array]) -> None:
-        """Write a valid network."""
+    The ``digest`` is the SHA-256 of the manifest's text, which has that of each tensor: it says which network this is,
+    whatever carrier it is in.
+    """
 
-    def read(self, path: str | Path) -> Contents:
-        """Read what ``write`` wrote."""
-
-
-CARRIERS: Final[Mapping[str, Carrier]] = {".safetensors": safetensors}
-"""The carriers by the suffix of their files."""
+    manifest: Manifest
+    tensors: Mapping[str, Array]
+    digest: str
 
 
-def save(path: str | Path, manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> None:
+def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
     """Write a weight file, replacing one at ``path`` only when the new one is complete and on the disk.
 
-    The same network gives the same bytes. Digests need not be in ``manifest``: they are computed.
+    The same network gives the same bytes. Hashes need not be in ``manifest``: they are computed.
 
     Args:
         path: where to; the suffix chooses the carrier.
         manifest: what to say of the network.
-        tensors: for each parameter of ``manifest.graph`` an array of its dtype and shape, in any layout and byte order.
+        tensors: for each of ``manifest.tensors`` an array of its dtype and shape, in any layout and byte order: by
+            name, or as pairs of name and array in any order, of which no more than one is kept in memory.
         allow_nonfinite: whether NaN and infinities may be written; ``load`` then needs the same.
+
+    Returns:
+        The digest of the network, which ``load`` can be given.
 
     Raises:
         UsageError: an unknown suffix, or contents that ``load`` would refuse: all that is wrong with them is listed.
         FileError: the file cannot be written.
     """
-    carrier = _carrier(path)
-    arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    blank = {parameter.name: BLANK_DIGEST for parameter in manifest.graph.parameters}
-    manifest = normalised(replace(manifest, digests=blank))
-    faults = manifest_faults(manifest) + tensor_faults(manifest.graph, arrays, allow_nonfinite=allow_nonfinite)
-    if faults:
+    carrier_of(path)
+    manifest = normalised(replace(blank(manifest), version=VERSION))
+    if faults := manifest_faults(manifest):
+        if isinstance(tensors, dict):
+            faults += tensor_faults(manifest, tensors, allow_nonfinite=allow_nonfinite)
         raise UsageError(listed(faults, f"cannot save {path}"))
-    carrier.write(path, manifest, arrays)
+    return write(path, manifest, tensors, allow_nonfinite=allow_nonfinite)
 
 
-def load(path: str | Path, *, allow_nonfinite: bool = False) -> Contents:
-    """The whole contents of a weight file, after everything about it has been checked.
+def load(
+    path: str | Path,
+    *,
+    lazy: bool = False,
+    verify: Verify | None = None,
+    digest: str | None = None,
+    allow_nonfinite: bool = False,
+) -> Contents:
+    """The contents of a weight file, after its head has been checked whole, and its tensors as ``verify`` says.
 
     Args:
         path: the file; its suffix tells the carrier.
+        lazy: map the tensors instead of reading them: read-only arrays, of which nothing is in memory before its use.
+        verify: when the tensors are checked: all now (``"eager"``), each when it is first asked for (``"lazy"``, which
+            ``lazy`` needs and has if nothing else is said), or not at all (``"off"``).
+        digest: the digest that the network must have, from a source that is trusted more than the file. Tensors are
+            then checked by their SHA-256, otherwise by the faster checksum, which finds damage but no forgery.
         allow_nonfinite: whether its tensors may hold NaN and infinities.
 
     Raises:
-        UsageError: an unknown suffix.
+        UsageError: an unknown suffix or way to verify.
         FileError: the file cannot be read.
-        FormatError: it is damaged, hostile, of another format or a newer version, or disagrees with itself.
+        FormatError: it is damaged, hostile, of another format or a newer version, disagrees with itself, or has another
+            digest.
     """
-    contents = _carrier(path).read(path)
-    faults = tensor_faults(contents.manifest.graph, contents.tensors, allow_nonfinite=allow_nonfinite)
-    refuse(str(path), faults + digest_faults(contents.manifest, contents.tensors))
-    return contents
+    verify = verify or ("lazy" if lazy else "eager")
+    if verify not in WAYS:
+        raise UsageError(f"verify must be one of {', '.join(WAYS)}, not {verify!r}")
+    if verify == "lazy" and not lazy:
+        raise UsageError(
+            "verify='lazy' checks tensors of a mapped file when they are first asked for: it needs lazy=True"
+        )
+    expected = None if digest is None else as_digest(digest)
+    with opened(path) as (file, understood):
+        if expected not in (None, understood.digest):
+            raise FormatError(
+                path, f"is another network: its digest is {understood.digest}, and {expected} was expected"
+            )
+        checks = checks_for(
+            understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
+        )
+        found = understood.manifest
+        manifest = replace(found, metadata=dict(found.metadata))  # The caller's own: the other one is remembered.
+        if not lazy:
+            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.digest)
+        mapped = MappedTensors(file, str(path), understood, checks)
+        if verify == "eager":
+            mapped.verify()
+        return Contents(manifest, mapped, understood.digest)
 
 
-def _carrier(path: str | Path) -> Carrier:
-    suffix = Path(path).suffix.lower()
-    if suffix not in CARRIERS:
-        raise UsageError(f"{path}: the name of a weight file ends in {' or '.join(CARRIERS)}, not in {suffix!r}")
-    return CARRIERS[suffix]
+def has_manifest(path: str | Path) -> bool:
+    """Whether a file begins as the weight files of this package do, also where the manifest in it is damaged.
+
+    Raises ``FileError`` where it cannot be read.
+    """
+    if Path(path).suffix.lower() not in CARRIERS:
+        return False
+    carrier, where = carrier_of(path), str(path)
+    with open_regular(path) as file:
+        try:
+            start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
+        except FormatError:
+            return False
+        try:
+            carrier.manifest_text(start, where)
+        except NoManifestError:
+            return False
+        except FormatError:
+            return True
+    return True
+
+
+def as_digest(text: str) -> str:
+    """A digest as people copy it. Raises ``UsageError`` for what cannot be one."""
+    digest = text.strip().lower().removeprefix("sha256:")
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise UsageError(f"a digest is the 64 hexadecimal digits that 'portable-nn inspect' prints, not {text!r}")
+    return digest

@@ -53,7 +53,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """
     try:
         target, mode = _resolve(path)
-        _remove_orphans(target)
+        remove_orphans(target.parent, re.escape(target.name))
         with _temporary(target) as (file, temporary):
             if mode is not None:
                 temporary.chmod(mode)
@@ -105,10 +105,13 @@ def _create(target: Path) -> tuple[BinaryIO, Path]:
         file.close()  # Another process took it for an orphan before it was locked.
 
 
-def _remove_orphans(target: Path) -> None:
-    """Remove what killed saves of ``target`` left: their locks went with their processes."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}{re.escape(SUFFIX)}")
-    for path in target.parent.iterdir():
+def remove_orphans(folder: Path, names: str) -> None:
+    """Remove what killed saves of files in ``folder`` left, whose names the regular expression ``names`` matches.
+
+    Their locks went with their processes.
+    """
+    pattern = re.compile(rf"\.{names}\.[0-9a-f]{{8}}{re.escape(SUFFIX)}")
+    for path in folder.iterdir():
         if pattern.fullmatch(path.name):
             with suppress(OSError):  # Locked: its owner is alive.
                 _remove_if_unlocked(path)

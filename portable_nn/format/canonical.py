@@ -6,9 +6,10 @@ That one comparison rules out duplicate keys, unknown fields, ``4.0`` for ``4``,
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
 
 T = TypeVar("T")
 
@@ -17,11 +18,19 @@ def dumps(value: object) -> bytes:
     """The canonical text of ``value``; see "Canonical JSON" in SPEC.md.
 
     Raises:
-        ValueError: a NaN, an infinity or half of a surrogate pair, which JSON in UTF-8 cannot hold.
+        ValueError: a NaN, an infinity or half of a surrogate pair, which JSON in UTF-8 cannot hold; or too deep.
     """
-    builtins = msgspec.to_builtins(value)
-    text = json.dumps(builtins, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        builtins = msgspec.to_builtins(value)
+        text = json.dumps(builtins, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
     return text.encode()
+
+
+def dumps_without_floats(value: object) -> bytes:
+    """The canonical text of a ``value`` in which there are no floats, whose digits msgspec writes otherwise: faster."""
+    return msgspec.json.encode(value, order="sorted")
 
 
 def loads(data: bytes, kind: type[T]) -> T:
@@ -38,17 +47,38 @@ def loads(data: bytes, kind: type[T]) -> T:
         raise ValueError(printable(str(error))) from error
 
 
+LONGEST: Final = 1000
+"""How many characters of one line of a message are printed."""
+
+
 def printable(line: str) -> str:
-    """``line`` with escapes for what would drive a terminal: messages quote files that nobody vouches for."""
-    return line if line.isprintable() else ascii(line)[1:-1]
+    """``line`` with escapes for what would drive a terminal: messages quote files that nobody vouches for.
+
+    Of a line that is longer than ``LONGEST`` it is the beginning.
+    """
+    shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def difference(expected: bytes, found: bytes) -> str:
     """Where two texts part, and how they go on from there."""
-    pairs = enumerate(zip(expected, found, strict=False))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(found)))
+    at = _parting(expected, found)
     return f"byte {at} should begin {_excerpt(expected, at)}, but begins {_excerpt(found, at)}"
+
+
+def _parting(expected: bytes, found: bytes) -> int:
+    """The first byte that is not the same, or that only one of them has."""
+    common = min(len(expected), len(found))
+    differs = np.frombuffer(expected, np.uint8)[:common] != np.frombuffer(found, np.uint8)[:common]
+    return int(differs.argmax()) if differs.any() else common
 
 
 def _excerpt(text: bytes, at: int) -> str:
     return ascii(text[at : at + 24].decode(errors="replace")) if at < len(text) else "nothing (the end)"
+
+
+def byte_difference(expected: bytes, found: bytes, start: int = 0) -> str:
+    """Where two pieces of a file part that begin at its byte ``start``."""
+    at = _parting(expected, found)
+    there = f"is 0x{found[at]:02x}" if at < len(found) else "is missing"
+    return f"byte {start + at} should be 0x{expected[at]:02x}, but {there}"

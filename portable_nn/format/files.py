@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import BinaryIO, Final
+
+import numpy as np
 
 from portable_nn.errors import FileError, FormatError
-from portable_nn.memory import Bytes
+from portable_nn.memory import Bytes, aligned
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -73,15 +76,75 @@ def _open_now(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def read_into(file: FileIO, memory: Bytes, where: str) -> None:
-    """Fill ``memory`` from ``file``. One call to the system, or a few for gigabytes.
-
-    Raises:
-        FormatError: the file ends first, though it was long enough a moment ago.
-    """
+def read_exactly(file: FileIO, count: int, where: str) -> bytes:
+    """The next ``count`` bytes. Raises ``FormatError`` where the file ends first, though it was long enough."""
+    memory = aligned(count)
     done = 0
-    while done < len(memory):
-        count = file.readinto(memory[done:].data)
-        if not count:
-            raise FormatError(where, f"became shorter while it was read: {len(memory) - done} bytes are missing")
-        done += count
+    while done < count:
+        got = file.readinto(memory[done:].data)
+        if not got:
+            raise shrunk(where, count - done)
+        done += got
+    return memory.tobytes()
+
+
+def shrunk(where: str, missing: int) -> FormatError:
+    """The error for a file that was long enough a moment ago."""
+    return FormatError(where, f"became shorter while it was read: {missing} bytes are missing")
+
+
+_turn: Final = Lock()
+
+if hasattr(os, "preadv"):
+
+    def read_at(file: FileIO, memory: Sequence[Bytes], offset: int, where: str) -> None:
+        """Fill pieces of ``memory`` one after the other from ``offset`` on, wherever the file stands.
+
+        Any number of threads may do so at once.
+
+        Raises:
+            FormatError: the file ends first, though it was long enough a moment ago.
+        """
+        pieces = [piece.data for piece in memory if len(piece)]
+        while pieces:
+            batch = pieces[:_AT_ONCE]
+            got = os.preadv(file.fileno(), batch, offset)
+            if not got:
+                raise shrunk(where, sum(map(len, pieces)))
+            offset += got
+            while batch and got >= len(batch[0]):
+                got -= len(batch.pop(0))
+            pieces[:_AT_ONCE] = [batch[0][got:], *batch[1:]] if batch else []
+
+else:  # Windows
+
+    def read_at(file: FileIO, memory: Sequence[Bytes], offset: int, where: str) -> None:
+        """As above, for one thread at a time."""
+        with _turn:
+            file.seek(offset)
+            for piece in memory:
+                piece[...] = np.frombuffer(read_exactly(file, len(piece), where), np.uint8)
+
+
+if hasattr(os, "pwrite"):
+
+    def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
+        """Write ``data`` from ``offset`` on, wherever the file stands. Any number of threads may do so at once.
+
+        Nothing may be left in the file's buffer. Raises ``OSError``.
+        """
+        done = 0
+        while done < len(data):
+            done += os.pwrite(file.fileno(), data[done:].data, offset + done)
+
+else:  # Windows
+
+    def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
+        """As above, for one thread at a time."""
+        with _turn:
+            file.seek(offset)
+            file.write(data.data)
+
+
+_AT_ONCE: Final = 512
+"""So many pieces are read by one call; Linux and macOS take up to 1,024."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+import hashlib
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,11 +11,12 @@ from portable_nn import __version__
 from portable_nn.data.preprocessing import Preprocessing
 from portable_nn.errors import FormatError, UsageError
 from portable_nn.format import canonical
-from portable_nn.format.tensors import Array
-from portable_nn.graph import OPSET, Graph
+from portable_nn.format.migrations import migrate
+from portable_nn.format.training import Training
+from portable_nn.graph import OPSET, Graph, Value
 
 FORMAT: Final = "portable-nn"
-VERSION: Final = 1
+VERSION: Final = 2
 PRODUCER: Final = f"{FORMAT} {__version__}"
 
 MAX_BYTES: Final = 16 * 2**20
@@ -43,8 +43,8 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The description of one network. The fields are explained in SPEC.md, section "The manifest".
 
-    ``digests`` gives for each parameter the SHA-256 of its little-endian, row-major bytes, in hexadecimal. Whoever
-    makes a manifest leaves it empty; saving fills it in.
+    ``digests`` gives for each tensor the SHA-256 of its little-endian, row-major bytes, ``checksums`` their XXH3-128,
+    both in hexadecimal. Whoever makes a manifest leaves them empty; saving fills them in.
     """
 
     graph: Graph
@@ -52,19 +52,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     outputs: tuple[OutputInfo, ...]
     metadata: dict[str, str] = {}
     digests: dict[str, str] = {}
-    training: None = None
+    checksums: dict[str, str] = {}
+    training: Training | None = None
     producer: str = PRODUCER
     opset: int = OPSET
     format: str = FORMAT
     version: int = VERSION
 
-
-@dataclass(frozen=True)
-class Contents:
-    """All that a weight file holds: its manifest, and its tensors by name."""
-
-    manifest: Manifest
-    tensors: Mapping[str, Array]
+    @property
+    def tensors(self) -> tuple[Value, ...]:
+        """All that the carrier holds: the graph's parameters, then the state of an unfinished training."""
+        return self.graph.parameters + (self.training.tensors if self.training else ())
 
 
 class _Envelope(msgspec.Struct):
@@ -111,26 +109,46 @@ def decode(data: bytes, where: str) -> Manifest:
     if len(data) > MAX_BYTES:
         raise FormatError(where, f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
     try:
-        _check_version(canonical.loads(data, _Envelope), where)
-        manifest = canonical.loads(data, Manifest)
+        version = _check_version(canonical.loads(data, _Envelope), where)
+        current = data if version == VERSION else _migrated(data, version)
+        manifest = canonical.loads(current, Manifest)
         text = canonical.dumps(manifest)
     except ValueError as error:
         raise FormatError(where, f"the manifest is malformed: {error}") from error
-    if text != data:
-        raise FormatError(where, f"the manifest is not canonical JSON: {canonical.difference(text, data)}")
+    if text != current:
+        raise FormatError(where, f"the manifest is not canonical JSON: {canonical.difference(text, current)}")
     return manifest
 
 
-def _check_version(envelope: _Envelope, where: str) -> None:
+def _migrated(data: bytes, version: int) -> bytes:
+    """The text of an older manifest as one of the present version; raises ``ValueError`` where it is not canonical."""
+    fields = canonical.loads(data, dict[str, Any])
+    if (text := canonical.dumps(fields)) != data:
+        raise ValueError(f"it is not canonical JSON: {canonical.difference(text, data)}")
+    return canonical.dumps(migrate(fields, version, VERSION))
+
+
+def check_manifest(text: bytes, digest: str | None, where: str) -> None:
+    """Raise ``FormatError`` where the text of a manifest does not have the ``digest`` that stands beside it."""
+    found = hashlib.sha256(text).hexdigest()
+    if digest != found:
+        said = canonical.printable(digest[: len(found)]) if digest else digest
+        raise FormatError(where, f"the manifest is damaged: its SHA-256 is {found}, but the header says {said}")
+
+
+def _check_version(envelope: _Envelope, where: str) -> int:
     """First of all checks: the fields of another version may mean other things."""
     if envelope.format != FORMAT:
-        raise FormatError(where, f"the manifest's format is {envelope.format!r}, not {FORMAT!r}")
+        found = canonical.printable(repr(envelope.format))
+        raise FormatError(where, f"the manifest's format is {found}, not {FORMAT!r}")
     version = envelope.version
     if type(version) is not int or version < 1:
-        raise FormatError(where, f"the format version must be a whole number from 1, not {version!r}")
+        said = canonical.printable(repr(version))
+        raise FormatError(where, f"the format version must be a whole number from 1, not {said}")
     if version > VERSION:
         raise FormatError(
             where,
             f"the file has version {version} of the format, and this portable-nn reads up to version {VERSION}: "
             "pip install --upgrade portable-nn",
         )
+    return version

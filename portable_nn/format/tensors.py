@@ -1,14 +1,15 @@
-"""Arrays and the bytes that files hold of them: little-endian, row-major."""
+"""The bytes of tensors, the hashes that find damage in them, and what values they may have."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
+import xxhash
 
 from portable_nn.memory import Bytes
 
@@ -22,11 +23,34 @@ ITEM_SIZES: Final[Mapping[str, int]] = {
 }  # fmt: skip
 """The element types that a file may hold, by numpy's name, and the bytes of one element."""
 
-BLANK_DIGEST: Final = "0" * 64
-"""Stands for a digest that is not known yet."""
+CHUNK: Final = 2**19
+"""Bytes that are read, hashed and written at once: they fit into the cache of a core."""
 
-_WORTH_A_THREAD: Final = 2**18
-"""Bytes from which another thread hashes an array sooner than this one (hashlib releases the interpreter's lock)."""
+SMALL: Final = 2**18
+"""Up to so many bytes a tensor is hashed sooner than another thread could begin with it."""
+
+DIGEST: Final = "SHA-256"
+"""The hash that nobody can forge: it says which network this is."""
+
+CHECKSUM: Final = "XXH3-128"
+"""The hash that is as fast as memory: it finds damage. https://github.com/Cyan4973/xxHash"""
+
+
+class Hash(Protocol):
+    """What hashlib and xxhash make."""
+
+    def update(self, data: Any, /) -> None:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """The hash of all bytes so far, in hexadecimal."""
+
+
+HASHES: Final[Mapping[str, Callable[[], Hash]]] = {DIGEST: hashlib.sha256, CHECKSUM: xxhash.xxh3_128}
+"""The hashes that a manifest holds of each tensor. Both release the interpreter's lock."""
+
+DIGITS: Final[Mapping[str, int]] = {DIGEST: 64, CHECKSUM: 32}
+"""How many hexadecimal digits they have."""
 
 
 def to_bytes(array: Array) -> Bytes:
@@ -41,13 +65,43 @@ def from_bytes(data: Bytes, dtype: str, shape: tuple[int, ...]) -> Array:
     return stored.astype(dtype, copy=False)
 
 
-def digest(array: Array) -> str:
-    """SHA-256 of the bytes of ``array``, in hexadecimal."""
-    return hashlib.sha256(to_bytes(array).data).hexdigest()
+def hashes(tensors: Mapping[str, Array]) -> dict[str, dict[str, str]]:
+    """For each kind of hash the one of each tensor. Threads compute those of large tensors.
 
-
-def digests(arrays: Collection[Array]) -> list[str]:
-    """The digest of each array. Threads hash the large ones while this one hashes the small ones."""
+    No tensor is kept longer than it takes, so that of mapped ones no more than a few are in memory.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        large = pool.map(digest, [array for array in arrays if array.nbytes >= _WORTH_A_THREAD])
-        return [next(large) if array.nbytes >= _WORTH_A_THREAD else digest(array) for array in arrays]
+        pending: dict[str, Future[dict[str, str]] | dict[str, str]] = {}
+        for name in tensors:
+            large = tensors[name].nbytes > SMALL
+            pending[name] = pool.submit(_hash, tensors, name) if large else _hash(tensors, name)
+        found = {name: each if isinstance(each, dict) else each.result() for name, each in pending.items()}
+    return {kind: {name: each[kind] for name, each in found.items()} for kind in HASHES}
+
+
+def _hash(tensors: Mapping[str, Array], name: str) -> dict[str, str]:
+    data = to_bytes(tensors[name]).data
+    found = {kind: make() for kind, make in HASHES.items()}
+    for start in range(0, len(data), CHUNK):
+        for each in found.values():
+            each.update(data[start : start + CHUNK])
+    return {kind: each.hexdigest() for kind, each in found.items()}
+
+
+def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
+    """What is wrong with the values of ``array``; a part of a tensor will do."""
+    if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
+        return "is bool, but has bytes other than 0 and 1"
+    if not allow_nonfinite and not _finite(array):
+        return "holds NaN or infinite values (allow_nonfinite=True permits them)"
+    return None
+
+
+def _finite(array: Array) -> bool:
+    """Whether there is no NaN and no infinity; the extremes tell, and need no second array to find."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    if array.dtype == np.float16:  # Its exponent of all ones: many times faster than numpy compares such numbers.
+        return not np.any((array.view(np.uint16) & 0x7C00) == 0x7C00)
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

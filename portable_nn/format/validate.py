@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -20,19 +21,25 @@ from portable_nn.data.preprocessing import check_order
 from portable_nn.errors import FormatError, GraphError, listed
 from portable_nn.format.canonical import printable
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
-from portable_nn.format.tensors import ITEM_SIZES, Array, digests
-from portable_nn.graph import INTERNAL, OPSET, Attribute, Graph, Node, Parameter, Shape, Tensor, Value, format_shape
+from portable_nn.format.tensors import CHECKSUM, DIGEST, DIGITS, HASHES, ITEM_SIZES, Array, hashes, value_fault
+from portable_nn.format.training import training_faults
+from portable_nn.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
 
 MAX_TENSORS: Final = 2**14
 MAX_RANK: Final = 32
 MAX_BYTES: Final = 2**63 - 1
 """The longest file that a file system can hold."""
 
+MAX_LISTED: Final = 100
+"""How many faults one error lists."""
+
 RESERVED: Final = "__metadata__"
 """The one name that a safetensors file cannot give to a tensor."""
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
+
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 _ATTRIBUTE_DTYPES: Final = {"int": "int64", "float": "float32"}
 """What ONNX stores attributes in, by the name of their Python type."""
@@ -42,10 +49,12 @@ Signature: TypeAlias = tuple[str, Shape]
 
 
 def refuse(where: str, faults: Sequence[str]) -> None:
-    """Raise the one ``FormatError`` that lists all ``faults``, if there are any."""
+    """Raise the one ``FormatError`` that lists all ``faults``, or as many as somebody may read, if there are any."""
     if faults:
-        lines = list(map(printable, faults))
-        raise FormatError(where, listed(lines), lines)
+        lines = list(map(printable, faults[:MAX_LISTED]))
+        more = len(faults) - len(lines)
+        message = listed(lines) if not more else "\n  ".join([f"{len(faults)} faults", *lines, f"… and {more} more"])
+        raise FormatError(where, message, lines)
 
 
 def manifest_faults(manifest: Manifest) -> list[str]:
@@ -53,14 +62,16 @@ def manifest_faults(manifest: Manifest) -> list[str]:
     graph = manifest.graph
     faults = [
         *_opset_faults(manifest.opset),
-        *_name_faults(graph),
-        *_digest_form_faults(manifest),
+        *_name_faults(manifest),
+        *_hash_form_faults(manifest),
         *_side_faults("input", [value.name for value in graph.inputs], manifest.inputs),
         *_side_faults("output", graph.outputs, manifest.outputs),
         *_preprocessing_faults(manifest.inputs),
         *_text_faults(manifest.outputs),
     ]
-    if unsound := [*_parameter_faults(graph.parameters), *_node_faults(graph)]:
+    if manifest.training:
+        faults += training_faults(manifest.training, graph.parameters)
+    if unsound := [*_parameter_faults(manifest.tensors), *_node_faults(graph)]:
         return faults + unsound  # The operators' rules are made for types and attributes that can be.
     try:
         types = operators.infer(graph).types
@@ -69,37 +80,47 @@ def manifest_faults(manifest: Manifest) -> list[str]:
     return faults + list(_label_faults(manifest.outputs, {name: found.shape for name, found in types.items()}))
 
 
-def tensor_faults(graph: Graph, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
-    """What is wrong with ``tensors`` as the parameters of ``graph``."""
+def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
+    """What is wrong with ``tensors`` as those of ``manifest``, apart from their hashes."""
     found = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
-    faults = agreement_faults(graph, found, "in the given arrays")
+    faults = agreement_faults(manifest, found, "in the given arrays")
+    numbers = {value.name for value in manifest.graph.parameters}
     for name, array in tensors.items():
-        if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
-            faults.append(f"tensor {name!r} is bool, but has bytes other than 0 and 1")
-        if not allow_nonfinite and not _finite(array):
-            faults.append(f"tensor {name!r} holds NaN or infinite values (allow_nonfinite=True permits them)")
+        if fault := value_fault(array, allow_nonfinite=allow_nonfinite or name not in numbers):
+            faults.append(f"tensor {name!r} {fault}")
     return faults
 
 
-def digest_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
+def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
     """Every tensor whose bytes are not those that the manifest was made with."""
-    found = dict(zip(tensors, digests(tensors.values()), strict=True))
+    found = hashes(tensors)
+    kind = DIGEST if manifest.version < 2 else CHECKSUM
     return [
-        f"tensor {name!r} is damaged or another network's: its SHA-256 is {found[name]}, but the manifest says {digest}"
-        for name, digest in manifest.digests.items()
-        if name in found and digest != found[name]
+        hash_fault(name, kind, expected, found[kind][name])
+        for name, expected in expected_hashes(manifest, kind).items()
+        if name in tensors and expected != found[kind][name]
     ]
 
 
-def agreement_faults(graph: Graph, found: Mapping[str, Signature], where: str) -> list[str]:
-    """Where what was ``found`` differs from the parameters of ``graph``; ``where`` says in words where it was found."""
-    names = {parameter.name for parameter in graph.parameters}
+def expected_hashes(manifest: Manifest, kind: str) -> Mapping[str, str]:
+    """What the hashes of this kind must be."""
+    return manifest.digests if kind == DIGEST else manifest.checksums
+
+
+def hash_fault(name: str, kind: str, expected: str, found: str) -> str:
+    """What to say of a tensor with another hash."""
+    return f"tensor {name!r} is damaged or another network's: its {kind} is {found}, but the manifest says {expected}"
+
+
+def agreement_faults(manifest: Manifest, found: Mapping[str, Signature], where: str) -> list[str]:
+    """Where what was ``found`` differs from the tensors of ``manifest``; ``where`` says in words where it was found."""
+    names = {value.name for value in manifest.tensors}
     faults = [f"tensor {name!r} is {where}, but not in the graph" for name in found if name not in names]
-    wrong = [parameter for parameter in graph.parameters if found.get(parameter.name) != _signature(parameter)]
-    users = _users(graph) if wrong else {}
-    for parameter in wrong:
-        user = users.get(parameter.name, "the graph")
-        faults.extend(_misfits(parameter, found.get(parameter.name), where, user))
+    wrong = [value for value in manifest.tensors if found.get(value.name) != _signature(value)]
+    users = _users(manifest.graph) if wrong else {}
+    for value in wrong:
+        user = users.get(value.name, "the graph" if value in manifest.graph.parameters else "the training")
+        faults.extend(_misfits(value, found.get(value.name), where, user))
     return faults
 
 
@@ -113,7 +134,7 @@ def _users(graph: Graph) -> dict[str, str]:
     return {name: f"node {_label(node)}" for node in backwards for name in node.inputs}
 
 
-def _misfits(parameter: Parameter, found: Signature | None, where: str, user: str) -> Iterator[str]:
+def _misfits(parameter: Value, found: Signature | None, where: str, user: str) -> Iterator[str]:
     name, needed = parameter.name, format_shape(parameter.shape)
     if found is None:
         yield f"tensor {name!r} is missing {where}: {user} needs {parameter.dtype} {needed}"
@@ -129,20 +150,33 @@ def _opset_faults(opset: int) -> Iterator[str]:
     if opset > OPSET:
         yield f"the graph uses opset {opset}, and this portable-nn knows {OPSET}: pip install --upgrade portable-nn"
     elif opset < OPSET:
-        yield f"the graph uses opset {opset}, but version 1 of the format always uses {OPSET}"
+        yield f"the graph uses opset {opset}, but the format always uses {OPSET}"
 
 
-def _name_faults(graph: Graph) -> Iterator[str]:
-    for name in graph.values():
+def _name_faults(manifest: Manifest) -> Iterator[str]:
+    graph = manifest.graph
+    extra = [value.name for value in manifest.training.tensors] if manifest.training else []
+    for name in (*graph.values(), *extra):
         if fault := _name_fault(name):
             yield f"the name {name!r} of a value {fault}"
+    if extra:
+        own = set(graph.values())
+        for name, count in Counter(extra).items():
+            if count > 1 or name in own:
+                yield f"the tensor {name!r} of the training has a name that another value has"
     for node in graph.nodes:
         if fault := _name_fault(node.name):
             yield f"the name {node.name!r} of a node {fault}"
 
 
+_PLAIN: Final = re.compile(r"[a-z0-9]\w*(\.\w+)*", re.ASCII)
+"""The names of nearly all values: nothing can be wrong with them."""
+
+
 def _name_fault(name: str) -> str | None:
     """Names become keys, paths in HDF5 and lines on terminals, and must mean the same in each of them."""
+    if _PLAIN.fullmatch(name):
+        return None
     if not name:
         return "is empty"
     if name == RESERVED:
@@ -160,9 +194,9 @@ def _hidden(text: str) -> bool:
     return not text.isprintable() and any(unicodedata.category(char) in HIDDEN for char in text)
 
 
-def _parameter_faults(parameters: Sequence[Parameter]) -> Iterator[str]:
+def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
     if len(parameters) > MAX_TENSORS:
-        yield f"the graph has {len(parameters)} parameters; at most {MAX_TENSORS} are allowed"
+        yield f"there are {len(parameters)} tensors; at most {MAX_TENSORS} are allowed"
     total = 0
     for parameter in parameters:
         if fault := _type_fault(parameter.dtype, parameter.shape):
@@ -230,6 +264,7 @@ def _number_fault(numbers: Sequence[int | float | str], dtype: str) -> str | Non
     return f"has the value {wrong[0]}, which {dtype} cannot hold" if wrong else None
 
 
+@cache
 def _limits(dtype: str) -> tuple[float, float]:
     if dtype == "bool":
         return 0, 1
@@ -240,14 +275,16 @@ def _limits(dtype: str) -> tuple[float, float]:
     return np.iinfo(dtype).min, np.iinfo(dtype).max
 
 
-def _digest_form_faults(manifest: Manifest) -> Iterator[str]:
-    names = {parameter.name for parameter in manifest.graph.parameters}
-    yield from (f"tensor {name!r} has no digest in the manifest" for name in sorted(names - manifest.digests.keys()))
-    for name, digest in manifest.digests.items():
-        if name not in names:
-            yield f"the manifest has a digest of {name!r}, which is not a tensor of the graph"
-        if not re.fullmatch("[0-9a-f]{64}", digest):
-            yield f"tensor {name!r} has the digest {digest!r}, not a SHA-256 of 64 hexadecimal digits"
+def _hash_form_faults(manifest: Manifest) -> Iterator[str]:
+    names = {value.name for value in manifest.tensors}
+    for kind in HASHES if manifest.version > 1 else [DIGEST]:
+        told = expected_hashes(manifest, kind)
+        yield from (f"tensor {name!r} has no {kind} in the manifest" for name in sorted(names - told.keys()))
+        for name, text in told.items():
+            if name not in names:
+                yield f"the manifest has the {kind} of {name!r}, which is not a tensor of the network"
+            if len(text) != DIGITS[kind] or not _HEXADECIMAL.issuperset(text):
+                yield f"tensor {name!r} has the {kind} {text!r}, not {DIGITS[kind]} hexadecimal digits"
 
 
 def _side_faults(side: str, names: Sequence[str], infos: Sequence[InputInfo] | Sequence[OutputInfo]) -> Iterator[str]:
@@ -279,11 +316,3 @@ def _label_faults(outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]) ->
         shape = shapes.get(info.name, ())
         if info.labels and shape[-1:] != (len(info.labels),):
             yield f"output {info.name!r} has {len(info.labels)} labels, but its shape is {format_shape(shape)}"
-
-
-def _finite(array: Array) -> bool:
-    """Whether there is no NaN and no infinity; the extremes tell, and need no second array to find."""
-    if array.dtype.kind != "f" or not array.size:
-        return True
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

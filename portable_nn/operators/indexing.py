@@ -210,6 +210,8 @@ def _equal_parts(use: Use, size: Dim) -> tuple[Dim, ...]:
     assert isinstance(count, int)
     if count < 1:
         use.fail(f"num_outputs must be 1 or more, not {count}")
+    if count != use.output_count:  # before there is a part for each
+        use.fail(f"it is split into {count} parts, but has {use.output_count} outputs")
     each = -(-size // count) if isinstance(size, int) else quotient(size, count) or f"ceil(({size})/{count})"
     last = total([size, product([1 - count, each])])
     if isinstance(last, int) and last < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from portable_nn.format import InputInfo
 from portable_nn.layers import Dense, Input, Layer, ReLU, Sigmoid, Tanh
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.training.fit import EarlyStopping, History
+from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.optimizers import Optimizer
 
 ACTIVATIONS: Final = {
@@ -58,6 +59,7 @@ def train_classifier(
     seed: int = 0,
     metrics_csv: str | Path | None = None,
     progress: bool | None = None,
+    **checkpoints: Unpack[CheckpointOptions],
 ) -> Classifier:
     """Train a network of dense layers to tell classes apart.
 
@@ -79,12 +81,15 @@ def train_classifier(
         seed: what everything random is drawn from.
         metrics_csv: a file that gets a row after each epoch.
         progress: show a bar on stderr; by default where that is a terminal.
+        checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
 
     Preprocessing becomes a part of the network. Ctrl-C stops, and keeps what was learned.
 
     Raises:
-        UsageError: arguments that make no sense, sizes that do not fit the data, or data without labels.
+        UsageError: arguments that make no sense, sizes that do not fit the data, data without labels, or checkpoints of
+            another training.
         TrainingError: the loss is no number any more.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
@@ -106,7 +111,7 @@ def train_classifier(
         x[train], y[train], loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
         validation=(x[held_out], y[held_out]) if len(held_out) else None, metrics=["accuracy"],
         early_stopping=None if patience is None else EarlyStopping(patience),
-        metrics_csv=metrics_csv, progress=progress,
+        metrics_csv=metrics_csv, progress=progress, **checkpoints,
     )  # fmt: skip
     return Classifier(network, history)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,55 +15,22 @@ from msgspec.structs import replace
 from portable_nn.errors import ShapeError, TrainingError, UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Examples, find_examples
+from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, find_losses
 from portable_nn.training.metrics import find_metrics
 from portable_nn.training.optimizers import Optimizer, find_optimizer
 from portable_nn.training.schedules import Schedule
+from portable_nn.training.settings import describe_settings
+from portable_nn.training.state import State
 from portable_nn.training.step import SCALAR, TARGET, WEIGHT, TrainingStep
 from portable_nn.training.surroundings import Bar, Write, csv_rows, interruptible, progress_bar
 
+__all__ = ["Augment", "EarlyStopping", "History", "fit"]
+
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
-Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """Stop when ``monitor`` has not improved by ``min_delta`` for ``patience`` epochs; keep the best weights.
-
-    The best weights are put back however the training ends: by itself, by Ctrl-C, or by an error.
-    """
-
-    patience: int = 5
-    monitor: str = "val_loss"
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise UsageError(f"patience must be at least 1 epoch, not {self.patience}")
-
-    @property
-    def sign(self) -> int:
-        """1 where smaller is better, -1 where larger is."""
-        return 1 if self.monitor.endswith(("loss", "error")) else -1
-
-
-@dataclass
-class History:
-    """What each epoch gave: rows with ``epoch``, ``loss``, ``learning_rate`` and, with validation, ``val_…``.
-
-    ``loss`` is the mean over the epoch's steps, ``learning_rate`` that of the last one. ``best_epoch`` is the one whose
-    weights early stopping kept.
-    """
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    stopped: Stopped = "finished"
-    best_epoch: int | None = None
-
-    def __getitem__(self, name: str) -> list[float]:
-        """One column."""
-        return [row[name] for row in self.rows]
 
 
 def fit(
@@ -84,6 +51,10 @@ def fit(
     augment: Augment | None = None,
     metrics_csv: str | Path | None = None,
     progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    every: int | None = None,
+    keep: int = 3,
+    resume: bool = False,
 ) -> History:
     """Train ``network`` in place.
 
@@ -105,13 +76,26 @@ def fit(
         augment: ``(batch, generator) → batch``, applied to each batch of the first input.
         metrics_csv: a file that gets a row after each epoch.
         progress: show a bar on stderr; by default where that is a terminal.
+        checkpoint: a folder for weight files that also hold where the training stands. One is written at the start,
+            after each epoch, and on Ctrl-C.
+        every: write one after so many batches, too.
+        keep: how many of the last ones stay; that of the best epoch stays as well.
+        resume: go on from the newest one. The weights, the optimizer's state, the random generator and the history are
+            set to what they were, so that the training ends with the same bytes as if it had never stopped. Network,
+            data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are known by
+            their names alone, and draw what is random from the generator that they are given.
 
     Ctrl-C stops after the step that is running and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
-    Raises ``ShapeError``, ``UsageError`` for arguments that do not fit, ``TrainingError`` when the loss is no number.
+
+    Raises:
+        ShapeError, UsageError: arguments that do not fit; a checkpoint that is not of this training, or is in the way.
+        TrainingError: the loss is no number.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+        FormatError: the newest checkpoint is damaged.
     """
-    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
+    _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, every=1 if every is None else every)
+    if checkpoint is None and (resume or every is not None):
+        raise UsageError("every and resume are about checkpoints: checkpoint= says in which folder they are")
     chosen = find_optimizer(optimizer)
     losses = find_losses(network.graph.outputs, loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
@@ -122,74 +106,106 @@ def fit(
         hint = "" if evaluate else "; more with validation="
         raise UsageError(f"early stopping watches '{early_stopping.monitor}', but there is {', '.join(columns)}{hint}")
     step = TrainingStep(network, losses, train.y, chosen, weighted=train.weight is not None)
+    batch_size = min(batch_size, len(train))
+    batches, names = math.ceil(len(train) / batch_size), ["epoch", "loss", "learning_rate", *columns[1:]]
+    state = State(network, step.state, Best(network, early_stopping), batches, names)
+    run = _Run(step, state, train, evaluate, epochs, batch_size, shuffle, schedule, augment, every)
+    if checkpoint is not None:
+        settings = describe_settings(
+            losses, train, held_out, wanted, optimizer=chosen, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+            validation=validation, schedule=schedule, early_stopping=early_stopping, augment=augment,
+        )  # fmt: skip
+        rule = early_stopping or EarlyStopping(monitor="val_loss" if evaluate else "loss")
+        run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
+        run.checkpoints.resume() if resume else run.checkpoints.begin()
     _remember_kinds(network, losses)
-    run = _Run(network, step, train, evaluate, epochs, min(batch_size, len(train)), shuffle, schedule, augment)
-    best = _Best(network, early_stopping)
     with (
-        csv_rows(metrics_csv) as write_row,
-        progress_bar(progress, epochs, run.batches) as bar,
+        csv_rows(metrics_csv, state.rows) as write_row,
+        progress_bar(progress, epochs, batches, state.done) as bar,
         interruptible() as stop,
     ):
-        return _loop(run, best, stop, write_row, bar)
+        return _loop(run, stop, write_row, bar)
 
 
-def _loop(run: _Run, best: _Best, stop: threading.Event, write_row: Write, bar: Bar) -> History:
-    history = History()
+def _check_counts(**counts: int) -> None:
+    for name, number in counts.items():
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
+
+
+def _loop(run: _Run, stop: threading.Event, write_row: Write, bar: Bar) -> History:
+    best = run.state.best
+    history = History(run.state.rows, "interrupted")
     try:
-        for epoch in range(run.epochs):
-            row = run.epoch(epoch, stop, bar)
+        run.save()
+        while run.state.epoch < run.epochs and not best.is_over:
+            row = run.epoch(stop, bar)
             if row is None:
-                history.stopped = "interrupted"
-                break
-            history.rows.append(row)
+                run.save()
+                return history
             write_row(row)
             bar.epoch(row)
-            if best.is_over(row):
-                history.stopped = "early"
-                break
+            run.save()
+        history.stopped = "early" if best.is_over else "finished"
     finally:
         best.restore()
         history.best_epoch = best.epoch
     return history
 
 
+@dataclass
 class _Run:
     """The epochs of one call of ``fit``."""
 
-    def __init__(
-        self, network: Network, step: TrainingStep, train: Examples, evaluate: Evaluation | None, epochs: int,
-        batch_size: int, shuffle: bool, schedule: Schedule | None, augment: Augment | None,
-    ) -> None:  # fmt: skip
-        self.network, self.step, self.train, self.evaluate = network, step, train, evaluate
-        self.epochs, self.batch_size, self.shuffle = epochs, batch_size, shuffle
-        self.schedule, self.augment = schedule, augment
-        self.batches = math.ceil(len(train) / batch_size)
-        self.steps = 0
-        self.sources = {**dict(train.x), **{TARGET + name: array for name, array in train.y.items()}}
-        if train.weight is not None:
-            self.sources[WEIGHT] = train.weight
+    step: TrainingStep
+    state: State
+    train: Examples
+    evaluate: Evaluation | None
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    schedule: Schedule | None
+    augment: Augment | None
+    every: int | None
+    checkpoints: Checkpoints | None = None
 
-    def epoch(self, epoch: int, stop: threading.Event, bar: Bar) -> dict[str, float] | None:
-        """Train on every example once; the row of the history, or ``None`` when interrupted."""
-        count = len(self.train)
-        order = self.network.rng.permutation(count) if self.shuffle else np.arange(count)
-        total = seen = 0.0
-        for batch, start in enumerate(range(0, count, self.batch_size)):
+    def __post_init__(self) -> None:
+        self.sources = {**self.train.x, **{TARGET + name: array for name, array in self.train.y.items()}}
+        if self.train.weight is not None:
+            self.sources[WEIGHT] = self.train.weight
+
+    def epoch(self, stop: threading.Event, bar: Bar) -> dict[str, float] | None:
+        """Train on what is left of the epoch; the row of the history, or ``None`` when interrupted."""
+        state, count = self.state, len(self.train)
+        order = state.order(count) if self.shuffle else np.arange(count)
+        for batch in range(state.batch, state.batches):
             if stop.is_set():
                 return None
-            places = order[start : start + self.batch_size]
-            rate = self._rate(epoch + batch / self.batches)
-            loss, weight = self._step(places, rate)
-            total, seen = total + loss * weight, seen + weight
+            if self.every and state.done % self.every == 0:
+                self.save()
+            rate = self._rate(state.epoch + batch / state.batches)
+            loss, weight = self._step(order[batch * self.batch_size : (batch + 1) * self.batch_size], rate)
+            state.end_batch(loss, weight)
             bar.step()
-        mean = total / seen if seen else math.nan
+        figures = [state.epoch + 1, self._mean_loss(), float(rate)]
+        return state.end_epoch(figures + list(self.evaluate().values() if self.evaluate else ()))
+
+    def save(self) -> None:
+        """Write a checkpoint, where they are asked for and the loss is still a number."""
+        if self.checkpoints:
+            if self.state.weight:
+                self._mean_loss()
+            self.checkpoints.save()
+
+    def _mean_loss(self) -> float:
+        """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
+        mean = self.state.loss / self.state.weight if self.state.weight else math.nan
         if not math.isfinite(mean):
             raise TrainingError(
-                f"the loss is {mean} in epoch {epoch + 1}: a smaller learning rate than "
+                f"the loss is {mean} in epoch {self.state.epoch + 1}: a smaller learning rate than "
                 f"{self.step.optimizer.learning_rate:g} may help, or inputs of a smaller size"
             )
-        row = {"epoch": epoch + 1, "loss": mean, "learning_rate": rate}
-        return row if self.evaluate is None else {**row, **self.evaluate()}
+        return mean
 
     def _rate(self, epoch: float) -> float:
         rate = self.step.optimizer.learning_rate
@@ -204,9 +220,9 @@ class _Run:
         if not weight:  # The mean over nothing is no number.
             return 0.0, 0.0
         if self.augment:
-            _change(plan.inputs[next(iter(self.train.x))], self.augment, self.network.rng)
-        self.steps += 1
-        for name, value in self.step.optimizer.scalars(self.steps, rate).items():
+            _change(plan.inputs[next(iter(self.train.x))], self.augment, self.state.network.rng)
+        self.state.step += 1
+        for name, value in self.step.optimizer.scalars(self.state.step, rate).items():
             plan.inputs[SCALAR + name][()] = value
         plan.run()
         return float(plan.outputs[self.step.loss]), weight
@@ -224,33 +240,6 @@ def _change(batch: Array, augment: Augment, rng: np.random.Generator) -> None:
     if changed.shape != batch.shape:
         raise ShapeError(f"augment was given a batch of shape {batch.shape} and returned {changed.shape}")
     batch[...] = changed
-
-
-class _Best:
-    """The best weights so far, where early stopping asks for them."""
-
-    def __init__(self, network: Network, rule: EarlyStopping | None) -> None:
-        self.network, self.rule = network, rule
-        self.value, self.waited = math.inf, 0
-        self.epoch: int | None = None
-        self.weights: dict[str, Array] = {}
-
-    def is_over(self, row: Mapping[str, float]) -> bool:
-        """Note the epoch; whether patience has run out."""
-        if self.rule is None:
-            return False
-        value = self.rule.sign * row[self.rule.monitor]
-        if value < self.value - self.rule.min_delta:
-            self.value, self.epoch, self.waited = value, int(row["epoch"]), 0
-            self.weights = {name: array.copy() for name, array in self.network.parameters.items()}
-            return False
-        self.waited += 1
-        return self.waited >= self.rule.patience
-
-    def restore(self) -> None:
-        """Put the best weights back."""
-        for name, array in self.weights.items():
-            self.network.parameters[name][...] = array
 
 
 def _remember_kinds(network: Network, losses: Mapping[str, Loss]) -> None:

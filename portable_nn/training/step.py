@@ -38,6 +38,7 @@ class TrainingStep:
     def __init__(
         self, network: Network, losses: Mapping[str, Loss], targets: Targets, optimizer: Optimizer, *, weighted: bool
     ) -> None:
+        network.own_weights()
         self.network, self.optimizer = network, optimizer
         symbols = replay(pool_first(network.graph, network.graph.outputs), training=True)
         self.state: dict[str, Array] = {}

@@ -6,7 +6,7 @@ import csv
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +22,8 @@ class Write(Protocol):
 
 
 @contextmanager
-def csv_rows(path: str | Path | None) -> Iterator[Write]:
-    """Write rows as they come; the header is the first row's."""
+def csv_rows(path: str | Path | None, rows: Iterable[Mapping[str, float]] = ()) -> Iterator[Write]:
+    """Write ``rows``, then more as they come; the header is the first row's."""
     if path is None:
         yield lambda row: None
         return
@@ -42,6 +42,8 @@ def csv_rows(path: str | Path | None) -> Iterator[Write]:
             writer.writerow(row)
             file.flush()
 
+        for row in rows:
+            write(row)
         yield write
 
 
@@ -79,8 +81,8 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(progress: bool | None, epochs: int, batches: int) -> Iterator[Bar]:
-    """A bar on stderr; ``None`` shows it where that is a terminal."""
+def progress_bar(progress: bool | None, epochs: int, batches: int, done: int = 0) -> Iterator[Bar]:
+    """A bar on stderr, from the batch after ``done`` on; ``None`` shows it where that is a terminal."""
     show = sys.stderr.isatty() if progress is None else progress
     if not show:
         yield Bar()
@@ -90,7 +92,7 @@ def progress_bar(progress: bool | None, epochs: int, batches: int) -> Iterator[B
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("training", total=epochs * batches)
+        task = display.add_task("training", total=epochs * batches, completed=done)
 
         class Shown(Bar):
             def __init__(self) -> None:

@@ -191,7 +191,7 @@ def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
         (["no.onnx", "."], 3, "no.onnx: does not exist"),
         (["no.safetensors", "."], 3, "no.safetensors: does not exist"),
         (["bad.onnx", "."], 3, "bad.onnx: is a text file, not an ONNX model"),
-        (["bad.xyz", "."], 2, "bad.xyz: expected a model, whose name ends in .safetensors or .onnx"),
+        (["bad.xyz", "."], 2, "bad.xyz: expected a model, whose name ends in .safetensors or .h5 or .onnx"),
         (["digits-mlp", SAMPLES, "--labels", "nine.txt"], 3, "nine.txt: has 9 labels, but digits-mlp has 10 classes"),
         (
             ["digits-mlp", SAMPLES, "--labels", "no.txt"],
@@ -209,3 +209,21 @@ def test_other_errors(run, tmp_path, arguments, code, message):
     found = run("predict", *arguments)
     assert (found.code, found.out) == (code, "")
     assert found.err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize("kind", ["weights", "onnx"])
+def test_a_digest_says_which_model_is_meant(run, kind, engine):
+    path = getattr(find_model("digits-mlp"), kind)
+    found = run("inspect", path, "--format", "json").json
+    digest = found["digest"] if kind == "weights" else found["file"]["sha256"]
+    words = ["predict", path, SAMPLES / "digit-8.png", "--engine", engine, "--digest"]
+    code, out, _ = run(*words, digest)
+    assert (code, out.splitlines()[1].split()[1]) == (0, "8")
+    code, out, err = run(*words, "0" * 64)
+    what = "network: its digest" if kind == "weights" else "model: its SHA-256"
+    assert (code, out) == (3, "")
+    assert err == f"error: {path}: is another {what} is {digest}, and {'0' * 64} was expected\n"
+    code, _, err = run(*words, "8")
+    assert code == 2
+    assert "a digest is the 64 hexadecimal digits that 'portable-nn inspect' prints, not '8'" in err

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import portable_nn as pnn
 from portable_nn.models import SHIPPED, Shipped
-from portable_nn.models.recipes import Trained
-from portable_nn.training.fit import History
+from portable_nn.models.recipes import Digits, Trained
+from portable_nn.training.history import History
+from portable_nn.training.state import State
 
 FLOWERS = ["train", "4-8-3", "flowers.csv", "--standardise", "--out", "m.safetensors"]
 
@@ -165,6 +168,141 @@ def test_a_recipe(run, monkeypatch, tmp_path):
     assert given["epochs"] == 2
     assert run("train", "digits").code == 0
     assert (tmp_path / "digits.safetensors").exists()
+
+
+# -- checkpoints
+
+KEPT = [*FLOWERS, "--epochs", "4", "--early-stopping", "3", "--metrics-csv", "rows.csv"]
+"""108 examples to learn from: 4 batches an epoch."""
+
+KILLED = """
+import os, sys
+from portable_nn.cli import main
+from portable_nn.training.state import State
+
+real = State.end_batch
+def end_batch(state, loss, weight):
+    real(state, loss, weight)
+    if state.done == 10:
+        os.kill(os.getpid(), 9)
+State.end_batch = end_batch
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize(
+    ("every", "number", "where"), [([], 8, "epoch 3 of 4, batch 1"), (["--every", "3"], 9, "epoch 3 of 4, batch 2")]
+)
+def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
+    """Three processes: one that nothing stops, one that is killed, and one that goes on."""
+    assert shell(*KEPT).code == 0
+    wanted = [(tmp_path / name).read_bytes() for name in ("m.safetensors", "rows.csv")]
+    for name in ("m.safetensors", "rows.csv"):
+        (tmp_path / name).unlink()
+    checkpoints = ["--checkpoint", "run", *every]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *KEPT, *checkpoints], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "m.safetensors").exists()
+    code, out, err = shell(*KEPT, *checkpoints, "--resume")
+    assert (code, err) == (0, f"resuming run/checkpoint-{number:08}.safetensors: {where}\n")
+    assert out.startswith("epochs               4, kept: 4\n")
+    assert [(tmp_path / name).read_bytes() for name in ("m.safetensors", "rows.csv")] == wanted
+
+
+def test_resuming_what_is_done(run, flowers_csv):
+    first = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run")
+    again = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--force")
+    assert again == (0, first.out, "resuming run/checkpoint-00000008.safetensors: all 2 epochs are done\n")
+    assert run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--force", "--quiet").err == ""
+    more = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
+    assert more.err == "resuming run/checkpoint-00000008.safetensors: epoch 3 of 3, batch 1\n"
+    assert more.out.startswith("epochs               3\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--every", "3"], 2, "--every is about checkpoints: --checkpoint FOLDER says where they are"),
+        (["--resume"], 2, "--resume is about checkpoints: --checkpoint FOLDER says where they are"),
+        (["--checkpoint", "new", "--every", "0"], 2, "every must be a whole number from 1, not 0"),
+        (["--checkpoint", "no/new"], 3, "no/new: cannot be made: there is no folder '"),
+        (["--checkpoint", "flowers.csv"], 3, "flowers.csv: expected a folder for checkpoints, found a file"),
+        (["--checkpoint", "new", "--resume"], 3, "new: holds no checkpoint to resume from: without resume, training"),
+        (
+            ["--checkpoint", "run"],
+            2,
+            "run holds checkpoints of a training, up to checkpoint-00000004.safetensors: re",
+        ),
+    ],
+)
+def test_checkpoints_that_cannot_be(run, tmp_path, flowers_csv, options, code, message):
+    run(*FLOWERS, "--epochs", "1", "--checkpoint", "run", "--out", "first.safetensors")
+    found = run(*FLOWERS, "--epochs", "1", *options)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_resuming_with_other_options_or_data(run, tmp_path, flowers_csv):
+    run(*FLOWERS, "--epochs", "1", "--checkpoint", "run")
+    rows = flowers_csv.read_text().splitlines(keepends=True)
+    flowers_csv.write_text("".join(rows[:-1]))
+    found = run(*FLOWERS, "--batch-size", "8", "--checkpoint", "run", "--resume", "--force", "--epochs", "1")
+    assert found.code == 2
+    lines = found.err.splitlines()
+    assert lines[1].startswith("error: run/checkpoint-00000004.safetensors: the training cannot go on with another net")
+    assert "  batch_size: 32 in the checkpoint, 8 now" in lines
+    assert any(line.startswith("  x: float32 (108, 4), fingerprint ") and "now" in line for line in lines)
+
+
+def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
+    """The newest checkpoint goes, as if the training had been killed before it; the result is the same."""
+    rng = np.random.default_rng(0)
+    pictures, labels = rng.integers(0, 255, (40, 28, 28)).astype(np.uint8), np.arange(40) % 10
+    monkeypatch.setattr(
+        "portable_nn.models.digits_mlp.recipe.load_digits", lambda: Digits(pictures, labels, pictures[:9], labels[:9])
+    )
+    train = ["train", "digits-mlp", "--epochs", "3", "--quiet", "--force"]
+    whole = run(*train, "--out", "whole.safetensors")
+    run(*train, "--checkpoint", "run", "--every", "1")
+    (tmp_path / "run" / "checkpoint-00000006.safetensors").unlink()
+    found = run(*train[:2], *train[4:], "--checkpoint", "run", "--resume", "--epochs", "3")
+    assert found.code == whole.code == 0
+    assert (tmp_path / "digits-mlp.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    found = run("train", "digits-mlp", "--checkpoint", "run", "--resume", "--force", "--epochs", "4")
+    assert found.err.splitlines() == [
+        "resuming run/checkpoint-00000006.safetensors: epoch 4 of 4, batch 1",
+        "error: run/checkpoint-00000006.safetensors: the training cannot go on with another network, other data or "
+        "other settings: epochs: 3 in the checkpoint, 4 now",
+    ]
+    found = run("train", "digits-mlp", "--checkpoint", "run", "--resume", "--force")
+    assert found.err.startswith("resuming run/checkpoint-00000006.safetensors: all 3 epochs are done\nerror: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
+def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
+    """And going on gives what would have been."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    real = State.end_batch
+
+    def end_batch(state: State, loss: float, weight: float) -> None:
+        real(state, loss, weight)
+        if state.done == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(State, "end_batch", end_batch)
+    stopped = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run")
+    monkeypatch.setattr(State, "end_batch", real)
+    signal.signal(signal.SIGINT, before)
+    assert (stopped.code, stopped.err) == (
+        130, "stopped by Ctrl-C; what was learned is saved; --resume --force goes on from run\n",
+    )  # fmt: skip
+    found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
+    assert found.err == "resuming run/checkpoint-00000006.safetensors: epoch 2 of 3, batch 3\n"
+    whole = run(*FLOWERS[:-1], "whole.safetensors", "--epochs", "3")
+    assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()
+    assert found.out.splitlines()[:-1] == whole.out.splitlines()[:-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")

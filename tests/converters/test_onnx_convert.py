@@ -181,11 +181,11 @@ def test_a_file_that_was_changed_is_anybodys_file(tmp_path, change, reason):
 
 def test_a_manifest_of_a_newer_version_is_passed_over_with_its_reason(tmp_path, monkeypatch):
     path = tmp_path / "a.onnx"
-    manifest = replace(network().manifest(), version=2)
+    manifest = replace(network().manifest(), version=3)
     monkeypatch.setattr(Network, "manifest", lambda made: manifest)
     export_onnx(network(), path)
     [note] = read_onnx(path).notes
-    assert "version 2 of the format" in note
+    assert "version 3 of the format" in note
 
 
 # -- files of other tools

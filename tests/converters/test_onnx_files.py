@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -93,24 +97,86 @@ def test_tensors_in_the_models_folder_are_read(tmp_path):
     assert Session(tmp_path / "m.onnx").run({"x": np.zeros((1, 3))})["y"].tolist() == [[1, 2, 3]]
 
 
-@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "link/weights.bin"])
+def refused(folder: Path, made: onnx.ModelProto, message: str) -> None:
+    (folder / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(FormatError, match=f"^{re.escape(str(folder))}/m.onnx: tensor 'w' {message}"):
+        read_onnx(folder / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "location", ["../weights.bin", "/etc/hostname", "a/../../weights.bin", "", "..", "a\\..\\b", "w\0"]
+)
 def test_tensors_outside_the_models_folder_are_not_read(tmp_path, location):
+    folder = tmp_path / "models"
+    (folder / "a").mkdir(parents=True)
+    (tmp_path / "weights.bin").write_bytes(bytes(12))
+    message = re.escape(f"names a file outside the model's folder: {location!r}")
+    refused(folder, outside(location), message + "$")
+
+
+@pytest.mark.parametrize("location", ["link/weights.bin", "link.bin"])
+def test_links_are_not_followed(tmp_path, location):
     folder = tmp_path / "models"
     folder.mkdir()
     (tmp_path / "weights.bin").write_bytes(bytes(12))
     (folder / "link").symlink_to(tmp_path)
-    (folder / "m.onnx").write_bytes(outside(location).SerializeToString())
-    with pytest.raises(FormatError, match=f"m.onnx: tensor 'w' names a file outside the model's folder: '{location}'"):
-        read_onnx(folder / "m.onnx")
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    refused(folder, outside(location), f"names a file outside the model's folder: '{location}' leads over a link$")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"short"])
-def test_tensors_that_are_missing_or_short_are_told(tmp_path, content):
+def test_a_file_of_two_names_is_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(12))
+    (tmp_path / "weights.bin").hardlink_to(tmp_path / "secret")
+    refused(tmp_path, outside("weights.bin"), "names 'weights.bin', which has another name as well .*: copy it$")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("__class__", "x", "has the unknown key '__class__' where it should say where it lies$"),
+        ("offset", "-4", "has the offset '-4', which is not a number of bytes$"),
+        ("offset", "1e3", "has the offset '1e3', which is not a number of bytes$"),
+        ("offset", "9" * 20, "has the offset '9+', which is not a number of bytes$"),
+        ("length", "-1", "has the length '-1', which is not a number of bytes$"),
+        ("length", str(2**60), r"has \d+ bytes in 'weights.bin', but its type and shape need 12$"),
+        ("length", "11", "has 11 bytes in 'weights.bin', but its type and shape need 12$"),
+        ("offset", "1", "cannot be read from 'weights.bin': it needs bytes 1 to 13, and the file has 12$"),
+        ("offset", str(2**62), r"cannot be read from 'weights.bin': it needs bytes \d+ to \d+, and the file has 12$"),
+    ],
+)
+def test_what_a_model_says_of_another_file_is_checked(tmp_path, key, value, message):
+    (tmp_path / "weights.bin").write_bytes(bytes(12))
+    made = outside("weights.bin")
+    made.graph.initializer[0].external_data.add(key=key, value=value)
+    refused(tmp_path, made, message)
+
+
+def test_a_shape_takes_no_memory(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(bytes(12))
+    made = outside("weights.bin")
+    made.graph.initializer[0].dims[:] = [2**40, 2**20]
+    refused(tmp_path, made, r"cannot be read from 'weights.bin': it needs bytes 0 to \d+, and the file has 12$")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        (b"", "it needs bytes 0 to 12, and the file has 0"),
+        (b"short", "it needs bytes 0 to 12, and the file has 5"),
+    ],
+)
+def test_tensors_that_are_missing_or_short_are_told(tmp_path, content, message):
     if content is not None:
         (tmp_path / "weights.bin").write_bytes(content)
-    (tmp_path / "m.onnx").write_bytes(outside("weights.bin").SerializeToString())
-    with pytest.raises(FormatError, match=r"m\.onnx: tensor 'w' (cannot be read from 'weights.bin': |is damaged: )"):
-        read_onnx(tmp_path / "m.onnx")
+    refused(tmp_path, outside("weights.bin"), f"cannot be read from 'weights.bin': {message}$")
+
+
+def test_a_folder_or_pipe_is_no_data_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    refused(tmp_path, outside("a"), ".*")
+    os.mkfifo(tmp_path / "weights.bin")
+    refused(tmp_path, outside("weights.bin"), "cannot be read from 'weights.bin': is a FIFO, not a regular file$")
 
 
 # -- labels

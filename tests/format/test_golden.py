@@ -1,4 +1,4 @@
-"""A file of version 1 means forever what it means today."""
+"""A file means forever what it meant when its version was new."""
 
 from __future__ import annotations
 
@@ -6,14 +6,29 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pytest
+import xxhash
+from msgspec.structs import replace
 
 from portable_nn.data.preprocessing import FitDigit, Greyscale, Polarity, Reshape, Scale
-from portable_nn.format import InputInfo, Manifest, OutputInfo, load, save
+from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.tensors import Array
 from portable_nn.graph import Graph, Node, Parameter, Value
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "v1.safetensors"
-SHA256 = "e0c06751196a8ef17dc97f662c5b1cd85345f9c2d051237c2699d76ad0b438d0"
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+SHA256 = {
+    "v1.safetensors": "e0c06751196a8ef17dc97f662c5b1cd85345f9c2d051237c2699d76ad0b438d0",
+    "v2.safetensors": "99ca28531b40aaf833436a80c7dae1af97b5077823290b81d49a67fdc0147709",
+    "v2.h5": "3ec8e4626bc5de66b855f5a6e4225d00ff8f499542bf3f2f773ebfc291117b1c",
+}
+"""Every released file, and what ``sha256sum`` says of it. A line is added for a new version; none is ever changed."""
+
+DIGESTS = {
+    1: "ebfbeb74620da6ec4ba7d1c30793d1343520348a0be182f15ecfef323f5ca731",
+    2: "93f4721013f120030b50d67b1668e01fe82c586530146679c7fa5f052194d9b3",
+}
+"""The digest of the network in each version."""
 
 TENSORS: dict[str, Array] = {
     "hidden.weight": np.array([[0.5, -0.25, 1.5, 0.0], [-1.0, 2.0, 0.125, 3.0], [0.1, 0.2, 0.3, 0.4]], np.float32),
@@ -51,22 +66,43 @@ MANIFEST = Manifest(
         "output.bias": "d5c86aaabcf6420ce8c35f480ad3fc9dda411fb3455a0bc71119a817600618ae",
     },
     producer="portable-nn 0.1.0",
+    version=1,
 )
 
 
-def test_the_golden_file_is_untouched() -> None:
-    assert hashlib.sha256(GOLDEN.read_bytes()).hexdigest() == SHA256
+CHECKSUMS = {name: xxhash.xxh3_128_hexdigest(array.tobytes()) for name, array in TENSORS.items()}
+
+MANIFESTS = {1: MANIFEST, 2: replace(MANIFEST, version=2, checksums=CHECKSUMS)}
 
 
-def test_the_golden_file_means_what_it_meant() -> None:
-    contents = load(GOLDEN)
-    assert contents.manifest == MANIFEST
+@pytest.mark.parametrize("name", SHA256)
+def test_a_golden_file_is_untouched(name: str) -> None:
+    assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == SHA256[name]
+
+
+def test_every_golden_weight_file_is_pinned() -> None:
+    assert {path.name for path in GOLDEN.iterdir() if path.suffix in CARRIERS} == SHA256.keys()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", SHA256)
+def test_a_golden_file_means_what_it_meant(name: str, lazy: bool) -> None:
+    version = int(name[1])
+    contents = load(GOLDEN / name, lazy=lazy, digest=DIGESTS[version])
+    assert contents.manifest == MANIFESTS[version]
     assert contents.tensors.keys() == TENSORS.keys()
-    for name, expected in TENSORS.items():
-        assert contents.tensors[name].dtype == expected.dtype
-        np.testing.assert_array_equal(contents.tensors[name], expected)
+    for key, expected in TENSORS.items():
+        assert contents.tensors[key].dtype == expected.dtype
+        np.testing.assert_array_equal(contents.tensors[key], expected)
 
 
-def test_the_same_network_still_gives_the_golden_bytes(tmp_path: Path) -> None:
-    save(tmp_path / "v1.safetensors", MANIFEST, TENSORS)
-    assert (tmp_path / "v1.safetensors").read_bytes() == GOLDEN.read_bytes()
+@pytest.mark.parametrize("name", ["v2.safetensors", "v2.h5"])
+def test_the_same_network_still_gives_the_golden_bytes(tmp_path: Path, name: str) -> None:
+    assert save(tmp_path / name, MANIFEST, TENSORS) == DIGESTS[2]
+    assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
+
+
+def test_an_older_file_is_saved_as_the_newest_version(tmp_path: Path) -> None:
+    contents = load(GOLDEN / "v1.safetensors")
+    save(tmp_path / "new.h5", contents.manifest, contents.tensors)
+    assert (tmp_path / "new.h5").read_bytes() == (GOLDEN / "v2.h5").read_bytes()

@@ -13,7 +13,7 @@ from weight_files import MANIFEST
 
 from portable_nn.data import preprocessing
 from portable_nn.errors import FormatError
-from portable_nn.format import canonical, manifest, safetensors, validate
+from portable_nn.format import canonical, manifest, safetensors, training, validate
 from portable_nn.format.manifest import Manifest, decode, encode
 from portable_nn.format.tensors import ITEM_SIZES
 
@@ -46,7 +46,7 @@ def test_decode_inverts_encode() -> None:
 
 VERSION = "f: the format version must be a whole number from 1, not "
 NEWER = (
-    "f: the file has version 2 of the format, and this portable-nn reads up to version 1: "
+    "f: the file has version 3 of the format, and this portable-nn reads up to version 2: "
     "pip install --upgrade portable-nn"
 )
 
@@ -54,8 +54,8 @@ NEWER = (
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (edited(version=2), NEWER),
-        (edited(version=2, layers=[], graph=None), NEWER),
+        (edited(version=3), NEWER),
+        (edited(version=3, layers=[], graph=None), NEWER),
         (edited(version=0), VERSION + "0"),
         (edited(version=-1), VERSION + "-1"),
         (edited(version=1.0), VERSION + "1.0"),
@@ -70,7 +70,10 @@ NEWER = (
         (TEXT[:-1], "f: the manifest is malformed: Input data was truncated"),
         (b'"' * 2**25, "f: the manifest is 33554432 bytes long; at most 16777216 are allowed"),
         (edited(layers=[]), "f: the manifest is malformed: Object contains unknown field `layers`"),
-        (edited(training={}), "f: the manifest is malformed: Expected `null`, got `object` - at `$.training`"),
+        (
+            edited(training={}),
+            "f: the manifest is malformed: Object missing required field `tensors` - at `$.training`",
+        ),
         (edited(opset=25.0), "f: the manifest is malformed: Expected `int`, got `float` - at `$.opset`"),
         (
             TEXT.replace(b'"kind":"logits"', b'"kind":"maybe"'),
@@ -129,7 +132,8 @@ def test_the_producer_is_this_package() -> None:
 
 def test_the_specification_names_every_field_step_type_and_limit() -> None:
     text = (ROOT / "portable_nn/format/SPEC.md").read_text()
-    info = msgspec.inspect.multi_type_info([Manifest, *preprocessing.Step.__args__])
+    structs = [Manifest, training.Training, training.GeneratorState, *preprocessing.Step.__args__]
+    info = msgspec.inspect.multi_type_info(structs)
     names = {field.name for struct in info for field in struct.fields} | set(ITEM_SIZES)
     names |= {step.__struct_config__.tag for step in preprocessing.Step.__args__}
     assert sorted(name for name in names if f"`{name}`" not in text) == []

@@ -1,4 +1,7 @@
-"""Weight files packed by hand from SPEC.md, valid or not: nothing here uses the package's own writer."""
+"""Weight files in parts, valid or not; ``forge_safetensors`` and ``forge_hdf5`` pack them by hand from SPEC.md.
+
+Nothing here uses the package's own writer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import copy
 import hashlib
 import json
 import struct
+from dataclasses import dataclass
 from typing import Any
+
+import xxhash
 
 DATA = struct.pack("<4f", 1, 2, 3, 4) + struct.pack("<4f", 5, 6, 7, 8) + struct.pack("<2f", 0.5, -0.5)
 
@@ -15,12 +21,22 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def xxh3(data: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(data)
+
+
 def dumps(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """Canonical JSON; the surrogates of ``surrogateescape`` become bytes that are no UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def value(name: str, shape: list[int], dtype: str = "float32") -> dict[str, Any]:
+    return {"name": name, "dtype": dtype, "shape": shape}
 
 
 def parameter(name: str, shape: list[int], dtype: str = "float32") -> dict[str, Any]:
-    return {"name": name, "dtype": dtype, "shape": shape, "trainable": True}
+    return value(name, shape, dtype) | {"trainable": True}
 
 
 def node(name: str, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> dict[str, Any]:
@@ -32,7 +48,7 @@ def node(name: str, operator: str, inputs: list[str], outputs: list[str], **attr
 
 MANIFEST: dict[str, Any] = {
     "format": "portable-nn",
-    "version": 1,
+    "version": 2,
     "producer": "forge",
     "opset": 25,
     "graph": {
@@ -47,49 +63,81 @@ MANIFEST: dict[str, Any] = {
         ],
     },
     "digests": {"a.weight": sha256(DATA[:16]), "b.weight": sha256(DATA[16:32]), "b.bias": sha256(DATA[32:])},
+    "checksums": {"a.weight": xxh3(DATA[:16]), "b.weight": xxh3(DATA[16:32]), "b.bias": xxh3(DATA[32:])},
     "inputs": [{"name": "x", "kind": "tensor", "preprocessing": []}],
     "outputs": [{"name": "y", "kind": "logits", "labels": ["no", "yes"], "unit": ""}],
     "metadata": {},
     "training": None,
-}  # fmt: skip
+}
 
-ENTRIES: dict[str, Any] = {
-    "a.weight": {"data_offsets": [0, 16], "dtype": "F32", "shape": [2, 2]},
-    "b.weight": {"data_offsets": [16, 32], "dtype": "F32", "shape": [2, 2]},
-    "b.bias": {"data_offsets": [32, 40], "dtype": "F32", "shape": [2]},
+
+@dataclass
+class Stored:
+    """What a carrier says of a tensor, whatever the manifest says; bytes count from the first one of the data."""
+
+    dtype: str
+    shape: list[int]
+    start: int
+    stop: int
+
+
+STORED = {
+    "a.weight": Stored("float32", [2, 2], 0, 16),
+    "b.weight": Stored("float32", [2, 2], 16, 32),
+    "b.bias": Stored("float32", [2], 32, 40),
 }
 
 
 class Forge:
-    """A valid file in parts; change a part and ``pack``."""
+    """A valid file in parts, to be changed and packed."""
 
     def __init__(self) -> None:
-        self.manifest, self.entries = copy.deepcopy((MANIFEST, ENTRIES))
+        self.manifest, self.stored = copy.deepcopy((MANIFEST, STORED))
         self.data = DATA
+        self._text: bytes | None = None
 
     @property
     def graph(self) -> dict[str, Any]:
         graph: dict[str, Any] = self.manifest["graph"]
         return graph
 
-    def pack(self, *, padding: bytes = b" ", alignment: int = 64) -> bytes:
-        return frame(self.header(dumps(self.manifest)), self.data, padding=padding, alignment=alignment)
+    @property
+    def text(self) -> bytes:
+        """The manifest's text: the canonical one, where no other was written."""
+        return dumps(self.manifest) if self._text is None else self._text
 
-    def header(self, manifest: bytes) -> bytes:
-        metadata = {"portable_nn": manifest.decode(), "portable_nn.sha256": sha256(manifest)}
-        return dumps(self.entries | {"__metadata__": metadata})
+    @text.setter
+    def text(self, text: bytes) -> None:
+        self._text = text
 
-    def only(self, name: str, dtype: str, code: str, shape: list[int], data: bytes) -> Forge:
-        """A network with nothing but one parameter, which it gives out."""
-        self.graph.update(inputs=[], outputs=["y"], parameters=[parameter(name, shape, dtype)])
-        self.graph["nodes"] = [node("n", "Identity", [name], ["y"])]
-        self.manifest["inputs"], self.manifest["outputs"][0]["labels"] = [], []
-        self.manifest["digests"] = {name: sha256(data)}
-        self.entries = {name: {"data_offsets": [0, len(data)], "dtype": code, "shape": shape}}
-        self.data = data
+    def rewrite(self, old: bytes, new: bytes) -> None:
+        """Change the text of the manifest in one place."""
+        assert old in self.text
+        self.text = self.text.replace(old, new, 1)
+
+    def store(self, name: str, dtype: str, shape: list[int], data: bytes) -> None:
+        """Add a tensor to the data, and its hashes to the manifest; the graph does not know it."""
+        self.stored[name] = Stored(dtype, shape, len(self.data), len(self.data) + len(data))
+        self.data += data
+        self.manifest["digests"][name], self.manifest["checksums"][name] = sha256(data), xxh3(data)
+
+    def give(self, name: str, dtype: str, shape: list[int], data: bytes) -> Forge:
+        """Add a parameter that the network gives out."""
+        output = f"out {len(self.graph['nodes'])}"
+        self.store(name, dtype, shape, data)
+        self.graph["parameters"].append(parameter(name, shape, dtype))
+        self.graph["nodes"].append(node(f"node {len(self.graph['nodes'])}", "Identity", [name], [output]))
+        self.graph["outputs"].append(output)
+        self.manifest["outputs"].append({"name": output, "kind": "values", "labels": [], "unit": ""})
         return self
 
+    def empty(self) -> Forge:
+        """A network without anything in it."""
+        self.graph.update(inputs=[], outputs=[], parameters=[], nodes=[])
+        self.manifest.update(inputs=[], outputs=[], digests={}, checksums={})
+        self.stored, self.data = {}, b""
+        return self
 
-def frame(header: bytes, data: bytes, *, padding: bytes = b" ", alignment: int = 64) -> bytes:
-    header += padding * (-(8 + len(header)) % alignment)
-    return struct.pack("<Q", len(header)) + header + data
+    def only(self, name: str, dtype: str, shape: list[int], data: bytes) -> Forge:
+        """A network with nothing but one parameter, which it gives out."""
+        return self.empty().give(name, dtype, shape, data)

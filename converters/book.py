@@ -1,0 +1,163 @@
+"""Version 0 of the weight file: the two arrays that the program of a beginner's book keeps, each in an ``.npy`` file.
+
+T. Rashid, *Make Your Own Neural Network*, 2016: a network of one hidden layer without biases, and the logistic function
+after each layer. ``wih`` is (hidden nodes, inputs), ``who`` (outputs, hidden nodes); ``numpy.save`` writes either. What
+the files leave out is as in the book: 784 inputs are pictures of digits, ten outputs are the digits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from portable_nn.converters.onnx.convert import Imported
+from portable_nn.converters.onnx.verify import BATCHES, Difference, Tolerance, difference
+from portable_nn.data.arrays import read_npy
+from portable_nn.data.preprocessing import digit_preprocessing
+from portable_nn.errors import FileError, FormatError, UsageError, VerificationError
+from portable_nn.format.tensors import Array
+from portable_nn.graph import format_shape
+from portable_nn.layers import Dense, Input, Sigmoid
+from portable_nn.network import Network, Sequential
+
+SUFFIX: Final = ".npy"
+
+PIXELS: Final = 784
+DIGITS: Final = "0123456789"
+
+TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
+"""The element types that the files may have, and how far from the book's formula an output, 0 to 1, may then be."""
+
+
+def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
+    """The book's network, ready to train on, from the files of ``wih`` and ``who``; ``import_book`` tells more of it.
+
+    Raises as ``import_book`` does.
+    """
+    return import_book(input_hidden, hidden_output).network
+
+
+def import_book(*sources: str | Path, verify: bool = True) -> Imported:
+    """The book's network, after the numpy engine has computed the same numbers from it as the book's formula gives.
+
+    The weights stay as they are, to the bit: float64 where the book's program made them.
+
+    Args:
+        sources: the files of ``wih`` and ``who``, in this order; or a folder with one ``*wih*.npy`` and one
+            ``*who*.npy``.
+        verify: whether to compute both, at two batch sizes.
+
+    Raises:
+        UsageError: neither two files nor a folder.
+        FileError: the folder has not exactly one file of each.
+        DataError: a file cannot be read or holds no array of numbers.
+        FormatError: the arrays are not what the book's are, or do not fit each other.
+        VerificationError: the engine and the formula do not agree.
+    """
+    wih_file, who_file = _two_files([Path(source) for source in sources])
+    wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
+    _check_fit(wih_file, wih, who_file, who)
+    network = _network(wih, who)
+    found = {network.graph.outputs[0]: _compare(network, wih, who, f"{wih_file}, {who_file}")} if verify else {}
+    return Imported(network, found, ())
+
+
+def _two_files(sources: list[Path]) -> tuple[Path, Path]:
+    if len(sources) == 2:
+        return sources[0], sources[1]
+    if len(sources) != 1 or not sources[0].is_dir():
+        raise UsageError(
+            "the book's network is in two files, one of wih and one of who: give both, in this order, or their folder"
+        )
+    return _only(sources[0], "wih"), _only(sources[0], "who")
+
+
+def _only(folder: Path, name: str) -> Path:
+    """The one file in ``folder`` that holds the array ``name``."""
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    found = [path for path in visible if name in path.name.lower() and path.suffix.lower() == SUFFIX]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise FileError(folder, f"expected one file *{name}*{SUFFIX}, as the book's network has it, found {names}")
+    return found[0]
+
+
+def _read(path: Path, meaning: str) -> Array:
+    """The array in a file, mapped into memory; ``meaning`` says what its two sizes are."""
+    array = read_npy(path)
+    expected = f"expected weights {meaning}"
+    if array.ndim != 2:
+        raise FormatError(path, f"{expected}, found an array of shape {format_shape(array.shape)}")
+    if array.dtype.name not in TOLERANCES:
+        raise FormatError(path, f"{expected} of a type such as float64, found {array.dtype.name}")
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        place = ", ".join(map(str, wrong[0]))
+        raise FormatError(path, f"holds NaN or infinite values: {len(wrong)}, the first at [{place}]")
+    return array
+
+
+def _check_fit(wih_file: Path, wih: Array, who_file: Path, who: Array) -> None:
+    if wih.dtype.name != who.dtype.name:
+        raise FormatError(
+            who_file, f"is {who.dtype.name}, but {wih_file} is {wih.dtype.name}: one network has one type"
+        )
+    if wih.shape[0] == who.shape[1]:
+        return
+    shapes = f"has shape {format_shape(who.shape)}, and {wih_file} has {format_shape(wih.shape)}"
+    if wih.shape[1] == who.shape[0]:
+        raise FormatError(
+            who_file,
+            f"{shapes}: the two are swapped, since they fit the other way round; wih, (hidden nodes, inputs), comes "
+            "first, then who, (outputs, hidden nodes). If they are in that order, both are transposed: save wih.T and "
+            "who.T",
+        )
+    raise FormatError(
+        who_file,
+        f"{shapes}: who must have as many columns as wih has rows, one for each hidden node, but has {who.shape[1]} "
+        f"and not {wih.shape[0]}",
+    )
+
+
+def _network(wih: Array, who: Array) -> Network:
+    """The graph of the book's ``query``; values have the names that they have there."""
+    (hidden, inputs), outputs = wih.shape, who.shape[0]
+    return Sequential(
+        Input(inputs, name="inputs", dtype=wih.dtype.name),
+        Dense(hidden, bias=False, weight_initial=wih, name="hidden"),
+        Sigmoid(name="hidden_outputs"),
+        Dense(outputs, bias=False, weight_initial=who, name="output"),
+        Sigmoid(name="final_outputs"),
+        labels=DIGITS if outputs == len(DIGITS) else "",
+        preprocessing=digit_preprocessing((PIXELS,)) if inputs == PIXELS else (),
+        seed=0,
+    )
+
+
+def _compare(network: Network, wih: Array, who: Array, where: str) -> Difference:
+    """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
+    rng, worst = np.random.default_rng(0), Difference()
+    tolerance = Tolerance(TOLERANCES[wih.dtype.name], 0)
+    for batch in BATCHES:
+        x = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(wih.dtype.name)
+        ours, theirs = network.predict(x), _query(wih, who, x)
+        found = difference(ours, theirs)
+        if not found.max_abs_error <= tolerance.allowed(theirs):
+            raise VerificationError(
+                f"{where}: numpy and the book's formula part by {found.max_abs_error:.3g}; "
+                f"{tolerance.allowed(theirs):.3g} would be allowed"
+            )
+        worst = Difference(*map(max, worst, found))
+    return worst
+
+
+def _query(wih: Array, who: Array, x: Array) -> Array:
+    """The book's ``query``: a column an example, 1 / (1 + exp(-z)) after each product. (batch, in) → (batch, out)."""
+    column = x.astype(np.float64).T
+    with np.errstate(over="ignore"):  # exp gives infinity, whose inverse is the 0 that is meant.
+        for weight in (wih, who):
+            column = 1 / (1 + np.exp(-(weight.astype(np.float64) @ column)))
+    answers: Array = column.T
+    return answers

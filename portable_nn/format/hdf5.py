@@ -1,0 +1,379 @@
+"""The HDF5 carrier: a weight file that h5py, MATLAB, Julia and R open, one group a layer and one dataset a tensor.
+
+All bytes before the data follow from the manifest, as in the safetensors carrier, and are written and compared here as
+SPEC.md has them. The HDF5 library takes no part: a hostile file never reaches it, the same network gives the same
+bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock, object headers
+with their checksums, hard links, contiguous datasets.
+
+Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, which the numbers of messages refer to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from io import FileIO
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.errors import FormatError, NoManifestError, UsageError
+from portable_nn.format.canonical import byte_difference
+from portable_nn.format.files import read_exactly, recognise
+from portable_nn.format.layout import Span, padding
+from portable_nn.format.manifest import MAX_BYTES, Manifest, check_manifest
+
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+MANIFEST: Final = "portable_nn"
+"""The dataset that holds the manifest; its attribute ``DIGEST`` has the SHA-256."""
+
+DIGEST: Final = "sha256"
+
+ESCAPED: Final = "%"
+"""The group of tensors whose names cannot be paths, by their whole names."""
+
+MAX_PARTS: Final = 32
+"""How many links may lead to a tensor: whoever walks through a file need not be prepared for any depth."""
+
+MAX_NAME: Final = 2**16 - 14
+"""The longest name of a link, in bytes: its message has no room for more."""
+
+_NO_PARTS: Final = frozenset({"", ".", ".."})
+_UNDEFINED: Final = 2**64 - 1
+_SUPERBLOCK: Final = 48
+_CHECKSUM: Final = 4
+
+Tree: TypeAlias = dict[str, Any]
+"""A group: what its links lead to, which is another group, or the ``Span`` of a dataset."""
+
+
+# -- names and paths
+
+
+def paths(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Where each tensor lies, as the names of the links that lead to it.
+
+    The tensor ``dense_1.weight`` is the dataset ``/dense_1/weight``: the last ``.`` and every ``/`` of a name part it.
+    Where that gives an empty part, one of dots alone, which HDF5 takes for the group itself, more than ``MAX_PARTS``
+    parts, a path that is taken or leads through a dataset, or one of the two names that the root has for itself, the
+    tensor lies in the group ``%`` by its whole name, in which ``%2F`` stands for ``/`` and ``%25`` for ``%``.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    datasets: set[tuple[str, ...]] = set()
+    groups: set[tuple[str, ...]] = set()
+    for name in names:
+        *outer, last = name.split("/")
+        layer, dot, own = last.rpartition(".")
+        path = (*outer, layer, own) if dot else (*outer, last)
+        above = {path[:length] for length in range(1, min(len(path), MAX_PARTS))}
+        if (
+            len(path) > MAX_PARTS
+            or not _NO_PARTS.isdisjoint(path)
+            or path[0] in {MANIFEST, ESCAPED}
+            or path in datasets
+            or path in groups
+            or not above.isdisjoint(datasets)
+        ):
+            path = (ESCAPED, name.replace("%", "%25").replace("/", "%2F"))
+            above = {path[:1]}
+        found[name] = path
+        datasets.add(path)
+        groups |= above
+    return found
+
+
+def _tree(spans: Sequence[Span]) -> Tree:
+    tree: Tree = {}
+    places = paths([span.name for span in spans])
+    for span in spans:
+        group = tree
+        *outer, last = places[span.name]
+        for part in outer:
+            group = group.setdefault(part, {})
+        group[last] = span
+    return tree
+
+
+# -- messages of object headers
+
+
+def _message(kind: int, data: bytes) -> bytes:
+    return struct.pack("<BHB", kind, len(data), 0) + data
+
+
+def _dataspace(shape: tuple[int, ...]) -> bytes:
+    """Message 0x0001, version 2: rank, no maximum, scalar or simple, the sizes."""
+    return struct.pack(f"<BBBB{len(shape)}Q", 2, len(shape), 0, 1 if shape else 0, *shape)
+
+
+def _text(length: int) -> bytes:
+    """Message 0x0003: a string of ``length`` bytes of UTF-8, padded with NUL (of which there are none)."""
+    return struct.pack("<BBBBI", 0x13, 0x11, 0, 0, length)
+
+
+def _integer(bits: int, signed: bool) -> bytes:
+    return struct.pack("<BBBBIHH", 0x10, 0x08 if signed else 0, 0, 0, bits // 8, 0, bits)
+
+
+def _float(bits: int, exponent: int, mantissa: int) -> bytes:
+    """IEEE 754: the highest bit is the sign, the mantissa's first bit is implied."""
+    head = struct.pack("<BBBBI", 0x11, 0x20, bits - 1, 0, bits // 8)
+    return head + struct.pack("<HHBBBBI", 0, bits, mantissa, exponent, 0, mantissa, 2 ** (exponent - 1) - 1)
+
+
+_DATATYPES: Final[Mapping[str, bytes]] = {
+    "float64": _float(64, 11, 52), "float32": _float(32, 8, 23), "float16": _float(16, 5, 10),
+    "int64": _integer(64, True), "int32": _integer(32, True), "int16": _integer(16, True), "int8": _integer(8, True),
+    "uint64": _integer(64, False), "uint32": _integer(32, False), "uint16": _integer(16, False),
+    "uint8": _integer(8, False),
+    # An enumeration of int8, as h5py writes booleans and reads them.
+    "bool": struct.pack("<BBBBI", 0x38, 2, 0, 0, 1) + _integer(8, True) + b"FALSE\0TRUE\0" + bytes([0, 1]),
+}  # fmt: skip
+"""Message 0x0003 of each element type."""
+
+_FILL_VALUE: Final = bytes([3, 0b1010])
+"""Message 0x0005, version 3: the library's default, without a meaning where all data are there."""
+
+
+def _contiguous(address: int, size: int) -> bytes:
+    """Message 0x0008, version 3, class 1: where the data lie; nowhere, where there are none."""
+    return struct.pack("<BBQQ", 3, 1, address if size else _UNDEFINED, size)
+
+
+def _link(name: str, address: int) -> bytes:
+    """Message 0x0006, version 1: a hard link with its name in UTF-8. Raises ``UsageError`` where that is too long."""
+    text = name.encode()
+    if len(text) > MAX_NAME:
+        raise UsageError(f"the name '{name[:32]}…' has {len(text)} bytes; at most {MAX_NAME} are possible in HDF5")
+    return struct.pack("<BBBH", 1, 0x11, 1, len(text)) + text + struct.pack("<Q", address)
+
+
+def _attribute(name: str, value: bytes) -> bytes:
+    """Message 0x000C, version 3: one string."""
+    text, datatype, dataspace = name.encode() + b"\0", _text(len(value)), _dataspace(())
+    head = struct.pack("<BBHHHB", 3, 0, len(text), len(datatype), len(dataspace), 1)
+    return head + text + datatype + dataspace + value
+
+
+def _object(*messages: bytes) -> bytes:
+    """A version 2 object header without the checksum that ends it."""
+    body = b"".join(messages)
+    return b"OHDR" + struct.pack("<BBI", 2, 2, len(body)) + body
+
+
+def _group(links: Mapping[str, int]) -> bytes:
+    """Link info (0x0002) and group info (0x000A), both of links that stand here, and the links."""
+    info = struct.pack("<BBQQ", 0, 0, _UNDEFINED, _UNDEFINED)
+    return _object(_message(2, info), _message(10, bytes(2)), *(_message(6, _link(*each)) for each in links.items()))
+
+
+def _dataset(span: Span, data: int) -> bytes:
+    layout = _contiguous(data + span.start, span.size)
+    kinds = (1, _dataspace(span.shape)), (3, _DATATYPES[span.dtype]), (5, _FILL_VALUE), (8, layout)
+    return _object(*(_message(*each) for each in kinds))
+
+
+def _manifest_object(length: int, digest: bytes) -> bytes:
+    """The header of the manifest's dataset. It is always as long, and the text comes right after it."""
+    layout = _contiguous(_SUPERBLOCK + _OBJECT, length)
+    kinds = (1, _dataspace(())), (3, _text(length)), (5, _FILL_VALUE), (8, layout), (12, _attribute(DIGEST, digest))
+    return _object(*(_message(*each) for each in kinds))
+
+
+def _superblock(end: int, root: int) -> bytes:
+    """Version 2: addresses and lengths of 8 bytes, no extension; how long the file is, and where the root group is."""
+    return SIGNATURE + struct.pack("<BBBBQQQQ", 2, 8, 8, 0, 0, _UNDEFINED, end, root)
+
+
+_OBJECT = 0
+_OBJECT = len(_manifest_object(0, bytes(64))) + _CHECKSUM
+"""The length of the manifest's header."""
+
+_LENGTH_AT: Final = len(_object(_message(1, _dataspace(())))) + 8
+"""Where in it the length of the manifest stands."""
+
+
+# -- checksums
+
+
+def checksums(headers: Sequence[bytes]) -> list[bytes]:
+    """Bob Jenkins's lookup3 (https://burtleburtle.net/bob/c/lookup3.c) of each header; it ends the header.
+
+    Those of one length are computed side by side.
+    """
+    sums: dict[int, int] = {}
+    for length in {len(header) for header in headers}:
+        places = [place for place, header in enumerate(headers) if len(header) == length]
+        words = [np.frombuffer(headers[place] + bytes(-length % 12), "<u4").astype(np.uint32) for place in places]
+        if len(places) < _WORTH_ARRAYS:
+            sums |= {place: _lookup3(each.tolist(), length) for place, each in zip(places, words, strict=True)}
+        else:
+            columns = list(np.stack(words, axis=1))
+            sums |= zip(places, _lookup3(columns, length).tolist(), strict=True)
+    return [struct.pack("<I", sums[place]) for place in range(len(headers))]
+
+
+_WORTH_ARRAYS: Final = 8
+"""So many headers are computed sooner by numpy than one after the other by Python's integers."""
+
+
+def _lookup3(words: Sequence[Any], length: int) -> Any:
+    """The hash of ``length`` bytes, given as little-endian words of 32 bits, each an integer or an array of them."""
+    a: Any = (0xDEADBEEF + length) % 2**32
+    if words and isinstance(words[0], np.ndarray):
+        a = np.full(len(words[0]), a, np.uint32)
+    b = c = a
+    for at in range(0, len(words), 3):
+        a, b, c = (a + words[at]) & _M, (b + words[at + 1]) & _M, (c + words[at + 2]) & _M
+        if at + 3 < len(words):
+            a, b, c = _mix(a, b, c)
+    return _final(a, b, c)
+
+
+_M: Final = 0xFFFFFFFF
+
+
+def _rotated(x: Any, bits: int) -> Any:
+    return ((x << bits) | (x >> (32 - bits))) & _M
+
+
+def _mix(a: Any, b: Any, c: Any) -> tuple[Any, Any, Any]:
+    for bits in (4, 6, 8, 16, 19, 4):
+        a, c = ((a - c) & _M) ^ _rotated(c, bits), (c + b) & _M
+        a, b, c = b, c, a
+    return a, b, c
+
+
+def _final(a: Any, b: Any, c: Any) -> Any:
+    for bits in (14, 11, 25, 16, 4, 14, 24):
+        c = ((c ^ b) - _rotated(b, bits)) & _M
+        a, b, c = b, c, a
+    return b
+
+
+# -- the carrier
+
+
+class _Piece(NamedTuple):
+    """A stretch of a file, and what messages call it."""
+
+    what: str
+    data: bytes
+
+
+def head(manifest: bytes, spans: Sequence[Span]) -> bytes:
+    """The bytes of a file before its data, for a manifest's text. Raises ``UsageError`` where a name is too long."""
+    return b"".join(piece.data for piece in _pieces(manifest, spans))
+
+
+def _pieces(manifest: bytes, spans: Sequence[Span]) -> list[_Piece]:
+    """Superblock, manifest, then the headers of groups and datasets as a walk from the root meets them."""
+    objects = list(_walk("", _tree(spans)))
+    addresses, address = {}, _SUPERBLOCK + _OBJECT + len(manifest)
+    for path, found in objects:
+        addresses[path] = address
+        address += _length(path, found) + _CHECKSUM
+    data = address + padding(address)
+    headers = [_manifest_object(len(manifest), hashlib.sha256(manifest).hexdigest().encode())]
+    for path, found in objects:
+        if isinstance(found, Span):
+            headers.append(_dataset(found, data))
+        else:
+            headers.append(_group(_links(path, found, addresses)))
+    superblock = _superblock(data + (spans[-1].stop if spans else 0), addresses[""])
+    whole = [text + sum for text, sum in zip([superblock, *headers], checksums([superblock, *headers]), strict=True)]
+    names = [path or "/" for path, _ in objects]
+    return [
+        _Piece("the superblock", whole[0]), _Piece(f"the header of '/{MANIFEST}'", whole[1]),
+        _Piece("the manifest", manifest),
+        *(_Piece(f"the header of '{name}'", text) for name, text in zip(names, whole[2:], strict=True)),
+        _Piece("the padding before the data", bytes(data - address)),
+    ]  # fmt: skip
+
+
+def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
+    yield path, found
+    if not isinstance(found, Span):
+        for name, each in found.items():
+            yield from _walk(f"{path}/{name}", each)
+
+
+def _links(path: str, group: Tree, addresses: Mapping[str, int]) -> dict[str, int]:
+    """The links of a group; the root has one to the manifest."""
+    own = {} if path else {MANIFEST: _SUPERBLOCK}
+    return own | {name: addresses.get(f"{path}/{name}", 0) for name in group}
+
+
+def _length(path: str, found: Tree | Span) -> int:
+    """The length of an object's header, which does not depend on addresses."""
+    if isinstance(found, Span):
+        return _dataset_length(len(found.shape), found.dtype)
+    return len(_group(_links(path, found, {})))
+
+
+@cache
+def _dataset_length(rank: int, dtype: str) -> int:
+    return len(_dataset(Span("", dtype, (0,) * rank, 0, 0), 0))
+
+
+def preamble(file: FileIO, size: int, where: str) -> bytes:
+    """The first bytes of a file of ``size`` bytes, up to the end of the manifest.
+
+    Raises ``NoManifestError`` for an HDF5 file that begins otherwise than ``head``, ``FormatError`` for any other.
+    """
+    start = file.read(_SUPERBLOCK + _OBJECT)
+    if fault := _framing_fault(start, size):
+        raise FormatError(where, fault)
+    expected = _manifest_object(*_told(start))
+    if start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
+        raise NoManifestError(
+            where,
+            "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
+            "another program has changed it ('portable-nn inspect' lists what is in it)",
+        )
+    length, _ = _told(start)
+    if length > MAX_BYTES:
+        raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")
+    if len(start) + length > size:
+        raise FormatError(where, f"should have a manifest of {length} bytes, but ends before it: it is truncated")
+    return start + read_exactly(file, length, where)
+
+
+def _framing_fault(start: bytes, size: int) -> str | None:
+    if not size:
+        return "is empty"
+    if start[8:10] == b'{"':
+        return "is a safetensors file: its name should end in .safetensors"
+    if not start.startswith(SIGNATURE):
+        return recognise(start) or f"begins with {start[:8]!r} instead of {SIGNATURE!r}, as an HDF5 file does"
+    if len(start) < _SUPERBLOCK + _OBJECT:
+        return f"is only {size} bytes long: it is truncated"
+    return None
+
+
+def _told(start: bytes) -> tuple[int, bytes]:
+    """The length of the manifest and its digest, where they stand."""
+    (length,) = struct.unpack_from("<I", start, _SUPERBLOCK + _LENGTH_AT)
+    return length, start[-_CHECKSUM - 64 : -_CHECKSUM]
+
+
+def manifest_text(start: bytes, where: str) -> bytes:
+    """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
+    text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _told(start[: _SUPERBLOCK + _OBJECT])
+    check_manifest(text, expected.decode("ascii", "replace"), where)
+    return text
+
+
+def faults(text: bytes, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
+    """Where the ``found`` bytes are not the ``head`` of ``manifest``, whose text is ``text``."""
+    start = 0
+    for piece in _pieces(text, spans):
+        stop = start + len(piece.data)
+        if found[start:stop] != piece.data:
+            wrong = byte_difference(piece.data, found[start:stop], start)
+            return [f"{piece.what} is not what the manifest demands: {wrong}"]
+        start = stop
+    return []

@@ -1,0 +1,226 @@
+"""Reading a weight file: its head is understood and compared before any tensor is, whatever the carrier."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final, TypeVar
+
+import xxhash
+
+from portable_nn.errors import FormatError, UsageError
+from portable_nn.format.carriers import Carrier, carrier_of
+from portable_nn.format.files import open_regular, read_at, read_exactly
+from portable_nn.format.layout import Span, layout, padding
+from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.tensors import CHECKSUM, CHUNK, DIGEST, HASHES, Array, from_bytes, value_fault
+from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
+from portable_nn.memory import Bytes, aligned
+
+Work = TypeVar("Work")
+
+WORTH_THREADS: Final = 4 * CHUNK
+"""Bytes of data from which several threads read them sooner than one."""
+
+
+# -- the head
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What the head of a file says, all of which has been checked."""
+
+    manifest: Manifest
+    digest: str
+    spans: tuple[Span, ...]
+    head: bytes
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
+    """The file at ``path`` and what its head says, after everything but the tensors has been checked.
+
+    Raises:
+        UsageError: an unknown suffix.
+        FileError: not a file that can be read.
+        FormatError: not a file that this package would have written.
+    """
+    carrier, where = carrier_of(path), str(path)
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = carrier.preamble(file, size, where)
+        found = _known(carrier, start) or _understand(carrier, start, where)
+        head = start
+        if len(start) < len(found.head) <= size:
+            file.seek(len(start))
+            head = start + read_exactly(file, len(found.head) - len(start), where)
+        if head != found.head:
+            text = carrier.manifest_text(start, where)
+            refuse(where, carrier.faults(text, found.manifest, found.spans, head))
+        _check_size(size, found, where)
+        _remember(carrier, start, found)
+        yield file, found
+
+
+def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
+    text = carrier.manifest_text(start, where)
+    manifest = decode(text, where)
+    refuse(where, manifest_faults(manifest))
+    spans = layout(manifest.tensors)
+    try:
+        head = carrier.head(text, spans)
+    except UsageError as error:
+        raise FormatError(where, str(error)) from error
+    return Understood(manifest, hashlib.sha256(text).hexdigest(), tuple(spans), head)
+
+
+_REMEMBERED: Final = 8
+_LONGEST: Final = 4 * CHUNK
+_memory: dict[tuple[Carrier, str], tuple[bytes, Understood]] = {}
+"""The heads that were understood last: whoever opens a file again has it at once. The same bytes mean the same."""
+
+
+def _known(carrier: Carrier, start: bytes) -> Understood | None:
+    before, found = _memory.get((carrier, xxhash.xxh3_128_hexdigest(start)), (None, None))
+    return found if before == start else None
+
+
+def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
+    if len(found.head) > _LONGEST:
+        return
+    _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, found
+    for oldest in list(_memory)[:-_REMEMBERED]:
+        _memory.pop(oldest, None)
+
+
+def forget() -> None:
+    """Understand every head anew from now on, as in a new process."""
+    _memory.clear()
+
+
+def _check_size(size: int, found: Understood, where: str) -> None:
+    """A file has exactly the bytes that its head and its data need."""
+    needed = len(found.head) + (found.spans[-1].stop if found.spans else 0)
+    if excess := size - needed:
+        what = f"{-excess} missing: it is truncated" if excess < 0 else f"{excess} too many at the end"
+        raise FormatError(where, f"is {size} bytes long, but its header describes {needed}: {what}")
+
+
+# -- the tensors
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is checked of the bytes of each tensor: that a hash agrees, and that they are numbers; or nothing."""
+
+    hash: str
+    allow_nonfinite: bool
+    off: bool = False
+
+
+def checks_for(manifest: Manifest, *, strong: bool, allow_nonfinite: bool, off: bool) -> Checks:
+    """The checksum where there is one; the digest where the file is older, or ``strong`` evidence is wanted."""
+    return Checks(DIGEST if strong or not manifest.checksums else CHECKSUM, allow_nonfinite, off)
+
+
+class Reader:
+    """The tensors of an open weight file whose head was understood."""
+
+    def __init__(self, file: FileIO, where: str, understood: Understood, checks: Checks) -> None:
+        self.file, self.where, self.checks = file, where, checks
+        self.manifest, self.spans, self.start = understood.manifest, understood.spans, len(understood.head)
+        self._expected = expected_hashes(self.manifest, checks.hash)
+        self._numbers = set() if checks.allow_nonfinite else {value.name for value in self.manifest.graph.parameters}
+
+    def read(self) -> dict[str, Array]:
+        """All tensors, checked, each in aligned memory of its own. Raises ``FormatError`` that lists all damaged."""
+        places, total = [], 0
+        for span in self.spans:
+            places.append(total)
+            total += span.size + padding(span.size)
+        memory = aligned(total)
+        pieces = [memory[at : at + span.size] for at, span in zip(places, self.spans, strict=True)]
+
+        def fill(group: range) -> list[str]:
+            if len(group) == 1:
+                return self.faults(self.spans[group[0]], pieces[group[0]])
+            last = group[-1]
+            return self._fill(group, pieces, memory[places[group[0]] : places[last] + len(pieces[last])])
+
+        refuse(self.where, _each(list(_groups(self.spans)), fill, total))
+        arrays = {s.name: from_bytes(piece, s.dtype, s.shape) for s, piece in zip(self.spans, pieces, strict=True)}
+        return {value.name: arrays[value.name] for value in self.manifest.tensors}
+
+    def verify(self) -> None:
+        """Check all tensors and keep none. Raises as ``read`` does."""
+        refuse(self.where, _each(self.spans, self.faults, self.spans[-1].stop if self.spans else 0))
+
+    def faults(self, span: Span, into: Bytes | None = None) -> list[str]:
+        """Read a tensor, ``into`` memory where there is some; what is wrong with it.
+
+        Where a file became shorter that is an error, and not the end of the process as with mapped memory.
+        """
+        memory = aligned(min(span.size, CHUNK)) if into is None else into
+        found, faults = HASHES[self.checks.hash](), list[str]()
+        for at in range(0, span.size, CHUNK):
+            count = min(CHUNK, span.size - at)
+            chunk = memory[at : at + count] if into is not None else memory[:count]
+            read_at(self.file, [chunk], self.start + span.start + at, self.where)
+            if not self.checks.off:
+                found.update(chunk.data)
+                fault = None if faults else self._value_fault(chunk, span)
+                faults += [f"tensor {span.name!r} {fault}"] if fault else []
+        return faults + self._hash_faults(span, found.hexdigest())
+
+    def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:
+        """Read small tensors of one type, which lie one after the other in the file and in memory, at once."""
+        spans = [self.spans[place] for place in group]
+        whole[...] = 0  # what is between them
+        read_at(self.file, [pieces[place] for place in group], self.start + spans[0].start, self.where)
+        if self.checks.off:
+            return []
+        faults = []
+        if value_fault(from_bytes(whole, spans[0].dtype, (-1,)), allow_nonfinite=self.checks.allow_nonfinite):
+            for place, span in zip(group, spans, strict=True):
+                fault = self._value_fault(pieces[place], span)
+                faults += [f"tensor {span.name!r} {fault}"] if fault else []
+        for place, span in zip(group, spans, strict=True):
+            found = HASHES[self.checks.hash]()
+            found.update(pieces[place].data)
+            faults += self._hash_faults(span, found.hexdigest())
+        return faults
+
+    def _value_fault(self, data: Bytes, span: Span) -> str | None:
+        return value_fault(from_bytes(data, span.dtype, (-1,)), allow_nonfinite=span.name not in self._numbers)
+
+    def _hash_faults(self, span: Span, found: str) -> list[str]:
+        expected = self._expected.get(span.name, "")
+        if self.checks.off or found == expected:
+            return []
+        return [hash_fault(span.name, self.checks.hash, expected, found)]
+
+
+def _groups(spans: Sequence[Span]) -> Iterator[range]:
+    """Places of spans of one type that together have a ``CHUNK``; a large one is alone."""
+    start = 0
+    while start < len(spans):
+        stop, total = start + 1, spans[start].size
+        while stop < len(spans) and spans[stop].dtype == spans[start].dtype and total + spans[stop].size <= CHUNK:
+            total += spans[stop].size
+            stop += 1
+        yield range(start, stop)
+        start = stop
+
+
+def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:
+    """What ``work`` finds for all items, side by side where ``total`` bytes are worth it."""
+    if total < WORTH_THREADS:
+        return [fault for item in items for fault in work(item)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [fault for faults in pool.map(work, items) for fault in faults]

@@ -1,0 +1,190 @@
+"""Writing a weight file: tensors as they come, one at a time, and the head last, when their hashes are known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+from typing import BinaryIO, Final, TypeAlias
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.errors import UsageError, listed
+from portable_nn.format.atomic import atomic_write
+from portable_nn.format.carriers import carrier_of
+from portable_nn.format.files import write_at
+from portable_nn.format.layout import Span, layout
+from portable_nn.format.manifest import Manifest, encode
+from portable_nn.format.tensors import (
+    CHECKSUM,
+    CHUNK,
+    DIGEST,
+    DIGITS,
+    HASHES,
+    SMALL,
+    Array,
+    Hash,
+    from_bytes,
+    to_bytes,
+    value_fault,
+)
+from portable_nn.format.validate import agreement_faults
+from portable_nn.memory import Bytes, aligned
+
+Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
+"""Arrays by name, or pairs in any order, made when they are asked for."""
+
+
+def blank(manifest: Manifest) -> Manifest:
+    """``manifest`` with zeros for all hashes: its text has the length that it will have with them."""
+    names = [value.name for value in manifest.tensors]
+    zeros = {kind: dict.fromkeys(names, "0" * DIGITS[kind]) for kind in HASHES}
+    return replace(manifest, digests=zeros[DIGEST], checksums=zeros[CHECKSUM])
+
+
+def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
+    """Write a file that ``reading`` gives back; the hashes in ``manifest`` become those of the bytes that are written.
+
+    Args:
+        path: the file to make or replace (see ``atomic_write``).
+        manifest: one without faults.
+        tensors: an array for each of ``manifest.tensors``. Of pairs, no more than one is kept at a time.
+        allow_nonfinite: whether NaN and infinities may be written.
+
+    Returns:
+        The digest of the network: SHA-256 of the manifest's text.
+
+    Raises:
+        UsageError: a tensor is missing, left over, or of another type; or the head would be too long.
+        FileError: the file cannot be written; the old one is as it was.
+    """
+    carrier, spans = carrier_of(path), layout(manifest.tensors)
+    length = len(carrier.head(encode(blank(manifest)), spans))
+    if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
+        _refuse(path, agreement_faults(manifest, {name: _signature(each) for name, each in tensors.items()}, _GIVEN))
+    with (
+        atomic_write(path) as file,
+        ThreadPoolExecutor(WRITERS + 1) as pool,
+        ThreadPoolExecutor(WRITERS) as writers,
+    ):
+        numbers = () if allow_nonfinite else {value.name for value in manifest.graph.parameters}
+        writer = _Writer(file, length, spans, pool, numbers)
+        if isinstance(tensors, dict) and spans and length + spans[-1].stop > FLUSH:
+            list(writers.map(writer.write, *zip(*tensors.items(), strict=True)))
+        else:
+            for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
+                writer.write(name, array)
+        writer.finish()
+        _refuse(path, agreement_faults(manifest, writer.found, _GIVEN) + writer.faults)
+        text = encode(replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM]))
+        file.seek(0)
+        file.write(carrier.head(text, spans))
+    return sha256(text).hexdigest()
+
+
+_GIVEN: Final = "in the given arrays"
+
+FLUSH: Final = 32 * CHUNK
+"""So many bytes are left to the disk at once while others are hashed."""
+
+WRITERS: Final = 2
+"""So many tensors are written at once where all are in memory. Each has another thread that computes its digest."""
+
+_SYNC: Final = getattr(os, "fdatasync", os.fsync)
+
+
+def _refuse(path: str | Path, faults: Sequence[str]) -> None:
+    if faults:
+        raise UsageError(listed(faults, f"cannot save {path}"))
+
+
+def _signature(array: Array) -> tuple[str, tuple[int, ...]]:
+    return np.asarray(array).dtype.name, np.shape(array)
+
+
+class _Writer:
+    """Puts tensors at their places; what does not fit is noted and passed over."""
+
+    def __init__(
+        self, file: BinaryIO, start: int, spans: Sequence[Span], pool: Executor, numbers: Collection[str]
+    ) -> None:
+        """``numbers`` are the names of tensors in which NaN and infinities are faults."""
+        self._file, self._start, self._pool, self._numbers = file, start, pool, numbers
+        self._spans = {span.name: span for span in spans}
+        self._copies: SimpleQueue[tuple[Bytes, Bytes]] = SimpleQueue()
+        for _ in range(WRITERS):
+            self._copies.put((aligned(CHUNK), aligned(CHUNK)))
+        self._turn = Lock()
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
+        self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.hashes: dict[str, dict[str, str]] = {kind: {} for kind in HASHES}
+        self.faults: list[str] = []
+
+    def write(self, name: str, array: Array) -> None:
+        """Write one tensor at its place."""
+        if name in self.found:
+            self.faults.append(f"tensor {name!r} is given twice")
+            return
+        array = np.asarray(array)
+        span, self.found[name] = self._spans.get(name), _signature(array)
+        if span is None or self.found[name] != (span.dtype, span.shape):
+            return
+        copies = self._copies.get()
+        try:
+            self._write(span, to_bytes(array), copies)
+        finally:
+            self._copies.put(copies)
+
+    def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
+        made = {kind: make() for kind, make in HASHES.items()}
+        fault, pending = None, None
+        for start in range(0, len(data), CHUNK):
+            part = data[start : start + CHUNK]
+            copies = copies[::-1]  # The other one may still be hashed.
+            chunk = copies[0][: len(part)]
+            chunk[...] = part  # What is hashed is written, whoever else has the array.
+            fault = fault or self._value_fault(chunk, span)
+            made[CHECKSUM].update(chunk.data)
+            if pending:
+                pending.result()
+            pending = self._digest(made[DIGEST], chunk, span)
+            write_at(self._file, chunk, self._start + span.start + start)
+            self._flush(len(chunk))
+        if pending:
+            pending.result()
+        name = span.name
+        self.faults += [f"tensor {name!r} {fault}"] if fault else []
+        for kind, each in made.items():
+            self.hashes[kind][name] = each.hexdigest()
+
+    def _digest(self, digest: Hash, chunk: Bytes, span: Span) -> Future[None] | None:
+        """Hash a chunk while another thread writes it: a digest takes longer than all the rest."""
+        if span.size > SMALL:
+            return self._pool.submit(digest.update, chunk.data)
+        digest.update(chunk.data)
+        return None
+
+    def _flush(self, count: int) -> None:
+        """Note that ``count`` more bytes are written; now and then, let the disk have what there is meanwhile.
+
+        What goes wrong there is told by ``finish``.
+        """
+        with self._turn:
+            self._unflushed += count
+            if self._unflushed >= FLUSH and (self._flushing is None or self._flushing.done()):
+                self.finish()
+                self._flushing, self._unflushed = self._pool.submit(_SYNC, self._file.fileno()), 0
+
+    def finish(self) -> None:
+        """Wait for the disk; raises ``OSError`` for what went wrong there."""
+        if self._flushing:
+            self._flushing.result()
+
+    def _value_fault(self, chunk: Bytes, span: Span) -> str | None:
+        return value_fault(from_bytes(chunk, span.dtype, (-1,)), allow_nonfinite=span.name not in self._numbers)

@@ -1,0 +1,53 @@
+"""Names of tensors as other projects give them, in a form in which they can be compared."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+MAX_NAME: Final = 128
+"""Longer names are not compared."""
+
+_ROLES: Final = {
+    "weight": "weight", "kernel": "weight", "gamma": "weight", "scale": "weight", "embeddings": "weight",
+    "embedding": "weight", "vars_0": "weight",
+    "bias": "bias", "beta": "bias", "vars_1": "bias",
+    "running_mean": "running_mean", "moving_mean": "running_mean", "vars_2": "running_mean",
+    "running_var": "running_var", "moving_variance": "running_var", "vars_3": "running_var",
+}  # fmt: skip
+"""The last parts of names, in PyTorch, Keras and Flax, and what they mean."""
+
+TURNED: Final = ("kernel", "vars_0")
+"""How weights end whose last axis is what goes out, as in Keras and Flax."""
+
+_ROLE: Final = re.compile(rf"(?:(.*)_)?({'|'.join(sorted(_ROLES, key=len, reverse=True))})")
+
+_PREFIX: Final = re.compile(r"^(?:(?:_orig_mod|model_weights|model|module|state_dict|params|layers|network)_)+(?=.)")
+
+_REPEATED: Final = re.compile(r"(?<![^_])(.+)_\1(?![^_])")
+"""Keras has ``dense/dense/kernel``."""
+
+_SET_ASIDE: Final = re.compile(r"(?:optimizer|optimizer_weights|training)[/.]")
+"""What belongs to a training and not to a network."""
+
+
+def set_aside(name: str) -> bool:
+    """Whether a name is not to be suggested."""
+    return len(name) > MAX_NAME or _SET_ASIDE.match(name) is not None
+
+
+class Words(NamedTuple):
+    """A name in a form in which those of other projects are alike: of what, what of it, and how the last part read."""
+
+    stem: str
+    role: str
+    last: str
+
+
+def words(name: str) -> Words:
+    """The form in which ``name`` is compared: ``model_weights/dense_1/dense_1/kernel:0`` is ``dense_1``, a weight."""
+    text = re.sub(r":\d+$", "", name.lower())
+    text = re.sub(r"[^0-9a-z]+", "_", text).strip("_") if text.isascii() else re.sub(r"[./\-\s]+", "_", text)
+    text = _REPEATED.sub(r"\1", _PREFIX.sub("", text))
+    found = _ROLE.fullmatch(text)
+    return Words(found[1] or "", _ROLES[found[2]], found[2]) if found else Words(text, "", "")

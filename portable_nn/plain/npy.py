@@ -1,0 +1,107 @@
+"""Single arrays of numpy: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.errors import FormatError
+from portable_nn.format.files import read_at, recognise
+from portable_nn.format.tensors import Array
+from portable_nn.graph import format_shape
+from portable_nn.memory import Bytes, aligned
+from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, entry, shape_fault
+
+MAGIC: Final = b"\x93NUMPY"
+
+HEAD: Final = 10_240
+"""No header is longer: numpy itself reads up to 10,000 characters."""
+
+
+class Header(NamedTuple):
+    """What stands before the numbers: their type, the shape, whether the first index runs fastest, how long it is."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    by_columns: bool
+    length: int
+
+    @property
+    def passed_over(self) -> str | None:
+        """Why the array cannot be read, where it holds no numbers."""
+        if self.dtype.hasobject:
+            return "holds Python objects (a pickle), which can run code and are never loaded: it is passed over"
+        return None if self.dtype.name in NUMBERS else f"holds {self.dtype}, not numbers: it is passed over"
+
+    @property
+    def entry(self) -> Entry:
+        """As the listing has it."""
+        return entry(self.dtype.name, self.shape)
+
+
+def header(head: bytes) -> Header | None:
+    """The header of an array that begins with the bytes ``head``; nothing, where there is none."""
+    file = io.BytesIO(head)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Python 2 wrote headers that numpy warns of.
+            version = np.lib.format.read_magic(file)
+            # Version 3 differs from 2 in its encoding alone, which matters for names of fields, which are refused.
+            shape, by_columns, dtype = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )(file)
+    except Exception:  # numpy has the parser of Python read it, which raises whatever it likes.
+        return None
+    return Header(dtype, shape, by_columns, file.tell())
+
+
+def header_fault(found: Header, size: int) -> str | None:
+    """What is wrong with a header, where header and numbers have ``size`` bytes."""
+    if fault := shape_fault(found.shape, found.dtype.itemsize):
+        return fault
+    needed, there = math.prod(found.shape) * found.dtype.itemsize, size - found.length
+    if needed == there:
+        return None
+    return f"is {found.dtype} {format_shape(found.shape)}, which takes {needed} bytes, but {there} follow the header"
+
+
+def array(memory: Bytes, found: Header) -> Array:
+    """The array whose numbers are in ``memory``, which is changed where they are of the other byte order."""
+    numbers = memory.view(found.dtype)
+    if not found.dtype.isnative:
+        numbers = numbers.byteswap(inplace=True).view(found.dtype.newbyteorder("="))
+    return numbers.reshape(found.shape[::-1]).T if found.by_columns else numbers.reshape(found.shape)
+
+
+def open_file(opened: Opened) -> Listing:
+    """The one array of an ``.npy`` file, by the name of the file without its suffix."""
+    where, name = str(opened.path), opened.path.stem
+    head = opened.file.read(HEAD)
+    found = header(head)
+    if found is None:
+        raise FormatError(where, _what_is(head))
+    if reason := found.passed_over:
+        return Listing({}, _none, [f"{name!r} {reason}"])
+    if fault := header_fault(found, opened.size):
+        raise FormatError(where, f"the array {fault}")
+    length, size = found.length, found.entry.bytes
+
+    def read(_: str) -> Array:
+        memory = aligned(size)
+        read_at(opened.file, [memory], length, where)
+        return array(memory, found)
+
+    return Listing({name: found.entry}, read)
+
+
+def _none(name: str) -> Array:
+    raise KeyError(name)
+
+
+def _what_is(head: bytes) -> str:
+    if head.startswith(MAGIC):
+        return "has a damaged header: it is not one that numpy writes"
+    return recognise(head) or (f"begins with {head[:6]!r}, not as an .npy file does" if head else "is empty")

@@ -1,0 +1,118 @@
+"""Archives that ``numpy.savez`` and ``savez_compressed`` write: zip files whose members are ``.npy`` files."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from portable_nn.errors import FileError, FormatError
+from portable_nn.format.files import recognise
+from portable_nn.format.tensors import CHUNK, Array
+from portable_nn.format.validate import refuse
+from portable_nn.memory import aligned
+from portable_nn.plain import npy
+from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, overlaps
+
+_METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: RATIO}
+"""The compressions that numpy writes, and how many times their size data may unpack to."""
+
+_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
+"""How a zip file begins, and one without members."""
+
+_ENCRYPTED: Final = 1
+_LOCAL_HEADER: Final = 30
+"""The least bytes of what stands before a member's data."""
+
+_ERRORS: Final = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    OverflowError, IndexError, OSError,
+)  # fmt: skip
+"""What zipfile raises for damaged archives."""
+
+
+def open_file(opened: Opened) -> Listing:
+    """The arrays of an archive, after its table of contents and the header of each array have been checked."""
+    where = str(opened.path)
+    head = opened.file.read(npy.HEAD)
+    if not head.startswith(_MAGIC):
+        raise FormatError(where, recognise(head) or ("is not a zip archive, as .npz files are" if head else "is empty"))
+    with _told(opened.path):
+        archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    refuse(where, list(_member_faults(members)))
+    heads = {_name(info): _head(archive, info, opened.path) for info in members}
+    by_name = {_name(info): info for info in members}
+    found = {name: header for name, head in heads.items() if (header := npy.header(head))}
+    arrays = {name: header for name, header in found.items() if not header.passed_over}
+    faults = [(name, npy.header_fault(header, by_name[name].file_size)) for name, header in arrays.items()]
+    refuse(where, [f"{name!r} {fault}" for name, fault in faults if fault])
+
+    def read(name: str) -> Array:
+        header, info = arrays[name], by_name[name]
+        memory = aligned(info.file_size - header.length)
+        with _told(opened.path, info), archive.open(info) as member:
+            member.read(header.length)
+            for at in range(0, len(memory), CHUNK):
+                piece = memory[at : at + CHUNK]
+                data = member.read(len(piece))
+                if len(data) < len(piece):
+                    raise EOFError(f"it has only {header.length + at + len(data)} bytes")
+                piece[...] = np.frombuffer(data, np.uint8)
+        return npy.array(memory, header)
+
+    notes = [f"{name!r} {header.passed_over}" for name, header in found.items() if header.passed_over]
+    notes += [f"{name!r} is no array of numpy: it is passed over" for name in heads if name not in found]
+    return Listing({name: header.entry for name, header in arrays.items()}, read, notes)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    return info.filename.removesuffix(".npy")
+
+
+def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+    """What the table of contents shows: two members of a name, shared bytes, encryption, bombs."""
+    if fault := count_fault(len(members)):
+        yield fault
+    yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)
+    spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL_HEADER + i.compress_size) for i in members]
+    yield from overlaps(spans)
+    for info in members:
+        if fault := _fault(info):
+            yield f"{_name(info)!r} {fault}"
+
+
+def _fault(info: zipfile.ZipInfo) -> str | None:
+    if info.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    ratio = _METHODS.get(info.compress_type)
+    if ratio is None:
+        return f"is compressed by method {info.compress_type}; numpy writes 0 (stored) and 8 (deflated)"
+    if info.file_size > ratio * info.compress_size:
+        limit = f"at most {ratio:,} times as much can be" if ratio > 1 else "they are stored as they are"
+        return f"claims to unpack {info.compress_size} bytes to {info.file_size}; {limit}"
+    return None
+
+
+def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
+    with _told(path, info), archive.open(info) as member:
+        return member.read(npy.HEAD)
+
+
+@contextmanager
+def _told(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
+    """Whatever goes wrong in an archive, as an error of this package."""
+    try:
+        yield
+    except FileError:
+        raise
+    except _ERRORS as error:
+        what = f"{_name(info)!r} in the archive" if info else "the archive"
+        raise FormatError(path, f"{what} is damaged: {error}") from error

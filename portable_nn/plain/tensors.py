@@ -1,0 +1,163 @@
+"""What every kind of plain file has: tensors by name with their types and shapes, and a way to read one."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from threading import RLock
+from types import MappingProxyType, TracebackType
+from typing import Final, NamedTuple, Self
+
+from portable_nn.errors import FormatError, UsageError
+from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
+from portable_nn.graph import format_shape
+
+NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128": 16}
+"""The types of numbers that plain files may hold, as numpy calls them, and the bytes of one."""
+
+MAX_TENSORS: Final = 2**17
+MAX_RANK: Final = 64
+"""The most axes that an array of numpy can have."""
+
+MAX_BYTES: Final = 2**63 - 1
+"""The longest file that a file system can hold."""
+
+RATIO: Final = 1100
+"""Compressed data may unpack to so many times their size. Deflate reaches 1,032, with zeros; a bomb claims more."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a header says of a tensor. ``dtype`` is numpy's name of it, or the file's where numpy has none."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+class Opened(NamedTuple):
+    """A file that is open for reading; ``stack`` closes it, and whatever else a kind puts there."""
+
+    path: Path
+    file: FileIO
+    size: int
+    stack: ExitStack
+
+
+class Listing(NamedTuple):
+    """What a kind of file finds in one: the tensors, how to read one by its name, and what it says besides."""
+
+    entries: Mapping[str, Entry]
+    read: Callable[[str], Array]
+    notes: Sequence[str] = ()
+    metadata: Mapping[str, str] = MappingProxyType({})
+
+
+class PlainTensors(Mapping[str, Array]):
+    """The arrays in a file by name; each is read when it is asked for, and again when it is asked for again.
+
+    They are in the byte order of this machine, and whoever asked owns them. The file is open until ``close``, the end
+    of a ``with`` block, or until this is let go.
+    """
+
+    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
+        """``stack`` closes the file, which is closed at once where there is an error."""
+        self.path = Path(path)
+        self._listing = listing
+        self._lock = RLock()
+        self._close = weakref.finalize(self, stack.close)
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What the headers say of each tensor, in the order of the file."""
+        return MappingProxyType(self._listing.entries)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over, and what is unusual, in words."""
+        return tuple(self._listing.notes)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Other text that the file holds, by key."""
+        return MappingProxyType(self._listing.metadata)
+
+    def __getitem__(self, name: str) -> Array:
+        """The array of a name.
+
+        Raises:
+            KeyError: there is none.
+            UsageError: the file was closed.
+            FormatError: its data are damaged.
+            UnsupportedError: numpy has no such type.
+        """
+        if name not in self._listing.entries:
+            raise KeyError(name)
+        with self._lock:
+            if not self._close.alive:
+                raise UsageError(f"{self.path}: is closed, so {name!r} cannot be read any more")
+            array = self._listing.read(name)
+        if fault := value_fault(array, allow_nonfinite=True):
+            raise FormatError(self.path, f"{name!r} {fault}")
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listing.entries)
+
+    def __len__(self) -> int:
+        return len(self._listing.entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._listing.entries
+
+    def close(self) -> None:
+        """Close the file. What was read stays; nothing more can be."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def entry(dtype: str, shape: tuple[int, ...]) -> Entry:
+    """The entry of a type that numpy has."""
+    return Entry(dtype, shape, math.prod(shape) * NUMBERS[dtype])
+
+
+def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
+    """What is wrong with a shape, each size of which counts as at least 1: no machine has memory for it.
+
+    ``itemsize`` is the bytes of one element.
+    """
+    if len(shape) > MAX_RANK:
+        return f"has {len(shape)} axes; at most {MAX_RANK} are allowed"
+    sizes = [size for size in shape if type(size) is int and size >= 0]
+    if len(sizes) < len(shape):
+        return f"has a shape that is no row of whole numbers from 0: {tuple(shape)}"
+    if math.prod(max(size, 1) for size in sizes) * itemsize > MAX_BYTES:
+        return f"has a shape that no memory can hold: {format_shape(tuple(sizes))}"
+    return None
+
+
+def count_fault(count: int) -> str | None:
+    """What is wrong with a file of so many tensors."""
+    return f"holds {count} tensors; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
+
+
+def overlaps(spans: Iterable[tuple[str, int, int]]) -> Iterator[str]:
+    """Faults of things (name, start, stop) that lie in the same bytes of a file, of which a bomb can be made."""
+    before, end = "", 0
+    for start, stop, name in sorted((start, stop, name) for name, start, stop in spans if stop > start):
+        if start < end:
+            yield f"{name!r} lies in the same bytes as {before!r}"
+        if stop > end:
+            before, end = name, stop

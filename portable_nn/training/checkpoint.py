@@ -1,0 +1,189 @@
+"""Checkpoints: weight files that also hold where a training stands, so that it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple, TypedDict
+
+from msgspec.structs import replace
+
+from portable_nn.errors import FileError, FormatError, UsageError, listed
+from portable_nn.format import Contents
+from portable_nn.format import load as load_file
+from portable_nn.format import save as save_file
+from portable_nn.format.atomic import remove_orphans
+from portable_nn.format.training import Training
+from portable_nn.graph import Graph
+from portable_nn.text import printable
+from portable_nn.training.history import EarlyStopping, Watch
+from portable_nn.training.settings import UNSET, differences, graph_differences
+from portable_nn.training.state import State
+
+NAME: Final = re.compile(r"checkpoint-([0-9]{8}|[1-9][0-9]{8,})\.safetensors")
+
+GENERATOR: Final = "PCG64"
+"""The random generator whose state a checkpoint can hold: that of ``numpy.random.default_rng``."""
+
+
+class CheckpointOptions(TypedDict, total=False):
+    """The options of ``fit`` that are about checkpoints."""
+
+    checkpoint: str | Path | None
+    every: int | None
+    keep: int
+    resume: bool
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder.
+
+    Args:
+        folder: where they are; it is made with the first one.
+        keep: how many of the last ones stay, beside that of the best epoch.
+        state: what is written, and what ``resume`` sets.
+        settings: what must be the same to go on, in words.
+        rule: which epoch is the best.
+
+    Raises:
+        UsageError: the state of the network's generator is of a kind that cannot be held.
+        FileError: there cannot be such a folder.
+    """
+
+    def __init__(
+        self, folder: str | Path, keep: int, state: State, settings: Mapping[str, str], rule: EarlyStopping
+    ) -> None:
+        self.folder, self.keep, self.state = Path(folder), keep, state
+        self.settings, self.rule = dict(settings), rule
+        self.written: int | None = None
+        generator = type(state.network.rng.bit_generator).__name__
+        if generator != GENERATOR:
+            raise UsageError(f"checkpoint= needs a network whose rng is numpy's {GENERATOR}, not {generator}")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileError(folder, "expected a folder for checkpoints, found a file")
+        parent = self.folder.absolute().parent
+        if not parent.is_dir():
+            raise FileError(folder, f"cannot be made: there is no folder '{parent}'")
+
+    def begin(self) -> None:
+        """See that no training has checkpoints there. Raises ``UsageError`` where one has."""
+        if there := list(_found(self.folder).values()):
+            raise UsageError(
+                f"{self.folder} holds checkpoints of a training, up to {there[-1].name}: "
+                "resume goes on with it, another folder begins anew"
+            )
+
+    def resume(self) -> None:
+        """Set the state to that of the newest checkpoint. Where this cannot be, nothing is changed.
+
+        Raises:
+            FileError: there is none.
+            FormatError: it is damaged, or contradicts itself.
+            UsageError: it is that of another network, or of other data or settings: every difference is listed.
+        """
+        path = newest(self.folder)
+        contents, training = _read(path)
+        self._check_same(path, contents.manifest.graph, training.settings)
+        if faults := [printable(fault) for fault in self.state.misfits(training)]:
+            raise _advised(FormatError(path, listed(faults), faults))
+        self.state.resume(training, contents.tensors)
+        self.written = self.state.done
+
+    def _check_same(self, path: Path, graph: Graph, before: Mapping[str, str]) -> None:
+        now = dict(self.settings)
+        if before.get("schedule") == UNSET and 0 < _epochs(before) < _epochs(now):
+            now["epochs"] = before["epochs"]  # Without a schedule, a longer training begins as a shorter one does.
+        different = graph_differences(graph, self.state.network.graph) + differences(before, now)
+        if different:
+            heading = f"{path}: the training cannot go on with another network, other data or other settings"
+            raise UsageError(listed(map(printable, different), heading))
+
+    def save(self) -> None:
+        """Write where the training stands, unless that is written already; then remove what need not be kept.
+
+        Raises ``FileError`` where it cannot be written.
+        """
+        state = self.state
+        if state.done == self.written:
+            return
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise FileError(self.folder, f"cannot be made: {error.strerror}") from error
+        path = self.folder / f"checkpoint-{state.done:08}.safetensors"
+        manifest = replace(state.network.description(), training=state.training(self.settings))
+        tensors = {**state.network.parameters, **state.tensors()}
+        # A gradient too large leaves an infinite state and goes on: so must the training that resumes.
+        save_file(path, manifest, tensors, allow_nonfinite=True)
+        self.written = state.done
+        self._prune()
+
+    def _prune(self) -> None:
+        remove_orphans(self.folder, NAME.pattern)
+        there = _found(self.folder)
+        best = Watch(self.rule, self.state.rows).epoch
+        kept = {*list(there)[-self.keep :], best and best * self.state.batches}
+        for number, path in there.items():
+            if number not in kept:
+                with suppress(OSError):  # Somebody has it open, where that matters: the next save tries again.
+                    path.unlink()
+
+
+class Standing(NamedTuple):
+    """Where a training goes on: at a batch of an epoch, both counted from 1, of so many epochs."""
+
+    path: Path
+    epoch: int
+    batch: int
+    epochs: int
+
+
+def standing(folder: str | Path) -> Standing:
+    """Where ``resume=True`` goes on. Raises ``FileError`` or ``FormatError`` where it cannot."""
+    path = newest(folder)
+    _, training = _read(path, lazy=True)
+    return Standing(path, training.epoch + 1, training.batch + 1, _epochs(training.settings))
+
+
+def newest(folder: str | Path) -> Path:
+    """The newest checkpoint in a folder. Raises ``FileError`` where there is none."""
+    there = list(_found(Path(folder)).values())
+    if not there:
+        raise FileError(folder, "holds no checkpoint to resume from: without resume, training begins anew")
+    return there[-1]
+
+
+def _found(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by their numbers, from the first to the last."""
+    try:
+        names = [NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    except OSError as error:
+        raise FileError(folder, f"cannot be read: {error.strerror}") from error
+    return dict(sorted((int(name[1]), folder / name[0]) for name in names if name))
+
+
+def _read(path: Path, *, lazy: bool = False) -> tuple[Contents, Training]:
+    """A checkpoint, and where its training stands."""
+    try:
+        contents = load_file(path, lazy=lazy, allow_nonfinite=True)
+        if contents.manifest.training is None:
+            raise FormatError(path, "holds a network, but not where its training stands")
+    except FormatError as error:
+        raise _advised(error) from error
+    return contents, contents.manifest.training
+
+
+def _advised(error: FormatError) -> FormatError:
+    """What is wrong with the newest checkpoint, and what to do about it."""
+    path = Path(error.path)
+    before = [other.name for other in _found(path.parent).values() if other != path]
+    then = f"go on from {before[-1]}" if before else "begin anew: there is no other"
+    return FormatError(path, f"{error.reason}; remove it to {then}", error.faults)
+
+
+def _epochs(settings: Mapping[str, str]) -> int:
+    """The epochs that a training was to have; 0 where it does not say."""
+    text = settings.get("epochs", "")
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

@@ -1,0 +1,125 @@
+"""The settings of a training in words, which a checkpoint holds: they must be the same to go on exactly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import xxhash
+
+from portable_nn.format.tensors import to_bytes
+from portable_nn.graph import Graph, Node, Value, format_shape
+from portable_nn.operators.registry import Array
+from portable_nn.training.examples import Examples
+from portable_nn.training.losses import Loss
+
+SAMPLE: Final = 256
+"""The examples of a data set that are looked at, to tell it from another one of the same shape."""
+
+UNSET: Final = "none"
+"""What stands for a setting that is not there."""
+
+LONGEST: Final = 100
+"""The longest words for one attribute of a node."""
+
+ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
+
+
+def describe_settings(
+    losses: Mapping[str, Loss], train: Examples, held_out: Examples | None, metrics: Iterable[str], *, validation: Any,
+    **others: Any,
+) -> dict[str, str]:  # fmt: skip
+    """All that must be the same: the settings by name, and what the examples are."""
+    share = isinstance(validation, float)
+    return {
+        "loss": ", ".join(f"{loss.name} of '{name}'" for name, loss in losses.items()),
+        "metrics": ", ".join(metrics) or UNSET,
+        **{name: describe(value) for name, value in others.items()},
+        "validation": f"{validation} of the examples" if share else "examples of its own" if held_out else UNSET,
+        **describe_examples(train),
+        **(describe_examples(held_out, "validation ") if held_out else {}),
+    }
+
+
+def describe(value: Any) -> str:
+    """``value`` in words that are the same in every process: what has no words of its own is called by its name."""
+    if value is None:
+        return UNSET
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = [f"{field.name}={describe(getattr(value, field.name))}" for field in fields(value) if field.repr]
+        return f"{type(value).__qualname__}({', '.join(parts)})"
+    if isinstance(value, partial):
+        parts = [*map(describe, value.args), *(f"{name}={describe(each)}" for name, each in value.keywords.items())]
+        return f"partial({', '.join([describe(value.func), *parts])})"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    text = repr(value)
+    return text if named is not value and not ADDRESS.search(text) else f"{named.__module__}.{named.__qualname__}"
+
+
+def describe_examples(examples: Examples, what: str = "") -> dict[str, str]:
+    """The types, shapes and fingerprints of a set of examples; ``what`` comes before each name."""
+    arrays: dict[str, Array] = {}
+    for side, found in (("x", examples.x), ("y", examples.y)):
+        arrays |= {f"{what}{side} '{name}'" if len(found) > 1 else what + side: found[name] for name in found}
+    if examples.weight is not None:
+        arrays[f"{what}sample_weight"] = examples.weight
+    return {
+        name: f"{array.dtype.name} {format_shape(array.shape)}, fingerprint {fingerprint(array)}"
+        for name, array in arrays.items()
+    }
+
+
+def fingerprint(array: Array) -> str:
+    """A hash of up to ``SAMPLE`` entries of ``array``, evenly spaced."""
+    places = np.linspace(0, len(array) - 1, min(len(array), SAMPLE)).astype(np.intp)
+    return xxhash.xxh3_64(to_bytes(array[places]).data).hexdigest()
+
+
+def graph_differences(before: Graph, now: Graph) -> list[str]:
+    """What differs between the graph of a checkpoint and that of the present network, with both sides of each."""
+    now = msgspec.convert(msgspec.to_builtins(now), Graph)  # As a reader of a file gets it.
+    found = differences(_graph_words(before), _graph_words(now))
+    return found if found or before == now else ["the nodes of the graph stand in another order"]
+
+
+def _graph_words(graph: Graph) -> dict[str, str]:
+    fixed = {value.name for value in graph.parameters if not value.trainable}
+    return {
+        **{
+            f"tensor '{value.name}'": _type(value) + " (not trained)" * (value.name in fixed)
+            for value in graph.parameters
+        },
+        **{f"input '{value.name}'": _type(value) for value in graph.inputs},
+        **{f"node '{node.name}'": _node(node) for node in graph.nodes},
+        "outputs": ", ".join(graph.outputs),
+        "name of the graph": graph.name,
+    }
+
+
+def _type(value: Value) -> str:
+    return f"{value.dtype} {format_shape(value.shape)}"
+
+
+def _node(node: Node) -> str:
+    attributes = [f"{name}={_short(repr(value))}" for name, value in sorted(node.attributes.items())]
+    return f"{node.operator}({', '.join([*node.inputs, *attributes])}) → {', '.join(node.outputs)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}… ({xxhash.xxh3_64(text.encode()).hexdigest()})"
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What differs between the words of a checkpoint and those of the present call, with both sides of each."""
+    return [
+        f"{name}: {before.get(name, UNSET)} in the checkpoint, {now.get(name, UNSET)} now"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
+    ]

@@ -1,0 +1,149 @@
+"""Where a training stands: all that its steps change, and how a checkpoint holds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, Training
+from portable_nn.graph import Value
+from portable_nn.network import Network
+from portable_nn.operators.registry import Array
+from portable_nn.training.history import Best, Watch
+
+
+@dataclass
+class State:
+    """The network and what is kept beside it: going on exactly from here takes this, the settings and the data.
+
+    ``optimizer`` has what the optimizer keeps, as ``TrainingStep.state``; an epoch has so many ``batches``, and gives a
+    row with these ``columns``. ``epoch`` epochs are done, which gave ``rows``, and ``batch`` batches of the next one,
+    whose losses, each times what its examples weigh, come to ``loss``, and whose examples weigh ``weight``; ``step``
+    steps were taken in all. ``epoch_generator`` is the state of the network's generator when that epoch began.
+    """
+
+    network: Network
+    optimizer: Mapping[str, Array]
+    best: Best
+    batches: int
+    columns: Sequence[str]
+    rows: list[dict[str, float]] = field(default_factory=list)
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    weight: float = 0.0
+    epoch_generator: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._begin_epoch()
+
+    @property
+    def done(self) -> int:
+        """The batches since the first of all."""
+        return self.epoch * self.batches + self.batch
+
+    def order(self, count: int) -> Array:
+        """The order of ``count`` examples in this epoch: in the middle of it, the one that it began with."""
+        generator = self.network.rng.bit_generator
+        now = generator.state
+        generator.state = self.epoch_generator
+        order = self.network.rng.permutation(count)
+        if self.batch:
+            generator.state = now
+        return order
+
+    def end_batch(self, loss: float, weight: float) -> None:
+        """Count a batch whose mean loss is ``loss``, and whose examples weigh ``weight``."""
+        self.loss += loss * weight
+        self.weight += weight
+        self.batch += 1
+
+    def end_epoch(self, figures: Sequence[float]) -> dict[str, float]:
+        """The row of the epoch that is done, which the next one follows."""
+        row = dict(zip(self.columns, figures, strict=True))
+        self.rows.append(row)
+        self.best.note(row)
+        self.epoch += 1
+        self._begin_epoch()
+        return row
+
+    def _begin_epoch(self) -> None:
+        self.batch, self.loss, self.weight = 0, 0.0, 0.0
+        self.epoch_generator = self.network.rng.bit_generator.state
+
+    # -- in a checkpoint
+
+    def tensors(self) -> dict[str, Array]:
+        """What a checkpoint holds beside the weights."""
+        kept = {STATE + name: array for name, array in self.optimizer.items()}
+        return kept | {BEST + name: array for name, array in self.best.weights.items()}
+
+    def training(self, settings: Mapping[str, str]) -> Training:
+        """What the manifest of a checkpoint says."""
+        return Training(
+            tensors=tuple(Value(name, array.dtype.name, array.shape) for name, array in self.tensors().items()),
+            settings=dict(settings), epoch=self.epoch, batch=self.batch, step=self.step, loss=self.loss,
+            weight=self.weight, generator=_as_words(self.network.rng.bit_generator.state),
+            epoch_generator=_as_words(self.epoch_generator),
+            rows=tuple({name: _as_figure(number) for name, number in row.items()} for row in self.rows),
+            best_epoch=self.best.epoch,
+        )  # fmt: skip
+
+    def misfits(self, training: Training) -> Iterator[str]:
+        """Why this cannot become what ``training`` says, which contradicts itself nowhere."""
+        if training.batch >= self.batches:
+            yield f"{training.batch} batches of an epoch are done, but an epoch has {self.batches}"
+        found = {value.name for value in training.tensors if value.name.startswith(STATE)}
+        needed = {STATE + name for name in self.optimizer}
+        yield from (f"tensor '{name}' is missing: the optimizer needs it" for name in sorted(needed - found))
+        yield from (f"tensor '{name}' is there, but the optimizer has no use for it" for name in sorted(found - needed))
+        columns = set(training.rows[0]) if training.rows else set(self.columns)
+        if columns != set(self.columns):
+            yield f"the rows have {', '.join(sorted(columns))}, but should have {', '.join(sorted(self.columns))}"
+            return
+        best = Watch(self.best.rule, self._rows(training)).epoch if self.best.rule else None
+        if best != training.best_epoch:
+            yield f"epoch {training.best_epoch} is said to be the best, but by the rows it is {best}"
+
+    def resume(self, training: Training, tensors: Mapping[str, Array]) -> None:
+        """Become what a checkpoint says: in place, because plans hold the arrays and the generator."""
+        for name, array in self.network.parameters.items():
+            array[...] = tensors[name]
+        for name, array in self.optimizer.items():
+            array[...] = tensors[STATE + name]
+        self.network.rng.bit_generator.state = _as_numbers(training.generator)
+        self.epoch_generator = _as_numbers(training.epoch_generator)
+        self.epoch, self.batch, self.step = training.epoch, training.batch, training.step
+        self.loss, self.weight = training.loss, training.weight
+        self.rows[:] = self._rows(training)
+        best = [value.name for value in training.tensors if value.name.startswith(BEST)]
+        self.best.resume(self.rows, {name.removeprefix(BEST): np.array(tensors[name]) for name in best})
+
+    def _rows(self, training: Training) -> list[dict[str, float]]:
+        return [{name: _as_number(row[name]) for name in self.columns} for row in training.rows]
+
+
+def _as_figure(number: float) -> Figure:
+    return number if math.isfinite(number) else str(float(number))  # type: ignore[return-value]
+
+
+def _as_number(figure: Figure) -> float:
+    return float(figure) if isinstance(figure, str) else figure
+
+
+def _as_words(state: Mapping[str, Any]) -> GeneratorState:
+    """What numpy says of a PCG64."""
+    large = state["state"]
+    return GeneratorState(f"{large['state']:032x}", f"{large['inc']:032x}", state["has_uint32"], state["uinteger"])
+
+
+def _as_numbers(words: GeneratorState) -> dict[str, Any]:
+    large = {"state": int(words.state, 16), "inc": int(words.increment, 16)}
+    return {
+        "bit_generator": words.name, "state": large, "has_uint32": words.has_uint32, "uinteger": words.uinteger,
+    }  # fmt: skip

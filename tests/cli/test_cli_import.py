@@ -1,0 +1,93 @@
+"""``import`` of the two arrays that the program of a beginner's book saves; for ONNX see ``test_cli_models``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A folder with the book's network 784-200-10, as it is before training."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "book").mkdir()
+    np.save(tmp_path / "book" / "wih.npy", rng.normal(0.0, 784**-0.5, (200, 784)))
+    np.save(tmp_path / "book" / "who.npy", rng.normal(0.0, 200**-0.5, (10, 200)))
+    return tmp_path / "book"
+
+
+@pytest.mark.parametrize("sources", [["book/wih.npy", "book/who.npy"], ["book"]])
+def test_the_network_of_the_book(run, tmp_path, book, sources):
+    code, out, err = run("import", *sources, "mine.safetensors")
+    assert (code, err) == (0, "")
+    heading, output, _, written = out.splitlines()
+    assert heading.split() == ["output", "largest", "error", "relative"]
+    name, error, _ = output.split()
+    assert name == "final_outputs"
+    assert float(error) < 1e-12
+    assert written == "written  mine.safetensors (1.3 MB)"
+    network = pnn.load(tmp_path / "mine.safetensors")
+    np.testing.assert_array_equal(network.parameters["hidden.weight"], np.load(book / "wih.npy"), strict=True)
+    np.testing.assert_array_equal(network.parameters["output.weight"], np.load(book / "who.npy"), strict=True)
+
+
+@pytest.mark.usefixtures("book")
+def test_it_predicts_pictures_of_digits(run, digits_csv):
+    assert run("import", "book", "mine.h5").code == 0
+    code, out, err = run("predict", "mine.h5", "digits.csv")
+    assert (code, len(out.splitlines())) == (0, 6)
+    assert re.fullmatch(r"[0-5] of 5 right \(\d+\.\d %\)\n", err)
+
+
+@pytest.mark.usefixtures("book")
+def test_json(run, tmp_path):
+    found = run("import", "book/wih.npy", "book/who.npy", "mine.safetensors", "--format", "json").json
+    [output] = found.pop("outputs")
+    assert (output["output"], output["max_abs_error"] < 1e-12) == ("final_outputs", True)
+    assert found == {
+        "schema": 1, "model": "book/wih.npy, book/who.npy", "path": "mine.safetensors",
+        "bytes": (tmp_path / "mine.safetensors").stat().st_size, "verified": True, "notes": [],
+    }  # fmt: skip
+    found = run("import", "book", "mine.h5", "--no-verify", "--format", "json").json
+    assert (found["verified"], found["outputs"]) == (False, [])
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize(
+    ("sources", "code", "message"),
+    [
+        (["book/wih.npy"], 2, "the book's network is in two files, one of wih and one of who: give both"),
+        (["a.onnx", "b.onnx", "c.onnx"], 2, "the book's network is in two files, one of wih and one of who"),
+        (["book/who.npy", "book/wih.npy"], 3, "book/wih.npy: has shape (200, 784), and book/who.npy has (10, 200): the "
+         "two are swapped, since they fit the other way round"),
+        (["book/wih.npy", "none.npy"], 3, "none.npy: expected an array (.npy), found no such file"),
+        (["empty"], 3, "empty: expected one file *wih*.npy, as the book's network has it, found none"),
+        (["none"], 3, "none: does not exist"),
+    ],
+)  # fmt: skip
+def test_errors(run, tmp_path, sources, code, message):
+    (tmp_path / "empty").mkdir()
+    found = run("import", *sources, "mine.safetensors")
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+    assert not (tmp_path / "mine.safetensors").exists()
+
+
+@pytest.mark.usefixtures("book")
+def test_a_network_that_computes_something_else_is_exit_code_1(run, tmp_path, monkeypatch):
+    right = pnn.Network.predict
+    monkeypatch.setattr(pnn.Network, "predict", lambda self, x: right(self, x) * 0.9)
+    found = run("import", "book", "mine.safetensors")
+    assert (found.code, found.out) == (1, "")
+    assert found.err.startswith("error: book/wih.npy, book/who.npy: numpy and the book's formula part by 0.0")
+    assert not (tmp_path / "mine.safetensors").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.onnx"]])
+def test_a_file_is_missing(run, arguments):
+    assert run("import", *arguments).err == "error: missing argument 'IN...' (see portable-nn import --help)\n"

@@ -1,0 +1,221 @@
+"""Coverage-guided fuzzing of one reader with atheris; run as a program by ``test_hostile_fuzz``.
+
+    python fuzzing.py READER CORPUS [OPTIONS OF LIBFUZZER]
+
+CORPUS is a folder of valid files to begin with, and gets what the fuzzer finds worth keeping. Hashes and checksums are
+mended after a change, so that it gets past them. Any exception but the package's own ends the program with a code that
+is not 0, and so do a warning, a megabyte too much of memory and an input that takes too long.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+with atheris.instrument_imports(include=["portable_nn"]):
+    import portable_nn.plain  # noqa: F401 - instrumented where it is imported first
+    from portable_nn.converters import npz
+    from portable_nn.converters.onnx import import_onnx
+    from portable_nn.errors import PortableNNError
+    from portable_nn.format import load
+
+import forge_hdf5
+import forge_safetensors
+from forge import Forge, dumps
+from google.protobuf.message import DecodeError, Message
+from onnx import ModelProto
+from test_hostile_mutation import follow, mended, places
+
+from portable_nn.plain import open_tensors
+
+# Readers
+
+
+def read_weights(path: Path) -> None:
+    contents = load(path)
+    for name, array in load(path, lazy=True).tensors.items():
+        assert array.tobytes() == contents.tensors[name].tobytes()
+
+
+def read_arrays(path: Path) -> None:
+    with open_tensors(path) as tensors:
+        for name in tensors.entries:
+            tensors[name]
+
+
+READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "safetensors": (".safetensors", read_weights),
+    "h5": (".h5", read_weights),
+    "onnx": (".onnx", lambda path: import_onnx(path, verify=False)),
+    "npz": (".npz", npz.read_npz),
+    "plain-safetensors": (".safetensors", read_arrays),
+    "plain-h5": (".h5", read_arrays),
+    "plain-npz": (".npz", read_arrays),
+    "plain-npy": (".npy", read_arrays),
+}
+
+# Changes
+
+
+def bytes_at_random(data: bytes, size: int, dice: random.Random) -> bytes:
+    return atheris.Mutate(data, size)
+
+
+def weights(suffix: str, pack: Callable[[Forge], bytes]) -> Callable[[bytes, int, random.Random], bytes]:
+    """Changes of a weight file: its bytes, its manifest's text, or a part of what the text says."""
+
+    def change(data: bytes, size: int, dice: random.Random) -> bytes:
+        way = dice.randrange(4)
+        if way == 0:
+            return mended(suffix, atheris.Mutate(data, size))
+        forged = Forge()
+        text = manifest_of(suffix, data) or forged.text
+        try:
+            forged.manifest = json.loads(text)
+            for _ in range(dice.randint(1, 3)):
+                change_tree(forged.manifest, dice)
+            follow(forged)
+            if way == 1:
+                forged.text = atheris.Mutate(dumps(forged.manifest), size)
+            return pack(forged)[:size]
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError, struct.error):
+            return mended(suffix, atheris.Mutate(data, size))
+
+    return change
+
+
+def manifest_of(suffix: str, data: bytes) -> bytes:
+    if suffix == ".h5":
+        (length,) = struct.unpack_from("<I", data.ljust(78, b"\0"), 74)
+        return data[forge_hdf5.TEXT : forge_hdf5.TEXT + length]
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return str(header["__metadata__"]["portable_nn"]).encode()
+    except (KeyError, TypeError, ValueError):
+        return b""
+
+
+NUMBERS = (-1, 0, 1, 2, 3, 7, 2**31, 2**62, 2**63 - 1, 2**64)
+KNOWN: dict[type, tuple[Any, ...]] = {
+    bool: (True, False), int: NUMBERS, float: (0.0, -1.0, 0.5, 1e38, 1e39), str: ("", "x", "batch", "float64", "int64"),
+    list: ([], [0], [1, 1], ["batch"], ["x"], [0.5]), dict: ({}, {"dtype": "int64", "shape": [1], "data": [-1]}),
+    type(None): (None, 0, "", []),
+}  # fmt: skip
+
+
+def change_tree(tree: Any, dice: random.Random) -> None:
+    """Leave out a part, or put one in its place that stands elsewhere or is known to be trouble, mostly of its type."""
+    ways = [way for way in places(tree) if way]
+    parent, last = step_to(tree, dice.choice(ways))
+    old = parent[last]
+    if dice.randrange(8) == 0:
+        del parent[last]
+        return
+    others = [parent[last] for parent, last in (step_to(tree, way) for way in ways)]
+    alike = [other for other in others if type(other) is type(old)]
+    kind = dice.randrange(8)
+    new = dice.choice(KNOWN[type(old)] if kind < 4 else alike if kind < 7 else others)
+    parent[last] = json.loads(json.dumps(new))
+    if isinstance(old, list) and old and dice.randrange(2):
+        parent[last] = [*old, dice.choice(old)]
+
+
+def step_to(tree: Any, way: tuple[Any, ...]) -> tuple[Any, Any]:
+    *outer, last = way
+    for key in outer:
+        tree = tree[key]
+    return tree, last
+
+
+def model(data: bytes, size: int, dice: random.Random) -> bytes:
+    """Changes of an ONNX model: its bytes, or fields of the messages that it is made of."""
+    found = ModelProto()
+    try:
+        found.ParseFromString(data)
+    except DecodeError:
+        return atheris.Mutate(data, size)
+    if dice.randrange(4) == 0:
+        return atheris.Mutate(data, size)
+    try:
+        for _ in range(dice.randint(1, 3)):
+            change_message(found, dice)
+        return found.SerializeToString()[:size]
+    except (UnicodeDecodeError, ValueError):  # texts that are none, another enumeration, more than 32 bits
+        return atheris.Mutate(data, size)
+
+
+def change_message(root: Message, dice: random.Random) -> None:
+    messages = list(messages_in(root))
+    message = dice.choice(messages)
+    field = dice.choice(message.DESCRIPTOR.fields)
+    if dice.randrange(4) == 0:
+        message.ClearField(field.name)
+        return
+    same = [each for each in messages if each.DESCRIPTOR is message.DESCRIPTOR]
+    other = getattr(dice.choice(same), field.name)
+    if field.is_repeated:
+        change_list(getattr(message, field.name), list(other), dice)
+    elif field.message_type:
+        getattr(message, field.name).ParseFromString(other.SerializeToString())  # it may be a part of the other
+    else:
+        known = {"int": (-1, 0, 1, 2, 7, 2**31 - 1, 2**62), "float": (0.0, -1.0, 1e30, float("nan")), "str": ("", "x")}
+        choices = known.get(type(other).__name__, (b"", b"\0" * 4))
+        setattr(message, field.name, other if dice.randrange(2) else dice.choice(choices))
+
+
+def change_list(items: Any, others: list[Any], dice: random.Random) -> None:
+    if items and dice.randrange(2):
+        del items[dice.randrange(len(items))]
+    if others:
+        other = dice.choice(others)
+        items.extend([type(other).FromString(other.SerializeToString()) if isinstance(other, Message) else other])
+
+
+def messages_in(message: Message) -> Any:
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type:
+            for each in value if field.is_repeated else [value]:
+                yield from messages_in(each)
+
+
+CHANGES = {
+    "safetensors": weights(".safetensors", forge_safetensors.pack),
+    "h5": weights(".h5", forge_hdf5.pack),
+    "onnx": model,
+    "plain-h5": lambda data, size, dice: forge_hdf5.mend_checksums(atheris.Mutate(data, size)),
+}
+
+
+def run(reader: str, corpus: str, *options: str) -> None:
+    warnings.simplefilter("error")
+    suffix, read = READERS[reader]
+    change = CHANGES.get(reader, bytes_at_random)
+
+    def test(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            read(path)
+        except PortableNNError:
+            return
+
+    def mutate(data: bytes, size: int, seed: int) -> bytes:
+        return change(data, size, random.Random(seed))
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"net{suffix}"
+        atheris.Setup([sys.argv[0], *options, corpus], test, custom_mutator=mutate)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

@@ -1,0 +1,73 @@
+"""How hostile files are listed, and what must happen to each: it is refused with its message, and that is all."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import forge_hdf5
+import forge_safetensors
+import pytest
+from forge import Forge
+
+import portable_nn as pnn
+from portable_nn.errors import FormatError
+from portable_nn.format import load
+
+CARRIERS: dict[str, Callable[[Forge], bytes]] = {".safetensors": forge_safetensors.pack, ".h5": forge_hdf5.pack}
+"""What packs a file, by the suffix of its name."""
+
+CONSTANT = 2**20
+"""Bytes of memory that a refusal may take beside those of the file, ..."""
+
+PARSED = 24
+"""... and those of its manifest so many times. It has at most ``MANIFEST`` bytes."""
+
+MANIFEST = 2**24
+
+LONGEST = 200_000
+"""Characters of a message: a hostile file cannot flood a terminal."""
+
+NETWORK = pnn.Sequential(pnn.Input(2), pnn.Dense(2), pnn.Sigmoid(), pnn.Dense(2), seed=0)
+
+Row = Callable[[str, str], Callable[[Callable[..., Any]], Callable[..., Any]]]
+
+
+def register(rows: list[Any]) -> Row:
+    """A decorator for functions that make a hostile file of a valid one.
+
+    It takes the number in the project's list of hostile files, and a pattern for what must be said of the file.
+    """
+
+    def row(number: str, message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def add(make: Callable[..., Any]) -> Callable[..., Any]:
+            rows.append(pytest.param(make, message, id=f"{number}-{make.__name__}"))
+            return make
+
+        return add
+
+    return row
+
+
+def refused(path: Path, content: bytes, message: str, **options: Any) -> None:
+    """Nobody gets anything of a file with this ``content``; the message begins with its path and has ``message``."""
+    path.write_bytes(content)
+    expected = f"(?s)^{re.escape(str(path))}: .*(?:{message})"
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=expected) as caught:
+            load(path, **options)
+        assert tracemalloc.get_traced_memory()[1] < len(content) + CONSTANT + PARSED * min(len(content), MANIFEST)
+    finally:
+        tracemalloc.stop()
+    assert len(str(caught.value)) < LONGEST
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+    with pytest.raises(FormatError, match=expected):
+        load(path, lazy=True, verify="eager", **options)
+    before = {name: array.tobytes() for name, array in NETWORK.parameters.items()}
+    with pytest.raises(FormatError, match=expected):
+        NETWORK.load_weights(path)
+    assert {name: array.tobytes() for name, array in NETWORK.parameters.items()} == before

@@ -1,0 +1,143 @@
+"""Every reader under a fuzzer that is guided by coverage, for a bounded time: no error but the package's own."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+from forge import Forge
+from rows import CARRIERS
+
+import portable_nn as pnn
+from portable_nn.converters.npz import write_npz
+from portable_nn.converters.onnx.model import to_model
+from portable_nn.errors import UsageError
+from portable_nn.format import load
+from portable_nn.graph import Graph
+from portable_nn.network import Network
+
+pytestmark = pytest.mark.long
+HERE = Path(__file__).parent
+SECONDS = 25
+
+
+def forged() -> Iterator[Forge]:
+    yield Forge()
+    yield Forge().empty()
+    yield Forge().only("c.d.e", "float64", [], bytes(8)).give("a/b", "bool", [2, 2], b"\0\1\1\0")
+
+
+def graphs() -> Iterator[Graph]:
+    """One for each operator and form of it."""
+    sys.path.insert(0, str(HERE.parent / "converters"))
+    from onnx_cases import CASES, graph_of
+
+    yield from map(graph_of, CASES)
+
+
+def parameters(graph: Graph) -> dict[str, Any]:
+    return {value.name: np.ones(value.shape, value.dtype) for value in graph.parameters}
+
+
+def weight_files(suffix: str, tmp_path: Path) -> Iterator[bytes]:
+    yield from (CARRIERS[suffix](each) for each in forged())
+    for graph in graphs():
+        Network.from_graph(graph, parameters(graph)).save(tmp_path / f"net{suffix}")
+        yield (tmp_path / f"net{suffix}").read_bytes()
+
+
+def networks() -> Iterator[Network]:
+    image = pnn.Input(1, 8, 8)
+    yield pnn.Sequential(image, pnn.Conv2d(2, kernel=3), pnn.ReLU(), pnn.MaxPool2d(2), pnn.Flatten(), pnn.Dense(3))
+    yield pnn.Sequential(pnn.Input(2), pnn.Dense(3), pnn.Sigmoid(), pnn.Dense(2), pnn.Softmax(), labels="ab")
+
+
+def models() -> Iterator[bytes]:
+    for graph, opset in zip(graphs(), cycle(range(17, 26)), strict=False):
+        with suppress(UsageError):  # an operator that came later
+            yield to_model(graph, parameters(graph), opset=opset).SerializeToString()
+    for network in networks():
+        yield to_model(network.graph, network.parameters).SerializeToString()
+
+
+def archives(tmp_path: Path) -> Iterator[bytes]:
+    for network in networks():
+        write_npz(network, tmp_path / "net.npz")
+        yield (tmp_path / "net.npz").read_bytes()
+
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([True]), "c": np.zeros((0, 2), ">i8")}
+
+
+def written(write: Callable[[io.BytesIO], object]) -> bytes:
+    content = io.BytesIO()
+    write(content)
+    return content.getvalue()
+
+
+def h5_files() -> Iterator[bytes]:
+    def write(content: io.BytesIO, library: str) -> None:
+        with h5py.File(content, "w", libver=library) as file:
+            for name, array in ARRAYS.items():
+                file[f"group/{name}"] = array
+            file.create_dataset("packed", data=ARRAYS["a"], compression="gzip", shuffle=True)
+            file.attrs["note"] = "text"
+
+    for library in ("earliest", "latest"):
+        yield written(lambda content, library=library: write(content, library))
+
+
+def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
+    """Valid files, small ones."""
+    if reader in ("safetensors", "h5"):
+        yield from weight_files(f".{reader}", tmp_path)
+    elif reader == "onnx":
+        yield from models()
+    elif reader == "npz":
+        yield from archives(tmp_path)
+    elif reader == "plain-safetensors":
+        yield safetensors.numpy.save({name: array.astype("<f4") for name, array in ARRAYS.items()}, {"format": "pt"})
+    elif reader == "plain-h5":
+        yield from h5_files()
+    elif reader == "plain-npz":
+        yield written(lambda content: np.savez(content, **ARRAYS))
+        yield written(lambda content: np.savez_compressed(content, **ARRAYS))
+    else:
+        yield from (written(lambda content, array=array: np.save(content, array)) for array in ARRAYS.values())
+
+
+READERS = ["safetensors", "h5", "onnx", "npz", "plain-safetensors", "plain-h5", "plain-npz", "plain-npy"]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: str) -> None:
+    pytest.importorskip("atheris")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number, content in enumerate(seeds(reader, tmp_path)):
+        (corpus / str(number)).write_bytes(content)
+    options = [
+        f"-max_total_time={SECONDS}", "-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
+        "-len_control=0", f"-artifact_prefix={tmp_path}/",
+    ]  # fmt: skip
+    command = [sys.executable, str(HERE / "fuzzing.py"), reader, str(corpus), *options]
+    result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False)
+    assert result.returncode == 0, result.stderr[-5000:]
+    assert "Done " in result.stderr  # ... so many runs in so many seconds
+
+
+def test_the_seeds_are_valid(tmp_path: Path) -> None:
+    for suffix in CARRIERS:
+        for content in weight_files(suffix, tmp_path):
+            (tmp_path / f"net{suffix}").write_bytes(content)
+            load(tmp_path / f"net{suffix}")

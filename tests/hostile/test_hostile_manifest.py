@@ -1,0 +1,442 @@
+"""Rows 9 to 42 of the list of hostile files, where they are about the manifest and the tensors: in every carrier."""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forge import DATA, Forge, parameter
+from rows import CARRIERS, refused, register
+
+from portable_nn.errors import FormatError
+from portable_nn.format import load
+
+ROWS: list[Any] = []
+row = register(ROWS)
+
+
+# JSON
+
+
+@row("10", "malformed: .*codec can't decode byte 0xff")
+def invalid_utf8(valid: Forge) -> None:
+    valid.rewrite(b"forge", b"for\xffge")
+
+
+@row("10", "malformed: ")
+def lone_surrogate(valid: Forge) -> None:
+    valid.rewrite(b'"forge"', rb'"\ud800"')
+
+
+@row("10", "the manifest is malformed: JSON is malformed")
+def byte_order_mark(valid: Forge) -> None:
+    valid.text = b"\xef\xbb\xbf" + valid.text
+
+
+@row("9", "the manifest is malformed: JSON is malformed|the manifest is not canonical JSON")
+def white_space(valid: Forge) -> None:
+    valid.rewrite(b",", b", ")
+
+
+@row("9", "the manifest is not canonical JSON: byte .* should begin nothing")
+def white_space_at_the_end(valid: Forge) -> None:
+    valid.text += b"\n"
+
+
+@row("14", "the manifest is not canonical JSON")
+def duplicate_key(valid: Forge) -> None:
+    valid.rewrite(b'"opset":25', b'"opset":24,"opset":25')
+
+
+@row("14", "the manifest is not canonical JSON")
+def duplicate_key_in_the_metadata(valid: Forge) -> None:
+    valid.rewrite(b'"metadata":{}', b'"metadata":{"a":"1","a":"2"}')
+
+
+@row("14", "the manifest is not canonical JSON")
+def another_order_of_keys(valid: Forge) -> None:
+    valid.text = b'{"version":2,' + valid.text[1:].replace(b',"version":2}', b"}")
+
+
+@row("16", "the manifest is malformed: Object contains unknown field `layers`")
+def unknown_field(valid: Forge) -> None:
+    valid.manifest["layers"] = []
+
+
+@row("16", "the manifest is malformed: Object missing required field `domain`|the manifest is not canonical JSON")
+def missing_field(valid: Forge) -> None:
+    del valid.graph["nodes"][0]["domain"]
+
+
+@row("16", r"the manifest is malformed: Object contains unknown field `\\x1b\[2J`$")
+def unknown_field_that_drives_the_terminal(valid: Forge) -> None:
+    valid.manifest["\x1b[2J"] = []
+
+
+@row("16", "the manifest is not canonical JSON: byte 16777205 should begin 'training")
+def fields_whose_absence_hides_the_length(valid: Forge) -> None:
+    del valid.manifest["training"]
+    valid.manifest["metadata"] = {"": ""}
+    valid.manifest["metadata"] = {"": "x" * (2**24 - len(valid.text))}
+
+
+@row("16", "20009 faults\n  the name '' of a value is empty\n.*\n  … and 19909 more$")
+def more_faults_than_anybody_reads(valid: Forge) -> None:
+    valid.graph["parameters"] = [parameter("", [])] * 20_000
+
+
+@row("16", "the manifest's format is 'x{999}…, not 'portable-nn'$")
+def longer_format_than_anybody_reads(valid: Forge) -> None:
+    valid.manifest["format"] = "x" * 2**20
+
+
+@row("17", "the manifest is malformed: Expected `str`, got `null`")
+def metadata_of_null(valid: Forge) -> None:
+    valid.manifest["metadata"] = {"a": None}
+
+
+@row("18", "the manifest is malformed: JSON is nested too deeply$")
+def deep_nesting(valid: Forge) -> None:
+    valid.rewrite(b'"training":null', b'"train":' + b"[" * 100_000 + b"]" * 100_000)
+
+
+@row("19", "the manifest is malformed: JSON is malformed: invalid character")
+def nan_token(valid: Forge) -> None:
+    valid.graph["nodes"][2]["attributes"]["alpha"] = float("nan")
+
+
+@row("19", "the manifest is malformed: JSON is malformed: invalid character")
+def infinity_token(valid: Forge) -> None:
+    valid.graph["nodes"][2]["attributes"]["alpha"] = float("inf")
+
+
+@row("19", "the manifest is malformed: Number out of range")
+def float_beyond_all(valid: Forge) -> None:
+    valid.rewrite(b'"transB":1', b'"alpha":1e999,"transB":1')
+
+
+@row("20", "the manifest is malformed: Integer value out of range")
+def giant_integer(valid: Forge) -> None:
+    valid.rewrite(b'"transB":1', b'"transB":' + b"9" * 100_000)
+
+
+@row("20", r"'b' \(Gemm\): attribute 'transB' has the value 18446744073709551616, which int64 cannot hold")
+def large_integer(valid: Forge) -> None:
+    valid.graph["nodes"][2]["attributes"]["transB"] = 2**64
+
+
+@row("21", "the manifest is malformed: Expected `int.*, got `float`")
+def size_with_a_point(valid: Forge) -> None:
+    valid.rewrite(b'"shape":[2]', b'"shape":[2.0]')
+
+
+@row("21", "the manifest is malformed: Expected `int.*, got `bool`")
+def size_that_is_true(valid: Forge) -> None:
+    valid.rewrite(b'"shape":[2]', b'"shape":[true]')
+
+
+@row("21", r"tensor 'b.bias' has shape \(-2,\); each size must be a whole number from 0")
+def negative_size(valid: Forge) -> None:
+    valid.graph["parameters"][2]["shape"] = [-2]
+
+
+@pytest.mark.parametrize("suffix", CARRIERS)
+def test_18_nesting_as_deep_as_python_can_just_not_follow(tmp_path: Path, suffix: str) -> None:
+    """In version 1, whose unknown fields are looked at by hand: reading them takes less of the stack than writing."""
+    path = tmp_path / f"net{suffix}"
+    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit(), 3):
+        valid = Forge()
+        valid.manifest.update(version=1, x=None)
+        valid.rewrite(b'"x":null', b'"x":' + b"[" * depth + b"]" * depth)
+        path.write_bytes(CARRIERS[suffix](valid))
+        with pytest.raises(FormatError, match="the manifest is malformed: "):
+            load(path)
+
+
+# Names
+
+NAMES = {
+    "": "the name '' of a value is empty",
+    "a\0b": r"the name 'a\x00b' of a value has a control or invisible character",
+    "a\nb": r"the name 'a\nb' of a value has a control or invisible character",
+    "a\x1b[2J": r"the name 'a\x1b[2J' of a value has a control or invisible character",
+    "a\u202eb": r"the name 'a\u202eb' of a value has a control or invisible character",
+    "../a": "the name '../a' of a value looks like a path",
+    "a/../../b": "the name 'a/../../b' of a value looks like a path",
+    "a/./b": "the name 'a/./b' of a value looks like a path",
+    "..": "the name '..' of a value looks like a path",
+    "..\\a": r"the name '..\\a' of a value looks like a path: backslashes and the parts '.' and '..' are not allowed",
+    "e\u0301": "is not in Unicode's normal form NFC, so that another name can look the same",
+    "\u212b": "is not in Unicode's normal form NFC",
+}
+
+
+@pytest.mark.parametrize("suffix", CARRIERS)
+@pytest.mark.parametrize(("name", "message"), NAMES.items(), ids=map(ascii, NAMES))
+def test_22_and_23_names(tmp_path: Path, suffix: str, name: str, message: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    refused(path, CARRIERS[suffix](Forge().only(name, "float32", [1], bytes(4))), re.escape(message))
+
+
+@row("22", "the name '__metadata__' of a value is reserved by the safetensors format")
+def tensor_called_metadata(valid: Forge) -> None:
+    valid.only("__metadata__", "float32", [1], bytes(4))
+
+
+@row("22", r"the name 's\\x1b\[2J' of a node has a control or invisible character")
+def node_that_drives_the_terminal(valid: Forge) -> None:
+    valid.graph["nodes"][1]["name"] = "s\x1b[2J"
+
+
+@row("23", r"the name 'a\.weight' is taken by the parameters")
+def two_parameters_of_one_name(valid: Forge) -> None:
+    valid.graph["parameters"].append(parameter("a.weight", [2]))
+
+
+# Layout
+
+
+@row("26", rf"tensor 'w' has shape \({2**32}, {2**32}\), more than {2**63 - 1} bytes")
+def shape_that_overflows(valid: Forge) -> None:
+    valid.only("w", "uint8", [2**32, 2**32], b"")
+
+
+@row("26", rf"the tensors have {2**63} bytes together; at most {2**63 - 1} are possible")
+def sum_that_overflows(valid: Forge) -> None:
+    valid.only("v", "uint8", [2**62], b"").give("w", "uint8", [2**62], b"")
+
+
+@row("27", rf"tensor 'w' has shape \(0, {2**63}\), more than {2**63 - 1} bytes")
+def nothing_times_a_bomb(valid: Forge) -> None:
+    valid.only("w", "float32", [0, 2**63], b"")
+
+
+@row("28", "tensor 'w' has 1000 dimensions; at most 32 are allowed")
+def a_thousand_dimensions(valid: Forge) -> None:
+    valid.only("w", "float32", [], bytes(4))
+    valid.graph["parameters"][0]["shape"] = [1] * 1000
+
+
+@row("30", "tensor 'w' has dtype 'complex64'; a file can hold float64, int64, ")
+def unknown_dtype(valid: Forge) -> None:
+    valid.only("w", "complex64", [1], bytes(8))
+
+
+@row("30", "tensor 'w' has dtype '>f4'; a file can hold float64, int64, ")
+def big_endian(valid: Forge) -> None:
+    valid.only("w", ">f4", [1], bytes(4))
+
+
+@row("31", "tensor 'w' is bool, but has bytes other than 0 and 1$")
+def bool_of_7(valid: Forge) -> None:
+    valid.only("w", "bool", [2], b"\1\7")
+
+
+@row("32", "there are 20000 tensors; at most 16384 are allowed")
+def many_tensors(valid: Forge) -> None:
+    names = [f"t{i}" for i in range(20_000)]
+    valid.only("t0", "uint8", [0], b"")
+    valid.graph["parameters"] = [parameter(name, [0], "uint8") for name in names]
+    for kind in ("digests", "checksums"):
+        valid.manifest[kind] = dict.fromkeys(names, valid.manifest[kind]["t0"])
+
+
+# Agreement
+
+
+@row("34", r"'b' \(Gemm\): C is \(1, 1, 2\), which does not broadcast to \(batch, 2\)$")
+def shape_that_the_graph_cannot_use(valid: Forge) -> None:
+    valid.graph["parameters"][2]["shape"] = valid.stored["b.bias"].shape = [1, 1, 2]
+
+
+@row("35", r"2 faults\n  tensor 'a.weight' is damaged or another network's: its XXH3-128 is .*\n  tensor 'b.weight' is")
+def layers_swapped(valid: Forge) -> None:
+    valid.data = DATA[16:32] + DATA[:16] + DATA[32:]
+
+
+@row("36", "has version 3 of the format, .* up to version 2: pip install --upgrade portable-nn$")
+def newer_version(valid: Forge) -> None:
+    valid.manifest.update(version=3, layers=[], opset=30)
+
+
+@row("36", rf"has version {2**70} of the format, .* up to version 2: pip install --upgrade portable-nn$")
+def much_newer_version(valid: Forge) -> None:
+    valid.manifest["version"] = 2**70
+
+
+@row("36", "the format version must be a whole number from 1, not 0$")
+def version_0(valid: Forge) -> None:
+    valid.manifest["version"] = 0
+
+
+@row("36", "the format version must be a whole number from 1, not True$")
+def version_true(valid: Forge) -> None:
+    valid.manifest["version"] = True
+
+
+@row("36", "the manifest is malformed: in version 1, there is no field 'checksums'$")
+def version_1_with_checksums(valid: Forge) -> None:
+    valid.manifest["version"] = 1
+
+
+@row("36", "the manifest is malformed: in version 1, the field 'training' must be null$")
+def version_1_with_training(valid: Forge) -> None:
+    valid.manifest.update(version=1, training={})
+    del valid.manifest["checksums"]
+
+
+@row("36", "the manifest is not canonical JSON")
+def version_1_without_the_field_training(valid: Forge) -> None:
+    valid.manifest["version"] = 1
+    del valid.manifest["checksums"], valid.manifest["training"]
+
+
+@row("36", "the manifest is malformed: it is not canonical JSON: byte 2 should begin ")
+def version_1_with_a_duplicate_key(valid: Forge) -> None:
+    valid.manifest["version"] = 1
+    del valid.manifest["checksums"]
+    valid.text = b'{"version":1,' + valid.text[1:]
+
+
+@row("36", "tensor 'b.bias' is damaged or another network's: its SHA-256 is ")
+def version_1_with_other_data(valid: Forge) -> None:
+    valid.manifest["version"] = 1
+    del valid.manifest["checksums"]
+    valid.data = DATA[:-1] + b"\0"
+
+
+@row("36", "the manifest's format is 'keras', not 'portable-nn'$")
+def another_format(valid: Forge) -> None:
+    valid.manifest["format"] = "keras"
+
+
+@row("36", "the graph uses opset 24, but the format always uses 25")
+def older_opset(valid: Forge) -> None:
+    valid.manifest["opset"] = 24
+
+
+@row("37", r"'s' \(os\.system\): operator 'os\.system' is not supported$")
+def operator_like_an_import(valid: Forge) -> None:
+    valid.graph["nodes"][1]["operator"] = "os.system"
+
+
+@row("37", r"'s' \(Update\): operator 'portable_nn\.Update' is internal and cannot stand in a file")
+def internal_operator(valid: Forge) -> None:
+    valid.graph["nodes"][1].update(operator="Update", domain="portable_nn")
+
+
+@row("37", r"'s' \(Sigmoid\): attribute '__class__' is not one of Sigmoid's \(none\)$")
+def attribute_like_an_import(valid: Forge) -> None:
+    valid.graph["nodes"][1]["attributes"]["__class__"] = "os.system"
+
+
+@row("37", "the manifest is malformed: Invalid value 'eval'")
+def preprocessing_like_an_import(valid: Forge) -> None:
+    valid.manifest["inputs"][0]["preprocessing"] = [{"step": "eval", "code": "1"}]
+
+
+@row("37", "input 'x': preprocessing: steps for pictures must begin with ")
+def preprocessing_out_of_order(valid: Forge) -> None:
+    valid.manifest["inputs"][0]["preprocessing"] = [{"step": "centre_crop", "height": 2, "width": 1}]
+
+
+@row("38", rf"is \d+ bytes long, but its header describes \d+: {2**40} missing: it is truncated$")
+def a_tebibyte_that_is_not_there(valid: Forge) -> None:
+    valid.only("w", "uint8", [2**40], b"").stored["w"].stop = 2**40
+
+
+@row("39", r"output 'y' has 3 labels, but its shape is \(batch, 2\)$")
+def label_too_many(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["labels"] = ["a", "b", "c"]
+
+
+@row("39", r"output 'y': the label or unit 'yes\\x1b\[0m' has a control or invisible character$")
+def label_that_drives_the_terminal(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["labels"] = ["no", "yes\x1b[0m"]
+
+
+@row("39", "output 'y' stands 2 times$")
+def one_output_twice(valid: Forge) -> None:
+    valid.graph["outputs"] *= 2
+    valid.manifest["outputs"] *= 2
+
+
+@row("39", "the manifest describes the outputs z, but the graph's are y")
+def output_of_another_name(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["name"] = "z"
+
+
+@row("40", r"tensor 'w' holds NaN or infinite values \(allow_nonfinite=True permits them\)$")
+def nan_weight(valid: Forge) -> None:
+    valid.only("w", "float32", [3], struct.pack("<3f", 1, float("nan"), 2))
+
+
+@row("40", "tensor 'w' holds NaN or infinite values")
+def infinite_half_weight(valid: Forge) -> None:
+    valid.only("w", "float16", [2], struct.pack("<2e", 1, float("-inf")))
+
+
+# Integrity
+
+
+@row("41", "tensor 'b.bias' is damaged or another network's: its XXH3-128 is .*, but the manifest says ")
+def flipped_weight_bit(valid: Forge) -> None:
+    valid.data = DATA[:-1] + bytes([DATA[-1] ^ 1])
+
+
+@row("42", "2 faults\n  tensor 'b.bias' has no SHA-256 in the manifest\n  tensor 'b.bias' has no XXH3-128 in the ")
+def missing_hashes(valid: Forge) -> None:
+    del valid.manifest["digests"]["b.bias"], valid.manifest["checksums"]["b.bias"]
+
+
+@row("42", "tensor 'a.weight' has no XXH3-128 in the manifest\n.*tensor 'b.weight' has no XXH3-128 in the manifest$")
+def checksums_of_nothing(valid: Forge) -> None:
+    valid.manifest["checksums"] = {}
+
+
+@row("42", "the manifest is not canonical JSON")
+def no_checksums(valid: Forge) -> None:
+    del valid.manifest["checksums"]
+
+
+@row("42", "tensor 'b.bias' has the SHA-256 '[0-9a-f]{40}', not 64 hexadecimal digits$")
+def weaker_digest(valid: Forge) -> None:
+    valid.manifest["digests"]["b.bias"] = "0" * 40
+
+
+@row("42", "tensor 'b.bias' has the XXH3-128 '[0-9a-f]{8}', not 32 hexadecimal digits$")
+def weaker_checksum(valid: Forge) -> None:
+    valid.manifest["checksums"]["b.bias"] = "0" * 8
+
+
+@row("42", "tensor 'b.bias' has the XXH3-128 '[0-9A-F]{32}', not 32 hexadecimal digits$")
+def checksum_in_capitals(valid: Forge) -> None:
+    valid.manifest["checksums"]["b.bias"] = "ABCD" * 8
+
+
+@row("42", "the manifest has the SHA-256 of 'c', which is not a tensor of the network$")
+def digest_of_nothing(valid: Forge) -> None:
+    valid.manifest["digests"]["c"] = "0" * 64
+
+
+@row("42", "the manifest has the XXH3-128 of 'c', which is not a tensor of the network$")
+def checksum_of_nothing(valid: Forge) -> None:
+    valid.manifest["checksums"]["c"] = "0" * 32
+
+
+@row("42", "tensor 'b.bias' is damaged or another network's: its XXH3-128 is .*, but the manifest says 0{32}$")
+def wrong_checksum(valid: Forge) -> None:
+    valid.manifest["checksums"]["b.bias"] = "0" * 32
+
+
+@pytest.mark.parametrize("suffix", CARRIERS)
+@pytest.mark.parametrize(("make", "message"), ROWS)
+def test_hostile_manifest(tmp_path: Path, suffix: str, make: Callable[[Forge], None], message: str) -> None:
+    valid = Forge()
+    make(valid)
+    refused(tmp_path / f"net{suffix}", CARRIERS[suffix](valid), message)
