@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import numpy as np
 
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.models import find_model
+from portable_nn.models import Shipped, find_model
 from portable_nn.models.recipes import load_digits
 
 
@@ -17,8 +18,15 @@ def build(name: str) -> None:
     trained = model.recipe()
     trained.network.save(model.weights)
     report = export_onnx(trained.network, model.onnx)
-    write_samples(name)
+    _samples_of(model)
     print(f"{name}: {dict(trained.figures)}, ONNX agrees to {report.max_abs_error:.1e}")
+
+
+def _samples_of(model: Shipped) -> None:
+    """As the recipe does it; otherwise pictures of digits."""
+    model.samples.mkdir(exist_ok=True)
+    own = getattr(importlib.import_module(model.recipe.__module__), "write_samples", None)
+    own(model.samples) if own else write_samples(model.name)
 
 
 def write_samples(name: str) -> None:

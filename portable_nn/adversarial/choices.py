@@ -1,0 +1,79 @@
+"""Names that people choose from, numbers that they give, and what is said when there is no such thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+
+from portable_nn.errors import UsageError
+from portable_nn.operators.registry import Array
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that a method or game may be given: its default, what it does, and from where to where it may lie.
+
+    ``None`` as a default: the row decides, and ``meaning`` says how. ``whole`` numbers only, where that is set.
+    """
+
+    default: float | None
+    meaning: str
+    low: float = -np.inf
+    high: float = np.inf
+    whole: bool = False
+
+    def check(self, name: str, value: object) -> float:
+        """``value`` as a number. Raises ``UsageError`` with the limits."""
+        number = as_number(value)
+        fits = number is not None and self.low <= number <= self.high and not (self.whole and number % 1)
+        if number is None or not fits:
+            raise UsageError(f"{name} must be {self.limits()}, not {value!r}")
+        return number
+
+    def limits(self) -> str:
+        """What may be given, in words."""
+        kind = "a whole number" if self.whole else "a number"
+        if np.isfinite(self.low) and np.isfinite(self.high):
+            return f"{kind} from {self.low:g} to {self.high:g}"
+        return f"{kind} of at least {self.low:g}" if np.isfinite(self.low) else kind
+
+
+def as_number(value: object) -> float | None:
+    """A finite number as a float; ``None`` for whatever is none."""
+    if isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.number)):
+        return None
+    return float(value) if np.isfinite(value) else None
+
+
+def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """The error for a name that is none of ``known``."""
+    names = list(known)
+    close = get_close_matches(str(name), names, n=1)
+    meant = f"did you mean '{close[0]}'? " if close else ""
+    return UsageError(f"there is no {kind} {name!r}: {meant}there are {', '.join(names)}")
+
+
+def filled(owner: str, given: dict[str, object], known: dict[str, Option]) -> dict[str, float | None]:
+    """The options of a row: those ``given``, checked, and the defaults of the others. Raises ``UsageError``."""
+    for name in given:
+        if name not in known:
+            allowed = ", ".join(f"{key} ({option.default})" for key, option in known.items())
+            raise UsageError(f"{owner} has no option '{name}': it has {allowed or 'none'}")
+    checked = {name: known[name].check(name, value) for name, value in given.items() if value is not None}
+    return {name: option.default for name, option in known.items()} | checked
+
+
+def finite_array(name: str, value: object, wanted: str) -> Array:
+    """``value`` as an array of finite floats. Raises ``UsageError`` that says what is ``wanted``."""
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be {wanted}, not {value!r}") from None
+    if not np.isfinite(array).all():
+        place: Sequence[int] = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        where = f" at {tuple(place)}" if place else ""
+        raise UsageError(f"{name} must be finite: it is {array[tuple(place)]}{where}")
+    return array

@@ -1,0 +1,182 @@
+"""Formulas as text, such as ``x0*y1 - 0.1*x0**2``: read with a closed list of what may stand in them, never run.
+
+What is read becomes a function of numbers, arrays or symbols alike, from whatever the variables are.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.errors import UsageError
+from portable_nn.operators import Symbol, emit
+
+Formula: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+LONGEST: Final = 2000
+"""How many characters a formula may have."""
+
+DEEPEST: Final = 100
+"""How deep its brackets may go."""
+
+LARGEST_POWER: Final = 64
+"""Up to which whole number a power is written out as products, whose derivatives exist everywhere."""
+
+
+def _function(operator: str, function: np.ufunc) -> Callable[[Any], Any]:
+    def apply(value: Any) -> Any:
+        return emit(operator, value) if isinstance(value, Symbol) else function(value)
+
+    return apply
+
+
+sin = _function("Sin", np.sin)
+cos = _function("Cos", np.cos)
+exp = _function("Exp", np.exp)
+log = _function("Log", np.log)
+tanh = _function("Tanh", np.tanh)
+sqrt = _function("Sqrt", np.sqrt)
+
+FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "sin": sin, "cos": cos, "exp": exp, "log": log, "tanh": tanh, "sqrt": sqrt,
+}  # fmt: skip
+"""What may be called in a formula; each takes a number, an array or a symbol."""
+
+CONSTANTS: Final[Mapping[str, float]] = {"pi": np.pi, "e": np.e}
+
+_VARIABLE = re.compile(r"([xy])(\d{1,3})?")
+
+
+class Expression(NamedTuple):
+    """A formula that was read: its text, the variables in it, and what computes it from their values."""
+
+    text: str
+    names: frozenset[str]
+    evaluate: Formula
+
+
+def parse(text: str, variables: str = r"[xy]\d{0,3}") -> Expression:
+    """Read a formula; ``variables`` is a pattern of the names that may stand in it.
+
+    Raises ``UsageError`` that names what does not belong there.
+    """
+    if len(text) > LONGEST:
+        raise UsageError(f"a formula may have at most {LONGEST:,} characters, not {len(text):,}")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise UsageError(f"{text!r} is no formula, such as 'x*y' or 'x0*y1 - 0.1*x0**2'") from None
+    reader = _Reader(text, re.compile(variables))
+    formula = reader.read(tree, 0)
+    return Expression(text.strip(), frozenset(reader.names), formula)
+
+
+def sizes(expression: Expression) -> tuple[int, int]:
+    """How many numbers x and y have: one each for ``x`` and ``y``, else by the highest index of ``x0``, ``x1``, …"""
+    found: dict[str, set[int | None]] = {"x": set(), "y": set()}
+    for name in expression.names:
+        match = _VARIABLE.fullmatch(name)
+        assert match is not None
+        found[match[1]].add(None if match[2] is None else int(match[2]))
+    counts = []
+    for player, indices in found.items():
+        if not indices:
+            raise UsageError(f"'{expression.text}' has no {player}: a game has two players, x and y")
+        numbers = {index for index in indices if index is not None}
+        if numbers and None in indices:
+            both = f"{player} and {player}{min(numbers)}"
+            raise UsageError(
+                f"'{expression.text}' has both {both}: where there are several, write {player}0 for the first"
+            )
+        counts.append(max(numbers, default=0) + 1)
+    return counts[0], counts[1]
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """base^exponent; for a whole number as products, whose second derivatives exist where the base is 0 too."""
+    if not isinstance(exponent, (int, float)) or exponent % 1 or not 0 < exponent <= LARGEST_POWER:
+        return _general_power(base, exponent)
+    result, square, left = None, base, int(exponent)
+    while left:
+        if left & 1:
+            result = square if result is None else result * square
+        left >>= 1
+        square = square * square if left else square
+    return result
+
+
+def _general_power(base: Any, exponent: Any) -> Any:
+    if isinstance(exponent, (int, float)) and exponent == 0:
+        return 1.0
+    if isinstance(exponent, Symbol) and not isinstance(base, Symbol):
+        return exp(exponent * float(np.log(base)))
+    return 1.0 / power(base, -exponent) if isinstance(exponent, (int, float)) and exponent < 0 else base**exponent
+
+
+_BINARY: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: power,
+}
+_UNARY: Final[Mapping[type[ast.unaryop], Callable[[Any], Any]]] = {ast.UAdd: lambda a: a, ast.USub: lambda a: -a}
+
+
+class _Reader:
+    """Turns a syntax tree into closures, and collects the variables that it meets."""
+
+    def __init__(self, text: str, variable: re.Pattern[str]) -> None:
+        self.text, self.variable = text.strip(), variable
+        self.names: set[str] = set()
+
+    def read(self, node: ast.expr, depth: int) -> Formula:
+        if depth > DEEPEST:
+            raise UsageError(f"'{self.text}' is nested more than {DEEPEST} deep")
+        if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+            return self._folded(_BINARY[type(node.op)], node.left, node.right, depth=depth)
+        if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+            return self._folded(_UNARY[type(node.op)], node.operand, depth=depth)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and len(node.args) == 1:
+            if node.func.id not in FUNCTIONS:
+                raise UsageError(f"'{self.text}' calls {node.func.id}: a formula may call {', '.join(FUNCTIONS)}")
+            return self._folded(FUNCTIONS[node.func.id], node.args[0], depth=depth)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return self._number(node.value)
+        if isinstance(node, ast.Name):
+            return self._name(node.id)
+        allowed = f"numbers, variables, + - * / **, brackets, and the functions {', '.join(FUNCTIONS)}"
+        raise UsageError(f"'{self.text}' has {ast.unparse(node)!r} in it: a formula has {allowed}")
+
+    def _folded(self, apply: Callable[..., Any], *nodes: ast.expr, depth: int) -> Formula:
+        """An operation; on numbers alone it is done here."""
+        before = len(self.names)
+        parts = [self.read(node, depth + 1) for node in nodes]
+        if len(self.names) == before and not any(isinstance(n, ast.Name) for node in nodes for n in ast.walk(node)):
+            try:
+                with np.errstate(all="raise"):
+                    return self._number(apply(*(part({}) for part in parts)))
+            except (ArithmeticError, ValueError):
+                raise UsageError(f"'{self.text}': {ast.unparse(nodes[0])!r} and what it is in give no number") from None
+        return lambda values: apply(*(part(values) for part in parts))
+
+    def _number(self, value: Any) -> Formula:
+        try:
+            number = float(value)
+        except (TypeError, OverflowError):
+            number = np.nan
+        if not np.isfinite(number):
+            raise UsageError(f"'{self.text}' has in it what is no finite real number")
+        return lambda values: number
+
+    def _name(self, name: str) -> Formula:
+        if name in CONSTANTS:
+            return self._number(CONSTANTS[name])
+        if not self.variable.fullmatch(name):
+            raise UsageError(f"'{self.text}' has {name!r} in it: variables are x and y, or x0, x1, … and y0, y1, …")
+        self.names.add(name)
+        return lambda values: values[name]

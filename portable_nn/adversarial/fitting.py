@@ -1,0 +1,91 @@
+"""The factor by which a run multiplies its distance at each step, measured from where it went and nothing else."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.operators.registry import Array
+
+WINDOW: Final = 600
+"""How many of the last points are looked at."""
+
+ORDERS: Final = 8
+"""Up to how many earlier points a point may follow from."""
+
+FITS: Final = 1e-10
+"""How far off a point may be, beside its size, where the ones before it are said to give it."""
+
+SPREAD: Final = 24
+"""How many strides a window is long: small steps are looked at from farther apart."""
+
+SMALLEST: Final = 1e-280
+"""Distances below this are rounded."""
+
+
+class Fit(NamedTuple):
+    """The factor a point, and whether it is exact: that of the largest root of a recurrence that all points follow."""
+
+    factor: float
+    exact: bool
+
+
+def fit(offsets: Array, period: int = 1, floor: float = 0.0) -> Fit:
+    """The factor a point of one run, from its points (n, d) as seen from the equilibrium.
+
+    Where a linear method runs on a linear game, zₙ₊ₚ = c₀zₙ + … + cₚ₋₁zₙ₊ₚ₋₁ for some p, and the largest root of
+    λᵖ - cₚ₋₁λᵖ⁻¹ - … is the factor (de Prony 1795): the smallest p that fits all points is taken, over points that are
+    a multiple of ``period`` apart. Where none fits, the largest distance of the last quarter is compared with that of
+    the second. Distances under ``floor`` are left out.
+    """
+    lengths = np.sqrt(np.square(_scaled(offsets)).sum(-1)) * _sizes(offsets)
+    usable = np.isfinite(lengths) & (lengths > max(floor, SMALLEST))
+    end = len(usable) if usable.all() else int(np.argmin(usable))
+    if end < 2:
+        return Fit(np.nan, exact=False)
+    points, sizes = offsets[max(0, end - WINDOW) : end], lengths[:end]
+    stride = period * max(1, len(points) // (SPREAD * period))
+    for order in range(1, ORDERS + 1):
+        if len(points) - order * stride < max(3, 2 * order // points.shape[1] + 2):
+            break
+        found = _recurrence(points, order, stride)
+        if found is not None:
+            return Fit(found ** (1 / stride), exact=True)
+    return Fit(_envelope(sizes), exact=False)
+
+
+def _sizes(offsets: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        largest = np.abs(offsets).max(-1)
+    return np.where((largest > 0) & np.isfinite(largest), largest, np.where(largest == 0, 0.0, np.inf))
+
+
+def _scaled(offsets: Array) -> Array:
+    sizes = _sizes(offsets)
+    return np.asarray(offsets / np.where((sizes > 0) & np.isfinite(sizes), sizes, 1.0)[:, None])
+
+
+def _recurrence(points: Array, order: int, stride: int) -> float | None:
+    """The largest root of the recurrence that gives each point from ``order`` earlier ones; ``None`` if none does."""
+    rows = len(points) - order * stride
+    columns = [points[place * stride : place * stride + rows] for place in range(order + 1)]
+    scale = np.max([np.abs(column).max(-1) for column in columns], axis=0)[:, None]
+    matrix = np.stack([(column / scale).ravel() for column in columns], axis=-1)
+    before, after = matrix[:, :-1], matrix[:, -1]
+    coefficients, *_ = np.linalg.lstsq(before, after, rcond=None)
+    error = np.abs(before @ coefficients - after).max()
+    if not error <= FITS * min(1.0, float(np.abs(after).max())):
+        return None
+    roots = np.roots([1.0, *(-coefficients[::-1])])
+    return float(np.abs(roots).max()) if len(roots) else 0.0
+
+
+def _envelope(sizes: Array) -> float:
+    """The mean factor from the second quarter to the last, each by its largest distance; of few points, over all."""
+    count = len(sizes)
+    if count < 8:
+        return float((sizes[-1] / sizes[0]) ** (1 / (count - 1)))
+    second, last = sizes[count // 4 : count // 2].max(), sizes[-(count // 2 - count // 4) :].max()
+    apart = count - count // 2
+    return float(np.exp((np.log(last) - np.log(second)) / apart))

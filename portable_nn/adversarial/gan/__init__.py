@@ -1,0 +1,25 @@
+"""Generative adversarial networks: two of the package's own networks, trained against each other.
+
+Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
+two examples; ``jacobian_eigenvalues`` tells what gradient descent does near the weights where a pair is; ``sample`` and
+``sample_sheet`` draw from a generator.
+"""
+
+from __future__ import annotations
+
+from portable_nn.adversarial.gan.jacobian import GameJacobian, jacobian_eigenvalues
+from portable_nn.adversarial.gan.losses import GAN_LOSSES
+from portable_nn.adversarial.gan.modes import Modes, Ring, mode_metrics
+from portable_nn.adversarial.gan.optimistic import OptimisticAdam
+from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
+from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
+from portable_nn.adversarial.gan.sampling import sample, sample_sheet
+from portable_nn.adversarial.gan.schedules import Fall, LinearFall
+from portable_nn.adversarial.gan.stages import METHODS
+from portable_nn.adversarial.gan.training import GanResult, train_gan
+
+__all__ = [
+    "GAN_LOSSES", "METHODS", "Fall", "GameJacobian", "GanResult", "LinearFall", "Modes", "OptimisticAdam", "Pattern",
+    "Ring", "jacobian_eigenvalues", "measure_ring", "mode_metrics", "pattern_networks", "ring_figures", "ring_networks",
+    "sample", "sample_sheet", "train_gan", "train_pattern", "train_ring",
+]  # fmt: skip

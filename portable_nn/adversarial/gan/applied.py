@@ -1,0 +1,63 @@
+"""A network's graph applied to symbols: its nodes once more for each use, over the same parameters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from portable_nn.graph import Graph, Node, Tensor
+from portable_nn.operators import Leaf, Symbol, emit_all, lookup
+
+_uses = itertools.count(1)
+
+
+def leaves(graph: Graph, prefix: str, dtype: str | None = None) -> dict[str, Leaf]:
+    """A leaf for each parameter of ``graph``, called ``prefix/its name``; floats in ``dtype`` where one is given."""
+    return {
+        value.name: Leaf(
+            f"{prefix}/{value.name}", _float(value.dtype, dtype), value.shape, parameter=True, trainable=value.trainable
+        )
+        for value in graph.parameters
+    }
+
+
+def apply(
+    graph: Graph, inputs: Mapping[str, Symbol], parameters: Mapping[str, Symbol], *, training: bool = True,
+    dtype: str | None = None,
+) -> list[Symbol]:  # fmt: skip
+    """The outputs of ``graph`` for ``inputs``, by name; with ``training``, nodes stand in their training form.
+
+    With ``dtype``, all floats are of that type. Raises ``GraphError`` where the inputs do not fit.
+    """
+    symbols: dict[str, Symbol] = {**inputs, **parameters}
+    use = next(_uses)
+    for node in graph.nodes:
+        given = [symbols[name] if name else None for name in node.inputs]
+        made = _emit(node, given, _attributes(node, dtype), use, training=training)
+        symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)
+    return [symbols[name] for name in graph.outputs]
+
+
+def _emit(
+    node: Node, given: Sequence[Symbol | None], attributes: Mapping[str, Any], use: int, *, training: bool
+) -> Sequence[Symbol]:
+    operator = lookup(node.operator, node.domain)
+    if training and operator.training:
+        return operator.training(given, attributes, f"{node.name}/use {use}")
+    count = len(node.outputs)
+    return emit_all(node.operator, *given, outputs=count, wish=node.name, domain=node.domain, **attributes)
+
+
+def _attributes(node: Node, dtype: str | None) -> Mapping[str, Any]:
+    """The attributes of a node; those of a constant in ``dtype``."""
+    literal = node.attributes.get("value")
+    if isinstance(literal, Tensor):
+        return {**node.attributes, "value": replace(literal, dtype=_float(literal.dtype, dtype))}
+    return node.attributes
+
+
+def _float(dtype: str, wanted: str | None) -> str:
+    return wanted if wanted and dtype.startswith("float") else dtype

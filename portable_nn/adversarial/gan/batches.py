@@ -1,0 +1,73 @@
+"""Where a training's examples and noise come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from portable_nn.errors import ShapeError, UsageError
+from portable_nn.graph import format_shape
+from portable_nn.operators import Leaf
+from portable_nn.operators.registry import Array
+
+Draw: TypeAlias = "Callable[[int, np.random.Generator], Array | Mapping[str, Array]]"
+"""``(count, generator) → examples``, of which the first axis is ``count``."""
+
+
+def normal(leaf: Leaf) -> Callable[[int, np.random.Generator], Array]:
+    """Noise for an input: each element from N(0, 1)."""
+    shape = tuple(int(dim) for dim in leaf.shape[1:])
+
+    def draw(count: int, rng: np.random.Generator) -> Array:
+        if leaf.dtype == "float32":
+            return rng.standard_normal((count, *shape), dtype=np.float32)
+        return rng.standard_normal((count, *shape)).astype(leaf.dtype, copy=False)
+
+    return draw
+
+
+def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+    """A function that draws a batch from ``source``, by the names in ``wanted``: those of a network's inputs.
+
+    ``source`` is an array (n, …) or a dict of such arrays, of which examples are drawn with replacement, or a ``Draw``.
+    Raises ``ShapeError`` or ``UsageError`` where it does not fit.
+    """
+    if callable(source):
+        check(named(source(2, np.random.default_rng(0)), wanted, what), wanted, what)
+        return lambda count, rng: named(source(count, rng), wanted, what)
+    arrays = {name: np.asarray(array) for name, array in named(source, wanted, what).items()}
+    check(arrays, wanted, what)
+    counts = {name: len(array) for name, array in arrays.items()}
+    total = next(iter(counts.values()))
+    if set(counts.values()) != {total} or not total:
+        told = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
+        raise ShapeError(f"{what} must have the same number of examples everywhere, at least 1: {told}")
+    arrays = {name: array.astype(wanted[name].dtype, copy=False) for name, array in arrays.items()}
+
+    def draw(count: int, rng: np.random.Generator) -> dict[str, Array]:
+        places = rng.integers(total, size=count)
+        return {name: array[places] for name, array in arrays.items()}
+
+    return draw
+
+
+def named(given: Any, wanted: Mapping[str, Leaf], what: str) -> dict[str, Array]:
+    """What was given, by the names in ``wanted``; an array alone where there is one name."""
+    if not isinstance(given, Mapping):
+        if len(wanted) != 1:
+            raise UsageError(f"{what} must be a dict of arrays by the names {', '.join(wanted)}")
+        given = {next(iter(wanted)): given}
+    if set(given) != set(wanted):
+        raise UsageError(f"{what} must have the names {', '.join(wanted)}, not {', '.join(map(str, given)) or 'none'}")
+    return {name: given[name] for name in wanted}
+
+
+def check(arrays: Mapping[str, Array], wanted: Mapping[str, Leaf], what: str) -> None:
+    """Raise ``ShapeError`` where an array's examples do not have the shape of its input."""
+    for name, leaf in wanted.items():
+        array = np.asarray(arrays[name])
+        if array.shape[1:] != leaf.shape[1:] or not array.ndim or array.dtype.kind not in "fiub":
+            needed = format_shape(("n", *leaf.shape[1:]))
+            raise ShapeError(f"{what}: '{name}' must be {leaf.dtype} {needed}, not {array.dtype} {array.shape}")

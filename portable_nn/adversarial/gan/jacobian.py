@@ -1,0 +1,161 @@
+"""The Jacobian of the game that two networks play, at the weights where they are, and its eigenvalues.
+
+F holds the gradient of the generator's loss by its weights and then that of the discriminator's by its own; gradient
+descent at rate η is z ← z - η·F(z), and near an equilibrium multiplies what is left by 1 - ηλ for each eigenvalue λ of
+J, the derivative of F. A real part above 0 draws in, below 0 drives away; an imaginary part turns. Mescheder et al.
+(arXiv:1801.04406) have the opposite signs: their vector field is -F.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.adversarial.gan.batches import check, named
+from portable_nn.adversarial.gan.losses import find_gan_loss
+from portable_nn.adversarial.gan.pair import MIX, PENALTY, R1, ROLES, Pair
+from portable_nn.engines.plan import Plan
+from portable_nn.errors import ShapeError, UsageError
+from portable_nn.graph import Dim
+from portable_nn.network import Network
+from portable_nn.operators import Leaf, Symbol, constant, emit, trace
+from portable_nn.operators.registry import Array
+from portable_nn.operators.symbols import reachable
+from portable_nn.training.gradient import gradients
+
+DIRECTION: Final = "direction/"
+MOST: Final = 3000
+"""Weights of both networks for which a dense Jacobian is made: 72 MB, and some ten seconds for its eigenvalues."""
+
+
+class GameJacobian:
+    """F and J of a pair at one batch, in float64, exact: each row of J is a second pass backwards through the graph.
+
+    Args:
+        generator, discriminator: the networks, whose weights are read anew at each call.
+        batch: ``(real, noise)``: arrays (n, …), or dicts by the networks' input names; conditions are with the real.
+        loss, r1, penalty, conditions: as in ``train_gan``, ``r1`` and ``penalty`` numbers.
+
+    Raises ``ShapeError`` or ``UsageError`` where these do not fit, or there are more than ``MOST`` weights.
+    """
+
+    def __init__(
+        self, generator: Network, discriminator: Network, batch: tuple[Any, Any], *, loss: str = "non_saturating",
+        r1: float | None = None, penalty: float = 10.0, conditions: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        found, self._networks = find_gan_loss(loss), (generator, discriminator)
+        pair = Pair(
+            generator.graph, discriminator.graph, found, conditions=conditions, r1=r1 is not None,
+            penalty=found.penalised, training=False, dtype="float64",
+        )  # fmt: skip
+        field = {weight: flow for role in ROLES for weight, flow in pair.flows(role).items()}
+        self.size = sum(math.prod(map(int, weight.shape)) for weight in field)
+        if self.size > MOST:
+            raise UsageError(
+                f"a dense Jacobian is for up to {MOST:,} weights, and these two networks have {self.size:,}"
+            )
+        self._arrays = {
+            str(leaf.name): np.zeros([int(dim) for dim in leaf.shape], leaf.dtype)
+            for role in ROLES
+            for leaf in pair.parameters[role].values()
+        }
+        self._plan, self._field, self._rows = self._compile(pair, field, _count(batch))
+        self._directions = [self._plan.inputs[f"{DIRECTION}{weight.name}"] for weight in field]
+        self._fill(pair, batch)
+        self.penalise(r1=r1 or 0.0, penalty=penalty)
+
+    def _compile(self, pair: Pair, field: dict[Leaf, Symbol], count: int) -> tuple[Plan, list[Array], list[Array]]:
+        directions = [Leaf(f"{DIRECTION}{weight.name}", weight.dtype, weight.shape) for weight in field]
+        terms = [flow * to for flow, to in zip(field.values(), directions, strict=True)]
+        total = emit("ReduceSum", terms[0], keepdims=0)
+        for term in terms[1:]:
+            total = total + emit("ReduceSum", term, keepdims=0)
+        rows = gradients([total], [constant(1, total.dtype)], [*field])
+        outputs = [*field.values(), *(row for row in rows if row is not None)]
+        needed = {id(origin) for origin in reachable(outputs)}
+        inputs = [leaf for leaf in pair.leaves() if id(leaf.origin) in needed]
+        traced = trace([*inputs, *directions], outputs, "Jacobian of a pair")
+        shapes: dict[str, tuple[Dim, ...]] = {
+            value.name: (count, *value.shape[1:])
+            if value.shape and not value.name.startswith(DIRECTION)
+            else value.shape
+            for value in traced.graph.inputs
+        }
+        plan = Plan(traced.graph, shapes, self._arrays)
+        zeros = [np.zeros([int(dim) for dim in weight.shape]) for weight in field]
+        return (
+            plan,
+            [plan.outputs[traced.names[flow]] for flow in field.values()],
+            [zero if row is None else plan.outputs[traced.names[row]] for zero, row in zip(zeros, rows, strict=True)],
+        )
+
+    def _fill(self, pair: Pair, batch: tuple[Any, Any]) -> None:
+        inputs = self._plan.inputs
+        given = [(batch[0], {**pair.real, **pair.conditions}, "the real examples"), (batch[1], pair.noise, "the noise")]
+        for source, wanted, what in given:
+            arrays = named(source, wanted, what)
+            check(arrays, wanted, what)
+            for name, leaf in wanted.items():
+                if leaf.name in inputs:
+                    inputs[leaf.name][...] = arrays[name]
+        if MIX in inputs:
+            inputs[MIX][...] = np.random.default_rng(0).random(inputs[MIX].shape)
+
+    def penalise(self, *, r1: float, penalty: float) -> None:
+        """Change the weights of the penalties that the loss has."""
+        for name, value in ((R1, r1), (PENALTY, penalty)):
+            if name in self._plan.inputs:
+                self._plan.inputs[name][()] = value
+
+    def _read(self) -> None:
+        for role, network in zip(ROLES, self._networks, strict=True):
+            for name, array in network.parameters.items():
+                self._arrays[f"{role}/{name}"][...] = array
+
+    def field(self) -> NDArray[np.float64]:
+        """F, (n,): both gradients, weight by weight."""
+        self._read()
+        self._plan.run()
+        return np.concatenate([flow.ravel() for flow in self._field])
+
+    def __call__(self) -> NDArray[np.float64]:
+        """J, (n, n): row i is the gradient of F's element i."""
+        self._read()
+        result = np.empty((self.size, self.size))
+        place = 0
+        for direction in self._directions:
+            flat = direction.reshape(-1)
+            for index in range(flat.size):
+                flat[index] = 1
+                self._plan.run()
+                result[place] = np.concatenate([row.ravel() for row in self._rows])
+                flat[index] = 0
+                place += 1
+        return result
+
+    def eigenvalues(self) -> NDArray[np.complex128]:
+        """Those of J, (n,), by falling modulus of the imaginary part, then by the real part."""
+        found = np.linalg.eigvals(self()).astype(np.complex128)
+        return found[np.lexsort((found.imag, found.real, -np.abs(found.imag)))]
+
+
+def jacobian_eigenvalues(
+    generator: Network, discriminator: Network, batch: tuple[Any, Any], **options: Any
+) -> NDArray[np.complex128]:
+    """The eigenvalues of the game's Jacobian where the two networks are: see ``GameJacobian`` for all arguments."""
+    return GameJacobian(generator, discriminator, batch, **options).eigenvalues()
+
+
+def _count(batch: tuple[Any, Any]) -> int:
+    """The number of examples, which real ones and noise must share."""
+    if not isinstance(batch, tuple) or len(batch) != 2:
+        raise UsageError("batch must be a pair (real examples, noise)")
+    parts = [list(part.values()) if isinstance(part, Mapping) else [part] for part in batch]
+    counts = {len(array) for part in parts for array in part}
+    if len(counts) != 1 or not next(iter(counts)):
+        raise ShapeError(f"real examples and noise must be equally many, at least 1, not {sorted(counts)}")
+    return int(next(iter(counts)))

@@ -1,0 +1,73 @@
+"""Eight Gaussians on a ring: does a generator make all of them, or has it collapsed onto a few?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.errors import ShapeError, UsageError
+
+SAMPLES = 2500
+"""What the metrics are taken on. Lin et al., "PacGAN", NeurIPS 2018, arXiv:1712.04086."""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """``modes`` Gaussians with centres at the angles 2πk / modes on a circle of ``radius``, deviation ``sigma``."""
+
+    modes: int = 8
+    radius: float = 1.0
+    sigma: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.modes < 1:
+            raise UsageError(f"modes must be at least 1, not {self.modes}")
+        for name in ("radius", "sigma"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be more than 0, not {getattr(self, name):g}")
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """(modes, 2)."""
+        angle = 2 * math.pi * np.arange(self.modes) / self.modes
+        return self.radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    def __call__(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """``count`` points, (count, 2)."""
+        points = self.centres[rng.integers(self.modes, size=count)]
+        return (points + self.sigma * rng.standard_normal((count, 2))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What a set of points shows of a ring's modes.
+
+    ``quality``: the share of points within 3 sigma of a centre; only those count below. ``captured``: modes with at
+    least one; ``strict``: with at least 1 % of all points; ``kl``: the divergence KL(found ‖ uniform) over the
+    modes, in nats.
+    """
+
+    quality: float
+    captured: int
+    strict: int
+    kl: float
+
+
+def mode_metrics(points: NDArray[np.floating], ring: Ring | None = None) -> Modes:
+    """The metrics of points (n, 2). Raises ``ShapeError`` for another shape or no points."""
+    ring, points = ring or Ring(), np.asarray(points)
+    if points.ndim != 2 or points.shape[1:] != (2,) or not len(points):
+        raise ShapeError(f"points must be (n, 2) with n from 1, not {points.shape}")
+    distance = np.linalg.norm(points[:, None, :] - ring.centres, axis=2)
+    nearest = distance.argmin(axis=1)[distance.min(axis=1) <= 3 * ring.sigma]
+    counts = np.bincount(nearest, minlength=ring.modes)
+    share = counts[counts > 0] / max(len(nearest), 1)
+    return Modes(
+        quality=len(nearest) / len(points),
+        captured=int((counts > 0).sum()),
+        strict=int((counts >= len(points) / 100).sum()),
+        kl=float((share * np.log(share * ring.modes)).sum()) if len(nearest) else math.inf,
+    )

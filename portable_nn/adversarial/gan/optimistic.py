@@ -1,0 +1,37 @@
+"""Adam that looks ahead: each step is corrected by what the last one turned out to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from portable_nn.errors import UsageError
+from portable_nn.operators import Leaf, Symbol, emit
+from portable_nn.training.optimizers import Adam, Optimizer
+
+
+@dataclass(frozen=True)
+class OptimisticAdam(Adam):
+    """w ← w - 2·δₜ + δₜ₋₁, where δ is Adam's step. Daskalakis et al., ICLR 2018, arXiv:1711.00141, algorithm 1."""
+
+    states = ("first", "second", "previous")  # type: ignore[assignment]
+
+    def update(
+        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
+    ) -> Mapping[Symbol, Symbol]:
+        """One step."""
+        gradient = self._decayed(weight, gradient)
+        first = states["first"] * self.beta1 + gradient
+        second = states["second"] * self.beta2 + gradient * gradient
+        step = first / (emit("Sqrt", second) + scalars["epsilon"]) * scalars["rate"]
+        new = (weight - step * 2 + states["previous"], first, second, step)
+        return dict(zip([weight, *(states[name] for name in self.states)], new, strict=True))
+
+
+def made_optimistic(optimizer: Optimizer, player: str) -> OptimisticAdam:
+    """``optimizer`` with the correction. Raises ``UsageError`` for any but Adam."""
+    if isinstance(optimizer, OptimisticAdam):
+        return optimizer
+    if type(optimizer) is not Adam:
+        raise UsageError(f"method 'optimistic_adam' needs Adam for both players, not {optimizer!r} for the {player}")
+    return OptimisticAdam(**{field.name: getattr(optimizer, field.name) for field in fields(optimizer)})

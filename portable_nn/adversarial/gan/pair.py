@@ -1,0 +1,143 @@
+"""The two networks as players of one game: their losses, and the gradients of these, as symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from portable_nn.adversarial.gan.applied import apply, leaves
+from portable_nn.adversarial.gan.losses import GanLoss, gradient_penalty, r1_penalty
+from portable_nn.dims import broadcast
+from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.graph import Graph, Value, format_shape
+from portable_nn.operators import Leaf, Symbol, constant
+from portable_nn.training.gradient import gradients
+
+Role: TypeAlias = Literal["generator", "discriminator"]
+
+ROLES: Final[tuple[Role, Role]] = ("generator", "discriminator")
+REAL, NOISE, CONDITION, SCALAR = "real/", "noise/", "condition/", "scalar/"
+"""What the names of a graph's inputs begin with."""
+R1, PENALTY, MIX = SCALAR + "r1", SCALAR + "penalty", "mix"
+
+
+class Pair:
+    """The symbols of both losses, over leaves for the parameters, the noise and the real examples.
+
+    What the generator makes, output by output, goes in at the discriminator's inputs, but for its conditions, which
+    both get. The discriminator has one output, its score: (batch,) or (batch, 1).
+
+    Args:
+        generator, discriminator: their graphs.
+        loss: what each makes small.
+        conditions: names of inputs that both have.
+        r1, penalty: whether the discriminator's loss has an R1 penalty, a gradient penalty.
+        training: whether nodes such as dropout stand in their training form.
+        dtype: the type of all floats, where it is not the networks' own.
+
+    Raises ``ShapeError`` or ``UsageError`` where the two do not fit together.
+    """
+
+    def __init__(
+        self, generator: Graph, discriminator: Graph, loss: GanLoss, *, conditions: Sequence[str] = (),
+        r1: bool = False, penalty: bool = False, training: bool = True, dtype: str | None = None,
+    ) -> None:  # fmt: skip
+        shared = set(conditions)
+        graphs = dict(zip(ROLES, (generator, discriminator), strict=True))
+        for role, graph in graphs.items():
+            if missing := sorted(shared.difference(_names(graph))):
+                raise UsageError(f"the {role} has no input '{missing[0]}' for a condition: {', '.join(_names(graph))}")
+        self.parameters = {role: leaves(graph, role, dtype) for role, graph in graphs.items()}
+        self.conditions = _inputs(discriminator, CONDITION, dtype, [n for n in _names(discriminator) if n in shared])
+        self.noise = _inputs(generator, NOISE, dtype, [n for n in _names(generator) if n not in shared])
+        self.real = _inputs(discriminator, REAL, dtype, [n for n in _names(discriminator) if n not in shared])
+        self._options: dict[str, Any] = {"training": training, "dtype": dtype}
+        made = apply(generator, {**self.noise, **self.conditions}, self.parameters["generator"], **self._options)
+        check_fit(generator.outputs, made, self.real)
+        fake: dict[str, Symbol] = dict(zip(self.real, made, strict=True))
+        self._discriminator = discriminator
+        self.fake_score = self._score(fake)
+        self.real_score = self._score(self.real)
+        self.scalars: list[Leaf] = []
+        self.mix: Leaf | None = None
+        self.losses = {
+            "generator": loss.generator_loss(self.fake_score),
+            "discriminator": loss.discriminator_loss(self.real_score, self.fake_score),
+        }
+        if r1:
+            self.losses["discriminator"] += r1_penalty(self.real_score, [*self.real.values()], self._scalar(R1))
+        if penalty:
+            self.losses["discriminator"] += self._gradient_penalty(fake)
+
+    def flows(self, role: Role) -> dict[Leaf, Symbol]:
+        """What flows back from a player's loss to each of its weights. Raises ``UsageError`` where nothing does."""
+        loss = self.losses[role]
+        weights = [leaf for leaf in self.parameters[role].values() if leaf.trainable]
+        found = zip(weights, gradients([loss], [one(loss)], weights), strict=True)
+        flowing = {weight: flow for weight, flow in found if flow is not None}
+        if not flowing:
+            raise UsageError(f"the {role} cannot be trained: no gradient of its loss reaches a trainable parameter")
+        return flowing
+
+    def leaves(self) -> list[Leaf]:
+        """All inputs that graphs of these symbols may need."""
+        examples = [*self.real.values(), *self.conditions.values(), *self.noise.values()]
+        return [*examples, *self.scalars, *([self.mix] if self.mix else [])]
+
+    def _score(self, examples: Mapping[str, Symbol]) -> Symbol:
+        parameters = self.parameters["discriminator"]
+        scores = apply(self._discriminator, {**examples, **self.conditions}, parameters, **self._options)
+        if len(scores) != 1 or scores[0].shape[1:] not in {(), (1,)} or not scores[0].shape:
+            found = " and ".join(format_shape(score.shape) for score in scores)
+            raise ShapeError(f"the discriminator must have one output, its score (batch,) or (batch, 1), not {found}")
+        return scores[0]
+
+    def _scalar(self, name: str) -> Leaf:
+        self.scalars.append(Leaf(name, self.fake_score.dtype, ()))
+        return self.scalars[-1]
+
+    def _gradient_penalty(self, fake: Mapping[str, Symbol]) -> Symbol:
+        """At a random place on the line between each real example and a made one."""
+        batch = self.fake_score.shape[0]
+        rank = max(len(leaf.shape) for leaf in self.real.values())
+        if any(len(leaf.shape) != rank for leaf in self.real.values()):
+            raise UsageError("the gradient penalty needs discriminator inputs of one rank")
+        self.mix = Leaf(MIX, self.fake_score.dtype, (batch, *[1] * (rank - 1)))
+        between: dict[str, Symbol] = {
+            name: leaf * self.mix + fake[name] * (1 - self.mix) for name, leaf in self.real.items()
+        }
+        return gradient_penalty(self._score(between), [*between.values()], self._scalar(PENALTY))
+
+
+def one(loss: Symbol) -> Symbol:
+    """The seed of a loss's backward pass."""
+    return constant(1, loss.dtype)
+
+
+def _names(graph: Graph) -> list[str]:
+    return [value.name for value in graph.inputs]
+
+
+def _inputs(graph: Graph, prefix: str, dtype: str | None, names: Sequence[str]) -> dict[str, Leaf]:
+    """A leaf for each of the inputs ``names``."""
+    chosen: list[Value] = [value for value in graph.inputs if value.name in names]
+    return {
+        value.name: Leaf(prefix + value.name, dtype if dtype and "float" in value.dtype else value.dtype, value.shape)
+        for value in chosen
+    }
+
+
+def check_fit(outputs: Sequence[str], made: Sequence[Symbol], real: Mapping[str, Leaf]) -> None:
+    """Raise ``ShapeError`` where what the generator makes is not what the discriminator takes."""
+    if len(made) != len(real):
+        raise ShapeError(
+            f"the generator makes {', '.join(outputs)}, but the discriminator takes {', '.join(real) or 'nothing'}"
+        )
+    faults = [
+        f"the generator's output '{output}' is {symbol.type}, but the discriminator's input '{name}' {leaf.type}"
+        for output, symbol, (name, leaf) in zip(outputs, made, real.items(), strict=True)
+        if symbol.dtype != leaf.dtype or broadcast(symbol.shape[1:], leaf.shape[1:]) != leaf.shape[1:]
+        or len(symbol.shape) != len(leaf.shape)
+    ]  # fmt: skip
+    if faults:
+        raise ShapeError(listed(faults, "the two networks do not fit together"))

@@ -1,0 +1,109 @@
+"""Drawing samples from a generator, and a sheet of them as a picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.errors import FileError, ShapeError, UsageError
+from portable_nn.graph import format_shape
+from portable_nn.models import CALLED, load_model
+from portable_nn.network import Engine, Network, load
+from portable_nn.operators.registry import Array
+
+GAP = 2
+"""Pixels between two pictures on a sheet."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+
+
+def sample(network: Network | str | Path, count: int, seed: int = 0, *, engine: Engine = "numpy") -> Array:
+    """What a generator makes of ``count`` draws from N(0, 1): (count, …).
+
+    Args:
+        network: a generator with one input of a fixed size, a shipped model's name, or a weight file.
+        count: how many; from 1.
+        seed: what the noise is drawn from: the first samples are the same whatever the count.
+        engine: what computes.
+
+    Raises:
+        UsageError, ShapeError: a network that takes something else than noise, or a count below 1.
+        FileError, FormatError: a file that cannot be read, or is damaged.
+    """
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
+        raise UsageError(f"count must be a whole number from 1, not {count!r}")
+    if not isinstance(network, Network):
+        network = load_model(str(network)) if str(network) in CALLED else load(network)
+    noise = np.random.default_rng(seed).standard_normal((count, *_latent(network)))
+    made: Array = network.predict(noise.astype(network.graph.inputs[0].dtype), engine=engine)
+    return made
+
+
+def _latent(network: Network) -> tuple[int, ...]:
+    """The shape of one draw of noise; raises where the network has no such input."""
+    inputs, outputs = network.graph.inputs, network.graph.outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UsageError(
+            f"only a network with one input and one output can be sampled; this one takes "
+            f"{', '.join(value.name for value in inputs)} and gives {', '.join(outputs)}"
+        )
+    value = inputs[0]
+    shape = tuple(dim for dim in value.shape[1:] if isinstance(dim, int))
+    floats = value.dtype in {"float32", "float64"}
+    if network.inputs[0].kind == "image" or not floats or not shape or len(shape) != len(value.shape) - 1:
+        what = "pictures" if network.inputs[0].kind == "image" else f"{value.dtype} {format_shape(value.shape)}"
+        raise ShapeError(f"only a generator can be sampled, which takes noise (batch, n); '{value.name}' takes {what}")
+    return shape
+
+
+def as_pictures(samples: Array) -> NDArray[np.uint8]:
+    """Samples with values from 0 to 1, (n, height·height) or (n, 1, height, width), as pictures (n, height, width).
+
+    Raises ``ShapeError`` for any other shape.
+    """
+    samples = np.asarray(samples)
+    side = math.isqrt(math.prod(samples.shape[1:]))
+    if samples.ndim == 2 and side * side == samples.shape[1]:
+        samples = samples.reshape(-1, side, side)
+    elif samples.ndim == 4 and samples.shape[1] == 1:
+        samples = samples[:, 0]
+    if samples.ndim != 3 or not samples.size:
+        raise ShapeError(f"samples must be grey pictures (n, h, w), (n, 1, h, w) or (n, h·h), not {samples.shape}")
+    pictures: NDArray[np.uint8] = np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
+    return pictures
+
+
+def sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """Pictures (n, height, width) side by side in rows, in reading order; by default about as many rows as columns."""
+    count, height, width = pictures.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    page = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), np.uint8)
+    page[:] = 64
+    for place, picture in enumerate(pictures):
+        top, left = GAP + place // columns * (height + GAP), GAP + place % columns * (width + GAP)
+        page[top : top + height, left : left + width] = picture
+    return page
+
+
+def sample_sheet(
+    network: Network | str | Path, path: str | Path, count: int = 25, seed: int = 0, *, engine: Engine = "numpy"
+) -> Array:
+    """Draw ``count`` samples and write them into a picture at ``path``, such as a PNG; the samples.
+
+    Raises as ``sample``, ``ShapeError`` where the samples are no grey pictures, ``FileError`` where there can be none.
+    """
+    import imageio.v3 as iio
+
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: the name of a picture ends in {', '.join(SUFFIXES)}")
+    samples = sample(network, count, seed, engine=engine)
+    page = sheet(as_pictures(samples))
+    try:
+        iio.imwrite(path, page)
+    except OSError as error:
+        raise FileError(path, f"the picture cannot be written: {error.strerror or error}") from error
+    return samples

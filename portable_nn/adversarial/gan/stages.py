@@ -1,0 +1,218 @@
+"""Methods: what one step of training computes, as one or two graphs that change the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from portable_nn.adversarial.gan.pair import CONDITION, REAL, ROLES, SCALAR, Pair, Role
+from portable_nn.engines.plan import Plan
+from portable_nn.errors import UsageError
+from portable_nn.graph import Dim
+from portable_nn.memory import aligned_copy
+from portable_nn.network import Network
+from portable_nn.operators import Leaf, Symbol, emit, trace
+from portable_nn.operators.registry import Array
+from portable_nn.operators.symbols import reachable
+from portable_nn.training.gradient import gradients
+from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.step import new_states
+
+CONSENSUS, AVERAGE = SCALAR + "consensus", SCALAR + "average"
+
+
+class Player:
+    """One player's arrays: its weights, what its optimizer keeps, and where an extrapolation began."""
+
+    def __init__(self, role: Role, network: Network, optimizer: Optimizer, parameters: Mapping[str, Leaf]) -> None:
+        network.own_weights()
+        self.role, self.optimizer, self.steps = role, optimizer, 0
+        self.weights = list(parameters.values())
+        self.arrays: dict[str, Array] = {f"{role}/{name}": array for name, array in network.parameters.items()}
+        self.states: dict[Leaf, dict[str, Leaf]] = {}
+        self.anchors: dict[Leaf, Leaf] = {}
+        dtype = next(leaf.dtype for leaf in self.weights if leaf.trainable)
+        self.scalars = {name: Leaf(f"{SCALAR}{role}/{name}", dtype, ()) for name in optimizer.scalars(1, 1.0)}
+
+    def updates(self, flows: Mapping[Leaf, Symbol], *, anchored: bool = False) -> dict[Symbol, Symbol]:
+        """The new value of each weight and state; with ``anchored``, of a step from where the extrapolation began."""
+        result: dict[Symbol, Symbol] = {}
+        for weight, flow in flows.items():
+            start = self.anchor(weight) if anchored else weight
+            step = flow * self.scalars["rate"] if self.optimizer.scales_seed else flow
+            new = self.optimizer.update(start, step, self.scalars, self._states(weight))
+            result.update((weight if old is start else old, value) for old, value in new.items())
+        return result
+
+    def anchor(self, weight: Leaf) -> Leaf:
+        """Where a weight was before the extrapolation."""
+        if weight not in self.anchors:
+            self.anchors[weight] = self._kept("anchor", weight)
+        return self.anchors[weight]
+
+    def _states(self, weight: Leaf) -> dict[str, Leaf]:
+        if weight not in self.states:
+            self.states[weight] = {name: self._kept(name, weight) for name in self.optimizer.states}
+        return self.states[weight]
+
+    def _kept(self, what: str, weight: Leaf) -> Leaf:
+        shape = tuple(int(dim) for dim in weight.shape)
+        name = f"{what}/{weight.name}"
+        self.arrays[name] = aligned_copy(np.zeros(shape), weight.dtype)
+        return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
+
+    def next_scalars(self, rate: float) -> dict[str, float]:
+        """The numbers of the player's next step, by the names of the inputs that take them."""
+        self.steps += 1
+        factor = self.optimizer.learning_rate * rate
+        return {SCALAR + f"{self.role}/{name}": v for name, v in self.optimizer.scalars(self.steps, factor).items()}
+
+
+@dataclass
+class Stage:
+    """What is changed at once: ``updates`` of the parameters of ``players``; ``losses`` are seen on the way."""
+
+    players: Sequence[Player]
+    updates: dict[Symbol, Symbol]
+    losses: Mapping[Role, Symbol]
+    scalars: Sequence[Leaf] = field(default_factory=tuple)
+
+    def compile(self, pair: Pair, arrays: Mapping[str, Array], size: int, rng: np.random.Generator) -> Running:
+        """The plan for batches of ``size``."""
+        outputs = [*self.losses.values(), *self.updates.values()]
+        needed = {id(origin) for origin in reachable(outputs)}
+        scalars = [*self.scalars, *(leaf for player in self.players for leaf in player.scalars.values())]
+        inputs = [leaf for leaf in [*pair.leaves(), *scalars] if id(leaf.origin) in needed]
+        traced = trace(inputs, outputs, "training of a pair")
+        shapes: dict[str, tuple[Dim, ...]] = {
+            value.name: (size, *value.shape[1:]) if value.shape else () for value in traced.graph.inputs
+        }
+        plan = Plan(
+            traced.graph, shapes, arrays, outputs=[traced.names[loss] for loss in self.losses.values()],
+            updates={str(old.name): traced.names[new] for old, new in self.updates.items()}, rng=rng,
+        )  # fmt: skip
+        return Running(plan, self.players, {role: traced.names[loss] for role, loss in self.losses.items()})
+
+
+@dataclass
+class Running:
+    """A stage that is ready to run."""
+
+    plan: Plan
+    players: Sequence[Player]
+    losses: Mapping[Role, str]
+
+    @cached_property
+    def examples(self) -> dict[str, str]:
+        """The plan's inputs that take real examples or conditions, by the discriminator's name for each."""
+        begins = (REAL, CONDITION)
+        return {name.split("/", 1)[1]: name for name in self.plan.inputs if name.startswith(begins)}
+
+    @cached_property
+    def is_shown(self) -> bool:
+        """Whether the stage sees real examples, and not their conditions alone."""
+        return any(name.startswith(REAL) for name in self.plan.inputs)
+
+
+Players: TypeAlias = Mapping[Role, Player]
+Method: TypeAlias = "Callable[[Pair, Players, int], list[Stage]]"
+
+
+def _stage(
+    pair: Pair, players: Players, flows: Mapping[Role, Mapping[Leaf, Symbol]], *, anchored: bool = False
+) -> Stage:
+    updates: dict[Symbol, Symbol] = {}
+    for role, flow in flows.items():
+        updates |= players[role].updates(flow, anchored=anchored)
+        own = players[role].weights
+        states = new_states(pair.losses[role])
+        updates |= {leaf: new for leaf, new in states.items() if leaf in own}
+    return Stage([players[role] for role in flows], updates, {role: pair.losses[role] for role in flows})
+
+
+def alternating(pair: Pair, players: Players, repeats: int) -> list[Stage]:
+    """The discriminator moves, ``repeats`` times; then the generator, against what the other has become."""
+    first = _stage(pair, players, {"discriminator": pair.flows("discriminator")})
+    return [*[first] * repeats, _stage(pair, players, {"generator": pair.flows("generator")})]
+
+
+def simultaneous(pair: Pair, players: Players, repeats: int) -> list[Stage]:
+    """Both move at once."""
+    return [_stage(pair, players, {role: pair.flows(role) for role in ROLES})]
+
+
+def extragradient(pair: Pair, players: Players, repeats: int) -> list[Stage]:
+    """Both look where a step would lead and step from where they were with the gradients found there.
+
+    Gidel et al., ICLR 2019, arXiv:1802.10551, algorithm 4: what the optimizers keep goes on in both, and each has
+    examples of its own.
+    """
+    flows = {role: pair.flows(role) for role in ROLES}
+    look, step = _stage(pair, players, flows), _stage(pair, players, flows, anchored=True)
+    look.updates |= {players[role].anchor(weight): weight for role in ROLES for weight in flows[role]}
+    return [look, step]
+
+
+def consensus(pair: Pair, players: Players, repeats: int) -> list[Stage]:
+    """Both move at once along F + gamma·JᵀF, F being both gradients and J their Jacobian: exact, by second derivatives.
+
+    gamma·JᵀF is the gradient of gamma / 2 · ‖F‖². Mescheder et al., NIPS 2017, arXiv:1705.10461.
+    """
+    flows = {role: pair.flows(role) for role in ROLES}
+    gamma = Leaf(CONSENSUS, pair.fake_score.dtype, ())
+    field = {weight: flow for role in ROLES for weight, flow in flows[role].items()}
+    squares = [emit("ReduceSumSquare", flow, keepdims=0) for flow in field.values()]
+    half = squares[0]
+    for square in squares[1:]:
+        half = half + square
+    more = dict(zip(field, gradients([half * 0.5], [gamma], [*field]), strict=True))
+    changed = {role: {weight: _plus(flow, more[weight]) for weight, flow in flows[role].items()} for role in ROLES}
+    stage = _stage(pair, players, changed)
+    stage.scalars = [gamma]
+    return [stage]
+
+
+def _plus(flow: Symbol, more: Symbol | None) -> Symbol:
+    return flow if more is None else flow + more
+
+
+METHODS: Final[Mapping[str, Method]] = {
+    "alternating": alternating,
+    "simultaneous": simultaneous,
+    "extragradient": extragradient,
+    "optimistic_adam": simultaneous,
+    "consensus": consensus,
+}
+"""By name; ``optimistic_adam`` is simultaneous with the optimizers that its name says."""
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises ``UsageError`` that lists them."""
+    if name not in METHODS:
+        raise UsageError(f"method must be one of {', '.join(METHODS)}, not {name!r}")
+    return METHODS[name]
+
+
+class Average:
+    """A moving average of the generator's parameters: ā ← ā + (1 - a)·(w - ā), as a part of the last stage.
+
+    Karras et al., ICLR 2018, arXiv:1710.10196.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.arrays = {f"average/{n}": aligned_copy(a, a.dtype.name) for n, a in network.parameters.items()}
+
+    def add_to(self, stage: Stage, player: Player) -> None:
+        """Average what the stage changes of the player's own parameters."""
+        dtype = next(iter(player.scalars.values())).dtype
+        share = Leaf(AVERAGE, dtype, ())
+        changed = {leaf: stage.updates[leaf] for leaf in player.weights if leaf in stage.updates}
+        for leaf, new in changed.items():
+            name = "average/" + str(leaf.name).removeprefix("generator/")
+            kept = Leaf(name, leaf.dtype, leaf.shape, parameter=True, trainable=False)
+            stage.updates[kept] = kept + (new - kept) * share
+        stage.scalars = [*stage.scalars, share]

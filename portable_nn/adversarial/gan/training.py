@@ -1,0 +1,200 @@
+"""The training of a pair of networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from portable_nn.adversarial.gan.batches import draws, normal
+from portable_nn.adversarial.gan.jacobian import GameJacobian
+from portable_nn.adversarial.gan.loop import Eigenvalues, Loop, Metrics, Reports, Row, Watch, run
+from portable_nn.adversarial.gan.losses import find_gan_loss
+from portable_nn.adversarial.gan.optimistic import made_optimistic
+from portable_nn.adversarial.gan.pair import PENALTY, R1, ROLES, Pair, Role
+from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, find_method
+from portable_nn.errors import UsageError
+from portable_nn.network import Network
+from portable_nn.operators.registry import Array
+from portable_nn.training.history import Stopped
+from portable_nn.training.optimizers import Adam, Optimizer, find_optimizer
+from portable_nn.training.schedules import Schedule
+from portable_nn.training.surroundings import interruptible, progress_bar
+
+DEFAULT = Adam(0.001, beta1=0.0, beta2=0.99)
+"""The optimizer where none is given: without a first moment, as Mescheder et al. (arXiv:1801.04406) trained."""
+
+
+@dataclass(frozen=True)
+class GanResult:
+    """What a training gives.
+
+    ``averaged`` is the generator with the moving average of its weights, the one to draw samples from; ``generator``
+    and ``discriminator`` are the two that were trained, in place. ``history`` has a row for each ``every`` steps:
+    ``step``, both losses (means since the row before), the factor of the learning ``rate``, and the metrics;
+    ``eigenvalues`` pairs of a step and the eigenvalues there, where they were asked for.
+    """
+
+    generator: Network
+    discriminator: Network
+    averaged: Network
+    history: list[Row] = field(default_factory=list)
+    eigenvalues: Eigenvalues = field(default_factory=list)
+    stopped: Stopped = "finished"
+
+    def __getitem__(self, name: str) -> list[float]:
+        """One column of the history."""
+        return [row[name] for row in self.history]
+
+
+def train_gan(
+    generator: Network,
+    discriminator: Network,
+    data: Any,
+    *,
+    method: str = "alternating",
+    loss: str = "non_saturating",
+    optimizers: tuple[Optimizer | str, Optimizer | str] | Optimizer | str = DEFAULT,
+    r1: float | Schedule | None = None,
+    penalty: float | Schedule = 10.0,
+    consensus: float | Schedule = 0.1,
+    rate: Schedule | None = None,
+    steps: int = 1000,
+    batch_size: int = 64,
+    discriminator_steps: int = 1,
+    average: float = 0.9995,
+    noise: Any = None,
+    conditions: Sequence[str] = (),
+    every: int = 100,
+    metrics: Metrics | None = None,
+    callback: Callable[[Row], object] | None = None,
+    eigenvalues: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> GanResult:
+    """Train a generator against a discriminator, both in place.
+
+    Args:
+        generator: makes examples from noise: inputs (batch, …), outputs like the examples.
+        discriminator: gives each example a score, (batch,) or (batch, 1), with no sigmoid behind it: high is real.
+        data: examples (n, …), drawn with replacement; or a function ``(count, generator) → examples``. With several
+            inputs, a dict by the discriminator's input names, of arrays or as the function's result.
+        method: ``alternating``, ``simultaneous``, ``extragradient``, ``optimistic_adam`` or ``consensus``.
+        loss: ``saturating``, ``non_saturating``, ``wasserstein_gp`` or ``hinge``.
+        optimizers: the generator's and the discriminator's, or one for both; by default Adam(0.001, β₁ 0, β₂ 0.99).
+        r1: weight of the R1 penalty r1 / 2 · E‖∇ₓD(x)‖² at real examples: a number, or what a schedule gives for
+            ``(step, steps)``. ``None`` leaves it out.
+        penalty: weight of the gradient penalty that ``wasserstein_gp`` has.
+        consensus: weight of ½‖F‖² in the method ``consensus``.
+        rate: what both learning rates are multiplied by, at ``(step, steps)``.
+        steps: moves of the generator.
+        batch_size: examples of each kind for each gradient.
+        discriminator_steps: moves of the discriminator for each of the generator, with ``alternating``.
+        average: how much of the averaged weights a step keeps: they last about 1 / (1 - average) steps. At the start
+            fewer, so that the average does not hang on to the first weights: (step + 1) / (step + 10), if that is less.
+        noise: a function like ``data`` for what goes in at the generator's other inputs; by default N(0, 1).
+        conditions: names of inputs that both networks have, such as a class: both get what ``data`` have there.
+        every: steps from one row of the history to the next.
+        metrics: gets the averaged generator, gives figures for the row.
+        callback: gets each row.
+        eigenvalues: find those of the game's Jacobian after so many steps each, at one batch: for small networks.
+        seed: what examples and noise are drawn from. Same seed, same machine, same first weights: same bytes.
+        progress: show a bar on stderr; by default where that is a terminal.
+
+    Ctrl-C stops after the step that is running: ``result.stopped`` is ``"interrupted"``.
+
+    Raises:
+        ShapeError, UsageError: networks that do not fit together, or arguments that do not fit them.
+        TrainingError: a loss is no number.
+    """
+    counts = {"steps": steps, "batch_size": batch_size, "discriminator_steps": discriminator_steps, "every": every}
+    counts |= {} if eigenvalues is None else {"eigenvalues": eigenvalues}
+    _check(counts, average)
+    _check_weights(r1=r1, penalty=penalty, consensus=consensus)
+    build, chosen = find_method(method), _optimizers(optimizers, method)
+    if discriminator_steps > 1 and method != "alternating":
+        raise UsageError(f"discriminator_steps={discriminator_steps} is for method 'alternating', not {method!r}")
+    gan_loss = find_gan_loss(loss)
+    pair = Pair(
+        generator.graph, discriminator.graph, gan_loss, conditions=conditions, r1=r1 is not None,
+        penalty=gan_loss.penalised,
+    )  # fmt: skip
+    networks: Mapping[Role, Network] = {"generator": generator, "discriminator": discriminator}
+    players = {role: Player(role, networks[role], chosen[role], pair.parameters[role]) for role in ROLES}
+    stages = build(pair, players, discriminator_steps)
+    mean = Average(generator)
+    mean.add_to(stages[-1], players["generator"])
+    arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
+    rng = np.random.default_rng(seed)
+    compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
+    loop = Loop(
+        [compiled[id(stage)] for stage in stages], steps, batch_size, rng,
+        examples=draws(data, {**pair.real, **pair.conditions}, "data"),
+        noise=draws(noise, pair.noise, "noise") if noise is not None else _normal(pair),
+        scalars={R1: r1, PENALTY: penalty, CONSENSUS: consensus}, rate=rate, average=average,
+    )  # fmt: skip
+    averaged = _averaged(generator, mean)
+    watch = None
+    if eigenvalues is not None:
+        other = np.random.default_rng([seed, 1])  # Watching must not change what is drawn for the training.
+        batch = loop.examples(batch_size, other), loop.noise(batch_size, other)
+        jacobian = GameJacobian(
+            generator, discriminator, batch, loss=loss, r1=None if r1 is None else 0.0, conditions=conditions
+        )
+        watch = Watch(jacobian, eigenvalues)
+    with progress_bar(progress, math.ceil(steps / every), every) as bar, interruptible() as stop:
+        reports = Reports(averaged, every, metrics, callback, watch, bar)
+        stopped = run(loop, reports, stop)
+    found = watch.found if watch else []
+    return GanResult(generator, discriminator, _own(averaged), reports.rows, found, stopped)
+
+
+def _check(counts: Mapping[str, Any], average: float) -> None:
+    for name, number in counts.items():
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < 1:
+            raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
+    if not 0 <= average < 1:
+        raise UsageError(f"average must be from 0 to less than 1, not {average:g}")
+
+
+def _check_weights(**weights: Any) -> None:
+    for name, weight in weights.items():
+        if weight is None or callable(weight):
+            continue
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < math.inf:
+            raise UsageError(f"{name} must be a number from 0 or a schedule, not {weight!r}")
+
+
+def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
+    both: Sequence[Any] = given if isinstance(given, (tuple, list)) else (given, given)
+    if len(both) != 2:
+        raise UsageError(f"optimizers must be two, the generator's and the discriminator's, or one, not {len(both)}")
+    chosen = {role: find_optimizer(one) for role, one in zip(ROLES, both, strict=True)}
+    if method == "optimistic_adam":
+        return {role: made_optimistic(optimizer, role) for role, optimizer in chosen.items()}
+    return chosen
+
+
+def _normal(pair: Pair) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+    each = {name: normal(leaf) for name, leaf in pair.noise.items()}
+    return lambda count, rng: {name: draw(count, rng) for name, draw in each.items()}
+
+
+def _averaged(generator: Network, mean: Average) -> Network:
+    """The generator over the arrays that hold the averages."""
+    arrays = {name.removeprefix("average/"): array for name, array in mean.arrays.items()}
+    return Network.from_graph(
+        generator.graph, arrays, inputs=generator.inputs, outputs=generator.outputs, metadata=generator.metadata,
+        copy=False,
+    )  # fmt: skip
+
+
+def _own(averaged: Network) -> Network:
+    """The same with arrays of its own."""
+    return Network.from_graph(
+        averaged.graph, averaged.parameters, inputs=averaged.inputs, outputs=averaged.outputs,
+        metadata=averaged.metadata,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""Learning rates: one number, one for each player, many at once, and any of them falling over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.adversarial.choices import as_number, no_such
+from portable_nn.adversarial.expressions import parse
+from portable_nn.errors import UsageError
+from portable_nn.operators.registry import Array
+
+Schedule: TypeAlias = Callable[[int], Any]
+"""The learning rate at a step, from 0: a number, or a pair of them."""
+
+Rate: TypeAlias = "float | tuple[Any, Any] | list[float] | Array | str | Schedule"
+
+DECAYS: Final[Mapping[str, str]] = {
+    "constant": "1", "1/sqrt(t)": "1/sqrt(t)", "1/t": "1/t", "1/t^2": "1/t**2", "log": "1/log(t + 1.718281828459045)",
+}  # fmt: skip
+"""Ways of falling by name: what the rate is multiplied by at step t, from 1 on."""
+
+EXPECTED: Final = (
+    "a number of at least 0, a pair (rate of x, rate of y), a list or array of rates, a formula of t such as "
+    "'0.1/sqrt(t)', or a function of the step"
+)
+
+
+class Rates(NamedTuple):
+    """Rates of x and y (…), and the ``factors`` of both at each step (steps, 2), or at all steps (1, 2)."""
+
+    base: tuple[Array, Array]
+    factors: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The axes that many rates at once add to the runs."""
+        return np.broadcast_shapes(self.base[0].shape, self.base[1].shape)
+
+    def column(self, player: int, steps: int) -> list[float]:
+        """The rate of a player at each step, where there is one run."""
+        found = np.broadcast_to(float(self.base[player]) * self.factors[:, player], steps)
+        return [float(rate) for rate in found.tolist()]
+
+
+def read_rates(rate: Rate, decay: str | Schedule | None, steps: int) -> Rates:
+    """The rates of ``steps`` steps. Raises ``UsageError`` with what a rate may be."""
+    factors = _decay(decay, steps)
+    if isinstance(rate, str):
+        return Rates(_ones(), _checked(_formula(rate, steps), rate) * factors)
+    if callable(rate):
+        return Rates(_ones(), _checked(_called(rate, steps), rate) * factors)
+    pair = rate if isinstance(rate, tuple) else (rate, rate)
+    if len(pair) != 2:
+        raise _wrong(rate)
+    first, second = (_numbers(part, rate) for part in pair)
+    try:
+        np.broadcast_shapes(first.shape, second.shape)
+    except ValueError:
+        raise UsageError(f"learning_rate has {first.size} rates of x and {second.size} of y: give as many") from None
+    return Rates((first, second), factors)
+
+
+def _ones() -> tuple[Array, Array]:
+    return np.array(1.0), np.array(1.0)
+
+
+def _wrong(rate: object) -> UsageError:
+    return UsageError(f"learning_rate must be {EXPECTED}, not {rate!r}")
+
+
+def _numbers(part: Any, rate: object) -> Array:
+    try:
+        found = np.array(part, dtype=float)
+    except (TypeError, ValueError):
+        raise _wrong(rate) from None
+    if isinstance(part, (bool, str)) or not np.isfinite(found).all() or (found < 0).any() or not found.size:
+        raise _wrong(rate)
+    return found
+
+
+def _checked(factors: Array, rate: object) -> Array:
+    wrong = ~(np.isfinite(factors) & (factors >= 0)).all(axis=1)
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        found = ", ".join(f"{factor:g}" for factor in dict.fromkeys(factors[step].tolist()))
+        raise UsageError(f"learning_rate {rate!r} gives {found} at step {step}: it must be finite and at least 0")
+    return factors
+
+
+def _decay(decay: str | Schedule | None, steps: int) -> Array:
+    if decay is None:
+        return np.ones((1, 2))
+    if callable(decay):
+        return _checked(_called(decay, steps), decay)
+    if decay not in DECAYS:
+        raise no_such("decay", decay, DECAYS)
+    return _formula(DECAYS[decay], steps)
+
+
+def _formula(text: str, steps: int) -> Array:
+    if text in DECAYS:
+        text = DECAYS[text]
+    expression = parse(text, "t")
+    with np.errstate(all="ignore"):
+        found = np.broadcast_to(expression.evaluate({"t": np.arange(1.0, steps + 1)}), steps)
+    return np.repeat(np.asarray(found, dtype=float)[:, None], 2, axis=1)
+
+
+def _called(schedule: Schedule, steps: int) -> Array:
+    found = np.empty((steps, 2))
+    for step in range(steps):
+        value = schedule(step)
+        pair = value if isinstance(value, tuple) else (value, value)
+        numbers = [as_number(part) for part in pair]
+        if len(numbers) != 2 or None in numbers:
+            raise UsageError(f"learning_rate gives {value!r} at step {step}: the function must give a number or a pair")
+        found[step] = numbers
+    return found
