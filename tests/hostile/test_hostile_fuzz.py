@@ -28,7 +28,7 @@ from portable_nn.network import Network
 
 pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
-SECONDS = 25
+SECONDS = 12
 
 
 def forged() -> Iterator[Forge]:
