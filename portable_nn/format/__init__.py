@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -127,13 +128,22 @@ def load(
             understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
         )
         found = understood.manifest
-        manifest = replace(found, metadata=dict(found.metadata))  # The caller's own: the other one is remembered.
+        manifest = _own(found)
         if not lazy:
             return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.digest)
         mapped = MappedTensors(file, str(path), understood, checks)
         if verify == "eager":
             mapped.verify()
         return Contents(manifest, mapped, understood.digest)
+
+
+def _own(manifest: Manifest) -> Manifest:
+    """The same for a caller who may change what is in it: the other one is remembered."""
+    nodes = tuple(replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes)
+    return replace(
+        manifest, graph=replace(manifest.graph, nodes=nodes), metadata=dict(manifest.metadata),
+        digests=dict(manifest.digests), checksums=dict(manifest.checksums), training=deepcopy(manifest.training),
+    )  # fmt: skip
 
 
 def has_manifest(path: str | Path) -> bool:

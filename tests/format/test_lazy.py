@@ -302,9 +302,14 @@ def test_who_changes_what_was_loaded_changes_nothing_for_the_next(path: Path) ->
     save(path, MANIFEST, TENSORS)
     first = load(path)
     first.manifest.metadata["author"] = "somebody else"
+    first.manifest.digests.clear()
+    first.manifest.checksums.clear()
+    first.manifest.graph.nodes[0].attributes["transB"] = 0
     first.tensors["hidden.bias"][...] = 7
     again = load(path)
     assert again.manifest.metadata == {"author": "tests"}
+    assert again.manifest.digests.keys() == again.manifest.checksums.keys() == TENSORS.keys()
+    assert again.manifest.graph == GRAPH
     np.testing.assert_array_equal(again.tensors["hidden.bias"], TENSORS["hidden.bias"])
 
 

@@ -15,6 +15,7 @@ from rows import CARRIERS
 from portable_nn.errors import FormatError, UsageError
 from portable_nn.format import load
 from portable_nn.format.reading import forget
+from portable_nn.inspection import inspect
 
 
 @pytest.fixture(params=CARRIERS)
@@ -228,3 +229,14 @@ def test_a_checksum_can_be_forged_and_a_digest_cannot(path: Path) -> None:
     assert load(path).tensors["w"][1] == -100
     assert load(path).digest == digest
     refusals(path, digest, f"tensor 'w' is damaged or another network's: its SHA-256 is {sha256(forged)}, but the ")
+
+
+def test_inspect_does_not_show_a_forged_file_with_the_digest_of_another(path: Path) -> None:
+    true = np.linspace(-1, 1, 64, dtype=np.float32)
+    valid = Forge().only("w", "float32", [64], true.tobytes())
+    written(path, valid)
+    assert inspect(path).digest == sha256(valid.text)
+    valid.data = with_the_same_xxh3(valid.data, np.float32([0, -100]).tobytes())
+    written(path, valid)
+    with pytest.raises(FormatError, match="tensor 'w' is damaged or another network's: its SHA-256 is"):
+        inspect(path)
