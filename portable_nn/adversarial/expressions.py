@@ -113,6 +113,8 @@ def _general_power(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, (int, float)) and exponent == 0:
         return 1.0
     if isinstance(exponent, Symbol) and not isinstance(base, Symbol):
+        if not base > 0:
+            raise UsageError(f"{base:g} to the power of a variable is no number everywhere: the base must be above 0")
         return exp(exponent * float(np.log(base)))
     return 1.0 / power(base, -exponent) if isinstance(exponent, (int, float)) and exponent < 0 else base**exponent
 

@@ -24,6 +24,10 @@ SMALLEST: Final = 1e-280
 """Distances below this are rounded."""
 
 
+FEW: Final = 8
+"""Of fewer points than this, the first and the last are compared."""
+
+
 class Fit(NamedTuple):
     """The factor a point, and whether it is exact: that of the largest root of a recurrence that all points follow."""
 
@@ -37,7 +41,7 @@ def fit(offsets: Array, period: int = 1, floor: float = 0.0) -> Fit:
     Where a linear method runs on a linear game, zₙ₊ₚ = c₀zₙ + … + cₚ₋₁zₙ₊ₚ₋₁ for some p, and the largest root of
     λᵖ - cₚ₋₁λᵖ⁻¹ - … is the factor (de Prony 1795): the smallest p that fits all points is taken, over points that are
     a multiple of ``period`` apart. Where none fits, the largest distance of the last quarter is compared with that of
-    the second. Distances under ``floor`` are left out.
+    the third. Distances under ``floor`` are left out.
     """
     lengths = np.sqrt(np.square(_scaled(offsets)).sum(-1)) * _sizes(offsets)
     usable = np.isfinite(lengths) & (lengths > max(floor, SMALLEST))
@@ -82,10 +86,15 @@ def _recurrence(points: Array, order: int, stride: int) -> float | None:
 
 
 def _envelope(sizes: Array) -> float:
-    """The mean factor from the second quarter to the last, each by its largest distance; of few points, over all."""
+    """The mean factor from the third quarter to the last, each by its largest distance; of few points, over all."""
     count = len(sizes)
-    if count < 8:
+    if count < FEW:
         return float((sizes[-1] / sizes[0]) ** (1 / (count - 1)))
-    second, last = sizes[count // 4 : count // 2].max(), sizes[-(count // 2 - count // 4) :].max()
-    apart = count - count // 2
-    return float(np.exp((np.log(last) - np.log(second)) / apart))
+    third, last = quarters(sizes)
+    return float(np.exp((np.log(last) - np.log(third)) / (count // 4)))
+
+
+def quarters(sizes: Array) -> tuple[float, float]:
+    """The largest of the third and of the last quarter."""
+    quarter = len(sizes) // 4
+    return float(sizes[-2 * quarter : -quarter].max()), float(sizes[-quarter:].max())

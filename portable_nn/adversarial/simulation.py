@@ -75,7 +75,7 @@ def simulate(
     z = _start(found, start)
     runs = (*rates.shape, *z.shape[:-1])
     t = np.append(np.arange(0, count, every), count)
-    _check_size(len(t), runs, found.size)
+    _check_size(len(t), runs, found.size, every)
     with np.errstate(all="ignore"):
         fast = _fast(found, row, filled, rates, z, count, every) if not runs and not spread else None
         if fast is None:
@@ -97,12 +97,12 @@ def _start(game: Game, start: object) -> Array:
     return array
 
 
-def _check_size(kept: int, runs: tuple[int, ...], size: int) -> None:
+def _check_size(kept: int, runs: tuple[int, ...], size: int, every: int) -> None:
     total = 8 * kept * size * int(np.prod(runs, dtype=object))
     if total > MOST_BYTES:
         raise UsageError(
             f"{kept:,} points of {int(np.prod(runs, dtype=object)):,} runs would take {total / 1e9:.1f} GB: "
-            f"keep fewer with record={-(-total // MOST_BYTES) * 2} or more"
+            f"keep fewer with record={every * (total // MOST_BYTES + 1)} or more"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.adversarial.fitting import Fit, fit
+from portable_nn.adversarial.fitting import FEW, Fit, fit, quarters
 from portable_nn.adversarial.game import Game, norm
 from portable_nn.operators.registry import Array
 
@@ -16,11 +16,17 @@ WORDS: Final = ("converged", "converges", "circles", "diverges", "diverges")
 """The word for each status."""
 
 CLOSE: Final = 1e-9
-"""How near an equilibrium, beside where it began, a run has converged; and how near 1 an exact factor is 1."""
+"""How near an equilibrium, beside where it began, a run has converged."""
 
-FALLS, GROWS = 0.9, 1.25
-"""Where no exact factor is found: of the last quarter's distances to the second's, ratios under and over which a run
-falls or grows."""
+ONE: Final = {True: 1e-9, False: 1e-6}
+"""How near 1 an exact factor is 1: of a linear game, and of others, where a cycle is met in the end and never quite."""
+
+FALLS, GROWS = 0.95, 1.1
+"""Where no exact factor is found: ratios of the largest distance in the last quarter to that in the third, under and
+over which a run falls or grows."""
+
+HUGE: Final = 1e50
+"""A distance under this was not about to be beyond the largest number."""
 
 ROUNDED: Final = 1e-13
 """Distances under this, beside the size of the equilibrium, are rounded."""
@@ -47,10 +53,10 @@ def judge(game: Game, t: Array, points: Array, lengths: Array, period: int) -> V
         return Verdict(CONVERGED, 1.0, True, "converged: it starts in an equilibrium")
     found = _factor(game, t, points, period)
     if not finite.all():
-        step = int(t[np.argmin(finite)])
-        message = f"diverges: {what} is beyond the largest number after {step:,} steps{_grown(found)}"
-        return Verdict(OVERFLOWED, found.factor, found.exact, message)
-    status = _status(lengths, found)
+        return Verdict(
+            OVERFLOWED, found.factor, found.exact, _end_in_words(what, t, lengths, int(np.argmin(finite)), found)
+        )
+    status = _status(lengths, found, ONE[game.linear])
     return Verdict(status, found.factor, found.exact, _in_words(status, what, lengths, found))
 
 
@@ -70,20 +76,23 @@ def _factor(game: Game, t: Array, points: Array, period: int) -> Fit:
     return Fit(found.factor ** (1 / spacing), found.exact)
 
 
-def _status(lengths: Array, found: Fit) -> int:
+def _status(lengths: Array, found: Fit, one: float) -> int:
     if lengths[-1] <= CLOSE * max(1.0, float(lengths[0])) and (lengths[-1] < lengths[0] or found.factor < 1):
         return CONVERGED
     if found.exact:
-        return CIRCLES if abs(found.factor - 1) < CLOSE else CONVERGES if found.factor < 1 else DIVERGES
-    half, quarter = len(lengths) // 2, len(lengths) // 4
-    if not quarter:
+        return CIRCLES if abs(found.factor - 1) < one else CONVERGES if found.factor < 1 else DIVERGES
+    if len(lengths) < FEW:
         return CONVERGES if lengths[-1] < lengths[0] else CIRCLES if lengths[-1] == lengths[0] else DIVERGES
-    ratio = lengths[-quarter:].max() / lengths[quarter:half].max() if half > quarter else lengths[-1] / lengths[0]
-    return CONVERGES if ratio < FALLS else CIRCLES if ratio <= GROWS else DIVERGES
+    third, last = quarters(lengths)
+    return CONVERGES if last < FALLS * third else CIRCLES if last <= GROWS * third else DIVERGES
 
 
-def _grown(found: Fit) -> str:
-    return f", growing by {factor_text(found.factor)} a step" if found.factor > 1 else ""
+def _end_in_words(what: str, t: Array, lengths: Array, place: int, found: Fit) -> str:
+    """Why the point at ``place`` is the first that is no number: it grew, or f has no value where the run came."""
+    if lengths[place - 1] < HUGE and np.isnan(lengths[place]):
+        return f"diverges: after {t[place]:,} steps the slopes are no numbers any more"
+    by = f", growing by {factor_text(found.factor)} a step" if found.factor > 1 else ""
+    return f"diverges: {what} is beyond the largest number after {t[place]:,} steps{by}"
 
 
 def factor_text(factor: float) -> str:

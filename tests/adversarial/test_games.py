@@ -186,6 +186,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     ("bilinear", {"matrix": [1, 2]}, "matrix must be a matrix (numbers of x, numbers of y), not of shape (2,)"),
     ("bilinear", {"matrix": [[1, np.inf]]}, "matrix must be finite: it is inf at (0, 1)"),
     ("bilinear", {"matrix": "A"}, "matrix must be a matrix (numbers of x, numbers of y), not 'A'"),
+    ("x + (-2)**y", {}, "-2 to the power of a variable is no number everywhere: the base must be above 0"),
     ("x*y", {"gamma": 1}, "a game of your own has no option 'gamma': it has name, title, equilibria"),
     (lambda x, y: 3, {}, "the function of a game must make one number of x and y by + - * / ** and operators, not 3"),
     (lambda x, y: x * y, {"equilibria": [1.0]}, "points of the game 'custom' have shape (…, 2)"),

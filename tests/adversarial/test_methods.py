@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portable_nn.adversarial import METHODS, SCHEMES, Game, find_method, game, simulate
+from portable_nn.adversarial import GAMES, METHODS, SCHEMES, Game, find_method, game, simulate
 from portable_nn.errors import UsageError
 from portable_nn.operators.registry import Array
 
@@ -191,6 +191,20 @@ def test_the_compiled_loop_and_numpy_do_the_same(method: str) -> None:
     assert np.allclose(alone.z, together.z[:, 1], atol=1e-12)
     if method not in {"proximal", "midpoint"}:  # these take as many iterations as the slowest of the runs
         assert (alone.nfev, alone.njev) == (together.nfev, together.njev)
+
+
+PAIRS = [name for name in GAMES if game(name).players == (1, 1)]
+
+
+@pytest.mark.parametrize("method", ["extragradient", "consensus"])
+@pytest.mark.parametrize(
+    "name", [*PAIRS, "log(2 + sin(x)*cos(y)) + sqrt(3 + x*y)*x - 1/(2 + y**2)", "x**2.5*y", "y**x"]
+)
+def test_every_game_of_two_numbers_is_played_alike_by_both(name: str, method: str) -> None:
+    alone = simulate(name, method, (0.6, 0.7), 0.03, 20)
+    together = simulate(name, method, [(0.1, 0.2), (0.6, 0.7)], 0.03, 20)
+    assert np.isfinite(alone.z).all()
+    assert np.allclose(alone.z, together.z[:, 1], atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
