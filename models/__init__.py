@@ -67,6 +67,7 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
     for model in (
         Shipped("digits-cnn", "handwritten digits 0 to 9, by a network with two convolutions", aliases=("digits",)),
         Shipped("digits-mlp", "handwritten digits 0 to 9, by the 784-200-10 network of a beginner's book"),
+        Shipped("digits-gan", "a generator: makes pictures of handwritten digits out of noise"),
     )
 }
 """All of them, by name."""

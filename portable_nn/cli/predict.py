@@ -22,6 +22,7 @@ EXAMPLES = (
     "predict digits scans/ --top 3",
     "predict mine.safetensors mnist_test.csv --format json -o answers.json",
     "predict mobilenet.onnx cat.jpg --labels imagenet.txt --verbose",
+    "predict digits-gan --sample 25 --plot sheet.png",
 )
 
 ORDINALS = {2: "nd", 3: "rd"}
@@ -96,7 +97,7 @@ def command(
     on dark, by itself. Where the data hold the right answers as well, such as the label that comes first in a row of
     CSV, it is told how many were met.
 
-    A generator makes pictures out of noise: --sample says how many.
+    A generator such as digits-gan makes pictures out of noise: --sample says how many.
     """
     if sample is not None or plot is not None:
         _check_sampling(context, sample, plot)

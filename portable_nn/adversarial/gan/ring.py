@@ -1,13 +1,11 @@
 """Eight Gaussians on a ring: a plain GAN that collapses onto some of them, and one that makes all.
 
-``python -m portable_nn.adversarial.gan.ring`` trains ten seeds of the recipe and prints their figures, with ``plain``
-behind it those of the plain GAN.
+@FIGURES@
 """
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
@@ -21,8 +19,8 @@ from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 from portable_nn.errors import UsageError
+from portable_nn.initializers import Initial
 from portable_nn.layers.layer import Layer
-from portable_nn.operators.registry import Array
 
 Recipe: TypeAlias = Literal["regularised", "plain"]
 
@@ -39,7 +37,25 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
     },
     "plain": {"optimizers": pnn.Adam(0.001, beta1=0.5, beta2=0.999), "average": 0.0},
 }
-"""What ``train_gan`` gets beside the networks and the data. The plain one is as of 2014, its weights not averaged."""
+"""What ``train_gan`` gets beside the networks and the data. The plain one has a constant rate and nothing else."""
+
+
+def _uniform(fan_in: int) -> Initial:
+    limit = float(fan_in**-0.5)
+    return lambda rng, shape: rng.uniform(-limit, limit, shape)
+
+
+INITIALS: Final[dict[str, tuple[Initial, Callable[[int], Initial]]]] = {
+    "small": ("glorot_uniform", _uniform),
+    "he": ("he_normal", lambda fan_in: 0.0),
+}
+"""First weights and, for a layer's fan_in, biases: small weights and biases in ±1 / √fan_in, or He's, usual with ReLU.
+
+Where biases are 0, all kinks of the first layer meet in one point.
+"""
+
+FIRST: Final = {"regularised": "small", "plain": "he"}
+"""What a recipe begins with, if not told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -59,43 +75,43 @@ class Spread:
     error: float
 
 
-def ring_networks(seed: int = 0) -> tuple[pnn.Network, pnn.Network]:
+def ring_networks(seed: int = 0, initial: str = "small") -> tuple[pnn.Network, pnn.Network]:
     """A generator of 8-128-128-2 units with ReLU and a discriminator of 2-128-128-1 with leaky ReLU (0.2).
 
-    First biases are uniform in ±1 / √fan_in: where they are 0, all kinks of the first layer meet in one point.
+    ``initial`` is one of ``INITIALS``. Raises ``UsageError`` for any other.
     """
+    if initial not in INITIALS:
+        raise UsageError(f"initial must be one of {', '.join(INITIALS)}, not {initial!r}")
     noise, point = pnn.Input(LATENT, name="noise"), pnn.Input(2, name="point")
-    generator = pnn.Sequential(noise, *_hidden(LATENT, pnn.ReLU), pnn.Dense(2), seed=seed)
-    discriminator = pnn.Sequential(
-        point, *_hidden(2, lambda: pnn.LeakyReLU(0.2)), pnn.Dense(1), seed=seed + 1000
-    )  # fmt: skip
-    return generator, discriminator
+    weights, biases = INITIALS[initial]
 
+    def layers(inputs: int, activation: Callable[[], Layer], outputs: int) -> list[Layer]:
+        hidden = [
+            layer
+            for fan_in in (inputs, UNITS)
+            for layer in (pnn.Dense(UNITS, weight_initial=weights, bias_initial=biases(fan_in)), activation())
+        ]
+        return [*hidden, pnn.Dense(outputs, weight_initial=weights)]
 
-def _hidden(inputs: int, activation: Callable[[], Layer]) -> list[Layer]:
-    """Two layers of 128 units."""
-    return [
-        layer
-        for fan_in in (inputs, UNITS)
-        for layer in (pnn.Dense(UNITS, bias_initial=_uniform(fan_in**-0.5)), activation())
-    ]
-
-
-def _uniform(limit: float) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
-    return lambda rng, shape: rng.uniform(-limit, limit, shape)
+    return (
+        pnn.Sequential(noise, *layers(LATENT, pnn.ReLU, 2), seed=seed),
+        pnn.Sequential(point, *layers(2, lambda: pnn.LeakyReLU(0.2), 1), seed=seed + 1000),
+    )
 
 
 def train_ring(
-    recipe: str = "regularised", *, seed: int = 0, steps: int = STEPS, ring: Ring | None = None, **options: Any
-) -> GanResult:
+    recipe: str = "regularised", *, seed: int = 0, steps: int = STEPS, ring: Ring | None = None,
+    initial: str | None = None, **options: Any,
+) -> GanResult:  # fmt: skip
     """Train a pair on the ring by one of ``RECIPES``; ``options`` of ``train_gan`` go before those of the recipe.
 
-    Raises ``UsageError`` for an unknown recipe.
+    ``initial`` is of ``ring_networks``, by default the recipe's. Raises ``UsageError`` for an unknown recipe.
     """
     if recipe not in RECIPES:
         raise UsageError(f"recipe must be one of {', '.join(RECIPES)}, not {recipe!r}")
     settings = {"batch_size": 256, "every": max(1, steps // 20), **RECIPES[recipe], **options}
-    return train_gan(*ring_networks(seed), ring or Ring(), seed=seed, steps=steps, **settings)
+    networks = ring_networks(seed, initial or FIRST[recipe])
+    return train_gan(*networks, ring or Ring(), seed=seed, steps=steps, **settings)
 
 
 def ring_figures(generator: pnn.Network, seed: int = 0, ring: Ring | None = None) -> Modes:
@@ -122,18 +138,3 @@ def spreads(runs: Iterable[RingRun]) -> dict[str, Spread]:
     errors = rows.std(axis=0, ddof=1) / math.sqrt(len(rows)) if len(rows) > 1 else np.zeros(rows.shape[1])
     names = Modes.__dataclass_fields__
     return {name: Spread(float(m), float(e)) for name, m, e in zip(names, rows.mean(axis=0), errors, strict=True)}
-
-
-def _main(arguments: list[str]) -> None:
-    recipe = arguments[0] if arguments else "regularised"
-    seeds = range(int(arguments[1]) if len(arguments) > 1 else 10)
-    runs = []
-    for seed in seeds:
-        runs += measure_ring([seed], recipe, progress=False)
-        print(f"seed {seed}: {runs[-1].modes}, {runs[-1].seconds:.0f} s", flush=True)
-    for name, spread in spreads(runs).items():
-        print(f"{name:9}{spread.mean:.4g} ± {spread.error:.2g}")
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])
