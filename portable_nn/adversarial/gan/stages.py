@@ -35,7 +35,7 @@ class Player:
         self.arrays: dict[str, Array] = {f"{role}/{name}": array for name, array in network.parameters.items()}
         self.states: dict[Leaf, dict[str, Leaf]] = {}
         self.anchors: dict[Leaf, Leaf] = {}
-        dtype = next(leaf.dtype for leaf in self.weights if leaf.trainable)
+        dtype = next((leaf.dtype for leaf in self.weights if leaf.trainable), "float32")
         self.scalars = {name: Leaf(f"{SCALAR}{role}/{name}", dtype, ()) for name in optimizer.scalars(1, 1.0)}
 
     def updates(self, flows: Mapping[Leaf, Symbol], *, anchored: bool = False) -> dict[Symbol, Symbol]:

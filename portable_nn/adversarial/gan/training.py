@@ -141,10 +141,8 @@ def train_gan(
     if eigenvalues is not None:
         other = np.random.default_rng([seed, 1])  # Watching must not change what is drawn for the training.
         batch = loop.examples(batch_size, other), loop.noise(batch_size, other)
-        jacobian = GameJacobian(
-            generator, discriminator, batch, loss=loss, r1=None if r1 is None else 0.0, conditions=conditions
-        )
-        watch = Watch(jacobian, eigenvalues)
+        options: dict[str, Any] = {"loss": loss, "r1": None if r1 is None else 0.0, "conditions": conditions}
+        watch = Watch(GameJacobian(generator, discriminator, batch, **options), eigenvalues)
     with progress_bar(progress, math.ceil(steps / every), every) as bar, interruptible() as stop:
         reports = Reports(averaged, every, metrics, callback, watch, bar)
         stopped = run(loop, reports, stop)

@@ -274,6 +274,17 @@ def test_training_that_diverges_says_so() -> None:
         train_pattern(optimizers=pnn.SGD(1e6), steps=100)
 
 
+def test_a_player_without_weights() -> None:
+    generator, discriminator = pattern_networks()
+    noise = pnn.Input(4, name="noise")
+    with pytest.raises(
+        UsageError, match=r"^the generator cannot be trained: no gradient of its loss reaches a trainable"
+    ):
+        train_gan(pnn.Network(noise, noise * 2), discriminator, Pattern(), steps=1)
+    with pytest.raises(ShapeError, match=r"the generator's output '.*' is float32 \(batch, 4\), but"):
+        train_gan(generator, generator, Pattern(), steps=1)
+
+
 def test_what_is_no_adam_cannot_be_made_optimistic() -> None:
     with pytest.raises(UsageError, match=r"needs Adam for both players, not AdamW\(.* for the generator$"):
         train_pattern("optimistic_adam", optimizers=pnn.AdamW(), steps=1)
