@@ -1,6 +1,21 @@
 """Eight Gaussians on a ring: a plain GAN that collapses onto some of them, and one that makes all.
 
-@FIGURES@
+Both have the same networks, batches of 256 and 30,000 steps.
+
+Ten seeds (0 to 9) of each on 2,500 samples, mean ± standard error, by ``python -m portable_nn.adversarial.gan RECIPE 10
+FIRST``, less than 100 s a seed on one core:
+
+==============  ===================  ===================  ==============
+recipe          regularised          regularised          plain
+first weights   small                He's                 He's
+strict modes    8 ± 0                8 ± 0                6.9 ± 0.3
+captured modes  8 ± 0                8 ± 0                7.1 ± 0.2
+high quality    97.4 ± 0.2 %         96.6 ± 0.2 %         95.7 ± 0.3 %
+reverse KL      0.0017 ± 0.0004      0.0016 ± 0.0006      0.22 ± 0.04
+==============  ===================  ===================  ==============
+
+Seven of the ten plain ones have lost a mode or two. From small weights, a plain one loses modes in two seeds of ten (on
+average 7.7 strict, 85 % of high quality, KL 0.07): what it ends with is a matter of luck.
 """
 
 from __future__ import annotations
