@@ -32,7 +32,7 @@ def command(
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT.safetensors", help="The weight file to write. It is replaced as a whole, or not at all."
+            metavar="OUT", help="The weight file to write, .safetensors or .h5: replaced as a whole, or not at all."
         ),
     ],
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run both sides first.")] = False,

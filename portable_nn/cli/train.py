@@ -78,7 +78,7 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to save the network: a .safetensors file.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to save the network: .safetensors or .h5.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     labels_file: Annotated[

@@ -74,13 +74,16 @@ def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfi
     ):
         numbers = () if allow_nonfinite else {value.name for value in manifest.graph.parameters}
         writer = _Writer(file, length, spans, pool, numbers)
-        if isinstance(tensors, dict) and spans and length + spans[-1].stop > FLUSH:
-            list(writers.map(writer.write, *zip(*tensors.items(), strict=True)))
-        else:
-            for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
+        there, pending = isinstance(tensors, dict), []
+        for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
+            if there and np.asarray(array).nbytes > SMALL:
+                pending.append(writers.submit(writer.write, name, array))
+            else:
                 writer.write(name, array)
+        for each in pending:
+            each.result()
         writer.finish()
-        _refuse(path, agreement_faults(manifest, writer.found, _GIVEN) + writer.faults)
+        _refuse(path, agreement_faults(manifest, writer.found, _GIVEN) + sorted(writer.faults))
         text = encode(replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM]))
         file.seek(0)
         file.write(carrier.head(text, spans))
@@ -89,11 +92,11 @@ def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfi
 
 _GIVEN: Final = "in the given arrays"
 
-FLUSH: Final = 32 * CHUNK
+FLUSH: Final = 8 * CHUNK
 """So many bytes are left to the disk at once while others are hashed."""
 
 WRITERS: Final = 2
-"""So many tensors are written at once where all are in memory. Each has another thread that computes its digest."""
+"""So many large tensors are written at once where all are in memory, each with another thread for its digest."""
 
 _SYNC: Final = getattr(os, "fdatasync", os.fsync)
 
@@ -117,7 +120,7 @@ class _Writer:
         self._file, self._start, self._pool, self._numbers = file, start, pool, numbers
         self._spans = {span.name: span for span in spans}
         self._copies: SimpleQueue[tuple[Bytes, Bytes]] = SimpleQueue()
-        for _ in range(WRITERS):
+        for _ in range(WRITERS + 1):
             self._copies.put((aligned(CHUNK), aligned(CHUNK)))
         self._turn = Lock()
         self._flushing: Future[None] | None = None
@@ -142,6 +145,7 @@ class _Writer:
             self._copies.put(copies)
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
+        """Write the bytes of a tensor by way of ``copies``, which nobody else has meanwhile."""
         made = {kind: make() for kind, make in HASHES.items()}
         fault, pending = None, None
         for start in range(0, len(data), CHUNK):
@@ -158,10 +162,9 @@ class _Writer:
             self._flush(len(chunk))
         if pending:
             pending.result()
-        name = span.name
-        self.faults += [f"tensor {name!r} {fault}"] if fault else []
+        self.faults += [f"tensor {span.name!r} {fault}"] if fault else []
         for kind, each in made.items():
-            self.hashes[kind][name] = each.hexdigest()
+            self.hashes[kind][span.name] = each.hexdigest()
 
     def _digest(self, digest: Hash, chunk: Bytes, span: Span) -> Future[None] | None:
         """Hash a chunk while another thread writes it: a digest takes longer than all the rest."""

@@ -194,7 +194,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "message"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "options", "message"), REFUSED, ids=lambda v: v.__name__ if callable(v) else str(v)[:40]
+)
 def test_what_is_no_game_is_refused(name: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((UsageError, ShapeError), match=re.escape(message)):
         game(name, **options)
