@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.onnx.convert import Imported
-from portable_nn.converters.onnx.verify import BATCHES, Difference, Tolerance, difference
+from portable_nn.converters.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
 from portable_nn.data.arrays import read_npy
 from portable_nn.data.preprocessing import digit_preprocessing
 from portable_nn.errors import FileError, FormatError, UsageError, VerificationError
@@ -21,6 +21,7 @@ from portable_nn.format.tensors import Array
 from portable_nn.graph import format_shape
 from portable_nn.layers import Dense, Input, Sigmoid
 from portable_nn.network import Network, Sequential
+from portable_nn.recording import read_recorded
 
 SUFFIX: Final = ".npy"
 
@@ -39,7 +40,10 @@ def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
     return import_book(input_hidden, hidden_output).network
 
 
-def import_book(*sources: str | Path, verify: bool = True) -> Imported:
+def import_book(
+    *sources: str | Path, verify: bool = True, atol: float | None = None, rtol: float = 0.0, seed: int = 0,
+    io: str | Path | None = None,
+) -> Imported:  # fmt: skip
     """The book's network, after the numpy engine has computed the same numbers from it as the book's formula gives.
 
     The weights stay as they are, to the bit: float64 where the book's program made them.
@@ -48,19 +52,32 @@ def import_book(*sources: str | Path, verify: bool = True) -> Imported:
         sources: the files of ``wih`` and ``who``, in this order; or a folder with one ``*wih*.npy`` and one
             ``*who*.npy``.
         verify: whether to compute both, at two batch sizes.
+        atol: how far apart two numbers may be; if nothing is said, as far as their type allows, ...
+        rtol: ... and how far in addition, as a part of the largest.
+        seed: what the inputs are drawn from.
+        io: an ``.npz`` file with inputs and outputs that another program has recorded, to compare with as well.
 
     Raises:
         UsageError: neither two files nor a folder.
         FileError: the folder has not exactly one file of each.
         DataError: a file cannot be read or holds no array of numbers.
         FormatError: the arrays are not what the book's are, or do not fit each other.
-        VerificationError: the engine and the formula do not agree.
+        VerificationError: the engine and the formula do not agree, or what is recorded is something else.
     """
+    if io is not None and not verify:
+        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)
     network = _network(wih, who)
-    found = {network.graph.outputs[0]: _compare(network, wih, who, f"{wih_file}, {who_file}")} if verify else {}
+    found, where = Proof(), f"{wih_file}, {who_file}"
+    tolerance = Tolerance(TOLERANCES[wih.dtype.name] if atol is None else atol, rtol)
+    if verify:
+        found[network.graph.outputs[0]] = _compare(network, wih, who, where, tolerance, seed)
+        found.batches = BATCHES
+    if io is not None:
+        recorded = read_recorded(io, network.graph)
+        found.recorded = check_recorded(network.graph, network.parameters, recorded, where, tolerance=tolerance)
     return Imported(network, found, ())
 
 
@@ -136,10 +153,9 @@ def _network(wih: Array, who: Array) -> Network:
     )
 
 
-def _compare(network: Network, wih: Array, who: Array, where: str) -> Difference:
+def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Difference:
     """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
-    rng, worst = np.random.default_rng(0), Difference()
-    tolerance = Tolerance(TOLERANCES[wih.dtype.name], 0)
+    rng, worst = np.random.default_rng(seed), Difference()
     for batch in BATCHES:
         x = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(wih.dtype.name)
         ours, theirs = network.predict(x), _query(wih, who, x)
@@ -149,7 +165,7 @@ def _compare(network: Network, wih: Array, who: Array, where: str) -> Difference
                 f"{where}: numpy and the book's formula part by {found.max_abs_error:.3g}; "
                 f"{tolerance.allowed(theirs):.3g} would be allowed"
             )
-        worst = Difference(*map(max, worst, found))
+        worst = worst.or_more(found)
     return worst
 
 

@@ -7,9 +7,10 @@ a network, its graph, comes from a model that has it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from portable_nn.converters.forms import FORMS, OPSET, Form, Options, Source, Written
 from portable_nn.converters.npz import MANIFEST, MANIFEST_DIGEST
 from portable_nn.errors import FileError, FormatError, PortableNNError, UsageError, VerificationError, listed
+from portable_nn.format.atomic import put_back
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.graph import format_shape
@@ -49,6 +51,7 @@ class Conversion:
         digest: that of the network in ``target``.
         same_digest: whether ``source`` has the same; ``None`` where it has none.
         outputs: how far apart two engines are on the network; empty where no ONNX file takes part.
+        recorded: how far they are from what another program has recorded.
         opset: of an ONNX file that was written, the version of its operators.
         ir_version: and that of its form.
         left_behind: what ``source`` holds and ``target`` does not, in words.
@@ -65,6 +68,7 @@ class Conversion:
     digest: str
     same_digest: bool | None
     outputs: Mapping[str, Difference]
+    recorded: Mapping[str, Difference]
     opset: int | None
     ir_version: int | None
     left_behind: tuple[str, ...]
@@ -74,11 +78,12 @@ class Conversion:
 def convert(
     source: str | Path, target: str | Path, *, against: str | Path | None = None,
     rename: Mapping[str, str] = MappingProxyType({}), opset: int | None = None, verify: bool = True,
+    atol: float = 1e-5, rtol: float = 1e-5, seed: int = 0, io: str | Path | None = None,
 ) -> Conversion:  # fmt: skip
     """Write the network in ``source`` as ``target``, read it back, and compare every tensor by its SHA-256.
 
     A file at ``target`` is replaced as a whole, or stays as it was. Should what is read back differ from what was
-    read, the new file is removed.
+    read, nothing is changed either.
 
     Args:
         source: a weight file, an ``.npz`` or ONNX file, or the name of a shipped model.
@@ -88,6 +93,10 @@ def convert(
         rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
         opset: the version of the operators of an ONNX file, 17 if nothing is said.
         verify: whether to read back and compare, and to run both engines where an ONNX file takes part.
+        atol: how far apart two numbers may be, ...
+        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
+        seed: what the inputs that engines run on are drawn from.
+        io: an ``.npz`` file with inputs and outputs that another program has recorded: the network must compute these.
 
     Raises:
         UsageError: arguments that make no sense together, or what ``target`` cannot express.
@@ -95,6 +104,7 @@ def convert(
         FormatError: ``source`` is damaged, or its arrays are not those of the model.
         UnsupportedError, GraphError: an ONNX file that cannot be read.
         VerificationError: what was written is not what was read, or the engines do not agree.
+        DataError: ``io`` is not what goes into the network and comes out.
     """
     path, out = _source_path(source), Path(target)
     form = _form_to_write(out)
@@ -102,16 +112,22 @@ def convert(
         raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {ONNX}")
     if out.exists() and path.samefile(out):
         raise UsageError(f"{out} is the file to read: write to another one")
-    found = _read(path, against, rename, verify)
+    if io is not None and not verify:
+        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
+    options = Options(verify, OPSET if opset is None else opset, atol, rtol, seed)
+    recording = None if io is None else Path(io)
+    to_onnx = out.suffix.lower() == ONNX  # Then the last step compares with the recording, and in both engines.
+    found = _read(path, against, rename, options if to_onnx else options._replace(io=recording))
     given = found if form.holds_training else _without_training(found)
-    written = form.write(out, given, Options(verify, OPSET if opset is None else opset))
-    if verify:
-        with _removed_where_that_fails(written):
+    with _put_back_where_that_fails(out):
+        written = form.write(out, given, options._replace(io=recording))
+        if verify:
             _compare(given, written, form)
     return Conversion(
         path, out, written.files, sum(file.stat().st_size for file in written.files), len(given.manifest.tensors),
         given.size, verify, written.digest, written.digest == found.digest if found.digest else None,
-        written.outputs or found.outputs, written.opset, written.ir_version, tuple(_left_behind(found, given, written)),
+        written.outputs or found.outputs, written.recorded or found.recorded, written.opset, written.ir_version,
+        tuple(_left_behind(found, given, written)),
         tuple(_notes(found, given, written, verify)),
     )  # fmt: skip
 
@@ -143,14 +159,15 @@ def _expected(how: str) -> str:
     return f"the name of a file that can be {how} ends in {', '.join(most)} or {last}"
 
 
-def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], verify: bool) -> Source:
+def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], options: Options) -> Source:
     form = FORMS.get(path.suffix.lower())
     if form and form.is_own(path):
         if against is not None or rename:
             raise UsageError(
                 f"{path}: holds a network of its own: --against and --rename are for files that hold arrays only"
             )
-        return form.read(path, verify=verify)
+        found = form.read(path, options)
+        return found if found.recorded or options.io is None else _compared(found, options)
     tensors = open_tensors(path)
     if against is None:
         raise UsageError(
@@ -158,8 +175,20 @@ def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], ver
             "of: a shipped model or a file whose tensors have the same names and shapes (--rename OLD=NEW, where a "
             "name is another)"
         )
-    model = _read(_source_path(against), None, {}, verify=False)
-    return _onto(tensors, model, str(against), rename)
+    model = _read(_source_path(against), None, {}, Options(verify=False))
+    found = _onto(tensors, model, str(against), rename)
+    return found if options.io is None else _compared(found, options)
+
+
+def _compared(found: Source, options: Options) -> Source:
+    """``found``, after numpy has computed from it what is recorded."""
+    from portable_nn.converters.onnx.verify import Tolerance, check_recorded
+    from portable_nn.recording import read_recorded
+
+    assert options.io is not None
+    graph, tolerance = found.manifest.graph, Tolerance(options.atol, options.rtol)
+    recorded = read_recorded(options.io, graph)
+    return found._replace(recorded=check_recorded(graph, found.tensors, recorded, str(found.path), tolerance=tolerance))
 
 
 def _some(tensors: PlainTensors) -> str:
@@ -270,18 +299,31 @@ def _perhaps(row: Row) -> str:
 
 
 @contextmanager
-def _removed_where_that_fails(written: Written) -> Iterator[None]:
+def _put_back_where_that_fails(out: Path) -> Iterator[None]:
+    """What is at ``out``, and what lies beside it for a large ONNX model, is the same again after an error."""
+
+    def files() -> set[Path]:
+        return {out, *out.parent.glob(f"{escape(out.stem)}-{'[0-9a-f]' * 16}.data")}
+
+    before = files()
     try:
-        yield
-    except PortableNNError as error:
-        for file in written.files:
-            file.unlink(missing_ok=True)
-        raise VerificationError(f"{error} (the new file is removed)") from error
+        with ExitStack() as stack:
+            for each in before:
+                stack.enter_context(put_back(each))
+            yield
+    except BaseException:
+        for each in files() - before:
+            each.unlink(missing_ok=True)
+        raise
 
 
 def _compare(given: Source, written: Written, form: Form) -> None:
     """See that what was written, as it is read back, is what was given: all that is said of it, and every tensor."""
-    back, expected = form.read_back(written), given.manifest
+    try:
+        back = form.read_back(written)
+    except PortableNNError as error:
+        raise VerificationError(f"{error} ({_UNDONE})") from error
+    expected = given.manifest
     digests = expected.digests if given.digest else hashes(given.tensors)[DIGEST]
     faults = [
         f"tensor '{name}' has the SHA-256 {back.digests.get(name)} there, and {digest} in {given.path}"
@@ -291,7 +333,10 @@ def _compare(given: Source, written: Written, form: Form) -> None:
     if _said(back) != _said(normalised(expected)):
         faults.append(f"what is said of the network differs from that in {given.path}")
     if faults:
-        raise VerificationError(listed(faults, f"{written.files[0]} does not hold what was written"))
+        raise VerificationError(f"{listed(faults, f'{written.files[0]} does not hold what was written')} ({_UNDONE})")
+
+
+_UNDONE: Final = "it is removed, and what was there before is back"
 
 
 def _said(manifest: Manifest) -> Manifest:
@@ -316,6 +361,8 @@ def _left_behind(found: Source, given: Source, written: Written) -> Iterator[str
 
 def _notes(found: Source, given: Source, written: Written, verify: bool) -> Iterator[str]:
     yield from found.notes
+    yield from getattr(found.outputs, "notes", ())
+    yield from written.notes
     if found.digest and found.digest != written.digest:
         yield f"the digest is another one: {_why(found, given)}"
     if not verify:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -38,6 +38,7 @@ class Source(NamedTuple):
         tensors: the arrays of ``manifest.tensors``, each read when it is asked for where the file allows that.
         digest: that of the network in the file; empty where the file has none.
         outputs: how far apart two engines are on it, where they were compared.
+        recorded: how far they are from what another program has recorded.
         opset: of an ONNX file, the version of its operators.
         left_behind: what else the file holds, in words.
         notes: what was read otherwise than it is written.
@@ -48,6 +49,7 @@ class Source(NamedTuple):
     tensors: Mapping[str, Array]
     digest: str = ""
     outputs: Mapping[str, Difference] = _NOTHING
+    recorded: Mapping[str, Difference] = _NOTHING
     opset: int | None = None
     left_behind: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -59,20 +61,34 @@ class Source(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What was written: the files, the network's digest, and how far apart two engines are on it."""
+    """What was written: the files, the network's digest, how far apart two engines are on it, and what else to know."""
 
     files: tuple[Path, ...]
     digest: str
     outputs: Mapping[str, Difference] = _NOTHING
+    recorded: Mapping[str, Difference] = _NOTHING
     opset: int | None = None
     ir_version: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Options(NamedTuple):
-    """How to write: whether both engines are compared, and with which version of the operators, for ONNX files."""
+    """How to read and write ONNX files: whether both engines are compared, how, and with which version of operators.
+
+    ``io`` is a recording to compare with as well.
+    """
 
     verify: bool = True
     opset: int = OPSET
+    atol: float = 1e-5
+    rtol: float = 1e-5
+    seed: int = 0
+    io: Path | None = None
+
+    @property
+    def proof(self) -> dict[str, Any]:
+        """What ``export_onnx`` and ``read_onnx`` are told."""
+        return {"verify": self.verify, "atol": self.atol, "rtol": self.rtol, "seed": self.seed, "io": self.io}
 
 
 class Form(Protocol):
@@ -83,7 +99,7 @@ class Form(Protocol):
     def is_own(self, path: Path) -> bool:
         """Whether the file holds a network, or begins as those do that hold one. Raises ``FileError``."""
 
-    def read(self, path: Path, *, verify: bool) -> Source:
+    def read(self, path: Path, options: Options) -> Source:
         """The network in the file. Raises ``FileError``, ``FormatError``, and of ONNX whatever ``read_onnx`` raises."""
 
     def write(self, path: Path, source: Source, options: Options) -> Written:
@@ -101,7 +117,7 @@ class _WeightFile:
     def is_own(self, path: Path) -> bool:
         return has_manifest(path)
 
-    def read(self, path: Path, *, verify: bool) -> Source:
+    def read(self, path: Path, options: Options) -> Source:
         contents = load(path, lazy=True)
         return Source(path, contents.manifest, contents.tensors, contents.digest)
 
@@ -121,7 +137,7 @@ class _Npz:
     def is_own(self, path: Path) -> bool:
         return npz.has_manifest(path)
 
-    def read(self, path: Path, *, verify: bool) -> Source:
+    def read(self, path: Path, options: Options) -> Source:
         contents = npz.read_contents(path, lazy=True)
         return Source(path, contents.manifest, contents.tensors, contents.digest)
 
@@ -140,20 +156,18 @@ class _Onnx:
     def is_own(self, path: Path) -> bool:
         return True
 
-    def read(self, path: Path, *, verify: bool) -> Source:
+    def read(self, path: Path, options: Options) -> Source:
         from portable_nn.converters.onnx import read_onnx
         from portable_nn.converters.onnx.files import read_alone
         from portable_nn.converters.onnx.support import opset_of
 
-        network, outputs, notes = read_onnx(path, verify=verify)
+        network, outputs, notes = read_onnx(path, **options.proof)
         model = read_alone(path)
         _, digest = _stored(model)
         if notes:  # Then the manifest in it, if there is one, is not believed.
             digest = ""
-        producer = "" if digest else f"{model.producer_name} {model.producer_version}".strip()
-        left_behind = (f"what wrote it: {producer}",) if producer else ()
         opset = opset_of(model, str(path))
-        return Source(path, network.manifest(), network.parameters, digest, outputs, opset, left_behind, notes)
+        return Source(path, network.manifest(), network.parameters, digest, outputs, outputs.recorded, opset, (), notes)
 
     def write(self, path: Path, source: Source, options: Options) -> Written:
         from portable_nn.converters.onnx import export_onnx
@@ -162,12 +176,14 @@ class _Onnx:
         manifest = source.manifest
         network = Network.from_graph(
             manifest.graph, source.tensors, inputs=manifest.inputs, outputs=manifest.outputs,
-            metadata=manifest.metadata, copy=False,
+            metadata=manifest.metadata, documentation=manifest.documentation, copy=False,
         )  # fmt: skip
-        report = export_onnx(network, path, opset=options.opset, verify=options.verify)
+        report = export_onnx(network, path, opset=options.opset, **options.proof)
         _, digest = _stored(read_alone(path))
         files = (path, report.data) if report.data else (path,)
-        return Written(files, digest, report.outputs, report.opset, report.ir_version)
+        notes = report.notes if options.verify else ()  # Then ``convert`` itself says that nothing was verified.
+        proof = report.outputs
+        return Written(files, digest, proof, proof.recorded, report.opset, report.ir_version, notes)
 
     def read_back(self, written: Written) -> Manifest:
         from portable_nn.converters.onnx import read_onnx

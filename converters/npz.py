@@ -265,6 +265,7 @@ class _Writer:
     def __init__(self, file: BinaryIO, manifest: Manifest, members: Sequence[_Member]) -> None:
         self._file = file
         self._needed = {value.name: (value.dtype, value.shape) for value in manifest.graph.parameters}
+        self._numbers = manifest.numbers
         self._members = {member.name: member for member in members[2:]}
         self.signatures: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.hashes: dict[str, dict[str, str]] = {kind: {} for kind in HASHES}
@@ -289,7 +290,7 @@ class _Writer:
             for each in made.values():
                 each.update(chunk)
             part = from_bytes(np.frombuffer(chunk, np.uint8), array.dtype.name, (-1,))
-            fault = fault or value_fault(part, allow_nonfinite=False)
+            fault = fault or value_fault(part, allow_nonfinite=name not in self._numbers)
             self._file.write(chunk)
         self.faults += [f"tensor {name!r} {fault}"] if fault else []
         self.crcs[name] = crc
@@ -306,7 +307,7 @@ def read_npz(path: str | Path) -> Network:
     manifest = contents.manifest
     return Network.from_graph(
         manifest.graph, contents.tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata,
-        copy=False,
+        documentation=manifest.documentation, copy=False,
     )  # fmt: skip
 
 

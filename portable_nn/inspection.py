@@ -42,7 +42,8 @@ SHOWN_TEXT: Final = 1000
 class NodeRow:
     """One node: the shapes of what goes in (without parameters) and comes out, and the parameters that it uses first.
 
-    A shape that is not known is ``None``.
+    A shape that is not known is ``None``. ``reads`` are the names of all values that it takes, parameters among them,
+    and ``makes`` those of what comes out.
     """
 
     name: str
@@ -51,6 +52,8 @@ class NodeRow:
     outputs: tuple[Shape | None, ...]
     parameters: int
     bytes: int
+    reads: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,8 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
             tuple(types[name].shape for name in node.outputs if name),
             sum(map(_count, own)),
             sum(map(_bytes, own)),
+            tuple(filter(None, node.inputs)),
+            tuple(filter(None, node.outputs)),
         )
 
 

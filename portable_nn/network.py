@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copying
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,30 +11,34 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from portable_nn import surgery
 from portable_nn.data.preprocessing import Preprocessing
 from portable_nn.dims import static
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import ShapeError, UsageError, listed
-from portable_nn.format import MappedTensors, Verify
+from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
-from portable_nn.graph import Graph, Value, format_shape
+from portable_nn.graph import Graph, Parameter, Value, format_shape
 from portable_nn.initializers import initial_values
 from portable_nn.layers import Layer
 from portable_nn.memory import aligned_copy
 from portable_nn.operators import Leaf, Symbol, Type, infer, trace
 from portable_nn.operators.registry import Array
+from portable_nn.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.training.fit import History
 
 Engine: TypeAlias = Literal["numpy", "onnxruntime"]
 Feeds: TypeAlias = "Mapping[str, Array]"
+Kind: TypeAlias = Literal["values", "probabilities"]
 
 BATCH = 512
 """Examples that are computed at once, where nothing else is asked for and memory allows it."""
@@ -100,6 +105,7 @@ class Network:
         inputs: Sequence[InputInfo] = (),
         outputs: Sequence[OutputInfo] = (),
         metadata: Mapping[str, str] | None = None,
+        documentation: Documentation | UnsetType = UNSET,
         seed: int | None = None,
         copy: bool = True,
     ) -> Network:
@@ -121,6 +127,8 @@ class Network:
             list(outputs) or [OutputInfo(name) for name in graph.outputs],
             metadata or {}, np.random.default_rng(seed),
         )  # fmt: skip
+        if isinstance(documentation, Documentation):
+            network.documentation = copying.deepcopy(documentation)
         return network
 
     def _set(
@@ -134,9 +142,12 @@ class Network:
         self._quick_dtype: object = np.dtype(graph.inputs[0].dtype) if alone else None
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
+        self.documentation = Documentation()
         self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
         self._at_once: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = Lock()
+        self._leaves: dict[str, Leaf] = {}
+        self._uses = 0
         for info in self.outputs:
             width = self.types[info.name].shape[-1:]
             if info.labels and width != (len(info.labels),):
@@ -254,7 +265,7 @@ class Network:
             raise UsageError(f"batch_size must be at least 1, not {size}")
         first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
         symbol = next(iter(first))
-        count = len(next(iter(feeds.values()))) if symbol else 0
+        count = len(next(iter(feeds.values()))) if symbol and feeds else 0
         if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
             yield feeds
             return
@@ -262,7 +273,77 @@ class Network:
         for start in range(0, count, size):
             yield {name: array[start : start + size] for name, array in feeds.items()}
 
+    # -- as a part of other networks
+
+    def until(self, *names: str) -> Network:
+        """The part that leads to the values ``names``, which become the outputs: a body for a new head.
+
+        A value has the name that ``summary`` and ``portable-nn inspect`` show for its node, or, where a node makes
+        several or the model comes from an ONNX file, its own as well. The weights are copied. The inputs that are still
+        needed keep their preprocessing.
+
+        Raises ``UsageError`` for a name that there is not, with names that are near.
+        """
+        graph = surgery.cut(self.graph, names)
+        kept = {info.name: info for info in self.outputs}
+        makers = {name: node.operator for node in graph.nodes for name in node.outputs}
+        needed = {value.name for value in graph.inputs}
+        part = Network.from_graph(
+            graph,
+            {value.name: self._parameters[value.name] for value in graph.parameters},
+            inputs=[info for info in self.inputs if info.name in needed],
+            outputs=[kept.get(name, OutputInfo(name, _kind(makers[name]))) for name in graph.outputs],
+            metadata=self.metadata,
+            documentation=self.documentation.within(graph),
+        )
+        part.rng = copying.deepcopy(self.rng)
+        return part
+
+    def __call__(self, *inputs: Symbol) -> Any:
+        """The network as a layer of another one: what it gives for symbols, one for each of its inputs.
+
+        A symbol, or a tuple of them where the network has several outputs. The other network begins with the weights
+        that this one has when it is made, and with what is frozen here when this is called. Called twice, the network
+        uses the same parameters twice; nodes are numbered from the second use on.
+
+        Raises ``GraphError`` where the symbols do not fit the inputs.
+        """
+        for value in self.graph.parameters:
+            if value.name not in self._leaves:
+                self._leaves[value.name] = surgery.leaf(value, self._initial(value))
+            self._leaves[value.name].trainable = value.trainable
+        self._uses += 1
+        found = surgery.apply(self.graph, inputs, self._leaves, f"_{self._uses}" if self._uses > 1 else "")
+        return found[0] if len(found) == 1 else found
+
+    def _initial(self, value: Parameter) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
+        return lambda rng, shape: self._parameters[value.name]
+
     # -- training
+
+    def freeze(self, *patterns: str) -> tuple[str, ...]:
+        """Keep ``fit`` from changing the parameters whose names match; returns these names.
+
+        ``"features.*"`` matches all whose names begin so, and ``"features"`` the same: a pattern may name the front of
+        a name up to a ``.`` or ``/``, or a node that reads the parameter. ``"*"`` matches all. A file keeps what is
+        frozen (``trainable: false``).
+
+        A batch normalisation is trained with the statistics of each batch, and its running ones follow. Where both its
+        weight and its bias are frozen, it is frozen as a whole: it takes the running statistics, as ``predict`` does,
+        and leaves them as they are. One without weight and bias cannot be frozen. ``Dropout`` drops as before.
+
+        Raises ``UsageError`` for a pattern that matches nothing, with names that are near.
+        """
+        self.graph, names = surgery.frozen(self.graph, patterns)
+        return names
+
+    def unfreeze(self, *patterns: str) -> tuple[str, ...]:
+        """Let ``fit`` train the parameters whose names match, as ``freeze`` matches them; returns these names.
+
+        Raises ``UsageError`` for a pattern that matches nothing that a gradient can train.
+        """
+        self.graph, names = surgery.thawed(self.graph, patterns)
+        return names
 
     def fit(self, x: Any, y: Any, **options: Any) -> History:
         """Train on ``x`` and ``y``: see ``portable_nn.training.fit.fit`` for the options."""
@@ -280,7 +361,8 @@ class Network:
     def description(self) -> Manifest:
         """The manifest without the hashes of the tensors, which take time."""
         return Manifest(
-            graph=self.graph, inputs=self.inputs, outputs=self.outputs, metadata=dict(self.metadata)
+            graph=self.graph, inputs=self.inputs, outputs=self.outputs, metadata=dict(self.metadata),
+            documentation=self.documentation or UNSET,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> str:
@@ -318,19 +400,41 @@ class Network:
 
 
 class Sequential(Network):
-    """A network whose layers follow one another: ``Sequential(Input(784), Dense(200), Sigmoid(), Dense(10))``."""
+    """A network whose layers follow one another: ``Sequential(Input(784), Dense(200), Sigmoid(), Dense(10))``.
 
-    def __init__(self, *layers: Leaf | Layer, **options: Any) -> None:
-        if not layers or not isinstance(layers[0], Leaf):
-            raise UsageError("Sequential begins with Input(…)")
-        value: Symbol = layers[0]
-        for layer in layers[1:]:
-            if isinstance(layer, Leaf):
-                raise UsageError("Sequential has one Input, its first layer; use Network for several")
-            if not isinstance(layer, Layer):
-                raise UsageError(f"Sequential is made of layers such as ReLU() or Dense(10), not of {layer!r}")
-            value = layer(value)
-        super().__init__(layers[0], value, **options)
+    A network with one input and one output can stand for layers, and begins with the weights that it has:
+    ``Sequential(trained.until("pool"), Dense(5))``. Where it is the first, its input comes with it, with the
+    preprocessing; and its metadata, unless others are given.
+    """
+
+    def __init__(self, *layers: Leaf | Layer | Network, **options: Any) -> None:
+        first, rest = (layers[0], layers[1:]) if layers else (None, ())
+        body = first if isinstance(first, Network) else None
+        if body:
+            value = body.graph.inputs[0]
+            first, rest = Leaf(value.name, value.dtype, value.shape), layers
+            options = {"metadata": body.metadata, "name": body.graph.name, **options}
+        if not isinstance(first, Leaf):
+            raise UsageError("Sequential begins with Input(…), or with a network")
+        last: Symbol = first
+        for layer in rest:
+            last = _check_layer(layer)(last)
+        super().__init__(first, last, **options)
+        if body and "preprocessing" not in options:
+            self.inputs = body.inputs
+
+
+def _check_layer(layer: object) -> Layer | Network:
+    """``layer``, if it can follow another one. Raises ``UsageError``."""
+    if isinstance(layer, Leaf):
+        raise UsageError("Sequential has one Input, its first layer; use Network for several")
+    if isinstance(layer, Network):
+        if (len(layer.inputs), len(layer.outputs)) != (1, 1):
+            found = f"{quantity(len(layer.inputs), 'input')} and {quantity(len(layer.outputs), 'output')}"
+            raise UsageError(f"Sequential takes networks with one input and one output; this has {found}: call it")
+    elif not isinstance(layer, Layer):
+        raise UsageError(f"Sequential is made of layers such as ReLU() or Dense(10), not of {layer!r}")
+    return layer
 
 
 def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
@@ -360,6 +464,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         metadata=manifest.metadata,
+        documentation=manifest.documentation,
         copy=False,
     )
 
@@ -383,6 +488,11 @@ def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -
         raise ShapeError(listed(faults, where))
 
 
-def _output_kind(symbol: Symbol) -> Literal["values", "probabilities"]:
+def _output_kind(symbol: Symbol) -> Kind:
     operator = symbol.origin.operator
-    return "probabilities" if operator and operator.name in {"Softmax", "Sigmoid"} else "values"
+    return _kind(operator.name if operator else "")
+
+
+def _kind(operator: str) -> Kind:
+    """What an output of this operator means."""
+    return "probabilities" if operator in {"Softmax", "Sigmoid"} else "values"

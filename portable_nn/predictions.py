@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from portable_nn.data.preprocessing import Found, describe, with_polarity
 from portable_nn.data.sources import Batch, iterate
 from portable_nn.errors import DataError, FormatError, UsageError
 from portable_nn.operators.registry import Array
+from portable_nn.recording import Recorder
 from portable_nn.runners import UNKNOWN, Engine, Runner, open_runner
 
 SUM_TOLERANCE = 1e-3
@@ -134,6 +135,7 @@ def predict(
     polarity: Found | None = None,
     raw: bool = False,
     digest: str | None = None,
+    recorder: Recorder | None = None,
 ) -> Predictions:
     """What ``model`` says of ``inputs``, one ``Prediction`` after the other.
 
@@ -148,6 +150,7 @@ def predict(
         polarity: what ink the pictures have, ``light`` or ``dark``; by default each is looked at.
         raw: whether arrays hold what the network takes, so that the model's preprocessing is left out.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+        recorder: what keeps everything that goes into the network and comes out, in memory.
 
     Raises:
         UsageError: arguments that make no sense, or a model that is no classifier of single examples.
@@ -157,6 +160,8 @@ def predict(
         raise UsageError(f"top must be at least 1, not {top}")
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     runner = open_runner(model, engine, digest=digest)
+    if recorder:
+        runner = replace(runner, run=recorder.watching(runner.run))
     notes = [f"{model} runs in {engine}", *runner.notes]
     if runner.preprocessing and not raw:
         prepared = with_polarity(runner.preprocessing, polarity) if polarity else runner.preprocessing

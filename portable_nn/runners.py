@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
-from portable_nn.data.preprocessing import Preprocessing
+from portable_nn.data.preprocessing import PictureStep, Preprocessing
 from portable_nn.engines.runtime import Session, session_of
 from portable_nn.errors import DataError, UsageError
 from portable_nn.format.manifest import InputInfo, OutputInfo
@@ -69,7 +69,12 @@ class Runner:
         return np.concatenate(parts)[: len(x)]
 
     def _cast(self, x: Array) -> Array:
-        """``x`` in the type of the input, unless that would make other numbers of whole ones."""
+        """``x`` in the type of the input, unless that would make other numbers of whole ones.
+
+        Pictures are rounded where their preprocessing ends with levels of light, and these go in as bytes.
+        """
+        if self.input.dtype == "uint8" and self.preprocessing and isinstance(self.preprocessing[-1], PictureStep):
+            return np.rint(x).clip(0, 255).astype(np.uint8)
         cast = x.astype(self.input.dtype, copy=False)
         if np.dtype(self.input.dtype).kind != "f" and not np.array_equal(cast, x):
             taken = f"input '{self.input.name}' takes {self.input.dtype}"

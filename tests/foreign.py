@@ -14,12 +14,15 @@ Values: TypeAlias = Mapping[str, tuple[int, list[int | str]]]
 
 FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
 
+RUNTIME = "com.microsoft"
+"""The domain of operators that onnxruntime has of its own."""
+
 WEIGHT = np.random.default_rng(3).normal(size=(3, 5)).astype(np.float32)
 
 
 def write(
     path: Path, nodes: list[NodeProto], inputs: Values, outputs: Values, weights: Mapping[str, Any] | None = None,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None, between: Values | None = None,
 ) -> Path:  # fmt: skip
     """A valid model."""
     graph = helper.make_graph(
@@ -27,8 +30,11 @@ def write(
         [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()],
         [helper.make_tensor_value_info(name, *kind) for name, kind in outputs.items()],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (weights or {}).items()],
+        value_info=[helper.make_tensor_value_info(name, *kind) for name, kind in (between or {}).items()],
     )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    domains = dict.fromkeys([("", 17), *((RUNTIME, 1) for node in nodes if node.domain)])
+    opsets = [helper.make_opsetid(*domain) for domain in domains]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     helper.set_model_props(model, dict(metadata or {}))
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -47,10 +53,13 @@ def convolutional(path: Path, *, batch: int | str = "n", side: int | str = 8, **
     kernel = np.random.default_rng(4).normal(size=(5, 3, 3, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
-        helper.make_node("Trilu", ["c"], ["l"], "tri"),
+        helper.make_node("QuickGelu", ["c"], ["l"], "gelu", domain=RUNTIME),
         helper.make_node("GlobalAveragePool", ["l"], ["p"], "pool"),
         helper.make_node("Flatten", ["p"], ["y"], "flat"),
     ]
+    inner = side - 2 if isinstance(side, int) else "inner"
+    between = {"l": (FLOAT, [batch, 5, inner, inner])}
     return write(
-        path, nodes, {"x": (FLOAT, [batch, 3, side, side])}, {"y": (FLOAT, [batch, 5])}, {"w": kernel}, **options
+        path, nodes, {"x": (FLOAT, [batch, 3, side, side])}, {"y": (FLOAT, [batch, 5])}, {"w": kernel}, between=between,
+        **options,
     )  # fmt: skip

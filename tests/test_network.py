@@ -91,8 +91,8 @@ def test_an_input_that_is_not_listed() -> None:
     ("make", "message"),
     [
         (lambda: pnn.Network([], []), "a network needs at least one input and one output"),
-        (lambda: pnn.Sequential(pnn.Dense(3)), "Sequential begins with Input(…)"),
-        (lambda: pnn.Sequential(), "Sequential begins with Input(…)"),
+        (lambda: pnn.Sequential(pnn.Dense(3)), "Sequential begins with Input(…), or with a network"),
+        (lambda: pnn.Sequential(), "Sequential begins with Input(…), or with a network"),
         (
             lambda: pnn.Sequential(pnn.Input(4), pnn.Input(4)),
             "Sequential has one Input, its first layer; use Network for several",

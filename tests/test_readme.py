@@ -32,6 +32,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "True", "(4, 2)", "(32, 2)", "True",
         "(2, 2)", "(3,)",
         "(5, 10) (5, 1)",
+        "True",
         "(2, 3, 64, 64)", "(2,) (4,)", "kernel 2 → 3: output 2 as now",
         "(Window(kernel=3, stride=2, dilation=1, pad_begin=1, pad_end=1, output_padding=0),)",
     ]  # fmt: skip

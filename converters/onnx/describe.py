@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from portable_nn.converters.onnx.convert import DIGEST, LABELS, MANIFEST
 from portable_nn.converters.onnx.files import read_model
@@ -79,7 +79,20 @@ def _nodes(model: ModelProto, shapes: Mapping[str, Shape], stored: Mapping[str, 
             tuple(shapes.get(name) for name in node.output if name),
             sum(map(_count, own)),
             sum(map(_bytes, own)),
+            tuple(dict.fromkeys([*filter(None, node.input), *_captured(node)])),
+            tuple(filter(None, node.output)),
         )
+
+
+def _captured(node: NodeProto) -> Iterator[str]:
+    """The values that the graphs inside a node, of If and Loop, take from outside."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own.update(name for inner in graph.node for name in inner.output)
+            for inner in graph.node:
+                yield from (name for name in (*inner.input, *_captured(inner)) if name and name not in own)
+            yield from (value.name for value in graph.output if value.name not in own)
 
 
 def _outputs(

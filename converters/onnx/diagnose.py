@@ -9,20 +9,31 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker, defs
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker
 
 from portable_nn.checking.binding import Sizes, bind
 from portable_nn.checking.report import Finding, some
 from portable_nn.checking.survey import Source, Survey
 from portable_nn.checking.walk import walk
+from portable_nn.converters.onnx.branches import inlined
 from portable_nn.converters.onnx.external import external_tensors, load_external
 from portable_nn.converters.onnx.files import read_alone
+from portable_nn.converters.onnx.folding import Folder
 from portable_nn.converters.onnx.forms import SETTINGS
 from portable_nn.converters.onnx.inference import declared, dtype_of, infer_standard, type_of
-from portable_nn.converters.onnx.model import constant, decides_shapes, is_large, read_as, tensor_of
+from portable_nn.converters.onnx.model import answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.converters.onnx.opsets import from_opset
 from portable_nn.converters.onnx.scope import Names
-from portable_nn.converters.onnx.support import STANDARD, Obstacle, check_text, label, names_in, obstacles, opset_of
+from portable_nn.converters.onnx.support import (
+    STANDARD,
+    Obstacle,
+    check_text,
+    label,
+    names_in,
+    obstacles,
+    opset_in,
+    opset_of,
+)
 from portable_nn.converters.onnx.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.errors import FormatError, UnsupportedError
 from portable_nn.graph import Attribute, Dim, Node
@@ -68,14 +79,18 @@ def onnx_source(path: Path) -> Source:
         opset = 0
         hint = "onnx.version_converter.convert_version(model, 17) may bring it to one that is"
         findings.append(Finding("error", "", error.reason, hint))
-    found = obstacles(graph)
+    with _noted(findings):
+        model, done = inlined(model, where, answer)
+        graph = model.graph
+        findings.extend(Finding("note", "", note) for note in done)
+    found = obstacles(model)
     findings.extend(_unsupported(obstacle, model) for obstacle in found)
     blocked = {place for obstacle in found for place in obstacle.nodes}
-    blocked |= {place for place, node in enumerate(graph.node) if is_large(node)}
+    blocked |= {place for place, node in enumerate(graph.node) if is_stored(node)}
     nodes = []
     for place, proto in enumerate(graph.node):
         with _noted(findings, label(proto)):
-            nodes.append(_node(proto, {} if is_large(proto) else _attributes(proto, where)))
+            nodes.append(_node(proto, {} if is_stored(proto) else _attributes(proto, where)))
         if len(nodes) == place:  # An attribute is damaged.
             nodes.append(_node(proto, {}))
             blocked.add(place)
@@ -112,7 +127,7 @@ def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str
     """The arrays that the file stores and that can be read: initializers, and large constants."""
     weights: dict[str, Array] = {}
     stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_here(tensor)]
-    stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_large(node)]
+    stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_stored(node)]
     for name, tensor in stored:
         with _noted(findings):
             weights[name] = from_tensor(tensor, where, f"tensor '{name}'")
@@ -144,32 +159,15 @@ def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
     """What is said of something that this package cannot import."""
     nodes = [model.graph.node[place] for place in obstacle.nodes]
     node = label(nodes[0]) if len(nodes) == 1 else ""
-    if not obstacle.what.startswith("operator"):
+    if not obstacle.origin:
         return Finding("error", node, f"not supported: {obstacle}")
-    standard = nodes[0].domain in STANDARD
-    version = _version(nodes[0], model)
-    domain = "ai.onnx" if standard else nodes[0].domain
-    what = f"{obstacle.what} (domain {domain}, {f'version {version}' if version else 'no known version'})"
-    if not standard:
+    if nodes[0].domain not in STANDARD:
         hint = "only a runtime with this extension can run it"
-    elif version:
+    elif obstacle.version:
         hint = "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same"
     else:
-        hint = f"opset {_opset(model)} of the standard has no such operator"
-    return Finding("error", node, f"not supported: {what}, {obstacle.detail}", hint)
-
-
-def _version(node: NodeProto, model: ModelProto) -> int:
-    """Since which version an operator is as it is; for what the standard does not know, that of its domain, or 0."""
-    standard = node.domain in STANDARD
-    try:
-        return defs.get_schema(node.op_type, _opset(model), "" if standard else node.domain).since_version
-    except defs.SchemaError:
-        return 0 if standard else _opset(model, {node.domain})
-
-
-def _opset(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
-    return max((entry.version for entry in model.opset_import if entry.domain in domains), default=0)
+        hint = f"opset {opset_in(model)} of the standard has no such operator"
+    return Finding("error", node, f"not supported: {obstacle}", hint)
 
 
 def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
@@ -226,19 +224,13 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
         named = (*nodes[place].inputs, *nodes[place].outputs)
         return bool(opened.opset) and place not in opened.blocked and foreign.isdisjoint(named)
 
-    constants = {
-        name: constant(name, opened.weights[name], names) for name, type in types.items() if type.content is not None
-    }
+    folder = Folder(names)
 
     def meaning(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
         if not is_ours(place):
             return ()
-        # Translation computes what follows from constants, so it is shown them.
-        given = [constants[name] for name in dict.fromkeys(nodes[place].inputs) if name in constants]
-        made, _ = from_opset([*given, nodes[place]], types, opened.opset, names, read)
-        found = [each for each in made if each not in given]
-        constants.update({each.outputs[0]: each for each in found if each.operator == "Constant"})
-        return found
+        made, _ = from_opset([nodes[place]], types, opened.opset, names, read, folder)
+        return made
 
     walked = walk(nodes, meaning, types, standard.types, unknown)
     told = {finding.node for finding in walked.findings if finding.level == "error"}

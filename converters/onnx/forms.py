@@ -6,15 +6,16 @@ A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from portable_nn.converters.onnx.scope import Scope, given, without
 from portable_nn.dims import quotient
-from portable_nn.graph import Node
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers
-from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.graph import Node, Shape, format_shape
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers, lookup
+from portable_nn.operators.registry import DTYPE_CODES, Misfit
 from portable_nn.operators.symbols import sizes
 
 Translation = Callable[[Node, Scope], list[Node]]
@@ -34,6 +35,82 @@ class Change(NamedTuple):
 def same(node: Node, scope: Scope) -> list[Node]:
     """The node as it is."""
     return [node]
+
+
+# -- before opset 7
+
+
+def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
+    """B was stretched to A only where ``broadcast`` said so, and lay along its axes from ``axis`` on, or the last."""
+    first, second = (scope.type(node, index).shape for index in (0, 1))
+    plain = replace(node, attributes=without(node, "broadcast", "axis"))
+    if not node.attributes.get("broadcast"):
+        if not _may_be_equal(first, second):
+            shapes = f"A {format_shape(first)} and B {format_shape(second)}"
+            raise Misfit(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
+        return [plain]
+    axis = node.attributes.get("axis", len(first) - len(second))
+    assert isinstance(axis, int)
+    place = axis + len(first) if axis < 0 else axis
+    covered = first[place : place + len(second)] if place >= 0 else ()
+    stretched = tuple(1 if size == 1 else other for size, other in zip(second, covered, strict=False))
+    if len(covered) < len(second) or not _may_be_equal(stretched, second):
+        raise Misfit(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
+    behind = len(first) - place - len(second)
+    return _unsqueezed(plain, scope, range(len(second), len(second) + behind) if second else range(0))
+
+
+def _may_be_equal(one: Shape, other: Shape) -> bool:
+    """Whether two shapes may be the same: a size that is not known may be any."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+
+
+def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
+    """``node`` with further axes in its second input."""
+    if not axes:
+        return [node]
+    constant = scope.constant(f"{node.name}.axes", list(axes))
+    aligned = scope.names.fresh(f"{node.name}.aligned")
+    unsqueeze = Node(aligned, "Unsqueeze", (node.inputs[1], *constant.outputs), (aligned,))
+    return [constant, unsqueeze, replace(node, inputs=(node.inputs[0], aligned, *node.inputs[2:]))]
+
+
+def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
+    """A slope was one number, or one for each channel, whatever is to its right."""
+    x, slope = (scope.type(node, index).shape for index in (0, 1))
+    if slope in ((), (1,)):
+        return [node]
+    if len(slope) != 1 or not _may_be_equal(x[1:2], slope):
+        raise Misfit(f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}")
+    return _unsqueezed(node, scope, range(1, len(x) - 1))
+
+
+def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
+    """C was stretched only where ``broadcast`` said so."""
+    plain = replace(node, attributes=without(node, "broadcast"))
+    a, b, c = (scope.type(node, index).shape for index in (0, 1, 2))
+    if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
+        wanted = (a[1 if node.attributes.get("transA") else 0], b[0 if node.attributes.get("transB") else 1])
+        if not _may_be_equal(wanted, c):
+            raise Misfit(
+                f"without the attribute 'broadcast' C has the shape {format_shape(wanted)}, not {format_shape(c)}"
+            )
+    return [plain]
+
+
+def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
+    """``is_test`` said what having one output says as well; with it, there is nothing in the others."""
+    attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
+    unread = testing and not any(name in scope.read for name in node.outputs[1:])
+    return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
+
+
+def _scales_as_list(node: Node, scope: Scope) -> list[Node]:
+    attributes = without(node, "height_scale", "width_scale", "mode")
+    scales = (1.0, 1.0, *(float(node.attributes[name]) for name in ("height_scale", "width_scale")))  # type: ignore[arg-type]
+    mode = "linear" if node.attributes.get("mode") == "bilinear" else node.attributes.get("mode", "nearest")
+    return [replace(node, attributes={**attributes, "mode": mode, "scales": scales})]
 
 
 # -- attributes that became inputs
@@ -310,32 +387,80 @@ def _wrapped(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, gathered)
 
 
+_SAMPLING: Final = {"bilinear": "linear", "bicubic": "cubic"}
+"""How a grid was read by its first names, which said that an image has two axes."""
+
+
+def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> list[Node]:
+    mode = str(node.attributes.get("mode", ""))
+    return [replace(node, attributes={**node.attributes, "mode": names[mode]})] if mode in names else [node]
+
+
+def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
+    """Once there was none for volumes: those are written in older operators."""
+    if len(scope.type(node).shape) != 4:
+        return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
+    return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
+
+
+_WITHOUT_SHIFT: Final = "output_half_pixel"
+"""How regions of interest were read before that could be said."""
+
+
+def _shift_said(node: Node, scope: Scope) -> list[Node]:
+    return [replace(node, attributes={**node.attributes, "coordinate_transformation_mode": _WITHOUT_SHIFT})]
+
+
+def _shift_unsaid(node: Node, scope: Scope) -> list[Node]:
+    name = "coordinate_transformation_mode"
+    if node.attributes.get(name) == _WITHOUT_SHIFT:
+        return [replace(node, attributes=without(node, name))]
+    return scope.spliced(node, lookup("RoiAlign").lowering)  # type: ignore[arg-type]
+
+
+def _count_as_input(node: Node, scope: Scope) -> list[Node]:
+    count = node.attributes.get("k")
+    constant = scope.constant(f"{node.name}.k", [count] if isinstance(count, int) else [])
+    return _with_inputs(node, scope, constant, drop=["k"])
+
+
 _REDUCTIONS: Final = (
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
     "ReduceSumSquare",
 )  # fmt: skip
 """The reductions but for ReduceSum, which had its new form before all others, at opset 13."""
 
+_PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
+"""The operators that said by attributes how their second input is stretched to the first."""
+
 CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
+    **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),
     **dict.fromkeys(_REDUCTIONS, (Change(18, _axes_as_input, _axes_as_attribute),)),
     **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (Change(13, _axes_as_input),)),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), (Change(13, _by_all_further_axes),)),
     "AveragePool": (Change(19, same, _without_dilations),),
-    "BatchNormalization": (Change(9, _spatial), Change(14, _training_as_attribute, same)),
+    "BatchNormalization": (
+        Change(7, _without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
+    ),
     "Clip": (Change(11, _bounds_as_inputs),),
-    "Dropout": (Change(10, _mask_of_truth_values), Change(12, _ratio_as_input)),
+    "Dropout": (Change(7, _without_test_mode), Change(10, _mask_of_truth_values), Change(12, _ratio_as_input)),
+    "Gemm": (Change(7, _sum_by_attribute),),
+    "GridSample": (Change(20, partial(_sampling_renamed, names=_SAMPLING), _sampling_of_images),),
     "GroupNormalization": (Change(21, _scale_by_channel),),
     "LpPool": (Change(18, same, _without_dilations),),
     "Pad": (Change(11, _pads_as_inputs), Change(18, same, _pads_of_all_axes), Change(19, same, _wrapped)),
+    "PRelu": (Change(7, _slope_by_channel),),
     "Resize": (
         Change(11, _resize_with_options), Change(13, _without_tf_half_pixel),
         Change(18, same, _resize_along_all_axes),
     ),
+    "RoiAlign": (Change(16, _shift_said, _shift_unsaid),),
     "Scatter": (Change(11, _renamed("ScatterElements")),),
     "Shape": (Change(15, same, _slice_of_shape),),
     "Slice": (Change(10, _places_as_inputs),),
     "Split": (Change(13, _sizes_as_input), Change(18, _number_of_parts, _sizes_of_parts)),
-    "Upsample": (Change(9, _scales_as_input), Change(10, _renamed("Resize"))),
+    "TopK": (Change(10, _count_as_input),),
+    "Upsample": (Change(7, _scales_as_list), Change(9, _scales_as_input), Change(10, _renamed("Resize"))),
 }  # fmt: skip
 """The changes of each operator, the oldest first."""
 
@@ -347,10 +472,20 @@ VALUES: Final[Mapping[tuple[str, str, str], int]] = {
     ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"): 19,
     ("ScatterElements", "reduction", "max"): 18,
     ("ScatterElements", "reduction", "min"): 18,
+    ("ScatterND", "reduction", "max"): 18,
+    ("ScatterND", "reduction", "min"): 18,
 }
 """Values that an attribute of an operator has only since a version."""
 
 SETTINGS: Final[Mapping[str, tuple[int, ...]]] = {
-    "Clip": (1, 2), "Dropout": (1, 2), "OneHot": (2,), "Pad": (2,), "Resize": (1, 2), "Upsample": (1,),
+    "Clip": (1, 2), "Compress": (1,), "Dropout": (1, 2), "NonZero": (0,), "OneHot": (1, 2), "Pad": (2,),
+    "Range": (0, 1, 2), "Resize": (1, 2), "Upsample": (1,),
 }  # fmt: skip
 """Inputs that say how and not what: no training changes them, and some decide a shape."""
+
+WEIGHTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "Gather": (0,), "Gemm": (0, 1, 2), "GroupNormalization": (1, 2),
+    "GRU": (1, 2, 3), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "BatchNormalization": (1, 2, 3, 4),
+    "LSTM": (1, 2, 3, 7), "MatMul": (0, 1), "PRelu": (1,), "RMSNormalization": (1,), "RNN": (1, 2, 3),
+}  # fmt: skip
+"""Inputs that training changes: a constant there is a weight, however small."""

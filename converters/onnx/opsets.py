@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from portable_nn.converters.onnx.folding import Folder
 from portable_nn.converters.onnx.forms import CHANGES, VALUES, Change
+from portable_nn.converters.onnx.newer import has_newer, in_vocabulary
 from portable_nn.converters.onnx.pads import explicit, numbered
 from portable_nn.converters.onnx.scope import Names, Scope, without
 from portable_nn.converters.onnx.standard import check_form, signature
@@ -24,8 +25,8 @@ from portable_nn.operators import Type, lookup
 from portable_nn.operators.registry import REGISTRY, Misfit
 from portable_nn.operators.symbols import infer_node
 
-OLDEST_READ: Final = 7
-"""The first opset that graphs are read from: before it, operators did not broadcast as they do since."""
+OLDEST_READ: Final = 6
+"""The first opset that graphs are read from: before it, operators wrote over what they read (``consumed_inputs``)."""
 
 OLDEST_WRITTEN: Final = 13
 """The first opset that graphs are written at."""
@@ -135,10 +136,39 @@ def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
 # -- from an opset
 
 
+class Translated(NamedTuple):
+    """Nodes in the form of the vocabulary, what else was changed, for people, and what is wrong.
+
+    A node with a fault is not among them.
+    """
+
+    nodes: list[Node]
+    notes: list[str]
+    faults: list[Fault]
+
+
 def from_opset(
-    nodes: Iterable[Node], types: Mapping[str, Type], opset: int, names: Names, outputs: Iterable[str]
-) -> tuple[list[Node], list[str]]:
+    nodes: Iterable[Node], types: Mapping[str, Type], opset: int, names: Names, outputs: Iterable[str],
+    folder: Folder | None = None,
+) -> tuple[list[Node], list[str]]:  # fmt: skip
     """``nodes``, as version ``opset`` has them, in the form of the vocabulary; and what else was changed, for people.
+
+    Takes the arguments of ``translated``.
+
+    Raises:
+        GraphError: a node is not what its opset has, or does not fit what it reads: every one that is found.
+    """
+    result, notes, faults = translated(nodes, types, opset, names, outputs, folder)
+    if faults:
+        raise GraphError(faults)
+    return result, notes
+
+
+def translated(
+    nodes: Iterable[Node], types: Mapping[str, Type], opset: int, names: Names, outputs: Iterable[str],
+    folder: Folder | None = None,
+) -> Translated:  # fmt: skip
+    """``nodes``, as version ``opset`` has them, in the form of the vocabulary.
 
     Args:
         nodes: in an order in which they can run.
@@ -146,19 +176,17 @@ def from_opset(
         opset: the version.
         names: those that are free.
         outputs: the values that are read when all is done.
-
-    Raises:
-        GraphError: a node is not what its opset has, or does not fit what it reads: every one that is found.
+        folder: knows what is constant among the values before these nodes.
     """
     nodes, outputs = list(nodes), list(outputs)
     scope = Scope(dict(types), names, {name for node in nodes for name in node.inputs}.union(outputs))
     result: list[Node] = []
     notes: list[str] = []
     faults: list[Fault] = []
-    folder = Folder(names)
+    folder = folder or Folder(names)
     for node in nodes:
         try:
-            if _next_change(node, opset):
+            if _next_change(node, opset) or has_newer(node, opset):
                 check_form(node, opset)
             for each in _lifted(_without_defaults(node, opset), opset, scope):
                 plain = numbered(each, scope.types)
@@ -173,11 +201,9 @@ def from_opset(
             faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {misfit}"))
         except GraphError as error:
             faults.extend(error.faults)
-    if faults:
-        raise GraphError(faults)
     if folder.replaced:
         notes.append(folder.note)
-    return folder.without_taken(result, outputs), notes
+    return Translated(folder.without_taken(result, outputs), notes, faults)
 
 
 def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
@@ -186,8 +212,11 @@ def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
     A node that reads what does not fit stays as it is: all of those are told together, once the graph is there.
     """
     change = _next_change(node, opset)
-    if change is None or any(name and name not in scope.types for name in node.inputs):
+    if any(name and name not in scope.types for name in node.inputs):
         yield node
+        return
+    if change is None:
+        yield from in_vocabulary(node, opset, scope)
         return
     for each in change.newer(node, scope):
         yield from _lifted(each, change.since, scope)

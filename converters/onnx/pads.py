@@ -11,10 +11,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from portable_nn.converters.onnx.scope import without
-from portable_nn.graph import Attribute, Dim, Node
+from portable_nn.graph import Attribute, Dim, Node, format_shape
 from portable_nn.operators import Type, lookup
 from portable_nn.operators.registry import Misfit, Use
 from portable_nn.operators.symbols import infer_node
+from portable_nn.operators.unpooling import unpooled
 from portable_nn.operators.window import per_axis, spatial_sizes, windows
 from portable_nn.sizes.arithmetic import pool_size, transpose_same_pads
 from portable_nn.sizes.operation import Window
@@ -33,10 +34,21 @@ def explicit(node: Node, types: Mapping[str, Type]) -> Node:
 
     Raises ``Misfit`` where that cannot be said: a size is not known, or no pads do the same.
     """
+    if node.operator == "MaxUnpool":
+        _check_unpool(_use(node, types))
     if node.operator not in WINDOWED:
         return node
     node = _numbered(node, types)
     return _without_ceil(node, types) if node.attributes.get("ceil_mode") else node
+
+
+def _check_unpool(use: Use) -> None:
+    given, counted = use.content(2) if use.has(2) else None, unpooled(use)
+    if given not in {None, counted}:
+        use.fail(
+            f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
+            f"{format_shape(counted)}: leave output_shape out, and pad what comes out"
+        )
 
 
 def numbered(node: Node, types: Mapping[str, Type]) -> Node:

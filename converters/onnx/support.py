@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
 from portable_nn.converters.onnx.forms import SUCCESSORS
+from portable_nn.converters.onnx.newer import NEWER
 from portable_nn.converters.onnx.opsets import NEWEST_READ, OLDEST_READ
 from portable_nn.converters.onnx.tensors import is_attribute
-from portable_nn.errors import FormatError, UnsupportedError, listed
+from portable_nn.errors import FormatError, UnsupportedError
+from portable_nn.graph import OPSET
 from portable_nn.operators import REGISTRY
 from portable_nn.operators.registry import ONNX_DTYPES
 
@@ -20,14 +22,19 @@ STANDARD: Final = {"", "ai.onnx"}
 
 
 class Obstacle(NamedTuple):
-    """What a graph cannot have, more of it in words, and the places of the nodes that have it."""
+    """What a graph cannot have, more of it in words, and the places of the nodes that have it.
+
+    ``origin`` says of an operator where it is from; ``version`` is that of its domain, 0 where it is not known.
+    """
 
     what: str
     detail: str
     nodes: tuple[int, ...] = ()
+    origin: str = ""
+    version: int = 0
 
     def __str__(self) -> str:
-        return f"{self.what}, {self.detail}"
+        return f"{self.what}{self.origin and f' ({self.origin})'}, {self.detail}"
 
 
 def opset_of(model: ModelProto, where: str) -> int:
@@ -38,12 +45,23 @@ def opset_of(model: ModelProto, where: str) -> int:
         UnsupportedError: it is not one that is read.
     """
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+    if not versions and model.opset_import and not any(node.domain in STANDARD for node in model.graph.node):
+        return OPSET  # It has operators of other domains alone, and those are not read in any version.
     if not model.HasField("graph") or not versions:
         lacks = "version of the standard operators" if model.HasField("graph") else "graph"
         raise FormatError(where, f"is not a whole ONNX model: it has no {lacks}")
+    if 0 < versions[0] < OLDEST_READ and all(_is_as_since(node, versions[0]) for node in model.graph.node):
+        return OLDEST_READ
     if not OLDEST_READ <= versions[0] <= NEWEST_READ:
         raise UnsupportedError(where, f"uses opset {versions[0]}; {OLDEST_READ} to {NEWEST_READ} are read")
     return int(versions[0])
+
+
+def _is_as_since(node: NodeProto, version: int) -> bool:
+    """Whether the operator of a node was at ``version`` what it is at the oldest one that is read."""
+    if node.domain not in STANDARD or not defs.has(node.op_type, version):
+        return False
+    return bool(defs.get_schema(node.op_type, OLDEST_READ).since_version <= version)
 
 
 def names_in(graph: GraphProto) -> Iterator[str]:
@@ -54,23 +72,15 @@ def names_in(graph: GraphProto) -> Iterator[str]:
         yield from node.output
 
 
-def check_supported(model: ModelProto, where: str) -> None:
-    """Raise one error for all that is not supported. Whatever passes can be translated."""
-    check_text(model.graph, where)
-    _check_made_once(model.graph, where)
-    if found := obstacles(model.graph):
-        raise UnsupportedError(where, listed(map(str, found), "not supported"))
-
-
 def check_text(graph: GraphProto, where: str) -> None:
     """Raise ``FormatError`` where a name is no text: protocol buffers give bytes for what is not UTF-8."""
     if not all(type(name) is str for name in names_in(graph)):
         raise FormatError(where, "has a name that is not text in UTF-8")
 
 
-def obstacles(graph: GraphProto) -> list[Obstacle]:
-    """All that is not supported."""
-    return [found for look in (_operators, _attributes, _types) for found in look(graph)]
+def obstacles(model: ModelProto) -> list[Obstacle]:
+    """All that is not supported. Whatever has none can be translated."""
+    return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
 
 
 def full_name(node: NodeProto) -> str:
@@ -83,31 +93,57 @@ def label(node: NodeProto) -> str:
     return node.name or ", ".join(filter(None, node.output))
 
 
-def _check_made_once(graph: GraphProto, where: str) -> None:
+def check_made_once(graph: GraphProto, where: str) -> None:
+    """Raise ``FormatError`` where a value has two origins."""
     made = Counter(tensor.name for tensor in graph.initializer)
     made.update(name for node in graph.node for name in node.output if name)
     if twice := [f"'{name}'" for name, count in made.items() if count > 1]:
         raise FormatError(where, f"makes values twice: {', '.join(twice)}")
 
 
-def _operators(graph: GraphProto) -> Iterator[Obstacle]:
+def _operators(model: ModelProto) -> Iterator[Obstacle]:
+    graph = model.graph
     users: dict[str, list[int]] = defaultdict(list)
     for place, node in enumerate(graph.node):
-        if not _is_supported(node):
+        if not is_supported(node):
             users[full_name(node)].append(place)
     for operator, places in sorted(users.items()):
         some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
         count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
-        yield Obstacle(f"operator '{operator}'", f"{count}: {some}", tuple(places))
+        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "")
+        version = version_of(node, model)
+        domain = "ai.onnx" if node.domain in STANDARD else node.domain
+        origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
+        yield Obstacle(f"operator '{operator}'", f"{count}: {some}{why}", tuple(places), origin, version)
 
 
-def _is_supported(node: NodeProto) -> bool:
-    return node.domain in STANDARD and ("", SUCCESSORS.get(node.op_type, node.op_type)) in REGISTRY
+_UNDECIDED: Final = {"If": " (only a condition that is constant can be decided before the model runs)"}
+
+
+def version_of(node: NodeProto, model: ModelProto) -> int:
+    """Since which version an operator is as it is; for what the standard does not know, that of its domain, or 0."""
+    standard = node.domain in STANDARD
+    used = opset_in(model, STANDARD if standard else {node.domain})
+    try:
+        return int(defs.get_schema(node.op_type, used, "" if standard else node.domain).since_version)
+    except defs.SchemaError:
+        return 0 if standard else used
+
+
+def opset_in(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
+    """The version of a domain, by any of its names, that a model says it uses; 0 where it does not."""
+    return max((entry.version for entry in model.opset_import if entry.domain in domains), default=0)
+
+
+def is_supported(node: NodeProto) -> bool:
+    """Whether the operator of a node is one that this package has, or once had another name."""
+    known = ("", SUCCESSORS.get(node.op_type, node.op_type)) in REGISTRY or node.op_type in NEWER
+    return node.domain in STANDARD and known
 
 
 def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
     for place, node in enumerate(graph.node):
-        for attribute in node.attribute if _is_supported(node) else ():
+        for attribute in node.attribute if is_supported(node) else ():
             what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
             if not is_attribute(attribute):
                 yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
@@ -130,6 +166,14 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
             yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
             yield Obstacle(what, "whose number of dimensions is not known")
+
+
+def is_tensor(value: ValueInfoProto) -> bool:
+    """Whether an input is what a graph can have."""
+    tensor = value.type.tensor_type
+    return (
+        value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in ONNX_DTYPES and tensor.HasField("shape")
+    )
 
 
 def type_name(code: int) -> str:

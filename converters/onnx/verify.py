@@ -7,7 +7,8 @@ worth more than that, ``rtol`` is a few such digits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,21 +16,22 @@ import numpy as np
 from onnx import ModelProto
 
 from portable_nn.converters.onnx.model import to_bytes
+from portable_nn.converters.onnx.samples import BATCHES, NoInputsError, rounds
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.runtime import Session
-from portable_nn.errors import VerificationError
+from portable_nn.errors import FormatError, GraphError, UsageError, VerificationError
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Dim, Graph, Value, format_shape
+from portable_nn.graph import Graph, format_shape
+from portable_nn.recording import Recorded
 
-BATCHES: Final = (1, 3)
-"""What a leading size without a number is set to: one example is a case of its own, and so is an odd number."""
-
-OTHER_SIZE: Final = 16
-"""What any other size without a number is set to, such as the length of a sequence."""
-
+__all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
 
 LAST_DIGITS: Final = 8
 """How many units of the last place two roundings of one number may always be apart."""
+
+
+_HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
+"""What to do where a side cannot run on what was drawn."""
 
 
 class Tolerance(NamedTuple):
@@ -50,6 +52,24 @@ class Difference(NamedTuple):
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
 
+    def or_more(self, other: Difference) -> Difference:
+        """The larger of each."""
+        return Difference(*map(max, self, other))
+
+
+class Proof(dict[str, Difference]):
+    """The largest differences by output, over all that was run.
+
+    ``batches`` are the batch sizes; ``notes`` say what could not be compared, in words; ``recorded`` has the largest
+    differences of both sides to what another program has recorded.
+    """
+
+    def __init__(self, outputs: Iterable[str] = ()) -> None:
+        super().__init__(dict.fromkeys(outputs, Difference()))
+        self.batches: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.recorded: dict[str, Difference] = {}
+
 
 def compare(
     graph: Graph,
@@ -60,7 +80,8 @@ def compare(
     tolerance: Tolerance,
     seed: int = 0,
     folder: Path | None = None,
-) -> dict[str, Difference]:
+    recorded: Recorded | None = None,
+) -> Proof:
     """Run both sides on the same seeded inputs at two batch sizes; the largest differences, by output.
 
     Args:
@@ -71,23 +92,97 @@ def compare(
         tolerance: how far numbers may be apart.
         seed: what the inputs are drawn from.
         folder: where the files are that the model names.
+        recorded: inputs to run both sides on before that, with what must come out.
 
     Raises:
         VerificationError: the sides do not agree; the message names the first node that computes something else.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
+        UsageError: no inputs are found that the graph can take, and none are recorded.
     """
     session = Session(to_bytes(model), where=where, threads=1, folder=folder)
-    worst = dict.fromkeys(graph.outputs, Difference())
-    for feeds in _rounds(graph, np.random.default_rng(seed)):
-        ours, theirs = _run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
-        for name in graph.outputs:
-            if not _agree(ours[name], theirs[name], tolerance):
-                earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
-                parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
-                last = Pair(name, ours[name], theirs[name])
-                raise VerificationError(f"{where}: {_told(parting or last, graph, tolerance)}")
-            worst[name] = Difference(*map(max, worst[name], difference(ours[name], theirs[name])))
+    proof = Proof(graph.outputs)
+    if recorded is not None:
+        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
+    undefined = _Undefined()
+    try:
+        for feeds in rounds(graph, np.random.default_rng(seed)):
+            ours, theirs = _both(graph, parameters, session, feeds, where)
+            for name in graph.outputs:
+                if not _agree(ours[name], theirs[name], tolerance):
+                    earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
+                    parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
+                    last = Pair(name, ours[name], theirs[name])
+                    raise VerificationError(f"{where}: {_told(parting or last, graph, tolerance)}")
+                proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
+                undefined.count(name, ours[name])
+            proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
+    except NoInputsError as error:
+        if recorded is None:
+            raise UsageError(f"{where}: {error}{_HINT}") from None
+        proof.notes += (f"compared on what is recorded alone: {error}",)
+    proof.notes += tuple(undefined.notes())
+    return proof
+
+
+def check_recorded(
+    graph: Graph, parameters: Mapping[str, Array], recorded: Recorded, where: str, *,
+    tolerance: Tolerance, session: Session | None = None,
+) -> dict[str, Difference]:  # fmt: skip
+    """The largest differences of numpy, and of ``session`` if there is one, to what another program has recorded.
+
+    Values in between are compared as well, in numpy, so that the first node is found that computes something else.
+
+    Raises:
+        VerificationError: they do not agree.
+    """
+    made = [name for node in graph.nodes for name in node.outputs]
+    wanted = tuple(sorted(recorded.values, key=made.index))
+    sides = {"numpy": _run_numpy(graph, parameters, recorded.inputs, wanted)}
+    if session:
+        sides["onnxruntime"] = session.run(recorded.inputs)
+    worst = dict.fromkeys(wanted, Difference())
+    for name in wanted:
+        for side, values in sides.items():
+            if name not in values:
+                continue
+            expected = recorded.values[name].astype(values[name].dtype)
+            pair = Pair(name, values[name], expected)
+            if not _agree(pair.ours, pair.theirs, tolerance):
+                told = _told(pair, graph, tolerance, side, str(recorded.path), "the first that is recorded and differs")
+                raise VerificationError(f"{where}: {told}")
+            worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
     return worst
+
+
+def _both(
+    graph: Graph, parameters: Mapping[str, Array], session: Session, feeds: Mapping[str, Array], where: str
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The outputs of both sides; where one cannot run, it is said what to do."""
+    try:
+        return _run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
+    except (IndexError, GraphError) as error:
+        raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
+    except FormatError as error:
+        raise FormatError(where, error.reason + _HINT) from error
+
+
+class _Undefined:
+    """Counts what is no number, on both sides."""
+
+    def __init__(self) -> None:
+        self.found, self.of = Counter[str](), Counter[str]()
+
+    def count(self, name: str, array: Array) -> None:
+        """See how much of an output is no number."""
+        self.of[name] += array.size
+        self.found[name] += int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+
+    def notes(self) -> Iterator[str]:
+        """What that means for the comparison, in words."""
+        for name, count in self.found.items():
+            if count:
+                share = "everywhere" if count == self.of[name] else f"in {count:,} of {self.of[name]:,} places"
+                yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
 
 
 def difference(ours: Array, theirs: Array) -> Difference:
@@ -112,22 +207,6 @@ def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     return difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
-
-
-def _rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]:
-    """Inputs for each batch size; once, where every size is a number."""
-    symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
-    leading = {dim for value in graph.inputs for dim in value.shape[:1]}
-    for batch in BATCHES if symbolic else BATCHES[:1]:
-        yield {value.name: _draw(value, leading, batch, rng) for value in graph.inputs}
-
-
-def _draw(value: Value, leading: set[Dim], batch: int, rng: np.random.Generator) -> Array:
-    """Normal numbers; for integers zeros and ones, which are valid as classes, indices and masks alike."""
-    shape = [dim if isinstance(dim, int) else batch if dim in leading else OTHER_SIZE for dim in value.shape]
-    if np.dtype(value.dtype).kind == "f":
-        return rng.standard_normal(shape).astype(value.dtype)
-    return rng.integers(0, 2, shape).astype(value.dtype)
 
 
 def _run_numpy(
@@ -168,17 +247,20 @@ def _with_outputs(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
     return copy
 
 
-def _told(pair: Pair, graph: Graph, tolerance: Tolerance) -> str:
+def _told(
+    pair: Pair, graph: Graph, tolerance: Tolerance, one: str = "numpy", other: str = "onnxruntime",
+    first: str = "the first that differs",
+) -> str:  # fmt: skip
     """Where the sides part, in words."""
     name, ours, theirs = pair
     node = next(node for node in graph.nodes if name in node.outputs)
-    begin = f"numpy and onnxruntime part at node '{node.name}' ({node.operator}), the first that differs:"
+    begin = f"{one} and {other} part at node '{node.name}' ({node.operator}), {first}:"
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return f"{begin} '{name}' is {_type(ours)} in numpy and {_type(theirs)} in onnxruntime"
+        return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
     place = np.unravel_index(int(_gaps(ours, theirs).argmax()), ours.shape)
     at = f"[{', '.join(map(str, place))}]" if place else ""
     return (
-        f"{begin} '{name}'{at} is {ours[place]} in numpy and {theirs[place]} in onnxruntime, "
+        f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
         f"which may be {tolerance.allowed(theirs):.3g} apart"
     )
 

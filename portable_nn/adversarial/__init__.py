@@ -11,7 +11,13 @@ True
 
 from __future__ import annotations
 
+from portable_nn.adversarial.comparison import Compared as Compared
+from portable_nn.adversarial.comparison import Comparison as Comparison
+from portable_nn.adversarial.comparison import compare as compare
 from portable_nn.adversarial.expressions import FUNCTIONS as FUNCTIONS
+from portable_nn.adversarial.forecast import Forecast as Forecast
+from portable_nn.adversarial.forecast import converging as converging
+from portable_nn.adversarial.forecast import forecast as forecast
 from portable_nn.adversarial.game import Game as Game
 from portable_nn.adversarial.game import linear_game as linear_game
 from portable_nn.adversarial.games import GAMES as GAMES
@@ -20,9 +26,17 @@ from portable_nn.adversarial.methods import METHODS as METHODS
 from portable_nn.adversarial.methods import SCHEMES as SCHEMES
 from portable_nn.adversarial.methods import Method as Method
 from portable_nn.adversarial.methods import find_method as find_method
+from portable_nn.adversarial.portrait import Portrait as Portrait
+from portable_nn.adversarial.portrait import portrait as portrait
 from portable_nn.adversarial.rates import DECAYS as DECAYS
+from portable_nn.adversarial.report import Analysis as Analysis
+from portable_nn.adversarial.report import Report as Report
+from portable_nn.adversarial.report import analyse as analyse
+from portable_nn.adversarial.report import report as report
 from portable_nn.adversarial.result import Result as Result
 from portable_nn.adversarial.simulation import simulate as simulate
+from portable_nn.adversarial.sweeping import Sweep as Sweep
+from portable_nn.adversarial.sweeping import sweep as sweep
 from portable_nn.adversarial.theory import closed_form as closed_form
 from portable_nn.adversarial.theory import exact_factor as exact_factor
 from portable_nn.adversarial.theory import fitted_rate as fitted_rate

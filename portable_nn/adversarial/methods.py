@@ -10,6 +10,7 @@ from portable_nn.adversarial import adaptive, steps
 from portable_nn.adversarial.choices import Option, filled, no_such
 from portable_nn.adversarial.closed_forms import FORMS, ClosedForm
 from portable_nn.adversarial.steps import Begin, Step
+from portable_nn.errors import UsageError
 
 Options: TypeAlias = Mapping[str, float | None]
 Clock: TypeAlias = Callable[[int, Options], tuple[float, ...]]
@@ -188,5 +189,5 @@ def find_method(name: str | Method, scheme: str | None = None) -> Method:
         raise no_such("scheme", scheme, SCHEMES)
     if scheme not in variants:
         there = ", ".join(dict.fromkeys([row.scheme, *variants]))
-        raise no_such(f"scheme of the method '{row.name}'", scheme, there.split(", "))
+        raise UsageError(f"the method '{row.name}' has no variant that is {scheme}; there are {there}")
     return variants[scheme]

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "check": Row("check", "Find every fault of a model in one pass."),
     "models": Row("models", "List the models that come with the package."),
     "size": Row("size", "Work out sizes of convolutions and pools: forwards, backwards, with pictures."),
+    "simulate": Row("simulate", "Play games of two players: why gradient descent spirals away, and what works."),
 }
 
 INTERRUPTED: Final = 130

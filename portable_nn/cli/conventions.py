@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,9 @@ from portable_nn.errors import PortableNNError
 
 SCHEMA = 1
 """The version of what ``--format json`` prints: it changes when a field changes its meaning or goes away."""
+
+LONGEST_NOTE = 400
+"""Characters of a note that are printed."""
 
 BROKEN_PIPE = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
@@ -51,6 +54,11 @@ class Printer:
             from portable_nn.text import printable
 
             print(printable(text), file=sys.stderr)
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """Say several such things; of a long one, such as the names of a hundred nodes, the beginning."""
+        for text in texts:
+            self.note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}… (all of it: --format json)")
 
     def result(self, text: str, data: Mapping[str, Any]) -> None:
         """Print a result, which is ``text`` for people and ``data`` for programs."""

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.export import differences_as_json, differences_as_text
+from portable_nn.cli.proof import (
+    Atol,
+    Io,
+    Rtol,
+    Seed,
+    check_proof,
+    differences_as_json,
+    differences_as_text,
+    recorded_as_text,
+    tolerances,
+)
 from portable_nn.errors import FileError, UsageError
 from portable_nn.text import fields, printable, size
 
@@ -47,12 +57,17 @@ def command(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not read B back and compare it; run no engine.")
     ] = False,
+    atol: Atol = None,
+    rtol: Rtol = None,
+    seed: Seed = 0,
+    io: Io = None,
 ) -> None:
     """Write a network as a file of another kind, read that back, and compare every tensor.
 
     B holds the same network: each tensor has the same SHA-256, and labels, preprocessing and everything else come
     along. What B does not hold of A is listed. ONNX files are run in numpy and in onnxruntime as well, as export and
-    import do. If anything differs, B is removed and the exit code is 1.
+    import do, and with --io every network is run on what is recorded. If anything differs, B is removed and the exit
+    code is 1.
 
     Arrays of another project have no graph: --against takes it from a model, whose tensors must have the same names,
     shapes and types.
@@ -60,12 +75,13 @@ def command(
     from portable_nn.converters.convert import convert
 
     _check_target(target, force)
+    check_proof(no_verify, io)
     found = convert(
-        source, target, against=against, rename=_pairs(rename or []), opset=opset, verify=not no_verify
+        source, target, against=against, rename=_pairs(rename or []), opset=opset, verify=not no_verify, seed=seed,
+        io=io, **tolerances(atol, rtol),
     )  # fmt: skip
-    for note in found.notes:
-        printer.note(note)
-    printer.result(_as_text(found), _as_json(found))
+    printer.notes(found.notes)
+    printer.result(_as_text(found, io), _as_json(found))
 
 
 def _check_target(path: Path, force: bool) -> None:
@@ -91,16 +107,20 @@ def _pairs(renames: list[str]) -> dict[str, str]:
     return found
 
 
-def _as_text(found: Conversion) -> str:
+def _as_text(found: Conversion, io: Path | None) -> str:
     details = [size(found.bytes), *([f"opset {found.opset}", f"IR version {found.ir_version}"] if found.opset else [])]
     compared = f", all as in {found.source}" if found.verified else ""
     same = {None: "", True: f", as in {found.source}", False: f", not as in {found.source}"}
-    text = differences_as_text(found.outputs) + fields(
-        [
-            ("written", f"{', '.join(map(str, found.files))} ({', '.join(details)})"),
-            ("tensors", f"{found.tensors:,} ({size(found.tensor_bytes)}){compared}"),
-            ("digest", found.digest + same[found.same_digest]),
-        ]
+    text = (
+        differences_as_text(found.outputs)
+        + recorded_as_text(found.recorded, io)
+        + fields(
+            [
+                ("written", f"{', '.join(map(str, found.files))} ({', '.join(details)})"),
+                ("tensors", f"{found.tensors:,} ({size(found.tensor_bytes)}){compared}"),
+                ("digest", found.digest + same[found.same_digest]),
+            ]
+        )
     )
     if found.left_behind:
         text += f"\n{printable(str(found.target))} does not hold\n"
@@ -114,5 +134,6 @@ def _as_json(found: Conversion) -> dict[str, Any]:
         "bytes": found.bytes, "tensors": found.tensors, "tensor_bytes": found.tensor_bytes,
         "verified": found.verified, "digest": found.digest, "same_digest": found.same_digest,
         "opset": found.opset, "ir_version": found.ir_version, "outputs": differences_as_json(found.outputs),
+        "recorded": differences_as_json(found.recorded),
         "left_behind": list(found.left_behind), "notes": list(found.notes),
     }  # fmt: skip

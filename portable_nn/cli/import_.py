@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.export import differences_as_json, differences_as_text
+from portable_nn.cli.proof import (
+    Atol,
+    Io,
+    NoVerify,
+    Rtol,
+    Seed,
+    check_proof,
+    differences_as_json,
+    differences_as_text,
+    recorded_as_text,
+    tolerances,
+)
 from portable_nn.text import fields, size
 
 if TYPE_CHECKING:
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "import digits.onnx digits.safetensors",
-    "import somebody.onnx theirs.safetensors --format json",
+    "import somebody.onnx theirs.safetensors --io theirs.npz",
     "import wih.npy who.npy mine.safetensors",
 )
 
@@ -35,37 +46,45 @@ def command(
             metavar="OUT", help="The weight file to write, .safetensors or .h5: replaced as a whole, or not at all."
         ),
     ],
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not run both sides first.")] = False,
+    no_verify: NoVerify = False,
+    atol: Atol = None,
+    rtol: Rtol = None,
+    seed: Seed = 0,
+    io: Io = None,
 ) -> None:
     """Read an ONNX file into a weight file, and prove that it computes the same.
 
     The network that was read is run in numpy, and the ONNX file in onnxruntime, on the same inputs at two batch sizes.
-    The largest difference in each output is printed; where it is too large, nothing is written and the exit code is 1.
+    The largest difference in each output is printed; where it is too large, the first node that differs is named,
+    nothing is written and the exit code is 1.
     A file that export wrote comes back as it was, with labels and preprocessing.
 
     Two .npy files are taken for the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who
     (outputs, hidden nodes). The other side is then the book's own formula. 784 inputs are taken for pictures of digits.
     """
-    network, outputs, notes = _read(sources, verify=not no_verify)
+    check_proof(no_verify, io)
+    network, outputs, notes = _read(sources, verify=not no_verify, seed=seed, io=io, **tolerances(atol, rtol))
     network.save(out)
-    for note in notes:
-        printer.note(note)
+    printer.notes([*notes, *outputs.notes])
     count = out.stat().st_size
     printer.result(
-        differences_as_text(outputs) + fields([("written", f"{out} ({size(count)})")]),
+        differences_as_text(outputs)
+        + recorded_as_text(outputs.recorded, io)
+        + fields([("written", f"{out} ({size(count)})")]),
         {
             "model": ", ".join(map(str, sources)), "path": str(out), "bytes": count, "verified": not no_verify,
-            "outputs": differences_as_json(outputs), "notes": list(notes),
+            "outputs": differences_as_json(outputs), "batches": list(outputs.batches),
+            "recorded": differences_as_json(outputs.recorded), "notes": [*notes, *outputs.notes],
         },
     )  # fmt: skip
 
 
-def _read(sources: list[Path], *, verify: bool) -> Imported:
+def _read(sources: list[Path], **options: Any) -> Imported:
     """What there is to read: an ONNX file, unless it can only be the network of the book."""
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == NPY:
         from portable_nn.converters.book import import_book
 
-        return import_book(*sources, verify=verify)
+        return import_book(*sources, **options)
     from portable_nn.converters.onnx import read_onnx
 
-    return read_onnx(sources[0], verify=verify)
+    return read_onnx(sources[0], **options)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
+    "predict digits scans/ --save-io io.npz",
     "predict mine.safetensors mnist_test.csv --format json -o answers.json",
     "predict mobilenet.onnx cat.jpg --labels imagenet.txt --verbose",
     "predict digits-gan --sample 25 --plot sheet.png",
@@ -87,6 +88,12 @@ def command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to FILE.")
     ] = None,
+    save_io: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz", help="Record what goes into the network and comes out, for --io of export and import."
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell how inputs are prepared, and what was assumed.")
     ] = False,
@@ -108,10 +115,15 @@ def command(
     if "--seed" in _given(context):
         raise UsageError("--seed is about samples: --sample N draws some")
     from portable_nn.predictions import predict
+    from portable_nn.recording import Recorder, check_name
 
+    recorder = None if save_io is None else Recorder()
+    if save_io is not None:
+        check_name(save_io)
     predictions = predict(
         model, inputs, engine=engine.value, labels=labels, top=top, batch_size=batch_size,
         polarity=polarity.value if polarity else None, raw=raw, digest=digest,
+        recorder=recorder,
     )  # fmt: skip
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # What is wrong with the model or its labels shows before anything is written.
@@ -120,6 +132,9 @@ def command(
             _write_json(chain([first], chunks), file, printer, model)
         else:
             _write_table(chain([first], chunks), file)
+    if recorder and save_io:
+        recorder.save(save_io)
+        printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.told}"])
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")

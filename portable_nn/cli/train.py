@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -26,6 +27,8 @@ EXAMPLES = (
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
     "train digits --out digits.safetensors",
     "train digits --checkpoint run --resume",
+    "train --from digits mine.csv --out mine.safetensors",
+    "train --from theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
 )
 
 INTERRUPTED = 130
@@ -37,6 +40,12 @@ FOR_RECIPES = {
     "--out", "--force", "--seed", "--epochs", "--checkpoint", "--every", "--resume", "--format", "--quiet", "--debug",
 }  # fmt: skip
 """The options that make sense for a recipe."""
+
+FOR_MODELS = {"--freeze", "--until"}
+"""Those that need a trained model."""
+
+FOR_LAYERS = {"--activation", "--standardise"}
+"""Those that say how a network is made."""
 
 
 class Activation(StrEnum):
@@ -69,12 +78,31 @@ def command(
     context: typer.Context,
     what: Annotated[
         str,
-        typer.Argument(metavar="LAYERS", help="Sizes from input to classes (784-200-10), or a shipped model's name."),
+        typer.Argument(
+            metavar="LAYERS",
+            help="Sizes from input to classes (784-200-10), or a shipped model's name; left out with --from.",
+        ),
     ],
     data: Annotated[
         Path | None,
         typer.Argument(
             metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5; a shipped model has its own."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Train this model further: shipped, a weight file or ONNX."),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Keep these parameters of MODEL as they are: 'features.*'. May be repeated."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Cut MODEL after this node or value, and put a new layer for DATA's classes on."
         ),
     ] = None,
     out: Annotated[
@@ -133,18 +161,30 @@ def command(
     """Train a network on your data, or a shipped model anew.
 
     784-200-10 is a network of 784 inputs, one hidden layer of 200 units and 10 classes. What is done to the data
-    before training becomes a part of the model, so that predict does the same. Ctrl-C stops and saves what was
-    learned. With --checkpoint, the same command and --resume goes on, whatever stopped it, to the very same model.
+    before training becomes a part of the model, so that predict does the same. With --from, a trained model learns more
+    of the same, or, with --until, other classes from what it has learned. Ctrl-C stops and saves what was learned. With
+    --checkpoint, the same command and --resume goes on, whatever stopped it, to the very same model.
     """
-    is_recipe = not what[:1].isdigit()
+    given = _given(context)
+    if source is not None:
+        what, data = _only_data(what, data, given)
+    elif extra := sorted(given & FOR_MODELS):
+        raise UsageError(f"{', '.join(extra)} tells what to do with a trained model: --from MODEL says with which")
+    is_recipe = source is None and not what[:1].isdigit()
     checkpoints = _checkpoints(checkpoint, every, resume)
     target = _check_target(out or (Path(f"{what}.safetensors") if is_recipe else None), force)
     progress = False if printer.quiet else None
-    given = _given(context)
     if checkpoint and resume:
         printer.note(_where(checkpoint, None if is_recipe and "--epochs" not in given else epochs))
     if is_recipe:
         outcome = _by_recipe(what, given, epochs=epochs, seed=seed, progress=progress, **checkpoints)
+    elif source is not None:
+        outcome = _further(
+            source, data, labels_file, until=until, freeze=freeze or (), loss=loss.value,
+            optimizer=_optimizer(optimizer, learning_rate, momentum), epochs=epochs, batch_size=batch_size,
+            validation=validation, patience=early_stopping, labels=_class_labels(class_labels), raw=raw, seed=seed,
+            metrics_csv=metrics_csv, progress=progress, **checkpoints,
+        )  # fmt: skip
     else:
         outcome = _on_data(
             what, data, labels_file, activation=activation.value, loss=loss.value,
@@ -186,7 +226,32 @@ def _on_data(layers: str, data: Path | None, labels_file: Path | None, **options
     sizes = parse_layers(layers)
     if data is None:
         raise UsageError(f"train {layers} needs data: a CSV file with the label first, npz, IDX, npy or HDF5")
-    network, history = train_classifier(sizes, read_dataset(data, labels_file, width=sizes[0]), **options)
+    return _outcome(*train_classifier(sizes, read_dataset(data, labels_file, width=sizes[0]), **options))
+
+
+def _only_data(what: str, data: Path | None, given: set[str]) -> tuple[str, Path]:
+    """With ``--from``, the one argument is DATA."""
+    if data is not None:
+        raise UsageError(f"with --from, the layers are those of the model: give DATA alone, not '{what}' as well")
+    if extra := sorted(given & FOR_LAYERS):
+        raise UsageError(f"with --from, the model has that already: leave out {', '.join(extra)}")
+    return what, Path(what)
+
+
+def _further(model: str, data: Path | None, labels_file: Path | None, **options: Any) -> _Outcome:
+    from portable_nn.data.dataset import read_dataset
+    from portable_nn.dims import static
+    from portable_nn.resolve import open_network
+    from portable_nn.training.tuning import tune_classifier
+
+    assert data is not None
+    network = open_network(model)
+    shape = static(network.graph.inputs[0].shape[1:])
+    width = math.prod(shape) if shape is not None else None
+    return _outcome(*tune_classifier(network, read_dataset(data, labels_file, width=width), **options))
+
+
+def _outcome(network: Network, history: History) -> _Outcome:
     kept = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
     return _Outcome(
         network, history, {name: kept[name] for name in ("loss", "val_loss", "val_accuracy") if name in kept}

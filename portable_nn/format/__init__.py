@@ -7,6 +7,7 @@ file formats that hold both, ``validate`` what is refused; ``writing``, ``readin
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from msgspec.structs import replace
 
 from portable_nn.errors import FormatError, NoManifestError, UsageError, listed
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
+from portable_nn.format.documentation import Documentation, Origin, Remark, ValueRemark
 from portable_nn.format.files import open_regular
-from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, normalised
+from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.reading import Reader, checks_for, opened
 from portable_nn.format.tensors import Array
@@ -29,11 +31,15 @@ __all__ = [
     "CARRIERS",
     "Carrier",
     "Contents",
+    "Documentation",
     "InputInfo",
     "Manifest",
     "MappedTensors",
+    "Origin",
     "OutputInfo",
+    "Remark",
     "Tensors",
+    "ValueRemark",
     "Verify",
     "has_manifest",
     "load",
@@ -78,12 +84,34 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
         FileError: the file cannot be written.
     """
     carrier_of(path)
-    manifest = normalised(replace(blank(manifest), version=VERSION))
-    if faults := manifest_faults(manifest):
-        if isinstance(tensors, dict):
-            faults += tensor_faults(manifest, tensors, allow_nonfinite=allow_nonfinite)
-        raise UsageError(listed(faults, f"cannot save {path}"))
-    return write(path, manifest, tensors, allow_nonfinite=allow_nonfinite)
+    manifest = replace(blank(manifest), version=VERSION)
+    text = _sound_text(manifest)
+    if text is None:
+        manifest = normalised(manifest)
+        if faults := manifest_faults(manifest):
+            if isinstance(tensors, dict):
+                faults += tensor_faults(manifest, tensors, allow_nonfinite=allow_nonfinite)
+            raise UsageError(listed(faults, f"cannot save {path}"))
+        text = encode(manifest)
+        if len(text) <= LONGEST:
+            _sound.append(text)
+    return write(path, manifest, tensors, allow_nonfinite=allow_nonfinite, text=text)
+
+
+LONGEST: Final = 2**21
+"""Bytes of a manifest up to which it is remembered."""
+
+_sound: Final[deque[bytes]] = deque(maxlen=4)
+"""Texts of the last manifests that were found without fault: a training saves the same network again and again."""
+
+
+def _sound_text(manifest: Manifest) -> bytes | None:
+    """The text of a manifest that was saved before; ``None`` for any other, and where it has none."""
+    try:
+        text = encode(manifest)
+    except (UsageError, TypeError):  # What is wrong with it is told in time.
+        return None
+    return text if text in _sound else None
 
 
 def load(
@@ -143,6 +171,7 @@ def _own(manifest: Manifest) -> Manifest:
     return replace(
         manifest, graph=replace(manifest.graph, nodes=nodes), metadata=dict(manifest.metadata),
         digests=dict(manifest.digests), checksums=dict(manifest.checksums), training=deepcopy(manifest.training),
+        documentation=deepcopy(manifest.documentation),
     )  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from portable_nn.format.tensors import ITEM_SIZES
+from portable_nn.format.tensors import CHUNK, ITEM_SIZES
 from portable_nn.graph import Value
 
 ALIGNMENT: Final = 64
@@ -40,6 +40,18 @@ def layout(values: Iterable[Value]) -> list[Span]:
         spans.append(Span(value.name, value.dtype, shape, start, stop))
         start = stop
     return spans
+
+
+def groups(spans: Sequence[Span]) -> Iterator[range]:
+    """Places of spans of one type that together have a ``CHUNK``; a large one is alone."""
+    start = 0
+    while start < len(spans):
+        stop, total = start + 1, spans[start].size
+        while stop < len(spans) and spans[stop].dtype == spans[start].dtype and total + spans[stop].size <= CHUNK:
+            total += spans[stop].size
+            stop += 1
+        yield range(start, stop)
+        start = stop
 
 
 def padding(length: int) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from portable_nn import __version__
 from portable_nn.data.preprocessing import Preprocessing
 from portable_nn.errors import FormatError, UsageError
 from portable_nn.format import canonical
+from portable_nn.format.documentation import Documentation
 from portable_nn.format.migrations import migrate
 from portable_nn.format.training import Training
-from portable_nn.graph import OPSET, Graph, Value
+from portable_nn.graph import OPSET, Graph, Tensor, Value
 
 FORMAT: Final = "portable-nn"
 VERSION: Final = 2
@@ -44,7 +47,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The description of one network. The fields are explained in SPEC.md, section "The manifest".
 
     ``digests`` gives for each tensor the SHA-256 of its little-endian, row-major bytes, ``checksums`` their XXH3-128,
-    both in hexadecimal. Whoever makes a manifest leaves them empty; saving fills them in.
+    both in hexadecimal. Whoever makes a manifest leaves them empty; saving fills them in. Where ``documentation`` would
+    say nothing, it is left out.
     """
 
     graph: Graph
@@ -54,10 +58,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     digests: dict[str, str] = {}
     checksums: dict[str, str] = {}
     training: Training | None = None
+    documentation: Documentation | UnsetType = UNSET
     producer: str = PRODUCER
     opset: int = OPSET
     format: str = FORMAT
     version: int = VERSION
+
+    @property
+    def numbers(self) -> set[str]:
+        """The names of the tensors that hold numbers, and neither NaN nor infinities: what training changes."""
+        return {value.name for value in self.graph.parameters if value.trainable}
+
+    @property
+    def remarks(self) -> Documentation:
+        """The documentation; an empty one where there is none."""
+        return self.documentation if isinstance(self.documentation, Documentation) else Documentation()
 
     @property
     def tensors(self) -> tuple[Value, ...]:
@@ -91,12 +106,43 @@ def encode(manifest: Manifest) -> bytes:
         UsageError: it has a number or a text that JSON cannot hold, or is longer than ``MAX_BYTES``.
     """
     try:
-        data = canonical.dumps(manifest)
+        data = _dumps(manifest)
     except ValueError as error:
         raise UsageError(f"the manifest cannot be written as JSON: {error}") from error
     if len(data) > MAX_BYTES:
         raise UsageError(f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
     return data
+
+
+def with_hashes(text: bytes, blank: Manifest, found: Manifest) -> bytes:
+    """The text of ``found`` from that of ``blank``, which differs from it in the hashes alone: they stand first."""
+    before, after = (
+        canonical.dumps_without_floats(_Hashes(each.checksums, each.digests))[:-1] for each in (blank, found)
+    )
+    assert text.startswith(before)
+    return after + text[len(before) :]
+
+
+class _Hashes(msgspec.Struct):
+    checksums: dict[str, str]
+    digests: dict[str, str]
+
+
+def _dumps(manifest: Manifest) -> bytes:
+    """Its canonical text, in the fast way where there is no float in it. Raises ``ValueError``."""
+    if not _has_floats(manifest):
+        with suppress(OverflowError):  # Whole numbers beyond 64 bits.
+            return canonical.dumps_without_floats(manifest)
+    return canonical.dumps(manifest)
+
+
+def _has_floats(manifest: Manifest) -> bool:
+    """Whether there may be one."""
+    if manifest.training or any(info.preprocessing for info in manifest.inputs):
+        return True
+    values = [value for node in manifest.graph.nodes for value in node.attributes.values()]
+    items = (value.data if isinstance(value, Tensor) else value for value in values)
+    return any(type(item) is float or (isinstance(item, tuple) and float in map(type, item)) for item in items)
 
 
 def decode(data: bytes, where: str) -> Manifest:
@@ -112,7 +158,7 @@ def decode(data: bytes, where: str) -> Manifest:
         version = _check_version(canonical.loads(data, _Envelope), where)
         current = data if version == VERSION else _migrated(data, version)
         manifest = canonical.loads(current, Manifest)
-        text = canonical.dumps(manifest)
+        text = _dumps(manifest)
     except ValueError as error:
         raise FormatError(where, f"the manifest is malformed: {error}") from error
     if text != current:

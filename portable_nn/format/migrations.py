@@ -12,7 +12,7 @@ Fields: TypeAlias = dict[str, Any]
 
 
 def _from_1(fields: Fields) -> Fields:
-    """Version 2 has checksums beside the digests, and may hold the state of a training.
+    """Version 2 has checksums beside the digests, and may hold documentation and the state of a training.
 
     Of an older file the checksums are not known: its tensors are checked by their digests.
     """
@@ -20,6 +20,8 @@ def _from_1(fields: Fields) -> Fields:
         raise ValueError("in version 1, the field 'training' must be null")
     if "checksums" in fields:
         raise ValueError("in version 1, there is no field 'checksums'")
+    if "documentation" in fields:
+        raise ValueError("in version 1, there is no field 'documentation'")
     return {**fields, "checksums": {}}
 
 

@@ -17,7 +17,7 @@ import xxhash
 from portable_nn.errors import FormatError, UsageError
 from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.files import open_regular, read_at, read_exactly
-from portable_nn.format.layout import Span, layout, padding
+from portable_nn.format.layout import Span, groups, layout, padding
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import CHECKSUM, CHUNK, DIGEST, HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
@@ -136,7 +136,7 @@ class Reader:
         self.file, self.where, self.checks = file, where, checks
         self.manifest, self.spans, self.start = understood.manifest, understood.spans, len(understood.head)
         self._expected = expected_hashes(self.manifest, checks.hash)
-        self._numbers = set() if checks.allow_nonfinite else {value.name for value in self.manifest.graph.parameters}
+        self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
     def read(self) -> dict[str, Array]:
         """All tensors, checked, each in aligned memory of its own. Raises ``FormatError`` that lists all damaged."""
@@ -153,7 +153,7 @@ class Reader:
             last = group[-1]
             return self._fill(group, pieces, memory[places[group[0]] : places[last] + len(pieces[last])])
 
-        refuse(self.where, _each(list(_groups(self.spans)), fill, total))
+        refuse(self.where, _each(list(groups(self.spans)), fill, total))
         arrays = {s.name: from_bytes(piece, s.dtype, s.shape) for s, piece in zip(self.spans, pieces, strict=True)}
         return {value.name: arrays[value.name] for value in self.manifest.tensors}
 
@@ -204,18 +204,6 @@ class Reader:
         if self.checks.off or found == expected:
             return []
         return [hash_fault(span.name, self.checks.hash, expected, found)]
-
-
-def _groups(spans: Sequence[Span]) -> Iterator[range]:
-    """Places of spans of one type that together have a ``CHUNK``; a large one is alone."""
-    start = 0
-    while start < len(spans):
-        stop, total = start + 1, spans[start].size
-        while stop < len(spans) and spans[stop].dtype == spans[start].dtype and total + spans[stop].size <= CHUNK:
-            total += spans[stop].size
-            stop += 1
-        yield range(start, stop)
-        start = stop
 
 
 def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:

@@ -23,6 +23,8 @@ ITEM_SIZES: Final[Mapping[str, int]] = {
 }  # fmt: skip
 """The element types that a file may hold, by numpy's name, and the bytes of one element."""
 
+_NAMES: Final = {np.dtype(name).char: name for name in ITEM_SIZES}
+
 CHUNK: Final = 2**19
 """Bytes that are read, hashed and written at once: they fit into the cache of a core."""
 
@@ -46,11 +48,16 @@ class Hash(Protocol):
         """The hash of all bytes so far, in hexadecimal."""
 
 
-HASHES: Final[Mapping[str, Callable[[], Hash]]] = {DIGEST: hashlib.sha256, CHECKSUM: xxhash.xxh3_128}
+HASHES: Final[Mapping[str, Callable[..., Hash]]] = {DIGEST: hashlib.sha256, CHECKSUM: xxhash.xxh3_128}
 """The hashes that a manifest holds of each tensor. Both release the interpreter's lock."""
 
 DIGITS: Final[Mapping[str, int]] = {DIGEST: 64, CHECKSUM: 32}
 """How many hexadecimal digits they have."""
+
+
+def signature(array: Array) -> tuple[str, tuple[int, ...]]:
+    """The dtype of ``array``, as a file says it, and its shape; numpy takes its time to write the name of a dtype."""
+    return _NAMES.get(array.dtype.char) or array.dtype.name, array.shape
 
 
 def to_bytes(array: Array) -> Bytes:
@@ -92,12 +99,12 @@ def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
     """What is wrong with the values of ``array``; a part of a tensor will do."""
     if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
         return "is bool, but has bytes other than 0 and 1"
-    if not allow_nonfinite and not _finite(array):
+    if not allow_nonfinite and not is_finite(array):
         return "holds NaN or infinite values (allow_nonfinite=True permits them)"
     return None
 
 
-def _finite(array: Array) -> bool:
+def is_finite(array: Array) -> bool:
     """Whether there is no NaN and no infinity; the extremes tell, and need no second array to find."""
     if array.dtype.kind != "f" or not array.size:
         return True

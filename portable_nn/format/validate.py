@@ -20,8 +20,19 @@ from portable_nn import operators
 from portable_nn.data.preprocessing import check_order
 from portable_nn.errors import FormatError, GraphError, listed
 from portable_nn.format.canonical import printable
+from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
-from portable_nn.format.tensors import CHECKSUM, DIGEST, DIGITS, HASHES, ITEM_SIZES, Array, hashes, value_fault
+from portable_nn.format.tensors import (
+    CHECKSUM,
+    DIGEST,
+    DIGITS,
+    HASHES,
+    ITEM_SIZES,
+    Array,
+    hashes,
+    signature,
+    value_fault,
+)
 from portable_nn.format.training import training_faults
 from portable_nn.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
 
@@ -69,6 +80,9 @@ def manifest_faults(manifest: Manifest) -> list[str]:
         *_preprocessing_faults(manifest.inputs),
         *_text_faults(manifest.outputs),
     ]
+    if isinstance(manifest.documentation, Documentation):
+        faults += documentation_faults(manifest.documentation, graph)
+        faults += _size_name_faults(manifest.documentation)
     if manifest.training:
         faults += training_faults(manifest.training, graph.parameters)
     if unsound := [*_parameter_faults(manifest.tensors), *_node_faults(graph)]:
@@ -77,14 +91,15 @@ def manifest_faults(manifest: Manifest) -> list[str]:
         types = operators.infer(graph).types
     except GraphError as error:
         return faults + [str(fault) for fault in error.faults]
-    return faults + list(_label_faults(manifest.outputs, {name: found.shape for name, found in types.items()}))
+    shapes = {name: found.shape for name, found in types.items()}
+    return [*faults, *_label_faults(manifest.outputs, shapes), *size_faults(manifest.remarks, shapes)]
 
 
 def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
     """What is wrong with ``tensors`` as those of ``manifest``, apart from their hashes."""
-    found = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
+    found = {name: signature(array) for name, array in tensors.items()}
     faults = agreement_faults(manifest, found, "in the given arrays")
-    numbers = {value.name for value in manifest.graph.parameters}
+    numbers = manifest.numbers
     for name, array in tensors.items():
         if fault := value_fault(array, allow_nonfinite=allow_nonfinite or name not in numbers):
             faults.append(f"tensor {name!r} {fault}")
@@ -309,6 +324,13 @@ def _text_faults(outputs: Sequence[OutputInfo]) -> Iterator[str]:
         for text in (*info.labels, info.unit):
             if _hidden(text):
                 yield f"output {info.name!r}: the label or unit {text!r} has a control or invisible character"
+
+
+def _size_name_faults(documentation: Documentation) -> Iterator[str]:
+    for name, remark in documentation.values.items():
+        for size in remark.sizes:
+            if _hidden(size):
+                yield f"value {name!r}: the name {size!r} of a size has a control or invisible character"
 
 
 def _label_faults(outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,8 +19,8 @@ from portable_nn.errors import UsageError, listed
 from portable_nn.format.atomic import atomic_write
 from portable_nn.format.carriers import carrier_of
 from portable_nn.format.files import write_at
-from portable_nn.format.layout import Span, layout
-from portable_nn.format.manifest import Manifest, encode
+from portable_nn.format.layout import Span, groups, layout
+from portable_nn.format.manifest import Manifest, encode, with_hashes
 from portable_nn.format.tensors import (
     CHECKSUM,
     CHUNK,
@@ -30,6 +31,7 @@ from portable_nn.format.tensors import (
     Array,
     Hash,
     from_bytes,
+    signature,
     to_bytes,
     value_fault,
 )
@@ -47,7 +49,9 @@ def blank(manifest: Manifest) -> Manifest:
     return replace(manifest, digests=zeros[DIGEST], checksums=zeros[CHECKSUM])
 
 
-def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
+def write(
+    path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False, text: bytes | None = None
+) -> str:
     """Write a file that ``reading`` gives back; the hashes in ``manifest`` become those of the bytes that are written.
 
     Args:
@@ -55,6 +59,7 @@ def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfi
         manifest: one without faults.
         tensors: an array for each of ``manifest.tensors``. Of pairs, no more than one is kept at a time.
         allow_nonfinite: whether NaN and infinities may be written.
+        text: that of the ``blank`` manifest, where it is known.
 
     Returns:
         The digest of the network: SHA-256 of the manifest's text.
@@ -63,31 +68,48 @@ def write(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfi
         UsageError: a tensor is missing, left over, or of another type; or the head would be too long.
         FileError: the file cannot be written; the old one is as it was.
     """
+    manifest = blank(manifest)
+    text = text or encode(manifest)
     carrier, spans = carrier_of(path), layout(manifest.tensors)
-    length = len(carrier.head(encode(blank(manifest)), spans))
+    length = len(carrier.head(text, spans))
     if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
-        _refuse(path, agreement_faults(manifest, {name: _signature(each) for name, each in tensors.items()}, _GIVEN))
+        _refuse(path, agreement_faults(manifest, {name: signature(each) for name, each in tensors.items()}, _GIVEN))
     with (
         atomic_write(path) as file,
         ThreadPoolExecutor(WRITERS + 1) as pool,
         ThreadPoolExecutor(WRITERS) as writers,
     ):
-        numbers = () if allow_nonfinite else {value.name for value in manifest.graph.parameters}
+        numbers = () if allow_nonfinite else manifest.numbers
         writer = _Writer(file, length, spans, pool, numbers)
-        there, pending = isinstance(tensors, dict), []
-        for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
-            if there and np.asarray(array).nbytes > SMALL:
-                pending.append(writers.submit(writer.write, name, array))
-            else:
-                writer.write(name, array)
-        for each in pending:
-            each.result()
+        if isinstance(tensors, dict):
+            _write_all(writer, spans, tensors, writers)
+        else:
+            for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
+                writer.write(name, np.asarray(array))
+            writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
         writer.finish()
-        _refuse(path, agreement_faults(manifest, writer.found, _GIVEN) + sorted(writer.faults))
-        text = encode(replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM]))
+        _refuse(path, writer.faults)
+        text = with_hashes(
+            text, manifest, replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM])
+        )
         file.seek(0)
         file.write(carrier.head(text, spans))
     return sha256(text).hexdigest()
+
+
+def _write_all(writer: _Writer, spans: Sequence[Span], tensors: Mapping[str, Array], writers: Executor) -> None:
+    """Write tensors that are all there: small ones many at once, large ones side by side."""
+    pending = []
+    for group in groups(spans):
+        several = [(spans[place], tensors[spans[place].name]) for place in group]
+        if len(group) > 1 or several[0][0].size <= SMALL:
+            writer.write_small(several)
+        elif spans[-1].stop < WORTH_THREADS:
+            writer.write_one(*several[0])
+        else:
+            pending.append(writers.submit(writer.write_one, *several[0]))
+    for each in pending:
+        each.result()
 
 
 _GIVEN: Final = "in the given arrays"
@@ -98,16 +120,15 @@ FLUSH: Final = 8 * CHUNK
 WRITERS: Final = 2
 """So many large tensors are written at once where all are in memory, each with another thread for its digest."""
 
+WORTH_THREADS: Final = 4 * CHUNK
+"""Bytes of data that several threads write sooner than one."""
+
 _SYNC: Final = getattr(os, "fdatasync", os.fsync)
 
 
 def _refuse(path: str | Path, faults: Sequence[str]) -> None:
     if faults:
         raise UsageError(listed(faults, f"cannot save {path}"))
-
-
-def _signature(array: Array) -> tuple[str, tuple[int, ...]]:
-    return np.asarray(array).dtype.name, np.shape(array)
 
 
 class _Writer:
@@ -122,7 +143,7 @@ class _Writer:
         self._copies: SimpleQueue[tuple[Bytes, Bytes]] = SimpleQueue()
         for _ in range(WRITERS + 1):
             self._copies.put((aligned(CHUNK), aligned(CHUNK)))
-        self._turn = Lock()
+        self._turn, self._threads = Lock(), bool(spans) and spans[-1].stop >= WORTH_THREADS
         self._flushing: Future[None] | None = None
         self._unflushed = 0
         self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -130,22 +151,46 @@ class _Writer:
         self.faults: list[str] = []
 
     def write(self, name: str, array: Array) -> None:
-        """Write one tensor at its place."""
+        """Write the tensor of that name at its place, unless it does not fit there."""
         if name in self.found:
             self.faults.append(f"tensor {name!r} is given twice")
             return
-        array = np.asarray(array)
-        span, self.found[name] = self._spans.get(name), _signature(array)
-        if span is None or self.found[name] != (span.dtype, span.shape):
-            return
+        span, self.found[name] = self._spans.get(name), signature(array)
+        if span and self.found[name] == (span.dtype, span.shape):
+            self.write_one(span, array)
+
+    def write_one(self, span: Span, array: Array) -> None:
+        """Write a tensor at its place, a part after the other."""
+        with self._memory() as copies:
+            self._write(span, to_bytes(array), copies)
+
+    def write_small(self, several: Sequence[tuple[Span, Array]]) -> None:
+        """Write tensors of one type that lie one after the other, no more than a ``CHUNK``, all at once."""
+        start, stop = several[0][0].start, several[-1][0].stop
+        with self._memory() as (memory, _):
+            whole = memory[: stop - start]
+            pieces = [whole[span.start - start : span.stop - start] for span, _ in several]
+            for piece, (_, array) in zip(pieces, several, strict=True):
+                piece[...] = to_bytes(array)
+            suspects = (
+                several if value_fault(from_bytes(whole, several[0][0].dtype, (-1,)), allow_nonfinite=False) else ()
+            )
+            for piece, (span, _) in zip(pieces, several, strict=True):
+                fault = self._value_fault(piece, span) if suspects else None
+                self._note(span, fault, {kind: make(piece.data) for kind, make in HASHES.items()})
+            write_at(self._file, whole, self._start + start)
+            self._flush(len(whole))
+
+    @contextmanager
+    def _memory(self) -> Iterator[tuple[Bytes, Bytes]]:
+        """Twice a ``CHUNK`` that nobody else has meanwhile."""
         copies = self._copies.get()
         try:
-            self._write(span, to_bytes(array), copies)
+            yield copies
         finally:
             self._copies.put(copies)
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
-        """Write the bytes of a tensor by way of ``copies``, which nobody else has meanwhile."""
         made = {kind: make() for kind, make in HASHES.items()}
         fault, pending = None, None
         for start in range(0, len(data), CHUNK):
@@ -162,13 +207,17 @@ class _Writer:
             self._flush(len(chunk))
         if pending:
             pending.result()
-        self.faults += [f"tensor {span.name!r} {fault}"] if fault else []
+        self._note(span, fault, made)
+
+    def _note(self, span: Span, fault: str | None, made: Mapping[str, Hash]) -> None:
+        if fault:
+            self.faults.append(f"tensor {span.name!r} {fault}")
         for kind, each in made.items():
             self.hashes[kind][span.name] = each.hexdigest()
 
     def _digest(self, digest: Hash, chunk: Bytes, span: Span) -> Future[None] | None:
         """Hash a chunk while another thread writes it: a digest takes longer than all the rest."""
-        if span.size > SMALL:
+        if span.size > SMALL and self._threads:
             return self._pool.submit(digest.update, chunk.data)
         digest.update(chunk.data)
         return None

@@ -134,8 +134,12 @@ def _gradient(n: Backward) -> Sequence[Symbol | None]:
 
 
 def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
-    """With the statistics of the batch, except where the running ones are no state that could follow the batches."""
-    mode = attributes.get("training_mode") or int(all(value and _is_state(value) for value in inputs[3:]))
+    """With the statistics of the batch, except where the running ones are no state that could follow the batches.
+
+    And except where scale and bias are frozen: then so is all that they scale and shift.
+    """
+    moving = all(value and _is_state(value) for value in inputs[3:]) and not all(map(_is_frozen, inputs[1:3]))
+    mode = attributes.get("training_mode") or int(moving)
     options: dict[str, Any] = {**attributes, "training_mode": mode}
     return emit_all("BatchNormalization", *inputs, outputs=3 if mode else 1, name=name, **options)
 
@@ -145,6 +149,10 @@ def _is_state(value: Symbol) -> bool:
     if isinstance(value, Leaf):
         return value.parameter
     return value.origin.operator is not None and value.origin.operator.name == "BatchNormalization"
+
+
+def _is_frozen(value: Symbol | None) -> bool:
+    return isinstance(value, Leaf) and value.parameter and not value.trainable
 
 
 def _grad_type(use: Use) -> tuple[Type, ...]:

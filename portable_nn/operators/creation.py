@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from portable_nn.graph import Tensor, format_shape
-from portable_nn.operators.elementwise import ANY
+from portable_nn.operators.elementwise import ANY, check_dtype
 from portable_nn.operators.registry import (
     INTEGERS,
+    NUMBERS,
     Array,
     Attr,
     Bound,
@@ -76,9 +77,9 @@ def _constant_of_shape(n: Bound) -> None:
 
 
 def _one_hot_type(use: Use) -> Type:
-    indices, depth = use.type(0), use.content(1, INTEGERS)
-    if indices.dtype not in INTEGERS:
-        use.fail(f"indices must be integers, not {indices.dtype}")
+    indices = use.type(0)
+    check_dtype(use, indices.dtype, NUMBERS)
+    depth = use.content(1, INTEGERS) if use.type(1).dtype in INTEGERS else tuple(map(int, use.floats(1)))
     if use.type(2).shape != (2,) or len(depth) != 1:
         use.fail("depth must be one number and values must be the pair (off, on)")
     axis = use.axis(use.int("axis"), len(indices.shape) + 1)
@@ -86,12 +87,15 @@ def _one_hot_type(use: Use) -> Type:
 
 
 def _one_hot(n: Bound) -> list[Step]:
-    indices, values, out = n.x[0], n.x[2], n.out()
+    given, values, out = n.x[0], n.x[2], n.out()
+    indices = given if given.dtype == np.int64 else n.scratch(given.shape, np.int64)
     moved = np.moveaxis(out, n.axis(n.int("axis"), out.ndim), -1)
     depth = moved.shape[-1]
     grid: tuple[Array, ...] = tuple(np.indices(indices.shape, sparse=True))
 
     def run() -> None:
+        if indices is not given:
+            np.copyto(indices, given, casting="unsafe")
         out.fill(values[0])
         if indices.size and indices.min() >= 0 and indices.max() < depth:
             moved[(*grid, indices)] = values[1]

@@ -10,7 +10,7 @@ import numpy as np
 from portable_nn.dims import product
 from portable_nn.graph import Attribute
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import FLOATS, Attr, Backward, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all
 
 
@@ -28,6 +28,15 @@ def _trains(n: Bound) -> bool:
     return n.has(2) and bool(n.x[2])
 
 
+def _noise(n: Bound, shape: tuple[int, ...]) -> tuple[Array, Step]:
+    """Numbers from 0 to 1, drawn anew in each run; a node with a seed has the sequence of the standard's own tests."""
+    if "seed" not in n.attributes:
+        noise = n.scratch(shape, np.float32)
+        return noise, partial(n.rng.random, dtype=np.float32, out=noise)
+    noise, generator = n.scratch(shape, np.float64), np.random.RandomState(n.int("seed") % 2**32)
+    return noise, lambda: np.copyto(noise, generator.random_sample(shape))
+
+
 def _kernel(n: Bound) -> list[Step]:
     x = n.x[0]
     if not _trains(n):
@@ -38,9 +47,9 @@ def _kernel(n: Bound) -> list[Step]:
     if n.is_constant(1) and not 0 <= ratio < 1:
         n.fail(f"ratio must be at least 0 and less than 1, not {ratio:g}")
     mask, out = n.out(1), n.out()
-    noise, scale = n.scratch(x.shape, np.float32), n.scratch((), x.dtype)
+    (noise, draw), scale = _noise(n, x.shape), n.scratch((), x.dtype)
     return [
-        partial(n.rng.random, dtype=np.float32, out=noise),
+        draw,
         partial(np.greater_equal, noise, ratio, out=mask),
         partial(np.subtract, 1, ratio, out=scale, casting="same_kind"),
         partial(np.reciprocal, scale, out=scale),
@@ -61,8 +70,9 @@ def _gradient(n: Backward) -> list[Symbol | None]:
 
 
 def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
+    """With the noise of the network, whose state is saved, whatever the seed."""
     data, ratio = inputs[0], inputs[1] if len(inputs) > 1 else None
-    return emit_all("Dropout", data, ratio, constant(True, "bool"), outputs=2, name=name, seed=attributes.get("seed"))
+    return emit_all("Dropout", data, ratio, constant(True, "bool"), outputs=2, name=name)
 
 
 register(

@@ -29,7 +29,7 @@ from portable_nn.operators.registry import (
     Use,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, emit, integers
+from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
 
 ANY = NUMBERS | {"bool"}
 WIDE = FLOATS | {"int32", "int64", "uint32", "uint64"}
@@ -231,18 +231,65 @@ def _where_gradient(n: Backward) -> list[Symbol | None]:
     ]
 
 
+def _modulo_type(use: Use) -> Type:
+    if use.int("fmod") not in {0, 1}:
+        use.fail(f"fmod must be 0 or 1, not {use.int('fmod')}")
+    found = broadcast_type(use, NUMBERS)
+    if found.dtype in FLOATS and not use.int("fmod"):
+        use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")
+    return found
+
+
+def _modulo(n: Bound) -> Step:
+    """What is left over has the sign of A with ``fmod``, otherwise that of B."""
+    return partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out())
+
+
+def _modulo_gradient(n: Backward) -> list[Symbol | None]:
+    if n.dy.dtype not in FLOATS:
+        return [None, None]
+    a, b = n.x
+    return list(both(n, n.dy, -n.dy * emit("Round", (a - n.y[0]) / b)))
+
+
+def _is_infinite(n: Bound) -> Step:
+    x, out = n.x[0], n.out()
+    negative, positive = n.int("detect_negative"), n.int("detect_positive")
+    if negative and positive:
+        return partial(np.isinf, x, out=out)
+    if negative or positive:
+        return partial(np.equal, x, x.dtype.type(np.inf if positive else -np.inf), out=out)
+    return partial(out.fill, False)
+
+
+def _is_infinite_lowering(x: Symbol, *, detect_negative: int = 1, detect_positive: int = 1) -> Symbol:
+    """Of what is a number, only an infinity gives none when it is taken from itself."""
+    gone = x - x
+    found = emit("And", emit("Equal", x, x), emit("Not", emit("Equal", gone, gone)))
+    if detect_negative and detect_positive:
+        return found
+    if detect_negative or detect_positive:
+        return emit("And", found, emit("Greater" if detect_positive else "Less", x, constant(0, x.dtype)))
+    return emit("And", found, constant(False, "bool"))
+
+
 def _cast_type(use: Use) -> Type:
     code = use.int("to")
     if code not in ONNX_DTYPES:
         use.fail(f"attribute 'to' is {code}, an element type that is not supported")
-    content = use.type().content if ONNX_DTYPES[code] == "int64" and use.type().dtype in INTEGERS else None
-    return Type(ONNX_DTYPES[code], use.type().shape, content)
+    return Type(ONNX_DTYPES[code], use.type().shape)
 
 
 def _cast(n: Bound) -> Step | None:
-    if n.x[0].dtype == ONNX_DTYPES[n.int("to")]:
+    wanted = n.x[1].dtype if n.has(1) else ONNX_DTYPES[n.int("to")]
+    if n.x[0].dtype == wanted:
         return n.view(n.x[0])
     return partial(np.copyto, n.out(), n.x[0], casting="unsafe")
+
+
+def _cast_gradient(n: Backward) -> list[Symbol | None]:
+    flows = n.x[0].dtype in FLOATS and n.y[0].dtype in FLOATS
+    return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
 
 
 def _square_root_gradient(n: Backward) -> Symbol:
@@ -259,8 +306,6 @@ unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
 unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"))
 unary("Sqrt", np.sqrt, _square_root_gradient)
 unary("Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0])
-unary("Sin", np.sin, lambda n: n.dy * emit("Cos", n.x[0]), names=("input", "output"))
-unary("Cos", np.cos, lambda n: -n.dy * emit("Sin", n.x[0]), names=("input", "output"))
 unary("Sign", np.sign, None, NUMBERS, names=("input", "output"))
 unary("Floor", np.floor, None)
 unary("Ceil", np.ceil, None)
@@ -295,8 +340,22 @@ register(Operator("Pow", ("X", "Y"), _power_type, _power, _power_gradient, outpu
 register(Operator("Where", ("condition", "X", "Y"), _where_type, _where, _where_gradient))
 register(
     Operator(
-        "Cast", ("input",), _cast_type, _cast,
-        lambda n: cast(n.dy, n.x[0].dtype) if n.x[0].dtype in FLOATS and n.y[0].dtype in FLOATS else [None],
-        {"to": Attr(int, REQUIRED), "saturate": Attr(int, 1), "round_mode": Attr(str, "up")},
+        "Mod", ("A", "B"), _modulo_type, _modulo, _modulo_gradient, {"fmod": Attr(int, 0)},
+        outputs=("C",), inplace=True,
+    )
+)  # fmt: skip
+register(
+    Operator(
+        "IsInf", ("X",), lambda use: same_type()(use)._replace(dtype="bool"), _is_infinite, None,
+        {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)}, outputs=("Y",),
+        lowering=_is_infinite_lowering,
+    )
+)  # fmt: skip
+_ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}
+register(Operator("Cast", ("input",), _cast_type, _cast, _cast_gradient, {"to": Attr(int, REQUIRED), **_ROUNDING}))
+register(
+    Operator(
+        "CastLike", ("input", "target_type"), lambda use: Type(use.type(1).dtype, use.type().shape), _cast,
+        _cast_gradient, _ROUNDING, lowering=lambda x, target, **_: cast(x, target.dtype),
     )
 )  # fmt: skip

@@ -86,8 +86,8 @@ def _gather_gradient(n: Backward) -> list[Symbol | None]:
         taken = integers([known])
     parts = [sizes(data, range(axis))] * (axis > 0) + [taken] + [sizes(data, range(axis + 1, rank))] * (axis + 1 < rank)
     shape = emit("Concat", *parts, axis=0) if len(parts) > 1 else taken
-    flat = emit("Reshape", indices, emit("Concat", taken, integers([1] * (rank - axis - 1)), axis=0))
-    places = emit("Expand", flat, shape)
+    row = emit("Reshape", indices, emit("Concat", taken, integers([1] * (rank - axis - 1)), axis=0))
+    places = emit("Expand", row, shape)
     dy = emit("Reshape", n.dy, shape)
     return [emit("ScatterElements", zeros_like(data), places, dy, axis=axis, reduction="add"), None]
 
@@ -111,7 +111,7 @@ def _gather_elements_type(use: Use) -> Type:
     return use.like(use.type(1).shape)
 
 
-def _flat(n: Bound, array: Array) -> tuple[Array, list[Step]]:
+def flat(n: Bound, array: Array) -> tuple[Array, list[Step]]:
     """The elements of ``array`` in the order of its axes, and what copies them where they lie in another one."""
     if array.flags.c_contiguous:
         return array.reshape(-1), []
@@ -139,7 +139,7 @@ def _gather_elements(n: Bound) -> list[Step]:
     out = n.out()
     if not out.size:
         return []
-    (data, copies), (places, steps) = _flat(n, n.x[0]), _places(n)
+    (data, copies), (places, steps) = flat(n, n.x[0]), _places(n)
     return [*copies, *steps, partial(np.take, data, places, out=out.reshape(-1), mode="wrap")]
 
 
@@ -148,7 +148,7 @@ def _gather_elements_gradient(n: Backward) -> list[Symbol | None]:
     return [emit("ScatterElements", zeros, n.x[1], n.dy, axis=axis, reduction="add"), None]
 
 
-_REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
 def _scatter_elements_type(use: Use) -> Type:
@@ -156,8 +156,8 @@ def _scatter_elements_type(use: Use) -> Type:
     data, indices, updates, reduction = use.type(0), use.type(1), use.type(2), use.string("reduction")
     if updates != (wanted := Type(data.dtype, indices.shape)):
         use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
-    if reduction not in {"none", *_REDUCTIONS}:
-        use.fail(f"reduction must be none, {', '.join(_REDUCTIONS)}, not '{reduction}'")
+    if reduction not in {"none", *REDUCTIONS}:
+        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
     if reduction != "none":
         check_dtype(use, data.dtype, NUMBERS)
     return use.like(data.shape)
@@ -168,10 +168,10 @@ def _scatter_elements(n: Bound) -> list[Step]:
     copy = partial(np.copyto, out, n.x[0])
     if not n.x[1].size:
         return [copy]
-    (updates, copies), (places, steps), flat = _flat(n, n.x[2]), _places(n), out.reshape(-1)
+    (updates, copies), (places, steps), cells = flat(n, n.x[2]), _places(n), out.reshape(-1)
     if reduction == "none":
-        return [copy, *copies, *steps, partial(np.put, flat, places, updates, mode="wrap")]
-    return [copy, *copies, *steps, partial(_REDUCTIONS[reduction].at, flat, places, updates)]
+        return [copy, *copies, *steps, partial(np.put, cells, places, updates, mode="wrap")]
+    return [copy, *copies, *steps, partial(REDUCTIONS[reduction].at, cells, places, updates)]
 
 
 def _scatter_elements_gradient(n: Backward) -> list[Symbol | None]:

@@ -27,7 +27,7 @@ from portable_nn.operators.registry import (
 )
 from portable_nn.operators.symbols import Symbol, cast, emit, integers, sizes
 
-EXTREME = WIDE | {"int8", "uint8"}
+EXTREME = WIDE | {"int8", "uint8", "bool"}
 
 Reduction: TypeAlias = "Callable[[Bound, Array, tuple[int, ...], Array], list[Step]]"
 
@@ -58,7 +58,9 @@ def _extreme(function: np.ufunc, *, least: bool) -> Reduction:
     """Of nothing, the greatest is the least number of its type, and the other way round."""
 
     def steps(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
-        limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        limits: tuple[float, float] = (False, True)
+        if x.dtype.kind != "b":
+            limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
         keepdims = bool(n.int("keepdims"))
         return [partial(function.reduce, x, axis=axes, out=out, keepdims=keepdims, initial=limits[least])]
 
@@ -156,8 +158,20 @@ def _product_gradient(n: Backward) -> Symbol:
     return _kept(n, n.dy) * emit("Where", none_left, product / others, zero)
 
 
+def _in_older_words(name: str) -> Callable[..., Symbol]:
+    """A reduction of booleans as one of numbers, and one of nothing as what it is."""
+
+    def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
+        if noop_with_empty_axes and (axes is None or axes.shape == (0,)):
+            return emit("Identity", x)
+        number = cast(x, "uint8") if x.dtype == "bool" else x
+        return cast(emit(name, number, axes, keepdims=keepdims), x.dtype)
+
+    return lowering
+
+
 def reduction(name: str, steps: Reduction, gradient: Gradient, allowed: frozenset[str] = FLOATS) -> None:
-    """Register a reduction."""
+    """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
     def infer(use: Use) -> Type:
         check_dtype(use, use.type().dtype, allowed)
@@ -173,7 +187,8 @@ def reduction(name: str, steps: Reduction, gradient: Gradient, allowed: frozense
         found = gradient(n)
         return [found] if isinstance(found, Symbol) else list(found)
 
-    register(Operator(name, inputs, infer, kernel, back, attributes, outputs=("reduced",)))
+    lowering = _in_older_words(name) if "bool" in allowed else None
+    register(Operator(name, inputs, infer, kernel, back, attributes, outputs=("reduced",), lowering=lowering))
 
 
 def _arg_type(use: Use) -> Type:

@@ -15,6 +15,7 @@ import numpy as np
 
 from portable_nn.errors import Fault, GraphError
 from portable_nn.graph import Attribute, Dim, Graph, Node, Parameter, Shape, Tensor, Value
+from portable_nn.operators.elements import with_content
 from portable_nn.operators.registry import DTYPE_CODES, Attr, Misfit, Operator, Type, Use, lookup
 
 Scalar: TypeAlias = int | float
@@ -206,8 +207,9 @@ def infer_node(
 ) -> tuple[Type, ...]:
     """The types of one node's outputs; raises ``Misfit``."""
     operator.check(attributes, types, outputs)
-    found = operator.infer(Use(operator, types, attributes, outputs))
-    return (found,)[:outputs] if isinstance(found, Type) else found[:outputs]
+    use = Use(operator, types, attributes, outputs)
+    found = operator.infer(use)
+    return with_content(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
 
 
 class Inference(NamedTuple):

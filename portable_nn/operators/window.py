@@ -46,17 +46,23 @@ def windows(use: Use, kernel: Sequence[int], sizes: Shape) -> list[Window]:
 
     Where a size is not known yet, such pads are left at 0; ``slide`` knows what comes out all the same.
     """
-    rank, mode = len(sizes), use.string("auto_pad")
+    mode = use.string("auto_pad")
     if mode not in AUTO_PADS:
         use.fail(f"auto_pad must be one of {', '.join(AUTO_PADS)}, not '{mode}'")
-    strides, dilations = per_axis(use, "strides", rank), per_axis(use, "dilations", rank)
-    pads = per_axis(use, "pads", 2 * rank, 0, 0)
-    if mode != "NOTSET" and any(pads):
-        use.fail(f"pads {pads} and auto_pad {mode} exclude each other")
-    found = [Window(*each) for each in zip(kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)]
+    found = plain_windows(use, kernel)
+    if mode != "NOTSET" and any(any(w.pads) for w in found):
+        use.fail(f"pads {use.ints('pads')} and auto_pad {mode} exclude each other")
     if mode.startswith("SAME"):
         found = [_same(w, size, upper=mode == "SAME_UPPER") for w, size in zip(found, sizes, strict=True)]
     return found
+
+
+def plain_windows(use: Use, kernel: Sequence[int]) -> list[Window]:
+    """The window along each axis, with the pads that the attributes name."""
+    rank = len(kernel)
+    strides, dilations = per_axis(use, "strides", rank), per_axis(use, "dilations", rank)
+    pads = per_axis(use, "pads", 2 * rank, 0, 0)
+    return [Window(*each) for each in zip(kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)]
 
 
 def _same(w: Window, size: Dim, *, upper: bool) -> Window:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple, Unpack
 
 import numpy as np
 
@@ -93,27 +93,36 @@ def train_classifier(
     """
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
-    targets, names = _classes(data.y, sizes[-1], sizes[0])
+    targets, names = classes(data.y, sizes[-1], sizes[0])
     if labels and len(labels) != sizes[-1]:
         raise UsageError(
             f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
         )
-    if not 0 <= validation < 1:
-        raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")
-    train, held_out = _split(len(x), validation, seed)
+    train, _ = _split(len(x), validation, seed)
     steps = _preprocessing(x, train, raw=raw, standardise=standardise)
     network = build_classifier(sizes, activation, loss, labels=labels or names, seed=seed)
     if steps:
         network.inputs = (InputInfo(network.inputs[0].name, "table" if standardise else "image", steps),)
         x = apply_arithmetic(steps, x, name="data")
-    y = targets if loss == "cross_entropy" else _one_hot(targets, sizes[-1], loss)
-    history = network.fit(
-        x[train], y[train], loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-        validation=(x[held_out], y[held_out]) if len(held_out) else None, metrics=["accuracy"],
-        early_stopping=None if patience is None else EarlyStopping(patience),
-        metrics_csv=metrics_csv, progress=progress, **checkpoints,
+    history = fit_classes(
+        network, x, targets, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+        validation=validation, patience=patience, seed=seed, metrics_csv=metrics_csv, progress=progress, **checkpoints,
     )  # fmt: skip
     return Classifier(network, history)
+
+
+def fit_classes(
+    network: Network, x: Array, targets: Array, *, loss: str, validation: float, patience: int | None, seed: int,
+    **options: Any,
+) -> History:  # fmt: skip
+    """Train ``network`` on examples and class numbers, of which a share is held out; options are those of ``fit``."""
+    train, held_out = _split(len(x), validation, seed)
+    count = int(network.types[network.graph.outputs[0]].shape[-1])
+    y = targets if loss == "cross_entropy" else _one_hot(targets, count, loss)
+    return network.fit(
+        x[train], y[train], loss=loss, validation=(x[held_out], y[held_out]) if len(held_out) else None,
+        metrics=["accuracy"], early_stopping=None if patience is None else EarlyStopping(patience), **options,
+    )  # fmt: skip
 
 
 def parse_layers(text: str) -> list[int]:
@@ -150,13 +159,18 @@ def _check_examples(data: Dataset, width: int) -> Array:
     x = np.asarray(data.x, np.float32).reshape(len(data.x), -1)
     if x.shape[1] != width:
         raise UsageError(f"the first layer has {width} units, but an example has {x.shape[1]} numbers")
-    finite = np.isfinite(x).all(axis=1)
+    return check_finite(x)
+
+
+def check_finite(x: Array) -> Array:
+    """``x``, (n, …). Raises ``UsageError`` that tells the first example that is not finite."""
+    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
         raise UsageError(f"example {finite.argmin()} (from 0) holds NaN, infinity or a number that is too large")
     return x
 
 
-def _classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
+def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     """The class number of each example, and the names of the classes as far as the data tell them."""
     if y is None:
         where = f"in CSV they come first in each row, before the {width} numbers of an example"
@@ -178,6 +192,8 @@ def _classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]
 
 def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
     """Places to learn from, and places to measure by."""
+    if not 0 <= validation < 1:
+        raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")
     held_out = round(count * validation)
     if validation and not 0 < held_out < count:
         raise UsageError(f"validation of {validation:g} leaves nothing on one side of {count} examples: 0 is for none")

@@ -24,7 +24,7 @@ class Evaluation:
         self.network, self.examples, self.losses, self.metrics = network, examples, losses, metrics
         prefixes = {name: "val_" if len(losses) == 1 else f"val_{name}_" for name in losses}
         self.columns = ["val_loss", *(prefix + metric for prefix in prefixes.values() for metric in metrics)]
-        self.graph = loss_graph(network, losses, examples.y)
+        self.graph = loss_graph(network, losses, examples.x, examples.y)
         self.loss = self.graph.outputs[0]
         self.plans: dict[int, Plan] = {}
 

@@ -105,7 +105,7 @@ def fit(
     if early_stopping and early_stopping.monitor not in columns:
         hint = "" if evaluate else "; more with validation="
         raise UsageError(f"early stopping watches '{early_stopping.monitor}', but there is {', '.join(columns)}{hint}")
-    step = TrainingStep(network, losses, train.y, chosen, weighted=train.weight is not None)
+    step = TrainingStep(network, losses, train.x, train.y, chosen, weighted=train.weight is not None)
     batch_size = min(batch_size, len(train))
     batches, names = math.ceil(len(train) / batch_size), ["epoch", "loss", "learning_rate", *columns[1:]]
     state = State(network, step.state, Best(network, early_stopping), batches, names)

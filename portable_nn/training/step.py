@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.rewrites import pool_first
@@ -22,7 +23,7 @@ from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart
 from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
 
-Targets: TypeAlias = Mapping[str, Array]
+Feeds: TypeAlias = Mapping[str, Array]
 
 TARGET, WEIGHT, SCALAR = "train/target/", "train/sample_weight", "train/scalar/"
 """Names of what a training graph has beside the network's own values."""
@@ -31,16 +32,19 @@ TARGET, WEIGHT, SCALAR = "train/target/", "train/sample_weight", "train/scalar/"
 class TrainingStep:
     """The graph of one step for a network, and the state that its optimizer keeps.
 
-    ``losses`` has a loss for each output that is trained, ``targets`` an array for each, from which the type of the
-    graph's target input is taken. Raises ``UsageError`` where no gradient reaches any parameter.
+    ``losses`` has a loss for each output that is trained. The sizes of the graph's inputs are those of ``examples``,
+    arrays by input, the types of its target inputs those of ``targets``, arrays by output: all but the batch is known.
+    Raises ``UsageError`` where no gradient reaches any parameter.
     """
 
     def __init__(
-        self, network: Network, losses: Mapping[str, Loss], targets: Targets, optimizer: Optimizer, *, weighted: bool
-    ) -> None:
+        self, network: Network, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, optimizer: Optimizer, *,
+        weighted: bool,
+    ) -> None:  # fmt: skip
         network.own_weights()
         self.network, self.optimizer = network, optimizer
-        symbols = replay(pool_first(network.graph, network.graph.outputs), training=True)
+        graph = sized(network.graph, examples)
+        symbols = replay(pool_first(graph, graph.outputs), training=True)
         self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
         loss, extra = total_loss(symbols, losses, targets, weighted)
@@ -52,7 +56,7 @@ class TrainingStep:
             for weight in self._flowing
         }
         self._loss = loss
-        self._in_halves = not weighted and has_threads_to_set() and keeps_examples_apart(network.graph)
+        self._in_halves = not weighted and has_threads_to_set() and keeps_examples_apart(graph)
         updates = self._updates(self._flowing) | new_states(loss)
         traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph
@@ -112,6 +116,12 @@ class TrainingStep:
         return Halves(plans, Plan(step.graph, {}, parameters, outputs=[], updates=named), traced.names[self._loss])
 
 
+def sized(graph: Graph, examples: Feeds) -> Graph:
+    """``graph`` with the sizes that the ``examples`` have, however many: rules of gradients ask for them."""
+    inputs = (replace(each, shape=(*each.shape[:1], *examples[each.name].shape[1:])) for each in graph.inputs)
+    return replace(graph, inputs=tuple(inputs))
+
+
 def _shapes(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
     """The shapes of a graph's inputs for ``size`` examples."""
     return {value.name: (size, *value.shape[1:]) if value.shape else () for value in graph.inputs}
@@ -133,7 +143,7 @@ def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
 
 
 def total_loss(
-    symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Targets, weighted: bool
+    symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: bool
 ) -> tuple[Symbol, list[Leaf]]:
     """The sum of the losses of all trained outputs, and the inputs that it adds to the graph."""
     leaves: list[Leaf] = []
@@ -153,9 +163,9 @@ def total_loss(
     return result, leaves
 
 
-def loss_graph(network: Network, losses: Mapping[str, Loss], targets: Targets) -> Graph:
+def loss_graph(network: Network, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds) -> Graph:
     """The graph that computes the weighted loss and then the outputs, without training."""
-    symbols = replay(network.graph)
+    symbols = replay(sized(network.graph, examples))
     loss, extra = total_loss(symbols, losses, targets, weighted=True)
     inputs = [leaf for value in network.graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
     return trace([*inputs, *extra], [loss, *(symbols[name] for name in network.graph.outputs)], "evaluation").graph

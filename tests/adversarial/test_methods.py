@@ -280,7 +280,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "extragradeint"}, "there is no method 'extragradeint': did you mean 'extragradient'? there are simult"),
     ({"method": 4}, "there is no method 4: there are simultaneous, alternating"),
     ({"scheme": "alternate"}, "there is no scheme 'alternate': did you mean 'alternating'? there are simultaneous, al"),
-    ({"method": "lola", "scheme": "alternating"}, "there is no scheme of the method 'lola' 'alternating': there are s"),
+    ({"method": "lola", "scheme": "alternating"}, "the method 'lola' has no variant that is alternating; there are "),
     ({"gamma": 1}, "the method 'simultaneous' has no option 'gamma': it has none"),
     ({"method": "consensus", "beta": 1}, "the method 'consensus' has no option 'beta': it has gamma (1.0)"),
     ({"method": "momentum", "beta": 2}, "beta must be a number from -1 to 1, not 2"),

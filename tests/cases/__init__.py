@@ -5,12 +5,16 @@ To add an operator, add a row to the module of its family; a new family is a mod
 
 from cases import (
     activation,
+    attention,
+    bitwise,
     convolution,
     creation,
     dropout,
+    einsum,
     elementwise,
     indexing,
     internal,
+    likelihood,
     linear,
     movement,
     normalization,
@@ -18,13 +22,21 @@ from cases import (
     pooling,
     reduce,
     resize,
+    rotary,
+    sampling,
+    scatter,
+    sequences,
     softmax,
+    topk,
+    triangle,
+    trigonometry,
 )
 from cases.case import Case
 
 FAMILIES = (
     elementwise,
     activation,
+    attention,
     linear,
     convolution,
     pooling,
@@ -32,12 +44,22 @@ FAMILIES = (
     movement,
     padding,
     resize,
+    rotary,
+    sampling,
     indexing,
     creation,
     softmax,
+    topk,
     normalization,
     dropout,
+    einsum,
     internal,
+    likelihood,
+    trigonometry,
+    bitwise,
+    triangle,
+    sequences,
+    scatter,
 )
 
 CASES: tuple[Case, ...] = tuple(case for family in FAMILIES for case in family.CASES)

@@ -42,8 +42,8 @@ class Case:
         return f"{self.operator} {shapes} {options}".replace(" ", "_").rstrip("_")
 
     def exists_in(self, dtype: str) -> bool:
-        """Whether the standard defines the operator for floats of this type: Celu it has in float32 alone."""
-        return self.operator != "Celu" or dtype == "float32"
+        """Whether the standard defines the operator for floats of this type."""
+        return dtype == "float32" or self.operator not in {"Celu", "RotaryEmbedding"}
 
     def cast(self, dtype: str) -> tuple[Array | None, ...]:
         """The inputs with ``dtype`` for every double; what must be of another float type is given in it."""

@@ -98,4 +98,14 @@ def _weight_gradients() -> list[Case]:
     return [*rows, Case("ConvWeightGrad", inputs, grouped, (0, 1), batched=(0, 1), domain=INTERNAL)]
 
 
-CASES = [*_conv(), *_conv_transpose(), *_weight_gradients()]
+def _deformed() -> list[Case]:
+    grouped = (real(2, 4, 5, 4), real(4, 2, 2, 3), real(2, 24, 4, 2), real(4), real(2, 12, 4, 2))
+    options = {"strides": (2, 1), "pads": (1, 0, 1, 2), "dilations": (1, 2)}
+    return [
+        Case("DeformConv", grouped, {"group": 2, "offset_group": 2}, (0, 1, 2, 3, 4), batched=(0, 2, 4)),
+        Case("DeformConv", (real(1, 2, 4, 5), real(3, 2, 2, 2), real(1, 8, 3, 5)), options, (0, 1, 2), batched=(0, 2)),
+        Case("DeformConv", (real(2, 1, 3, 3), real(1, 1, 2, 2), real(2, 8, 2, 2), None, real(2, 4, 2, 2)), {}, (0, 4)),
+    ]
+
+
+CASES = [*_conv(), *_conv_transpose(), *_weight_gradients(), *_deformed()]

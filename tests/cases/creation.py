@@ -38,6 +38,12 @@ def _one_hot() -> list[Case]:
         Case("OneHot", (outside, depth, values), constants=(1,), batched=(0,)),
         *(Case("OneHot", (outside, depth, values), {"axis": axis}, constants=(1,)) for axis in (0, 1, -1, -2)),
         Case("OneHot", (inside, ints(5), ints(0, 1)), constants=(1, 2)),
+        Case(
+            "OneHot",
+            (np.array([0, 2, -1, 9], "float32"), scalar(3, "float32"), np.array([-0.5, 2.0], "float32")),
+            constants=(1,),
+            batched=(0,),
+        ),
     ]
 
 

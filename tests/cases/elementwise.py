@@ -21,6 +21,11 @@ def _unary() -> list[Case]:
         Case("Round", (floats(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5),)),
         Case("IsNaN", (floats(0, np.nan, np.inf),)),
         Case("Not", (truth(3, 4),), batched=(0,)),
+        *(
+            Case("IsInf", (floats(0, np.nan, np.inf, -np.inf),), {"detect_negative": a, "detect_positive": b})
+            for a in (0, 1)
+            for b in (0, 1)
+        ),
     ]
 
 
@@ -90,6 +95,21 @@ def _others_by_element() -> list[Case]:
         Case("Cast", (floats(0.0, -0.0, 0.5, -3.0),), {"to": DTYPE_CODES["bool"]}),
         Case("Cast", (truth(3, 4),), {"to": DTYPE_CODES["float32"]}),
         Case("Cast", (whole(3, 4),), {"to": DTYPE_CODES["int64"]}),
+        Case("CastLike", (real(3, 4), np.zeros(1)), wrt=(0,), batched=(0,)),
+        Case("CastLike", (real(3, 4) * 5, whole(2)), batched=(0,)),
+        Case("CastLike", (whole(3, 4), np.zeros(1)), batched=(0,)),
+        Case("Mod", (real(3, 4) * 7, real(4)), {"fmod": 1}, wrt=(0, 1), batched=(0,)),
+        Case("Mod", (real(3, 1) * 7, real(4)), {"fmod": 1}, wrt=(0, 1)),
+        *(
+            Case("Mod", (whole(5, 8, low=low, high=40, dtype=dtype), np.array(by, dtype)), {"fmod": fmod})
+            for dtype, low, by in (
+                ("int32", -40, (-7, -3, -2, -1, 1, 2, 3, 7)),
+                ("int64", -40, (-7, -3, -2, -1, 1, 2, 3, 7)),
+                ("int8", -40, (-7, -3, -2, -1, 1, 2, 3, 7)),
+                ("uint8", 0, (1, 2, 3, 5, 7, 11, 13, 200)),
+            )
+            for fmod in (0, 1)
+        ),
     ]
 
 

@@ -84,7 +84,13 @@ def _others() -> list[Case]:
         for p in (1, 2)
         for axis in (0, 1, -1)
     ]
-    return rows
+    name = "MeanVarianceNormalization"
+    return [
+        *rows,
+        Case(name, (real(2, 3, 2, 4),), {"axes": (0, 2, 3)}, wrt=(0,), batched=(0,)),
+        Case(name, (real(2, 3, 4),), {"axes": (-1, 1)}, wrt=(0,), batched=(0,)),
+        Case(name, (real(5, 3),), {"axes": (0,)}, wrt=(0,), batched=(0,)),
+    ]
 
 
 CASES = [*_batch(), *_last_axes(), *_groups(), *_others()]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cases.case import Case, real
+from cases.case import Case, ints, real
 from portable_nn.graph import INTERNAL
 from portable_nn.operators.registry import Array
 
@@ -65,6 +66,34 @@ def _global() -> list[Case]:
     return [*rows, *(Case("GlobalLpPool", (real(2, 3, 4, 5),), {"p": p}, (0,), batched=(0,)) for p in (1, 3))]
 
 
+def _unpools() -> list[Case]:
+    """Indices that no two cells have in common, where onnxruntime and the standard count alike."""
+    options = {"kernel_shape": (2, 2), "strides": (2, 2)}
+    places = np.arange(96).reshape(2, 3, 4, 4)[..., ::2, 1::2]
+    line = np.arange(12).reshape(1, 2, 6)[..., ::2]
+    return [
+        Case("MaxUnpool", (real(2, 3, 2, 2), places), options, wrt=(0,)),
+        Case("MaxUnpool", (real(2, 3, 2, 2), places, ints(2, 3, 4, 4)), options, wrt=(0,), constants=(2,)),
+        Case("MaxUnpool", (real(1, 2, 3), line), {"kernel_shape": (4,), "strides": (2,), "pads": (1, 1)}, wrt=(0,)),
+        Case("MaxUnpool", (real(1, 2, 3), np.arange(6).reshape(1, 2, 3)[..., ::-1]), {"kernel_shape": (1,)}, wrt=(0,)),
+    ]  # fmt: skip
+
+
+def _columns() -> list[Case]:
+    rows: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Mapping[str, Any]]] = [
+        ((2, 6, 4), (3, 4), (2, 3), {}),
+        ((1, 6, 25), (5, 5), (2, 3), {"pads": (1, 0, 0, 2)}),
+        ((1, 4, 6), (5, 7), (2, 2), {"strides": (3, 2)}),
+        ((2, 8, 4), (4, 5), (2, 2), {"dilations": (2, 3)}),
+        ((1, 3, 4), (9,), (3,), {"strides": (2,)}),
+        ((1, 8, 4), (2, 3, 3), (2, 2, 2), {}),
+    ]
+    return [
+        Case("Col2Im", (real(*shape), ints(*image), ints(*block)), options, wrt=(0,), constants=(1, 2), batched=(0,))
+        for shape, image, block, options in rows
+    ]
+
+
 def _halved(x: Array) -> Array:
     """The largest of each 2x2 block."""
     a, b, height, width = x.shape
@@ -88,4 +117,4 @@ def _gradients() -> list[Case]:
     ]  # fmt: skip
 
 
-CASES = [*_pools(), *_indices(), *_global(), *_gradients()]
+CASES = [*_pools(), *_indices(), *_global(), *_gradients(), *_unpools(), *_columns()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cases.case import Case, ints, positive, real, whole
+from cases.case import Case, ints, positive, real, truth, whole
 
 
 def _reductions() -> list[Case]:
@@ -26,6 +26,7 @@ def _reductions() -> list[Case]:
     zeros[0, 1] = zeros[1, 0] = zeros[1, 3] = 0
     rows.append(Case("ReduceProd", (zeros, ints(1)), {"keepdims": 0}, wrt=(0,), constants=(1,)))
     rows += [Case(name, (whole(3, 4), ints(1)), constants=(1,)) for name in ("ReduceSum", "ReduceProd", "ReduceMax")]
+    rows += [Case(name, (truth(3, 4), ints(1)), constants=(1,)) for name in ("ReduceMax", "ReduceMin")]
     for name in ("ArgMax", "ArgMin"):
         tied = np.array([[1.0, 3, 3, 1], [2, 2, 2, 2], [4, 0, 0, 4]])
         rows += [

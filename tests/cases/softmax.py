@@ -1,10 +1,10 @@
-"""The softmax family and its loss."""
+"""The softmax family."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases.case import Case, positive, real, whole
+from cases.case import Case, real
 
 
 def _softmax() -> list[Case]:
@@ -18,23 +18,4 @@ def _softmax() -> list[Case]:
     return rows
 
 
-def _losses() -> list[Case]:
-    rows = []
-    for shape in ((4, 5), (2, 5, 3), (2, 5, 2, 3)):
-        labels = whole(shape[0], *shape[2:], low=0, high=5)
-        for reduction in ("mean", "sum", "none"):
-            for weights in (None, positive(5)):
-                for ignored in (None, -1, 2):
-                    hidden = (
-                        labels
-                        if ignored != -1
-                        else np.where(np.arange(labels.size).reshape(labels.shape) % 3, labels, -1)
-                    )
-                    inputs = (real(*shape), hidden) if weights is None else (real(*shape), hidden, weights)
-                    options = {"reduction": reduction} | ({} if ignored is None else {"ignore_index": ignored})
-                    rows.append(Case("SoftmaxCrossEntropyLoss", inputs, options, (0,), batched=(0, 1), outputs=2))
-    inputs = (real(4, 5), whole(4, low=0, high=5, dtype="int32"))
-    return [*rows, Case("SoftmaxCrossEntropyLoss", inputs, wrt=(0,), outputs=2)]
-
-
-CASES = [*_softmax(), *_losses()]
+CASES = _softmax()

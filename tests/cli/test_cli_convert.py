@@ -59,7 +59,7 @@ def test_json(run, tmp_path):
     assert {key: value for key, value in found.json.items() if key not in {"outputs", "digest"}} == {
         "schema": 1, "model": "mine.safetensors", "path": "b.onnx", "files": ["b.onnx"],
         "bytes": (tmp_path / "b.onnx").stat().st_size, "tensors": 4, "tensor_bytes": 172, "verified": True,
-        "same_digest": True, "opset": 15, "ir_version": 8, "left_behind": [], "notes": [],
+        "same_digest": True, "opset": 15, "ir_version": 8, "recorded": [], "left_behind": [], "notes": [],
     }  # fmt: skip
     found = run("convert", "b.onnx", "b.npz", "--no-verify", "--format", "json").json
     assert (found["verified"], found["outputs"], found["opset"]) == (False, [], None)

@@ -51,7 +51,8 @@ def test_json(run, tmp_path):
     assert (output["output"], output["max_abs_error"] < 1e-12) == ("final_outputs", True)
     assert found == {
         "schema": 1, "model": "book/wih.npy, book/who.npy", "path": "mine.safetensors",
-        "bytes": (tmp_path / "mine.safetensors").stat().st_size, "verified": True, "notes": [],
+        "bytes": (tmp_path / "mine.safetensors").stat().st_size, "verified": True, "batches": [1, 3],
+        "recorded": [], "notes": [],
     }  # fmt: skip
     found = run("import", "book", "mine.h5", "--no-verify", "--format", "json").json
     assert (found["verified"], found["outputs"]) == (False, [])

@@ -127,3 +127,45 @@ def test_in_a_process_of_its_own(shell, files):
     code, out, err = shell("inspect", "keras.h5", "--against", "digits-mlp")
     assert (code, err) == (1, "")
     assert out.splitlines()[-1] == "0 of 4 tensors fit"
+
+
+# -- pictures
+
+
+def test_plot_and_dot_beside_the_table(run, files):
+    plain = run("inspect", "mine.safetensors").out
+    code, out, err = run("inspect", "mine.safetensors", "--plot", "m.png", "--dot", "m.dot")
+    assert (code, out, err) == (0, plain, "")
+    assert (files / "m.png").read_bytes().startswith(b"\x89PNG")
+    assert '  n1 [label="Gemm\\ndense_1\\n(batch, 2)\\n8 parameters"];\n' in (files / "m.dot").read_text()
+
+
+def test_dot_on_stdout_is_alone(run, files):
+    code, out, err = run("inspect", "mine.safetensors", "--dot", "-")
+    assert (code, err) == (0, "")
+    assert (out.splitlines()[0], out.splitlines()[-1]) == ("digraph {", "}")
+    assert "  n0 -> n1;" in out.splitlines()
+
+
+def test_json_has_what_the_arrows_are_made_of(run, files):
+    node = run("inspect", "mine.safetensors", "--format", "json").json["nodes"][0]
+    assert (node["reads"], node["makes"]) == (["input", "dense_1.weight", "dense_1.bias"], ["dense_1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mine.safetensors", "--plot", "m.bmp"], "m.bmp: the name of a picture ends in .png, .svg or .pdf"),
+        (["mine.safetensors", "--plot", "m.png", "--manifest"], "--plot draws the whole model: leave out --manifest"),
+        (
+            ["mine.safetensors", "--dot", "-", "--against", "digits"],
+            "--dot draws the whole model: leave out --against",
+        ),
+        (["keras.h5", "--plot", "m.png"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
+        (["keras.h5", "--dot", "-"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
+    ],
+)
+def test_pictures_that_cannot_be(run, files, arguments, message):
+    found = run("inspect", *arguments)
+    assert (found.code, found.out, found.err) == (2, "", f"error: {message}\n")
+    assert not list(files.glob("m.[pbd]*"))

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from portable_nn import __version__
-from portable_nn.cli import COMMANDS, conventions, size
+from portable_nn.cli import COMMANDS, conventions, simulate, size
 from portable_nn.errors import MissingPackageError, TrainingError
 
-GROUPS = {"size": size.COMMANDS}
+GROUPS = {"size": size.COMMANDS, "simulate": simulate.COMMANDS}
 
 PATHS = [
     *((name,) for name in COMMANDS if name not in GROUPS),
@@ -85,7 +85,17 @@ def test_examples_parse(path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"], ["size"], ["size", "conv", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["predict", "--help"],
+        ["train", "--help"],
+        ["size"],
+        ["size", "conv", "--help"],
+        ["simulate"],
+        ["simulate", "run", "--help"],
+        ["simulate", "gan", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = f"import sys; from portable_nn.cli import main; main({arguments!r}); print(*sys.modules, file=sys.stderr)"

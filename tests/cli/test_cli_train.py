@@ -319,3 +319,65 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
     assert ", interrupted" in out.splitlines()[0]
     assert err == "stopped by Ctrl-C; what was learned is saved\n"
     assert pnn.load(tmp_path / "m.safetensors").labels == ("1", "2", "3")
+
+
+# -- a trained model, further
+
+
+@pytest.fixture
+def trained(run, flowers_csv):
+    """A network that knows three kinds of flowers a little."""
+    run("train", "4-8-3", "flowers.csv", "--standardise", "--epochs", "1", "--out", "m.safetensors")
+    return pnn.load("m.safetensors")
+
+
+def test_train_from_a_model(run, trained):
+    arguments = ("train", "--from", "m.safetensors", "flowers.csv", "--epochs", "40", "--learning-rate", "0.05")
+    code, out, _ = run(*arguments, "--freeze", "dense_1", "-o", "n.safetensors")
+    assert code == 0
+    assert "validation accuracy  100.0 %" in out
+    tuned = pnn.load("n.safetensors")
+    assert (tuned.labels, tuned.inputs) == (trained.labels, trained.inputs)
+    assert [value.name for value in tuned.graph.parameters if not value.trainable] == ["dense_1.weight", "dense_1.bias"]
+    np.testing.assert_array_equal(tuned.parameters["dense_1.weight"], trained.parameters["dense_1.weight"])
+    assert not np.array_equal(tuned.parameters["dense_2.weight"], trained.parameters["dense_2.weight"])
+
+
+def test_train_a_new_head_and_resume(run, trained, tmp_path):
+    rows = (tmp_path / "flowers.csv").read_text().splitlines()
+    (tmp_path / "two.csv").write_text("\n".join(row for row in rows if row[0] != "3"))
+    arguments = ("train", "--from", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--class-labels", "A,B")
+    assert run(*arguments, "--epochs", "2", "-o", "once.safetensors").code == 0
+    assert run(*arguments, "--epochs", "1", "-o", "n.safetensors", "--checkpoint", "run").code == 0
+    code, _, err = run(*arguments, "--epochs", "2", "-o", "twice.safetensors", "--checkpoint", "run", "--resume")
+    assert code == 0
+    assert err.startswith("resuming run/checkpoint-")
+    assert (tmp_path / "once.safetensors").read_bytes() == (tmp_path / "twice.safetensors").read_bytes()
+    assert pnn.load("twice.safetensors").labels == ("A", "B")
+
+
+def test_train_from_a_shipped_model(run, digits_csv):
+    assert run("train", "--from", "digits", "digits.csv", "--epochs", "1", "--validation", "0", "-o", "m.h5").code == 0
+    assert pnn.load("m.h5").labels == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["4-8-3", "flowers.csv", "--from", "digits"],
+            "with --from, the layers are those of the model: give DATA alone",
+        ),
+        (
+            ["flowers.csv", "--from", "digits", "--activation", "relu", "--standardise"],
+            "with --from, the model has that already: leave out --activation, --standardise",
+        ),
+        (["4-8-3", "flowers.csv", "--until", "x"], "--until tells what to do with a trained model: --from MODEL says"),
+        (["digits", "--freeze", "*"], "--freeze tells what to do with a trained model: --from MODEL says with which"),
+        (["flowers.csv", "--from", "digitz"], "no model is called 'digitz': did you mean 'digits'?"),
+    ],
+)
+def test_train_from_wrong_usage(run, flowers_csv, arguments, message):
+    code, out, err = run("train", *arguments, "-o", "m.safetensors")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")

@@ -256,7 +256,9 @@ def test_a_model_of_another_tool(tmp_path, target):
             np.testing.assert_array_equal(file["w"], WEIGHT)
     else:
         assert_tensors(found.target, {"w": WEIGHT})
-    assert found.left_behind == ("what wrote it: painter 2.0",)
+    assert found.left_behind == ()
+    said = "the network comes from a file of opset 17 and IR version 8, written by painter 2.0: here they are 17 and 8"
+    assert found.notes == ((said,) if target == "onnx" else ())
     assert found.same_digest is None
     assert list(found.outputs) == ["y"]
     back = convert(found.target, tmp_path / "back.safetensors")
@@ -264,6 +266,7 @@ def test_a_model_of_another_tool(tmp_path, target):
     made = pnn.load(back.target)
     np.testing.assert_allclose(made.predict(x), x @ WEIGHT, atol=1e-6)
     assert made.metadata == {"author": "somebody"}
+    assert (made.documentation.origin.producer, made.documentation.origin.producer_version) == ("painter", "2.0")
 
 
 def test_what_is_read_otherwise_than_it_is_written_is_noted(tmp_path):
@@ -536,11 +539,16 @@ def test_another_tensor_is_noticed_and_nothing_is_left(tmp_path, monkeypatch, so
     spoil(monkeypatch, target)
     expected = (
         rf"{b} does not hold what was written: tensor 'dense_2\.bias' has the SHA-256 [0-9a-f]{{64}} there, and "
-        rf"[0-9a-f]{{64}} in {a} \(the new file is removed\)$"
+        rf"[0-9a-f]{{64}} in {a} \(it is removed, and what was there before is back\)$"
     )
     with pytest.raises(VerificationError, match=expected):
         convert(a, b)
     assert list(tmp_path.iterdir()) == [a]
+    b.write_bytes(b"what was there")
+    with pytest.raises(VerificationError, match=expected):
+        convert(a, b)
+    assert sorted(tmp_path.iterdir()) == sorted([a, b])
+    assert b.read_bytes() == b"what was there"
     convert(a, b, verify=False)
 
 
@@ -568,7 +576,7 @@ def test_a_file_that_cannot_be_read_back_is_removed(tmp_path, monkeypatch, targe
 
     monkeypatch.setattr(type(form), "write", torn)
     with pytest.raises(
-        VerificationError, match=rf"b\.{target}: is \d+ bytes long, .* 1 missing: it is truncated \(the"
+        VerificationError, match=rf"b\.{target}: is \d+ bytes long, .* 1 missing: it is truncated \(it is removed"
     ):
         convert(a, b)
     assert list(tmp_path.iterdir()) == [a]

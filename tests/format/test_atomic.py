@@ -6,12 +6,13 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 from portable_nn.errors import FileError
-from portable_nn.format.atomic import atomic_write
+from portable_nn.format.atomic import atomic_write, put_back
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and signals of POSIX")
 
@@ -70,7 +71,7 @@ def test_a_file_over_the_limit_of_the_system_is_a_file_error(path: Path) -> None
     script = f"""
         import resource
         from portable_nn.errors import FileError
-        from portable_nn.format.atomic import atomic_write
+        from portable_nn.format.atomic import atomic_write, put_back
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         try:
             with atomic_write({str(path)!r}) as file:
@@ -198,3 +199,41 @@ def test_a_file_taken_for_an_orphan_before_it_was_locked_is_made_again(
     monkeypatch.setattr("portable_nn.format.atomic._lock", lock)
     write(path)
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_was_there_is_put_back_after_an_error(path: Path, linked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise OSError("this file system has no links")
+
+    if not linked:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+
+    def fail() -> None:
+        with put_back(path), put_back(path.with_name("new")):
+            write(path)
+            write(path.with_name("new"))
+            write(path)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == ["net"]
+    with put_back(path):
+        write(path)
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["net"]
+
+
+def test_the_space_of_the_old_file_is_given_back(path: Path) -> None:
+    opened = Path("/proc/self/fd")
+    if not opened.exists():
+        pytest.skip("this system does not tell which files are open")
+    before = len(list(opened.iterdir()))
+    for _ in range(50):
+        write(path)
+    deadline = time.monotonic() + 10
+    while len(list(opened.iterdir())) > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(list(opened.iterdir())) <= before

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -20,11 +21,12 @@ from msgspec.structs import replace
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 from portable_nn.errors import UsageError
-from portable_nn.format import load, save
+from portable_nn.format import InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
+from portable_nn.format.manifest import encode
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.graph import Node, Tensor
+from portable_nn.graph import Node, Tensor, Value
 
 
 def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -257,3 +259,33 @@ def test_an_unknown_suffix_is_refused_with_those_that_are_known(tmp_path: Path, 
 def test_suffixes_may_be_in_capitals(tmp_path: Path) -> None:
     save(tmp_path / "NET.SAFETENSORS", MANIFEST, TENSORS)
     assert load(tmp_path / "NET.SAFETENSORS").manifest.graph == GRAPH
+
+
+def test_a_manifest_that_was_saved_before_is_checked_again_where_it_has_changed(path: Path) -> None:
+    attributes = {"axis": 1}
+    node = Node("n", "Softmax", ("x",), ("y",), attributes)  # type: ignore[arg-type]
+    graph = replace(GRAPH, nodes=(node,), parameters=(), outputs=("y",), inputs=(Value("x", "float32", ("batch", 2)),))
+    manifest = Manifest(graph=graph, inputs=(InputInfo("x"),), outputs=(OutputInfo("y"),))
+    digest = save(path, manifest, {})
+    assert save(path, manifest, {}) == digest
+    attributes["axis"] = 2
+    with pytest.raises(UsageError, match="'n' \\(Softmax\\): axis 2 is outside an input of 2 dimensions"):
+        save(path, manifest, {})
+    assert load(path, digest=digest).manifest.graph.nodes[0].attributes == {"axis": 1}
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"]))
+    ),
+    st.lists(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text("a\x7f\u2028é"))),
+)
+def test_both_ways_to_the_text_of_a_manifest_give_what_python_s_json_gives(
+    words: dict[str, str], values: list[Any]
+) -> None:
+    nodes = tuple(Node(f"n{place}", "X", (), (), {"a": value}) for place, value in enumerate(values))
+    manifest = replace(MANIFEST, metadata=words, graph=replace(GRAPH, nodes=nodes))
+    plain = msgspec.to_builtins(manifest)
+    expected = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert encode(manifest) == expected.encode()

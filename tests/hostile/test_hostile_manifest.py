@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forge import DATA, Forge, parameter
+from forge import DATA, Forge, node, parameter
 from rows import CARRIERS, refused, register
 
 from portable_nn.errors import FormatError
@@ -379,6 +379,107 @@ def nan_weight(valid: Forge) -> None:
 @row("40", "tensor 'w' holds NaN or infinite values")
 def infinite_half_weight(valid: Forge) -> None:
     valid.only("w", "float16", [2], struct.pack("<2e", 1, float("-inf")))
+
+
+# Documentation
+
+
+@row("39", "the manifest is malformed: Object contains unknown field `html` - at `.*documentation.*`$")
+def documentation_of_another_form(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"nodes": {"a": {"html": "<script>"}}}
+
+
+@row("39", "the manifest is malformed: Object contains unknown field `edges` - at `.*documentation`$")
+def documentation_of_other_things(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"edges": {}}
+
+
+@row("39", "the manifest is malformed: Expected `object`, got `null`")
+def documentation_of_null(valid: Forge) -> None:
+    valid.manifest["documentation"] = None
+
+
+@row("39", "the manifest is malformed: Expected `str`, got `int`")
+def documentation_of_another_type(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"values": {"x": {"doc": 7}}}
+
+
+@row("39", "the manifest is malformed: Integer value out of range|Expected `int` <= 9223372036854775807")
+def version_beyond_64_bits(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"origin": {"model_version": 2**63}}
+
+
+@row("39", "the documentation is empty: it must be left out$")
+def documentation_of_nothing(valid: Forge) -> None:
+    valid.manifest["documentation"] = {}
+
+
+@row("39", "the manifest is not canonical JSON: ")
+def documentation_with_empty_fields(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"graph": {"doc": "d"}, "nodes": {}}
+
+
+@row("39", "the documentation of the graph is empty: it must be left out$")
+def empty_remark_on_the_graph(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"graph": {}}
+
+
+@row("39", "the documentation of where the network comes from is empty: it must be left out$")
+def empty_origin(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"origin": {}}
+
+
+@row("39", "2 faults\n  the documentation of node 'a' is empty: .*\n  the documentation of value 'x' is empty: it must")
+def empty_remarks(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"nodes": {"a": {}}, "values": {"x": {}}}
+
+
+@row("39", "the documentation has a node 'c', which the graph does not have\n.* a value 'z', which the graph does not")
+def documentation_of_what_is_not_there(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"nodes": {"c": {"doc": "?"}}, "values": {"z": {"doc": "?"}}}
+
+
+@row("39", r"the documentation has a node 'a\\x1b\[2J', which the graph does not have$")
+def documentation_that_drives_the_terminal(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"nodes": {"a\x1b[2J": {"doc": "?"}}}
+
+
+@row("39", "the documentation calls 'y' an initializer, but no Constant node makes it$")
+def initializer_that_is_computed(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"initializers": ["y"]}
+
+
+@row("39", "the documentation calls 'k' an initializer 2 times$")
+def initializer_twice(valid: Forge) -> None:
+    tensor = {"dtype": "int64", "shape": [1], "data": [0]}
+    valid.graph["nodes"].append(node("k", "Constant", [], ["k"], value=tensor))
+    valid.manifest["documentation"] = {"initializers": ["k", "k"]}
+
+
+@row("39", r"the documentation names the sizes of 'y' \(n,\), but its shape is \(batch, 2\)$")
+def names_of_too_few_sizes(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"values": {"y": {"sizes": ["n"]}}}
+
+
+@row("39", r"the documentation names the sizes of 'y' \(n, m\), but its shape is \(batch, 2\)$")
+def name_of_a_number(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"values": {"y": {"sizes": ["n", "m"]}}}
+
+
+@row("39", r"value 'y': the name 'n\\x1b' of a size has a control or invisible character$")
+def size_that_drives_the_terminal(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"values": {"y": {"sizes": ["n\x1b", ""]}}}
+
+
+@row("39", "manifest (is|of) 16778[0-9]{3} bytes( long)?; at most 16777216 are allowed$")
+def documentation_that_fills_memory(valid: Forge) -> None:
+    valid.manifest["documentation"] = {"graph": {"doc": "x" * 2**24}}
+
+
+@row("36", "the manifest is malformed: in version 1, there is no field 'documentation'$")
+def version_1_with_documentation(valid: Forge) -> None:
+    valid.manifest.update(version=1, documentation={"graph": {"doc": "?"}})
+    del valid.manifest["checksums"]
 
 
 # Integrity

@@ -38,8 +38,9 @@ def run_standard(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
         return run_reference(graph, feeds)
 
 
-WRONG_REFERENCE = {"ConvTranspose", "GlobalMaxPool"}
-"""What onnxruntime has for float32 only, and onnx's reference gets wrong where there are groups, or not two axes."""
+WRONG_REFERENCE = {"ConvTranspose", "GlobalMaxPool", "MeanVarianceNormalization"}
+"""What onnxruntime has for float32 only, and onnx's reference gets wrong where there are groups, or not two axes, or
+where what the standard says of it in other operators is of another type."""
 
 
 def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
@@ -88,7 +89,8 @@ FLOAT16 = {
     "Add", "Sub", "Mul", "Div", "Neg", "Abs", "Exp", "Log", "Sqrt", "Relu", "Sigmoid", "Tanh", "Softplus", "LeakyRelu",
     "Sum", "Mean", "Max", "Min", "Pow", "Where", "Gemm", "MatMul", "Softmax", "LogSoftmax", "ReduceSum", "ReduceMean",
     "Erf", "Gelu", "Swish", "Mish", "Softsign", "Elu", "Selu", "HardSigmoid", "HardSwish", "ThresholdedRelu", "PRelu",
-    "Clip", "Shrink",
+    "Clip", "Shrink", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan", "CumSum", "Trilu",
+    "Tile", "MeanVarianceNormalization", "GatherND", "ScatterND", "Col2Im", "Det",
 }  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def test_kernel_in_half_precision(case: Case) -> None:
 
 OF_NOTHING = {
     "ReduceProd": 1, "ReduceMax": -np.inf, "ReduceMin": np.inf, "ReduceLogSum": -np.inf, "ReduceLogSumExp": -np.inf,
-    "ReduceMean": np.nan, "SoftmaxCrossEntropyLoss mean": np.nan,
+    "ReduceMean": np.nan, "SoftmaxCrossEntropyLoss mean": np.nan, "NegativeLogLikelihoodLoss mean": np.nan,
 }  # fmt: skip
 """What a reduction over no elements gives, where it is not 0."""
 

@@ -30,6 +30,7 @@ SMOOTH |= {
 }
 SMOOTH |= {"Erf", "Gelu", "Swish", "Mish", "Softsign", "Elu", "Selu", "HardSwish", "PRelu"}
 SMOOTH |= {f"{of}Normalization" for of in ("Batch", "Layer", "RMS", "Group", "Instance", "Lp")} | {"LRN"}
+SMOOTH |= {"Attention", "Einsum"}
 DIFFERENTIABLE = [case for case in CASES if case.wrt and case.exists_in("float64")]
 
 

@@ -122,6 +122,17 @@ def test_dropout_draws_anew_each_run_and_the_same_from_the_same_seed() -> None:
     assert not np.array_equal(masks[0], first.outputs["dropout_1.mask"])
 
 
+def test_dropout_with_a_seed_has_the_noise_of_the_standards_own_tests() -> None:
+    """Which the onnx package draws with numpy's older generator."""
+    x = Leaf("x", "float64", (3, 4))
+    made = emit_all("Dropout", x, constant(0.75, "float32"), constant(True, "bool"), outputs=2, seed=7)
+    plan = Plan(trace([x], made).graph, {}, {})
+    noise = np.random.RandomState(7)
+    for _ in range(2):
+        plan.run()
+        np.testing.assert_array_equal(plan.outputs["dropout_1.mask"], noise.uniform(size=(3, 4)) >= 0.75)
+
+
 def test_gradient_of_dropout_goes_where_the_mask_is() -> None:
     x, seed = Leaf("x", "float64", (20,)), Leaf("seed", "float64", (20,))
     out, mask = emit_all("Dropout", x, constant(0.25, "float32"), constant(True, "bool"), outputs=2)

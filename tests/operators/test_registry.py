@@ -22,7 +22,8 @@ from portable_nn.operators.symbols import plain_float
 NOT_DIFFERENTIABLE = {
     "Sign", "Floor", "Ceil", "Round", "Not", "IsNaN", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
     "And", "Or", "Xor", "Shape", "Size", "Constant", "ConstantOfShape", "OneHot", "ArgMax", "ArgMin", "Hardmax",
-    "Momentum", "RMSProp", "Adam",
+    "Momentum", "RMSProp", "Adam", "IsInf", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "Range",
+    "HannWindow", "HammingWindow", "BlackmanWindow", "NonZero", "EyeLike",
 }  # fmt: skip
 
 UNSUPPORTED = {"Constant": {"sparse_value", "value_string", "value_strings"}}
@@ -81,8 +82,8 @@ def standard_default(attribute: OpSchema.Attribute) -> object:
     if not attribute.default_value.type:
         return None
     value = helper.get_attribute_value(attribute.default_value)
-    if isinstance(value, bytes):
-        return value.decode()
+    if isinstance(value, (bytes, list)):
+        return value.decode() if isinstance(value, bytes) else tuple(value)
     return plain_float(value) if isinstance(value, float) else value
 
 

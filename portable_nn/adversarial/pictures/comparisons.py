@@ -1,0 +1,95 @@
+"""Methods on one fair axis: the distance against the gradients that were evaluated for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.comparison import Compared, Comparison
+from portable_nn.adversarial.pictures.paper import (
+    MEASURED,
+    THEORY,
+    drawable,
+    game_in_words,
+    powers,
+    rate_in_words,
+    sheet,
+)
+from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.adversarial.verdict import CIRCLES, WORDS, factor_text
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import PALETTE, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DASHES: Final = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (7, 1.5, 1.5, 1.5)))
+"""The lines of the first eight methods, of the next eight, and so on."""
+LOWEST, HIGHEST = 1e-12, 1e6
+"""Between which distances, beside that at the start, all is shown: farther off, all others would look alike."""
+
+
+@style()
+def comparison(compared: Comparison) -> Figure:
+    """The distance to the nearest equilibrium, or failing this ‖F‖, against gradient evaluations, a line a method.
+
+    What theory says, where it is exact from the first step on, is dashed. The best come first in the legend.
+    """
+    known = len(compared.game.equilibria) > 0
+    words = f"each method with {compared.evaluations:,} gradients, {rate_in_words(compared.results[0])}"
+    paper = sheet(11, max(5.6, 1.4 + 0.27 * len(compared.entries)), [game_in_words(compared.game), words])
+    axes = paper.add_subplot()
+    lines = {entry.name: _lengths(entry, known) for entry in compared.entries}
+    for place, entry in enumerate(compared.entries):
+        look = {"color": PALETTE[place % 8], "linestyle": DASHES[place // 8 % 4], **MEASURED}
+        axes.plot(entry.evaluations, lines[entry.name], label=_label(entry), gid=entry.name, **look)
+    start = next((line[0] for line in lines.values() if np.isfinite(line[0])), 1.0)
+    powers(axes, np.clip(np.concatenate([*lines.values()]), LOWEST * start, HIGHEST * start))
+    if known and compared.game.linear:
+        for entry in compared.entries:
+            _theory(axes, entry, lines[entry.name])
+    axes.set(
+        xlabel="gradient evaluations (a Jacobian times a vector counts as one)",
+        ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 in an equilibrium",
+    )
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    steps_axis(axes, np.array([compared.evaluations]))
+    _legend(axes, compared)
+    return paper
+
+
+def _lengths(entry: Compared, known: bool) -> Array:
+    return drawable(entry.result.distance if known else entry.result.residual)
+
+
+def _label(entry: Compared) -> str:
+    verdict = entry.verdict
+    factor = "" if verdict.status == CIRCLES or not np.isfinite(entry.measured) else (
+        f", {factor_text(entry.per_evaluation)} a gradient"
+    )  # fmt: skip
+    return f"{entry.name}: {WORDS[verdict.status]}{factor}"
+
+
+def _theory(axes: Any, entry: Compared, lengths: Array) -> None:
+    """The line of the exact factor, from where the run begins."""
+    factor = entry.forecast.factor
+    if factor is None:
+        return
+    with np.errstate(all="ignore"):
+        line = lengths[0] * factor ** entry.result.t.astype(float)
+    axes.plot(entry.evaluations, drawable(line), gid=f"theory of {entry.name}", **THEORY)
+
+
+def _legend(axes: Any, compared: Comparison) -> None:
+    from matplotlib.lines import Line2D
+
+    order = [entry.name for entry in compared.ranked]
+    handles, labels = axes.get_legend_handles_labels()
+    ranked = sorted(zip(handles, labels, strict=True), key=lambda pair: order.index(pair[0].get_gid()))
+    drawn = [handle for handle, _ in ranked]
+    if any(str(line.get_gid()).startswith("theory") for line in axes.lines):
+        drawn.append(Line2D([], [], label="in theory", **THEORY))
+    axes.legend(
+        handles=drawn, loc="upper left", bbox_to_anchor=(1.01, 1.01), frameon=False, fontsize=9, labelspacing=0.6
+    )

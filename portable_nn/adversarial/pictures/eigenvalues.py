@@ -1,0 +1,106 @@
+"""The eigenvalues of updates against the unit circle: inside, the distance falls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.pictures.paper import sheet
+from portable_nn.adversarial.verdict import factor_text
+from portable_nn.errors import UsageError
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import BLACK, PALETTE, style, tint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKS: Final = "osD^vP*X"
+MOST: Final = 24
+"""How many sets of eigenvalues a picture has room for."""
+CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 1.1, "zorder": 2}
+INSIDE: Final[dict[str, Any]] = {"facecolor": "#F0F0F0", "edgecolor": "none", "zorder": 0}
+REACH: Final = (1.15, 3.0)
+"""How far the whole plane goes, at least and at most."""
+
+
+@style()
+def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Figure:
+    """Eigenvalues against the unit circle: the whole plane, and where the largest are.
+
+    ``spectra`` has for each method and learning rate what ``theory.spectrum`` gives. A method has a colour and a mark
+    of its own, which are the darker the larger the rate. Raises ``UsageError`` for none, and for more than ``MOST``.
+    """
+    if not 1 <= len(spectra) <= MOST:
+        raise UsageError(f"a picture has room for 1 to {MOST} sets of eigenvalues, not {len(spectra)}")
+    paper = sheet(11, 5.4 + 0.2 * max(0, len(spectra) - 4) / 2, [title] if title else [])
+    whole, near = paper.subplots(1, 2)
+    for axes in (whole, near):
+        _circle(axes)
+        for (method, rate), found in spectra.items():
+            axes.plot(found.real, found.imag, **_look(spectra, method, rate))
+    every = np.concatenate([*spectra.values()])
+    reach = float(np.clip(1.06 * np.abs(every).max(), *REACH))
+    beyond = int((np.maximum(np.abs(every.real), np.abs(every.imag)) > reach).sum())
+    words = f"; {beyond} more are farther out" if beyond else ""
+    _frame(whole, (-reach, reach), (-reach, reach), f"inside the unit circle the distance falls{words}")
+    chosen = _alike(spectra)
+    rates = {rate for _, rate in chosen}
+    which = f" at η = {min(rates):g}" if len(chosen) < len(spectra) else ""
+    _frame(near, *_close([*chosen.values()]), f"where the largest{which} are, in the upper half")
+    handles, labels = whole.get_legend_handles_labels()
+    paper.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9, handletextpad=0.5)
+    return paper
+
+
+def _circle(axes: Axes) -> None:
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle((0, 0), 1, gid="inside", **INSIDE))
+    axes.add_patch(Circle((0, 0), 1, gid="unit circle", **CIRCLE))
+    axes.axhline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
+    axes.axvline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
+
+
+def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) -> dict[str, Any]:
+    """How the eigenvalues of a method at a rate are drawn, and what is said of them."""
+    place = [*dict.fromkeys(name for name, _ in spectra)].index(method)
+    rates = sorted({at for name, at in spectra if name == method})
+    share = 1.0 if len(rates) == 1 else 0.25 + 0.75 * rates.index(rate) / (len(rates) - 1)
+    largest = float(np.abs(spectra[method, rate]).max())
+    colour = PALETTE[place % len(PALETTE)]
+    return {
+        "linestyle": "none", "marker": MARKS[place % len(MARKS)], "markersize": 7.5, "markerfacecolor":
+        tint(colour, share), "markeredgecolor": BLACK, "markeredgewidth": 0.7, "zorder": 4,
+        "label": f"{method}, η = {rate:g}: largest |λ| = {factor_text(largest)}",
+    }  # fmt: skip
+
+
+def _alike(spectra: Mapping[tuple[str, float], Array]) -> Mapping[tuple[str, float], Array]:
+    """Those that lie closest together: of several methods, those at the smallest rate that two have; else all."""
+    rates = [rate for _, rate in spectra]
+    shared = sorted(rate for rate in set(rates) if rates.count(rate) > 1)
+    return {key: found for key, found in spectra.items() if key[1] == shared[0]} if shared else spectra
+
+
+def _close(parts: list[Array]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A square around the largest eigenvalue of each in the upper half of the plane, with a part of the circle."""
+    largest = [part[np.argmax(np.abs(part))] for part in parts]
+    points = np.array([complex(one.real, abs(one.imag)) for one in largest])
+    on_circle = points / np.where(np.abs(points) > 0, np.abs(points), 1)
+    both = np.concatenate([points, on_circle])
+    low, high = np.array([both.real.min(), both.imag.min()]), np.array([both.real.max(), both.imag.max()])
+    half = max(0.02, 0.62 * float((high - low).max()))
+    middle = (low + high) / 2
+    return (middle[0] - half, middle[0] + half), (middle[1] - half, middle[1] + half)
+
+
+def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float], title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlim=x, ylim=y, aspect="equal", xlabel="Re λ", ylabel="Im λ")
+    axes.set_title(title, fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6))

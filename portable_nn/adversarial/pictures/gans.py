@@ -1,0 +1,165 @@
+"""The training of a GAN: what it makes, its losses, the modes it has, and the eigenvalues of the game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.gan.modes import Ring
+from portable_nn.adversarial.gan.pattern import Pattern
+from portable_nn.adversarial.gan.sampling import as_pictures, sample
+from portable_nn.adversarial.gan.sampling import sheet as sample_page
+from portable_nn.adversarial.gan.training import GanResult
+from portable_nn.adversarial.pictures.paper import GREY, legend_below, parts_of, sheet
+from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POINTS: Final = 2500
+"""How many samples are drawn of a generator of points."""
+BARS: Final = 16
+"""Up to how many numbers an example is drawn as bars."""
+PICTURES: Final = 25
+COUNTS: Final = ("strict", "captured")
+"""Columns of a history that count modes."""
+PLAIN: Final = ("step", "generator_loss", "discriminator_loss", "rate", *COUNTS)
+OWN: Final = {"captured": "modes with a sample", "strict": "modes with 1 % of all samples"}
+FAR: Final = 97
+"""The percentile of eigenvalues, by size, that is shown at least: a few are far off."""
+
+
+@style()
+def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0) -> Figure:
+    """What the averaged generator makes, the losses, and what else the history has.
+
+    ``target`` is what it was trained on; by default a generator of points is drawn beside ``Ring()``, one of four
+    numbers beside ``Pattern()``. With metrics there are the modes, or each metric, over the steps, and with eigenvalues
+    those of the game's Jacobian, along training. ``seed`` is of the samples.
+
+    Raises ``UsageError`` or ``ShapeError`` for a generator that cannot be sampled.
+    """
+    parts: list[Callable[[Axes], None]] = [partial(_samples, result=result, target=target, seed=seed)]
+    if result.history:
+        parts.append(partial(_losses, result=result))
+        if set(COUNTS) & set(result.history[0]):
+            parts.append(partial(_modes, result=result, target=target))
+        parts += [partial(_metric, result=result, name=name) for name in result.history[0] if name not in PLAIN]
+    if result.eigenvalues:
+        parts.append(partial(_eigenvalues, result=result))
+    columns = min(len(parts), 3)
+    rows = -(-len(parts) // columns)
+    last = f", {result.history[-1]['step']:,.0f} steps" if result.history else ""
+    paper = sheet(4.2 * columns, 4.3 * rows + 0.4, [f"a generator against a discriminator{last}"])
+    for part, place in zip(parts, parts_of(paper, rows, columns), strict=False):
+        part(place.add_subplot())
+    return paper
+
+
+def _samples(axes: Axes, result: GanResult, target: Ring | Pattern | None, seed: int) -> None:
+    made = sample(result.averaged, POINTS, seed)
+    if made.shape[1:] == (2,):
+        _points(axes, made, target if isinstance(target, Ring) else Ring())
+    elif made.ndim == 2 and made.shape[1] <= BARS:
+        fits = Pattern() if made.shape[1] == len(Pattern().pattern) else None
+        _bars(axes, made, target if isinstance(target, Pattern) else fits)
+    else:
+        _pictures(axes, made[:PICTURES])
+
+
+def _points(axes: Axes, made: Array, ring: Ring) -> None:
+    from matplotlib.lines import Line2D
+
+    centres, reach = ring.centres, 1.35 * ring.radius
+    axes.plot(*centres.T, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=VERMILLION,
+              markeredgewidth=1.3, linestyle="none", label=f"the target's {ring.modes} modes", zorder=3)  # fmt: skip
+    axes.plot(*made.T, marker=".", markersize=3, color=BLUE, alpha=0.45, linestyle="none", markeredgewidth=0,
+              label=f"{len(made):,} samples", zorder=2, rasterized=True)  # fmt: skip
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first number", ylabel="second number")
+    axes.set_title("samples against the target", fontsize=10)
+    outside = int((np.abs(made) > reach).any(axis=1).sum())
+    if outside:
+        axes.text(0.5, 0.98, f"{outside:,} more outside", transform=axes.transAxes, ha="center", va="top", fontsize=8.5)
+    modes, samples = axes.get_legend_handles_labels()[0]
+    legend_below(axes, 2, [modes, Line2D([], [], linestyle="none", marker=".", color=BLUE, label=samples.get_label())])
+
+
+def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
+    numbers = np.arange(made.shape[1])
+    look: dict[str, Any] = {"width": 0.36, "error_kw": {"elinewidth": 1.2, "capsize": 3, "ecolor": BLACK}}
+    axes.bar(numbers - 0.19, made.mean(axis=0), yerr=made.std(axis=0), color=SKY, label="samples", **look)
+    if pattern is not None:
+        axes.bar(numbers + 0.19, pattern.pattern, yerr=pattern.noise, color=ORANGE, label="the target", **look)
+    axes.axhline(0, color=BLACK, linewidth=0.7)
+    axes.set(xlabel="place", ylabel="mean and standard deviation")
+    axes.set_xticks(numbers)
+    axes.set_title("samples against the target" if pattern else "samples", fontsize=10)
+    legend_below(axes, columns=2)
+
+
+def _pictures(axes: Axes, made: Array) -> None:
+    axes.imshow(sample_page(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(f"{len(made)} samples", fontsize=10)
+
+
+def _losses(axes: Axes, result: GanResult) -> None:
+    steps = np.array(result["step"])
+    axes.plot(steps, result["generator_loss"], color=BLUE, linewidth=1.5, label="generator")
+    axes.plot(steps, result["discriminator_loss"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 1.5)),
+              label="discriminator")  # fmt: skip
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_title("the losses", fontsize=10)
+    steps_axis(axes, steps)
+    legend_below(axes, columns=2)
+
+
+def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    steps, modes = np.array(result["step"]), target.modes if isinstance(target, Ring) else Ring().modes
+    look = {"captured": (SKY, (0, (4, 1.5)), 2.2), "strict": (GREEN, "solid", 1.5)}
+    for name in [name for name in ("captured", "strict") if name in result.history[0]]:
+        colour, dashes, width = look[name]
+        axes.plot(steps, result[name], color=colour, linestyle=dashes, linewidth=width, label=OWN[name])
+    axes.axhline(modes, color=BLACK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"all {modes} modes")
+    axes.set(xlabel="step", ylabel="modes", ylim=(0, modes * 1.08))
+    axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_title("the modes that it makes", fontsize=10)
+    steps_axis(axes, steps)
+    legend_below(axes, columns=1)
+
+
+def _metric(axes: Axes, result: GanResult, name: str) -> None:
+    axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5)
+    words = {"quality": "share of samples within 3 sigma of a mode", "kl": "KL divergence from uniform, nats"}
+    axes.set(xlabel="step", ylabel=words.get(name, name))
+    if name == "quality":
+        axes.set_ylim(0, 1.04)
+    axes.set_title({"quality": "the quality", "kl": "how uneven the modes are"}.get(name, name), fontsize=10)
+    steps_axis(axes, np.array(result["step"]))
+
+
+def _eigenvalues(axes: Axes, result: GanResult) -> None:
+    steps = np.concatenate([np.full(len(found), step) for step, found in result.eigenvalues])
+    values = np.concatenate([found for _, found in result.eigenvalues])
+    reach = 1.1 * max(float(np.percentile(np.abs(values), FAR)), 1e-6)
+    axes.axvspan(-2 * reach, 0, color=tint(VERMILLION, 0.12), zorder=0, linewidth=0)
+    axes.axhline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
+    drawn = axes.scatter(values.real, values.imag, c=steps, cmap="cividis", s=13, linewidths=0, zorder=3)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
+    axes.text(0.03, 0.97, "drives away", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
+    axes.text(0.97, 0.97, "draws in", transform=axes.transAxes, va="top", ha="right", fontsize=8.5, color=GREY)
+    outside = int((np.maximum(np.abs(values.real), np.abs(values.imag)) > reach).sum())
+    words = f"{outside:,} more are farther out" if outside else ""
+    axes.text(0.97, 0.03, words, transform=axes.transAxes, ha="right", fontsize=8.5, color=GREY)
+    axes.set_title("eigenvalues of the pair's Jacobian", fontsize=10)
+    paper: Any = axes.get_figure(root=False)
+    bar = paper.colorbar(drawn, ax=axes, label="step", location="bottom", pad=0.03, aspect=30, shrink=0.8)
+    bar.outline.set_visible(False)

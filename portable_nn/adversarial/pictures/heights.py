@@ -1,0 +1,146 @@
+"""f from above, with both kinds of arrows: where f rises most, and where the players go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.game import Game, norm
+from portable_nn.adversarial.pictures.paper import (
+    END,
+    START,
+    diverging,
+    heading,
+    is_article,
+    legend_below,
+    mark_equilibria,
+    plane,
+    sheet,
+)
+from portable_nn.adversarial.pictures.paths import path_on
+from portable_nn.adversarial.pictures.view import View, Window, check_value, plane_view
+from portable_nn.adversarial.result import Result
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import BLACK, BLUE, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FINE: Final = 121
+"""Points along a side at which f is computed."""
+ARROWS: Final = 11
+"""Arrows along a side."""
+
+ASCENT: Final[dict[str, Any]] = {"color": BLACK, "alpha": 0.55}
+PLAYERS: Final[dict[str, Any]] = {"color": BLUE, "alpha": 1.0}
+ASCENT_ID, PLAYERS_ID = "steepest ascent", "players"
+"""The ``gid`` of the arrows."""
+
+
+@style()
+def above(result: Result) -> Figure:
+    """f from above in colour, with a run on it, arrows of steepest ascent and arrows of where the players go.
+
+    The first are (∂f/∂x, ∂f/∂y), the others (∂f/∂x, -∂f/∂y): y goes down. All have one length.
+
+    Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane or has no f.
+    """
+    view = plane_view(result)
+    check_value(view.game)
+    paper = sheet(7.2, 7.4, heading(result))
+    above_on(paper.add_subplot(), view)
+    return paper
+
+
+def above_on(axes: Axes, view: View) -> None:
+    """Draw that on axes."""
+    game, window = view.game, view.window
+    colours(axes, game, window)
+    arrows(axes, game, window)
+    path_on(axes, view)
+    mark_equilibria(axes, view.equilibria)
+    axes.plot(*view.z[0], **START)
+    if not view.leaves:
+        axes.plot(*view.z[-1], **END)
+    plane(axes, window)
+    axes.set_title("f from above", fontsize=10)
+    _legend(axes, game)
+
+
+def grid(window: Window, count: int, inset: float = 0.0) -> Array:
+    """Points over a window, ``inset`` steps from its edges: (count, count, 2), a row for each y."""
+    sides = []
+    for low, high in window:
+        step = (high - low) / (count - 1 + 2 * inset)
+        sides.append(low + step * (inset + np.arange(count)))
+    return np.stack(np.meshgrid(*sides), axis=-1)
+
+
+def values(game: Game, points: Array) -> Array:
+    """f at points; not a number where it is not finite."""
+    with np.errstate(all="ignore"):
+        found = game.value(points)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def levels(found: Array) -> Array:
+    """The borders of the colours: as far below the middle, 0 if f is on both sides of it, as above."""
+    usable = found[np.isfinite(found)]
+    low, high = (float(usable.min()), float(usable.max())) if usable.size else (0.0, 0.0)
+    middle = 0.0 if low <= 0 <= high else (low + high) / 2
+    reach = max(high - middle, middle - low) or 1.0
+    typical = float(np.percentile(np.abs(usable - middle), 90)) if usable.size else 0.0
+    if typical and reach > 4 * typical:  # Else a few steep corners would leave all others white.
+        reach = 2 * typical
+    return np.asarray(middle + reach * np.linspace(-1, 1, 21))
+
+
+def colours(axes: Axes, game: Game, window: Window) -> None:
+    """Colour a plane by f, and say which colour is which."""
+    from matplotlib.ticker import MaxNLocator
+
+    points = grid(window, FINE)
+    found = values(game, points)
+    borders = levels(found)
+    drawn = axes.contourf(
+        points[..., 0], points[..., 1], np.ma.masked_invalid(found), levels=borders, cmap=diverging(), extend="both",
+        zorder=0,
+    )  # fmt: skip
+    ticks = MaxNLocator(6).tick_values(borders[0], borders[-1])
+    ticks = ticks[(ticks >= borders[0]) & (ticks <= borders[-1])]
+    paper: Any = axes.get_figure(root=False)
+    bar = paper.colorbar(drawn, ax=axes, label="f(x, y)", shrink=0.8, aspect=30, pad=0.02, ticks=ticks)
+    bar.outline.set_visible(False)
+
+
+def arrows(axes: Axes, game: Game, window: Window) -> None:
+    """Both kinds of arrows at points all over a window."""
+    at = grid(window, ARROWS, inset=0.72).reshape(-1, 2)
+    forward = -game.field(at)
+    sizes = norm(forward)
+    usable = np.isfinite(sizes) & (sizes > 1e-12 * np.nanmax(sizes, initial=0.0))
+    at, players = at[usable], forward[usable] / sizes[usable, None]
+    step = (window[0][1] - window[0][0]) / (ARROWS + 0.44)
+    look: dict[str, Any] = {
+        "angles": "xy", "scale_units": "xy", "scale": 1.5 / step, "units": "width", "width": 0.0045, "headwidth": 4.2,
+        "headlength": 4.6, "headaxislength": 4.2, "zorder": 2,
+    }  # fmt: skip
+    for gid, vectors, own in ((ASCENT_ID, players * [1, -1], ASCENT), (PLAYERS_ID, players, PLAYERS)):
+        axes.quiver(at[:, 0], at[:, 1], vectors[:, 0], vectors[:, 1], gid=gid, **look, **own)
+
+
+def _legend(axes: Axes, game: Game) -> None:
+    from matplotlib.lines import Line2D
+
+    ascent, players = "(∂f/∂x, ∂f/∂y)", "(∂f/∂x, \N{MINUS SIGN}∂f/∂y)"
+    if is_article(game):
+        ascent, players = f"{ascent} = (y, x)", f"{players} = (y, \N{MINUS SIGN}x)"
+    arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 15, "linestyle": "none", "markeredgewidth": 0.3}
+    handles, _ = axes.get_legend_handles_labels()
+    named = [
+        Line2D([], [], label=f"steepest ascent {ascent}", **arrow, **ASCENT),
+        Line2D([], [], label=f"the players go {players}", **arrow, **PLAYERS),
+    ]
+    legend_below(axes, columns=2, handles=[*named, *handles])

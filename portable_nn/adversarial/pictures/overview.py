@@ -1,0 +1,48 @@
+"""All there is to see of one run, on one page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portable_nn.adversarial.pictures.heights import above_on
+from portable_nn.adversarial.pictures.paper import heading, parts_of, sheet
+from portable_nn.adversarial.pictures.paths import orbit_on
+from portable_nn.adversarial.pictures.times import coordinates_on, distance_on
+from portable_nn.adversarial.pictures.view import check_value, view_of
+from portable_nn.adversarial.result import Result
+from portable_nn.errors import UsageError
+from portable_nn.plotting import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@style()
+def run(result: Result) -> Figure:
+    """A run with its verdict: f from above, the orbit, the numbers of x and y and the distance over the steps.
+
+    Of a game with more numbers than two the latter two; without an f, all but the first. Raises ``UsageError`` for many
+    runs at once.
+    """
+    view = view_of(result)
+    if view.game.players != (1, 1):
+        paper = sheet(11, 4.9, heading(result))
+        parts = parts_of(paper, 1, 2)
+    else:
+        paper = sheet(11, 10.4, heading(result))
+        first, second, *parts = parts_of(paper, 2, 2, height_ratios=(1.35, 1), width_ratios=(1.12, 1))
+        orbit_on(second.add_subplot(), view)
+        if has_value(result):
+            above_on(first.add_subplot(), view)
+    coordinates_on(parts[0].add_subplot(), view)
+    distance_on(parts[1].add_subplot(), view)
+    return paper
+
+
+def has_value(result: Result) -> bool:
+    """Whether the game has an f that can be drawn."""
+    try:
+        check_value(result.game)
+    except UsageError:
+        return False
+    return True

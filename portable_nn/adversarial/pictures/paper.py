@@ -1,0 +1,177 @@
+"""What the pictures of games share: paper, words, marks and the scales of axes."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.game import Game
+from portable_nn.adversarial.result import Result
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure, SubFigure
+
+GREY: Final = "#5A5A5A"
+PALE: Final = "#B8B8B8"
+
+X_COLOUR, Y_COLOUR = BLUE, ORANGE
+"""The players, wherever they are told apart by colour."""
+
+PATH: Final[dict[str, Any]] = {"color": VERMILLION, "linewidth": 1.4, "label": "path", "zorder": 5}
+START: Final[dict[str, Any]] = {
+    "marker": "o", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": BLACK, "markeredgewidth": 1.5,
+    "linestyle": "none", "label": "start", "zorder": 7,
+}  # fmt: skip
+END: Final[dict[str, Any]] = {
+    **START, "marker": "s", "markersize": 7.5, "markerfacecolor": VERMILLION, "markeredgewidth": 0.8, "label": "end",
+}  # fmt: skip
+EQUILIBRIUM: Final[dict[str, Any]] = {
+    **START, "marker": "P", "markersize": 9, "markerfacecolor": GREEN, "markeredgecolor": "white",
+    "markeredgewidth": 0.7, "label": "equilibrium", "zorder": 8,
+}  # fmt: skip
+MEASURED: Final[dict[str, Any]] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
+THEORY: Final[dict[str, Any]] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
+"""How what was measured is drawn, and upon it what was said beforehand."""
+
+NARROW, WIDE = 1.3, 3.0
+"""Under how many powers of ten a logarithmic axis is numbered like any other; and up to how many in 1, 2, 5, 10."""
+
+STRIDES: Final = (1, 2, 3, 5, 10, 20, 50, 100)
+"""By how many powers of ten the numbers of a logarithmic axis may differ."""
+
+SMALLEST, LARGEST = 1e-280, 1e280
+"""Between which lengths there is room on a logarithmic axis for what is free around them."""
+
+CHARACTERS: Final = 12.5
+"""How many characters of a title have room on an inch."""
+
+
+def sheet(width: float, height: float, heading: Sequence[str] = ()) -> Figure:
+    """An empty figure of that many inches, whose parts make room for each other, under lines of words."""
+    paper = figure(width, height)
+    paper.set_layout_engine("constrained", h_pad=0.12, w_pad=0.09)
+    lines = [line for words in heading for line in textwrap.wrap(minus(words), int(width * CHARACTERS))]
+    if lines:
+        paper.suptitle("\n".join(lines), fontsize=11, x=0.5, linespacing=1.35)
+    return paper
+
+
+def parts_of(paper: Figure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
+    """A figure in so many parts, row by row, each of which makes room for its own legend."""
+    return [*paper.subfigures(rows, columns, squeeze=False, **ratios).ravel()]
+
+
+def minus(words: str) -> str:
+    """``words`` with minus signs in place of hyphens, but for those that join words."""
+    return re.sub(r"(?<![A-Za-z]{2})-|-(?![A-Za-z]{2})", "\N{MINUS SIGN}", words)
+
+
+def heading(result: Result) -> list[str]:
+    """What was played, how, and the verdict: three lines."""
+    rate = rate_in_words(result)
+    return [game_in_words(result.game), f"{method_in_words(result)}, {rate}", result.message]
+
+
+def game_in_words(game: Game) -> str:
+    """The game's name and formula."""
+    if game.name == game.title:
+        return f"f = {game.title}"
+    return f"{game.name}: {game.title}" if "=" in game.title else f"{game.name}: f = {game.title}"
+
+
+def method_in_words(result: Result) -> str:
+    """The method's name, and of its options those that are not the usual ones."""
+    known = result.method.options
+    own = [f"{name} = {value:g}" for name, value in result.options.items()
+           if value is not None and value != known[name].default]  # fmt: skip
+    return result.method.name + (f" ({', '.join(own)})" if own else "")
+
+
+def rate_in_words(result: Result) -> str:
+    """The learning rate: one, that of each player, from where to where it falls, or how many there are."""
+    if result.rates.shape:
+        return f"{int(np.prod(result.rates.shape)):,} rates"
+    both = [float(base) * result.rates.factors[:, player] for player, base in enumerate(result.rates.base)]
+    words = [
+        f"{rates[0]:.4g}" if rates[0] == rates[-1] else f"from {rates[0]:.3g} to {rates[-1]:.3g}" for rates in both
+    ]
+    pair = words[0] if words[0] == words[1] else f"{words[0]} for x, {words[1]} for y"
+    return f"learning rate η = {pair}" if "from" not in pair else f"learning rate η {pair}"
+
+
+def is_article(game: Game) -> bool:
+    """Whether the game is f = x·y, of which more is known than of others."""
+    return game.players == (1, 1) and game.linear and np.array_equal(game.jacobian(np.zeros(2)), [[0, -1], [1, 0]])
+
+
+def diverging() -> LinearSegmentedColormap:
+    """Blue, over white in the middle, to orange; pale enough for lines and arrows on top."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = [tint(BLUE, 0.75), tint(SKY, 0.6), "#FFFFFF", tint(ORANGE, 0.55), tint(VERMILLION, 0.75)]
+    return LinearSegmentedColormap.from_list("portable-nn diverging", colours)
+
+
+def mark_equilibria(axes: Axes, points: Array) -> None:
+    """Mark points (m, 2)."""
+    if len(points):
+        axes.plot(points[:, 0], points[:, 1], **EQUILIBRIUM)
+
+
+def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:
+    """Make axes those of x and y, of the same length a unit."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x, who maximises f", ylabel="y, who minimises f")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
+def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = None) -> None:
+    """A legend under the figure, or part of one, that axes are alone in; by default of all that is named there."""
+    named = axes.get_legend_handles_labels()[0] if handles is None else handles
+    part: Any = axes.get_figure(root=False)
+    part.legend(
+        handles=named, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, columnspacing=1.4,
+        handletextpad=0.6, borderaxespad=0.3,
+    )  # fmt: skip
+
+
+def powers(axes: Axes, values: Array) -> None:
+    """Give axes a logarithmic vertical scale that suits positive ``values``; without any, leave them as they are."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    usable = np.log10(values[np.isfinite(values) & (values > 0)])
+    if not usable.size:
+        return
+    low, high = float(usable.min()), float(usable.max())
+    room = max(0.04 * (high - low), 0.05 if high - low > 0.25 else 0.12)
+    axes.set_ylim(10 ** (low - room), 10 ** (high + room))
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
+    if high - low < NARROW:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+    elif high - low < WIDE:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:
+        stride = next((nice for nice in STRIDES if (high - low) / nice <= 7), STRIDES[-1])
+        ticks = 10.0 ** np.arange(stride * math.ceil(low / stride), high + 1e-9, stride)
+        axes.yaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    if high - low < WIDE:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+
+
+def drawable(lengths: Array) -> Array:
+    """Lengths as a logarithmic axis can show them; not a number for the others, 0 among them."""
+    usable = (lengths > SMALLEST) & (lengths < LARGEST)
+    return np.where(usable, lengths, np.nan)

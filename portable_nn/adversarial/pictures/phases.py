@@ -1,0 +1,124 @@
+"""Phase portraits: where the players would go from everywhere, and where they went from several starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.game import Game
+from portable_nn.adversarial.games import game as find_game
+from portable_nn.adversarial.pictures.heights import grid
+from portable_nn.adversarial.pictures.paper import (
+    END,
+    PALE,
+    PATH,
+    START,
+    game_in_words,
+    legend_below,
+    mark_equilibria,
+    method_in_words,
+    plane,
+    rate_in_words,
+    sheet,
+)
+from portable_nn.adversarial.pictures.view import View, Window, check_plane, inside, views_of, window_of, within
+from portable_nn.adversarial.result import Result
+from portable_nn.errors import UsageError
+from portable_nn.plotting import BLACK, PALETTE, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FINE: Final = 61
+"""Points along a side at which the field is computed."""
+EMPTY: Final = 2.0
+"""How far around the equilibria a field is drawn where nothing runs."""
+MOST: Final = 60
+"""How many runs a picture has room for."""
+
+
+@style()
+def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
+    """Streamlines of -F, equilibria, and the paths of runs from several starts, a colour for each method and rate.
+
+    A result may hold many runs. Raises ``UsageError`` for a game that is not played in a plane, for results of another
+    game, and for more than ``MOST`` runs.
+    """
+    found = find_game(game)
+    check_plane(found)
+    given = [results] if isinstance(results, Result) else list(results)
+    for result in given:
+        if result.game is not found and result.game.name != found.name:
+            raise UsageError(f"the results are of the game '{result.game.name}', and the field of '{found.name}'")
+    sets: dict[str, list[View]] = {}
+    for result in given:
+        label = f"{method_in_words(result)}, {rate_in_words(result).removeprefix('learning rate ')}"
+        sets.setdefault(label, []).extend(views_of(result))
+    if (runs := sum(map(len, sets.values()))) > MOST:
+        raise UsageError(f"a picture has room for {MOST} runs, not {runs:,}")
+    window = _window(found, [view for views in sets.values() for view in views])
+    paper = sheet(7, 7.6, [game_in_words(found)])
+    axes = paper.add_subplot()
+    streams(axes, found, window)
+    for place, views in enumerate(sets.values()):
+        _paths(axes, views, window, PALETTE[place % len(PALETTE)])
+    mark_equilibria(axes, inside(found.equilibria, window))
+    plane(axes, window)
+    axes.set_title("streamlines: where the players would go, \N{MINUS SIGN}F", fontsize=10)
+    _legend(axes, sets)
+    return paper
+
+
+def _window(game: Game, views: list[View]) -> Window:
+    """The square that has all runs in it, as far as they are shown, and the equilibria among them."""
+    if views:
+        corners = [np.array(view.window).T for view in views]
+        low, high = np.min(corners, axis=0)[0], np.max(corners, axis=0)[1]
+        return _square(low, high)
+    middle = game.equilibria if len(game.equilibria) else np.zeros((1, 2))
+    return window_of([middle - EMPTY, middle + EMPTY])
+
+
+def _square(low: Any, high: Any) -> Window:
+    half = float((high - low).max()) / 2
+    x, y = (low + high) / 2
+    return (float(x - half), float(x + half)), (float(y - half), float(y + half))
+
+
+def streams(axes: Axes, game: Game, window: Window) -> None:
+    """Streamlines of -F."""
+    points = grid(window, FINE)
+    with np.errstate(all="ignore"):
+        forward = -game.field(points)
+    # Equal lengths: streamlines need directions alone, and steep corners would stop all others.
+    with np.errstate(all="ignore"):
+        forward = forward / np.hypot(forward[..., :1], forward[..., 1:])
+    u, v = np.ma.masked_invalid(forward[..., 0]), np.ma.masked_invalid(forward[..., 1])
+    axes.streamplot(
+        points[0, :, 0], points[:, 0, 1], u, v, color=PALE, linewidth=0.8, arrowsize=0.9, density=1.3, zorder=1
+    )
+
+
+def _paths(axes: Axes, views: list[View], window: Window, colour: str) -> None:
+    for view in views:
+        points = within(view.whole, window)
+        axes.plot(points[:, 0], points[:, 1], **{**PATH, "color": colour, "linewidth": 1.3, "label": ""})
+    for view in views:
+        axes.plot(*view.z[0], **{**START, "markersize": 5.5, "markeredgecolor": colour, "label": ""})
+        if not view.leaves:
+            axes.plot(*view.z[-1], **{**END, "markersize": 5, "markerfacecolor": colour, "label": ""})
+
+
+def _legend(axes: Axes, labels: Iterable[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    named = [Line2D([], [], color=PALE, linewidth=1.2, label="\N{MINUS SIGN}F")]
+    for place, label in enumerate(labels):
+        named.append(Line2D([], [], **{**PATH, "color": PALETTE[place % len(PALETTE)], "label": label}))
+    if len(named) > 1:
+        named += [Line2D([], [], **START), Line2D([], [], **{**END, "markerfacecolor": BLACK})]
+    handles, _ = axes.get_legend_handles_labels()
+    legend_below(axes, columns=3, handles=[*named, *handles])

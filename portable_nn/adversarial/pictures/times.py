@@ -1,0 +1,119 @@
+"""What changes over the steps: the players' numbers, and how far they are from an equilibrium."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.pictures.paper import (
+    MEASURED,
+    THEORY,
+    X_COLOUR,
+    Y_COLOUR,
+    drawable,
+    heading,
+    legend_below,
+    powers,
+    sheet,
+)
+from portable_nn.adversarial.pictures.view import View, view_of
+from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.theory import spectral_radius
+from portable_nn.adversarial.verdict import factor_text
+from portable_nn.operators.registry import Array
+from portable_nn.plotting import BLUE, GREEN, PURPLE, SKY, VERMILLION, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST: Final = 3
+"""How many numbers of each player are drawn."""
+COLOURS: Final = ((X_COLOUR, SKY, GREEN), (Y_COLOUR, VERMILLION, PURPLE))
+MANY: Final = 100_000
+"""From how many steps on their numbers are so long that there is room for fewer."""
+DASHES: Final = ("solid", (0, (4, 1.5)))
+SUBSCRIPTS: Final = "₀₁₂₃₄₅₆₇₈₉"
+
+
+@style()
+def coordinates(result: Result) -> Figure:
+    """The numbers of x and y over the steps; of players with many, the first three.
+
+    Raises ``UsageError`` for many runs at once.
+    """
+    view = view_of(result)
+    paper = sheet(8, 4.8, heading(result))
+    coordinates_on(paper.add_subplot(), view)
+    return paper
+
+
+def coordinates_on(axes: Axes, view: View) -> None:
+    """Draw that on axes."""
+    players = view.game.players
+    for player, (name, count) in enumerate(zip("xy", players, strict=True)):
+        for place in range(min(count, MOST)):
+            label = name if count == 1 else name + SUBSCRIPTS[place]
+            column = view.z[:, place + player * players[0]]
+            axes.plot(
+                view.t, column, color=COLOURS[player][place], linestyle=DASHES[player], linewidth=1.4, label=label
+            )
+    axes.axhline(0, color="#C8C8C8", linewidth=0.7, zorder=0)
+    axes.set(xlabel="step", ylabel="number of x and of y" if players == (1, 1) else "numbers of x and y")
+    steps_axis(axes, view.t)
+    if view.leaves:
+        reach = np.abs(view.z[:-1] if len(view.z) > 1 else view.z).max() * 1.3
+        axes.set_ylim(-reach, reach)
+    what = "x and y over time" if max(players) <= MOST else _some(players)
+    axes.set_title("\n".join(filter(None, [what, view.words])), fontsize=10)
+    legend_below(axes, columns=6)
+
+
+def _some(players: tuple[int, int]) -> str:
+    parts = [f"{min(count, MOST)} of the {count} numbers of {name}" for name, count in zip("xy", players, strict=True)]
+    return f"{' and '.join(parts)} over time"
+
+
+def distance_on(axes: Axes, view: View) -> None:
+    """The distance to the nearest equilibrium over all steps, on a logarithmic scale; ‖F‖ where none is known."""
+    result = view.result
+    known = len(view.game.equilibria) > 0
+    lengths = (result.distance if known else result.residual).reshape(-1)
+    drawn = drawable(lengths)
+    axes.plot(result.t, drawn, color=BLUE, label="measured", **MEASURED)
+    powers(axes, drawn)
+    usable = bool(np.isfinite(drawn).any())
+    if known and usable:
+        theory_on(axes, result, lengths)
+    axes.set(xlabel="step", ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 in an equilibrium")
+    steps_axis(axes, result.t)
+    scale = "on a logarithmic scale" if usable else "0 at every step"
+    axes.set_title(f"{'the distance' if known else 'the slopes'}, {scale}", fontsize=10)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    legend_below(axes, columns=2)
+
+
+def theory_on(axes: Axes, result: Result, lengths: Array) -> None:
+    """The line that the largest eigenvalue of the update says, from where the run begins, where that is exact."""
+    row, rates = result.method, result.rates
+    if not (result.game.linear and row.linear and row.period is not None and len(rates.factors) == 1):
+        return
+    rate = tuple(float(base * factor) for base, factor in zip(rates.base, rates.factors[0], strict=True))
+    options: dict[str, Any] = {name: value for name, value in result.options.items() if value is not None}
+    factor = spectral_radius(row, result.game, (rate[0], rate[1]), **options)
+    with np.errstate(all="ignore"):
+        line = lengths[0] * factor ** result.t.astype(float)
+    low, high = axes.get_ylim()
+    axes.plot(result.t, drawable(line), label=f"in theory: {factor_text(factor)} a step", **THEORY)
+    axes.set_ylim(low, high)
+
+
+def steps_axis(axes: Axes, steps: Array) -> None:
+    """From the first step to the last, in whole numbers with commas."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    last = max(float(steps[-1]), 1.0)
+    axes.set_xlim(-0.01 * last, 1.01 * last)
+    axes.xaxis.set_major_locator(MaxNLocator(6 if last < MANY else 4, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")))

@@ -1,0 +1,81 @@
+"""The field of a game on a grid, and runs through it from several starts: a phase portrait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.choices import Option, finite_array
+from portable_nn.adversarial.game import Game
+from portable_nn.adversarial.games import game as find_game
+from portable_nn.adversarial.methods import Method
+from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.simulation import STEPS, simulate
+from portable_nn.errors import UsageError
+from portable_nn.operators.registry import Array
+
+STARTS: Final = ((0.6, 0.7), (-1.2, 0.4), (0.3, -1.5))
+"""Where the runs begin if nothing is said: where the article does, and two more places."""
+
+GRID: Final = 21
+"""How many points the grid has along each side."""
+
+REACH: Final = 2.0
+"""How far the grid goes from 0 in x and y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A game of two numbers on a grid (n, n), and runs in it.
+
+    ``x`` and ``y`` are the places, ``value`` is f there; ``flow`` (n, n, 2) is where the players go, -F = (∂f/∂x,
+    -∂f/∂y), ``ascent`` (n, n, 2) where f grows most, (∂f/∂x, ∂f/∂y). ``results`` has a run for each start.
+    """
+
+    game: Game
+    x: Array
+    y: Array
+    value: Array
+    flow: Array
+    ascent: Array
+    results: tuple[Result, ...]
+
+
+def portrait(
+    game: Any = "bilinear",
+    method: str | Method = "simultaneous",
+    starts: object = None,
+    learning_rate: Any = 0.1,
+    steps: int = STEPS,
+    *,
+    grid: int = GRID,
+    reach: float = REACH,
+    **arguments: Any,
+) -> Portrait:
+    """The field on a ``grid`` of points up to ``reach`` in each direction, and a run from each of ``starts`` (m, 2).
+
+    Other arguments are those of ``simulate``. Raises ``UsageError`` for a game that has more than two numbers.
+    """
+    found = find_game(game)
+    if found.size != 2:
+        raise UsageError(
+            f"the field can be shown of a game of two numbers; '{found.name}' has {found.size}: {found.players[0]} of "
+            f"x and {found.players[1]} of y"
+        )
+    count = int(Option(GRID, "grid", 2, 1000, whole=True).check("grid", grid))
+    limit = finite_array("reach", reach, "a number above 0")
+    if limit.ndim or limit <= 0:
+        raise UsageError(f"reach must be a number above 0, not {reach!r}")
+    places = np.linspace(-limit, limit, count)
+    x, y = np.meshgrid(places, places)
+    points = np.stack([x, y], axis=-1)
+    wanted = "points of 2 numbers, one for each run"
+    begin = np.atleast_2d(finite_array("starts", STARTS if starts is None else starts, wanted))
+    if begin.ndim != 2 or begin.shape[1] != 2 or not begin.size:
+        raise UsageError(f"starts must be {wanted}; their shape is {begin.shape}")
+    results = tuple(simulate(found, method, point, learning_rate, steps, **arguments) for point in begin)
+    with np.errstate(all="ignore"):
+        flow, value = 0.0 - found.field(points), found.value(points) + 0.0  # No zeros with a sign.
+    return Portrait(found, x, y, value, flow, flow * [1, -1] + 0.0, results)

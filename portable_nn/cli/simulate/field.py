@@ -1,0 +1,133 @@
+"""``portable-nn simulate field``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from portable_nn.cli.conventions import Printer
+from portable_nn.cli.simulate import answer
+from portable_nn.cli.simulate.options import (
+    Csv,
+    Decay,
+    GameName,
+    GameSet,
+    MethodName,
+    Noise,
+    Plot,
+    Rate,
+    SchemeName,
+    Seed,
+    Set,
+    Steps,
+    numbers,
+    pairs,
+    read_game,
+    read_rate,
+)
+from portable_nn.errors import UsageError
+from portable_nn.text import table
+
+if TYPE_CHECKING:
+    from portable_nn.adversarial import Portrait
+
+EXAMPLES = (
+    "simulate field --plot field.png",
+    "simulate field --game forsaken --method extragradient --start 0.5,0.5 --start 0.1,0.4 --steps 3000",
+    "simulate field --grid 5 --csv -",
+)
+
+
+def command(
+    printer: Printer,
+    game: GameName = "bilinear",
+    game_set: GameSet = None,
+    method: MethodName = "simultaneous",
+    scheme: SchemeName = None,
+    set_: Set = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X,Y", help="Where a run begins; may be given often. If not given, three places."),
+    ] = None,
+    rate: Rate = "0.1",
+    decay: Decay = None,
+    steps: Steps = 200,
+    noise: Noise = 0.0,
+    seed: Seed = 0,
+    grid: Annotated[int, typer.Option(metavar="N", help="Points of the grid along each side.")] = 21,
+    reach: Annotated[float, typer.Option(metavar="X", help="How far the grid goes from 0.")] = 2.0,
+    plot: Plot = None,
+    csv: Csv = None,
+) -> None:
+    """Show where a game drives its players, and runs from several starts.
+
+    For games of two numbers. CSV has, at each point of a grid, f, where the players go (x up its slope and y down), and
+    where f itself grows most, which is another way.
+    """
+    from portable_nn.adversarial import portrait
+
+    answer.check(printer, plot=plot, table=csv)
+    found = portrait(
+        read_game(game, game_set), method, _starts(start), read_rate(rate), steps, grid=grid, reach=reach,
+        scheme=scheme and scheme.value, decay=decay, noise=noise, seed=seed, **pairs("--set", set_),
+    )  # fmt: skip
+
+    def figure() -> Any:
+        from portable_nn.adversarial import pictures
+
+        return pictures.field(found.game, found.results)
+
+    answer.give(
+        printer, _as_text(found, rate, decay), _as_data(found, rate), table=csv, rows=lambda: _rows(found), plot=plot,
+        figure=figure,
+    )  # fmt: skip
+
+
+def _starts(written: Sequence[str] | None) -> list[list[float]] | None:
+    if not written:
+        return None
+    found = [numbers("--start", text) for text in written]
+    for text, start in zip(written, found, strict=True):
+        if len(start) != 2:
+            raise UsageError(f"--start must be two numbers, x and y, such as 0.6,0.7, not '{text}'")
+    return found
+
+
+def _rows(found: Portrait) -> Iterator[list[Any]]:
+    yield ["x", "y", "f", "players_x", "players_y", "ascent_x", "ascent_y"]
+    grids = (found.x, found.y, found.value, *(part[..., i] for part in (found.flow, found.ascent) for i in (0, 1)))
+    yield from (list(row) for row in zip(*(grid.ravel().tolist() for grid in grids), strict=True))
+
+
+def _as_text(found: Portrait, rate: str, decay: str | None) -> str:
+    result = found.results[0]
+    head = (
+        f"{answer.title(found.game)}\n"
+        f"{result.method.name} at a rate of {rate}{f', falling as {decay}' if decay else ''}, "
+        f"{int(result.t[-1]):,} steps\n\n"
+    )
+    rows = [
+        (answer.point(one.z[0]), answer.point(one.z[-1]), one.message)
+        for one in found.results
+    ]  # fmt: skip
+    places = [answer.point(place) for place in found.game.equilibria]
+    where = ", ".join(places) if places else "not known"
+    return head + table(("from", "to", "verdict"), rows) + f"\nequilibria: {where}"
+
+
+def _as_data(found: Portrait, rate: str) -> dict[str, Any]:
+    result = found.results[0]
+    return {
+        "game": found.game.name, "method": result.method.name, "options": dict(result.options), "rate": rate,
+        "steps": int(result.t[-1]), "equilibria": found.game.equilibria,
+        "runs": [
+            {
+                "start": one.z[0], "end": one.z[-1], "status": int(one.status), "verdict": one.message,
+                "measured": one.rate,
+            }
+            for one in found.results
+        ],
+        "grid": {"x": found.x[0], "y": found.y[:, 0], "f": found.value, "players": found.flow, "ascent": found.ascent},
+    }  # fmt: skip

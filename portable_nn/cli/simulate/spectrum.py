@@ -1,0 +1,140 @@
+"""``portable-nn simulate spectrum``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from portable_nn.cli.conventions import Printer
+from portable_nn.cli.simulate import answer
+from portable_nn.cli.simulate.options import (
+    Csv,
+    GameName,
+    GameSet,
+    MethodNames,
+    Plot,
+    SetEach,
+    read_each,
+    read_game,
+    read_linear_rate,
+    read_methods,
+)
+from portable_nn.errors import UsageError
+from portable_nn.text import fields, table
+
+if TYPE_CHECKING:
+    from portable_nn.adversarial import Analysis
+
+EXAMPLES = (
+    "simulate spectrum",
+    "simulate spectrum --method optimistic --rate 0.3 --rate 0.5 --rate 0.7 --plot eigenvalues.png",
+    "simulate spectrum --game dirac-gan --game-set gamma=1 --method simultaneous,alternating",
+    "simulate spectrum --game-set matrix=1,2/0,1 --method consensus --set gamma=0.5",
+)
+
+WIDEST = 8
+"""The largest matrix that is printed."""
+
+ROUNDED = 1e-12
+"""Parts of eigenvalues this much smaller than the largest eigenvalue are rounding."""
+
+
+def command(
+    printer: Printer,
+    game: GameName = "bilinear",
+    game_set: GameSet = None,
+    method: MethodNames = None,
+    set_: SetEach = None,
+    rate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RATE", help="Learning rate: a number, or x's and y's, 0.1,0.05; may be given often."),
+    ] = None,
+    plot: Plot = None,
+    csv: Csv = None,
+) -> None:
+    """Show what a method does to a game as a matrix, with its eigenvalues.
+
+    Near an equilibrium a step of most methods multiplies the state by one matrix: the numbers of both players, and
+    what else the method keeps. The largest of its eigenvalues is the factor of the distance a step in the long run:
+    inside of the unit circle the players come to the equilibrium, outside they go away. If not given, the method is
+    simultaneous, at a rate of 0.1. CSV has the eigenvalues.
+    """
+    from portable_nn.adversarial import analyse
+
+    answer.check(printer, plot=plot, table=csv)
+    rates = [read_linear_rate(text) for text in rate or ["0.1"]]
+    if plot and any(isinstance(one, tuple) for one in rates):
+        raise UsageError("--plot shows eigenvalues at rates of one number: leave it out for two, x's and y's")
+    methods = read_methods(method or ["simultaneous"])
+    found = analyse(read_game(game, game_set), methods, rates, options=read_each(set_, methods))
+
+    def figure() -> Any:
+        from portable_nn.adversarial import pictures
+
+        spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
+        return pictures.spectrum(spectra, answer.title(found[0].game))
+
+    answer.give(
+        printer, "\n".join(map(_as_text, found)), {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
+        table=csv, rows=lambda: _rows(found), plot=plot, figure=figure,
+    )  # fmt: skip
+
+
+def _rows(found: Sequence[Analysis]) -> Iterator[list[Any]]:
+    yield ["method", "rate_x", "rate_y", "real", "imaginary", "modulus"]
+    for one in found:
+        for value in map(complex, one.eigenvalues.tolist()):
+            yield [one.forecast.method.name, *_both(one.learning_rate), value.real, value.imag, abs(value)]
+
+
+def _both(rate: Any) -> tuple[float, float]:
+    return rate if isinstance(rate, tuple) else (rate, rate)
+
+
+def _as_text(found: Analysis) -> str:
+    forecast = found.forecast
+    size, both = len(found.operator), ", the same for x and y" if isinstance(found.learning_rate, tuple) else ""
+    pairs = [
+        ("equilibrium", answer.point(found.equilibrium)),
+        ("eigenvalues", _eigenvalues(found)),
+        ("spectral radius", f"{answer.factor(forecast.spectral_radius)} a step{_said(forecast.spectral_radius)}"),
+        ("closed form", f"{answer.factor(forecast.closed_form)} a step" if forecast.closed_form is not None else ""),
+        ("stable up to", answer.limit_in_words(forecast.stability_limit) + both),
+        ("once around", f"in {found.turn:,.2f} steps" if found.turn else ""),
+        ("conserved", found.conserved or ""),
+    ]
+    head = (
+        f"{answer.title(found.game)}\n{forecast.method.name} at a rate of {answer.rate_text(found.learning_rate)}\n\n"
+    )
+    what = "What a step multiplies" if found.repeats == 1 else f"What {found.repeats:,} steps multiply"
+    if size > WIDEST:
+        return head + fields(pairs) + f"\n{what} the state by, {size} x {size}, is in --format json\n"
+    rows = [[f"{value:.6g}" for value in row] for row in found.operator.tolist()]
+    return head + fields(pairs) + f"\n{what} the state by:\n" + table([">"] * size, rows)
+
+
+def _said(radius: float | None) -> str:
+    if radius is None:
+        return ""
+    return ", which neither falls nor grows" if abs(radius - 1) < 1e-9 else ", falls" if radius < 1 else ", grows"
+
+
+def _eigenvalues(found: Analysis) -> str:
+    """Each once, a pair of conjugates as one."""
+    texts = []
+    least = ROUNDED * max(1.0, float(abs(found.eigenvalues[0])))
+    for value in map(complex, found.eigenvalues[:WIDEST].tolist()):
+        real, imaginary = (part if abs(part) > least else 0.0 for part in (value.real, abs(value.imag)))
+        texts.append(f"{real:.6g}" + (f" ± {imaginary:.6g}i" if imaginary else ""))
+    more = f" and {len(found.eigenvalues) - WIDEST} smaller" if len(found.eigenvalues) > WIDEST else ""
+    return ", ".join(dict.fromkeys(texts)) + more
+
+
+def _as_data(found: Analysis) -> dict[str, Any]:
+    return {
+        "rate": _both(found.learning_rate), **answer.foretold(found.forecast), "equilibrium": found.equilibrium,
+        "jacobian": found.jacobian, "operator": found.operator, "steps_per_operator": found.repeats,
+        "eigenvalues": found.eigenvalues, "steps_around": found.turn, "conserved": found.conserved,
+    }  # fmt: skip

@@ -1,0 +1,37 @@
+"""A diagram as text in Graphviz's language, for everybody's own tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from portable_nn.diagram.boxes import ENDS, OTHER, Box, Diagram
+from portable_nn.text import printable
+
+STYLES: Final = {ENDS: ' style="rounded"', OTHER: ' style="dashed"'}
+
+
+def as_dot(drawn: Diagram) -> str:
+    """``drawn`` as a digraph: boxes are ``n0``, ``n1``, … from first to last, arrows go from value to reader."""
+    return "".join(f"{line}\n" for line in _lines(drawn))
+
+
+def _lines(drawn: Diagram) -> Iterator[str]:
+    yield "digraph {"
+    title = quoted(drawn.title, ", ".join(drawn.notes))
+    yield f'  graph [label={title} labelloc=t fontname="sans-serif"];'
+    yield '  node [shape=box fontname="sans-serif" fontsize=10];'
+    for place, box in enumerate(drawn.boxes):
+        yield f"  n{place} [label={quoted(*_label(box))}{STYLES.get(box.family, '')}];"
+    yield from (f"  n{source} -> n{target};" for source, target in drawn.arrows)
+    yield "}"
+
+
+def _label(box: Box) -> list[str]:
+    return [box.title, box.name, *box.lines]
+
+
+def quoted(*lines: str) -> str:
+    """Lines as a quoted label: quotes and backslashes mean themselves, and no character is one of control."""
+    escaped = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    return '"' + "\\n".join(escaped) + '"'

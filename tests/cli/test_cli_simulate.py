@@ -1,0 +1,365 @@
+"""``simulate run``, ``simulate compare`` and ``simulate sweep``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from portable_nn.adversarial import GAMES, METHODS, compare, simulate, sweep
+
+ARTICLE = """\
+bilinear, f = x·y
+simultaneous from (0.6, 0.7) at a rate of 0.1
+
+verdict                  diverges: the distance grows by 1.004988 a step
+distance                 0.921954 at first, 11.038 after 499 steps
+ten times that distance  after 463 steps
+factor a step            1.00498756 by the formula, 1.00498756 by the eigenvalues, 1.00498756 measured
+stable up to             no rate: it grows at small ones too
+once around              in 63.04 steps
+average                  of all points, 0.205255 away
+gradients                499
+
+What converges at that rate, best first:
+method                  factor a step  gradients a step  factor a gradient  stable up to
+hamiltonian                0.90000000                 2         0.94868330             2
+consensus                  0.90553851                 2         0.95159787             1
+symplectic                 0.90553851                 3         0.96746585             1
+alternating-optimistic     0.99000102                 1         0.99000102     0.6666667
+lola                       0.98508883                 2         0.99251641     0.8660254
+optimistic                 0.99493615                 1         0.99493615     0.5773503
+lookahead                  0.99623717                 1         0.99623717     0.7425798
+proximal                   0.99503719                 2         0.99751551           any
+competitive                0.99503719                 2         0.99751551           any
+extragradient              0.99503769                 2         0.99751576             1
+competitive-linear         0.99503769                 2         0.99751576             1
+alternating-momentum       0.99851779                 1         0.99851779             1
+runge-kutta                0.99999999                 4       0.9999999983      2.828427
+"""
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_run_of_the_article(run):
+    assert run("simulate", "run") == (0, ARTICLE, "")
+
+
+def test_the_readme_shows_what_is_printed():
+    text = README.read_text(encoding="utf-8")
+    shown = re.search(r"^\$ portable-nn simulate run .*\n((?:.+\n)+?)…$", text, re.MULTILINE)
+    assert shown
+    assert shown[1] in ARTICLE
+    assert f"which of {len(METHODS)} methods" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps, if it goes on so"]),
+        ("--method extragradient", ["0.99503769 by the formula", "a tenth of that distance  after 463 steps\n",
+                                    "stable up to              a rate of 1\n", "gradients                 998\n"]),
+        ("--method optimistic", ["0.99493615 measured", "a rate of 0.5773503"]),
+        ("--scheme alternating", ["circles: the distance neither falls nor grows", "a rate of 2\n", "1 measured"]),
+        ("--method proximal", ["0.99503719 by the formula", "every rate", " 499, and 499 Jacobians\n"]),
+        ("--method consensus --set gamma=0.5", ["0.95524866 by the formula"]),  # √((1 - 0.05)² + 0.01)
+        ("--method adam", ["grows by about", "measured, about"]),
+        ("--rate 0.1,0.4", ["1.01980390 by the eigenvalues, 1.01980390 measured", "at a rate of 0.1,0.4"]),  # √1.04
+        ("--rate 0.1/sqrt(t) --steps 50", ["at a rate of 0.1/sqrt(t)\n"]),
+        ("--decay 1/t --steps 50", ["at a rate of 0.1, falling as 1/t\n"]),
+        ("--start 0,0", ["converged: it starts in an equilibrium"]),
+        ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
+        ("--game-set matrix=3 --rate 0.1", ["1.04403065 by the formula"]),  # √1.09
+        ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
+        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
+        ("--game x+y", ["‖F‖", "1.41421 at first, 1.41421 after 499 steps"]),
+        ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
+        ("--rate 2 --steps 2000", ["0.921954 at first, beyond the largest number after 2,000 steps"]),
+    ],
+)  # fmt: skip
+def test_what_a_run_says(run, arguments, texts):
+    code, out, err = run("simulate", "run", *arguments.split())
+    assert (code, err) == (0, "")
+    for text in texts:
+        assert text in out
+
+
+def test_a_run_as_json(run):
+    code, out, err = run("simulate", "run", "--format", "json")
+    data = json.loads(out)
+    assert (code, err, data["schema"]) == (0, "", 1)
+    assert data["closed_form"] == pytest.approx(math.hypot(1, 0.1), abs=1e-15)
+    assert data["distance"][1] == pytest.approx(11.038, abs=5e-4)
+    assert (data["steps_to_tenfold"], data["status"], data["success"]) == (463, 3, False)
+    assert data["end"] == simulate("bilinear").z[-1].tolist()
+    assert data["converging"][0]["method"] == "hamiltonian"
+    assert {row["method"]: row["stability_limit"] for row in data["converging"]}["proximal"] == "inf"
+
+
+def test_in_a_process_of_its_own_without_warnings(shell):
+    assert shell("simulate", "run") == (0, ARTICLE, "")
+    code, _, err = shell(
+        "simulate", "compare", "--rate", "3", "--method", "all", "--game", "forsaken", "--evaluations", "50"
+    )
+    assert (code, err) == (0, "")
+
+
+def test_a_run_beyond_the_largest_number_as_json(run):
+    data = json.loads(run("simulate", "run", "--rate", "2", "--steps", "2000", "--format", "json").out)
+    assert data["distance"][1] in {None, "inf"}
+    assert data["status"] == 4
+
+
+def test_a_run_as_csv(run, tmp_path):
+    code, out, err = run("simulate", "run", "--csv", "-")
+    assert (code, err) == (0, ARTICLE)  # What is no number goes elsewhere.
+    result = simulate("bilinear")
+    rows = rows_of(out)
+    assert list(rows[0]) == ["t", "x", "y", "distance", "residual"]
+    assert [int(row["t"]) for row in rows] == result.t.tolist()
+    assert [[float(row["x"]), float(row["y"])] for row in rows] == result.z.tolist()
+    assert [float(row["distance"]) for row in rows] == result.distance.tolist()
+    code, text, err = run("simulate", "run", "--csv", "run.csv")
+    assert (tmp_path / "run.csv").read_text() == out
+    assert text.startswith(ARTICLE)
+    assert re.search(r"^written +run\.csv \(\d+ kB\)$", text, re.MULTILINE)
+    assert run("simulate", "run", "--csv", "-", "--quiet") == (0, out, "")
+
+
+def test_names_of_numbers_in_csv(run):
+    out = run("simulate", "run", "--game", "x0*y1-x1*y0", "--steps", "20", "--record", "10", "-q", "--csv", "-").out
+    assert out.splitlines()[0] == "t,x0,x1,y0,y1,distance,residual"
+    assert [row["t"] for row in rows_of(out)] == ["0", "10", "20"]
+    out = run("simulate", "run", "--game", "x+y", "--steps", "2", "-q", "--csv", "-").out
+    assert {row["distance"] for row in rows_of(out)} == {""}  # No equilibrium is known.
+
+
+def test_noise_is_drawn_from_the_seed(run):
+    def drawn(*more):
+        return run("simulate", "compare", "--noise", "0.1", "--evaluations", "20", "-q", "--csv", "-", *more).out
+
+    assert drawn() == drawn("--seed", "0") != drawn("--seed", "1")
+
+
+def test_pictures_of_a_run(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = run("simulate", "run", "--steps", "20", "--plot", "run.png", "--gif", "run.gif")
+    assert (code, err) == (0, "")
+    assert re.search(r"^drawn +run\.png \(\d+ kB\)\nanimated +run\.gif \(\d+ kB\)$", out, re.MULTILINE)
+    with Image.open(tmp_path / "run.png") as picture:
+        picture.load()
+    with Image.open(tmp_path / "run.gif") as animation:
+        assert animation.n_frames > 5
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        ("saddle", ["f(x, y)", "from 28° above, 300° around"]), ("above", ["steepest ascent", "the players go"]),
+        ("coordinates", ["step"]), ("orbit", ["equilibrium"]), ("circle", ["the continuous flow", "discrete: 20 "]),
+    ],
+)  # fmt: skip
+def test_one_picture_of_a_run(picture, words, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    import matplotlib.text
+
+    drawn = []
+
+    def save(figure, path):
+        drawn.extend(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+        Path(path).write_bytes(b"")
+
+    monkeypatch.setattr("portable_nn.plotting.save", save)
+    code, _, _ = run("simulate", "run", "--steps", "20", "--plot", "one.png", "--picture", picture)
+    assert not code
+    assert all(any(word in text for text in drawn) for word in words)
+
+
+def test_where_one_picture_cannot_be_made_there_is_none(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.png", "--gif", "a.gif", "--csv", "a.csv")
+    code, out, err = run("simulate", "run", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_comparing(run):
+    code, out, err = run("simulate", "compare")
+    assert (code, err) == (0, "")
+    assert "from (0.6, 0.7) at a rate of 0.1; 1,000 gradients each\n" in out
+    lines = out.splitlines()[3:]
+    found = compare()
+    assert [line.split()[0] for line in lines[1:9]] == [entry.name for entry in found.ranked]
+    [optimistic] = [line.split() for line in lines if line.startswith("optimistic")]
+    assert optimistic == [
+        "optimistic", "converges", "0.00584226", "999", "0.99493615", "0.99493615", "0.99493615", "0.99494120",
+        "0.5773503",
+    ]  # fmt: skip
+
+
+def test_comparing_as_json_and_csv(run):
+    arguments = ("simulate", "compare", "--method", "lookahead,consensus", "--method", "adam")
+    options = ("--set", "lookahead.k=10", "--set", "gamma=2", "--evaluations", "60")
+    data = json.loads(run(*arguments, *options, "--format", "json").out)
+    found = compare(
+        methods=["lookahead", "consensus", "adam"], evaluations=60,
+        options={"lookahead": {"k": 10}, "consensus": {"gamma": 2}},
+    )  # fmt: skip
+    assert [row["method"] for row in data["methods"]] == [entry.name for entry in found.ranked]
+    for row, entry in zip(data["methods"], found.ranked, strict=True):
+        assert row["options"] == dict(entry.forecast.options)
+        assert (row["closed_form"], row["measured"]) == (entry.closed_form, entry.measured)
+        assert row["gradients"] == entry.spent
+    rows = rows_of(run(*arguments, *options, "-q", "--csv", "-").out)
+    assert list(rows[0]) == ["method", "step", "gradients", "distance", "residual"]
+    for entry in found.entries:
+        own = [row for row in rows if row["method"] == entry.name]
+        assert [float(row["gradients"]) for row in own] == entry.evaluations.tolist()
+        assert [float(row["distance"]) for row in own] == entry.result.distance.tolist()
+
+
+def test_comparing_all(run):
+    out = run("simulate", "compare", "--method", "all", "--evaluations", "20").out
+    assert {line.split()[0] for line in out.splitlines()[4:-2] if line} == set(METHODS)
+
+
+def test_sweeping(run):
+    code, out, err = run("simulate", "sweep", "--rates", "0.05:3:12", "--steps", "100")
+    assert (code, err) == (0, "")  # No bar, as no terminal is there.
+    assert "12 rates from 0.05 to 3, 100 steps each" in out
+    limits = {line.split()[0]: line.split()[1] for line in out.splitlines()[4:] if line}
+    assert limits == {
+        "simultaneous": "none", "alternating": "2", "extragradient": "1", "optimistic": "0.5773503",
+        "competitive": "any", "consensus": "1", "lookahead": "0.7425798", "alternating-momentum": "1",
+    }  # fmt: skip
+
+
+def test_sweeping_as_json_and_csv(run):
+    arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rates", "0.5,0.1", "--steps", "50")
+    data = json.loads(run(*arguments, "--format", "json").out)
+    found = sweep(methods=["extragradient", "adam"], rates=[0.1, 0.5], steps=50)
+    assert data["rates"] == [0.1, 0.5]
+    assert data["methods"][0]["measured"] == found.measured[0].tolist()
+    assert data["methods"][1]["spectral_radius"] == [None, None]
+    assert data["methods"][1]["stability_limit"] is None
+    rows = rows_of(run(*arguments, "-q", "--csv", "-").out)
+    assert [float(row["measured"]) for row in rows] == found.measured.ravel().tolist()
+    assert [row["spectral_radius"] for row in rows][2:] == ["", ""]
+
+
+def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
+    from portable_nn.cli.conventions import Printer
+    from portable_nn.cli.simulate.answer import bar
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with bar(Printer(), "methods") as progress:
+        assert progress is not None
+        progress(1, 2)
+    with bar(Printer(quiet=True), "methods") as progress:
+        assert progress is None
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), [("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")]
+)
+def test_pictures_of_many(run, tmp_path, command, name):
+    pytest.importorskip("matplotlib")
+    code, out, err = run("simulate", *command.split(), "--plot", name)
+    assert (code, err) == (0, "")
+    assert re.search(rf"^drawn +{name} \(\d+ kB\)$", out, re.MULTILINE)
+    assert (tmp_path / name).stat().st_size > 5000
+    data = json.loads(run("simulate", *command.split(), "--csv", "c.csv", "--format", "json").out)
+    assert data["files"] == ["c.csv"]
+
+
+RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.05, or a formula of the step t such as "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run --game nosuch", f"there is no game 'nosuch': there are {', '.join(GAMES)}"),
+        ("run --game bilinaer", "there is no game 'bilinaer': did you mean 'bilinear'?"),
+        ("run --game x*z", "'x*z' has 'z' in it: variables are x and y"),
+        ("run --game quadratic --game-set d=1", "the game 'quadratic' has no option 'd': it has a (1.0)"),
+        ("run --game-set matrix=1,2;3", "--game-set matrix has rows of 2 and 1 numbers: give as many"),
+        ("run --method simultanous", "there is no method 'simultanous': did you mean 'simultaneous'?"),
+        ("run --method lola --scheme optimistic", "the method 'lola' has no variant that is optimistic; there are"),
+        ("run --scheme slow", "invalid value for '--scheme': 'slow' is not one of 'simultaneous', 'alternating'"),
+        ("run --set gamma=1", "the method 'simultaneous' has no option 'gamma': it has none"),
+        ("run --set gamma", "--set must be such as gamma=0.5, not 'gamma'"),
+        ("run --set =1", "--set must be such as gamma=0.5, not '=1'"),
+        ("run --set gamma=a", "--set gamma must be a number, or several such as 1,2, not 'a'"),
+        ("run --set gamma=1 --set gamma=2", "--set gamma is given twice"),
+        ("run --start 1,a", "--start must be a number, or several such as 1,2, not '1,a'"),
+        ("run --start 1", "start must be 2 numbers"),
+        ("run --start nan,1", "start must be finite"),
+        ("run --rate abc", RATE + "'0.1/sqrt(t)' or '0.1/t**2', not 'abc'"),
+        ("run --rate 1,2,3", RATE),
+        ("run --rate -0.1", RATE),
+        ("run --rate inf", RATE),
+        ("run --rate 1/(t-1)", "learning_rate '1/(t-1)' gives inf at step 0"),
+        ("run --decay quick", "there is no decay 'quick': there are constant, 1/sqrt(t), 1/t, 1/t^2, log"),
+        ("run --steps 0", "steps must be a whole number from 1"),
+        ("run --noise -1", "noise must be a number of at least 0"),
+        ("run --seed -1", "seed must be a whole number of at least 0"),
+        ("run --record 0", "record must be a whole number of at least 1"),
+        ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg or .pdf"),
+        ("run --gif run.png", "run.png: the name of an animation ends in .gif"),
+        ("run --csv - --format json",
+         "--csv - and --format json both write to standard output: give --csv a file"),
+        ("compare --method all,foo", "there is no method 'foo'"),
+        ("compare --set foo=1", "--set foo: no method has the option 'foo', among simultaneous, alternating"),
+        ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
+        ("compare --set consensus.foo=1", "the method 'consensus' has no option 'foo': it has gamma (1.0)"),
+        ("compare --method runge-kutta --evaluations 3", "evaluations must be at least 4 for a step of the method"),
+        ("sweep --rates 1:2", "--rates must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
+        ("sweep --rates 2:1:5", "--rates must be from, to and how many"),
+        ("sweep --rates 0.1:1:99999", "--rates must be from, to and how many"),
+        ("sweep --rates a,b", "--rates must be a number, or several such as 1,2, not 'a,b'"),
+        ("sweep --rates 0,1", "rates must be a list of numbers above 0"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(run, arguments, message):
+    code, out, err = run("simulate", *arguments.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+
+
+def test_a_folder_that_is_not_there(run):
+    code, out, err = run("simulate", "run", "--csv", "no/run.csv")
+    assert (code, out) == (3, "")
+    assert err.startswith("error: no/run.csv: cannot be written: there is no folder")
+
+
+def test_small_numbers_are_written_so_that_they_can_be_told_from_1():
+    from portable_nn.cli.simulate.answer import clean, factor, limit
+
+    assert [factor(value) for value in (1.0, 1 - 1e-9, 1 + 1e-14, 0.5, 12345.678, None, math.nan)] == [
+        "1", "0.9999999990", "1", "0.50000000", "12345.7", "-", "-",
+    ]  # fmt: skip
+    assert [limit(value) for value in (0.0, math.inf, 0.57735027, None, math.nan)] == [
+        "none",
+        "any",
+        "0.5773503",
+        "-",
+        "-",
+    ]
+    assert clean({"a": np.array([1.0, np.nan, -np.inf]), "b": 1 + 2j, "c": None}) == {
+        "a": [1.0, None, "-inf"], "b": [1.0, 2.0], "c": None,
+    }  # fmt: skip
