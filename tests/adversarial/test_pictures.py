@@ -515,7 +515,9 @@ def texts(figure: Any) -> list[tuple[str, Any]]:
             if text.get_text().strip() and text.get_visible()]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if place > 4 else []) for place, name in enumerate(PICTURES)]
+)
 def test_nothing_is_cut_off_nor_written_on_top_of_each_other(name):
     figure = picture(name)
     found = texts(figure)

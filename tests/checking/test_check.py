@@ -75,6 +75,7 @@ def test_the_shipped_model_has_no_faults(model):
     assert check(model).passes(strict=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "mobilenet_v3_small"])
 def test_networks_of_torchvision_have_no_faults(exported, name):
     found = check(exported(name).path, inputs=(1, 3, 224, 224))

@@ -106,6 +106,7 @@ def test_the_text(run, arguments, text):
     assert run("size", *arguments.split()) == (0, text, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "size", "options", "output"), ARTICLE)
 def test_the_examples_of_the_article(run, tmp_path, kind, size, options, output):
     pytest.importorskip("matplotlib")

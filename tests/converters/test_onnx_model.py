@@ -32,6 +32,7 @@ def test_every_standard_operator_has_a_case():
     assert {name for domain, name in REGISTRY if not domain} - cased == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_every_operator_survives_every_opset(case):
     graph = graph_of(case)

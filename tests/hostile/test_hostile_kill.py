@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import subprocess
@@ -24,50 +23,41 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 HERE = Path(__file__).parent
 SCENARIOS = [
     *(("saved", suffix) for suffix in CARRIERS), *(("mapped", suffix) for suffix in CARRIERS),
-    ("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors"),
+    *(
+        pytest.param(*scenario, marks=pytest.mark.long)
+        for scenario in [("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors")]
+    ),
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the program says of a scenario, which is run once for all means."""
-
-    @functools.cache
-    def run(scenario: str, suffix: str) -> tuple[Path, dict[str, Any]]:
-        folder = tmp_path_factory.mktemp(scenario) / "folder"
-        folder.mkdir()
-        command = [sys.executable, str(HERE / "killing.py"), scenario, str(folder), suffix]
-        result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
-        assert result.stderr == ""
-        return folder, json.loads(result.stdout)
-
-    return run
+def killed(folder: Path, scenario: str, suffix: str) -> dict[str, Any]:
+    """What the program says of a scenario."""
+    folder.mkdir()
+    command = [sys.executable, str(HERE / "killing.py"), scenario, str(folder), suffix]
+    result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
 
 
-@pytest.mark.parametrize("means", ["at_a_system_call", "at_a_call_of_python", "at_a_size"])
 @pytest.mark.parametrize(("scenario", "suffix"), SCENARIOS)
-def test_61_a_killed_save_leaves_the_old_file_or_the_new_one(
-    killed: Any, scenario: str, suffix: str, means: str
-) -> None:
-    folder, found = killed(scenario, suffix)
-    states = found[means]
-    if states is None:
-        pytest.skip("this system does not let a process trace its child")
-    old, new = found["before"]["content"], states[-1]["content"]
-    assert old != new
-    assert {state["content"] for state in states} == {old, new}
-    assert {state["mode"] for state in states} == {found["before"]["mode"]}
-    assert max(state["orphans"] for state in states) == 1  # so that some deaths were in the middle of a save
-    assert {state["left"] for state in states} == {0}
-    assert len(states) > 5
+def test_61_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path, scenario: str, suffix: str) -> None:
+    found = killed(tmp_path / "folder", scenario, suffix)
+    for means in ("at_a_system_call", "at_a_call_of_python", "at_a_size"):
+        states = found[means]
+        if states is None:
+            pytest.skip(f"this system does not let a process trace its child: {means}")
+        old, new = found["before"]["content"], states[-1]["content"]
+        assert old != new
+        assert {state["content"] for state in states} == {old, new}, means
+        assert {state["mode"] for state in states} == {found["before"]["mode"]}
+        assert max(state["orphans"] for state in states) == 1  # so that some deaths were in the middle of a save
+        assert {state["left"] for state in states} == {0}
+        assert len(states) > 5
     if scenario == "linked":
-        assert [path.is_symlink() for path in (folder.parent / "elsewhere").iterdir()] == [True]
-
-
-def test_61_the_new_file_is_the_right_one(killed: Any, tmp_path: Path) -> None:
-    for suffix, pack in CARRIERS.items():
-        _, found = killed("saved", suffix)
-        assert bytes.fromhex(found["at_a_size"][-1]["content"]) == pack(Forge())
+        assert [path.is_symlink() for path in (tmp_path / "elsewhere").iterdir()] == [True]
+    if scenario == "saved":
+        assert bytes.fromhex(found["at_a_size"][-1]["content"]) == CARRIERS[suffix](Forge())
 
 
 FULL = """

@@ -149,6 +149,7 @@ def test_the_onnx_file_is_the_same_network(shipped: Shipped, network: pnn.Networ
     assert np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max()
 
 
+@pytest.mark.long
 def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Digits) -> None:
     """Two epochs on a quarter of the pictures, measured on another quarter; and again, to the same bits."""
     split = digits.for_choosing()

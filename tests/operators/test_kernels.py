@@ -54,7 +54,7 @@ def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        pytest.param(case, dtype, id=f"{case}-{dtype}", marks=[pytest.mark.long] if dtype == "float64" else [])
         for case in CASES
         for dtype in ("float32", "float64")
         if case.exists_in(dtype)

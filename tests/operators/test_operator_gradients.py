@@ -98,6 +98,7 @@ def test_gradient_equals_central_differences(case: Case) -> None:
     assert_close(run_plan(backward, with_seed), wanted)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [case for case in DIFFERENTIABLE if case.batched], ids=str)
 def test_gradient_of_an_unknown_batch(case: Case) -> None:
     forward, known = trace_gradients(case)
@@ -109,6 +110,7 @@ def test_gradient_of_an_unknown_batch(case: Case) -> None:
 RUN = [case for case in DIFFERENTIABLE if case.operator != "GlobalLpPool"]  # onnxruntime has not got that one.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", RUN, ids=str)
 def test_gradient_runs_in_onnxruntime(case: Case) -> None:
     """The backward pass is a graph of standard operators, once the package's own are lowered."""
@@ -117,6 +119,7 @@ def test_gradient_runs_in_onnxruntime(case: Case) -> None:
     assert_close(run_runtime(lowered(backward), feeds), run_plan(backward, feeds), 1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [case for case in DIFFERENTIABLE if case.operator in SMOOTH], ids=str)
 def test_second_derivative_equals_central_differences_of_the_first(case: Case) -> None:
     forward, _ = trace_gradients(case)

@@ -158,6 +158,7 @@ def test_the_column_of_the_article_that_is_not_covered():
     assert {"never read: row 4 (the last of 5)", "never read: column 4 (the last of 5)"} <= {*words(figure)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALL)
 def test_the_kernel_stands_where_the_definition_says(name):
     figure = picture(name)
@@ -426,6 +427,7 @@ def test_the_output_fills_frame_by_frame(name):
     assert max(now) - min(now) <= max(now) * 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ARTICLE)
 def test_animations_of_the_article(tmp_path, name):
     _, _, output = ARTICLE[name]
@@ -448,6 +450,7 @@ def test_the_same_animation_has_the_same_bytes(tmp_path):
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
 
 
+@pytest.mark.long
 def test_many_frames_are_small_and_fast(tmp_path):
     frames = animate(conv(5, stride=2, padding=2), (20, 20))
     save_animation(frames, tmp_path / "a.gif")
