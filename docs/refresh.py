@@ -1,32 +1,28 @@
-"""Run the commands that the pages show, and write what they print and draw: ``python refresh.py``.
+"""Run the commands that the pages show, and write what they print and draw: ``python refresh.py [PAGE.md]…``.
 
-Whatever stands below a ``$`` in a block of console text is replaced by what the command prints now.
+What stands below a ``$`` in a block of console text is replaced by what the command prints now; so is what stands
+between the comment ``<!-- $ command -->`` and the next comment.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-PROMPT = "$ portable-nn "
-
-
-def run(words: str) -> str:
-    """What ``portable-nn`` with these words prints; a backslash at the end of a line goes on in the next."""
-    command = f"{sys.executable} -m portable_nn {words}"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=HERE, check=False)
-    if done.returncode:
-        raise SystemExit(f"{command}\n{done.stderr}")
-    return done.stdout
+REGION = re.compile(r"(?<=^<!-- \$ )(.*?) -->\n(.*?)(?=^<!--)", re.DOTALL | re.MULTILINE)
+PROGRAM = "portable-nn "
+PROMPT = f"$ {PROGRAM}"
 
 
 def commands(block: str) -> list[tuple[str, str]]:
-    """The commands in a block, each with what the page says that it prints."""
+    """The commands in a block, each with what the page says that it prints; a backslash goes on in the next line."""
     found: list[tuple[str, str]] = []
     for part in re.split(rf"^{re.escape(PROMPT)}", block, flags=re.MULTILINE)[1:]:
         words = re.match(r"(?:.*\\\n)*.*\n", part)
@@ -35,16 +31,42 @@ def commands(block: str) -> list[tuple[str, str]]:
     return found
 
 
-def refreshed(page: str, printed: Callable[[str], str] = run) -> str:
+def refreshed(page: str, printed: Callable[[str], str]) -> str:
     """The page with what each command prints now."""
 
     def block(match: re.Match[str]) -> str:
-        shown = (f"{PROMPT}{words}\n{printed(words)}".rstrip() for words, _ in commands(match[0]))
+        shown = (f"{PROMPT}{words}\n{printed(PROGRAM + words)}".rstrip() for words, _ in commands(match[0]))
         return "\n".join([*shown, ""])
 
-    return BLOCK.sub(block, page)
+    def region(match: re.Match[str]) -> str:
+        return f"{match[1]} -->\n\n{printed(match[1]).strip()}\n\n"
+
+    return REGION.sub(region, BLOCK.sub(block, page))
+
+
+def run(words: str, folder: Path) -> str:
+    """What a command prints: one of ``portable-nn`` in ``folder``, one of ``python`` here."""
+    program, rest = words.split(" ", 1)
+    start, where = (
+        (f"{sys.executable} -m portable_nn", folder) if program == PROGRAM.strip() else (sys.executable, HERE)
+    )
+    done = subprocess.run(f"{start} {rest}", shell=True, capture_output=True, text=True, cwd=where, check=False)
+    if done.returncode:
+        raise SystemExit(f"{words}\n{done.stderr}")
+    return done.stdout
+
+
+def refresh(path: Path) -> None:
+    """Write a page anew, and its pictures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "pictures").mkdir()
+        text = refreshed(path.read_text(encoding="utf-8"), lambda words: run(words, folder))
+        for picture in (folder / "pictures").iterdir():
+            shutil.copyfile(picture, HERE / "pictures" / picture.name)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for path in [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.md")):
-        path.write_text(refreshed(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in [Path(name) for name in sys.argv[1:]] or sorted(HERE.glob("*.md")):
+        refresh(page)

@@ -37,8 +37,10 @@ from portable_nn.converters.onnx.verify import Difference, Proof, Tolerance, com
 from portable_nn.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.format.atomic import atomic_write
 from portable_nn.format.manifest import OutputInfo, decode, encode
+from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
 from portable_nn.graph import Graph
+from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import infer
 from portable_nn.recording import Recorded, read_recorded
@@ -296,9 +298,14 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
     if not _same(expected, model, tensors.keys()):
         raise FormatError(where, "its graph is another one")
     return Network.from_graph(
-        manifest.graph, tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata,
-        documentation=manifest.documentation,
+        manifest.graph, _taken(manifest.graph, tensors), inputs=manifest.inputs, outputs=manifest.outputs,
+        metadata=manifest.metadata, documentation=manifest.documentation, copy=False,
     )  # fmt: skip
+
+
+def _taken(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
+    """The parameters of ``graph`` in memory of their own. No more than one of ``arrays`` is there beside its copy."""
+    return {value.name: aligned_copy(arrays.pop(value.name), value.dtype) for value in graph.parameters}
 
 
 def _same(expected: ModelProto, found: ModelProto, known: Collection[str]) -> bool:
@@ -334,8 +341,9 @@ def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes
     documentation = collect(model, graph)
     notes.extend(not_kept(model, graph, documentation))
     return Network.from_graph(
-        graph, parameters, outputs=outputs, metadata=metadata, documentation=documentation or UNSET
-    )
+        graph, _taken(graph, parameters), outputs=outputs, metadata=metadata, documentation=documentation or UNSET,
+        copy=False,
+    )  # fmt: skip
 
 
 def _labelled(graph: Graph, labels: Sequence[str]) -> list[OutputInfo]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -21,12 +22,9 @@ from portable_nn.format import load, save
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 HERE = Path(__file__).parent
+RARE = [("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors")]
 SCENARIOS = [
-    *(("saved", suffix) for suffix in CARRIERS), *(("mapped", suffix) for suffix in CARRIERS),
-    *(
-        pytest.param(*scenario, marks=pytest.mark.long)
-        for scenario in [("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors")]
-    ),
+    *itertools.product(["saved", "mapped"], CARRIERS), *(pytest.param(*rare, marks=pytest.mark.long) for rare in RARE)
 ]  # fmt: skip
 
 
