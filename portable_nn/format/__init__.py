@@ -25,7 +25,7 @@ from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.reading import Reader, checks_for, opened
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import manifest_faults, tensor_faults
-from portable_nn.format.writing import Tensors, blank, write
+from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
 
 __all__ = [
     "CARRIERS",
@@ -83,35 +83,34 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
         UsageError: an unknown suffix, or contents that ``load`` would refuse: all that is wrong with them is listed.
         FileError: the file cannot be written.
     """
-    carrier_of(path)
-    manifest = replace(blank(manifest), version=VERSION)
-    text = _sound_text(manifest)
-    if text is None:
+    carrier, manifest = carrier_of(path), replace(blank(manifest), version=VERSION)
+    ready = _remembered(carrier, manifest)
+    if ready is None:
         manifest = normalised(manifest)
         if faults := manifest_faults(manifest):
             if isinstance(tensors, dict):
                 faults += tensor_faults(manifest, tensors, allow_nonfinite=allow_nonfinite)
             raise UsageError(listed(faults, f"cannot save {path}"))
-        text = encode(manifest)
-        if len(text) <= LONGEST:
-            _sound.append(text)
-    return write(path, manifest, tensors, allow_nonfinite=allow_nonfinite, text=text)
+        ready = prepare(carrier, manifest)
+        if len(ready.text) <= LONGEST:
+            _prepared.append((carrier, ready))
+    return write(path, ready, tensors, allow_nonfinite=allow_nonfinite)
 
 
 LONGEST: Final = 2**21
 """Bytes of a manifest up to which it is remembered."""
 
-_sound: Final[deque[bytes]] = deque(maxlen=4)
-"""Texts of the last manifests that were found without fault: a training saves the same network again and again."""
+_prepared: Final[deque[tuple[Carrier, Prepared]]] = deque(maxlen=4)
+"""The last manifests that were found without fault: a training saves the same network again and again."""
 
 
-def _sound_text(manifest: Manifest) -> bytes | None:
-    """The text of a manifest that was saved before; ``None`` for any other, and where it has none."""
+def _remembered(carrier: Carrier, manifest: Manifest) -> Prepared | None:
+    """What was prepared for the same text; ``None`` where nothing was, or there is no text."""
     try:
         text = encode(manifest)
     except (UsageError, TypeError):  # What is wrong with it is told in time.
         return None
-    return text if text in _sound else None
+    return next((ready for other, ready in _prepared if other is carrier and ready.text == text), None)
 
 
 def load(

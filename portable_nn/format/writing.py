@@ -10,14 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.errors import UsageError, listed
 from portable_nn.format.atomic import atomic_write
-from portable_nn.format.carriers import carrier_of
+from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.files import write_at
 from portable_nn.format.layout import Span, groups, layout
 from portable_nn.format.manifest import Manifest, encode, with_hashes
@@ -49,29 +49,39 @@ def blank(manifest: Manifest) -> Manifest:
     return replace(manifest, digests=zeros[DIGEST], checksums=zeros[CHECKSUM])
 
 
-def write(
-    path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False, text: bytes | None = None
-) -> str:
-    """Write a file that ``reading`` gives back; the hashes in ``manifest`` become those of the bytes that are written.
+class Prepared(NamedTuple):
+    """What a manifest without faults comes to: its text with blank hashes, where the tensors lie, and from where on."""
+
+    manifest: Manifest
+    text: bytes
+    spans: Sequence[Span]
+    start: int
+
+
+def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
+    """Raises ``UsageError`` where the head would be too long."""
+    manifest = blank(manifest)
+    text, spans = encode(manifest), layout(manifest.tensors)
+    return Prepared(manifest, text, spans, len(carrier.head(text, spans)))
+
+
+def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
+    """Write a file that ``reading`` gives back.
 
     Args:
         path: the file to make or replace (see ``atomic_write``).
-        manifest: one without faults.
-        tensors: an array for each of ``manifest.tensors``. Of pairs, no more than one is kept at a time.
+        ready: what ``prepare`` has made of a manifest for this carrier.
+        tensors: an array for each of the manifest's tensors. Of pairs, no more than one is kept at a time.
         allow_nonfinite: whether NaN and infinities may be written.
-        text: that of the ``blank`` manifest, where it is known.
 
     Returns:
         The digest of the network: SHA-256 of the manifest's text.
 
     Raises:
-        UsageError: a tensor is missing, left over, or of another type; or the head would be too long.
+        UsageError: a tensor is missing, left over, or of another type.
         FileError: the file cannot be written; the old one is as it was.
     """
-    manifest = blank(manifest)
-    text = text or encode(manifest)
-    carrier, spans = carrier_of(path), layout(manifest.tensors)
-    length = len(carrier.head(text, spans))
+    manifest, carrier = ready.manifest, carrier_of(path)
     if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
         _refuse(path, agreement_faults(manifest, {name: signature(each) for name, each in tensors.items()}, _GIVEN))
     with (
@@ -79,21 +89,19 @@ def write(
         ThreadPoolExecutor(WRITERS + 1) as pool,
         ThreadPoolExecutor(WRITERS) as writers,
     ):
-        numbers = () if allow_nonfinite else manifest.numbers
-        writer = _Writer(file, length, spans, pool, numbers)
+        writer = _Writer(file, ready, pool, () if allow_nonfinite else manifest.numbers)
         if isinstance(tensors, dict):
-            _write_all(writer, spans, tensors, writers)
+            _write_all(writer, ready.spans, tensors, writers)
         else:
             for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
                 writer.write(name, np.asarray(array))
             writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
         writer.finish()
         _refuse(path, writer.faults)
-        text = with_hashes(
-            text, manifest, replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM])
-        )
+        hashes = {DIGEST: writer.hashes[DIGEST], CHECKSUM: writer.hashes[CHECKSUM]}
+        text = with_hashes(ready.text, manifest, replace(manifest, digests=hashes[DIGEST], checksums=hashes[CHECKSUM]))
         file.seek(0)
-        file.write(carrier.head(text, spans))
+        file.write(carrier.head(text, ready.spans))
     return sha256(text).hexdigest()
 
 
@@ -134,11 +142,10 @@ def _refuse(path: str | Path, faults: Sequence[str]) -> None:
 class _Writer:
     """Puts tensors at their places; what does not fit is noted and passed over."""
 
-    def __init__(
-        self, file: BinaryIO, start: int, spans: Sequence[Span], pool: Executor, numbers: Collection[str]
-    ) -> None:
+    def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""
-        self._file, self._start, self._pool, self._numbers = file, start, pool, numbers
+        self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
+        spans = ready.spans
         self._spans = {span.name: span for span in spans}
         self._copies: SimpleQueue[tuple[Bytes, Bytes]] = SimpleQueue()
         for _ in range(WRITERS + 1):
@@ -170,14 +177,14 @@ class _Writer:
         with self._memory() as (memory, _):
             whole = memory[: stop - start]
             pieces = [whole[span.start - start : span.stop - start] for span, _ in several]
-            for piece, (_, array) in zip(pieces, several, strict=True):
-                piece[...] = to_bytes(array)
-            suspects = (
-                several if value_fault(from_bytes(whole, several[0][0].dtype, (-1,)), allow_nonfinite=False) else ()
-            )
-            for piece, (span, _) in zip(pieces, several, strict=True):
-                fault = self._value_fault(piece, span) if suspects else None
-                self._note(span, fault, {kind: make(piece.data) for kind, make in HASHES.items()})
+            np.concatenate([to_bytes(array) for _, array in several], out=whole)
+            if value_fault(from_bytes(whole, several[0][0].dtype, (-1,)), allow_nonfinite=False):
+                for piece, (span, _) in zip(pieces, several, strict=True):
+                    self._note(span, self._value_fault(piece, span))
+            for kind, make in HASHES.items():
+                found = self.hashes[kind]
+                for piece, (span, _) in zip(pieces, several, strict=True):
+                    found[span.name] = make(piece.data).hexdigest()
             write_at(self._file, whole, self._start + start)
             self._flush(len(whole))
 
@@ -207,13 +214,13 @@ class _Writer:
             self._flush(len(chunk))
         if pending:
             pending.result()
-        self._note(span, fault, made)
-
-    def _note(self, span: Span, fault: str | None, made: Mapping[str, Hash]) -> None:
-        if fault:
-            self.faults.append(f"tensor {span.name!r} {fault}")
+        self._note(span, fault)
         for kind, each in made.items():
             self.hashes[kind][span.name] = each.hexdigest()
+
+    def _note(self, span: Span, fault: str | None) -> None:
+        if fault:
+            self.faults.append(f"tensor {span.name!r} {fault}")
 
     def _digest(self, digest: Hash, chunk: Bytes, span: Span) -> Future[None] | None:
         """Hash a chunk while another thread writes it: a digest takes longer than all the rest."""

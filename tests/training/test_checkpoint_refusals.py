@@ -18,7 +18,8 @@ from trainings import TRAININGS, Training, dense, hill, shake
 import portable_nn as pnn
 from portable_nn import format
 from portable_nn.errors import FileError, FormatError, UsageError
-from portable_nn.format.writing import write
+from portable_nn.format.carriers import carrier_of
+from portable_nn.format.writing import prepare, write
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Standing, standing
 from portable_nn.training.settings import describe, fingerprint
@@ -415,7 +416,8 @@ def forge(path: Path, drop: str | None = None, **changes: Any) -> None:
     tensors = {name: array for name, array in contents.tensors.items() if not drop or not name.startswith(drop)}
     kept = tuple(value for value in training.tensors if value.name in tensors)
     changed = replace(training, **{"tensors": kept, **changes})
-    write(path, replace(contents.manifest, training=changed), tensors)  # Which does not check what it is given.
+    ready = prepare(carrier_of(path), replace(contents.manifest, training=changed))  # Which checks nothing.
+    write(path, ready, tensors)
 
 
 ROWS = tuple({"epoch": n, "loss": 1.0, "learning_rate": 1.0, "val_loss": -n, "val_accuracy": 1.0} for n in (1, 2, 3))
