@@ -119,7 +119,7 @@ def _as_inputs(node: NodeProto, told: Mapping[str, Type]) -> Iterator[ValueInfoP
     """What comes out of a node, as far as the file tells."""
     codes = {dtype_of(code): code for code in TensorProto.DataType.values()}
     for name in node.output:
-        if name in told:
+        if name in told and told[name].dtype in codes:
             yield helper.make_tensor_value_info(name, codes[told[name].dtype], told[name].shape)
 
 

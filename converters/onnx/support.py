@@ -45,7 +45,8 @@ def opset_of(model: ModelProto, where: str) -> int:
         UnsupportedError: it is not one that is read.
     """
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
-    if not versions and model.opset_import and not any(node.domain in STANDARD for node in model.graph.node):
+    nodes = model.graph.node
+    if not versions and model.opset_import and nodes and not any(node.domain in STANDARD for node in nodes):
         return OPSET  # It has operators of other domains alone, and those are not read in any version.
     if not model.HasField("graph") or not versions:
         lacks = "version of the standard operators" if model.HasField("graph") else "graph"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from apart import APART
 
 GIB = 2**30
 
@@ -65,7 +66,7 @@ def test_memory_is_bounded_by_one_tensor(tmp_path: Path, suffix: str, gibibytes:
         pytest.skip(f"needs {2 * gibibytes + 2} GiB on the disk, and there are {room / GIB:.1f}")
     path = tmp_path / f"big{suffix}"
     try:
-        command = [sys.executable, "-c", SCRIPT, str(path), str(gibibytes)]
+        command = [*APART, sys.executable, "-c", SCRIPT, str(path), str(gibibytes)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         assert found["bytes"] >= gibibytes * GIB
         assert found["onnx bytes"] >= gibibytes * GIB

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apart import APART
 from msgspec.structs import replace
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
@@ -182,7 +183,7 @@ def test_a_network_keeps_what_was_read_without_another_copy(path: Path) -> None:
 
 
 def run(script: str) -> str:
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    command = [*APART, sys.executable, "-c", textwrap.dedent(script)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

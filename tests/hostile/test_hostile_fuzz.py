@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
+from apart import APART
 from forge import Forge
 from rows import CARRIERS
 
@@ -130,7 +131,7 @@ def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: st
         f"-max_total_time={SECONDS}", "-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
         "-len_control=0", f"-artifact_prefix={tmp_path}/",
     ]  # fmt: skip
-    command = [sys.executable, str(HERE / "fuzzing.py"), reader, str(corpus), *options]
+    command = [*APART, sys.executable, str(HERE / "fuzzing.py"), reader, str(corpus), *options]
     result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False)
     assert result.returncode == 0, result.stderr[-5000:]
     assert "Done " in result.stderr  # ... so many runs in so many seconds
