@@ -31,6 +31,7 @@ from portable_nn.converters.onnx.labels import labels_of
 from portable_nn.converters.onnx.losses import not_kept, not_written
 from portable_nn.converters.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
 from portable_nn.converters.onnx.promotion import promoted
+from portable_nn.converters.onnx.sizing import sized, with_sizes
 from portable_nn.converters.onnx.support import opset_of
 from portable_nn.converters.onnx.tensors import from_tensor
 from portable_nn.converters.onnx.verify import Difference, Proof, Tolerance, compare
@@ -188,6 +189,7 @@ def import_onnx(source: str | Path | ModelProto, *, verify: bool = True, **optio
 def read_onnx(
     source: str | Path | ModelProto, *, verify: bool = True, atol: float = 1e-5, rtol: float = 1e-5, seed: int = 0,
     io: str | Path | None = None, weights: Mapping[str, ArrayLike] = MappingProxyType({}),
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Imported:  # fmt: skip
     """The network in an ONNX file or model, after both engines have computed the same numbers from it.
 
@@ -202,6 +204,7 @@ def read_onnx(
         seed: what the inputs that both engines run on are drawn from.
         io: an ``.npz`` file with inputs and outputs that another program has recorded: both must compute these as well.
         weights: arrays by the names of inputs that are weights, and become parameters of the network.
+        sizes: numbers for sizes of the inputs that have names.
 
     Raises:
         FileError: the file cannot be read.
@@ -209,7 +212,8 @@ def read_onnx(
         UnsupportedError: it uses what is not supported; all of that is listed.
         GraphError: its nodes do not fit each other; every one of them is listed.
         VerificationError: the engines do not agree; the message names the first node that differs.
-        UsageError: no inputs are found to compare on, ``io`` without ``verify``, or ``weights`` that are no inputs.
+        UsageError: no inputs are found to compare on, ``io`` without ``verify``, ``weights`` that are no inputs, or
+            ``sizes`` that there are not.
         ShapeError: ``weights`` that do not fit the inputs.
         DataError: ``io`` is not what goes into the network and comes out.
     """
@@ -225,7 +229,9 @@ def read_onnx(
             reason = error.reason if isinstance(error, FormatError) else str(error)
             notes.append(f"read as another tool's model: the manifest in it does not describe it any more ({reason})")
     if network is None:
-        network = _foreign(model, properties, where, notes)
+        network = _foreign(sized(model, sizes), properties, where, notes)
+    elif sizes:
+        network = with_sizes(network, sizes)
     recorded = None if io is None else read_recorded(io, network.graph)
     found = _proved(network, model, where, Tolerance(atol, rtol), seed, recorded) if verify else Proof()
     return Imported(network, found, tuple(notes))

@@ -87,12 +87,19 @@ def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -
 
 def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
     """``node`` at version ``opset``, in other operators if need be, and what of it cannot be said there."""
-    nodes = list(_in_older_form(node, opset, scope))
+    try:
+        nodes = list(_in_older_form(node, opset, scope))
+    except GraphError as error:  # Other operators can say some of its uses, and not this one.
+        return [node], [fault.message for fault in error.faults]
     complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
     lowering = lookup(node.operator, node.domain).lowering if complaints else None
     if lowering is None:
         return nodes, complaints
-    parts = [_expressed(each, opset, scope) for each in scope.spliced(node, lowering)]
+    try:
+        plain = scope.spliced(node, lowering)
+    except GraphError as error:
+        return nodes, [*complaints, *(fault.message for fault in error.faults)]
+    parts = [_expressed(each, opset, scope) for each in plain]
     if any(faults for _, faults in parts):
         return nodes, complaints
     return [each for made, _ in parts for each in made], []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
 from msgspec.structs import replace
+from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from portable_nn.converters.onnx.scope import Names
 from portable_nn.errors import GraphError, UsageError, listed
@@ -48,14 +49,7 @@ def with_sizes(network: Network, sizes: Mapping[str, int]) -> Network:
         UsageError: no input has a size of that name, a size below 1, or one that the nodes cannot have.
     """
     graph = network.graph
-    known = list(dict.fromkeys(dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)))
-    for name, size in sizes.items():
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            names = f"the inputs have {', '.join(known)}" if known else "all sizes are numbers already"
-            raise UsageError(f"no size is called '{name}': " + (f"did you mean '{close[0]}'?" if close else names))
-        if size < 1:
-            raise UsageError(f"the size '{name}' must be at least 1, not {size}")
+    _check_sizes(sizes, [dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)])
     inputs = tuple(
         Value(
             value.name, value.dtype, tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in value.shape)
@@ -64,6 +58,41 @@ def with_sizes(network: Network, sizes: Mapping[str, int]) -> Network:
     )
     told = ", ".join(f"{name} {size}" for name, size in sizes.items())
     return rebuilt(network, replace(graph, inputs=inputs), refused=f"the nodes cannot have {told}")
+
+
+def sized(model: ModelProto, sizes: Mapping[str, int]) -> ModelProto:
+    """``model`` with numbers in place of named sizes of its inputs; itself where ``sizes`` are none.
+
+    Exporters call sizes open that they have worked into the nodes: such a model is whole only at those.
+
+    Raises:
+        UsageError: no input has a size of that name, or a size below 1.
+    """
+    if not sizes:
+        return model
+    _check_sizes(sizes, [dim.dim_param for dim in _dims(model.graph.input) if dim.dim_param])
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for dim in _dims([*copy.graph.input, *copy.graph.output, *copy.graph.value_info]):
+        if dim.dim_param in sizes:
+            dim.dim_value = sizes[dim.dim_param]
+    return copy
+
+
+def _dims(values: Iterable[ValueInfoProto]) -> Iterator[TensorShapeProto.Dimension]:
+    for value in values:
+        yield from value.type.tensor_type.shape.dim
+
+
+def _check_sizes(sizes: Mapping[str, int], names: Iterable[str]) -> None:
+    known = list(dict.fromkeys(names))
+    for name, size in sizes.items():
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            there = f"the inputs have {', '.join(known)}" if known else "all sizes are numbers already"
+            raise UsageError(f"no size is called '{name}': " + (f"did you mean '{close[0]}'?" if close else there))
+        if size < 1:
+            raise UsageError(f"the size '{name}' must be at least 1, not {size}")
 
 
 def with_any_batch(network: Network) -> Network:

@@ -18,8 +18,10 @@ from portable_nn.cli.proof import (
     differences_as_json,
     differences_as_text,
     recorded_as_text,
+    sizes_in,
     tolerances,
 )
+from portable_nn.errors import UsageError
 from portable_nn.text import fields, size
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ def command(
             metavar="OUT", help="The weight file to write, .safetensors or .h5: replaced as a whole, or not at all."
         ),
     ],
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="Fix a size of the inputs that has a name. Any number of them."),
+    ] = None,
     no_verify: NoVerify = False,
     atol: Atol = None,
     rtol: Rtol = None,
@@ -63,7 +69,8 @@ def command(
     (outputs, hidden nodes). The other side is then the book's own formula. 784 inputs are taken for pictures of digits.
     """
     check_proof(no_verify, io)
-    network, outputs, notes = _read(sources, verify=not no_verify, seed=seed, io=io, **tolerances(atol, rtol))
+    sizes = {"sizes": sizes_in(dim, "--dim")} if dim else {}
+    network, outputs, notes = _read(sources, **sizes, verify=not no_verify, seed=seed, io=io, **tolerances(atol, rtol))
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count = out.stat().st_size
@@ -84,6 +91,8 @@ def _read(sources: list[Path], **options: Any) -> Imported:
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == NPY:
         from portable_nn.converters.book import import_book
 
+        if "sizes" in options:
+            raise UsageError("--dim is for ONNX files: the book's arrays have their sizes")
         return import_book(*sources, **options)
     from portable_nn.converters.onnx import read_onnx
 

@@ -92,3 +92,47 @@ def test_a_network_that_computes_something_else_is_exit_code_1(run, tmp_path, mo
 @pytest.mark.parametrize("arguments", [[], ["a.onnx"]])
 def test_a_file_is_missing(run, arguments):
     assert run("import", *arguments).err == "error: missing argument 'IN...' (see portable-nn import --help)\n"
+
+
+def test_a_size_that_is_open_in_name_only(run, tmp_path):
+    from foreign import FLOAT, write
+    from onnx import helper
+
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"], "worked_in")]
+    shapes = {"x": (FLOAT, ["n", "t", 4])}, {"y": (FLOAT, ["n", 28])}
+    write(tmp_path / "m.onnx", nodes, *shapes, {"s": np.array([-1, 28])})
+    code, _, err = run("import", "m.onnx", "m.safetensors")
+    assert code == 3
+    assert "'worked_in' (Reshape): an input of shape (n, t, 4) cannot take the shape (-1, 28)" in err
+    code, _, err = run("import", "m.onnx", "m.safetensors", "--dim", "t=7")
+    assert (code, err) == (0, "")
+    network = pnn.load(tmp_path / "m.safetensors")
+    assert str(network.graph.inputs[0]) == "x: float32(n, 7, 4)"
+    x = np.arange(56, dtype=np.float32).reshape(2, 7, 4)
+    np.testing.assert_array_equal(network.predict(x), x.reshape(2, 28))
+
+
+def test_sizes_of_a_file_of_this_package(run, tmp_path):
+    run("export", "digits-mlp", "d.onnx")
+    code, _, err = run("import", "d.onnx", "d.safetensors", "--dim", "batch=3")
+    assert (code, err) == (0, "")
+    network = pnn.load(tmp_path / "d.safetensors")
+    assert (network.graph.inputs[0].shape[0], network.labels) == (3, tuple("0123456789"))
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["d.onnx", "o.h5", "--dim", "bach=3"], "no size is called 'bach': did you mean 'batch'?"),
+        (["d.onnx", "o.h5", "--dim", "batch=0"], "the size 'batch' must be at least 1, not 0"),
+        (["d.onnx", "o.h5", "--dim", "batch"], "--dim needs NAME=SIZE, such as height=224, not 'batch'"),
+        (["book", "o.h5", "--dim", "n=3"], "--dim is for ONNX files: the book's arrays have their sizes"),
+    ],
+)
+def test_wrong_sizes(run, tmp_path, arguments, message):
+    run("export", "digits-mlp", "d.onnx")
+    code, out, err = run("import", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "o.h5").exists()
