@@ -96,6 +96,7 @@ def open_files():
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_files_do_not_stay_open(tmp_path, suffix):
     path = tmp_path / f"theirs{suffix}"

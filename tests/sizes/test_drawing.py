@@ -121,6 +121,7 @@ def moved(found: Any, operation: Operation) -> set[tuple[int, ...]]:
     return {tuple(at + begin for at, begin in zip(cell, begins, strict=True)) for cell in found}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ARTICLE)
 def test_the_examples_of_the_article(tmp_path, name):
     figure = picture(name)

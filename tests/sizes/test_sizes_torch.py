@@ -39,6 +39,7 @@ def drawn(rng: random.Random) -> tuple[str, tuple[int, ...], dict[str, Any]]:
     return kind, sizes, options
 
 
+@pytest.mark.long
 def test_20000_configurations() -> None:
     rng, valid = random.Random(0), 0
     while valid < 20_000:
