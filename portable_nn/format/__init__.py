@@ -74,7 +74,7 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
         manifest: what to say of the network.
         tensors: for each of ``manifest.tensors`` an array of its dtype and shape, in any layout and byte order: by
             name, or as pairs of name and array in any order, of which no more than one is kept in memory.
-        allow_nonfinite: whether NaN and infinities may be written; ``load`` then needs the same.
+        allow_nonfinite: whether trainable parameters, too, may have NaN and infinities; ``load`` then needs the same.
 
     Returns:
         The digest of the network, which ``load`` can be given.
@@ -110,7 +110,7 @@ def _remembered(carrier: Carrier, manifest: Manifest) -> Prepared | None:
         text = encode(manifest)
     except (UsageError, TypeError):  # What is wrong with it is told in time.
         return None
-    return next((ready for other, ready in _prepared if other is carrier and ready.text == text), None)
+    return next((ready for other, ready in tuple(_prepared) if other is carrier and ready.text == text), None)
 
 
 def load(
@@ -130,7 +130,7 @@ def load(
             ``lazy`` needs and has if nothing else is said), or not at all (``"off"``).
         digest: the digest that the network must have, from a source that is trusted more than the file. Tensors are
             then checked by their SHA-256, otherwise by the faster checksum, which finds damage but no forgery.
-        allow_nonfinite: whether its tensors may hold NaN and infinities.
+        allow_nonfinite: whether its trainable parameters, too, may have NaN and infinities.
 
     Raises:
         UsageError: an unknown suffix or way to verify.

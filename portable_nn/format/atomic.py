@@ -135,10 +135,12 @@ def put_back(path: str | Path) -> Iterator[None]:
     """Should the block end with an exception, what is at ``path`` now is there again: the same file, or none."""
     target = Path(os.path.realpath(path))
     if not target.is_file():
+        was_there = os.path.lexists(target)  # A folder or a device: nobody writes over those.
         try:
             yield
         except BaseException:
-            target.unlink(missing_ok=True)
+            if not was_there:
+                target.unlink(missing_ok=True)
             raise
         return
     kept = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
@@ -171,7 +173,10 @@ def _freed_later(path: Path) -> Iterator[None]:
         yield
     finally:
         if old is not None:
-            Thread(target=os.close, args=(old,)).start()
+            try:
+                Thread(target=os.close, args=(old,)).start()
+            except RuntimeError:  # The interpreter is ending, or the system has no thread left.
+                os.close(old)
 
 
 def _reason(error: OSError, path: str | Path) -> str:

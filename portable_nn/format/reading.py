@@ -117,7 +117,10 @@ def _check_size(size: int, found: Understood, where: str) -> None:
 
 @dataclass(frozen=True)
 class Checks:
-    """What is checked of the bytes of each tensor: that a hash agrees, and that they are numbers; or nothing."""
+    """What is checked of the bytes of a tensor: that a hash agrees, and, of one that trains, that they are numbers.
+
+    Or nothing.
+    """
 
     hash: str
     allow_nonfinite: bool

@@ -59,7 +59,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
-    """Raises ``UsageError`` where the head would be too long."""
+    """What ``write`` needs of ``manifest``. Raises ``UsageError`` where the head would be too long."""
     manifest = blank(manifest)
     text, spans = encode(manifest), layout(manifest.tensors)
     return Prepared(manifest, text, spans, len(carrier.head(text, spans)))
@@ -72,7 +72,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         path: the file to make or replace (see ``atomic_write``).
         ready: what ``prepare`` has made of a manifest for this carrier.
         tensors: an array for each of the manifest's tensors. Of pairs, no more than one is kept at a time.
-        allow_nonfinite: whether NaN and infinities may be written.
+        allow_nonfinite: whether NaN and infinities may be written into trainable parameters, too.
 
     Returns:
         The digest of the network: SHA-256 of the manifest's text.
@@ -83,6 +83,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
     """
     manifest, carrier = ready.manifest, carrier_of(path)
     if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
+        tensors = {name: np.asarray(array) for name, array in tensors.items()}
         _refuse(path, agreement_faults(manifest, {name: signature(each) for name, each in tensors.items()}, _GIVEN))
     with (
         atomic_write(path) as file,
@@ -98,8 +99,8 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
             writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
         writer.finish()
         _refuse(path, writer.faults)
-        hashes = {DIGEST: writer.hashes[DIGEST], CHECKSUM: writer.hashes[CHECKSUM]}
-        text = with_hashes(ready.text, manifest, replace(manifest, digests=hashes[DIGEST], checksums=hashes[CHECKSUM]))
+        found = replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM])
+        text = with_hashes(ready.text, manifest, found)
         file.seek(0)
         file.write(carrier.head(text, ready.spans))
     return sha256(text).hexdigest()

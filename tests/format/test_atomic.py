@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,28 @@ def test_what_was_there_is_put_back_after_an_error(path: Path, linked: bool, mon
         write(path)
     assert path.read_bytes() == b"new"
     assert names(path.parent) == ["net"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: os.mkfifo(path)], ids=["folder", "FIFO"])
+def test_what_nobody_could_write_over_is_not_removed(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "net")
+
+    def fail() -> None:
+        with put_back(tmp_path / "net"):
+            write(tmp_path / "net")
+
+    with pytest.raises(FileError, match="not a regular file"):
+        fail()
+    assert names(tmp_path) == ["net"]
+
+
+def test_where_no_thread_can_begin_the_space_is_given_back_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("portable_nn.format.atomic.Thread.start", refused)
+    write(path)
+    assert path.read_bytes() == b"new"
 
 
 def test_the_space_of_the_old_file_is_given_back(path: Path) -> None:

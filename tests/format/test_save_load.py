@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,20 @@ def test_both_ways_to_the_text_of_a_manifest_give_what_python_s_json_gives(
     plain = msgspec.to_builtins(manifest)
     expected = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert encode(manifest) == expected.encode()
+
+
+def test_lists_are_arrays(path: Path) -> None:
+    lists: Any = {name: array.tolist() for name, array in TENSORS.items()}
+    with pytest.raises(UsageError, match=r"tensor 'hidden\.weight' has dtype float64 in the given arrays, but node"):
+        save(path, MANIFEST, lists)
+
+
+def test_several_threads_may_save(tmp_path: Path) -> None:
+    def one(number: int) -> str:
+        return save(tmp_path / f"{number}.h5", replace(MANIFEST, metadata={"number": str(number % 6)}), TENSORS)
+
+    with ThreadPoolExecutor(8) as pool:
+        digests = list(pool.map(one, range(48)))
+    assert len(set(digests)) == 6
+    for number, digest in enumerate(digests):
+        assert load(tmp_path / f"{number}.h5", digest=digest).manifest.metadata == {"number": str(number % 6)}
