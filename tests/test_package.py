@@ -43,3 +43,17 @@ def test_training_imports_neither_onnx_nor_onnxruntime() -> None:
     code = "import portable_nn as p, sys; p.Sequential(p.Input(2), p.Dense(1)); print('onnx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+def test_what_the_tests_may_do_without_is_imported_where_it_is_needed() -> None:
+    """Whoever installs what the README says has not got these; one such import keeps all tests from being collected."""
+    optional = {"torch", "torchvision", "onnxscript"}
+    found = {
+        file.name: [
+            line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith(("import ", "from "))
+        ]
+        for file in (ROOT / "tests").rglob("*.py")
+    }
+    assert [
+        (name, line) for name, lines in found.items() for line in lines if line.split()[1].split(".")[0] in optional
+    ] == []

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from standard_side import run_plan
-from torchvision.ops import deform_conv2d
 
 from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, emit, trace
@@ -23,6 +21,8 @@ RNG = np.random.default_rng(2)
     "options", [{}, {"strides": (2, 1), "pads": (1, 2, 1, 2)}, {"dilations": (1, 2), "pads": (0, 3, 0, 3)}], ids=str
 )
 def test_windows_that_are_moved_see_what_they_see_in_torchvision(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    deform_conv2d = pytest.importorskip("torchvision").ops.deform_conv2d
     named = {
         "stride": options.get("strides", 1),
         "padding": options.get("pads", (0, 0))[:2],

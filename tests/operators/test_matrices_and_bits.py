@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from standard_side import lowered, run_plan, run_runtime
 
 from portable_nn.errors import GraphError
@@ -28,6 +27,7 @@ def run(output: Symbol, leaves: Sequence[Leaf], *arrays: Array) -> Array:
 
 @pytest.mark.parametrize("upper", [0, 1])
 def test_the_diagonal_may_be_known_only_when_it_runs(upper: int) -> None:
+    torch = pytest.importorskip("torch")
     x, k = Leaf("x", "float64", ("rows", 4)), Leaf("k", "int64", ())
     array = RNG.normal(size=(3, 4))
     cut = emit("Trilu", x, k, upper=upper)
@@ -72,6 +72,7 @@ def test_a_determinant_needs_a_known_size_for_its_gradient() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_remainders_of_floats_have_the_sign_of_the_first(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
     a, b = (Leaf(name, dtype, (5,)) for name in "ab")
     first, second = np.array([-7.5, 7.5, -0.0, np.inf, 2]).astype(dtype), np.array([2, -2, 3, 2, np.inf]).astype(dtype)
     found = run(emit("Mod", a, b, fmod=1), [a, b], first, second)

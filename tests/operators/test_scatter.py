@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from standard_side import run_plan
 
 from portable_nn.engines.plan import Plan
@@ -39,11 +38,13 @@ def run(output: Symbol, feeds: Mapping[Leaf, Array], wrt: Sequence[Leaf]) -> lis
     return run_plan(trace([*feeds, seed], [output, *found]).graph, arrays | {"seed": weights})
 
 
-def flow(value: torch.Tensor) -> None:
+def flow(value: Any) -> None:
+    torch = pytest.importorskip("torch")
     value.backward(torch.arange(1.0, 1 + value.numel(), dtype=value.dtype).reshape(value.shape))
 
 
 def test_gathered_slices_of_a_batch_that_is_not_known() -> None:
+    torch = pytest.importorskip("torch")
     x, places = Leaf("x", "float64", ("batch", "time", 2)), Leaf("i", "int64", ("batch", 3, 1))
     array, indices = RNG.normal(size=(2, 4, 2)), RNG.integers(-4, 4, (2, 3, 1))
     gathered = emit("GatherND", x, places, batch_dims=1)
@@ -58,6 +59,7 @@ def test_gathered_slices_of_a_batch_that_is_not_known() -> None:
 
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_scattered_slices_and_what_flows_back(accumulate: bool) -> None:
+    torch = pytest.importorskip("torch")
     x, updates = Leaf("x", "float64", ("rows", 3)), Leaf("u", "float64", (2,))
     places = np.array([[1, 2], [-1, 0]])
     array, values = RNG.normal(size=(4, 3)), RNG.normal(size=2)
@@ -125,6 +127,7 @@ def test_one_hot_rows_of_indices_of_any_type(dtype: str) -> None:
 
 def test_unpooling_is_that_of_torch() -> None:
     """PyTorch counts the cells of each channel, the standard those of all."""
+    torch = pytest.importorskip("torch")
     pool = {"kernel_shape": (2, 3), "strides": (2, 3)}
     x = Leaf("x", "float64", ("batch", 2, 2, 2))
     places = Leaf("i", "int64", x.shape)
@@ -165,6 +168,7 @@ def test_a_cell_that_is_not_there_is_told_while_it_runs(index: int) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"dilations": (2, 1)}, {"strides": (2, 3), "pads": (1, 2, 1, 2)}], ids=str)
 def test_columns_fold_as_in_torch(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
     image, block = (6, 7), (2, 3)
     named = {"dilation": options.get("dilations", 1), "stride": options.get("strides", 1)}
     fold = torch.nn.Fold(image, block, padding=options.get("pads", (0, 0))[:2], **named)

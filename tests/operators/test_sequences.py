@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from standard_side import run_plan
 
 from portable_nn.engines.plan import Plan
@@ -63,6 +62,7 @@ def test_a_range_down_from_a_size_that_is_not_known() -> None:
 @pytest.mark.parametrize("name", ["hann", "hamming", "blackman"])
 @pytest.mark.parametrize("periodic", [0, 1])
 def test_windows_are_those_of_torch(name: str, periodic: int) -> None:
+    torch = pytest.importorskip("torch")
     window = emit(f"{name.title()}Window", number(9), periodic=periodic, output_datatype=11)
     [found] = run_plan(trace([], [window]).graph, {})
     options = {"alpha": 25 / 46, "beta": 21 / 46} if name == "hamming" else {}
@@ -79,6 +79,7 @@ def test_a_window_of_a_size_that_is_not_known() -> None:
 
 
 def test_tiles_of_sizes_that_are_not_known_and_what_flows_back() -> None:
+    torch = pytest.importorskip("torch")
     x = Leaf("x", "float64", ("batch", "time", 2))
     repeats = emit("Concat", integers([1]), emit("Shape", x, start=0, end=1), integers([3]), axis=0)
     tiled = emit("Tile", x, repeats)
@@ -105,6 +106,7 @@ def test_a_list_that_is_tiled_may_be_a_shape() -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_running_sums_are_those_of_torch(reverse: bool, exclusive: bool) -> None:
+    torch = pytest.importorskip("torch")
     x = Leaf("x", "float64", (3, 5))
     sums = emit("CumSum", x, number(1), reverse=int(reverse), exclusive=int(exclusive))
     array = np.random.default_rng(0).normal(size=(3, 5))
