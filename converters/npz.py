@@ -31,11 +31,10 @@ from portable_nn.format.atomic import atomic_write
 from portable_nn.format.canonical import byte_difference
 from portable_nn.format.files import open_regular, read_at, recognise
 from portable_nn.format.layout import ALIGNMENT, Span, padding
-from portable_nn.format.manifest import MAX_BYTES, VERSION, Manifest, check_manifest, decode, encode, normalised
+from portable_nn.format.manifest import MAX_BYTES, VERSION, Manifest, checked, decode, encode, normalised
 from portable_nn.format.reading import Checks, Reader, Understood
 from portable_nn.format.tensors import (
     CHECKSUM,
-    CHUNK,
     DIGEST,
     HASHES,
     ITEM_SIZES,
@@ -46,7 +45,7 @@ from portable_nn.format.tensors import (
 )
 from portable_nn.format.validate import agreement_faults, manifest_faults, refuse
 from portable_nn.format.writing import blank
-from portable_nn.memory import aligned
+from portable_nn.memory import CHUNK, aligned
 from portable_nn.network import Network
 
 SUFFIX: Final = ".npz"
@@ -374,7 +373,7 @@ def _understood(file: FileIO, size: int, where: str) -> tuple[bytes, Understood,
     if digest.stop > size:
         raise FormatError(where, f"is {size} bytes long, and its manifest would end at {digest.stop}: it is truncated")
     text, told = (_piece(file, member.data, member.length, where) for member in (manifest, digest))
-    check_manifest(text, told.decode("ascii", "replace"), where)
+    checked(text, told.decode("ascii", "replace"), where)
     found = decode(text, where)
     refuse(where, manifest_faults(found) + list(_npz_faults(found)))
     members = _members(found, length)

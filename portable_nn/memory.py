@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -18,6 +21,27 @@ def aligned(size: int) -> Bytes:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size]
+
+
+CHUNK: Final = 2**19
+"""Bytes that are read, hashed and written at once: they fit into the cache of a core."""
+
+_lent: Final[deque[Bytes]] = deque(maxlen=8)
+"""Memory that was given back: a system takes ten times as long to find new memory as it takes to fill."""
+
+
+@contextmanager
+def borrowed(size: int) -> Iterator[Bytes]:
+    """``aligned`` memory for up to a ``CHUNK`` that nobody else has in the block; its content is not set."""
+    assert size <= CHUNK
+    try:
+        memory = _lent.pop()
+    except IndexError:
+        memory = aligned(CHUNK)
+    try:
+        yield memory[:size]
+    finally:
+        _lent.append(memory)
 
 
 def aligned_copy(values: ArrayLike, dtype: str) -> np.ndarray[Any, np.dtype[Any]]:

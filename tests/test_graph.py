@@ -87,6 +87,25 @@ def test_two_inputs_or_parameters_of_one_name() -> None:
     ]
 
 
+def test_nodes_that_differ_in_the_type_of_an_attribute_alone_are_told_apart() -> None:
+    one, true = node("one", "Flatten", "x", "a", axis=1), node("true", "Flatten", "x", "c", axis=True)
+    float_one = node("float_one", "Flatten", "x", "b", axis=1.0)
+    with pytest.raises(GraphError) as caught:
+        infer(graph(one, float_one, true))
+    assert [str(fault) for fault in caught.value.faults] == [
+        "'float_one' (Flatten): attribute 'axis' must be of type int, not 1.0",
+        "'true' (Flatten): attribute 'axis' must be of type int, not True",
+    ]
+
+
+def test_nodes_whose_inputs_differ_in_their_elements_alone_are_told_apart() -> None:
+    shapes = {"rows": (2, 6), "columns": (6, 2)}
+    nodes = [node(name, "Constant", "", name, value=Tensor("int64", (2,), to)) for name, to in shapes.items()]
+    reshaped = [node(f"by_{name}", "Reshape", f"w {name}", f"by_{name}") for name in shapes]
+    types = infer(graph(*nodes, *reshaped)).types
+    assert {name: types[f"by_{name}"].shape for name in shapes} == shapes
+
+
 def test_shapes_given_at_inference_take_the_place_of_the_declared_ones() -> None:
     found = infer(graph(node("a", "Gemm", "x w", "y", transB=1), outputs=("y",)), {"x": (7, 4)})
     assert found.types["y"] == Type("float32", (7, 3))
@@ -159,6 +178,15 @@ def test_equal_constants_are_one_node_and_named_ones_stay() -> None:
     assert [n.name for n in made.nodes if n.operator == "Constant"] == ["mine", "constant_1", "constant_2"]
     wide = trace([x], [cast(x, "int64") * constant(2, "int64") * constant([2], "int64")]).graph
     assert sum(n.operator == "Constant" for n in wide.nodes) == 2
+
+
+def test_constants_that_are_equal_but_not_the_same_stay_two() -> None:
+    x = Leaf("x", "float32", (2,))
+    made = trace(
+        [x], [emit("Div", x, constant([0.0, 1.0], "float32")), emit("Div", x, constant([-0.0, 1.0], "float32"))]
+    )
+    found = [each.attributes["value"] for each in made.graph.nodes if each.operator == "Constant"]
+    assert [np.signbit(each.data[0]) for each in found if isinstance(each, Tensor)] == [False, True]
 
 
 def test_what_leads_to_no_output_is_left_out() -> None:

@@ -19,8 +19,9 @@ from onnx import ModelProto, TensorProto
 from portable_nn.errors import FileError, FormatError
 from portable_nn.format.atomic import atomic_write
 from portable_nn.format.files import open_regular, read_exactly
-from portable_nn.format.tensors import CHUNK, ITEM_SIZES, Array, to_bytes
+from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.graph import Value
+from portable_nn.memory import CHUNK
 from portable_nn.operators.registry import ONNX_DTYPES
 
 SMALL: Final = 1024

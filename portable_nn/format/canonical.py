@@ -33,7 +33,7 @@ def dumps_without_floats(value: object) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def loads(data: bytes, kind: type[T]) -> T:
+def loads(data: bytes | memoryview, kind: type[T]) -> T:
     """``data`` as a value of the type ``kind``.
 
     Raises:

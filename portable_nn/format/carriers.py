@@ -6,7 +6,7 @@ manifest's text, how the text is found in them, and what to say where they diffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,23 +14,27 @@ from typing import Final, Protocol
 from portable_nn.errors import UsageError
 from portable_nn.format import hdf5, safetensors
 from portable_nn.format.layout import Span
-from portable_nn.format.manifest import Manifest
+from portable_nn.format.manifest import Manifest, Text
 
 
 class Carrier(Protocol):
     """What a module must have to be one. Faults are raised as ``FormatError``; ``where`` names the file in them."""
 
-    def head(self, manifest: bytes, spans: Sequence[Span]) -> bytes:
-        """The bytes before the data, for a manifest's text. Their number depends on the length of the text alone."""
+    def frame(self, spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
+        """What makes the bytes before the data from the text of a manifest of that ``length``.
+
+        Texts that differ in their hashes alone give equally many. Raises ``UsageError`` where they cannot be made, as
+        does the function.
+        """
 
     def preamble(self, file: FileIO, size: int, where: str) -> bytes:
         """The first bytes of a file of ``size`` bytes, in which ``manifest_text`` finds what it looks for."""
 
-    def manifest_text(self, start: bytes, where: str) -> bytes:
+    def manifest_text(self, start: bytes, where: str) -> Text:
         """The manifest's text in a ``preamble``, whole."""
 
-    def faults(self, text: bytes, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-        """In words, how the ``found`` bytes differ from the ``head`` of the manifest."""
+    def faults(self, text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
+        """In words, how the ``found`` bytes differ from those that the ``frame`` makes of the manifest's text."""
 
 
 CARRIERS: Final[Mapping[str, Carrier]] = {".safetensors": safetensors, ".h5": hdf5}

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from portable_nn.errors import FileError, FormatError
-from portable_nn.memory import Bytes, aligned
+from portable_nn.memory import Bytes
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -78,14 +78,12 @@ def _open_now(path: str, flags: int) -> int:
 
 def read_exactly(file: FileIO, count: int, where: str) -> bytes:
     """The next ``count`` bytes. Raises ``FormatError`` where the file ends first, though it was long enough."""
-    memory = aligned(count)
-    done = 0
-    while done < count:
-        got = file.readinto(memory[done:].data)
-        if not got:
-            raise shrunk(where, count - done)
-        done += got
-    return memory.tobytes()
+    data = file.read(count)
+    while len(data) < count:
+        if not (more := file.read(count - len(data))):
+            raise shrunk(where, count - len(data))
+        data += more
+    return data
 
 
 def shrunk(where: str, missing: int) -> FormatError:

@@ -10,10 +10,9 @@ Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, whi
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from io import FileIO
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -23,7 +22,7 @@ from portable_nn.errors import FormatError, NoManifestError, UsageError
 from portable_nn.format.canonical import byte_difference
 from portable_nn.format.files import read_exactly, recognise
 from portable_nn.format.layout import Span, padding
-from portable_nn.format.manifest import MAX_BYTES, Manifest, check_manifest
+from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
 
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -148,7 +147,7 @@ def _link(name: str, address: int) -> bytes:
     text = name.encode()
     if len(text) > MAX_NAME:
         raise UsageError(f"the name '{name[:32]}…' has {len(text)} bytes; at most {MAX_NAME} are possible in HDF5")
-    return struct.pack("<BBBH", 1, 0x11, 1, len(text)) + text + struct.pack("<Q", address)
+    return struct.pack(f"<BBBH{len(text)}sQ", 1, 0x11, 1, len(text), text, address)
 
 
 def _attribute(name: str, value: bytes) -> bytes:
@@ -170,10 +169,25 @@ def _group(links: Mapping[str, int]) -> bytes:
     return _object(_message(2, info), _message(10, bytes(2)), *(_message(6, _link(*each)) for each in links.items()))
 
 
+def _group_length(names: Iterable[str]) -> int:
+    """How long it is with links of these names, wherever they lead."""
+    return _EMPTY + sum(_LINK + len(name.encode()) for name in names)
+
+
+_EMPTY: Final = len(_group({}))
+_LINK: Final = len(_message(6, _link("", 0)))
+
+
 def _dataset(span: Span, data: int) -> bytes:
-    layout = _contiguous(data + span.start, span.size)
-    kinds = (1, _dataspace(span.shape)), (3, _DATATYPES[span.dtype]), (5, _FILL_VALUE), (8, layout)
-    return _object(*(_message(*each) for each in kinds))
+    return _dataset_start(span.dtype, span.shape) + _contiguous(data + span.start, span.size)
+
+
+@lru_cache(maxsize=256)
+def _dataset_start(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """All but the layout, which comes last and is always as long: many tensors are alike."""
+    layout = _contiguous(0, 0)
+    kinds = (1, _dataspace(shape)), (3, _DATATYPES[dtype]), (5, _FILL_VALUE), (8, layout)
+    return _object(*(_message(*each) for each in kinds)).removesuffix(layout)
 
 
 def _manifest_object(length: int, digest: bytes) -> bytes:
@@ -236,20 +250,16 @@ def _lookup3(words: Sequence[Any], length: int) -> Any:
 _M: Final = 0xFFFFFFFF
 
 
-def _rotated(x: Any, bits: int) -> Any:
-    return ((x << bits) | (x >> (32 - bits))) & _M
-
-
 def _mix(a: Any, b: Any, c: Any) -> tuple[Any, Any, Any]:
     for bits in (4, 6, 8, 16, 19, 4):
-        a, c = ((a - c) & _M) ^ _rotated(c, bits), (c + b) & _M
+        a, c = ((a - c) ^ (c << bits | c >> 32 - bits)) & _M, (c + b) & _M
         a, b, c = b, c, a
     return a, b, c
 
 
 def _final(a: Any, b: Any, c: Any) -> Any:
     for bits in (14, 11, 25, 16, 4, 14, 24):
-        c = ((c ^ b) - _rotated(b, bits)) & _M
+        c = ((c ^ b) - (b << bits | b >> 32 - bits)) & _M
         a, b, c = b, c, a
     return b
 
@@ -264,34 +274,45 @@ class _Piece(NamedTuple):
     data: bytes
 
 
-def head(manifest: bytes, spans: Sequence[Span]) -> bytes:
-    """The bytes of a file before its data, for a manifest's text. Raises ``UsageError`` where a name is too long."""
-    return b"".join(piece.data for piece in _pieces(manifest, spans))
+def frame(spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
+    """What makes the bytes before the data from a manifest's text of that ``length``.
+
+    Raises ``UsageError`` where a name is too long.
+    """
+    superblock, *objects = _objects(spans, length)
+
+    def head(manifest: Text) -> bytes:
+        return b"".join(piece.data for piece in (superblock, *_manifest(manifest), *objects))
+
+    return head
 
 
-def _pieces(manifest: bytes, spans: Sequence[Span]) -> list[_Piece]:
-    """Superblock, manifest, then the headers of groups and datasets as a walk from the root meets them."""
+def _manifest(text: Text) -> tuple[_Piece, _Piece]:
+    own = _manifest_object(len(text.data), text.digest.encode())
+    return _Piece(f"the header of '/{MANIFEST}'", own + checksums([own])[0]), _Piece("the manifest", text.data)
+
+
+def _objects(spans: Sequence[Span], length: int) -> list[_Piece]:
+    """All but the manifest: the superblock, then the headers of groups and datasets as a walk from the root has them.
+
+    Last comes the padding before the data.
+    """
     objects = list(_walk("", _tree(spans)))
-    addresses, address = {}, _SUPERBLOCK + _OBJECT + len(manifest)
+    addresses, address = {"/" + MANIFEST: _SUPERBLOCK}, _SUPERBLOCK + _OBJECT + length
     for path, found in objects:
         addresses[path] = address
-        address += _length(path, found) + _CHECKSUM
+        address += len(_dataset(found, 0)) if isinstance(found, Span) else _group_length(_links(path, found))
+        address += _CHECKSUM
     data = address + padding(address)
-    headers = [_manifest_object(len(manifest), hashlib.sha256(manifest).hexdigest().encode())]
+    headers = [_superblock(data + (spans[-1].stop if spans else 0), addresses[""])]
     for path, found in objects:
         if isinstance(found, Span):
             headers.append(_dataset(found, data))
         else:
-            headers.append(_group(_links(path, found, addresses)))
-    superblock = _superblock(data + (spans[-1].stop if spans else 0), addresses[""])
-    whole = [text + sum for text, sum in zip([superblock, *headers], checksums([superblock, *headers]), strict=True)]
-    names = [path or "/" for path, _ in objects]
-    return [
-        _Piece("the superblock", whole[0]), _Piece(f"the header of '/{MANIFEST}'", whole[1]),
-        _Piece("the manifest", manifest),
-        *(_Piece(f"the header of '{name}'", text) for name, text in zip(names, whole[2:], strict=True)),
-        _Piece("the padding before the data", bytes(data - address)),
-    ]  # fmt: skip
+            headers.append(_group({name: addresses[f"{path}/{name}"] for name in _links(path, found)}))
+    names = ["the superblock", *(f"the header of '{path or '/'}'" for path, _ in objects)]
+    whole = [text + sum for text, sum in zip(headers, checksums(headers), strict=True)]
+    return [*map(_Piece, names, whole), _Piece("the padding before the data", bytes(data - address))]
 
 
 def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
@@ -301,22 +322,9 @@ def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
             yield from _walk(f"{path}/{name}", each)
 
 
-def _links(path: str, group: Tree, addresses: Mapping[str, int]) -> dict[str, int]:
-    """The links of a group; the root has one to the manifest."""
-    own = {} if path else {MANIFEST: _SUPERBLOCK}
-    return own | {name: addresses.get(f"{path}/{name}", 0) for name in group}
-
-
-def _length(path: str, found: Tree | Span) -> int:
-    """The length of an object's header, which does not depend on addresses."""
-    if isinstance(found, Span):
-        return _dataset_length(len(found.shape), found.dtype)
-    return len(_group(_links(path, found, {})))
-
-
-@cache
-def _dataset_length(rank: int, dtype: str) -> int:
-    return len(_dataset(Span("", dtype, (0,) * rank, 0, 0), 0))
+def _links(path: str, group: Tree) -> list[str]:
+    """The names of the links of a group; the root has one to the manifest."""
+    return [*group] if path else [MANIFEST, *group]
 
 
 def preamble(file: FileIO, size: int, where: str) -> bytes:
@@ -360,17 +368,17 @@ def _told(start: bytes) -> tuple[int, bytes]:
     return length, start[-_CHECKSUM - 64 : -_CHECKSUM]
 
 
-def manifest_text(start: bytes, where: str) -> bytes:
+def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
     text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _told(start[: _SUPERBLOCK + _OBJECT])
-    check_manifest(text, expected.decode("ascii", "replace"), where)
-    return text
+    return checked(text, expected.decode("ascii", "replace"), where)
 
 
-def faults(text: bytes, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-    """Where the ``found`` bytes are not the ``head`` of ``manifest``, whose text is ``text``."""
+def faults(text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
+    """Where the ``found`` bytes are not what ``frame`` makes of ``manifest``, whose text is ``text``."""
+    superblock, *objects = _objects(spans, len(text.data))
     start = 0
-    for piece in _pieces(text, spans):
+    for piece in (superblock, *_manifest(text), *objects):
         stop = start + len(piece.data)
         if found[start:stop] != piece.data:
             wrong = byte_difference(piece.data, found[start:stop], start)

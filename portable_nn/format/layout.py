@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from portable_nn.format.tensors import CHUNK, ITEM_SIZES
+from portable_nn.format.tensors import ITEM_SIZES
 from portable_nn.graph import Value
+from portable_nn.memory import CHUNK
 
 ALIGNMENT: Final = 64
 """The data start at a multiple of this many bytes, so that a mapped file is aligned for every vector unit."""
@@ -35,7 +36,7 @@ def layout(values: Iterable[Value]) -> list[Span]:
     """
     spans, start = [], 0
     for value in sorted(values, key=lambda value: -ITEM_SIZES[value.dtype]):
-        shape = tuple(int(dim) for dim in value.shape)
+        shape = cast("tuple[int, ...]", value.shape)
         stop = start + ITEM_SIZES[value.dtype] * math.prod(shape)
         spans.append(Span(value.name, value.dtype, shape, start, stop))
         start = stop

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -80,6 +81,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.graph.parameters + (self.training.tensors if self.training else ())
 
 
+class Text(NamedTuple):
+    """The canonical text of a manifest, and its SHA-256 in hexadecimal: the digest of the network."""
+
+    data: bytes
+    digest: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Text:
+        """With its digest."""
+        return cls(data, hashlib.sha256(data).hexdigest())
+
+
 class _Envelope(msgspec.Struct):
     """The two fields that every version of the format has. Other fields are passed over."""
 
@@ -114,18 +127,9 @@ def encode(manifest: Manifest) -> bytes:
     return data
 
 
-def with_hashes(text: bytes, blank: Manifest, found: Manifest) -> bytes:
-    """The text of ``found`` from that of ``blank``, which differs from it in the hashes alone: they stand first."""
-    before, after = (
-        canonical.dumps_without_floats(_Hashes(each.checksums, each.digests))[:-1] for each in (blank, found)
-    )
-    assert text.startswith(before)
-    return after + text[len(before) :]
-
-
-class _Hashes(msgspec.Struct):
-    checksums: dict[str, str]
-    digests: dict[str, str]
+def hashes_text(checksums: Mapping[str, str], digests: Mapping[str, str]) -> bytes:
+    """How the text of a manifest with these hashes begins: they stand first."""
+    return canonical.dumps_without_floats({"checksums": checksums, "digests": digests})[:-1]
 
 
 def _dumps(manifest: Manifest) -> bytes:
@@ -174,12 +178,13 @@ def _migrated(data: bytes, version: int) -> bytes:
     return canonical.dumps(migrate(fields, version, VERSION))
 
 
-def check_manifest(text: bytes, digest: str | None, where: str) -> None:
-    """Raise ``FormatError`` where the text of a manifest does not have the ``digest`` that stands beside it."""
-    found = hashlib.sha256(text).hexdigest()
-    if digest != found:
-        said = canonical.printable(digest[: len(found)]) if digest else digest
-        raise FormatError(where, f"the manifest is damaged: its SHA-256 is {found}, but the header says {said}")
+def checked(data: bytes, digest: str | None, where: str) -> Text:
+    """The text of a manifest. Raises ``FormatError`` where it does not have the ``digest`` that stands beside it."""
+    text = Text.of(data)
+    if digest != text.digest:
+        said = canonical.printable(digest[: len(text.digest)]) if digest else digest
+        raise FormatError(where, f"the manifest is damaged: its SHA-256 is {text.digest}, but the header says {said}")
+    return text
 
 
 def _check_version(envelope: _Envelope, where: str) -> int:

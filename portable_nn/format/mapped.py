@@ -14,8 +14,9 @@ import numpy as np
 
 from portable_nn.format.files import shrunk
 from portable_nn.format.reading import Checks, Reader, Understood
-from portable_nn.format.tensors import CHUNK, Array, from_bytes
+from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
+from portable_nn.memory import CHUNK
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
 """Tells the system that mapped pages are not needed now; it would read them again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +18,9 @@ from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.files import open_regular, read_at, read_exactly
 from portable_nn.format.layout import Span, groups, layout, padding
 from portable_nn.format.manifest import Manifest, decode
-from portable_nn.format.tensors import CHECKSUM, CHUNK, DIGEST, HASHES, Array, from_bytes, value_fault
+from portable_nn.format.tensors import CHECKSUM, DIGEST, HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
-from portable_nn.memory import Bytes, aligned
+from portable_nn.memory import CHUNK, Bytes, aligned, borrowed
 
 Work = TypeVar("Work")
 
@@ -70,14 +69,14 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
 
 def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
     text = carrier.manifest_text(start, where)
-    manifest = decode(text, where)
+    manifest = decode(text.data, where)
     refuse(where, manifest_faults(manifest))
     spans = layout(manifest.tensors)
     try:
-        head = carrier.head(text, spans)
+        head = carrier.frame(spans, len(text.data))(text)
     except UsageError as error:
         raise FormatError(where, str(error)) from error
-    return Understood(manifest, hashlib.sha256(text).hexdigest(), tuple(spans), head)
+    return Understood(manifest, text.digest, tuple(spans), head)
 
 
 _REMEMBERED: Final = 8
@@ -169,16 +168,16 @@ class Reader:
 
         Where a file became shorter that is an error, and not the end of the process as with mapped memory.
         """
-        memory = aligned(min(span.size, CHUNK)) if into is None else into
         found, faults = HASHES[self.checks.hash](), list[str]()
-        for at in range(0, span.size, CHUNK):
-            count = min(CHUNK, span.size - at)
-            chunk = memory[at : at + count] if into is not None else memory[:count]
-            read_at(self.file, [chunk], self.start + span.start + at, self.where)
-            if not self.checks.off:
-                found.update(chunk.data)
-                fault = None if faults else self._value_fault(chunk, span)
-                faults += [f"tensor {span.name!r} {fault}"] if fault else []
+        with borrowed(CHUNK) as memory:
+            for at in range(0, span.size, CHUNK):
+                count = min(CHUNK, span.size - at)
+                chunk = into[at : at + count] if into is not None else memory[:count]
+                read_at(self.file, [chunk], self.start + span.start + at, self.where)
+                if not self.checks.off:
+                    found.update(chunk.data)
+                    fault = None if faults else self._value_fault(chunk, span)
+                    faults += [f"tensor {span.name!r} {fault}"] if fault else []
         return faults + self._hash_faults(span, found.hexdigest())
 
     def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:

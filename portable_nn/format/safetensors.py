@@ -1,6 +1,6 @@
 """The safetensors carrier: a weight file that every safetensors reader can open.
 
-The bytes before the data are a function of the manifest alone (``head``). Writing is therefore that function and the
+The bytes before the data are a function of the manifest alone (``frame``). Writing is therefore that function and the
 tensors' bytes; reading takes the manifest out of the header, applies the function, and demands the very bytes that are
 there.
 
@@ -9,8 +9,7 @@ Format: https://github.com/huggingface/safetensors#format, and SPEC.md for what 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from typing import Final
 
@@ -20,7 +19,7 @@ from portable_nn.errors import FormatError, NoManifestError, UsageError
 from portable_nn.format import canonical
 from portable_nn.format.files import read_exactly, recognise
 from portable_nn.format.layout import Span, padding
-from portable_nn.format.manifest import Manifest, check_manifest
+from portable_nn.format.manifest import Manifest, Text, checked
 from portable_nn.format.validate import agreement_faults
 
 MAX_HEADER: Final = 32 * 2**20
@@ -32,6 +31,8 @@ MANIFEST: Final = "portable_nn"
 _DIGEST: Final = "portable_nn.sha256"
 _LENGTH: Final = 8
 _METADATA: Final = "__metadata__"
+_KEY: Final = f'"{_METADATA}":0'.encode()
+"""Where the metadata go. Quotes in names are escaped: it stands there once."""
 
 _CODES: Final = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
@@ -55,18 +56,24 @@ class _Probe(msgspec.Struct):
     metadata: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
 
 
-def head(manifest: bytes, spans: Sequence[Span]) -> bytes:
-    """The bytes of a file before its data, for a manifest's text: the header's length and the padded header.
+def frame(spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
+    """What makes the header's length and the padded header from a manifest's text.
 
-    Raises ``UsageError`` where that is longer than ``MAX_HEADER``.
+    It raises ``UsageError`` where they are longer than ``MAX_HEADER``.
     """
     header: dict[str, object] = {s.name: _Entry((s.start, s.stop), _CODES[s.dtype], s.shape) for s in spans}
-    header[_METADATA] = {MANIFEST: manifest.decode(), _DIGEST: hashlib.sha256(manifest).hexdigest()}
-    data = canonical.dumps_without_floats(header)
-    data += b" " * padding(_LENGTH + len(data))
-    if len(data) > MAX_HEADER:
-        raise UsageError(f"the header would be {len(data)} bytes long; at most {MAX_HEADER} are allowed")
-    return len(data).to_bytes(_LENGTH, "little") + data
+    header[_METADATA] = 0
+    before, key, after = canonical.dumps_without_floats(header).partition(_KEY)
+
+    def head(manifest: Text) -> bytes:
+        metadata = {MANIFEST: manifest.data.decode(), _DIGEST: manifest.digest}
+        data = b"".join([before, key[:-1], canonical.dumps_without_floats(metadata), after])
+        data += b" " * padding(_LENGTH + len(data))
+        if len(data) > MAX_HEADER:
+            raise UsageError(f"the header would be {len(data)} bytes long; at most {MAX_HEADER} are allowed")
+        return len(data).to_bytes(_LENGTH, "little") + data
+
+    return head
 
 
 def preamble(file: FileIO, size: int, where: str) -> bytes:
@@ -77,8 +84,8 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     start = file.read(64)
     if fault := _framing_fault(start, size):
         raise FormatError(where, recognise(start) or fault)
-    length = _LENGTH + int.from_bytes(start[:_LENGTH], "little")
-    return (start + read_exactly(file, max(0, length - len(start)), where))[:length]
+    file.seek(0)
+    return read_exactly(file, _LENGTH + int.from_bytes(start[:_LENGTH], "little"), where)
 
 
 def _framing_fault(start: bytes, size: int) -> str | None:
@@ -99,30 +106,28 @@ def _framing_fault(start: bytes, size: int) -> str | None:
     return None
 
 
-def manifest_text(start: bytes, where: str) -> bytes:
+def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
     try:
-        metadata = canonical.loads(start[_LENGTH:], _Probe).metadata
+        metadata = canonical.loads(memoryview(start)[_LENGTH:], _Probe).metadata
     except ValueError as error:
         kind = FormatError if f'"{MANIFEST}":'.encode() in start else NoManifestError
         raise kind(where, f"the header is malformed: {error}") from error
     if MANIFEST not in metadata:
         reason = "is a safetensors file without a portable-nn manifest: it holds arrays, not a network"
         raise NoManifestError(where, reason)
-    text = metadata[MANIFEST].encode()
-    check_manifest(text, metadata.get(_DIGEST), where)
-    return text
+    return checked(metadata[MANIFEST].encode(), metadata.get(_DIGEST), where)
 
 
-def faults(text: bytes, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-    """How ``found`` differs from the ``head`` of ``manifest``, told by tensors where that is possible."""
+def faults(text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
+    """How ``found`` differs from what ``frame`` makes of ``manifest``, told by tensors where that is possible."""
     try:
         entries = _entries(found[_LENGTH:])
     except ValueError as error:
         return [f"the header is malformed: {error}"]
     signatures = {name: (_DTYPES.get(entry.dtype, entry.dtype), entry.shape) for name, entry in entries.items()}
     wrong = agreement_faults(manifest, signatures, "in the safetensors header") + _offset_faults(spans, entries)
-    expected = head(text, spans)[_LENGTH:]
+    expected = frame(spans, len(text.data))(text)[_LENGTH:]
     return wrong or [f"the header is not canonical JSON: {canonical.difference(expected, found[_LENGTH:])}"]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import xxhash
 
-from portable_nn.memory import Bytes
+from portable_nn.memory import CHUNK, Bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,9 +24,6 @@ ITEM_SIZES: Final[Mapping[str, int]] = {
 """The element types that a file may hold, by numpy's name, and the bytes of one element."""
 
 _NAMES: Final = {np.dtype(name).char: name for name in ITEM_SIZES}
-
-CHUNK: Final = 2**19
-"""Bytes that are read, hashed and written at once: they fit into the cache of a core."""
 
 SMALL: Final = 2**18
 """Up to so many bytes a tensor is hashed sooner than another thread could begin with it."""
@@ -105,10 +102,14 @@ def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether there is no NaN and no infinity; the extremes tell, and need no second array to find."""
+    """Whether there is no NaN and no infinity.
+
+    Their exponent is all ones. As integers, with a sign and without, they are then the largest ones, from infinity on:
+    the fastest way to find them, and it needs no memory.
+    """
     if array.dtype.kind != "f" or not array.size:
         return True
-    if array.dtype == np.float16:  # Its exponent of all ones: many times faster than numpy compares such numbers.
-        return not np.any((array.view(np.uint16) & 0x7C00) == 0x7C00)
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+    return all(
+        array.view(whole := array.dtype.str.replace("f", kind)).max() < np.asarray(infinity, array.dtype).view(whole)
+        for kind, infinity in (("i", np.inf), ("u", -np.inf))
+    )

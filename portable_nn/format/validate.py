@@ -10,8 +10,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import filterfalse
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -50,10 +51,11 @@ RESERVED: Final = "__metadata__"
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
 
-_HEXADECIMAL: Final = frozenset("0123456789abcdef")
+_NO_HEXADECIMAL: Final = str.maketrans("", "", "0123456789abcdef")
+"""Takes such digits out of a text."""
 
-_ATTRIBUTE_DTYPES: Final = {"int": "int64", "float": "float32"}
-"""What ONNX stores attributes in, by the name of their Python type."""
+_ATTRIBUTE_DTYPES: Final[Mapping[type, str]] = {int: "int64", float: "float32"}
+"""What ONNX stores attributes in, by their Python type."""
 
 Signature: TypeAlias = tuple[str, Shape]
 """A dtype and a shape."""
@@ -171,7 +173,7 @@ def _opset_faults(opset: int) -> Iterator[str]:
 def _name_faults(manifest: Manifest) -> Iterator[str]:
     graph = manifest.graph
     extra = [value.name for value in manifest.training.tensors] if manifest.training else []
-    for name in (*graph.values(), *extra):
+    for name in filterfalse(_PLAIN.fullmatch, (*graph.values(), *extra)):
         if fault := _name_fault(name):
             yield f"the name {name!r} of a value {fault}"
     if extra:
@@ -179,9 +181,9 @@ def _name_faults(manifest: Manifest) -> Iterator[str]:
         for name, count in Counter(extra).items():
             if count > 1 or name in own:
                 yield f"the tensor {name!r} of the training has a name that another value has"
-    for node in graph.nodes:
-        if fault := _name_fault(node.name):
-            yield f"the name {node.name!r} of a node {fault}"
+    for name in filterfalse(_PLAIN.fullmatch, [node.name for node in graph.nodes]):
+        if fault := _name_fault(name):
+            yield f"the name {name!r} of a node {fault}"
 
 
 _PLAIN: Final = re.compile(r"[a-z0-9]\w*(\.\w+)*", re.ASCII)
@@ -190,8 +192,6 @@ _PLAIN: Final = re.compile(r"[a-z0-9]\w*(\.\w+)*", re.ASCII)
 
 def _name_fault(name: str) -> str | None:
     """Names become keys, paths in HDF5 and lines on terminals, and must mean the same in each of them."""
-    if _PLAIN.fullmatch(name):
-        return None
     if not name:
         return "is empty"
     if name == RESERVED:
@@ -212,12 +212,15 @@ def _hidden(text: str) -> bool:
 def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
     if len(parameters) > MAX_TENSORS:
         yield f"there are {len(parameters)} tensors; at most {MAX_TENSORS} are allowed"
-    total = 0
+    total, met = 0, dict[Signature, str | int]()
     for parameter in parameters:
-        if fault := _type_fault(parameter.dtype, parameter.shape):
-            yield f"tensor {parameter.name!r} {fault}"
+        kind = _signature(parameter)
+        if kind not in met:
+            met[kind] = _type_fault(*kind) or _size(*kind)
+        if isinstance(found := met[kind], str):
+            yield f"tensor {parameter.name!r} {found}"
         else:
-            total += _size(parameter.dtype, parameter.shape)
+            total += found
     if total > MAX_BYTES:
         yield f"the tensors have {total} bytes together; at most {MAX_BYTES} are possible"
 
@@ -256,11 +259,11 @@ def _attribute_fault(attribute: Attribute) -> str | None:
     if isinstance(attribute, Tensor):
         return _tensor_fault(attribute)
     items = attribute if isinstance(attribute, tuple) else (attribute,)
-    kinds = {type(item).__name__ for item in items}
+    kinds = set(map(type, items))
     if len(kinds) > 1:
-        return f"mixes {' and '.join(sorted(kinds))}"
-    dtypes = [_ATTRIBUTE_DTYPES[kind] for kind in kinds if kind in _ATTRIBUTE_DTYPES]
-    return _number_fault(items, dtypes[0]) if dtypes else None
+        return f"mixes {' and '.join(sorted(kind.__name__ for kind in kinds))}"
+    dtype = _ATTRIBUTE_DTYPES.get(*kinds) if kinds else None
+    return _number_fault(items, dtype) if dtype else None
 
 
 def _tensor_fault(tensor: Tensor) -> str | None:
@@ -294,12 +297,19 @@ def _hash_form_faults(manifest: Manifest) -> Iterator[str]:
     names = {value.name for value in manifest.tensors}
     for kind in HASHES if manifest.version > 1 else [DIGEST]:
         told = expected_hashes(manifest, kind)
+        if told.keys() == names and _are_hexadecimal(told.values(), DIGITS[kind]):
+            continue
         yield from (f"tensor {name!r} has no {kind} in the manifest" for name in sorted(names - told.keys()))
         for name, text in told.items():
             if name not in names:
                 yield f"the manifest has the {kind} of {name!r}, which is not a tensor of the network"
-            if len(text) != DIGITS[kind] or not _HEXADECIMAL.issuperset(text):
+            if not _are_hexadecimal([text], DIGITS[kind]):
                 yield f"tensor {name!r} has the {kind} {text!r}, not {DIGITS[kind]} hexadecimal digits"
+
+
+def _are_hexadecimal(texts: Collection[str], digits: int) -> bool:
+    """Whether each text is that many digits of 0 to 9 and a to f."""
+    return not any(len(text) != digits for text in texts) and not "".join(texts).translate(_NO_HEXADECIMAL)
 
 
 def _side_faults(side: str, names: Sequence[str], infos: Sequence[InputInfo] | Sequence[OutputInfo]) -> Iterator[str]:

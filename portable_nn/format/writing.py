@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Lock
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
@@ -17,13 +14,12 @@ from msgspec.structs import replace
 
 from portable_nn.errors import UsageError, listed
 from portable_nn.format.atomic import atomic_write
-from portable_nn.format.carriers import Carrier, carrier_of
+from portable_nn.format.carriers import Carrier
 from portable_nn.format.files import write_at
 from portable_nn.format.layout import Span, groups, layout
-from portable_nn.format.manifest import Manifest, encode, with_hashes
+from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
 from portable_nn.format.tensors import (
     CHECKSUM,
-    CHUNK,
     DIGEST,
     DIGITS,
     HASHES,
@@ -36,7 +32,7 @@ from portable_nn.format.tensors import (
     value_fault,
 )
 from portable_nn.format.validate import agreement_faults
-from portable_nn.memory import Bytes, aligned
+from portable_nn.memory import CHUNK, Bytes, borrowed
 
 Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
 """Arrays by name, or pairs in any order, made when they are asked for."""
@@ -50,19 +46,31 @@ def blank(manifest: Manifest) -> Manifest:
 
 
 class Prepared(NamedTuple):
-    """What a manifest without faults comes to: its text with blank hashes, where the tensors lie, and from where on."""
+    """What a manifest without faults comes to: its text with blank hashes, the bytes before the data, and the tensors.
+
+    ``rest`` is the text without its hashes, ``head`` makes those bytes of a text, ``start`` is their number; ``groups``
+    are places in ``spans``.
+    """
 
     manifest: Manifest
     text: bytes
-    spans: Sequence[Span]
+    rest: bytes
+    head: Callable[[Text], bytes]
     start: int
+    spans: Sequence[Span]
+    groups: Sequence[range]
+    signatures: Mapping[str, tuple[str, tuple[int, ...]]]
 
 
 def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
     """What ``write`` needs of ``manifest``. Raises ``UsageError`` where the head would be too long."""
     manifest = blank(manifest)
     text, spans = encode(manifest), layout(manifest.tensors)
-    return Prepared(manifest, text, spans, len(carrier.head(text, spans)))
+    rest = text.removeprefix(hashes_text(manifest.checksums, manifest.digests))
+    head = carrier.frame(spans, len(text))
+    start = len(head(Text.of(text)))
+    signatures = {span.name: (span.dtype, span.shape) for span in spans}
+    return Prepared(manifest, text, rest, head, start, spans, list(groups(spans)), signatures)
 
 
 def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
@@ -81,10 +89,12 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         UsageError: a tensor is missing, left over, or of another type.
         FileError: the file cannot be written; the old one is as it was.
     """
-    manifest, carrier = ready.manifest, carrier_of(path)
+    manifest = ready.manifest
     if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
         tensors = {name: np.asarray(array) for name, array in tensors.items()}
-        _refuse(path, agreement_faults(manifest, {name: signature(each) for name, each in tensors.items()}, _GIVEN))
+        found = {name: signature(array) for name, array in tensors.items()}
+        if found != ready.signatures:
+            _refuse(path, agreement_faults(manifest, found, _GIVEN))
     with (
         atomic_write(path) as file,
         ThreadPoolExecutor(WRITERS + 1) as pool,
@@ -92,24 +102,23 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
     ):
         writer = _Writer(file, ready, pool, () if allow_nonfinite else manifest.numbers)
         if isinstance(tensors, dict):
-            _write_all(writer, ready.spans, tensors, writers)
+            _write_all(writer, ready, tensors, writers)
         else:
             for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
                 writer.write(name, np.asarray(array))
             writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
-        writer.finish()
         _refuse(path, writer.faults)
-        found = replace(manifest, digests=writer.hashes[DIGEST], checksums=writer.hashes[CHECKSUM])
-        text = with_hashes(ready.text, manifest, found)
+        text = Text.of(hashes_text(writer.hashes[CHECKSUM], writer.hashes[DIGEST]) + ready.rest)
         file.seek(0)
-        file.write(carrier.head(text, ready.spans))
-    return sha256(text).hexdigest()
+        file.write(ready.head(text))
+        writer.finish()
+    return text.digest
 
 
-def _write_all(writer: _Writer, spans: Sequence[Span], tensors: Mapping[str, Array], writers: Executor) -> None:
+def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], writers: Executor) -> None:
     """Write tensors that are all there: small ones many at once, large ones side by side."""
-    pending = []
-    for group in groups(spans):
+    pending, spans = [], ready.spans
+    for group in ready.groups:
         several = [(spans[place], tensors[spans[place].name]) for place in group]
         if len(group) > 1 or several[0][0].size <= SMALL:
             writer.write_small(several)
@@ -148,9 +157,6 @@ class _Writer:
         self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
         spans = ready.spans
         self._spans = {span.name: span for span in spans}
-        self._copies: SimpleQueue[tuple[Bytes, Bytes]] = SimpleQueue()
-        for _ in range(WRITERS + 1):
-            self._copies.put((aligned(CHUNK), aligned(CHUNK)))
         self._turn, self._threads = Lock(), bool(spans) and spans[-1].stop >= WORTH_THREADS
         self._flushing: Future[None] | None = None
         self._unflushed = 0
@@ -169,34 +175,24 @@ class _Writer:
 
     def write_one(self, span: Span, array: Array) -> None:
         """Write a tensor at its place, a part after the other."""
-        with self._memory() as copies:
-            self._write(span, to_bytes(array), copies)
+        with borrowed(CHUNK) as copy, borrowed(CHUNK) as another:
+            self._write(span, to_bytes(array), (copy, another))
 
     def write_small(self, several: Sequence[tuple[Span, Array]]) -> None:
         """Write tensors of one type that lie one after the other, no more than a ``CHUNK``, all at once."""
-        start, stop = several[0][0].start, several[-1][0].stop
-        with self._memory() as (memory, _):
-            whole = memory[: stop - start]
-            pieces = [whole[span.start - start : span.stop - start] for span, _ in several]
-            np.concatenate([to_bytes(array) for _, array in several], out=whole)
-            if value_fault(from_bytes(whole, several[0][0].dtype, (-1,)), allow_nonfinite=False):
-                for piece, (span, _) in zip(pieces, several, strict=True):
-                    self._note(span, self._value_fault(piece, span))
+        spans = [span for span, _ in several]
+        start, stop, dtype = spans[0].start, spans[-1].stop, spans[0].dtype
+        with borrowed(stop - start) as whole:
+            stored = whole.view(np.dtype(dtype).newbyteorder("<"))
+            np.concatenate([array.ravel() for _, array in several], out=stored)
+            if value_fault(from_bytes(whole, dtype, (-1,)), allow_nonfinite=False):
+                for span in spans:
+                    self._note(span, self._value_fault(whole[span.start - start : span.stop - start], span))
+            data = whole.data
             for kind, make in HASHES.items():
-                found = self.hashes[kind]
-                for piece, (span, _) in zip(pieces, several, strict=True):
-                    found[span.name] = make(piece.data).hexdigest()
+                self.hashes[kind] |= {s.name: make(data[s.start - start : s.stop - start]).hexdigest() for s in spans}
             write_at(self._file, whole, self._start + start)
             self._flush(len(whole))
-
-    @contextmanager
-    def _memory(self) -> Iterator[tuple[Bytes, Bytes]]:
-        """Twice a ``CHUNK`` that nobody else has meanwhile."""
-        copies = self._copies.get()
-        try:
-            yield copies
-        finally:
-            self._copies.put(copies)
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
         made = {kind: make() for kind, make in HASHES.items()}

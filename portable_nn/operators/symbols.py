@@ -7,6 +7,7 @@ turns those that lead to the wanted outputs into a ``Graph``; ``replay`` turns a
 from __future__ import annotations
 
 import itertools
+import marshal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -212,6 +213,33 @@ def infer_node(
     return with_content(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
 
 
+class _Uses:
+    """What the nodes of one graph came to. Layers repeat: a rule is asked once for nodes that it cannot tell apart."""
+
+    def __init__(self) -> None:
+        self._types: dict[tuple[str, Shape], Type] = {}
+        self._found: dict[tuple[object, ...], tuple[Type, ...]] = {}
+
+    def one(self, type: Type) -> Type:
+        """The same object for all types alike, unless their elements are known."""
+        return type if type.content is not None else self._types.setdefault((type.dtype, type.shape), type)
+
+    def outputs(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
+        """As ``infer_node``, of types that stay as long as this does, since they are known by their identity."""
+        try:  # Unlike ``==``, it tells 1, 1.0 and True apart.
+            attributes = marshal.dumps(node.attributes, 2)
+        except ValueError:  # An attribute that is a tensor.
+            return self._infer(node, inputs)
+        key = (node.operator, node.domain, attributes, len(node.outputs), *map(id, inputs))
+        if (found := self._found.get(key)) is None:
+            found = self._found[key] = self._infer(node, inputs)
+        return found
+
+    def _infer(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
+        operator = lookup(node.operator, node.domain)
+        return tuple(map(self.one, infer_node(operator, inputs, node.attributes, len(node.outputs))))
+
+
 class Inference(NamedTuple):
     """The type of every value of a graph, by name."""
 
@@ -226,11 +254,12 @@ def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
     types: dict[str, Type] = {}
     unknown: set[str] = set()
     faults: list[Fault] = []
-    made_by: dict[str, str] = {}
+    made_by: dict[str, str | Node] = {}
+    uses = _Uses()
 
-    def add(name: str, type: Type | None, by: str) -> None:
+    def add(name: str, type: Type | None, by: str | Node) -> None:
         if name in made_by:
-            faults.append(Fault(by, f"the name '{name}' is taken by {made_by[name]}"))
+            faults.append(Fault(_label(by), f"the name '{name}' is taken by {_label(made_by[name])}"))
         made_by[name] = by
         if type is None:
             unknown.add(name)
@@ -238,32 +267,33 @@ def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
             types[name] = type
 
     for value in graph.inputs:
-        add(value.name, Type(value.dtype, (shapes or {}).get(value.name, value.shape)), "the inputs")
+        add(value.name, uses.one(Type(value.dtype, (shapes or {}).get(value.name, value.shape))), "the inputs")
     for value in graph.parameters:
-        add(value.name, Type(value.dtype, value.shape), "the parameters")
+        add(value.name, uses.one(Type(value.dtype, value.shape)), "the parameters")
     seen: set[str] = set()
     for node in graph.nodes:
-        label = f"'{node.name}' ({node.operator})"
         if node.name in seen:
-            faults.append(Fault(label, "another node has this name"))
+            faults.append(Fault(_label(node), "another node has this name"))
         seen.add(node.name)
         found: Sequence[Type | None] = [None] * len(node.outputs)
-        absent = [name for name in node.inputs if name and name not in types and name not in unknown]
-        faults.extend(Fault(label, f"reads '{name}', which nothing before it makes") for name in absent)
-        if not absent and unknown.isdisjoint(node.inputs):
+        if absent := [name for name in node.inputs if name and name not in made_by]:
+            faults.extend(Fault(_label(node), f"reads '{name}', which nothing before it makes") for name in absent)
+        elif unknown.isdisjoint(node.inputs):
             try:
-                operator = lookup(node.operator, node.domain)
-                inputs = [types[name] if name else None for name in node.inputs]
-                found = infer_node(operator, inputs, node.attributes, len(node.outputs))
+                found = uses.outputs(node, [types[name] if name else None for name in node.inputs])
             except Misfit as misfit:
-                faults.append(Fault(label, str(misfit)))
+                faults.append(Fault(_label(node), str(misfit)))
         for name, type in itertools.zip_longest(node.outputs, found):
             if name:
-                add(name, type, label)
+                add(name, type, node)
     faults.extend(Fault("", f"output '{name}' is made by no node") for name in graph.outputs if name not in made_by)
     if faults:
         raise GraphError(faults)
     return Inference(types)
+
+
+def _label(by: str | Node) -> str:
+    return by if isinstance(by, str) else f"'{by.name}' ({by.operator})"
 
 
 class Traced(NamedTuple):
@@ -290,14 +320,15 @@ def trace(inputs: Sequence[Leaf], outputs: Sequence[Symbol], name: str = "networ
         raise GraphError([Fault("", f"the outputs need {leaf!r}, which is not among the inputs") for leaf in strangers])
     known: dict[Symbol, str] = {leaf: leaf.name or names.number(leaf.origin.wish, bare=True) for leaf in inputs}
     nodes: list[Node] = []
-    constants: dict[Tensor, Symbol] = {}
+    constants: dict[tuple[object, ...], Symbol] = {}
     parameters: list[Parameter] = []
     for origin in origins:
         if origin.operator is None:
             continue
         literal = origin.attributes.get("value") if origin.operator.name == "Constant" else None
         if isinstance(literal, Tensor) and origin.name is None:
-            twin = constants.setdefault(literal, origin.outputs[0])
+            exact = literal.dtype, literal.shape, marshal.dumps(literal.data, 2)  # 0.0 is not -0.0.
+            twin = constants.setdefault(exact, origin.outputs[0])
             if twin in known:
                 known[origin.outputs[0]] = known[twin]
                 continue

@@ -15,9 +15,9 @@ import numpy as np
 
 from portable_nn.errors import FileError, FormatError
 from portable_nn.format.files import recognise
-from portable_nn.format.tensors import CHUNK, Array
+from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
-from portable_nn.memory import aligned
+from portable_nn.memory import CHUNK, aligned
 from portable_nn.plain import npy
 from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, overlaps
 
