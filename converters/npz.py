@@ -50,6 +50,9 @@ from portable_nn.network import Network
 
 SUFFIX: Final = ".npz"
 
+SINCE: Final = 2
+"""The version of the format that these archives came with."""
+
 MANIFEST: Final = "portable_nn"
 MANIFEST_DIGEST: Final = "portable_nn.sha256"
 """The names of the first two arrays, both of bytes: the manifest's text, and its SHA-256 in hexadecimal digits."""
@@ -374,7 +377,7 @@ def _understood(file: FileIO, size: int, where: str) -> tuple[bytes, Understood,
         raise FormatError(where, f"is {size} bytes long, and its manifest would end at {digest.stop}: it is truncated")
     text, told = (_piece(file, member.data, member.length, where) for member in (manifest, digest))
     checked(text, told.decode("ascii", "replace"), where)
-    found = decode(text, where)
+    found = decode(text, where, since=SINCE)
     refuse(where, manifest_faults(found) + list(_npz_faults(found)))
     members = _members(found, length)
     needed = members[-1].stop + len(_tail(members, dict.fromkeys((each.name for each in members), 0)))

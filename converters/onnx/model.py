@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
@@ -186,7 +187,7 @@ def from_model(model: ModelProto, where: str) -> Read:
         lines = [*map(str, found), *map(str, faults)]
         raise UnsupportedError(where, listed(lines, "cannot be imported" if faults else "not supported"))
     if faults:
-        raise GraphError(faults, where)
+        raise _hinted(GraphError(faults, where), graph.inputs)
     return Read(graph, parts.arrays, [*done, *parts.notes, *made.notes])
 
 
@@ -311,6 +312,16 @@ def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
         return False
     tensor = tensor_of(node)
     return ONNX_DTYPES.get(tensor.data_type) in FLOATS and math.prod(tensor.dims) > 1
+
+
+def _hinted(error: GraphError, inputs: Sequence[Value]) -> GraphError:
+    """The error, with what helps where an exporter has worked a size into the nodes and left its name on the inputs."""
+    names = dict.fromkeys(dim for value in inputs for dim in value.shape if isinstance(dim, str))
+    told = [name for name in names if re.search(rf"\b{re.escape(name)}\b", str(error))]
+    if told:
+        fix = f"portable-nn import --dim {told[-1]}=SIZE"
+        error.add_note(f"the sizes {' and '.join(told)} may be open in name only; '{fix}' fixes one")
+    return error
 
 
 def _misfits(graph: Graph) -> tuple[Fault, ...]:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except PortableNNError as error:
-        return _tell(str(error), error.exit_code)
+        return _tell("\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _tell(where + (error.strerror or str(error)), PortableNNError.exit_code)

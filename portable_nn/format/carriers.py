@@ -20,6 +20,9 @@ from portable_nn.format.manifest import Manifest, Text
 class Carrier(Protocol):
     """What a module must have to be one. Faults are raised as ``FormatError``; ``where`` names the file in them."""
 
+    SINCE: int
+    """The version of the format that the carrier came with."""
+
     def frame(self, spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
         """What makes the bytes before the data from the text of a manifest of that ``length``.
 

@@ -24,6 +24,8 @@ from portable_nn.format.files import read_exactly, recognise
 from portable_nn.format.layout import Span, padding
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
 
+SINCE: Final = 2
+
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 MANIFEST: Final = "portable_nn"

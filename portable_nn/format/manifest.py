@@ -149,8 +149,10 @@ def _has_floats(manifest: Manifest) -> bool:
     return any(type(item) is float or (isinstance(item, tuple) and float in map(type, item)) for item in items)
 
 
-def decode(data: bytes, where: str) -> Manifest:
+def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
     """The manifest whose canonical text is ``data``; ``where`` names the file in messages.
+
+    ``since`` is the version of the format that such files came with.
 
     Raises:
         FormatError: another format or version, a field that is missing, unknown or of another type, or a text that
@@ -167,6 +169,8 @@ def decode(data: bytes, where: str) -> Manifest:
         raise FormatError(where, f"the manifest is malformed: {error}") from error
     if text != current:
         raise FormatError(where, f"the manifest is not canonical JSON: {canonical.difference(text, current)}")
+    if version < since:
+        raise FormatError(where, f"says that it has version {version} of the format, but such files came with {since}")
     return manifest
 
 

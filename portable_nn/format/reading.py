@@ -69,7 +69,7 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
 
 def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
     text = carrier.manifest_text(start, where)
-    manifest = decode(text.data, where)
+    manifest = decode(text.data, where, since=carrier.SINCE)
     refuse(where, manifest_faults(manifest))
     spans = layout(manifest.tensors)
     try:

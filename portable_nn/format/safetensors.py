@@ -22,6 +22,8 @@ from portable_nn.format.layout import Span, padding
 from portable_nn.format.manifest import Manifest, Text, checked
 from portable_nn.format.validate import agreement_faults
 
+SINCE: Final = 1
+
 MAX_HEADER: Final = 32 * 2**20
 """The longest header, in bytes; the safetensors format itself allows 100 million."""
 
