@@ -543,7 +543,7 @@ def test_minus_signs():
 # Files and errors.
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("suffix", [".svg", pytest.param(".png", marks=pytest.mark.long)])
 def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     for name in "ab":
         save(draw.above(result("dirac")), tmp_path / f"{name}{suffix}")

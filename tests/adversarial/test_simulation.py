@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thinning import thinned
 
 from portable_nn.adversarial import METHODS, game, simulate
 from portable_nn.errors import ShapeError, UsageError
@@ -111,7 +112,9 @@ def test_on_the_bent_ridge_follow_the_ridge_arrives_and_others_cycle(method: str
 
 @pytest.mark.parametrize(
     "method",
-    ["simultaneous", "alternating", "extragradient", "optimistic", "momentum", "competitive-linear", "lookahead"],
+    thinned(
+        ["simultaneous", "alternating", "extragradient", "optimistic", "momentum", "competitive-linear", "lookahead"], 3
+    ),
 )
 def test_forsaken_is_missed_by_most(method: str) -> None:
     """Hsieh et al. 2020: a cycle around the equilibrium attracts the methods, wherever they begin outside."""
@@ -125,7 +128,7 @@ def test_forsaken_is_missed_by_most(method: str) -> None:
     assert np.all(np.abs(angles[-1] - angles[0]) > 4 * np.pi)
 
 
-@pytest.mark.parametrize("method", ["consensus", "symplectic", "hamiltonian"])
+@pytest.mark.parametrize("method", thinned(["consensus", "symplectic", "hamiltonian"], 3))
 def test_forsaken_is_found_by_those_that_go_down_the_residual(method: str) -> None:
     found = simulate("forsaken", method, [[0.5, 0.6], [0.6, 0.1]], 0.05, 6000)
     assert found.status.tolist() == [0, 0]
@@ -142,7 +145,7 @@ def test_dirac_gan_converges_with_r1_and_circles_with_wgan_gp() -> None:
     assert penalised.distance[-5000:].min() > 0.01
 
 
-@pytest.mark.parametrize("name", ["matching-pennies", "rock-paper-scissors"])
+@pytest.mark.parametrize("name", thinned(["matching-pennies", "rock-paper-scissors"], 2))
 def test_games_of_chance_spiral_out_by_descent_and_in_by_extragradient(name: str) -> None:
     played = game(name)
     start = np.full(played.size, 0.5) + np.arange(played.size) / 10
@@ -152,7 +155,7 @@ def test_games_of_chance_spiral_out_by_descent_and_in_by_extragradient(name: str
     assert simulate(played, "extragradient", start, 0.5, 8000).success
 
 
-@pytest.mark.parametrize("method", ["adam", "alternating-adam", "optimistic-adam", "extra-adam"])
+@pytest.mark.parametrize("method", thinned(["adam", "alternating-adam", "optimistic-adam", "extra-adam"], 4))
 def test_adam_with_a_constant_rate_does_not_stay_converged(method: str) -> None:
     found = simulate("bilinear", method, learning_rate=0.01, steps=60_000, record=10)
     assert found.distance[-1000:].max() > 1e-3
@@ -207,6 +210,7 @@ def test_noise_comes_from_the_seed() -> None:
     assert steps.std() == pytest.approx(0.5, rel=0.02)
 
 
+@pytest.mark.long
 def test_extragradient_on_samples_diverges_where_they_differ_much() -> None:
     """Chavdarova et al. 2019: what converges with the whole gradient may diverge with gradients of samples."""
     near, far = game("stochastic-bilinear", spread=0.1), game("stochastic-bilinear", spread=2.0, samples=1000)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from thinning import thinned
 
 from portable_nn.adversarial import GAMES, METHODS, compare, simulate, sweep
 
@@ -67,7 +68,7 @@ def test_the_readme_shows_what_is_printed():
 
 @pytest.mark.parametrize(
     ("arguments", "texts"),
-    [
+    thinned([
         ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps, if it goes on so"]),
         ("--method extragradient", ["0.99503769 by the formula", "a tenth of that distance  after 463 steps\n",
                                     "stable up to              a rate of 1\n", "gradients                 998\n"]),
@@ -83,11 +84,11 @@ def test_the_readme_shows_what_is_printed():
         ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
         ("--game-set matrix=3 --rate 0.1", ["1.04403065 by the formula"]),  # √1.09
         ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
-        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
         ("--game x+y", ["‖F‖", "1.41421 at first, 1.41421 after 499 steps"]),
+        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
         ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
         ("--rate 2 --steps 2000", ["0.921954 at first, beyond the largest number after 2,000 steps"]),
-    ],
+    ], 2),
 )  # fmt: skip
 def test_what_a_run_says(run, arguments, texts):
     code, out, err = run("simulate", "run", *arguments.split())
@@ -110,6 +111,10 @@ def test_a_run_as_json(run):
 
 def test_in_a_process_of_its_own_without_warnings(shell):
     assert shell("simulate", "run") == (0, ARTICLE, "")
+
+
+@pytest.mark.long
+def test_numbers_that_are_far_too_large_without_warnings(shell):
     code, _, err = shell(
         "simulate", "compare", "--rate", "3", "--method", "all", "--game", "forsaken", "--evaluations", "50"
     )
@@ -166,10 +171,10 @@ def test_pictures_of_a_run(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("picture", "words"),
-    [
+    thinned([
         ("saddle", ["f(x, y)", "from 28° above, 300° around"]), ("above", ["steepest ascent", "the players go"]),
         ("coordinates", ["step"]), ("orbit", ["equilibrium"]), ("circle", ["the continuous flow", "discrete: 20 "]),
-    ],
+    ], 3),
 )  # fmt: skip
 def test_one_picture_of_a_run(picture, words, run, monkeypatch):
     pytest.importorskip("matplotlib")
@@ -274,7 +279,8 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")]
+    ("command", "name"),
+    thinned([("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")], 2),
 )
 def test_pictures_of_many(run, tmp_path, command, name):
     pytest.importorskip("matplotlib")

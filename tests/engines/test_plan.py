@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thinning import thinned
 
 from portable_nn.engines.plan import Plan
 from portable_nn.errors import GraphError
@@ -326,9 +328,12 @@ def rows(x: Symbol, start: int, end: int) -> Symbol:
     return emit("Slice", x, integers([start]), integers([end]), integers([0]))
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_random_graphs(data: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", [80, pytest.param(400, marks=pytest.mark.long)])
+def test_random_graphs(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(st.data())(a_random_graph))()
+
+
+def a_random_graph(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     leaves = [Leaf(name, "float64", (3, 3), parameter=name > "w") for name in ("a", "b", "w1", "w2")]
     feeds = {str(leaf.name): rng.uniform(-1, 1, (3, 3)) for leaf in leaves}
@@ -354,15 +359,16 @@ def test_random_graphs(data: st.DataObject) -> None:
             np.testing.assert_allclose(array, wanted, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-@pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (-1, 1), (5, 1), (2, -3)])
-@pytest.mark.parametrize("flags", [(0, 0), (0, 1), (1, 0), (1, 1)])
-@pytest.mark.parametrize("part", [False, True])
+PRODUCTS = itertools.product(
+    itertools.product((0, 1), repeat=2), [(1, 1), (-1, 1), (5, 1), (2, -3)], ["float32", "float64", "int64"],
+    [False, True], [False, True],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "scales", "dtype", "part", "fused"), thinned(PRODUCTS, 5))
 def test_a_product_is_added_to_a_matrix_where_it_lies(
     flags: tuple[int, int],
-    alpha: float,
-    beta: float,
+    scales: tuple[int, int],
     dtype: str,
     part: bool,
     fused: bool,
@@ -371,7 +377,7 @@ def test_a_product_is_added_to_a_matrix_where_it_lies(
     """A step of gradient descent; ``part``: of factors whose rows do not lie one after the other."""
     if not fused:
         monkeypatch.setattr("portable_nn.operators.linear.accumulate", lambda *_: None)
-    rng = np.random.default_rng(0)
+    rng, (alpha, beta) = np.random.default_rng(0), scales
     shapes = {"a": (4, 3) if flags[0] else (3, 4), "b": (5, 4) if flags[1] else (4, 5), "c": (3, 5)}
     arrays = {name: rng.integers(-9, 9, shape).astype(dtype) for name, shape in shapes.items()}
     leaves = {name: Leaf(name, dtype, shape, parameter=name == "c") for name, shape in shapes.items()}

@@ -61,6 +61,7 @@ def test_the_largest_of_the_first_ten_numbers_chooses_the_digit(network: pnn.Net
     assert (read == np.arange(500) % 10).mean() > 0.95
 
 
+@pytest.mark.long
 def test_samples_are_no_copies(network: pnn.Network, digits: Digits) -> None:
     """The median sample lies about as far from what was learned from as real digits do from each other."""
     real = np.concatenate([digits.train_x, digits.test_x]).reshape(5000, -1).astype(np.float64) / 255
@@ -94,6 +95,7 @@ def test_the_sheet_shows_a_hundred_samples(network: pnn.Network) -> None:
     assert np.abs(page[2:30, 2:30] / 255 - first).max() < 0.01
 
 
+@pytest.mark.long
 def test_a_short_run_of_the_recipe_is_the_same_twice(digits: Digits) -> None:
     some = Digits(digits.train_x[:128], digits.train_y[:128], digits.test_x[:0], digits.test_y[:0])
     first, second = (train(some, epochs=2, progress=False) for _ in range(2))

@@ -154,10 +154,13 @@ def inputs(draw: st.DrawFn) -> Symbol | None:
     return Leaf(None, dtype, tuple(draw(st.lists(SIZES, max_size=3))))
 
 
-@settings(max_examples=1500, deadline=None)
-@given(st.data())
-def test_a_shape_rule_gives_types_or_says_what_does_not_fit(data: st.DataObject) -> None:
+@pytest.mark.parametrize("examples", [200, pytest.param(1500, marks=pytest.mark.long)])
+def test_a_shape_rule_gives_types_or_says_what_does_not_fit(examples: int) -> None:
     """No graph, however odd, makes a rule fail in another way."""
+    settings(max_examples=examples, deadline=None)(given(st.data())(an_odd_node))()
+
+
+def an_odd_node(data: st.DataObject) -> None:
     operator = data.draw(st.sampled_from(list(REGISTRY.values())))
     symbols = data.draw(st.lists(inputs(), max_size=len(operator.inputs) + 1))
     names = data.draw(st.lists(st.sampled_from([*operator.attributes] or ["axis"]), unique=True, max_size=2))

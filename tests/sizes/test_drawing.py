@@ -15,6 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from thinning import thinned
 
 from portable_nn.errors import FileError, MissingPackageError, ShapeError, UsageError
 from portable_nn.plotting import FORMATS, GREEN, PALETTE, check_picture, save, save_animation, tint
@@ -171,7 +172,7 @@ def test_the_kernel_stands_where_the_definition_says(name):
             assert places(figure, part, "tap") == moved(pairs(operation, position), operation)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", thinned(ALL, 3))
 def test_cells_that_are_left_out_are_marked(name):
     figure = picture(name)
     operation, sizes = as_two(*ALL[name])
@@ -225,7 +226,7 @@ def test_of_many_positions_some_are_shown_and_it_says_so(name, shown):
     assert {(0, 0), (0, last), (last, 0), (last, last), (1, 0), (last - 1, 0)} <= set(found)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", thinned(ALL, 3))
 def test_nothing_is_cut_off_nor_written_on_top_of_each_other(name):
     figure = picture(name)
     renderer = figure.canvas.get_renderer()
@@ -366,7 +367,7 @@ def test_without_matplotlib(monkeypatch):
 # Files.
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", thinned(sorted(FORMATS), 3))
 def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     for name in "ab":
         save(draw(*ALL["holes"]), tmp_path / f"{name}{suffix}")
@@ -385,6 +386,7 @@ def test_what_users_have_set_has_no_influence_and_stays(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.long
 def test_pyplot_is_left_alone(tmp_path):
     code = (
         "import sys; from portable_nn.plotting import save; from portable_nn.sizes import conv;"
@@ -415,7 +417,7 @@ def count(frame: Image.Image, colour: str) -> int:
     return int((np.asarray(frame) == wanted).all(axis=-1).sum())
 
 
-@pytest.mark.parametrize("name", ["conv 6 to 3", "one axis, transposed"])
+@pytest.mark.parametrize("name", thinned(["one axis, transposed", "conv 6 to 3"], 2))
 def test_the_output_fills_frame_by_frame(name):
     operation, sizes = ALL[name]
     frames = animate(operation, sizes)

@@ -10,13 +10,14 @@ import onnxruntime
 import pytest
 from foreign import FLOAT, INT64, linear, write
 from onnx import helper
+from thinning import thinned
 from torch_files import to_onnx
 
 import portable_nn as pnn
 from portable_nn.errors import FormatError, UsageError
 from portable_nn.sizes.net import NetSizes, NodeSize, as_json, as_text, size_net
 
-NETWORKS = ("resnet18", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1")
+NETWORKS = thinned(["resnet18", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1"], 4)
 
 
 def rows_of(net: NetSizes) -> dict[str, NodeSize]:
@@ -82,7 +83,7 @@ def test_multiply_adds_and_parameters_are_those_that_hooks_count(exported, name)
     assert size_net(path, inputs=(3, 3, 224, 224)).multiply_adds == 3 * net.multiply_adds
 
 
-@pytest.mark.parametrize(("name", "published"), [("resnet18", 11_689_512), ("mobilenet_v2", 3_504_872)])
+@pytest.mark.parametrize(("name", "published"), thinned([("resnet18", 11_689_512), ("mobilenet_v2", 3_504_872)], 2))
 def test_running_statistics_are_no_parameters(tmp_path, name, published):
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     module = getattr(torchvision.models, name)(weights=None).train()

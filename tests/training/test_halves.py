@@ -14,7 +14,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.graph import Graph
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
-from portable_nn.operators.blas import _threads, has_threads_to_set, single_threaded
+from portable_nn.operators.blas import _set_threads, _threads, has_threads_to_set, single_threaded
 from portable_nn.operators.registry import Array
 from portable_nn.training import halves, step
 from portable_nn.training.halves import keeps_examples_apart
@@ -136,7 +136,8 @@ def test_which_networks_are_apart() -> None:
 
 def test_products_have_one_thread_and_then_as_many_as_before() -> None:
     before = _threads()()
-    found = []
+    found: list[int] = []
+    _set_threads()(2)
 
     def fails() -> None:
         with single_threaded():
@@ -145,7 +146,9 @@ def test_products_have_one_thread_and_then_as_many_as_before() -> None:
 
     with pytest.raises(RuntimeError):
         fails()
-    assert [*found, _threads()()] == [1, before]
+    found.append(_threads()())
+    _set_threads()(before)
+    assert found == [1, 2]
 
 
 FORKED = """
