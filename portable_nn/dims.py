@@ -18,6 +18,11 @@ _Names: TypeAlias = tuple[str, ...]
 """The sorted names of a product; none for a plain number."""
 
 
+def is_number(name: str) -> bool:
+    """Whether what should be the name of a size is a number, as which it would be counted."""
+    return re.fullmatch("[+-]?[0-9]+", name) is not None
+
+
 def _split(text: str, sign: str) -> list[str]:
     """The parts of ``text`` between the signs that are not in brackets."""
     parts, depth = [""], 0
@@ -37,7 +42,7 @@ def _terms(dim: Dim) -> Counter[_Names]:
     terms = Counter[_Names]()
     for part in _split(dim, "+"):
         words = _split(part, "*")
-        numbers = [word for word in words if re.fullmatch("-?[0-9]+", word)]
+        numbers = [word for word in words if is_number(word)]
         terms[tuple(sorted(word for word in words if word not in numbers))] += math.prod(map(int, numbers))
     return terms
 

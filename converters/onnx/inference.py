@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs, helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TensorShapeProto,
+    ValueInfoProto,
+    defs,
+    helper,
+    shape_inference,
+)
 
 from portable_nn.checking.binding import substituted
 from portable_nn.converters.onnx.support import STANDARD, type_name
+from portable_nn.dims import is_number
 from portable_nn.graph import Dim, Shape
 from portable_nn.operators import Type
 from portable_nn.operators.registry import ONNX_DTYPES
@@ -63,12 +74,16 @@ def type_of(value: ValueInfoProto) -> Type | None:
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
         return None
-    # Some tools write -1 for what they do not know.
-    shape: Iterable[Dim] = (
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or f"{value.name}.{axis}"
-        for axis, dim in enumerate(tensor.shape.dim)
-    )
+    sizes = [stated_size(dim) for dim in tensor.shape.dim]
+    shape = (f"{value.name}.{axis}" if size is None else size for axis, size in enumerate(sizes))
     return Type(dtype_of(tensor.elem_type), tuple(shape))
+
+
+def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
+    """A size that a file states, or its name. Some tools write -1, as a number or a name, for what has neither."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
 
 
 def dtype_of(code: int) -> str:

@@ -20,7 +20,7 @@ from portable_nn.converters.onnx.branches import inlined
 from portable_nn.converters.onnx.external import Place, places, refer
 from portable_nn.converters.onnx.folding import LARGE
 from portable_nn.converters.onnx.forms import SETTINGS, WEIGHTS
-from portable_nn.converters.onnx.inference import infer_standard
+from portable_nn.converters.onnx.inference import infer_standard, stated_size
 from portable_nn.converters.onnx.opsets import OLDEST_WRITTEN, to_opset, translated
 from portable_nn.converters.onnx.scope import Names
 from portable_nn.converters.onnx.standard import signature
@@ -28,7 +28,7 @@ from portable_nn.converters.onnx.support import check_made_once, check_text, is_
 from portable_nn.converters.onnx.tensors import from_attribute, from_tensor, literal, to_attribute, to_tensor
 from portable_nn.errors import Fault, GraphError, PortableNNError, UnsupportedError, UsageError, listed
 from portable_nn.format.tensors import ITEM_SIZES, Array, is_finite
-from portable_nn.graph import INTERNAL, OPSET, Dim, Graph, Node, Parameter, Tensor, Value
+from portable_nn.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.operators import Type, infer
 from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, REGISTRY
 
@@ -419,11 +419,6 @@ def _from_node(proto: NodeProto, name: str, where: str) -> Node:
 def _from_value(proto: ValueInfoProto, names: Names) -> Value:
     """An input; a size that is neither known nor named gets a name."""
     tensor = proto.type.tensor_type
-
-    def size(axis: int, dim: onnx.TensorShapeProto.Dimension) -> Dim:
-        if dim.HasField("dim_value") and dim.dim_value >= 0:  # Some tools write -1 for what they do not know.
-            return dim.dim_value
-        return dim.dim_param or names.fresh(f"{proto.name}.{axis}")
-
-    shape = tuple(size(axis, dim) for axis, dim in enumerate(tensor.shape.dim))
+    sizes = [stated_size(dim) for dim in tensor.shape.dim]
+    shape = tuple(names.fresh(f"{proto.name}.{axis}") if size is None else size for axis, size in enumerate(sizes))
     return Value(proto.name, ONNX_DTYPES[tensor.elem_type], shape)

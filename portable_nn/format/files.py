@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import stat
@@ -129,11 +130,15 @@ if hasattr(os, "pwrite"):
     def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
         """Write ``data`` from ``offset`` on, wherever the file stands. Any number of threads may do so at once.
 
-        Nothing may be left in the file's buffer. Raises ``OSError``.
+        Nothing may be left in the file's buffer. The disk begins with what there is, while the caller goes on. Raises
+        ``OSError``.
         """
         done = 0
         while done < len(data):
             done += os.pwrite(file.fileno(), data[done:].data, offset + done)
+        first, last = offset // mmap.PAGESIZE, (offset + len(data)) // mmap.PAGESIZE
+        if last > first and hasattr(os, "posix_fadvise"):  # Whole pages alone: the last one is written to again.
+            os.posix_fadvise(file.fileno(), first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, _BEGIN)
 
 else:  # Windows
 
@@ -143,6 +148,9 @@ else:  # Windows
             file.seek(offset)
             file.write(data.data)
 
+
+_BEGIN: Final = getattr(os, "POSIX_FADV_DONTNEED", 0)
+"""What a system is told that shall write to the disk now. Pages that are not there yet stay in memory."""
 
 _AT_ONCE: Final = 512
 """So many pieces are read by one call; Linux and macOS take up to 1,024."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from portable_nn import operators
 from portable_nn.data.preprocessing import check_order
+from portable_nn.dims import is_number
 from portable_nn.errors import FormatError, GraphError, listed
 from portable_nn.format.canonical import printable
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
@@ -87,7 +88,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
         faults += _size_name_faults(manifest.documentation)
     if manifest.training:
         faults += training_faults(manifest.training, graph.parameters)
-    if unsound := [*_parameter_faults(manifest.tensors), *_node_faults(graph)]:
+    if unsound := [*_input_faults(graph.inputs), *_parameter_faults(manifest.tensors), *_node_faults(graph)]:
         return faults + unsound  # The operators' rules are made for types and attributes that can be.
     try:
         types = operators.infer(graph).types
@@ -209,6 +210,15 @@ def _hidden(text: str) -> bool:
     return not text.isprintable() and any(unicodedata.category(char) in HIDDEN for char in text)
 
 
+def _input_faults(inputs: Sequence[Value]) -> Iterator[str]:
+    for value in inputs:
+        if fault := _type_fault(value.dtype, value.shape, named=True):
+            yield f"input {value.name!r} {fault}"
+        for name in dict.fromkeys(dim for dim in value.shape if isinstance(dim, str)):
+            if not name or _hidden(name) or is_number(name):
+                yield f"input {value.name!r} has a size named {name!r}: a name must be visible, and not a number"
+
+
 def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
     if len(parameters) > MAX_TENSORS:
         yield f"there are {len(parameters)} tensors; at most {MAX_TENSORS} are allowed"
@@ -225,15 +235,18 @@ def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
         yield f"the tensors have {total} bytes together; at most {MAX_BYTES} are possible"
 
 
-def _type_fault(dtype: str, shape: Shape) -> str | None:
+def _type_fault(dtype: str, shape: Shape, *, named: bool = False) -> str | None:
+    """What is wrong with the type of a value, of which sizes may be ``named``."""
     if dtype not in ITEM_SIZES:
         return f"has dtype {dtype!r}; a file can hold {', '.join(ITEM_SIZES)}"
     if len(shape) > MAX_RANK:
         return f"has {len(shape)} dimensions; at most {MAX_RANK} are allowed"
-    if not all(isinstance(dim, int) and dim >= 0 for dim in shape):
-        return f"has shape {format_shape(shape)}; each size must be a whole number from 0"
+    numbers = tuple(dim for dim in shape if not (named and isinstance(dim, str)))
+    if not all(isinstance(dim, int) and dim >= 0 for dim in numbers):
+        needed = "a whole number from 0" + (" or a name" if named else "")
+        return f"has shape {format_shape(shape)}; each size must be {needed}"
     # A size of 0 must not hide an absurd one beside it: numpy refuses such shapes.
-    if _size(dtype, tuple(dim or 1 for dim in shape)) > MAX_BYTES:
+    if _size(dtype, tuple(dim or 1 for dim in numbers)) > MAX_BYTES:
         return f"has shape {format_shape(shape)}, more than {MAX_BYTES} bytes"
     return None
 

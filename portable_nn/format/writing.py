@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,7 +23,6 @@ from portable_nn.format.tensors import (
     HASHES,
     SMALL,
     Array,
-    Hash,
     from_bytes,
     signature,
     to_bytes,
@@ -111,7 +108,6 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         text = Text.of(hashes_text(writer.hashes[CHECKSUM], writer.hashes[DIGEST]) + ready.rest)
         file.seek(0)
         file.write(ready.head(text))
-        writer.finish()
     return text.digest
 
 
@@ -132,16 +128,11 @@ def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], w
 
 _GIVEN: Final = "in the given arrays"
 
-FLUSH: Final = 8 * CHUNK
-"""So many bytes are left to the disk at once while others are hashed."""
-
 WRITERS: Final = 2
 """So many large tensors are written at once where all are in memory, each with another thread for its digest."""
 
 WORTH_THREADS: Final = 4 * CHUNK
 """Bytes of data that several threads write sooner than one."""
-
-_SYNC: Final = getattr(os, "fdatasync", os.fsync)
 
 
 def _refuse(path: str | Path, faults: Sequence[str]) -> None:
@@ -157,9 +148,7 @@ class _Writer:
         self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
         spans = ready.spans
         self._spans = {span.name: span for span in spans}
-        self._turn, self._threads = Lock(), bool(spans) and spans[-1].stop >= WORTH_THREADS
-        self._flushing: Future[None] | None = None
-        self._unflushed = 0
+        self._threads = bool(spans) and spans[-1].stop >= WORTH_THREADS
         self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.hashes: dict[str, dict[str, str]] = {kind: {} for kind in HASHES}
         self.faults: list[str] = []
@@ -188,27 +177,28 @@ class _Writer:
             if value_fault(from_bytes(whole, dtype, (-1,)), allow_nonfinite=False):
                 for span in spans:
                     self._note(span, self._value_fault(whole[span.start - start : span.stop - start], span))
+            write_at(self._file, whole, self._start + start)
             data = whole.data
             for kind, make in HASHES.items():
                 self.hashes[kind] |= {s.name: make(data[s.start - start : s.stop - start]).hexdigest() for s in spans}
-            write_at(self._file, whole, self._start + start)
-            self._flush(len(whole))
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
         made = {kind: make() for kind, make in HASHES.items()}
         fault, pending = None, None
+        threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
         for start in range(0, len(data), CHUNK):
             part = data[start : start + CHUNK]
             copies = copies[::-1]  # The other one may still be hashed.
             chunk = copies[0][: len(part)]
             chunk[...] = part  # What is hashed is written, whoever else has the array.
             fault = fault or self._value_fault(chunk, span)
-            made[CHECKSUM].update(chunk.data)
             if pending:
                 pending.result()
-            pending = self._digest(made[DIGEST], chunk, span)
+            pending = self._pool.submit(made[DIGEST].update, chunk.data) if threads else None
             write_at(self._file, chunk, self._start + span.start + start)
-            self._flush(len(chunk))
+            made[CHECKSUM].update(chunk.data)
+            if pending is None:
+                made[DIGEST].update(chunk.data)
         if pending:
             pending.result()
         self._note(span, fault)
@@ -218,29 +208,6 @@ class _Writer:
     def _note(self, span: Span, fault: str | None) -> None:
         if fault:
             self.faults.append(f"tensor {span.name!r} {fault}")
-
-    def _digest(self, digest: Hash, chunk: Bytes, span: Span) -> Future[None] | None:
-        """Hash a chunk while another thread writes it: a digest takes longer than all the rest."""
-        if span.size > SMALL and self._threads:
-            return self._pool.submit(digest.update, chunk.data)
-        digest.update(chunk.data)
-        return None
-
-    def _flush(self, count: int) -> None:
-        """Note that ``count`` more bytes are written; now and then, let the disk have what there is meanwhile.
-
-        What goes wrong there is told by ``finish``.
-        """
-        with self._turn:
-            self._unflushed += count
-            if self._unflushed >= FLUSH and (self._flushing is None or self._flushing.done()):
-                self.finish()
-                self._flushing, self._unflushed = self._pool.submit(_SYNC, self._file.fileno()), 0
-
-    def finish(self) -> None:
-        """Wait for the disk; raises ``OSError`` for what went wrong there."""
-        if self._flushing:
-            self._flushing.result()
 
     def _value_fault(self, chunk: Bytes, span: Span) -> str | None:
         return value_fault(from_bytes(chunk, span.dtype, (-1,)), allow_nonfinite=span.name not in self._numbers)

@@ -295,6 +295,8 @@ def test_names_are_made_unique_and_others_kept():
 def test_sizes_that_are_not_known_get_names():
     model = model_of([helper.make_node("Relu", ["x"], ["y"])], inputs=[info("x", [None, -1, 4])])
     assert from_model(model, "m").graph.inputs[0].shape == ("x.0", "x.1", 4)
+    model = model_of([helper.make_node("Relu", ["x"], ["y"])], inputs=[info("x", ["-1", "n", 0])])
+    assert from_model(model, "m").graph.inputs[0].shape == ("x.0", "n", 0)
 
 
 def test_an_attribute_that_is_not_known_is_named():

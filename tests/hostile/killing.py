@@ -163,7 +163,7 @@ def saved(folder: Path, suffix: str) -> tuple[Path, Work]:
 
 def threaded(folder: Path, suffix: str) -> tuple[Path, Work]:
     """The same as for a large network: threads write, hash, and leave parts to the disk meanwhile."""
-    writing.FLUSH = writing.SMALL = 0  # type: ignore[misc]
+    writing.WORTH_THREADS = writing.SMALL = 0  # type: ignore[misc]
     return saved(folder, suffix)
 
 

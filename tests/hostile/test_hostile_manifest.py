@@ -232,6 +232,33 @@ def big_endian(valid: Forge) -> None:
     valid.only("w", ">f4", [1], bytes(4))
 
 
+@row("21", r"input 'x' has shape \(batch, -2\); each size must be a whole number from 0 or a name$")
+def input_of_a_negative_size(valid: Forge) -> None:
+    valid.graph["inputs"][0]["shape"] = ["batch", -2]
+
+
+@row("27", rf"input 'x' has shape \(batch, 0, {2**63}\), more than {2**63 - 1} bytes$")
+def input_that_overflows(valid: Forge) -> None:
+    valid.graph["inputs"][0]["shape"] = ["batch", 0, 2**63]
+
+
+@row("28", "input 'x' has 1000 dimensions; at most 32 are allowed$")
+def input_of_many_dimensions(valid: Forge) -> None:
+    valid.graph["inputs"][0]["shape"] = ["batch"] * 1000
+
+
+@row("30", "input 'x' has dtype 'object'; a file can hold float64, int64, ")
+def input_of_objects(valid: Forge) -> None:
+    valid.graph["inputs"][0]["dtype"] = "object"
+
+
+@row(
+    "39", r"3 faults\n  input 'x' has a size named '': .*\n.*named '-1': .*\n.*named .*x1b.*: a name must be visible, "
+)
+def names_of_sizes_that_mislead(valid: Forge) -> None:
+    valid.graph["inputs"][0]["shape"] = ["", "-1", "\x1b[2J", 4]
+
+
 @row("31", "tensor 'w' is bool, but has bytes other than 0 and 1$")
 def bool_of_7(valid: Forge) -> None:
     valid.only("w", "bool", [2], b"\1\7")
