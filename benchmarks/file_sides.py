@@ -51,6 +51,14 @@ def _safetensors(path: Path, manifest: Any, arrays: dict[str, Any]) -> None:
     _sync(path)
 
 
+def _safetensors_whole(path: Path, manifest: Any, arrays: dict[str, Any]) -> None:
+    """As this package saves: whoever loses power meanwhile has the old file or the new one, and afterwards the new."""
+    new = path.with_suffix(".new")
+    _safetensors(new, manifest, arrays)
+    new.replace(path)
+    _sync(path.parent)
+
+
 def _npz(path: Path, manifest: Any, arrays: dict[str, Any]) -> None:
     np.savez(path, **arrays)
     _sync(path)
@@ -158,6 +166,7 @@ SIDES: dict[str, tuple[str, Callable[..., Any], Callable[..., Any], Callable[...
     "first time": ("pnn.safetensors", _ours, _ours_read, _ours_one_anew),
     "first time h5": ("pnn.h5", _ours, _ours_read, _ours_one_anew),
     "safetensors": ("st.safetensors", _safetensors, _safetensors_read, _safetensors_one),
+    "safetensors whole": ("whole.safetensors", _safetensors_whole, _safetensors_read, _safetensors_one),
     "npz": ("np.npz", _npz, _npz_read, _npz_one),
     "h5py": ("h5py.h5", _h5py, _h5py_read, _h5py_one),
     "torch": ("torch.pt", _torch, _torch_read, _torch_one),

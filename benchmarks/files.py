@@ -1,7 +1,8 @@
 """Weight files against safetensors, npz, h5py and torch.save, in a warm cache: ``python files.py [FOLDER]``.
 
 The peers' files have no manifest and no hashes; this package's loads are verified, its saves hashed, and all saves are
-on the disk (fsync) when they return. ``FOLDER`` is where the files go, and tells which disk is measured.
+on the disk (fsync) when they return. ``safetensors whole`` also replaces its file as this package does, whole or not at
+all. ``FOLDER`` is where the files go, and tells which disk is measured.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ CASES = [(1, 4), (10, 2000), (100, 50), (1000, 50)]
 """Megabytes, and tensors."""
 
 PEERS = ["portable-nn", "portable-nn h5", "safetensors", "npz", "h5py", "torch"]
+WHOLE = ["safetensors whole"]
 ANEW = ["first time", "first time h5"]
 
 if __name__ == "__main__":
@@ -24,7 +26,8 @@ if __name__ == "__main__":
         for megabytes, tensors in CASES:
             title = f"{megabytes} MB, {tensors} tensors"
             rounds = 5 if megabytes < 1000 else 3
-            compare(f"save {title}", {s: ("file_sides", "save", s, folder, megabytes, tensors) for s in PEERS}, rounds)
+            sides = [*PEERS, *WHOLE]
+            compare(f"save {title}", {s: ("file_sides", "save", s, folder, megabytes, tensors) for s in sides}, rounds)
             compare(f"load {title}", {s: ("file_sides", "load", s, folder) for s in PEERS}, rounds)
             compare(f"one tensor of {title}", {s: ("file_sides", "one", s, folder) for s in [*PEERS, *ANEW]}, rounds)
             small = Path(folder, "small")

@@ -37,13 +37,21 @@ class Obstacle(NamedTuple):
         return f"{self.what}{self.origin and f' ({self.origin})'}, {self.detail}"
 
 
+_LAST: Final = 2**31 - 1
+"""The highest version that the onnx library can be asked about."""
+
+
 def opset_of(model: ModelProto, where: str) -> int:
     """The version of the standard operators that a model uses.
 
     Raises:
-        FormatError: it does not say, so that it cannot be a whole model.
+        FormatError: it does not say, so that it cannot be a whole model, or tells a version that there cannot be.
         UnsupportedError: it is not one that is read.
     """
+    for entry in model.opset_import:
+        if not 0 <= entry.version <= _LAST:
+            said = f"version {entry.version} of the operators of '{entry.domain}'"
+            raise FormatError(where, f"is not a whole ONNX model: it uses {said}; {_LAST} would be the last one")
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     nodes = model.graph.node
     if not versions and model.opset_import and nodes and not any(node.domain in STANDARD for node in nodes):

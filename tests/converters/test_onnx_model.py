@@ -351,6 +351,11 @@ def without(model: onnx.ModelProto, field: str) -> onnx.ModelProto:
     return model
 
 
+def of_the_future(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.opset_import.append(helper.make_opsetid("x", 2**62))
+    return model
+
+
 def broken_constant(*dims: int, data: bytes = b"\0") -> onnx.NodeProto:
     tensor = TensorProto(data_type=TensorProto.FLOAT, dims=dims, raw_data=data)
     return helper.make_node("Constant", [], ["c"], value=tensor)
@@ -360,6 +365,9 @@ RELU = helper.make_node("Relu", ["x"], ["y"])
 DAMAGED = {
     "is not a whole ONNX model: it has no graph": without(model_of([RELU]), "graph"),
     "is not a whole ONNX model: it has no version of the standard operators": without(model_of([RELU]), "opset_import"),
+    r"is not a whole ONNX model: it uses version 4611686018427387904 of the operators of 'x'; 2147483647 ": (
+        of_the_future(model_of([helper.make_node("Dropout", ["x"], ["y"], domain="x")]))
+    ),
     r"makes values twice: 'y'": model_of([RELU, RELU]),
     r"tensor 'w' is damaged: ": model_of([RELU], {"w": np.ones(2, np.float32)}),
     r"attribute 'value' is damaged: ": model_of([broken_constant(2)]),
