@@ -70,8 +70,8 @@ class Folder:
 
     def _places(self, node: Node, types: dict[str, Type]) -> list[Node]:
         """NonZero of a constant with several axes, of which the shape rules see nothing."""
-        array = self._array(node.inputs[0], types) if node.inputs else None
-        if array is None:
+        array = self._array(node.inputs[0], types) if len(node.inputs) == 1 else None
+        if array is None or array.ndim < 2 or node.attributes or len(node.outputs) > 1:  # Faults are told later.
             return [node]
         self._arrays[node.outputs[0]] = places = np.array(np.nonzero(array))
         self.replaced.append(node.name)

@@ -171,6 +171,12 @@ def test_a_shape_that_only_the_data_decide_is_refused(operator: str, feeds: Mapp
         from_model(model_of(17, operator, feeds), "m")
 
 
+@pytest.mark.parametrize("of", [3, [[0, 5], [2, 0]]])
+def test_an_attribute_that_nonzero_has_not_is_refused(of: object) -> None:
+    with pytest.raises(GraphError, match=r"^m: 'it' \(NonZero\): attribute 'axis' is not one of NonZero's \(none\)$"):
+        from_model(model_of(17, "NonZero", {}, {"x": array(of, "int64")}, axis=1), "m")
+
+
 def test_unpooling_to_a_larger_output_is_not_written() -> None:
     x = Leaf("x", "float32", (1, 1, 4))
     small, places = emit_all("MaxPool", x, kernel_shape=[2], strides=[2], outputs=2)
