@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
+from portable_nn.converters.onnx.isolated import LibraryError, inline_standard_function
 from portable_nn.converters.onnx.scope import Names
 from portable_nn.converters.onnx.support import STANDARD, is_supported, label, names_in, opset_in
 from portable_nn.errors import FormatError
@@ -64,10 +65,8 @@ def _by_definition(model: ModelProto) -> tuple[ModelProto, list[str]]:
         if not _has_definition(domain, operator, model):
             continue
         try:
-            found = inliner.inline_selected_functions(
-                model, [(domain, operator)], exclude=False, inline_schema_functions=True
-            )
-        except _FAILURES:  # Some definitions need types that inference does not find.
+            found = inline_standard_function(model, domain, operator)
+        except LibraryError:  # Some definitions need types that inference does not find.
             continue
         if lacking.issuperset((node.domain, node.op_type) for node in found.graph.node if not is_supported(node)):
             model = found

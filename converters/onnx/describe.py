@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.converters.onnx.convert import DIGEST, LABELS, MANIFEST
 from portable_nn.converters.onnx.files import read_model
+from portable_nn.converters.onnx.inference import light
+from portable_nn.converters.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.converters.onnx.labels import labels_of
 from portable_nn.data.preprocessing import describe
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, decode
@@ -115,8 +117,8 @@ def _outputs(
 def _shapes(model: ModelProto) -> dict[str, Shape]:
     """The shapes of all values that are known."""
     try:
-        graph = shape_inference.infer_shapes(model).graph
-    except (shape_inference.InferenceError, ValueError, RuntimeError):
+        graph = infer_shapes(light(model)).graph
+    except LibraryError:
         graph = model.graph  # What the file says has to be enough.
     values = (*graph.value_info, *graph.input, *graph.output)
     return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}

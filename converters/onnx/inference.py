@@ -20,10 +20,10 @@ from onnx import (
     ValueInfoProto,
     defs,
     helper,
-    shape_inference,
 )
 
 from portable_nn.checking.binding import substituted
+from portable_nn.converters.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.converters.onnx.support import STANDARD, type_name
 from portable_nn.dims import is_number
 from portable_nn.graph import Dim, Shape
@@ -48,11 +48,11 @@ def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mappin
 
     ``known`` are the numbers for what has only a name in the file.
     """
-    shown = _shown(model, shapes, known)  # Without data_prop, which takes any amount of memory for absurd sizes.
+    shown = _shown(model, shapes, known)
     faults: dict[int, str] = {}
     try:
-        found = shape_inference.infer_shapes(shown, strict_mode=True)
-    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        found = infer_shapes(shown, strict=True)
+    except LibraryError as error:
         faults = {int(place): text for place, text in _FAULT.findall(str(error))}
         found = _without_faults(shown)
     graph = found.graph
@@ -94,9 +94,40 @@ def dtype_of(code: int) -> str:
 def _without_faults(shown: ModelProto) -> ModelProto:
     """As much as can be inferred where something is wrong."""
     try:
-        return shape_inference.infer_shapes(shown)
-    except (shape_inference.InferenceError, ValueError, RuntimeError):
+        return infer_shapes(shown)
+    except LibraryError:
         return ModelProto()
+
+
+def light(model: ModelProto) -> ModelProto:
+    """``model`` with inputs of the same type in place of large arrays, of which inference sees the type alone."""
+    graph = model.graph
+    shown = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    shown.graph.CopyFrom(
+        GraphProto(
+            name=graph.name,
+            node=graph.node,
+            initializer=_small(graph),
+            input=graph.input,
+            output=graph.output,
+            value_info=graph.value_info,
+        )
+    )
+    shown.graph.input.extend(_large(graph))
+    return shown
+
+
+def _small(graph: GraphProto) -> list[TensorProto]:
+    """The arrays that may be sizes or axes."""
+    return [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
+
+
+def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    """The types of all other arrays that are no inputs."""
+    listed = {value.name for value in (*graph.input, *_small(graph))}
+    for tensor in graph.initializer:
+        if tensor.name not in listed:
+            yield helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
 
 
 def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> ModelProto:
@@ -105,7 +136,7 @@ def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, i
     told = declared(graph, known)
     functions = {(function.domain, function.name) for function in model.functions}
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    small = [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
+    small = _small(graph)
     inside = {tensor.name for tensor in small}
     shown = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, functions=model.functions)
     shown.graph.name = graph.name
@@ -116,10 +147,7 @@ def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, i
             entry.CopyFrom(value)
             if value.name in shapes:
                 _set_shape(entry, shapes[value.name])
-    listed = {value.name for value in graph.input} | inside
-    for tensor in graph.initializer:
-        if tensor.name not in listed:
-            shown.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    shown.graph.input.extend(_large(graph))
     for place, node in enumerate(graph.node):
         if (node.domain, node.op_type) in functions or _has_schema(node, versions):
             shown.graph.node.append(node)

@@ -1,0 +1,46 @@
+"""The program behind ``isolated``: it answers one request after the other, until there are no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from typing import Any, Final
+
+REQUEST: Final = struct.Struct("<QQ")
+"""The lengths of what is asked, as JSON, and of the model; both follow."""
+
+ANSWER: Final = struct.Struct("<?Q")
+"""Whether it could be done: then a model follows, otherwise what the library said; and its length."""
+
+
+def _done(what: dict[str, Any], data: bytes) -> bytes:
+    from onnx import ModelProto, inliner, shape_inference
+
+    model = ModelProto.FromString(data)
+    if what["do"] == "infer":  # Without data_prop, which takes any amount of memory for absurd sizes.
+        made = shape_inference.infer_shapes(model, strict_mode=what["strict"])
+    else:
+        function = tuple(what["function"])
+        made = inliner.inline_selected_functions(model, [function], exclude=False, inline_schema_functions=True)
+    return bytes(made.SerializeToString())
+
+
+def main() -> None:
+    """Answer what comes in by standard input."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # What the library prints is no answer.
+    while start := requests.read(REQUEST.size):
+        asked, model = REQUEST.unpack(start)
+        what = json.loads(requests.read(asked))
+        try:
+            answer = True, _done(what, requests.read(model))
+        except Exception as error:  # The library raises what it likes.
+            answer = False, str(error).encode(errors="replace")
+        answers.write(ANSWER.pack(answer[0], len(answer[1])) + answer[1])
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

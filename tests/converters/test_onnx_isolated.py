@@ -1,0 +1,89 @@
+"""Models that end the process in which the onnx library looks at them: ours goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from portable_nn.converters.onnx import isolated
+from portable_nn.converters.onnx.isolated import LibraryError, infer_shapes, inline_standard_function
+
+
+def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (2, 3)) -> onnx.ModelProto:
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    graph = helper.make_graph(nodes, "g", [given], [onnx.ValueInfoProto(name="y")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+
+RELU = helper.make_node("Relu", ["x"], ["y"])
+
+
+def backwards(axis: int, size: int) -> list[onnx.NodeProto]:
+    """A slice of the last axis whose steps go back."""
+    numbers = {"start": [size - 1], "end": [-size - 1], "axes": [axis], "step": [-1]}
+    constants = [
+        helper.make_node("Constant", [], [name], value=helper.make_tensor(name, TensorProto.INT64, [1], value))
+        for name, value in numbers.items()
+    ]
+    return [*constants, helper.make_node("Slice", ["x", "start", "end", "axes", "step"], ["y"], "back")]
+
+
+ENDS = model(*backwards(1, 4), shape=(2, -1))
+"""The code of most builds of the library has an assertion that the size is not negative (onnx 1.23)."""
+
+
+def shape_of(found: onnx.ModelProto) -> list[int]:
+    return [dim.dim_value for dim in found.graph.output[0].type.tensor_type.shape.dim]
+
+
+def test_answers_are_those_of_the_library() -> None:
+    assert infer_shapes(model(RELU)) == onnx.shape_inference.infer_shapes(model(RELU))
+    assert shape_of(infer_shapes(model(*backwards(1, 3)), strict=True)) == [2, 3]
+
+
+def test_what_the_library_says_is_told() -> None:
+    with pytest.raises(LibraryError, match=r"(?s)ShapeInferenceError.*Flatten"):
+        infer_shapes(model(helper.make_node("Flatten", ["x"], ["y"], axis=7)), strict=True)
+
+
+def test_a_definition_of_the_standard() -> None:
+    found = inline_standard_function(model(helper.make_node("Softplus", ["x"], ["y"])), "", "Softplus")
+    assert [node.op_type for node in found.graph.node] == ["Exp", "Constant", "CastLike", "Add", "Log"]
+
+
+def test_a_model_that_ends_the_process_is_no_end_of_this_one() -> None:
+    for _ in range(2):
+        with suppress(LibraryError):
+            infer_shapes(ENDS)
+        assert shape_of(infer_shapes(model(RELU))) == [2, 3]
+
+
+def test_a_process_that_was_ended_begins_again() -> None:
+    infer_shapes(model(RELU))
+    for process in isolated._running.values():
+        process.kill()
+        process.wait()
+    with pytest.raises(LibraryError, match=r"^the onnx library ended without an answer: "):
+        infer_shapes(model(RELU))
+    assert shape_of(infer_shapes(model(RELU))) == [2, 3]
+
+
+@pytest.mark.parametrize("command", [["import"], ["inspect"], ["check"], ["size", "net"]])
+def test_commands_tell_of_such_a_model(tmp_path: Path, command: list[str]) -> None:
+    """The operator that nobody knows makes that the library is asked."""
+    unheard = helper.make_node("Unheard", ["x"], ["z"], domain="some")
+    onnx.save(model(unheard, *backwards(1, 4), shape=(2, -1)), tmp_path / "m.onnx")
+    out = ["out.h5"] if command == ["import"] else []
+    found = subprocess.run(
+        [sys.executable, "-m", "portable_nn", *command, "m.onnx", *out],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == {"import": 3, "inspect": 0, "check": 1, "size": 0}[command[0]], found.stderr
+    assert "Unheard" in found.stdout + found.stderr
+    assert "Traceback" not in found.stderr
