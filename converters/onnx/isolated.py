@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Final
 
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from portable_nn.converters.onnx import isolated_side
@@ -49,11 +50,16 @@ def _asked(model: ModelProto, **what: Any) -> ModelProto:
         except (OSError, EOFError) as error:
             _end()
             raise LibraryError(f"the onnx library ended without an answer: {error}") from None
+        except (EncodeError, ValueError) as error:
+            raise LibraryError(f"the onnx library cannot be shown it: {error}") from None
+        except BaseException:  # What comes now would be taken for the answer to the next question.
+            _end()
+            raise
     if not done:
         raise LibraryError(answer.decode(errors="replace"))
-    model = ModelProto()
-    model.ParseFromString(answer)
-    return model
+    made = ModelProto()
+    made.ParseFromString(answer)
+    return made
 
 
 def _answer(asked: bytes, model: bytes) -> tuple[bool, bytes]:
