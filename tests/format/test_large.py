@@ -58,6 +58,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.minutes
 @pytest.mark.long
 @pytest.mark.parametrize(("suffix", "gibibytes"), [(".h5", 8), (".safetensors", 3)])
 def test_memory_is_bounded_by_one_tensor(tmp_path: Path, suffix: str, gibibytes: int) -> None:

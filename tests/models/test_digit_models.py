@@ -163,6 +163,7 @@ def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Di
         np.testing.assert_array_equal(array, second.network.parameters[name])
 
 
+@pytest.mark.minutes
 @pytest.mark.long
 def test_the_recipe_makes_a_model_as_good(row: Row, shipped: Shipped, held_out: Array, digits: Digits) -> None:
     trained = shipped.recipe(digits, progress=False)

@@ -107,6 +107,7 @@ def test_what_is_wrong() -> None:
         train_ring("magic")
 
 
+@pytest.mark.minutes
 @pytest.mark.long
 def test_the_recipe_makes_all_eight_modes() -> None:
     """Two seeds of the ten that the docstring of ``ring`` has figures of, with room for another machine's rounding."""
@@ -115,9 +116,9 @@ def test_the_recipe_makes_all_eight_modes() -> None:
     found = spreads(runs)
     assert found["quality"].mean >= 0.96
     assert found["kl"].mean <= 0.02
-    assert max(run.seconds for run in runs) < 180
 
 
+@pytest.mark.minutes
 @pytest.mark.long
 def test_the_plain_gan_collapses_under_the_same_budget() -> None:
     """Four seeds that have lost modes on one machine; with another machine's rounding it may be other seeds."""
@@ -126,6 +127,7 @@ def test_the_plain_gan_collapses_under_the_same_budget() -> None:
     assert spreads(runs)["kl"].mean > 0.1
 
 
+@pytest.mark.minutes
 @pytest.mark.long
 def test_the_recipe_does_so_from_the_same_first_weights_as_the_plain_gan() -> None:
     [run] = measure_ring([0], initial="he", progress=False)
