@@ -332,7 +332,7 @@ def _links(path: str, group: Tree) -> list[str]:
 def preamble(file: FileIO, size: int, where: str) -> bytes:
     """The first bytes of a file of ``size`` bytes, up to the end of the manifest.
 
-    Raises ``NoManifestError`` for an HDF5 file that begins otherwise than ``head``, ``FormatError`` for any other.
+    Raises ``NoManifestError`` for an HDF5 file that begins otherwise than these do, ``FormatError`` for any other.
     """
     start = file.read(_SUPERBLOCK + _OBJECT)
     if fault := _framing_fault(start, size):
