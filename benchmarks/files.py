@@ -18,7 +18,7 @@ CASES = [(1, 4), (10, 2000), (100, 50), (1000, 50)]
 """Megabytes, and tensors."""
 
 PEERS = ["portable-nn", "portable-nn h5", "safetensors", "npz", "h5py", "torch"]
-WHOLE = ["safetensors whole"]
+SAVES = [*PEERS, "safetensors whole"]
 ANEW = ["first time", "first time h5"]
 
 if __name__ == "__main__":
@@ -26,8 +26,7 @@ if __name__ == "__main__":
         for megabytes, tensors in CASES:
             title = f"{megabytes} MB, {tensors} tensors"
             rounds = 5 if megabytes < 1000 else 3
-            sides = [*PEERS, *WHOLE]
-            compare(f"save {title}", {s: ("file_sides", "save", s, folder, megabytes, tensors) for s in sides}, rounds)
+            compare(f"save {title}", {s: ("file_sides", "save", s, folder, megabytes, tensors) for s in SAVES}, rounds)
             compare(f"load {title}", {s: ("file_sides", "load", s, folder) for s in PEERS}, rounds)
             compare(f"one tensor of {title}", {s: ("file_sides", "one", s, folder) for s in [*PEERS, *ANEW]}, rounds)
             small = Path(folder, "small")

@@ -302,9 +302,8 @@ def _stored_text(path: Path) -> str:
     """The manifest as it stands in a weight file, which may be of an older version."""
     carrier, where = carrier_of(path), str(path)
     with open_regular(path) as file:
-        return carrier.manifest_text(
-            carrier.preamble(file, os.fstat(file.fileno()).st_size, where), where
-        ).data.decode()
+        start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
+        return carrier.manifest_text(start, where).data.decode()
 
 
 def as_text(inspection: Inspection) -> str:

@@ -98,6 +98,11 @@ def test_nodes_that_differ_in_the_type_of_an_attribute_alone_are_told_apart() ->
     ]
 
 
+def test_shapes_may_be_lists() -> None:
+    x = Value("x", "float32", ["batch", 4])  # type: ignore[arg-type]
+    assert infer(Graph((x,), ("y",), (), (node("a", "Relu", "x", "y"),))).types["y"].shape == ["batch", 4]
+
+
 def test_nodes_whose_inputs_differ_in_their_elements_alone_are_told_apart() -> None:
     shapes = {"rows": (2, 6), "columns": (6, 2)}
     nodes = [node(name, "Constant", "", name, value=Tensor("int64", (2,), to)) for name, to in shapes.items()]

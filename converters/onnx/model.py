@@ -320,7 +320,7 @@ def _hinted(error: GraphError, inputs: Sequence[Value]) -> GraphError:
     told = [name for name in names if re.search(rf"\b{re.escape(name)}\b", str(error))]
     if told:
         fix = f"portable-nn import --dim {told[-1]}=SIZE"
-        error.add_note(f"the sizes {' and '.join(told)} may be open in name only; '{fix}' fixes one")
+        error.add_note(f"a size may be open in name only ({', '.join(told)}); '{fix}' fixes one")
     return error
 
 

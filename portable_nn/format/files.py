@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
@@ -138,7 +138,8 @@ if hasattr(os, "pwrite"):
             done += os.pwrite(file.fileno(), data[done:].data, offset + done)
         first, last = offset // mmap.PAGESIZE, (offset + len(data)) // mmap.PAGESIZE
         if last > first and hasattr(os, "posix_fadvise"):  # Whole pages alone: the last one is written to again.
-            os.posix_fadvise(file.fileno(), first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, _BEGIN)
+            with suppress(OSError):  # A hint, which not every file system takes; fsync tells of errors.
+                os.posix_fadvise(file.fileno(), first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, _BEGIN)
 
 else:  # Windows
 

@@ -109,7 +109,8 @@ def is_finite(array: Array) -> bool:
     """
     if array.dtype.kind != "f" or not array.size:
         return True
-    return all(
-        array.view(whole := array.dtype.str.replace("f", kind)).max() < np.asarray(infinity, array.dtype).view(whole)
-        for kind, infinity in (("i", np.inf), ("u", -np.inf))
-    )
+    for kind, infinity in (("i", np.inf), ("u", -np.inf)):
+        whole = array.dtype.str.replace("f", kind)
+        if array.view(whole).max() >= np.asarray(infinity, array.dtype).view(whole):
+            return False
+    return True

@@ -63,11 +63,12 @@ def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
     """What ``write`` needs of ``manifest``. Raises ``UsageError`` where the head would be too long."""
     manifest = blank(manifest)
     text, spans = encode(manifest), layout(manifest.tensors)
-    rest = text.removeprefix(hashes_text(manifest.checksums, manifest.digests))
+    hashes = hashes_text(manifest.checksums, manifest.digests)
+    assert text.startswith(hashes)
     head = carrier.frame(spans, len(text))
     start = len(head(Text.of(text)))
     signatures = {span.name: (span.dtype, span.shape) for span in spans}
-    return Prepared(manifest, text, rest, head, start, spans, list(groups(spans)), signatures)
+    return Prepared(manifest, text, text[len(hashes) :], head, start, spans, list(groups(spans)), signatures)
 
 
 def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:

@@ -222,7 +222,7 @@ class _Uses:
 
     def one(self, type: Type) -> Type:
         """The same object for all types alike, unless their elements are known."""
-        return type if type.content is not None else self._types.setdefault((type.dtype, type.shape), type)
+        return type if type.content is not None else self._types.setdefault((type.dtype, tuple(type.shape)), type)
 
     def outputs(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
         """As ``infer_node``, of types that stay as long as this does, since they are known by their identity."""

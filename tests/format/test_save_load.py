@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +29,7 @@ from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
 from portable_nn.format.manifest import encode
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.graph import Node, Tensor, Value
+from portable_nn.graph import Graph, Node, Parameter, Tensor, Value
 
 
 def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -296,6 +298,24 @@ def test_lists_are_arrays(path: Path) -> None:
     lists: Any = {name: array.tolist() for name, array in TENSORS.items()}
     with pytest.raises(UsageError, match=r"tensor 'hidden\.weight' has dtype float64 in the given arrays, but node"):
         save(path, MANIFEST, lists)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice")
+def test_a_file_system_that_takes_no_advice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin writing early is a hint; a whole page is written here."""
+
+    def refuse(*arguments: object) -> None:
+        asked.append(arguments)
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    asked: list[object] = []
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    weight = np.arange(100_000, dtype=np.float32).reshape(100, 1000)
+    graph = Graph((), ("w",), (Parameter("w", "float32", (100, 1000)),), ())
+    manifest = Manifest(graph=graph, inputs=(), outputs=(OutputInfo("w"),))
+    save(path, manifest, {"w": weight})
+    assert asked
+    assert same(load(path).tensors["w"], weight)
 
 
 def test_several_threads_may_save(tmp_path: Path) -> None:
