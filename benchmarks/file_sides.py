@@ -18,8 +18,8 @@ MARK = 1024
 
 def network(megabytes: float, tensors: int) -> tuple[Any, dict[str, Any]]:
     """A chain of dense layers with as many tensors and about as many bytes: its manifest and its arrays."""
+    from portable_nn.core.graph import Graph, Node, Parameter, Value
     from portable_nn.format import InputInfo, Manifest, OutputInfo
-    from portable_nn.graph import Graph, Node, Parameter, Value
 
     layers, rng = tensors // 2, np.random.default_rng(SEED)
     width = int((megabytes * 1e6 / 4 / layers) ** 0.5)

@@ -32,9 +32,14 @@ def write(name: str, path: str) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model, torch.zeros(1, 3, SIZE, SIZE), path, dynamo=False, opset_version=17, input_names=["x"],
+            model,
+            torch.zeros(1, 3, SIZE, SIZE),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["x"],
             dynamic_axes={"x": {0: "batch"}},
-        )  # fmt: skip
+        )
     return time.perf_counter() - begun
 
 

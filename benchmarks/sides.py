@@ -46,9 +46,13 @@ def our_network(network: str) -> Any:
     import portable_nn as pnn
 
     make: dict[str, Callable[..., Any]] = {
-        "dense": lambda _, width: pnn.Dense(width), "conv": lambda _, filters: pnn.Conv2d(filters, 5, padding=2),
-        "pool": lambda: pnn.MaxPool2d(2), "flatten": pnn.Flatten, "relu": pnn.ReLU, "sigmoid": pnn.Sigmoid,
-    }  # fmt: skip
+        "dense": lambda _, width: pnn.Dense(width),
+        "conv": lambda _, filters: pnn.Conv2d(filters, 5, padding=2),
+        "pool": lambda: pnn.MaxPool2d(2),
+        "flatten": pnn.Flatten,
+        "relu": pnn.ReLU,
+        "sigmoid": pnn.Sigmoid,
+    }
     layers = [make[kind](*sizes) for kind, *sizes in NETWORKS[network]]
     return pnn.Sequential(pnn.Input(*data(network, 1)[0].shape[1:]), *layers, seed=SEED)
 
@@ -57,9 +61,13 @@ def torch_network(network: str) -> Any:
     from torch import nn
 
     make: dict[str, Callable[..., Any]] = {
-        "dense": nn.Linear, "conv": lambda channels, filters: nn.Conv2d(channels, filters, 5, padding=2),
-        "pool": lambda: nn.MaxPool2d(2), "flatten": nn.Flatten, "relu": nn.ReLU, "sigmoid": nn.Sigmoid,
-    }  # fmt: skip
+        "dense": nn.Linear,
+        "conv": lambda channels, filters: nn.Conv2d(channels, filters, 5, padding=2),
+        "pool": lambda: nn.MaxPool2d(2),
+        "flatten": nn.Flatten,
+        "relu": nn.ReLU,
+        "sigmoid": nn.Sigmoid,
+    }
     return nn.Sequential(*(make[kind](*sizes) for kind, *sizes in NETWORKS[network]))
 
 
@@ -105,7 +113,7 @@ def our_inference(network: str, batch: int, engine: str) -> float:
     made = our_network(network)
     if engine == "numpy":
         return repeat(lambda: [made.predict(x) for _ in range(100)], 100)
-    from portable_nn.engines.runtime import session_of
+    from portable_nn.onnx.session import session_of
 
     session = session_of(made.graph, made.parameters)
     feeds = {made.graph.inputs[0].name: x}

@@ -13,15 +13,15 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.onnx.convert import Imported
-from portable_nn.converters.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
+from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
+from portable_nn.core.graph import format_shape
 from portable_nn.data.arrays import read_npy
-from portable_nn.data.preprocessing import digit_preprocessing
-from portable_nn.errors import FileError, FormatError, UsageError, VerificationError
+from portable_nn.engines.recording import read_recorded
 from portable_nn.format.tensors import Array
-from portable_nn.graph import format_shape
 from portable_nn.layers import Dense, Input, Sigmoid
 from portable_nn.network import Network, Sequential
-from portable_nn.recording import read_recorded
+from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
+from portable_nn.preprocessing.steps import digit_preprocessing
 
 SUFFIX: Final = ".npy"
 
@@ -41,9 +41,13 @@ def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
 
 
 def import_book(
-    *sources: str | Path, verify: bool = True, atol: float | None = None, rtol: float = 0.0, seed: int = 0,
+    *sources: str | Path,
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float = 0.0,
+    seed: int = 0,
     io: str | Path | None = None,
-) -> Imported:  # fmt: skip
+) -> Imported:
     """The book's network, after the numpy engine has computed the same numbers from it as the book's formula gives.
 
     The weights stay as they are, to the bit: float64 where the book's program made them.

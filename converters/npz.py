@@ -25,11 +25,12 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.errors import FormatError, UsageError, listed
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import FormatError, UsageError, listed
+from portable_nn.core.files import open_regular, read_at, recognise
+from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.format import Contents, MappedTensors, Tensors
-from portable_nn.format.atomic import atomic_write
 from portable_nn.format.canonical import byte_difference
-from portable_nn.format.files import open_regular, read_at, recognise
 from portable_nn.format.layout import ALIGNMENT, Span, padding
 from portable_nn.format.manifest import MAX_BYTES, VERSION, Manifest, checked, decode, encode, normalised
 from portable_nn.format.reading import Checks, Reader, Understood
@@ -45,7 +46,6 @@ from portable_nn.format.tensors import (
 )
 from portable_nn.format.validate import agreement_faults, manifest_faults, refuse
 from portable_nn.format.writing import blank
-from portable_nn.memory import CHUNK, aligned
 from portable_nn.network import Network
 
 SUFFIX: Final = ".npz"
@@ -143,9 +143,7 @@ def _local(member: _Member, crc: int) -> bytes:
     gap = padding(member.start + _LOCAL.size + len(name) + len(extra) + 6)
     extra += struct.pack("<3H", _PADDING, 2 + gap, ALIGNMENT) + bytes(gap)
     needed, told = (_ZIP_64 if size >= WIDE else _PLAIN), _told(size)
-    head = _LOCAL.pack(
-        b"PK\x03\x04", needed, _UTF_8, _STORED, 0, _DAY, crc, told, told, len(name), len(extra)
-    )  # fmt: skip
+    head = _LOCAL.pack(b"PK\x03\x04", needed, _UTF_8, _STORED, 0, _DAY, crc, told, told, len(name), len(extra))
     return head + name + extra
 
 
@@ -156,9 +154,24 @@ def _central(member: _Member, crc: int) -> bytes:
     extra = struct.pack(f"<2H{len(wide)}Q", _SIZES_64, 8 * len(wide), *wide) if wide else b""
     needed = _ZIP_64 if wide else _PLAIN
     head = _CENTRAL.pack(
-        b"PK\x01\x02", _UNIX | needed, needed, _UTF_8, _STORED, 0, _DAY, crc, told, told, len(name), len(extra),
-        0, 0, 0, _FILE_MODE, _told(member.start),
-    )  # fmt: skip
+        b"PK\x01\x02",
+        _UNIX | needed,
+        needed,
+        _UTF_8,
+        _STORED,
+        0,
+        _DAY,
+        crc,
+        told,
+        told,
+        len(name),
+        len(extra),
+        0,
+        0,
+        0,
+        _FILE_MODE,
+        _told(member.start),
+    )
     return head + name + extra
 
 
@@ -169,9 +182,7 @@ def _tail(members: Sequence[_Member], crcs: Mapping[str, int]) -> bytes:
     end = b""
     if start >= WIDE or len(table) >= WIDE:
         rest = _END_64.size - 12  # what follows the field itself
-        end = _END_64.pack(
-            b"PK\x06\x06", rest, _UNIX | _ZIP_64, _ZIP_64, 0, 0, count, count, len(table), start
-        )  # fmt: skip
+        end = _END_64.pack(b"PK\x06\x06", rest, _UNIX | _ZIP_64, _ZIP_64, 0, 0, count, count, len(table), start)
         end += _LOCATOR.pack(b"PK\x06\x07", 0, start + len(table), 1)
     return table + end + _END.pack(b"PK\x05\x06", 0, 0, count, count, _told(len(table)), _told(start), 0)
 
@@ -308,9 +319,14 @@ def read_npz(path: str | Path) -> Network:
     contents = read_contents(path)
     manifest = contents.manifest
     return Network.from_graph(
-        manifest.graph, contents.tensors, inputs=manifest.inputs, outputs=manifest.outputs, metadata=manifest.metadata,
-        documentation=manifest.documentation, copy=False,
-    )  # fmt: skip
+        manifest.graph,
+        contents.tensors,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        metadata=manifest.metadata,
+        documentation=manifest.documentation,
+        copy=False,
+    )
 
 
 def read_contents(path: str | Path, *, lazy: bool = False) -> Contents:

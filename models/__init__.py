@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
     from portable_nn.models.recipes import Trained

@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 
+from portable_nn.catalog import Shipped, find_model
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.models import Shipped, find_model
 from portable_nn.models.recipes import load_digits
 
 

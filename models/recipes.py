@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import MissingPackageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.data.preprocessing import apply_arithmetic
-from portable_nn.errors import MissingPackageError
 from portable_nn.network import Network
+from portable_nn.preprocessing.steps import apply_arithmetic
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
@@ -62,9 +62,15 @@ def load_digits() -> Digits:
 
 
 def train_on_digits(
-    network: Network, digits: Digits, optimizer: AdamW, *, epochs: int, batch_size: int, progress: bool | None,
+    network: Network,
+    digits: Digits,
+    optimizer: AdamW,
+    *,
+    epochs: int,
+    batch_size: int,
+    progress: bool | None,
     **checkpoints: Unpack[CheckpointOptions],
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Train ``network``, which has its preprocessing and ten logits, and measure it on the pictures that are held out.
 
     The loss is the cross-entropy, and the learning rate falls along a cosine to 0. Each time that a picture is used it

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from portable_nn.checking import check as check
-    from portable_nn.errors import PortableNNError as PortableNNError
+    from portable_nn.analysis import check as check
+    from portable_nn.core.errors import PortableNNError as PortableNNError
     from portable_nn.inspection import inspect as inspect
     from portable_nn.layers import CELU as CELU
     from portable_nn.layers import ELU as ELU
@@ -69,14 +69,14 @@ if TYPE_CHECKING:
     from portable_nn.layers import ThresholdedReLU as ThresholdedReLU
     from portable_nn.layers import Upsample as Upsample
     from portable_nn.layers import concatenate as concatenate
-    from portable_nn.models import load_model as load_model
+    from portable_nn.model_files import load_model as load_model
+    from portable_nn.model_files.predictions import Prediction as Prediction
+    from portable_nn.model_files.predictions import Predictions as Predictions
+    from portable_nn.model_files.predictions import predict as predict
     from portable_nn.network import Network as Network
     from portable_nn.network import Sequential as Sequential
     from portable_nn.network import load as load
-    from portable_nn.predictions import Prediction as Prediction
-    from portable_nn.predictions import Predictions as Predictions
-    from portable_nn.predictions import predict as predict
-    from portable_nn.training.classifier import train_classifier as train_classifier
+    from portable_nn.recipes.classifier import train_classifier as train_classifier
     from portable_nn.training.fit import EarlyStopping as EarlyStopping
     from portable_nn.training.fit import History as History
     from portable_nn.training.optimizers import SGD as SGD
@@ -94,13 +94,65 @@ _HOMES = {
     "checking": ["check"],
     "errors": ["PortableNNError"],
     "layers": [
-        "AvgPool1d", "AvgPool2d", "AvgPool3d", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CELU", "Clip", "Conv1d",
-        "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Dense", "Dropout", "ELU",
-        "Flatten", "GELU", "GlobalAvgPool", "GlobalLPPool", "GlobalMaxPool", "GroupNorm", "Hardshrink", "Hardsigmoid",
-        "Hardswish", "Hardtanh", "Input", "InstanceNorm", "LPPool1d", "LPPool2d", "LPPool3d", "LayerNorm", "LeakyReLU",
-        "LocalResponseNorm", "LogSoftmax", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "PReLU", "Pad",
-        "PixelShuffle", "PixelUnshuffle", "RMSNorm", "ReLU", "ReLU6", "Reshape", "SELU", "SiLU", "Sigmoid", "Softmax",
-        "Softplus", "Softshrink", "Softsign", "Tanh", "ThresholdedReLU", "Upsample", "concatenate",
+        "AvgPool1d",
+        "AvgPool2d",
+        "AvgPool3d",
+        "BatchNorm1d",
+        "BatchNorm2d",
+        "BatchNorm3d",
+        "CELU",
+        "Clip",
+        "Conv1d",
+        "Conv2d",
+        "Conv3d",
+        "ConvTranspose1d",
+        "ConvTranspose2d",
+        "ConvTranspose3d",
+        "Dense",
+        "Dropout",
+        "ELU",
+        "Flatten",
+        "GELU",
+        "GlobalAvgPool",
+        "GlobalLPPool",
+        "GlobalMaxPool",
+        "GroupNorm",
+        "Hardshrink",
+        "Hardsigmoid",
+        "Hardswish",
+        "Hardtanh",
+        "Input",
+        "InstanceNorm",
+        "LPPool1d",
+        "LPPool2d",
+        "LPPool3d",
+        "LayerNorm",
+        "LeakyReLU",
+        "LocalResponseNorm",
+        "LogSoftmax",
+        "MaxPool1d",
+        "MaxPool2d",
+        "MaxPool3d",
+        "Mish",
+        "PReLU",
+        "Pad",
+        "PixelShuffle",
+        "PixelUnshuffle",
+        "RMSNorm",
+        "ReLU",
+        "ReLU6",
+        "Reshape",
+        "SELU",
+        "SiLU",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "Softshrink",
+        "Softsign",
+        "Tanh",
+        "ThresholdedReLU",
+        "Upsample",
+        "concatenate",
     ],
     "inspection": ["inspect"],
     "models": ["load_model"],
@@ -110,7 +162,7 @@ _HOMES = {
     "training.fit": ["EarlyStopping", "History"],
     "training.optimizers": ["SGD", "Adam", "AdamW", "RMSProp"],
     "training.schedules": ["CosineDecay", "ExponentialDecay", "StepDecay", "Warmup"],
-}  # fmt: skip
+}
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted([*_HOME_OF, "__version__"])
 

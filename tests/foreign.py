@@ -21,17 +21,23 @@ WEIGHT = np.random.default_rng(3).normal(size=(3, 5)).astype(np.float32)
 
 
 def write(
-    path: Path, nodes: list[NodeProto], inputs: Values, outputs: Values, weights: Mapping[str, Any] | None = None,
-    metadata: Mapping[str, str] | None = None, between: Values | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    nodes: list[NodeProto],
+    inputs: Values,
+    outputs: Values,
+    weights: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    between: Values | None = None,
+) -> Path:
     """A valid model."""
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info(name, *kind) for name, kind in inputs.items()],
         [helper.make_tensor_value_info(name, *kind) for name, kind in outputs.items()],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (weights or {}).items()],
         value_info=[helper.make_tensor_value_info(name, *kind) for name, kind in (between or {}).items()],
-    )  # fmt: skip
+    )
     domains = dict.fromkeys([("", 17), *((RUNTIME, 1) for node in nodes if node.domain)])
     opsets = [helper.make_opsetid(*domain) for domain in domains]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -60,6 +66,11 @@ def convolutional(path: Path, *, batch: int | str = "n", side: int | str = 8, **
     inner = side - 2 if isinstance(side, int) else "inner"
     between = {"l": (FLOAT, [batch, 5, inner, inner])}
     return write(
-        path, nodes, {"x": (FLOAT, [batch, 3, side, side])}, {"y": (FLOAT, [batch, 5])}, {"w": kernel}, between=between,
+        path,
+        nodes,
+        {"x": (FLOAT, [batch, 3, side, side])},
+        {"y": (FLOAT, [batch, 5])},
+        {"w": kernel},
+        between=between,
         **options,
-    )  # fmt: skip
+    )

@@ -20,7 +20,7 @@ from refresh import BLOCK, REGION, commands  # noqa: E402
 
 from portable_nn.cli import main  # noqa: E402
 from portable_nn.converters.onnx import export_onnx, import_onnx  # noqa: E402
-from portable_nn.models import load_model  # noqa: E402
+from portable_nn.model_files import load_model  # noqa: E402
 
 PAGES = sorted(DOCS.glob("*.md"))
 SHOWN = [
@@ -81,8 +81,9 @@ def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     export_onnx(load_model("digits-cnn"), "digits.onnx")
     rng = np.random.default_rng(0)
     names: dict[str, Any] = {
-        "x": rng.random((20, 1, 28, 28), np.float32), "y": rng.integers(0, 5, 20),
-    }  # fmt: skip
+        "x": rng.random((20, 1, 28, 28), np.float32),
+        "y": rng.integers(0, 5, 20),
+    }
     for page in PAGES:
         for example in re.findall(r"(?<=^```python\n).*?(?=^```$)", page.read_text(encoding="utf-8"), re.DOTALL | re.M):
             exec(compile(example, page.name, "exec"), names)

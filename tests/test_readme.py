@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from portable_nn.catalog import SHIPPED
 from portable_nn.cli import main
-from portable_nn.models import SHIPPED, load_model
-from portable_nn.text import percent, size
+from portable_nn.core.text import percent, size
+from portable_nn.model_files import load_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,13 +30,19 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        "True", "(4, 2)", "(32, 2)", "True",
-        "(2, 2)", "(3,)",
+        "True",
+        "(4, 2)",
+        "(32, 2)",
+        "True",
+        "(2, 2)",
+        "(3,)",
         "(5, 10) (5, 1)",
         "True",
-        "(2, 3, 64, 64)", "(2,) (4,)", "kernel 2 → 3: output 2 as now",
+        "(2, 3, 64, 64)",
+        "(2,) (4,)",
+        "kernel 2 → 3: output 2 as now",
         "(Window(kernel=3, stride=2, dilation=1, pad_begin=1, pad_end=1, output_padding=0),)",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_first_command_labels_every_sample(
@@ -66,7 +73,7 @@ def test_every_command_of_the_table_exists() -> None:
 
 
 def test_folders_of_the_overview_exist() -> None:
-    overview = next(block for block in blocks("") if "portable_nn/graph.py" in block)
+    overview = next(block for block in blocks("") if "portable_nn/core/graph.py" in block)
     paths = re.findall(r"((?:portable_nn|converters|models)/[\w./]*)", overview)
     assert len(paths) >= 9
     for path in paths:

@@ -21,9 +21,14 @@ def to_onnx(module: Any, path: Path, shape: tuple[int, ...], **options: Any) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The exporter that needs no further package warns that it is the old one.
         torch.onnx.export(
-            module, (torch.zeros(shape),), str(path), dynamo=False, input_names=["x"], output_names=["y"],
+            module,
+            (torch.zeros(shape),),
+            str(path),
+            dynamo=False,
+            input_names=["x"],
+            output_names=["y"],
             **{"dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}, **options},
-        )  # fmt: skip
+        )
     return path
 
 

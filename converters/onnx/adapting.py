@@ -15,13 +15,13 @@ import numpy as np
 
 from portable_nn.converters.onnx.halving import in_float16
 from portable_nn.converters.onnx.prepared import with_preprocessing
-from portable_nn.converters.onnx.samples import NoInputsError, rounds
 from portable_nn.converters.onnx.sizing import batch_of, with_any_batch, with_sizes
-from portable_nn.converters.onnx.verify import Difference, Tolerance, difference
-from portable_nn.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.graph import Graph
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Graph
 from portable_nn.network import Network
+from portable_nn.onnx.samples import NoInputsError, rounds
+from portable_nn.onnx.verify import Difference, Tolerance, difference
 
 Arrays: TypeAlias = Mapping[str, Array]
 

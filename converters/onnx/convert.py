@@ -24,27 +24,27 @@ from numpy.typing import ArrayLike
 from onnx import ModelProto, TensorProto
 
 from portable_nn.converters.onnx.adapting import Wishes, adapted
-from portable_nn.converters.onnx.documentation import attach, collect
-from portable_nn.converters.onnx.external import locations, places, write_data
-from portable_nn.converters.onnx.files import read_alone, read_model
-from portable_nn.converters.onnx.labels import labels_of
-from portable_nn.converters.onnx.losses import not_kept, not_written
-from portable_nn.converters.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
-from portable_nn.converters.onnx.promotion import promoted
 from portable_nn.converters.onnx.sizing import sized, with_sizes
-from portable_nn.converters.onnx.support import opset_of
-from portable_nn.converters.onnx.tensors import from_tensor
-from portable_nn.converters.onnx.verify import Difference, Proof, Tolerance, compare
-from portable_nn.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
-from portable_nn.format.atomic import atomic_write
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
+from portable_nn.core.graph import Graph
+from portable_nn.core.memory import aligned_copy
+from portable_nn.engines.recording import Recorded, read_recorded
 from portable_nn.format.manifest import OutputInfo, decode, encode
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
-from portable_nn.graph import Graph
-from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
+from portable_nn.onnx.documentation import attach, collect
+from portable_nn.onnx.external import locations, places, write_data
+from portable_nn.onnx.files import read_alone, read_model
+from portable_nn.onnx.labels import labels_of
+from portable_nn.onnx.losses import not_kept, not_written
+from portable_nn.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
+from portable_nn.onnx.promotion import promoted
+from portable_nn.onnx.support import opset_of
+from portable_nn.onnx.tensors import from_tensor
+from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.operators import infer
-from portable_nn.recording import Recorded, read_recorded
 
 MANIFEST: Final = "portable_nn"
 DIGEST: Final = "portable_nn.sha256"
@@ -89,11 +89,22 @@ class Imported(NamedTuple):
 
 
 def export_onnx(
-    network: Network, path: str | Path, *, opset: int = 17, verify: bool = True, atol: float = 1e-5,
-    rtol: float = 1e-5, seed: int = 0, external_data: bool | int | None = None, io: str | Path | None = None,
-    batch: int | None = None, sizes: Mapping[str, int] = MappingProxyType({}), dynamic: bool = False,
-    with_preprocess: bool = False, float16: bool = False,
-) -> Report:  # fmt: skip
+    network: Network,
+    path: str | Path,
+    *,
+    opset: int = 17,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    external_data: bool | int | None = None,
+    io: str | Path | None = None,
+    batch: int | None = None,
+    sizes: Mapping[str, int] = MappingProxyType({}),
+    dynamic: bool = False,
+    with_preprocess: bool = False,
+    float16: bool = False,
+) -> Report:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
     The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was.
@@ -187,10 +198,16 @@ def import_onnx(source: str | Path | ModelProto, *, verify: bool = True, **optio
 
 
 def read_onnx(
-    source: str | Path | ModelProto, *, verify: bool = True, atol: float = 1e-5, rtol: float = 1e-5, seed: int = 0,
-    io: str | Path | None = None, weights: Mapping[str, ArrayLike] = MappingProxyType({}),
+    source: str | Path | ModelProto,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    io: str | Path | None = None,
+    weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
-) -> Imported:  # fmt: skip
+) -> Imported:
     """The network in an ONNX file or model, after both engines have computed the same numbers from it.
 
     What ``export_onnx`` wrote comes back as it was, with preprocessing, labels and what is trainable. Of any other
@@ -258,13 +275,24 @@ def _check_proof(verify: bool, io: str | Path | None) -> None:
 
 
 def _verified(
-    network: Network, model: ModelProto, where: str, tolerance: Tolerance, seed: int, folder: Path | None,
+    network: Network,
+    model: ModelProto,
+    where: str,
+    tolerance: Tolerance,
+    seed: int,
+    folder: Path | None,
     recorded: Recorded | None,
-) -> Proof:  # fmt: skip
+) -> Proof:
     return compare(
-        network.graph, network.parameters, model, where,
-        tolerance=tolerance, seed=seed, folder=folder, recorded=recorded,
-    )  # fmt: skip
+        network.graph,
+        network.parameters,
+        model,
+        where,
+        tolerance=tolerance,
+        seed=seed,
+        folder=folder,
+        recorded=recorded,
+    )
 
 
 def _properties(network: Network) -> dict[str, str]:
@@ -304,9 +332,14 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
     if not _same(expected, model, tensors.keys()):
         raise FormatError(where, "its graph is another one")
     return Network.from_graph(
-        manifest.graph, _taken(manifest.graph, tensors), inputs=manifest.inputs, outputs=manifest.outputs,
-        metadata=manifest.metadata, documentation=manifest.documentation, copy=False,
-    )  # fmt: skip
+        manifest.graph,
+        _taken(manifest.graph, tensors),
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        metadata=manifest.metadata,
+        documentation=manifest.documentation,
+        copy=False,
+    )
 
 
 def _taken(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -347,9 +380,13 @@ def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes
     documentation = collect(model, graph)
     notes.extend(not_kept(model, graph, documentation))
     return Network.from_graph(
-        graph, _taken(graph, parameters), outputs=outputs, metadata=metadata, documentation=documentation or UNSET,
+        graph,
+        _taken(graph, parameters),
+        outputs=outputs,
+        metadata=metadata,
+        documentation=documentation or UNSET,
         copy=False,
-    )  # fmt: skip
+    )
 
 
 def _labelled(graph: Graph, labels: Sequence[str]) -> list[OutputInfo]:

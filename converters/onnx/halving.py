@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.onnx.scope import Names
 from portable_nn.converters.onnx.sizing import rebuilt
-from portable_nn.errors import UsageError, listed
+from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.graph import Node, Parameter
+from portable_nn.core.text import quantity
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Node, Parameter
 from portable_nn.network import Network
+from portable_nn.onnx.scope import Names
 from portable_nn.operators.registry import DTYPE_CODES
-from portable_nn.text import quantity
 
 HALF: Final = "float16"
 LARGEST: Final = float(np.finfo(np.float16).max)

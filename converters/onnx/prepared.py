@@ -13,9 +13,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.onnx.scope import Names
 from portable_nn.converters.onnx.sizing import rebuilt
-from portable_nn.data.preprocessing import (
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Node, Shape, Tensor, Value
+from portable_nn.format.tensors import Array
+from portable_nn.network import Network
+from portable_nn.onnx.scope import Names
+from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.operators.symbols import plain_float
+from portable_nn.preprocessing.steps import (
     Normalise,
     PictureStep,
     Polarity,
@@ -26,12 +32,6 @@ from portable_nn.data.preprocessing import (
     Transpose,
     picture_shape,
 )
-from portable_nn.errors import UsageError
-from portable_nn.format.tensors import Array
-from portable_nn.graph import Node, Shape, Tensor, Value
-from portable_nn.network import Network
-from portable_nn.operators.registry import DTYPE_CODES
-from portable_nn.operators.symbols import plain_float
 
 WHITE: Final = 255.0
 
@@ -171,6 +171,10 @@ def _reshape(nodes: _Nodes, step: Any, rank: int) -> None:
 
 
 _MADE: Final[Mapping[type, Callable[[_Nodes, Any, int], None]]] = {
-    Polarity: _polarity, Scale: _scale, Normalise: _normalise, Transpose: _transpose, Reshape: _reshape,
-}  # fmt: skip
+    Polarity: _polarity,
+    Scale: _scale,
+    Normalise: _normalise,
+    Transpose: _transpose,
+    Reshape: _reshape,
+}
 """How a step becomes nodes; it is given how many axes an example has by then."""

@@ -9,13 +9,13 @@ from typing import Final
 from msgspec.structs import replace
 from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
-from portable_nn.converters.onnx.scope import Names
-from portable_nn.errors import GraphError, UsageError, listed
+from portable_nn.core.errors import GraphError, UsageError, listed
+from portable_nn.core.graph import Dim, Graph, Node, Tensor, Value
 from portable_nn.format.documentation import Documentation, ValueRemark
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Dim, Graph, Node, Tensor, Value
 from portable_nn.network import Network
+from portable_nn.onnx.scope import Names
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Misfit
 from portable_nn.operators.symbols import infer_node
@@ -149,8 +149,9 @@ def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: 
     literal = Tensor("int64", (len(target),), (front, *(int(dim) for dim in target[1:])))
     made = names.fresh(f"{node.name}.shape")
     return [
-        Node(made, "Constant", (), (made,), {"value": literal}), replace(node, inputs=(node.inputs[0], made)),
-    ]  # fmt: skip
+        Node(made, "Constant", (), (made,), {"value": literal}),
+        replace(node, inputs=(node.inputs[0], made)),
+    ]
 
 
 _IN_FRONT: Final = {"Reshape": 0, "Expand": 1}
@@ -167,9 +168,14 @@ def _add_types(node: Node, types: dict[str, Type]) -> None:
 
 
 def rebuilt(
-    network: Network, graph: Graph, parameters: Mapping[str, Array] | None = None, *,
-    inputs: Sequence[InputInfo] | None = None, outputs: Sequence[OutputInfo] | None = None, refused: str = "",
-) -> Network:  # fmt: skip
+    network: Network,
+    graph: Graph,
+    parameters: Mapping[str, Array] | None = None,
+    *,
+    inputs: Sequence[InputInfo] | None = None,
+    outputs: Sequence[OutputInfo] | None = None,
+    refused: str = "",
+) -> Network:
     """``network`` with another graph, and with what it says of itself.
 
     Raises:
@@ -181,12 +187,14 @@ def rebuilt(
         raise UsageError(listed(map(str, error.faults), refused)) from None
     changed = {name for name, type in infer(graph).types.items() if network.types.get(name) not in (None, type)}
     return Network.from_graph(
-        graph, network.parameters if parameters is None else parameters,
+        graph,
+        network.parameters if parameters is None else parameters,
         inputs=network.inputs if inputs is None else inputs,
         outputs=network.outputs if outputs is None else outputs,
-        metadata=network.metadata, documentation=_without_sizes(network.documentation.within(graph), changed),
+        metadata=network.metadata,
+        documentation=_without_sizes(network.documentation.within(graph), changed),
         copy=False,
-    )  # fmt: skip
+    )
 
 
 def _without_sizes(documentation: Documentation, changed: Collection[str]) -> Documentation:

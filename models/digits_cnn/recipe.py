@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Final, Unpack
 
 import portable_nn as pnn
-from portable_nn.data.preprocessing import digit_preprocessing
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
+from portable_nn.preprocessing.steps import digit_preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 
 EPOCHS: Final = 100
 
 
 def train(
-    digits: Digits | None = None, *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None,
+    digits: Digits | None = None,
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Train a network like Y. LeCun's LeNet (Proc. IEEE 86, 1998) on 4,000 MNIST pictures: two convolutions, one layer.
 
     The card tells how the settings were chosen: on ``load_digits().for_choosing()``.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from portable_nn.adversarial.gan.sampling import sample
-from portable_nn.data.preprocessing import apply_arithmetic
-from portable_nn.models import load_model
+from portable_nn.model_files import load_model
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import apply_arithmetic
 
 SURE = 0.9
 """The probability from which on it is sure."""

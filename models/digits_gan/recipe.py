@@ -12,8 +12,8 @@ import portable_nn as pnn
 from portable_nn.adversarial.gan.sampling import sample_sheet
 from portable_nn.adversarial.gan.schedules import Fall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
+from portable_nn.core.errors import UsageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.errors import UsageError
 from portable_nn.models.digits_gan.judging import judge
 from portable_nn.models.recipes import Digits, Trained, load_digits
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers
@@ -34,9 +34,13 @@ JUDGED: Final = 1000
 
 
 def train(
-    digits: Digits | None = None, *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None,
+    digits: Digits | None = None,
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Train a generator on all 5,000 pictures against a discriminator that is told the class.
 
     An epoch has as many steps as batches of 64 fit into the pictures. Products are made on one thread, so that their

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Final, Unpack
 
 import portable_nn as pnn
-from portable_nn.data.preprocessing import digit_preprocessing
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
+from portable_nn.preprocessing.steps import digit_preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 
 EPOCHS: Final = 120
 
 
 def train(
-    digits: Digits | None = None, *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None,
+    digits: Digits | None = None,
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Train the 784-200-10 network of T. Rashid, *Make Your Own Neural Network* (2016), on 4,000 MNIST pictures.
 
     As in the book: sigmoid hidden units, first weights normal(0, fan_in^-0.5), pixels in 0.01..1, pictures turned by

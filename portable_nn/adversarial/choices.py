@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 

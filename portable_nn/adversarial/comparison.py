@@ -20,7 +20,7 @@ from portable_nn.adversarial.rates import Rate, Schedule
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.simulation import simulate
 from portable_nn.adversarial.verdict import Verdict
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 EVALUATIONS: Final = 1000
@@ -139,8 +139,12 @@ def compare(
     budget = int(_EVALUATIONS.check("evaluations", evaluations))
     plan = read_methods(methods, options)
     common: dict[str, Any] = {
-        "start": start, "learning_rate": learning_rate, "decay": decay, "noise": noise, "seed": seed,
-    }  # fmt: skip
+        "start": start,
+        "learning_rate": learning_rate,
+        "decay": decay,
+        "noise": noise,
+        "seed": seed,
+    }
     known = None if decay is not None else learning_rate
     entries = [
         Compared(forecast(found, row, known, **filled), _run(found, row, budget, {**common, **filled}))

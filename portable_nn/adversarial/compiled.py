@@ -17,8 +17,8 @@ from portable_nn.adversarial.game import Game
 from portable_nn.adversarial.methods import Method, Options
 from portable_nn.adversarial.oracle import Pair, SymbolOracle
 from portable_nn.adversarial.steps import Now
-from portable_nn.errors import GraphError
-from portable_nn.graph import Graph, Node, Tensor
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.operators import Leaf, trace
 
 Floats = tuple[float, ...]
@@ -49,9 +49,18 @@ def _sign(value: float) -> float:
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., float]]] = {
-    "Exp": math.exp, "Log": math.log, "Sin": math.sin, "Cos": math.cos, "Tanh": math.tanh, "Sqrt": math.sqrt,
-    "Pow": math.pow, "Abs": abs, "Sign": _sign, "Softplus": _softplus, "Sigmoid": _sigmoid,
-}  # fmt: skip
+    "Exp": math.exp,
+    "Log": math.log,
+    "Sin": math.sin,
+    "Cos": math.cos,
+    "Tanh": math.tanh,
+    "Sqrt": math.sqrt,
+    "Pow": math.pow,
+    "Abs": abs,
+    "Sign": _sign,
+    "Softplus": _softplus,
+    "Sigmoid": _sigmoid,
+}
 ARITHMETIC: Final[Mapping[str, type[ast.operator]]] = {"Add": ast.Add, "Sub": ast.Sub, "Mul": ast.Mult, "Div": ast.Div}
 
 
@@ -147,8 +156,11 @@ def simplified(operator: str, inputs: Sequence[ast.expr]) -> ast.expr:
     kind = ARITHMETIC[operator]
     if None not in numbers and not (operator == "Div" and not numbers[1]):
         folded: dict[str, Callable[[Any, Any], Any]] = {
-            "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b, "Div": lambda a, b: a / b,
-        }  # fmt: skip
+            "Add": lambda a, b: a + b,
+            "Sub": lambda a, b: a - b,
+            "Mul": lambda a, b: a * b,
+            "Div": lambda a, b: a / b,
+        }
         return _number(folded[operator](*numbers))
     first, second = inputs
     if operator == "Mul" and 0.0 in numbers:

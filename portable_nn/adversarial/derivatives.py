@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import UsageError
-from portable_nn.graph import Graph, format_shape
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, trace
 from portable_nn.operators.registry import Array
 from portable_nn.operators.symbols import reachable

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, emit
 
 Formula: TypeAlias = Callable[[Mapping[str, Any]], Any]
@@ -42,8 +42,13 @@ tanh = _function("Tanh", np.tanh)
 sqrt = _function("Sqrt", np.sqrt)
 
 FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "sin": sin, "cos": cos, "exp": exp, "log": log, "tanh": tanh, "sqrt": sqrt,
-}  # fmt: skip
+    "sin": sin,
+    "cos": cos,
+    "exp": exp,
+    "log": log,
+    "tanh": tanh,
+    "sqrt": sqrt,
+}
 """What may be called in a formula; each takes a number, an array or a symbol."""
 
 CONSTANTS: Final[Mapping[str, float]] = {"pi": np.pi, "e": np.e}

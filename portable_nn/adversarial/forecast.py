@@ -14,12 +14,18 @@ from portable_nn.adversarial.games import coupled
 from portable_nn.adversarial.games import game as find_game
 from portable_nn.adversarial.methods import METHODS, Method, Options, find_method
 from portable_nn.adversarial.theory import STABLE, exact_factor, spectral_radius, stability_limit
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 COMPARED: Final = (
-    "simultaneous", "alternating", "extragradient", "optimistic", "competitive", "consensus", "lookahead",
+    "simultaneous",
+    "alternating",
+    "extragradient",
+    "optimistic",
+    "competitive",
+    "consensus",
+    "lookahead",
     "alternating-momentum",
-)  # fmt: skip
+)
 """The methods that are compared if none are named: as many as there are colours that all people can tell apart."""
 
 EVERY: Final = "all"
@@ -81,9 +87,13 @@ def forecast(
     if local is None:
         return Forecast(row, filled, cost, None, None, None)
     return Forecast(
-        row, filled, cost, _closed_form(row, local, learning_rate, filled), _radius(row, local, learning_rate, filled),
+        row,
+        filled,
+        cost,
+        _closed_form(row, local, learning_rate, filled),
+        _radius(row, local, learning_rate, filled),
         stability_limit(row, local, **filled),
-    )  # fmt: skip
+    )
 
 
 def converging(game: str | Game, learning_rate: Any = 0.1) -> list[Forecast]:

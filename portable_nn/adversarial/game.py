@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.adversarial.choices import finite_array
 from portable_nn.adversarial.derivatives import Derived, Function
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.operators.registry import Array
 
 Sampled: TypeAlias = Callable[[Array, np.random.Generator], Array]
@@ -186,9 +186,13 @@ class Linear:
 
 
 def linear_game(
-    jacobian: object, players: tuple[int, int] | None = None, *, name: str = "linear", title: str = "F = Jz",
+    jacobian: object,
+    players: tuple[int, int] | None = None,
+    *,
+    name: str = "linear",
+    title: str = "F = Jz",
     source: str = "",
-) -> Game:  # fmt: skip
+) -> Game:
     """The game whose field is F = Jz; without ``players`` each has half of the numbers.
 
     Where J is not that of a game of zero sum, there is no f that is its value. Raises ``UsageError`` where J is not

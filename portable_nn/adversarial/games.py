@@ -17,7 +17,7 @@ from portable_nn.adversarial.choices import Option, filled, finite_array, no_suc
 from portable_nn.adversarial.derivatives import Function
 from portable_nn.adversarial.expressions import CONSTANTS, FUNCTIONS, exp, parse, sizes, tanh
 from portable_nn.adversarial.game import Game, Linear, made_from
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, emit
 from portable_nn.operators.registry import Array
 

@@ -10,7 +10,7 @@ from portable_nn.adversarial import adaptive, steps
 from portable_nn.adversarial.choices import Option, filled, no_such
 from portable_nn.adversarial.closed_forms import FORMS, ClosedForm
 from portable_nn.adversarial.steps import Begin, Step
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 Options: TypeAlias = Mapping[str, float | None]
 Clock: TypeAlias = Callable[[int, Options], tuple[float, ...]]
@@ -133,29 +133,71 @@ _GENERAL: Final = (
 
 
 def _adaptive(
-    family: str, title: str, source: str, scaled: adaptive.Scaled, options: dict[str, Option],
-    clock: Clock | None, twice: Clock | None,
-) -> tuple[Method, ...]:  # fmt: skip
+    family: str,
+    title: str,
+    source: str,
+    scaled: adaptive.Scaled,
+    options: dict[str, Option],
+    clock: Clock | None,
+    twice: Clock | None,
+) -> tuple[Method, ...]:
     """The four orders of play of one adaptive method."""
 
     def row(
-        prefix: str, words: str, step: Step, begin: Begin, scheme: str, clock: Clock | None, evaluations: int = 1,
+        prefix: str,
+        words: str,
+        step: Step,
+        begin: Begin,
+        scheme: str,
+        clock: Clock | None,
+        evaluations: int = 1,
         also: str = "",
-    ) -> Method:  # fmt: skip
+    ) -> Method:
         return Method(
-            prefix + family, f"{title}, {words}", source + also, step, begin, evaluations, options=options,
-            family=family, scheme=scheme, linear=False, clock=clock, period=None,
-        )  # fmt: skip
+            prefix + family,
+            f"{title}, {words}",
+            source + also,
+            step,
+            begin,
+            evaluations,
+            options=options,
+            family=family,
+            scheme=scheme,
+            linear=False,
+            clock=clock,
+            period=None,
+        )
 
     return (
         row("", "both players at once", adaptive.simultaneous(scaled), adaptive.no_moments, "simultaneous", clock),
-        row("alternating-", "one player after the other", adaptive.alternating(scaled), adaptive.no_moments,
-            "alternating", clock),
-        row("optimistic-", "twice this direction less the last", adaptive.optimistic(scaled), adaptive.no_move,
-            "optimistic", clock, also="; Daskalakis et al. 2018, arXiv 1711.00141"),
-        row("extra-", "the direction of a step ahead", adaptive.extrapolating(scaled), adaptive.no_moments,
-            "extragradient", twice, 2, also="; Gidel et al. 2019, arXiv 1802.10551"),
-    )  # fmt: skip
+        row(
+            "alternating-",
+            "one player after the other",
+            adaptive.alternating(scaled),
+            adaptive.no_moments,
+            "alternating",
+            clock,
+        ),
+        row(
+            "optimistic-",
+            "twice this direction less the last",
+            adaptive.optimistic(scaled),
+            adaptive.no_move,
+            "optimistic",
+            clock,
+            also="; Daskalakis et al. 2018, arXiv 1711.00141",
+        ),
+        row(
+            "extra-",
+            "the direction of a step ahead",
+            adaptive.extrapolating(scaled),
+            adaptive.no_moments,
+            "extragradient",
+            twice,
+            2,
+            also="; Gidel et al. 2019, arXiv 1802.10551",
+        ),
+    )
 
 
 _ROWS: Final = (

@@ -13,7 +13,7 @@ from portable_nn.adversarial.games import game as find_game
 from portable_nn.adversarial.methods import Method
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.simulation import STEPS, simulate
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 STARTS: Final = ((0.6, 0.7), (-1.2, 0.4), (0.3, -1.5))

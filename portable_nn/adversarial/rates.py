@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn.adversarial.choices import as_number, no_such
 from portable_nn.adversarial.expressions import parse
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 Schedule: TypeAlias = Callable[[int], Any]
@@ -18,8 +18,12 @@ Schedule: TypeAlias = Callable[[int], Any]
 Rate: TypeAlias = "float | tuple[Any, Any] | list[float] | Array | str | Schedule"
 
 DECAYS: Final[Mapping[str, str]] = {
-    "constant": "1", "1/sqrt(t)": "1/sqrt(t)", "1/t": "1/t", "1/t^2": "1/t**2", "log": "1/log(t + 1.718281828459045)",
-}  # fmt: skip
+    "constant": "1",
+    "1/sqrt(t)": "1/sqrt(t)",
+    "1/t": "1/t",
+    "1/t^2": "1/t**2",
+    "log": "1/log(t + 1.718281828459045)",
+}
 """Ways of falling by name: what the rate is multiplied by at step t, from 1 on."""
 
 EXPECTED: Final = (

@@ -28,7 +28,7 @@ from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.simulation import simulate
 from portable_nn.adversarial.theory import invariant, spectrum, update_operator
 from portable_nn.adversarial.verdict import CIRCLES, DIVERGES, Verdict
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 TENFOLD: Final = 10.0
@@ -162,10 +162,17 @@ def _analysis(game: Game, row: Method, options: Given, rate: float | tuple[float
     equilibrium = game.equilibria[0]
     kept = None if isinstance(rate, tuple) else invariant(row, game)
     return Analysis(
-        game, rate, foretold, equilibrium, game.jacobian(equilibrium), operator, eigenvalues,
-        row.period(options) if row.period else 1, _turn(game, foretold, rate),
+        game,
+        rate,
+        foretold,
+        equilibrium,
+        game.jacobian(equilibrium),
+        operator,
+        eigenvalues,
+        row.period(options) if row.period else 1,
+        _turn(game, foretold, rate),
         CONSERVED[row.name] if kept is not None else None,
-    )  # fmt: skip
+    )
 
 
 def _turn(game: Game, foretold: Forecast, rate: Any) -> float | None:

@@ -17,7 +17,7 @@ from portable_nn.adversarial.oracle import ArrayOracle
 from portable_nn.adversarial.rates import Rate, Rates, Schedule, read_rates
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.steps import Now, State
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 START: Final = (0.6, 0.7)

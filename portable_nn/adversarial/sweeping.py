@@ -22,7 +22,7 @@ from portable_nn.adversarial.game import Game
 from portable_nn.adversarial.games import game as find_game
 from portable_nn.adversarial.methods import Method
 from portable_nn.adversarial.simulation import simulate
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 STEPS: Final = 400
@@ -104,18 +104,27 @@ def sweep(
         limit = forecast(found, row, None, **filled).stability_limit
         rows.append(
             _Row(
-                result.z[0, 0], np.asarray(result.rate), np.asarray(result.status),
-                _radii(local, row, values, filled), np.nan if limit is None else limit,
+                result.z[0, 0],
+                np.asarray(result.rate),
+                np.asarray(result.status),
+                _radii(local, row, values, filled),
+                np.nan if limit is None else limit,
             )
-        )  # fmt: skip
+        )
         if progress:
             progress(len(rows), len(plan))
     return Sweep(
-        found, rows[0].start, tuple(row for row, _ in plan), values, steps,
-        np.array([row.measured for row in rows]), np.array([row.radii for row in rows]),
-        np.array([row.status for row in rows]), np.array([row.limit for row in rows]),
+        found,
+        rows[0].start,
+        tuple(row for row, _ in plan),
+        values,
+        steps,
+        np.array([row.measured for row in rows]),
+        np.array([row.radii for row in rows]),
+        np.array([row.status for row in rows]),
+        np.array([row.limit for row in rows]),
         np.array([row.evaluations + row.jacobians for row, _ in plan]),
-    )  # fmt: skip
+    )
 
 
 class _Row(NamedTuple):

@@ -19,7 +19,7 @@ from portable_nn.adversarial.methods import Method, Options, find_method
 from portable_nn.adversarial.oracle import ArrayOracle
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.steps import Now
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 STABLE: Final = 1e-9

@@ -22,8 +22,8 @@ import typer
 import typer.core
 import typer.main
 
-from portable_nn import __version__
-from portable_nn.errors import PortableNNError, UsageError
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.version import __version__
 
 NAME: Final = "portable-nn"
 
@@ -83,7 +83,7 @@ def _prepare_streams() -> None:
 
 
 def _tell(message: str, code: int) -> int:
-    from portable_nn.text import printable
+    from portable_nn.core.text import printable
 
     print("error: " + "\n".join(printable(line) for line in message.splitlines()), file=sys.stderr)
     return code

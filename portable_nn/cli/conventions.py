@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from portable_nn.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError
 
 SCHEMA = 1
 """The version of what ``--format json`` prints: it changes when a field changes its meaning or goes away."""
@@ -51,7 +51,7 @@ class Printer:
     def note(self, text: str) -> None:
         """Say something that is no result."""
         if not self.quiet:
-            from portable_nn.text import printable
+            from portable_nn.core.text import printable
 
             print(printable(text), file=sys.stderr)
 
@@ -79,7 +79,7 @@ class Printer:
             return
         import io
 
-        from portable_nn.format.atomic import atomic_write
+        from portable_nn.core.atomic import atomic_write
 
         with atomic_write(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")

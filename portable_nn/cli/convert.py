@@ -20,11 +20,11 @@ from portable_nn.cli.proof import (
     recorded_as_text,
     tolerances,
 )
-from portable_nn.errors import FileError, UsageError
-from portable_nn.text import fields, printable, size
+from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.text import fields, printable, size
 
 if TYPE_CHECKING:
-    from portable_nn.converters.convert import Conversion
+    from portable_nn.model_files.convert import Conversion
 
 EXAMPLES = (
     "convert mine.safetensors mine.h5",
@@ -72,14 +72,21 @@ def command(
     Arrays of another project have no graph: --against takes it from a model, whose tensors must have the same names,
     shapes and types.
     """
-    from portable_nn.converters.convert import convert
+    from portable_nn.model_files.convert import convert
 
     _check_target(target, force)
     check_proof(no_verify, io)
     found = convert(
-        source, target, against=against, rename=_pairs(rename or []), opset=opset, verify=not no_verify, seed=seed,
-        io=io, **tolerances(atol, rtol),
-    )  # fmt: skip
+        source,
+        target,
+        against=against,
+        rename=_pairs(rename or []),
+        opset=opset,
+        verify=not no_verify,
+        seed=seed,
+        io=io,
+        **tolerances(atol, rtol),
+    )
     printer.notes(found.notes)
     printer.result(_as_text(found, io), _as_json(found))
 
@@ -130,10 +137,19 @@ def _as_text(found: Conversion, io: Path | None) -> str:
 
 def _as_json(found: Conversion) -> dict[str, Any]:
     return {
-        "model": str(found.source), "path": str(found.target), "files": [str(file) for file in found.files],
-        "bytes": found.bytes, "tensors": found.tensors, "tensor_bytes": found.tensor_bytes,
-        "verified": found.verified, "digest": found.digest, "same_digest": found.same_digest,
-        "opset": found.opset, "ir_version": found.ir_version, "outputs": differences_as_json(found.outputs),
+        "model": str(found.source),
+        "path": str(found.target),
+        "files": [str(file) for file in found.files],
+        "bytes": found.bytes,
+        "tensors": found.tensors,
+        "tensor_bytes": found.tensor_bytes,
+        "verified": found.verified,
+        "digest": found.digest,
+        "same_digest": found.same_digest,
+        "opset": found.opset,
+        "ir_version": found.ir_version,
+        "outputs": differences_as_json(found.outputs),
         "recorded": differences_as_json(found.recorded),
-        "left_behind": list(found.left_behind), "notes": list(found.notes),
-    }  # fmt: skip
+        "left_behind": list(found.left_behind),
+        "notes": list(found.notes),
+    }

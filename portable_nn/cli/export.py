@@ -22,8 +22,8 @@ from portable_nn.cli.proof import (
     sizes_in,
     tolerances,
 )
-from portable_nn.errors import UsageError
-from portable_nn.text import fields, size
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
     from portable_nn.network import Network
@@ -83,7 +83,7 @@ def command(
     named, nothing is written and the exit code is 1.
     """
     from portable_nn.converters.onnx import export_onnx
-    from portable_nn.resolve import ONNX
+    from portable_nn.model_files.resolve import ONNX
 
     if out.suffix.lower() != ONNX:
         raise UsageError(f"{out}: the name of the file to write must end in {ONNX}")
@@ -92,9 +92,20 @@ def command(
     limit = None if external_data is None else bytes_in(external_data, "--external-data") or True
     network = _opened(model, verify=not no_verify, seed=seed, **limits)
     report = export_onnx(
-        network, out, opset=opset, verify=not no_verify, seed=seed, external_data=limit, io=io, batch=batch,
-        sizes=sizes_in(dim or [], "--dim"), dynamic=dynamic, with_preprocess=with_preprocess, float16=float16, **limits,
-    )  # fmt: skip
+        network,
+        out,
+        opset=opset,
+        verify=not no_verify,
+        seed=seed,
+        external_data=limit,
+        io=io,
+        batch=batch,
+        sizes=sizes_in(dim or [], "--dim"),
+        dynamic=dynamic,
+        with_preprocess=with_preprocess,
+        float16=float16,
+        **limits,
+    )
     printer.notes(report.notes)
     written = f"{report.path} ({size(report.bytes)}, opset {report.opset}, IR version {report.ir_version})"
     beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
@@ -104,18 +115,25 @@ def command(
         + differences_as_text(report.rounding, "by float16 weights")
         + fields([("written", written), ("weights", beside)]),
         {
-            "model": model, "path": str(report.path), "bytes": report.bytes, "opset": report.opset,
-            "ir_version": report.ir_version, "verified": not no_verify, "outputs": differences_as_json(report.outputs),
-            "batches": list(report.outputs.batches), "recorded": differences_as_json(report.outputs.recorded),
-            "float16": differences_as_json(report.rounding), "data": str(report.data) if report.data else None,
+            "model": model,
+            "path": str(report.path),
+            "bytes": report.bytes,
+            "opset": report.opset,
+            "ir_version": report.ir_version,
+            "verified": not no_verify,
+            "outputs": differences_as_json(report.outputs),
+            "batches": list(report.outputs.batches),
+            "recorded": differences_as_json(report.outputs.recorded),
+            "float16": differences_as_json(report.rounding),
+            "data": str(report.data) if report.data else None,
             "notes": list(report.notes),
         },
-    )  # fmt: skip
+    )
 
 
 def _opened(model: str, *, verify: bool, seed: int, **limits: float) -> Network:
     """The network to write; what is said of ONNX files holds for reading them as well."""
-    from portable_nn.resolve import is_onnx, open_network, resolve
+    from portable_nn.model_files.resolve import is_onnx, open_network, resolve
 
     path = resolve(model)
     if not is_onnx(path):

@@ -21,8 +21,8 @@ from portable_nn.cli.proof import (
     sizes_in,
     tolerances,
 )
-from portable_nn.errors import UsageError
-from portable_nn.text import fields, size
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
     from portable_nn.converters.onnx import Imported
@@ -79,11 +79,16 @@ def command(
         + recorded_as_text(outputs.recorded, io)
         + fields([("written", f"{out} ({size(count)})")]),
         {
-            "model": ", ".join(map(str, sources)), "path": str(out), "bytes": count, "verified": not no_verify,
-            "outputs": differences_as_json(outputs), "batches": list(outputs.batches),
-            "recorded": differences_as_json(outputs.recorded), "notes": [*notes, *outputs.notes],
+            "model": ", ".join(map(str, sources)),
+            "path": str(out),
+            "bytes": count,
+            "verified": not no_verify,
+            "outputs": differences_as_json(outputs),
+            "batches": list(outputs.batches),
+            "recorded": differences_as_json(outputs.recorded),
+            "notes": [*notes, *outputs.notes],
         },
-    )  # fmt: skip
+    )
 
 
 def _read(sources: list[Path], **options: Any) -> Imported:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
@@ -79,8 +79,8 @@ def command(
 def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | None) -> None:
     """Write the pictures that are asked for."""
     if plot is not None:
+        from portable_nn.core.plotting import check_picture, save
         from portable_nn.diagram import diagram, draw
-        from portable_nn.plotting import check_picture, save
 
         check_picture(plot)
         save(draw(diagram(found)), plot)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.text import percent, size, table
+from portable_nn.core.text import percent, size, table
 
 if TYPE_CHECKING:
-    from portable_nn.models import Shipped
+    from portable_nn.catalog import Shipped
 
 EXAMPLES = ("models", "models digits", "models --format json")
 
@@ -24,7 +24,7 @@ def command(
 
     A card tells what a model was made from and how, how well it does, and where it fails.
     """
-    from portable_nn.models import SHIPPED, find_model
+    from portable_nn.catalog import SHIPPED, find_model
 
     if name is not None:
         model = find_model(name)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from portable_nn.cli.conventions import SCHEMA, Printer
-from portable_nn.errors import UsageError
-from portable_nn.text import Table, percent
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import Table, percent
 
 if TYPE_CHECKING:
-    from portable_nn.predictions import Prediction, Predictions
+    from portable_nn.model_files.predictions import Prediction, Predictions
 
 EXAMPLES = (
     "predict digits photo.jpg",
@@ -114,17 +114,24 @@ def command(
         raise UsageError("INPUT is missing: pictures, folders of them, or files of data; a generator takes --sample N")
     if "--seed" in _given(context):
         raise UsageError("--seed is about samples: --sample N draws some")
-    from portable_nn.predictions import predict
-    from portable_nn.recording import Recorder, check_name
+    from portable_nn.engines.recording import Recorder, check_name
+    from portable_nn.model_files.predictions import predict
 
     recorder = None if save_io is None else Recorder()
     if save_io is not None:
         check_name(save_io)
     predictions = predict(
-        model, inputs, engine=engine.value, labels=labels, top=top, batch_size=batch_size,
-        polarity=polarity.value if polarity else None, raw=raw, digest=digest,
+        model,
+        inputs,
+        engine=engine.value,
+        labels=labels,
+        top=top,
+        batch_size=batch_size,
+        polarity=polarity.value if polarity else None,
+        raw=raw,
+        digest=digest,
         recorder=recorder,
-    )  # fmt: skip
+    )
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # What is wrong with the model or its labels shows before anything is written.
     with printer.to(output) as file:
@@ -163,7 +170,7 @@ def _sample(
 ) -> None:
     """Draw samples, and show them in a picture."""
     from portable_nn.adversarial.gan.sampling import sample_sheet
-    from portable_nn.resolve import open_network
+    from portable_nn.model_files.resolve import open_network
 
     sample_sheet(open_network(model, digest=digest), plot, count, seed, engine=engine)
     text = f"{count:,} {'sample' if count == 1 else 'samples'} of {model}, seed {seed}: {plot}"
@@ -199,9 +206,12 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
     if prediction.values:
         return {"input": prediction.input, "values": prediction.values}
     result = {
-        "input": prediction.input, "label": prediction.label, "index": prediction.index,
-        "probability": prediction.probability, "top": prediction.top,
-    }  # fmt: skip
+        "input": prediction.input,
+        "label": prediction.label,
+        "index": prediction.index,
+        "probability": prediction.probability,
+        "top": prediction.top,
+    }
     return result if prediction.expected is None else {**result, "expected": prediction.expected}
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.errors import UsageError
-from portable_nn.text import table
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import table
 
 if TYPE_CHECKING:
-    from portable_nn.converters.onnx.verify import Difference
+    from portable_nn.onnx.verify import Difference
 
 NoVerify: TypeAlias = Annotated[bool, typer.Option("--no-verify", help="Do not run both sides first.")]
 Atol: TypeAlias = Annotated[
@@ -36,8 +36,15 @@ Io: TypeAlias = Annotated[
 ]
 
 UNITS: Final[Mapping[str, int]] = {
-    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
-}  # fmt: skip
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
 
 
 def check_proof(no_verify: bool, io: Path | None) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.errors import FileError, UsageError
-from portable_nn.text import fields, percent, size
+from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
     from portable_nn.network import Network
@@ -37,8 +37,17 @@ STOPPED = {"finished": "", "early": ", stopped early", "interrupted": ", interru
 """What is said of the way in which training ended."""
 
 FOR_RECIPES = {
-    "--out", "--force", "--seed", "--epochs", "--checkpoint", "--every", "--resume", "--format", "--quiet", "--debug",
-}  # fmt: skip
+    "--out",
+    "--force",
+    "--seed",
+    "--epochs",
+    "--checkpoint",
+    "--every",
+    "--resume",
+    "--format",
+    "--quiet",
+    "--debug",
+}
 """The options that make sense for a recipe."""
 
 FOR_MODELS = {"--freeze", "--until"}
@@ -180,18 +189,44 @@ def command(
         outcome = _by_recipe(what, given, epochs=epochs, seed=seed, progress=progress, **checkpoints)
     elif source is not None:
         outcome = _further(
-            source, data, labels_file, until=until, freeze=freeze or (), loss=loss.value,
-            optimizer=_optimizer(optimizer, learning_rate, momentum), epochs=epochs, batch_size=batch_size,
-            validation=validation, patience=early_stopping, labels=_class_labels(class_labels), raw=raw, seed=seed,
-            metrics_csv=metrics_csv, progress=progress, **checkpoints,
-        )  # fmt: skip
+            source,
+            data,
+            labels_file,
+            until=until,
+            freeze=freeze or (),
+            loss=loss.value,
+            optimizer=_optimizer(optimizer, learning_rate, momentum),
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=validation,
+            patience=early_stopping,
+            labels=_class_labels(class_labels),
+            raw=raw,
+            seed=seed,
+            metrics_csv=metrics_csv,
+            progress=progress,
+            **checkpoints,
+        )
     else:
         outcome = _on_data(
-            what, data, labels_file, activation=activation.value, loss=loss.value,
-            optimizer=_optimizer(optimizer, learning_rate, momentum), epochs=epochs, batch_size=batch_size,
-            validation=validation, patience=early_stopping, labels=_class_labels(class_labels), raw=raw,
-            standardise=standardise, seed=seed, metrics_csv=metrics_csv, progress=progress, **checkpoints,
-        )  # fmt: skip
+            what,
+            data,
+            labels_file,
+            activation=activation.value,
+            loss=loss.value,
+            optimizer=_optimizer(optimizer, learning_rate, momentum),
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=validation,
+            patience=early_stopping,
+            labels=_class_labels(class_labels),
+            raw=raw,
+            standardise=standardise,
+            seed=seed,
+            metrics_csv=metrics_csv,
+            progress=progress,
+            **checkpoints,
+        )
     outcome.network.save(target)
     printer.result(_as_text(outcome, target), _as_json(outcome, target))
     if outcome.history.stopped == "interrupted":
@@ -207,7 +242,7 @@ class _Outcome(NamedTuple):
 
 
 def _by_recipe(name: str, given: set[str], **options: Any) -> _Outcome:
-    from portable_nn.models import CALLED
+    from portable_nn.catalog import CALLED
 
     if name not in CALLED:
         raise UsageError(f"expected sizes such as 784-200-10, or a shipped model ({', '.join(CALLED)}), not '{name}'")
@@ -221,7 +256,7 @@ def _by_recipe(name: str, given: set[str], **options: Any) -> _Outcome:
 
 def _on_data(layers: str, data: Path | None, labels_file: Path | None, **options: Any) -> _Outcome:
     from portable_nn.data.dataset import read_dataset
-    from portable_nn.training.classifier import parse_layers, train_classifier
+    from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     sizes = parse_layers(layers)
     if data is None:
@@ -239,10 +274,10 @@ def _only_data(what: str, data: Path | None, given: set[str]) -> tuple[str, Path
 
 
 def _further(model: str, data: Path | None, labels_file: Path | None, **options: Any) -> _Outcome:
+    from portable_nn.core.dims import static
     from portable_nn.data.dataset import read_dataset
-    from portable_nn.dims import static
-    from portable_nn.resolve import open_network
-    from portable_nn.training.tuning import tune_classifier
+    from portable_nn.model_files.resolve import open_network
+    from portable_nn.recipes.tuning import tune_classifier
 
     assert data is not None
     network = open_network(model)
@@ -298,7 +333,7 @@ def _class_labels(text: str | None) -> Sequence[str]:
     if not text:
         return ()
     if Path(text).is_file():
-        from portable_nn.predictions import read_labels
+        from portable_nn.model_files.predictions import read_labels
 
         return read_labels(text)
     return [label.strip() for label in text.split(",")] if "," in text else list(text)
@@ -343,6 +378,10 @@ def _figure(name: str, value: float) -> str:
 def _as_json(outcome: _Outcome, target: Path) -> dict[str, Any]:
     history = outcome.history
     return {
-        "model": str(target), "epochs": len(history.rows), "stopped": history.stopped, "best_epoch": history.best_epoch,
-        "figures": dict(outcome.figures), "history": history.rows,
-    }  # fmt: skip
+        "model": str(target),
+        "epochs": len(history.rows),
+        "stopped": history.stopped,
+        "best_epoch": history.best_epoch,
+        "figures": dict(outcome.figures),
+        "history": history.rows,
+    }

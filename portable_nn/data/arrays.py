@@ -19,8 +19,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import DataError
 from portable_nn.data.files import MAX_UNPACKED, opened, what_is
-from portable_nn.errors import DataError
 
 Array: TypeAlias = NDArray[Any]
 

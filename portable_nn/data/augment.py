@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 
 @dataclass(frozen=True)

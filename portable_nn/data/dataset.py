@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, read_hdf5, read_idx, read_npy, read_npz
 from portable_nn.data.tables import STDIN, iterate_csv, whole
-from portable_nn.errors import DataError, UsageError
 
 Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "picture"]
 

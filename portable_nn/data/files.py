@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from portable_nn.errors import DataError
+from portable_nn.core.errors import DataError
 
 MAX_UNPACKED = 4 * 2**30
 """What is compressed is unpacked into memory only up to this many bytes: a small file may claim to hold any amount."""

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.images import SUFFIXES, read_image
-from portable_nn.data.preprocessing import (
+from portable_nn.data.tables import STDIN, iterate_csv
+from portable_nn.preprocessing.steps import (
     Found,
     PictureStep,
     Preprocessing,
@@ -27,8 +29,6 @@ from portable_nn.data.preprocessing import (
     picture_shape,
     with_polarity,
 )
-from portable_nn.data.tables import STDIN, iterate_csv
-from portable_nn.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any, TextIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.errors import DataError
 from portable_nn.data.files import opened
-from portable_nn.errors import DataError
 
 STDIN = "-"
 """The path that stands for CSV on standard input."""

@@ -6,37 +6,112 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from portable_nn.errors import UsageError
-from portable_nn.graph import Shape, format_shape
-from portable_nn.text import printable, quantity
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.text import printable, quantity
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "weights": (
-        "Conv", "ConvInteger", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "MatMulInteger", "Einsum", "LSTM",
-        "GRU", "RNN", "Attention",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "DeformConv",
+        "Gemm",
+        "MatMul",
+        "MatMulInteger",
+        "Einsum",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Attention",
     ),
     "normalisation": (
-        "BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization",
-        "LpNormalization", "MeanVarianceNormalization", "LRN", "Dropout",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "GroupNormalization",
+        "RMSNormalization",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "LRN",
+        "Dropout",
     ),
     "activation": (
-        "Relu", "LeakyRelu", "PRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Hardmax", "Elu", "Selu", "Celu",
-        "Gelu", "Mish", "Swish", "HardSigmoid", "HardSwish", "Softplus", "Softsign", "Shrink", "ThresholdedRelu",
-        "Clip", "Erf",
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Sigmoid",
+        "Tanh",
+        "Softmax",
+        "LogSoftmax",
+        "Hardmax",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Gelu",
+        "Mish",
+        "Swish",
+        "HardSigmoid",
+        "HardSwish",
+        "Softplus",
+        "Softsign",
+        "Shrink",
+        "ThresholdedRelu",
+        "Clip",
+        "Erf",
     ),
     "pool or sum": (
-        "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "MaxRoiPool",
-        "RoiAlign", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
-        "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ArgMax", "ArgMin", "TopK",
+        "MaxPool",
+        "AveragePool",
+        "LpPool",
+        "GlobalMaxPool",
+        "GlobalAveragePool",
+        "GlobalLpPool",
+        "MaxRoiPool",
+        "RoiAlign",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+        "ArgMax",
+        "ArgMin",
+        "TopK",
     ),
     "arithmetic": (
-        "Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Exp", "Log", "Neg", "Abs", "Max", "Min", "Sum", "Mean", "Mod",
-        "Where", "Equal", "Less", "Greater", "And", "Or", "Not", "Xor",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Sqrt",
+        "Exp",
+        "Log",
+        "Neg",
+        "Abs",
+        "Max",
+        "Min",
+        "Sum",
+        "Mean",
+        "Mod",
+        "Where",
+        "Equal",
+        "Less",
+        "Greater",
+        "And",
+        "Or",
+        "Not",
+        "Xor",
     ),
-}  # fmt: skip
+}
 """What an operator does, as its box is coloured; all others of the standard move numbers about."""
 
 MOVING: Final = "shape and place"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from portable_nn.core.text import printable
 from portable_nn.diagram.boxes import ENDS, OTHER, Box, Diagram
-from portable_nn.text import printable
 
 STYLES: Final = {ENDS: ' style="rounded"', OTHER: ' style="dashed"'}
 

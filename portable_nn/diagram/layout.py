@@ -106,9 +106,12 @@ def _mean(numbers: Sequence[float], default: float) -> float:
 
 
 def _middles(
-    rows: Sequence[Sequence[int]], above: Mapping[int, Sequence[int]], below: Mapping[int, Sequence[int]],
-    weights: Sequence[float], count: int,
-) -> dict[int, float]:  # fmt: skip
+    rows: Sequence[Sequence[int]],
+    above: Mapping[int, Sequence[int]],
+    below: Mapping[int, Sequence[int]],
+    weights: Sequence[float],
+    count: int,
+) -> dict[int, float]:
     """Middles, row by row: below what leads there, as far as the neighbours leave room."""
     middles: dict[int, float] = {}
 

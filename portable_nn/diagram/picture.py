@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, YELLOW, figure, style, tint
+from portable_nn.core.text import printable
 from portable_nn.diagram.boxes import ENDS, FAMILIES, MOVING, OTHER, Box, Diagram
 from portable_nn.diagram.layout import LANE, Layout, arrange
-from portable_nn.errors import UsageError
-from portable_nn.plotting import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, YELLOW, figure, style, tint
-from portable_nn.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,9 +56,11 @@ ONE_COLUMN: Final = 12
 """So many layers stand in one column."""
 
 COLOURS: Final = {
-    **dict(zip(FAMILIES, (BLUE, GREEN, ORANGE, PURPLE, YELLOW), strict=True)), MOVING: "#999999", OTHER: VERMILLION,
+    **dict(zip(FAMILIES, (BLUE, GREEN, ORANGE, PURPLE, YELLOW), strict=True)),
+    MOVING: "#999999",
+    OTHER: VERMILLION,
     ENDS: BLACK,
-}  # fmt: skip
+}
 SHARES: Final = {ENDS: 0.0, "arithmetic": 0.45}
 """How much of its colour a box has; 0.25, where nothing is said."""
 DARK: Final = "#555555"
@@ -157,9 +159,15 @@ def _columns(drawn: Diagram, layout: Layout, count: int) -> Sheet:
     if (missing := LEAST - MARGIN - right) > 0:
         lefts, right = [left + missing / 2 for left in lefts], right + missing
     return Sheet(
-        layout, right + MARGIN, bottom + HEAD + LANE_APART * lanes, tuple(tops), tuple(heights), tuple(columns),
-        tuple(lefts), tuple(edges),
-    )  # fmt: skip
+        layout,
+        right + MARGIN,
+        bottom + HEAD + LANE_APART * lanes,
+        tuple(tops),
+        tuple(heights),
+        tuple(columns),
+        tuple(lefts),
+        tuple(edges),
+    )
 
 
 # -- boxes
@@ -181,16 +189,30 @@ def _draw_box(axes: Axes, box: Box, corner: Point, gid: str) -> None:
     rounding = tall / 2.5 if box.family == ENDS else 0.06
     axes.add_patch(
         FancyBboxPatch(
-            (left, top), WIDTH, tall, f"round,pad=0,rounding_size={rounding}", facecolor=_fill(box.family),
-            edgecolor=colour, linewidth=0.8, linestyle="--" if box.family == OTHER else "-", gid=gid,
+            (left, top),
+            WIDTH,
+            tall,
+            f"round,pad=0,rounding_size={rounding}",
+            facecolor=_fill(box.family),
+            edgecolor=colour,
+            linewidth=0.8,
+            linestyle="--" if box.family == OTHER else "-",
+            gid=gid,
         )
-    )  # fmt: skip
+    )
     for place, line in enumerate(words):
         room = (WIDTH - 2 * PAD) * (0.93 if place else BOLD)  # Letters stand on whole pixels: they may need a bit more.
         axes.text(
-            left + WIDTH / 2, top + PAD + LINE * (place + 0.5), shown(line, room), ha="center", va="center",
-            fontsize=SIZE, weight="normal" if place else "bold", color=BLACK if place < 2 else DARK, parse_math=False,
-        )  # fmt: skip
+            left + WIDTH / 2,
+            top + PAD + LINE * (place + 0.5),
+            shown(line, room),
+            ha="center",
+            va="center",
+            fontsize=SIZE,
+            weight="normal" if place else "bold",
+            color=BLACK if place < 2 else DARK,
+            parse_math=False,
+        )
 
 
 def _fill(family: str) -> str:
@@ -240,10 +262,17 @@ def _draw_arrow(axes: Axes, sheet: Sheet, drawn: Diagram, source: int, target: i
         kinds = [Path.MOVETO, *reversed(kinds[1:])]
     axes.add_patch(
         FancyArrowPatch(
-            path=Path(points, kinds), arrowstyle="-|>,head_width=1.6,head_length=3.4", linewidth=0.7, color=DARK,
-            shrinkA=0, shrinkB=0, gid=f"arrow/{source}/{target}", capstyle="butt", joinstyle="round",
+            path=Path(points, kinds),
+            arrowstyle="-|>,head_width=1.6,head_length=3.4",
+            linewidth=0.7,
+            color=DARK,
+            shrinkA=0,
+            shrinkB=0,
+            gid=f"arrow/{source}/{target}",
+            capstyle="butt",
+            joinstyle="round",
         )
-    )  # fmt: skip
+    )
 
 
 def _route(sheet: Sheet, drawn: Diagram, first: int, last: int) -> Iterator[list[Point]]:

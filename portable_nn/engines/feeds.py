@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.errors import ShapeError, listed
-from portable_nn.graph import Dim, Value, format_shape
+from portable_nn.core.errors import ShapeError, listed
+from portable_nn.core.graph import Dim, Value, format_shape
 from portable_nn.operators.registry import Array
 
 

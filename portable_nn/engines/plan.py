@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.dims import static
+from portable_nn.core.dims import static
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Graph, Node, Shape, format_shape
+from portable_nn.core.memory import aligned
 from portable_nn.engines.rewrites import pool_first
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import Graph, Node, Shape, format_shape
-from portable_nn.memory import aligned
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Array, Bound, Order, Step, is_dense, laid_in, memory_order
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from portable_nn.graph import Graph, Node, Tensor
+from portable_nn.core.graph import Graph, Node, Tensor
 
 MONOTONE: Final = {"Relu", "Clip", "LeakyRelu"}
 """Operators f, element by element, with f(max(a, b)) = max(f(a), f(b)) to the last bit; LeakyRelu if alpha ≥ 0."""

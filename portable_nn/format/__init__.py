@@ -16,10 +16,10 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
-from portable_nn.errors import FormatError, NoManifestError, UsageError, listed
+from portable_nn.core.errors import FormatError, NoManifestError, UsageError, listed
+from portable_nn.core.files import open_regular
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, Origin, Remark, ValueRemark
-from portable_nn.format.files import open_regular
 from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, encode, normalised
 from portable_nn.format.mapped import MappedTensors
 from portable_nn.format.reading import Reader, checks_for, opened
@@ -44,7 +44,7 @@ __all__ = [
     "has_manifest",
     "load",
     "save",
-]  # fmt: skip
+]
 
 Verify: TypeAlias = Literal["eager", "lazy", "off"]
 
@@ -168,10 +168,14 @@ def _own(manifest: Manifest) -> Manifest:
     """The same for a caller who may change what is in it: the other one is remembered."""
     nodes = tuple(replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes)
     return replace(
-        manifest, graph=replace(manifest.graph, nodes=nodes), metadata=dict(manifest.metadata),
-        digests=dict(manifest.digests), checksums=dict(manifest.checksums), training=deepcopy(manifest.training),
+        manifest,
+        graph=replace(manifest.graph, nodes=nodes),
+        metadata=dict(manifest.metadata),
+        digests=dict(manifest.digests),
+        checksums=dict(manifest.checksums),
+        training=deepcopy(manifest.training),
         documentation=deepcopy(manifest.documentation),
-    )  # fmt: skip
+    )
 
 
 def has_manifest(path: str | Path) -> bool:

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.format import hdf5, safetensors
 from portable_nn.format.layout import Span
 from portable_nn.format.manifest import Manifest, Text

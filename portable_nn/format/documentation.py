@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from portable_nn.graph import Graph, Node, Shape, Tensor, format_shape
+from portable_nn.core.graph import Graph, Node, Shape, Tensor, format_shape
 
 Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 

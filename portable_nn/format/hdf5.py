@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.errors import FormatError, NoManifestError, UsageError
+from portable_nn.core.errors import FormatError, NoManifestError, UsageError
+from portable_nn.core.files import read_exactly, recognise
 from portable_nn.format.canonical import byte_difference
-from portable_nn.format.files import read_exactly, recognise
 from portable_nn.format.layout import Span, padding
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
+from portable_nn.core.graph import Value
+from portable_nn.core.memory import CHUNK
 from portable_nn.format.tensors import ITEM_SIZES
-from portable_nn.graph import Value
-from portable_nn.memory import CHUNK
 
 ALIGNMENT: Final = 64
 """The data start at a multiple of this many bytes, so that a mapped file is aligned for every vector unit."""

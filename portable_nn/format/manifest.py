@@ -10,14 +10,14 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from portable_nn import __version__
-from portable_nn.data.preprocessing import Preprocessing
-from portable_nn.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.graph import OPSET, Graph, Tensor, Value
+from portable_nn.core.version import __version__
 from portable_nn.format import canonical
 from portable_nn.format.documentation import Documentation
 from portable_nn.format.migrations import migrate
 from portable_nn.format.training import Training
-from portable_nn.graph import OPSET, Graph, Tensor, Value
+from portable_nn.preprocessing.steps import Preprocessing
 
 FORMAT: Final = "portable-nn"
 VERSION: Final = 2

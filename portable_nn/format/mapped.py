@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.format.files import shrunk
+from portable_nn.core.files import shrunk
+from portable_nn.core.memory import CHUNK
 from portable_nn.format.reading import Checks, Reader, Understood
 from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
-from portable_nn.memory import CHUNK
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
 """Tells the system that mapped pages are not needed now; it would read them again."""

@@ -13,14 +13,14 @@ from typing import Final, TypeVar
 
 import xxhash
 
-from portable_nn.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.files import open_regular, read_at, read_exactly
+from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.format.carriers import Carrier, carrier_of
-from portable_nn.format.files import open_regular, read_at, read_exactly
 from portable_nn.format.layout import Span, groups, layout, padding
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import CHECKSUM, DIGEST, HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
-from portable_nn.memory import CHUNK, Bytes, aligned, borrowed
 
 Work = TypeVar("Work")
 

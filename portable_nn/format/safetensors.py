@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from portable_nn.errors import FormatError, NoManifestError, UsageError
+from portable_nn.core.errors import FormatError, NoManifestError, UsageError
+from portable_nn.core.files import read_exactly, recognise
 from portable_nn.format import canonical
-from portable_nn.format.files import read_exactly, recognise
 from portable_nn.format.layout import Span, padding
 from portable_nn.format.manifest import Manifest, Text, checked
 from portable_nn.format.validate import agreement_faults

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import xxhash
 
-from portable_nn.memory import CHUNK, Bytes
+from portable_nn.core.memory import CHUNK, Bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

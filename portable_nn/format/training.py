@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from portable_nn.graph import Shape, Value, format_shape
+from portable_nn.core.graph import Shape, Value, format_shape
 
 STATE: Final = "training/state/"
 """How the names of the tensors begin that an optimizer keeps: ``training/state/hidden.weight/first``."""

@@ -18,9 +18,9 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from portable_nn import operators
-from portable_nn.data.preprocessing import check_order
-from portable_nn.dims import is_number
-from portable_nn.errors import FormatError, GraphError, listed
+from portable_nn.core.dims import is_number
+from portable_nn.core.errors import FormatError, GraphError, listed
+from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
 from portable_nn.format.canonical import printable
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
@@ -36,7 +36,7 @@ from portable_nn.format.tensors import (
     value_fault,
 )
 from portable_nn.format.training import training_faults
-from portable_nn.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
+from portable_nn.preprocessing.steps import check_order
 
 MAX_TENSORS: Final = 2**14
 MAX_RANK: Final = 32

@@ -10,10 +10,11 @@ from typing import BinaryIO, Final, NamedTuple, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.errors import UsageError, listed
-from portable_nn.format.atomic import atomic_write
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.files import write_at
+from portable_nn.core.memory import CHUNK, Bytes, borrowed
 from portable_nn.format.carriers import Carrier
-from portable_nn.format.files import write_at
 from portable_nn.format.layout import Span, groups, layout
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
 from portable_nn.format.tensors import (
@@ -29,7 +30,6 @@ from portable_nn.format.tensors import (
     value_fault,
 )
 from portable_nn.format.validate import agreement_faults
-from portable_nn.memory import CHUNK, Bytes, borrowed
 
 Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
 """Arrays by name, or pairs in any order, made when they are asked for."""

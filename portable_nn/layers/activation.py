@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import format_shape
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
 

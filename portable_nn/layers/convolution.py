@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import Dim, format_shape
-from portable_nn.initializers import Initial
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import Dim, format_shape
+from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, emit
 from portable_nn.sizes import Operation, check_channels, conv, convt
@@ -55,10 +55,20 @@ class _Convolution(Layer):
     transposed: ClassVar[bool] = False
 
     def __init__(
-        self, filters: int, kernel: PerAxis, *, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
-        groups: int = 1, bias: bool = True, weight_initial: Initial = "glorot_uniform", bias_initial: Initial = "zeros",
-        name: str | None = None, **others: PerAxis,
-    ) -> None:  # fmt: skip
+        self,
+        filters: int,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        bias: bool = True,
+        weight_initial: Initial = "glorot_uniform",
+        bias_initial: Initial = "zeros",
+        name: str | None = None,
+        **others: PerAxis,
+    ) -> None:
         super().__init__(name)
         self.kind = type(self).__name__
         if type(filters) is not int or filters < 1:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import format_shape
-from portable_nn.initializers import Initial
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import format_shape
+from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, emit
 
@@ -17,9 +17,14 @@ class Dense(Layer):
     """y = x·Wᵀ + b over the last axis: (batch, …, in) → (batch, …, units); W is (units, in), b is (units,)."""
 
     def __init__(
-        self, units: int, *, bias: bool = True, weight_initial: Initial = "glorot_uniform",
-        bias_initial: Initial = "zeros", name: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        units: int,
+        *,
+        bias: bool = True,
+        weight_initial: Initial = "glorot_uniform",
+        bias_initial: Initial = "zeros",
+        name: str | None = None,
+    ) -> None:
         super().__init__(name)
         if not isinstance(units, (int, np.integer)) or units < 1:
             raise UsageError(f"Dense: units must be a positive whole number, not {units!r}")

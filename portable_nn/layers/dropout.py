@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit_all
 

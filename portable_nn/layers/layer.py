@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from portable_nn.errors import UsageError
-from portable_nn.graph import Dim
-from portable_nn.initializers import Initial
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Dim
+from portable_nn.layers.initializers import Initial
 from portable_nn.operators import Leaf, Symbol, emit
 from portable_nn.operators.registry import DTYPE_CODES
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from portable_nn.dims import static
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import format_shape
+from portable_nn.core.dims import static
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
@@ -67,9 +67,14 @@ class _BatchNorm(_OfChannels):
     wish = "batch_norm"
 
     def __init__(
-        self, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track_running_stats: bool = True,
+        self,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
         name: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(eps=eps, affine=affine, name=name)
         if not 0 <= momentum <= 1:
             raise UsageError(f"{self.kind}: momentum must be from 0 to 1, not {momentum!r}")

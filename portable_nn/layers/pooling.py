@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.layers.convolution import channels_of, described, spatial_attributes
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, emit
@@ -18,9 +18,16 @@ class _Pool(Layer):
     wish: ClassVar[str]
 
     def __init__(
-        self, kernel: PerAxis, *, stride: PerAxis | None, padding: Padding = 0, dilation: PerAxis = 1,
-        ceil_mode: bool, name: str | None, **attributes: int,
-    ) -> None:  # fmt: skip
+        self,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis | None,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        ceil_mode: bool,
+        name: str | None,
+        **attributes: int,
+    ) -> None:
         super().__init__(name)
         self.kind = type(self).__name__
         options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "ceil": ceil_mode}
@@ -39,21 +46,31 @@ class _MaxPool(_Pool):
     operator, wish = "MaxPool", "max_pool"
 
     def __init__(
-        self, kernel: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, dilation: PerAxis = 1,
-        ceil_mode: bool = False, name: str | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, name=name
-        )  # fmt: skip
+        self,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis | None = None,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        ceil_mode: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, name=name)
 
 
 class _AvgPool(_Pool):
     operator, wish = "AveragePool", "average_pool"
 
     def __init__(
-        self, kernel: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, ceil_mode: bool = False,
-        count_include_pad: bool = True, name: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        name: str | None = None,
+    ) -> None:
         counted = {"count_include_pad": int(count_include_pad)}
         super().__init__(kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, name=name, **counted)
 
@@ -62,9 +79,15 @@ class _LPPool(_Pool):
     operator, wish = "LpPool", "lp_pool"
 
     def __init__(
-        self, p: int, kernel: PerAxis, *, stride: PerAxis | None = None, padding: Padding = 0, ceil_mode: bool = False,
+        self,
+        p: int,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
         name: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, name=name, p=_norm(self, p))
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import format_shape
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
@@ -33,9 +33,14 @@ class Upsample(Layer):
     """
 
     def __init__(
-        self, *, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
-        mode: str = "nearest", align_corners: bool = False, name: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        size: int | Sequence[int] | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        mode: str = "nearest",
+        align_corners: bool = False,
+        name: str | None = None,
+    ) -> None:
         super().__init__(name)
         if (size is None) == (scale_factor is None):
             raise UsageError("Upsample: it needs either size or scale_factor, and only one of them")

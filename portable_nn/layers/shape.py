@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from portable_nn.errors import Fault, GraphError, UsageError
-from portable_nn.graph import format_shape
+from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
 
@@ -29,8 +29,11 @@ class Reshape(Layer):
 
 
 _PAD_MODES: Final[Mapping[str, str]] = {
-    "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
-}  # fmt: skip
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 """PyTorch's names of the modes of Pad, and the standard's."""
 
 
@@ -43,9 +46,13 @@ class Pad(Layer):
     """
 
     def __init__(
-        self, padding: int | Sequence[int] | Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0, *,
+        self,
+        padding: int | Sequence[int] | Sequence[tuple[int, int]],
+        mode: str = "constant",
+        value: float = 0.0,
+        *,
         name: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(name)
         self.padding = _pairs(padding)
         if mode not in _PAD_MODES:

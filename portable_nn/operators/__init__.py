@@ -61,6 +61,19 @@ from portable_nn.operators.symbols import (
 )
 
 __all__ = [
-    "REGISTRY", "Inference", "Leaf", "Operator", "Symbol", "Type", "cast", "constant", "emit", "emit_all", "infer",
-    "integers", "lookup", "replay", "trace",
-]  # fmt: skip
+    "REGISTRY",
+    "Inference",
+    "Leaf",
+    "Operator",
+    "Symbol",
+    "Type",
+    "cast",
+    "constant",
+    "emit",
+    "emit_all",
+    "infer",
+    "integers",
+    "lookup",
+    "replay",
+    "trace",
+]

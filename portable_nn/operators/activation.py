@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product
-from portable_nn.graph import INTERNAL, format_shape
+from portable_nn.core.dims import product
+from portable_nn.core.graph import INTERNAL, format_shape
 from portable_nn.operators.blocks import in_blocks, lowest, number
 from portable_nn.operators.elementwise import WIDE, broadcast_type, check_dtype, fit, same_type
 from portable_nn.operators.registry import (
@@ -354,72 +354,137 @@ def _clip_gradient(n: Backward) -> list[Symbol | None]:
 register(Operator("Relu", ("X",), same_type(), _relu, _relu_gradient, outputs=("Y",), inplace=True))
 register(
     Operator(
-        "ReluGrad", ("dY", "Y"), lambda use: broadcast_type(use, FLOATS), _relu_grad, _relu_grad_gradient,
-        outputs=("dX",), inplace=True, domain=INTERNAL, lowering=_relu_grad_lowering,
+        "ReluGrad",
+        ("dY", "Y"),
+        lambda use: broadcast_type(use, FLOATS),
+        _relu_grad,
+        _relu_grad_gradient,
+        outputs=("dX",),
+        inplace=True,
+        domain=INTERNAL,
+        lowering=_relu_grad_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Sigmoid", ("X",), same_type(), _sigmoid, lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
-        outputs=("Y",), inplace=True,
+        "Sigmoid",
+        ("X",),
+        same_type(),
+        _sigmoid,
+        lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
+        outputs=("Y",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Tanh", ("input",), same_type(), lambda n: partial(np.tanh, n.x[0], out=n.out()),
-        lambda n: n.dy * (1 - n.y[0] * n.y[0]), inplace=True,
+        "Tanh",
+        ("input",),
+        same_type(),
+        lambda n: partial(np.tanh, n.x[0], out=n.out()),
+        lambda n: n.dy * (1 - n.y[0] * n.y[0]),
+        inplace=True,
     )
-)  # fmt: skip
-register(Operator("Softplus", ("X",), same_type(), _softplus, lambda n: n.dy * emit("Sigmoid", n.x[0]), outputs=("Y",),
-                  inplace=True))  # fmt: skip
+)
 register(
     Operator(
-        "LeakyRelu", ("X",), same_type(), _leaky_relu, _leaky_relu_gradient, {"alpha": Attr(float, 0.01)},
-        outputs=("Y",), inplace=True,
+        "Softplus",
+        ("X",),
+        same_type(),
+        _softplus,
+        lambda n: n.dy * emit("Sigmoid", n.x[0]),
+        outputs=("Y",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "PRelu", ("X", "slope"), _parametric_relu_type, _parametric_relu, _parametric_relu_gradient,
-        outputs=("Y",), inplace=True,
+        "LeakyRelu",
+        ("X",),
+        same_type(),
+        _leaky_relu,
+        _leaky_relu_gradient,
+        {"alpha": Attr(float, 0.01)},
+        outputs=("Y",),
+        inplace=True,
     )
-)  # fmt: skip
+)
+register(
+    Operator(
+        "PRelu",
+        ("X", "slope"),
+        _parametric_relu_type,
+        _parametric_relu,
+        _parametric_relu_gradient,
+        outputs=("Y",),
+        inplace=True,
+    )
+)
 exponential("Elu", _elu, {"alpha": Attr(float, 1.0)}, FLOATS)
 exponential("Selu", _selu, {"alpha": Attr(float, 1.6732632), "gamma": Attr(float, 1.050701)}, FLOATS)
 exponential("Celu", _celu, {"alpha": Attr(float, 1.0)}, frozenset({"float32"}))
 register(
     Operator(
-        "HardSigmoid", ("X",), same_type(), _hard_sigmoid, _hard_sigmoid_gradient,
-        {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)}, outputs=("Y",), inplace=True,
+        "HardSigmoid",
+        ("X",),
+        same_type(),
+        _hard_sigmoid,
+        _hard_sigmoid_gradient,
+        {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)},
+        outputs=("Y",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "HardSwish", ("X",), same_type(), _hard_swish, _hard_swish_gradient,
-        outputs=("Y",), inplace=True, lowering=_hard_swish_lowering,
+        "HardSwish",
+        ("X",),
+        same_type(),
+        _hard_swish,
+        _hard_swish_gradient,
+        outputs=("Y",),
+        inplace=True,
+        lowering=_hard_swish_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Swish", ("X",), same_type(), _swish, _swish_gradient, {"alpha": Attr(float, 1.0)},
-        outputs=("Y",), inplace=True, lowering=_swish_lowering,
+        "Swish",
+        ("X",),
+        same_type(),
+        _swish,
+        _swish_gradient,
+        {"alpha": Attr(float, 1.0)},
+        outputs=("Y",),
+        inplace=True,
+        lowering=_swish_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator("Mish", ("X",), same_type(), _mish, "lowering", outputs=("Y",), inplace=True, lowering=_mish_lowering)
 )
 register(Operator("Softsign", ("input",), same_type(), _softsign, _softsign_gradient, inplace=True))
 register(
     Operator(
-        "ThresholdedRelu", ("X",), same_type(), _thresholded_relu,
-        lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")), {"alpha": Attr(float, 1.0)},
-        outputs=("Y",), inplace=True,
+        "ThresholdedRelu",
+        ("X",),
+        same_type(),
+        _thresholded_relu,
+        lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")),
+        {"alpha": Attr(float, 1.0)},
+        outputs=("Y",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Shrink", ("input",), same_type(), _shrink, _shrink_gradient,
-        {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)}, inplace=True,
+        "Shrink",
+        ("input",),
+        same_type(),
+        _shrink,
+        _shrink_gradient,
+        {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(Operator("Clip", ("input", "min?", "max?"), _clip_type, _clip, _clip_gradient, inplace=True))

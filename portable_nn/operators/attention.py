@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from portable_nn.dims import quotient, total
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.dims import quotient, total
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     DTYPE_CODES,
@@ -62,16 +62,20 @@ def _sizes(use: Use) -> Sizes:
     key_heads, new = k[1], k[2]
     numbers = [size for size in (heads, key_heads, features, v[3]) if isinstance(size, int)]
     if len(numbers) < 4:
-        use.fail(f"Q {format_shape(q)}, K {format_shape(k)} and V {format_shape(v)} need known numbers of heads and "
-                 "features")  # fmt: skip
+        use.fail(
+            f"Q {format_shape(q)}, K {format_shape(k)} and V {format_shape(v)} need known numbers of heads and features"
+        )
     heads, key_heads, features, value_features = numbers
     if k != (batch, key_heads, new, features):
         wanted = format_shape((batch, key_heads, new, features))
-        use.fail(f"K must have the batch and the features of Q {format_shape(q)}: {wanted} by heads, not "
-                 f"{format_shape(k)}")  # fmt: skip
+        use.fail(
+            f"K must have the batch and the features of Q {format_shape(q)}: {wanted} by heads, not {format_shape(k)}"
+        )
     if v[:3] != k[:3]:
-        use.fail(f"V must have the batch, heads and positions of K, {format_shape(k[:3])} by heads, not "
-                 f"{format_shape(v[:3])}")  # fmt: skip
+        use.fail(
+            f"V must have the batch, heads and positions of K, {format_shape(k[:3])} by heads, not "
+            f"{format_shape(v[:3])}"
+        )
     if not key_heads or heads % key_heads:
         use.fail(f"{heads} heads of queries cannot share {key_heads} of keys evenly")
     past = _past(use, (batch, key_heads), (features, value_features))
@@ -487,13 +491,23 @@ def _weights(use: Use, scores: Symbol, added: Symbol | None) -> Symbol:
 
 register(
     Operator(
-        "Attention", ("Q", "K", "V", "attn_mask?", "past_key?", "past_value?", "nonpad_kv_seqlen?"), _type, _attention,
+        "Attention",
+        ("Q", "K", "V", "attn_mask?", "past_key?", "past_value?", "nonpad_kv_seqlen?"),
+        _type,
+        _attention,
         "lowering",
         {
-            "is_causal": Attr(int, 0), "kv_num_heads": Attr(int), "left_window_size": Attr(int, -1),
-            "q_num_heads": Attr(int), "qk_matmul_output_mode": Attr(int, 0), "right_window_size": Attr(int, -1),
-            "scale": Attr(float), "softcap": Attr(float, 0.0), "softmax_precision": Attr(int),
+            "is_causal": Attr(int, 0),
+            "kv_num_heads": Attr(int),
+            "left_window_size": Attr(int, -1),
+            "q_num_heads": Attr(int),
+            "qk_matmul_output_mode": Attr(int, 0),
+            "right_window_size": Attr(int, -1),
+            "scale": Attr(float),
+            "softcap": Attr(float, 0.0),
+            "softmax_precision": Attr(int),
         },
-        outputs=("Y", "present_key", "present_value", "qk_matmul_output"), lowering=_lowering,
+        outputs=("Y", "present_key", "present_value", "qk_matmul_output"),
+        lowering=_lowering,
     )
-)  # fmt: skip
+)

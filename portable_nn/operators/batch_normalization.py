@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.graph import INTERNAL, Attribute, format_shape
+from portable_nn.core.graph import INTERNAL, Attribute, format_shape
 from portable_nn.operators.normalization import (
     CHANNELS,
     check_channels,
@@ -205,14 +205,29 @@ def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-
 
 register(
     Operator(
-        "BatchNormalization", ("X", "scale", "B", "input_mean", "input_var"), _type, _kernel, _gradient,
+        "BatchNormalization",
+        ("X", "scale", "B", "input_mean", "input_var"),
+        _type,
+        _kernel,
+        _gradient,
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
-        outputs=("Y", "running_mean", "running_var"), inplace=True, training=_training, state={1: 3, 2: 4},
+        outputs=("Y", "running_mean", "running_var"),
+        inplace=True,
+        training=_training,
+        state={1: 3, 2: 4},
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "BatchNormalizationGrad", ("dY", "X", "scale"), _grad_type, _grad, "lowering", {"epsilon": Attr(float, 1e-5)},
-        outputs=("dX", "dscale", "dB"), inplace=True, domain=INTERNAL, lowering=_grad_lowering,
+        "BatchNormalizationGrad",
+        ("dY", "X", "scale"),
+        _grad_type,
+        _grad,
+        "lowering",
+        {"epsilon": Attr(float, 1e-5)},
+        outputs=("dX", "dscale", "dB"),
+        inplace=True,
+        domain=INTERNAL,
+        lowering=_grad_lowering,
     )
-)  # fmt: skip
+)

@@ -58,10 +58,16 @@ def _bit_by_bit(operator: str) -> None:
 
     register(
         Operator(
-            f"Bitwise{operator}", ("A", "B"), lambda use: broadcast_type(use, INTEGERS), kernel, None,
-            outputs=("C",), inplace=True, lowering=lowering,
+            f"Bitwise{operator}",
+            ("A", "B"),
+            lambda use: broadcast_type(use, INTEGERS),
+            kernel,
+            None,
+            outputs=("C",),
+            inplace=True,
+            lowering=lowering,
         )
-    )  # fmt: skip
+    )
 
 
 def _not_lowering(x: Symbol) -> Symbol:
@@ -71,15 +77,27 @@ def _not_lowering(x: Symbol) -> Symbol:
 
 register(
     Operator(
-        "BitShift", ("X", "Y"), _shift_type, _shift, None, {"direction": Attr(str, REQUIRED)},
-        outputs=("Z",), inplace=True,
+        "BitShift",
+        ("X", "Y"),
+        _shift_type,
+        _shift,
+        None,
+        {"direction": Attr(str, REQUIRED)},
+        outputs=("Z",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 for _operator in ("And", "Or", "Xor"):
     _bit_by_bit(_operator)
 register(
     Operator(
-        "BitwiseNot", ("X",), same_type(INTEGERS), lambda n: partial(np.invert, n.x[0], out=n.out()), None,
-        outputs=("Y",), inplace=True, lowering=_not_lowering,
+        "BitwiseNot",
+        ("X",),
+        same_type(INTEGERS),
+        lambda n: partial(np.invert, n.x[0], out=n.out()),
+        None,
+        outputs=("Y",),
+        inplace=True,
+        lowering=_not_lowering,
     )
-)  # fmt: skip
+)

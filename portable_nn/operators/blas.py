@@ -79,9 +79,21 @@ def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step 
     if routine is None:
         return None
     arguments = (
-        ROW_MAJOR, trans_a, trans_b, m, n, k, alpha, a.ctypes.data, stride_a, b.ctypes.data, stride_b, beta,
-        c.ctypes.data, n,
-    )  # fmt: skip
+        ROW_MAJOR,
+        trans_a,
+        trans_b,
+        m,
+        n,
+        k,
+        alpha,
+        a.ctypes.data,
+        stride_a,
+        b.ctypes.data,
+        stride_b,
+        beta,
+        c.ctypes.data,
+        n,
+    )
     keep = a, b, c
 
     def step(keep: object = keep) -> None:

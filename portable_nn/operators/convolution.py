@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.dims import product
-from portable_nn.graph import INTERNAL, Dim, Shape, format_shape
+from portable_nn.core.dims import product
+from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -240,32 +240,54 @@ def _weight_grad_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symb
     image = joined(grouped(big, (2, 1, 0)), (0, -1), big)
     filters = emit("Transpose", small, perm=[1, 0, *axes])
     found = emit(
-        "Conv", image, filters, strides=attributes.get("dilations"), dilations=attributes.get("strides"),
-        pads=attributes.get("pads"), group=group,
-    )  # fmt: skip
+        "Conv",
+        image,
+        filters,
+        strides=attributes.get("dilations"),
+        dilations=attributes.get("strides"),
+        pads=attributes.get("pads"),
+        group=group,
+    )
     found = emit("Slice", found, integers([0] * rank), integers(kernel), integers(axes))
     return emit("Transpose", found, perm=[1, 0, *axes])
 
 
 register(
     Operator(
-        "Conv", ("X", "W", "B?"), _conv_type, _conv, _conv_gradient, {**ATTRIBUTES, "group": Attr(int, 1)},
+        "Conv",
+        ("X", "W", "B?"),
+        _conv_type,
+        _conv,
+        _conv_gradient,
+        {**ATTRIBUTES, "group": Attr(int, 1)},
         outputs=("Y",),
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "ConvTranspose", ("X", "W", "B?"), _transpose_type, _conv_transpose, _conv_transpose_gradient,
+        "ConvTranspose",
+        ("X", "W", "B?"),
+        _transpose_type,
+        _conv_transpose,
+        _conv_transpose_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1), "output_padding": Attr(tuple), "output_shape": Attr(tuple)},
         outputs=("Y",),
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "ConvWeightGrad", ("dY", "X"), _weight_grad_type, _conv_weight_grad, _weight_grad_gradient,
-        {name: attr for name, attr in ATTRIBUTES.items() if name != "auto_pad"} | {
-            "kernel_shape": Attr(tuple, REQUIRED), "group": Attr(int, 1),
+        "ConvWeightGrad",
+        ("dY", "X"),
+        _weight_grad_type,
+        _conv_weight_grad,
+        _weight_grad_gradient,
+        {name: attr for name, attr in ATTRIBUTES.items() if name != "auto_pad"}
+        | {
+            "kernel_shape": Attr(tuple, REQUIRED),
+            "group": Attr(int, 1),
         },
-        outputs=("dW",), domain=INTERNAL, lowering=_weight_grad_lowering,
+        outputs=("dW",),
+        domain=INTERNAL,
+        lowering=_weight_grad_lowering,
     )
-)  # fmt: skip
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.graph import Tensor, format_shape
+from portable_nn.core.graph import Tensor, format_shape
 from portable_nn.operators.elementwise import ANY, check_dtype
 from portable_nn.operators.registry import (
     INTEGERS,
@@ -116,11 +116,20 @@ def _one_hot(n: Bound) -> list[Step]:
 
 register(
     Operator(
-        "Constant", (), _constant_type, lambda n: n.view(_literal(n)), None,
-        {"value": Attr(Tensor), "value_int": Attr(int), "value_ints": Attr(tuple), "value_float": Attr(float),
-         "value_floats": Attr(tuple, item=float)},
+        "Constant",
+        (),
+        _constant_type,
+        lambda n: n.view(_literal(n)),
+        None,
+        {
+            "value": Attr(Tensor),
+            "value_int": Attr(int),
+            "value_ints": Attr(tuple),
+            "value_float": Attr(float),
+            "value_floats": Attr(tuple, item=float),
+        },
     )
-)  # fmt: skip
+)
 register(
     Operator("ConstantOfShape", ("input",), _constant_of_shape_type, _constant_of_shape, None, {"value": Attr(Tensor)})
 )

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.registry import Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit, integers, sizes
 
@@ -74,7 +74,13 @@ def _centre_lowering(x: Symbol, shape: Symbol, *, axes: Sequence[int] | None = N
 
 register(
     Operator(
-        "CenterCropPad", ("input_data", "shape"), _centre_type, _centre, _centre_gradient, {"axes": Attr(tuple)},
-        outputs=("output_data",), lowering=_centre_lowering,
+        "CenterCropPad",
+        ("input_data", "shape"),
+        _centre_type,
+        _centre,
+        _centre_gradient,
+        {"axes": Attr(tuple)},
+        outputs=("output_data",),
+        lowering=_centre_lowering,
     )
-)  # fmt: skip
+)

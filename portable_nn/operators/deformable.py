@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError, ShapeError
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.errors import Fault, GraphError, ShapeError
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.normalization import precision
 from portable_nn.operators.registry import FLOATS, Array, Attr, Bound, Operator, Step, Type, Use, register
@@ -49,8 +49,11 @@ def _type(use: Use) -> Type:
     cells = groups * math.prod(kernel)
     places = _places(use, kernel, found)
     wanted: dict[int, Shape] = {
-        1: weight, 2: (batch, cells * rank, *places), 3: (filters,), 4: (batch, cells, *places),
-    }  # fmt: skip
+        1: weight,
+        2: (batch, cells * rank, *places),
+        3: (filters,),
+        4: (batch, cells, *places),
+    }
     for index, shape in wanted.items():
         if (index < 3 or use.has(index)) and use.type(index) != use.like(shape):
             use.fail(f"{use.operator.input_name(index)} must be {use.like(shape)}, not {use.type(index)}")
@@ -176,8 +179,20 @@ class _Unnamed(Use):
 
 _DEFORM = register(
     Operator(
-        "DeformConv", ("X", "W", "offset", "B?", "mask?"), _type, _kernel, "lowering",
-        {"dilations": Attr(tuple), "group": Attr(int, 1), "kernel_shape": Attr(tuple), "offset_group": Attr(int, 1),
-         "pads": Attr(tuple), "strides": Attr(tuple)}, outputs=("Y",), lowering=_lowering,
+        "DeformConv",
+        ("X", "W", "offset", "B?", "mask?"),
+        _type,
+        _kernel,
+        "lowering",
+        {
+            "dilations": Attr(tuple),
+            "group": Attr(int, 1),
+            "kernel_shape": Attr(tuple),
+            "offset_group": Attr(int, 1),
+            "pads": Attr(tuple),
+            "strides": Attr(tuple),
+        },
+        outputs=("Y",),
+        lowering=_lowering,
     )
-)  # fmt: skip
+)

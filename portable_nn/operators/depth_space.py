@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product, quotient
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.dims import product, quotient
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     NUMBERS,
@@ -110,13 +110,21 @@ def _space_to_depth_gradient(n: Backward) -> Symbol:
 
 register(
     Operator(
-        "DepthToSpace", ("input",), _depth_to_space_type, _depth_to_space, _depth_to_space_gradient,
+        "DepthToSpace",
+        ("input",),
+        _depth_to_space_type,
+        _depth_to_space,
+        _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "SpaceToDepth", ("input",), _space_to_depth_type, _space_to_depth, _space_to_depth_gradient,
+        "SpaceToDepth",
+        ("input",),
+        _space_to_depth_type,
+        _space_to_depth,
+        _space_to_depth_gradient,
         {"blocksize": Attr(int, REQUIRED)},
     )
-)  # fmt: skip
+)

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product
-from portable_nn.graph import Attribute
+from portable_nn.core.dims import product
+from portable_nn.core.graph import Attribute
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all
@@ -77,7 +77,13 @@ def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribut
 
 register(
     Operator(
-        "Dropout", ("data", "ratio?", "training_mode?"), _type, _kernel, _gradient, {"seed": Attr(int)},
-        outputs=("output", "mask"), training=_training,
+        "Dropout",
+        ("data", "ratio?", "training_mode?"),
+        _type,
+        _kernel,
+        _gradient,
+        {"seed": Attr(int)},
+        outputs=("output", "mask"),
+        training=_training,
     )
-)  # fmt: skip
+)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     NUMBERS,

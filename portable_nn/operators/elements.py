@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.dims import count, product, quotient, static, total
-from portable_nn.graph import Tensor
+from portable_nn.core.dims import count, product, quotient, static, total
+from portable_nn.core.graph import Tensor
 from portable_nn.operators.registry import FLOATS, INTEGERS, Type, Use
 
 Element: TypeAlias = "int | float | str"

@@ -10,8 +10,8 @@ from functools import partial, reduce
 
 import numpy as np
 
-from portable_nn.dims import broadcast, product, quotient, total
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.dims import broadcast, product, quotient, total
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.registry import (
     FLOATS,
     INTEGERS,
@@ -332,30 +332,51 @@ variadic("Min", np.minimum, _extreme_gradient)
 
 register(
     Operator(
-        "Div", ("A", "B"), lambda use: with_sizes(use, broadcast_type(use, NUMBERS)), _divide,
-        lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]), outputs=("C",), inplace=True,
+        "Div",
+        ("A", "B"),
+        lambda use: with_sizes(use, broadcast_type(use, NUMBERS)),
+        _divide,
+        lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
+        outputs=("C",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(Operator("Pow", ("X", "Y"), _power_type, _power, _power_gradient, outputs=("Z",)))
 register(Operator("Where", ("condition", "X", "Y"), _where_type, _where, _where_gradient))
 register(
     Operator(
-        "Mod", ("A", "B"), _modulo_type, _modulo, _modulo_gradient, {"fmod": Attr(int, 0)},
-        outputs=("C",), inplace=True,
+        "Mod",
+        ("A", "B"),
+        _modulo_type,
+        _modulo,
+        _modulo_gradient,
+        {"fmod": Attr(int, 0)},
+        outputs=("C",),
+        inplace=True,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "IsInf", ("X",), lambda use: same_type()(use)._replace(dtype="bool"), _is_infinite, None,
-        {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)}, outputs=("Y",),
+        "IsInf",
+        ("X",),
+        lambda use: same_type()(use)._replace(dtype="bool"),
+        _is_infinite,
+        None,
+        {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
+        outputs=("Y",),
         lowering=_is_infinite_lowering,
     )
-)  # fmt: skip
+)
 _ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}
 register(Operator("Cast", ("input",), _cast_type, _cast, _cast_gradient, {"to": Attr(int, REQUIRED), **_ROUNDING}))
 register(
     Operator(
-        "CastLike", ("input", "target_type"), lambda use: Type(use.type(1).dtype, use.type().shape), _cast,
-        _cast_gradient, _ROUNDING, lowering=lambda x, target, **_: cast(x, target.dtype),
+        "CastLike",
+        ("input", "target_type"),
+        lambda use: Type(use.type(1).dtype, use.type().shape),
+        _cast,
+        _cast_gradient,
+        _ROUNDING,
+        lowering=lambda x, target, **_: cast(x, target.dtype),
     )
-)  # fmt: skip
+)

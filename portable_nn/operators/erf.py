@@ -19,8 +19,15 @@ from portable_nn.operators.registry import Array, Attr, Backward, Bound, Operato
 from portable_nn.operators.symbols import Symbol, emit
 
 LOGISTIC: Final = (
-    5.605569e-09, 2.2771426e-08, -4.748051e-06, 8.4384694e-05, -0.000614365, -0.0001957813, 0.10277007, 1.1283792,
-)  # fmt: skip
+    5.605569e-09,
+    2.2771426e-08,
+    -4.748051e-06,
+    8.4384694e-05,
+    -0.000614365,
+    -0.0001957813,
+    0.10277007,
+    1.1283792,
+)
 """Coefficients of p, the highest power first, in erf(x) = tanh(x · p(x²)): float32's error function.
 
 Page (Applied Statistics 26, 1977) has this form with two terms, which are those of the ``tanh`` approximation of Gelu.
@@ -187,7 +194,14 @@ def _gelu_lowering(x: Symbol, *, approximate: str = "none") -> Symbol:
 register(Operator("Erf", ("input",), same_type(), _erf, _erf_gradient, inplace=True))
 register(
     Operator(
-        "Gelu", ("X",), _gelu_type, _gelu, _gelu_gradient, {"approximate": Attr(str, "none")},
-        outputs=("Y",), inplace=True, lowering=_gelu_lowering,
+        "Gelu",
+        ("X",),
+        _gelu_type,
+        _gelu,
+        _gelu_gradient,
+        {"approximate": Attr(str, "none")},
+        outputs=("Y",),
+        inplace=True,
+        lowering=_gelu_lowering,
     )
-)  # fmt: skip
+)

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product, quotient, total
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     NUMBERS,
@@ -250,19 +250,32 @@ def _split_gradient(n: Backward) -> list[Symbol | None]:
 register(Operator("Gather", ("data", "indices"), _gather_type, _gather, _gather_gradient, {"axis": Attr(int, 0)}))
 register(
     Operator(
-        "GatherElements", ("data", "indices"), _gather_elements_type, _gather_elements, _gather_elements_gradient,
+        "GatherElements",
+        ("data", "indices"),
+        _gather_elements_type,
+        _gather_elements,
+        _gather_elements_gradient,
         {"axis": Attr(int, 0)},
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "ScatterElements", ("data", "indices", "updates"), _scatter_elements_type, _scatter_elements,
-        _scatter_elements_gradient, {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
+        "ScatterElements",
+        ("data", "indices", "updates"),
+        _scatter_elements_type,
+        _scatter_elements,
+        _scatter_elements_gradient,
+        {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Split", ("input", "split?"), _split_type, _split, _split_gradient,
-        {"axis": Attr(int, 0), "num_outputs": Attr(int)}, outputs=("outputs*",),
+        "Split",
+        ("input", "split?"),
+        _split_type,
+        _split,
+        _split_gradient,
+        {"axis": Attr(int, 0), "num_outputs": Attr(int)},
+        outputs=("outputs*",),
     )
-)  # fmt: skip
+)

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.dims import broadcast, product
-from portable_nn.graph import INTERNAL
+from portable_nn.core.dims import broadcast, product
+from portable_nn.core.graph import INTERNAL
 from portable_nn.operators.elementwise import check_dtype, fit
 from portable_nn.operators.normalization import (
     check_channels,
@@ -72,9 +72,15 @@ def _uncut(axes: tuple[int, ...], *parameters: Array | None) -> set[int]:
 
 
 def _normalize(
-    n: Bound, x: Array, out: Array, scale: Array, bias: Array | None, axes: tuple[int, ...], *,
+    n: Bound,
+    x: Array,
+    out: Array,
+    scale: Array,
+    bias: Array | None,
+    axes: tuple[int, ...],
+    *,
     centred: bool = True,
-) -> tuple[Array, Array, list[Step]]:  # fmt: skip
+) -> tuple[Array, Array, list[Step]]:
     """Mean, 1 / √(variance + ε), and the steps that put (x - mean) / √(variance + ε)·scale + bias into ``out``."""
     mean, inverse = statistic(n, x, axes), statistic(n, x, axes)
     work = out if out.dtype == mean.dtype else n.scratch_like(x, mean.dtype)
@@ -91,9 +97,16 @@ def _normalize(
 
 
 def _normalize_grad(
-    n: Bound, dy: Array, x: Array, scale: Array, dx: Array, dscale: Array, axes: tuple[int, ...], *,
+    n: Bound,
+    dy: Array,
+    x: Array,
+    scale: Array,
+    dx: Array,
+    dscale: Array,
+    axes: tuple[int, ...],
+    *,
     centred: bool = True,
-) -> list[Step]:  # fmt: skip
+) -> list[Step]:
     """As ``through_standardized`` for dy·scale, and the sums of dy·(x - mean) / √(variance + ε) in ``dscale``."""
     mean, inverse, share = (statistic(n, x, axes) for _ in range(3))
     places = parts(x, _uncut(axes, scale))
@@ -164,9 +177,15 @@ def _over_last_axes(n: Bound, *, centred: bool = True) -> list[Step]:
 
 def _over_last_axes_gradient(n: Backward) -> list[Symbol]:
     flows = emit_all(
-        f"{n.operator.name}Grad", n.dy, n.x[0], n.x[1], outputs=2, domain=INTERNAL, axis=n.int("axis"),
+        f"{n.operator.name}Grad",
+        n.dy,
+        n.x[0],
+        n.x[1],
+        outputs=2,
+        domain=INTERNAL,
+        axis=n.int("axis"),
         epsilon=n.float("epsilon"),
-    )  # fmt: skip
+    )
     return [*flows, fit(n.dy, n.x[2])] if n.has(2) else [*flows]
 
 
@@ -184,9 +203,15 @@ def _over_last_axes_grad(n: Bound, *, centred: bool = True) -> list[Step]:
 
 
 def _over_last_axes_lowering(
-    x: Symbol, scale: Symbol, bias: Symbol | None = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1,
+    x: Symbol,
+    scale: Symbol,
+    bias: Symbol | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
     centred: bool = True,
-) -> list[Symbol]:  # fmt: skip
+) -> list[Symbol]:
     axes = range(axis % len(x.shape), len(x.shape))
     [x_wide] = wide(x)
     normalized, inverse = standardized(x_wide, axes, epsilon, centred=centred)
@@ -262,9 +287,15 @@ def _over_groups_grad(n: Bound) -> list[Step]:
 def _over_groups_gradient(n: Backward, groups: int) -> list[Symbol]:
     x, scale, _ = n.x
     flows = emit_all(
-        "GroupNormalizationGrad", n.dy, x, scale, outputs=2, domain=INTERNAL, num_groups=groups,
+        "GroupNormalizationGrad",
+        n.dy,
+        x,
+        scale,
+        outputs=2,
+        domain=INTERNAL,
+        num_groups=groups,
         epsilon=n.float("epsilon"),
-    )  # fmt: skip
+    )
     return [*flows, emit("ReduceSum", n.dy, integers([0, *range(2, len(x.shape))]), keepdims=0)]
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.softmax import log_softmax_steps
@@ -132,14 +132,23 @@ _ATTRIBUTES = {"ignore_index": Attr(int), "reduction": Attr(str, "mean")}
 
 register(
     Operator(
-        "NegativeLogLikelihoodLoss", ("input", "target", "weight?"), _type, _likelihood, _likelihood_gradient,
-        _ATTRIBUTES, outputs=("loss",),
+        "NegativeLogLikelihoodLoss",
+        ("input", "target", "weight?"),
+        _type,
+        _likelihood,
+        _likelihood_gradient,
+        _ATTRIBUTES,
+        outputs=("loss",),
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "SoftmaxCrossEntropyLoss", ("scores", "labels", "weights?"),
-        lambda use: (_type(use), Type(use.type().dtype, use.type().shape)), _entropy, _entropy_gradient, _ATTRIBUTES,
+        "SoftmaxCrossEntropyLoss",
+        ("scores", "labels", "weights?"),
+        lambda use: (_type(use), Type(use.type().dtype, use.type().shape)),
+        _entropy,
+        _entropy_gradient,
+        _ATTRIBUTES,
         outputs=("output", "log_prob"),
     )
-)  # fmt: skip
+)

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import broadcast
-from portable_nn.graph import format_shape
+from portable_nn.core.dims import broadcast
+from portable_nn.core.graph import format_shape
 from portable_nn.operators.blas import accumulate
 from portable_nn.operators.elementwise import WIDE, check_dtype, fit
 from portable_nn.operators.registry import Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
@@ -144,9 +144,13 @@ def _matmul_gradient(n: Backward) -> list[Symbol | None]:
 
 register(
     Operator(
-        "Gemm", ("A", "B", "C?"), _gemm_type, _gemm, _gemm_gradient,
+        "Gemm",
+        ("A", "B", "C?"),
+        _gemm_type,
+        _gemm,
+        _gemm_gradient,
         {"alpha": Attr(float, 1.0), "beta": Attr(float, 1.0), "transA": Attr(int, 0), "transB": Attr(int, 0)},
         outputs=("Y",),
     )
-)  # fmt: skip
+)
 register(Operator("MatMul", ("A", "B"), _matmul_type, _matmul, _matmul_gradient, outputs=("Y",)))

@@ -68,9 +68,12 @@ def _mean_of_window(value: Symbol, before: int, after: int) -> Symbol:
     alone = emit("Unsqueeze", value, integers([CHANNELS]))
     others = [0] * (len(value.shape) - 2)
     mean = emit(
-        "AveragePool", alone, kernel_shape=[before + after + 1, *[1] * len(others)],
-        pads=[before, *others, after, *others], count_include_pad=1,
-    )  # fmt: skip
+        "AveragePool",
+        alone,
+        kernel_shape=[before + after + 1, *[1] * len(others)],
+        pads=[before, *others, after, *others],
+        count_include_pad=1,
+    )
     return emit("Squeeze", mean, integers([CHANNELS]))
 
 
@@ -121,14 +124,24 @@ def _lp_gradient(n: Backward) -> Symbol:
 
 register(
     Operator(
-        "LRN", ("X",), _lrn_type, _lrn, _lrn_gradient,
+        "LRN",
+        ("X",),
+        _lrn_type,
+        _lrn,
+        _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
-        outputs=("Y",), inplace=True,
-    )
-)  # fmt: skip
-register(
-    Operator(
-        "LpNormalization", ("input",), _lp_type, _lp, _lp_gradient, {"axis": Attr(int, -1), "p": Attr(int, 2)},
+        outputs=("Y",),
         inplace=True,
     )
-)  # fmt: skip
+)
+register(
+    Operator(
+        "LpNormalization",
+        ("input",),
+        _lp_type,
+        _lp,
+        _lp_gradient,
+        {"axis": Attr(int, -1), "p": Attr(int, 2)},
+        inplace=True,
+    )
+)

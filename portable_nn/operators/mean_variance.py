@@ -57,7 +57,13 @@ def _lowering(x: Symbol, *, axes: Sequence[int] = (0, 2, 3)) -> Symbol:
 
 register(
     Operator(
-        "MeanVarianceNormalization", ("X",), _type, _kernel, "lowering", {"axes": Attr(tuple, (0, 2, 3))},
-        outputs=("Y",), lowering=_lowering,
+        "MeanVarianceNormalization",
+        ("X",),
+        _type,
+        _kernel,
+        "lowering",
+        {"axes": Attr(tuple, (0, 2, 3))},
+        outputs=("Y",),
+        lowering=_lowering,
     )
-)  # fmt: skip
+)

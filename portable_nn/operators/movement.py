@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import total
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.dims import total
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.registry import REQUIRED, Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit, emit_all, integers, sizes
 
@@ -148,8 +148,13 @@ def _sizes_with(value: Symbol, axis: int, size: int) -> Symbol:
 
 register(
     Operator(
-        "Concat", ("inputs*",), _concat_type, _concat, _concat_gradient, {"axis": Attr(int, REQUIRED)},
+        "Concat",
+        ("inputs*",),
+        _concat_type,
+        _concat,
+        _concat_gradient,
+        {"axis": Attr(int, REQUIRED)},
         outputs=("concat_result",),
     )
-)  # fmt: skip
+)
 register(Operator("Slice", ("data", "starts", "ends", "axes?", "steps?"), _slice_type, _slice, _slice_gradient))

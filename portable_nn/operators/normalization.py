@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.graph import format_shape
+from portable_nn.core.graph import format_shape
 from portable_nn.operators.blocks import BLOCK
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import FLOATS, Array, Bound, Step, Type, Use, laid_in, memory_order

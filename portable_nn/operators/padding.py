@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.dims import product, total
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import INTERNAL, Dim
+from portable_nn.core.dims import product, total
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import INTERNAL, Dim
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -230,13 +230,24 @@ def _between(value: Symbol, axis: int, before: int, after: int) -> Symbol:
 
 register(
     Operator(
-        "Pad", ("data", "pads", "constant_value?", "axes?"), _pad_type, _pad, _pad_gradient,
+        "Pad",
+        ("data", "pads", "constant_value?", "axes?"),
+        _pad_type,
+        _pad,
+        _pad_gradient,
         {"mode": Attr(str, "constant")},
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "PadGrad", ("dY", "pads", "axes?"), _pad_grad_type, _pad_grad, _pad_grad_gradient,
-        {"mode": Attr(str, REQUIRED)}, outputs=("dX",), domain=INTERNAL, lowering=_pad_grad_lowering,
+        "PadGrad",
+        ("dY", "pads", "axes?"),
+        _pad_grad_type,
+        _pad_grad,
+        _pad_grad_gradient,
+        {"mode": Attr(str, REQUIRED)},
+        outputs=("dX",),
+        domain=INTERNAL,
+        lowering=_pad_grad_lowering,
     )
-)  # fmt: skip
+)

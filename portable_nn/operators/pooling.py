@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from portable_nn.graph import INTERNAL, Shape, format_shape
+from portable_nn.core.graph import INTERNAL, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     DTYPE_CODES,
@@ -364,11 +364,14 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
     alone = emit("Reshape", small, emit("Concat", integers([-1, 1]), sizes(small, spatial), axis=0))
     kernel = [w.kernel for w in found]
     spread = emit(
-        "ConvTranspose", alone, constant(np.ones((1, 1, *kernel)), small.dtype),
-        strides=[w.stride for w in found], dilations=[w.dilation for w in found],
+        "ConvTranspose",
+        alone,
+        constant(np.ones((1, 1, *kernel)), small.dtype),
+        strides=[w.stride for w in found],
+        dilations=[w.dilation for w in found],
         pads=[w.pad_begin for w in found] + [max(0, end) for end in rest],
         output_padding=[max(0, -end) for end in rest],
-    )  # fmt: skip
+    )
     return emit("Reshape", spread, sizes(big))
 
 
@@ -428,35 +431,55 @@ def _global_lp_gradient(n: Backward) -> Symbol:
 
 register(
     Operator(
-        "MaxPool", ("X",), _max_type, _max_pool, _max_gradient, {**POOL, "storage_order": Attr(int, 0)},
+        "MaxPool",
+        ("X",),
+        _max_type,
+        _max_pool,
+        _max_gradient,
+        {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "MaxPoolGrad", ("dY", "X", "Y"), _max_grad_type, _max_grad, _max_grad_gradient, POOL, outputs=("dX",),
-        domain=INTERNAL, lowering=_max_grad_lowering,
+        "MaxPoolGrad",
+        ("dY", "X", "Y"),
+        _max_grad_type,
+        _max_grad,
+        _max_grad_gradient,
+        POOL,
+        outputs=("dX",),
+        domain=INTERNAL,
+        lowering=_max_grad_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "AveragePool", ("X",), _type, _average_pool, _average_gradient, {**POOL, "count_include_pad": Attr(int, 0)},
+        "AveragePool",
+        ("X",),
+        _type,
+        _average_pool,
+        _average_gradient,
+        {**POOL, "count_include_pad": Attr(int, 0)},
         outputs=("Y",),
     )
-)  # fmt: skip
-register(
-    Operator("LpPool", ("X",), _lp_type, _lp_pool, _lp_gradient, {**POOL, "p": Attr(int, 2)}, outputs=("Y",))
-)  # fmt: skip
+)
+register(Operator("LpPool", ("X",), _lp_type, _lp_pool, _lp_gradient, {**POOL, "p": Attr(int, 2)}, outputs=("Y",)))
 SPREAD = register(
     Operator(
-        "PoolSpread", ("dY", "X"), _spread_type, _pool_spread, _spread_gradient, POOL, outputs=("dX",),
-        domain=INTERNAL, lowering=_spread_lowering,
+        "PoolSpread",
+        ("dY", "X"),
+        _spread_type,
+        _pool_spread,
+        _spread_gradient,
+        POOL,
+        outputs=("dX",),
+        domain=INTERNAL,
+        lowering=_spread_lowering,
     )
-)  # fmt: skip
+)
 register(Operator("GlobalAveragePool", ("X",), _global_type, _global_average, _global_average_gradient, outputs=("Y",)))
 register(Operator("GlobalMaxPool", ("X",), _global_type, _global_max, _global_max_gradient, outputs=("Y",)))
 register(
-    Operator(
-        "GlobalLpPool", ("X",), _global_type, _global_lp, _global_lp_gradient, {"p": Attr(int, 2)}, outputs=("Y",)
-    )
-)  # fmt: skip
+    Operator("GlobalLpPool", ("X",), _global_type, _global_lp, _global_lp_gradient, {"p": Attr(int, 2)}, outputs=("Y",))
+)

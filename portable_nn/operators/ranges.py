@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.dims import product, quotient, total
-from portable_nn.graph import Dim
+from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.graph import Dim
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     DTYPE_CODES,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from portable_nn.graph import Shape, format_shape
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators.elementwise import WIDE, check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -230,7 +230,12 @@ reduction("ReduceLogSumExp", _log_sum_exp, lambda n: _kept(n, n.dy) * emit("Exp"
 for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
     register(
         Operator(
-            _name, ("data",), _arg_type, _arg(_function), None,
-            {"axis": Attr(int, 0), "keepdims": Attr(int, 1), "select_last_index": Attr(int, 0)}, outputs=("reduced",),
+            _name,
+            ("data",),
+            _arg_type,
+            _arg(_function),
+            None,
+            {"axis": Attr(int, 0), "keepdims": Attr(int, 1), "select_last_index": Attr(int, 0)},
+            outputs=("reduced",),
         )
-    )  # fmt: skip
+    )

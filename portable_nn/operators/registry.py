@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, Typ
 
 import numpy as np
 
-from portable_nn.graph import Attribute, Dim, Shape, Tensor, format_shape
+from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
 
 if TYPE_CHECKING:
     from portable_nn.operators.symbols import Symbol

@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.dims import product, quotient
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import INTERNAL, Dim, Shape, format_shape
+from portable_nn.core.dims import product, quotient
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -421,20 +421,37 @@ def _resize_grad_lowering(dy: Symbol, *inputs: Symbol | None, **attributes: Any)
 
 
 _ATTRIBUTES: Final[Mapping[str, Attr]] = {
-    "antialias": Attr(int, 0), "axes": Attr(tuple), "coordinate_transformation_mode": Attr(str, "half_pixel"),
-    "cubic_coeff_a": Attr(float, -0.75), "exclude_outside": Attr(int, 0), "mode": Attr(str, "nearest"),
-    "keep_aspect_ratio_policy": Attr(str, "stretch"), "nearest_mode": Attr(str, "round_prefer_floor"),
-}  # fmt: skip
+    "antialias": Attr(int, 0),
+    "axes": Attr(tuple),
+    "coordinate_transformation_mode": Attr(str, "half_pixel"),
+    "cubic_coeff_a": Attr(float, -0.75),
+    "exclude_outside": Attr(int, 0),
+    "mode": Attr(str, "nearest"),
+    "keep_aspect_ratio_policy": Attr(str, "stretch"),
+    "nearest_mode": Attr(str, "round_prefer_floor"),
+}
 
 register(
     Operator(
-        "Resize", ("X", "roi?", "scales?", "sizes?"), _resize_type, _resize, _resize_gradient,
-        {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)}, outputs=("Y",),
+        "Resize",
+        ("X", "roi?", "scales?", "sizes?"),
+        _resize_type,
+        _resize,
+        _resize_gradient,
+        {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
+        outputs=("Y",),
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "ResizeGrad", ("dY", "roi?", "scales?", "sizes?", "shape"), _resize_grad_type, _resize_grad,
-        _resize_grad_gradient, _ATTRIBUTES, outputs=("dX",), domain=INTERNAL, lowering=_resize_grad_lowering,
+        "ResizeGrad",
+        ("dY", "roi?", "scales?", "sizes?", "shape"),
+        _resize_grad_type,
+        _resize_grad,
+        _resize_grad_gradient,
+        _ATTRIBUTES,
+        outputs=("dX",),
+        domain=INTERNAL,
+        lowering=_resize_grad_lowering,
     )
-)  # fmt: skip
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.graph import format_shape
+from portable_nn.core.graph import format_shape
 from portable_nn.operators.elementwise import ANY, check_dtype
 from portable_nn.operators.registry import Attr, Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit
@@ -50,7 +50,12 @@ def _reverse_gradient(n: Backward) -> list[Symbol | None]:
 
 register(
     Operator(
-        "ReverseSequence", ("input", "sequence_lens"), _reverse_type, _reverse, _reverse_gradient,
-        {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)}, outputs=("Y",),
+        "ReverseSequence",
+        ("input", "sequence_lens"),
+        _reverse_type,
+        _reverse,
+        _reverse_gradient,
+        {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
+        outputs=("Y",),
     )
-)  # fmt: skip
+)

@@ -11,8 +11,8 @@ from typing import Final, NoReturn
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -131,9 +131,17 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _lowering(
-    x: Symbol, rois: Symbol, indices: Symbol, *, output_height: int = 1, output_width: int = 1, sampling_ratio: int = 0,
-    spatial_scale: float = 1.0, mode: str = "avg", coordinate_transformation_mode: str = "half_pixel",
-) -> Symbol:  # fmt: skip
+    x: Symbol,
+    rois: Symbol,
+    indices: Symbol,
+    *,
+    output_height: int = 1,
+    output_width: int = 1,
+    sampling_ratio: int = 0,
+    spatial_scale: float = 1.0,
+    mode: str = "avg",
+    coordinate_transformation_mode: str = "half_pixel",
+) -> Symbol:
     if mode != "avg":
         _refuse("the mode avg, not max")
     if not sampling_ratio:
@@ -175,12 +183,20 @@ def _matrix(x: Symbol, points: Symbol, axis: int, cells: int) -> Symbol:
 
 register(
     Operator(
-        "RoiAlign", ("X", "rois", "batch_indices"), _type, _align, "lowering",
+        "RoiAlign",
+        ("X", "rois", "batch_indices"),
+        _type,
+        _align,
+        "lowering",
         {
-            "coordinate_transformation_mode": Attr(str, "half_pixel"), "mode": Attr(str, "avg"),
-            "output_height": Attr(int, 1), "output_width": Attr(int, 1), "sampling_ratio": Attr(int, 0),
+            "coordinate_transformation_mode": Attr(str, "half_pixel"),
+            "mode": Attr(str, "avg"),
+            "output_height": Attr(int, 1),
+            "output_width": Attr(int, 1),
+            "sampling_ratio": Attr(int, 0),
             "spatial_scale": Attr(float, 1.0),
         },
-        outputs=("Y",), lowering=_lowering,
+        outputs=("Y",),
+        lowering=_lowering,
     )
-)  # fmt: skip
+)

@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import quotient
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.dims import quotient
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import zeros_like
 from portable_nn.operators.registry import (
@@ -160,9 +160,15 @@ def _looked_up(cache: Symbol, places: Symbol | None) -> Symbol:
 
 
 def _lowering(
-    x: Symbol, cosines: Symbol, sines: Symbol, places: Symbol | None = None, *, num_heads: int = 0,
-    rotary_embedding_dim: int = 0, interleaved: int = 0,
-) -> Symbol:  # fmt: skip
+    x: Symbol,
+    cosines: Symbol,
+    sines: Symbol,
+    places: Symbol | None = None,
+    *,
+    num_heads: int = 0,
+    rotary_embedding_dim: int = 0,
+    interleaved: int = 0,
+) -> Symbol:
     apart = _apart(x, num_heads)
     size = apart.shape[3]
     assert isinstance(size, int)
@@ -204,8 +210,13 @@ def _collected(flow: Symbol, cache: Symbol, places: Symbol) -> Symbol:
 
 register(
     Operator(
-        "RotaryEmbedding", ("X", "cos_cache", "sin_cache", "position_ids?"), _type, _rotate, _gradient,
-        {"interleaved": Attr(int, 0), "num_heads": Attr(int), "rotary_embedding_dim": Attr(int, 0)}, outputs=("Y",),
+        "RotaryEmbedding",
+        ("X", "cos_cache", "sin_cache", "position_ids?"),
+        _type,
+        _rotate,
+        _gradient,
+        {"interleaved": Attr(int, 0), "num_heads": Attr(int), "rotary_embedding_dim": Attr(int, 0)},
+        outputs=("Y",),
         lowering=_lowering,
     )
-)  # fmt: skip
+)

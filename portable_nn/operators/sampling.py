@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     FLOATS,
@@ -338,14 +338,25 @@ def _as_float(size: Any, dtype: str) -> Any:
 
 register(
     Operator(
-        "AffineGrid", ("theta", "size"), _affine_type, _affine_grid, "lowering", {"align_corners": Attr(int, 0)},
-        outputs=("grid",), lowering=_affine_lowering,
+        "AffineGrid",
+        ("theta", "size"),
+        _affine_type,
+        _affine_grid,
+        "lowering",
+        {"align_corners": Attr(int, 0)},
+        outputs=("grid",),
+        lowering=_affine_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "GridSample", ("X", "grid"), _sample_type, _grid_sample, "lowering",
+        "GridSample",
+        ("X", "grid"),
+        _sample_type,
+        _grid_sample,
+        "lowering",
         {"align_corners": Attr(int, 0), "mode": Attr(str, "linear"), "padding_mode": Attr(str, "zeros")},
-        outputs=("Y",), lowering=_sample_lowering,
+        outputs=("Y",),
+        lowering=_sample_lowering,
     )
-)  # fmt: skip
+)

@@ -49,7 +49,12 @@ def _cumulative_gradient(n: Backward) -> list[Symbol | None]:
 
 register(
     Operator(
-        "CumSum", ("x", "axis"), _cumulative_type, _cumulative_sum, _cumulative_gradient,
-        {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)}, outputs=("y",),
+        "CumSum",
+        ("x", "axis"),
+        _cumulative_type,
+        _cumulative_sum,
+        _cumulative_gradient,
+        {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
+        outputs=("y",),
     )
-)  # fmt: skip
+)

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.graph import Shape, format_shape
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import REDUCTIONS, flat, zeros_like
 from portable_nn.operators.registry import NUMBERS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
@@ -146,7 +146,11 @@ register(
 )
 register(
     Operator(
-        "ScatterND", ("data", "indices", "updates"), _scatter_type, _scatter, _scatter_gradient,
+        "ScatterND",
+        ("data", "indices", "updates"),
+        _scatter_type,
+        _scatter,
+        _scatter_gradient,
         {"reduction": Attr(str, "none")},
     )
-)  # fmt: skip
+)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.dims import product
-from portable_nn.graph import Dim, format_shape
+from portable_nn.core.dims import product
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import ANY
 from portable_nn.operators.registry import Attr, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit, integers
@@ -60,11 +60,17 @@ def _compress_lowering(x: Symbol, condition: Symbol, *, axis: int | None = None)
     return emit("Gather", emit("Reshape", x, integers([-1])) if axis is None else x, kept, axis=axis or 0)
 
 
-register(Operator("NonZero", ("X",), lambda use: _non_zero(use)[0], lambda n: n.view(_non_zero(n)[1]), None,
-                  outputs=("Y",)))  # fmt: skip
+register(
+    Operator("NonZero", ("X",), lambda use: _non_zero(use)[0], lambda n: n.view(_non_zero(n)[1]), None, outputs=("Y",))
+)
 register(
     Operator(
-        "Compress", ("input", "condition"), _compress_type, _compress, "lowering", {"axis": Attr(int)},
+        "Compress",
+        ("input", "condition"),
+        _compress_type,
+        _compress,
+        "lowering",
+        {"axis": Attr(int)},
         lowering=_compress_lowering,
     )
-)  # fmt: skip
+)

@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import broadcast, product, quotient
-from portable_nn.graph import Shape, format_shape
+from portable_nn.core.dims import broadcast, product, quotient
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators.elementwise import fit
 from portable_nn.operators.registry import (
     Attr,
@@ -157,25 +157,37 @@ def _through(n: Backward) -> list[Symbol | None]:
 register(Operator("Identity", ("input",), _identity_type, lambda n: n.view(n.x[0]), _through))
 register(
     Operator(
-        "Reshape", ("data", "shape"), _reshape_type, _as_shape, _reshaped_like_input, {"allowzero": Attr(int, 0)},
+        "Reshape",
+        ("data", "shape"),
+        _reshape_type,
+        _as_shape,
+        _reshaped_like_input,
+        {"allowzero": Attr(int, 0)},
         outputs=("reshaped",),
     )
-)  # fmt: skip
+)
 register(Operator("Flatten", ("input",), _flatten_type, _as_shape, _reshaped_like_input, {"axis": Attr(int, 1)}))
 register(Operator("Squeeze", ("data", "axes?"), _squeeze_type, _as_shape, _reshaped_like_input, outputs=("squeezed",)))
-register(Operator("Unsqueeze", ("data", "axes"), _unsqueeze_type, _as_shape, _reshaped_like_input,
-                  outputs=("expanded",)))  # fmt: skip
+register(
+    Operator("Unsqueeze", ("data", "axes"), _unsqueeze_type, _as_shape, _reshaped_like_input, outputs=("expanded",))
+)
 register(
     Operator(
-        "Transpose", ("data",), _transpose_type, lambda n: n.view(n.x[0].transpose(_permutation(n))),
-        _transpose_gradient, {"perm": Attr(tuple)}, outputs=("transposed",),
+        "Transpose",
+        ("data",),
+        _transpose_type,
+        lambda n: n.view(n.x[0].transpose(_permutation(n))),
+        _transpose_gradient,
+        {"perm": Attr(tuple)},
+        outputs=("transposed",),
     )
-)  # fmt: skip
+)
 register(Operator("Expand", ("input", "shape"), _expand_type, _expand, lambda n: [fit(n.dy, n.x[0]), None]))
 register(
     Operator(
         "Shape", ("data",), _shape_type, _shape, None, {"start": Attr(int, 0), "end": Attr(int)}, outputs=("shape",)
     )
 )
-register(Operator("Size", ("data",), _size_type, lambda n: n.view(np.array(n.x[0].size, np.int64)), None,
-                  outputs=("size",)))  # fmt: skip
+register(
+    Operator("Size", ("data",), _size_type, lambda n: n.view(np.array(n.x[0].size, np.int64)), None, outputs=("size",))
+)

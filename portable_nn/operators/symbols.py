@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.errors import Fault, GraphError
-from portable_nn.graph import Attribute, Dim, Graph, Node, Parameter, Shape, Tensor, Value
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Attribute, Dim, Graph, Node, Parameter, Shape, Tensor, Value
 from portable_nn.operators.elements import with_content
 from portable_nn.operators.registry import DTYPE_CODES, Attr, Misfit, Operator, Type, Use, lookup
 
@@ -105,9 +105,16 @@ class Leaf(Symbol):
     """A symbol that no node makes: an input, or a parameter with what its first values are drawn from."""
 
     def __init__(
-        self, name: str | None, dtype: str, shape: Shape, *, wish: str = "input", parameter: bool = False,
-        trainable: bool = True, initial: Any = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str | None,
+        dtype: str,
+        shape: Shape,
+        *,
+        wish: str = "input",
+        parameter: bool = False,
+        trainable: bool = True,
+        initial: Any = None,
+    ) -> None:
         super().__init__(Type(dtype, shape), Origin(None, (), {}, name, wish), 0, name)
         self.origin.outputs = (self,)
         self.parameter, self.trainable, self.initial = parameter, trainable, initial

@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.dims import product
-from portable_nn.graph import format_shape
+from portable_nn.core.dims import product
+from portable_nn.core.graph import format_shape
 from portable_nn.operators.registry import Backward, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit, integers, sizes
 

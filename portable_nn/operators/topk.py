@@ -92,7 +92,12 @@ def _gradient(n: Backward) -> list[Symbol | None]:
 
 register(
     Operator(
-        "TopK", ("X", "K"), _type, _top, _gradient,
-        {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)}, outputs=("Values", "Indices"),
+        "TopK",
+        ("X", "K"),
+        _type,
+        _top,
+        _gradient,
+        {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
+        outputs=("Values", "Indices"),
     )
-)  # fmt: skip
+)

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.graph import format_shape
+from portable_nn.core.graph import format_shape
 from portable_nn.operators.elementwise import ANY, check_dtype
 from portable_nn.operators.registry import (
     DTYPE_CODES,
@@ -136,9 +136,14 @@ def _determinant_gradient(n: Backward) -> Symbol:
 
 register(
     Operator(
-        "Trilu", ("input", "k?"), _triangle_type, _triangle, _triangle_gradient, {"upper": Attr(int, 1)},
+        "Trilu",
+        ("input", "k?"),
+        _triangle_type,
+        _triangle,
+        _triangle_gradient,
+        {"upper": Attr(int, 1)},
         lowering=_triangle_lowering,
     )
-)  # fmt: skip
+)
 register(Operator("EyeLike", ("input",), _unit_type, _unit, None, {"dtype": Attr(int), "k": Attr(int, 0)}))
 register(Operator("Det", ("X",), _determinant_type, _determinant, _determinant_gradient, outputs=("Y",)))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.dims import product, total
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.dims import product, total
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import flat
 from portable_nn.operators.registry import (
@@ -154,10 +154,14 @@ def _image_lowering(x: Symbol, image_shape: Symbol, block_shape: Symbol, **attri
         for w, size, count in zip(found, image, counts, strict=True)
     ]
     grown = emit(
-        "ConvTranspose", emit("Reshape", plain, integers([-1, cells, *counts])), constant(kernels, dtype),
-        strides=[w.stride for w in found], dilations=[w.dilation for w in found],
-        pads=[*(w.pad_begin for w in found), *(w.pad_end for w in found)], output_padding=left,
-    )  # fmt: skip
+        "ConvTranspose",
+        emit("Reshape", plain, integers([-1, cells, *counts])),
+        constant(kernels, dtype),
+        strides=[w.stride for w in found],
+        dilations=[w.dilation for w in found],
+        pads=[*(w.pad_begin for w in found), *(w.pad_end for w in found)],
+        output_padding=left,
+    )
     depth = x.shape[1]
     assert isinstance(depth, int)
     made = emit("Reshape", grown, integers([-1, depth // cells, *image]))
@@ -166,13 +170,22 @@ def _image_lowering(x: Symbol, image_shape: Symbol, block_shape: Symbol, **attri
 
 register(
     Operator(
-        "MaxUnpool", ("X", "I", "output_shape?"), _unpool_type, _unpool, _unpool_gradient,
+        "MaxUnpool",
+        ("X", "I", "output_shape?"),
+        _unpool_type,
+        _unpool,
+        _unpool_gradient,
         {"kernel_shape": Attr(tuple, REQUIRED), "pads": Attr(tuple), "strides": Attr(tuple)},
     )
-)  # fmt: skip
+)
 _COL2IM = register(
     Operator(
-        "Col2Im", ("input", "image_shape", "block_shape"), _image_type, _image, "lowering",
-        {"dilations": Attr(tuple), "pads": Attr(tuple), "strides": Attr(tuple)}, lowering=_image_lowering,
+        "Col2Im",
+        ("input", "image_shape", "block_shape"),
+        _image_type,
+        _image,
+        "lowering",
+        {"dilations": Attr(tuple), "pads": Attr(tuple), "strides": Attr(tuple)},
+        lowering=_image_lowering,
     )
-)  # fmt: skip
+)

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import FLOATS, Array, Attr, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.symbols import Symbol, emit
@@ -140,9 +140,17 @@ def _adam(n: Bound) -> list[Step]:
 
 
 def _adam_lowering(
-    weight: Symbol, gradient: Symbol, first: Symbol, second: Symbol, rate: Symbol, epsilon: Symbol,
-    keep: Symbol | None = None, *, beta1: float = 0.9, beta2: float = 0.999,
-) -> tuple[Symbol, ...]:  # fmt: skip
+    weight: Symbol,
+    gradient: Symbol,
+    first: Symbol,
+    second: Symbol,
+    rate: Symbol,
+    epsilon: Symbol,
+    keep: Symbol | None = None,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+) -> tuple[Symbol, ...]:
     weight = weight if keep is None else weight * keep
     first = first * beta1 + gradient
     second = second * beta2 + gradient * gradient
@@ -151,22 +159,40 @@ def _adam_lowering(
 
 register(
     Operator(
-        "Momentum", ("weight", "gradient", "velocity", "rate"), _types(1), _momentum, None,
-        {"momentum": Attr(float, 0.9), "nesterov": Attr(int, 0)}, outputs=("weight", "velocity"),
-        domain=INTERNAL, lowering=_momentum_lowering,
+        "Momentum",
+        ("weight", "gradient", "velocity", "rate"),
+        _types(1),
+        _momentum,
+        None,
+        {"momentum": Attr(float, 0.9), "nesterov": Attr(int, 0)},
+        outputs=("weight", "velocity"),
+        domain=INTERNAL,
+        lowering=_momentum_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "RMSProp", ("weight", "gradient", "square", "rate"), _types(1), _rmsprop, None,
-        {"alpha": Attr(float, 0.99), "epsilon": Attr(float, 1e-8)}, outputs=("weight", "square"),
-        domain=INTERNAL, lowering=_rmsprop_lowering,
+        "RMSProp",
+        ("weight", "gradient", "square", "rate"),
+        _types(1),
+        _rmsprop,
+        None,
+        {"alpha": Attr(float, 0.99), "epsilon": Attr(float, 1e-8)},
+        outputs=("weight", "square"),
+        domain=INTERNAL,
+        lowering=_rmsprop_lowering,
     )
-)  # fmt: skip
+)
 register(
     Operator(
-        "Adam", ("weight", "gradient", "first", "second", "rate", "epsilon", "keep?"), _types(2), _adam, None,
-        {"beta1": Attr(float, 0.9), "beta2": Attr(float, 0.999)}, outputs=("weight", "first", "second"),
-        domain=INTERNAL, lowering=_adam_lowering,
+        "Adam",
+        ("weight", "gradient", "first", "second", "rate", "epsilon", "keep?"),
+        _types(2),
+        _adam,
+        None,
+        {"beta1": Attr(float, 0.9), "beta2": Attr(float, 0.999)},
+        outputs=("weight", "first", "second"),
+        domain=INTERNAL,
+        lowering=_adam_lowering,
     )
-)  # fmt: skip
+)

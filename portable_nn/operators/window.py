@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from portable_nn.dims import product, total
-from portable_nn.errors import ShapeError
-from portable_nn.graph import Dim, Shape, format_shape
+from portable_nn.core.dims import product, total
+from portable_nn.core.errors import ShapeError
+from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.registry import Attr, Use
 from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
 from portable_nn.sizes.operation import Window
 
 ATTRIBUTES: Final[Mapping[str, Attr]] = {
-    "auto_pad": Attr(str, "NOTSET"), "dilations": Attr(tuple), "kernel_shape": Attr(tuple), "pads": Attr(tuple),
+    "auto_pad": Attr(str, "NOTSET"),
+    "dilations": Attr(tuple),
+    "kernel_shape": Attr(tuple),
+    "pads": Attr(tuple),
     "strides": Attr(tuple),
-}  # fmt: skip
+}
 """The attributes that all of them have."""
 
 AUTO_PADS: Final = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")

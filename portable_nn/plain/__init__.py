@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
+from portable_nn.core.files import open_regular
 from portable_nn.format import Contents, has_manifest, load
-from portable_nn.format.files import open_regular
 from portable_nn.plain import hdf5, npy, npz, safetensors
 from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors, entry
 

@@ -16,15 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.errors import FileError, FormatError
-from portable_nn.format.files import recognise
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.files import recognise
+from portable_nn.core.graph import format_shape
+from portable_nn.core.memory import aligned
+from portable_nn.core.text import quantity
 from portable_nn.format.hdf5 import SIGNATURE
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
-from portable_nn.graph import format_shape
-from portable_nn.memory import aligned
 from portable_nn.plain.tensors import NUMBERS, RATIO, Entry, Listing, Opened, count_fault, entry, overlaps, shape_fault
-from portable_nn.text import quantity
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """The filters that come with h5py and give back exactly the numbers that went in; others are loaded as programs."""

@@ -11,10 +11,10 @@ from functools import cached_property
 from itertools import groupby, islice
 from typing import Any, Final, Literal, TypeAlias
 
-from portable_nn.graph import Parameter, format_shape
+from portable_nn.core.graph import Parameter, format_shape
+from portable_nn.core.text import printable, quantity, table
 from portable_nn.plain.names import TURNED, Words, set_aside, words
 from portable_nn.plain.tensors import Entry
-from portable_nn.text import printable, quantity, table
 
 Sizes: TypeAlias = tuple[int, ...]
 

@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.errors import FormatError
-from portable_nn.format.files import read_at, recognise
+from portable_nn.core.errors import FormatError
+from portable_nn.core.files import read_at, recognise
+from portable_nn.core.graph import format_shape
+from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.tensors import Array
-from portable_nn.graph import format_shape
-from portable_nn.memory import Bytes, aligned
 from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, entry, shape_fault
 
 MAGIC: Final = b"\x93NUMPY"

@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.errors import FileError, FormatError
-from portable_nn.format.files import recognise
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.files import recognise
+from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
-from portable_nn.memory import CHUNK, aligned
 from portable_nn.plain import npy
 from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, overlaps
 
@@ -32,9 +32,17 @@ _LOCAL_HEADER: Final = 30
 """The least bytes of what stands before a member's data."""
 
 _ERRORS: Final = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    OverflowError, IndexError, OSError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    IndexError,
+    OSError,
+)
 """What zipfile raises for damaged archives."""
 
 

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 import numpy as np
 
-from portable_nn.errors import FormatError, UnsupportedError
+from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.files import read_at, recognise
+from portable_nn.core.graph import format_shape
+from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.canonical import printable
-from portable_nn.format.files import read_at, recognise
 from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
-from portable_nn.graph import format_shape
-from portable_nn.memory import Bytes, aligned
 from portable_nn.plain.tensors import Entry, Listing, Opened, count_fault, entry, shape_fault
 
 MAX_HEADER: Final = 100_000_000

@@ -13,9 +13,9 @@ from threading import RLock
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Self
 
-from portable_nn.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
-from portable_nn.graph import format_shape
 
 NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128": 16}
 """The types of numbers that plain files may hold, as numpy calls them, and the bytes of one."""

@@ -6,7 +6,7 @@ checks options (``operation`` does): an output without a single cell is the one 
 
 from __future__ import annotations
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 
 
 def extent(kernel: int, dilation: int) -> int:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from portable_nn.plotting import GREEN, figure, style, tint
+from portable_nn.core.plotting import GREEN, figure, style, tint
 from portable_nn.sizes.operation import Operation, PerAxis
 from portable_nn.sizes.painting import CELL, GREY, LINE, MARGIN, WIDTH, Point, arrow, cells, kernel, sheet, text
 from portable_nn.sizes.panels import arrange, draw_panels

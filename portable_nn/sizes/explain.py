@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from portable_nn.core.text import table
 from portable_nn.sizes.coverage import axis_name
 from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes, joined, size_text, window_size
-from portable_nn.text import table
 
 
 class Line(NamedTuple):

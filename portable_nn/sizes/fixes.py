@@ -8,7 +8,7 @@ from itertools import combinations, product
 from operator import itemgetter
 from typing import TypeAlias
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 from portable_nn.sizes.coverage import axis_name, is_faulty
 from portable_nn.sizes.operation import (
     Operation,

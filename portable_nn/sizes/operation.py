@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.sizes.arithmetic import (
     conv_size,
     conv_transpose_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from portable_nn.plotting import BLACK, GREEN, ORANGE, SKY, VERMILLION, YELLOW, tint
+from portable_nn.core.plotting import BLACK, GREEN, ORANGE, SKY, VERMILLION, YELLOW, tint
 from portable_nn.sizes.scene import Place
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from functools import reduce
 from math import gcd, lcm
 from typing import TypeAlias
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 from portable_nn.sizes.coverage import axis_name
 from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
 

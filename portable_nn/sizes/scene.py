@@ -8,7 +8,7 @@ from itertools import product
 from math import isqrt, prod
 from typing import Final, NamedTuple, TypeAlias
 
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.sizes.coverage import axis_name, coverage
 from portable_nn.sizes.grid import LINE, Grid, grids
 from portable_nn.sizes.operation import Operation, PerAxis, input_sizes, size_text
@@ -20,8 +20,20 @@ MOST_CELLS: Final = 40
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 KINDS: Final = (
-    "input", "output", "unread", "zero", "padding", "ring", "added", "beyond", "cut", "tap", "kernel", "now", "to come",
-)  # fmt: skip
+    "input",
+    "output",
+    "unread",
+    "zero",
+    "padding",
+    "ring",
+    "added",
+    "beyond",
+    "cut",
+    "tap",
+    "kernel",
+    "now",
+    "to come",
+)
 """All kinds of cells. Where the kind of a row and that of a column meet in a cell, the later counts."""
 
 ZEROS: Final = ("zero", "padding", "ring", "added")

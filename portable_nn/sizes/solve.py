@@ -9,7 +9,7 @@ from itertools import chain, islice, product
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
-from portable_nn.errors import ShapeError, UsageError, listed
+from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size
 from portable_nn.sizes.coverage import is_faulty
 from portable_nn.sizes.operation import (

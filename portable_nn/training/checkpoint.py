@@ -10,14 +10,14 @@ from typing import Final, NamedTuple, TypedDict
 
 from msgspec.structs import replace
 
-from portable_nn.errors import FileError, FormatError, UsageError, listed
+from portable_nn.core.atomic import remove_orphans
+from portable_nn.core.errors import FileError, FormatError, UsageError, listed
+from portable_nn.core.graph import Graph
+from portable_nn.core.text import printable
 from portable_nn.format import Contents
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
-from portable_nn.format.atomic import remove_orphans
 from portable_nn.format.training import Training
-from portable_nn.graph import Graph
-from portable_nn.text import printable
 from portable_nn.training.history import EarlyStopping, Watch
 from portable_nn.training.settings import UNSET, differences, graph_differences
 from portable_nn.training.state import State

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.network import Network
 from portable_nn.operators import replay
 from portable_nn.operators.registry import Array

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.errors import ShapeError, TrainingError, UsageError
+from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
@@ -112,9 +112,19 @@ def fit(
     run = _Run(step, state, train, evaluate, epochs, batch_size, shuffle, schedule, augment, every)
     if checkpoint is not None:
         settings = describe_settings(
-            losses, train, held_out, wanted, optimizer=chosen, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-            validation=validation, schedule=schedule, early_stopping=early_stopping, augment=augment,
-        )  # fmt: skip
+            losses,
+            train,
+            held_out,
+            wanted,
+            optimizer=chosen,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            validation=validation,
+            schedule=schedule,
+            early_stopping=early_stopping,
+            augment=augment,
+        )
         rule = early_stopping or EarlyStopping(monitor="val_loss" if evaluate else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
         run.checkpoints.resume() if resume else run.checkpoints.begin()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from portable_nn.errors import Fault, GraphError
+from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators import Symbol, emit
 from portable_nn.operators.registry import Backward, Misfit
 from portable_nn.operators.symbols import Origin, reachable

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
+from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
-from portable_nn.graph import Graph
 from portable_nn.operators import infer
 from portable_nn.operators.blas import single_threaded
 from portable_nn.operators.registry import Array
@@ -25,10 +25,38 @@ SMALLEST: Final = 32
 """The smallest batch of which it pays to compute the halves apart."""
 
 BY_ELEMENT: Final = {
-    "Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Elu", "Selu", "Celu",
-    "Gelu", "Mish", "Swish", "HardSigmoid", "HardSwish", "Clip", "Identity", "Flatten", "Reshape", "Concat", "MaxPool",
-    "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "LRN", "Pad",
-}  # fmt: skip
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Relu",
+    "LeakyRelu",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Gelu",
+    "Mish",
+    "Swish",
+    "HardSigmoid",
+    "HardSwish",
+    "Clip",
+    "Identity",
+    "Flatten",
+    "Reshape",
+    "Concat",
+    "MaxPool",
+    "AveragePool",
+    "LpPool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "GlobalLpPool",
+    "LRN",
+    "Pad",
+}
 """Operators that keep examples apart as long as the batch stays the first axis, whatever they read."""
 
 BY_WEIGHT: Final = {"Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "GroupNormalization", "PRelu"}

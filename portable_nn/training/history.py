@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 

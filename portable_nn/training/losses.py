@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.errors import ShapeError, UsageError
-from portable_nn.graph import Shape, format_shape
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators import Symbol, emit, emit_all, integers
 from portable_nn.operators.registry import Array
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from portable_nn.errors import UsageError
-from portable_nn.graph import INTERNAL
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import Leaf, Symbol, emit, emit_all
 from portable_nn.operators.registry import Use
 
@@ -96,9 +96,16 @@ class SGD(Optimizer):
             return {weight: _minus(weight, gradient if self.scales_seed else gradient * scalars["rate"])}
         velocity = states["velocity"]
         new = emit_all(
-            "Momentum", weight, gradient, velocity, scalars["rate"], outputs=2, domain=INTERNAL,
-            momentum=self.momentum, nesterov=int(self.nesterov),
-        )  # fmt: skip
+            "Momentum",
+            weight,
+            gradient,
+            velocity,
+            scalars["rate"],
+            outputs=2,
+            domain=INTERNAL,
+            momentum=self.momentum,
+            nesterov=int(self.nesterov),
+        )
         return dict(zip([weight, velocity], new, strict=True))
 
 
@@ -118,9 +125,16 @@ class RMSProp(Optimizer):
         """One step."""
         square = states["square"]
         new = emit_all(
-            "RMSProp", weight, self._decayed(weight, gradient), square, scalars["rate"], outputs=2, domain=INTERNAL,
-            alpha=self.alpha, epsilon=self.epsilon,
-        )  # fmt: skip
+            "RMSProp",
+            weight,
+            self._decayed(weight, gradient),
+            square,
+            scalars["rate"],
+            outputs=2,
+            domain=INTERNAL,
+            alpha=self.alpha,
+            epsilon=self.epsilon,
+        )
         return dict(zip([weight, square], new, strict=True))
 
 
@@ -149,14 +163,27 @@ class Adam(Optimizer):
         return self._adam(weight, self._decayed(weight, gradient), scalars, states, None)
 
     def _adam(
-        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf],
+        self,
+        weight: Symbol,
+        gradient: Symbol,
+        scalars: Mapping[str, Symbol],
+        states: Mapping[str, Leaf],
         keep: Symbol | None,
-    ) -> Mapping[Symbol, Symbol]:  # fmt: skip
+    ) -> Mapping[Symbol, Symbol]:
         kept = [states["first"], states["second"]]
         new = emit_all(
-            "Adam", weight, gradient, *kept, scalars["rate"], scalars["epsilon"], keep, outputs=3, domain=INTERNAL,
-            beta1=self.beta1, beta2=self.beta2,
-        )  # fmt: skip
+            "Adam",
+            weight,
+            gradient,
+            *kept,
+            scalars["rate"],
+            scalars["epsilon"],
+            keep,
+            outputs=3,
+            domain=INTERNAL,
+            beta1=self.beta1,
+            beta2=self.beta2,
+        )
         return dict(zip([weight, *kept], new, strict=True))
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 
 class Schedule(Protocol):

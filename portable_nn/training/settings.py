@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import xxhash
 
+from portable_nn.core.graph import Graph, Node, Value, format_shape
 from portable_nn.format.tensors import to_bytes
-from portable_nn.graph import Graph, Node, Value, format_shape
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
@@ -31,9 +31,14 @@ ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 
 
 def describe_settings(
-    losses: Mapping[str, Loss], train: Examples, held_out: Examples | None, metrics: Iterable[str], *, validation: Any,
+    losses: Mapping[str, Loss],
+    train: Examples,
+    held_out: Examples | None,
+    metrics: Iterable[str],
+    *,
+    validation: Any,
     **others: Any,
-) -> dict[str, str]:  # fmt: skip
+) -> dict[str, str]:
     """All that must be the same: the settings by name, and what the examples are."""
     share = isinstance(validation, float)
     return {

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn.core.graph import Value
 from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, Training
-from portable_nn.graph import Value
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Best, Watch
@@ -87,12 +87,17 @@ class State:
         """What the manifest of a checkpoint says."""
         return Training(
             tensors=tuple(Value(name, array.dtype.name, array.shape) for name, array in self.tensors().items()),
-            settings=dict(settings), epoch=self.epoch, batch=self.batch, step=self.step, loss=self.loss,
-            weight=self.weight, generator=_as_words(self.network.rng.bit_generator.state),
+            settings=dict(settings),
+            epoch=self.epoch,
+            batch=self.batch,
+            step=self.step,
+            loss=self.loss,
+            weight=self.weight,
+            generator=_as_words(self.network.rng.bit_generator.state),
             epoch_generator=_as_words(self.epoch_generator),
             rows=tuple({name: _as_figure(number) for name, number in row.items()} for row in self.rows),
             best_epoch=self.best.epoch,
-        )  # fmt: skip
+        )
 
     def misfits(self, training: Training) -> Iterator[str]:
         """Why this cannot become what ``training`` says, which contradicts itself nowhere."""
@@ -145,5 +150,8 @@ def _as_words(state: Mapping[str, Any]) -> GeneratorState:
 def _as_numbers(words: GeneratorState) -> dict[str, Any]:
     large = {"state": int(words.state, 16), "inc": int(words.increment, 16)}
     return {
-        "bit_generator": words.name, "state": large, "has_uint32": words.has_uint32, "uinteger": words.uinteger,
-    }  # fmt: skip
+        "bit_generator": words.name,
+        "state": large,
+        "has_uint32": words.has_uint32,
+        "uinteger": words.uinteger,
+    }

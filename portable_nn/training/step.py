@@ -8,11 +8,11 @@ from typing import TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Dim, Graph
+from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.rewrites import pool_first
-from portable_nn.errors import UsageError
-from portable_nn.graph import Dim, Graph
-from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.blas import has_threads_to_set
@@ -38,9 +38,15 @@ class TrainingStep:
     """
 
     def __init__(
-        self, network: Network, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, optimizer: Optimizer, *,
+        self,
+        network: Network,
+        losses: Mapping[str, Loss],
+        examples: Feeds,
+        targets: Feeds,
+        optimizer: Optimizer,
+        *,
         weighted: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         network.own_weights()
         self.network, self.optimizer = network, optimizer
         graph = sized(network.graph, examples)
@@ -96,9 +102,13 @@ class TrainingStep:
     def _whole(self, size: int) -> Plan:
         parameters = {**self.network.parameters, **self.state}
         return Plan(
-            self.graph, _shapes(self.graph, size), parameters, outputs=[self.loss], updates=self.updates,
+            self.graph,
+            _shapes(self.graph, size),
+            parameters,
+            outputs=[self.loss],
+            updates=self.updates,
             rng=self.network.rng,
-        )  # fmt: skip
+        )
 
     def _halves(self, size: int) -> Halves:
         traced = trace([*self._examples, *self._scalars.values()], [self._loss, *self._flowing.values()], "half a step")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from portable_nn.errors import FileError
+from portable_nn.core.errors import FileError
 
 
 class Write(Protocol):

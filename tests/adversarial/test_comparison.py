@@ -10,7 +10,7 @@ import pytest
 from portable_nn.adversarial import METHODS, compare, game, simulate
 from portable_nn.adversarial.comparison import spent
 from portable_nn.adversarial.forecast import COMPARED
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 GRADIENTS = {
     "simultaneous": 1, "alternating": 1, "extragradient": 2, "optimistic": 1, "competitive": 2, "consensus": 2,
@@ -92,7 +92,7 @@ def test_of_a_matrix_the_slowest_singular_value_counts() -> None:
     largest, smallest = np.linalg.svd(matrix, compute_uv=False)
     extra, plain = compare(
         game("bilinear", matrix=matrix), ["extragradient", "simultaneous"], np.ones(5), 0.1, 4000
-    ).entries  # fmt: skip
+    ).entries
     h = 0.1 * smallest
     assert extra.closed_form == pytest.approx(math.sqrt(1 - h**2 + h**4))
     assert plain.closed_form == pytest.approx(math.hypot(1, 0.1 * largest))
@@ -134,8 +134,10 @@ def test_one_that_overflows_comes_last() -> None:
     [
         ({"methods": ["lola", "nosuch"]}, "there is no method 'nosuch'"),
         ({"methods": []}, "methods must be one or more of simultaneous, .*, or 'all'"),
-        ({"methods": "runge-kutta", "evaluations": 3},
-         "evaluations must be at least 4 for a step of the method 'runge-kutta', not 3"),
+        (
+            {"methods": "runge-kutta", "evaluations": 3},
+            "evaluations must be at least 4 for a step of the method 'runge-kutta', not 3",
+        ),
         ({"methods": "optimistic", "evaluations": 1}, "evaluations must be at least 2 for a step of the method"),
         ({"evaluations": 0}, "evaluations must be a whole number from 1"),
         ({"evaluations": 1.5}, "evaluations must be a whole number"),
@@ -145,7 +147,7 @@ def test_one_that_overflows_comes_last() -> None:
         ({"start": np.ones((3, 2))}, "methods are compared from one start at one rate"),
         ({"game": "nosuch"}, "there is no game 'nosuch'"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         compare(**arguments)

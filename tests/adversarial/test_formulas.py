@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portable_nn.adversarial.expressions import parse, sizes
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 NUMBERS = {"x": 0.7, "y": -1.3, "x0": 2.0, "x1": 0.5, "y0": 3.0, "y1": -0.25}
 
@@ -18,10 +18,18 @@ NUMBERS = {"x": 0.7, "y": -1.3, "x0": 2.0, "x1": 0.5, "y0": 3.0, "y1": -0.25}
 @pytest.mark.parametrize(
     "text",
     [
-        "x*y", "-x + +y", "x0*y1 - 0.1*x0**2", "x/(1 + y**2)", "x**-3 + x**0 + x**2.5", "2**x*3**-y",
-        "sin(x)*cos(y) + exp(-x) - log(x0) + tanh(y) * sqrt(y0)", "pi*x - e*y", "1e-3*x + .5*y - 2e2", "x**y**2",
+        "x*y",
+        "-x + +y",
+        "x0*y1 - 0.1*x0**2",
+        "x/(1 + y**2)",
+        "x**-3 + x**0 + x**2.5",
+        "2**x*3**-y",
+        "sin(x)*cos(y) + exp(-x) - log(x0) + tanh(y) * sqrt(y0)",
+        "pi*x - e*y",
+        "1e-3*x + .5*y - 2e2",
+        "x**y**2",
     ],
-)  # fmt: skip
+)
 def test_formula_computes_what_python_does(text: str) -> None:
     space = {name: getattr(np, name) for name in ("sin", "cos", "exp", "log", "tanh", "sqrt", "pi", "e")}
     assert parse(text).evaluate(NUMBERS) == pytest.approx(eval(text, space | NUMBERS), rel=1e-14)

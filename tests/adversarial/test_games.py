@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from portable_nn.adversarial import GAMES, Game, game, linear_game
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.operators import emit
 from portable_nn.operators.registry import Array
 

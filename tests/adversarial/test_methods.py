@@ -11,7 +11,7 @@ import pytest
 from thinning import thinned
 
 from portable_nn.adversarial import GAMES, METHODS, SCHEMES, Game, find_method, game, simulate
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 RATE = 0.07

@@ -17,8 +17,8 @@ from portable_nn.adversarial import compare, linear_game, simulate, spectrum, sw
 from portable_nn.adversarial import pictures as draw
 from portable_nn.adversarial.gan import GanResult, Ring, pattern_networks, ring_networks, sample, train_pattern
 from portable_nn.adversarial.pictures.paper import diverging, minus
-from portable_nn.errors import MissingPackageError, ShapeError, UsageError
-from portable_nn.plotting import BLUE, ORANGE, save, save_animation
+from portable_nn.core.errors import MissingPackageError, ShapeError, UsageError
+from portable_nn.core.plotting import BLUE, ORANGE, save, save_animation
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -50,10 +50,18 @@ def ring_result() -> GanResult:
     """A pair that is not trained, with a history that is made up."""
     generator, discriminator = ring_networks()
     rows = [
-        {"step": step, "generator_loss": 0.7, "discriminator_loss": 1.3, "rate": 1.0, "quality": 0.1 * place,
-         "captured": 8, "strict": place, "kl": 1 / (1 + place)}
+        {
+            "step": step,
+            "generator_loss": 0.7,
+            "discriminator_loss": 1.3,
+            "rate": 1.0,
+            "quality": 0.1 * place,
+            "captured": 8,
+            "strict": place,
+            "kl": 1 / (1 + place),
+        }
         for place, step in enumerate(range(100, 600, 100))
-    ]  # fmt: skip
+    ]
     return GanResult(generator, discriminator, generator, rows)
 
 
@@ -224,9 +232,10 @@ def test_the_saddle_is_seen_from_three_sides_with_the_run_on_it():
 def test_the_overview_has_the_verdict_and_theory_beside_the_measurement():
     figure = picture("run article")
     assert figure.get_suptitle().split("\n") == [
-        "bilinear: f = x·y", "simultaneous, learning rate η = 0.1",
+        "bilinear: f = x·y",
+        "simultaneous, learning rate η = 0.1",
         "diverges: the distance grows by 1.004988 a step",
-    ]  # fmt: skip
+    ]
     axes = titled(figure, "the distance")
     expected = RADIUS * 1.01 ** (np.arange(500) / 2)
     for label in ("measured", "in theory: 1.004988 a step"):
@@ -287,9 +296,10 @@ def test_the_distance_against_gradient_evaluations():
     [axes] = figure.axes
     lines = {drawn.get_gid(): np.asarray(drawn.get_xydata()) for drawn in axes.lines}
     expected = {
-        "simultaneous": RADIUS * 1.01**500, "extragradient": RADIUS * (1 - 0.01 + 0.0001) ** 250,
+        "simultaneous": RADIUS * 1.01**500,
+        "extragradient": RADIUS * (1 - 0.01 + 0.0001) ** 250,
         "consensus": RADIUS * (0.81 + 0.01) ** 250,
-    }  # fmt: skip
+    }
     for name, end in expected.items():
         assert lines[name][0].tolist() == [0, pytest.approx(RADIUS)]
         assert lines[name][-1].tolist() == [1000, pytest.approx(end, rel=1e-8)]
@@ -342,9 +352,9 @@ def test_streamlines_follow_the_players():
     middle = np.concatenate([(stream[1:] + stream[:-1]) / 2 for stream in streams])
     along = np.concatenate([np.diff(stream, axis=0) for stream in streams])
     (x, y), step = middle.T, 1e-6
-    slope = np.stack([
-        forsaken(x + step, y) - forsaken(x - step, y), forsaken(x, y - step) - forsaken(x, y + step)
-    ], axis=1)  # fmt: skip
+    slope = np.stack(
+        [forsaken(x + step, y) - forsaken(x - step, y), forsaken(x, y - step) - forsaken(x, y + step)], axis=1
+    )
     usable = (np.hypot(*along.T) > 0) & (np.hypot(*slope.T) > 0.02 * step)
     cosine = (unit(along[usable]) * unit(slope[usable])).sum(axis=1)
     assert len(cosine) > 1000
@@ -371,8 +381,11 @@ def test_runs_from_several_starts():
 def test_bars_of_a_pattern_are_means_of_samples():
     axes = titled(picture("gan pattern"), "samples against")
     made = sample(pattern_result().averaged, 2500)
-    bars = {container.get_label(): [bar.get_height() for bar in container] for container in axes.containers
-            if hasattr(container, "patches")}  # fmt: skip
+    bars = {
+        container.get_label(): [bar.get_height() for bar in container]
+        for container in axes.containers
+        if hasattr(container, "patches")
+    }
     assert bars["samples"] == pytest.approx(made.mean(axis=0), abs=1e-6)
     assert bars["the target"] == [1, 0, 1, 0]
 
@@ -511,8 +524,11 @@ def texts(figure: Any) -> list[tuple[str, Any]]:
             inside = [tick for tick in axis.get_major_ticks() if low - room <= tick.get_loc() <= high + room]
             found += [label for tick in inside for label in (tick.label1, tick.label2) if label.get_visible()]
     renderer = figure.canvas.get_renderer()
-    return [(text.get_text(), text.get_window_extent(renderer)) for text in dict.fromkeys(found)
-            if text.get_text().strip() and text.get_visible()]  # fmt: skip
+    return [
+        (text.get_text(), text.get_window_extent(renderer))
+        for text in dict.fromkeys(found)
+        if text.get_text().strip() and text.get_visible()
+    ]
 
 
 @pytest.mark.parametrize(

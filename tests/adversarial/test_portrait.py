@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from portable_nn.adversarial import portrait, simulate
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 
 def test_the_grid_of_the_saddle() -> None:
@@ -31,15 +31,17 @@ def test_the_runs_are_those_of_simulate() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"game": "rock-paper-scissors"},
-         "the field can be shown of a game of two numbers; 'rock-paper-scissors' has 4: 2 of x and 2 of y"),
+        (
+            {"game": "rock-paper-scissors"},
+            "the field can be shown of a game of two numbers; 'rock-paper-scissors' has 4: 2 of x and 2 of y",
+        ),
         ({"starts": [(1, 2, 3)]}, r"starts must be points of 2 numbers, one for each run; their shape is \(1, 3\)"),
         ({"starts": "here"}, "starts must be points of 2 numbers, one for each run, not 'here'"),
         ({"grid": 1}, "grid must be a whole number from 2 to 1000, not 1"),
         ({"reach": 0}, "reach must be a number above 0, not 0"),
         ({"reach": "far"}, "reach must be a number above 0, not 'far'"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         portrait(**arguments)

@@ -9,7 +9,7 @@ import pytest
 from thinning import thinned
 
 from portable_nn.adversarial import METHODS, Forecast, analyse, converging, forecast, report, spectral_radius
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 
 def test_the_run_of_the_article() -> None:
@@ -50,9 +50,10 @@ def test_what_converges_does_and_is_sorted_by_cost() -> None:
     found = converging("bilinear", 0.1)
     names = {row.method.name for row in found}
     expected = {
-        name for name, row in METHODS.items()
+        name
+        for name, row in METHODS.items()
         if row.linear and row.period and spectral_radius(name, "bilinear", 0.1) < 1 - 1e-9
-    }  # fmt: skip
+    }
     assert names == expected >= {"extragradient", "optimistic", "proximal", "consensus", "hamiltonian"}
     assert not names & {"simultaneous", "alternating", "momentum", "midpoint"}
     costs = [row.per_evaluation for row in found]
@@ -61,8 +62,11 @@ def test_what_converges_does_and_is_sorted_by_cost() -> None:
 
 def test_the_remedies_depend_on_the_rate() -> None:
     assert {row.method.name for row in converging("bilinear", 1.5)} == {
-        "proximal", "competitive", "hamiltonian", "runge-kutta"
-    }  # fmt: skip
+        "proximal",
+        "competitive",
+        "hamiltonian",
+        "runge-kutta",
+    }
     assert report(learning_rate="0.1/t", steps=5).remedies == ()
     assert report(decay="1/t", steps=5).remedies == ()
     assert report(learning_rate=(0.1, 0.2), steps=5).remedies
@@ -108,8 +112,11 @@ def test_analysis_of_the_article_s_game() -> None:
 def test_analysis_of_several_methods_and_rates() -> None:
     found = analyse(methods=["alternating", "lookahead"], learning_rates=[0.1, (0.1, 0.2)])
     assert [(one.forecast.method.name, one.learning_rate) for one in found] == [
-        ("alternating", 0.1), ("alternating", (0.1, 0.2)), ("lookahead", 0.1), ("lookahead", (0.1, 0.2)),
-    ]  # fmt: skip
+        ("alternating", 0.1),
+        ("alternating", (0.1, 0.2)),
+        ("lookahead", 0.1),
+        ("lookahead", (0.1, 0.2)),
+    ]
     assert [one.conserved for one in found] == ["‖x‖² + ‖y‖² + rate·f", None, None, None]
     assert [one.repeats for one in found] == [1, 1, 5, 5]
     assert [one.turn is None for one in found] == [False, False, True, True]

@@ -10,7 +10,7 @@ import pytest
 from thinning import thinned
 
 from portable_nn.adversarial import METHODS, game, simulate
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 
 
 def test_the_run_of_the_article() -> None:

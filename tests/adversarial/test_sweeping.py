@@ -9,7 +9,7 @@ import pytest
 
 from portable_nn.adversarial import closed_form, simulate, sweep
 from portable_nn.adversarial.sweeping import RATES
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 METHODS = ["simultaneous", "alternating", "extragradient", "optimistic", "consensus", "lookahead"]
 

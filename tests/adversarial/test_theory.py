@@ -23,7 +23,7 @@ from portable_nn.adversarial import (
     stability_limit,
     update_operator,
 )
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 WITH_FORM = [name for name, row in METHODS.items() if row.closed_form]
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.graph import Shape
+from portable_nn.core.graph import Shape
 from portable_nn.operators import Leaf, Symbol, constant, emit_all
 from portable_nn.operators.registry import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cases.case import Case, real
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 
 SIZES = {1: (9,), 2: (6, 5), 3: (4, 3, 5)}
 KERNELS = {1: (3,), 2: (3, 2), 3: (2, 2, 3)}
@@ -87,12 +87,16 @@ def _weight_gradients() -> list[Case]:
     ]
     rows = [
         Case(
-            "ConvWeightGrad", (real(batch, 3, *positions), real(batch, 2, 6, 5)), {"kernel_shape": (3, 3), **options},
-            (0, 1), batched=(0, 1), domain=INTERNAL,
+            "ConvWeightGrad",
+            (real(batch, 3, *positions), real(batch, 2, 6, 5)),
+            {"kernel_shape": (3, 3), **options},
+            (0, 1),
+            batched=(0, 1),
+            domain=INTERNAL,
         )
         for batch in (2, 24)
         for options, positions in several
-    ]  # fmt: skip
+    ]
     grouped = {"kernel_shape": (3,), "group": 2}
     inputs = (real(2, 6, 5), real(2, 4, 7))
     return [*rows, Case("ConvWeightGrad", inputs, grouped, (0, 1), batched=(0, 1), domain=INTERNAL)]

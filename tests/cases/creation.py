@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, floats, ints, scalar
-from portable_nn.graph import Tensor
+from portable_nn.core.graph import Tensor
 
 
 def _constants() -> list[Case]:

@@ -34,16 +34,33 @@ def _gathers() -> list[Case]:
 
 def _scatters() -> list[Case]:
     rows = [
-        Case("ScatterElements", (real(2, 5), places(2, 3, size=5), real(2, 3)), {"axis": 1}, wrt=(0, 2),
-             batched=(0, 1, 2)),
-        Case("ScatterElements", (real(3, 5, 2), places(2, 4, 1, size=5), real(2, 4, 1)),
-             {"axis": 1, "reduction": "none"}, wrt=(0, 2)),
+        Case(
+            "ScatterElements",
+            (real(2, 5), places(2, 3, size=5), real(2, 3)),
+            {"axis": 1},
+            wrt=(0, 2),
+            batched=(0, 1, 2),
+        ),
+        Case(
+            "ScatterElements",
+            (real(3, 5, 2), places(2, 4, 1, size=5), real(2, 4, 1)),
+            {"axis": 1, "reduction": "none"},
+            wrt=(0, 2),
+        ),
         Case("ScatterElements", (real(3, 4), ints(2, 0, -2, -1).reshape(1, 4), real(1, 4)), wrt=(0, 2)),
-        Case("ScatterElements", (real(3, 4), ints(2, 0, -1, 2, 2, 0).reshape(2, 3), real(2, 3)),
-             {"reduction": "add"}, wrt=(0, 2)),
-        Case("ScatterElements", (real(2, 3), ints().reshape(2, 0), real(2, 0)), {"axis": 1, "reduction": "add"},
-             wrt=(0, 2)),
-    ]  # fmt: skip
+        Case(
+            "ScatterElements",
+            (real(3, 4), ints(2, 0, -1, 2, 2, 0).reshape(2, 3), real(2, 3)),
+            {"reduction": "add"},
+            wrt=(0, 2),
+        ),
+        Case(
+            "ScatterElements",
+            (real(2, 3), ints().reshape(2, 0), real(2, 0)),
+            {"axis": 1, "reduction": "add"},
+            wrt=(0, 2),
+        ),
+    ]
     rows += [
         Case(
             "ScatterElements",

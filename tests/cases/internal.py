@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, positive, real, scalar
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 
 
 def _internal() -> list[Case]:

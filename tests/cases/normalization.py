@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cases.case import Case, positive, real
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 
 SHAPES = ((4, 3), (3, 3, 4), (2, 3, 3, 2), (2, 3, 2, 2, 2))
 """From no axis behind the channels to three."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cases.case import Case, ints, real, scalar, truth, whole
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 
 
 def _constant() -> list[Case]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, ints, real
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 from portable_nn.operators.registry import Array
 
 SIZES = {1: (9,), 2: (6, 7), 3: (4, 3, 5)}
@@ -76,7 +76,7 @@ def _unpools() -> list[Case]:
         Case("MaxUnpool", (real(2, 3, 2, 2), places, ints(2, 3, 4, 4)), options, wrt=(0,), constants=(2,)),
         Case("MaxUnpool", (real(1, 2, 3), line), {"kernel_shape": (4,), "strides": (2,), "pads": (1, 1)}, wrt=(0,)),
         Case("MaxUnpool", (real(1, 2, 3), np.arange(6).reshape(1, 2, 3)[..., ::-1]), {"kernel_shape": (1,)}, wrt=(0,)),
-    ]  # fmt: skip
+    ]
 
 
 def _columns() -> list[Case]:
@@ -107,14 +107,22 @@ def _gradients() -> list[Case]:
         Case("MaxPoolGrad", (real(2, 3, 2, 3), x, _halved(x)), options, (0,), batched=(0, 1, 2), domain=INTERNAL),
         Case("PoolSpread", (real(2, 3, 2, 3), x), options, (0,), batched=(0, 1), domain=INTERNAL),
         Case(
-            "PoolSpread", (real(2, 3, 4, 6), x), {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)}, (0,), batched=(0, 1),
+            "PoolSpread",
+            (real(2, 3, 4, 6), x),
+            {"kernel_shape": (3, 3), "pads": (1, 1, 1, 1)},
+            (0,),
+            batched=(0, 1),
             domain=INTERNAL,
         ),
         Case(
-            "PoolSpread", (real(2, 3, 2, 3), real(2, 3, 3, 5)), {**options, "ceil_mode": 1}, (0,), batched=(0, 1),
+            "PoolSpread",
+            (real(2, 3, 2, 3), real(2, 3, 3, 5)),
+            {**options, "ceil_mode": 1},
+            (0,),
+            batched=(0, 1),
             domain=INTERNAL,
         ),
-    ]  # fmt: skip
+    ]
 
 
 CASES = [*_pools(), *_indices(), *_global(), *_gradients(), *_unpools(), *_columns()]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cases.case import Case, ints, real, whole
-from portable_nn.graph import INTERNAL
+from portable_nn.core.graph import INTERNAL
 from portable_nn.operators.registry import Array
 
 TRANSFORMATIONS = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
@@ -24,8 +24,9 @@ def singles(*values: float) -> Array:
     return np.array(values, np.float32)
 
 
-def resize(x: Array, *, scales: Array | None = None, sizes: Array | None = None, roi: Array | None = None,
-           **attributes: Any) -> Case:  # fmt: skip
+def resize(
+    x: Array, *, scales: Array | None = None, sizes: Array | None = None, roi: Array | None = None, **attributes: Any
+) -> Case:
     wrt = (0,) if x.dtype.kind == "f" else ()
     batched = (0,) if sizes is None or "axes" in attributes else ()
     return Case("Resize", (x, roi, scales, sizes), attributes, wrt, (1, 2, 3), batched)
@@ -99,27 +100,32 @@ def _axes_and_ratios() -> list[Case]:
     return [
         resize(real(2, 2, 3, 4), **some, scales=singles(1.5, 2)),
         resize(real(2, 2, 3, 4), **some, sizes=ints(6, 2)),
-        resize(real(2, 2, 3, 4), **some, coordinate_transformation_mode="tf_crop_and_resize", roi=region,
-               sizes=ints(6, 2)),
+        resize(
+            real(2, 2, 3, 4), **some, coordinate_transformation_mode="tf_crop_and_resize", roi=region, sizes=ints(6, 2)
+        ),
         *(
             resize(real(2, 2, 3, 4), axes=(2, 3), mode=mode, keep_aspect_ratio_policy=policy, sizes=ints(*sizes))
             for mode in ("nearest", "linear")
             for policy in ("not_larger", "not_smaller", "stretch")
             for sizes in ((7, 6), (2, 9))
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _gradients() -> list[Case]:
     shape = ints(2, 2, 3, 4)
     return [
         Case(
-            "ResizeGrad", (real(2, 2, *result), None, singles(1, 1, *scales), None, shape), {"mode": mode},
-            (0,), (2, 4), domain=INTERNAL,
+            "ResizeGrad",
+            (real(2, 2, *result), None, singles(1, 1, *scales), None, shape),
+            {"mode": mode},
+            (0,),
+            (2, 4),
+            domain=INTERNAL,
         )
         for mode in ("nearest", "linear", "cubic")
         for result, scales in (((6, 8), (2, 2)), ((5, 2), (1.7, 0.6)))
-    ]  # fmt: skip
+    ]
 
 
 def _pixels() -> list[Case]:

@@ -61,7 +61,7 @@ def digits_csv(tmp_path: Path) -> Path:
     """Five rows as the book has them, of the shipped samples: the label, and 784 pixels of white ink on black."""
     from PIL import Image
 
-    from portable_nn.models import find_model
+    from portable_nn.catalog import find_model
 
     rows = []
     for digit in range(0, 10, 2):

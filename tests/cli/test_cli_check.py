@@ -8,7 +8,7 @@ import pytest
 from foreign import FLOAT, linear, write
 from onnx import helper
 
-from portable_nn.models import find_model
+from portable_nn.catalog import find_model
 
 DIGITS = find_model("digits-mlp")
 
@@ -66,12 +66,19 @@ def test_json(run, faulty):
     found = run("check", "m.onnx", "--format", "json", "--quiet")
     assert found.code == 1
     assert {name: value for name, value in found.json.items() if name != "findings"} == {
-        "schema": 1, "model": "m.onnx", "nodes": 2, "errors": 1, "warnings": 0, "notes": 1,
-    }  # fmt: skip
+        "schema": 1,
+        "model": "m.onnx",
+        "nodes": 2,
+        "errors": 1,
+        "warnings": 0,
+        "notes": 1,
+    }
     assert found.json["findings"][0] == {
-        "level": "error", "node": "again", "hint": "",
+        "level": "error",
+        "node": "again",
+        "hint": "",
         "message": "MatMul does not fit: the shapes (n, 5) and (3, 5) cannot be multiplied",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

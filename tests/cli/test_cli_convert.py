@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import portable_nn as pnn
-from portable_nn.models import find_model
-from portable_nn.text import size
+from portable_nn.catalog import find_model
+from portable_nn.core.text import size
 
 KINDS = ("safetensors", "h5", "npz", "onnx")
 
@@ -57,10 +57,21 @@ def test_json(run, tmp_path):
     [output] = found.json["outputs"]
     assert list(output) == ["output", "max_abs_error", "max_rel_error"]
     assert {key: value for key, value in found.json.items() if key not in {"outputs", "digest"}} == {
-        "schema": 1, "model": "mine.safetensors", "path": "b.onnx", "files": ["b.onnx"],
-        "bytes": (tmp_path / "b.onnx").stat().st_size, "tensors": 4, "tensor_bytes": 172, "verified": True,
-        "same_digest": True, "opset": 15, "ir_version": 8, "recorded": [], "left_behind": [], "notes": [],
-    }  # fmt: skip
+        "schema": 1,
+        "model": "mine.safetensors",
+        "path": "b.onnx",
+        "files": ["b.onnx"],
+        "bytes": (tmp_path / "b.onnx").stat().st_size,
+        "tensors": 4,
+        "tensor_bytes": 172,
+        "verified": True,
+        "same_digest": True,
+        "opset": 15,
+        "ir_version": 8,
+        "recorded": [],
+        "left_behind": [],
+        "notes": [],
+    }
     found = run("convert", "b.onnx", "b.npz", "--no-verify", "--format", "json").json
     assert (found["verified"], found["outputs"], found["opset"]) == (False, [], None)
     assert found["left_behind"] == ["that its operators are those of opset 15: export makes it 17 again if not told"]
@@ -104,16 +115,21 @@ def test_arrays_of_another_project(run, tmp_path, mine):
     assert "--against MODEL says which network they are of" in found.err
     found = run("convert", "theirs.safetensors", "b.npz", "--against", "mine.safetensors")
     assert (found.code, found.out, found.err) == (
-        3, "", "error: theirs.safetensors: does not fit mine.safetensors: 2 faults\n"
+        3,
+        "",
+        "error: theirs.safetensors: does not fit mine.safetensors: 2 faults\n"
         "  tensor 'dense_1.weight' (5, 4) is missing: perhaps --rename w=dense_1.weight\n"
         "  tensor 'steps' is not of the network: --rename steps= leaves it out\n",
-    )  # fmt: skip
+    )
     renames = ["--rename", "w=dense_1.weight", "--rename", "steps="]
     code, out, err = run("convert", "theirs.safetensors", "b.npz", "--against", "mine.safetensors", *renames)
     assert (code, err) == (0, "graph, labels and preprocessing are those of mine.safetensors\n")
     assert out.splitlines()[-4:] == [
-        "", "b.npz does not hold", "  tensor 'steps', float64 (2,)", "  the file's own words on 'format'",
-    ]  # fmt: skip
+        "",
+        "b.npz does not hold",
+        "  tensor 'steps', float64 (2,)",
+        "  the file's own words on 'format'",
+    ]
     with np.load(tmp_path / "b.npz") as arrays:
         for name, array in mine.parameters.items():
             np.testing.assert_array_equal(arrays[name], array + 1, strict=True)
@@ -145,7 +161,7 @@ def test_force(run, tmp_path, mine):
         (["page.h5", "b.npz"], 3, "page.h5: is an HTML page"),
         (["mine.safetensors"], 2, "missing argument 'B' (see portable-nn convert --help)"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.usefixtures("mine")
 def test_errors(run, tmp_path, arguments, code, message):
     (tmp_path / "page.h5").write_text("<!DOCTYPE html><html>")
@@ -157,7 +173,7 @@ def test_errors(run, tmp_path, arguments, code, message):
 
 @pytest.mark.usefixtures("mine")
 def test_a_file_that_does_not_hold_the_same_is_exit_code_1(run, tmp_path, monkeypatch):
-    from portable_nn.converters import forms
+    from portable_nn.model_files import forms
 
     right = forms.npz.write_contents
 

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 import portable_nn as pnn
+from portable_nn.catalog import find_model
 from portable_nn.cli.proof import bytes_in, sizes_in
-from portable_nn.errors import UsageError
-from portable_nn.models import find_model
+from portable_nn.core.errors import UsageError
 
 DIGITS = find_model("digits-mlp")
 
@@ -81,9 +81,20 @@ def test_json(run, tmp_path):
     wishes = ["--float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
     found = run("export", "digits-mlp", "m.onnx", *wishes, "--format", "json").json
     assert list(found) == [
-        "schema", "model", "path", "bytes", "opset", "ir_version", "verified", "outputs", "batches", "recorded",
-        "float16", "data", "notes",
-    ]  # fmt: skip
+        "schema",
+        "model",
+        "path",
+        "bytes",
+        "opset",
+        "ir_version",
+        "verified",
+        "outputs",
+        "batches",
+        "recorded",
+        "float16",
+        "data",
+        "notes",
+    ]
     assert (found["batches"], (tmp_path / found["data"]).exists()) == ([1, 3], True)
     [rounding], [recorded] = found["float16"], found["recorded"]
     assert 0 < rounding["max_abs_error"] < 0.1
@@ -206,9 +217,18 @@ def test_where_to_record_is_checked_before_the_work(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0", 0), ("12", 12), ("1B", 1), ("500kB", 500_000), ("1.5 MB", 1_500_000), ("2gb", 2 * 10**9), ("1KiB", 1024),
-     ("64MiB", 2**26), ("1GiB", 2**30)],
-)  # fmt: skip
+    [
+        ("0", 0),
+        ("12", 12),
+        ("1B", 1),
+        ("500kB", 500_000),
+        ("1.5 MB", 1_500_000),
+        ("2gb", 2 * 10**9),
+        ("1KiB", 1024),
+        ("64MiB", 2**26),
+        ("1GiB", 2**30),
+    ],
+)
 def test_numbers_of_bytes(text, count):
     assert bytes_in(text, "--x") == count
 

@@ -50,10 +50,15 @@ def test_json(run, tmp_path):
     [output] = found.pop("outputs")
     assert (output["output"], output["max_abs_error"] < 1e-12) == ("final_outputs", True)
     assert found == {
-        "schema": 1, "model": "book/wih.npy, book/who.npy", "path": "mine.safetensors",
-        "bytes": (tmp_path / "mine.safetensors").stat().st_size, "verified": True, "batches": [1, 3],
-        "recorded": [], "notes": [],
-    }  # fmt: skip
+        "schema": 1,
+        "model": "book/wih.npy, book/who.npy",
+        "path": "mine.safetensors",
+        "bytes": (tmp_path / "mine.safetensors").stat().st_size,
+        "verified": True,
+        "batches": [1, 3],
+        "recorded": [],
+        "notes": [],
+    }
     found = run("import", "book", "mine.h5", "--no-verify", "--format", "json").json
     assert (found["verified"], found["outputs"]) == (False, [])
 
@@ -64,13 +69,17 @@ def test_json(run, tmp_path):
     [
         (["book/wih.npy"], 2, "the book's network is in two files, one of wih and one of who: give both"),
         (["a.onnx", "b.onnx", "c.onnx"], 2, "the book's network is in two files, one of wih and one of who"),
-        (["book/who.npy", "book/wih.npy"], 3, "book/wih.npy: has shape (200, 784), and book/who.npy has (10, 200): the "
-         "two are swapped, since they fit the other way round"),
+        (
+            ["book/who.npy", "book/wih.npy"],
+            3,
+            "book/wih.npy: has shape (200, 784), and book/who.npy has (10, 200): the "
+            "two are swapped, since they fit the other way round",
+        ),
         (["book/wih.npy", "none.npy"], 3, "none.npy: expected an array (.npy), found no such file"),
         (["empty"], 3, "empty: expected one file *wih*.npy, as the book's network has it, found none"),
         (["none"], 3, "none: does not exist"),
     ],
-)  # fmt: skip
+)
 def test_errors(run, tmp_path, sources, code, message):
     (tmp_path / "empty").mkdir()
     found = run("import", *sources, "mine.safetensors")

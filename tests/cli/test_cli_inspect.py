@@ -91,12 +91,20 @@ def test_against_as_json(run, files):
     found = run("inspect", "keras.h5", "--against", "mine.safetensors", "--format", "json")
     assert found.code == 1
     assert {key: found.json[key] for key in ("schema", "file", "model", "fits", "left_over")} == {
-        "schema": 1, "file": "keras.h5", "model": "mine.safetensors", "fits": False, "left_over": [],
-    }  # fmt: skip
+        "schema": 1,
+        "file": "keras.h5",
+        "model": "mine.safetensors",
+        "fits": False,
+        "left_over": [],
+    }
     assert found.json["tensors"][0] == {
-        "name": "dense_1.weight", "needed": [2, 3], "status": "missing", "found": [3, 2],
-        "suggestion": "model_weights/dense/dense/kernel:0", "axes": [1, 0],
-    }  # fmt: skip
+        "name": "dense_1.weight",
+        "needed": [2, 3],
+        "status": "missing",
+        "found": [3, 2],
+        "suggestion": "model_weights/dense/dense/kernel:0",
+        "axes": [1, 0],
+    }
 
 
 @pytest.mark.parametrize(

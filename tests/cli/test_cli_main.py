@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from portable_nn import __version__
 from portable_nn.cli import COMMANDS, conventions, simulate, size
-from portable_nn.errors import MissingPackageError, TrainingError
+from portable_nn.core.errors import MissingPackageError, TrainingError
+from portable_nn.core.version import __version__
 
 GROUPS = {"size": size.COMMANDS, "simulate": simulate.COMMANDS}
 
@@ -127,7 +127,7 @@ def test_in_a_process_of_its_own(shell):
         (["inspect", "digits-mlp", "--format", "xml"], "invalid value for '--format': 'xml' is not one of 'table'"),
         (["predict", "digits-mlp", "x", "--top", "two"], "invalid value for '--top'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_usage_is_one_line_and_exit_code_2(run, arguments, message):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
@@ -139,13 +139,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, arguments, message):
     ("error", "code", "text"),
     [
         (TrainingError("a [bold] move"), 1, "a [bold] move"),
-        (MissingPackageError("mlxtend", "this", "recipes"), 4,
-         "this needs the package 'mlxtend': pip install 'portable-nn[recipes]'"),
+        (
+            MissingPackageError("mlxtend", "this", "recipes"),
+            4,
+            "this needs the package 'mlxtend': pip install 'portable-nn[recipes]'",
+        ),
         (PermissionError(13, "Permission denied", "a.csv"), 3, "a.csv: Permission denied"),
         (OSError(28, "No space left on device"), 3, "No space left on device"),
         (TrainingError("2 faults\n  one\x1b[31m\n  two"), 1, "2 faults\n  one\\x1b[31m\n  two"),
     ],
-)  # fmt: skip
+)
 def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text):
     def fail(model):
         raise error

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 
 import portable_nn as pnn
-from portable_nn.models import SHIPPED, find_model
+from portable_nn.catalog import SHIPPED, find_model
 
 DIGITS = find_model("digits-mlp")
 

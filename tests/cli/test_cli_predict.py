@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portable_nn.models import find_model
+from portable_nn.catalog import find_model
 
 SAMPLES = find_model("digits-mlp").samples
 
@@ -56,8 +56,16 @@ def test_standard_input_in_a_process_of_its_own(shell, digits_csv):
 def test_top_makes_more_columns(run):
     _, out, _ = run("predict", "digits-mlp", SAMPLES / "digit-8.png", "--top", "4")
     assert out.splitlines()[0].split() == [
-        "input", "label", "probability", "2nd", "probability", "3rd", "probability", "4th", "probability",
-    ]  # fmt: skip
+        "input",
+        "label",
+        "probability",
+        "2nd",
+        "probability",
+        "3rd",
+        "probability",
+        "4th",
+        "probability",
+    ]
 
 
 def test_verbose_tells_all_of_it_on_stderr(run):
@@ -118,9 +126,10 @@ def test_quantities(run, tmp_path):
     (tmp_path / "x.csv").write_text("1.5\n-2\n")
     assert run("predict", "m.onnx", "x.csv").out == "input    value\nx.csv:1      3\nx.csv:2     -4\n"
     assert run("predict", "m.onnx", "x.csv", "--format", "json").json == {
-        "schema": 1, "model": "m.onnx",
+        "schema": 1,
+        "model": "m.onnx",
         "results": [{"input": "x.csv:1", "values": [3.0]}, {"input": "x.csv:2", "values": [-4.0]}],
-    }  # fmt: skip
+    }
 
 
 def test_many_rows_come_in_order(run, tmp_path, digits_csv):

@@ -46,18 +46,30 @@ def test_a_generator_of_ones_own(run, tmp_path, name):
     ("arguments", "code", "message"),
     [
         (("digits",), 2, "INPUT is missing: pictures, folders of them, or files of data; a generator takes --sample N"),
-        (("digits-gan", "--sample", "5"), 2,
-         "--sample needs --plot FILE: the picture that shows the samples, such as samples.png"),
+        (
+            ("digits-gan", "--sample", "5"),
+            2,
+            "--sample needs --plot FILE: the picture that shows the samples, such as samples.png",
+        ),
         (("digits-gan", "--plot", "x.png"), 2, "--plot shows samples of a generator: --sample N says how many"),
         (("digits-gan", "--sample", "0", "--plot", "x.png"), 2, "--sample must be at least 1, not 0"),
-        (("digits-gan", "a.png", "--sample", "2", "--plot", "x.png", "--top", "3"), 2,
-         "samples are made out of noise alone: leave out --top, INPUT"),
+        (
+            ("digits-gan", "a.png", "--sample", "2", "--plot", "x.png", "--top", "3"),
+            2,
+            "samples are made out of noise alone: leave out --top, INPUT",
+        ),
         (("digits", "a.png", "--seed", "3"), 2, "--seed is about samples: --sample N draws some"),
-        (("digits", "--sample", "2", "--plot", "x.png"), 3,
-         "only a generator can be sampled, which takes noise (batch, n); 'image' takes pictures"),
-        (("digits-gan", "--sample", "2", "--plot", "x.doc"), 2,
-         "x.doc: the name of a picture ends in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff"),
+        (
+            ("digits", "--sample", "2", "--plot", "x.png"),
+            3,
+            "only a generator can be sampled, which takes noise (batch, n); 'image' takes pictures",
+        ),
+        (
+            ("digits-gan", "--sample", "2", "--plot", "x.doc"),
+            2,
+            "x.doc: the name of a picture ends in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(run, arguments, code, message):
     assert run("predict", *arguments) == (code, "", f"error: {message}\n")

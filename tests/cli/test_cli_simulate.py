@@ -68,28 +68,38 @@ def test_the_readme_shows_what_is_printed():
 
 @pytest.mark.parametrize(
     ("arguments", "texts"),
-    thinned([
-        ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps, if it goes on so"]),
-        ("--method extragradient", ["0.99503769 by the formula", "a tenth of that distance  after 463 steps\n",
-                                    "stable up to              a rate of 1\n", "gradients                 998\n"]),
-        ("--method optimistic", ["0.99493615 measured", "a rate of 0.5773503"]),
-        ("--scheme alternating", ["circles: the distance neither falls nor grows", "a rate of 2\n", "1 measured"]),
-        ("--method proximal", ["0.99503719 by the formula", "every rate", " 499, and 499 Jacobians\n"]),
-        ("--method consensus --set gamma=0.5", ["0.95524866 by the formula"]),  # √((1 - 0.05)² + 0.01)
-        ("--method adam", ["grows by about", "measured, about"]),
-        ("--rate 0.1,0.4", ["1.01980390 by the eigenvalues, 1.01980390 measured", "at a rate of 0.1,0.4"]),  # √1.04
-        ("--rate 0.1/sqrt(t) --steps 50", ["at a rate of 0.1/sqrt(t)\n"]),
-        ("--decay 1/t --steps 50", ["at a rate of 0.1, falling as 1/t\n"]),
-        ("--start 0,0", ["converged: it starts in an equilibrium"]),
-        ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
-        ("--game-set matrix=3 --rate 0.1", ["1.04403065 by the formula"]),  # √1.09
-        ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
-        ("--game x+y", ["‖F‖", "1.41421 at first, 1.41421 after 499 steps"]),
-        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
-        ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
-        ("--rate 2 --steps 2000", ["0.921954 at first, beyond the largest number after 2,000 steps"]),
-    ], 2),
-)  # fmt: skip
+    thinned(
+        [
+            ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps, if it goes on so"]),
+            (
+                "--method extragradient",
+                [
+                    "0.99503769 by the formula",
+                    "a tenth of that distance  after 463 steps\n",
+                    "stable up to              a rate of 1\n",
+                    "gradients                 998\n",
+                ],
+            ),
+            ("--method optimistic", ["0.99493615 measured", "a rate of 0.5773503"]),
+            ("--scheme alternating", ["circles: the distance neither falls nor grows", "a rate of 2\n", "1 measured"]),
+            ("--method proximal", ["0.99503719 by the formula", "every rate", " 499, and 499 Jacobians\n"]),
+            ("--method consensus --set gamma=0.5", ["0.95524866 by the formula"]),  # √((1 - 0.05)² + 0.01)
+            ("--method adam", ["grows by about", "measured, about"]),
+            ("--rate 0.1,0.4", ["1.01980390 by the eigenvalues, 1.01980390 measured", "at a rate of 0.1,0.4"]),  # √1.04
+            ("--rate 0.1/sqrt(t) --steps 50", ["at a rate of 0.1/sqrt(t)\n"]),
+            ("--decay 1/t --steps 50", ["at a rate of 0.1, falling as 1/t\n"]),
+            ("--start 0,0", ["converged: it starts in an equilibrium"]),
+            ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
+            ("--game-set matrix=3 --rate 0.1", ["1.04403065 by the formula"]),  # √1.09
+            ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
+            ("--game x+y", ["‖F‖", "1.41421 at first, 1.41421 after 499 steps"]),
+            ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
+            ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
+            ("--rate 2 --steps 2000", ["0.921954 at first, beyond the largest number after 2,000 steps"]),
+        ],
+        2,
+    ),
+)
 def test_what_a_run_says(run, arguments, texts):
     code, out, err = run("simulate", "run", *arguments.split())
     assert (code, err) == (0, "")
@@ -171,11 +181,17 @@ def test_pictures_of_a_run(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("picture", "words"),
-    thinned([
-        ("saddle", ["f(x, y)", "from 28° above, 300° around"]), ("above", ["steepest ascent", "the players go"]),
-        ("coordinates", ["step"]), ("orbit", ["equilibrium"]), ("circle", ["the continuous flow", "discrete: 20 "]),
-    ], 3),
-)  # fmt: skip
+    thinned(
+        [
+            ("saddle", ["f(x, y)", "from 28° above, 300° around"]),
+            ("above", ["steepest ascent", "the players go"]),
+            ("coordinates", ["step"]),
+            ("orbit", ["equilibrium"]),
+            ("circle", ["the continuous flow", "discrete: 20 "]),
+        ],
+        3,
+    ),
+)
 def test_one_picture_of_a_run(picture, words, run, monkeypatch):
     pytest.importorskip("matplotlib")
     import matplotlib.text
@@ -186,7 +202,7 @@ def test_one_picture_of_a_run(picture, words, run, monkeypatch):
         drawn.extend(text.get_text() for text in figure.findobj(matplotlib.text.Text))
         Path(path).write_bytes(b"")
 
-    monkeypatch.setattr("portable_nn.plotting.save", save)
+    monkeypatch.setattr("portable_nn.core.plotting.save", save)
     code, _, _ = run("simulate", "run", "--steps", "20", "--plot", "one.png", "--picture", picture)
     assert not code
     assert all(any(word in text for text in drawn) for word in words)
@@ -210,9 +226,16 @@ def test_comparing(run):
     assert [line.split()[0] for line in lines[1:9]] == [entry.name for entry in found.ranked]
     [optimistic] = [line.split() for line in lines if line.startswith("optimistic")]
     assert optimistic == [
-        "optimistic", "converges", "0.00584226", "999", "0.99493615", "0.99493615", "0.99493615", "0.99494120",
+        "optimistic",
+        "converges",
+        "0.00584226",
+        "999",
+        "0.99493615",
+        "0.99493615",
+        "0.99493615",
+        "0.99494120",
         "0.5773503",
-    ]  # fmt: skip
+    ]
 
 
 def test_comparing_as_json_and_csv(run):
@@ -220,9 +243,10 @@ def test_comparing_as_json_and_csv(run):
     options = ("--set", "lookahead.k=10", "--set", "gamma=2", "--evaluations", "60")
     data = json.loads(run(*arguments, *options, "--format", "json").out)
     found = compare(
-        methods=["lookahead", "consensus", "adam"], evaluations=60,
+        methods=["lookahead", "consensus", "adam"],
+        evaluations=60,
         options={"lookahead": {"k": 10}, "consensus": {"gamma": 2}},
-    )  # fmt: skip
+    )
     assert [row["method"] for row in data["methods"]] == [entry.name for entry in found.ranked]
     for row, entry in zip(data["methods"], found.ranked, strict=True):
         assert row["options"] == dict(entry.forecast.options)
@@ -247,9 +271,15 @@ def test_sweeping(run):
     assert "12 rates from 0.05 to 3, 100 steps each" in out
     limits = {line.split()[0]: line.split()[1] for line in out.splitlines()[4:] if line}
     assert limits == {
-        "simultaneous": "none", "alternating": "2", "extragradient": "1", "optimistic": "0.5773503",
-        "competitive": "any", "consensus": "1", "lookahead": "0.7425798", "alternating-momentum": "1",
-    }  # fmt: skip
+        "simultaneous": "none",
+        "alternating": "2",
+        "extragradient": "1",
+        "optimistic": "0.5773503",
+        "competitive": "any",
+        "consensus": "1",
+        "lookahead": "0.7425798",
+        "alternating-momentum": "1",
+    }
 
 
 def test_sweeping_as_json_and_csv(run):
@@ -326,8 +356,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --record 0", "record must be a whole number of at least 1"),
         ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg or .pdf"),
         ("run --gif run.png", "run.png: the name of an animation ends in .gif"),
-        ("run --csv - --format json",
-         "--csv - and --format json both write to standard output: give --csv a file"),
+        ("run --csv - --format json", "--csv - and --format json both write to standard output: give --csv a file"),
         ("compare --method all,foo", "there is no method 'foo'"),
         ("compare --set foo=1", "--set foo: no method has the option 'foo', among simultaneous, alternating"),
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
@@ -339,7 +368,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("sweep --rates a,b", "--rates must be a number, or several such as 1,2, not 'a,b'"),
         ("sweep --rates 0,1", "rates must be a list of numbers above 0"),
     ],
-)  # fmt: skip
+)
 def test_wrong_usage(run, arguments, message):
     code, out, err = run("simulate", *arguments.split())
     assert (code, out) == (2, "")
@@ -357,8 +386,14 @@ def test_small_numbers_are_written_so_that_they_can_be_told_from_1():
     from portable_nn.cli.simulate.answer import clean, factor, limit
 
     assert [factor(value) for value in (1.0, 1 - 1e-9, 1 + 1e-14, 0.5, 12345.678, None, math.nan)] == [
-        "1", "0.9999999990", "1", "0.50000000", "12345.7", "-", "-",
-    ]  # fmt: skip
+        "1",
+        "0.9999999990",
+        "1",
+        "0.50000000",
+        "12345.7",
+        "-",
+        "-",
+    ]
     assert [limit(value) for value in (0.0, math.inf, 0.57735027, None, math.nan)] == [
         "none",
         "any",
@@ -367,5 +402,7 @@ def test_small_numbers_are_written_so_that_they_can_be_told_from_1():
         "-",
     ]
     assert clean({"a": np.array([1.0, np.nan, -np.inf]), "b": 1 + 2j, "c": None}) == {
-        "a": [1.0, None, "-inf"], "b": [1.0, 2.0], "c": None,
-    }  # fmt: skip
+        "a": [1.0, None, "-inf"],
+        "b": [1.0, 2.0],
+        "c": None,
+    }

@@ -55,8 +55,15 @@ def test_the_spectrum_of_the_article_s_game(run):
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        ("--method alternating", ["0.995 ± 0.0998749i", "1 a step, which neither falls nor grows", "a rate of 2\n",
-                                  "conserved        ‖x‖² + ‖y‖² + rate·f\n"]),
+        (
+            "--method alternating",
+            [
+                "0.995 ± 0.0998749i",
+                "1 a step, which neither falls nor grows",
+                "a rate of 2\n",
+                "conserved        ‖x‖² + ‖y‖² + rate·f\n",
+            ],
+        ),
         ("--method optimistic", ["0.99493615 a step, falls", "a rate of 0.5773503\n"]),
         ("--method extragradient --rate 0.5 --rate 1.5", ["a rate of 1\n", "at a rate of 1.5\n", "a step, grows"]),
         ("--method lookahead", ["What 5 steps multiply the state by:", "0.95025 ± 0.245005i, 0\n"]),
@@ -64,10 +71,12 @@ def test_the_spectrum_of_the_article_s_game(run):
         ("--rate 0.1,0.4", ["at a rate of 0.1 for x and 0.4 for y\n", "1.01980390 a step, grows"]),
         ("--game dirac-gan", ["1.00124922 a step, grows"]),  # √(1 + 0.05²)
         ("--game rock-paper-scissors --method optimistic,lookahead --set k=2", ["What 2 steps multiply"]),
-        ("--game stochastic-bilinear --game-set size=5", ["the state by, 10 x 10, is in --format json",
-                                                          " and 2 smaller"]),
+        (
+            "--game stochastic-bilinear --game-set size=5",
+            ["the state by, 10 x 10, is in --format json", " and 2 smaller"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_spectrum_says(run, arguments, texts):
     code, out, err = run("simulate", "spectrum", *arguments.split())
     assert (code, err) == (0, "")
@@ -147,9 +156,11 @@ def test_the_ring(run):
     code, out, err = run("simulate", "gan", "ring", "--steps", "2", "--loss", "wasserstein_gp")
     assert (code, err) == (0, "")
     for text in (
-        r"high quality +[<\d.]+ % of the samples are within", r"modes with a sample +\d of 8\n",
-        r"modes with 1 % of all +\d of 8\n", r"reverse KL +(inf|[\d.]+)\n",
-    ):  # fmt: skip
+        r"high quality +[<\d.]+ % of the samples are within",
+        r"modes with a sample +\d of 8\n",
+        r"modes with 1 % of all +\d of 8\n",
+        r"reverse KL +(inf|[\d.]+)\n",
+    ):
         assert re.search(text, out)
     assert "Eigenvalues" not in out
 
@@ -228,7 +239,7 @@ def test_listing(run):
         ("gan ring --eigenvalues 10", "a dense Jacobian is for up to 3,000 weights, and these two networks have 34,9"),
         ("list xx", "invalid value for '[WHAT]': 'xx' is not one of 'games', 'methods'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_usage(run, arguments, message):
     code, out, err = run("simulate", *arguments.split())
     assert (code, out) == (2, "")

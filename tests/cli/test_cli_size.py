@@ -125,23 +125,47 @@ def test_the_examples_of_the_article(run, tmp_path, kind, size, options, output)
 def test_json(run):
     found = run("size", "conv", "--in", "5x6", "--kernel", "2", "--stride", "2", "--format", "json").json
     assert list(found) == [
-        "schema", "kind", "input", "output", "options", "auto_pad", "torch", "onnx", "coverage", "steps", "cautions",
-        "fixes", "pictures",
-    ]  # fmt: skip
+        "schema",
+        "kind",
+        "input",
+        "output",
+        "options",
+        "auto_pad",
+        "torch",
+        "onnx",
+        "coverage",
+        "steps",
+        "cautions",
+        "fixes",
+        "pictures",
+    ]
     assert (found["schema"], found["kind"], found["input"], found["output"]) == (1, "conv", [5, 6], [2, 3])
     assert found["options"] == {
-        "kernel": [2, 2], "stride": [2, 2], "dilation": [1, 1], "padding": [[0, 0], [0, 0]], "groups": 1,
-    }  # fmt: skip
+        "kernel": [2, 2],
+        "stride": [2, 2],
+        "dilation": [1, 1],
+        "padding": [[0, 0], [0, 0]],
+        "groups": 1,
+    }
     rows, columns = found["coverage"]
     assert rows == {
-        "axis": "rows", "of": "input", "counts": [1, 1, 1, 1, 0], "uncovered": [4], "holes": [], "idle": [],
-        "phases": [1, 1], "uneven": False,
-    }  # fmt: skip
+        "axis": "rows",
+        "of": "input",
+        "counts": [1, 1, 1, 1, 0],
+        "uncovered": [4],
+        "holes": [],
+        "idle": [],
+        "phases": [1, 1],
+        "uneven": False,
+    }
     assert (columns["axis"], columns["counts"], columns["uncovered"]) == ("columns", [1] * 6, [])
     assert [line["result"] for line in found["steps"][0]] == [2, 5, 3, 1, 1, 2]
     assert found["steps"][1][1] == {
-        "what": "padded input", "formula": "begin + input + end", "numbers": "0 + 6 + 0", "result": 6,
-    }  # fmt: skip
+        "what": "padded input",
+        "formula": "begin + input + end",
+        "numbers": "0 + 6 + 0",
+        "result": 6,
+    }
     assert [caution["about"] for caution in found["cautions"]] == ["uncovered"]
     best = found["fixes"][0]
     assert (best["changes"], best["output"], best["options"]["kernel"]) == (["kernel 2 → 3 for rows"], [2, 3], [3, 2])
@@ -154,9 +178,13 @@ def test_json_backwards(run):
     assert (found["input"], found["output"]) == ([7, 7], [14, 14])
     best, second = found["solutions"]
     assert best["options"] == {
-        "kernel": [2, 2], "stride": [2, 2], "dilation": [1, 1], "output_padding": [0, 0],
-        "padding": [[0, 0], [0, 0]], "groups": 1,
-    }  # fmt: skip
+        "kernel": [2, 2],
+        "stride": [2, 2],
+        "dilation": [1, 1],
+        "output_padding": [0, 0],
+        "padding": [[0, 0], [0, 0]],
+        "groups": 1,
+    }
     assert best["torch"] == "torch.nn.ConvTranspose2d(1, 1, kernel_size=2, stride=2)"
     assert second["output"] == [14, 14]
     assert [axis["of"] for axis in second["coverage"]] == ["output", "output"]
@@ -193,12 +221,14 @@ def test_how_numbers_are_written(run, arguments, output):
         ("conv --in 28 --kernel 3 --in-channels 3 --out-channels 8", "torch.nn.Conv2d(3, 8, kernel_size=3)"),
         ("conv --in 28 --kernel 3 --groups 4", "torch.nn.Conv2d(4, 4, kernel_size=3, groups=4)"),
         ("conv --in 9 --kernel 3 --axes 1", "torch.nn.Conv1d(1, 1, kernel_size=3)"),
-        ("conv --in 9 --kernel 3 --padding same", 'torch.nn.Conv2d(1, 1, kernel_size=3, padding=\'same\')'),
-        ("conv --in 9 --kernel 2 --padding 0:1 --axes 1",
-         "torch.nn.Sequential(torch.nn.ZeroPad1d((0, 1)), torch.nn.Conv1d(1, 1, kernel_size=2))"),
+        ("conv --in 9 --kernel 3 --padding same", "torch.nn.Conv2d(1, 1, kernel_size=3, padding='same')"),
+        (
+            "conv --in 9 --kernel 2 --padding 0:1 --axes 1",
+            "torch.nn.Sequential(torch.nn.ZeroPad1d((0, 1)), torch.nn.Conv1d(1, 1, kernel_size=2))",
+        ),
         ("pool --in 9 --kernel 3 --dilation 2 --mode average", "has no such layer"),
     ],
-)  # fmt: skip
+)
 def test_how_pytorch_writes_it(run, arguments, spelling):
     lines = run("size", *arguments.split()).out.splitlines()
     assert f"PyTorch   {spelling}" in lines
@@ -207,15 +237,21 @@ def test_how_pytorch_writes_it(run, arguments, spelling):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("convt --in 4 --kernel 3 --stride 2",
-         "coverage  all 81 cells of the output have taps of the kernel on them, 1 to 4 each"),
-        ("convt --in 2 --kernel 1 --stride 2 --axes 1",
-         "coverage  2 of 3 cells of the output have taps of the kernel on them, 1 each"),
+        (
+            "convt --in 4 --kernel 3 --stride 2",
+            "coverage  all 81 cells of the output have taps of the kernel on them, 1 to 4 each",
+        ),
+        (
+            "convt --in 2 --kernel 1 --stride 2 --axes 1",
+            "coverage  2 of 3 cells of the output have taps of the kernel on them, 1 each",
+        ),
         ("conv --in 1 --kernel 1 --stride 2 --padding 1 --axes 1", "coverage  none of 1 cells"),
-        ("conv --in 28 --kernel 3 --stride 2 --padding same",
-         "          write the pads out: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])"),
+        (
+            "conv --in 28 --kernel 3 --stride 2 --padding same",
+            "          write the pads out: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])",
+        ),
     ],
-)  # fmt: skip
+)
 def test_coverage_and_advice(run, arguments, line):
     found = run("size", *arguments.split())
     assert (found.code, found.err) == (0, "")
@@ -253,10 +289,12 @@ def test_backwards_shows_the_columns_that_tell_something(run):
     ("arguments", "message"),
     [
         ("conv --in 28 --out 300", "no conv with kernel 1 to 11"),
-        ("pool --in 8 --out 3 --kernel 3 --stride 1 --padding 0",
-         "no pool with kernel 3, stride 1, padding 0 and dilation"),
+        (
+            "pool --in 8 --out 3 --kernel 3 --stride 1 --padding 0",
+            "no pool with kernel 3, stride 1, padding 0 and dilation",
+        ),
     ],
-)  # fmt: skip
+)
 def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, message):
     for format in ("table", "json"):
         code, out, err = run("size", *arguments.split(), "--format", format)
@@ -274,8 +312,10 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 28,32 --kernel 3", "--in must be a number, or several such as 28x32, not '28,32'"),
         ("conv --in -3 --kernel 3", "--in must be a number, or several such as 28x32, not '-3'"),
         ("conv --in 28 --kernel three", "--kernel must be a number, or several such as 28x32, not 'three'"),
-        ("conv --in 28 --kernel 3 --padding 1:2:3",
-         "--padding must be such as 1, 1x2, 0:1 or 1:2x0:1, or same or valid, not '1:2:3'"),
+        (
+            "conv --in 28 --kernel 3 --padding 1:2:3",
+            "--padding must be such as 1, 1x2, 0:1 or 1:2x0:1, or same or valid, not '1:2:3'",
+        ),
         ("conv --in 28 --kernel 3 --padding 1 --auto-pad VALID", "padding must not be given together with auto_pad"),
         ("conv --in 28 --kernel 3 --auto-pad SAME", "invalid value for '--auto-pad': 'SAME' is not one of"),
         ("conv --in 28x28x3 --kernel 3x4", "--kernel has numbers for 2 axes, but there are 3"),
@@ -292,8 +332,10 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 28 --out 14 --groups 4 --out-channels 6", "groups must divide out_channels: 6 channels"),
         ("conv --in 100001 --kernel 3", "--in must be at most 100,000 along an axis, not 100001"),
         (f"conv --in {10**30} --kernel 3", f"--in must be at most 100,000 along an axis, not {10**30}"),
-        ("convt --in 100000 --kernel 3 --stride 2",
-         "the output would be 200001x200001: at most 100,000 cells along an axis can be told"),
+        (
+            "convt --in 100000 --kernel 3 --stride 2",
+            "the output would be 200001x200001: at most 100,000 cells along an axis can be told",
+        ),
         ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "output_padding must be smaller than stride 2"),
         ("pool --in 6 --kernel 2 --padding 2", "padding of a pool must be at most half its kernel 2, not 2"),
         ("pool --in 6 --kernel 2 --groups 2", "no such option: --groups"),
@@ -305,7 +347,7 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 224 --kernel 7 --stride 2 --padding 3 --plot p.png", "a side of 224 cells is too long"),
         ("conv --in 28 --kernel 3 --gif p.gif", "676 positions are too many to animate (at most 400)"),
     ],
-)  # fmt: skip
+)
 def test_errors(run, tmp_path, arguments, message):
     code, out, err = run("size", *arguments.split())
     assert (code, out) == (2, "")
@@ -326,8 +368,10 @@ def test_without_matplotlib(run, monkeypatch, tmp_path):
     arguments = ["size", "conv", "--in", "5", "--kernel", "2"]
     assert run(*arguments).code == 0
     assert run(*arguments, "--plot", "p.png") == (
-        4, "", "error: a picture needs the package 'matplotlib': pip install 'portable-nn[plot]'\n",
-    )  # fmt: skip
+        4,
+        "",
+        "error: a picture needs the package 'matplotlib': pip install 'portable-nn[plot]'\n",
+    )
     assert not list(tmp_path.iterdir())
 
 

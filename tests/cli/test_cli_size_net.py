@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from foreign import convolutional
 
-from portable_nn.models import find_model
+from portable_nn.catalog import find_model
 
 DIGITS = find_model("digits-mlp")
 

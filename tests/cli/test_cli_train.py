@@ -13,7 +13,7 @@ import pytest
 from thinning import thinned
 
 import portable_nn as pnn
-from portable_nn.models import SHIPPED, Shipped
+from portable_nn.catalog import SHIPPED, Shipped
 from portable_nn.models.recipes import Digits, Trained
 from portable_nn.training.history import History
 from portable_nn.training.state import State
@@ -25,8 +25,12 @@ def test_from_a_table_to_right_answers(run, flowers_csv):
     code, out, err = run(*FLOWERS, "--epochs", "20", "--learning-rate", "0.03")
     assert (code, err) == (0, "")
     assert [line.split("  ")[0] for line in out.splitlines()] == [
-        "epochs", "loss", "validation loss", "validation accuracy", "saved",
-    ]  # fmt: skip
+        "epochs",
+        "loss",
+        "validation loss",
+        "validation accuracy",
+        "saved",
+    ]
     assert "100.0 %" in out
     told = run("predict", "m.safetensors", "flowers.csv")
     assert told.err == "120 of 120 right (100.0 %)\n"
@@ -117,10 +121,13 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-3", "flowers.csv", "--learning-rate", "-1"], 2, "learning_rate must be at least 0, not -1"),
         (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
         (["digit", "flowers.csv"], 2, "expected sizes such as 784-200-10, or a shipped model (digits, digits-cnn, "),
-        (["digits-mlp", "flowers.csv", "--batch-size", "3"], 2,
-         "digits-mlp has a recipe of its own, with its own data: leave out --batch-size, DATA"),
+        (
+            ["digits-mlp", "flowers.csv", "--batch-size", "3"],
+            2,
+            "digits-mlp has a recipe of its own, with its own data: leave out --batch-size, DATA",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors(run, tmp_path, flowers_csv, arguments, code, message):
     found = run("train", *arguments, "--out", "m.safetensors")
     assert (found.code, found.out) == (code, "")
@@ -164,8 +171,9 @@ def test_a_recipe(run, monkeypatch, tmp_path):
     assert out.splitlines()[:3] == ["epochs         1", "test accuracy  97.5 %", "test images    1,000"]
     assert (tmp_path / "digits-mlp.safetensors").exists()
     assert run("train", "digits-mlp", "--epochs", "2", "--force", "--format", "json").json["figures"] == {
-        "test_accuracy": 0.975, "test_images": 1000.0,
-    }  # fmt: skip
+        "test_accuracy": 0.975,
+        "test_images": 1000.0,
+    }
     assert given["epochs"] == 2
     assert run("train", "digits").code == 0
     assert (tmp_path / "digits.safetensors").exists()
@@ -298,8 +306,9 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     monkeypatch.setattr(State, "end_batch", real)
     signal.signal(signal.SIGINT, before)
     assert (stopped.code, stopped.err) == (
-        130, "stopped by Ctrl-C; what was learned is saved; --resume --force goes on from run\n",
-    )  # fmt: skip
+        130,
+        "stopped by Ctrl-C; what was learned is saved; --resume --force goes on from run\n",
+    )
     found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
     assert found.err == "resuming run/checkpoint-00000006.safetensors: epoch 2 of 3, batch 3\n"
     whole = run(*FLOWERS[:-1], "whole.safetensors", "--epochs", "3")

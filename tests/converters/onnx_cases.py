@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from portable_nn.graph import Graph, Tensor
+from portable_nn.core.graph import Graph, Tensor
 from portable_nn.layers import Input
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
 
@@ -143,8 +143,11 @@ def _first(x: Symbol, count: int) -> Symbol:
 
 
 def _turned(x: Symbol, interleaved: int) -> Symbol:
-    places = emit("Expand", constant([[5, 0, 2, 1, 1, 3]], "int64"), emit("Concat", emit("Shape", x, end=1),
-                  integers([6]), axis=0))  # fmt: skip
+    places = emit(
+        "Expand",
+        constant([[5, 0, 2, 1, 1, 3]], "int64"),
+        emit("Concat", emit("Shape", x, end=1), integers([6]), axis=0),
+    )
     angles = (emit("Cos", _weight(6, 2)), emit("Sin", _weight(6, 2)))
     return emit(
         "RotaryEmbedding", _first(x, 4), *angles, places, interleaved=interleaved, rotary_embedding_dim=4 * interleaved

@@ -14,12 +14,12 @@ from onnx import numpy_helper
 from onnx.backend.test.case.test_case import TestCase
 
 from portable_nn.converters.onnx import import_onnx
-from portable_nn.converters.onnx.model import to_bytes, to_model
-from portable_nn.converters.onnx.support import opset_of
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import PortableNNError
-from portable_nn.graph import OPSET
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.graph import OPSET
 from portable_nn.network import Network
+from portable_nn.onnx.model import to_bytes, to_model
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.support import opset_of
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 import portable_nn as pnn
 from portable_nn.converters import book
 from portable_nn.converters.book import import_book, read_book
-from portable_nn.data.preprocessing import apply_arithmetic, digit_preprocessing
-from portable_nn.errors import DataError, FileError, FormatError, PortableNNError, UsageError, VerificationError
+from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError, VerificationError
+from portable_nn.preprocessing.steps import apply_arithmetic, digit_preprocessing
 
 Floats = NDArray[np.float64]
 
@@ -64,9 +64,11 @@ def test_the_network_that_comes_of_digits(tmp_path):
     theirs = BookNetwork(784, 200, 10)
     network, outputs, notes = import_book(*theirs.save(tmp_path))
     assert [(node.name, node.operator, node.attributes) for node in network.graph.nodes] == [
-        ("hidden", "Gemm", {"transB": 1}), ("hidden_outputs", "Sigmoid", {}),
-        ("output", "Gemm", {"transB": 1}), ("final_outputs", "Sigmoid", {}),
-    ]  # fmt: skip
+        ("hidden", "Gemm", {"transB": 1}),
+        ("hidden_outputs", "Sigmoid", {}),
+        ("output", "Gemm", {"transB": 1}),
+        ("final_outputs", "Sigmoid", {}),
+    ]
     assert list(network.parameters) == ["hidden.weight", "output.weight"]
     for name, array in (("hidden.weight", theirs.wih), ("output.weight", theirs.who)):
         np.testing.assert_array_equal(network.parameters[name], array, strict=True)

@@ -19,24 +19,32 @@ from safetensors import safe_open
 import portable_nn as pnn
 from portable_nn.converters import npz
 from portable_nn.converters.npz import has_manifest, read_contents, read_npz, write_contents, write_npz
-from portable_nn.data.preprocessing import Reshape, Scale
-from portable_nn.errors import FileError, FormatError, UsageError
+from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.core.graph import Graph, Node, Parameter
 from portable_nn.format import InputInfo, Manifest, OutputInfo, load
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.graph import Graph, Node, Parameter
+from portable_nn.preprocessing.steps import Reshape, Scale
 
 
 def network() -> pnn.Network:
     """2 → 3 → 2 with all that a manifest can say."""
     made = pnn.Sequential(
-        pnn.Input(2, name="x"), pnn.Dense(3), pnn.Sigmoid(), pnn.Dense(2),
-        labels=("nein", "größer"), metadata={"author": "mé"}, seed=3,
-    )  # fmt: skip
+        pnn.Input(2, name="x"),
+        pnn.Dense(3),
+        pnn.Sigmoid(),
+        pnn.Dense(2),
+        labels=("nein", "größer"),
+        metadata={"author": "mé"},
+        seed=3,
+    )
     parameters = [replace(value, trainable=value.name != "dense_1.bias") for value in made.graph.parameters]
     return pnn.Network.from_graph(
-        replace(made.graph, parameters=tuple(parameters)), made.parameters, outputs=made.outputs,
-        inputs=[InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((2,))))], metadata=made.metadata,
-    )  # fmt: skip
+        replace(made.graph, parameters=tuple(parameters)),
+        made.parameters,
+        outputs=made.outputs,
+        inputs=[InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((2,))))],
+        metadata=made.metadata,
+    )
 
 
 def identities(tensors: dict[str, Array]) -> Manifest:

@@ -12,15 +12,15 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper, numpy_helper
 
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.converters.onnx.verify import Tolerance, compare, difference
-from portable_nn.data.preprocessing import Reshape, Scale
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import FileError, UnsupportedError, UsageError, VerificationError
+from portable_nn.core.errors import FileError, UnsupportedError, UsageError, VerificationError
+from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format import InputInfo
-from portable_nn.graph import Graph, Node, Value
 from portable_nn.layers import Dense, Input, Sigmoid
 from portable_nn.network import Network, Sequential
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.verify import Tolerance, compare, difference
 from portable_nn.operators import REGISTRY, emit, integers, trace
+from portable_nn.preprocessing.steps import Reshape, Scale
 
 LABELS = ("nein", "größer", "3, vier")
 
@@ -195,9 +195,11 @@ def foreign(classes: int = 3, **metadata: str) -> onnx.ModelProto:
     """4 → 5 → ``classes``, written with the means of the onnx package alone; nodes have no names."""
     rng = np.random.default_rng(0)
     weights = {
-        "w1": rng.standard_normal((4, 5)), "b1": rng.standard_normal(5),
-        "w2": rng.standard_normal((5, classes)), "b2": rng.standard_normal(classes),
-    }  # fmt: skip
+        "w1": rng.standard_normal((4, 5)),
+        "b1": rng.standard_normal(5),
+        "w2": rng.standard_normal((5, classes)),
+        "b2": rng.standard_normal(classes),
+    }
     nodes = [
         helper.make_node("Gemm", ["x", "w1", "b1"], ["g"]),
         helper.make_node("Relu", ["g"], ["r"]),
@@ -206,11 +208,12 @@ def foreign(classes: int = 3, **metadata: str) -> onnx.ModelProto:
         helper.make_node("Softmax", ["a"], ["p"], axis=1),
     ]
     graph = helper.make_graph(
-        nodes, "theirs",
+        nodes,
+        "theirs",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
         [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["n", classes])],
         [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(model, metadata)
     return model
@@ -256,9 +259,15 @@ def test_a_model_of_torch_is_read(tmp_path, opset):
     layers = [torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3), torch.nn.Softmax(1)]
     theirs = torch.nn.Sequential(*layers)
     torch.onnx.export(
-        theirs, (torch.zeros(2, 4),), tmp_path / "t.onnx", dynamo=False, opset_version=opset,
-        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
-    )  # fmt: skip
+        theirs,
+        (torch.zeros(2, 4),),
+        tmp_path / "t.onnx",
+        dynamo=False,
+        opset_version=opset,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
+    )
     found = import_onnx(tmp_path / "t.onnx")
     assert {name: array.shape for name, array in found.parameters.items()} == {
         name: tuple(tensor.shape) for name, tensor in theirs.state_dict().items()
@@ -351,7 +360,7 @@ def test_differences(ours, theirs, expected):
 
 
 def test_where_no_earlier_value_differs_it_is_the_output(monkeypatch):
-    monkeypatch.setattr("portable_nn.converters.onnx.verify._values_on_the_way", lambda *_: iter(()))
+    monkeypatch.setattr("portable_nn.onnx.verify._values_on_the_way", lambda *_: iter(()))
     model = foreign()
     found = import_onnx(model)
     changed = dict(found.parameters) | {"b2": found.parameters["b2"] + np.float32([1, 0, 0])}

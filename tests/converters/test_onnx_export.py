@@ -19,11 +19,20 @@ from cases import CASES
 from cases.case import Case
 
 import portable_nn as pnn
+from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.converters.onnx.model import to_bytes, to_model
-from portable_nn.converters.onnx.opsets import OLDEST_WRITTEN
+from portable_nn.core.errors import FormatError, UnsupportedError, UsageError, VerificationError
+from portable_nn.core.graph import OPSET, Graph
 from portable_nn.data.images import read_image
-from portable_nn.data.preprocessing import (
+from portable_nn.engines.plan import Plan
+from portable_nn.format import InputInfo
+from portable_nn.layers import Input
+from portable_nn.network import Network
+from portable_nn.onnx.model import to_bytes, to_model
+from portable_nn.onnx.opsets import OLDEST_WRITTEN
+from portable_nn.onnx.session import Session
+from portable_nn.operators import REGISTRY, constant, emit, integers, trace
+from portable_nn.preprocessing.steps import (
     CentreCrop,
     Colour,
     Greyscale,
@@ -36,15 +45,6 @@ from portable_nn.data.preprocessing import (
     Transpose,
     apply,
 )
-from portable_nn.engines.plan import Plan
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import FormatError, UnsupportedError, UsageError, VerificationError
-from portable_nn.format import InputInfo
-from portable_nn.graph import OPSET, Graph
-from portable_nn.layers import Input
-from portable_nn.models import find_model
-from portable_nn.network import Network
-from portable_nn.operators import REGISTRY, constant, emit, integers, trace
 
 OPSETS = range(OLDEST_WRITTEN, OPSET + 1)
 SAMPLES = sorted(find_model("digits").samples.glob("*.png"))
@@ -281,9 +281,14 @@ def test_a_model_that_torch_wrote_for_one_example_takes_any(tmp_path: Path) -> N
 
     net = Net().eval()
     torch.onnx.export(
-        net, (torch.zeros(1, 3, 6, 6),), tmp_path / "t.onnx", dynamo=False, opset_version=17, input_names=["x"],
+        net,
+        (torch.zeros(1, 3, 6, 6),),
+        tmp_path / "t.onnx",
+        dynamo=False,
+        opset_version=17,
+        input_names=["x"],
         output_names=["y"],
-    )  # fmt: skip
+    )
     export_onnx(import_onnx(tmp_path / "t.onnx"), tmp_path / "a.onnx", dynamic=True)
     x = np.random.default_rng(0).normal(size=(5, 3, 6, 6)).astype(np.float32)
     with torch.no_grad():

@@ -13,19 +13,20 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from portable_nn.converters.onnx import read_onnx
-from portable_nn.converters.onnx.files import read_model
-from portable_nn.converters.onnx.labels import MAX_LENGTH, labels_of
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import FileError, FormatError
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.onnx.files import read_model
+from portable_nn.onnx.labels import MAX_LENGTH, labels_of
+from portable_nn.onnx.session import Session
 
 
 def model() -> onnx.ModelProto:
     graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "w"], ["y"], name="add")], "g",
+        [helper.make_node("Add", ["x", "w"], ["y"], name="add")],
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
         [numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 

@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.converters.onnx.model import from_model, to_model
-from portable_nn.errors import GraphError, ShapeError, UnsupportedError, UsageError
-from portable_nn.graph import Parameter
+from portable_nn.core.errors import GraphError, ShapeError, UnsupportedError, UsageError
+from portable_nn.core.graph import Parameter
+from portable_nn.onnx.model import from_model, to_model
 from portable_nn.operators import infer
 
 Array = np.ndarray[Any, Any]
@@ -29,10 +29,14 @@ def info(name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) 
 
 
 def model_of(
-    nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Sequence[int | str]],
-    weights: Mapping[str, Array] | None = None, *, opset: int = 17, outputs: Sequence[str] = ("y",),
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, Sequence[int | str]],
+    weights: Mapping[str, Array] | None = None,
+    *,
+    opset: int = 17,
+    outputs: Sequence[str] = ("y",),
     functions: Sequence[onnx.FunctionProto] = (),
-) -> onnx.ModelProto:  # fmt: skip
+) -> onnx.ModelProto:
     entries = [info(name, shape) for name, shape in inputs.items()]
     tensors = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
     results = [onnx.ValueInfoProto(name=name) for name in outputs]
@@ -74,15 +78,24 @@ def test_inputs_were_stretched_as_attributes_said(operator, function, attributes
 @pytest.mark.parametrize(
     ("made", "weights", "message"),
     [
-        (node("Add", "x b"), {"b": real(5)},
-         "without the attribute 'broadcast' its inputs have one shape, not A (2, 3, 4, 5) and B (5,)"),
+        (
+            node("Add", "x b"),
+            {"b": real(5)},
+            "without the attribute 'broadcast' its inputs have one shape, not A (2, 3, 4, 5) and B (5,)",
+        ),
         (node("Sub", "x b", broadcast=1, axis=1), {"b": real(4)}, "B (4,) does not fit A (2, 3, 4, 5) from axis 1 on"),
-        (node("Sub", "x b", broadcast=1, axis=3), {"b": real(5, 1)},
-         "B (5, 1) does not fit A (2, 3, 4, 5) from axis 3 on"),
-        (node("PRelu", "x b"), {"b": real(5)},
-         "slope (5,) is neither one number nor one for each channel of (2, 3, 4, 5)"),
+        (
+            node("Sub", "x b", broadcast=1, axis=3),
+            {"b": real(5, 1)},
+            "B (5, 1) does not fit A (2, 3, 4, 5) from axis 3 on",
+        ),
+        (
+            node("PRelu", "x b"),
+            {"b": real(5)},
+            "slope (5,) is neither one number nor one for each channel of (2, 3, 4, 5)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_did_not_fit_at_opset_6_does_not(made, weights, message) -> None:
     with pytest.raises(GraphError) as caught:
         import_onnx(model_of([made], {"x": X.shape}, weights, opset=6))
@@ -167,9 +180,13 @@ def test_shapes_may_be_among_them() -> None:
 
 def test_constants_where_weights_stand_are_trained() -> None:
     nodes = [
-        constant("w", real(4, 3)), constant("b", real(3)), constant("scale", real(3)),
-        node("MatMul", "x w", "h", "product"), node("Add", "b h", "a", "sum"), node("Mul", "a scale", name="scaled"),
-    ]  # fmt: skip
+        constant("w", real(4, 3)),
+        constant("b", real(3)),
+        constant("scale", real(3)),
+        node("MatMul", "x w", "h", "product"),
+        node("Add", "b h", "a", "sum"),
+        node("Mul", "a scale", name="scaled"),
+    ]
     found = read_onnx(model_of(nodes, {"x": ("batch", 4)}))
     assert found.network.graph.parameters == (Parameter("w", "float32", (4, 3)), Parameter("b", "float32", (3,)))
     assert [each.name for each in found.network.graph.nodes] == ["scale.node", "product", "sum", "scaled"]
@@ -182,8 +199,9 @@ def test_parameters_that_were_stored_once_are_parameters_of_their_own() -> None:
     """PyTorch stores parameters of equal elements once, and writes Identity for the others."""
     nodes = [
         node("Identity", "first.bias", "second.bias", "Identity_0"),
-        node("Gemm", "x w first.bias", "h", "first"), node("Gemm", "h w second.bias", "y", "second"),
-    ]  # fmt: skip
+        node("Gemm", "x w first.bias", "h", "first"),
+        node("Gemm", "h w second.bias", "y", "second"),
+    ]
     found = read_onnx(model_of(nodes, {"x": ("batch", 3)}, {"w": real(3, 3), "first.bias": np.zeros(3, np.float32)}))
     assert [value.name for value in found.network.graph.parameters] == ["w", "first.bias", "second.bias"]
     assert "copies of a parameter that are parameters of their own (1): 'second.bias'" in found.notes
@@ -204,30 +222,47 @@ def shape_of(nodes: Sequence[onnx.NodeProto], weights: Mapping[str, Array], x: S
     return infer(from_model(model_of(nodes, {"x": x}, weights), "m").graph).types["y"].shape
 
 
-INTS = {"0": np.array(0), "1": np.array(1), "[0]": np.array([0]), "[1]": np.array([1]), "[-1]": np.array([-1]),
-        "[2]": np.array([2]), "2": np.array(2)}  # fmt: skip
+INTS = {
+    "0": np.array(0),
+    "1": np.array(1),
+    "[0]": np.array([0]),
+    "[1]": np.array([1]),
+    "[-1]": np.array([-1]),
+    "[2]": np.array([2]),
+    "2": np.array(2),
+}
 
 
 def test_an_expansion_as_torch_writes_it_keeps_the_batch_open() -> None:
     """x.expand(batch, -1, 4): the -1 become sizes by way of Equal and Where."""
     nodes = [
-        node("Shape", "x", "s", "s"), node("Gather", "s 0", "b", "b"), node("Unsqueeze", "b [0]", "b1", "b1"),
-        node("Concat", "b1 [-1] [2]", "want", "want", axis=0), node("Shape", "want", "ws", "ws"),
+        node("Shape", "x", "s", "s"),
+        node("Gather", "s 0", "b", "b"),
+        node("Unsqueeze", "b [0]", "b1", "b1"),
+        node("Concat", "b1 [-1] [2]", "want", "want", axis=0),
+        node("Shape", "want", "ws", "ws"),
         node("ConstantOfShape", "ws", "ones", "ones", value=numpy_helper.from_array(np.array([1]))),
-        node("Mul", "ones -1", "minus", "minus"), node("Equal", "want minus", "is", "is"),
-        node("Where", "is ones want", "size", "size"), node("Expand", "x size"),
-    ]  # fmt: skip
+        node("Mul", "ones -1", "minus", "minus"),
+        node("Equal", "want minus", "is", "is"),
+        node("Where", "is ones want", "size", "size"),
+        node("Expand", "x size"),
+    ]
     weights = {**INTS, "-1": np.array(-1)}
     assert shape_of(nodes, weights, ("batch", 3, 1)) == ("batch", 3, 2)
 
 
 def test_sizes_that_go_through_floats_stay_open() -> None:
     nodes = [
-        constant("half", np.float32(0.5)), constant("double", np.float32(2)),
-        node("Shape", "x", "s", "s"), node("Slice", "s [1] [2]", "h", "h"), node("Cast", "h", "f", "f", to=1),
-        node("Mul", "f half", "g", "g"), node("Floor", "g", "k", "k"), node("Cast", "k", "n", "n", to=7),
+        constant("half", np.float32(0.5)),
+        constant("double", np.float32(2)),
+        node("Shape", "x", "s", "s"),
+        node("Slice", "s [1] [2]", "h", "h"),
+        node("Cast", "h", "f", "f", to=1),
+        node("Mul", "f half", "g", "g"),
+        node("Floor", "g", "k", "k"),
+        node("Cast", "k", "n", "n", to=7),
         node("ConstantOfShape", "n"),
-    ]  # fmt: skip
+    ]
     assert shape_of(nodes, INTS, ("batch", "height")) == ("floor(0.5*height)",)
     assert shape_of(nodes, INTS, ("batch", 7)) == (3,)
     nodes[5] = node("Mul", "f double", "g", "g")
@@ -241,9 +276,11 @@ def test_a_range_of_a_size_has_that_size() -> None:
 
 def test_a_division_of_sizes_is_rounded_down() -> None:
     nodes = [
-        node("Shape", "x", "s", "s"), node("Gather", "s [0]", "n", "n"), node("Div", "n 2", "half_of", "d"),
+        node("Shape", "x", "s", "s"),
+        node("Gather", "s [0]", "n", "n"),
+        node("Div", "n 2", "half_of", "d"),
         node("ConstantOfShape", "half_of"),
-    ]  # fmt: skip
+    ]
     assert shape_of(nodes, INTS, ("2*batch+4",)) == ("batch+2",)
     assert shape_of(nodes, INTS, ("batch",)) == ("floor(batch/2)",)
 
@@ -262,9 +299,11 @@ def choice(condition: str, then: Sequence[onnx.NodeProto], other: Sequence[onnx.
 def squeezed(x: Sequence[int | str]) -> onnx.ModelProto:
     """x.squeeze(1) as torch writes it."""
     nodes = [
-        node("Shape", "x", "s", "s"), node("Gather", "s [1]", "n", "n"), node("Equal", "n [1]", "is_one", "is_one"),
+        node("Shape", "x", "s", "s"),
+        node("Gather", "s [1]", "n", "n"),
+        node("Equal", "n [1]", "is_one", "is_one"),
         choice("is_one", [node("Squeeze", "x [1]", "a", "squeeze")], [node("Identity", "x", "b", "same")]),
-    ]  # fmt: skip
+    ]
     return model_of(nodes, {"x": x}, INTS)
 
 
@@ -292,8 +331,10 @@ def test_names_inside_a_branch_give_way_to_those_outside() -> None:
     nodes = [made, node("Relu", "x", "x2", "before")]
     found = read_onnx(model_of(nodes, {"x": ("batch", 4)}, {"yes": np.array(True)}, outputs=["y", "x2"]))
     assert [(each.name, each.outputs) for each in found.network.graph.nodes][-3:] == [
-        ("add", ("x2_2",)), ("neg", ("y",)), ("before", ("x2",)),
-    ]  # fmt: skip
+        ("add", ("x2_2",)),
+        ("neg", ("y",)),
+        ("before", ("x2",)),
+    ]
     assert found.network.graph.parameters == (Parameter("w", "float32", (4,)),)
 
 
@@ -314,8 +355,18 @@ def test_functions_stand_in_place_of_their_calls() -> None:
 
 def test_three_operators_and_two_shapes_are_told_in_one_error() -> None:
     nodes = [
-        node("TfIdfVectorizer", "x", "t", "words", max_gram_length=1, max_skip_count=0, min_gram_length=1, mode="TF",
-             ngram_counts=[0], ngram_indexes=[0]),
+        node(
+            "TfIdfVectorizer",
+            "x",
+            "t",
+            "words",
+            max_gram_length=1,
+            max_skip_count=0,
+            min_gram_length=1,
+            mode="TF",
+            ngram_counts=[0],
+            ngram_indexes=[0],
+        ),
         node("Fancy", "x", "f", "fancy"),
         helper.make_node("Foo", ["x"], ["g"], "foo_1", domain="theirs"),
         helper.make_node("Foo", ["g"], ["g2"], "foo_2", domain="theirs"),
@@ -323,7 +374,7 @@ def test_three_operators_and_two_shapes_are_told_in_one_error() -> None:
         node("Relu", "m", "behind it", "after"),
         node("Softmax", "g2", "never seen", "behind"),
         node("Concat", "x v", "y", "joined", axis=1),
-    ]  # fmt: skip
+    ]
     model = model_of(nodes, {"x": ("batch", 4), "v": ("batch", 4, 4)}, {"w": real(3, 5)})
     with pytest.raises(UnsupportedError) as caught:
         import_onnx(model)

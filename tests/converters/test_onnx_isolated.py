@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from portable_nn.converters.onnx import isolated
-from portable_nn.converters.onnx.isolated import LibraryError, infer_shapes, inline_standard_function
+from portable_nn.onnx import isolated
+from portable_nn.onnx.isolated import LibraryError, infer_shapes, inline_standard_function
 
 
 def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (2, 3)) -> onnx.ModelProto:
@@ -82,8 +82,11 @@ def test_commands_tell_of_such_a_model(tmp_path: Path, command: list[str]) -> No
     out = ["out.h5"] if command == ["import"] else []
     found = subprocess.run(
         [sys.executable, "-m", "portable_nn", *command, "m.onnx", *out],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert found.returncode == {"import": 3, "inspect": 0, "check": 1, "size": 0}[command[0]], found.stderr
     assert "Unheard" in found.stdout + found.stderr
     assert "Traceback" not in found.stderr

@@ -16,16 +16,24 @@ from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 import portable_nn as pnn
-from portable_nn.converters.convert import convert
-from portable_nn.converters.onnx import documentation as collecting
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.format import Documentation, Origin, Remark, ValueRemark
+from portable_nn.model_files.convert import convert
+from portable_nn.onnx import documentation as collecting
 
 # -- comparing by reflection
 
-BY_NAME = {"node": "name", "initializer": "name", "input": "name", "output": "name", "value_info": "name",
-           "metadata_props": "key", "opset_import": "domain", "attribute": "name"}  # fmt: skip
+BY_NAME = {
+    "node": "name",
+    "initializer": "name",
+    "input": "name",
+    "output": "name",
+    "value_info": "name",
+    "metadata_props": "key",
+    "opset_import": "domain",
+    "attribute": "name",
+}
 """Lists whose order means nothing, or where an entry is better found by its name; and the field that names it."""
 
 DATA = {field.name for field in TensorProto.DESCRIPTOR.fields} - {"name", "doc_string", "metadata_props", "segment"}
@@ -126,15 +134,19 @@ def rich() -> ModelProto:
         node("Max", ["m", "mask"], ["masked"], "max"),
     ]
     graph = helper.make_graph(
-        nodes, "un graphe",
+        nodes,
+        "un graphe",
         [value("x", ["batch", 4]), value("m", ["time", 4])],
         [value("scores", ["rows", 3]), value("masked", ["time", 4])],
         [
-            tensor("encoder/weight", rng.normal(size=(4, 3)).astype(np.float32)), says(typed, "bias"),
-            says(half, "half"), tensor("shape", np.array([-1, 3])), tensor("mask", MASK),
+            tensor("encoder/weight", rng.normal(size=(4, 3)).astype(np.float32)),
+            says(typed, "bias"),
+            says(half, "half"),
+            tensor("shape", np.array([-1, 3])),
+            tensor("mask", MASK),
         ],
         value_info=[value("sum", ["batch", 3]), value("h:0", ["N", 3])],
-    )  # fmt: skip
+    )
     says(graph, "graph")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model.producer_name, model.producer_version, model.domain, model.model_version = "painter", "2.0", "org.x", 7
@@ -229,11 +241,12 @@ def two_nodes(**options: Any) -> ModelProto:
     """y = relu(x) + 1, without a remark."""
     nodes = [helper.make_node("Relu", ["x"], ["h"], "relu"), helper.make_node("Add", ["h", "one"], ["y"], "add")]
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
         [numpy_helper.from_array(np.ones(2, np.float32), "one")],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, **{"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8} | options)
 
 
@@ -330,15 +343,23 @@ def test_what_is_not_kept_is_listed(case: str) -> None:
 
 def test_every_field_of_a_model_is_kept_or_listed() -> None:
     """The table that says so has no field that the standard lacks, and every message that it names is one."""
-    from portable_nn.converters.onnx.losses import _KEPT
+    from portable_nn.onnx.losses import _KEPT
 
     kinds = {
         kind.DESCRIPTOR.name: kind
         for kind in (
-            ModelProto, onnx.GraphProto, NodeProto, onnx.AttributeProto, TensorProto, ValueInfoProto, onnx.TypeProto,
-            onnx.TypeProto.Tensor, onnx.TensorShapeProto, onnx.TensorShapeProto.Dimension,
+            ModelProto,
+            onnx.GraphProto,
+            NodeProto,
+            onnx.AttributeProto,
+            TensorProto,
+            ValueInfoProto,
+            onnx.TypeProto,
+            onnx.TypeProto.Tensor,
+            onnx.TensorShapeProto,
+            onnx.TensorShapeProto.Dimension,
         )
-    }  # fmt: skip
+    }
     assert {name.removesuffix(" of an attribute") for name in _KEPT} == kinds.keys()
     for name, (_, kept) in _KEPT.items():
         assert kept <= {field.name for field in kinds[name.removesuffix(" of an attribute")].DESCRIPTOR.fields}
@@ -352,14 +373,15 @@ def test_nodes_that_are_computed_or_read_in_another_form_are_listed() -> None:
         says(helper.make_node("Softmax", ["r"], ["y"], "softmax"), "softmax"),
     ]
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 1])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
         [
             numpy_helper.from_array(np.array(array), name)
             for name, array in [("sizes", [2, 3]), ("two", [1, 2]), ("one", [2])]
         ],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     found = read_onnx(model)
     assert found.notes == (

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from portable_nn.converters.onnx.model import to_model
 from portable_nn.engines.plan import Plan
+from portable_nn.onnx.model import to_model
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
 from portable_nn.operators.registry import Array
 
@@ -63,8 +63,9 @@ def test_attention(opset: int, queries: int, keys: int, heads: int) -> None:
 def test_rotary_embedding(opset: int, interleaved: int) -> None:
     leaves = [leaf("x", "b", "s", 24), leaf("p", "b", "s", dtype="int64")]
     tables = [constant(normal(7, 2), "float32") for _ in range(2)]
-    made = emit("RotaryEmbedding", leaves[0], *tables, leaves[1], num_heads=4, rotary_embedding_dim=4,
-                interleaved=interleaved)  # fmt: skip
+    made = emit(
+        "RotaryEmbedding", leaves[0], *tables, leaves[1], num_heads=4, rotary_embedding_dim=4, interleaved=interleaved
+    )
     assert_agree(leaves, [made], [normal(2, 5, 24), RNG.integers(0, 7, (2, 5))], opset)
 
 

@@ -12,15 +12,15 @@ from onnx import TensorProto, checker, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_cases import CASES, graph_of
 
-from portable_nn.converters.onnx.model import from_model, to_bytes, to_model
-from portable_nn.converters.onnx.opsets import NEWEST_READ, OLDEST_WRITTEN, to_opset
-from portable_nn.converters.onnx.standard import signature
-from portable_nn.converters.onnx.verify import Tolerance, compare
+from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.engines.plan import Plan
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import FormatError, GraphError, UnsupportedError, UsageError
-from portable_nn.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.layers import Input
+from portable_nn.onnx.model import from_model, to_bytes, to_model
+from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.standard import signature
+from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.operators import REGISTRY, emit, infer, integers, trace
 
 OPSETS = range(OLDEST_WRITTEN, OPSET + 1)
@@ -147,21 +147,27 @@ def test_the_ir_version_goes_with_the_opset(opset):
 
 def test_names_dimensions_metadata_and_documentation_are_written():
     graph = Graph(
-        (Value("in put", "float32", ("batch", "time", 3)),), ("höhe",), (),
-        (Node("a/b:0", "Relu", ("in put",), ("höhe",)),), "mine",
-    )  # fmt: skip
+        (Value("in put", "float32", ("batch", "time", 3)),),
+        ("höhe",),
+        (),
+        (Node("a/b:0", "Relu", ("in put",), ("höhe",)),),
+        "mine",
+    )
     model = to_model(graph, {}, metadata={"b": "2", "a": "1"}, doc="what it is")
     assert (model.producer_name, model.doc_string, model.graph.name) == ("portable-nn", "what it is", "mine")
     assert [(entry.key, entry.value) for entry in model.metadata_props] == [("a", "1"), ("b", "2")]
-    dims = [[dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
-            for value in (*model.graph.input, *model.graph.output)]  # fmt: skip
+    dims = [
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    ]
     assert dims == [["batch", "time", 3]] * 2
     assert from_model(model, "m").graph == graph
 
 
 def test_parameters_are_little_endian_bytes():
-    graph = Graph((Value("x", "int32", (2,)),), ("y",), (Parameter("w", "int32", (2,)),), (
-        Node("n", "Add", ("x", "w"), ("y",)),))  # fmt: skip
+    graph = Graph(
+        (Value("x", "int32", (2,)),), ("y",), (Parameter("w", "int32", (2,)),), (Node("n", "Add", ("x", "w"), ("y",)),)
+    )
     [tensor] = to_model(graph, {"w": np.array([1, 256], ">i4")}).graph.initializer
     assert tensor.raw_data == b"\x01\0\0\0\0\x01\0\0"
 
@@ -264,12 +270,13 @@ def test_what_is_trained_are_float_initializers():
     frozen = helper.make_node("Constant", [], ["big"], value=numpy_helper.from_array(np.ones((512, 4), np.float32)))
     small = helper.make_node("Constant", [], ["small"], name="small", value_float=0.1)
     nodes = [
-        frozen, small,
+        frozen,
+        small,
         helper.make_node("Gemm", ["x", "big"], ["a"], transB=1),
         helper.make_node("Mul", ["a", "small"], ["b"]),
         helper.make_node("Add", ["b", "w"], ["c"]),
         helper.make_node("Where", ["mask", "c", "b"], ["y"]),
-    ]  # fmt: skip
+    ]
     model = model_of(nodes, {"w": np.ones(512, np.float32), "mask": np.ones(512, bool)})
     graph, parameters, _ = from_model(model, "m")
     assert graph.parameters == (
@@ -407,7 +414,11 @@ def test_a_tensor_in_another_file_needs_the_path():
 
 
 def test_a_parameter_that_is_not_trainable_may_be_one_after_a_round_trip_through_a_bare_model():
-    graph = Graph((Value("x", "float32", (2,)),), ("y",), (Parameter("w", "float32", (2,), False),), (
-        Node("n", "Add", ("x", "w"), ("y",)),))  # fmt: skip
+    graph = Graph(
+        (Value("x", "float32", (2,)),),
+        ("y",),
+        (Parameter("w", "float32", (2,), False),),
+        (Node("n", "Add", ("x", "w"), ("y",)),),
+    )
     back = from_model(to_model(graph, {"w": np.ones(2, np.float32)}), "m").graph
     assert back == replace(graph, parameters=(Parameter("w", "float32", (2,), True),))

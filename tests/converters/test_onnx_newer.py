@@ -12,12 +12,12 @@ import pytest
 from onnx import checker, helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx
-from portable_nn.converters.onnx.model import from_model, to_model
-from portable_nn.converters.onnx.newer import NEWER
-from portable_nn.converters.onnx.opsets import NEWEST_READ
+from portable_nn.core.errors import GraphError, UnsupportedError, UsageError
+from portable_nn.core.graph import OPSET
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError, UnsupportedError, UsageError
-from portable_nn.graph import OPSET
+from portable_nn.onnx.model import from_model, to_model
+from portable_nn.onnx.newer import NEWER
+from portable_nn.onnx.opsets import NEWEST_READ
 from portable_nn.operators import Leaf, Symbol, emit, emit_all, integers, trace
 
 Array = np.ndarray[Any, Any]
@@ -110,14 +110,25 @@ def test_every_row_of_the_table_is_tested() -> None:
         (26, "CumProd", {"x": array([1]), "axis": array(0, "int64")}, {}, {}, "axis must be a constant from -1 to 0"),
         (26, "CumProd", {"x": array([1])}, {"axis": array(1, "int64")}, {}, "axis must be a constant from -1 to 0"),
         (26, "CumProd", {"x": array([1])}, {}, {}, "CumProd takes 2 inputs, not 1"),
-        (28, "SpaceToDepth", {"x": BLOCKS}, {}, {"blocksize": 2, "mode": "RGB"},
-         "mode must be DCR or CRD, not 'RGB'"),
-        (28, "SpaceToDepth", {"x": BLOCKS[0]}, {}, {"blocksize": 2, "mode": "CRD"},
-         "mode CRD needs (batch, channels, height, width) with known channels, not (2, 4, 4)"),
-        (28, "SwiGLU", {"a": array([1]), "b": array([1, 2])}, {}, {},
-         "A and B must be of one type and shape, not float32 (1,) and float32 (2,)"),
+        (28, "SpaceToDepth", {"x": BLOCKS}, {}, {"blocksize": 2, "mode": "RGB"}, "mode must be DCR or CRD, not 'RGB'"),
+        (
+            28,
+            "SpaceToDepth",
+            {"x": BLOCKS[0]},
+            {},
+            {"blocksize": 2, "mode": "CRD"},
+            "mode CRD needs (batch, channels, height, width) with known channels, not (2, 4, 4)",
+        ),
+        (
+            28,
+            "SwiGLU",
+            {"a": array([1]), "b": array([1, 2])},
+            {},
+            {},
+            "A and B must be of one type and shape, not float32 (1,) and float32 (2,)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_told_of_the_node_in_the_file(
     opset: int, operator: str, feeds: Mapping[str, Array], constants: Mapping[str, Array], attributes: Any, message: str
 ) -> None:
@@ -195,10 +206,13 @@ def test_unpooling_to_a_larger_output_is_not_written() -> None:
     ("operator", "inputs", "message"),
     [
         ("CenterCropPad", [integers([2, 3])], "before opset 18, sizes must be known: (batch, height)"),
-        ("DeformConv", [Leaf("w", "float32", (1, 1, 2)), Leaf("o", "float32", ("batch", 2, "places"))],
-         "the sizes (height,) of input 'X' must be known"),
+        (
+            "DeformConv",
+            [Leaf("w", "float32", (1, 1, 2)), Leaf("o", "float32", ("batch", 2, "places"))],
+            "the sizes (height,) of input 'X' must be known",
+        ),
     ],
-)  # fmt: skip
+)
 def test_older_words_need_sizes_that_are_known(operator: str, inputs: Sequence[Symbol], message: str) -> None:
     x = Leaf("x", "float32", ("batch", 1, "height") if operator == "DeformConv" else ("batch", "height"))
     leaves = [x, *(each for each in inputs if isinstance(each, Leaf))]

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, checker, defs, helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.converters.onnx.forms import CHANGES, SUCCESSORS
-from portable_nn.converters.onnx.model import from_model, to_bytes, to_model
-from portable_nn.converters.onnx.opsets import NEWEST_READ, OLDEST_READ, OLDEST_WRITTEN
-from portable_nn.converters.onnx.pads import WINDOWED
-from portable_nn.converters.onnx.verify import Tolerance, compare
+from portable_nn.core.errors import GraphError, PortableNNError, UsageError
+from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import GraphError, PortableNNError, UsageError
-from portable_nn.graph import OPSET, Graph, Node
+from portable_nn.onnx.forms import CHANGES, SUCCESSORS
+from portable_nn.onnx.model import from_model, to_bytes, to_model
+from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ, OLDEST_WRITTEN
+from portable_nn.onnx.pads import WINDOWED
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, emit_all, integers, trace
 
 Array = np.ndarray[Any, Any]
@@ -51,9 +51,13 @@ def node(operator: str, *inputs: str, outputs: Sequence[str] = ("y",), **attribu
 
 
 def model_of(
-    opset: int, nodes: Sequence[onnx.NodeProto], feeds: Mapping[str, Array], weights: Mapping[str, Array],
-    outputs: Sequence[str] = ("y",), batch: str | None = None,
-) -> onnx.ModelProto:  # fmt: skip
+    opset: int,
+    nodes: Sequence[onnx.NodeProto],
+    feeds: Mapping[str, Array],
+    weights: Mapping[str, Array],
+    outputs: Sequence[str] = ("y",),
+    batch: str | None = None,
+) -> onnx.ModelProto:
     """A model as files of that age are: before IR version 4 every initializer is an input, too."""
     ir = IR_VERSIONS.get(opset, 8)
     kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in {**feeds, **weights}.items()}
@@ -171,12 +175,17 @@ def _normalisations() -> list[Old]:
         Old(7, 8, node("BatchNormalization", "x", *CHANNELS, spatial=1), (X,), CHANNELS),
         Old(7, 8, node("BatchNormalization", "x", *POSITIONS, spatial=0, epsilon=0.1), (X,), POSITIONS),
         Old(7, 13, node("BatchNormalization", "x", *CHANNELS, outputs=trained, momentum=0.7), (X,), CHANNELS),
-        Old(18, 20, node("GroupNormalization", "x", "s", "b", num_groups=2, epsilon=0.01), (real(2, 4, 3),),
-            {"s": floats(1, 2), "b": floats(3, -4)}),
+        Old(
+            18,
+            20,
+            node("GroupNormalization", "x", "s", "b", num_groups=2, epsilon=0.01),
+            (real(2, 4, 3),),
+            {"s": floats(1, 2), "b": floats(3, -4)},
+        ),
         Old(7, 17, node("InstanceNormalization", "x", "s", "b"), (X,), {name: CHANNELS[name] for name in "sb"}),
         Old(7, 12, node("LRN", "x", size=3, alpha=0.1, beta=0.5, bias=2.0), (X,)),
         Old(7, 17, node("LpNormalization", "x", axis=1, p=1), (X,)),
-    ]  # fmt: skip
+    ]
 
 
 def _resizes() -> list[Old]:
@@ -194,23 +203,45 @@ def _resizes() -> list[Old]:
         ]
     rows += [
         Old(11, 18, node("Resize", "x", "none", "f", mode="linear"), (PIXELS,), {"f": odd, "none": floats()}),
-        Old(11, 18, node("Resize", "x", "none", "none", "n", mode="linear"), (PIXELS,),
-            {"n": ints(1, 1, 7, 5), "none": floats()}),
-        *(
-            Old(11, 12, node("Resize", "x", "none", "f", nearest_mode=rounding,
-                             coordinate_transformation_mode="tf_half_pixel_for_nn"),
-                (PIXELS,), {"f": scales, "none": floats()})
-            for rounding in ("floor", "round_prefer_floor") for scales in (grown, odd, shrunk)
+        Old(
+            11,
+            18,
+            node("Resize", "x", "none", "none", "n", mode="linear"),
+            (PIXELS,),
+            {"n": ints(1, 1, 7, 5), "none": floats()},
         ),
-    ]  # fmt: skip
+        *(
+            Old(
+                11,
+                12,
+                node(
+                    "Resize",
+                    "x",
+                    "none",
+                    "f",
+                    nearest_mode=rounding,
+                    coordinate_transformation_mode="tf_half_pixel_for_nn",
+                ),
+                (PIXELS,),
+                {"f": scales, "none": floats()},
+            )
+            for rounding in ("floor", "round_prefer_floor")
+            for scales in (grown, odd, shrunk)
+        ),
+    ]
     return rows
 
 
 def _others() -> list[Old]:
     unit = {"w": real(2, 3, 2, 2), "c": real(2)}
     return [
-        Old(9, 10, node("Scatter", "x", "i", "u", axis=1), (real(2, 4),), {"i": ints(1, 3, 0, 2).reshape(2, 2),
-                                                                            "u": real(2, 2)}),
+        Old(
+            9,
+            10,
+            node("Scatter", "x", "i", "u", axis=1),
+            (real(2, 4),),
+            {"i": ints(1, 3, 0, 2).reshape(2, 2), "u": real(2, 2)},
+        ),
         Old(7, 9, node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2]), (X,)),
         Old(10, 12, node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), (X,)),
         Old(7, 9, node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), (X,)),
@@ -236,7 +267,7 @@ def _others() -> list[Old]:
         Old(7, 12, node("Gather", "x", "i", axis=1), (X,), {"i": ints(2, 0)}),
         Old(7, 12, node("Cast", "x", to=TensorProto.INT32), (X,)),
         Old(12, 12, node("Celu", "x", alpha=0.5), (X,)),
-    ]  # fmt: skip
+    ]
 
 
 OLD = [*_softmaxes(), *_attributes_that_became_inputs(), *_normalisations(), *_resizes(), *_others()]
@@ -491,8 +522,13 @@ def a_file_of_anything(data: st.DataObject) -> None:
     x = data.draw(st.sampled_from([X, real(2, 3), ints(1, 2)]))
     outputs = ["y", "z", "u", "v", "w"][: data.draw(st.integers(1, 5))]
     inputs = [*["x"][:count], *(data.draw(st.sampled_from([name, name, name, ""])) for name in weights)]
-    model = model_of(opset, [node(schema.name, *inputs, outputs=outputs, **options)], {"x": x}, weights,
-                     batch=data.draw(st.sampled_from([None, "batch"])))  # fmt: skip
+    model = model_of(
+        opset,
+        [node(schema.name, *inputs, outputs=outputs, **options)],
+        {"x": x},
+        weights,
+        batch=data.draw(st.sampled_from([None, "batch"])),
+    )
     with contextlib.suppress(PortableNNError):
         graph, parameters, _ = from_model(model, "m")
         assert [value.name for value in graph.inputs] == ["x"]
@@ -618,12 +654,20 @@ def test_a_ring_of_an_unknown_size_needs_opset_19() -> None:
 
 def test_what_neither_the_opset_nor_older_operators_can_say_is_refused() -> None:
     graph = graph_of(
-        lambda x: emit("Add", emit("Resize", x, None, constant([1, 2], "float32"), name="even",
-                                   coordinate_transformation_mode="half_pixel_symmetric"),
-                       emit("Resize", x, None, None, integers([1]), axes=[1], antialias=1, mode="linear",
-                            name="small")),
+        lambda x: emit(
+            "Add",
+            emit(
+                "Resize",
+                x,
+                None,
+                constant([1, 2], "float32"),
+                name="even",
+                coordinate_transformation_mode="half_pixel_symmetric",
+            ),
+            emit("Resize", x, None, None, integers([1]), axes=[1], antialias=1, mode="linear", name="small"),
+        ),
         6,
-    )  # fmt: skip
+    )
     with pytest.raises(UsageError) as caught:
         to_model(graph, {}, opset=17)
     assert str(caught.value).splitlines() == [
@@ -638,31 +682,57 @@ def test_what_neither_the_opset_nor_older_operators_can_say_is_refused() -> None
     ("build", "since", "text"),
     [
         (
-            lambda x: emit("Resize", x, None, constant([1, 2], "float32"), name="it",
-                           coordinate_transformation_mode="half_pixel_symmetric"),
-            19, "there is no coordinate_transformation_mode 'half_pixel_symmetric'",
+            lambda x: emit(
+                "Resize",
+                x,
+                None,
+                constant([1, 2], "float32"),
+                name="it",
+                coordinate_transformation_mode="half_pixel_symmetric",
+            ),
+            19,
+            "there is no coordinate_transformation_mode 'half_pixel_symmetric'",
         ),
         (
-            lambda x: emit("ScatterElements", x, emit("ArgMax", x, axis=1), emit("ReduceSum", x, integers([1])), axis=1,
-                           reduction="max", name="it"),
-            18, "there is no reduction 'max'",
+            lambda x: emit(
+                "ScatterElements",
+                x,
+                emit("ArgMax", x, axis=1),
+                emit("ReduceSum", x, integers([1])),
+                axis=1,
+                reduction="max",
+                name="it",
+            ),
+            18,
+            "there is no reduction 'max'",
         ),
         (
-            lambda x: emit("ScatterElements", x, emit("ArgMax", x, axis=1), emit("ReduceSum", x, integers([1])), axis=1,
-                           reduction="add", name="it"),
-            16, "there is no attribute 'reduction'",
+            lambda x: emit(
+                "ScatterElements",
+                x,
+                emit("ArgMax", x, axis=1),
+                emit("ReduceSum", x, integers([1])),
+                axis=1,
+                reduction="add",
+                name="it",
+            ),
+            16,
+            "there is no attribute 'reduction'",
         ),
         (
-            lambda x: emit("AveragePool", emit("Unsqueeze", x, integers([1])), kernel_shape=[2], dilations=[2],
-                           name="it"),
-            19, "there is no attribute 'dilations'",
+            lambda x: emit(
+                "AveragePool", emit("Unsqueeze", x, integers([1])), kernel_shape=[2], dilations=[2], name="it"
+            ),
+            19,
+            "there is no attribute 'dilations'",
         ),
         (
             lambda x: emit_all("Split", emit("Transpose", x), num_outputs=2, axis=1, outputs=2, name="it")[0],
-            18, "there is no attribute 'num_outputs'",
+            18,
+            "there is no attribute 'num_outputs'",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_form_without_older_words_names_the_first_opset_that_has_them(
     build: Callable[[Leaf], Symbol], since: int, text: str
 ) -> None:
@@ -721,16 +791,30 @@ def test_a_convolutional_network_of_torch_is_read(tmp_path: Path, opset: int) ->
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     layers = [
-        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU6(),
-        torch.nn.Upsample(scale_factor=2), torch.nn.ZeroPad2d(1), torch.nn.MaxPool2d(3, 2, ceil_mode=opset > 9),
-        torch.nn.PReLU(4), torch.nn.Dropout(0.3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-        torch.nn.Linear(4, 5), torch.nn.LogSoftmax(1),
-    ]  # fmt: skip
+        torch.nn.Conv2d(3, 4, 3, padding=1),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU6(),
+        torch.nn.Upsample(scale_factor=2),
+        torch.nn.ZeroPad2d(1),
+        torch.nn.MaxPool2d(3, 2, ceil_mode=opset > 9),
+        torch.nn.PReLU(4),
+        torch.nn.Dropout(0.3),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 5),
+        torch.nn.LogSoftmax(1),
+    ]
     theirs = torch.nn.Sequential(*layers).eval()
     torch.onnx.export(
-        theirs, (torch.zeros(2, 3, 6, 8),), tmp_path / "t.onnx", dynamo=False, opset_version=opset,
-        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
-    )  # fmt: skip
+        theirs,
+        (torch.zeros(2, 3, 6, 8),),
+        tmp_path / "t.onnx",
+        dynamo=False,
+        opset_version=opset,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
+    )
     network = import_onnx(tmp_path / "t.onnx")
     x = real(3, 3, 6, 8)
     with torch.no_grad():
@@ -760,9 +844,15 @@ def test_shapes_that_torch_computes_are_followed(tmp_path: Path, opset: int) -> 
 
     theirs = Net().eval()
     torch.onnx.export(
-        theirs, (torch.zeros(2, 3, 6, 8),), tmp_path / "t.onnx", dynamo=False, opset_version=opset,
-        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "batch", 2: "height", 3: "width"}},
-    )  # fmt: skip
+        theirs,
+        (torch.zeros(2, 3, 6, 8),),
+        tmp_path / "t.onnx",
+        dynamo=False,
+        opset_version=opset,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "batch", 2: "height", 3: "width"}},
+    )
     x = real(3, 3, 10, 7)
     with torch.no_grad():
         wanted = theirs(torch.from_numpy(x)).numpy()

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, checker, helper, numpy_helper
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.converters.onnx.model import to_bytes, to_model
-from portable_nn.converters.onnx.verify import Tolerance, compare
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import GraphError, UsageError
-from portable_nn.graph import Dim, Graph
+from portable_nn.core.errors import GraphError, UsageError
+from portable_nn.core.graph import Dim, Graph
+from portable_nn.onnx.model import to_bytes, to_model
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 
 RNG = np.random.default_rng(7)
@@ -183,10 +183,12 @@ def foreign(operator: str, shape: list[Dim], **options: Any) -> onnx.ModelProto:
     """A model of another tool: one node 'it'."""
     has_weight = operator.startswith("Conv")
     graph = helper.make_graph(
-        [helper.make_node(operator, ["x", "w"] if has_weight else ["x"], ["y"], name="it", **options)], "theirs",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], [onnx.ValueInfoProto(name="y")],
+        [helper.make_node(operator, ["x", "w"] if has_weight else ["x"], ["y"], name="it", **options)],
+        "theirs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [onnx.ValueInfoProto(name="y")],
         [numpy_helper.from_array(WEIGHT, "w")] if has_weight else [],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 

@@ -15,16 +15,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.converters.onnx.model import to_model
-from portable_nn.converters.onnx.samples import SIZES, rounds, spans
-from portable_nn.converters.onnx.verify import Proof, Tolerance, compare
-from portable_nn.engines.runtime import Session
-from portable_nn.errors import DataError, FormatError, UsageError, VerificationError
-from portable_nn.graph import Graph, Node, Value
+from portable_nn.core.errors import DataError, FormatError, UsageError, VerificationError
+from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.engines.recording import Recorder, read_recorded, save_recorded
 from portable_nn.layers import Input
 from portable_nn.network import Network
+from portable_nn.onnx.model import to_model
+from portable_nn.onnx.samples import SIZES, rounds, spans
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.verify import Proof, Tolerance, compare
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, infer, integers, trace
-from portable_nn.recording import Recorder, read_recorded, save_recorded
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -78,10 +78,23 @@ def index(*shape: int, name: str = "i", dtype: str = "int64") -> Leaf:
         (lambda i: emit("Cast", i, to=FLOAT), None),
     ],
     ids=[
-        "rows", "columns", "reshaped", "cast", "joined", "chosen", "counted", "of places", "twice", "elements",
-        "classes", "numbers", "divisors", "exponents", "cast to float",
+        "rows",
+        "columns",
+        "reshaped",
+        "cast",
+        "joined",
+        "chosen",
+        "counted",
+        "of places",
+        "twice",
+        "elements",
+        "classes",
+        "numbers",
+        "divisors",
+        "exponents",
+        "cast to float",
     ],
-)  # fmt: skip
+)
 def test_whole_numbers_are_what_the_graph_can_take(
     build: Callable[[Leaf], Symbol], expected: tuple[float, float] | None
 ) -> None:
@@ -188,7 +201,7 @@ def test_what_cannot_run_on_what_is_drawn_says_what_to_do(monkeypatch: pytest.Mo
     i = index(3)
     graph = graph_of([i], emit("Gather", table(), i, name="rows"))
     wrong = {"i": np.full((2, 3), 99)}
-    monkeypatch.setattr("portable_nn.converters.onnx.verify.rounds", lambda *_: iter([wrong]))
+    monkeypatch.setattr("portable_nn.onnx.verify.rounds", lambda *_: iter([wrong]))
     hint = r"; --io FILE\.npz gives inputs that it can run on, --no-verify leaves the comparison out$"
     with pytest.raises(FormatError, match=r"^m: (onnxruntime|numpy) cannot run it on .*" + hint):
         compare(graph, {}, to_model(graph, {}), "m", tolerance=Tolerance())
@@ -485,11 +498,12 @@ def test_a_model_of_tokens_is_proved_on_tokens() -> None:
     ]
     weights = {"table": np.random.default_rng(0).normal(size=(11, 4)).astype(np.float32), "last": np.array([-1])}
     graph = helper.make_graph(
-        nodes, "tokens",
+        nodes,
+        "tokens",
         [helper.make_tensor_value_info(name, INT64, ["n", "length"]) for name in ("tokens", "mask")],
         [helper.make_tensor_value_info("y", FLOAT, ["n", 4])],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     found = read_onnx(model)
     assert found.outputs["y"].max_abs_error < 1e-6

@@ -12,8 +12,8 @@ import onnx
 import pytest
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.converters.onnx.model import to_bytes, to_model
-from portable_nn.engines.runtime import Session
+from portable_nn.onnx.model import to_bytes, to_model
+from portable_nn.onnx.session import Session
 
 pytestmark = pytest.mark.long
 
@@ -35,9 +35,11 @@ def built(name: str) -> Any:
     if name == "encoder":
         layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
         parts = [
-            torch.nn.Embedding(50, 16), torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
-            torch.nn.Flatten(), torch.nn.Linear(7 * 16, 5),
-        ]  # fmt: skip
+            torch.nn.Embedding(50, 16),
+            torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
+            torch.nn.Flatten(),
+            torch.nn.Linear(7 * 16, 5),
+        ]
         return torch.nn.Sequential(*parts).eval()
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     network = getattr(torchvision.models, name)(weights=None, **options)
@@ -109,8 +111,9 @@ def assert_names_are_kept(model: onnx.ModelProto, written: onnx.ModelProto, note
     """Of all nodes, values and initializers, but for those that a note names."""
     told = " ".join(note for note in notes)
     for before, after in (
-        (nodes(model), nodes(written)), (values(model), values(written)),
-    ):  # fmt: skip
+        (nodes(model), nodes(written)),
+        (values(model), values(written)),
+    ):
         lost = sorted(name for name in before - after if f"'{name}'" not in told)
         assert lost == []
 
@@ -132,9 +135,14 @@ def test_height_and_width_may_be_open_as_well(name: str, tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            built(name), (torch.zeros(2, 3, 64, 64),), path, dynamo=False, input_names=["input"],
-            output_names=["output"], dynamic_axes={"input": axes, "output": {0: "batch"}},
-        )  # fmt: skip
+            built(name),
+            (torch.zeros(2, 3, 64, 64),),
+            path,
+            dynamo=False,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": axes, "output": {0: "batch"}},
+        )
     network = import_onnx(path, verify=False)
     assert network.graph.inputs[0].shape == ("batch", 3, "height", "width")
     x = np.random.default_rng(0).standard_normal((2, 3, 96, 75), np.float32)

@@ -15,9 +15,9 @@ from drawn import idx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portable_nn.core.errors import DataError
 from portable_nn.data import arrays
 from portable_nn.data.arrays import read_hdf5, read_idx, read_npy, read_npz
-from portable_nn.errors import DataError
 
 X = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 Y = np.array([7, 1])

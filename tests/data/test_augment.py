@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from portable_nn.core.errors import UsageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.errors import UsageError
 from portable_nn.operators.registry import Array
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from drawn import idx
 
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.dataset import kind_of, read_dataset
-from portable_nn.errors import DataError, UsageError
 
 X = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 Y = np.array([7, 1], np.uint8)

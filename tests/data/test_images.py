@@ -11,8 +11,8 @@ import pytest
 from drawn import png
 from PIL import Image
 
+from portable_nn.core.errors import DataError
 from portable_nn.data.images import read_image
-from portable_nn.errors import DataError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 

@@ -11,10 +11,10 @@ import pytest
 from drawn import idx, ink
 from PIL import Image
 
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.images import read_image
-from portable_nn.data.preprocessing import Scale, apply, apply_arithmetic, digit_preprocessing
 from portable_nn.data.sources import Batch, iterate
-from portable_nn.errors import DataError, UsageError
+from portable_nn.preprocessing.steps import Scale, apply, apply_arithmetic, digit_preprocessing
 
 STEPS = digit_preprocessing()
 ROWS = np.random.default_rng(0).integers(0, 256, (5, 784), dtype=np.uint8)

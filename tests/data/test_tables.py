@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portable_nn.core.errors import DataError
 from portable_nn.data import tables
 from portable_nn.data.tables import iterate_csv
-from portable_nn.errors import DataError
 
 
 def written(folder: Path, text: str) -> Path:

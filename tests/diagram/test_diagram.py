@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 
 import portable_nn as pnn
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import save
 from portable_nn.diagram import Diagram, as_dot, diagram, draw
 from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box
 from portable_nn.diagram.picture import COLOURS, MOST, shown
-from portable_nn.errors import UsageError
 from portable_nn.inspection import inspect
-from portable_nn.plotting import save
 
 ODD = 'say "hi" \\n {x|y} <b> $x^2$\x1b[1m ü'
 """A name with all that means something to Graphviz, to a formula, or to a terminal."""
@@ -71,8 +71,11 @@ def test_boxes_and_arrows_of_a_network() -> None:
 def test_a_model_with_operators_of_another_domain(tmp_path: Path) -> None:
     found = diagram(inspect(foreign(tmp_path / "m.onnx")))
     assert [(box.title, box.family) for box in found.boxes] == [
-        ("input", ENDS), ("com.acme.Magic", OTHER), ("If", "shape and place"), ("output", ENDS),
-    ]  # fmt: skip
+        ("input", ENDS),
+        ("com.acme.Magic", OTHER),
+        ("If", "shape and place"),
+        ("output", ENDS),
+    ]
     assert set(found.arrows) == {(0, 1), (1, 2), (2, 3)}  # The graphs in If read what Magic has made.
     assert found.notes == ("3 nodes", "2 parameters", "1 constant not drawn")
     whole = diagram(inspect(tmp_path / "m.onnx"), constants=True)
@@ -164,9 +167,14 @@ def gids(figure: Any) -> set[str]:
 def test_a_picture_says_everything() -> None:
     figure = draw(diagram(inspect(residual())))
     assert gids(figure) == {
-        *(f"box/{place}" for place in range(6)), "arrow/0/1", "arrow/1/2", "arrow/2/3", "arrow/0/3", "arrow/3/4",
+        *(f"box/{place}" for place in range(6)),
+        "arrow/0/1",
+        "arrow/1/2",
+        "arrow/2/3",
+        "arrow/0/3",
+        "arrow/3/4",
         "arrow/4/5",
-    }  # fmt: skip
+    }
     said = texts(figure)
     for words in ("Conv", "conv", "84 parameters", "(batch, 192)", "network", "4 nodes, 84 parameters", "weights"):
         assert words in said

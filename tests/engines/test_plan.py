@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from thinning import thinned
 
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import INTERNAL, Graph, Node, Tensor, Value
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
-from portable_nn.graph import INTERNAL, Graph, Node, Tensor, Value
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, infer, integers, trace
 from portable_nn.operators.registry import Array
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.rewrites import pool_first
-from portable_nn.graph import Graph
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 from portable_nn.operators.registry import Array
 
@@ -98,9 +98,14 @@ def gradient_step(middle: list[Any]) -> dict[str, Array]:
     )
     rng = np.random.default_rng(4)
     network.fit(
-        rng.normal(size=(5, 1, 6, 6)), rng.integers(0, 3, 5), loss="cross_entropy", optimizer=pnn.SGD(0.5), epochs=1,
-        batch_size=5, shuffle=False,
-    )  # fmt: skip
+        rng.normal(size=(5, 1, 6, 6)),
+        rng.integers(0, 3, 5),
+        loss="cross_entropy",
+        optimizer=pnn.SGD(0.5),
+        epochs=1,
+        batch_size=5,
+        shuffle=False,
+    )
     return dict(network.parameters)
 
 

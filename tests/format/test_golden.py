@@ -10,10 +10,10 @@ import pytest
 import xxhash
 from msgspec.structs import replace
 
-from portable_nn.data.preprocessing import FitDigit, Greyscale, Polarity, Reshape, Scale
+from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Graph, Node, Parameter, Value
+from portable_nn.preprocessing.steps import FitDigit, Greyscale, Polarity, Reshape, Scale
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

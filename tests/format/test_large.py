@@ -22,7 +22,7 @@ import numpy as np
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.format import InputInfo, Manifest, OutputInfo, load, save
-from portable_nn.graph import Graph, Node, Parameter, Value
+from portable_nn.core.graph import Graph, Node, Parameter, Value
 
 path, gibibytes = Path(sys.argv[1]), int(sys.argv[2])
 width, count = 8192, 4 * gibibytes  # a quarter of a GiB each

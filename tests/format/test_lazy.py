@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 import portable_nn as pnn
-from portable_nn.errors import FileError, FormatError, NoManifestError, UsageError
+from portable_nn.core.errors import FileError, FormatError, NoManifestError, UsageError
 from portable_nn.format import has_manifest, load, save
 from portable_nn.format.tensors import Array
 
@@ -213,8 +213,12 @@ def test_no_more_than_one_tensor_is_asked_for_at_a_time(path: Path) -> None:
             alive += 1
             yield name, Counted(shape, np.float32)
 
-    save(path, identities({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}), pairs(),
-         allow_nonfinite=True)  # fmt: skip
+    save(
+        path,
+        identities({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}),
+        pairs(),
+        allow_nonfinite=True,
+    )
     assert len(load(path, allow_nonfinite=True).tensors) == 4
 
 

@@ -11,11 +11,11 @@ import pytest
 from msgspec.structs import replace
 from weight_files import MANIFEST
 
-from portable_nn.data import preprocessing
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.format import canonical, documentation, manifest, safetensors, training, validate
 from portable_nn.format.manifest import Manifest, decode, encode
 from portable_nn.format.tensors import ITEM_SIZES
+from portable_nn.preprocessing import steps as preprocessing
 
 ROOT = Path(__file__).parents[2]
 TEXT = encode(MANIFEST)

@@ -23,13 +23,13 @@ from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.format import InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
 from portable_nn.format.manifest import encode
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.graph import Graph, Node, Parameter, Tensor, Value
 
 
 def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -243,7 +243,7 @@ def test_the_largest_floats_are_stored(path: Path) -> None:
 
 
 def test_a_whole_number_in_a_float_field_is_stored_as_a_float(path: Path) -> None:
-    from portable_nn.data.preprocessing import Scale
+    from portable_nn.preprocessing.steps import Scale
 
     (described,) = MANIFEST.inputs
     save(path, replace(MANIFEST, inputs=(replace(described, preprocessing=(Scale(2, 1),)),)), TENSORS)

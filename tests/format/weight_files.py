@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.data.preprocessing import Reshape, Scale
+from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import Array
-from portable_nn.graph import Graph, Node, Parameter, Value
+from portable_nn.preprocessing.steps import Reshape, Scale
 
 TENSORS: dict[str, Array] = {
     "hidden.weight": np.array([[0.5, -1.25], [2.0, 0.0], [-0.0, 3.5]], np.float32),

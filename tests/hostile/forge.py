@@ -41,9 +41,13 @@ def parameter(name: str, shape: list[int], dtype: str = "float32") -> dict[str, 
 
 def node(name: str, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> dict[str, Any]:
     return {
-        "name": name, "operator": operator, "domain": "", "inputs": inputs, "outputs": outputs,
+        "name": name,
+        "operator": operator,
+        "domain": "",
+        "inputs": inputs,
+        "outputs": outputs,
         "attributes": attributes,
-    }  # fmt: skip
+    }
 
 
 MANIFEST: dict[str, Any] = {

@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["portable_nn"]):
     import portable_nn.plain  # noqa: F401 - instrumented where it is imported first
     from portable_nn.converters import npz
     from portable_nn.converters.onnx import import_onnx
-    from portable_nn.errors import PortableNNError
+    from portable_nn.core.errors import PortableNNError
     from portable_nn.format import load
 
 import forge_hdf5

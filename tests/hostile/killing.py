@@ -27,8 +27,8 @@ from msgspec.structs import replace
 from rows import CARRIERS
 
 from portable_nn.cli import main
+from portable_nn.core.atomic import atomic_write
 from portable_nn.format import load, save, writing
-from portable_nn.format.atomic import atomic_write
 
 Work = Callable[[], Any]
 

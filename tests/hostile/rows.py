@@ -14,7 +14,7 @@ import pytest
 from forge import Forge
 
 import portable_nn as pnn
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.format import load
 
 CARRIERS: dict[str, Callable[[Forge], bytes]] = {".safetensors": forge_safetensors.pack, ".h5": forge_hdf5.pack}

@@ -293,8 +293,10 @@ def test_what_is_packed_by_hand_is_what_the_package_writes(tmp_path: Path) -> No
 def test_what_is_packed_by_hand_is_what_h5py_reads() -> None:
     with h5py.File(io.BytesIO(pack(Forge()))) as file:
         assert {name: file[name][()].tolist() for name in ("a/weight", "b/weight", "b/bias")} == {
-            "a/weight": [[1, 2], [3, 4]], "b/weight": [[5, 6], [7, 8]], "b/bias": [0.5, -0.5],
-        }  # fmt: skip
+            "a/weight": [[1, 2], [3, 4]],
+            "b/weight": [[5, 6], [7, 8]],
+            "b/bias": [0.5, -0.5],
+        }
         assert file["portable_nn"][()] == Forge().text
         assert file["portable_nn"].attrs["sha256"].decode() == sha256(Forge().text)
 

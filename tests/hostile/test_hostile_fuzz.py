@@ -21,11 +21,11 @@ from rows import CARRIERS
 
 import portable_nn as pnn
 from portable_nn.converters.npz import write_npz
-from portable_nn.converters.onnx.model import to_model
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph
 from portable_nn.format import load
-from portable_nn.graph import Graph
 from portable_nn.network import Network
+from portable_nn.onnx.model import to_model
 
 pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
@@ -128,9 +128,14 @@ def test_a_fuzzer_finds_no_error_but_the_packages_own(tmp_path: Path, reader: st
     for number, content in enumerate(seeds(reader, tmp_path)):
         (corpus / str(number)).write_bytes(content)
     options = [
-        f"-max_total_time={SECONDS}", "-seed=1", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
-        "-len_control=0", f"-artifact_prefix={tmp_path}/",
-    ]  # fmt: skip
+        f"-max_total_time={SECONDS}",
+        "-seed=1",
+        "-timeout=20",
+        "-rss_limit_mb=2048",
+        "-max_len=65536",
+        "-len_control=0",
+        f"-artifact_prefix={tmp_path}/",
+    ]
     command = [*APART, sys.executable, str(HERE / "fuzzing.py"), reader, str(corpus), *options]
     result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, errors="replace", check=False)
     assert result.returncode == 0, result.stderr[-5000:]

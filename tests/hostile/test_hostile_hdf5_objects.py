@@ -445,7 +445,7 @@ def test_the_hdf5_library_opens_such_a_file(make: Callable[[Forge], bytes]) -> N
 SCRIPT = """
 import sys
 from pathlib import Path
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.format import load
 
 for path in sorted(Path(sys.argv[1]).glob("*.h5")):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from h5py import h5d, h5g, h5p, h5s, h5t, h5z
 
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.plain import open_tensors
 
 ROWS: list[Any] = []
@@ -356,7 +356,7 @@ def test_no_other_file_is_opened(tmp_path):
 MUTATE = """
 import random, sys
 from pathlib import Path
-from portable_nn.errors import FileError
+from portable_nn.core.errors import FileError
 from portable_nn.plain import open_tensors
 
 path, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))

@@ -12,7 +12,7 @@ import pytest
 from forge import Forge, sha256, xxh3
 from rows import CARRIERS
 
-from portable_nn.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import load
 from portable_nn.format.reading import forget
 from portable_nn.inspection import inspect

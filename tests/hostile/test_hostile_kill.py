@@ -61,7 +61,7 @@ def test_61_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path, sce
 FULL = """
 import os, resource, sys
 from pathlib import Path
-from portable_nn.errors import FileError
+from portable_nn.core.errors import FileError
 from portable_nn.format import load, save
 
 folder, new, means = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -13,7 +13,7 @@ import pytest
 from forge import DATA, Forge, node, parameter
 from rows import CARRIERS, refused, register
 
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.format import load
 
 ROWS: list[Any] = []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rows import CARRIERS
 
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.format import load, save
 
 SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

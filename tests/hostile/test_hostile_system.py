@@ -16,9 +16,9 @@ import pytest
 from forge import Forge
 from rows import CARRIERS
 
-from portable_nn.errors import FileError, FormatError
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.files import open_regular, read_at, read_exactly
 from portable_nn.format import has_manifest, load
-from portable_nn.format.files import open_regular, read_at, read_exactly
 
 MIB = 2**20
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.errors import GraphError, PortableNNError, UsageError
+from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.operators import Leaf, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -125,8 +125,9 @@ def test_a_weight_for_each_channel_of_pictures_is_named_after_its_layer() -> Non
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
     network = pnn.Sequential(pnn.Input(3, 4, 5, dtype="float64"), pnn.PReLU(3), pnn.PReLU(3, name="again"))
     assert {name: array.shape for name, array in network.parameters.items()} == {
-        "prelu_1.weight": (3,), "again.weight": (3,),
-    }  # fmt: skip
+        "prelu_1.weight": (3,),
+        "again.weight": (3,),
+    }
     slopes = np.array([-0.5, 0.5, 2])
     network.parameters["prelu_1.weight"][...] = slopes
     network.parameters["again.weight"][...] = 1
@@ -137,8 +138,9 @@ def test_a_layer_called_twice_has_one_weight() -> None:
     x, layer = pnn.Input(3), pnn.PReLU()
     graph = pnn.Network(x, layer(layer(x))).graph
     assert [(node.name, node.inputs) for node in graph.nodes] == [
-        ("prelu_1", ("input", "prelu_1.weight")), ("prelu_2", ("prelu_1", "prelu_1.weight")),
-    ]  # fmt: skip
+        ("prelu_1", ("input", "prelu_1.weight")),
+        ("prelu_2", ("prelu_1", "prelu_1.weight")),
+    ]
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.errors import GraphError, UsageError
+from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.operators.registry import Array
 
 SIZES = {1: (9,), 2: (8, 7), 3: (5, 6, 7)}
@@ -128,9 +128,14 @@ def test_same_is_written_as_pads_where_the_size_is_known(stride: int) -> None:
 def test_a_network_of_any_size() -> None:
     torch = pytest.importorskip("torch")
     network = pnn.Sequential(
-        pnn.Input(3, "height", "width"), pnn.Conv2d(4, 3, stride=2, padding=1), pnn.ReLU(), pnn.MaxPool2d(2),
-        pnn.GlobalAvgPool(), pnn.Flatten(), seed=2,
-    )  # fmt: skip
+        pnn.Input(3, "height", "width"),
+        pnn.Conv2d(4, 3, stride=2, padding=1),
+        pnn.ReLU(),
+        pnn.MaxPool2d(2),
+        pnn.GlobalAvgPool(),
+        pnn.Flatten(),
+        seed=2,
+    )
     weight, bias = (torch.tensor(array) for array in network.parameters.values())
     for height, width in ((9, 12), (20, 5)):
         x = drawn(2, 3, height, width).astype("float32")
@@ -141,9 +146,18 @@ def test_a_network_of_any_size() -> None:
 
 def lenet(dtype: str = "float64", **options: Any) -> pnn.Network:
     return pnn.Sequential(
-        pnn.Input(1, 12, 12, dtype=dtype), pnn.Conv2d(4, 5, padding=2), pnn.ReLU(), pnn.MaxPool2d(2),
-        pnn.Conv2d(8, 5, padding=2), pnn.ReLU(), pnn.MaxPool2d(2), pnn.Flatten(), pnn.Dense(10), seed=3, **options,
-    )  # fmt: skip
+        pnn.Input(1, 12, 12, dtype=dtype),
+        pnn.Conv2d(4, 5, padding=2),
+        pnn.ReLU(),
+        pnn.MaxPool2d(2),
+        pnn.Conv2d(8, 5, padding=2),
+        pnn.ReLU(),
+        pnn.MaxPool2d(2),
+        pnn.Flatten(),
+        pnn.Dense(10),
+        seed=3,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("batch", [3, 32])
@@ -152,9 +166,15 @@ def test_training_follows_pytorch(batch: int) -> None:
     network = lenet()
     nn = torch.nn
     module = nn.Sequential(
-        nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 5, padding=2), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 10),
-    ).double()  # fmt: skip
+        nn.Conv2d(1, 4, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 8, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(72, 10),
+    ).double()
     with torch.no_grad():
         for theirs, ours in zip(module.parameters(), network.parameters.values(), strict=True):
             theirs.copy_(torch.tensor(ours))

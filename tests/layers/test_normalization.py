@@ -13,8 +13,8 @@ from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
-from portable_nn.errors import GraphError, PortableNNError, UsageError
-from portable_nn.graph import Graph, Node, Parameter, Tensor, Value
+from portable_nn.core.errors import GraphError, PortableNNError, UsageError
+from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.operators.registry import Array
 
 
@@ -113,8 +113,14 @@ def test_the_same_as_pytorch_after_steps_of_training(build: Build, theirs: Any, 
         loss.backward()
         descent.step()
     network.fit(
-        x, y, loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1, batch_size=size, shuffle=False,
-    )  # fmt: skip
+        x,
+        y,
+        loss="mean_squared_error",
+        optimizer=pnn.SGD(0.1),
+        epochs=1,
+        batch_size=size,
+        shuffle=False,
+    )
     state = {f"norm.{name}": value.numpy() for name, value in module.state_dict().items()}
     state |= {f"top.{name}": value.numpy() for name, value in top.state_dict().items()}
     state.pop("norm.num_batches_tracked", None)

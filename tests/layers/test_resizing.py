@@ -14,8 +14,8 @@ from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
+from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError, PortableNNError, UsageError
 from portable_nn.operators import Leaf, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -154,9 +154,14 @@ def test_training_through_them_is_pytorchs() -> None:
         for theirs, ours in zip(convolution.parameters(), made.parameters.values(), strict=True):
             theirs.copy_(torch.tensor(ours))
     module = torch.nn.Sequential(
-        torch.nn.ReflectionPad2d(1), convolution, torch.nn.Upsample(scale_factor=2), torch.nn.PixelUnshuffle(2),
-        torch.nn.Upsample(size=(4, 6), mode="bilinear"), torch.nn.PixelShuffle(2), torch.nn.ZeroPad2d((0, -1, 0, 0)),
-    )  # fmt: skip
+        torch.nn.ReflectionPad2d(1),
+        convolution,
+        torch.nn.Upsample(scale_factor=2),
+        torch.nn.PixelUnshuffle(2),
+        torch.nn.Upsample(size=(4, 6), mode="bilinear"),
+        torch.nn.PixelShuffle(2),
+        torch.nn.ZeroPad2d((0, -1, 0, 0)),
+    )
     optimizer = torch.optim.SGD(module.parameters(), 0.5)
     for _ in range(2):
         optimizer.zero_grad()
@@ -170,13 +175,18 @@ def test_training_through_them_is_pytorchs() -> None:
 def test_sizes_that_are_known_only_when_it_runs() -> None:
     torch = pytest.importorskip("torch")
     made = pnn.Sequential(
-        pnn.Input(4, "height", "width"), pnn.Pad(1, "replicate"), pnn.Upsample(scale_factor=0.5, mode="bilinear"),
-        pnn.PixelShuffle(2), pnn.Upsample(size=(3, 5)),
-    )  # fmt: skip
+        pnn.Input(4, "height", "width"),
+        pnn.Pad(1, "replicate"),
+        pnn.Upsample(scale_factor=0.5, mode="bilinear"),
+        pnn.PixelShuffle(2),
+        pnn.Upsample(size=(3, 5)),
+    )
     module = torch.nn.Sequential(
-        torch.nn.ReplicationPad2d(1), torch.nn.Upsample(scale_factor=0.5, mode="bilinear"), torch.nn.PixelShuffle(2),
+        torch.nn.ReplicationPad2d(1),
+        torch.nn.Upsample(scale_factor=0.5, mode="bilinear"),
+        torch.nn.PixelShuffle(2),
         torch.nn.Upsample(size=(3, 5)),
-    )  # fmt: skip
+    )
     for height, width in ((4, 6), (7, 9)):
         x = drawn(2, 4, height, width)
         np.testing.assert_allclose(made.predict(x), module(torch.tensor(x)).numpy(), rtol=1e-5, atol=1e-6)

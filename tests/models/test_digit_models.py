@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.data.preprocessing import apply_arithmetic
+from portable_nn.catalog import Shipped, find_model
 from portable_nn.data.sources import iterate
-from portable_nn.models import Shipped, find_model
 from portable_nn.models.recipes import Digits, load_digits
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import apply_arithmetic
 
 
 class Row(NamedTuple):

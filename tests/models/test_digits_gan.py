@@ -9,8 +9,8 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample
-from portable_nn.errors import UsageError
-from portable_nn.models import find_model
+from portable_nn.catalog import find_model
+from portable_nn.core.errors import UsageError
 from portable_nn.models.digits_gan.judging import judge, probabilities
 from portable_nn.models.digits_gan.recipe import train
 from portable_nn.models.recipes import Digits, load_digits

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import portable_nn as pnn
-from portable_nn.errors import UsageError
-from portable_nn.models import CALLED, SHIPPED, find_model
-from portable_nn.resolve import resolve
+from portable_nn.catalog import CALLED, SHIPPED, find_model
+from portable_nn.core.errors import UsageError
+from portable_nn.model_files.resolve import resolve
 
 
 @pytest.mark.parametrize("name", SHIPPED)

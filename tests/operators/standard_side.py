@@ -13,8 +13,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Tensor
 from portable_nn.engines.plan import Plan
-from portable_nn.graph import INTERNAL, OPSET, Graph, Tensor
 from portable_nn.operators import Leaf, Symbol, emit_all, infer, lookup, replay, trace
 from portable_nn.operators.registry import DTYPE_CODES, Array
 

@@ -72,10 +72,14 @@ def test_conv(axes: int, stride: int, dilation: int, pad: int, groups: int, batc
     }
     theirs = getattr(functional, f"conv{axes}d")
     compare(
-        "Conv", arrays,
+        "Conv",
+        arrays,
         lambda x, w, b: theirs(x, w, b, stride=stride, padding=pad, dilation=dilation, groups=groups),
-        strides=[stride] * axes, dilations=[dilation] * axes, pads=[pad] * (2 * axes), group=groups,
-    )  # fmt: skip
+        strides=[stride] * axes,
+        dilations=[dilation] * axes,
+        pads=[pad] * (2 * axes),
+        group=groups,
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
@@ -91,10 +95,15 @@ def test_conv_transpose(axes: int, stride: int, dilation: int, pad: int, groups:
     theirs = getattr(functional, f"conv_transpose{axes}d")
     options = {"stride": stride, "padding": pad, "output_padding": more, "dilation": dilation, "groups": groups}
     compare(
-        "ConvTranspose", arrays, lambda x, w, b: theirs(x, w, b, **options),
-        strides=[stride] * axes, dilations=[dilation] * axes, pads=[pad] * (2 * axes), output_padding=[more] * axes,
+        "ConvTranspose",
+        arrays,
+        lambda x, w, b: theirs(x, w, b, **options),
+        strides=[stride] * axes,
+        dilations=[dilation] * axes,
+        pads=[pad] * (2 * axes),
+        output_padding=[more] * axes,
         group=groups,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("batch", [3, 40])
@@ -104,9 +113,11 @@ def test_conv_with_pads_that_differ(pads: tuple[int, ...], batch: int) -> None:
     arrays = {"x": drawn(batch, 3, 6, 5, dtype="float64"), "w": drawn(4, 3, 3, 2, dtype="float64")}
     top, left, bottom, right = pads
     compare(
-        "Conv", arrays, lambda x, w: functional.conv2d(functional.pad(x, (left, right, top, bottom)), w),
+        "Conv",
+        arrays,
+        lambda x, w: functional.conv2d(functional.pad(x, (left, right, top, bottom)), w),
         pads=pads,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3, 20])
@@ -153,10 +164,15 @@ def test_max_pool(axes: int, kernel: int, stride: int, pad: int, ceil: bool, dil
     x = np.round(x) if ties else x
     theirs = getattr(functional, f"max_pool{axes}d")
     compare(
-        "MaxPool", {"x": x}, lambda x: theirs(x, kernel, stride, pad, dilation, ceil_mode=ceil),
-        kernel_shape=[kernel] * axes, strides=[stride] * axes, dilations=[dilation] * axes, pads=[pad] * (2 * axes),
+        "MaxPool",
+        {"x": x},
+        lambda x: theirs(x, kernel, stride, pad, dilation, ceil_mode=ceil),
+        kernel_shape=[kernel] * axes,
+        strides=[stride] * axes,
+        dilations=[dilation] * axes,
+        pads=[pad] * (2 * axes),
         ceil_mode=int(ceil),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,10 +183,15 @@ def test_average_pool(axes: int, kernel: int, stride: int, pad: int, ceil: bool,
     x = drawn(3, 2, *(size + 1 for size in SIZES[axes]), dtype=dtype)
     theirs = getattr(functional, f"avg_pool{axes}d")
     compare(
-        "AveragePool", {"x": x}, lambda x: theirs(x, kernel, stride, pad, ceil, counted),
-        kernel_shape=[kernel] * axes, strides=[stride] * axes, pads=[pad] * (2 * axes), ceil_mode=int(ceil),
+        "AveragePool",
+        {"x": x},
+        lambda x: theirs(x, kernel, stride, pad, ceil, counted),
+        kernel_shape=[kernel] * axes,
+        strides=[stride] * axes,
+        pads=[pad] * (2 * axes),
+        ceil_mode=int(ceil),
         count_include_pad=int(counted),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from standard_side import run_plan
 
-from portable_nn.errors import GraphError
+from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, emit, trace
 from portable_nn.training.gradient import gradients
 

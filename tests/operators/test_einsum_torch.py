@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 
-from portable_nn.errors import GraphError
+from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, emit
 from portable_nn.training.gradient import gradients
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
 
 UNARY = {"int64": ("Abs", "Identity", "Neg"), "float32": ("Abs", "Ceil", "Floor", "Neg", "Round", "Reciprocal", "Sqrt")}

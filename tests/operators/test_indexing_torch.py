@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standard_side import run_plan
 
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
-from portable_nn.graph import Dim
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -160,8 +160,12 @@ def test_sizes_flow_through_gather_and_split() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(-9, 9), min_size=3, max_size=3), st.lists(st.integers(-9, 9), min_size=1, max_size=3),
-       st.sampled_from(["Add", "Sub", "Mul", "Div"]), st.sampled_from(["int64", "int32"]))  # fmt: skip
+@given(
+    st.lists(st.integers(-9, 9), min_size=3, max_size=3),
+    st.lists(st.integers(-9, 9), min_size=1, max_size=3),
+    st.sampled_from(["Add", "Sub", "Mul", "Div"]),
+    st.sampled_from(["int64", "int32"]),
+)
 def test_arithmetic_on_sizes_is_that_of_the_arrays(
     left: list[int], right: list[int], operator: str, dtype: str
 ) -> None:

@@ -12,7 +12,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKern
 from standard_side import lowered, run_plan, run_reference, run_runtime
 from thinning import thinned
 
-from portable_nn.graph import INTERNAL, Graph
+from portable_nn.core.graph import INTERNAL, Graph
 from portable_nn.operators import infer, trace
 from portable_nn.operators.registry import Array
 

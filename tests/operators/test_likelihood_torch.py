@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, constant, emit, emit_all, trace
 from portable_nn.training.gradient import gradients
 

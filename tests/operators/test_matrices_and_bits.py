@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from standard_side import lowered, run_plan, run_runtime
 
-from portable_nn.errors import GraphError
+from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, constant, emit, lookup, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients

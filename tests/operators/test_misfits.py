@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
-from portable_nn.graph import INTERNAL, Tensor
 from portable_nn.operators import Leaf, Symbol, constant, emit_all, integers, trace
 from portable_nn.operators.registry import Misfit, lookup
 from portable_nn.training.gradient import gradients

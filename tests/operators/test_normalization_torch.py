@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standard_side import run_plan, run_runtime
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, emit, emit_all, trace
 from portable_nn.operators.blocks import BLOCK
 from portable_nn.operators.registry import Array, memory_order
@@ -138,8 +138,12 @@ def test_normalization_of_groups(shape: tuple[int, ...], order: tuple[int, ...],
     if groups == 4:
         check(
             node("InstanceNormalization", epsilon=0.01),
-            lambda *a: F.instance_norm(a[0], None, None, *a[1:], eps=0.01), x, scale, bias, order=order,
-        )  # fmt: skip
+            lambda *a: F.instance_norm(a[0], None, None, *a[1:], eps=0.01),
+            x,
+            scale,
+            bias,
+            order=order,
+        )
 
 
 LAST = [
@@ -334,8 +338,12 @@ def test_any_shape_in_any_layout(data: st.DataObject) -> None:
     groups = data.draw(st.sampled_from([g for g in range(1, sizes[1] + 1) if sizes[1] % g == 0]))
     check(
         node("GroupNormalization", num_groups=groups, epsilon=0.1),
-        lambda *a: F.group_norm(a[0], groups, *a[1:], eps=0.1), x, scale, bias, **orders,
-    )  # fmt: skip
+        lambda *a: F.group_norm(a[0], groups, *a[1:], eps=0.1),
+        x,
+        scale,
+        bias,
+        **orders,
+    )
     axis = data.draw(st.integers(1, rank - 1))
     last = sizes[axis:]
     parameters = [numbers(*last, dtype="float64", seed=i) for i in range(2)]

@@ -10,8 +10,8 @@ from cases import CASES, Case
 from standard_side import lowered, run_plan, run_runtime
 from thinning import thinned
 
+from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
-from portable_nn.graph import Graph
 from portable_nn.operators import Leaf, Symbol, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients

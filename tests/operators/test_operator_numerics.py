@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from standard_side import run_plan, run_runtime
 
+from portable_nn.core.graph import INTERNAL, Graph
 from portable_nn.engines.plan import Plan
-from portable_nn.graph import INTERNAL, Graph
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.operators.update import BLOCK
@@ -185,9 +185,15 @@ def test_optimizer_changes_parameter_and_state_where_they_lie(
     turned = Leaf("turned", "float64", shape[::-1])
     gradient = emit("Transpose", turned)
     made = emit_all(
-        operator, leaves["w"], gradient, *(leaves[name] for name in names[1:]),
-        *(constant(value, "float64") for value in scalars), outputs=1 + states, domain=INTERNAL, **options,
-    )  # fmt: skip
+        operator,
+        leaves["w"],
+        gradient,
+        *(leaves[name] for name in names[1:]),
+        *(constant(value, "float64") for value in scalars),
+        outputs=1 + states,
+        domain=INTERNAL,
+        **options,
+    )
     traced = trace([turned], made)
     updates = {name: traced.names[symbol] for name, symbol in zip(names, made, strict=True)}
     plan = Plan(traced.graph, {}, parameters, outputs=[], updates=updates)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standard_side import lowered, run_plan
 
-from portable_nn.errors import GraphError
-from portable_nn.graph import Graph
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, emit, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from onnx import defs, helper
 from onnx.defs import OpSchema
 
-from portable_nn.errors import GraphError
-from portable_nn.graph import INTERNAL, OPSET, Tensor
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import INTERNAL, OPSET, Tensor
 from portable_nn.operators import REGISTRY, Leaf, Operator, Symbol, Type, constant, emit_all
 from portable_nn.operators.registry import ONNX_DTYPES, REQUIRED, register
 from portable_nn.operators.symbols import plain_float

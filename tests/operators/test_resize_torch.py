@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from standard_side import lowered, run_plan, run_reference, run_runtime
 from thinning import thinned
 
-from portable_nn.errors import GraphError
-from portable_nn.graph import Graph
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -290,10 +290,13 @@ def test_a_cell_that_is_no_number_is_copied_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("scale", "name"),
     [
-        (1.0, "height"), (3.0, "3*height"), (0.5, "floor((height)/2)"), (0.7, "floor(0.7*(height))"),
+        (1.0, "height"),
+        (3.0, "3*height"),
+        (0.5, "floor((height)/2)"),
+        (0.7, "floor(0.7*(height))"),
         (1.5, "floor(1.5*(height))"),
     ],
-)  # fmt: skip
+)
 def test_unknown_sizes(scale: float, name: str) -> None:
     leaf = Leaf("x", "float64", ("batch", 2, "height", "2*width+1"))
     y = emit("Resize", leaf, None, constant([1, 1, scale, 0.5], "float32"), mode="linear")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, emit, trace
 from portable_nn.operators.registry import Array
 
@@ -55,8 +55,14 @@ def test_what_flows_back_is_what_torch_derives(interleaved: int, looked_up: bool
     x = np.random.default_rng(1).normal(size=(2, 4, 40)).astype("float32")
     table = ANGLES if looked_up else ANGLES[PLACES]
     inputs = [x, np.cos(table), np.sin(table)]
-    found = ours("RotaryEmbedding", [*inputs, PLACES if looked_up else None], [0, 1, 2], interleaved=interleaved,
-                 rotary_embedding_dim=6, num_heads=5)  # fmt: skip
+    found = ours(
+        "RotaryEmbedding",
+        [*inputs, PLACES if looked_up else None],
+        [0, 1, 2],
+        interleaved=interleaved,
+        rotary_embedding_dim=6,
+        num_heads=5,
+    )
 
     def function(torch: object, x: Array, cosine: Array, sine: Array) -> object:
         heads = x.reshape(2, 4, 5, 8)

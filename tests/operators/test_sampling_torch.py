@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, emit, integers, trace
 from portable_nn.training.gradient import gradients
 
@@ -83,8 +83,16 @@ def test_is_torchvisions_roi_align(aligned: bool, ratio: int, dtype: str) -> Non
     x, indices = RNG.normal(size=(3, 4, 7, 9)).astype(dtype), RNG.integers(0, 3, 8)
     how = "half_pixel" if aligned else "output_half_pixel"
     wrt = [0] if ratio else []
-    found = ours("RoiAlign", [x, rois, indices], wrt, output_height=3, output_width=2, sampling_ratio=ratio,
-                 spatial_scale=0.5, coordinate_transformation_mode=how)  # fmt: skip
+    found = ours(
+        "RoiAlign",
+        [x, rois, indices],
+        wrt,
+        output_height=3,
+        output_width=2,
+        sampling_ratio=ratio,
+        spatial_scale=0.5,
+        coordinate_transformation_mode=how,
+    )
 
     def function(torch: Any, x: Any) -> Any:
         vision = pytest.importorskip("torchvision")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from standard_side import run_plan
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -120,8 +120,9 @@ def test_what_is_not_zero_in_a_shape_that_is_known() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint64", "float16", "float64"])
 def test_one_hot_rows_of_indices_of_any_type(dtype: str) -> None:
     x, values = Leaf("x", dtype, (3,)), constant([0, 1], "int64")
-    [found] = run_plan(trace([x], [emit("OneHot", x, constant(200.0, "float32"), values)]).graph,
-                       {"x": np.array([0, 1, 100], dtype)})  # fmt: skip
+    [found] = run_plan(
+        trace([x], [emit("OneHot", x, constant(200.0, "float32"), values)]).graph, {"x": np.array([0, 1, 100], dtype)}
+    )
     np.testing.assert_array_equal(found, np.eye(200, dtype="int64")[[0, 1, 100]])
 
 

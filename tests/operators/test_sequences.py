@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from standard_side import run_plan
 
+from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
 from portable_nn.training.gradient import gradients
 

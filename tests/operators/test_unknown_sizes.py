@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from standard_side import run_plan
 
-from portable_nn.graph import Shape
+from portable_nn.core.graph import Shape
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients

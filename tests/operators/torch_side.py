@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from standard_side import run_plan
 
-from portable_nn.errors import GraphError
-from portable_nn.graph import Dim
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Dim
 from portable_nn.operators import Leaf, Symbol, constant, emit_all, trace
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
@@ -28,9 +28,14 @@ def arange(shape: Sequence[Dim]) -> Array:
 
 
 def ours(
-    operator: str, arrays: Sequence[Array | None], wrt: Sequence[int] = (), *, known: Sequence[int] = (),
-    outputs: int = 1, **attributes: Any,
-) -> list[Array]:  # fmt: skip
+    operator: str,
+    arrays: Sequence[Array | None],
+    wrt: Sequence[int] = (),
+    *,
+    known: Sequence[int] = (),
+    outputs: int = 1,
+    **attributes: Any,
+) -> list[Array]:
     """The outputs, and what flows back to ``wrt`` from the first; inputs in ``known`` are constants."""
     symbols = [
         None if x is None else constant(x, x.dtype.name) if i in known else Leaf(f"x{i}", x.dtype.name, x.shape)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from portable_nn.graph import Parameter
+from portable_nn.core.graph import Parameter
 from portable_nn.plain import Entry
 from portable_nn.plain.matching import Row, as_json, as_text, match
 from portable_nn.plain.names import words
@@ -81,8 +81,10 @@ def test_all_fit():
 def test_no_dimensions():
     found = match(entries({"a": (), "b": ()}), needed({"a": (), "c": (), "d": (1,)}))
     assert found.rows == (
-        Row("a", (), "fits", ()), Row("c", (), "missing", (), "b"), Row("d", (1,), "missing"),
-    )  # fmt: skip
+        Row("a", (), "fits", ()),
+        Row("c", (), "missing", (), "b"),
+        Row("d", (1,), "missing"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,8 +178,9 @@ def test_the_nearest_name():
     wanted = {"encoder.weight": (7, 7), "decoder.weight": (7, 7)}
     found = {"the_decoder.weight": (7, 7), "the_encoder.weight": (7, 7)}
     assert suggested(found, wanted) == {
-        "encoder.weight": "the_encoder.weight", "decoder.weight": "the_decoder.weight",
-    }  # fmt: skip
+        "encoder.weight": "the_encoder.weight",
+        "decoder.weight": "the_decoder.weight",
+    }
 
 
 def test_square_matrices_whose_names_tell_that_they_are_transposed():
@@ -194,8 +197,9 @@ def test_nothing_is_suggested_where_it_could_be_either():
 
 def test_nothing_is_suggested_of_another_shape_or_meaning():
     assert suggested({"a/kernel": (7, 8), "a/moving_mean": (7,)}, {"a.weight": (7, 7), "a.bias": (7,)}) == {
-        "a.weight": "", "a.bias": "",
-    }  # fmt: skip
+        "a.weight": "",
+        "a.bias": "",
+    }
 
 
 def test_what_fits_already_is_suggested_for_nothing_else():
@@ -275,9 +279,13 @@ def test_json():
         "fits": False,
         "tensors": [
             {
-                "name": "a.weight", "needed": (3, 2), "status": "missing", "found": (2, 3), "suggestion": "a/kernel",
+                "name": "a.weight",
+                "needed": (3, 2),
+                "status": "missing",
+                "found": (2, 3),
+                "suggestion": "a/kernel",
                 "axes": (1, 0),
             }
         ],
         "left_over": [],
-    }  # fmt: skip
+    }

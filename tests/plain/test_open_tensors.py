@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 import portable_nn as pnn
-from portable_nn.errors import FileError, FormatError, UsageError
+from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.format import has_manifest
 from portable_nn.plain import KINDS, Entry, open_tensors
 

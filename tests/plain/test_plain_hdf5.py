@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t
 
-from portable_nn.errors import FormatError
+from portable_nn.core.errors import FormatError
 from portable_nn.plain import Entry, open_tensors
 
 KINDS = ("f2", "f4", "f8", "i2", "i4", "i8", "u2", "u4", "u8", "c8", "c16")
@@ -65,10 +65,12 @@ def test_a_file_of_keras_3(path):
         file.create_group("optimizer/vars")["0"] = np.int64(7)
     found = open_tensors(path)
     assert set(found.entries.items()) == {
-        ("layers/dense/vars/0", Entry("float32", (3, 4), 48)), ("layers/dense/vars/1", Entry("float32", (4,), 16)),
-        ("layers/dense_1/vars/0", Entry("float32", (4, 2), 32)), ("layers/dense_1/vars/1", Entry("float32", (2,), 8)),
+        ("layers/dense/vars/0", Entry("float32", (3, 4), 48)),
+        ("layers/dense/vars/1", Entry("float32", (4,), 16)),
+        ("layers/dense_1/vars/0", Entry("float32", (4, 2), 32)),
+        ("layers/dense_1/vars/1", Entry("float32", (2,), 8)),
         ("optimizer/vars/0", Entry("int64", (), 8)),
-    }  # fmt: skip
+    }
     assert found["optimizer/vars/0"] == 7
 
 
@@ -82,7 +84,7 @@ def test_a_file_of_keras_3(path):
         ({"chunks": (16, 16), "maxshape": (None, None)}, ""),
         ({"chunks": (16, 16), "maxshape": (None, None), "compression": 9}, "gzip"),
     ],
-)  # fmt: skip
+)
 def test_chunks_and_the_filters_of_h5py(path, options, filters):
     array = np.arange(200, dtype=np.float32).reshape(10, 20)
     with h5py.File(path, "w") as file:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mutations import changes
 
-from portable_nn.errors import FileError, FormatError
+from portable_nn.core.errors import FileError, FormatError
 from portable_nn.plain import Entry, open_tensors
 
 TYPES = st.one_of(
@@ -60,8 +60,9 @@ def opened(tmp_path):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(
     arrays=st.dictionaries(NAMES, ARRAYS, min_size=1, max_size=4),
-    by_columns=st.booleans(), compressed=st.booleans(),
-)  # fmt: skip
+    by_columns=st.booleans(),
+    compressed=st.booleans(),
+)
 def test_the_same_as_numpy(opened, arrays, by_columns, compressed):
     if by_columns:
         arrays = {name: np.asfortranarray(array) for name, array in arrays.items()}

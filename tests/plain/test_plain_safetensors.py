@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from mutations import changes
 
-from portable_nn.errors import FormatError, UnsupportedError
+from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.plain import Entry, open_tensors
 
 TYPES = ("F64", "F32", "F16", "BOOL", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "C64")
@@ -87,9 +87,11 @@ def test_bfloat16_is_read_as_float32(opened):
     ("code", "shape", "size"),
     [
         *((code, [3], 3) for code in ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ")),
-        ("F6_E2M3", [2, 2], 3), ("F6_E3M2", [4], 3), ("F4", [6], 3),
+        ("F6_E2M3", [2, 2], 3),
+        ("F6_E3M2", [4], 3),
+        ("F4", [6], 3),
     ],
-)  # fmt: skip
+)
 def test_types_that_numpy_lacks_are_listed(opened, code, shape, size):
     data = frame({"w": tensor(0, size, code, shape), "b": tensor(size, size + 4, "F32", [1])}, bytes(size + 4))
     assert len(safetensors.deserialize(data)) == 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 from portable_nn.sizes import Operation, Window, cautions, conv, convt, pool
 
 SAID: list[tuple[Operation, Any, list[tuple[str, str, str]]]] = [

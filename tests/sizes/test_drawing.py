@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from thinning import thinned
 
-from portable_nn.errors import FileError, MissingPackageError, ShapeError, UsageError
-from portable_nn.plotting import FORMATS, GREEN, PALETTE, check_picture, save, save_animation, tint
+from portable_nn.core.errors import FileError, MissingPackageError, ShapeError, UsageError
+from portable_nn.core.plotting import FORMATS, GREEN, PALETTE, check_picture, save, save_animation, tint
 from portable_nn.sizes import Operation, Window, conv, convt, coverage, pool
 from portable_nn.sizes.drawing import animate, draw
 from portable_nn.sizes.grid import grids
@@ -324,14 +324,20 @@ LIMIT = "cells is too long for a picture (at most 40)"
     ("operation", "sizes", "message"),
     [
         (conv(2), (3, 3, 3), "a picture has one or two axes, not 3: draw two of the axes"),
-        (conv(7, stride=2, padding=3), (224, 224),
-         f"a side of 224 {LIMIT}: draw an input of 34x34, which has the same edges"),
+        (
+            conv(7, stride=2, padding=3),
+            (224, 224),
+            f"a side of 224 {LIMIT}: draw an input of 34x34, which has the same edges",
+        ),
         (conv(3, stride=2, padding=1), 39, f"a side of 41 {LIMIT}: draw an input of 37, which has the same edges"),
-        (convt(4, stride=2, padding=1), (10, 99),
-         f"a side of 198 {LIMIT}: draw an input of 10x17, which has the same edges"),
+        (
+            convt(4, stride=2, padding=1),
+            (10, 99),
+            f"a side of 198 {LIMIT}: draw an input of 10x17, which has the same edges",
+        ),
         (conv(20, dilation=3), 90, f"a side of 90 {LIMIT}"),
     ],
-)  # fmt: skip
+)
 def test_what_is_too_large(operation, sizes, message):
     with pytest.raises(UsageError) as caught:
         draw(operation, sizes)
@@ -389,7 +395,7 @@ def test_what_users_have_set_has_no_influence_and_stays(tmp_path):
 @pytest.mark.long
 def test_pyplot_is_left_alone(tmp_path):
     code = (
-        "import sys; from portable_nn.plotting import save; from portable_nn.sizes import conv;"
+        "import sys; from portable_nn.core.plotting import save; from portable_nn.sizes import conv;"
         f"from portable_nn.sizes.drawing import draw; save(draw(conv(2), 3), {str(tmp_path / 'a.png')!r});"
         "print('matplotlib.pyplot' in sys.modules)"
     )

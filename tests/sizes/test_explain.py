@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 from portable_nn.sizes import Operation, Window, conv, convt, explain, explain_text, pool
 
 TEXTS = [

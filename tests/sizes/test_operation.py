@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from thinning import thinned
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.sizes import Operation, Window, check_channels, conv, convt, input_sizes, pool, size_text
 from portable_nn.sizes.operation import joined
 

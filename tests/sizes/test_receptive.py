@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
-from portable_nn.errors import ShapeError
+from portable_nn.core.errors import ShapeError
 from portable_nn.sizes import INPUT, Field, Operation, Window, combine, conv, convt, pool, receptive_field, through
 
 torch = pytest.importorskip("torch")
 windows = pytest.importorskip("torch_windows")
 
-ALEXNET = [conv(11, stride=4), pool(3, stride=2), conv(5, padding=2), pool(3, stride=2), *[conv(3, padding=1)] * 3,
-           pool(3, stride=2)]  # fmt: skip
+ALEXNET = [
+    conv(11, stride=4),
+    pool(3, stride=2),
+    conv(5, padding=2),
+    pool(3, stride=2),
+    *[conv(3, padding=1)] * 3,
+    pool(3, stride=2),
+]
 VGG16 = [layer for convolutions in (2, 2, 3, 3, 3) for layer in [*[conv(3, padding=1)] * convolutions, pool(2)]]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portable_nn.errors import PortableNNError, ShapeError, UsageError
+from portable_nn.core.errors import PortableNNError, ShapeError, UsageError
 from portable_nn.sizes import check_channels, conv, convt, pool
 
 torch = pytest.importorskip("torch")

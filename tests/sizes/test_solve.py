@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.sizes import Bounds, Operation, Window, conv, convt, coverage, pool, solve
 
 windows = pytest.importorskip("torch_windows")

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.sizes import Operation, Window, conv, convt, node_operation, onnx_text, pool, torch_text
 
 torch = pytest.importorskip("torch")
@@ -92,9 +92,11 @@ def run_onnx(op_type: str, attributes: dict[str, Any], x: Any, weight: Any = Non
     arrays = dict(zip(names, (x, weight), strict=False))
     inputs = [helper.make_tensor_value_info(name, 1, array.shape) for name, array in arrays.items()]
     graph = helper.make_graph(
-        [helper.make_node(op_type, names, ["y"], **attributes)], "one", inputs,
+        [helper.make_node(op_type, names, ["y"], **attributes)],
+        "one",
+        inputs,
         [helper.make_tensor_value_info("y", 1, [None] * x.ndim)],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
@@ -195,10 +197,12 @@ def test_attributes_that_are_absent() -> None:
         ({"kernel_shape": (3, 3), "pads": (1, 1)}, "pads must have 4 numbers for 2 axes, not 2"),
         ({"kernel_shape": (3,)}, "kernel must be one number or 2, one for each axis, not 1: (3,)"),
         ({"kernel_shape": (3, 3), "strides": (1, 0)}, "stride must be at least 1, not 0"),
-        ({"kernel_shape": (3, 3), "auto_pad": "SAME"},
-         "auto_pad must be one of NOTSET, SAME_UPPER, SAME_LOWER, VALID, not 'SAME'"),
+        (
+            {"kernel_shape": (3, 3), "auto_pad": "SAME"},
+            "auto_pad must be one of NOTSET, SAME_UPPER, SAME_LOWER, VALID, not 'SAME'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_node_that_makes_no_sense(attributes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         node_operation("Conv", attributes, (9, 9))

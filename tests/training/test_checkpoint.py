@@ -17,7 +17,7 @@ from trainings import TRAININGS, TRAP, Run, Stopped, Training, dense, hill, in_a
 
 import portable_nn as pnn
 from portable_nn import format
-from portable_nn.errors import TrainingError
+from portable_nn.core.errors import TrainingError
 
 BATCHES = 12
 """Of all epochs together."""
@@ -221,9 +221,16 @@ def test_ctrl_c_says_so_and_leaves_a_checkpoint_of_the_batch_it_came_in(tmp_path
 def test_a_figure_that_is_no_number(tmp_path: Path) -> None:
     """The validation overflows; the training does not."""
     x = np.full((12, 5), 1e30, "float32")
-    training = Training(dense, EVERYTHING.x, EVERYTHING.x[:, :3], {
-        "loss": "mean_squared_error", "validation": (x, np.full((12, 3), 3e38, "float32")), "batch_size": 15,
-    })  # fmt: skip
+    training = Training(
+        dense,
+        EVERYTHING.x,
+        EVERYTHING.x[:, :3],
+        {
+            "loss": "mean_squared_error",
+            "validation": (x, np.full((12, 3), 3e38, "float32")),
+            "batch_size": 15,
+        },
+    )
     wanted = training.run(metrics_csv=tmp_path / "a.csv")
     assert wanted.history["val_loss"] == [np.inf] * 3
     stop(training, 10, checkpoint=tmp_path / "run")
@@ -235,10 +242,11 @@ def test_a_figure_that_is_no_number(tmp_path: Path) -> None:
 def test_a_state_that_is_no_number(tmp_path: Path) -> None:
     """The squares of large gradients overflow; Adam then stands still, but does not fail."""
     training = Training(
-        lambda seed: pnn.Sequential(pnn.Input(5), pnn.Dense(3), seed=seed), EVERYTHING.x * 100,
+        lambda seed: pnn.Sequential(pnn.Input(5), pnn.Dense(3), seed=seed),
+        EVERYTHING.x * 100,
         EVERYTHING.x[:, :3] * np.float32(1e18),
         {"loss": "mean_squared_error", "optimizer": "adam", "batch_size": 15},
-    )  # fmt: skip
+    )
     wanted = training.run()
     stop(training, 7, checkpoint=tmp_path / "run", every=1)
     newest = format.load(tmp_path / "run" / "checkpoint-00000006.safetensors", allow_nonfinite=True)
@@ -249,9 +257,17 @@ def test_a_state_that_is_no_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("every", [None, 1])
 def test_a_loss_that_is_no_number_is_so_again(tmp_path: Path, every: int | None) -> None:
-    training = Training(dense, EVERYTHING.x, EVERYTHING.x[:, :3], {
-        "loss": "mean_squared_error", "optimizer": pnn.SGD(1e30), "checkpoint": tmp_path / "run", "every": every,
-    })  # fmt: skip
+    training = Training(
+        dense,
+        EVERYTHING.x,
+        EVERYTHING.x[:, :3],
+        {
+            "loss": "mean_squared_error",
+            "optimizer": pnn.SGD(1e30),
+            "checkpoint": tmp_path / "run",
+            "every": every,
+        },
+    )
     message = r"^the loss is (nan|inf) in epoch 1: a smaller learning rate than 1e\+30 may help"
     for resume in (False, True):
         with pytest.raises(TrainingError, match=message):

@@ -13,7 +13,7 @@ from trainings import MSE, TRAININGS, TRAP, Run, Stopped, Training, X, Y, dense
 
 import portable_nn as pnn
 from portable_nn import format
-from portable_nn.errors import FileError
+from portable_nn.core.errors import FileError
 from portable_nn.training import checkpoint
 from portable_nn.training.checkpoint import Checkpoints, Standing, newest, standing
 
@@ -117,9 +117,13 @@ def test_what_is_no_checkpoint_stays(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     others = [
-        "notes.txt", "checkpoint-1.safetensors", "checkpoint-0000000a.safetensors", "checkpoint-00000001.h5",
-        "my-checkpoint-00000001.safetensors", "checkpoint-00000001.safetensors.bak",
-    ]  # fmt: skip
+        "notes.txt",
+        "checkpoint-1.safetensors",
+        "checkpoint-0000000a.safetensors",
+        "checkpoint-00000001.h5",
+        "my-checkpoint-00000001.safetensors",
+        "checkpoint-00000001.safetensors.bak",
+    ]
     for name in others:
         (folder / name).write_text("precious")
     SHRINKING.run(checkpoint=folder, every=1, keep=1)

@@ -17,7 +17,7 @@ from trainings import TRAININGS, Training, dense, hill, shake
 
 import portable_nn as pnn
 from portable_nn import format
-from portable_nn.errors import FileError, FormatError, UsageError
+from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.format.carriers import carrier_of
 from portable_nn.format.writing import prepare, write
 from portable_nn.operators.registry import Array
@@ -94,7 +94,7 @@ def nudge(batch: Array, rng: np.random.Generator) -> Array:
             "checkpoint, SGD(learning_rate=0.01, weight_decay=0.0, momentum=0.0, nesterov=False) now",
         ),
     ],
-)  # fmt: skip
+)
 def test_another_setting(run: Path, options: dict[str, Any], message: str) -> None:
     assert refused(run, **options) == f"{run / NEWEST}: {CANNOT}: {message}"
 
@@ -267,7 +267,7 @@ def changed(place: int, layer: Callable[[], Any], **options: Any) -> Callable[[i
         ),
     ],
     ids=["size", "bias", "activation", "ratio", "attribute", "input", "name"],
-)  # fmt: skip
+)
 def test_another_network(run: Path, network: Callable[[int], pnn.Network], lines: list[str]) -> None:
     heading, *found = refused(run, other(network=network)).splitlines()
     if not found:
@@ -383,8 +383,9 @@ def test_a_damaged_checkpoint(run: Path) -> None:
     message = refused(run, error=FormatError)
     assert re.fullmatch(
         rf"{re.escape(str(run / NEWEST))}: tensor 'training/best/\S+' is damaged .*; "
-        r"remove it to go on from checkpoint-00000008\.safetensors", message,
-    )  # fmt: skip
+        r"remove it to go on from checkpoint-00000008\.safetensors",
+        message,
+    )
     (run / NEWEST).unlink()
     assert EVERYTHING.run(seed=5, checkpoint=run, resume=True).outcome(run.parent) == wanted
 
@@ -429,18 +430,24 @@ ROWS = tuple({"epoch": n, "loss": 1.0, "learning_rate": 1.0, "val_loss": -n, "va
         ({"batch": 4}, "4 batches of an epoch are done, but an epoch has 4"),
         ({"epoch": 2}, "2 epochs of the training are done, but it has rows of the epochs [1, 2, 3]"),
         ({"rows": ROWS}, "epoch 2 is said to be the best, but by the rows it is 3"),
-        ({"rows": ({"epoch": 1}, {"epoch": 2}, {"epoch": 3, "loss": 1})},
-         "the rows of the training do not have the same columns"),
-        ({"rows": tuple({"epoch": n} for n in (1, 2, 3))},
-         "the rows have epoch, but should have epoch, learning_rate, loss, val_accuracy, val_loss"),
-        ({"drop": "training/state/dense_1.weight/first"},
-         "tensor 'training/state/dense_1.weight/first' is missing: the optimizer needs it"),
+        (
+            {"rows": ({"epoch": 1}, {"epoch": 2}, {"epoch": 3, "loss": 1})},
+            "the rows of the training do not have the same columns",
+        ),
+        (
+            {"rows": tuple({"epoch": n} for n in (1, 2, 3))},
+            "the rows have epoch, but should have epoch, learning_rate, loss, val_accuracy, val_loss",
+        ),
+        (
+            {"drop": "training/state/dense_1.weight/first"},
+            "tensor 'training/state/dense_1.weight/first' is missing: the optimizer needs it",
+        ),
         ({"drop": "training/best/dense_1.weight"}, "epoch 2 is the best, but the tensors training/best/… are "),
         ({"drop": "training/best/", "best_epoch": None}, "epoch None is said to be the best, but by the rows it is 2"),
         ({"best_epoch": None}, "there is no best epoch, but the tensors training/best/… are "),
         ({"best_epoch": 4}, "the best epoch of the training is 4, but 3 are done"),
     ],
-)  # fmt: skip
+)
 def test_a_training_that_cannot_be(run: Path, changes: dict[str, Any], message: str) -> None:
     forge(run / NEWEST, **changes)
     assert message in refused(run, error=FormatError)

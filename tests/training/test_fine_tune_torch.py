@@ -48,11 +48,17 @@ def small_resnet() -> Any:
     half = nn.Sequential(nn.Conv2d(8, WIDTH, 1, stride=2, bias=False), nn.BatchNorm2d(WIDTH))
     return nn.Sequential(
         OrderedDict(
-            conv1=nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False), bn1=nn.BatchNorm2d(8), relu=nn.ReLU(),
-            maxpool=nn.MaxPool2d(3, stride=2, padding=1), layer1=block(8, 8), layer2=block(8, WIDTH, 2, half),
-            avgpool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(WIDTH, CLASSES),
+            conv1=nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False),
+            bn1=nn.BatchNorm2d(8),
+            relu=nn.ReLU(),
+            maxpool=nn.MaxPool2d(3, stride=2, padding=1),
+            layer1=block(8, 8),
+            layer2=block(8, WIDTH, 2, half),
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flat=nn.Flatten(),
+            fc=nn.Linear(WIDTH, CLASSES),
         )
-    )  # fmt: skip
+    )
 
 
 def vit(**options: int) -> Any:
@@ -192,8 +198,9 @@ def test_a_new_head_on_a_frozen_body(tmp_path: Path) -> None:
     for name, value in module.fc.named_parameters():
         np.testing.assert_allclose(network.parameters[f"head.{name}"], value.detach().numpy(), rtol=0, atol=TOLERANCE)
     assert {name for name, data in before.items() if network.parameters[name].tobytes() != data} == {
-        "head.weight", "head.bias",
-    }  # fmt: skip
+        "head.weight",
+        "head.bias",
+    }
     network.save(tmp_path / "tuned.safetensors")
     loaded = pnn.load(tmp_path / "tuned.safetensors")
     assert [value.name for value in loaded.graph.parameters if value.trainable] == ["head.weight", "head.bias"]

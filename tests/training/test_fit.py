@@ -13,8 +13,8 @@ import pytest
 from steps import classes, copied, digest, draw, mlp
 
 import portable_nn as pnn
+from portable_nn.core.errors import FileError, PortableNNError, ShapeError, TrainingError, UsageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.errors import FileError, PortableNNError, ShapeError, TrainingError, UsageError
 from portable_nn.operators.registry import Array
 
 MSE: dict[str, Any] = {"loss": "mean_squared_error"}
@@ -265,9 +265,15 @@ def test_several_outputs_have_a_metric_each() -> None:
     network, y = two_heads(), {"kind": np.eye(3)[classes(22, 3)], "size": np.eye(2)[classes(22, 2)]}
     history = network.fit(X, y, epochs=1, validation=(X, y), metrics=["accuracy", "mean_absolute_error"])
     assert list(history.rows[0]) == [
-        "epoch", "loss", "learning_rate", "val_loss", "val_kind_accuracy", "val_kind_mean_absolute_error",
-        "val_size_accuracy", "val_size_mean_absolute_error",
-    ]  # fmt: skip
+        "epoch",
+        "loss",
+        "learning_rate",
+        "val_loss",
+        "val_kind_accuracy",
+        "val_kind_mean_absolute_error",
+        "val_size_accuracy",
+        "val_size_mean_absolute_error",
+    ]
     found = network.predict({"input": X})
     for name, target in y.items():
         accuracy = np.mean(found[name].argmax(1) == target.argmax(1))

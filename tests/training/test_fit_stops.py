@@ -17,7 +17,7 @@ import pytest
 from steps import copied, draw, mlp
 
 import portable_nn as pnn
-from portable_nn.errors import TrainingError, UsageError
+from portable_nn.core.errors import TrainingError, UsageError
 from portable_nn.operators.registry import Array
 
 X, Y = draw(40, 5, seed=1), draw(40, 3, seed=2)
@@ -96,9 +96,15 @@ def test_a_metric_that_should_grow_can_be_watched() -> None:
     network, y = mlp(), (X[:, 0] > 0).astype(int)
     rule = pnn.EarlyStopping(patience=30, monitor="val_accuracy")
     history = network.fit(
-        X, y, optimizer=pnn.SGD(0.3), epochs=30, validation=(X, y), metrics="accuracy", early_stopping=rule,
+        X,
+        y,
+        optimizer=pnn.SGD(0.3),
+        epochs=30,
+        validation=(X, y),
+        metrics="accuracy",
+        early_stopping=rule,
         schedule=lambda epoch, epochs: 1 if epoch < 25 else 60,
-    )  # fmt: skip
+    )
     accuracies = history["val_accuracy"]
     assert accuracies[-1] < max(accuracies)
     assert history.best_epoch == 1 + int(np.argmax(accuracies))
@@ -216,15 +222,17 @@ def test_a_loss_that_is_no_number_puts_the_best_weights_back() -> None:
     ("rule", "options", "message"),
     [
         (
-            pnn.EarlyStopping(), {},
+            pnn.EarlyStopping(),
+            {},
             "early stopping watches 'val_loss', but there is loss; more with validation=",
         ),
         (
-            pnn.EarlyStopping(monitor="val_accuracy"), {"validation": 0.2, "metrics": "mean_absolute_error"},
+            pnn.EarlyStopping(monitor="val_accuracy"),
+            {"validation": 0.2, "metrics": "mean_absolute_error"},
             "early stopping watches 'val_accuracy', but there is loss, val_loss, val_mean_absolute_error",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_watched_is_known_at_once(rule: Any, options: dict[str, Any], message: str) -> None:
     network = mlp()
     before = copied(network)
@@ -270,9 +278,12 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
     """What it saves after Ctrl-C in the third step is what three steps teach."""
     path, wanted = tmp_path / "child.safetensors", tmp_path / "wanted.safetensors"
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    ) as child:  # fmt: skip
+        [sys.executable, "-c", CHILD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.send_signal(signal.SIGINT)
@@ -318,9 +329,12 @@ for progress in (None, False):
 def test_a_bar_on_a_terminal_unless_it_is_not_wanted() -> None:
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        [sys.executable, "-c", ON_A_TERMINAL], stdout=subprocess.PIPE, stderr=theirs, text=True,
+        [sys.executable, "-c", ON_A_TERMINAL],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
-    ) as child:  # fmt: skip
+    ) as child:
         os.close(theirs)
         shown = b""
         try:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.graph import Graph
+from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
 from portable_nn.operators.blas import _set_threads, _threads, has_threads_to_set, single_threaded
 from portable_nn.operators.registry import Array
@@ -27,9 +27,15 @@ X = RNG.normal(size=(96, 2, 8, 8))
 
 def network(*last: Any) -> pnn.Network:
     return pnn.Sequential(
-        pnn.Input(2, 8, 8, dtype="float64"), pnn.Conv2d(4, 3, padding=1), pnn.ReLU(), pnn.MaxPool2d(2), pnn.Flatten(),
-        pnn.Dense(3), *last, seed=0,
-    )  # fmt: skip
+        pnn.Input(2, 8, 8, dtype="float64"),
+        pnn.Conv2d(4, 3, padding=1),
+        pnn.ReLU(),
+        pnn.MaxPool2d(2),
+        pnn.Flatten(),
+        pnn.Dense(3),
+        *last,
+        seed=0,
+    )
 
 
 def weights_after(y: Array, batch: int, **options: Any) -> dict[str, Array]:

@@ -11,7 +11,7 @@ import pytest
 from steps import classes, draw, gradients_of
 
 import portable_nn as pnn
-from portable_nn.errors import PortableNNError, ShapeError, UsageError
+from portable_nn.core.errors import PortableNNError, ShapeError, UsageError
 from portable_nn.operators.registry import Array
 
 N, K = 8, 3

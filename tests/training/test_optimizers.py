@@ -11,7 +11,7 @@ import pytest
 from steps import draw, mlp
 
 import portable_nn as pnn
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.training.optimizers import OPTIMIZERS, Optimizer
 
 BATCH, STEPS = 4, 20

@@ -9,7 +9,7 @@ import pytest
 from steps import draw, mlp
 
 import portable_nn as pnn
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 FORMS: list[tuple[Any, dict[float, float]]] = [
     (pnn.StepDecay(2, 0.5), {0: 1, 1.99: 1, 2: 0.5, 3.9: 0.5, 4: 0.25, 9: 0.0625}),
@@ -41,9 +41,14 @@ def test_fit_applies_the_schedule_at_every_step() -> None:
         return 1 / (1 + epoch)
 
     history = mlp().fit(
-        draw(14, 5), draw(14, 3), loss="mean_squared_error", optimizer=pnn.SGD(0.1), schedule=schedule,
-        epochs=3, batch_size=4,
-    )  # fmt: skip
+        draw(14, 5),
+        draw(14, 3),
+        loss="mean_squared_error",
+        optimizer=pnn.SGD(0.1),
+        schedule=schedule,
+        epochs=3,
+        batch_size=4,
+    )
     assert moments == [(quarter / 4, 3) for quarter in range(12)]
     assert history["learning_rate"] == [pytest.approx(0.1 / (1 + epoch)) for epoch in (0.75, 1.75, 2.75)]
 
@@ -51,9 +56,14 @@ def test_fit_applies_the_schedule_at_every_step() -> None:
 @pytest.mark.parametrize("schedule", [schedule for schedule, _ in FORMS], ids=repr)
 def test_the_history_tells_the_rate(schedule: Any) -> None:
     history = mlp().fit(
-        draw(8, 5), draw(8, 3), loss="mean_squared_error", optimizer=pnn.Adam(0.01), schedule=schedule,
-        epochs=5, batch_size=8,
-    )  # fmt: skip
+        draw(8, 5),
+        draw(8, 3),
+        loss="mean_squared_error",
+        optimizer=pnn.Adam(0.01),
+        schedule=schedule,
+        epochs=5,
+        batch_size=8,
+    )
     assert history["learning_rate"] == [pytest.approx(0.01 * schedule(epoch, 5)) for epoch in range(5)]
 
 

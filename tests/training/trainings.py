@@ -99,8 +99,12 @@ class Run(NamedTuple):
 def everything(seed: int) -> pnn.Network:
     """All that has a state: running statistics, dropout, weights."""
     layers = (
-        pnn.Dense(16), pnn.BatchNorm1d(), pnn.ReLU(), pnn.Dropout(0.3), pnn.Dense(3),
-    )  # fmt: skip
+        pnn.Dense(16),
+        pnn.BatchNorm1d(),
+        pnn.ReLU(),
+        pnn.Dropout(0.3),
+        pnn.Dense(3),
+    )
     return pnn.Sequential(pnn.Input(5), *layers, labels="abc", seed=seed)
 
 
@@ -156,22 +160,36 @@ def main() -> None:
     name, result, csv, folder, every, resume, at, how = sys.argv[1:]
     TRAP.set(int(at), how)
     run = TRAININGS[name].run(
-        seed=7 if int(resume) else 1, checkpoint=folder or None, every=int(every) or None, resume=bool(int(resume)),
+        seed=7 if int(resume) else 1,
+        checkpoint=folder or None,
+        every=int(every) or None,
+        resume=bool(int(resume)),
         metrics_csv=csv,
-    )  # fmt: skip
+    )
     run.network.save(result)
     print(repr(run.history))
 
 
 def in_a_process(
-    name: str, where: Path, *, folder: str = "", every: int = 0, resume: bool = False, at: int = 0, how: str = "kill",
+    name: str,
+    where: Path,
+    *,
+    folder: str = "",
+    every: int = 0,
+    resume: bool = False,
+    at: int = 0,
+    how: str = "kill",
     before: str = "",
-) -> subprocess.CompletedProcess[str]:  # fmt: skip
+) -> subprocess.CompletedProcess[str]:
     """Run one of ``TRAININGS`` in a new process, which may not end well; ``before`` is what it executes first."""
     arguments = [name, "result.safetensors", "rows.csv", folder, str(every), str(int(resume)), str(at), how]
     ctrl_c = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{ctrl_c}\nimport trainings\n{before}\ntrainings.main()"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments], cwd=where, text=True, capture_output=True, check=False,
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        cwd=where,
+        text=True,
+        capture_output=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
-    )  # fmt: skip
+    )

@@ -19,7 +19,25 @@ from portable_nn.adversarial.gan.stages import METHODS
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 
 __all__ = [
-    "GAN_LOSSES", "METHODS", "Fall", "GameJacobian", "GanResult", "LinearFall", "Modes", "OptimisticAdam", "Pattern",
-    "Ring", "jacobian_eigenvalues", "measure_ring", "mode_metrics", "pattern_networks", "ring_figures", "ring_networks",
-    "sample", "sample_sheet", "train_gan", "train_pattern", "train_ring",
-]  # fmt: skip
+    "GAN_LOSSES",
+    "METHODS",
+    "Fall",
+    "GameJacobian",
+    "GanResult",
+    "LinearFall",
+    "Modes",
+    "OptimisticAdam",
+    "Pattern",
+    "Ring",
+    "jacobian_eigenvalues",
+    "measure_ring",
+    "mode_metrics",
+    "pattern_networks",
+    "ring_figures",
+    "ring_networks",
+    "sample",
+    "sample_sheet",
+    "train_gan",
+    "train_pattern",
+    "train_ring",
+]

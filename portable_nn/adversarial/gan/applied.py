@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from portable_nn.graph import Graph, Node, Tensor
+from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.operators import Leaf, Symbol, emit_all, lookup
 
 _uses = itertools.count(1)
@@ -25,9 +25,13 @@ def leaves(graph: Graph, prefix: str, dtype: str | None = None) -> dict[str, Lea
 
 
 def apply(
-    graph: Graph, inputs: Mapping[str, Symbol], parameters: Mapping[str, Symbol], *, training: bool = True,
+    graph: Graph,
+    inputs: Mapping[str, Symbol],
+    parameters: Mapping[str, Symbol],
+    *,
+    training: bool = True,
     dtype: str | None = None,
-) -> list[Symbol]:  # fmt: skip
+) -> list[Symbol]:
     """The outputs of ``graph`` for ``inputs``, by name; with ``training``, nodes stand in their training form.
 
     With ``dtype``, all floats are of that type. Raises ``GraphError`` where the inputs do not fit.

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn.errors import ShapeError, UsageError
-from portable_nn.graph import format_shape
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.operators import Leaf
 from portable_nn.operators.registry import Array
 

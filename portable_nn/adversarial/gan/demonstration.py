@@ -15,7 +15,7 @@ from portable_nn.adversarial.gan.pattern import Pattern, train_pattern
 from portable_nn.adversarial.gan.ring import RECIPES, STEPS, ring_figures, train_ring
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.training import GanResult
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 
 EXAMPLES: Final = {"pattern": 2000, "ring": STEPS}
@@ -78,17 +78,20 @@ def demonstrate(
     target: Ring | Pattern = Ring() if example == "ring" else Pattern()
     figures = _figures(target, seed)
     options: dict[str, Any] = {
-        "method": method, "loss": loss, "seed": seed, "steps": count, "eigenvalues": eigenvalues, "metrics": figures,
+        "method": method,
+        "loss": loss,
+        "seed": seed,
+        "steps": count,
+        "eigenvalues": eigenvalues,
+        "metrics": figures,
         "progress": progress,
-    }  # fmt: skip
+    }
     if loss == "wasserstein_gp":
         options["r1"] = None
     begin = time.perf_counter()
     result = _ring(recipe, options) if example == "ring" else _pattern(recipe, options)
     seconds = time.perf_counter() - begin
-    return Demonstration(
-        example, recipe, method, loss, seed, target, result, figures(result.averaged), seconds
-    )  # fmt: skip
+    return Demonstration(example, recipe, method, loss, seed, target, result, figures(result.averaged), seconds)
 
 
 def _ring(recipe: str, options: dict[str, Any]) -> GanResult:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from portable_nn.adversarial.gan.batches import check, named
 from portable_nn.adversarial.gan.losses import find_gan_loss
 from portable_nn.adversarial.gan.pair import MIX, PENALTY, R1, ROLES, Pair
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import ShapeError, UsageError
-from portable_nn.graph import Dim
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 from portable_nn.operators.registry import Array
@@ -44,14 +44,27 @@ class GameJacobian:
     """
 
     def __init__(
-        self, generator: Network, discriminator: Network, batch: tuple[Any, Any], *, loss: str = "non_saturating",
-        r1: float | None = None, penalty: float = 10.0, conditions: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+        self,
+        generator: Network,
+        discriminator: Network,
+        batch: tuple[Any, Any],
+        *,
+        loss: str = "non_saturating",
+        r1: float | None = None,
+        penalty: float = 10.0,
+        conditions: Sequence[str] = (),
+    ) -> None:
         found, self._networks = find_gan_loss(loss), (generator, discriminator)
         pair = Pair(
-            generator.graph, discriminator.graph, found, conditions=conditions, r1=r1 is not None,
-            penalty=found.penalised, training=False, dtype="float64",
-        )  # fmt: skip
+            generator.graph,
+            discriminator.graph,
+            found,
+            conditions=conditions,
+            r1=r1 is not None,
+            penalty=found.penalised,
+            training=False,
+            dtype="float64",
+        )
         field = {weight: flow for role in ROLES for weight, flow in pair.flows(role).items()}
         self.size = sum(math.prod(map(int, weight.shape)) for weight in field)
         if self.size > MOST:

@@ -14,7 +14,7 @@ from portable_nn.adversarial.gan.jacobian import GameJacobian
 from portable_nn.adversarial.gan.pair import MIX, NOISE, PENALTY, R1, ROLES, Role
 from portable_nn.adversarial.gan.schedules import value_at
 from portable_nn.adversarial.gan.stages import AVERAGE, Running
-from portable_nn.errors import TrainingError
+from portable_nn.core.errors import TrainingError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Stopped

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.training.gradient import gradients
 

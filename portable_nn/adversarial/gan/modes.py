@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 
 SAMPLES = 2500
 """What the metrics are taken on. Lin et al., "PacGAN", NeurIPS 2018, arXiv:1712.04086."""

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.adversarial.gan.applied import apply, leaves
 from portable_nn.adversarial.gan.losses import GanLoss, gradient_penalty, r1_penalty
-from portable_nn.dims import broadcast
-from portable_nn.errors import ShapeError, UsageError, listed
-from portable_nn.graph import Graph, Value, format_shape
+from portable_nn.core.dims import broadcast
+from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.graph import Graph, Value, format_shape
 from portable_nn.operators import Leaf, Symbol, constant
 from portable_nn.training.gradient import gradients
 
@@ -39,9 +39,17 @@ class Pair:
     """
 
     def __init__(
-        self, generator: Graph, discriminator: Graph, loss: GanLoss, *, conditions: Sequence[str] = (),
-        r1: bool = False, penalty: bool = False, training: bool = True, dtype: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        generator: Graph,
+        discriminator: Graph,
+        loss: GanLoss,
+        *,
+        conditions: Sequence[str] = (),
+        r1: bool = False,
+        penalty: bool = False,
+        training: bool = True,
+        dtype: str | None = None,
+    ) -> None:
         shared = set(conditions)
         graphs = dict(zip(ROLES, (generator, discriminator), strict=True))
         for role, graph in graphs.items():
@@ -136,8 +144,9 @@ def check_fit(outputs: Sequence[str], made: Sequence[Symbol], real: Mapping[str,
     faults = [
         f"the generator's output '{output}' is {symbol.type}, but the discriminator's input '{name}' {leaf.type}"
         for output, symbol, (name, leaf) in zip(outputs, made, real.items(), strict=True)
-        if symbol.dtype != leaf.dtype or broadcast(symbol.shape[1:], leaf.shape[1:]) != leaf.shape[1:]
+        if symbol.dtype != leaf.dtype
+        or broadcast(symbol.shape[1:], leaf.shape[1:]) != leaf.shape[1:]
         or len(symbol.shape) != len(leaf.shape)
-    ]  # fmt: skip
+    ]
     if faults:
         raise ShapeError(listed(faults, "the two networks do not fit together"))

@@ -49,6 +49,4 @@ def train_pattern(method: str = "alternating", *, seed: int = 0, steps: int = 20
     optimizer = OptimisticAdam(**adam) if method == "optimistic_adam" else pnn.Adam(**adam)
     settings: dict[str, Any] = {"optimizers": optimizer, "r1": 1.0, "batch_size": 32, "average": 0.99, "every": 100}
     data = options.pop("data", Pattern())
-    return train_gan(
-        generator, discriminator, data, method=method, steps=steps, seed=seed, **{**settings, **options}
-    )  # fmt: skip
+    return train_gan(generator, discriminator, data, method=method, steps=steps, seed=seed, **{**settings, **options})

@@ -33,8 +33,8 @@ from portable_nn.adversarial.gan.modes import SAMPLES, Modes, Ring, mode_metrics
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
-from portable_nn.errors import UsageError
-from portable_nn.initializers import Initial
+from portable_nn.core.errors import UsageError
+from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
 
 Recipe: TypeAlias = Literal["regularised", "plain"]
@@ -115,9 +115,14 @@ def ring_networks(seed: int = 0, initial: str = "small") -> tuple[pnn.Network, p
 
 
 def train_ring(
-    recipe: str = "regularised", *, seed: int = 0, steps: int = STEPS, ring: Ring | None = None,
-    initial: str | None = None, **options: Any,
-) -> GanResult:  # fmt: skip
+    recipe: str = "regularised",
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    ring: Ring | None = None,
+    initial: str | None = None,
+    **options: Any,
+) -> GanResult:
     """Train a pair on the ring by one of ``RECIPES``; ``options`` of ``train_gan`` go before those of the recipe.
 
     ``initial`` is of ``ring_networks``, by default the recipe's. Raises ``UsageError`` for an unknown recipe.

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.errors import FileError, ShapeError, UsageError
-from portable_nn.graph import format_shape
-from portable_nn.models import CALLED, load_model
+from portable_nn.catalog import CALLED
+from portable_nn.core.errors import FileError, ShapeError, UsageError
+from portable_nn.core.graph import format_shape
+from portable_nn.model_files import load_model
 from portable_nn.network import Engine, Network, load
 from portable_nn.operators.registry import Array
 

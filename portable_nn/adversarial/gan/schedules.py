@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.training.schedules import Schedule
 
 

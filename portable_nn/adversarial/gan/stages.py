@@ -10,10 +10,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from portable_nn.adversarial.gan.pair import CONDITION, REAL, ROLES, SCALAR, Pair, Role
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Dim
+from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import UsageError
-from portable_nn.graph import Dim
-from portable_nn.memory import aligned_copy
 from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, emit, trace
 from portable_nn.operators.registry import Array
@@ -92,9 +92,13 @@ class Stage:
             value.name: (size, *value.shape[1:]) if value.shape else () for value in traced.graph.inputs
         }
         plan = Plan(
-            traced.graph, shapes, arrays, outputs=[traced.names[loss] for loss in self.losses.values()],
-            updates={str(old.name): traced.names[new] for old, new in self.updates.items()}, rng=rng,
-        )  # fmt: skip
+            traced.graph,
+            shapes,
+            arrays,
+            outputs=[traced.names[loss] for loss in self.losses.values()],
+            updates={str(old.name): traced.names[new] for old, new in self.updates.items()},
+            rng=rng,
+        )
         return Running(plan, self.players, {role: traced.names[loss] for role, loss in self.losses.items()})
 
 

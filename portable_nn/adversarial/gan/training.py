@@ -16,7 +16,7 @@ from portable_nn.adversarial.gan.losses import find_gan_loss
 from portable_nn.adversarial.gan.optimistic import made_optimistic
 from portable_nn.adversarial.gan.pair import PENALTY, R1, ROLES, Pair, Role
 from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, find_method
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Stopped
@@ -119,9 +119,13 @@ def train_gan(
         raise UsageError(f"discriminator_steps={discriminator_steps} is for method 'alternating', not {method!r}")
     gan_loss = find_gan_loss(loss)
     pair = Pair(
-        generator.graph, discriminator.graph, gan_loss, conditions=conditions, r1=r1 is not None,
+        generator.graph,
+        discriminator.graph,
+        gan_loss,
+        conditions=conditions,
+        r1=r1 is not None,
         penalty=gan_loss.penalised,
-    )  # fmt: skip
+    )
     networks: Mapping[Role, Network] = {"generator": generator, "discriminator": discriminator}
     players = {role: Player(role, networks[role], chosen[role], pair.parameters[role]) for role in ROLES}
     stages = build(pair, players, discriminator_steps)
@@ -131,11 +135,16 @@ def train_gan(
     rng = np.random.default_rng(seed)
     compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
     loop = Loop(
-        [compiled[id(stage)] for stage in stages], steps, batch_size, rng,
+        [compiled[id(stage)] for stage in stages],
+        steps,
+        batch_size,
+        rng,
         examples=draws(data, {**pair.real, **pair.conditions}, "data"),
         noise=draws(noise, pair.noise, "noise") if noise is not None else _normal(pair),
-        scalars={R1: r1, PENALTY: penalty, CONSENSUS: consensus}, rate=rate, average=average,
-    )  # fmt: skip
+        scalars={R1: r1, PENALTY: penalty, CONSENSUS: consensus},
+        rate=rate,
+        average=average,
+    )
     averaged = _averaged(generator, mean)
     watch = None
     if eigenvalues is not None:
@@ -185,14 +194,21 @@ def _averaged(generator: Network, mean: Average) -> Network:
     """The generator over the arrays that hold the averages."""
     arrays = {name.removeprefix("average/"): array for name, array in mean.arrays.items()}
     return Network.from_graph(
-        generator.graph, arrays, inputs=generator.inputs, outputs=generator.outputs, metadata=generator.metadata,
+        generator.graph,
+        arrays,
+        inputs=generator.inputs,
+        outputs=generator.outputs,
+        metadata=generator.metadata,
         copy=False,
-    )  # fmt: skip
+    )
 
 
 def _own(averaged: Network) -> Network:
     """The same with arrays of its own."""
     return Network.from_graph(
-        averaged.graph, averaged.parameters, inputs=averaged.inputs, outputs=averaged.outputs,
+        averaged.graph,
+        averaged.parameters,
+        inputs=averaged.inputs,
+        outputs=averaged.outputs,
         metadata=averaged.metadata,
-    )  # fmt: skip
+    )

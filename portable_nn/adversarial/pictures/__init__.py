@@ -1,7 +1,7 @@
 """Pictures of games, runs, methods and GANs, each a matplotlib figure: ``plotting.save`` writes it.
 
 >>> from portable_nn.adversarial import pictures, simulate
->>> from portable_nn.plotting import save
+>>> from portable_nn.core.plotting import save
 >>> save(pictures.run(simulate("bilinear")), "run.png")
 """
 

@@ -24,7 +24,7 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.view import View, plane_view
 from portable_nn.adversarial.result import Result
-from portable_nn.plotting import BLACK, style
+from portable_nn.core.plotting import BLACK, style
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -106,9 +106,11 @@ def _moving(axes: Axes, view: View, place: int, arrow: Any) -> list[Artist]:
         length = abs(dx + dy)
         if length > 1e-3 * half:
             head = min(0.06 * half, length)
-            parts.append(axes.arrow(
-                x, y, dx, dy, width=0.016 * half, head_width=0.06 * half, head_length=head, color=colour, **look
-            ))  # fmt: skip
+            parts.append(
+                axes.arrow(
+                    x, y, dx, dy, width=0.016 * half, head_width=0.06 * half, head_length=head, color=colour, **look
+                )
+            )
     parts += axes.plot(x, y, marker="o", markersize=6, color=BLACK, zorder=9)
     return parts
 

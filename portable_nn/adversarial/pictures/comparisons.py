@@ -18,8 +18,8 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.times import steps_axis
 from portable_nn.adversarial.verdict import CIRCLES, WORDS, factor_text
+from portable_nn.core.plotting import PALETTE, style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import PALETTE, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,9 +65,11 @@ def _lengths(entry: Compared, known: bool) -> Array:
 
 def _label(entry: Compared) -> str:
     verdict = entry.verdict
-    factor = "" if verdict.status == CIRCLES or not np.isfinite(entry.measured) else (
-        f", {factor_text(entry.per_evaluation)} a gradient"
-    )  # fmt: skip
+    factor = (
+        ""
+        if verdict.status == CIRCLES or not np.isfinite(entry.measured)
+        else (f", {factor_text(entry.per_evaluation)} a gradient")
+    )
     return f"{entry.name}: {WORDS[verdict.status]}{factor}"
 
 

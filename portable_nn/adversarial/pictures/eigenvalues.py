@@ -9,9 +9,9 @@ import numpy as np
 
 from portable_nn.adversarial.pictures.paper import sheet
 from portable_nn.adversarial.verdict import factor_text
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import BLACK, PALETTE, style, tint
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLACK, PALETTE, style, tint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,10 +72,15 @@ def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) 
     largest = float(np.abs(spectra[method, rate]).max())
     colour = PALETTE[place % len(PALETTE)]
     return {
-        "linestyle": "none", "marker": MARKS[place % len(MARKS)], "markersize": 7.5, "markerfacecolor":
-        tint(colour, share), "markeredgecolor": BLACK, "markeredgewidth": 0.7, "zorder": 4,
+        "linestyle": "none",
+        "marker": MARKS[place % len(MARKS)],
+        "markersize": 7.5,
+        "markerfacecolor": tint(colour, share),
+        "markeredgecolor": BLACK,
+        "markeredgewidth": 0.7,
+        "zorder": 4,
         "label": f"{method}, η = {rate:g}: largest |λ| = {factor_text(largest)}",
-    }  # fmt: skip
+    }
 
 
 def _alike(spectra: Mapping[tuple[str, float], Array]) -> Mapping[tuple[str, float], Array]:

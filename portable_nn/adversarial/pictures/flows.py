@@ -21,8 +21,8 @@ from portable_nn.adversarial.pictures.paths import orbit_on
 from portable_nn.adversarial.pictures.view import plane_view, view_of, within
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.simulation import simulate
+from portable_nn.core.plotting import BLUE, style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLUE, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

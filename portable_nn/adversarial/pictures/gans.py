@@ -15,8 +15,8 @@ from portable_nn.adversarial.gan.sampling import sheet as sample_page
 from portable_nn.adversarial.gan.training import GanResult
 from portable_nn.adversarial.pictures.paper import GREY, legend_below, parts_of, sheet
 from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,10 +77,29 @@ def _points(axes: Axes, made: Array, ring: Ring) -> None:
     from matplotlib.lines import Line2D
 
     centres, reach = ring.centres, 1.35 * ring.radius
-    axes.plot(*centres.T, marker="o", markersize=15, markerfacecolor="none", markeredgecolor=VERMILLION,
-              markeredgewidth=1.3, linestyle="none", label=f"the target's {ring.modes} modes", zorder=3)  # fmt: skip
-    axes.plot(*made.T, marker=".", markersize=3, color=BLUE, alpha=0.45, linestyle="none", markeredgewidth=0,
-              label=f"{len(made):,} samples", zorder=2, rasterized=True)  # fmt: skip
+    axes.plot(
+        *centres.T,
+        marker="o",
+        markersize=15,
+        markerfacecolor="none",
+        markeredgecolor=VERMILLION,
+        markeredgewidth=1.3,
+        linestyle="none",
+        label=f"the target's {ring.modes} modes",
+        zorder=3,
+    )
+    axes.plot(
+        *made.T,
+        marker=".",
+        markersize=3,
+        color=BLUE,
+        alpha=0.45,
+        linestyle="none",
+        markeredgewidth=0,
+        label=f"{len(made):,} samples",
+        zorder=2,
+        rasterized=True,
+    )
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first number", ylabel="second number")
     axes.set_title("samples against the target", fontsize=10)
     outside = int((np.abs(made) > reach).any(axis=1).sum())
@@ -112,8 +131,9 @@ def _pictures(axes: Axes, made: Array) -> None:
 def _losses(axes: Axes, result: GanResult) -> None:
     steps = np.array(result["step"])
     axes.plot(steps, result["generator_loss"], color=BLUE, linewidth=1.5, label="generator")
-    axes.plot(steps, result["discriminator_loss"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 1.5)),
-              label="discriminator")  # fmt: skip
+    axes.plot(
+        steps, result["discriminator_loss"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 1.5)), label="discriminator"
+    )
     axes.set(xlabel="step", ylabel="loss")
     axes.set_title("the losses", fontsize=10)
     steps_axis(axes, steps)

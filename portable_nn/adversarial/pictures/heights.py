@@ -21,8 +21,8 @@ from portable_nn.adversarial.pictures.paper import (
 from portable_nn.adversarial.pictures.paths import path_on
 from portable_nn.adversarial.pictures.view import View, Window, check_value, plane_view
 from portable_nn.adversarial.result import Result
+from portable_nn.core.plotting import BLACK, BLUE, style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLACK, BLUE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,9 +105,14 @@ def colours(axes: Axes, game: Game, window: Window) -> None:
     found = values(game, points)
     borders = levels(found)
     drawn = axes.contourf(
-        points[..., 0], points[..., 1], np.ma.masked_invalid(found), levels=borders, cmap=diverging(), extend="both",
+        points[..., 0],
+        points[..., 1],
+        np.ma.masked_invalid(found),
+        levels=borders,
+        cmap=diverging(),
+        extend="both",
         zorder=0,
-    )  # fmt: skip
+    )
     ticks = MaxNLocator(6).tick_values(borders[0], borders[-1])
     ticks = ticks[(ticks >= borders[0]) & (ticks <= borders[-1])]
     paper: Any = axes.get_figure(root=False)
@@ -124,9 +129,16 @@ def arrows(axes: Axes, game: Game, window: Window) -> None:
     at, players = at[usable], forward[usable] / sizes[usable, None]
     step = (window[0][1] - window[0][0]) / (ARROWS + 0.44)
     look: dict[str, Any] = {
-        "angles": "xy", "scale_units": "xy", "scale": 1.5 / step, "units": "width", "width": 0.0045, "headwidth": 4.2,
-        "headlength": 4.6, "headaxislength": 4.2, "zorder": 2,
-    }  # fmt: skip
+        "angles": "xy",
+        "scale_units": "xy",
+        "scale": 1.5 / step,
+        "units": "width",
+        "width": 0.0045,
+        "headwidth": 4.2,
+        "headlength": 4.6,
+        "headaxislength": 4.2,
+        "zorder": 2,
+    }
     for gid, vectors, own in ((ASCENT_ID, players * [1, -1], ASCENT), (PLAYERS_ID, players, PLAYERS)):
         axes.quiver(at[:, 0], at[:, 1], vectors[:, 0], vectors[:, 1], gid=gid, **look, **own)
 

@@ -10,8 +10,8 @@ from portable_nn.adversarial.pictures.paths import orbit_on
 from portable_nn.adversarial.pictures.times import coordinates_on, distance_on
 from portable_nn.adversarial.pictures.view import check_value, view_of
 from portable_nn.adversarial.result import Result
-from portable_nn.errors import UsageError
-from portable_nn.plotting import style
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,8 +12,8 @@ import numpy as np
 
 from portable_nn.adversarial.game import Game
 from portable_nn.adversarial.result import Result
+from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -29,16 +29,33 @@ X_COLOUR, Y_COLOUR = BLUE, ORANGE
 
 PATH: Final[dict[str, Any]] = {"color": VERMILLION, "linewidth": 1.4, "label": "path", "zorder": 5}
 START: Final[dict[str, Any]] = {
-    "marker": "o", "markersize": 7, "markerfacecolor": "white", "markeredgecolor": BLACK, "markeredgewidth": 1.5,
-    "linestyle": "none", "label": "start", "zorder": 7,
-}  # fmt: skip
+    "marker": "o",
+    "markersize": 7,
+    "markerfacecolor": "white",
+    "markeredgecolor": BLACK,
+    "markeredgewidth": 1.5,
+    "linestyle": "none",
+    "label": "start",
+    "zorder": 7,
+}
 END: Final[dict[str, Any]] = {
-    **START, "marker": "s", "markersize": 7.5, "markerfacecolor": VERMILLION, "markeredgewidth": 0.8, "label": "end",
-}  # fmt: skip
+    **START,
+    "marker": "s",
+    "markersize": 7.5,
+    "markerfacecolor": VERMILLION,
+    "markeredgewidth": 0.8,
+    "label": "end",
+}
 EQUILIBRIUM: Final[dict[str, Any]] = {
-    **START, "marker": "P", "markersize": 9, "markerfacecolor": GREEN, "markeredgecolor": "white",
-    "markeredgewidth": 0.7, "label": "equilibrium", "zorder": 8,
-}  # fmt: skip
+    **START,
+    "marker": "P",
+    "markersize": 9,
+    "markerfacecolor": GREEN,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.7,
+    "label": "equilibrium",
+    "zorder": 8,
+}
 MEASURED: Final[dict[str, Any]] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
 THEORY: Final[dict[str, Any]] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
 """How what was measured is drawn, and upon it what was said beforehand."""
@@ -92,8 +109,11 @@ def game_in_words(game: Game) -> str:
 def method_in_words(result: Result) -> str:
     """The method's name, and of its options those that are not the usual ones."""
     known = result.method.options
-    own = [f"{name} = {value:g}" for name, value in result.options.items()
-           if value is not None and value != known[name].default]  # fmt: skip
+    own = [
+        f"{name} = {value:g}"
+        for name, value in result.options.items()
+        if value is not None and value != known[name].default
+    ]
     return result.method.name + (f" ({', '.join(own)})" if own else "")
 
 
@@ -142,9 +162,15 @@ def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = No
     named = axes.get_legend_handles_labels()[0] if handles is None else handles
     part: Any = axes.get_figure(root=False)
     part.legend(
-        handles=named, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, columnspacing=1.4,
-        handletextpad=0.6, borderaxespad=0.3,
-    )  # fmt: skip
+        handles=named,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        columnspacing=1.4,
+        handletextpad=0.6,
+        borderaxespad=0.3,
+    )
 
 
 def powers(axes: Axes, values: Array) -> None:

@@ -16,7 +16,7 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.view import View, plane_view
 from portable_nn.adversarial.result import Result
-from portable_nn.plotting import style
+from portable_nn.core.plotting import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,8 +25,8 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.view import View, Window, check_plane, inside, views_of, window_of, within
 from portable_nn.adversarial.result import Result
-from portable_nn.errors import UsageError
-from portable_nn.plotting import BLACK, PALETTE, style
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import BLACK, PALETTE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

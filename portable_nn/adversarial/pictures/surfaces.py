@@ -10,8 +10,8 @@ from portable_nn.adversarial.pictures.heights import grid, levels, values
 from portable_nn.adversarial.pictures.paper import END, EQUILIBRIUM, PATH, START, diverging, heading, sheet
 from portable_nn.adversarial.pictures.view import View, check_value, plane_view
 from portable_nn.adversarial.result import Result
+from portable_nn.core.plotting import style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,9 +63,19 @@ def _few() -> Any:
 def _surface(axes: Any, points: Array, found: Array) -> None:
     borders = levels(found)
     axes.plot_surface(
-        points[..., 0], points[..., 1], np.clip(found, borders[0], borders[-1]), cmap=diverging(), vmin=borders[0],
-        vmax=borders[-1], rcount=FINE, ccount=FINE, linewidth=0.2, edgecolor="#00000018", alpha=0.85, zorder=1,
-    )  # fmt: skip
+        points[..., 0],
+        points[..., 1],
+        np.clip(found, borders[0], borders[-1]),
+        cmap=diverging(),
+        vmin=borders[0],
+        vmax=borders[-1],
+        rcount=FINE,
+        ccount=FINE,
+        linewidth=0.2,
+        edgecolor="#00000018",
+        alpha=0.85,
+        zorder=1,
+    )
 
 
 def _path(axes: Any, view: View) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from portable_nn.adversarial.pictures.paper import diverging, game_in_words, legend_below, sheet
 from portable_nn.adversarial.sweeping import Sweep
+from portable_nn.core.plotting import BLACK, style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLACK, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,17 +39,32 @@ def sweep(swept: Sweep) -> Figure:
     colours = diverging().with_extremes(bad=UNKNOWN)
     shades = np.ma.masked_invalid(np.clip(factors, 1 - 2 * REACH, 1 + 2 * REACH))
     mesh = axes.pcolormesh(
-        edges, np.arange(rows + 1) - 0.5, shades, cmap=colours, norm=_norm(), edgecolors="white",
-        linewidth=0.3, gid="factors",
-    )  # fmt: skip
+        edges,
+        np.arange(rows + 1) - 0.5,
+        shades,
+        cmap=colours,
+        norm=_norm(),
+        edgecolors="white",
+        linewidth=0.3,
+        gid="factors",
+    )
     axes.set(xscale="log", xlabel="learning rate η", ylim=(rows - 0.5, -0.5), xlim=(edges[0], edges[-1]))
     axes.set_yticks(range(rows), labels=list(swept.names))
     axes.tick_params(axis="y", length=0)
     _rates_axis(axes)
     for place, limit in enumerate(swept.limits):
         _limit(axes, place, float(limit), edges)
-    bar = paper.colorbar(mesh, ax=axes, label="factor a step", extend="both", extendfrac=0.03, pad=0.02, aspect=25,
-                         ticks=TICKS, format="%g")  # fmt: skip
+    bar = paper.colorbar(
+        mesh,
+        ax=axes,
+        label="factor a step",
+        extend="both",
+        extendfrac=0.03,
+        pad=0.02,
+        aspect=25,
+        ticks=TICKS,
+        format="%g",
+    )
     bar.outline.set_visible(False)
     _legend(axes, bool(shades.mask.any()))
     return paper
@@ -99,9 +114,15 @@ def _limit(axes: Axes, place: int, limit: float, edges: Array) -> None:
     right = limit > edges[0] * (edges[-1] / edges[0]) ** 0.8
     at = float(np.clip(limit, edges[0], edges[-1]))
     axes.annotate(
-        words, (at, place), (-5 if right else 5, 0), textcoords="offset points", ha="right" if right else "left",
-        va="center_baseline", fontsize=8.5, path_effects=[withStroke(linewidth=2, foreground="white")],
-    )  # fmt: skip
+        words,
+        (at, place),
+        (-5 if right else 5, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center_baseline",
+        fontsize=8.5,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )
 
 
 def _legend(axes: Axes, gaps: bool) -> None:

@@ -21,8 +21,8 @@ from portable_nn.adversarial.pictures.view import View, view_of
 from portable_nn.adversarial.result import Result
 from portable_nn.adversarial.theory import spectral_radius
 from portable_nn.adversarial.verdict import factor_text
+from portable_nn.core.plotting import BLUE, GREEN, PURPLE, SKY, VERMILLION, style
 from portable_nn.operators.registry import Array
-from portable_nn.plotting import BLUE, GREEN, PURPLE, SKY, VERMILLION, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

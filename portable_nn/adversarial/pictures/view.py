@@ -10,7 +10,7 @@ import numpy as np
 
 from portable_nn.adversarial.game import Game, norm
 from portable_nn.adversarial.result import Result
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]

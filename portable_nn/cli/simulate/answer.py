@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.errors import UsageError
-from portable_nn.plotting import check_animation, check_picture
-from portable_nn.text import fields, size
+from portable_nn.core.errors import UsageError
+from portable_nn.core.plotting import check_animation, check_picture
+from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,7 +78,7 @@ def _cells(row: Sequence[Any]) -> list[Any]:
 def _draw(
     plot: Path | None, drawn: Figure | None, gif: Path | None, moved: list[Image] | None
 ) -> Iterator[tuple[str, Path]]:
-    from portable_nn.plotting import save, save_animation
+    from portable_nn.core.plotting import save, save_animation
 
     if plot and drawn is not None:
         save(drawn, plot)
@@ -157,10 +157,13 @@ def rate_text(rate: Any) -> str:
 def foretold(row: Forecast) -> dict[str, Any]:
     """What is known beforehand, for programs."""
     return {
-        "method": row.method.name, "options": dict(row.options), "gradients_per_step": row.cost,
-        "closed_form": row.closed_form, "spectral_radius": row.spectral_radius,
+        "method": row.method.name,
+        "options": dict(row.options),
+        "gradients_per_step": row.cost,
+        "closed_form": row.closed_form,
+        "spectral_radius": row.spectral_radius,
         "stability_limit": row.stability_limit,
-    }  # fmt: skip
+    }
 
 
 @contextmanager

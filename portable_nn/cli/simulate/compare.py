@@ -27,7 +27,7 @@ from portable_nn.cli.simulate.options import (
     read_rate,
     read_start,
 )
-from portable_nn.text import table
+from portable_nn.core.text import table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Compared, Comparison
@@ -71,9 +71,16 @@ def command(
     answer.check(printer, plot=plot, table=csv)
     methods = read_methods(method)
     found = compare(
-        read_game(game, game_set), methods, read_start(start), read_rate(rate), evaluations, decay=decay,
-        noise=noise, seed=seed, options=read_each(set_, methods),
-    )  # fmt: skip
+        read_game(game, game_set),
+        methods,
+        read_start(start),
+        read_rate(rate),
+        evaluations,
+        decay=decay,
+        noise=noise,
+        seed=seed,
+        options=read_each(set_, methods),
+    )
 
     def figure() -> Any:
         from portable_nn.adversarial import pictures
@@ -81,9 +88,14 @@ def command(
         return pictures.comparison(found)
 
     answer.give(
-        printer, _as_text(found, rate, decay), _as_data(found, rate), table=csv, rows=lambda: _rows(found),
-        plot=plot, figure=figure,
-    )  # fmt: skip
+        printer,
+        _as_text(found, rate, decay),
+        _as_data(found, rate),
+        table=csv,
+        rows=lambda: _rows(found),
+        plot=plot,
+        figure=figure,
+    )
 
 
 def _rows(found: Comparison) -> Iterator[list[Any]]:
@@ -110,17 +122,30 @@ def _as_text(found: Comparison, rate: str, decay: str | None) -> str:
         f"{found.evaluations:,} gradients each\n\n"
     )
     headings = (
-        "method", "verdict", f">{what}", ">steps", ">by formula", ">eigenvalues", ">measured", ">a gradient",
+        "method",
+        "verdict",
+        f">{what}",
+        ">steps",
+        ">by formula",
+        ">eigenvalues",
+        ">measured",
+        ">a gradient",
         ">stable up to",
-    )  # fmt: skip
+    )
     rows = [
         (
-            entry.name, entry.verdict.message.partition(":")[0], answer.number(_end(entry)),
-            f"{int(entry.result.t[-1]):,}", answer.factor(entry.closed_form), answer.factor(entry.spectral_radius),
-            answer.factor(entry.measured), answer.factor(entry.per_evaluation), answer.limit(entry.stability_limit),
+            entry.name,
+            entry.verdict.message.partition(":")[0],
+            answer.number(_end(entry)),
+            f"{int(entry.result.t[-1]):,}",
+            answer.factor(entry.closed_form),
+            answer.factor(entry.spectral_radius),
+            answer.factor(entry.measured),
+            answer.factor(entry.per_evaluation),
+            answer.limit(entry.stability_limit),
         )
         for entry in found.ranked
-    ]  # fmt: skip
+    ]
     near = (
         ""
         if found.game.linear
@@ -138,11 +163,17 @@ def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
         "evaluations": found.evaluations,
         "methods": [
             {
-                **answer.foretold(entry.forecast), "steps": int(entry.result.t[-1]), "nfev": entry.result.nfev,
-                "njev": entry.result.njev, "gradients": entry.spent, "measured": entry.measured,
-                "measured_per_gradient": entry.per_evaluation, "distance": _end(entry),
-                "status": int(entry.verdict.status), "verdict": entry.verdict.message,
+                **answer.foretold(entry.forecast),
+                "steps": int(entry.result.t[-1]),
+                "nfev": entry.result.nfev,
+                "njev": entry.result.njev,
+                "gradients": entry.spent,
+                "measured": entry.measured,
+                "measured_per_gradient": entry.per_evaluation,
+                "distance": _end(entry),
+                "status": int(entry.verdict.status),
+                "verdict": entry.verdict.message,
             }
             for entry in found.ranked
         ],
-    }  # fmt: skip
+    }

@@ -27,8 +27,8 @@ from portable_nn.cli.simulate.options import (
     read_game,
     read_rate,
 )
-from portable_nn.errors import UsageError
-from portable_nn.text import table
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Portrait
@@ -70,9 +70,19 @@ def command(
 
     answer.check(printer, plot=plot, table=csv)
     found = portrait(
-        read_game(game, game_set), method, _starts(start), read_rate(rate), steps, grid=grid, reach=reach,
-        scheme=scheme and scheme.value, decay=decay, noise=noise, seed=seed, **pairs("--set", set_),
-    )  # fmt: skip
+        read_game(game, game_set),
+        method,
+        _starts(start),
+        read_rate(rate),
+        steps,
+        grid=grid,
+        reach=reach,
+        scheme=scheme and scheme.value,
+        decay=decay,
+        noise=noise,
+        seed=seed,
+        **pairs("--set", set_),
+    )
 
     def figure() -> Any:
         from portable_nn.adversarial import pictures
@@ -80,9 +90,14 @@ def command(
         return pictures.field(found.game, found.results)
 
     answer.give(
-        printer, _as_text(found, rate, decay), _as_data(found, rate), table=csv, rows=lambda: _rows(found), plot=plot,
+        printer,
+        _as_text(found, rate, decay),
+        _as_data(found, rate),
+        table=csv,
+        rows=lambda: _rows(found),
+        plot=plot,
         figure=figure,
-    )  # fmt: skip
+    )
 
 
 def _starts(written: Sequence[str] | None) -> list[list[float]] | None:
@@ -108,10 +123,7 @@ def _as_text(found: Portrait, rate: str, decay: str | None) -> str:
         f"{result.method.name} at a rate of {rate}{f', falling as {decay}' if decay else ''}, "
         f"{int(result.t[-1]):,} steps\n\n"
     )
-    rows = [
-        (answer.point(one.z[0]), answer.point(one.z[-1]), one.message)
-        for one in found.results
-    ]  # fmt: skip
+    rows = [(answer.point(one.z[0]), answer.point(one.z[-1]), one.message) for one in found.results]
     places = [answer.point(place) for place in found.game.equilibria]
     where = ", ".join(places) if places else "not known"
     return head + table(("from", "to", "verdict"), rows) + f"\nequilibria: {where}"
@@ -120,14 +132,21 @@ def _as_text(found: Portrait, rate: str, decay: str | None) -> str:
 def _as_data(found: Portrait, rate: str) -> dict[str, Any]:
     result = found.results[0]
     return {
-        "game": found.game.name, "method": result.method.name, "options": dict(result.options), "rate": rate,
-        "steps": int(result.t[-1]), "equilibria": found.game.equilibria,
+        "game": found.game.name,
+        "method": result.method.name,
+        "options": dict(result.options),
+        "rate": rate,
+        "steps": int(result.t[-1]),
+        "equilibria": found.game.equilibria,
         "runs": [
             {
-                "start": one.z[0], "end": one.z[-1], "status": int(one.status), "verdict": one.message,
+                "start": one.z[0],
+                "end": one.z[-1],
+                "status": int(one.status),
+                "verdict": one.message,
                 "measured": one.rate,
             }
             for one in found.results
         ],
         "grid": {"x": found.x[0], "y": found.y[:, 0], "f": found.value, "players": found.flow, "ascent": found.ascent},
-    }  # fmt: skip
+    }

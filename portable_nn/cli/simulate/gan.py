@@ -11,7 +11,7 @@ import typer
 from portable_nn.cli.conventions import Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import Csv, Plot, Seed
-from portable_nn.text import fields, percent, table
+from portable_nn.core.text import fields, percent, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial.gan.demonstration import Demonstration
@@ -29,9 +29,13 @@ ROUNDED = 1e-9
 """Real parts this much smaller than the largest eigenvalue are rounding."""
 
 WORDS = {
-    "quality": "high quality", "captured": "modes with a sample", "strict": "modes with 1 % of all", "kl": "reverse KL",
-    "error": "error of the mean", "deviation": "deviation",
-}  # fmt: skip
+    "quality": "high quality",
+    "captured": "modes with a sample",
+    "strict": "modes with 1 % of all",
+    "kl": "reverse KL",
+    "error": "error of the mean",
+    "deviation": "deviation",
+}
 """What the figures are called."""
 
 
@@ -101,9 +105,15 @@ def command(
 
     answer.check(printer, plot=plot, table=csv)
     found = demonstrate(
-        example.value, recipe=recipe.value, method=method.value, loss=loss.value, seed=seed, steps=steps,
-        eigenvalues=eigenvalues, progress=False if printer.quiet else None,
-    )  # fmt: skip
+        example.value,
+        recipe=recipe.value,
+        method=method.value,
+        loss=loss.value,
+        seed=seed,
+        steps=steps,
+        eigenvalues=eigenvalues,
+        progress=False if printer.quiet else None,
+    )
 
     def figure() -> Any:
         from portable_nn.adversarial import pictures
@@ -158,18 +168,27 @@ def _eigenvalues(found: Demonstration) -> str:
     headings = (">step", ">smallest real part", ">largest", ">largest imaginary part", ">that drive away")
     rows = [
         (
-            f"{step:,}", f"{values.real.min():.4f}", f"{values.real.max():.4f}", f"{abs(values.imag).max():.4f}",
+            f"{step:,}",
+            f"{values.real.min():.4f}",
+            f"{values.real.max():.4f}",
+            f"{abs(values.imag).max():.4f}",
             f"{int((values.real < -ROUNDED * abs(values).max()).sum())} of {len(values)}",
         )
         for step, values in found.result.eigenvalues
-    ]  # fmt: skip
+    ]
     return "\nEigenvalues of the pair's Jacobian along training:\n" + table(headings, rows)
 
 
 def _as_data(found: Demonstration) -> dict[str, Any]:
     return {
-        "example": found.example, "recipe": found.recipe, "method": found.method, "loss": found.loss,
-        "seed": found.seed, "stopped": found.result.stopped, "figures": dict(found.figures), "seconds": found.seconds,
+        "example": found.example,
+        "recipe": found.recipe,
+        "method": found.method,
+        "loss": found.loss,
+        "seed": found.seed,
+        "stopped": found.result.stopped,
+        "figures": dict(found.figures),
+        "seconds": found.seconds,
         "history": found.result.history,
         "eigenvalues": [{"step": step, "values": values} for step, values in found.result.eigenvalues],
-    }  # fmt: skip
+    }

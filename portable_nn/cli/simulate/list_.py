@@ -9,7 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.text import table
+from portable_nn.core.text import table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial.choices import Option
@@ -52,11 +52,15 @@ def command(
         text.append(table(("method", "what it does", ">cost", "options"), cells))
         data["methods"] = [
             {
-                "name": row.name, "title": row.title, "source": row.source, "scheme": row.scheme,
-                "gradients_per_step": row.evaluations + row.jacobians, "options": _data(row.options),
+                "name": row.name,
+                "title": row.title,
+                "source": row.source,
+                "scheme": row.scheme,
+                "gradients_per_step": row.evaluations + row.jacobians,
+                "options": _data(row.options),
             }
             for row in METHODS.values()
-        ]  # fmt: skip
+        ]
     printer.result("\n".join(text), answer.clean(data))
 
 

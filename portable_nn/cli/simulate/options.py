@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Game

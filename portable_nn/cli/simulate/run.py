@@ -31,7 +31,7 @@ from portable_nn.cli.simulate.options import (
     read_rate,
     read_start,
 )
-from portable_nn.text import fields, quantity, table
+from portable_nn.core.text import fields, quantity, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Report
@@ -49,9 +49,13 @@ class Picture(StrEnum):
 
 
 PICTURES: Final = {
-    Picture.OVERVIEW: "run", Picture.SADDLE: "saddle", Picture.ABOVE: "above", Picture.COORDINATES: "coordinates",
-    Picture.ORBIT: "orbit", Picture.CIRCLE: "circle_and_spiral",
-}  # fmt: skip
+    Picture.OVERVIEW: "run",
+    Picture.SADDLE: "saddle",
+    Picture.ABOVE: "above",
+    Picture.COORDINATES: "coordinates",
+    Picture.ORBIT: "orbit",
+    Picture.CIRCLE: "circle_and_spiral",
+}
 """The functions that draw them."""
 
 EXAMPLES = (
@@ -94,9 +98,18 @@ def command(
 
     answer.check(printer, plot=plot, gif=gif, table=csv)
     found = report(
-        read_game(game, game_set), method, read_rate(rate), scheme=scheme and scheme.value, start=read_start(start),
-        steps=steps, decay=decay, noise=noise, seed=seed, record=record, **pairs("--set", set_),
-    )  # fmt: skip
+        read_game(game, game_set),
+        method,
+        read_rate(rate),
+        scheme=scheme and scheme.value,
+        start=read_start(start),
+        steps=steps,
+        decay=decay,
+        noise=noise,
+        seed=seed,
+        record=record,
+        **pairs("--set", set_),
+    )
 
     def figure() -> Any:
         from portable_nn.adversarial import pictures
@@ -109,9 +122,16 @@ def command(
         return pictures.animation(found.result)
 
     answer.give(
-        printer, _as_text(found, rate, decay), _as_data(found, rate), table=csv, rows=lambda: _rows(found), plot=plot,
-        figure=figure, gif=gif, frames=frames,
-    )  # fmt: skip
+        printer,
+        _as_text(found, rate, decay),
+        _as_data(found, rate),
+        table=csv,
+        rows=lambda: _rows(found),
+        plot=plot,
+        figure=figure,
+        gif=gif,
+        frames=frames,
+    )
 
 
 def _rows(found: Report) -> Iterator[list[Any]]:
@@ -176,11 +196,14 @@ def _remedies(found: Report) -> str:
     headings = ("method", ">factor a step", ">gradients a step", ">factor a gradient", ">stable up to")
     rows = [
         (
-            row.method.name, answer.factor(row.factor), f"{row.cost}", answer.factor(row.per_evaluation),
+            row.method.name,
+            answer.factor(row.factor),
+            f"{row.cost}",
+            answer.factor(row.per_evaluation),
             "not if small" if row.stability_limit == 0 else answer.limit(row.stability_limit),
         )
         for row in found.remedies
-    ]  # fmt: skip
+    ]
     near = "" if found.result.game.linear else ", near the equilibrium"
     return f"\nWhat converges at that rate{near}, best first:\n" + table(headings, rows)
 

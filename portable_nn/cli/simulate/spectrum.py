@@ -21,8 +21,8 @@ from portable_nn.cli.simulate.options import (
     read_linear_rate,
     read_methods,
 )
-from portable_nn.errors import UsageError
-from portable_nn.text import fields, table
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import fields, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Analysis
@@ -77,9 +77,14 @@ def command(
         return pictures.spectrum(spectra, answer.title(found[0].game))
 
     answer.give(
-        printer, "\n".join(map(_as_text, found)), {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
-        table=csv, rows=lambda: _rows(found), plot=plot, figure=figure,
-    )  # fmt: skip
+        printer,
+        "\n".join(map(_as_text, found)),
+        {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
+        table=csv,
+        rows=lambda: _rows(found),
+        plot=plot,
+        figure=figure,
+    )
 
 
 def _rows(found: Sequence[Analysis]) -> Iterator[list[Any]]:
@@ -134,7 +139,13 @@ def _eigenvalues(found: Analysis) -> str:
 
 def _as_data(found: Analysis) -> dict[str, Any]:
     return {
-        "rate": _both(found.learning_rate), **answer.foretold(found.forecast), "equilibrium": found.equilibrium,
-        "jacobian": found.jacobian, "operator": found.operator, "steps_per_operator": found.repeats,
-        "eigenvalues": found.eigenvalues, "steps_around": found.turn, "conserved": found.conserved,
-    }  # fmt: skip
+        "rate": _both(found.learning_rate),
+        **answer.foretold(found.forecast),
+        "equilibrium": found.equilibrium,
+        "jacobian": found.jacobian,
+        "operator": found.operator,
+        "steps_per_operator": found.repeats,
+        "eigenvalues": found.eigenvalues,
+        "steps_around": found.turn,
+        "conserved": found.conserved,
+    }

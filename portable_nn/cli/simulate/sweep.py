@@ -26,8 +26,8 @@ from portable_nn.cli.simulate.options import (
     read_methods,
     read_start,
 )
-from portable_nn.errors import UsageError
-from portable_nn.text import table
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Sweep
@@ -70,9 +70,16 @@ def command(
     methods = read_methods(method)
     with answer.bar(printer, "methods") as progress:
         found = sweep(
-            read_game(game, game_set), methods, _rates(rates), read_start(start), steps, noise=noise, seed=seed,
-            options=read_each(set_, methods), progress=progress,
-        )  # fmt: skip
+            read_game(game, game_set),
+            methods,
+            _rates(rates),
+            read_start(start),
+            steps,
+            noise=noise,
+            seed=seed,
+            options=read_each(set_, methods),
+            progress=progress,
+        )
 
     def figure() -> Any:
         from portable_nn.adversarial import pictures
@@ -121,10 +128,16 @@ def _as_text(found: Sweep) -> str:
     rows = []
     for place, name in enumerate(found.names):
         best = found.best[place]
-        rows.append([
-            name, answer.limit(found.limits[place]), _ranges(found, place), f"{found.rates[best]:.4g}",
-            answer.factor(found.measured[place, best]), answer.factor(found.per_evaluation[place, best]),
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                answer.limit(found.limits[place]),
+                _ranges(found, place),
+                f"{found.rates[best]:.4g}",
+                answer.factor(found.measured[place, best]),
+                answer.factor(found.per_evaluation[place, best]),
+            ]
+        )
     if not found.game.linear:
         return head + table(headings, rows) + "\nWhat is stable is so near the equilibrium."
     apart = [_difference(found, place) for place in range(len(rows))]
@@ -162,10 +175,14 @@ def _as_data(found: Sweep) -> dict[str, Any]:
         "rates": found.rates,
         "methods": [
             {
-                "method": name, "stability_limit": found.limits[place], "gradients_per_step": found.costs[place],
-                "best_rate": found.rates[found.best[place]], "measured": found.measured[place],
-                "spectral_radius": found.spectral_radius[place], "status": found.status[place],
+                "method": name,
+                "stability_limit": found.limits[place],
+                "gradients_per_step": found.costs[place],
+                "best_rate": found.rates[found.best[place]],
+                "measured": found.measured[place],
+                "spectral_radius": found.spectral_radius[place],
+                "status": found.status[place],
             }
             for place, name in enumerate(found.names)
         ],
-    }  # fmt: skip
+    }

@@ -12,12 +12,12 @@ from typing import Any, Final
 from portable_nn import sizes
 from portable_nn.cli.conventions import Printer
 from portable_nn.cli.size.options import LARGEST, numbers, pads
-from portable_nn.errors import ShapeError, UsageError
-from portable_nn.plotting import check_animation, check_picture
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.plotting import check_animation, check_picture
+from portable_nn.core.text import fields, table
+from portable_nn.core.text import size as bytes_text
 from portable_nn.sizes import Coverage, Operation, size_text
 from portable_nn.sizes.operation import Kind
-from portable_nn.text import fields, table
-from portable_nn.text import size as bytes_text
 
 AXES: Final = 2
 """How many axes there are where nothing tells: those of a picture, as in PyTorch's Conv2d."""
@@ -269,7 +269,7 @@ def _draw(
     operation: Operation, inputs: Sequence[int], title: str | None, plot: Path | None, gif: Path | None
 ) -> Iterator[tuple[str, Path]]:
     """Write the pictures that are wanted; gives what was done, and where."""
-    from portable_nn.plotting import save, save_animation
+    from portable_nn.core.plotting import save, save_animation
     from portable_nn.sizes.drawing import animate, draw
 
     if plot:

@@ -52,8 +52,16 @@ def command(
     read them. With --out, the options that are not given are found.
     """
     answer(
-        printer, "conv", size, out,
+        printer,
+        "conv",
+        size,
+        out,
         {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation},
-        groups=groups, channels=(in_channels or groups, out_channels or groups), auto_pad=auto_pad,
-        axes=axes, most=most, plot=plot, gif=gif,
-    )  # fmt: skip
+        groups=groups,
+        channels=(in_channels or groups, out_channels or groups),
+        auto_pad=auto_pad,
+        axes=axes,
+        most=most,
+        plot=plot,
+        gif=gif,
+    )

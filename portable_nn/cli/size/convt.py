@@ -54,11 +54,22 @@ def command(
     mend it. With --out, the options that are not given are found.
     """
     answer(
-        printer, "convt", size, out,
+        printer,
+        "convt",
+        size,
+        out,
         {
-            "kernel": kernel, "stride": stride, "padding": padding, "output_padding": output_padding,
+            "kernel": kernel,
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
             "dilation": dilation,
         },
-        groups=groups, channels=(in_channels or groups, out_channels or groups), auto_pad=auto_pad,
-        axes=axes, most=most, plot=plot, gif=gif,
-    )  # fmt: skip
+        groups=groups,
+        channels=(in_channels or groups, out_channels or groups),
+        auto_pad=auto_pad,
+        axes=axes,
+        most=most,
+        plot=plot,
+        gif=gif,
+    )

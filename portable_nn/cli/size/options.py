@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.sizes.operation import PADDING_WORDS
 
 LARGEST: Final = 100_000

@@ -55,8 +55,17 @@ def command(
     read them. With --out, the options that are not given are found.
     """
     answer(
-        printer, "pool", size, out,
+        printer,
+        "pool",
+        size,
+        out,
         {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation},
-        ceil=ceil, mode=mode.value, count_include_pad=count_include_pad, auto_pad=auto_pad,
-        axes=axes, most=most, plot=plot, gif=gif,
-    )  # fmt: skip
+        ceil=ceil,
+        mode=mode.value,
+        count_include_pad=count_include_pad,
+        auto_pad=auto_pad,
+        axes=axes,
+        most=most,
+        plot=plot,
+        gif=gif,
+    )

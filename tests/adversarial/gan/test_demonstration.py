@@ -9,7 +9,7 @@ from portable_nn.adversarial.gan.demonstration import demonstrate
 from portable_nn.adversarial.gan.modes import mode_metrics
 from portable_nn.adversarial.gan.pattern import train_pattern
 from portable_nn.adversarial.gan.sampling import sample
-from portable_nn.errors import UsageError
+from portable_nn.core.errors import UsageError
 
 
 def test_the_pattern_is_measured_and_watched() -> None:

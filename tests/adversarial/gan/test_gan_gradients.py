@@ -12,8 +12,8 @@ import portable_nn as pnn
 from portable_nn.adversarial.gan.jacobian import GameJacobian
 from portable_nn.adversarial.gan.losses import GAN_LOSSES, find_gan_loss, slopes
 from portable_nn.adversarial.gan.pair import MIX, PENALTY, R1, Pair
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.plan import Plan
-from portable_nn.errors import ShapeError, UsageError
 from portable_nn.operators import Symbol, emit, trace
 from portable_nn.operators.registry import Array
 from portable_nn.operators.symbols import reachable
@@ -29,9 +29,14 @@ def networks(activation: str = "Tanh", seed: int = 0) -> tuple[pnn.Network, pnn.
         pnn.Input(3, name="z", dtype="float64"), pnn.Dense(5), layer(), pnn.Dense(4, bias_initial=0.1), seed=seed
     )
     discriminator = pnn.Sequential(
-        pnn.Input(4, name="x", dtype="float64"), pnn.Dense(6), layer(), pnn.Dense(5), layer(), pnn.Dense(1),
+        pnn.Input(4, name="x", dtype="float64"),
+        pnn.Dense(6),
+        layer(),
+        pnn.Dense(5),
+        layer(),
+        pnn.Dense(1),
         seed=seed + 1,
-    )  # fmt: skip
+    )
     return generator, discriminator
 
 
@@ -57,9 +62,12 @@ def values(
 
 def feeds(rng: np.random.Generator, count: int = 7) -> dict[str, Any]:
     return {
-        "real/x": rng.normal(size=(count, 4)), "noise/z": rng.normal(size=(count, 3)), R1: 0.7, PENALTY: 10.0,
+        "real/x": rng.normal(size=(count, 4)),
+        "noise/z": rng.normal(size=(count, 3)),
+        R1: 0.7,
+        PENALTY: 10.0,
         MIX: rng.random((count, 1)),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -74,9 +82,11 @@ def test_the_gradients_are_those_of_torch(activation: str, loss: str) -> None:
     found = values(pair, [*pair.losses.values(), *flows.values()], both, given)
 
     functions = {
-        "Tanh": torch.tanh, "LeakyReLU": lambda x: torch.nn.functional.leaky_relu(x, 0.2),
-        "Softplus": torch.nn.functional.softplus, "GELU": torch.nn.functional.gelu,
-    }  # fmt: skip
+        "Tanh": torch.tanh,
+        "LeakyReLU": lambda x: torch.nn.functional.leaky_relu(x, 0.2),
+        "Softplus": torch.nn.functional.softplus,
+        "GELU": torch.nn.functional.gelu,
+    }
     weights = [
         {name: torch.tensor(array, requires_grad=True) for name, array in network.parameters.items()}
         for network in both

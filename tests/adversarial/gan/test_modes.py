@@ -10,7 +10,7 @@ import pytest
 from portable_nn.adversarial.gan import Ring, measure_ring, mode_metrics, ring_networks, train_ring
 from portable_nn.adversarial.gan.modes import Modes
 from portable_nn.adversarial.gan.ring import RingRun, spreads
-from portable_nn.errors import ShapeError, UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 
 
 def test_the_centres_stand_at_eighths_of_the_circle() -> None:
@@ -79,8 +79,10 @@ def test_the_networks_have_the_sizes_that_they_say() -> None:
         (2, 128),
     ]
     assert [array.shape for array in discriminator.parameters.values() if array.ndim == 2] == [
-        (128, 2), (128, 128), (1, 128),
-    ]  # fmt: skip
+        (128, 2),
+        (128, 128),
+        (1, 128),
+    ]
     first = generator.parameters["dense_1.bias"]
     assert 0 < np.abs(first).max() <= 8**-0.5
 

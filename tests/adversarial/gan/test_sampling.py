@@ -10,7 +10,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample, sample_sheet
 from portable_nn.adversarial.gan.sampling import GAP, as_pictures, sheet
-from portable_nn.errors import FileError, ShapeError, UsageError
+from portable_nn.core.errors import FileError, ShapeError, UsageError
 
 
 def generator() -> pnn.Network:

@@ -23,7 +23,7 @@ from portable_nn.adversarial.gan import (
     train_gan,
     train_pattern,
 )
-from portable_nn.errors import ShapeError, TrainingError, UsageError
+from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 
 RATE = 0.1
 
@@ -52,9 +52,20 @@ def play(method: str, steps: int, optimizer: Any = None, **options: Any) -> list
         seen.append((float(one.parameters["dense_1.bias"][0]), float(two.parameters["dense_1.weight"][0, 0])))
 
     train_gan(
-        one, two, zeros, method=method, loss="wasserstein_gp", penalty=0.0, noise=zeros, steps=steps, batch_size=2,
-        optimizers=optimizer or pnn.SGD(RATE), every=1, callback=note, **options,
-    )  # fmt: skip
+        one,
+        two,
+        zeros,
+        method=method,
+        loss="wasserstein_gp",
+        penalty=0.0,
+        noise=zeros,
+        steps=steps,
+        batch_size=2,
+        optimizers=optimizer or pnn.SGD(RATE),
+        every=1,
+        callback=note,
+        **options,
+    )
     return seen
 
 
@@ -163,9 +174,13 @@ def test_the_average_is_the_moving_one() -> None:
 def test_history_metrics_and_eigenvalues() -> None:
     told: list[Mapping[str, float]] = []
     result = train_pattern(
-        steps=25, every=10, metrics=lambda network: {"bias": float(network.parameters["dense_2.bias"].sum())},
-        callback=told.append, rate=LinearFall(1.0, 0.5), eigenvalues=10,
-    )  # fmt: skip
+        steps=25,
+        every=10,
+        metrics=lambda network: {"bias": float(network.parameters["dense_2.bias"].sum())},
+        callback=told.append,
+        rate=LinearFall(1.0, 0.5),
+        eigenvalues=10,
+    )
     assert told == result.history
     assert result["step"] == [10, 20, 25]
     assert list(result.history[0]) == ["step", "generator_loss", "discriminator_loss", "rate", "bias"]
@@ -188,9 +203,16 @@ def test_a_condition_goes_to_both() -> None:
     hidden = pnn.LeakyReLU(0.2)(pnn.Dense(8)(pnn.concatenate(point, side)))
     discriminator = pnn.Network([point, side], pnn.Dense(1)(hidden), seed=1)
     result = train_gan(
-        generator, discriminator, data, conditions=["side"], optimizers=pnn.Adam(0.005, beta1=0.0, beta2=0.99), r1=0.5,
-        steps=1000, batch_size=32, average=0.99,
-    )  # fmt: skip
+        generator,
+        discriminator,
+        data,
+        conditions=["side"],
+        optimizers=pnn.Adam(0.005, beta1=0.0, beta2=0.99),
+        r1=0.5,
+        steps=1000,
+        batch_size=32,
+        average=0.99,
+    )
     draws = np.random.default_rng(0).standard_normal((200, 1))
     for place, centre in enumerate((-1, 1)):
         feeds = {"noise": draws, "side": np.tile(np.eye(2)[place], (200, 1))}

@@ -1,0 +1,283 @@
+"""ONNX files as they stand: all that is known of them, and all that keeps them from being imported, in one pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker
+
+from portable_nn.analysis.report import Finding, some
+from portable_nn.analysis.survey import Source, Survey
+from portable_nn.analysis.walk import walk
+from portable_nn.core.binding import Sizes, bind
+from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.graph import Attribute, Dim, Node
+from portable_nn.core.text import quantity
+from portable_nn.onnx.branches import inlined
+from portable_nn.onnx.external import external_tensors, load_external
+from portable_nn.onnx.files import read_alone
+from portable_nn.onnx.folding import Folder
+from portable_nn.onnx.forms import SETTINGS
+from portable_nn.onnx.inference import declared, dtype_of, infer_standard, type_of
+from portable_nn.onnx.model import answer, decides_shapes, is_stored, read_as, tensor_of
+from portable_nn.onnx.opsets import from_opset
+from portable_nn.onnx.scope import Names
+from portable_nn.onnx.support import (
+    STANDARD,
+    Obstacle,
+    check_text,
+    label,
+    names_in,
+    obstacles,
+    opset_in,
+    opset_of,
+)
+from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
+from portable_nn.operators import Type, lookup
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, Misfit
+
+SUBGRAPHS: Final = {AttributeProto.GRAPH: "g", AttributeProto.GRAPHS: "graphs"}
+"""The fields of attributes that hold graphs of their own."""
+
+
+class _Opened(NamedTuple):
+    """A model, and what does not depend on the sizes of its inputs.
+
+    ``opset`` is 0 where it is not read; ``blocked`` are the places of nodes that this package cannot understand.
+    """
+
+    model: ModelProto
+    opset: int
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Array]
+    blocked: frozenset[int]
+    findings: tuple[Finding, ...]
+
+
+def onnx_source(path: Path) -> Source:
+    """An ONNX file, ready to be looked at.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is not an ONNX model.
+    """
+    where, findings = str(path), list[Finding]()
+    model = read_alone(path)
+    graph = model.graph
+    check_text(graph, where)
+    for tensor in external_tensors(model):
+        with _noted(findings):
+            load_external(tensor, path)
+    try:
+        opset = opset_of(model, where)
+    except UnsupportedError as error:
+        opset = 0
+        hint = "onnx.version_converter.convert_version(model, 17) may bring it to one that is"
+        findings.append(Finding("error", "", error.reason, hint))
+    with _noted(findings):
+        model, done = inlined(model, where, answer)
+        graph = model.graph
+        findings.extend(Finding("note", "", note) for note in done)
+    found = obstacles(model)
+    findings.extend(_unsupported(obstacle, model) for obstacle in found)
+    blocked = {place for obstacle in found for place in obstacle.nodes}
+    blocked |= {place for place, node in enumerate(graph.node) if is_stored(node)}
+    nodes = []
+    for place, proto in enumerate(graph.node):
+        with _noted(findings, label(proto)):
+            nodes.append(_node(proto, {} if is_stored(proto) else _attributes(proto, where)))
+        if len(nodes) == place:  # An attribute is damaged.
+            nodes.append(_node(proto, {}))
+            blocked.add(place)
+    for place, node in enumerate(nodes):
+        if not any(node.outputs):
+            findings.append(Finding("error", "", f"a node ({node.operator}) makes nothing: it has no output"))
+            blocked.add(place)
+    weights = _weights(graph, where, findings)
+    findings.extend(_about_weights(graph))
+    return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
+
+
+def check_by_standard(path: Path) -> Iterator[Finding]:
+    """What the checker of the ``onnx`` package says of a file."""
+    try:
+        checker.check_model(str(path))
+    except (checker.ValidationError, ValueError, RuntimeError) as error:
+        yield Finding("error", "", f"onnx.checker: {' '.join(str(error).split())}")
+
+
+# -- what does not depend on sizes
+
+
+@contextmanager
+def _noted(findings: list[Finding], node: str = "") -> Iterator[None]:
+    """Take down what is damaged, and go on."""
+    try:
+        yield
+    except FormatError as error:
+        findings.append(Finding("error", node, error.reason))
+
+
+def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str, Array]:
+    """The arrays that the file stores and that can be read: initializers, and large constants."""
+    weights: dict[str, Array] = {}
+    stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_here(tensor)]
+    stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_stored(node)]
+    for name, tensor in stored:
+        with _noted(findings):
+            weights[name] = from_tensor(tensor, where, f"tensor '{name}'")
+    return weights
+
+
+def _is_here(tensor: TensorProto) -> bool:
+    """Whether a tensor has elements of a known type, and has them in this file."""
+    known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
+    return known and tensor.data_location != TensorProto.EXTERNAL
+
+
+def _about_weights(graph: GraphProto) -> Iterator[Finding]:
+    stored = Counter(tensor.name for tensor in graph.initializer)
+    yield from (
+        Finding("error", "", f"the weight '{name}' is stored {count} times")
+        for name, count in stored.items()
+        if count > 1
+    )
+    if both := [value.name for value in graph.input if value.name in stored]:
+        verb = "is" if len(both) == 1 else "are"
+        yield Finding(
+            "note",
+            "",
+            f"{quantity(len(both), 'weight')} {verb} listed among the inputs: {some(both)}",
+            "runtimes must expect others in their place: list them among the initializers alone",
+        )
+
+
+def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
+    """What is said of something that this package cannot import."""
+    nodes = [model.graph.node[place] for place in obstacle.nodes]
+    node = label(nodes[0]) if len(nodes) == 1 else ""
+    if not obstacle.origin:
+        return Finding("error", node, f"not supported: {obstacle}")
+    if nodes[0].domain not in STANDARD:
+        hint = "only a runtime with this extension can run it"
+    elif obstacle.version:
+        hint = "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same"
+    else:
+        hint = f"opset {opset_in(model)} of the standard has no such operator"
+    return Finding("error", node, f"not supported: {obstacle}", hint)
+
+
+def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
+    """Those that a graph can have. Raises ``FormatError`` where one is damaged."""
+    return {
+        attribute.name: from_attribute(attribute, where)
+        for attribute in proto.attribute
+        if is_attribute(attribute) and (not attribute.HasField("t") or attribute.t.data_type in ONNX_DTYPES)
+    }
+
+
+def _node(proto: NodeProto, attributes: dict[str, Attribute]) -> Node:
+    """A node as the file has it, with what its subgraphs read from outside among its inputs."""
+    domain = "" if proto.domain in STANDARD else proto.domain
+    inputs = (*proto.input, *dict.fromkeys(_read_inside(proto)))
+    return Node(label(proto), proto.op_type, inputs, tuple(proto.output), attributes, domain)
+
+
+def _read_inside(node: NodeProto) -> Iterator[str]:
+    """The values from outside that the graphs in a node's attributes read."""
+    for attribute in node.attribute:
+        field = SUBGRAPHS.get(attribute.type)
+        found = getattr(attribute, field) if field else ()
+        for graph in [found] if isinstance(found, GraphProto) else found:
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own.update(name for inner in graph.node for name in inner.output)
+            read = [name for inner in graph.node for name in (*inner.input, *_read_inside(inner))]
+            yield from (name for name in [*read, *(value.name for value in graph.output)] if name and name not in own)
+
+
+# -- what does
+
+
+def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
+    """What is known of a model with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
+    graph, nodes = opened.model.graph, opened.nodes
+    stored = {tensor.name for tensor in graph.initializer}
+    entries = {value.name: value for value in graph.input if value.name not in stored}
+    declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
+    shapes, numbers = bind(declared_shapes, sizes)
+    standard = infer_standard(opened.model, shapes, numbers)
+    types = {
+        tensor.name: _weight_type(tensor, opened.weights, {*read_as(SETTINGS, graph)}) for tensor in graph.initializer
+    }
+    codes = {name: entries[name].type.tensor_type.elem_type for name in shapes}
+    types.update({name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()})
+    unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
+    foreign = {name for name, type in {**standard.types, **types}.items() if type.dtype not in DTYPE_CODES}
+    names = Names([*names_in(graph), *(node.name for node in nodes)])
+    outputs = tuple(value.name for value in graph.output)
+    read = frozenset(outputs).union(*(node.inputs for node in nodes))
+
+    def is_ours(place: int) -> bool:
+        named = (*nodes[place].inputs, *nodes[place].outputs)
+        return bool(opened.opset) and place not in opened.blocked and foreign.isdisjoint(named)
+
+    folder = Folder(names)
+
+    def meaning(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
+        if not is_ours(place):
+            return ()
+        made, _ = from_opset([nodes[place]], types, opened.opset, names, read, folder)
+        return made
+
+    walked = walk(nodes, meaning, types, standard.types, unknown)
+    told = {finding.node for finding in walked.findings if finding.level == "error"}
+    misfits = [
+        Finding("error", node.name, f"{node.operator} does not fit: {standard.faults[place]}")
+        for place, node in enumerate(nodes)
+        if place in standard.faults
+        and any(node.outputs)
+        and node.name not in told
+        and all(name in types for name in node.inputs if name)
+    ]
+    fitting = {place for place in walked.fitting - standard.faults.keys() if is_ours(place) or _is_whole(nodes[place])}
+    findings = (*opened.findings, *walked.findings, *misfits, *_contradictions(declared(graph, numbers), types, nodes))
+    return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(fitting), findings)
+
+
+def _is_whole(node: Node) -> bool:
+    """Whether a node has the inputs, outputs and attributes that its operator needs, as far as that is known."""
+    try:
+        lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
+    except Misfit:
+        return False
+    return True
+
+
+def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Collection[str]) -> Type:
+    """The type of an initializer, with its elements where the shape rules must see them."""
+    array = weights.get(tensor.name)
+    seen = array is not None and array.ndim <= 1 and (tensor.name in settings or decides_shapes(array))
+    content = tuple(array.ravel().tolist()) if array is not None and seen else None
+    return Type(dtype_of(tensor.data_type), tuple(tensor.dims), content)
+
+
+def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: Iterable[Node]) -> Iterator[Finding]:
+    """Where the file says something else of a value than follows from its nodes."""
+    for node in nodes:
+        for name in node.outputs:
+            if name in said and name in found and not _agree(said[name], found[name]):
+                grave = said[name].dtype != found[name].dtype
+                message = f"makes '{name}' as {found[name]}, but the file says {said[name]}"
+                yield Finding("error" if grave else "warning", node.name, message)
+
+
+def _agree(one: Type, other: Type) -> bool:
+    """Whether two types may be the same; a size that is not known may be any."""
+    pairs: Iterable[tuple[Dim, Dim]] = zip(one.shape, other.shape, strict=False)
+    same = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+    return one.dtype == other.dtype and len(one.shape) == len(other.shape) and same

@@ -1,0 +1,71 @@
+"""The order of nodes: what nothing makes, what two make, what comes too late, and what waits for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
+
+from portable_nn.analysis.report import Finding
+from portable_nn.core.graph import Node
+
+
+def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int], list[Finding]]:
+    """Places of nodes in an order in which they can run as far as possible, and what is wrong with that of the file."""
+    made = [(name, place) for place, node in enumerate(nodes) for name in node.outputs if name and name not in leaves]
+    maker = dict(reversed(made))
+    needs = {place: {maker[name] for name in node.inputs if name in maker} for place, node in enumerate(nodes)}
+    findings = [*_names_twice(nodes, leaves), *_made_by_nothing(nodes, {*leaves, *maker})]
+    if all(before < place for place, needed in needs.items() for before in needed):
+        return [*needs], findings
+    order, cycles = _sorted(needs)
+    findings.extend(_cycle([nodes[place] for place in cycle]) for cycle in cycles)
+    told = {place for cycle in cycles for place in cycle}
+    findings.extend(
+        Finding(
+            "error",
+            node.name,
+            f"reads '{name}', which node '{nodes[maker[name]].name}' makes only later",
+            "a file must have its nodes in an order in which they can run",
+        )
+        for place, node in enumerate(nodes)
+        for name in dict.fromkeys(node.inputs)
+        if maker.get(name, -1) > place and not {place, maker[name]} <= told
+    )
+    return order, findings
+
+
+def _sorted(needs: dict[int, set[int]]) -> tuple[list[int], list[list[int]]]:
+    """The places in an order in which each comes after those that it needs, and the cycles that were cut for that."""
+    cycles: list[list[int]] = []
+    while True:
+        try:
+            return [*TopologicalSorter(needs).static_order()], cycles
+        except CycleError as error:
+            cycle = error.args[1]
+            cycles.append(cycle)
+            needs = needs | {place: needs[place].difference(cycle) for place in cycle}
+
+
+def _cycle(nodes: Sequence[Node]) -> Finding:
+    """What is said of nodes of which each reads what the one before it makes; the last is the first again."""
+    way = " → ".join(f"'{node.name}'" for node in nodes)
+    return Finding("error", nodes[0].name, f"is part of a cycle, in which no node can run first: {way}")
+
+
+def _made_by_nothing(nodes: Sequence[Node], made: Collection[str]) -> Iterator[Finding]:
+    for node in nodes:
+        for name in dict.fromkeys(node.inputs):
+            if name and name not in made:
+                close = get_close_matches(name, made, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else ""
+                yield Finding("error", node.name, f"reads '{name}', which nothing makes", hint)
+
+
+def _names_twice(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Finding]:
+    made = dict.fromkeys(leaves, "an input or weight")
+    for node in nodes:
+        for name in filter(None, node.outputs):
+            if name in made:
+                yield Finding("error", node.name, f"makes '{name}', which is the name of {made[name]} already")
+            made[name] = f"what node '{node.name}' makes"

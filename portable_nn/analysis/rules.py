@@ -1,0 +1,129 @@
+"""What may be wrong with any model: what nothing reads, weights that are no numbers, sizes that stay open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from portable_nn.analysis.report import Finding, Level, some
+from portable_nn.analysis.survey import Survey
+from portable_nn.core.graph import Node, format_shape
+from portable_nn.core.text import quantity, size
+from portable_nn.operators.registry import Array
+
+
+def outputs_without_source(survey: Survey) -> Iterator[Finding]:
+    """Outputs of the model that no node makes."""
+    made = {*survey.inputs, *survey.weights, *survey.types, *(name for node in survey.nodes for name in node.outputs)}
+    yield from (
+        Finding("error", "", f"output '{name}' is made by no node") for name in survey.outputs if name not in made
+    )
+
+
+def names_of_nodes(survey: Survey) -> Iterator[Finding]:
+    """Names that several nodes have."""
+    for name, count in Counter(node.name for node in survey.nodes).items():
+        if count > 1:
+            yield Finding("note", name, f"is the name of {count} nodes: import gives each one of its own")
+
+
+def unread(survey: Survey) -> Iterator[Finding]:
+    """Nodes that lead to no output, weights and inputs that nothing reads."""
+    readers = survey.readers
+    told: set[int] = set()
+    dead = _dead(survey)
+    for place, node in dead.items():
+        if readers.keys().isdisjoint(node.outputs):
+            before = _leading_to({place}, dead) - told
+            told |= before
+            names = [dead[other].name for other in sorted(before - {place})]
+            more = f", nor {_does(names)} before it: {some(names)}" if names else ""
+            yield Finding("warning", node.name, f"leads to no output{more}")
+    yield from (
+        Finding("warning", node.name, "leads to no output") for place, node in dead.items() if place not in told
+    )
+    used = {*readers, *survey.outputs, *(name for node in survey.nodes for name in node.outputs)}
+    if idle := [name for name in survey.weights if name not in used]:
+        took = size(sum(survey.weights[name].nbytes for name in idle))
+        message = f"{quantity(len(idle), 'weight')} {'is' if len(idle) == 1 else 'are'} read by no node: {some(idle)}"
+        yield Finding("warning", "", message, f"{took} of the file can go")
+    for name in survey.inputs:
+        if name not in readers and name not in survey.outputs:
+            yield Finding("warning", "", f"input '{name}' is read by no node")
+
+
+def numbers(survey: Survey, infinite: Level) -> Iterator[Finding]:
+    """Weights that are NaN or infinite, which is of the given level, or all the same."""
+    for name, array in survey.weights.items():
+        node = next((survey.nodes[place].name for place in survey.readers.get(name, ())), "")
+        shape = format_shape(array.shape)
+        if "float" not in array.dtype.name or not array.size:
+            continue
+        nan, endless = _without_value(array)
+        if nan:
+            yield Finding("error", node, f"weight '{name}' {shape} is NaN in {nan:,} of {array.size:,} elements")
+        if endless:
+            message = f"weight '{name}' {shape} is infinite in {endless:,} of {array.size:,} elements"
+            yield Finding(infinite, node, message)
+        if array.size > max(array.shape, default=1) and (array == array.flat[0]).all():
+            yield Finding("note", node, f"weight '{name}' {shape} is {array.flat[0]:g} everywhere")
+
+
+def open_sizes(survey: Survey) -> Iterator[Finding]:
+    """Inputs with sizes that are not known, and nodes of which nothing is."""
+    for name in survey.inputs:
+        shape = survey.shape(name)
+        names = [dim for dim in shape or () if isinstance(dim, str)]
+        if shape is None:
+            yield Finding("note", "", f"the shape of input '{name}' is not known", _advice(survey, name, "N,3,H,W"))
+        elif names:
+            message = f"input '{name}' {format_shape(shape)} leaves sizes open: {', '.join(dict.fromkeys(names))}"
+            yield Finding("note", "", message, _advice(survey, name, ",".join(map(str, shape))))
+    dark = [
+        node.name
+        for node in survey.nodes
+        if all(name in survey.types for name in node.inputs if name)
+        and any(name not in survey.types for name in node.outputs if name)
+    ]
+    if dark:
+        message = f"nothing is known of what comes out of {quantity(len(dark), 'node')}: {some(dark)}"
+        yield Finding("note", "", message, "what follows them is not checked")
+
+
+def _advice(survey: Survey, name: str, sizes: str) -> str:
+    prefix = "" if len(survey.inputs) == 1 else f"{name}="
+    return f"--in {prefix}{sizes}, with numbers for names, sets them"
+
+
+def _dead(survey: Survey) -> dict[int, Node]:
+    """The nodes that lead to no output, by place."""
+    nodes = dict(enumerate(survey.nodes))
+    ends = {place for place, node in nodes.items() if not set(survey.outputs).isdisjoint(node.outputs)}
+    alive = _leading_to(ends, nodes)
+    return {place: node for place, node in nodes.items() if place not in alive}
+
+
+def _leading_to(ends: set[int], nodes: dict[int, Node]) -> set[int]:
+    """The places of those of ``nodes`` that lead to the ones at ``ends``, and theirs."""
+    maker = {name: place for place, node in nodes.items() for name in node.outputs if name}
+    found, needed = set[int](), [*ends]
+    while needed:
+        place = needed.pop()
+        if place not in found:
+            found.add(place)
+            needed.extend(maker[name] for name in nodes[place].inputs if name in maker)
+    return found
+
+
+def _does(names: list[str]) -> str:
+    return "does the node" if len(names) == 1 else f"do the {len(names)} nodes"
+
+
+def _without_value(array: Array) -> tuple[int, int]:
+    """How many elements are NaN, and how many infinite."""
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(array.min()) and np.isfinite(array.max()):  # The extremes tell, and need no second array.
+            return 0, 0
+        return int(np.isnan(array).sum()), int(np.isinf(array).sum())

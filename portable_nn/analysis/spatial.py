@@ -1,0 +1,104 @@
+"""Convolutions and pools in a model: what they are on inputs of their sizes, and what is to know of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from portable_nn.analysis.report import Finding, some
+from portable_nn.analysis.survey import Survey
+from portable_nn.core.dims import static
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.text import percent, quantity
+from portable_nn.sizes.cautions import cautions
+from portable_nn.sizes.coverage import coverage
+from portable_nn.sizes.operation import Operation
+from portable_nn.sizes.spelling import NODE_KINDS, node_operation
+
+CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "auto_pad"})
+"""The cautions of ``sizes`` that are warnings here; others are for whoever designs a layer."""
+
+LONGEST: Final = 2**20
+"""Cells along an axis up to which it is counted how each is read."""
+
+
+class Spatial(NamedTuple):
+    """A spatial operation, and the sizes of its input."""
+
+    operation: Operation
+    sizes: tuple[int, ...]
+
+    @property
+    def share_read(self) -> float:
+        """What share of the cells of the input of a convolution or pool it reads."""
+        axes = coverage(*self)
+        return math.prod(1 - len(axis.uncovered) / len(axis.counts) for axis in axes)
+
+
+def spatial(survey: Survey, place: int) -> Spatial | None:
+    """What the node at ``place`` is as an operation of ``sizes``, where these are known and not absurd."""
+    if not _is_spatial(survey, place):
+        return None
+    sizes = static((survey.shape(survey.nodes[place].inputs[0]) or ())[2:])
+    if not sizes:
+        return None
+    try:
+        found = Spatial(_operation(survey, place, sizes), sizes)
+        outputs = found.operation.output_size(sizes)
+    except (UsageError, ShapeError):  # Shape inference has told it.
+        return None
+    axes = zip(found.operation.resolved(sizes).windows, sizes, outputs, strict=True)
+    reach = [max(size + sum(window.pads), window.stride * output + window.extent) for window, size, output in axes]
+    return found if max(reach) <= LONGEST else None
+
+
+def operation_of(survey: Survey, place: int) -> Operation | None:
+    """What a convolution or pool is with explicit pads, where these are known; the sizes need not be."""
+    if found := spatial(survey, place):
+        return found.operation.resolved(found.sizes)
+    node = survey.nodes[place]
+    by_rule = node.attributes.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attributes
+    if by_rule or not _is_spatial(survey, place):
+        return None
+    try:
+        return _operation(survey, place, (1,) * (len(survey.shape(node.inputs[0]) or ()) - 2))
+    except UsageError:
+        return None
+
+
+def _is_spatial(survey: Survey, place: int) -> bool:
+    node = survey.nodes[place]
+    return place in survey.fitting and node.operator in NODE_KINDS and not node.domain
+
+
+def _operation(survey: Survey, place: int, sizes: tuple[int, ...]) -> Operation:
+    node = survey.nodes[place]
+    weight = survey.shape(node.inputs[1]) if len(node.inputs) > 1 else None
+    return node_operation(node.operator, node.attributes, sizes, static(weight[2:]) if weight else None)
+
+
+def coverage_findings(survey: Survey) -> Iterator[Finding]:
+    """Cells that are never read or made, uneven overlap, windows that stand in the padding alone."""
+    blind = []
+    for place, node in enumerate(survey.nodes):
+        found = spatial(survey, place)
+        if found is None:
+            blind += [node.name] if _is_spatial(survey, place) else []
+            continue
+        for caution in cautions(*found):
+            if caution.about == "uncovered" and _read_elsewhere(survey, place):
+                share = percent(found.share_read)
+                yield Finding("note", node.name, f"reads {share} of its input; what else reads it reads all")
+            elif caution.about in CAUTIONS:
+                yield Finding("warning", node.name, caution.message, caution.hint)
+    if blind:
+        message = f"which cells are read is not known in {quantity(len(blind), 'node')} of open sizes: {some(blind)}"
+        yield Finding("note", "", message, "give the sizes of the inputs")
+
+
+def _read_elsewhere(survey: Survey, place: int) -> bool:
+    """Whether somebody else reads every cell of what a node reads, as beside the shortcut of a residual block."""
+    name = survey.nodes[place].inputs[0]
+    others = (spatial(survey, other) for other in survey.readers[name] if other != place)
+    return name in survey.outputs or any(other is None or other.share_read == 1 for other in others)

@@ -1,0 +1,77 @@
+"""Sizes for the inputs of a model that leaves them open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Dim, Shape, format_shape
+
+Sizes: TypeAlias = Sequence[Dim] | Mapping[str, Sequence[Dim]] | None
+"""The shape of the one input, or of inputs by name; what is no number leaves a size as it is."""
+
+
+def bind(shapes: Mapping[str, Shape | None], sizes: Sizes) -> tuple[dict[str, Shape], dict[str, int]]:
+    """The ``shapes`` of inputs with the given sizes put in, and what each size that had only a name is now.
+
+    An input of which no shape is known has the sizes that are given, or is left out.
+
+    Raises:
+        UsageError: sizes for an input that is not there, too few or too many, or other than a size that is fixed.
+    """
+    known: dict[str, int] = {}
+    found = dict(shapes)
+    for name, given in _by_name(list(shapes), sizes).items():
+        if name not in shapes:
+            raise UsageError(f"there is no input '{name}': there are {', '.join(shapes) or 'none'}")
+        shape = shapes[name]
+        found[name] = shape = tuple(given) if shape is None else shape
+        if len(given) != len(shape):
+            raise UsageError(f"input '{name}' has {len(shape)} dimensions, {format_shape(shape)}, not {len(given)}")
+        for axis, (dim, wanted) in enumerate(zip(shape, given, strict=True)):
+            if isinstance(wanted, int):
+                _bind_one(dim, wanted, known, f"input '{name}' {format_shape(shape)}, axis {axis}")
+    return {name: substituted(shape, known) for name, shape in found.items() if shape is not None}, known
+
+
+def _bind_one(dim: Dim, wanted: int, known: dict[str, int], where: str) -> None:
+    if wanted < 1:
+        raise UsageError(f"{where}: a size must be at least 1, not {wanted}")
+    fixed = dim if isinstance(dim, int) else known.setdefault(dim, wanted)
+    if fixed != wanted:
+        raise UsageError(f"{where}: the size is {fixed} and cannot be {wanted}")
+
+
+def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
+    """``shape`` with numbers for the names that are known."""
+    return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
+
+
+def _by_name(names: Sequence[str], sizes: Sizes) -> Mapping[str, Sequence[Dim]]:
+    if sizes is None or isinstance(sizes, Mapping):
+        return sizes or {}
+    if len(names) != 1:
+        example = f"{names[0]}=1,3" if names else "x=1,3"
+        raise UsageError(f"there are {len(names)} inputs: say for which the sizes are, such as {example}")
+    return {names[0]: sizes}
+
+
+def parse_sizes(texts: Iterable[str]) -> Sizes:
+    """The sizes that ``N,3,224,224`` means, or ``x=1,3,224,224`` and more such for several inputs.
+
+    Raises ``UsageError`` for what is neither.
+    """
+    found = [text.rpartition("=") for text in texts]
+    if len(found) == 1 and not found[0][0]:
+        return _dims(found[0][2])
+    if not all(name for name, _, _ in found):
+        raise UsageError("sizes for several inputs need their names: --in x=1,3,224,224 --in y=1,10")
+    return {name: _dims(text) for name, _, text in found}
+
+
+def _dims(text: str) -> tuple[Dim, ...]:
+    dims = [part.strip() for part in text.split(",")]
+    if not all(dim.isdecimal() or dim.isidentifier() for dim in dims):
+        raise UsageError(f"expected sizes such as N,3,224,224, not '{text}'")
+    return tuple(int(dim) if dim.isdecimal() else dim for dim in dims)

@@ -1,0 +1,122 @@
+"""Arithmetic on sizes that may still be symbolic: ``3 * batch``, ``784 * batch / 784``, ``batch + 1``.
+
+Such a size is a sum of products of names, always written in one way: ``2*batch*time+batch+1``. What stands in brackets
+(``floor(height/2)``, from somebody else's file) is a name like any other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from portable_nn.core.graph import Dim, Shape
+
+_Names: TypeAlias = tuple[str, ...]
+"""The sorted names of a product; none for a plain number."""
+
+
+def is_number(name: str) -> bool:
+    """Whether what should be the name of a size is a number, as which it would be counted."""
+    return re.fullmatch("[+-]?[0-9]+", name) is not None
+
+
+def _split(text: str, sign: str) -> list[str]:
+    """The parts of ``text`` between the signs that are not in brackets."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char == "(") - (char == ")")
+        if char == sign and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
+
+
+def _terms(dim: Dim) -> Counter[_Names]:
+    """How often each product occurs in a size."""
+    if isinstance(dim, int):
+        return Counter({(): dim} if dim else {})
+    terms = Counter[_Names]()
+    for part in _split(dim, "+"):
+        words = _split(part, "*")
+        numbers = [word for word in words if is_number(word)]
+        terms[tuple(sorted(word for word in words if word not in numbers))] += math.prod(map(int, numbers))
+    return terms
+
+
+def _order(names: _Names) -> tuple[int, _Names]:
+    return -len(names), names
+
+
+def _times(left: Mapping[_Names, int], right: Mapping[_Names, int]) -> Counter[_Names]:
+    result = Counter[_Names]()
+    for names, number in left.items():
+        for others, times in right.items():
+            result[tuple(sorted(names + others))] += number * times
+    return result
+
+
+def _dim(terms: Mapping[_Names, int]) -> Dim:
+    parts = [(names, terms[names]) for names in sorted(terms, key=_order) if terms[names]]
+    if all(not names for names, _ in parts):
+        return sum(number for _, number in parts)
+    return "+".join("*".join([str(number), *names] if number != 1 or not names else names) for names, number in parts)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of sizes; 1 for none."""
+    result = Counter[_Names]({(): 1})
+    for dim in dims:
+        result = _times(result, _terms(dim))
+    return _dim(result)
+
+
+def quotient(dividend: Dim, divisor: Dim) -> Dim | None:
+    """``dividend / divisor`` where that is known to be whole, otherwise ``None``: a long division of polynomials."""
+    rest, by, result = _terms(dividend), _terms(divisor), Counter[_Names]()
+    if not by:
+        return None
+    lead = min(by, key=_order)
+    while rest:
+        top = min(rest, key=_order)
+        if Counter(lead) - Counter(top) or rest[top] % by[lead]:
+            return None
+        step = {tuple(sorted((Counter(top) - Counter(lead)).elements())): rest[top] // by[lead]}
+        result.update(step)
+        rest.subtract(_times(step, by))
+        rest = Counter({names: number for names, number in rest.items() if number})
+    return _dim(result)
+
+
+def total(dims: Iterable[Dim]) -> Dim:
+    """The sum of sizes; 0 for none."""
+    result = Counter[_Names]()
+    for dim in dims:
+        result.update(_terms(dim))
+    return _dim(result)
+
+
+def broadcast(*shapes: Shape) -> Shape | None:
+    """The shape that ``shapes`` broadcast to (numpy's rule), or ``None`` where two sizes are not known to agree."""
+    rank = max(map(len, shapes), default=0)
+    result: list[Dim] = []
+    for column in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
+        sizes = {dim for dim in column if dim != 1} or {1}
+        if len(sizes) > 1:
+            return None
+        result.append(sizes.pop())
+    return tuple(result)
+
+
+def static(shape: Shape) -> tuple[int, ...] | None:
+    """The shape when every size is a number, otherwise ``None``."""
+    numbers = tuple(dim for dim in shape if isinstance(dim, int))
+    return numbers if len(numbers) == len(shape) else None
+
+
+def count(shape: tuple[int, ...]) -> int:
+    """The number of elements."""
+    return math.prod(shape)

@@ -1,0 +1,157 @@
+"""Opening a file that may be anything, and saying what it is when it is not a weight file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO, Final
+
+import numpy as np
+
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.memory import Bytes
+
+_KINDS: Final = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a symbolic link to itself",
+}
+
+_FOREIGN: Final = (
+    (rb"version https://git-lfs", "is a Git LFS pointer, not the file itself: run 'git lfs pull'"),
+    (rb"(?i)\s*<(!doctype|html|head)", "is an HTML page: the download gave a page about the file, not the file"),
+    (rb"PK\x03\x04", "is a zip archive, such as torch.save, Keras or numpy's savez write"),
+    (rb"\x80[\x02-\x05]", "is a Python pickle: it can run any code when it is loaded, and is not read"),
+    (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file: its name should end in .h5"),
+    (rb"\x93NUMPY", "is a numpy .npy file"),
+    (rb"GGUF", "is a GGUF file"),
+    # Protocol buffers have no signature: this is field 1 (ir_version), then a field that an ONNX model may have.
+    (rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", "is an ONNX model: import it with import_onnx"),
+)
+"""How files begin that people take for weight files, and what to say of them."""
+
+
+def recognise(head: bytes) -> str | None:
+    """What a file that begins with ``head`` is, or ``None`` where that is not known."""
+    return next((text for pattern, text in _FOREIGN if re.match(pattern, head)), None)
+
+
+def not_regular(mode: int) -> str | None:
+    """``None`` for the ``st_mode`` of a regular file, otherwise what is wrong with it."""
+    if stat.S_ISREG(mode):
+        return None
+    return f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file"
+
+
+@contextmanager
+def open_regular(path: str | Path) -> Iterator[FileIO]:
+    """The regular file at ``path``, open for reading without a buffer; never waits for the writer of a FIFO.
+
+    Raises:
+        FileError: the file is missing, is a folder, FIFO or device, or the system refuses to open or read it.
+    """
+    try:
+        if fault := not_regular(Path(path).stat().st_mode):
+            raise FileError(path, fault)
+        with open(path, "rb", buffering=0, opener=_open_now) as file:
+            if fault := not_regular(os.fstat(file.fileno()).st_mode):  # exchanged since the first look
+                raise FileError(path, fault)
+            yield file
+    except FileNotFoundError:
+        raise FileError(path, "does not exist") from None
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_exactly(file: FileIO, count: int, where: str) -> bytes:
+    """The next ``count`` bytes. Raises ``FormatError`` where the file ends first, though it was long enough."""
+    data = file.read(count)
+    while len(data) < count:
+        if not (more := file.read(count - len(data))):
+            raise shrunk(where, count - len(data))
+        data += more
+    return data
+
+
+def shrunk(where: str, missing: int) -> FormatError:
+    """The error for a file that was long enough a moment ago."""
+    return FormatError(where, f"became shorter while it was read: {missing} bytes are missing")
+
+
+_turn: Final = Lock()
+
+if hasattr(os, "preadv"):
+
+    def read_at(file: FileIO, memory: Sequence[Bytes], offset: int, where: str) -> None:
+        """Fill pieces of ``memory`` one after the other from ``offset`` on, wherever the file stands.
+
+        Any number of threads may do so at once.
+
+        Raises:
+            FormatError: the file ends first, though it was long enough a moment ago.
+        """
+        pieces = [piece.data for piece in memory if len(piece)]
+        while pieces:
+            batch = pieces[:_AT_ONCE]
+            got = os.preadv(file.fileno(), batch, offset)
+            if not got:
+                raise shrunk(where, sum(map(len, pieces)))
+            offset += got
+            while batch and got >= len(batch[0]):
+                got -= len(batch.pop(0))
+            pieces[:_AT_ONCE] = [batch[0][got:], *batch[1:]] if batch else []
+
+else:  # Windows
+
+    def read_at(file: FileIO, memory: Sequence[Bytes], offset: int, where: str) -> None:
+        """As above, for one thread at a time."""
+        with _turn:
+            file.seek(offset)
+            for piece in memory:
+                piece[...] = np.frombuffer(read_exactly(file, len(piece), where), np.uint8)
+
+
+if hasattr(os, "pwrite"):
+
+    def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
+        """Write ``data`` from ``offset`` on, wherever the file stands. Any number of threads may do so at once.
+
+        Nothing may be left in the file's buffer. The disk begins with what there is, while the caller goes on. Raises
+        ``OSError``.
+        """
+        done = 0
+        while done < len(data):
+            done += os.pwrite(file.fileno(), data[done:].data, offset + done)
+        first, last = offset // mmap.PAGESIZE, (offset + len(data)) // mmap.PAGESIZE
+        if last > first and hasattr(os, "posix_fadvise"):  # Whole pages alone: the last one is written to again.
+            with suppress(OSError):  # A hint, which not every file system takes; fsync tells of errors.
+                os.posix_fadvise(file.fileno(), first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, _BEGIN)
+
+else:  # Windows
+
+    def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
+        """As above, for one thread at a time."""
+        with _turn:
+            file.seek(offset)
+            file.write(data.data)
+
+
+_BEGIN: Final = getattr(os, "POSIX_FADV_DONTNEED", 0)
+"""What a system is told that shall write to the disk now. Pages that are not there yet stay in memory."""
+
+_AT_ONCE: Final = 512
+"""So many pieces are read by one call; Linux and macOS take up to 1,024."""

@@ -1,0 +1,143 @@
+"""The look of every picture of this package, and how pictures are written: whole, and with the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from portable_nn.core.errors import MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+BLACK: Final = "#000000"
+ORANGE: Final = "#E69F00"
+SKY: Final = "#56B4E9"
+GREEN: Final = "#009E73"
+YELLOW: Final = "#F0E442"
+BLUE: Final = "#0072B2"
+VERMILLION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+PALETTE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK)
+"""Colours that colour-blind people can tell apart. Source: Okabe and Ito, "Color universal design" (2008)."""
+
+STYLE: Final[dict[str, Any]] = {
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "font.family": "DejaVu Sans",  # It comes with matplotlib: a picture is the same on every machine.
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 1.2,
+    "svg.hashsalt": "portable-nn",
+}
+
+FORMATS: Final[dict[str, dict[str, None]]] = {
+    ".png": {"Software": None},
+    ".svg": {"Creator": None, "Date": None},
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
+"""What a picture's name may end in, and what the file is not to tell, because it changes without the picture."""
+
+ANIMATION: Final = ".gif"
+
+PAUSE: Final = 1500
+"""How many milliseconds the last frame of an animation stands."""
+
+
+def tint(colour: str, share: float) -> str:
+    """``share`` of a colour, the rest white."""
+    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - share * (255 - part)):02X}" for part in parts)
+
+
+COLOURS: Final = 256
+"""How many colours a GIF may have."""
+
+ALIKE: Final = 16
+"""How far apart two colours are at most, in each part of 0 to 255, that an animation takes for one."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of this package for what is drawn and saved in the block, or in a function: ``@style()``.
+
+    What users have set in their ``matplotlibrc`` has no influence. Raises ``MissingPackageError`` without matplotlib.
+    """
+    try:
+        import matplotlib.style
+        from cycler import cycler
+    except ImportError as error:
+        raise MissingPackageError("matplotlib", "a picture", "plot") from error
+    with matplotlib.style.context(["default", {**STYLE, "axes.prop_cycle": cycler(color=PALETTE)}]):
+        yield
+
+
+@style()
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of that many inches, which is not known to ``pyplot``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    return FigureCanvasAgg(Figure(figsize=(width, height))).figure
+
+
+def check_picture(path: Path) -> Path:
+    """``path``, whose name must end as that of a picture does. Raises ``UsageError``."""
+    if path.suffix.lower() not in FORMATS:
+        *others, last = FORMATS
+        raise UsageError(f"{path}: the name of a picture ends in {', '.join(others)} or {last}")
+    return path
+
+
+def check_animation(path: Path) -> Path:
+    """``path``, whose name must end as that of an animation does. Raises ``UsageError``."""
+    if path.suffix.lower() != ANIMATION:
+        raise UsageError(f"{path}: the name of an animation ends in {ANIMATION}")
+    return path
+
+
+@style()
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, SVG or PDF, by the end of the name. Raises ``UsageError`` and ``FileError``."""
+    from portable_nn.core.atomic import atomic_write
+
+    suffix = check_picture(Path(path)).suffix.lower()
+    with atomic_write(path) as file:
+        figure.savefig(file, format=suffix[1:], metadata=FORMATS[suffix])
+
+
+def save_animation(frames: Sequence[Image], path: str | Path) -> None:
+    """Write frames as a GIF that runs for ever, each time in some 20 seconds, or faster where there are few frames.
+
+    Raises ``UsageError`` and ``FileError``.
+    """
+    from PIL.Image import Dither
+
+    from portable_nn.core.atomic import atomic_write
+
+    check_animation(Path(path))
+    # One table of colours for all, and no dithering: what does not change between two frames takes no space.
+    colours = _commonest_colours(frames[-1])
+    first, *others = [frame.quantize(palette=colours, dither=Dither.NONE) for frame in frames]
+    milliseconds = min(500, 20_000 // len(frames))
+    durations = [milliseconds] * len(others) + [PAUSE]
+    with atomic_write(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+
+
+def _commonest_colours(picture: Image) -> Image:
+    """A palette of the colours that take most of a picture, exactly as they are; of those that are alike, one."""
+    from PIL import Image
+
+    found: list[tuple[int, Any]] = picture.getcolors(picture.width * picture.height) or []
+    kept: list[tuple[int, ...]] = []
+    for _, colour in sorted(found, reverse=True):
+        if all(max(abs(a - b) for a, b in zip(colour, other, strict=True)) > ALIKE for other in kept):
+            kept.append(colour)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in kept[:COLOURS] for part in colour])
+    return palette

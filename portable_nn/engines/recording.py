@@ -1,0 +1,159 @@
+"""What went into a network and what came out, as arrays in an ``.npz`` file under the names of inputs and outputs.
+
+Such a file is how one code base tells another what is right: ``numpy.savez("io.npz", x=x, logits=y)`` writes one,
+``portable-nn predict --save-io`` does, and the conversions compare with it. It may hold values in between as well, by
+which the first node is found that computes something else.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import DataError, GraphError, ShapeError, UsageError, listed
+from portable_nn.core.graph import Graph, format_shape
+from portable_nn.operators import Type, infer
+from portable_nn.operators.registry import Array
+
+Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+SUFFIX: Final = ".npz"
+
+
+class Recorded(NamedTuple):
+    """What the file at ``path`` holds: the inputs, and the values that come of them, outputs and others."""
+
+    path: Path
+    inputs: dict[str, Array]
+    values: dict[str, Array]
+
+
+def read_recorded(path: str | Path, graph: Graph) -> Recorded:
+    """The recording in an ``.npz`` file, which must have every input and every output of ``graph``.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is no archive of arrays, or is damaged.
+        DataError: arrays are missing, are none of the graph's values, or have another shape or type: all of them.
+    """
+    from portable_nn.plain import open_tensors
+
+    with open_tensors(check_name(path)) as tensors:
+        arrays = {name: tensors[name] for name in tensors}
+    names = [value.name for value in graph.inputs]
+    inputs = {name: array for name, array in arrays.items() if name in names}
+    values = {name: array for name, array in arrays.items() if name not in names}
+    faults = list(_faults(graph, inputs, values))
+    if faults:
+        raise DataError(path, listed(faults, "does not hold what goes into the network and comes out"))
+    typed = {value.name: inputs[value.name].astype(value.dtype, copy=False) for value in graph.inputs}
+    return Recorded(Path(path), typed, values)
+
+
+def check_name(path: str | Path) -> Path:
+    """The path of a recording; raises ``UsageError`` where its name is not that of one."""
+    if Path(path).suffix.lower() != SUFFIX:
+        raise UsageError(f"{path}: the name of a file of inputs and outputs ends in {SUFFIX}")
+    return Path(path)
+
+
+def _faults(graph: Graph, inputs: Mapping[str, Array], values: Mapping[str, Array]) -> Iterator[str]:
+    """Why arrays are not what goes into ``graph`` and comes out."""
+    from portable_nn.engines.feeds import fitted
+
+    made = {name for node in graph.nodes for name in node.outputs}
+    yield from (f"output '{name}' is missing" for name in graph.outputs if name not in values and name in made)
+    for name in values:
+        if name not in made:
+            yield (
+                f"'{name}' is no value of the network: its inputs are {_some(value.name for value in graph.inputs)}, "
+                f"its outputs {_some(graph.outputs)}"
+            )
+    try:
+        fitted(graph.inputs, inputs)
+        types = infer(graph, {name: array.shape for name, array in inputs.items()}).types
+    except ShapeError as error:
+        first, *more = str(error).split("\n  ")
+        yield from more or [first]
+    except GraphError as error:
+        yield from map(str, error.faults)
+    else:
+        yield from (
+            fault for name in values if name in types for fault in _misfit(graph, name, values[name], types[name])
+        )
+
+
+def _misfit(graph: Graph, name: str, array: Array, type: Type) -> Iterator[str]:
+    kind = "output" if name in graph.outputs else "value"
+    if array.shape != type.shape:
+        yield (
+            f"{kind} '{name}' has shape {format_shape(array.shape)}, but {format_shape(type.shape)} comes of the inputs"
+        )
+    if not np.can_cast(array.dtype, type.dtype, "same_kind"):
+        yield f"{kind} '{name}' is {array.dtype}, but the network makes {type.dtype}"
+
+
+def _some(names: Iterator[str] | tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def save_recorded(path: str | Path, arrays: Mapping[str, Array]) -> None:
+    """Write ``arrays`` by name as an ``.npz`` file, whole or not at all; the same arrays give the same bytes.
+
+    Raises ``FileError``, and ``UsageError`` where the name of the file is not that of one.
+    """
+    with atomic_write(check_name(path)) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+
+class Recorder:
+    """Keeps what goes into a model and comes out of it, to be written when all is done."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.told = ""
+        self._runs: list[dict[str, Array]] = []
+
+    def watching(self, run: Run) -> Run:
+        """``run``, whose inputs and outputs are kept."""
+
+        def watched(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+            outputs = run(feeds)
+            self._runs.append({name: np.array(array) for name, array in (*feeds.items(), *outputs.items())})
+            return outputs
+
+        return watched
+
+    def save(self, path: str | Path) -> None:
+        """Write what was kept: of several runs all examples, one after the other, where every array counts them.
+
+        ``told`` then says what was written, and ``notes`` what was left out.
+
+        Raises as ``save_recorded`` does, and ``UsageError`` where nothing was computed.
+        """
+        if not self._runs:
+            raise UsageError(f"{path}: nothing was computed, so there is nothing to record")
+        arrays = self._joined()
+        save_recorded(path, arrays)
+        self.told = ", ".join(f"{name} {format_shape(array.shape)}" for name, array in arrays.items())
+
+    def _joined(self) -> dict[str, Array]:
+        first, *others = self._runs
+        if not others:
+            return first
+        if not all(_counts_examples(run) for run in self._runs):
+            self.notes.append(f"of {len(self._runs)} runs the first is recorded: not every array counts examples")
+            return first
+        return {name: np.concatenate([run[name] for run in self._runs]) for name in first}
+
+
+def _counts_examples(arrays: Mapping[str, Array]) -> bool:
+    """Whether the first axis of every array is as long as that of all others."""
+    return all(array.ndim for array in arrays.values()) and len({len(array) for array in arrays.values()}) == 1

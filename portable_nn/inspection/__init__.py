@@ -1,0 +1,1 @@
+"""What is in a model, as rows and as text."""

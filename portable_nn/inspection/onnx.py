@@ -1,0 +1,158 @@
+"""What is in an ONNX file and what the file says of itself, whether or not this package has its operators."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from portable_nn.converters.onnx.convert import DIGEST, LABELS, MANIFEST
+from portable_nn.core.graph import Shape
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, decode
+from portable_nn.inspection import InputRow, Inspection, NodeRow, OutputRow
+from portable_nn.onnx.files import read_model
+from portable_nn.onnx.inference import light
+from portable_nn.onnx.isolated import LibraryError, infer_shapes
+from portable_nn.onnx.labels import labels_of
+from portable_nn.preprocessing.steps import describe
+
+
+def manifest_in(
+    metadata: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str], where: str
+) -> Manifest | None:
+    """The manifest in the metadata of a model, if there is one and it names the inputs and outputs that the model has.
+
+    A tool that optimised or quantised the graph has not changed what goes in and comes out: other than for an import,
+    the graph may be another one.
+
+    Raises:
+        FormatError: the manifest is whole, but not one that this version reads.
+    """
+    text = metadata.get(MANIFEST, "").encode()
+    if not text or hashlib.sha256(text).hexdigest() != metadata.get(DIGEST):
+        return None
+    manifest = decode(text, where)
+    named = [info.name for info in manifest.inputs], [info.name for info in manifest.outputs]
+    return manifest if named == (list(inputs), list(outputs)) else None
+
+
+def describe_onnx(path: str | Path) -> Inspection:
+    """What is in the file; shapes are those that the standard's inference finds.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is not an ONNX model.
+    """
+    model = read_model(path)
+    graph, shapes = model.graph, _shapes(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    entries = [value for value in graph.input if value.name not in stored]
+    manifest = manifest_in(metadata, _names(entries), _names(graph.output), str(path))
+    inputs = manifest.inputs if manifest else [InputInfo(value.name) for value in entries]
+    return Inspection(
+        name=graph.name,
+        opset=max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=0),
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        nodes=tuple(_nodes(model, shapes, stored)),
+        inputs=tuple(
+            InputRow(value.name, _dtype(value), shapes.get(value.name), info.kind, tuple(describe(info.preprocessing)))
+            for value, info in zip(entries, inputs, strict=True)
+        ),
+        outputs=tuple(_outputs(graph.output, shapes, manifest, metadata)),
+        parameters=sum(map(_count, stored.values())),
+        bytes=sum(map(_bytes, stored.values())),
+        metadata={key: text for key, text in metadata.items() if key not in {MANIFEST, DIGEST, LABELS}},
+    )
+
+
+def _nodes(model: ModelProto, shapes: Mapping[str, Shape], stored: Mapping[str, TensorProto]) -> Iterable[NodeRow]:
+    seen = set[str]()
+    for node in model.graph.node:
+        own = [stored[name] for name in dict.fromkeys(node.input) if name in stored and name not in seen]
+        seen.update(tensor.name for tensor in own)
+        yield NodeRow(
+            node.name or ", ".join(node.output),
+            node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}",
+            tuple(shapes.get(name) for name in node.input if name and name not in stored),
+            tuple(shapes.get(name) for name in node.output if name),
+            sum(map(_count, own)),
+            sum(map(_bytes, own)),
+            tuple(dict.fromkeys([*filter(None, node.input), *_captured(node)])),
+            tuple(filter(None, node.output)),
+        )
+
+
+def _captured(node: NodeProto) -> Iterator[str]:
+    """The values that the graphs inside a node, of If and Loop, take from outside."""
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            own.update(name for inner in graph.node for name in inner.output)
+            for inner in graph.node:
+                yield from (name for name in (*inner.input, *_captured(inner)) if name and name not in own)
+            yield from (value.name for value in graph.output if value.name not in own)
+
+
+def _outputs(
+    values: Sequence[ValueInfoProto],
+    shapes: Mapping[str, Shape],
+    manifest: Manifest | None,
+    metadata: Mapping[str, str],
+) -> Iterable[OutputRow]:
+    """The outputs; labels that a model of another tool has belong to the first that has a size for each."""
+    labels = labels_of(metadata)
+    for place, value in enumerate(values):
+        shape = shapes.get(value.name)
+        if manifest:
+            info: OutputInfo = manifest.outputs[place]
+            yield OutputRow(value.name, _dtype(value), shape, info.kind, info.labels)
+            continue
+        fits = labels and shape and len(labels) in shape
+        yield OutputRow(value.name, _dtype(value), shape, "", labels if fits else ())
+        labels = () if fits else labels
+
+
+def _shapes(model: ModelProto) -> dict[str, Shape]:
+    """The shapes of all values that are known."""
+    try:
+        graph = infer_shapes(light(model)).graph
+    except LibraryError:
+        graph = model.graph  # What the file says has to be enough.
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
+
+
+def _shape(value: ValueInfoProto) -> Shape:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+
+
+def _dtype(value: ValueInfoProto) -> str:
+    kind = value.type.WhichOneof("value")
+    return _dtype_name(value.type.tensor_type.elem_type) if kind == "tensor_type" else str(kind).removesuffix("_type")
+
+
+def _dtype_name(code: int) -> str:
+    try:
+        return str(helper.tensor_dtype_to_np_dtype(code))
+    except KeyError:
+        return f"type {code}"
+
+
+def _count(tensor: TensorProto) -> int:
+    return math.prod(tensor.dims)
+
+
+def _bytes(tensor: TensorProto) -> int:
+    try:
+        return _count(tensor) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError:
+        return len(tensor.raw_data)
+
+
+def _names(values: Iterable[ValueInfoProto]) -> list[str]:
+    return [value.name for value in values]

@@ -1,0 +1,395 @@
+"""Networks from one kind of file into another: written, read back, and compared tensor by tensor.
+
+The kinds are in ``forms``: weight files in both carriers, ``.npz`` and ONNX. What a file of another project lacks to be
+a network, its graph, comes from a model that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from glob import escape
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from portable_nn.converters.npz import MANIFEST, MANIFEST_DIGEST
+from portable_nn.core.atomic import put_back
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, VerificationError, listed
+from portable_nn.core.graph import format_shape
+from portable_nn.core.text import quantity, size
+from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
+from portable_nn.format.tensors import DIGEST, Array, hashes
+from portable_nn.model_files.forms import FORMS, OPSET, Form, Options, Source, Written
+from portable_nn.model_files.resolve import ONNX, resolve
+from portable_nn.plain import KINDS, Entry, PlainTensors, open_tensors
+from portable_nn.plain.matching import Row, match
+
+if TYPE_CHECKING:
+    from portable_nn.onnx.verify import Difference
+
+SHOWN: Final = 5
+"""How many names of tensors are told where there may be many."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted, and what of it did not come along.
+
+    Args:
+        source: the file that was read.
+        target: the file that was written.
+        files: all files that were written: beside a large ONNX model there is one with its tensors.
+        bytes: how many they have together.
+        tensors: how many tensors were written.
+        tensor_bytes: how many bytes these have.
+        verified: whether they were read back, and found to have the digests that they have in ``source``.
+        digest: that of the network in ``target``.
+        same_digest: whether ``source`` has the same; ``None`` where it has none.
+        outputs: how far apart two engines are on the network; empty where no ONNX file takes part.
+        recorded: how far they are from what another program has recorded.
+        opset: of an ONNX file that was written, the version of its operators.
+        ir_version: and that of its form.
+        left_behind: what ``source`` holds and ``target`` does not, in words.
+        notes: what else is worth knowing.
+    """
+
+    source: Path
+    target: Path
+    files: tuple[Path, ...]
+    bytes: int
+    tensors: int
+    tensor_bytes: int
+    verified: bool
+    digest: str
+    same_digest: bool | None
+    outputs: Mapping[str, Difference]
+    recorded: Mapping[str, Difference]
+    opset: int | None
+    ir_version: int | None
+    left_behind: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    against: str | Path | None = None,
+    rename: Mapping[str, str] = MappingProxyType({}),
+    opset: int | None = None,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    io: str | Path | None = None,
+) -> Conversion:
+    """Write the network in ``source`` as ``target``, read it back, and compare every tensor by its SHA-256.
+
+    A file at ``target`` is replaced as a whole, or stays as it was. Should what is read back differ from what was
+    read, nothing is changed either.
+
+    Args:
+        source: a weight file, an ``.npz`` or ONNX file, or the name of a shipped model.
+        target: where to; the suffix (.safetensors, .h5, .npz, .onnx) tells what is written.
+        against: where ``source`` holds arrays only, a model whose tensors they are; its graph, labels and
+            preprocessing are taken. Names, shapes and types must be the same.
+        rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
+        opset: the version of the operators of an ONNX file, 17 if nothing is said.
+        verify: whether to read back and compare, and to run both engines where an ONNX file takes part.
+        atol: how far apart two numbers may be, ...
+        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
+        seed: what the inputs that engines run on are drawn from.
+        io: an ``.npz`` file with inputs and outputs that another program has recorded: the network must compute these.
+
+    Raises:
+        UsageError: arguments that make no sense together, or what ``target`` cannot express.
+        FileError: a file cannot be read or written.
+        FormatError: ``source`` is damaged, or its arrays are not those of the model.
+        UnsupportedError, GraphError: an ONNX file that cannot be read.
+        VerificationError: what was written is not what was read, or the engines do not agree.
+        DataError: ``io`` is not what goes into the network and comes out.
+    """
+    path, out = _source_path(source), Path(target)
+    form = _form_to_write(out)
+    if opset is not None and out.suffix.lower() != ONNX:
+        raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {ONNX}")
+    if out.exists() and path.samefile(out):
+        raise UsageError(f"{out} is the file to read: write to another one")
+    if io is not None and not verify:
+        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
+    options = Options(verify, OPSET if opset is None else opset, atol, rtol, seed)
+    recording = None if io is None else Path(io)
+    to_onnx = out.suffix.lower() == ONNX  # Then the last step compares with the recording, and in both engines.
+    found = _read(path, against, rename, options if to_onnx else options._replace(io=recording))
+    given = found if form.holds_training else _without_training(found)
+    with _put_back_where_that_fails(out):
+        written = form.write(out, given, options._replace(io=recording))
+        if verify:
+            _compare(given, written, form)
+    return Conversion(
+        path,
+        out,
+        written.files,
+        sum(file.stat().st_size for file in written.files),
+        len(given.manifest.tensors),
+        given.size,
+        verify,
+        written.digest,
+        written.digest == found.digest if found.digest else None,
+        written.outputs or found.outputs,
+        written.recorded or found.recorded,
+        written.opset,
+        written.ir_version,
+        tuple(_left_behind(found, given, written)),
+        tuple(_notes(found, given, written, verify)),
+    )
+
+
+# -- what to read and what to write
+
+
+def _source_path(source: str | Path) -> Path:
+    """The file of a shipped model, or the one that is meant."""
+    path = Path(source)
+    if path.suffix.lower() in {*FORMS, *KINDS}:
+        if not path.exists():
+            raise FileError(path, "does not exist")
+        return path
+    if path.suffix:
+        raise UsageError(f"{path}: {_expected('read')}")
+    return resolve(source)
+
+
+def _form_to_write(path: Path) -> Form:
+    form = FORMS.get(path.suffix.lower())
+    if form is None:
+        raise UsageError(f"{path}: {_expected('written')}")
+    return form
+
+
+def _expected(how: str) -> str:
+    *most, last = FORMS
+    return f"the name of a file that can be {how} ends in {', '.join(most)} or {last}"
+
+
+def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], options: Options) -> Source:
+    form = FORMS.get(path.suffix.lower())
+    if form and form.is_own(path):
+        if against is not None or rename:
+            raise UsageError(
+                f"{path}: holds a network of its own: --against and --rename are for files that hold arrays only"
+            )
+        found = form.read(path, options)
+        return found if found.recorded or options.io is None else _compared(found, options)
+    tensors = open_tensors(path)
+    if against is None:
+        raise UsageError(
+            f"{path}: holds arrays and not a network ({_some(tensors)}). --against MODEL says which network they are "
+            "of: a shipped model or a file whose tensors have the same names and shapes (--rename OLD=NEW, where a "
+            "name is another)"
+        )
+    model = _read(_source_path(against), None, {}, Options(verify=False))
+    found = _onto(tensors, model, str(against), rename)
+    return found if options.io is None else _compared(found, options)
+
+
+def _compared(found: Source, options: Options) -> Source:
+    """``found``, after numpy has computed from it what is recorded."""
+    from portable_nn.engines.recording import read_recorded
+    from portable_nn.onnx.verify import Tolerance, check_recorded
+
+    assert options.io is not None
+    graph, tolerance = found.manifest.graph, Tolerance(options.atol, options.rtol)
+    recorded = read_recorded(options.io, graph)
+    return found._replace(recorded=check_recorded(graph, found.tensors, recorded, str(found.path), tolerance=tolerance))
+
+
+def _some(tensors: PlainTensors) -> str:
+    names = list(tensors)
+    more = ", …" if len(names) > SHOWN else ""
+    return f"{quantity(len(names), 'tensor')}{': ' if names else ''}{', '.join(names[:SHOWN])}{more}"
+
+
+def _without_training(found: Source) -> Source:
+    manifest = found.manifest
+    if manifest.training is None:
+        return found
+    names = [value.name for value in manifest.graph.parameters]
+    digests, checksums = ({name: each[name] for name in names if name in each} for each in _hashes(manifest))
+    kept = replace(manifest, training=None, digests=digests, checksums=checksums)
+    return found._replace(manifest=kept, tensors=_Chosen(found.tensors, {name: name for name in names}))
+
+
+def _hashes(manifest: Manifest) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    return manifest.digests, manifest.checksums
+
+
+class _Chosen(Mapping[str, Array]):
+    """Some of the tensors, under new names, each still read when it is asked for."""
+
+    def __init__(self, tensors: Mapping[str, Array], old: Mapping[str, str]) -> None:
+        """``old`` has for each new name the one in ``tensors``."""
+        self._tensors, self._old = tensors, old
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[self._old[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._old)
+
+    def __len__(self) -> int:
+        return len(self._old)
+
+
+# -- arrays of other projects
+
+
+def _onto(tensors: PlainTensors, model: Source, against: str, rename: Mapping[str, str]) -> Source:
+    """The network of ``model`` with the ``tensors`` of a file in it."""
+    path, entries = tensors.path, dict(tensors.entries)
+    own = {MANIFEST, MANIFEST_DIGEST} & entries.keys()  # An .npz file that another program has changed.
+    old = _renamed(entries.keys() - own, rename, path)
+    faults = list(_misfits({new: entries[name] for new, name in old.items()}, model.manifest))
+    if faults:
+        raise FormatError(path, listed(faults, f"does not fit {against}"), faults)
+    manifest = replace(
+        model.manifest, metadata={}, training=None, digests={}, checksums={}, producer=PRODUCER, version=VERSION
+    )
+    left_out = [name for name in entries if name not in {*old.values(), *own}]
+    left_behind = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
+    left_behind += [f"the file's own words on '{key}'" for key in tensors.metadata]
+    notes = ["the manifest in it is not read: another program has changed the file"] if own else []
+    notes += [*tensors.notes, f"graph, labels and preprocessing are those of {against}"]
+    if model.manifest.metadata:
+        notes.append(f"the metadata of {against} tell of other weights, and are left out")
+    ordered = {value.name: old[value.name] for value in manifest.graph.parameters}
+    return Source(path, manifest, _Chosen(tensors, ordered), left_behind=tuple(left_behind), notes=tuple(notes))
+
+
+def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str, str]:
+    """For each name that a tensor gets, the one that it has."""
+    for old in rename:
+        if old not in names:
+            close = get_close_matches(old, names, n=1)
+            meant = f": did you mean '{close[0]}'?" if close else ""
+            raise UsageError(f"{path}: there is no tensor '{old}' to rename{meant}")
+    found = dict[str, str]()
+    for name in sorted(names):
+        new = rename.get(name, name)
+        if new in found:
+            raise UsageError(f"{path}: '{found[new]}' and '{name}' would both be called '{new}'")
+        if new:
+            found[new] = name
+    return found
+
+
+def _misfits(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]:
+    """Where tensors are not those of a network, and what may be meant."""
+    needed = manifest.graph.parameters
+    result = match(found, needed)
+    for row, value in zip(result.rows, needed, strict=True):
+        if row.status == "missing":
+            yield f"tensor '{row.name}' {format_shape(row.needed)} is missing{_perhaps(row)}"
+        elif row.status == "shape differs" and row.found is not None:
+            turned = ", transposed, which has to be done before" if row.axes else ""
+            yield (
+                f"tensor '{row.name}' has shape {format_shape(row.found)}, but the network needs "
+                f"{format_shape(row.needed)}{turned}"
+            )
+        elif found[row.name].dtype != value.dtype:
+            yield f"tensor '{row.name}' is {found[row.name].dtype}, but the network needs {value.dtype}"
+    yield from (f"tensor '{name}' is not of the network: --rename {name}= leaves it out" for name in result.left_over)
+
+
+def _perhaps(row: Row) -> str:
+    if not row.suggestion:
+        return ""
+    turned = ", transposed, which has to be done before" if row.axes else ""
+    return f": perhaps --rename {row.suggestion}={row.name}{turned}"
+
+
+# -- comparing
+
+
+@contextmanager
+def _put_back_where_that_fails(out: Path) -> Iterator[None]:
+    """What is at ``out``, and what lies beside it for a large ONNX model, is the same again after an error."""
+
+    def files() -> set[Path]:
+        return {out, *out.parent.glob(f"{escape(out.stem)}-{'[0-9a-f]' * 16}.data")}
+
+    before = files()
+    try:
+        with ExitStack() as stack:
+            for each in before:
+                stack.enter_context(put_back(each))
+            yield
+    except BaseException:
+        for each in files() - before:
+            each.unlink(missing_ok=True)
+        raise
+
+
+def _compare(given: Source, written: Written, form: Form) -> None:
+    """See that what was written, as it is read back, is what was given: all that is said of it, and every tensor."""
+    try:
+        back = form.read_back(written)
+    except PortableNNError as error:
+        raise VerificationError(f"{error} ({_UNDONE})") from error
+    expected = given.manifest
+    digests = expected.digests if given.digest else hashes(given.tensors)[DIGEST]
+    faults = [
+        f"tensor '{name}' has the SHA-256 {back.digests.get(name)} there, and {digest} in {given.path}"
+        for name, digest in digests.items()
+        if back.digests.get(name) != digest
+    ]
+    if _said(back) != _said(normalised(expected)):
+        faults.append(f"what is said of the network differs from that in {given.path}")
+    if faults:
+        raise VerificationError(f"{listed(faults, f'{written.files[0]} does not hold what was written')} ({_UNDONE})")
+
+
+_UNDONE: Final = "it is removed, and what was there before is back"
+
+
+def _said(manifest: Manifest) -> Manifest:
+    """What a manifest says apart from hashes, and from who wrote it."""
+    return replace(manifest, digests={}, checksums={}, producer=PRODUCER, version=VERSION)
+
+
+# -- what to tell
+
+
+def _left_behind(found: Source, given: Source, written: Written) -> Iterator[str]:
+    yield from found.left_behind
+    if found.opset is not None and found.opset != (written.opset or OPSET):
+        after = f": it is {written.opset} there" if written.opset else f": export makes it {OPSET} again if not told"
+        yield f"that its operators are those of opset {found.opset}{after}"
+    training = found.manifest.training
+    if training and given.manifest.training is None:
+        extra = found.size - given.size
+        stands = f"after {quantity(training.epoch, 'epoch')} and {quantity(training.step, 'step')}"
+        yield f"the state of its training {stands}: {quantity(len(training.tensors), 'tensor')} ({size(extra)})"
+
+
+def _notes(found: Source, given: Source, written: Written, verify: bool) -> Iterator[str]:
+    yield from found.notes
+    yield from getattr(found.outputs, "notes", ())
+    yield from written.notes
+    if found.digest and found.digest != written.digest:
+        yield f"the digest is another one: {_why(found, given)}"
+    if not verify:
+        yield "not verified: what was written was not compared with what was read"
+
+
+def _why(found: Source, given: Source) -> str:
+    if given.manifest is not found.manifest:
+        return "it is that of the network without its training"
+    if found.manifest.version < VERSION:
+        return f"{found.path} is of version {found.manifest.version} of the format, and this is version {VERSION}"
+    return "the manifest names another version of portable-nn as its writer"

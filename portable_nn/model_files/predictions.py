@@ -1,0 +1,239 @@
+"""Predictions: what a model says of pictures, tables and arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.data.files import opened
+from portable_nn.data.sources import Batch, iterate
+from portable_nn.engines.recording import Recorder
+from portable_nn.model_files.runners import UNKNOWN, Engine, Runner, open_runner
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Found, describe, with_polarity
+
+SUM_TOLERANCE = 1e-3
+"""How far from 1 the numbers of a model that does not say what they are may sum up, to be taken for probabilities."""
+
+GUESSES = {
+    "probabilities": "they are taken for probabilities",
+    "logits": "softmax makes probabilities of them",
+    "binary_logits": "the logistic function makes a probability of it",
+    "values": "it is taken for a quantity",
+}
+"""What is said of the numbers of such a model, by what they are judged to be."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one example.
+
+    ``input`` tells where the example is from: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or
+    ``array.npy:0`` (index, from 0). ``label`` is the class that is most likely, ``index`` its number and
+    ``probability`` how likely it is; ``top`` has as many classes as were asked for, the most likely first.
+    ``expected`` is the class that the data give, where they give one.
+
+    A model that predicts quantities and no classes gives ``values``, and nothing else.
+    """
+
+    input: str
+    label: str | None = None
+    index: int | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    expected: str | None = None
+    values: tuple[float, ...] = ()
+
+
+class Predictions(Iterator[Prediction]):
+    """Predictions, made as they are asked for, so that any number of examples needs little memory.
+
+    On the way, ``notes`` collects what was done and what was assumed, and of the ``judged`` examples whose class the
+    data tell it is counted how many were ``right``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        batches: Iterator[Batch],
+        labels: Sequence[str] | str | Path | None,
+        top: int,
+        notes: list[str],
+    ) -> None:
+        self.notes = notes
+        self.judged = self.right = 0
+        self._runner, self._batches, self._given, self._top = runner, batches, labels, top
+        self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
+        self._each = self._predict()
+
+    def __next__(self) -> Prediction:
+        prediction = next(self._each)
+        if prediction.expected is not None:
+            self.judged += 1
+            self.right += prediction.label == prediction.expected
+        return prediction
+
+    def _predict(self) -> Iterator[Prediction]:
+        kind, classes = self._runner.kind, None
+        for batch in self._batches:
+            numbers = self._numbers(batch)
+            if kind == UNKNOWN:
+                kind = self._guess(numbers)
+            if kind == "values":
+                yield from (
+                    Prediction(name, values=_floats(row)) for name, row in zip(batch.names, numbers, strict=True)
+                )
+                continue
+            probabilities = _probabilities(numbers, kind)
+            classes = classes or self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
+            yield from _ranked(batch, probabilities, classes, self._top)
+
+    def _numbers(self, batch: Batch) -> Array:
+        numbers = self._runner(batch.x).astype(np.float64)
+        finite = np.isfinite(numbers).all(axis=1)
+        if not finite.all():
+            name = batch.names[int(finite.argmin())]
+            raise FormatError(self._runner.where, f"the model gives NaN or infinity for {name}")
+        return numbers
+
+    def _guess(self, numbers: Array) -> str:
+        """What the numbers of a model are that does not say it, judged by the first of them."""
+        within = bool(((numbers >= 0) & (numbers <= 1)).all())
+        if numbers.shape[1] == 1:
+            kind = ("probabilities" if within else "binary_logits") if self._names else "values"
+        else:
+            are_shares = within and np.allclose(numbers.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE)
+            kind = "probabilities" if are_shares else "logits"
+        self.notes.append(f"the model does not say what its numbers are; {GUESSES[kind]}")
+        return kind
+
+    def _classes(self, count: int, *, alone: bool) -> tuple[str, ...]:
+        """The names of the classes; ``alone`` where a single number tells between two."""
+        names = self._names
+        if alone and len(names) == 1:
+            return f"not {names[0]}", names[0]
+        if names and len(names) != count:
+            found = f"{len(names)} labels, but {self._runner.where} has {count} classes"
+            if isinstance(self._given, str | Path):
+                raise DataError(self._given, f"has {found}")
+            if self._given is not None:
+                raise UsageError(f"there are {found}")
+            self.notes.append(f"the labels in the model are not used: there are {found}")
+        return names if len(names) == count else tuple(map(str, range(count)))
+
+
+def predict(
+    model: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    top: int = 1,
+    batch_size: int = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    digest: str | None = None,
+    recorder: Recorder | None = None,
+) -> Predictions:
+    """What ``model`` says of ``inputs``, one ``Prediction`` after the other.
+
+    Args:
+        model: the name of a shipped model, a weight file, or any ONNX file.
+        inputs: pictures, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on standard input.
+        engine: what computes: ``onnxruntime`` or ``numpy``.
+        labels: names of the classes, or the path of a file that has one in a line or a JSON list; by default those
+            that the model has. Classes without a name are called by their number.
+        top: how many classes to give for each example.
+        batch_size: how many examples to compute at once.
+        polarity: what ink the pictures have, ``light`` or ``dark``; by default each is looked at.
+        raw: whether arrays hold what the network takes, so that the model's preprocessing is left out.
+        digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+        recorder: what keeps everything that goes into the network and comes out, in memory.
+
+    Raises:
+        UsageError: arguments that make no sense, or a model that is no classifier of single examples.
+        FileError: a file that is missing or is not what it should be: when its turn comes, where it is an input.
+    """
+    if top < 1:
+        raise UsageError(f"top must be at least 1, not {top}")
+    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    runner = open_runner(model, engine, digest=digest)
+    if recorder:
+        runner = replace(runner, run=recorder.watching(runner.run))
+    notes = [f"{model} runs in {engine}", *runner.notes]
+    if runner.preprocessing and not raw:
+        prepared = with_polarity(runner.preprocessing, polarity) if polarity else runner.preprocessing
+        steps = enumerate(describe(prepared), start=1)
+        notes += ["the model says how to prepare what it is given:", *(f"  {place}. {step}" for place, step in steps)]
+    batches = iterate(
+        given,
+        runner.preprocessing,
+        runner.example_shape,
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        notes=notes,
+    )
+    return Predictions(runner, batches, labels, top, notes)
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """The labels in a text file: one in a line, or a JSON list.
+
+    Raises:
+        DataError: the file cannot be read, or there is no label in it.
+    """
+    with opened(path, "labels, one in a line") as file:
+        data = file.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"expected labels, one in a line or a JSON list, in UTF-8: {error}") from error
+    try:
+        found = json.loads(text) if text.lstrip().startswith("[") else text.strip().splitlines()
+    except (ValueError, RecursionError):  # A label may begin with a bracket.
+        found = text.strip().splitlines()
+    if not found or not all(isinstance(label, str | int) for label in found):
+        raise DataError(path, "expected labels, one in a line or a JSON list, found none")
+    return tuple(str(label).strip() for label in found)
+
+
+def _probabilities(numbers: Array, kind: str) -> Array:
+    """Answers of a model → probabilities ``(n, classes)``; one number alone is that of the second of two classes."""
+    if kind == "logits":
+        powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
+        numbers = powers / powers.sum(axis=1, keepdims=True)
+    elif kind == "binary_logits":
+        numbers = (1 + np.tanh(numbers / 2)) / 2  # The logistic function, without overflow.
+    return np.concatenate([1 - numbers, numbers], axis=1) if numbers.shape[1] == 1 else numbers
+
+
+def _ranked(batch: Batch, probabilities: Array, classes: tuple[str, ...], top: int) -> Iterator[Prediction]:
+    """The likeliest classes of each example; among equals the first."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    labels = batch.labels or [None] * len(batch.names)
+    for name, row, best, label in zip(batch.names, probabilities, order, labels, strict=True):
+        ranking = tuple(zip((classes[place] for place in best), _floats(row[best]), strict=True))
+        yield Prediction(name, ranking[0][0], int(best[0]), ranking[0][1], ranking, _expected(label, classes))
+
+
+def _expected(label: Any, classes: tuple[str, ...]) -> str | None:
+    """The class that the data name: by its name, its number, or with a number for each class."""
+    if isinstance(label, list):
+        label = int(np.argmax(label)) if len(label) == len(classes) else None
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if isinstance(label, int) and str(label) not in classes and 0 <= label < len(classes):
+        return classes[label]
+    return None if label is None else str(label)
+
+
+def _floats(row: Array) -> tuple[float, ...]:
+    """Numbers with the digits that a float32 has."""
+    return tuple(float(f"{number:.7g}") for number in row)

@@ -1,0 +1,173 @@
+"""Models that are ready to run on examples: one way in, one answer out, whatever file and engine are behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.graph import Value, format_shape
+from portable_nn.format.manifest import InputInfo, OutputInfo
+from portable_nn.model_files.resolve import expected_bytes, is_onnx, open_network, resolve
+from portable_nn.network import Network
+from portable_nn.onnx.session import Session, session_of
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing
+
+Engine: TypeAlias = Literal["onnxruntime", "numpy"]
+Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+UNKNOWN: Final = "unknown"
+"""The kind of the output of a model that does not say what its numbers are."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A model, its only input, and the output that answers are read from.
+
+    Args:
+        where: what messages call it.
+        input: the value that examples enter by; its first axis is the batch.
+        preprocessing: what comes before that.
+        output: the name of the output.
+        kind: what its numbers are: a kind as manifests have it, or ``UNKNOWN``.
+        labels: the names of the classes, if there are any.
+        run: computes the outputs by name from the inputs by name.
+        notes: what was assumed, for people.
+    """
+
+    where: str
+    input: Value
+    preprocessing: Preprocessing
+    output: str
+    kind: str
+    labels: tuple[str, ...]
+    run: Run
+    notes: tuple[str, ...] = ()
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(int(size) for size in self.input.shape[1:])
+
+    def __call__(self, x: Array) -> Array:
+        """Examples ``(n, *example_shape)`` → answers ``(n, width)``.
+
+        A model whose batch has a fixed size gets that many examples at once, the last ones filled up.
+        """
+        x = self._cast(x)
+        fixed = self.input.shape[0]
+        if not isinstance(fixed, int):
+            return self._answers(x)
+        filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % fixed, axis=0)])
+        parts = [self._answers(filled[start : start + fixed]) for start in range(0, len(filled), fixed)]
+        return np.concatenate(parts)[: len(x)]
+
+    def _cast(self, x: Array) -> Array:
+        """``x`` in the type of the input, unless that would make other numbers of whole ones.
+
+        Pictures are rounded where their preprocessing ends with levels of light, and these go in as bytes.
+        """
+        if self.input.dtype == "uint8" and self.preprocessing and isinstance(self.preprocessing[-1], PictureStep):
+            return np.rint(x).clip(0, 255).astype(np.uint8)
+        cast = x.astype(self.input.dtype, copy=False)
+        if np.dtype(self.input.dtype).kind != "f" and not np.array_equal(cast, x):
+            taken = f"input '{self.input.name}' takes {self.input.dtype}"
+            raise DataError(self.where, f"{taken}, but the examples, as prepared for it, hold other numbers")
+        return cast
+
+    def _answers(self, x: Array) -> Array:
+        found = np.asarray(self.run({self.input.name: x})[self.output])
+        if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
+            shape = f"output '{self.output}' has shape {format_shape(found.shape)} for {len(x)} examples"
+            raise UsageError(f"{self.where}: {shape}; predict needs one row of numbers for each")
+        return found.reshape(len(x), -1)
+
+
+def open_runner(model: str | Path, engine: Engine = "onnxruntime", *, digest: str | None = None) -> Runner:
+    """The runner of a shipped model, a weight file or any ONNX file.
+
+    In onnxruntime an ONNX file runs as it is, whether or not this package knows its operators. Where a ``digest`` is
+    given, a weight file must be the network of that digest, and an ONNX file have it as its SHA-256.
+
+    Raises:
+        UsageError: an unknown name or engine, or a model that has not exactly one input of a known shape.
+        FileError, FormatError, UnsupportedError: the file cannot be read or run.
+    """
+    if engine not in get_args(Engine):
+        raise UsageError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    path = resolve(model)
+    if is_onnx(path) and engine == "onnxruntime":
+        session = Session(path) if digest is None else Session(expected_bytes(path, digest), where=str(path))
+        said = _said_by(session.metadata, session.inputs, session.outputs, str(path))
+        return _runner(str(model), session.inputs, session.outputs, said, session.run)
+    network = open_network(model, digest=digest)
+    outputs = [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
+    if is_onnx(path):
+        from portable_nn.onnx.files import read_model
+
+        metadata = {entry.key: entry.value for entry in read_model(path).metadata_props}
+        said = _said_by(metadata, network.graph.inputs, outputs, str(path))
+    else:
+        said = _Said(network.inputs, network.outputs)
+    run = session_of(network.graph, network.parameters).run if engine == "onnxruntime" else _in_numpy(network)
+    return _runner(str(model), network.graph.inputs, outputs, said, run)
+
+
+class _Said(NamedTuple):
+    """What a model says of its inputs and outputs; ``known`` where it says what the outputs are."""
+
+    inputs: Sequence[InputInfo]
+    outputs: Sequence[OutputInfo]
+    known: bool = True
+
+
+def _in_numpy(network: Network) -> Run:
+    return lambda feeds: network.predict(dict(feeds))
+
+
+def _said_by(metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str) -> _Said:
+    """What the metadata of an ONNX model say: the manifest of this package, or labels in one of the usual forms."""
+    from portable_nn.inspection.onnx import manifest_in
+    from portable_nn.onnx.labels import labels_of
+
+    names = [value.name for value in outputs]
+    manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
+    if manifest:
+        return _Said(manifest.inputs, manifest.outputs)
+    labels = labels_of(metadata)
+    fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
+    infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
+    return _Said([InputInfo(value.name) for value in inputs], infos, known=False)
+
+
+def _may_be(value: Value, classes: int) -> bool:
+    """Whether an output may have a number for each class."""
+    sizes = [size for size in value.shape[1:] if size != 1]
+    return _is_float(value) and (sizes == [classes] or any(isinstance(size, str) for size in sizes))
+
+
+def _is_float(value: Value) -> bool:
+    return np.dtype(value.dtype).kind == "f"
+
+
+def _runner(where: str, inputs: Sequence[Value], outputs: Sequence[Value], said: _Said, run: Run) -> Runner:
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise UsageError(f"{where}: predict takes models with one input; the inputs of this one are: {names}")
+    [entry] = inputs
+    if len(entry.shape) < 2 or any(isinstance(size, str) for size in entry.shape[1:]):
+        needed = "predict needs a batch of examples of one known shape"
+        raise UsageError(f"{where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}")
+    # The best is an output with labels, then one with a row of numbers for each example.
+    infos = dict(zip((value.name for value in outputs), said.outputs, strict=True))
+    best = min(outputs, key=lambda v: (not infos[v.name].labels, not said.known and not _is_float(v)))
+    info = infos[best.name]
+    notes = (f"of the outputs {', '.join(infos)}, '{best.name}' is read",) if len(outputs) > 1 else ()
+    kind = info.kind if said.known else UNKNOWN
+    return Runner(where, entry, said.inputs[0].preprocessing, best.name, kind, info.labels, run, notes)

@@ -1,0 +1,508 @@
+"""A network: a graph, its weights, and what goes in and comes out."""
+
+from __future__ import annotations
+
+import copy as copying
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from portable_nn.core.dims import static
+from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.graph import Graph, Parameter, Value, format_shape
+from portable_nn.core.memory import aligned_copy
+from portable_nn.core.text import quantity
+from portable_nn.engines.feeds import fitted
+from portable_nn.engines.plan import Plan
+from portable_nn.format import Documentation, MappedTensors, Verify
+from portable_nn.format import load as load_file
+from portable_nn.format import save as save_file
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
+from portable_nn.layers import Layer
+from portable_nn.layers.initializers import initial_values
+from portable_nn.network import surgery
+from portable_nn.operators import Leaf, Symbol, Type, infer, trace
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Preprocessing
+
+if TYPE_CHECKING:
+    from portable_nn.training.fit import History
+
+Engine: TypeAlias = Literal["numpy", "onnxruntime"]
+Feeds: TypeAlias = "Mapping[str, Array]"
+Kind: TypeAlias = Literal["values", "probabilities"]
+
+BATCH = 512
+"""Examples that are computed at once, where nothing else is asked for and memory allows it."""
+LARGEST = 2**25
+"""Bytes of the largest value that are computed at once."""
+PLANS = 8
+"""Plans that a network keeps, one for each set of input shapes."""
+
+
+class Network:
+    """A network made of symbols: what leads from ``inputs`` to ``outputs``.
+
+    Args:
+        inputs: one symbol made by ``Input``, or several.
+        outputs: one symbol, or several.
+        labels: names of the classes, one for each entry of the output's last dimension (of the first output).
+        preprocessing: the steps that make the (first) input from pictures or tables as people keep them.
+        metadata: your own words about the network, stored with it.
+        seed: what the first weights, the shuffling and dropout are drawn from. Same seed, same machine: same bytes.
+        name: the name of the graph.
+
+    Raises ``GraphError`` where the outputs need an input that is not listed.
+    """
+
+    def __init__(
+        self,
+        inputs: Leaf | Sequence[Leaf],
+        outputs: Symbol | Sequence[Symbol],
+        *,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing = (),
+        metadata: Mapping[str, str] | None = None,
+        seed: int | None = None,
+        name: str = "network",
+    ) -> None:
+        ins = [inputs] if isinstance(inputs, Symbol) else list(inputs)
+        outs = [outputs] if isinstance(outputs, Symbol) else list(outputs)
+        if not ins or not outs:
+            raise UsageError("a network needs at least one input and one output")
+        traced = trace(ins, outs, name)
+        rng = np.random.default_rng(seed)
+        leaves = {traced.names[symbol]: symbol for symbol in traced.names if isinstance(symbol, Leaf)}
+        parameters = {}
+        for value in traced.graph.parameters:
+            shape = tuple(int(dim) for dim in value.shape)
+            parameters[value.name] = initial_values(leaves[value.name].initial, rng, shape, value.dtype, value.name)
+        infos = [InputInfo(value.name) for value in traced.graph.inputs]
+        if preprocessing:
+            infos[0] = InputInfo(infos[0].name, "image", tuple(preprocessing))
+        results = [
+            OutputInfo(name, _output_kind(symbol)) for name, symbol in zip(traced.graph.outputs, outs, strict=True)
+        ]
+        if labels:
+            kind = "logits" if results[0].kind == "values" else results[0].kind
+            results[0] = OutputInfo(results[0].name, kind, tuple(labels))
+        self._set(traced.graph, parameters, infos, results, metadata or {}, rng)
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: Graph,
+        parameters: Feeds,
+        *,
+        inputs: Sequence[InputInfo] = (),
+        outputs: Sequence[OutputInfo] = (),
+        metadata: Mapping[str, str] | None = None,
+        documentation: Documentation | UnsetType = UNSET,
+        seed: int | None = None,
+        copy: bool = True,
+    ) -> Network:
+        """A network from a graph and the values of its parameters.
+
+        Without ``copy`` it keeps ``parameters``, which must be the graph's, as they are: arrays of the right types, in
+        memory that nobody else writes to.
+
+        Raises ``GraphError`` where the graph is not consistent, ``ShapeError`` where the values do not fit it.
+        """
+        network = object.__new__(Network)
+        expected = {value.name: value for value in graph.parameters}
+        if copy:
+            _check_parameters(expected, parameters, "the parameters do not fit the graph")
+            parameters = {name: aligned_copy(parameters[name], value.dtype) for name, value in expected.items()}
+        network._set(
+            graph,
+            parameters,
+            list(inputs) or [InputInfo(value.name) for value in graph.inputs],
+            list(outputs) or [OutputInfo(name) for name in graph.outputs],
+            metadata or {},
+            np.random.default_rng(seed),
+        )
+        if isinstance(documentation, Documentation):
+            network.documentation = copying.deepcopy(documentation)
+        return network
+
+    def _set(
+        self,
+        graph: Graph,
+        parameters: Feeds,
+        inputs: Sequence[InputInfo],
+        outputs: Sequence[OutputInfo],
+        metadata: Mapping[str, str],
+        rng: np.random.Generator,
+    ) -> None:
+        self.graph = graph
+        self.types: Mapping[str, Type] = infer(graph).types
+        self._parameters = parameters
+        alone = len(graph.inputs) == 1 == len(graph.outputs)
+        self._quick_dtype: object = np.dtype(graph.inputs[0].dtype) if alone else None
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.metadata, self.rng = dict(metadata), rng
+        self.documentation = Documentation()
+        self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
+        self._at_once: dict[tuple[tuple[int, ...], ...], int] = {}
+        self._lock = Lock()
+        self._leaves: dict[str, Leaf] = {}
+        self._uses = 0
+        for info in self.outputs:
+            width = self.types[info.name].shape[-1:]
+            if info.labels and width != (len(info.labels),):
+                raise UsageError(
+                    f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
+                )
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Name → array. Write into the arrays (``[...] =``) to change the weights; their shapes are fixed."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the first output; empty where it has none."""
+        return self.outputs[0].labels
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(str(value) for value in self.graph.inputs)
+        outputs = ", ".join(
+            f"{name}: {self.types[name].dtype}{format_shape(self.types[name].shape)}" for name in self.graph.outputs
+        )
+        count = sum(math.prod(map(int, value.shape)) for value in self.graph.parameters)
+        return f"<Network {inputs} → {outputs}; {count:,} parameters>"
+
+    def summary(self) -> str:
+        """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
+        from portable_nn.inspection import as_text, inspect_network
+
+        return as_text(inspect_network(self))
+
+    # -- inference
+
+    @overload
+    def predict(self, x: Array | Sequence[Any], *, engine: Engine = ..., batch_size: int | None = ...) -> Array: ...
+    @overload
+    def predict(self, x: Feeds, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
+    def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
+        """The outputs for ``x``: an array (batch, …), or a dict of arrays by input name.
+
+        Gives an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
+        Memory is bounded: ``batch_size`` examples are computed at once. Raises ``ShapeError`` where ``x`` does not
+        fit, ``UsageError`` for an unknown engine.
+        """
+        if type(x) is np.ndarray and x.dtype is self._quick_dtype and engine == "numpy" and batch_size is None:
+            plan = self._plans.get((x.shape,))
+            if plan is not None:
+                return self._run_plan(plan, x)
+        feeds = self.check_inputs(x)
+        if engine == "numpy":
+            run: Callable[[Feeds], dict[str, Array]] = self._run_numpy
+        elif engine == "onnxruntime":
+            from portable_nn.onnx.session import session_of
+
+            run = session_of(self.graph, self._parameters).run
+        else:
+            raise UsageError(f"engine must be 'numpy' or 'onnxruntime', not {engine!r}")
+        parts = [run(part) for part in self._batches(feeds, batch_size)]
+        results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+
+    def _run_plan(self, plan: Plan, x: Array) -> Array:
+        """The short way for one input, one output, a shape that was seen before, and the right type."""
+        into, out = plan.inputs[self.graph.inputs[0].name], plan.outputs[self.graph.outputs[0]]
+        with self._lock:
+            into[...] = x
+            plan.run()
+            return out.copy()
+
+    def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
+        plan = self.plan({name: array.shape for name, array in feeds.items()})
+        with self._lock:
+            for name, array in feeds.items():
+                np.copyto(plan.inputs[name], array)
+            plan.run()
+            return {name: array.copy() for name, array in plan.outputs.items()}
+
+    def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+        """The plan of the numpy engine for inputs of these shapes; the last few are kept."""
+        key = tuple(shapes[value.name] for value in self.graph.inputs)
+        with self._lock:
+            found = self._plans.pop(key, None) or Plan(self.graph, shapes, self._parameters)
+            self._plans[key] = found
+            while len(self._plans) > PLANS:
+                del self._plans[next(iter(self._plans))]
+        return found
+
+    def check_inputs(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
+        """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
+
+        Raises ``ShapeError`` or ``UsageError``.
+        """
+        names = [value.name for value in self.graph.inputs]
+        if not isinstance(x, Mapping):
+            if len(names) > 1:
+                raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
+            x = {names[0]: x}
+        return fitted(self.graph.inputs, x, cast=cast)
+
+    def at_once(self, feeds: Feeds) -> int:
+        """How many examples like ``feeds`` are computed at once: fewer, the larger the largest value in between."""
+        key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
+        if key not in self._at_once:
+            single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
+            types = infer(self.graph, single).types
+            made = [types[name] for node in self.graph.nodes for name in node.outputs if name]
+            shapes = [(static(type.shape), np.dtype(type.dtype).itemsize) for type in made]
+            sizes = [math.prod(shape) * itemsize for shape, itemsize in shapes if shape is not None]
+            self._at_once[key] = min(BATCH, max(1, LARGEST // max(sizes, default=1)))
+        return self._at_once[key]
+
+    def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
+        """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
+        if size is not None and size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {size}")
+        first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
+        symbol = next(iter(first))
+        count = len(next(iter(feeds.values()))) if symbol and feeds else 0
+        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
+            yield feeds
+            return
+        size = self.at_once(feeds) if size is None else size
+        for start in range(0, count, size):
+            yield {name: array[start : start + size] for name, array in feeds.items()}
+
+    # -- as a part of other networks
+
+    def until(self, *names: str) -> Network:
+        """The part that leads to the values ``names``, which become the outputs: a body for a new head.
+
+        A value has the name that ``summary`` and ``portable-nn inspect`` show for its node, or, where a node makes
+        several or the model comes from an ONNX file, its own as well. The weights are copied. The inputs that are still
+        needed keep their preprocessing.
+
+        Raises ``UsageError`` for a name that there is not, with names that are near.
+        """
+        graph = surgery.cut(self.graph, names)
+        kept = {info.name: info for info in self.outputs}
+        makers = {name: node.operator for node in graph.nodes for name in node.outputs}
+        needed = {value.name for value in graph.inputs}
+        part = Network.from_graph(
+            graph,
+            {value.name: self._parameters[value.name] for value in graph.parameters},
+            inputs=[info for info in self.inputs if info.name in needed],
+            outputs=[kept.get(name, OutputInfo(name, _kind(makers[name]))) for name in graph.outputs],
+            metadata=self.metadata,
+            documentation=self.documentation.within(graph),
+        )
+        part.rng = copying.deepcopy(self.rng)
+        return part
+
+    def __call__(self, *inputs: Symbol) -> Any:
+        """The network as a layer of another one: what it gives for symbols, one for each of its inputs.
+
+        A symbol, or a tuple of them where the network has several outputs. The other network begins with the weights
+        that this one has when it is made, and with what is frozen here when this is called. Called twice, the network
+        uses the same parameters twice; nodes are numbered from the second use on.
+
+        Raises ``GraphError`` where the symbols do not fit the inputs.
+        """
+        for value in self.graph.parameters:
+            if value.name not in self._leaves:
+                self._leaves[value.name] = surgery.leaf(value, self._initial(value))
+            self._leaves[value.name].trainable = value.trainable
+        self._uses += 1
+        found = surgery.apply(self.graph, inputs, self._leaves, f"_{self._uses}" if self._uses > 1 else "")
+        return found[0] if len(found) == 1 else found
+
+    def _initial(self, value: Parameter) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
+        return lambda rng, shape: self._parameters[value.name]
+
+    # -- training
+
+    def freeze(self, *patterns: str) -> tuple[str, ...]:
+        """Keep ``fit`` from changing the parameters whose names match; returns these names.
+
+        ``"features.*"`` matches all whose names begin so, and ``"features"`` the same: a pattern may name the front of
+        a name up to a ``.`` or ``/``, or a node that reads the parameter. ``"*"`` matches all. A file keeps what is
+        frozen (``trainable: false``).
+
+        A batch normalisation is trained with the statistics of each batch, and its running ones follow. Where both its
+        weight and its bias are frozen, it is frozen as a whole: it takes the running statistics, as ``predict`` does,
+        and leaves them as they are. One without weight and bias cannot be frozen. ``Dropout`` drops as before.
+
+        Raises ``UsageError`` for a pattern that matches nothing, with names that are near.
+        """
+        self.graph, names = surgery.frozen(self.graph, patterns)
+        return names
+
+    def unfreeze(self, *patterns: str) -> tuple[str, ...]:
+        """Let ``fit`` train the parameters whose names match, as ``freeze`` matches them; returns these names.
+
+        Raises ``UsageError`` for a pattern that matches nothing that a gradient can train.
+        """
+        self.graph, names = surgery.thawed(self.graph, patterns)
+        return names
+
+    def fit(self, x: Any, y: Any, **options: Any) -> History:
+        """Train on ``x`` and ``y``: see ``portable_nn.training.fit.fit`` for the options."""
+        from portable_nn.training.fit import fit
+
+        return fit(self, x, y, **options)
+
+    # -- files
+
+    def manifest(self) -> Manifest:
+        """The description that a weight file of this network holds."""
+        found = hashes(self._parameters)
+        return replace(self.description(), digests=found[DIGEST], checksums=found[CHECKSUM])
+
+    def description(self) -> Manifest:
+        """The manifest without the hashes of the tensors, which take time."""
+        return Manifest(
+            graph=self.graph,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            metadata=dict(self.metadata),
+            documentation=self.documentation or UNSET,
+        )
+
+    def save(self, path: str | Path) -> str:
+        """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``.
+
+        Returns its digest, by which ``load`` can tell it from any other.
+        """
+        return save_file(path, self.description(), self._parameters)
+
+    def load_weights(self, source: str | Path | Feeds) -> None:
+        """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
+
+        Raises ``ShapeError`` that names every tensor that differs with both shapes, ``FormatError`` for a bad file.
+        """
+        expected = {value.name: value for value in self.graph.parameters}
+        if isinstance(source, Mapping):
+            tensors, where = source, "the weights do not fit this network"
+        else:
+            contents = load_file(source)
+            tensors = {value.name: contents.tensors[value.name] for value in contents.manifest.graph.parameters}
+            where = f"{source}: the weights do not fit this network"
+        _check_parameters(expected, tensors, where)
+        self.own_weights()
+        for name, array in self._parameters.items():
+            array[...] = tensors[name]
+
+    def own_weights(self) -> None:
+        """Copy weights that are mapped from a file into memory, where they can be changed; ``fit`` does so."""
+        if isinstance(self._parameters, dict):
+            return
+        owned = {name: aligned_copy(array, array.dtype.name) for name, array in self._parameters.items()}
+        with self._lock:
+            self._parameters = owned
+            self._plans.clear()
+
+
+class Sequential(Network):
+    """A network whose layers follow one another: ``Sequential(Input(784), Dense(200), Sigmoid(), Dense(10))``.
+
+    A network with one input and one output can stand for layers, and begins with the weights that it has:
+    ``Sequential(trained.until("pool"), Dense(5))``. Where it is the first, its input comes with it, with the
+    preprocessing; and its metadata, unless others are given.
+    """
+
+    def __init__(self, *layers: Leaf | Layer | Network, **options: Any) -> None:
+        first, rest = (layers[0], layers[1:]) if layers else (None, ())
+        body = first if isinstance(first, Network) else None
+        if body:
+            value = body.graph.inputs[0]
+            first, rest = Leaf(value.name, value.dtype, value.shape), layers
+            options = {"metadata": body.metadata, "name": body.graph.name, **options}
+        if not isinstance(first, Leaf):
+            raise UsageError("Sequential begins with Input(…), or with a network")
+        last: Symbol = first
+        for layer in rest:
+            last = _check_layer(layer)(last)
+        super().__init__(first, last, **options)
+        if body and "preprocessing" not in options:
+            self.inputs = body.inputs
+
+
+def _check_layer(layer: object) -> Layer | Network:
+    """``layer``, if it can follow another one. Raises ``UsageError``."""
+    if isinstance(layer, Leaf):
+        raise UsageError("Sequential has one Input, its first layer; use Network for several")
+    if isinstance(layer, Network):
+        if (len(layer.inputs), len(layer.outputs)) != (1, 1):
+            found = f"{quantity(len(layer.inputs), 'input')} and {quantity(len(layer.outputs), 'output')}"
+            raise UsageError(f"Sequential takes networks with one input and one output; this has {found}: call it")
+    elif not isinstance(layer, Layer):
+        raise UsageError(f"Sequential is made of layers such as ReLU() or Dense(10), not of {layer!r}")
+    return layer
+
+
+def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
+    """The network in a weight file, with nothing else needed.
+
+    Args:
+        path: the file.
+        lazy: map the weights instead of reading them: opened at once however large, and read-only until ``fit`` or
+            ``own_weights`` copies them.
+        verify: ``"eager"``: check all weights now; ``"lazy"``: each on its first use, as is usual with ``lazy``;
+            ``"off"``: trust the disk.
+        digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
+
+    Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
+    the network that ``digest`` says.
+    """
+    contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
+    manifest, tensors = contents.manifest, contents.tensors
+    if manifest.training:  # A checkpoint: the state of its training is for ``fit``.
+        names = [value.name for value in manifest.graph.parameters]
+        tensors = (
+            tensors.subset(names) if isinstance(tensors, MappedTensors) else {name: tensors[name] for name in names}
+        )
+    return Network.from_graph(
+        manifest.graph,
+        tensors,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        metadata=manifest.metadata,
+        documentation=manifest.documentation,
+        copy=False,
+    )
+
+
+def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:
+    """Raise a ``ShapeError`` that names every tensor that is missing, left over or of another type."""
+    faults = []
+    for name, value in expected.items():
+        if name not in found:
+            faults.append(f"tensor '{name}' {format_shape(value.shape)} is missing")
+            continue
+        array = np.asarray(found[name])
+        if array.shape != value.shape:
+            faults.append(
+                f"tensor '{name}' must have shape {format_shape(value.shape)}, not {format_shape(array.shape)}"
+            )
+        elif not np.can_cast(array.dtype, value.dtype, "same_kind"):
+            faults.append(f"tensor '{name}' must be {value.dtype}, not {array.dtype}")
+    faults.extend(f"tensor '{name}' belongs to no node" for name in found if name not in expected)
+    if faults:
+        raise ShapeError(listed(faults, where))
+
+
+def _output_kind(symbol: Symbol) -> Kind:
+    operator = symbol.origin.operator
+    return _kind(operator.name if operator else "")
+
+
+def _kind(operator: str) -> Kind:
+    """What an output of this operator means."""
+    return "probabilities" if operator in {"Softmax", "Sigmoid"} else "values"

@@ -1,0 +1,220 @@
+"""What is done to a graph that is trained further: parts of it frozen, cut off, and joined to other parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Final
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import Fault, GraphError, UsageError, listed
+from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.text import quantity
+from portable_nn.operators import Leaf, Symbol, lookup
+from portable_nn.operators.registry import FLOATS, Misfit
+from portable_nn.operators.symbols import Origin, infer_node
+
+NEAR: Final = 3
+"""How many names a message tells."""
+
+
+# -- freezing
+
+
+def frozen(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
+    """``graph`` with the parameters that match not trainable, and their names. Raises as ``matching`` does."""
+    names = matching(graph, patterns, "freeze")
+    return _with(graph, dict.fromkeys(names, False)), names
+
+
+def thawed(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
+    """``graph`` with the parameters that match trainable, where a gradient can train them, and their names.
+
+    Raises as ``matching`` does.
+    """
+    names = matching(graph, patterns, "unfreeze")
+    return _with(graph, dict.fromkeys(names, True)), names
+
+
+def _with(graph: Graph, trainable: Mapping[str, bool]) -> Graph:
+    changed = (replace(each, trainable=trainable.get(each.name, each.trainable)) for each in graph.parameters)
+    return replace(graph, parameters=tuple(changed))
+
+
+def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...]:
+    """The parameters that match one of ``patterns`` and that a gradient can train, in the graph's order.
+
+    A pattern matches a parameter by its name, by the front of the name up to a ``.`` or ``/``, or by a node that reads
+    it. ``*``, ``?`` and ``[…]`` mean what they mean in the names of files, but ``*`` does not stop at a dot.
+
+    Raises ``UsageError`` for every pattern that matches none, with names that are near; ``what`` is what was asked for.
+    """
+    if not patterns:
+        raise UsageError(f"{what} needs a pattern of parameter names, such as 'features.*'; '*' is for all")
+    called = _called(graph)
+    fixed = _fixed(graph)
+    found, faults = set[str](), list[str]()
+    for pattern in patterns:
+        matched = [name for name, names in called.items() if any(_matches(each, pattern) for each in names)]
+        found.update(name for name in matched if name not in fixed)
+        if not matched:
+            faults.append(f"no parameter matches '{pattern}': {_near(pattern, called)}")
+        elif fixed.keys() >= set(matched):
+            faults.append(f"'{pattern}' matches nothing that a gradient trains: '{matched[0]}' {fixed[matched[0]]}")
+    if faults:
+        raise UsageError(listed(faults, what))
+    return tuple(name for name in called if name in found)
+
+
+def _called(graph: Graph) -> dict[str, list[str]]:
+    """What each parameter may be called: its name, the nodes that read it, and the fronts of both."""
+    called = {value.name: [value.name] for value in graph.parameters}
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name in called:
+                called[name].append(node.name)
+    return {name: list(dict.fromkeys(_fronts(names))) for name, names in called.items()}
+
+
+def _fronts(names: Iterable[str]) -> Iterator[str]:
+    """``a.b.c``, ``a.b``, ``a``."""
+    for name in names:
+        yield name
+        yield from (name[: cut.start()] for cut in reversed([*re.finditer("[./]", name)]) if cut.start())
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _fixed(graph: Graph) -> dict[str, str]:
+    """The parameters that no gradient trains, and why."""
+    whole = {each.name: f"holds {each.dtype}" for each in graph.parameters if each.dtype not in FLOATS}
+    return whole | dict.fromkeys(
+        (name for node in graph.nodes for name in states(node)),
+        "is a running statistic, which stands still where the weight and bias of its normalisation are frozen",
+    )
+
+
+def states(node: Node) -> tuple[str, ...]:
+    """The inputs of a node that training moves without a gradient: running statistics."""
+    return tuple(node.inputs[place] for place in lookup(node.operator, node.domain).state.values())
+
+
+def _near(wanted: str, called: Mapping[str, Iterable[str]]) -> str:
+    names = dict.fromkeys(name for each in called.values() for name in each)
+    return near(re.sub(r"[*?]", "", wanted).strip("./"), names, "parameters", list(called))
+
+
+def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str]) -> str:
+    """Names that may have been meant; where none is near, some of all."""
+    holding = [name for name in names if wanted and wanted.lower() in name.lower()]
+    if close := holding[:NEAR] or get_close_matches(wanted, names, NEAR):
+        quoted = [f"'{name}'" for name in close]
+        return f"did you mean {' or '.join(quoted)}?"
+    if not all_names:
+        return f"the network has no {what}"
+    some = ", ".join(all_names[:NEAR]) + ", …" * (len(all_names) > NEAR)
+    return f"there are {some} ({len(all_names)} {what})"
+
+
+# -- cutting
+
+
+def cut(graph: Graph, names: Sequence[str]) -> Graph:
+    """The part of ``graph`` that leads to the values ``names``; a node's name stands for the first that it makes.
+
+    Inputs, parameters and nodes that nothing needs are left out.
+
+    Raises ``UsageError`` for a name that no value and no node has, with names that are near.
+    """
+    outputs = _values(graph, names)
+    needed, nodes = set(outputs), list[Node]()
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            nodes.insert(0, node)
+            needed.update(node.inputs)
+    inputs = tuple(value for value in graph.inputs if value.name in needed)
+    if not inputs:
+        raise UsageError(f"until: {', '.join(outputs)} does not depend on any input")
+    parameters = tuple(value for value in graph.parameters if value.name in needed)
+    return replace(graph, inputs=inputs, outputs=outputs, parameters=parameters, nodes=tuple(nodes))
+
+
+def _values(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
+    made = {name for node in graph.nodes for name in node.outputs if name}
+    by_node = {node.name: next(filter(None, node.outputs)) for node in graph.nodes if any(node.outputs)}
+    known = [*dict.fromkeys([*by_node, *(name for node in graph.nodes for name in node.outputs if name)])]
+    faults = [
+        f"no value and no node is called '{name}': {near(name, known, 'nodes', list(by_node))}"
+        for name in names
+        if name not in made and name not in by_node
+    ]
+    if not names:
+        faults = ["it needs the name of a value or node"]
+    if faults:
+        raise UsageError(listed(faults, "until"))
+    return tuple(dict.fromkeys(name if name in made else by_node[name] for name in names))
+
+
+# -- joining
+
+
+def apply(
+    graph: Graph, inputs: Sequence[Symbol], parameters: Mapping[str, Leaf], suffix: str = ""
+) -> tuple[Symbol, ...]:
+    """The outputs of ``graph`` for ``inputs``, symbols of another graph in the making.
+
+    Nodes and values keep their names, with ``suffix`` behind each.
+
+    Raises ``GraphError`` where the inputs do not fit the graph.
+    """
+    _check_inputs(graph, inputs)
+    symbols: dict[str, Symbol] = dict(parameters)
+    symbols.update((value.name, symbol) for value, symbol in zip(graph.inputs, inputs, strict=True))
+    for node in graph.nodes:
+        operator = lookup(node.operator, node.domain)
+        given = [symbols[name] if name else None for name in node.inputs]
+        origin = Origin(operator, given, node.attributes, node.name + suffix, node.operator.lower())
+        types = [symbol.type if symbol is not None else None for symbol in given]
+        try:
+            made = infer_node(operator, types, node.attributes, len(node.outputs))
+        except Misfit as misfit:
+            raise GraphError([Fault(origin.label, str(misfit))]) from None
+        origin.outputs = tuple(
+            Symbol(type, origin, place, name + suffix if name else None)
+            for place, (name, type) in enumerate(zip(node.outputs, made, strict=True))
+        )
+        symbols.update((name, symbol) for name, symbol in zip(node.outputs, origin.outputs, strict=True) if name)
+    return tuple(symbols[name] for name in graph.outputs)
+
+
+def leaf(value: Parameter, initial: object) -> Leaf:
+    """A parameter of a graph as one of another in the making."""
+    return Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable, initial=initial)
+
+
+def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:
+    label = f"'{graph.name}' (network)"
+    if len(inputs) != len(graph.inputs):
+        names = ", ".join(value.name for value in graph.inputs)
+        raise GraphError(
+            [Fault(label, f"it takes {quantity(len(graph.inputs), 'input')} ({names}), not {len(inputs)}")]
+        )
+    faults = [
+        Fault(label, f"it takes {value}, not {symbol.type}")
+        for value, symbol in zip(graph.inputs, inputs, strict=True)
+        if not _fits(value, symbol)
+    ]
+    if faults:
+        raise GraphError(faults)
+
+
+def _fits(value: Value, symbol: Symbol) -> bool:
+    """Whether a symbol can stand for an input: a size that has a name takes any other."""
+    if value.dtype != symbol.dtype or len(value.shape) != len(symbol.shape):
+        return False
+    return all(isinstance(want, str) or want == found for want, found in zip(value.shape, symbol.shape, strict=True))

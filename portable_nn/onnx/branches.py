@@ -1,0 +1,180 @@
+"""Models without what is only a way of writing: calls of functions, and choices that are made already.
+
+A function may be the model's own, or the standard's definition of an operator that this package lacks.
+
+Exporters write ``If`` where a question about shapes stands in a program. Where its answer follows from the constants
+and the sizes of the model, one branch takes the place of the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
+
+from portable_nn.core.errors import FormatError
+from portable_nn.onnx.isolated import LibraryError, inline_standard_function
+from portable_nn.onnx.scope import Names
+from portable_nn.onnx.support import STANDARD, is_supported, label, names_in, opset_in
+
+Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
+"""Whether a value of a model is true; nothing, where that is known only when the model runs."""
+
+
+_FAILURES: Final = (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError)
+"""What the inliner raises."""
+
+
+class Inlined(NamedTuple):
+    """A model without those, and what was done, for people."""
+
+    model: ModelProto
+    notes: list[str]
+
+
+def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
+    """``model``, itself where there is nothing to do; what is in it is not changed.
+
+    Raises:
+        FormatError: its functions do not fit each other.
+    """
+    notes: list[str] = []
+    if model.functions:
+        called = sorted({function.name for function in model.functions})
+        try:
+            model = inliner.inline_local_functions(model)
+        except _FAILURES as error:
+            raise FormatError(where, f"its functions cannot be put in: {' '.join(str(error).split())}") from error
+        notes.append(f"the functions of the model stand in place of their calls: {', '.join(called)}")
+    model, defined = _by_definition(model)
+    if defined:
+        notes.append(f"the standard's own definition stands in place of these operators: {', '.join(defined)}")
+    if any(_is_choice(node) for node in model.graph.node):
+        model, made = _chosen(model, answer)
+        if made:
+            notes.append(f"one branch stands in place of these nodes, whose condition is constant: {', '.join(made)}")
+    return Inlined(model, notes)
+
+
+def _by_definition(model: ModelProto) -> tuple[ModelProto, list[str]]:
+    """``model`` with operators that are not supported defined in others that are, and what those are."""
+    lacking = {(node.domain, node.op_type) for node in model.graph.node if not is_supported(node)}
+    defined = []
+    for domain, operator in sorted(lacking):
+        if not _has_definition(domain, operator, model):
+            continue
+        try:
+            found = inline_standard_function(model, domain, operator)
+        except LibraryError:  # Some definitions need types that inference does not find.
+            continue
+        if lacking.issuperset((node.domain, node.op_type) for node in found.graph.node if not is_supported(node)):
+            model = found
+            defined.append(operator)
+    return model, defined
+
+
+def _has_definition(domain: str, operator: str, model: ModelProto) -> bool:
+    """Whether the standard defines an operator by others."""
+    version = opset_in(model, STANDARD if domain in STANDARD else {domain})
+    domain = "" if domain in STANDARD else domain
+    if not defs.has(operator, version, domain):
+        return False
+    schema: Any = defs.get_schema(operator, version, domain)
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _is_choice(node: NodeProto) -> bool:
+    return node.op_type == "If" and node.domain in STANDARD
+
+
+def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
+    """``model`` with branches in place of choices, and what these are called."""
+    model = _shallow(model)
+    made: list[str] = []
+    undecided: set[str] = set()
+    while True:
+        places = [
+            place for place, node in enumerate(model.graph.node) if _is_choice(node) and node.output[0] not in undecided
+        ]
+        if not places:
+            return model, made
+        node = model.graph.node[places[0]]
+        found = answer(model, node.input[0]) if len(node.input) == 1 else None
+        branch = _branch(node, found) if found is not None else None
+        if branch is None or len(branch.output) != len(node.output):
+            undecided.add(node.output[0])
+            continue
+        made.append(f"'{label(node)}'")
+        _put(model.graph, places[0], branch)
+
+
+def _shallow(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _branch(node: NodeProto, condition: bool) -> GraphProto | None:
+    wanted = _BRANCHES[condition]
+    return next((a.g for a in node.attribute if a.name == wanted and a.type == AttributeProto.GRAPH), None)
+
+
+_BRANCHES: Final = {True: "then_branch", False: "else_branch"}
+
+
+def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
+    """Put the nodes of ``branch`` where the choice was: its outputs take the names of those of the choice."""
+    choice = graph.node[place]
+    names, inside = Names(names_in(graph)), [value.name for value in branch.output]
+    made = {name for node in branch.node for name in node.output}
+    renamed = {
+        inner: outer
+        for position, (inner, outer) in enumerate(zip(inside, choice.output, strict=True))
+        if inner in made and inner not in inside[:position]
+    }
+    own = [*(tensor.name for tensor in branch.initializer), *(name for node in branch.node for name in node.output)]
+    renamed.update({name: names.fresh(name) for name in own if name and name not in renamed})
+    for tensor in branch.initializer:
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = renamed[tensor.name]
+    nodes = [_with_names(node, renamed) for node in branch.node]
+    nodes += [
+        helper.make_node("Identity", [renamed.get(inner, inner)], [outer])
+        for inner, outer in zip(inside, choice.output, strict=True)
+        if renamed.get(inner) != outer
+    ]
+    rest = [*graph.node[:place], *nodes, *graph.node[place + 1 :]]
+    kept = [_copy(node) for node in rest]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _with_names(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
+    """A copy of ``node`` with other names for values, also in the graphs inside."""
+    copy = _copy(node)
+    _rename(copy, names)
+    return copy
+
+
+def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    for field in (node.input, node.output):
+        field[:] = [names.get(name, name) for name in field]
+    for graph in _graphs_in(node):
+        for inner in graph.node:
+            _rename(inner, names)
+        for value in graph.output:
+            value.name = names.get(value.name, value.name)
+
+
+def _graphs_in(node: NodeProto) -> Iterable[GraphProto]:
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g

@@ -1,0 +1,197 @@
+"""What an ONNX file says of the parts of its graph: taken from a model that is read, put into one that is written.
+
+What is lost on either way is listed by ``losses``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final, TypeAlias
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from portable_nn.core.graph import Graph, Node, Shape
+from portable_nn.format.documentation import Documentation, Origin, Remark, ValueRemark, constants_of
+from portable_nn.onnx.support import STANDARD
+from portable_nn.operators import Type, infer
+from portable_nn.operators.registry import DTYPE_CODES
+
+MOST: Final = 8 * 2**20
+"""Bytes that are kept in all: a manifest holds 16 MiB, and has other things to hold as well."""
+
+Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
+
+
+# -- from a model
+
+
+def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Documentation:
+    """What ``model`` says of the parts that ``graph``, which was read from it, has as well.
+
+    Where that has more than ``most`` bytes, it is not kept.
+    """
+    proto = model.graph
+    nodes = dict[str, Remark]()
+    for each, node in pairs(proto, graph):
+        if node and node.name not in nodes and (said := remark_of(each)):
+            nodes[node.name] = said
+    constants = constants_of(graph)
+    found = Documentation(
+        graph=remark_of(proto),
+        nodes=nodes,
+        values=dict(_of_values(proto, graph)),
+        initializers=tuple(tensor.name for tensor in proto.initializer if tensor.name in constants),
+        origin=_origin(model),
+    )
+    if most is None or _length(found) <= most:
+        return found
+    return Documentation(initializers=found.initializers, origin=found.origin)
+
+
+def _origin(model: ModelProto) -> Origin:
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+    return Origin(
+        producer=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        ir_version=model.ir_version,
+        opset=versions[0],
+    )
+
+
+def remark_of(proto: Described) -> Remark | None:
+    """What is said of a part; ``None`` where that is nothing."""
+    remark = Remark(proto.doc_string, {entry.key: entry.value for entry in proto.metadata_props})
+    return remark if remark != Remark() else None
+
+
+def _length(documentation: Documentation) -> int:
+    """How many bytes the remarks have."""
+    graph = [documentation.graph] if documentation.graph else []
+    remarks = [*graph, *documentation.nodes.values(), *documentation.values.values()]
+    texts = (text for each in remarks for text in (each.doc, *chain(*each.properties.items())))
+    return sum(len(text.encode()) for text in texts)
+
+
+def pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[NodeProto, Node | None]]:
+    """Each node of a file with the one that it has become: the one of its name, or else of its first output."""
+    named = {node.name: node for node in graph.nodes}
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    seen: set[str] = {""}
+    for each in proto.node:
+        if each.name not in seen:
+            yield each, named.get(each.name)
+        else:
+            yield each, next((makers.get(name) for name in each.output if name), None)
+        seen.add(each.name)
+
+
+def told_of_values(proto: GraphProto, graph: Graph) -> dict[str, list[ValueInfoProto | TensorProto]]:
+    """All that speak of each value that ``graph`` has."""
+    known = set(graph.values())
+    found: dict[str, list[ValueInfoProto | TensorProto]] = {}
+    for each in (*proto.input, *proto.output, *proto.initializer, *proto.value_info):
+        if each.name in known:
+            found.setdefault(each.name, []).append(each)
+    return found
+
+
+def _of_values(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, ValueRemark]]:
+    """What is said of each value, in whichever places."""
+    sizes = _sizes(proto, graph)
+    for name, told in told_of_values(proto, graph).items():
+        doc = next((each.doc_string for each in told if each.doc_string), "")
+        properties = {entry.key: entry.value for each in reversed(told) for entry in each.metadata_props}
+        remark = ValueRemark(doc, properties, sizes.get(name, ()))
+        if remark != ValueRemark():
+            yield name, remark
+
+
+def _sizes(proto: GraphProto, graph: Graph) -> dict[str, tuple[str, ...]]:
+    """The names of sizes that do not follow from the graph, by value."""
+    types = infer(graph).types
+    told = {each.name: stated(each) for each in (*proto.value_info, *proto.output)}
+    found = {name: _other_names(types[name].shape, shape) for name, shape in told.items() if name in types and shape}
+    return {name: sizes for name, sizes in found.items() if any(sizes)}
+
+
+def stated(value: ValueInfoProto) -> tuple[int | str, ...] | None:
+    """The sizes that a file states, ``""`` for one that it does not; ``None`` where it does not even state how many."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in tensor.shape.dim)
+
+
+def _other_names(shape: Shape, stated: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The names in ``stated`` that ``shape`` has not, ``""`` for all other sizes."""
+    if len(shape) != len(stated):
+        return ()
+    return tuple(
+        name if isinstance(name, str) and isinstance(dim, str) and name != dim else ""
+        for dim, name in zip(shape, stated, strict=True)
+    )
+
+
+# -- into a model
+
+
+def attach(model: ModelProto, documentation: Documentation, graph: Graph) -> None:
+    """Put into ``model``, which was made of ``graph``, what is said of the parts that it has."""
+    if not documentation:
+        return
+    proto = model.graph
+    if documentation.graph:
+        _describe([proto], documentation.graph)
+    for node in proto.node:
+        _describe([node], documentation.nodes.get(node.name))
+    _as_initializers(proto, documentation.initializers)
+    _attach_to_values(proto, documentation.values, graph)
+    if documentation.origin:
+        model.domain, model.model_version = documentation.origin.domain, documentation.origin.model_version
+
+
+def _attach_to_values(proto: GraphProto, remarks: Mapping[str, ValueRemark], graph: Graph) -> None:
+    places = told_of_values(proto, graph)
+    made = {name for node in proto.node for name in node.output}
+    types: Mapping[str, Type] = infer(graph).types if remarks else {}
+    for name, remark in sorted(remarks.items()):  # As a manifest has them.
+        if name not in places and name in made and name in types:
+            type = types[name]
+            proto.value_info.append(helper.make_tensor_value_info(name, DTYPE_CODES[type.dtype], type.shape))
+            places[name] = [proto.value_info[-1]]
+        _describe(places.get(name, ()), remark)
+        for value in places.get(name, ()):
+            if isinstance(value, ValueInfoProto):
+                _name_sizes(value, remark.sizes)
+
+
+def _describe(protos: Iterable[Described], remark: Remark | None) -> None:
+    for proto in protos if remark else ():
+        assert remark
+        if remark.doc:
+            proto.doc_string = remark.doc
+        helper.set_model_props(proto, dict(sorted(remark.properties.items())))
+
+
+def _name_sizes(value: ValueInfoProto, names: tuple[str, ...]) -> None:
+    dims = value.type.tensor_type.shape.dim
+    for dim, name in zip(dims, names, strict=False):
+        if name and dim.HasField("dim_param"):
+            dim.dim_param = name
+
+
+def _as_initializers(proto: GraphProto, names: Iterable[str]) -> None:
+    """Make initializers of Constant nodes again, where they still are there."""
+    nodes = {node.output[0]: node for node in proto.node if node.op_type == "Constant"}
+    again = {name: nodes[name] for name in names if name in nodes}
+    for name, node in again.items():
+        tensor = proto.initializer.add()
+        tensor.CopyFrom(node.attribute[0].t)
+        tensor.name = name
+    if again:
+        rest = [node for node in proto.node if node.op_type != "Constant" or node.output[0] not in again]
+        del proto.node[:]
+        proto.node.extend(rest)

@@ -1,0 +1,151 @@
+"""Tensors of a model that lie in another file beside it: written one at a time, and read with care.
+
+A model names its file, and whoever made the model chose the name: what is read is a plain file in the model's own
+folder, nothing that a link leads to, and no more of it than the tensor's type and shape need. (CVE-2022-25882,
+CVE-2024-27318, CVE-2024-5187 and CVE-2025-51480 are what came of less.)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from onnx import ModelProto, TensorProto
+
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.files import open_regular, read_exactly
+from portable_nn.core.graph import Value
+from portable_nn.core.memory import CHUNK
+from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
+from portable_nn.operators.registry import ONNX_DTYPES
+
+SMALL: Final = 1024
+"""Tensors of fewer bytes stay in the model itself, where shape rules see them."""
+
+PAGE: Final = 4096
+"""Where tensors begin in the file: at multiples of this, so that runtimes can map them."""
+
+KEYS: Final = frozenset({"location", "offset", "length", "checksum"})
+"""What a model may say of where a tensor lies. Other keys have been used to reach attributes of the reading program."""
+
+
+class Place(NamedTuple):
+    """Where in the file a tensor lies, in bytes."""
+
+    offset: int
+    length: int
+
+
+def places(values: Iterable[Value]) -> dict[str, Place]:
+    """The places of all tensors that do not stay in the model, in their order."""
+    found, offset = {}, 0
+    for value in values:
+        length = ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape))
+        if length >= SMALL:
+            found[value.name] = Place(offset, length)
+            offset += length + -length % PAGE
+    return found
+
+
+def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Place]) -> None:
+    """Write the file that holds the tensors at their places; no more than one of them is in memory.
+
+    Raises ``FileError`` where it cannot be written; then nothing is there.
+    """
+    with atomic_write(path) as file:
+        for name, place in where.items():
+            file.seek(place.offset)
+            data = to_bytes(tensors[name])
+            for start in range(0, place.length, CHUNK):
+                file.write(data[start : start + CHUNK].data)
+
+
+def refer(tensor: TensorProto, location: str, place: Place) -> None:
+    """Say in ``tensor``, which has no elements of its own, that they lie in the file ``location``."""
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", place.offset), ("length", place.length)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def external_tensors(model: ModelProto) -> list[TensorProto]:
+    """The tensors whose elements lie in other files."""
+    return [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+
+
+def locations(model: ModelProto) -> set[str]:
+    """The files that a model names."""
+    return {entry.value for each in external_tensors(model) for entry in each.external_data if entry.key == "location"}
+
+
+def load_external(tensor: TensorProto, path: Path) -> None:
+    """Bring the elements of ``tensor`` into it from the file that it names. Raises ``FormatError``.
+
+    ``path`` is that of its model.
+    """
+    told = {entry.key: entry.value for entry in tensor.external_data}
+    if unknown := sorted(told.keys() - KEYS):
+        raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' where it should say where it lies")
+    location = told.get("location", "")
+    offset, length = (_number(tensor, path, key, told) for key in ("offset", "length"))
+    needed = _needed(tensor, path)
+    if length not in (0, needed):
+        raise _fault(tensor, path, f"has {length} bytes in '{location}', but its type and shape need {needed}")
+    file = _plain(tensor, path, location)
+    try:
+        with open_regular(file) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            if offset + needed > size:
+                reason = f"it needs bytes {offset} to {offset + needed}, and the file has {size}"
+                raise _fault(tensor, path, f"cannot be read from '{location}': {reason}")
+            opened.seek(offset)
+            tensor.raw_data = read_exactly(opened, needed, str(path))
+    except FileError as error:
+        if isinstance(error, FormatError):
+            raise
+        raise _fault(tensor, path, f"cannot be read from '{location}': {error.reason}") from error
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
+
+
+def _number(tensor: TensorProto, path: Path, key: str, told: Mapping[str, str]) -> int:
+    text = told.get(key, "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise _fault(tensor, path, f"has the {key} {text!r}, which is not a number of bytes")
+    return int(text)
+
+
+def _needed(tensor: TensorProto, path: Path) -> int:
+    """How many bytes the tensor has by its type and shape."""
+    dtype = ONNX_DTYPES.get(tensor.data_type, "")
+    if dtype not in ITEM_SIZES or any(dim < 0 for dim in tensor.dims):
+        raise _fault(tensor, path, "is damaged: its type or shape cannot be")
+    return ITEM_SIZES[dtype] * math.prod(map(int, tensor.dims))
+
+
+def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
+    """The file that is named, which no link leads to, and which has no second name."""
+    folder = path.parent.resolve()
+    parts = PurePosixPath(location).parts
+    if not parts or ".." in parts or PurePosixPath(location).is_absolute() or "\\" in location or "\0" in location:
+        raise _fault(tensor, path, f"names a file outside the model's folder: {location!r}")
+    file = folder
+    for part in parts:
+        file /= part
+        try:
+            status = file.lstat()
+        except OSError as error:
+            raise _fault(tensor, path, f"cannot be read from '{location}': {error.strerror}") from error
+        if stat.S_ISLNK(status.st_mode):
+            raise _fault(tensor, path, f"names a file outside the model's folder: {location!r} leads over a link")
+    if status.st_nlink > 1:
+        raise _fault(tensor, path, f"names '{location}', which has another name as well and may be any file: copy it")
+    return file
+
+
+def _fault(tensor: TensorProto, path: Path, message: str) -> FormatError:
+    return FormatError(path, f"tensor '{tensor.name}' {message}")

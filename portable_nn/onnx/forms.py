@@ -1,0 +1,500 @@
+"""The operators whose form depends on the version of the standard, and how one form becomes the other.
+
+A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one step in the history of an operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from portable_nn.core.dims import quotient
+from portable_nn.core.graph import Node, Shape, format_shape
+from portable_nn.onnx.scope import Scope, given, without
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers, lookup
+from portable_nn.operators.registry import DTYPE_CODES, Misfit
+from portable_nn.operators.symbols import sizes
+
+Translation = Callable[[Node, Scope], list[Node]]
+
+
+class Change(NamedTuple):
+    """A new form: the version that brought it, the way there from the form before, and the way back.
+
+    Where there is no way back, or graphs are never written as old as that, it is ``None``.
+    """
+
+    since: int
+    newer: Translation
+    older: Translation | None = None
+
+
+def same(node: Node, scope: Scope) -> list[Node]:
+    """The node as it is."""
+    return [node]
+
+
+# -- before opset 7
+
+
+def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
+    """B was stretched to A only where ``broadcast`` said so, and lay along its axes from ``axis`` on, or the last."""
+    first, second = (scope.type(node, index).shape for index in (0, 1))
+    plain = replace(node, attributes=without(node, "broadcast", "axis"))
+    if not node.attributes.get("broadcast"):
+        if not _may_be_equal(first, second):
+            shapes = f"A {format_shape(first)} and B {format_shape(second)}"
+            raise Misfit(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
+        return [plain]
+    axis = node.attributes.get("axis", len(first) - len(second))
+    assert isinstance(axis, int)
+    place = axis + len(first) if axis < 0 else axis
+    covered = first[place : place + len(second)] if place >= 0 else ()
+    stretched = tuple(1 if size == 1 else other for size, other in zip(second, covered, strict=False))
+    if len(covered) < len(second) or not _may_be_equal(stretched, second):
+        raise Misfit(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
+    behind = len(first) - place - len(second)
+    return _unsqueezed(plain, scope, range(len(second), len(second) + behind) if second else range(0))
+
+
+def _may_be_equal(one: Shape, other: Shape) -> bool:
+    """Whether two shapes may be the same: a size that is not known may be any."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+
+
+def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
+    """``node`` with further axes in its second input."""
+    if not axes:
+        return [node]
+    constant = scope.constant(f"{node.name}.axes", list(axes))
+    aligned = scope.names.fresh(f"{node.name}.aligned")
+    unsqueeze = Node(aligned, "Unsqueeze", (node.inputs[1], *constant.outputs), (aligned,))
+    return [constant, unsqueeze, replace(node, inputs=(node.inputs[0], aligned, *node.inputs[2:]))]
+
+
+def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
+    """A slope was one number, or one for each channel, whatever is to its right."""
+    x, slope = (scope.type(node, index).shape for index in (0, 1))
+    if slope in ((), (1,)):
+        return [node]
+    if len(slope) != 1 or not _may_be_equal(x[1:2], slope):
+        raise Misfit(f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}")
+    return _unsqueezed(node, scope, range(1, len(x) - 1))
+
+
+def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
+    """C was stretched only where ``broadcast`` said so."""
+    plain = replace(node, attributes=without(node, "broadcast"))
+    a, b, c = (scope.type(node, index).shape for index in (0, 1, 2))
+    if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
+        wanted = (a[1 if node.attributes.get("transA") else 0], b[0 if node.attributes.get("transB") else 1])
+        if not _may_be_equal(wanted, c):
+            raise Misfit(
+                f"without the attribute 'broadcast' C has the shape {format_shape(wanted)}, not {format_shape(c)}"
+            )
+    return [plain]
+
+
+def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
+    """``is_test`` said what having one output says as well; with it, there is nothing in the others."""
+    attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
+    unread = testing and not any(name in scope.read for name in node.outputs[1:])
+    return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
+
+
+def _scales_as_list(node: Node, scope: Scope) -> list[Node]:
+    attributes = without(node, "height_scale", "width_scale", "mode")
+    scales = (1.0, 1.0, *(float(node.attributes[name]) for name in ("height_scale", "width_scale")))  # type: ignore[arg-type]
+    mode = "linear" if node.attributes.get("mode") == "bilinear" else node.attributes.get("mode", "nearest")
+    return [replace(node, attributes={**attributes, "mode": mode, "scales": scales})]
+
+
+# -- attributes that became inputs
+
+
+def _with_inputs(node: Node, scope: Scope, *wanted: Node | str, drop: Sequence[str]) -> list[Node]:
+    """``node`` with inputs behind its first one, values or constants to make, and without what has become of them."""
+    constants = [each for each in wanted if isinstance(each, Node)]
+    inputs = [each.outputs[0] if isinstance(each, Node) else each for each in wanted]
+    while inputs and not inputs[-1]:
+        del inputs[-1]
+    changed = replace(node, inputs=(node.inputs[0], *inputs), attributes=without(node, *drop))
+    return [*constants, changed]
+
+
+def _list(node: Node, scope: Scope, name: str) -> Node | str:
+    """A list of whole numbers that an attribute has, as a constant; ``""`` where it is absent."""
+    values = node.attributes.get(name)
+    return scope.constant(f"{node.name}.{name}", values) if isinstance(values, tuple) else ""  # type: ignore[arg-type]
+
+
+def _number(node: Node, scope: Scope, name: str, dtype: str) -> Node | str:
+    """A number that an attribute has, as a constant; ``""`` where it is absent."""
+    value = node.attributes.get(name)
+    return scope.scalar(f"{node.name}.{name}", value, dtype) if isinstance(value, int | float) else ""
+
+
+def _axes_as_input(node: Node, scope: Scope) -> list[Node]:
+    axes = _list(node, scope, "axes")
+    return _with_inputs(node, scope, axes, drop=["axes"]) if axes else [node]
+
+
+def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
+    axes = scope.numbers(given(node, 1))
+    if not axes:  # All of them, or none at all, which the older form has no words for: the check finds that.
+        return [replace(node, inputs=node.inputs[:1])]
+    attributes = {**without(node, "noop_with_empty_axes"), "axes": axes}
+    return [replace(node, inputs=node.inputs[:1], attributes=attributes)]
+
+
+def _bounds_as_inputs(node: Node, scope: Scope) -> list[Node]:
+    """Where a bound was absent, it was the largest float: none, but for infinity."""
+    dtype = scope.type(node).dtype
+    bounds = [_number(node, scope, name, dtype) for name in ("min", "max")]
+    return _with_inputs(node, scope, *bounds, drop=["min", "max"])
+
+
+def _ratio_as_input(node: Node, scope: Scope) -> list[Node]:
+    return _with_inputs(node, scope, _number(node, scope, "ratio", "float32"), drop=["ratio"])
+
+
+def _places_as_inputs(node: Node, scope: Scope) -> list[Node]:
+    places = ["starts", "ends", "axes"]
+    return _with_inputs(node, scope, *(_list(node, scope, name) for name in places), drop=places)
+
+
+def _sizes_as_input(node: Node, scope: Scope) -> list[Node]:
+    return _with_inputs(node, scope, _list(node, scope, "split"), drop=["split"])
+
+
+def _pads_as_inputs(node: Node, scope: Scope) -> list[Node]:
+    value = _number(node, scope, "value", scope.type(node).dtype)
+    return _with_inputs(node, scope, _list(node, scope, "pads"), value, drop=["pads", "value"])
+
+
+def _scales_as_input(node: Node, scope: Scope) -> list[Node]:
+    scales: Any = node.attributes.get("scales", ())
+    constant = scope.constant(f"{node.name}.scales", scales, "float32")
+    return _with_inputs(node, scope, constant, drop=["scales"])
+
+
+# -- shapes, pads and parts
+
+
+def _pads_of_all_axes(node: Node, scope: Scope) -> list[Node]:
+    if not given(node, 3):
+        return [replace(node, inputs=node.inputs[:3])]
+    rank = len(scope.type(node).shape)
+    pads, axes = scope.numbers(node.inputs[1]), scope.numbers(node.inputs[3])
+    full = [0] * (2 * rank)
+    for place, axis in enumerate(axes):
+        full[axis % rank], full[axis % rank + rank] = pads[place], pads[place + len(axes)]
+    return _with_inputs(node, scope, scope.constant(f"{node.name}.pads", full), node.inputs[2], drop=[])
+
+
+def _slice_of_shape(node: Node, scope: Scope) -> list[Node]:
+    if not node.attributes:
+        return [node]
+    rank = len(scope.type(node).shape)
+    first, last, _ = slice(node.attributes.get("start"), node.attributes.get("end")).indices(rank)
+    whole = scope.names.fresh(f"{node.name}.whole")
+    starts, ends = scope.constant(f"{node.name}.start", [first]), scope.constant(f"{node.name}.end", [max(first, last)])
+    return [
+        Node(whole, "Shape", node.inputs, (whole,)),
+        starts,
+        ends,
+        Node(node.name, "Slice", (whole, *starts.outputs, *ends.outputs), node.outputs),
+    ]
+
+
+def _number_of_parts(node: Node, scope: Scope) -> list[Node]:
+    if given(node, 1):
+        return [node]
+    return [replace(node, attributes={**node.attributes, "num_outputs": len(node.outputs)})]
+
+
+def _sizes_of_parts(node: Node, scope: Scope) -> list[Node]:
+    """Equal parts need no words; others have sizes, if they are known."""
+    plain = replace(node, attributes=without(node, "num_outputs"))
+    axis, count = node.attributes.get("axis", 0), len(node.outputs)
+    size = scope.type(node).shape[axis]  # type: ignore[index]
+    if given(node, 1) or quotient(size, count) is not None:
+        return [plain]
+    if not isinstance(size, int):
+        return [node]
+    each = -(-size // count)
+    parts = scope.constant(f"{node.name}.split", [each] * (count - 1) + [size - each * (count - 1)])
+    return _with_inputs(plain, scope, parts, drop=[])
+
+
+def _without_dilations(node: Node, scope: Scope) -> list[Node]:
+    dilations: Any = node.attributes.get("dilations", ())
+    return [replace(node, attributes=without(node, "dilations"))] if set(dilations) <= {1} else [node]
+
+
+# -- normalisation
+
+
+def _by_all_further_axes(node: Node, scope: Scope) -> list[Node]:
+    """The axes from ``axis`` on were seen as a single one."""
+    shape, axis = scope.type(node).shape, node.attributes.get("axis", 1)
+    assert isinstance(axis, int)
+    if not -len(shape) <= axis < len(shape) or all(dim == 1 for dim in shape[axis % len(shape) + 1 :]):
+        return [replace(node, attributes={**node.attributes, "axis": axis})]
+
+    def flat(x: Symbol, *, axis: int = 1) -> Symbol:
+        return emit("Reshape", emit(node.operator, emit("Flatten", x, axis=axis), axis=1), sizes(x))
+
+    return scope.spliced(node, flat)
+
+
+def _position_by_position(
+    x: Symbol, scale: Symbol, bias: Symbol, mean: Symbol, variance: Symbol, *, epsilon: float = 1e-5, **_: Any
+) -> Symbol:
+    return (x - mean) / emit("Sqrt", variance + epsilon) * scale + bias
+
+
+def _spatial(node: Node, scope: Scope) -> list[Node]:
+    """Once it could have numbers of its own for each position, too."""
+    if node.attributes.get("spatial", 1) == 0 and len(node.outputs) == 1:
+        return scope.spliced(node, _position_by_position)
+    return [replace(node, attributes=without(node, "spatial"))]
+
+
+def _training_as_attribute(node: Node, scope: Scope) -> list[Node]:
+    """Having the running statistics among its outputs said that it normalises by the batch."""
+    if len(node.outputs) == 1 or any(name in scope.read for name in node.outputs[3:]):
+        return [node]
+    names = [*node.outputs[1:3], ""][:2]
+    statistics = [name or scope.names.fresh(f"{node.name}.running") for name in names]
+    attributes = {**node.attributes, "training_mode": 1}
+    return [replace(node, outputs=(node.outputs[0], *statistics), attributes=attributes)]
+
+
+def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
+    """There was one scale and one bias for each group."""
+
+    def by_channel(x: Symbol, scale: Symbol, bias: Symbol, *, num_groups: int, **attributes: Any) -> Symbol:
+        channels = x.shape[1] if len(x.shape) > 1 else None
+
+        def spread(value: Symbol) -> Symbol:
+            if not isinstance(channels, int) or value.shape != (num_groups,):
+                return value  # The check says what is wrong with it.
+            each = emit("Expand", emit("Unsqueeze", value, integers([1])), integers([1, channels // num_groups]))
+            return emit("Reshape", each, integers([channels]))
+
+        return emit("GroupNormalization", x, spread(scale), spread(bias), num_groups=num_groups, **attributes)
+
+    return scope.spliced(node, by_channel)
+
+
+# -- operators that changed more than their form
+
+
+def _mask_of_truth_values(node: Node, scope: Scope) -> list[Node]:
+    """The mask was of the type of the data."""
+    if len(node.outputs) == 1 or node.outputs[1] not in scope.read:
+        return [node]
+    dtype, mask = scope.type(node).dtype, scope.names.fresh(f"{node.name}.mask")
+    cast = Node(scope.names.fresh(f"{node.name}.cast"), "Cast", (mask,), node.outputs[1:], {"to": DTYPE_CODES[dtype]})
+    return [replace(node, outputs=(node.outputs[0], mask)), cast]
+
+
+def _renamed(operator: str) -> Translation:
+    return lambda node, scope: [replace(node, operator=operator)]
+
+
+def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
+    """Positions had no offset; a nearest cell was the one before when growing, the one behind when shrinking."""
+    scales, linear = scope.numbers(node.inputs[1]), node.attributes.get("mode") == "linear"
+    if not scales:  # Not constant: the check says so.
+        return [replace(node, inputs=(node.inputs[0], "", *node.inputs[1:]))]
+    both = [[max(scale, 1.0) for scale in scales], [min(scale, 1.0) for scale in scales]]
+    steps = [(factors, how) for factors, how in zip(both, ("floor", "ceil"), strict=True) if set(factors) != {1.0}]
+    if linear or len(steps) < 2:
+        steps = [(list(scales), steps[0][1] if steps else "floor")]
+    nodes, x = list[Node](), node.inputs[0]
+    for place, (factors, how) in enumerate(steps):
+        last = place == len(steps) - 1
+        name, made = (node.name, node.outputs[0]) if last else [scope.names.fresh(f"{node.name}.grown")] * 2
+        constant = scope.constant(f"{node.name}.scales", factors, "float32")
+        attributes = {**node.attributes, "coordinate_transformation_mode": "asymmetric", "nearest_mode": how}
+        nodes += [constant, Node(name, "Resize", (x, "", *constant.outputs), (made,), attributes)]
+        x = made
+    return nodes
+
+
+_TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
+"""Positions half a cell further on, rounded in one way, are positions that are rounded in the other."""
+
+
+def _without_tf_half_pixel(node: Node, scope: Scope) -> list[Node]:
+    rounding = node.attributes.get("nearest_mode", "round_prefer_floor")
+    special = node.attributes.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn"
+    if not special or rounding not in _TF_HALF_PIXEL or node.attributes.get("mode", "nearest") != "nearest":
+        return [node]
+    options = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": _TF_HALF_PIXEL[str(rounding)]}
+    return [replace(node, attributes=node.attributes | options)]
+
+
+def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
+    if "axes" not in node.attributes:
+        return [node]
+
+    def along_all(x: Symbol, *settings: Symbol | None, axes: Sequence[int], **attributes: Any) -> Symbol:
+        roi, scales, wanted = (*settings, None, None)[:3]
+        places = [axis % len(x.shape) for axis in axes]
+        rest = [axis for axis in range(len(x.shape)) if axis not in places]
+        back = integers([[*places, *rest].index(axis) for axis in range(len(x.shape))])
+
+        def completed(value: Symbol, further: Symbol) -> Symbol:
+            return emit("Gather", emit("Concat", value, further, axis=0), back)
+
+        def completed_by(value: Symbol, further: float) -> Symbol:
+            return completed(value, constant([further] * len(rest), value.dtype))
+
+        if roi is not None and roi.shape != (0,):
+            starts, stops = emit_all("Split", roi, num_outputs=2, outputs=2)
+            roi = emit("Concat", completed_by(starts, 0.0), completed_by(stops, 1.0), axis=0)
+        if scales is not None and scales.shape != (0,):
+            scales = completed_by(scales, 1.0)
+        if wanted is not None and wanted.shape != (0,):
+            wanted = completed(wanted, sizes(x, rest))
+        return emit("Resize", x, roi, scales, wanted, **attributes)
+
+    return scope.spliced(node, along_all)
+
+
+def _wrapped(node: Node, scope: Scope) -> list[Node]:
+    """The cells that ``wrap`` copies, by their places."""
+    shape, pads = scope.type(node).shape, scope.numbers(node.inputs[1])
+    axes = scope.numbers(given(node, 3)) or range(len(shape))
+    sides = [(axis % len(shape), *pads[place :: len(axes)]) for place, axis in enumerate(axes)]
+    sides = [side for side in sides if any(side[1:])]
+    known = [size for axis, _, _ in sides if isinstance(size := shape[axis], int)]
+    if node.attributes.get("mode") != "wrap" or len(known) < len(sides):
+        return [node]
+
+    def gathered(x: Symbol, *_: Symbol | None, mode: str) -> Symbol:
+        for (axis, before, after), size in zip(sides, known, strict=True):
+            first, left = max(0, -before), size + min(0, before) + min(0, after)  # Negative pads cut before others add.
+            places = range(-max(0, before), left + max(0, after))
+            x = emit("Gather", x, integers(first + place % left for place in places), axis=axis)
+        return x
+
+    return scope.spliced(node, gathered)
+
+
+_SAMPLING: Final = {"bilinear": "linear", "bicubic": "cubic"}
+"""How a grid was read by its first names, which said that an image has two axes."""
+
+
+def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> list[Node]:
+    mode = str(node.attributes.get("mode", ""))
+    return [replace(node, attributes={**node.attributes, "mode": names[mode]})] if mode in names else [node]
+
+
+def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
+    """Once there was none for volumes: those are written in older operators."""
+    if len(scope.type(node).shape) != 4:
+        return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
+    return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
+
+
+_WITHOUT_SHIFT: Final = "output_half_pixel"
+"""How regions of interest were read before that could be said."""
+
+
+def _shift_said(node: Node, scope: Scope) -> list[Node]:
+    return [replace(node, attributes={**node.attributes, "coordinate_transformation_mode": _WITHOUT_SHIFT})]
+
+
+def _shift_unsaid(node: Node, scope: Scope) -> list[Node]:
+    name = "coordinate_transformation_mode"
+    if node.attributes.get(name) == _WITHOUT_SHIFT:
+        return [replace(node, attributes=without(node, name))]
+    return scope.spliced(node, lookup("RoiAlign").lowering)  # type: ignore[arg-type]
+
+
+def _count_as_input(node: Node, scope: Scope) -> list[Node]:
+    count = node.attributes.get("k")
+    constant = scope.constant(f"{node.name}.k", [count] if isinstance(count, int) else [])
+    return _with_inputs(node, scope, constant, drop=["k"])
+
+
+_REDUCTIONS: Final = (
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
+)
+"""The reductions but for ReduceSum, which had its new form before all others, at opset 13."""
+
+_PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
+"""The operators that said by attributes how their second input is stretched to the first."""
+
+CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
+    **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),
+    **dict.fromkeys(_REDUCTIONS, (Change(18, _axes_as_input, _axes_as_attribute),)),
+    **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (Change(13, _axes_as_input),)),
+    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), (Change(13, _by_all_further_axes),)),
+    "AveragePool": (Change(19, same, _without_dilations),),
+    "BatchNormalization": (
+        Change(7, _without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
+    ),
+    "Clip": (Change(11, _bounds_as_inputs),),
+    "Dropout": (Change(7, _without_test_mode), Change(10, _mask_of_truth_values), Change(12, _ratio_as_input)),
+    "Gemm": (Change(7, _sum_by_attribute),),
+    "GridSample": (Change(20, partial(_sampling_renamed, names=_SAMPLING), _sampling_of_images),),
+    "GroupNormalization": (Change(21, _scale_by_channel),),
+    "LpPool": (Change(18, same, _without_dilations),),
+    "Pad": (Change(11, _pads_as_inputs), Change(18, same, _pads_of_all_axes), Change(19, same, _wrapped)),
+    "PRelu": (Change(7, _slope_by_channel),),
+    "Resize": (
+        Change(11, _resize_with_options), Change(13, _without_tf_half_pixel),
+        Change(18, same, _resize_along_all_axes),
+    ),
+    "RoiAlign": (Change(16, _shift_said, _shift_unsaid),),
+    "Scatter": (Change(11, _renamed("ScatterElements")),),
+    "Shape": (Change(15, same, _slice_of_shape),),
+    "Slice": (Change(10, _places_as_inputs),),
+    "Split": (Change(13, _sizes_as_input), Change(18, _number_of_parts, _sizes_of_parts)),
+    "TopK": (Change(10, _count_as_input),),
+    "Upsample": (Change(7, _scales_as_list), Change(9, _scales_as_input), Change(10, _renamed("Resize"))),
+}  # fmt: skip
+"""The changes of each operator, the oldest first."""
+
+SUCCESSORS: Final[Mapping[str, str]] = {"Scatter": "ScatterElements", "Upsample": "Resize"}
+"""What has become of the operators that the standard has no more."""
+
+VALUES: Final[Mapping[tuple[str, str, str], int]] = {
+    ("Pad", "mode", "wrap"): 19,
+    ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"): 19,
+    ("ScatterElements", "reduction", "max"): 18,
+    ("ScatterElements", "reduction", "min"): 18,
+    ("ScatterND", "reduction", "max"): 18,
+    ("ScatterND", "reduction", "min"): 18,
+}
+"""Values that an attribute of an operator has only since a version."""
+
+SETTINGS: Final[Mapping[str, tuple[int, ...]]] = {
+    "Clip": (1, 2), "Compress": (1,), "Dropout": (1, 2), "NonZero": (0,), "OneHot": (1, 2), "Pad": (2,),
+    "Range": (0, 1, 2), "Resize": (1, 2), "Upsample": (1,),
+}  # fmt: skip
+"""Inputs that say how and not what: no training changes them, and some decide a shape."""
+
+WEIGHTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "Gather": (0,), "Gemm": (0, 1, 2), "GroupNormalization": (1, 2),
+    "GRU": (1, 2, 3), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "BatchNormalization": (1, 2, 3, 4),
+    "LSTM": (1, 2, 3, 7), "MatMul": (0, 1), "PRelu": (1,), "RMSNormalization": (1,), "RNN": (1, 2, 3),
+}  # fmt: skip
+"""Inputs that training changes: a constant there is a weight, however small."""

@@ -1,0 +1,188 @@
+"""What the standard's own shape inference finds: types for where this package has no rule, and faults.
+
+It is shown a model without what it need not see: large arrays are inputs of the same type, and so is what comes out of
+operators that it does not know, as far as the file says what that is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TensorShapeProto,
+    ValueInfoProto,
+    defs,
+    helper,
+)
+
+from portable_nn.core.binding import substituted
+from portable_nn.core.dims import is_number
+from portable_nn.core.graph import Dim, Shape
+from portable_nn.onnx.isolated import LibraryError, infer_shapes
+from portable_nn.onnx.support import STANDARD, type_name
+from portable_nn.operators import Type
+from portable_nn.operators.registry import ONNX_DTYPES
+
+SMALL: Final = 1024
+"""Elements up to which an array may be sizes or axes, so that inference is shown it."""
+
+_FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
+
+
+class Standard(NamedTuple):
+    """What is known of values, by name, and what is wrong at nodes, by place."""
+
+    types: dict[str, Type]
+    faults: dict[int, str]
+
+
+def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> Standard:
+    """What the standard knows of a model whose inputs have the given ``shapes``.
+
+    ``known`` are the numbers for what has only a name in the file.
+    """
+    shown = _shown(model, shapes, known)
+    faults: dict[int, str] = {}
+    try:
+        found = infer_shapes(shown, strict=True)
+    except LibraryError as error:
+        faults = {int(place): text for place, text in _FAULT.findall(str(error))}
+        found = _without_faults(shown)
+    graph = found.graph
+    values = [*graph.value_info, *graph.output, *graph.input]
+    types = {value.name: type for value in values if (type := type_of(value))}
+    return Standard(declared(model.graph, known) | types, faults)
+
+
+def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
+    """What a file says of the values on the way and of its outputs."""
+    values = [*graph.value_info, *graph.output]
+    return {
+        value.name: Type(type.dtype, substituted(type.shape, known)) for value in values if (type := type_of(value))
+    }
+
+
+def type_of(value: ValueInfoProto) -> Type | None:
+    """The type of a value, with names for sizes that have none; nothing where it is no array of known dimensions."""
+    tensor = value.type.tensor_type
+    if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
+        return None
+    sizes = [stated_size(dim) for dim in tensor.shape.dim]
+    shape = (f"{value.name}.{axis}" if size is None else size for axis, size in enumerate(sizes))
+    return Type(dtype_of(tensor.elem_type), tuple(shape))
+
+
+def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
+    """A size that a file states, or its name. Some tools write -1, as a number or a name, for what has neither."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
+
+
+def dtype_of(code: int) -> str:
+    """The name of an element type, also of one that graphs cannot have, such as ``bfloat16``."""
+    return ONNX_DTYPES.get(code) or type_name(code).lower()
+
+
+def _without_faults(shown: ModelProto) -> ModelProto:
+    """As much as can be inferred where something is wrong."""
+    try:
+        return infer_shapes(shown)
+    except LibraryError:
+        return ModelProto()
+
+
+def light(model: ModelProto) -> ModelProto:
+    """``model`` with inputs of the same type in place of large arrays, of which inference sees the type alone."""
+    graph = model.graph
+    shown = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    shown.graph.CopyFrom(
+        GraphProto(
+            name=graph.name,
+            node=graph.node,
+            initializer=_small(graph),
+            input=graph.input,
+            output=graph.output,
+            value_info=graph.value_info,
+        )
+    )
+    shown.graph.input.extend(_large(graph))
+    return shown
+
+
+def _small(graph: GraphProto) -> list[TensorProto]:
+    """The arrays that may be sizes or axes."""
+    return [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
+
+
+def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    """The types of all other arrays that are no inputs."""
+    listed = {value.name for value in (*graph.input, *_small(graph))}
+    for tensor in graph.initializer:
+        if tensor.name not in listed:
+            yield helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+
+
+def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> ModelProto:
+    """What inference is shown of ``model``: nodes are called by their places, for the messages."""
+    graph = model.graph
+    told = declared(graph, known)
+    functions = {(function.domain, function.name) for function in model.functions}
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    small = _small(graph)
+    inside = {tensor.name for tensor in small}
+    shown = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, functions=model.functions)
+    shown.graph.name = graph.name
+    shown.graph.initializer.extend(small)
+    for value in graph.input:
+        if value.name not in inside:
+            entry = shown.graph.input.add()
+            entry.CopyFrom(value)
+            if value.name in shapes:
+                _set_shape(entry, shapes[value.name])
+    shown.graph.input.extend(_large(graph))
+    for place, node in enumerate(graph.node):
+        if (node.domain, node.op_type) in functions or _has_schema(node, versions):
+            shown.graph.node.append(node)
+            shown.graph.node[-1].name = f"#{place}"
+        else:
+            shown.graph.input.extend(_as_inputs(node, told))
+    shown.graph.output.extend(ValueInfoProto(name=value.name) for value in graph.output)
+    return shown
+
+
+def _as_inputs(node: NodeProto, told: Mapping[str, Type]) -> Iterator[ValueInfoProto]:
+    """What comes out of a node, as far as the file tells."""
+    codes = {dtype_of(code): code for code in TensorProto.DataType.values()}
+    for name in node.output:
+        if name in told and told[name].dtype in codes:
+            yield helper.make_tensor_value_info(name, codes[told[name].dtype], told[name].shape)
+
+
+def _has_schema(node: NodeProto, versions: Mapping[str, int]) -> bool:
+    """Whether the installed standard knows the operator of ``node`` in the version that the model uses."""
+    domain = "" if node.domain in STANDARD else node.domain
+    version = max((versions[name] for name in (domain, node.domain) if name in versions), default=0)
+    return defs.has(node.op_type, version, domain)
+
+
+def _set_shape(value: ValueInfoProto, shape: Shape) -> None:
+    dims = value.type.tensor_type.shape
+    del dims.dim[:]
+    for size in shape:
+        entry = dims.dim.add()
+        if isinstance(size, int):
+            entry.dim_value = size
+        else:
+            entry.dim_param = size
+
+
+def _count(tensor: TensorProto) -> int:
+    return math.prod(tensor.dims)

@@ -1,0 +1,100 @@
+"""The onnx library's own code for whole models, in a process of its own: a damaged model can end the process.
+
+Its shape inference aborts, for instance, where a size that it has computed is negative. One such process is kept. It
+begins when it is first needed, begins again after it was ended, and ends with this one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any, Final
+
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+from onnx import ModelProto
+
+from portable_nn.onnx import isolated_side
+from portable_nn.onnx.isolated_side import ANSWER, REQUEST
+
+_PROGRAM: Final = str(Path(isolated_side.__file__).resolve())
+
+
+class LibraryError(Exception):
+    """What the library has said against a model, or that it said nothing any more. It never leaves the converter."""
+
+
+def infer_shapes(model: ModelProto, *, strict: bool = False) -> ModelProto:
+    """``onnx.shape_inference.infer_shapes``, without propagation of data. Raises ``LibraryError``."""
+    return _asked(model, do="infer", strict=strict)
+
+
+def inline_standard_function(model: ModelProto, domain: str, operator: str) -> ModelProto:
+    """``model`` with the standard's own definition in place of an operator. Raises ``LibraryError``."""
+    return _asked(model, do="inline", function=[domain, operator])
+
+
+_turn: Final = Lock()
+_running: dict[int, subprocess.Popen[bytes]] = {}
+"""The other process, by the number of this one: a fork must not talk to that of its parent."""
+
+
+def _asked(model: ModelProto, **what: Any) -> ModelProto:
+    with _turn:
+        try:
+            done, answer = _answer(json.dumps(what).encode(), model.SerializeToString())
+        except (OSError, EOFError) as error:
+            _end()
+            raise LibraryError(f"the onnx library ended without an answer: {error}") from None
+        except (EncodeError, ValueError) as error:
+            raise LibraryError(f"the onnx library cannot be shown it: {error}") from None
+        except BaseException:  # What comes now would be taken for the answer to the next question.
+            _end()
+            raise
+    if not done:
+        raise LibraryError(answer.decode(errors="replace"))
+    made = ModelProto()
+    made.ParseFromString(answer)
+    return made
+
+
+def _answer(asked: bytes, model: bytes) -> tuple[bool, bytes]:
+    """Whether it could be done, and the model that was made, or what was said. Raises ``OSError`` and ``EOFError``."""
+    questions, answers = _pipes()
+    for part in (REQUEST.pack(len(asked), len(model)), asked, model):
+        questions.write(part)
+    questions.flush()
+    done, length = ANSWER.unpack(_exactly(answers, ANSWER.size))
+    return done, _exactly(answers, length)
+
+
+def _exactly(pipe: IO[bytes], count: int) -> bytes:
+    data = pipe.read(count)
+    if len(data) < count:
+        raise EOFError("it broke off")
+    return data
+
+
+def _pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """What the other process reads, and what it writes. ``-P`` keeps modules that lie beside the program out of it."""
+    process = _running.get(os.getpid())
+    if process is None:
+        _running.clear()
+        process = _running[os.getpid()] = subprocess.Popen(
+            [sys.executable, "-P", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
+
+
+@atexit.register
+def _end() -> None:
+    process = _running.pop(os.getpid(), None)
+    if process is not None:
+        process.kill()
+        process.communicate()

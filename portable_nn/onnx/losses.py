@@ -1,0 +1,282 @@
+"""What does not come along: of a model that a network was read from, and of a network that a model was made of.
+
+Each way gives a list for people, a line for each kind of thing, with the names of all that it is about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from portable_nn.core.graph import Dim, Graph, Node, format_shape
+from portable_nn.format.documentation import Documentation
+from portable_nn.onnx.documentation import collect, pairs, remark_of, stated, told_of_values
+from portable_nn.onnx.support import STANDARD, label
+from portable_nn.operators import infer
+
+
+class _Reading(NamedTuple):
+    """A model, the graph that was read from it, and what is said of that."""
+
+    model: ModelProto
+    graph: Graph
+    documentation: Documentation
+
+    @property
+    def proto(self) -> GraphProto:
+        return self.model.graph
+
+
+def not_kept(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
+    """What ``model`` holds and a network of ``graph`` and ``documentation``, which were read from it, does not.
+
+    Nodes that were computed are not among them, nor pads: ``from_model`` has notes of these.
+    """
+    reading = _Reading(model, graph, documentation)
+    return [line for look in _LOOKS for line in look(reading)]
+
+
+def _line(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
+    """A line for the things that are called ``names``, if there are any."""
+    unique = list(dict.fromkeys(names))
+    if unique:
+        quoted = ", ".join(f"'{name}'" for name in unique)
+        yield f"{what}{why and ', '}{why} ({len(unique)}): {quoted}"
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1 and name]
+
+
+# -- fields that have no place
+
+
+_CONSTANT: Final = "TensorProto of an attribute"
+
+_DATA: Final = {
+    "dims",
+    "data_type",
+    "float_data",
+    "int32_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+    "string_data",
+    "raw_data",
+    "external_data",
+    "data_location",
+}
+
+_KEPT: Final[Mapping[str, tuple[str, set[str]]]] = {
+    "ModelProto": ("the model", {
+        "ir_version", "opset_import", "producer_name", "producer_version", "domain", "model_version", "doc_string",
+        "graph", "metadata_props", "functions",
+    }),
+    "GraphProto": ("the graph", {
+        "node", "name", "initializer", "doc_string", "input", "output", "value_info", "metadata_props",
+    }),
+    "NodeProto": ("nodes", {
+        "input", "output", "name", "op_type", "domain", "attribute", "doc_string", "metadata_props",
+    }),
+    "AttributeProto": ("attributes", {"name", "type", "f", "i", "s", "t", "g", "floats", "ints", "strings"}),
+    _CONSTANT: ("tensors in attributes", _DATA),
+    "TensorProto": ("initializers", {*_DATA, "name", "doc_string", "metadata_props"}),
+    "ValueInfoProto": ("values", {"name", "type", "doc_string", "metadata_props"}),
+    "TypeProto": ("types of values", {"tensor_type"}),
+    "Tensor": ("types of values", {"elem_type", "shape"}),
+    "TensorShapeProto": ("shapes of values", {"dim"}),
+    "Dimension": ("sizes of values", {"dim_value", "dim_param"}),
+}  # fmt: skip
+"""The messages of a model, what they are called, and their fields of which a network holds what is in them.
+
+A field that stands in no row is told to be lost: so one that a later version of the standard adds is not overlooked.
+"""
+
+
+def _fields_without_a_place(reading: _Reading) -> Iterator[str]:
+    lost: dict[str, list[str]] = defaultdict(list)
+    for what, name in _homeless(reading.model, "ModelProto", ""):
+        lost[what].append(name)
+    for what, names in lost.items():
+        named = [name for name in names if name]
+        yield from _line(f"not kept: {what}", named) if named else [f"not kept: {what}"]
+
+
+def _homeless(message: Message, kind: str, name: str) -> Iterator[tuple[str, str]]:
+    """The fields of a message, and of those in it, that have no place; with what the message is called."""
+    words, kept = _KEPT[kind]
+    for field in message.DESCRIPTOR.fields:
+        inner = field.message_type.name if field.message_type else ""
+        if field.name in kept and inner not in _KEPT:  # Elements of tensors, above all, are not touched.
+            continue
+        value = getattr(message, field.name)
+        if isinstance(value, Message):
+            value = [value] if message.HasField(field.name) else []
+        if field.name in kept:
+            place = _CONSTANT if isinstance(message, AttributeProto) and inner == "TensorProto" else inner
+            for each in value:
+                yield from _homeless(each, place, _name_of(each, name))
+        elif value:
+            yield f"{field.name} of {words}", name
+
+
+def _name_of(message: Message, outer: str) -> str:
+    """What to call a message that stands in the one called ``outer``."""
+    match message:
+        case NodeProto():
+            return label(message)
+        case AttributeProto():
+            return f"{outer}.{message.name}"
+        case ValueInfoProto() | TensorProto() if not outer:
+            return str(message.name)
+    return outer
+
+
+# -- models, nodes and values
+
+
+def _of_the_model(reading: _Reading) -> Iterator[str]:
+    model = reading.model
+    versions = [(each.domain or "ai.onnx", each.version) for each in model.opset_import]
+    first = next((each for each in versions if each[0] == "ai.onnx"), None)
+    others = [f"{domain} {version}" for domain, version in versions if (domain, version) != first]
+    yield from _line("not kept: versions of operators", others, "of which none is left")
+    keys = [entry.key for entry in model.metadata_props]
+    yield from _line("not kept: entries of the metadata", _twice(keys), "as there is another one with their key")
+    if "doc_string" in keys and model.doc_string:
+        yield "not kept: doc_string of the model, as there is an entry of that name in its metadata"
+
+
+def _of_nodes(reading: _Reading) -> Iterator[str]:
+    found = list(pairs(reading.proto, reading.graph))
+    values = set(reading.graph.values())
+    yield from _line("not kept: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
+    stored = [label(each) for each, node in found if node is None and values.intersection(each.output)]
+    yield from _line("not kept: nodes", stored, "as what they make is stored")
+    gone = [label(each) for each, node in found if node is None and not values.intersection(each.output)]
+    yield from _line("not kept: nodes", gone, "as nothing needs them any more")
+    changed = [label(each) for each, node in found if node and _has_another_form(each, node)]
+    yield from _line(f"nodes in the form of another version of the operators than {_opset(reading)}", changed)
+    told = [label(each) for each, node in found if node is None and remark_of(each)]
+    yield from _line("not kept: documentation of nodes", told, "as they are not there any more")
+
+
+def _opset(reading: _Reading) -> int:
+    return int(next(each.version for each in reading.model.opset_import if each.domain in STANDARD))
+
+
+def _has_another_form(proto: NodeProto, node: Node) -> bool:
+    """Whether ``node`` says with other inputs or attributes what ``proto`` says; numbers for pads are no other form."""
+    if node.operator == "Constant":
+        return False
+    told, found = {each.name for each in proto.attribute}, set(node.attributes)
+    inputs = [tuple(each) for each in (proto.input, node.inputs)]
+    same = proto.op_type == node.operator and inputs[0] == inputs[1] and tuple(proto.output) == node.outputs
+    return not same or told - _PADS != found - _PADS
+
+
+_PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
+
+
+def _of_values(reading: _Reading) -> Iterator[str]:
+    proto, known = reading.proto, set(reading.graph.values())
+    made = [name for node in proto.node for name in node.output if name]
+    gone = [name for name in (*(each.name for each in proto.initializer), *made) if name not in known]
+    yield from _line("not kept: values", gone, "as nothing needs them any more")
+    written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
+    typed = [each.name for each in proto.value_info if each.name in known and each.name not in written]
+    yield from _line("not kept: types of values in between", typed, "as they follow from the nodes")
+    nobodys = [each.name for each in proto.value_info if each.name not in known.union(gone)]
+    yield from _line("not kept: types of values", nobodys, "which no node makes")
+    inputs = {each.name for each in proto.input}
+    both = [each.name for each in proto.initializer if each.name in inputs]
+    yield from _line("initializers that are no inputs any more", both)
+    again = [name for name, told in told_of_values(proto, reading.graph).items() if _contradict(told)]
+    yield from _line("not kept: a second documentation of values", again)
+
+
+def _contradict(told: Iterable[Message]) -> bool:
+    """Whether two that speak of a value say different things."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for each in told:
+        for key, text in [("", each.doc_string), *((entry.key, entry.value) for entry in each.metadata_props)]:
+            said[key].add(text)
+    return any(len(texts - {""}) > 1 for texts in said.values())
+
+
+def _of_outputs(reading: _Reading) -> Iterator[str]:
+    types, remarks = infer(reading.graph).types, reading.documentation.values
+    for value in reading.proto.output:
+        names, shape = remarks[value.name].sizes if value.name in remarks else (), types[value.name].shape
+        written = tuple(name or dim for name, dim in zip(names or [""] * len(shape), shape, strict=True))
+        said = stated(value)
+        if said is not None and not _follows(said, written):
+            told = format_shape(tuple(dim or "?" for dim in said))
+            yield f"the shape of output '{value.name}' is {format_shape(written)}, and not {told} as the file says"
+
+
+def _follows(said: tuple[Dim, ...], written: tuple[Dim, ...]) -> bool:
+    """Whether nothing that was said is lost."""
+    return len(said) == len(written) and all(one in ("", other) for one, other in zip(said, written, strict=True))
+
+
+def _of_too_much(reading: _Reading) -> Iterator[str]:
+    found = reading.documentation
+    if not (found.graph or found.nodes or found.values):
+        whole = collect(reading.model, reading.graph, most=None)
+        if whole.nodes or whole.values or whole.graph:
+            yield "not kept: documentation of the graph, its nodes and values, as it is longer than a manifest may be"
+
+
+_LOOKS: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
+    _of_the_model,
+    _fields_without_a_place,
+    _of_nodes,
+    _of_values,
+    _of_outputs,
+    _of_too_much,
+)
+
+
+# -- what a model does not hold of a network
+
+
+def not_written(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
+    """What a network of ``graph`` and ``documentation`` holds and ``model``, which was made of it, does not."""
+    return [*_versions(model, documentation), *_of_written_nodes(model, graph, documentation)]
+
+
+def _versions(model: ModelProto, documentation: Documentation) -> Iterator[str]:
+    origin = documentation.origin
+    if origin is None:
+        return
+    producer = f"{origin.producer} {origin.producer_version}".strip()
+    opset = next(each.version for each in model.opset_import if each.domain in STANDARD)
+    if producer or (origin.opset, origin.ir_version) != (opset, model.ir_version):
+        yield (
+            f"the network comes from a file of opset {origin.opset} and IR version {origin.ir_version}"
+            f"{producer and ', written by '}{producer}: here they are {opset} and {model.ir_version}"
+        )
+
+
+def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentation) -> Iterator[str]:
+    written = {node.name: node for node in model.graph.node}
+    values = {each.name for each in (*model.graph.input, *model.graph.initializer)}
+    values.update(name for node in model.graph.node for name in node.output)
+    gone = {node.name for node in graph.nodes if node.name not in written and values.isdisjoint(node.outputs)}
+    other = [
+        node.name
+        for node in graph.nodes
+        if node.name not in gone
+        and node.operator != "Constant"
+        and (node.name not in written or written[node.name].op_type != node.operator)
+    ]
+    yield from _line("written as other operators", other, "which this opset has")
+    lost = [name for name in documentation.nodes if name not in written]
+    yield from _line("not written: documentation of nodes", lost, "as they are not there in this form")
+    lost = [name for name in documentation.values if name not in values]
+    yield from _line("not written: documentation of values", lost, "as they are not there in this form")

@@ -1,0 +1,270 @@
+"""One vocabulary, many opsets: nodes in the form that a version of the standard has for them, and back.
+
+A graph has every operator as it is at ``OPSET``. Where an operator had another form at some version, ``forms`` has the
+translation. What no translation can express is found by asking the standard itself. An operator that a version lacks is
+written as what its ``lowering`` makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import Fault, GraphError, UsageError, listed
+from portable_nn.core.graph import OPSET, Graph, Node
+from portable_nn.onnx.folding import Folder
+from portable_nn.onnx.forms import CHANGES, VALUES, Change
+from portable_nn.onnx.newer import has_newer, in_vocabulary
+from portable_nn.onnx.pads import explicit, numbered
+from portable_nn.onnx.scope import Names, Scope, without
+from portable_nn.onnx.standard import check_form, signature
+from portable_nn.operators import Type, lookup
+from portable_nn.operators.registry import REGISTRY, Misfit
+from portable_nn.operators.symbols import infer_node
+
+OLDEST_READ: Final = 6
+"""The first opset that graphs are read from: before it, operators wrote over what they read (``consumed_inputs``)."""
+
+OLDEST_WRITTEN: Final = 13
+"""The first opset that graphs are written at."""
+
+NEWEST_READ: Final = 28
+"""The last opset that graphs are read from."""
+
+
+# -- to an opset
+
+
+_TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
+
+
+def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[str]:
+    """What version ``opset`` of the standard lacks of ``node``."""
+    known = signature(node.operator, opset)
+    if known is None or node.domain:
+        yield "there is no such operator"
+        return
+    if any(change.older is None and opset < change.since for change in CHANGES.get(node.operator, ())):
+        yield "there it means something else"
+    for name, value in sorted(node.attributes.items()):
+        if name not in known.attributes:
+            yield f"there is no attribute '{name}'"
+        elif isinstance(value, str) and opset < VALUES.get((node.operator, name, value), 0):
+            yield f"there is no {name} '{value}'"
+    if len(node.inputs) > known.most:
+        yield f"there are at most {known.most} inputs, and it has {len(node.inputs)}"
+        return
+    for index, name in enumerate(node.inputs):
+        dtype = types[name].dtype if name in types else "int64"  # What a translation added.
+        if name and f"tensor({_TYPE_NAMES.get(dtype, dtype)})" not in known.inputs[min(index, len(known.inputs) - 1)]:
+            yield f"there it is not defined for {dtype}"
+
+
+def _said_by_saying_nothing(node: Node, opset: int) -> Node:
+    """``node`` without attributes that version ``opset`` lacks and that have their default values."""
+    known, table = signature(node.operator, opset), lookup(node.operator, node.domain).attributes
+    silent = [
+        name
+        for name, value in node.attributes.items()
+        if known and name in table and name not in known.attributes and table[name].default == value
+    ]
+    return replace(node, attributes=without(node, *silent)) if silent else node
+
+
+def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -> Iterator[Node]:
+    """``node`` of ``version`` in the form of version ``opset``, one change before the other, while there is a way."""
+    changes = (change for change in reversed(CHANGES.get(node.operator, ())) if opset < change.since <= version)
+    change = next(changes, None)
+    if change is None or change.older is None:
+        yield _said_by_saying_nothing(node, opset)
+        return
+    for each in change.older(node, scope):
+        form = change.since - 1 if each.operator == node.operator else OPSET
+        yield from _in_older_form(each, opset, scope, form)
+
+
+def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
+    """``node`` at version ``opset``, in other operators if need be, and what of it cannot be said there."""
+    try:
+        nodes = list(_in_older_form(node, opset, scope))
+    except GraphError as error:  # Other operators can say some of its uses, and not this one.
+        return [node], [fault.message for fault in error.faults]
+    complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
+    lowering = lookup(node.operator, node.domain).lowering if complaints else None
+    if lowering is None:
+        return nodes, complaints
+    try:
+        plain = scope.spliced(node, lowering)
+    except GraphError as error:
+        return nodes, [*complaints, *(fault.message for fault in error.faults)]
+    parts = [_expressed(each, opset, scope) for each in plain]
+    if any(faults for _, faults in parts):
+        return nodes, complaints
+    return [each for made, _ in parts for each in made], []
+
+
+def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
+    """The nodes of ``graph`` in the form that they have at version ``opset``, with pads in numbers.
+
+    Raises:
+        UsageError: they cannot be said there, or not so that all runtimes agree: every such node, and what to do.
+    """
+    names = Names([*graph.values(), *(node.name for node in graph.nodes)])
+    scope = Scope(dict(types), names, {name for node in graph.nodes for name in node.inputs})
+    nodes: list[Node] = []
+    faults: list[str] = []
+    for node in graph.nodes:
+        try:
+            plain = explicit(node, types)
+        except Misfit as misfit:
+            faults.append(f"node '{node.name}' ({node.operator}): {misfit}")
+            continue
+        found, complaints = _expressed(plain, opset, scope)
+        nodes.extend(found)
+        if complaints:
+            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(plain, v, scope)[1]), None)
+            advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
+            faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
+    if faults:
+        raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
+    return _without_left_over(nodes, graph)
+
+
+def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
+    """``nodes`` without the constants that became attributes and are read no more."""
+    read_before = {name for node in graph.nodes for name in node.inputs}
+    unread = {name for node in graph.nodes for name in node.outputs} - read_before
+    needed = {name for node in nodes for name in node.inputs}.union(graph.outputs, unread)
+    return [node for node in nodes if node.operator != "Constant" or not needed.isdisjoint(node.outputs)]
+
+
+# -- from an opset
+
+
+class Translated(NamedTuple):
+    """Nodes in the form of the vocabulary, what else was changed, for people, and what is wrong.
+
+    A node with a fault is not among them.
+    """
+
+    nodes: list[Node]
+    notes: list[str]
+    faults: list[Fault]
+
+
+def from_opset(
+    nodes: Iterable[Node],
+    types: Mapping[str, Type],
+    opset: int,
+    names: Names,
+    outputs: Iterable[str],
+    folder: Folder | None = None,
+) -> tuple[list[Node], list[str]]:
+    """``nodes``, as version ``opset`` has them, in the form of the vocabulary; and what else was changed, for people.
+
+    Takes the arguments of ``translated``.
+
+    Raises:
+        GraphError: a node is not what its opset has, or does not fit what it reads: every one that is found.
+    """
+    result, notes, faults = translated(nodes, types, opset, names, outputs, folder)
+    if faults:
+        raise GraphError(faults)
+    return result, notes
+
+
+def translated(
+    nodes: Iterable[Node],
+    types: Mapping[str, Type],
+    opset: int,
+    names: Names,
+    outputs: Iterable[str],
+    folder: Folder | None = None,
+) -> Translated:
+    """``nodes``, as version ``opset`` has them, in the form of the vocabulary.
+
+    Args:
+        nodes: in an order in which they can run.
+        types: those of the values that no node makes.
+        opset: the version.
+        names: those that are free.
+        outputs: the values that are read when all is done.
+        folder: knows what is constant among the values before these nodes.
+    """
+    nodes, outputs = list(nodes), list(outputs)
+    scope = Scope(dict(types), names, {name for node in nodes for name in node.inputs}.union(outputs))
+    result: list[Node] = []
+    notes: list[str] = []
+    faults: list[Fault] = []
+    folder = folder or Folder(names)
+    for node in nodes:
+        try:
+            if _next_change(node, opset) or has_newer(node, opset):
+                check_form(node, opset)
+            for each in _lifted(_without_defaults(node, opset), opset, scope):
+                plain = numbered(each, scope.types)
+                if plain != each:
+                    before, after = _only_in(each, plain), _only_in(plain, each)
+                    notes.append(f"node '{node.name}' ({node.operator}): {before} is read as {after}")
+                _find_types(plain, scope.types)
+                for made in folder.seen(plain, scope.types):
+                    _find_types(made, scope.types)
+                    result.append(made)
+        except Misfit as misfit:
+            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {misfit}"))
+        except GraphError as error:
+            faults.extend(error.faults)
+    if folder.replaced:
+        notes.append(folder.note)
+    return Translated(folder.without_taken(result, outputs), notes, faults)
+
+
+def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
+    """``node`` of version ``opset`` in the form of the vocabulary, one change after the other.
+
+    A node that reads what does not fit stays as it is: all of those are told together, once the graph is there.
+    """
+    change = _next_change(node, opset)
+    if any(name and name not in scope.types for name in node.inputs):
+        yield node
+        return
+    if change is None:
+        yield from in_vocabulary(node, opset, scope)
+        return
+    for each in change.newer(node, scope):
+        yield from _lifted(each, change.since, scope)
+
+
+def _next_change(node: Node, opset: int) -> Change | None:
+    return next((change for change in CHANGES.get(node.operator, ()) if opset < change.since), None)
+
+
+def _only_in(node: Node, other: Node) -> str:
+    """The attributes of ``node`` that ``other`` has not."""
+    different = sorted(node.attributes.items() - other.attributes.items())
+    return ", ".join(f"{name} {value}" for name, value in different)
+
+
+def _find_types(node: Node, types: dict[str, Type]) -> None:
+    """Find the types of what ``node`` makes, unless it does not fit."""
+    operator = REGISTRY.get((node.domain, node.operator))
+    if operator is None or any(name and name not in types for name in node.inputs):
+        return
+    inputs = [types[name] if name else None for name in node.inputs]
+    with suppress(Misfit):
+        found = zip(node.outputs, infer_node(operator, inputs, node.attributes, len(node.outputs)), strict=True)
+        types.update((name, type) for name, type in found if name)
+
+
+def _without_defaults(node: Node, opset: int) -> Node:
+    """``node`` without attributes that the vocabulary lacks and that say what is so anyway."""
+    known, operator = signature(node.operator, opset), REGISTRY.get(("", node.operator))
+    silent = [
+        name
+        for name, value in node.attributes.items()
+        if known and operator and name not in operator.attributes and known.defaults.get(name) == value
+    ]
+    return replace(node, attributes=without(node, *silent)) if silent else node

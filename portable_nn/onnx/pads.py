@@ -1,0 +1,168 @@
+"""Pads in numbers: the one way to say where a window stands that all runtimes understand alike.
+
+``auto_pad``, ``output_shape`` and ``ceil_mode`` leave to the runtime what follows from the sizes, and runtimes differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from portable_nn.core.graph import Attribute, Dim, Node, format_shape
+from portable_nn.onnx.scope import without
+from portable_nn.operators import Type, lookup
+from portable_nn.operators.registry import Misfit, Use
+from portable_nn.operators.symbols import infer_node
+from portable_nn.operators.unpooling import unpooled
+from portable_nn.operators.window import per_axis, spatial_sizes, windows
+from portable_nn.sizes.arithmetic import pool_size, transpose_same_pads
+from portable_nn.sizes.operation import Window
+
+WINDOWED: Final = frozenset({"Conv", "ConvTranspose", "AveragePool", "LpPool", "MaxPool"})
+
+ANY_SIZE: Final = 1
+"""Stands for a size that is not known, where the pads do not depend on it."""
+
+PLENTY: Final = 2**20
+"""Stands for a size that is not known, where it must be large enough for any kernel."""
+
+
+def explicit(node: Node, types: Mapping[str, Type]) -> Node:
+    """``node`` with pads in numbers and without what decides them: what it computes is the same.
+
+    Raises ``Misfit`` where that cannot be said: a size is not known, or no pads do the same.
+    """
+    if node.operator == "MaxUnpool":
+        _check_unpool(_use(node, types))
+    if node.operator not in WINDOWED:
+        return node
+    node = _numbered(node, types)
+    return _without_ceil(node, types) if node.attributes.get("ceil_mode") else node
+
+
+def _check_unpool(use: Use) -> None:
+    given, counted = use.content(2) if use.has(2) else None, unpooled(use)
+    if given not in {None, counted}:
+        use.fail(
+            f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
+            f"{format_shape(counted)}: leave output_shape out, and pad what comes out"
+        )
+
+
+def numbered(node: Node, types: Mapping[str, Type]) -> Node:
+    """``node`` with pads in numbers in place of ``auto_pad`` and ``output_shape``; itself where a size is not known."""
+    if node.operator not in WINDOWED:
+        return node
+    try:
+        _check_fit(node, types)
+        return _numbered(node, types)
+    except Misfit:
+        return node
+
+
+def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
+    """Raise ``Misfit`` where the node fits no input, however large."""
+    inputs = [types.get(name) for name in node.inputs]
+    large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
+    infer_node(lookup(node.operator), [*large, *inputs[1:]], node.attributes, len(node.outputs))
+
+
+def _use(node: Node, types: Mapping[str, Type]) -> Use:
+    inputs = [types.get(name) for name in node.inputs]
+    return Use(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+
+
+def _numbered(node: Node, types: Mapping[str, Type]) -> Node:
+    use, mode = _use(node, types), node.attributes.get("auto_pad", "NOTSET")
+    if node.operator == "ConvTranspose" and ("output_shape" in node.attributes or str(mode).startswith("SAME")):
+        return _transposed(node, use)
+    if mode == "NOTSET":
+        return node
+    return replace(node, attributes=without(node, "auto_pad") | _pads(_windows(use)))
+
+
+def _pads(found: Sequence[Window]) -> dict[str, Attribute]:
+    return {"pads": (*(w.pad_begin for w in found), *(w.pad_end for w in found))}
+
+
+def _kernel(use: Use) -> Sequence[int]:
+    if use.operator.name.startswith("Conv"):
+        return [size for size in use.type(1).shape[2:] if isinstance(size, int)]
+    return per_axis(use, "kernel_shape", len(spatial_sizes(use)))
+
+
+def _windows(use: Use) -> list[Window]:
+    """The windows with the pads that ``auto_pad`` stands for; with a stride of 1 those do not depend on the size."""
+    sizes = spatial_sizes(use)
+    strides, same = per_axis(use, "strides", len(sizes)), use.string("auto_pad").startswith("SAME")
+    reason = f"auto_pad {use.string('auto_pad')}"
+    known = [
+        _known(use, axis, size, reason) if same and stride > 1 else _or(ANY_SIZE, size)
+        for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True), start=2)
+    ]
+    return windows(use, _kernel(use), tuple(known))
+
+
+def _known(use: Use, axis: int, size: Dim, reason: str) -> int:
+    if not isinstance(size, int):
+        use.fail(f"the pads of {reason} follow from the size along axis {axis}, which is not known: give it a number")
+    return size
+
+
+def _or(stand_in: int, size: Dim) -> int:
+    return size if isinstance(size, int) else stand_in
+
+
+def _transposed(node: Node, use: Use) -> Node:
+    """With ``auto_pad`` the output has ``stride`` cells for each of the input, so that no size decides the pads."""
+    sizes, mode = spatial_sizes(use), use.string("auto_pad")
+    wanted = use.ints("output_shape")
+    goals = per_axis(use, "output_shape", len(sizes)) if wanted else [None] * len(sizes)
+    more = per_axis(use, "output_padding", len(sizes), 0, 0)
+    plain = windows(use, _kernel(use), (ANY_SIZE,) * len(sizes))
+    found = [
+        transpose_same_pads(
+            _known(use, axis, size, "output_shape") if goal else _or(ANY_SIZE, size),
+            w.kernel,
+            w.stride,
+            w.dilation,
+            padding,
+            upper=mode == "SAME_UPPER",
+            output_size=goal,
+        )
+        for axis, (w, size, padding, goal) in enumerate(zip(plain, sizes, more, goals, strict=True), start=2)
+    ]
+    begins, ends, paddings = zip(*found, strict=True)
+    if any(padding >= max(w.stride, w.dilation) for w, padding in zip(plain, paddings, strict=True)):
+        use.fail(f"output_shape {wanted} would need output_padding {paddings}, which must be less than the stride")
+    attributes = without(node, "auto_pad", "output_shape") | {"pads": (*begins, *ends)}
+    return replace(node, attributes=attributes | ({"output_padding": paddings} if any(paddings) else {}))
+
+
+def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
+    """With an end padding on which the last window of ``ceil_mode`` ends: cells of the padding change nothing there."""
+    use = _use(node, types)
+    sides = zip(_windows(use), spatial_sizes(use), strict=True)
+    found = [_reaching(use, axis, w, size) for axis, (w, size) in enumerate(sides, start=2)]
+    return replace(node, attributes=without(node, "ceil_mode") | _pads(found))
+
+
+def _reaching(use: Use, axis: int, w: Window, size: Dim) -> Window:
+    if w.stride == 1:
+        return w  # No step is cut short.
+    known = _known(use, axis, size, "ceil_mode")
+    count = pool_size(known, w.kernel, w.stride, w.dilation, *w.pads, ceil=True)
+    end = max(w.pad_end, (count - 1) * w.stride + w.extent - known - w.pad_begin)
+    if end > w.pad_end and use.operator.name == "AveragePool" and use.int("count_include_pad"):
+        use.fail(
+            f"runtimes disagree on how many cells a window counts that stands over the end of axis {axis}, with "
+            "ceil_mode and count_include_pad: use one of them at most, or pad the input before"
+        )
+    if end >= max(w.kernel, w.pad_end + 1):
+        use.fail(
+            f"ceil_mode would need an end padding of {end} along axis {axis}, which must be less than the kernel of "
+            f"{w.kernel}"
+        )
+    return Window(w.kernel, w.stride, w.dilation, w.pad_begin, end)

@@ -1,0 +1,52 @@
+"""Inputs that become weights on request: some exporters, and the standard's own tests, leave weights outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+from onnx import ModelProto, ValueInfoProto, numpy_helper
+
+from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.graph import format_shape
+from portable_nn.onnx.inference import type_of
+from portable_nn.operators.registry import Array
+
+
+def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) -> ModelProto:
+    """``model`` with ``weights``, arrays by name, stored in place of inputs; itself where there are none.
+
+    Raises:
+        UsageError: a name that is none of its inputs.
+        ShapeError: an array that does not fit what the model says of its input; all of them are listed.
+    """
+    if not weights:
+        return model
+    entries = {value.name: value for value in model.graph.input}
+    if strangers := [f"'{name}'" for name in weights if name not in entries]:
+        known = ", ".join(entries) or "none"
+        raise UsageError(f"{where}: weights are given for {', '.join(strangers)}, but its inputs are: {known}")
+    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    if faults := [fault for name, array in arrays.items() for fault in _faults(entries[name], array)]:
+        raise ShapeError(listed(faults, where))
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for field in (copy.graph.input, copy.graph.initializer):
+        kept = [each for each in field if each.name not in arrays]
+        del field[:]
+        field.extend(kept)
+    copy.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    return copy
+
+
+def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
+    """What is wrong with an array for an input, as far as the model tells."""
+    wanted = type_of(entry)
+    if wanted is None:
+        return
+    pairs = list(zip(wanted.shape, array.shape, strict=False))
+    fits = len(wanted.shape) == array.ndim and all(a == b or isinstance(a, str) for a, b in pairs)
+    if not fits or wanted.dtype != array.dtype.name:
+        found = f"{array.dtype.name} {format_shape(array.shape)}"
+        yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"

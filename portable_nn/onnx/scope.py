@@ -1,0 +1,107 @@
+"""What surrounds a node that is being translated: the types of values, names that are free, and ways to make nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Attribute, Node, Tensor
+from portable_nn.operators import Leaf, Symbol, Type, emit, trace
+
+
+class Names:
+    """Names for what a translation adds: none that is taken already."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+
+    def fresh(self, wish: str) -> str:
+        """``wish``, numbered if it is taken; taken from now on."""
+        name, number = wish, 1
+        while name in self.taken:
+            number += 1
+            name = f"{wish}_{number}"
+        self.taken.add(name)
+        return name
+
+
+class Scope(NamedTuple):
+    """What surrounds a node: the types of all values before it, names that are free, and the names that are read."""
+
+    types: dict[str, Type]
+    names: Names
+    read: Collection[str]
+
+    def type(self, node: Node, index: int = 0) -> Type:
+        """The type of an input."""
+        return self.types[node.inputs[index]]
+
+    def numbers(self, name: str) -> tuple[Any, ...]:
+        """The elements of a value that the shape rules know to be constant; none for the value that is left out."""
+        return self.types[name].content or () if name else ()
+
+    def constant(self, wish: str, values: Sequence[int | float], dtype: str = "int64") -> Node:
+        """A new node that makes the 1-D array ``values``."""
+        return self._constant(wish, Tensor(dtype, (len(values),), tuple(values)), tuple(values))
+
+    def scalar(self, wish: str, value: float, dtype: str) -> Node:
+        """A new node that makes the array ``value`` without axes."""
+        return self._constant(wish, Tensor(dtype, (), (value,)), (value,))
+
+    def _constant(self, wish: str, tensor: Tensor, content: tuple[int | float, ...]) -> Node:
+        name = self.names.fresh(wish)
+        self.types[name] = Type(tensor.dtype, tensor.shape, content)
+        return Node(name, "Constant", (), (name,), {"value": tensor})
+
+    def spliced(self, node: Node, function: Callable[..., Symbol | Sequence[Symbol]]) -> list[Node]:
+        """What ``function`` makes of symbols for the inputs of ``node``, and of its attributes, as nodes.
+
+        They have names that begin with that of ``node``; what makes the first output has that name itself, and the
+        outputs have theirs. Raises ``GraphError`` that names ``node``.
+        """
+        leaves = {name: _leaf(name, self.types[name]) for name in node.inputs if name}
+        try:
+            found = function(*(leaves[name] if name else None for name in node.inputs), **node.attributes)
+        except GraphError as error:
+            label = f"'{node.name}' ({node.operator})"
+            raise GraphError([Fault(label, fault.message) for fault in error.faults]) from None
+        made = [found] if isinstance(found, Symbol) else list(found)
+        # An output cannot be an input, nor another output.
+        named = {
+            name: emit("Identity", symbol) if symbol in leaves.values() or symbol in made[:place] else symbol
+            for place, (name, symbol) in enumerate(zip(node.outputs, made, strict=False))
+            if name
+        }
+        graph, local = trace(list(leaves.values()), list(named.values()))
+        names = dict(zip(leaves, leaves, strict=True)) | {local[symbol]: name for name, symbol in named.items()}
+        for symbol, name in local.items():
+            if name not in names:
+                names[name] = self.names.fresh(f"{node.name}.{name}")
+            self.types[names[name]] = symbol.type
+        return [self._renamed(each, node, names) for each in graph.nodes]
+
+    def _renamed(self, each: Node, node: Node, names: dict[str, str]) -> Node:
+        outputs = tuple(names[name] for name in each.outputs)
+        if node.outputs[0] in outputs:
+            name = node.name
+        else:
+            name = outputs[0] if outputs[0] not in node.outputs else self.names.fresh(f"{node.name}.{each.name}")
+        inputs = tuple(names[name] if name else "" for name in each.inputs)
+        return Node(name, each.operator, inputs, outputs, each.attributes, each.domain)
+
+
+def _leaf(name: str, type: Type) -> Leaf:
+    leaf = Leaf(name, type.dtype, type.shape)
+    leaf.type = type
+    return leaf
+
+
+def given(node: Node, index: int) -> str:
+    """The name of an input, ``""`` where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else ""
+
+
+def without(node: Node, *names: str) -> dict[str, Attribute]:
+    """The attributes but for those."""
+    return {name: value for name, value in node.attributes.items() if name not in names}

@@ -1,0 +1,125 @@
+"""The onnxruntime engine: any ONNX model, a file's or a network's own, behind the errors of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+from portable_nn.core.files import open_regular
+from portable_nn.core.graph import Graph, Value
+from portable_nn.engines.feeds import fitted
+from portable_nn.operators.registry import Array
+
+OPSET: Final = 21
+"""What graphs are written at for this engine: the newest opset that the oldest onnxruntime we take (1.20) knows."""
+
+_QUIET: Final = 4
+"""Log fatal errors only: everything else reaches the caller as an exception."""
+
+_DTYPES: Final[Mapping[str, str]] = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{f"tensor({name})": name for name in ("float16", "bool")},
+    **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+"""The element types of values, as onnxruntime writes them and as numpy does."""
+
+
+class Session:
+    """A model that is ready to run.
+
+    Args:
+        model: its bytes, or the path of its file.
+        where: what messages call it; the path if there is one.
+        threads: how many threads one operator may use; ``None`` for as many as there are cores.
+        folder: where the files are that a model of ``bytes`` names.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is not a valid ONNX model.
+        UnsupportedError: it is one, but onnxruntime lacks an operator for it, or its values are not plain arrays.
+    """
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    metadata: dict[str, str]
+
+    def __init__(
+        self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
+    ) -> None:
+        self.where = where if isinstance(model, bytes) else str(model)
+        self._session = _open(model, self.where, threads, folder)
+        meta = self._session.get_modelmeta()
+        self.metadata = dict(meta.custom_metadata_map)
+        self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
+        self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name, for an array for each input.
+
+        Raises:
+            ShapeError: an input is missing, unknown, or of another shape or type; all of them are listed.
+            FormatError: the model fails on these inputs.
+        """
+        arrays = fitted(self.inputs, feeds, self.where)
+        try:
+            results = self._session.run(None, arrays)
+        except Exception as error:  # onnxruntime's exceptions have no other class in common.
+            raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
+        return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
+
+
+def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | None = None) -> Session:
+    """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
+    from portable_nn.onnx.model import to_bytes, to_model
+
+    return Session(to_bytes(to_model(graph, parameters, opset=OPSET)), where=graph.name, threads=threads)
+
+
+def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    options.intra_op_num_threads = threads or 0
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    head = model if isinstance(model, bytes) else _head(model)
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no other class in common.
+        raise _refusal(error, where, head) from error
+
+
+def _head(path: str | Path) -> bytes:
+    """The first bytes of a file; one that cannot be read is told before onnxruntime is asked."""
+    with open_regular(path) as file:
+        return file.read(512)
+
+
+def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
+    """What onnxruntime has against a model that begins with ``head``."""
+    kind = type(error).__name__
+    if kind == "NotImplemented":
+        return UnsupportedError(where, f"onnxruntime lacks an operator that it needs: {_reason(error)}")
+    if kind == "InvalidProtobuf" or "No graph was found" in str(error):
+        from portable_nn.onnx.files import what_it_is
+
+        return FormatError(where, what_it_is(head))
+    return FormatError(where, f"is not a valid ONNX model: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The message in one line, without the codes that it begins with."""
+    return " ".join(str(error).split(" : ", 3)[-1].split())
+
+
+def _value(found: Any, where: str) -> Value:
+    """An input or output; a size that is not known has a name of its own."""
+    if found.type not in _DTYPES:
+        raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers")
+    shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(found.shape))
+    return Value(found.name, _DTYPES[found.type], shape)

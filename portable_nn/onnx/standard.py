@@ -1,0 +1,86 @@
+"""What the standard itself says of an operator at one of its versions: the ``onnx`` package knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Final, NamedTuple
+
+from onnx import AttributeProto, defs
+
+from portable_nn.core.graph import Attribute, Node, Tensor
+from portable_nn.onnx.tensors import from_attribute, is_attribute
+from portable_nn.operators import Operator
+from portable_nn.operators.registry import REQUIRED, Attr, Misfit
+
+_KINDS: Final[Mapping[int, Attr]] = {
+    AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),
+    AttributeProto.TENSOR: Attr(Tensor), AttributeProto.INTS: Attr(tuple),
+    AttributeProto.FLOATS: Attr(tuple, item=float),
+}  # fmt: skip
+_OPTION: Final = defs.OpSchema.FormalParameterOption
+_SUFFIXES: Final = {_OPTION.Single: "", _OPTION.Optional: "?", _OPTION.Variadic: "*"}
+
+
+class Signature(NamedTuple):
+    """What one version says of an operator: the types of its attributes and what they are when absent; its inputs."""
+
+    attributes: Mapping[str, int]
+    defaults: Mapping[str, Attribute]
+    inputs: Sequence[frozenset[str]]
+    most: int
+
+
+@cache
+def signature(operator: str, opset: int) -> Signature | None:
+    """The signature of a standard operator, or ``None`` where that version has no such operator."""
+    schema = _schema(operator, opset)
+    if schema is None:
+        return None
+    attributes = {name: int(attribute.type) for name, attribute in schema.attributes.items()}  # type: ignore[call-overload]
+    defaults = {name: attribute.default_value for name, attribute in schema.attributes.items()}
+    return Signature(
+        attributes,
+        {name: from_attribute(proto, operator) for name, proto in defaults.items() if is_attribute(proto)},
+        [frozenset(formal.types) for formal in schema.inputs],
+        schema.max_input,
+    )
+
+
+def check_form(node: Node, opset: int) -> None:
+    """Raise ``Misfit`` where a node has not the attributes, inputs and outputs of its operator at version ``opset``."""
+    former = _former(node.operator, opset)
+    former.check(node.attributes, node.inputs, len(node.outputs))
+    for formal, name in zip(former.inputs, node.inputs, strict=False):
+        if not name and not formal.endswith("?"):
+            raise Misfit(f"input '{formal}' is missing")
+
+
+@cache
+def _former(operator: str, opset: int) -> Operator:
+    """A standard operator as those here are described; it computes nothing."""
+    schema = _schema(operator, opset)
+    if schema is None:
+        raise Misfit(f"there is no operator {operator}")
+    attributes = {
+        name: kind._replace(default=REQUIRED if attribute.required else None)
+        for name, attribute in schema.attributes.items()
+        if (kind := _KINDS.get(int(attribute.type)))  # type: ignore[call-overload]
+    }
+    return Operator(
+        operator,
+        tuple(formal.name + _SUFFIXES[formal.option] for formal in schema.inputs),
+        infer=_nothing,
+        kernel=_nothing,
+        gradient=None,
+        attributes=attributes,
+        outputs=tuple(formal.name + _SUFFIXES[formal.option].rstrip("?") for formal in schema.outputs),
+    )
+
+
+def _nothing(use: object) -> tuple[()]:
+    return ()
+
+
+def _schema(operator: str, opset: int) -> defs.OpSchema | None:
+    return defs.get_schema(operator, opset) if defs.has(operator, opset) else None

@@ -1,0 +1,191 @@
+"""What of ONNX a graph can have. All that it cannot is found in one pass, before anything is translated."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
+
+from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.graph import OPSET
+from portable_nn.onnx.forms import SUCCESSORS
+from portable_nn.onnx.newer import NEWER
+from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ
+from portable_nn.onnx.tensors import is_attribute
+from portable_nn.operators import REGISTRY
+from portable_nn.operators.registry import ONNX_DTYPES
+
+STANDARD: Final = {"", "ai.onnx"}
+"""The two names of the standard's domain."""
+
+
+class Obstacle(NamedTuple):
+    """What a graph cannot have, more of it in words, and the places of the nodes that have it.
+
+    ``origin`` says of an operator where it is from; ``version`` is that of its domain, 0 where it is not known.
+    """
+
+    what: str
+    detail: str
+    nodes: tuple[int, ...] = ()
+    origin: str = ""
+    version: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.what}{self.origin and f' ({self.origin})'}, {self.detail}"
+
+
+_LAST: Final = 2**31 - 1
+"""The highest version that the onnx library can be asked about."""
+
+
+def opset_of(model: ModelProto, where: str) -> int:
+    """The version of the standard operators that a model uses.
+
+    Raises:
+        FormatError: it does not say, so that it cannot be a whole model, or tells a version that there cannot be.
+        UnsupportedError: it is not one that is read.
+    """
+    for entry in model.opset_import:
+        if not 0 <= entry.version <= _LAST:
+            said = f"version {entry.version} of the operators of '{entry.domain}'"
+            raise FormatError(where, f"is not a whole ONNX model: it uses {said}; {_LAST} would be the last one")
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+    nodes = model.graph.node
+    if not versions and model.opset_import and nodes and not any(node.domain in STANDARD for node in nodes):
+        return OPSET  # It has operators of other domains alone, and those are not read in any version.
+    if not model.HasField("graph") or not versions:
+        lacks = "version of the standard operators" if model.HasField("graph") else "graph"
+        raise FormatError(where, f"is not a whole ONNX model: it has no {lacks}")
+    if 0 < versions[0] < OLDEST_READ and all(_is_as_since(node, versions[0]) for node in model.graph.node):
+        return OLDEST_READ
+    if not OLDEST_READ <= versions[0] <= NEWEST_READ:
+        raise UnsupportedError(where, f"uses opset {versions[0]}; {OLDEST_READ} to {NEWEST_READ} are read")
+    return int(versions[0])
+
+
+def _is_as_since(node: NodeProto, version: int) -> bool:
+    """Whether the operator of a node was at ``version`` what it is at the oldest one that is read."""
+    if node.domain not in STANDARD or not defs.has(node.op_type, version):
+        return False
+    return bool(defs.get_schema(node.op_type, OLDEST_READ).since_version <= version)
+
+
+def names_in(graph: GraphProto) -> Iterator[str]:
+    """Every name that a graph gives to a value or node."""
+    for named in (*graph.input, *graph.initializer, *graph.node):
+        yield named.name
+    for node in graph.node:
+        yield from node.output
+
+
+def check_text(graph: GraphProto, where: str) -> None:
+    """Raise ``FormatError`` where a name is no text: protocol buffers give bytes for what is not UTF-8."""
+    if not all(type(name) is str for name in names_in(graph)):
+        raise FormatError(where, "has a name that is not text in UTF-8")
+
+
+def obstacles(model: ModelProto) -> list[Obstacle]:
+    """All that is not supported. Whatever has none can be translated."""
+    return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
+
+
+def full_name(node: NodeProto) -> str:
+    """The name of a node's operator, with its domain where that is not the standard's."""
+    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
+
+
+def label(node: NodeProto) -> str:
+    """What a node is called: many have no name, but every value has one."""
+    return node.name or ", ".join(filter(None, node.output))
+
+
+def check_made_once(graph: GraphProto, where: str) -> None:
+    """Raise ``FormatError`` where a value has two origins."""
+    made = Counter(tensor.name for tensor in graph.initializer)
+    made.update(name for node in graph.node for name in node.output if name)
+    if twice := [f"'{name}'" for name, count in made.items() if count > 1]:
+        raise FormatError(where, f"makes values twice: {', '.join(twice)}")
+
+
+def _operators(model: ModelProto) -> Iterator[Obstacle]:
+    graph = model.graph
+    users: dict[str, list[int]] = defaultdict(list)
+    for place, node in enumerate(graph.node):
+        if not is_supported(node):
+            users[full_name(node)].append(place)
+    for operator, places in sorted(users.items()):
+        some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
+        count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
+        node, why = graph.node[places[0]], _UNDECIDED.get(operator, "")
+        version = version_of(node, model)
+        domain = "ai.onnx" if node.domain in STANDARD else node.domain
+        origin = f"domain {domain}, {f'version {version}' if version else 'no known version'}"
+        yield Obstacle(f"operator '{operator}'", f"{count}: {some}{why}", tuple(places), origin, version)
+
+
+_UNDECIDED: Final = {"If": " (only a condition that is constant can be decided before the model runs)"}
+
+
+def version_of(node: NodeProto, model: ModelProto) -> int:
+    """Since which version an operator is as it is; for what the standard does not know, that of its domain, or 0."""
+    standard = node.domain in STANDARD
+    used = opset_in(model, STANDARD if standard else {node.domain})
+    try:
+        return int(defs.get_schema(node.op_type, used, "" if standard else node.domain).since_version)
+    except defs.SchemaError:
+        return 0 if standard else used
+
+
+def opset_in(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
+    """The version of a domain, by any of its names, that a model says it uses; 0 where it does not."""
+    return max((entry.version for entry in model.opset_import if entry.domain in domains), default=0)
+
+
+def is_supported(node: NodeProto) -> bool:
+    """Whether the operator of a node is one that this package has, or once had another name."""
+    known = ("", SUCCESSORS.get(node.op_type, node.op_type)) in REGISTRY or node.op_type in NEWER
+    return node.domain in STANDARD and known
+
+
+def _attributes(graph: GraphProto) -> Iterator[Obstacle]:
+    for place, node in enumerate(graph.node):
+        for attribute in node.attribute if is_supported(node) else ():
+            what = f"attribute '{attribute.name}' of node '{node.name}' ({node.op_type})"
+            if not is_attribute(attribute):
+                yield Obstacle(what, f"of type {AttributeProto.AttributeType.Name(attribute.type)}", (place,))
+            elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type not in ONNX_DTYPES:
+                yield Obstacle(what, f"with elements of type {type_name(attribute.t.data_type)}", (place,))
+
+
+def _types(graph: GraphProto) -> Iterator[Obstacle]:
+    if graph.sparse_initializer:
+        yield Obstacle("sparse tensors", ", ".join(tensor.values.name for tensor in graph.sparse_initializer))
+    for tensor in graph.initializer:
+        if tensor.data_type not in ONNX_DTYPES:
+            yield Obstacle(f"tensor '{tensor.name}'", f"with elements of type {type_name(tensor.data_type)}")
+    for value in graph.input:
+        what, kind = f"input '{value.name}'", value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            known = (kind or "nothing known").removesuffix("_type")
+            yield Obstacle(what, f"which is {known} and not a tensor")
+        elif value.type.tensor_type.elem_type not in ONNX_DTYPES:
+            yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
+        elif not value.type.tensor_type.HasField("shape"):
+            yield Obstacle(what, "whose number of dimensions is not known")
+
+
+def is_tensor(value: ValueInfoProto) -> bool:
+    """Whether an input is what a graph can have."""
+    tensor = value.type.tensor_type
+    return (
+        value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in ONNX_DTYPES and tensor.HasField("shape")
+    )
+
+
+def type_name(code: int) -> str:
+    """The name of an element type, as the standard writes it."""
+    known: dict[int, str] = {number: name for name, number in TensorProto.DataType.items()}
+    return known.get(code, str(code))

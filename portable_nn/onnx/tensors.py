@@ -1,0 +1,104 @@
+"""Tensors and attributes in the two forms, ONNX's and the graph's; for each direction a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from onnx import AttributeProto, TensorProto, numpy_helper
+
+from portable_nn.core.errors import FormatError, UnsupportedError
+from portable_nn.core.graph import Attribute, Tensor, format_shape
+from portable_nn.format.tensors import Array, to_bytes
+from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.operators.symbols import plain_float
+
+
+def to_tensor(name: str, array: Array) -> TensorProto:
+    """``array`` under ``name``, as little-endian bytes in row-major order."""
+    data_type = DTYPE_CODES[array.dtype.name]
+    return TensorProto(name=name, dims=array.shape, data_type=data_type, raw_data=to_bytes(array).tobytes())
+
+
+def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
+    """The array that ``proto`` holds, in whichever field it keeps its elements.
+
+    Messages call it ``what``, or by its name.
+
+    Raises:
+        FormatError: its elements do not fit its shape and type.
+        UnsupportedError: they lie in another file, which only reading the model by its path can find.
+    """
+    what = what or f"tensor '{proto.name}'"
+    if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
+        raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
+    if any(dim < 0 for dim in proto.dims):
+        raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
+    try:
+        return numpy_helper.to_array(proto)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FormatError(where, f"{what} is damaged: {error}") from error
+
+
+def literal(array: Array) -> Tensor:
+    """``array`` as an attribute of the graph: a float32 becomes the shortest decimal that means it."""
+    items, written = array.ravel().tolist(), _WRITTEN.get(array.dtype.name)
+    return Tensor(array.dtype.name, array.shape, tuple(map(written, items) if written else items))
+
+
+_WRITTEN: Final[Mapping[str, Callable[[Any], int | float]]] = {"float32": plain_float, "bool": int}
+"""What a graph holds of an element, where that is not the number itself."""
+
+
+_FIELDS: Final[Mapping[int, str]] = {
+    AttributeProto.INT: "i",
+    AttributeProto.FLOAT: "f",
+    AttributeProto.STRING: "s",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.INTS: "ints",
+    AttributeProto.FLOATS: "floats",
+}
+"""The field of an ``AttributeProto`` that holds a value, for each type of value that a graph can have."""
+
+
+def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
+    """``value`` as the attribute ``name``, of the type ``kind`` (a number of ``AttributeProto.AttributeType``)."""
+    proto = AttributeProto(name=name, type=kind)  # type: ignore[arg-type]
+    if isinstance(value, Tensor):
+        proto.t.CopyFrom(to_tensor("", np.array(value.data, value.dtype).reshape(value.shape)))
+    elif isinstance(value, tuple):
+        getattr(proto, _FIELDS[kind]).extend(value)
+    else:
+        setattr(proto, _FIELDS[kind], value.encode() if isinstance(value, str) else value)
+    return proto
+
+
+def is_attribute(proto: AttributeProto) -> bool:
+    """Whether a graph can have what ``proto`` holds."""
+    return proto.type in _FIELDS
+
+
+def from_attribute(proto: AttributeProto, where: str) -> Attribute:
+    """The value of ``proto``, for which ``is_attribute`` holds; raises as ``from_tensor`` does."""
+    value = getattr(proto, _FIELDS[proto.type])
+    match proto.type:
+        case AttributeProto.STRING:
+            return _text(proto.name, value, where)
+        case AttributeProto.TENSOR:
+            return literal(from_tensor(value, where, f"attribute '{proto.name}'"))
+        case AttributeProto.FLOAT:
+            return plain_float(value)
+        case AttributeProto.FLOATS:
+            return tuple(plain_float(item) for item in value)
+        case AttributeProto.INTS:
+            return tuple(value)
+        case _:
+            return int(value)
+
+
+def _text(name: str, value: bytes, where: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise FormatError(where, f"attribute '{name}' is not text in UTF-8: {value[:20]!r}") from None

@@ -1,0 +1,278 @@
+"""Whether two engines compute the same numbers: the graph in numpy, and its ONNX model in onnxruntime.
+
+A number agrees where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
+error of a sum goes with the size of its terms and not with what is left of them. For float16, whose last digit is
+worth more than that, ``rtol`` is a few such digits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from onnx import ModelProto
+
+from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
+from portable_nn.core.graph import Graph, format_shape
+from portable_nn.engines.plan import Plan
+from portable_nn.engines.recording import Recorded
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.model import to_bytes
+from portable_nn.onnx.samples import BATCHES, NoInputsError, rounds
+from portable_nn.onnx.session import Session
+
+__all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
+
+LAST_DIGITS: Final = 8
+"""How many units of the last place two roundings of one number may always be apart."""
+
+
+_HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
+"""What to do where a side cannot run on what was drawn."""
+
+
+class Tolerance(NamedTuple):
+    """How far two numbers may be apart."""
+
+    atol: float = 1e-5
+    rtol: float = 1e-5
+
+    def allowed(self, array: Array) -> float:
+        """The largest difference to an element of ``array`` that is no fault."""
+        precision = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+        return self.atol + max(self.rtol, LAST_DIGITS * precision) * _magnitude(array)
+
+
+class Difference(NamedTuple):
+    """The largest differences in one output; the relative one is to the output's largest magnitude."""
+
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+
+    def or_more(self, other: Difference) -> Difference:
+        """The larger of each."""
+        return Difference(*map(max, self, other))
+
+
+class Proof(dict[str, Difference]):
+    """The largest differences by output, over all that was run.
+
+    ``batches`` are the batch sizes; ``notes`` say what could not be compared, in words; ``recorded`` has the largest
+    differences of both sides to what another program has recorded.
+    """
+
+    def __init__(self, outputs: Iterable[str] = ()) -> None:
+        super().__init__(dict.fromkeys(outputs, Difference()))
+        self.batches: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.recorded: dict[str, Difference] = {}
+
+
+def compare(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    model: ModelProto,
+    where: str,
+    *,
+    tolerance: Tolerance,
+    seed: int = 0,
+    folder: Path | None = None,
+    recorded: Recorded | None = None,
+) -> Proof:
+    """Run both sides on the same seeded inputs at two batch sizes; the largest differences, by output.
+
+    Args:
+        graph: what numpy runs, with ``parameters``.
+        parameters: the values of its parameters.
+        model: what onnxruntime runs; values have the same names.
+        where: the file that messages name.
+        tolerance: how far numbers may be apart.
+        seed: what the inputs are drawn from.
+        folder: where the files are that the model names.
+        recorded: inputs to run both sides on before that, with what must come out.
+
+    Raises:
+        VerificationError: the sides do not agree; the message names the first node that computes something else.
+        FormatError, UnsupportedError: onnxruntime cannot run the model.
+        UsageError: no inputs are found that the graph can take, and none are recorded.
+    """
+    session = Session(to_bytes(model), where=where, threads=1, folder=folder)
+    proof = Proof(graph.outputs)
+    if recorded is not None:
+        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
+    undefined = _Undefined()
+    try:
+        for feeds in rounds(graph, np.random.default_rng(seed)):
+            ours, theirs = _both(graph, parameters, session, feeds, where)
+            for name in graph.outputs:
+                if not _agree(ours[name], theirs[name], tolerance):
+                    earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
+                    parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
+                    last = Pair(name, ours[name], theirs[name])
+                    raise VerificationError(f"{where}: {_told(parting or last, graph, tolerance)}")
+                proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
+                undefined.count(name, ours[name])
+            proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
+    except NoInputsError as error:
+        if recorded is None:
+            raise UsageError(f"{where}: {error}{_HINT}") from None
+        proof.notes += (f"compared on what is recorded alone: {error}",)
+    proof.notes += tuple(undefined.notes())
+    return proof
+
+
+def check_recorded(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    recorded: Recorded,
+    where: str,
+    *,
+    tolerance: Tolerance,
+    session: Session | None = None,
+) -> dict[str, Difference]:
+    """The largest differences of numpy, and of ``session`` if there is one, to what another program has recorded.
+
+    Values in between are compared as well, in numpy, so that the first node is found that computes something else.
+
+    Raises:
+        VerificationError: they do not agree.
+    """
+    made = [name for node in graph.nodes for name in node.outputs]
+    wanted = tuple(sorted(recorded.values, key=made.index))
+    sides = {"numpy": _run_numpy(graph, parameters, recorded.inputs, wanted)}
+    if session:
+        sides["onnxruntime"] = session.run(recorded.inputs)
+    worst = dict.fromkeys(wanted, Difference())
+    for name in wanted:
+        for side, values in sides.items():
+            if name not in values:
+                continue
+            expected = recorded.values[name].astype(values[name].dtype)
+            pair = Pair(name, values[name], expected)
+            if not _agree(pair.ours, pair.theirs, tolerance):
+                told = _told(pair, graph, tolerance, side, str(recorded.path), "the first that is recorded and differs")
+                raise VerificationError(f"{where}: {told}")
+            worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
+    return worst
+
+
+def _both(
+    graph: Graph, parameters: Mapping[str, Array], session: Session, feeds: Mapping[str, Array], where: str
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The outputs of both sides; where one cannot run, it is said what to do."""
+    try:
+        return _run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
+    except (IndexError, GraphError) as error:
+        raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
+    except FormatError as error:
+        raise FormatError(where, error.reason + _HINT) from error
+
+
+class _Undefined:
+    """Counts what is no number, on both sides."""
+
+    def __init__(self) -> None:
+        self.found, self.of = Counter[str](), Counter[str]()
+
+    def count(self, name: str, array: Array) -> None:
+        """See how much of an output is no number."""
+        self.of[name] += array.size
+        self.found[name] += int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
+
+    def notes(self) -> Iterator[str]:
+        """What that means for the comparison, in words."""
+        for name, count in self.found.items():
+            if count:
+                share = "everywhere" if count == self.of[name] else f"in {count:,} of {self.of[name]:,} places"
+                yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
+
+
+def difference(ours: Array, theirs: Array) -> Difference:
+    """How far two arrays of one shape are apart; infinitely, where one has a number and the other has none."""
+    gaps = _gaps(ours, theirs)
+    largest = float(gaps.max(initial=0.0))
+    return Difference(largest, largest / (_magnitude(theirs) or 1.0))
+
+
+def _gaps(ours: Array, theirs: Array) -> Array:
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        return np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
+
+
+def _magnitude(array: Array) -> float:
+    return float(np.abs(array, where=np.isfinite(array), out=np.zeros(array.shape)).max(initial=0.0))
+
+
+def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return False
+    return difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
+
+
+def _run_numpy(
+    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: tuple[str, ...]
+) -> dict[str, Array]:
+    plan = Plan(graph, {name: array.shape for name, array in feeds.items()}, parameters, outputs=outputs)
+    for name, array in feeds.items():
+        plan.inputs[name][...] = array
+    plan.run()
+    return plan.outputs
+
+
+class Pair(NamedTuple):
+    """One value, as each side has it."""
+
+    name: str
+    ours: Array
+    theirs: Array
+
+
+def _values_on_the_way(
+    graph: Graph, parameters: Mapping[str, Array], model: ModelProto, feeds: Mapping[str, Array], folder: Path | None
+) -> Iterator[Pair]:
+    """Run both sides again with every value that both have as an output; the values in the order of their nodes."""
+    made = {name for node in model.graph.node for name in node.output}
+    names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
+    ours = _run_numpy(graph, parameters, feeds, names)
+    theirs = Session(to_bytes(_with_outputs(model, names)), threads=1, folder=folder).run(feeds)
+    return (Pair(name, ours[name], theirs[name]) for name in names)
+
+
+def _with_outputs(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    for name in names:
+        copy.graph.output.add(name=name)
+    return copy
+
+
+def _told(
+    pair: Pair,
+    graph: Graph,
+    tolerance: Tolerance,
+    one: str = "numpy",
+    other: str = "onnxruntime",
+    first: str = "the first that differs",
+) -> str:
+    """Where the sides part, in words."""
+    name, ours, theirs = pair
+    node = next(node for node in graph.nodes if name in node.outputs)
+    begin = f"{one} and {other} part at node '{node.name}' ({node.operator}), {first}:"
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
+    place = np.unravel_index(int(_gaps(ours, theirs).argmax()), ours.shape)
+    at = f"[{', '.join(map(str, place))}]" if place else ""
+    return (
+        f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
+        f"which may be {tolerance.allowed(theirs):.3g} apart"
+    )
+
+
+def _type(array: Array) -> str:
+    return f"{array.dtype} {format_shape(array.shape)}"

@@ -1,0 +1,391 @@
+"""What happens to data before the network sees it: a closed list of steps that travels inside a model's file.
+
+*Picture* steps turn a decoded picture into an array of light, 0..255. *Arithmetic* steps turn that array into the
+tensor that the network takes. Data that are arrays already (rows of a CSV file, IDX, npy) enter between the two.
+
+Steps come from files that nobody vouches for: each is a tagged record of numbers, checked when it is made, and
+nothing in it is looked up, imported or evaluated. ``str(step)`` tells what it does in plain words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.preprocessing.digits import fit_digit
+from portable_nn.preprocessing.pixels import Ink, Method, Pixels, centre_crop, guess_ink, resize, to_colour, to_grey
+
+Tensor: TypeAlias = NDArray[np.float32]
+Found: TypeAlias = Literal["auto", "light", "dark"]
+
+MAX_SIDE = 8192
+MAX_ELEMENTS = MAX_SIDE**2
+"""No step makes a larger plane for one example: a file must not exhaust the memory of the person who opens it."""
+
+MAX_FLOAT = 1e30
+"""Pixels times this still fit in a float32."""
+
+
+class Greyscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="greyscale"):
+    """Any decoded picture → brightness ``(height, width)``; what is transparent shows white paper."""
+
+    def __call__(self, picture: NDArray[Any]) -> Pixels:
+        """Any decoded picture → ``(height, width)``."""
+        return to_grey(picture)
+
+    def __str__(self) -> str:
+        return "convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on white where transparent"
+
+
+class Colour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="colour"):
+    """Any decoded picture → red, green and blue ``(height, width, 3)``; what is transparent shows white paper."""
+
+    def __call__(self, picture: NDArray[Any]) -> Pixels:
+        """Any decoded picture → ``(height, width, 3)``."""
+        return to_colour(picture)
+
+    def __str__(self) -> str:
+        return "convert to red, green and blue, each 0 to 255, on white where transparent"
+
+
+class Polarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="polarity"):
+    """Invert the picture unless its ink is as it should be: ``ink`` is wanted, ``found`` is there.
+
+    Where ``found`` is ``"auto"`` the border tells (see ``pixels.guess_ink``).
+    """
+
+    ink: Ink
+    found: Found = "auto"
+
+    def __post_init__(self) -> None:
+        _check_choice("ink", self.ink, Ink)
+        _check_choice("found", self.found, Found)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Grey or colour → the same shape."""
+        return pixels if self.settle(pixels).found == self.ink else 255 - pixels
+
+    def settle(self, pixels: Pixels) -> Polarity:
+        """The same step with ``found`` decided for this picture."""
+        return self if self.found != "auto" else Polarity(self.ink, guess_ink(pixels))
+
+    def __str__(self) -> str:
+        how = "guessed from the border of each picture" if self.found == "auto" else f"taken to be {self.found}"
+        return f"invert unless the ink is {self.ink}; what it is is {how}"
+
+
+class FitDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit_digit"):
+    """Light ink on dark paper ``(height, width)`` → ``(size, size)`` laid out as MNIST is (see ``digits``)."""
+
+    size: int = 28
+    box: int = 20
+
+    def __post_init__(self) -> None:
+        _check_sides(size=self.size, box=self.box)
+        if self.box > self.size:
+            raise ValueError(f"box must fit in size, {self.size}, not {self.box}")
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """``(height, width)`` → ``(size, size)``. Raises ValueError where nothing is drawn."""
+        if pixels.ndim != 2:
+            raise ValueError(f"fit_digit needs a grey picture (height, width), found shape {pixels.shape}")
+        return fit_digit(pixels, self.size, self.box)
+
+    def __str__(self) -> str:
+        return (
+            f"find the drawing, scale it to fit {self.box}x{self.box} pixels and centre its mass "
+            f"in {self.size}x{self.size}"
+        )
+
+
+class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="resize"):
+    """Scale to ``(height, width)``, without keeping the aspect ratio and with antialiasing."""
+
+    height: int
+    width: int
+    method: Method = "bilinear"
+
+    def __post_init__(self) -> None:
+        _check_sides(height=self.height, width=self.width)
+        _check_choice("method", self.method, Method)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Grey or colour → the same at the new size."""
+        return resize(pixels, self.height, self.width, self.method)
+
+    def __str__(self) -> str:
+        return f"scale to {self.height}x{self.width} pixels ({self.method})"
+
+
+class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="centre_crop"):
+    """Cut ``(height, width)`` out of the middle."""
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        _check_sides(height=self.height, width=self.width)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Grey or colour → the same at the new size. Raises ValueError where the picture is smaller."""
+        return centre_crop(pixels, self.height, self.width)
+
+    def __str__(self) -> str:
+        return f"cut {self.height}x{self.width} pixels out of the middle"
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="scale"):
+    """``x * factor + offset``."""
+
+    factor: float
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_finite("factor", self.factor)
+        _check_finite("offset", self.offset)
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """``(n, *shape)`` → the same shape."""
+        return batch * np.float32(self.factor) + np.float32(self.offset)
+
+    def __str__(self) -> str:
+        return f"multiply by {self.factor:.6g} and add {self.offset:.6g}"
+
+
+class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="normalise"):
+    """``(x - mean) / std`` with one mean and one standard deviation a channel.
+
+    ``axis`` is the axis of one example that holds the channels.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    axis: int = 0
+
+    def __post_init__(self) -> None:
+        _check_finite("mean", *self.mean)
+        _check_finite("std", *self.std)
+        if not 1 <= len(self.mean) == len(self.std) <= MAX_SIDE:
+            raise ValueError(f"mean and std need one value a channel, not {len(self.mean)} and {len(self.std)}")
+        if min(self.std) < 1 / MAX_FLOAT:
+            raise ValueError(f"std must be positive, at least {1 / MAX_FLOAT:g}, not {min(self.std):g}")
+        if not 0 <= self.axis < 8:
+            raise ValueError(f"axis must be from 0 to 7, not {self.axis}")
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """``(n, *shape)`` → the same shape. Raises ValueError where the channels are not as many."""
+        axis = self.axis + 1
+        if batch.ndim <= axis or batch.shape[axis] != len(self.mean):
+            raise ValueError(f"normalise needs {len(self.mean)} channels in axis {self.axis}, found {batch.shape[1:]}")
+        per_channel = (-1,) + (1,) * (batch.ndim - axis - 1)
+        mean, std = (np.array(values, np.float32).reshape(per_channel) for values in (self.mean, self.std))
+        return (batch - mean) / std
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:.6g}" for value in values) for values in (self.mean, self.std))
+        return f"for each channel (axis {self.axis}), subtract the mean ({mean}) and divide by ({std})"
+
+
+class Transpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="transpose"):
+    """Reorder the axes of one example: axis ``i`` of the result is axis ``axes[i]``, as ``numpy.transpose``."""
+
+    axes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.axes) <= 8 or sorted(self.axes) != list(range(len(self.axes))):
+            raise ValueError(f"axes must be a permutation of 0, 1, 2 and so on, not {self.axes}")
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """``(n, *shape)`` → ``(n, *reordered)``. Raises ValueError where the number of axes differs."""
+        if batch.ndim != len(self.axes) + 1:
+            raise ValueError(f"transpose needs {len(self.axes)} axes, found shape {batch.shape[1:]}")
+        return batch.transpose(0, *(axis + 1 for axis in self.axes))
+
+    def __str__(self) -> str:
+        return f"reorder the axes to {self.axes}"
+
+
+class Reshape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="reshape"):
+    """Give one example this shape, in row-major order."""
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= 8 or min(self.shape) < 1 or math.prod(self.shape) > MAX_ELEMENTS:
+            raise ValueError(f"shape must have 1 to 8 positive sizes of at most {MAX_ELEMENTS} values: {self.shape}")
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """``(n, *any)`` → ``(n, *shape)``. Raises ValueError where the number of values differs."""
+        if math.prod(batch.shape[1:]) != math.prod(self.shape):
+            raise ValueError(f"reshape cannot make {self.shape} of {batch.shape[1:]}")
+        return batch.reshape(len(batch), *self.shape)
+
+    def __str__(self) -> str:
+        return f"reshape to {self.shape}"
+
+
+PictureStep: TypeAlias = Greyscale | Colour | Polarity | FitDigit | Resize | CentreCrop
+ArithmeticStep: TypeAlias = Scale | Normalise | Transpose | Reshape
+Step: TypeAlias = PictureStep | ArithmeticStep
+Preprocessing: TypeAlias = tuple[Step, ...]
+
+
+def check_order(steps: Sequence[Step]) -> None:
+    """See that the steps can follow one another.
+
+    Raises:
+        ValueError: a picture step after an arithmetic one, or a picture that does not start as grey or colour.
+    """
+    are_pictures = [isinstance(step, PictureStep) for step in steps]
+    if are_pictures != sorted(are_pictures, reverse=True):
+        raise ValueError("steps for pictures must stand before steps of arithmetic")
+    starts = [place for place, step in enumerate(steps) if isinstance(step, Greyscale | Colour)]
+    if any(are_pictures) and starts != [0]:
+        raise ValueError("steps for pictures must begin with greyscale or colour, and have it once")
+
+
+def apply(
+    steps: Sequence[Step], picture: NDArray[Any], *, name: str = "picture", notes: list[str] | None = None
+) -> Tensor:
+    """One decoded picture → one example.
+
+    ``notes``, if given, receives what was guessed on the way. ``name`` is what errors and notes call the picture.
+
+    Raises:
+        DataError: the steps cannot be applied to this picture, for example because nothing is drawn in it.
+    """
+    pictures, _ = _split(steps)
+    pixels = picture
+    try:
+        for step in pictures:
+            if isinstance(step, Polarity) and step.found == "auto":
+                step = step.settle(pixels)
+                if notes is not None:
+                    notes.append(f"{name}: the ink is taken to be {step.found}, judged by the border of the picture")
+            pixels = step(pixels)
+    except ValueError as error:
+        raise DataError(name, str(error)) from error
+    tensor: Tensor = apply_arithmetic(steps, pixels[np.newaxis], name=name)[0]
+    return tensor
+
+
+def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array") -> Tensor:
+    """Arrays ``(n, *shape)`` → examples, by the arithmetic steps alone.
+
+    Where the picture steps tell which shape a picture has by then, flat rows are laid out in that shape first.
+
+    Raises:
+        DataError: the arrays do not have the shape that the steps need.
+    """
+    shape = picture_shape(steps)
+    _, arithmetic = _split(steps)
+    try:
+        examples = np.asarray(batch, np.float32)
+        if shape is not None:
+            examples = lay_out(examples, shape)
+        for step in arithmetic:
+            examples = step(examples)
+    except ValueError as error:
+        raise DataError(name, str(error)) from error
+    return np.ascontiguousarray(examples, np.float32)
+
+
+def describe(steps: Sequence[Step]) -> list[str]:
+    """One plain line a step."""
+    return [str(step) for step in steps]
+
+
+def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
+    """The shape of a picture when the picture steps are done with it, if they determine it."""
+    size: tuple[int, ...] | None = None
+    for step in steps:
+        if isinstance(step, FitDigit):
+            size = (step.size, step.size)
+        elif isinstance(step, Resize | CentreCrop):
+            size = (step.height, step.width)
+    in_colour = any(isinstance(step, Colour) for step in steps)
+    return (*size, 3) if size and in_colour else size
+
+
+def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """``batch`` as ``(n, *shape)``: rows may be folded and unfolded, and axes of length 1 may come and go.
+
+    Raises:
+        ValueError: one would have to guess, as between ``(3, 32, 32)`` and ``(32, 32, 3)``, or the counts differ.
+    """
+    found = batch.shape[1:]
+    flat = len(found) == 1 or len(shape) == 1
+    if math.prod(found) != math.prod(shape) or not (flat or _squeezed(found) == _squeezed(shape)):
+        raise ValueError(f"expected examples of shape {shape}, found {found}")
+    return batch.reshape(len(batch), *shape)
+
+
+def digit_preprocessing(shape: tuple[int, ...] = (784,)) -> Preprocessing:
+    """A photograph or scan of one digit → ``shape``, as MNIST has it, in 0.01..1 as in T. Rashid's book.
+
+    T. Rashid, *Make Your Own Neural Network*, 2016: ``pixel / 255 * 0.99 + 0.01``.
+    """
+    return (Greyscale(), Polarity("light"), FitDigit(28, 20), Scale(0.99 / 255, 0.01), Reshape(shape))
+
+
+def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
+    """What to do with pictures for a model that does not say.
+
+    Raises:
+        UsageError: its input looks neither like a digit of MNIST nor like a picture in colour.
+    """
+    if _squeezed(example_shape) in ((784,), (28, 28)):
+        return digit_preprocessing(example_shape)
+    if len(example_shape) == 3 and example_shape[0] == 3:
+        _, height, width = example_shape
+        return (Colour(), Resize(height, width), Scale(1 / 255), Transpose((2, 0, 1)))
+    raise UsageError(
+        f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
+        "pictures can be used with (784,), (28, 28), (1, 28, 28) and (3, height, width); give it CSV or arrays"
+    )
+
+
+def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
+    """The same steps, told what ink the pictures have.
+
+    Raises:
+        UsageError: ``found`` is none of the choices, or no step asks for it.
+    """
+    if found not in get_args(Found):
+        raise UsageError(f"polarity must be one of {', '.join(get_args(Found))}, not {found!r}")
+    if not any(isinstance(step, Polarity) for step in steps):
+        raise UsageError("polarity was given, but the preprocessing of this model has no polarity step")
+    return tuple(Polarity(step.ink, found) if isinstance(step, Polarity) else step for step in steps)
+
+
+def _split(steps: Sequence[Step]) -> tuple[list[PictureStep], list[ArithmeticStep]]:
+    check_order(steps)
+    pictures = [step for step in steps if isinstance(step, PictureStep)]
+    return pictures, [step for step in steps if isinstance(step, ArithmeticStep)]
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(side for side in shape if side != 1)
+
+
+def _check_sides(**sides: int) -> None:
+    for field, side in sides.items():
+        if not 1 <= side <= MAX_SIDE:
+            raise ValueError(f"{field} must be from 1 to {MAX_SIDE} pixels, not {side}")
+
+
+def _check_finite(field: str, *values: float) -> None:
+    for value in values:
+        if not abs(value) <= MAX_FLOAT:
+            raise ValueError(f"{field} must be finite, at most {MAX_FLOAT:g} in size, not {value}")
+
+
+def _check_choice(field: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, not {value!r}")

@@ -1,0 +1,1 @@
+"""Ready-made ways from data to a trained network."""

@@ -1,0 +1,251 @@
+"""A network of dense layers for labelled examples: what ``portable-nn train 784-200-10 data.csv`` makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Unpack
+
+import numpy as np
+
+from portable_nn.core.errors import UsageError
+from portable_nn.data.dataset import Dataset
+from portable_nn.data.tables import whole
+from portable_nn.format import InputInfo
+from portable_nn.layers import Dense, Input, Layer, ReLU, Sigmoid, Tanh
+from portable_nn.network import Network, Sequential
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Normalise, Preprocessing, apply_arithmetic, digit_preprocessing
+from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.optimizers import Optimizer
+
+ACTIVATIONS: Final = {
+    "sigmoid": (Sigmoid, "lecun_normal"),
+    "tanh": (Tanh, "glorot_uniform"),
+    "relu": (ReLU, "he_normal"),
+}
+"""What stands between the dense layers, and what their first weights are drawn from."""
+
+DIGIT: Final = 784
+"""The number of pixels of a picture of MNIST: rows of this many numbers are taken for such pictures."""
+
+SMALL: Final = 1e-12
+"""A standard deviation that is none."""
+
+
+class Classifier(NamedTuple):
+    """A trained network and how its training went."""
+
+    network: Network
+    history: History
+
+
+def train_classifier(
+    layers: str | Sequence[int],
+    data: Dataset,
+    *,
+    activation: str = "sigmoid",
+    loss: str = "cross_entropy",
+    optimizer: Optimizer | str = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: float = 0.1,
+    patience: int | None = None,
+    labels: Sequence[str] = (),
+    raw: bool = False,
+    standardise: bool = False,
+    seed: int = 0,
+    metrics_csv: str | Path | None = None,
+    progress: bool | None = None,
+    **checkpoints: Unpack[CheckpointOptions],
+) -> Classifier:
+    """Train a network of dense layers to tell classes apart.
+
+    Args:
+        layers: the sizes from the input to the number of classes: ``"784-200-10"`` or ``[784, 200, 10]``.
+        data: the examples, as ``read_dataset`` gives them; each is laid out as one row of numbers. Their labels are
+            class numbers from 0, or as many different values as there are classes, which then become the labels.
+        activation: what stands between the layers: ``sigmoid``, ``tanh`` or ``relu``.
+        loss: ``cross_entropy``; ``binary_cross_entropy`` for each class on its own; ``mean_squared_error`` of a
+            sigmoid to 0.01 and 0.99, as in T. Rashid's book.
+        optimizer: an ``Optimizer`` or its name.
+        epochs: how many times every example is seen.
+        batch_size: examples a step.
+        validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
+        patience: stop after so many epochs in which the validation loss has not become smaller, and keep the best.
+        labels: the names of the classes.
+        raw: take the numbers as they are. Otherwise rows of 784 are pixels, 0 to 255, and prepared as digits are.
+        standardise: bring each column to mean 0 and standard deviation 1, those of the examples that are learned from.
+        seed: what everything random is drawn from.
+        metrics_csv: a file that gets a row after each epoch.
+        progress: show a bar on stderr; by default where that is a terminal.
+        checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
+
+    Preprocessing becomes a part of the network. Ctrl-C stops, and keeps what was learned.
+
+    Raises:
+        UsageError: arguments that make no sense, sizes that do not fit the data, data without labels, or checkpoints of
+            another training.
+        TrainingError: the loss is no number any more.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+    """
+    sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
+    x = _check_examples(data, sizes[0])
+    targets, names = classes(data.y, sizes[-1], sizes[0])
+    if labels and len(labels) != sizes[-1]:
+        raise UsageError(
+            f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
+        )
+    train, _ = _split(len(x), validation, seed)
+    steps = _preprocessing(x, train, raw=raw, standardise=standardise)
+    network = build_classifier(sizes, activation, loss, labels=labels or names, seed=seed)
+    if steps:
+        network.inputs = (InputInfo(network.inputs[0].name, "table" if standardise else "image", steps),)
+        x = apply_arithmetic(steps, x, name="data")
+    history = fit_classes(
+        network,
+        x,
+        targets,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        patience=patience,
+        seed=seed,
+        metrics_csv=metrics_csv,
+        progress=progress,
+        **checkpoints,
+    )
+    return Classifier(network, history)
+
+
+def fit_classes(
+    network: Network,
+    x: Array,
+    targets: Array,
+    *,
+    loss: str,
+    validation: float,
+    patience: int | None,
+    seed: int,
+    **options: Any,
+) -> History:
+    """Train ``network`` on examples and class numbers, of which a share is held out; options are those of ``fit``."""
+    train, held_out = _split(len(x), validation, seed)
+    count = int(network.types[network.graph.outputs[0]].shape[-1])
+    y = targets if loss == "cross_entropy" else _one_hot(targets, count, loss)
+    return network.fit(
+        x[train],
+        y[train],
+        loss=loss,
+        validation=(x[held_out], y[held_out]) if len(held_out) else None,
+        metrics=["accuracy"],
+        early_stopping=None if patience is None else EarlyStopping(patience),
+        **options,
+    )
+
+
+def parse_layers(text: str) -> list[int]:
+    """``"784-200-10"`` as numbers. Raises ``UsageError`` for anything else."""
+    if not re.fullmatch(r"[1-9]\d{0,8}(-[1-9]\d{0,8})+", text):
+        raise UsageError(
+            f"layers must be two or more sizes with hyphens between them, such as 784-200-10, not '{text}'"
+        )
+    return [int(size) for size in text.split("-")]
+
+
+def build_classifier(
+    sizes: Sequence[int],
+    activation: str = "sigmoid",
+    loss: str = "cross_entropy",
+    *,
+    labels: Sequence[str] = (),
+    seed: int = 0,
+) -> Network:
+    """The untrained network: dense layers of ``sizes``, and a sigmoid at the end where the loss is a squared error.
+
+    Raises ``UsageError`` for an unknown activation or fewer than two classes.
+    """
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    if len(sizes) < 2 or sizes[-1] < 2:
+        raise UsageError(f"the last layer needs a unit for each class, at least 2, not {sizes[-1]}")
+    make, initial = ACTIVATIONS[activation]
+    hidden = [layer for size in sizes[1:-1] for layer in (Dense(size, weight_initial=initial), make())]
+    last: list[Layer] = [Dense(sizes[-1], weight_initial=initial)]
+    if loss == "mean_squared_error":
+        last.append(Sigmoid())
+    return Sequential(Input(sizes[0]), *hidden, *last, labels=labels, seed=seed)
+
+
+def _check_examples(data: Dataset, width: int) -> Array:
+    """The examples as rows ``(n, width)`` float32."""
+    x = np.asarray(data.x, np.float32).reshape(len(data.x), -1)
+    if x.shape[1] != width:
+        raise UsageError(f"the first layer has {width} units, but an example has {x.shape[1]} numbers")
+    return check_finite(x)
+
+
+def check_finite(x: Array) -> Array:
+    """``x``, (n, …). Raises ``UsageError`` that tells the first example that is not finite."""
+    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if not finite.all():
+        raise UsageError(f"example {finite.argmin()} (from 0) holds NaN, infinity or a number that is too large")
+    return x
+
+
+def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
+    """The class number of each example, and the names of the classes as far as the data tell them."""
+    if y is None:
+        where = f"in CSV they come first in each row, before the {width} numbers of an example"
+        raise UsageError(f"the data have no labels: {where}; or give them in a file of their own")
+    if y.ndim == 2 and y.shape[1] == count > 1:
+        y = y.argmax(axis=1)
+    y = y.reshape(len(y), -1)
+    if y.shape[1] != 1:
+        raise UsageError(f"the last layer has {count} units, but {y.shape[1]} numbers label each example")
+    y = whole(y) if y.dtype.kind == "f" else y
+    values, numbers = np.unique(y[:, 0], return_inverse=True)
+    if values.dtype.kind in "bui" and values[0] >= 0 and values[-1] < count:
+        return y[:, 0].astype(np.int64), [str(number) for number in range(count)]
+    if len(values) != count:
+        some = ", ".join(map(str, values[:5])) + (", …" if len(values) > 5 else "")
+        raise UsageError(f"the last layer has {count} units, but the data have {len(values)} classes: {some}")
+    return numbers.astype(np.int64), [str(value) for value in values]
+
+
+def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
+    """Places to learn from, and places to measure by."""
+    if not 0 <= validation < 1:
+        raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")
+    held_out = round(count * validation)
+    if validation and not 0 < held_out < count:
+        raise UsageError(f"validation of {validation:g} leaves nothing on one side of {count} examples: 0 is for none")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def _preprocessing(x: Array, train: Array, *, raw: bool, standardise: bool) -> Preprocessing:
+    """What becomes a part of the network, to be done to everything that it is shown."""
+    if raw and standardise:
+        raise UsageError("raw numbers stay as they are: raw or standardise, not both")
+    if standardise:
+        mean, std = x[train].mean(axis=0, dtype=np.float64), x[train].std(axis=0, dtype=np.float64)
+        std[std < SMALL] = 1.0  # A column that is always the same.
+        return (Normalise(tuple(map(float, mean)), tuple(map(float, std))),)
+    if raw or x.shape[1] != DIGIT:
+        return ()
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or not 1 < high <= 255:
+        found = f"found {low:g} to {high:g}"
+        raise UsageError(f"rows of {DIGIT} numbers are taken for pixels, 0 to 255, {found}: raw takes them as they are")
+    return digit_preprocessing((DIGIT,))
+
+
+def _one_hot(targets: Array, count: int, loss: str) -> Array:
+    """Class numbers → ``(n, count)``, 1 at the class; for the squared error 0.01 and 0.99, which a sigmoid reaches."""
+    ones: Array = np.eye(count, dtype=np.float32)[targets]
+    return ones * np.float32(0.98) + np.float32(0.01) if loss == "mean_squared_error" else ones

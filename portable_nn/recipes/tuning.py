@@ -1,0 +1,168 @@
+"""A trained network, trained further on other examples: what ``portable-nn train --from MODEL data.csv`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.dims import static
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import format_shape
+from portable_nn.data.dataset import Dataset
+from portable_nn.data.tables import whole
+from portable_nn.format.manifest import OutputInfo
+from portable_nn.layers import Dense, Flatten, Layer
+from portable_nn.network import Network, Sequential
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Colour, Greyscale, apply_arithmetic, lay_out
+from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
+from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.optimizers import Optimizer
+
+
+def tune_classifier(
+    network: Network,
+    data: Dataset,
+    *,
+    until: str | None = None,
+    freeze: Sequence[str] = (),
+    loss: str = "cross_entropy",
+    optimizer: Optimizer | str = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: float = 0.1,
+    patience: int | None = None,
+    labels: Sequence[str] = (),
+    raw: bool = False,
+    seed: int = 0,
+    metrics_csv: str | Path | None = None,
+    progress: bool | None = None,
+    **checkpoints: Unpack[CheckpointOptions],
+) -> Classifier:
+    """Train a copy of a classifier further.
+
+    Args:
+        network: what to begin with: one input, and one output with a number for each class. A last Softmax is left out,
+            because the loss has one inside: what comes out then are logits.
+        data: the examples, as ``read_dataset`` gives them, prepared as the network says. Their labels are names or
+            numbers of its classes.
+        until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
+            classes that the data have.
+        freeze: what stays as it is (see ``Network.freeze``), by the names that ``network`` has.
+        labels: the names of the classes of a new head.
+        raw: the data are what the network takes: without its preprocessing.
+
+    All else is as ``train_classifier`` takes it.
+
+    Raises:
+        UsageError: arguments that make no sense, or data that do not fit the network.
+        TrainingError: the loss is no number any more.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+    """
+    if (len(network.inputs), len(network.outputs)) != (1, 1):
+        raise UsageError(f"only a network with one input and one output can be tuned, not {network!r}")
+    x = _prepared(network, data.x, raw)
+    body = network.until(until) if until else _for_loss(network, loss)
+    if freeze:
+        body.freeze(*freeze)
+    if until:
+        count = _count(data.y)
+        targets, names = classes(data.y, count, x[0].size)
+        if labels and len(labels) != count:
+            raise UsageError(f"there are {len(labels)} labels, but the data have {count} classes")
+        body = Sequential(body, *_head(body, count), labels=labels or names, seed=seed)
+    elif labels:
+        raise UsageError("the classes of a trained network have their names: others are for a new head (until)")
+    else:
+        targets = _name_classes(body, data.y, x[0].size)
+        body.rng = np.random.default_rng(seed)
+    history = fit_classes(
+        body,
+        x,
+        targets,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=validation,
+        patience=patience,
+        seed=seed,
+        metrics_csv=metrics_csv,
+        progress=progress,
+        **checkpoints,
+    )
+    return Classifier(body, history)
+
+
+def _prepared(network: Network, x: Array, raw: bool) -> Array:
+    """The examples as the network takes them."""
+    if not raw:
+        steps = network.inputs[0].preprocessing
+        if any(isinstance(step, Greyscale | Colour) for step in steps):
+            _check_pixels(x)
+        x = apply_arithmetic(steps, x, name="data")
+    shape = static(network.graph.inputs[0].shape[1:])
+    if shape is None:
+        return x
+    try:
+        x = lay_out(np.asarray(x, np.float32), shape)
+    except ValueError as error:
+        raise UsageError(f"the data do not fit the network: {error}") from None
+    return check_finite(x)
+
+
+def _check_pixels(x: Array) -> None:
+    """Raise ``UsageError`` where numbers that the network takes for pixels are not, or no longer, such."""
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or not 1 < high <= 255:
+        found = f"found {low:g} to {high:g}"
+        raise UsageError(f"the network prepares pixels, 0 to 255, {found}: raw is for data that are prepared already")
+
+
+def _for_loss(network: Network, loss: str) -> Network:
+    """A copy, without a Softmax at the end where the loss has one inside."""
+    (name,) = network.graph.outputs
+    last = next((node for node in network.graph.nodes if name in node.outputs), None)
+    if last is None or last.operator != "Softmax" or loss != "cross_entropy":
+        return network.until(name)
+    body = network.until(last.inputs[0])
+    body.outputs = (OutputInfo(last.inputs[0], "logits", network.labels),)
+    return body
+
+
+def _head(body: Network, count: int) -> list[Layer]:
+    """The layers that make ``count`` classes of what comes out of ``body``."""
+    rank = len(body.types[body.graph.outputs[0]].shape)
+    return [*([Flatten()] if rank > 2 else []), Dense(count)]
+
+
+def _count(y: Array | None) -> int:
+    """How many classes the labels have."""
+    if y is None:
+        return 0
+    return y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else len(np.unique(y))
+
+
+def _name_classes(network: Network, y: Array | None, width: int) -> Array:
+    """The class number of each example; classes that have no names get those that the data tell."""
+    (name,) = network.graph.outputs
+    shape = network.types[name].shape
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise UsageError(f"output '{name}' is {format_shape(shape)}, and not (batch, classes): until can cut before it")
+    known = {label: number for number, label in enumerate(network.labels)}
+    words = [] if y is None or y.size != len(y) else _words(y.reshape(-1))
+    if words and known.keys() >= set(words):
+        return np.array([known[word] for word in words])
+    targets, names = classes(y, shape[1], width)
+    if not known:
+        network.outputs = (replace(network.outputs[0], labels=tuple(names)),)
+    return targets
+
+
+def _words(y: Array) -> list[str]:
+    """Labels as text: 3.0 is 3."""
+    return [str(value) for value in (whole(y) if y.dtype.kind == "f" else y)]

@@ -1,0 +1,109 @@
+"""The onnxruntime engine, on models that this package did not write and on its own graphs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from portable_nn.core.errors import FormatError, ShapeError, UnsupportedError
+from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.onnx.session import Session, session_of
+
+
+def model(
+    node: onnx.NodeProto | None = None, inputs: dict[str, list[int | str | None]] | None = None, kind: int = 1
+) -> bytes:
+    shapes = inputs or {"a": ["n", 3], "b": ["n", 1]}
+    graph = helper.make_graph(
+        [node or helper.make_node("Add", ["a", "b"], ["c"])],
+        "g",
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info("c", kind, None)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(made, {"author": "them"})
+    return made.SerializeToString()
+
+
+def test_inputs_outputs_and_metadata_are_told():
+    session = Session(model(), threads=1)
+    assert session.inputs == (Value("a", "float32", ("n", 3)), Value("b", "float32", ("n", 1)))
+    assert session.outputs == (Value("c", "float32", ("n", 3)),)
+    assert session.metadata == {"author": "them"}
+
+
+def test_it_runs_from_a_path_and_converts_what_loses_only_precision(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(model())
+    found = Session(tmp_path / "m.onnx").run({"a": np.ones((2, 3), np.int64), "b": np.full((2, 1), 0.5)})
+    np.testing.assert_array_equal(found["c"], np.full((2, 3), 1.5, np.float32), strict=True)
+
+
+def test_all_that_does_not_fit_is_listed():
+    with pytest.raises(ShapeError) as caught:
+        Session(model(), where="m.onnx").run({"a": np.zeros((2, 4)), "d": np.zeros(1)})
+    assert str(caught.value).splitlines() == [
+        "m.onnx: 3 faults",
+        "  'd' is not one of the inputs a, b",
+        "  input 'b' is missing",
+        "  input 'a' needs (n, 3), not (2, 4)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("feeds", "fault"),
+    [
+        ({"a": np.zeros((2, 3)), "b": np.zeros((1, 1))}, r"input 'b' needs \(n, 1\) where n is 2 by 'a', not \(1, 1\)"),
+        (
+            {"a": np.zeros(3), "b": np.zeros((1, 1))},
+            r"input 'a' needs \(n, 3\), not \(3,\): one example alone is x\[np.newaxis\]",
+        ),
+        ({"a": np.zeros((1, 3), complex), "b": np.zeros((1, 1))}, "input 'a' needs float32, not complex128"),
+    ],
+)
+def test_each_fault_is_told(feeds, fault):
+    with pytest.raises(ShapeError, match=f"^m.onnx: {fault}$"):
+        Session(model(), where="m.onnx").run(feeds)
+
+
+def test_sizes_without_a_name_are_independent():
+    session = Session(model(inputs={"a": [None, 3], "b": [None, 1]}))
+    assert session.inputs == (Value("a", "float32", ("a.0", 3)), Value("b", "float32", ("b.0", 1)))
+    assert session.run({"a": np.zeros((2, 3)), "b": np.zeros((1, 1))})["c"].shape == (2, 3)
+
+
+def test_what_fails_while_it_runs_is_told():
+    session = Session(model(inputs={"a": ["n"], "b": ["m"]}), where="m.onnx")
+    with pytest.raises(FormatError, match=r"^m\.onnx: onnxruntime cannot run it on these inputs: .*[Bb]roadcast"):
+        session.run({"a": np.zeros(2), "b": np.zeros(3)})
+
+
+def test_an_operator_that_does_not_exist_is_told():
+    with pytest.raises(FormatError, match=r"^m\.onnx: is not a valid ONNX model: .*Foo"):
+        Session(model(helper.make_node("Foo", ["a", "b"], ["c"])), where="m.onnx")
+
+
+def test_an_operator_that_onnxruntime_lacks_is_told():
+    node = helper.make_node("Hardmax", ["a"], ["c"])
+    with pytest.raises(UnsupportedError, match=r"^m\.onnx: onnxruntime lacks an operator that it needs: .*Hardmax"):
+        Session(model(node, {"a": [2]}, kind=TensorProto.DOUBLE), where="m.onnx")
+
+
+def test_values_that_are_not_arrays_of_numbers_are_refused():
+    node = helper.make_node("StringNormalizer", ["a"], ["c"])
+    data = model(node, {"a": [1]}, kind=TensorProto.STRING)
+    with pytest.raises(UnsupportedError, match=r"^m\.onnx: 'a' is tensor\(string\), not an array of numbers$"):
+        Session(data, where="m.onnx")
+
+
+def test_a_graph_is_run(capfd):
+    graph = Graph(
+        (Value("x", "float32", ("n", 2)),),
+        ("y",),
+        (Parameter("w", "float32", (2,)),),
+        (Node("n", "Mul", ("x", "w"), ("y",)),),
+    )
+    session = session_of(graph, {"w": np.array([2, 3], np.float32)}, threads=1)
+    assert session.run({"x": np.ones((1, 2))})["y"].tolist() == [[2, 3]]
+    assert capfd.readouterr() == ("", "")

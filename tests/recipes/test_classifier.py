@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.core.errors import UsageError
+from portable_nn.data.dataset import Dataset
+from portable_nn.preprocessing.steps import Normalise, apply_arithmetic
+from portable_nn.recipes.classifier import build_classifier, parse_layers, train_classifier
+
+X = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
+Y = np.repeat(np.arange(3), 20)
+
+
+def test_layers():
+    assert parse_layers("784-200-10") == [784, 200, 10]
+    assert parse_layers("4-3") == [4, 3]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "784", "784-", "-784-10", "784-x-10", "784--10", "0-10", "784-010", "7 - 3", "7-3\n"]
+)
+def test_what_is_no_list_of_layers(text):
+    with pytest.raises(UsageError, match="layers must be two or more sizes with hyphens between them"):
+        parse_layers(text)
+
+
+def test_the_network_that_is_built():
+    net = build_classifier([784, 200, 10], seed=0)
+    assert {name: array.shape for name, array in net.parameters.items()} == {
+        "dense_1.weight": (200, 784),
+        "dense_1.bias": (200,),
+        "dense_2.weight": (10, 200),
+        "dense_2.bias": (10,),
+    }
+    assert [node.operator for node in net.graph.nodes] == ["Gemm", "Sigmoid", "Gemm"]
+    # LeCun's standard deviation, 1/√784: that of 156,800 draws is off by less than 1 %.
+    assert net.parameters["dense_1.weight"].std() == pytest.approx(1 / 28, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        (Y, ("0", "1", "2")),
+        (Y + 5, ("5", "6", "7")),
+        (Y.astype(float), ("0", "1", "2")),
+        (Y + 0.5, ("0.5", "1.5", "2.5")),
+        (np.array(["ant", "bee", "cat"])[Y], ("ant", "bee", "cat")),
+        (np.eye(3)[Y], ("0", "1", "2")),
+        (Y[:, np.newaxis], ("0", "1", "2")),
+    ],
+)
+def test_labels_in_any_form(y, labels):
+    net, history = train_classifier([3, 3], Dataset(X, y), optimizer=pnn.SGD(3.0), epochs=20, progress=False)
+    assert net.labels == labels
+    assert net.predict(np.eye(3)).argmax(axis=1).tolist() == [0, 1, 2]
+    assert history.rows[-1]["val_accuracy"] == 1.0
+
+
+def test_the_kinds_of_outputs():
+    kinds = {}
+    for loss in ("cross_entropy", "binary_cross_entropy", "mean_squared_error"):
+        net, _ = train_classifier([3, 3], Dataset(X, Y), loss=loss, epochs=1, progress=False)
+        kinds[loss] = net.outputs[0].kind
+    assert kinds == {
+        "cross_entropy": "logits",
+        "binary_cross_entropy": "binary_logits",
+        "mean_squared_error": "probabilities",
+    }
+
+
+def test_standardising_takes_only_what_is_learned_from():
+    rng = np.random.default_rng(0)
+    x = np.c_[rng.normal(50, 7, 60), rng.normal(-1, 0.1, 60), np.full(60, 3.0)]
+    net, _ = train_classifier([3, 3], Dataset(x, Y), standardise=True, validation=0.5, epochs=1, progress=False)
+    [step] = net.inputs[0].preprocessing
+    assert isinstance(step, Normalise)
+    assert net.inputs[0].kind == "table"
+    held_out = np.random.default_rng(0).permutation(60)[:30]
+    learned = np.delete(x, held_out, axis=0)
+    np.testing.assert_allclose(step.mean, learned.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(step.std, [learned[:, 0].std(), learned[:, 1].std(), 1.0], rtol=1e-5)
+    assert np.isfinite(apply_arithmetic((step,), x)).all()
+
+
+def test_what_is_held_out_is_drawn_and_not_the_end():
+    # Sorted by class: the last third would be all of one class, and the network could not learn it.
+    _, history = train_classifier(
+        [3, 3], Dataset(X, Y), optimizer=pnn.SGD(3.0), validation=1 / 3, epochs=20, progress=False
+    )
+    assert history.rows[-1]["val_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (
+            X,
+            None,
+            {},
+            "the data have no labels: in CSV they come first in each row, before the 3 numbers of an example",
+        ),
+        (X[:, :2], Y, {}, "the first layer has 3 units, but an example has 2 numbers"),
+        (np.where(np.arange(60)[:, None] == 7, np.nan, X), Y, {}, r"example 7 \(from 0\) holds NaN, infinity"),
+        (X, np.arange(60), {}, r"the last layer has 3 units, but the data have 60 classes: 0, 1, 2, 3, 4, …"),
+        (X, np.ones((60, 2)), {}, "the last layer has 3 units, but 2 numbers label each example"),
+        (X, Y, {"activation": "swish"}, "activation must be one of sigmoid, tanh, relu, not 'swish'"),
+        (X, Y, {"loss": "hinge"}, "loss must be one of"),
+        (X, Y, {"validation": 0.001}, "validation of 0.001 leaves nothing on one side of 60 examples"),
+        (X, Y, {"labels": ["a"]}, "there are 1 labels, but the last layer has 3 units"),
+    ],
+)
+def test_errors(x, y, options, message):
+    with pytest.raises(UsageError, match=message):
+        train_classifier([3, 3], Dataset(x, y), **options)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 255.0), (0.0, 256.0), (0.0, 1.0)])
+def test_what_cannot_be_pixels(low, high):
+    x = np.full((20, 784), low)
+    x[:, 0] = high
+    with pytest.raises(
+        UsageError, match=f"rows of 784 numbers are taken for pixels, 0 to 255, found {low:g} to {high:g}"
+    ):
+        train_classifier([784, 2], Dataset(x, np.arange(20) % 2))
+    assert (
+        train_classifier([784, 2], Dataset(x, np.arange(20) % 2), raw=True, epochs=1).network.inputs[0].preprocessing
+        == ()
+    )

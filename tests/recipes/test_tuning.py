@@ -1,0 +1,145 @@
+"""Classifiers that learn further: more of the same, or other classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.core.errors import PortableNNError
+from portable_nn.data.dataset import Dataset
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import digit_preprocessing
+from portable_nn.recipes.tuning import tune_classifier
+
+RNG = np.random.default_rng(0)
+CENTRES = np.array([[3, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0]])
+Y = np.arange(90) % 3
+X = (CENTRES[Y] + RNG.normal(scale=0.3, size=(90, 4))).astype("float32")
+
+
+def network(*, softmax: bool = False, labels: str = "abc") -> pnn.Network:
+    end = [pnn.Softmax(name="p")] if softmax else []
+    return pnn.Sequential(
+        pnn.Input(4),
+        pnn.Dense(6, name="hidden"),
+        pnn.Tanh(name="tanh"),
+        pnn.Dense(3, name="head"),
+        *end,
+        labels=labels,
+        seed=0,
+    )
+
+
+def named(y: Array) -> Array:
+    return np.array(list("abc"))[y]
+
+
+@pytest.mark.parametrize("y", [Y, named(Y), Y.astype(float), np.eye(3)[Y]], ids=["number", "name", "float", "one-hot"])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_more_of_the_same(y: Array, softmax: bool) -> None:
+    before = network(softmax=softmax)
+    weights = {name: array.copy() for name, array in before.parameters.items()}
+    tuned, history = tune_classifier(before, Dataset(X, y), epochs=30, optimizer=pnn.Adam(0.03), validation=0.2)
+    assert history["val_accuracy"][-1] == 1
+    assert (tuned.labels, tuned.outputs[0].kind) == (tuple("abc"), "logits")
+    assert (tuned.predict(X).argmax(axis=1) == Y).all()
+    for name, array in before.parameters.items():
+        np.testing.assert_array_equal(array, weights[name])
+        assert not np.array_equal(tuned.parameters[name], array)
+
+
+def test_names_are_those_of_the_network_in_whatever_order_the_data_come() -> None:
+    """Of two classes, of which the network has three."""
+    rows = Y > 0
+    tuned, _ = tune_classifier(network(), Dataset(X[rows], named(Y)[rows]), epochs=30, optimizer=pnn.Adam(0.03))
+    assert (tuned.predict(X[rows]).argmax(axis=1) == Y[rows]).all()
+
+
+def test_classes_counted_from_one() -> None:
+    """They are not 0 to 2, but three they are, in order."""
+    tuned, history = tune_classifier(network(), Dataset(X, Y + 1), epochs=30, optimizer=pnn.Adam(0.03))
+    assert (history["val_accuracy"][-1], tuned.labels) == (1, tuple("abc"))
+
+
+def test_a_network_without_labels_gets_those_of_the_data() -> None:
+    tuned, _ = tune_classifier(network(labels=""), Dataset(X, np.array(["z", "x", "y"])[Y]), epochs=1)
+    assert tuned.labels == ("x", "y", "z")
+
+
+def test_other_classes_on_what_is_frozen() -> None:
+    before = network()
+    y = np.array(["no", "yes", "no"])[Y]
+    tuned, history = tune_classifier(
+        before, Dataset(X, y), until="tanh", freeze=["*"], epochs=60, optimizer=pnn.Adam(0.05)
+    )
+    assert tuned.labels == ("no", "yes")
+    assert [node.name for node in tuned.graph.nodes] == ["hidden", "tanh", "dense_1"]
+    for name in ("hidden.weight", "hidden.bias"):
+        np.testing.assert_array_equal(tuned.parameters[name], before.parameters[name])
+    assert history["val_accuracy"][-1] == 1
+
+
+def test_a_head_on_values_of_several_axes_is_flat_first() -> None:
+    net = pnn.Sequential(pnn.Input(1, 2, 2), pnn.Conv2d(3, 1, name="conv"), pnn.Flatten(), pnn.Dense(2), seed=0)
+    tuned, _ = tune_classifier(net, Dataset(X, Y), until="conv", labels="xyz", epochs=1)
+    assert [node.operator for node in tuned.graph.nodes] == ["Conv", "Flatten", "Gemm"]
+    assert (tuned.labels, tuned.predict(X[:, None].reshape(-1, 1, 2, 2)).shape) == (tuple("xyz"), (90, 3))
+
+
+def test_the_data_are_prepared_as_the_network_says() -> None:
+    """Pixels are scaled to 0.01 to 1: one step of descent on them, by hand."""
+    net = pnn.Sequential(pnn.Input(784), pnn.Dense(2, name="d"), preprocessing=digit_preprocessing(), seed=0)
+    pixels = RNG.integers(0, 256, (8, 28, 28))
+    y = np.arange(8) % 2
+    options: Mapping[str, Any] = {"epochs": 1, "batch_size": 8, "validation": 0, "optimizer": pnn.SGD(0.1)}
+    tuned, _ = tune_classifier(net, Dataset(pixels, y), **options)
+    x = pixels.reshape(8, -1) / 255 * 0.99 + 0.01
+    p = {name: array.astype(float) for name, array in net.parameters.items()}
+    powers = np.exp(x @ p["d.weight"].T + p["d.bias"])
+    delta = (powers / powers.sum(axis=1, keepdims=True) - np.eye(2)[y]) / 8
+    np.testing.assert_allclose(tuned.parameters["d.weight"], p["d.weight"] - 0.1 * delta.T @ x, rtol=1e-5, atol=1e-6)
+    assert tuned.inputs == net.inputs
+    raw, _ = tune_classifier(net, Dataset(x, y), raw=True, **options)
+    np.testing.assert_allclose(raw.parameters["d.weight"], tuned.parameters["d.weight"], rtol=1e-5, atol=1e-6)
+
+
+def test_same_seed_same_bytes() -> None:
+    one, two = (tune_classifier(network(), Dataset(X, Y), epochs=2, seed=5).network for _ in range(2))
+    assert one.parameters["head.weight"].tobytes() == two.parameters["head.weight"].tobytes()
+
+
+A, B = pnn.Input(4, name="a"), pnn.Input(4, name="b")
+IMAGES = pnn.Sequential(pnn.Input(784), pnn.Dense(3), preprocessing=digit_preprocessing())
+
+
+@pytest.mark.parametrize(
+    ("net", "data", "options", "message"),
+    [
+        (pnn.Network([A, B], A + B), (X, Y), {}, "only a network with one input and one output can be tuned, not <Net"),
+        (network(), (X[:, :3], Y), {}, "the data do not fit the network: expected examples of shape (4,), found (3,)"),
+        (network(), (X, None), {}, "the data have no labels: in CSV they come first in each row, before the 4 numbers"),
+        (network(), (X, None), {"until": "tanh"}, "the data have no labels: in CSV they come first in each row"),
+        (network(), (X, np.arange(90)), {}, "the last layer has 3 units, but the data have 90 classes: 0, 1, 2, 3, 4,"),
+        (network(), (X, Y), {"labels": "xyz"}, "the classes of a trained network have their names: others are for a"),
+        (network(), (X, Y), {"labels": "xy", "until": "tanh"}, "there are 2 labels, but the data have 3 classes"),
+        (network(), (X, Y), {"until": "tan"}, "until: no value and no node is called 'tan': did you mean 'tanh'?"),
+        (network(), (X, Y), {"freeze": ["hiden"]}, "freeze: no parameter matches 'hiden': did you mean 'hidden'"),
+        (network(), (X, Y), {"validation": 1.0}, "validation must be a share from 0 to less than 1, not 1"),
+        (network(), (X * np.inf, Y), {}, "example 0 (from 0) holds NaN, infinity or a number that is too large"),
+        (IMAGES, (np.full((9, 784), 0.5), Y[:9]), {}, "the network prepares pixels, 0 to 255, found 0.5 to 0.5"),
+        (
+            pnn.Sequential(pnn.Input(2, 2), pnn.ReLU(name="r")),
+            (X, Y),
+            {},
+            "output 'r' is (batch, 2, 2), and not (batch, classes): until can cut before it",
+        ),
+    ],
+)
+def test_messages(net: pnn.Network, data: tuple[Any, Any], options: Mapping[str, Any], message: str) -> None:
+    with np.errstate(invalid="ignore"), pytest.raises(PortableNNError, match=f"^{re.escape(message)}"):
+        tune_classifier(net, Dataset(*data), **{"epochs": 1, **options})
