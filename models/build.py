@@ -9,13 +9,13 @@ import numpy as np
 
 from portable_nn.catalog import Shipped, find_model
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.models.recipes import load_digits
+from portable_nn.models.recipes import load_digits, recipe_of
 
 
 def build(name: str) -> None:
     """Train a model and write its weight file, its ONNX file and its samples into its folder."""
     model = find_model(name)
-    trained = model.recipe()
+    trained = recipe_of(model)()
     trained.network.save(model.weights)
     report = export_onnx(trained.network, model.onnx)
     _samples_of(model)
@@ -25,7 +25,7 @@ def build(name: str) -> None:
 def _samples_of(model: Shipped) -> None:
     """As the recipe does it; otherwise pictures of digits."""
     model.samples.mkdir(exist_ok=True)
-    own = getattr(importlib.import_module(model.recipe.__module__), "write_samples", None)
+    own = getattr(importlib.import_module(recipe_of(model).__module__), "write_samples", None)
     own(model.samples) if own else write_samples(model.name)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Unpack
+from typing import Final, NamedTuple, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.catalog import Shipped
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.data.augment import RandomAffine
 from portable_nn.network import Network
@@ -29,6 +31,15 @@ class Trained:
     network: Network
     figures: Mapping[str, float]
     history: History
+
+
+Recipe: TypeAlias = Callable[..., Trained]
+
+
+def recipe_of(model: Shipped) -> Recipe:
+    """The function that trains a shipped model anew."""
+    train: Recipe = importlib.import_module(f"{model.package}.recipe").train
+    return train
 
 
 class Digits(NamedTuple):

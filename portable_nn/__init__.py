@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from portable_nn.analysis import check as check
     from portable_nn.core.errors import PortableNNError as PortableNNError
-    from portable_nn.inspection import inspect as inspect
     from portable_nn.layers import CELU as CELU
     from portable_nn.layers import ELU as ELU
     from portable_nn.layers import GELU as GELU
@@ -70,6 +68,8 @@ if TYPE_CHECKING:
     from portable_nn.layers import Upsample as Upsample
     from portable_nn.layers import concatenate as concatenate
     from portable_nn.model_files import load_model as load_model
+    from portable_nn.model_files.checking import check as check
+    from portable_nn.model_files.inspecting import inspect as inspect
     from portable_nn.model_files.predictions import Prediction as Prediction
     from portable_nn.model_files.predictions import Predictions as Predictions
     from portable_nn.model_files.predictions import predict as predict
@@ -88,11 +88,11 @@ if TYPE_CHECKING:
     from portable_nn.training.schedules import StepDecay as StepDecay
     from portable_nn.training.schedules import Warmup as Warmup
 
-__version__ = "0.1.0"
+from portable_nn.core.version import __version__ as __version__
 
 _HOMES = {
-    "checking": ["check"],
-    "errors": ["PortableNNError"],
+    "model_files.checking": ["check"],
+    "core.errors": ["PortableNNError"],
     "layers": [
         "AvgPool1d",
         "AvgPool2d",
@@ -154,11 +154,11 @@ _HOMES = {
         "Upsample",
         "concatenate",
     ],
-    "inspection": ["inspect"],
-    "models": ["load_model"],
+    "model_files.inspecting": ["inspect"],
+    "model_files": ["load_model"],
     "network": ["Network", "Sequential", "load"],
-    "predictions": ["Prediction", "Predictions", "predict"],
-    "training.classifier": ["train_classifier"],
+    "model_files.predictions": ["Prediction", "Predictions", "predict"],
+    "recipes.classifier": ["train_classifier"],
     "training.fit": ["EarlyStopping", "History"],
     "training.optimizers": ["SGD", "Adam", "AdamW", "RMSProp"],
     "training.schedules": ["CosineDecay", "ExponentialDecay", "StepDecay", "Warmup"],

@@ -39,18 +39,13 @@ from portable_nn.onnx.external import locations, places, write_data
 from portable_nn.onnx.files import read_alone, read_model
 from portable_nn.onnx.labels import labels_of
 from portable_nn.onnx.losses import not_kept, not_written
+from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST
 from portable_nn.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
 from portable_nn.onnx.promotion import promoted
 from portable_nn.onnx.support import opset_of
 from portable_nn.onnx.tensors import from_tensor
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.operators import infer
-
-MANIFEST: Final = "portable_nn"
-DIGEST: Final = "portable_nn.sha256"
-LABELS: Final = "labels"
-DOC: Final = "doc_string"
-"""The keys of a model's metadata that have a meaning here; the last stands for the model's own field of that name."""
 
 OLDEST_RUN: Final = 7
 """The first opset that onnxruntime has kernels for."""
@@ -207,6 +202,7 @@ def read_onnx(
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
+    where: str | None = None,
 ) -> Imported:
     """The network in an ONNX file or model, after both engines have computed the same numbers from it.
 
@@ -222,6 +218,7 @@ def read_onnx(
         io: an ``.npz`` file with inputs and outputs that another program has recorded: both must compute these as well.
         weights: arrays by the names of inputs that are weights, and become parameters of the network.
         sizes: numbers for sizes of the inputs that have names.
+        where: what messages call the model; its path, if nothing is said.
 
     Raises:
         FileError: the file cannot be read.
@@ -235,7 +232,7 @@ def read_onnx(
         DataError: ``io`` is not what goes into the network and comes out.
     """
     _check_proof(verify, io)
-    where = "model" if isinstance(source, ModelProto) else str(source)
+    where = where or ("model" if isinstance(source, ModelProto) else str(source))
     model = promoted(source if isinstance(source, ModelProto) else read_model(source), weights, where)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     network, notes = None, list[str]()

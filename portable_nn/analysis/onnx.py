@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker
 
 from portable_nn.analysis.report import Finding, some
-from portable_nn.analysis.survey import Source, Survey
+from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.errors import FormatError, UnsupportedError
@@ -59,7 +59,7 @@ class _Opened(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def onnx_source(path: Path) -> Source:
+def onnx_surveyor(path: Path) -> Surveyor:
     """An ONNX file, ready to be looked at.
 
     Raises:

@@ -6,26 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.analysis.fields import fields_of
 from portable_nn.analysis.report import wrapped
 from portable_nn.analysis.spatial import operation_of, spatial
-from portable_nn.analysis.survey import Survey, open_source
+from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.text import fields, printable, quantity, size, table
-from portable_nn.model_files.resolve import resolve
 from portable_nn.operators import REGISTRY
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
-
-if TYPE_CHECKING:
-    from portable_nn.network import Network
 
 COVERAGE: Final = frozenset({"uncovered", "bias-only"})
 RISKS: Final = frozenset({"uneven", "padding", "ceil", "auto_pad"})
@@ -100,28 +95,19 @@ class NetSizes:
     peak_at: str
 
 
-def size_net(model: str | Path | Network, *, inputs: Sizes = None) -> NetSizes:
-    """The sizes of every node of a network, a shipped model, a weight file or any ONNX file.
+def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSizes:
+    """The sizes of every node of an open model, with its inputs of the given sizes.
 
-    Where the batch has no number, costs are those of one example.
-
-    Args:
-        model: what to look at.
-        inputs: sizes for those that the model leaves open: ``("N", 3, 224, 224)``, or such by the name of the input.
-
-    Raises:
-        UsageError: no model has that name, or ``inputs`` do not fit it.
-        FileError, FormatError: the file cannot be read.
+    Where the batch has no number, costs are those of one example. Raises ``UsageError`` where ``inputs`` do not fit.
     """
-    source = open_source(model)
-    survey = source(inputs)
+    survey = surveyor(inputs)
     batch = _batch(survey)
-    one = source(_with_numbers(survey, batch)) if batch else survey
+    one = surveyor(_with_numbers(survey, batch)) if batch else survey
     rows = tuple(_rows(survey, one))
     weights = [survey.weights[name] for name in _parameters(survey) if name in survey.readers]
     peak, where = _peak(one)
     return NetSizes(
-        model=str(resolve(model)) if isinstance(model, str | Path) else model.graph.name,
+        model=name,
         nodes=rows,
         counted_for=batch,
         parameters=sum(array.size for array in weights),

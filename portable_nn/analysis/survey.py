@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cached_property
+from typing import TypeAlias
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.graph import OPSET, Graph, Node, Shape
-from portable_nn.format import load
-from portable_nn.model_files.resolve import is_onnx, resolve
 from portable_nn.operators import Type
 from portable_nn.operators.registry import Array
 
-if TYPE_CHECKING:
-    from portable_nn.network import Network
-
-Source: TypeAlias = "Callable[[Sizes], Survey]"
-"""A model that is open: what it is with its inputs of given sizes."""
+Surveyor: TypeAlias = "Callable[[Sizes], Survey]"
+"""An open model: what is known of it with its inputs of given sizes."""
 
 
 @dataclass(frozen=True)
@@ -70,25 +64,6 @@ class Survey:
         """The elements of a short list of numbers that is known to be constant; none of any other value."""
         content = self.types[name].content if name in self.types else None
         return tuple(item for item in content or () if not isinstance(item, str))
-
-
-def open_source(model: str | Path | Network) -> Source:
-    """A network, a shipped model, a weight file or any ONNX file, ready to be looked at.
-
-    Raises:
-        UsageError: no model has that name.
-        FileError, FormatError: the file cannot be read, or is none of a model; with ``faults``, where it is one that
-            contradicts itself.
-    """
-    if not isinstance(model, str | Path):
-        return partial(survey_graph, model.graph, model.parameters)
-    path = resolve(model)
-    if is_onnx(path):
-        from portable_nn.analysis.onnx import onnx_source
-
-        return onnx_source(path)
-    contents = load(path, allow_nonfinite=True)
-    return partial(survey_graph, contents.manifest.graph, contents.tensors)
 
 
 def survey_graph(graph: Graph, weights: Mapping[str, Array], sizes: Sizes = None) -> Survey:

@@ -32,8 +32,9 @@ def command(
     read differently, cells that no kernel reads, what nothing needs, weights that are no numbers. The exit code is 1
     where there are errors.
     """
-    from portable_nn.analysis import as_json, as_text, check
+    from portable_nn.analysis import as_json, as_text
     from portable_nn.core.binding import parse_sizes
+    from portable_nn.model_files.checking import check
 
     report = check(model, inputs=parse_sizes(sizes or ()))
     printer.result(as_text(report, printer.width), as_json(report))

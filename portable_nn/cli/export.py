@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from portable_nn.cli.proof import (
 )
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
-
-if TYPE_CHECKING:
-    from portable_nn.network import Network
 
 EXAMPLES = (
     "export digits digits.onnx",
@@ -83,14 +80,15 @@ def command(
     named, nothing is written and the exit code is 1.
     """
     from portable_nn.converters.onnx import export_onnx
-    from portable_nn.model_files.resolve import ONNX
+    from portable_nn.model_files import open_model
+    from portable_nn.model_files.onnx_file import OnnxFile
 
-    if out.suffix.lower() != ONNX:
-        raise UsageError(f"{out}: the name of the file to write must end in {ONNX}")
+    if not OnnxFile.recognises(out):
+        raise UsageError(f"{out}: the name of the file to write must end in {OnnxFile.suffixes[0]}")
     check_proof(no_verify, io)
     limits = tolerances(atol, rtol)
     limit = None if external_data is None else bytes_in(external_data, "--external-data") or True
-    network = _opened(model, verify=not no_verify, seed=seed, **limits)
+    network = open_model(model).proved_network(verify=not no_verify, seed=seed, **limits)
     report = export_onnx(
         network,
         out,
@@ -129,15 +127,3 @@ def command(
             "notes": list(report.notes),
         },
     )
-
-
-def _opened(model: str, *, verify: bool, seed: int, **limits: float) -> Network:
-    """The network to write; what is said of ONNX files holds for reading them as well."""
-    from portable_nn.model_files.resolve import is_onnx, open_network, resolve
-
-    path = resolve(model)
-    if not is_onnx(path):
-        return open_network(model)
-    from portable_nn.converters.onnx import import_onnx
-
-    return import_onnx(path, verify=verify, seed=seed, **limits)

@@ -58,7 +58,8 @@ def command(
     With --against, the exit code is 1 where a tensor of that model is missing or has another shape. A picture leaves
     constants out, and says how many; text for Graphviz has everything.
     """
-    from portable_nn.inspection import as_json, as_text, inspect, manifest_text
+    from portable_nn.inspection import as_json, as_text
+    from portable_nn.model_files.inspecting import inspect, manifest_text
 
     if manifest and against is not None:
         raise UsageError("--manifest and --against cannot be used at once: they print different things")
@@ -92,7 +93,7 @@ def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | No
 
 
 def _compare(printer: Printer, file: str, model: str) -> None:
-    from portable_nn.inspection import against
+    from portable_nn.model_files.inspecting import against
     from portable_nn.plain.matching import as_json, as_text
 
     found = against(file, model)

@@ -170,7 +170,7 @@ def _sample(
 ) -> None:
     """Draw samples, and show them in a picture."""
     from portable_nn.adversarial.gan.sampling import sample_sheet
-    from portable_nn.model_files.resolve import open_network
+    from portable_nn.model_files import open_network
 
     sample_sheet(open_network(model, digest=digest), plot, count, seed, engine=engine)
     text = f"{count:,} {'sample' if count == 1 else 'samples'} of {model}, seed {seed}: {plot}"

@@ -243,6 +243,7 @@ class _Outcome(NamedTuple):
 
 def _by_recipe(name: str, given: set[str], **options: Any) -> _Outcome:
     from portable_nn.catalog import CALLED
+    from portable_nn.models.recipes import recipe_of
 
     if name not in CALLED:
         raise UsageError(f"expected sizes such as 784-200-10, or a shipped model ({', '.join(CALLED)}), not '{name}'")
@@ -250,7 +251,7 @@ def _by_recipe(name: str, given: set[str], **options: Any) -> _Outcome:
         raise UsageError(f"{name} has a recipe of its own, with its own data: leave out {', '.join(extra)}")
     if "--epochs" not in given:
         del options["epochs"]
-    trained = CALLED[name].recipe(**options)
+    trained = recipe_of(CALLED[name])(**options)
     return _Outcome(trained.network, trained.history, trained.figures)
 
 
@@ -276,7 +277,7 @@ def _only_data(what: str, data: Path | None, given: set[str]) -> tuple[str, Path
 def _further(model: str, data: Path | None, labels_file: Path | None, **options: Any) -> _Outcome:
     from portable_nn.core.dims import static
     from portable_nn.data.dataset import read_dataset
-    from portable_nn.model_files.resolve import open_network
+    from portable_nn.model_files import open_network
     from portable_nn.recipes.tuning import tune_classifier
 
     assert data is not None

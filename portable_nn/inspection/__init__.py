@@ -1,1 +1,6 @@
-"""What is in a model, as rows and as text."""
+"""What is in a model, as rows, as text and as JSON."""
+
+from portable_nn.inspection.rows import Inspection, inspect_manifest
+from portable_nn.inspection.text import as_json, as_text
+
+__all__ = ["Inspection", "as_json", "as_text", "inspect_manifest"]

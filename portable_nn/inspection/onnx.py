@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from portable_nn.converters.onnx.convert import DIGEST, LABELS, MANIFEST
 from portable_nn.core.graph import Shape
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, decode
-from portable_nn.inspection import InputRow, Inspection, NodeRow, OutputRow
-from portable_nn.onnx.files import read_model
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
 from portable_nn.onnx.inference import light
 from portable_nn.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.labels import labels_of
+from portable_nn.onnx.metadata import DIGEST, LABELS, MANIFEST, manifest_in
 from portable_nn.preprocessing.steps import describe
 
 
-def manifest_in(
-    metadata: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str], where: str
-) -> Manifest | None:
-    """The manifest in the metadata of a model, if there is one and it names the inputs and outputs that the model has.
+def inspect_onnx(model: ModelProto, where: str) -> Inspection:
+    """What is in a model; shapes are those that the standard's inference finds. ``where`` is what messages call it.
 
-    A tool that optimised or quantised the graph has not changed what goes in and comes out: other than for an import,
-    the graph may be another one.
-
-    Raises:
-        FormatError: the manifest is whole, but not one that this version reads.
+    Raises ``FormatError`` where the manifest in it is whole, but not one that this version reads.
     """
-    text = metadata.get(MANIFEST, "").encode()
-    if not text or hashlib.sha256(text).hexdigest() != metadata.get(DIGEST):
-        return None
-    manifest = decode(text, where)
-    named = [info.name for info in manifest.inputs], [info.name for info in manifest.outputs]
-    return manifest if named == (list(inputs), list(outputs)) else None
-
-
-def describe_onnx(path: str | Path) -> Inspection:
-    """What is in the file; shapes are those that the standard's inference finds.
-
-    Raises:
-        FileError: the file cannot be read.
-        FormatError: it is not an ONNX model.
-    """
-    model = read_model(path)
     graph, shapes = model.graph, _shapes(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     stored = {tensor.name: tensor for tensor in graph.initializer}
     entries = [value for value in graph.input if value.name not in stored]
-    manifest = manifest_in(metadata, _names(entries), _names(graph.output), str(path))
+    manifest = manifest_in(metadata, _names(entries), _names(graph.output), where)
     inputs = manifest.inputs if manifest else [InputInfo(value.name) for value in entries]
     return Inspection(
         name=graph.name,

@@ -25,7 +25,8 @@ from portable_nn.core.text import quantity, size
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.model_files.forms import FORMS, OPSET, Form, Options, Source, Written
-from portable_nn.model_files.resolve import ONNX, resolve
+from portable_nn.model_files.onnx_file import OnnxFile
+from portable_nn.model_files.opening import resolve
 from portable_nn.plain import KINDS, Entry, PlainTensors, open_tensors
 from portable_nn.plain.matching import Row, match
 
@@ -116,15 +117,15 @@ def convert(
     """
     path, out = _source_path(source), Path(target)
     form = _form_to_write(out)
-    if opset is not None and out.suffix.lower() != ONNX:
-        raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {ONNX}")
+    if opset is not None and not OnnxFile.recognises(out):
+        raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {OnnxFile.suffixes[0]}")
     if out.exists() and path.samefile(out):
         raise UsageError(f"{out} is the file to read: write to another one")
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
     options = Options(verify, OPSET if opset is None else opset, atol, rtol, seed)
     recording = None if io is None else Path(io)
-    to_onnx = out.suffix.lower() == ONNX  # Then the last step compares with the recording, and in both engines.
+    to_onnx = OnnxFile.recognises(out)  # Then the last step compares with the recording, and in both engines.
     found = _read(path, against, rename, options if to_onnx else options._replace(io=recording))
     given = found if form.holds_training else _without_training(found)
     with _put_back_where_that_fails(out):

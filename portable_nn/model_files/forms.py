@@ -15,7 +15,7 @@ from portable_nn.core.errors import FormatError
 from portable_nn.format import CARRIERS, has_manifest, load, save
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST, ITEM_SIZES, Array, hashes
-from portable_nn.model_files.resolve import ONNX
+from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.network import Network
 
 if TYPE_CHECKING:
@@ -203,10 +203,11 @@ class _Onnx:
 
 def _stored(model: ModelProto) -> tuple[str, str]:
     """The manifest's text and its digest in the metadata of a model; empty where there are none."""
-    from portable_nn.converters.onnx import convert
+    from portable_nn.onnx.metadata import DIGEST as STORED_DIGEST
+    from portable_nn.onnx.metadata import MANIFEST
 
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return metadata.get(convert.MANIFEST, ""), metadata.get(convert.DIGEST, "")
+    return metadata.get(MANIFEST, ""), metadata.get(STORED_DIGEST, "")
 
 
 def _one_by_one(path: Path) -> Manifest:
@@ -231,6 +232,6 @@ def _one_by_one(path: Path) -> Manifest:
 FORMS: Final[Mapping[str, Form]] = {
     **dict.fromkeys(CARRIERS, _WeightFile()),
     npz.SUFFIX: _Npz(),
-    ONNX: _Onnx(),
+    OnnxFile.suffixes[0]: _Onnx(),
 }
 """The kinds by the suffix of their files."""

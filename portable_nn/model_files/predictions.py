@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.data.files import opened
 from portable_nn.data.sources import Batch, iterate
 from portable_nn.engines.recording import Recorder
-from portable_nn.model_files.runners import UNKNOWN, Engine, Runner, open_runner
+from portable_nn.model_files.opening import open_model
+from portable_nn.model_files.runners import UNKNOWN, Engine, Runner
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 
@@ -163,7 +164,9 @@ def predict(
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    runner = open_runner(model, engine, digest=digest)
+    if engine not in get_args(Engine):
+        raise UsageError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    runner = open_model(model, digest=digest).runner(str(model), engine)
     if recorder:
         runner = replace(runner, run=recorder.watching(runner.run))
     notes = [f"{model} runs in {engine}", *runner.notes]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.format.manifest import InputInfo, OutputInfo
-from portable_nn.model_files.resolve import expected_bytes, is_onnx, open_network, resolve
 from portable_nn.network import Network
-from portable_nn.onnx.session import Session, session_of
+from portable_nn.onnx.session import session_of
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing
 
@@ -38,6 +36,7 @@ class Runner:
         kind: what its numbers are: a kind as manifests have it, or ``UNKNOWN``.
         labels: the names of the classes, if there are any.
         run: computes the outputs by name from the inputs by name.
+        described: whether the model says what its inputs and outputs are.
         notes: what was assumed, for people.
     """
 
@@ -48,6 +47,7 @@ class Runner:
     kind: str
     labels: tuple[str, ...]
     run: Run
+    described: bool = True
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,34 +89,26 @@ class Runner:
         return found.reshape(len(x), -1)
 
 
-def open_runner(model: str | Path, engine: Engine = "onnxruntime", *, digest: str | None = None) -> Runner:
-    """The runner of a shipped model, a weight file or any ONNX file.
-
-    In onnxruntime an ONNX file runs as it is, whether or not this package knows its operators. Where a ``digest`` is
-    given, a weight file must be the network of that digest, and an ONNX file have it as its SHA-256.
-
-    Raises:
-        UsageError: an unknown name or engine, or a model that has not exactly one input of a known shape.
-        FileError, FormatError, UnsupportedError: the file cannot be read or run.
-    """
-    if engine not in get_args(Engine):
-        raise UsageError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
-    path = resolve(model)
-    if is_onnx(path) and engine == "onnxruntime":
-        session = Session(path) if digest is None else Session(expected_bytes(path, digest), where=str(path))
-        said = _said_by(session.metadata, session.inputs, session.outputs, str(path))
-        return _runner(str(model), session.inputs, session.outputs, said, session.run)
-    network = open_network(model, digest=digest)
-    outputs = [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
-    if is_onnx(path):
-        from portable_nn.onnx.files import read_model
-
-        metadata = {entry.key: entry.value for entry in read_model(path).metadata_props}
-        said = _said_by(metadata, network.graph.inputs, outputs, str(path))
-    else:
-        said = _Said(network.inputs, network.outputs)
+def network_runner(where: str, network: Network, engine: Engine) -> Runner:
+    """The runner of a network. Raises ``UsageError`` where it has not exactly one input of a known shape."""
+    outputs = network.output_values
     run = session_of(network.graph, network.parameters).run if engine == "onnxruntime" else _in_numpy(network)
-    return _runner(str(model), network.graph.inputs, outputs, said, run)
+    return _runner(where, network.graph.inputs, outputs, _Said(network.inputs, network.outputs), run)
+
+
+def onnx_runner(
+    where: str,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    metadata: Mapping[str, str],
+    run: Run,
+    path: str,
+) -> Runner:
+    """The runner of an ONNX model with these inputs, outputs and metadata, which ``run`` computes.
+
+    Raises ``UsageError`` where it has not exactly one input of a known shape.
+    """
+    return _runner(where, inputs, outputs, _said_by(metadata, inputs, outputs, path), run)
 
 
 class _Said(NamedTuple):
@@ -133,8 +125,8 @@ def _in_numpy(network: Network) -> Run:
 
 def _said_by(metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str) -> _Said:
     """What the metadata of an ONNX model say: the manifest of this package, or labels in one of the usual forms."""
-    from portable_nn.inspection.onnx import manifest_in
     from portable_nn.onnx.labels import labels_of
+    from portable_nn.onnx.metadata import manifest_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
@@ -170,4 +162,4 @@ def _runner(where: str, inputs: Sequence[Value], outputs: Sequence[Value], said:
     info = infos[best.name]
     notes = (f"of the outputs {', '.join(infos)}, '{best.name}' is read",) if len(outputs) > 1 else ()
     kind = info.kind if said.known else UNKNOWN
-    return Runner(where, entry, said.inputs[0].preprocessing, best.name, kind, info.labels, run, notes)
+    return Runner(where, entry, said.inputs[0].preprocessing, best.name, kind, info.labels, run, said.known, notes)

@@ -1,5 +1,5 @@
 """Networks: a graph, its weights, and what goes in and comes out."""
 
-from portable_nn.network.network import Network, Sequential, load
+from portable_nn.network.network import Engine, Network, Sequential, load
 
-__all__ = ["Network", "Sequential", "load"]
+__all__ = ["Engine", "Network", "Sequential", "load"]

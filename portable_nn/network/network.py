@@ -26,6 +26,7 @@ from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
+from portable_nn.inspection import as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
@@ -172,6 +173,11 @@ class Network:
         """The labels of the first output; empty where it has none."""
         return self.outputs[0].labels
 
+    @property
+    def output_values(self) -> list[Value]:
+        """The outputs, with their types and shapes."""
+        return [Value(name, self.types[name].dtype, self.types[name].shape) for name in self.graph.outputs]
+
     def __repr__(self) -> str:
         inputs = ", ".join(str(value) for value in self.graph.inputs)
         outputs = ", ".join(
@@ -182,9 +188,7 @@ class Network:
 
     def summary(self) -> str:
         """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
-        from portable_nn.inspection import as_text, inspect_network
-
-        return as_text(inspect_network(self))
+        return as_text(inspect_manifest(self.description(), self.types))
 
     # -- inference
 

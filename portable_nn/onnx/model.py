@@ -15,9 +15,9 @@ import onnx
 from msgspec.structs import replace
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-import portable_nn
 from portable_nn.core.errors import Fault, GraphError, PortableNNError, UnsupportedError, UsageError, listed
 from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
+from portable_nn.core.version import __version__
 from portable_nn.format.tensors import ITEM_SIZES, Array, is_finite
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.external import Place, places, refer
@@ -93,7 +93,7 @@ def to_model(
         opset_import=[standard],
         graph=proto,
         producer_name=PRODUCER,
-        producer_version=portable_nn.__version__,
+        producer_version=__version__,
     )
     if doc:
         model.doc_string = doc

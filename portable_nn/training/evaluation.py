@@ -7,19 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from portable_nn.engines.plan import Plan
-from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
 from portable_nn.training.metrics import Metric
 from portable_nn.training.step import TARGET, WEIGHT, loss_graph
+from portable_nn.training.trainable import Trainable
 
 
 class Evaluation:
     """Loss and metrics of a network on a set that it does not learn from."""
 
     def __init__(
-        self, network: Network, losses: Mapping[str, Loss], examples: Examples, metrics: Mapping[str, Metric]
+        self, network: Trainable, losses: Mapping[str, Loss], examples: Examples, metrics: Mapping[str, Metric]
     ) -> None:
         self.network, self.examples, self.losses, self.metrics = network, examples, losses, metrics
         prefixes = {name: "val_" if len(losses) == 1 else f"val_{name}_" for name in losses}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.network import Network
 from portable_nn.operators import replay
 from portable_nn.operators.registry import Array
 from portable_nn.training.losses import Loss, check_target
+from portable_nn.training.trainable import Trainable
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Examples:
 
 
 def find_examples(
-    network: Network, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, validation: Any
+    network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, validation: Any
 ) -> tuple[Examples, Examples | None]:
     """What is learned from, and what is held out to judge by."""
     train = _check_examples(network, losses, x, y, weight, "")
@@ -41,7 +41,7 @@ def find_examples(
     return train, _check_validation(network, losses, validation)
 
 
-def _check_examples(network: Network, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, what: str) -> Examples:
+def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, what: str) -> Examples:
     try:
         xs = network.check_inputs(x, cast=False)
     except (ShapeError, UsageError) as error:
@@ -68,7 +68,7 @@ def _check_examples(network: Network, losses: Mapping[str, Loss], x: Any, y: Any
 
 
 def _check_validation(
-    network: Network, losses: Mapping[str, Loss], validation: tuple[Any, ...] | None
+    network: Trainable, losses: Mapping[str, Loss], validation: tuple[Any, ...] | None
 ) -> Examples | None:
     if validation is None:
         return None

@@ -13,7 +13,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
-from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
@@ -27,6 +26,7 @@ from portable_nn.training.settings import describe_settings
 from portable_nn.training.state import State
 from portable_nn.training.step import SCALAR, TARGET, WEIGHT, TrainingStep
 from portable_nn.training.surroundings import Bar, Write, csv_rows, interruptible, progress_bar
+from portable_nn.training.trainable import Trainable
 
 __all__ = ["Augment", "EarlyStopping", "History", "fit"]
 
@@ -34,7 +34,7 @@ Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
 
 def fit(
-    network: Network,
+    network: Trainable,
     x: Any,
     y: Any,
     *,
@@ -252,7 +252,7 @@ def _change(batch: Array, augment: Augment, rng: np.random.Generator) -> None:
     batch[...] = changed
 
 
-def _remember_kinds(network: Network, losses: Mapping[str, Loss]) -> None:
+def _remember_kinds(network: Trainable, losses: Mapping[str, Loss]) -> None:
     """Note what an output means now that a loss has said it."""
     kinds = {"cross_entropy": "logits", "binary_cross_entropy": "binary_logits"}
     network.outputs = tuple(

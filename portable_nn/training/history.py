@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from portable_nn.core.errors import UsageError
-from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.training.trainable import Trainable
 
 Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
 
@@ -75,7 +75,7 @@ class Watch:
 class Best:
     """The weights of the best epoch so far, where early stopping asks for them."""
 
-    def __init__(self, network: Network, rule: EarlyStopping | None) -> None:
+    def __init__(self, network: Trainable, rule: EarlyStopping | None) -> None:
         self.network, self.rule = network, rule
         self.watch = Watch(rule) if rule else None
         self.weights: dict[str, Array] = {}

@@ -11,9 +11,9 @@ import numpy as np
 
 from portable_nn.core.graph import Value
 from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, Training
-from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Best, Watch
+from portable_nn.training.trainable import Trainable
 
 
 @dataclass
@@ -26,7 +26,7 @@ class State:
     steps were taken in all. ``epoch_generator`` is the state of the network's generator when that epoch began.
     """
 
-    network: Network
+    network: Trainable
     optimizer: Mapping[str, Array]
     best: Best
     batches: int

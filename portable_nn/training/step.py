@@ -13,7 +13,6 @@ from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.rewrites import pool_first
-from portable_nn.network import Network
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.blas import has_threads_to_set
 from portable_nn.operators.registry import Array
@@ -22,6 +21,7 @@ from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart
 from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.trainable import Trainable
 
 Feeds: TypeAlias = Mapping[str, Array]
 
@@ -39,7 +39,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        network: Network,
+        network: Trainable,
         losses: Mapping[str, Loss],
         examples: Feeds,
         targets: Feeds,
@@ -173,7 +173,7 @@ def total_loss(
     return result, leaves
 
 
-def loss_graph(network: Network, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds) -> Graph:
+def loss_graph(network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds) -> Graph:
     """The graph that computes the weighted loss and then the outputs, without training."""
     symbols = replay(sized(network.graph, examples))
     loss, extra = total_loss(symbols, losses, targets, weighted=True)

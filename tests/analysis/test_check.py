@@ -12,10 +12,11 @@ from foreign import FLOAT, INT64
 from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
-from portable_nn.analysis import Finding, Report, as_json, as_text, check
+from portable_nn.analysis import Finding, Report, as_json, as_text
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.model_files.checking import check
 
 RNG = np.random.default_rng(0)
 EXTENSION = "com.example"
@@ -211,7 +212,8 @@ def test_operators_that_are_not_supported(m):
     ]
     assert errors(save(m, nodes, x=[4])) == [
         (
-            "not supported: operator 'StringNormalizer' (domain ai.onnx, version 10), in 7 nodes: s0, s1, s2, s3, s4, …",
+            "not supported: operator 'StringNormalizer' (domain ai.onnx, version 10), in 7 nodes: "
+            "s0, s1, s2, s3, s4, …",
             "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same",
         ),
         (

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, helper, numpy_helper
 
-from portable_nn.analysis import as_text, check
+from portable_nn.analysis import as_text
 from portable_nn.analysis import sizes as net
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import PortableNNError
+from portable_nn.model_files.checking import check
+from portable_nn.model_files.sizing import size_net
 
 
 def base() -> onnx.ModelProto:
@@ -129,7 +131,7 @@ def test_whatever_is_changed(folder, changed):
     onnx.save(model, path)
     found = check(path)
     assert as_text(found).splitlines()[-1].endswith(" in 11 nodes")
-    assert len(net.as_text(net.size_net(path)).splitlines()) > 3
+    assert len(net.as_text(size_net(path)).splitlines()) > 3
     try:
         read_onnx(path, verify=False)
     except PortableNNError:

@@ -9,8 +9,8 @@ import pytest
 from foreign import FLOAT
 from onnx import helper, numpy_helper
 
-from portable_nn.analysis import check
 from portable_nn.analysis.portability import RISKS
+from portable_nn.model_files.checking import check
 
 SCALES = np.array([1, 1, 2, 2], np.float32)
 

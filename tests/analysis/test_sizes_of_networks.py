@@ -14,8 +14,9 @@ from thinning import thinned
 from torch_files import to_onnx
 
 import portable_nn as pnn
-from portable_nn.analysis.sizes import NetSizes, NodeSize, as_json, as_text, size_net
+from portable_nn.analysis.sizes import NetSizes, NodeSize, as_json, as_text
 from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.model_files.sizing import size_net
 
 NETWORKS = thinned(["resnet18", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1"], 4)
 

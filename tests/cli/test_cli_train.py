@@ -13,7 +13,7 @@ import pytest
 from thinning import thinned
 
 import portable_nn as pnn
-from portable_nn.catalog import SHIPPED, Shipped
+from portable_nn.catalog import SHIPPED
 from portable_nn.models.recipes import Digits, Trained
 from portable_nn.training.history import History
 from portable_nn.training.state import State
@@ -164,7 +164,7 @@ def test_a_recipe(run, monkeypatch, tmp_path):
         net = pnn.Sequential(pnn.Input(2), pnn.Dense(2))
         return Trained(net, {"test_accuracy": 0.975, "test_images": 1000.0}, History([{"epoch": 1.0, "loss": 0.5}]))
 
-    monkeypatch.setattr(Shipped, "recipe", property(lambda shipped: train))
+    monkeypatch.setattr("portable_nn.models.recipes.recipe_of", lambda shipped: train)
     code, out, err = run("train", "digits-mlp", "--seed", "3", "--quiet")
     assert (code, err) == (0, "")
     assert given == {"seed": 3, "progress": False}

@@ -19,7 +19,9 @@ from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.format import load, save
 from portable_nn.format.training import GeneratorState, Training
-from portable_nn.inspection import TensorRow, TrainingRow, against, as_json, as_text, inspect, manifest_text
+from portable_nn.inspection import as_json, as_text
+from portable_nn.inspection.rows import TensorRow, TrainingRow
+from portable_nn.model_files.inspecting import against, inspect, manifest_text
 
 DIGITS = find_model("digits-mlp")
 
@@ -378,7 +380,7 @@ def test_onnx_files_and_networks_have_no_digest():
 
 
 def test_no_manifest(tmp_path):
-    with pytest.raises(UsageError, match="has no manifest; those ONNX files have one that portable-nn wrote"):
+    with pytest.raises(UsageError, match="has no manifest: those ONNX files have one that portable-nn wrote"):
         manifest_text(convolutional(tmp_path / "m.onnx"))
 
 

@@ -11,7 +11,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.catalog import Shipped, find_model
 from portable_nn.data.sources import iterate
-from portable_nn.models.recipes import Digits, load_digits
+from portable_nn.models.recipes import Digits, load_digits, recipe_of
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import apply_arithmetic
 
@@ -154,7 +154,7 @@ def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Di
     """Two epochs on a quarter of the pictures, measured on another quarter; and again, to the same bits."""
     split = digits.for_choosing()
     some = split._replace(train_x=split.train_x[:1000], train_y=split.train_y[:1000])
-    first, second = (shipped.recipe(some, epochs=2, progress=False) for _ in range(2))
+    first, second = (recipe_of(shipped)(some, epochs=2, progress=False) for _ in range(2))
     assert first.figures["test_accuracy"] > row.at_once
     assert first.figures["test_images"] == 1000
     assert first.network.metadata["data"].startswith("1,000 MNIST pictures ")
@@ -166,7 +166,7 @@ def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Di
 @pytest.mark.minutes
 @pytest.mark.long
 def test_the_recipe_makes_a_model_as_good(row: Row, shipped: Shipped, held_out: Array, digits: Digits) -> None:
-    trained = shipped.recipe(digits, progress=False)
+    trained = recipe_of(shipped)(digits, progress=False)
     found = accuracy(trained.network, held_out, digits.test_y)
     assert found >= row.accuracy
     assert trained.figures["test_accuracy"] == pytest.approx(found)

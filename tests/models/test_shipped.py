@@ -7,7 +7,8 @@ import pytest
 import portable_nn as pnn
 from portable_nn.catalog import CALLED, SHIPPED, find_model
 from portable_nn.core.errors import UsageError
-from portable_nn.model_files.resolve import resolve
+from portable_nn.model_files import resolve
+from portable_nn.models.recipes import recipe_of
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -16,7 +17,7 @@ def test_every_model_has_its_files(name: str) -> None:
     assert model.weights.is_file()
     assert model.onnx.is_file()
     assert any(model.samples.iterdir())
-    assert callable(model.recipe)
+    assert callable(recipe_of(model))
     assert model.card.startswith(f"# {name}\n")
     assert pnn.load(model.weights).metadata["name"] == name
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
-from portable_nn.network import BATCH, PLANS
+from portable_nn.network.network import BATCH, PLANS
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import digit_preprocessing
 

@@ -32,8 +32,9 @@ def command(
     never reads or makes, and what may go wrong. Multiply-adds are those of Conv, ConvTranspose, Gemm and MatMul; memory
     is that of the outputs. Where the batch has no number, both are those of one example.
     """
-    from portable_nn.analysis.sizes import as_json, as_text, size_net
+    from portable_nn.analysis.sizes import as_json, as_text
     from portable_nn.core.binding import parse_sizes
+    from portable_nn.model_files.sizing import size_net
 
     net = size_net(model, inputs=parse_sizes(sizes or ()))
     printer.result(as_text(net, printer.width), as_json(net))

@@ -1,0 +1,162 @@
+"""What is in a model, as rows: its nodes with their shapes and parameters, its inputs and outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from portable_nn.core.graph import Graph, Parameter, Shape
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.tensors import ITEM_SIZES
+from portable_nn.operators import Type, infer
+from portable_nn.preprocessing.steps import describe
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """One node: the shapes of what goes in (without parameters) and comes out, and the parameters that it uses first.
+
+    A shape that is not known is ``None``. ``reads`` are the names of all values that it takes, parameters among them,
+    and ``makes`` those of what comes out.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[Shape | None, ...]
+    outputs: tuple[Shape | None, ...]
+    parameters: int
+    bytes: int
+    reads: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputRow:
+    """One input, and how it is made from a picture or table."""
+
+    name: str
+    dtype: str
+    shape: Shape | None
+    kind: str = "tensor"
+    preprocessing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """One output, and what it means."""
+
+    name: str
+    dtype: str
+    shape: Shape | None
+    kind: str = ""
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """One tensor of a file of arrays; the type by its name in the file, where numpy does not have it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """The file that a model is in."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """Where the training of a checkpoint stands: so many epochs are done, batches of the next one, and steps in all."""
+
+    epoch: int
+    batch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that ``portable-nn inspect`` prints; ``bytes`` are those of the parameters.
+
+    ``digest`` is the one of the network in a weight file, which ``load`` can be given. A file of arrays has
+    ``tensors``, and nothing that only networks have.
+    """
+
+    name: str
+    opset: int
+    producer: str
+    nodes: tuple[NodeRow, ...]
+    inputs: tuple[InputRow, ...]
+    outputs: tuple[OutputRow, ...]
+    parameters: int
+    bytes: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    file: FileRow | None = None
+    digest: str = ""
+    training: TrainingRow | None = None
+    tensors: tuple[TensorRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def inspect_manifest(manifest: Manifest, types: Mapping[str, Type] | None = None) -> Inspection:
+    """What is in the network that ``manifest`` describes; ``types`` are those of its values where they are known."""
+    training = manifest.training
+    graph = manifest.graph
+    types = infer(graph).types if types is None else types
+    return Inspection(
+        name=graph.name,
+        opset=manifest.opset,
+        producer=manifest.producer,
+        nodes=tuple(_nodes(graph, types)),
+        inputs=tuple(
+            InputRow(info.name, value.dtype, value.shape, info.kind, tuple(describe(info.preprocessing)))
+            for info, value in zip(manifest.inputs, graph.inputs, strict=True)
+        ),
+        outputs=tuple(
+            OutputRow(info.name, types[info.name].dtype, types[info.name].shape, info.kind, info.labels)
+            for info in manifest.outputs
+        ),
+        parameters=sum(map(_count, graph.parameters)),
+        bytes=sum(map(bytes_of, graph.parameters)),
+        metadata=manifest.metadata,
+        training=TrainingRow(training.epoch, training.batch, training.step) if training else None,
+    )
+
+
+def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
+    seen = set[str]()
+    parameters = {value.name: value for value in graph.parameters}
+    for node in graph.nodes:
+        own = [parameters[name] for name in dict.fromkeys(node.inputs) if name in parameters and name not in seen]
+        seen.update(value.name for value in own)
+        yield NodeRow(
+            node.name,
+            node.operator,
+            tuple(types[name].shape for name in node.inputs if name and name not in parameters),
+            tuple(types[name].shape for name in node.outputs if name),
+            sum(map(_count, own)),
+            sum(map(bytes_of, own)),
+            tuple(filter(None, node.inputs)),
+            tuple(filter(None, node.outputs)),
+        )
+
+
+def sizes_of(parameter: Parameter) -> tuple[int, ...]:
+    """The shape of a parameter, in numbers."""
+    return tuple(int(dim) for dim in parameter.shape)
+
+
+def _count(parameter: Parameter) -> int:
+    return math.prod(sizes_of(parameter))
+
+
+def bytes_of(parameter: Parameter) -> int:
+    """The size of a parameter in bytes."""
+    return _count(parameter) * ITEM_SIZES[parameter.dtype]

@@ -1,0 +1,116 @@
+"""An inspection as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.text import fields, printable, quantity, size, table
+from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow
+
+SHOWN: Final = 20
+"""How many labels and notes are printed."""
+
+SHOWN_TEXT: Final = 1000
+"""How much of each entry of the metadata is printed, in characters."""
+
+
+def as_text(inspection: Inspection) -> str:
+    """The inspection for people: tables, without a line end."""
+    found = inspection
+    where = f"{found.file.path} ({size(found.file.bytes)})" if found.file else ""
+    parts = [
+        fields(
+            [
+                ("name", found.name),
+                ("file", where),
+                ("SHA-256", found.file.sha256 if found.file else ""),
+                ("digest", found.digest),
+                ("written by", found.producer),
+                ("opset", str(found.opset or "")),
+                ("training", _stands(found.training) if found.training else ""),
+            ]
+        ),
+        _tensor_table(found) if _holds_arrays(found) else _node_table(found),
+        "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs)]),
+        _lines(["metadata", *(f"  {key}: {_shortened(text)}" for key, text in found.metadata.items())])
+        if found.metadata
+        else "",
+        _lines(["notes", *(f"  {note}" for note in _first(found.notes, "notes"))]) if found.notes else "",
+    ]
+    return "\n".join(part for part in parts if part).rstrip("\n")
+
+
+def _holds_arrays(found: Inspection) -> bool:
+    """Whether it is of a file of arrays: every network has outputs."""
+    return not (found.nodes or found.outputs)
+
+
+def _node_table(found: Inspection) -> str:
+    total = (quantity(len(found.nodes), "node"), "", "", "", f"{found.parameters:,}", f"{found.bytes:,}")
+    headings = ("node", "operator", "input", "output", ">parameters", ">bytes")
+    return table(headings, [*map(_cells, found.nodes), total])
+
+
+def _tensor_table(found: Inspection) -> str:
+    rows = [(row.name, row.dtype, format_shape(row.shape), f"{row.bytes:,}") for row in found.tensors]
+    total = (quantity(len(rows), "tensor"), "", "", f"{found.bytes:,}")
+    return table(("tensor", "dtype", "shape", ">bytes"), [*rows, total])
+
+
+def _stands(row: TrainingRow) -> str:
+    part = f" and batch {row.batch:,} of the next" if row.batch else ""
+    return f"stopped after {quantity(row.epoch, 'epoch')}{part}, {quantity(row.step, 'step')} in all"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}… ({len(text):,} characters)"
+
+
+def as_json(inspection: Inspection) -> dict[str, Any]:
+    """The inspection for programs."""
+    return asdict(inspection)
+
+
+def _cells(row: NodeRow) -> tuple[str, ...]:
+    counts = (f"{row.parameters:,}", f"{row.bytes:,}") if row.parameters else ("", "")
+    return (row.name, row.operator, _shapes(row.inputs), _shapes(row.outputs), *counts)
+
+
+def _shapes(shapes: Iterable[Shape | None]) -> str:
+    return ", ".join(map(_shape, shapes))
+
+
+def _shape(shape: Shape | None) -> str:
+    return "?" if shape is None else format_shape(shape)
+
+
+def _input_text(row: InputRow) -> str:
+    head = f"input {row.name}: {_type(row)}{'' if row.kind == 'tensor' else f', {row.kind}'}"
+    steps = (f"  {place}. {step}" for place, step in enumerate(row.preprocessing, start=1))
+    return _lines([head, *steps])
+
+
+def _output_text(row: OutputRow) -> str:
+    head = ", ".join(filter(None, [f"output {row.name}: {_type(row)}", row.kind]))
+    return _lines([head, *_label_lines(row.labels)])
+
+
+def _type(row: InputRow | OutputRow) -> str:
+    return f"{row.dtype} of unknown shape" if row.shape is None else f"{row.dtype}{format_shape(row.shape)}"
+
+
+def _label_lines(labels: tuple[str, ...]) -> Iterator[str]:
+    if labels:
+        yield "  labels: " + ", ".join(_first(labels, "labels"))
+
+
+def _first(texts: Sequence[str], what: str) -> list[str]:
+    """The first few, and how many there are in all."""
+    return [*texts[:SHOWN], *([f"… ({len(texts):,} {what})"] if len(texts) > SHOWN else [])]
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(printable(line) + "\n" for line in lines)

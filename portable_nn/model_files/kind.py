@@ -1,0 +1,105 @@
+"""What every kind of model file must be able to do."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from portable_nn.analysis.report import Finding, Level
+from portable_nn.analysis.survey import Surveyor
+from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.files import open_regular
+from portable_nn.core.graph import Parameter
+from portable_nn.format import as_digest
+from portable_nn.inspection import Inspection
+from portable_nn.model_files.runners import Engine, Runner
+from portable_nn.network import Network
+from portable_nn.plain import Entry
+
+
+class ModelFile(ABC):
+    """A model in a file, opened: read, parsed and understood once, when it is first asked for.
+
+    Args:
+        path: the file.
+        digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+    """
+
+    suffixes: ClassVar[Collection[str]]
+    """How the names of such files end, in lower case."""
+
+    infinite: ClassVar[Level] = "error"
+    """How grave infinite weights are."""
+
+    def __init__(self, path: Path, *, digest: str | None = None) -> None:
+        self.path, self.digest = path, digest
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file is of this kind. Raises ``FileError`` where its contents decide and cannot be read."""
+        return path.suffix.lower() in cls.suffixes
+
+    @cached_property
+    @abstractmethod
+    def network(self) -> Network:
+        """The network. Raises ``FileError``, ``FormatError``, and ``UnsupportedError`` for unknown operators."""
+
+    def proved_network(self, **proof: Any) -> Network:
+        """The network, after both engines have agreed on it where the file is another program's.
+
+        ``proof`` are options of ``read_onnx``: ``verify``, ``atol``, ``rtol``, ``seed``.
+        """
+        return self.network
+
+    @abstractmethod
+    def inspection(self) -> Inspection:
+        """What is in the file. Raises ``FileError`` or ``FormatError``."""
+
+    @abstractmethod
+    def runner(self, name: str, engine: Engine) -> Runner:
+        """The model ready to run on examples; messages call it ``name``."""
+
+    @abstractmethod
+    def survey(self) -> Surveyor:
+        """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""
+
+    def standard_findings(self) -> Iterable[Finding]:
+        """What the checker of the file format's own standard says of the file."""
+        return ()
+
+    @abstractmethod
+    def entries(self) -> Mapping[str, Entry]:
+        """The tensors in the file by name, without those of a training."""
+
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters of the network, for which no tensor need be read."""
+
+    @abstractmethod
+    def manifest_text(self) -> str:
+        """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
+
+
+def expected_bytes(path: Path, digest: str) -> bytes:
+    """The bytes of a file whose SHA-256 is ``digest``.
+
+    Raises:
+        UsageError: the digest cannot be one.
+        FileError: the file cannot be read.
+        FormatError: its bytes have another SHA-256.
+    """
+    expected = as_digest(digest)
+    with open_regular(path) as file:
+        data = file.read()
+    if (found := hashlib.sha256(data).hexdigest()) != expected:
+        raise FormatError(path, f"is another model: its SHA-256 is {found}, and {expected} was expected")
+    return data
+
+
+def no_manifest(path: Path, reason: str) -> UsageError:
+    """The error of a file that has no manifest."""
+    return UsageError(f"{path}: has no manifest: {reason}")

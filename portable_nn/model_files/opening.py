@@ -1,0 +1,87 @@
+"""Opening a model: by the name of a shipped one or by the path of a file, whatever its kind.
+
+``KINDS`` is the only place that knows which files are models: a kind is a module with its class, and a row here.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from portable_nn.catalog import CALLED, find_model
+from portable_nn.core.errors import FileError, UsageError
+from portable_nn.model_files.arrays_file import ArraysFile
+from portable_nn.model_files.kind import ModelFile
+from portable_nn.model_files.onnx_file import OnnxFile
+from portable_nn.model_files.weight_file import WeightFile
+from portable_nn.network import Network
+
+KINDS: Final[tuple[type[ModelFile], ...]] = (OnnxFile, ArraysFile, WeightFile)
+"""Every kind of model file. The first one that recognises a file opens it."""
+
+MODELS: Final[tuple[str, ...]] = (*WeightFile.suffixes, *OnnxFile.suffixes)
+"""How the names of files that hold networks end."""
+
+
+def resolve(model: str | Path) -> Path:
+    """The file of a network: a weight file or an ONNX file. The name of a shipped model goes before that of a file.
+
+    Raises:
+        UsageError: no model has that name, or the file's name does not end as those of models do.
+        FileError: there is no such file.
+    """
+    if model in CALLED:
+        return CALLED[str(model)].weights
+    path = Path(model)
+    if path.suffix.lower() not in MODELS:
+        raise UsageError(_unknown(path))
+    if not path.exists():
+        raise FileError(path, "does not exist")
+    return path
+
+
+def open_model(model: str | Path, *, digest: str | None = None) -> ModelFile:
+    """A shipped model, a weight file or an ONNX file, opened.
+
+    Args:
+        model: its name or its path.
+        digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+
+    Raises ``UsageError`` and ``FileError`` as ``resolve`` does.
+    """
+    path = resolve(model)
+    kind = OnnxFile if OnnxFile.recognises(path) else WeightFile
+    return kind(path, digest=digest)
+
+
+def open_any(model: str | Path) -> ModelFile:
+    """As ``open_model``, and files of arrays as well."""
+    path = Path(model)
+    if model in CALLED or path.suffix.lower() not in ArraysFile.suffixes:
+        path = resolve(model)
+    return next(kind for kind in KINDS if kind.recognises(path))(path)
+
+
+def open_network(model: str | Path, *, digest: str | None = None) -> Network:
+    """The network of a shipped model, a weight file or an ONNX file, proved as an import is.
+
+    Raises ``UsageError``, ``FileError``, ``FormatError``, and ``UnsupportedError`` where an ONNX file uses operators
+    that this package does not have.
+    """
+    return open_model(model, digest=digest).proved_network()
+
+
+def load_model(name: str) -> Network:
+    """The network of a shipped model: ``load_model("digits")``. Raises ``UsageError`` for an unknown name."""
+    return WeightFile(find_model(name).weights).network
+
+
+def _unknown(path: Path) -> str:
+    """The message for what is neither the name of a shipped model nor the path of a model file."""
+    suffixes = " or ".join(MODELS)
+    if path.exists():
+        return f"{path}: expected a model, whose name ends in {suffixes}"
+    close = get_close_matches(str(path), CALLED, n=1)
+    meant = f"did you mean '{close[0]}'?" if close else f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
+    return f"no model is called '{path}': {meant}"

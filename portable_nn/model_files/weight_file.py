@@ -1,0 +1,57 @@
+"""The weight file of this package, in any of its carriers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+
+from portable_nn.analysis.survey import Surveyor, survey_graph
+from portable_nn.core.files import open_regular
+from portable_nn.core.graph import Parameter
+from portable_nn.format import CARRIERS, load
+from portable_nn.format.carriers import carrier_of
+from portable_nn.inspection import Inspection, inspect_manifest
+from portable_nn.inspection.rows import bytes_of, sizes_of
+from portable_nn.model_files.kind import ModelFile
+from portable_nn.model_files.runners import Engine, Runner, network_runner
+from portable_nn.network import Network
+from portable_nn.network import load as load_network
+from portable_nn.plain import Entry
+
+
+class WeightFile(ModelFile):
+    """A weight file."""
+
+    suffixes = CARRIERS.keys()
+
+    @cached_property
+    def network(self) -> Network:
+        return load_network(self.path, digest=self.digest)
+
+    def inspection(self) -> Inspection:
+        contents = load(self.path, lazy=True)
+        # By SHA-256: a digest is shown only after every tensor was compared with it.
+        contents = load(self.path, lazy=True, verify="eager", digest=contents.digest)
+        return replace(inspect_manifest(contents.manifest), digest=contents.digest)
+
+    def runner(self, name: str, engine: Engine) -> Runner:
+        return network_runner(name, self.network, engine)
+
+    def survey(self) -> Surveyor:
+        contents = load(self.path, allow_nonfinite=True)
+        return partial(survey_graph, contents.manifest.graph, contents.tensors)
+
+    def entries(self) -> Mapping[str, Entry]:
+        return {each.name: Entry(each.dtype, sizes_of(each), bytes_of(each)) for each in self.parameters()}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return load(self.path, lazy=True, verify="off").manifest.graph.parameters
+
+    def manifest_text(self) -> str:
+        load(self.path, lazy=True, verify="eager")
+        carrier, where = carrier_of(self.path), str(self.path)  # The file may be of an older version.
+        with open_regular(self.path) as file:
+            start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
+            return carrier.manifest_text(start, where).data.decode()
