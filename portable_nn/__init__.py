@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from portable_nn.model_files.predictions import predict as predict
     from portable_nn.network import Network as Network
     from portable_nn.network import Sequential as Sequential
+    from portable_nn.network import Snapshot as Snapshot
     from portable_nn.network import load as load
     from portable_nn.recipes.classifier import train_classifier as train_classifier
     from portable_nn.training.fit import EarlyStopping as EarlyStopping
@@ -156,7 +157,7 @@ _HOMES = {
     ],
     "model_files.inspecting": ["inspect"],
     "model_files": ["load_model"],
-    "network": ["Network", "Sequential", "load"],
+    "network": ["Network", "Sequential", "Snapshot", "load"],
     "model_files.predictions": ["Prediction", "Predictions", "predict"],
     "recipes.classifier": ["train_classifier"],
     "training.fit": ["EarlyStopping", "History"],

@@ -99,6 +99,16 @@ def total(dims: Iterable[Dim]) -> Dim:
     return _dim(result)
 
 
+def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
+    """The number that a size is where its names are those in ``sizes``, otherwise ``None``."""
+    if isinstance(dim, int):
+        return dim
+    terms = _terms(dim)
+    if not all(name in sizes for names in terms for name in names):
+        return None
+    return sum(number * math.prod(sizes[name] for name in names) for names, number in terms.items())
+
+
 def broadcast(*shapes: Shape) -> Shape | None:
     """The shape that ``shapes`` broadcast to (numpy's rule), or ``None`` where two sizes are not known to agree."""
     rank = max(map(len, shapes), default=0)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import copy as copying
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Parameter, Value, format_shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.text import quantity
-from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
+from portable_nn.engines.plans import Plans
 from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
@@ -30,23 +28,18 @@ from portable_nn.inspection import as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
+from portable_nn.network.inference import Engine, Feeds, Inference
+from portable_nn.network.snapshot import Snapshot, check_engine
+from portable_nn.network.weights import Weights
 from portable_nn.operators import Leaf, Symbol, Type, infer, trace
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Preprocessing
 
 if TYPE_CHECKING:
+    from portable_nn.onnx.session import Session
     from portable_nn.training.fit import History
 
-Engine: TypeAlias = Literal["numpy", "onnxruntime"]
-Feeds: TypeAlias = "Mapping[str, Array]"
 Kind: TypeAlias = Literal["values", "probabilities"]
-
-BATCH = 512
-"""Examples that are computed at once, where nothing else is asked for and memory allows it."""
-LARGEST = 2**25
-"""Bytes of the largest value that are computed at once."""
-PLANS = 8
-"""Plans that a network keeps, one for each set of input shapes."""
 
 
 class Network:
@@ -145,14 +138,11 @@ class Network:
     ) -> None:
         self.graph = graph
         self.types: Mapping[str, Type] = infer(graph).types
-        self._parameters = parameters
-        alone = len(graph.inputs) == 1 == len(graph.outputs)
-        self._quick_dtype: object = np.dtype(graph.inputs[0].dtype) if alone else None
+        self._inference = Inference(graph, self.types)
+        self._keep(parameters)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
         self.documentation = Documentation()
-        self._plans: dict[tuple[tuple[int, ...], ...], Plan] = {}
-        self._at_once: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = Lock()
         self._leaves: dict[str, Leaf] = {}
         self._uses = 0
@@ -163,10 +153,17 @@ class Network:
                     f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
                 )
 
+    def _keep(self, parameters: Mapping[str, Array]) -> None:
+        """Have these parameters from now on."""
+        self._parameters, self._weights = parameters, Weights(parameters)
+        self._plans = Plans(self.graph, parameters)
+        self._session: Session | None = None
+        self._seen: set[tuple[int, ...]] = set()
+
     @property
-    def parameters(self) -> Mapping[str, Array]:
+    def parameters(self) -> Weights:
         """Name → array. Write into the arrays (``[...] =``) to change the weights; their shapes are fixed."""
-        return MappingProxyType(self._parameters)
+        return self._weights
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -203,22 +200,14 @@ class Network:
         Memory is bounded: ``batch_size`` examples are computed at once. Raises ``ShapeError`` where ``x`` does not
         fit, ``UsageError`` for an unknown engine.
         """
-        if type(x) is np.ndarray and x.dtype is self._quick_dtype and engine == "numpy" and batch_size is None:
-            plan = self._plans.get((x.shape,))
-            if plan is not None:
+        if type(x) is np.ndarray and x.dtype is self._inference.single and batch_size is None:
+            if engine == "numpy" and (plan := self._plans.kept.get((x.shape,))) is not None:
                 return self._run_plan(plan, x)
-        feeds = self.check_inputs(x)
-        if engine == "numpy":
-            run: Callable[[Feeds], dict[str, Array]] = self._run_numpy
-        elif engine == "onnxruntime":
-            from portable_nn.onnx.session import session_of
-
-            run = session_of(self.graph, self._parameters).run
-        else:
-            raise UsageError(f"engine must be 'numpy' or 'onnxruntime', not {engine!r}")
-        parts = [run(part) for part in self._batches(feeds, batch_size)]
-        results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-        return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+            if engine == "onnxruntime" and x.shape in self._seen:
+                return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
+        check_engine(engine)
+        run = self._run_numpy if engine == "numpy" else self._run_onnxruntime
+        return self._inference.predict(x, run, batch_size)
 
     def _run_plan(self, plan: Plan, x: Array) -> Array:
         """The short way for one input, one output, a shape that was seen before, and the right type."""
@@ -229,60 +218,56 @@ class Network:
             return out.copy()
 
     def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
-        plan = self.plan({name: array.shape for name, array in feeds.items()})
         with self._lock:
-            for name, array in feeds.items():
-                np.copyto(plan.inputs[name], array)
-            plan.run()
-            return {name: array.copy() for name, array in plan.outputs.items()}
+            return self._plans.run(feeds)
+
+    def _run_onnxruntime(self, feeds: Feeds) -> dict[str, Array]:
+        found = self._current_session().run(feeds)
+        if self._inference.single is not None:
+            self._seen.update(array.shape for array in feeds.values())
+        return found
+
+    def _current_session(self) -> Session:
+        """A session of onnxruntime with the weights as they are now."""
+        if self._session is None or self._weights.changed() or not self._session.is_usable:
+            from portable_nn.onnx.session import session_of
+
+            self._weights.watch()
+            self._session = session_of(self.graph, self._parameters)
+        return self._session
+
+    def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
+        """A compiled copy of the network as it is now, for whoever serves it: threads and forked processes may use it.
+
+        Args:
+            engine: what computes.
+            threads: how many threads onnxruntime may use for one operator; ``None`` for as many as there are cores.
+
+        Example::
+
+            session = net.session()
+            with ThreadPoolExecutor() as pool:
+                answers = list(pool.map(session.predict, requests))
+
+        Raises ``UsageError`` for an unknown engine, or where onnxruntime cannot express the network.
+        """
+        return Snapshot(self.graph, self.types, self._parameters, engine, threads)
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         """The plan of the numpy engine for inputs of these shapes; the last few are kept."""
-        key = tuple(shapes[value.name] for value in self.graph.inputs)
         with self._lock:
-            found = self._plans.pop(key, None) or Plan(self.graph, shapes, self._parameters)
-            self._plans[key] = found
-            while len(self._plans) > PLANS:
-                del self._plans[next(iter(self._plans))]
-        return found
+            return self._plans.plan(shapes)
 
     def check_inputs(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
         """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
 
         Raises ``ShapeError`` or ``UsageError``.
         """
-        names = [value.name for value in self.graph.inputs]
-        if not isinstance(x, Mapping):
-            if len(names) > 1:
-                raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
-            x = {names[0]: x}
-        return fitted(self.graph.inputs, x, cast=cast)
+        return self._inference.check(x, cast=cast)
 
     def at_once(self, feeds: Feeds) -> int:
-        """How many examples like ``feeds`` are computed at once: fewer, the larger the largest value in between."""
-        key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
-        if key not in self._at_once:
-            single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
-            types = infer(self.graph, single).types
-            made = [types[name] for node in self.graph.nodes for name in node.outputs if name]
-            shapes = [(static(type.shape), np.dtype(type.dtype).itemsize) for type in made]
-            sizes = [math.prod(shape) * itemsize for shape, itemsize in shapes if shape is not None]
-            self._at_once[key] = min(BATCH, max(1, LARGEST // max(sizes, default=1)))
-        return self._at_once[key]
-
-    def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
-        """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
-        if size is not None and size < 1:
-            raise UsageError(f"batch_size must be at least 1, not {size}")
-        first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
-        symbol = next(iter(first))
-        count = len(next(iter(feeds.values()))) if symbol and feeds else 0
-        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
-            yield feeds
-            return
-        size = self.at_once(feeds) if size is None else size
-        for start in range(0, count, size):
-            yield {name: array[start : start + size] for name, array in feeds.items()}
+        """The inference batch size for examples such as ``feeds``: less, the larger the largest intermediate tensor."""
+        return self._inference.batch_size(feeds)
 
     # -- as a part of other networks
 
@@ -402,6 +387,7 @@ class Network:
         self.own_weights()
         for name, array in self._parameters.items():
             array[...] = tensors[name]
+        self._session = None
 
     def own_weights(self) -> None:
         """Copy weights that are mapped from a file into memory, where they can be changed; ``fit`` does so."""
@@ -409,8 +395,7 @@ class Network:
             return
         owned = {name: aligned_copy(array, array.dtype.name) for name, array in self._parameters.items()}
         with self._lock:
-            self._parameters = owned
-            self._plans.clear()
+            self._keep(owned)
 
 
 class Sequential(Network):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.feeds import fitted
+from portable_nn.onnx.files import what_it_is
+from portable_nn.onnx.model import to_bytes, to_model
 from portable_nn.operators.registry import Array
 
 OPSET: Final = 21
@@ -50,11 +55,17 @@ class Session:
         self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
-        self._session = _open(model, self.where, threads, folder)
+        self._session: Any = _open(model, self.where, threads, folder)
+        _alive.add(self)
         meta = self._session.get_modelmeta()
         self.metadata = dict(meta.custom_metadata_map)
         self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
         self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can run: a forked process has none of the threads of the sessions of its parent."""
+        return self._session is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name, for an array for each input.
@@ -63,19 +74,41 @@ class Session:
             ShapeError: an input is missing, unknown, or of another shape or type; all of them are listed.
             FormatError: the model fails on these inputs.
         """
-        arrays = fitted(self.inputs, feeds, self.where)
+        results = self.run_fitting(fitted(self.inputs, feeds, self.where))
+        return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
+
+    def run_fitting(self, arrays: Mapping[str, Array]) -> list[Array]:
+        """The outputs in order, for arrays that are known to fit the inputs."""
+        if self._session is None:
+            raise UsageError(f"{self.where}: a session of onnxruntime cannot be used in a forked process")
         try:
-            results = self._session.run(None, arrays)
+            results: list[Array] = self._session.run(None, arrays)
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
             raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
-        return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
+        return results
+
+
+_alive: Final = weakref.WeakSet[Session]()
+
+
+def _abandon_sessions() -> None:
+    """In a forked process: never destroy the sessions of the parent, which would wait for threads that do not exist."""
+    for session in _alive:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session._session))
+        session._session = None
+
+
+os.register_at_fork(after_in_child=_abandon_sessions)
+
+
+def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
+    """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
+    return to_bytes(to_model(graph, parameters, opset=OPSET))
 
 
 def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | None = None) -> Session:
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
-    from portable_nn.onnx.model import to_bytes, to_model
-
-    return Session(to_bytes(to_model(graph, parameters, opset=OPSET)), where=graph.name, threads=threads)
+    return Session(model_bytes(graph, parameters), where=graph.name, threads=threads)
 
 
 def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None) -> Any:
@@ -106,8 +139,6 @@ def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
     if kind == "NotImplemented":
         return UnsupportedError(where, f"onnxruntime lacks an operator that it needs: {_reason(error)}")
     if kind == "InvalidProtobuf" or "No graph was found" in str(error):
-        from portable_nn.onnx.files import what_it_is
-
         return FormatError(where, what_it_is(head))
     return FormatError(where, f"is not a valid ONNX model: {_reason(error)}")
 

@@ -1,0 +1,101 @@
+"""Examples on their way through a graph: checked, in batches that fit into memory, and joined again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.dims import evaluated
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph
+from portable_nn.engines.feeds import fitted
+from portable_nn.operators import Type, infer
+from portable_nn.operators.registry import Array
+
+Engine: TypeAlias = Literal["numpy", "onnxruntime"]
+Feeds: TypeAlias = "Mapping[str, Array]"
+Run: TypeAlias = Callable[[Feeds], dict[str, Array]]
+
+BATCH: Final = 512
+"""The largest inference batch size, where no other is asked for."""
+LARGEST: Final = 2**25
+"""The inference batch size is chosen so that no intermediate tensor has more bytes than this."""
+
+
+class Inference:
+    """The inputs and outputs of a graph: what fits them, and how much is computed at once."""
+
+    def __init__(self, graph: Graph, types: Mapping[str, Type]) -> None:
+        self.graph, self.types = graph, types
+        alone = len(graph.inputs) == 1 == len(graph.outputs)
+        self.single: object = np.dtype(graph.inputs[0].dtype) if alone else None
+        """The element type of the input, where the graph has one input and one output."""
+        self._batch_sizes: dict[tuple[tuple[int, ...], ...], int] = {}
+
+    def check(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
+        """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
+
+        Raises ``ShapeError`` or ``UsageError``.
+        """
+        names = [value.name for value in self.graph.inputs]
+        if not isinstance(x, Mapping):
+            if len(names) > 1:
+                raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
+            x = {names[0]: x}
+        return fitted(self.graph.inputs, x, cast=cast)
+
+    def batch_size(self, feeds: Feeds) -> int:
+        """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
+        key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
+        if key not in self._batch_sizes:
+            most = max(self._bytes_of_one(feeds), default=1)
+            self._batch_sizes[key] = min(BATCH, max(1, LARGEST // max(most, 1)))
+        return self._batch_sizes[key]
+
+    def _bytes_of_one(self, feeds: Feeds) -> list[int]:
+        """The bytes of each intermediate tensor for one example."""
+        single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
+        sizes = {
+            dim: size
+            for value in self.graph.inputs
+            for dim, size in zip(value.shape, single[value.name], strict=True)
+            if isinstance(dim, str)
+        }
+        made = [name for node in self.graph.nodes for name in node.outputs if name]
+        shapes = [[evaluated(dim, sizes) for dim in self.types[name].shape] for name in made]
+        if any(None in shape for shape in shapes):  # A size that shape arithmetic alone does not give.
+            types = infer(self.graph, single).types
+            shapes = [[dim if isinstance(dim, int) else None for dim in types[name].shape] for name in made]
+        items = [np.dtype(self.types[name].dtype).itemsize for name in made]
+        known = ([size for size in shape if size is not None] for shape in shapes)
+        return [
+            item * math.prod(sizes)
+            for item, sizes, shape in zip(items, known, shapes, strict=True)
+            if len(sizes) == len(shape)
+        ]
+
+    def predict(self, x: Any, run: Run, batch_size: int | None) -> Any:
+        """What ``run`` gives for ``x``, which is checked and computed in batches.
+
+        An array where there is one output and ``x`` is an array, otherwise a dict by output name.
+        """
+        parts = [run(part) for part in self._batches(self.check(x), batch_size)]
+        results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+
+    def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
+        """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
+        if size is not None and size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {size}")
+        first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
+        symbol = next(iter(first))
+        count = len(next(iter(feeds.values()))) if symbol and feeds else 0
+        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
+            yield feeds
+            return
+        size = self.batch_size(feeds) if size is None else size
+        for start in range(0, count, size):
+            yield {name: array[start : start + size] for name, array in feeds.items()}

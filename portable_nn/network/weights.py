@@ -1,0 +1,84 @@
+"""The parameters of a network as its user has them, who may write into them at any time."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from threading import Lock
+
+import numpy as np
+import xxhash
+
+from portable_nn.operators.registry import Array
+
+
+class _Lender:
+    """The base of an array that is handed out: numpy keeps it as long as any view of that array is alive."""
+
+    def __init__(self, array: Array) -> None:
+        self.array, self.__array_interface__ = array, array.__array_interface__
+
+
+class Weights(Mapping[str, Array]):
+    """Name → array. Write into the arrays (``[...] =``) to change the weights; names, shapes and types are fixed.
+
+    ``changed`` says whether that may have happened. An array that nobody holds cannot be written, so only those are
+    hashed that were handed out since the last time, or of which a view, a ``memoryview`` or a tensor of another
+    package is still alive.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays
+        self._lent: dict[str, weakref.ReferenceType[Array]] = {}
+        self._hashes: dict[str, bytes] | None = None
+        self._lock = Lock()
+
+    def __getitem__(self, name: str) -> Array:
+        array = self.arrays[name]
+        if not array.flags.writeable or not array.size:
+            return array
+        with self._lock:
+            found = self._alive(name)
+            if found is None:
+                if self._hashes is not None and name not in self._hashes:
+                    self._hashes[name] = _hash(array)
+                found = np.asarray(_Lender(array))
+                self._lent[name] = weakref.ref(found)
+            return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __repr__(self) -> str:
+        rows = (f"{name}: {array.dtype} {array.shape}" for name, array in self.arrays.items())
+        return f"<Weights {', '.join(rows)}>"
+
+    def _alive(self, name: str) -> Array | None:
+        lent = self._lent.get(name)
+        return lent() if lent else None
+
+    def watch(self) -> None:
+        """Regard the weights as they are now as unchanged."""
+        with self._lock:
+            self._hashes = {name: _hash(self.arrays[name]) for name in self._lent if self._alive(name) is not None}
+
+    def changed(self) -> bool:
+        """Whether any weight differs from what it was when ``watch`` was called, or ``watch`` was not called yet."""
+        if not self._hashes:
+            return self._hashes is None
+        with self._lock:
+            for name, before in tuple(self._hashes.items()):
+                is_held = self._alive(name) is not None
+                if _hash(self.arrays[name]) != before:
+                    return True
+                if not is_held:
+                    del self._hashes[name]
+        return False
+
+
+def _hash(array: Array) -> bytes:
+    """The XXH3 of the elements, 128 bits."""
+    return xxhash.xxh3_128_digest((array.T if array.flags.f_contiguous else np.ascontiguousarray(array)).data)
