@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Final, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.names import Engine
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.model_files.resolve import expected_bytes, is_onnx, open_network, resolve
 from portable_nn.network import Network
@@ -19,7 +20,6 @@ from portable_nn.onnx.session import Session, session_of
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing
 
-Engine: TypeAlias = Literal["onnxruntime", "numpy"]
 Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 UNKNOWN: Final = "unknown"

@@ -18,6 +18,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Parameter, Value, format_shape
 from portable_nn.core.memory import aligned_copy
+from portable_nn.core.names import Engine as Engine
 from portable_nn.core.text import quantity
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.plan import Plan
@@ -36,7 +37,6 @@ from portable_nn.preprocessing.steps import Preprocessing
 if TYPE_CHECKING:
     from portable_nn.training.fit import History
 
-Engine: TypeAlias = Literal["numpy", "onnxruntime"]
 Feeds: TypeAlias = "Mapping[str, Array]"
 Kind: TypeAlias = Literal["values", "probabilities"]
 
