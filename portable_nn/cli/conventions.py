@@ -1,80 +1,107 @@
-"""What every command has: ``--format``, ``--quiet``, ``--debug``, and where its words go."""
+"""What every command has: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where its output goes.
+
+A command may also take groups of options: a parameter whose type is a dataclass stands for the options that are the
+fields of it. Options that name files to be written are declared ``writable=True``: nothing is overwritten without
+``--force``, and a file that cannot be written is reported before the work begins.
+"""
 
 from __future__ import annotations
 
+import csv
 import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 
 import typer
 
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
-SCHEMA = 1
-"""The version of what ``--format json`` prints: it changes when a field changes its meaning or goes away."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-LONGEST_NOTE = 400
+SCHEMA: Final = 1
+"""The version of the JSON output: it changes when a field is removed or changes its meaning."""
+
+FORMS: Final = {"table": ".txt", "json": ".json", "csv": ".csv"}
+"""The forms of a result, and the suffix of a file in that form. Commands with ``ROWS = True`` have CSV as well."""
+
+LONGEST_NOTE: Final = 400
 """Characters of a note that are printed."""
 
-BROKEN_PIPE = 141
+INTERRUPTED: Final = 130
+"""The exit code that shells give a process that Ctrl-C ended: 128 and SIGINT."""
+
+BROKEN_PIPE: Final = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
 
+DASH: Final = "-"
+"""The file that is standard input or output."""
 
-class Format(StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
+Rows: TypeAlias = Callable[[], Iterable[Sequence[Any]]]
+"""Makes the rows of CSV, the headings first."""
 
 
 class Printer:
-    """Where a command's words go: results to standard output, everything else to standard error."""
+    """Where the output of a command goes: results to standard output or ``out``, everything else to standard error."""
 
-    def __init__(self, format: Format = Format.TABLE, quiet: bool = False) -> None:
-        self.is_json, self.quiet = format is Format.JSON, quiet
+    def __init__(self, form: str = "table", out: Path | None = None, quiet: bool = False, force: bool = False) -> None:
+        self.form, self.out, self.quiet, self.force = form, out, quiet, force
 
     @property
     def width(self) -> int | None:
-        """How long lines may be where a terminal shows them; nothing elsewhere, where whole ones are wanted."""
-        if not sys.stdout.isatty():
+        """The width of the terminal that shows the result; None where nothing limits the lines."""
+        if self.out or not sys.stdout.isatty():
             return None
         import shutil
 
         return shutil.get_terminal_size().columns
 
     def note(self, text: str) -> None:
-        """Say something that is no result."""
+        """Print something that is not a result."""
         if not self.quiet:
             from portable_nn.core.text import printable
 
             print(printable(text), file=sys.stderr)
 
     def notes(self, texts: Iterable[str]) -> None:
-        """Say several such things; of a long one, such as the names of a hundred nodes, the beginning."""
+        """Print several; of a long one, such as the names of a hundred nodes, the beginning."""
         for text in texts:
             self.note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}… (all of it: --format json)")
 
-    def result(self, text: str, data: Mapping[str, Any]) -> None:
-        """Print a result, which is ``text`` for people and ``data`` for programs."""
-        print(self.json({"schema": SCHEMA, **data}, indent=2) if self.is_json else text.rstrip("\n"))
+    def result(self, text: str, data: Mapping[str, Any], rows: Rows | None = None) -> None:
+        """Write a result: ``text`` for people, ``data`` for programs, or ``rows`` as CSV, with ``text`` as notes."""
+        with self.output() as file:
+            if self.form == "json":
+                file.write(self.json({"schema": SCHEMA, **data}, indent=2, file=file) + "\n")
+            elif self.form == "csv" and rows:
+                csv.writer(file, lineterminator="\n").writerows(rows())
+                self.notes(text.splitlines())
+            else:
+                file.write(text.rstrip("\n") + "\n")
 
-    def json(self, data: Any, *, indent: int | None = None, file: TextIO | None = None) -> str:
-        """``data`` as JSON, in plain ASCII where ``file`` (standard output) could not hold everything as it is."""
+    def json(self, data: Any, *, file: TextIO, indent: int | None = None) -> str:
+        """``data`` as JSON, in plain ASCII where ``file`` (standard output) cannot hold all characters."""
         import json
 
-        encoding = (file or sys.stdout).encoding or "utf-8"
-        return json.dumps(data, indent=indent, ensure_ascii=encoding.lower() not in {"utf-8", "utf8"}, allow_nan=False)
+        is_ascii = (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+        return json.dumps(data, indent=indent, ensure_ascii=is_ascii, allow_nan=False)
+
+    def output(self) -> Any:
+        """The file that a result is written to, as a context."""
+        return self.to(self.out)
 
     @contextmanager
     def to(self, path: Path | None) -> Iterator[TextIO]:
-        """The file at ``path``, which is replaced when all is written; without one, standard output."""
-        if path is None or str(path) == "-":
+        """The file at ``path``, which is replaced when everything is written; without one, standard output."""
+        if path is None or str(path) == DASH:
             yield sys.stdout
             return
         import io
@@ -88,17 +115,118 @@ class Printer:
             text.detach()
 
 
-def with_conventions(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with the options that all have; its argument ``printer`` is made of them."""
+def choice(*flags: str, names: Iterable[str], help: str) -> Any:
+    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``."""
+    known = tuple(names)
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
+        return text
+
+    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the file ``path`` may not or cannot be written."""
+    if str(path) == DASH:
+        return
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already: --force replaces it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileError(path, f"cannot be written: there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK):
+        raise FileError(path, "cannot be written: its folder is read-only")
+
+
+Model: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or any ONNX file.")
+]
+InputSizes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--in", metavar="SIZES", help="Shape of the input: N,3,224,224; for several inputs x=1,3,224,224, repeated."
+    ),
+]
+Plot: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        help=f"Draw it as a picture: {', '.join(FORMATS)} (needs matplotlib).",
+        writable=True,
+        callback=lambda path: path and check_picture(path),
+    ),
+]
+Gif: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--gif",
+        metavar="FILE.gif",
+        help="Draw it as an animation (needs matplotlib).",
+        writable=True,
+        callback=lambda path: path and check_animation(path),
+    ),
+]
+
+
+def draw(
+    plot: Path | None, figure: Callable[[], Figure], gif: Path | None = None, frames: Callable[[], Any] | None = None
+) -> list[tuple[str, Path]]:
+    """Write the pictures that are asked for, all of them or none, and return what was done with which file."""
+    from portable_nn.core.plotting import save, save_animation
+
+    drawn, animated = figure() if plot else None, frames() if gif and frames else None
+    made: list[tuple[str, Path]] = []
+    if plot and drawn is not None:
+        save(drawn, plot)
+        made.append(("drawn", plot))
+    if gif and animated is not None:
+        save_animation(animated, gif)
+        made.append(("animated", gif))
+    return made
+
+
+def written(files: Iterable[tuple[str, Path]]) -> str:
+    """What was done with which files, as lines of text."""
+    from portable_nn.core.text import fields, size
+
+    return fields((done, f"{path} ({size(path.stat().st_size)})") for done, path in files)
+
+
+def with_conventions(module: ModuleType) -> Callable[..., None]:
+    """The function ``command`` of a module with its groups of options taken apart, and the options of every command.
+
+    The parameter ``printer`` is made from the latter. A command that has an ``out`` of its own, such as a weight file,
+    prints its result to standard output.
+    """
+    command = module.command
     signature = inspect.signature(command, eval_str=True)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "printer"]
+    groups: dict[str, Any] = {}
+    own: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if is_dataclass(parameter.annotation):
+            groups[name] = inspect.signature(parameter.annotation, eval_str=True).parameters
+            own += groups[name].values()
+        elif name != "printer":
+            own.append(parameter)
+    has_out = any(parameter.name == "out" for parameter in own)
+    own += _shared([form for form in FORMS if form != "csv" or getattr(module, "ROWS", False)], has_out=has_out)
+    targets = [each.name for each in own if any(getattr(one, "writable", False) for one in _metadata(each))]
 
     @functools.wraps(command)
-    def run(*, format: Format, quiet: bool, debug: bool, **options: Any) -> None:
+    def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **options: Any) -> None:
         try:
-            command(Printer(format, quiet), **options)
+            for name in targets:
+                if options.get(name):
+                    check_target(options[name], force)
+            out = None if has_out else options.pop("out")
+            given = {name: {field: options.pop(field) for field in fields} for name, fields in groups.items()}
+            options |= {name: signature.parameters[name].annotation(**fields) for name, fields in given.items()}
+            command(Printer(_form(format, out, module), out, quiet, force), **options)
             sys.stdout.flush()
-        except BrokenPipeError:  # Who read the output has seen enough; nor may the interpreter complain on its way out.
+        except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(BROKEN_PIPE) from None
         except (PortableNNError, OSError):
@@ -108,18 +236,52 @@ def with_conventions(command: Callable[..., None]) -> Callable[..., None]:
                 traceback.print_exc()
             raise
 
-    shared = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _SHARED]
-    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _shared(
-    format: Annotated[Format, typer.Option("--format", help="How to print results.")] = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors, and nothing else.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
-) -> None:
-    """The options of every command."""
+def _metadata(parameter: inspect.Parameter) -> Sequence[Any]:
+    return getattr(parameter.annotation, "__metadata__", ())
 
 
-_SHARED = tuple(inspect.signature(_shared, eval_str=True).parameters.values())
+def _form(form: str | None, out: Path | None, module: ModuleType) -> str:
+    """The form of the result: that of ``--format``, or of the suffix of ``--out``. Raises ``UsageError``."""
+    if out is None or str(out) == DASH:
+        return form or "table"
+    forms = {suffix: name for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
+    found = forms.get(out.suffix.lower())
+    if found is None:
+        raise UsageError(f"--out {out}: the name of the file must end in {' or '.join(forms)}, which is its form")
+    if form not in {None, found}:
+        raise UsageError(f"--format {form} and --out {out} contradict each other: leave one of them out")
+    return found
+
+
+def _shared(forms: Sequence[str], *, has_out: bool) -> list[inspect.Parameter]:
+    """The options of every command, in the order of the help."""
+    *others, last = (FORMS[form] for form in forms)
+    suffixes = f"{', '.join(others)} or {last}"
+    of_out = "" if has_out else "; --out decides it by the suffix"
+    out = typer.Option(
+        "--out", "-o", metavar="FILE", writable=True, help=f"Write the result to FILE: {suffixes}; - is stdout."
+    )
+    form = choice("--format", names=forms, help=f"Form of what is printed{of_out}.  [default: table]")
+    flags = {
+        "force": (["--force"], "Replace files that are there already."),
+        "quiet": (["--quiet", "-q"], "Print the result and errors only."),
+        "debug": (["--debug"], "Print the traceback of an error."),
+    }
+    return [
+        _option("format", Annotated[str | None, form], None),
+        *([] if has_out else [_option("out", Annotated[Path | None, out], None)]),
+        *(
+            _option(name, Annotated[bool, typer.Option(*spelt, help=help)], False)
+            for name, (spelt, help) in flags.items()
+        ),
+    ]
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
