@@ -83,7 +83,8 @@ class Printer:
                 file.write(self.json({"schema": SCHEMA, **data}, indent=2, file=file) + "\n")
             elif self.form == "csv" and rows:
                 csv.writer(file, lineterminator="\n").writerows(rows())
-                self.notes(text.splitlines())
+                for line in text.splitlines():
+                    self.note(line)
             else:
                 file.write(text.rstrip("\n") + "\n")
 
@@ -206,8 +207,9 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     groups: dict[str, Any] = {}
     own: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
-        if is_dataclass(parameter.annotation):
-            groups[name] = inspect.signature(parameter.annotation, eval_str=True).parameters
+        kind: Any = parameter.annotation
+        if is_dataclass(kind):
+            groups[name] = inspect.signature(kind, eval_str=True).parameters
             own += groups[name].values()
         elif name != "printer":
             own.append(parameter)

@@ -87,7 +87,7 @@ def command(
         **options,
     )
     printer.notes(report.notes)
-    printer.result(_as_text(report, proof.io), {"model": model, "verified": not proof.no_verify, **_as_json(report)})
+    printer.result(_as_text(report, proof.io), {"model": model, **_as_json(report, not proof.no_verify)})
 
 
 def _as_text(report: Report, io: Path | None) -> str:
@@ -101,12 +101,13 @@ def _as_text(report: Report, io: Path | None) -> str:
     )
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def _as_json(report: Report, verified: bool) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "bytes": report.bytes,
         "opset": report.opset,
         "ir_version": report.ir_version,
+        "verified": verified,
         "outputs": differences_as_json(report.outputs),
         "batches": list(report.outputs.batches),
         "recorded": differences_as_json(report.outputs.recorded),

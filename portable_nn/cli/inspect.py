@@ -59,7 +59,7 @@ def command(
     """
     from portable_nn.inspection import as_json, as_text, inspect
 
-    _check_options({"--manifest": manifest, "--against": against is not None, "--plot or --dot": plot or dot})
+    _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
     if manifest:
         _print_manifest(printer, model)
     elif against is not None:
@@ -72,7 +72,7 @@ def command(
 
 
 def _check_options(given: Mapping[str, object]) -> None:
-    if len(names := [name for name, value in given.items() if value]) > 1:
+    if len(names := [name for name, value in given.items() if value not in {None, False}]) > 1:
         raise UsageError(f"{' and '.join(names)} cannot be used together: they show different things")
 
 

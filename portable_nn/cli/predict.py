@@ -161,9 +161,9 @@ def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printe
     for place, prediction in enumerate(chain.from_iterable(chunks)):
         if not place:
             writer.writerow(heading.removeprefix(">") for heading in _headings(prediction))
-        ranking = chain.from_iterable(prediction.top)
         expected = [] if prediction.expected is None else [prediction.expected]
-        writer.writerow([prediction.input, *(prediction.values or (*ranking, *expected))])
+        numbers: Iterable[object] = prediction.values or chain(*prediction.top, expected)
+        writer.writerow([prediction.input, *numbers])
 
 
 def _headings(prediction: Prediction) -> list[str]:

@@ -32,7 +32,7 @@ def command(
             help="Picture of the samples side by side, such as sheet.png, or .npy with the samples as they are.",
         ),
     ],
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="How many samples to draw.")] = 25,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="Number of samples.")] = 25,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")] = 0,
     engine: EngineName = "onnxruntime",
     digest: Digest = None,
@@ -44,8 +44,6 @@ def command(
     from portable_nn.adversarial.gan.sampling import save_samples
     from portable_nn.model_files.resolve import open_network
 
-    if count < 1:
-        raise typer.BadParameter(f"--count must be at least 1, not {count}")
     save_samples(open_network(model, digest=digest), out, count, seed, engine=engine)
     text = f"{quantity(count, 'sample')} of {model}, seed {seed}: {out}"
     printer.result(text, {"model": model, "samples": count, "seed": seed, "path": str(out)})

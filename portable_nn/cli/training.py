@@ -26,12 +26,13 @@ STOPPED: Final = {"finished": "", "early": ", stopped early", "interrupted": ", 
 """How the ways in which training can end are printed."""
 
 
-def weight_file(path: Path | None) -> Path | None:
+def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
     """``path``, which must have the suffix of a weight file. Raises ``UsageError``."""
     from portable_nn.format import CARRIERS
 
     if path and path.suffix.lower() not in CARRIERS:
-        raise UsageError(f"--out {path}: the name of a weight file ends in {' or '.join(CARRIERS)}")
+        name = parameter.opts[0] if "--out" in parameter.opts else parameter.metavar
+        raise UsageError(f"{name} {path}: the name of a weight file ends in {' or '.join(CARRIERS)}")
     return path
 
 

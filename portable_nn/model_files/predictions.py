@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
 from portable_nn.data.sources import Batch, iterate
 from portable_nn.engines.recording import Recorder
-from portable_nn.model_files.runners import UNKNOWN, Engine, Runner, open_runner
+from portable_nn.model_files.runners import UNKNOWN, Runner, open_runner
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 

@@ -27,7 +27,7 @@ def command(printer: Printer) -> None:
     printer.result(
         table(headings, map(_cells, rows)),
         {"models": rows},
-        lambda: [list(rows[0]), *({**row, "aliases": " ".join(row["aliases"])}.values() for row in rows)],
+        lambda: [list(rows[0]), *([*{**row, "aliases": " ".join(row["aliases"])}.values()] for row in rows)],
     )
 
 

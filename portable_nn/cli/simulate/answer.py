@@ -42,7 +42,7 @@ def give(
 
         return pictures
 
-    made = draw(plot, lambda: figure(pictures()), gif, frames and (lambda: frames(pictures())))
+    made = draw(plot, lambda: figure(pictures()), gif, lambda: frames(pictures()) if frames else None)
     text = text.rstrip("\n") + "\n"
     if made:
         text += "\n" + written(made)

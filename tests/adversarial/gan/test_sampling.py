@@ -69,7 +69,7 @@ def test_what_cannot_be_sampled(tmp_path: Path) -> None:
         sample(tmp_path / "nothing.safetensors", 1)
     with pytest.raises(ShapeError, match=r"grey pictures \(n, h, w\), \(n, 1, h, w\) or \(n, h·h\), not \(2, 3\)$"):
         as_pictures(np.zeros((2, 3)))
-    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a picture ends in \.png, "):
+    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a file of samples ends in \.png, .*, \.npy$"):
         save_samples(generator(), tmp_path / "sheet.txt")
     with pytest.raises(FileError, match=r"sheet\.png: the picture cannot be written: "):
         save_samples(generator(), tmp_path / "no folder" / "sheet.png")
