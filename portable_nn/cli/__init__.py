@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 COMMANDS: Final = {
     "train": Row("train", "Train a new network of dense layers on your data."),
-    "tune": Row("tune", "Train a model further on your data: fine-tuning."),
+    "tune": Row("tune", "Fine-tune a model on your data."),
     "models": Row("models", "List the shipped models, show their cards, or train them anew."),
     "predict": Row("predict", "Predict classes or values for images, tables and arrays, with any model."),
     "sample": Row("sample", "Draw samples from a generator."),

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 import typer
 
 from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.names import Engine
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
 if TYPE_CHECKING:
@@ -147,15 +147,20 @@ Model: TypeAlias = Annotated[
 InputSizes: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--in", metavar="SIZES", help="Shape of the input: N,3,224,224; for several inputs x=1,3,224,224, repeated."
+        "--in", metavar="SIZES", help="Shape of the input, N,3,224,224, or of an input x, x=1,3,224,224. Repeatable."
     ),
+]
+EngineName: TypeAlias = Annotated[Engine, typer.Option("--engine", help="Engine that runs the model.")]
+Digest: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
 ]
 Plot: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--plot",
         metavar="FILE",
-        help=f"Draw it as a picture: {', '.join(FORMATS)} (needs matplotlib).",
+        help=f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).",
         writable=True,
         callback=lambda path: path and check_picture(path),
     ),
@@ -165,7 +170,7 @@ Gif: TypeAlias = Annotated[
     typer.Option(
         "--gif",
         metavar="FILE.gif",
-        help="Draw it as an animation (needs matplotlib).",
+        help="Write an animation (needs matplotlib).",
         writable=True,
         callback=lambda path: path and check_animation(path),
     ),
@@ -178,15 +183,14 @@ def draw(
     """Write the pictures that are asked for, all of them or none, and return what was done with which file."""
     from portable_nn.core.plotting import save, save_animation
 
-    drawn, animated = figure() if plot else None, frames() if gif and frames else None
-    made: list[tuple[str, Path]] = []
-    if plot and drawn is not None:
-        save(drawn, plot)
-        made.append(("drawn", plot))
-    if gif and animated is not None:
-        save_animation(animated, gif)
-        made.append(("animated", gif))
-    return made
+    wanted: list[tuple[str, Any, Path | None, Any]] = [
+        ("drawn", save, plot, figure),
+        ("animated", save_animation, gif, frames),
+    ]
+    made = [(done, write, path, make()) for done, write, path, make in wanted if path]
+    for _, write, path, picture in made:
+        write(picture, path)
+    return [(done, path) for done, _, path, _ in made]
 
 
 def written(files: Iterable[tuple[str, Path]]) -> str:
@@ -205,28 +209,36 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     command = module.command
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {}
-    own: list[inspect.Parameter] = []
+    options: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
         kind: Any = parameter.annotation
-        if is_dataclass(kind):
-            groups[name] = inspect.signature(kind, eval_str=True).parameters
-            own += groups[name].values()
+        if hasattr(kind, "__dataclass_fields__"):
+            groups[name] = kind
+            options += inspect.signature(kind, eval_str=True).parameters.values()
         elif name != "printer":
-            own.append(parameter)
-    has_out = any(parameter.name == "out" for parameter in own)
-    own += _shared([form for form in FORMS if form != "csv" or getattr(module, "ROWS", False)], has_out=has_out)
-    targets = [each.name for each in own if any(getattr(one, "writable", False) for one in _metadata(each))]
+            options.append(parameter)
+    has_out = any(parameter.name == "out" for parameter in options)
+    forms = {name: suffix for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
+    options += _shared(forms, has_out=has_out)
+    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in options]
+    targets = [
+        each.name for each in options if any(getattr(part, "writable", 0) for part in each.annotation.__metadata__)
+    ]
+
+    def run(given: dict[str, Any]) -> None:
+        for name in targets:
+            if given[name]:
+                check_target(given[name], given["force"])
+        form, force, quiet = (given.pop(name) for name in ("format", "force", "quiet"))
+        out = None if has_out else given.pop("out")
+        for name, kind in groups.items():
+            given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
+        command(Printer(_form(form, out, forms), out, quiet, force), **given)
 
     @functools.wraps(command)
-    def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **options: Any) -> None:
+    def guarded(*, debug: bool, **given: Any) -> None:
         try:
-            for name in targets:
-                if options.get(name):
-                    check_target(options[name], force)
-            out = None if has_out else options.pop("out")
-            given = {name: {field: options.pop(field) for field in fields} for name, fields in groups.items()}
-            options |= {name: signature.parameters[name].annotation(**fields) for name, fields in given.items()}
-            command(Printer(_form(format, out, module), out, quiet, force), **options)
+            run(given)
             sys.stdout.flush()
         except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -238,52 +250,45 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
                 traceback.print_exc()
             raise
 
-    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+    guarded.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in options}
+    return guarded
 
 
-def _metadata(parameter: inspect.Parameter) -> Sequence[Any]:
-    return getattr(parameter.annotation, "__metadata__", ())
-
-
-def _form(form: str | None, out: Path | None, module: ModuleType) -> str:
+def _form(form: str | None, out: Path | None, forms: Mapping[str, str]) -> str:
     """The form of the result: that of ``--format``, or of the suffix of ``--out``. Raises ``UsageError``."""
     if out is None or str(out) == DASH:
         return form or "table"
-    forms = {suffix: name for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
-    found = forms.get(out.suffix.lower())
+    found = next((name for name, suffix in forms.items() if suffix == out.suffix.lower()), None)
     if found is None:
-        raise UsageError(f"--out {out}: the name of the file must end in {' or '.join(forms)}, which is its form")
+        raise UsageError(f"--out {out}: the name must end in {_listed(forms)}, which sets the format")
     if form not in {None, found}:
         raise UsageError(f"--format {form} and --out {out} contradict each other: leave one of them out")
     return found
 
 
-def _shared(forms: Sequence[str], *, has_out: bool) -> list[inspect.Parameter]:
+def _listed(forms: Mapping[str, str]) -> str:
+    *others, last = forms.values()
+    return f"{', '.join(others)} or {last}"
+
+
+def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Parameter]:
     """The options of every command, in the order of the help."""
-    *others, last = (FORMS[form] for form in forms)
-    suffixes = f"{', '.join(others)} or {last}"
-    of_out = "" if has_out else "; --out decides it by the suffix"
-    out = typer.Option(
-        "--out", "-o", metavar="FILE", writable=True, help=f"Write the result to FILE: {suffixes}; - is stdout."
-    )
-    form = choice("--format", names=forms, help=f"Form of what is printed{of_out}.  [default: table]")
+
+    def option(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, info])
+
+    by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
+    form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
+    out = f"Write the result to FILE, which ends in {_listed(forms)}; - is stdout."
     flags = {
-        "force": (["--force"], "Replace files that are there already."),
-        "quiet": (["--quiet", "-q"], "Print the result and errors only."),
-        "debug": (["--debug"], "Print the traceback of an error."),
+        "force": typer.Option("--force", help="Overwrite files that exist."),
+        "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
+        "debug": typer.Option("--debug", help="Print the traceback of an error."),
     }
     return [
-        _option("format", Annotated[str | None, form], None),
-        *([] if has_out else [_option("out", Annotated[Path | None, out], None)]),
-        *(
-            _option(name, Annotated[bool, typer.Option(*spelt, help=help)], False)
-            for name, (spelt, help) in flags.items()
-        ),
+        option("format", str | None, form),
+        *[option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out))][has_out:],
+        *(option(name, bool, info, default=False) for name, info in flags.items()),
     ]
-
-
-def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import Proof, differences_as_json, differences_as_text, recorded_as_text
+from portable_nn.cli.proof import Proof, differences_as_json, differences_as_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, printable, size
 
@@ -31,7 +31,7 @@ def command(
     ],
     out: Annotated[
         Path,
-        typer.Argument(metavar="B", help="The file to write; its suffix decides the format.", writable=True),
+        typer.Argument(metavar="B", help="The file to write; its suffix sets the format.", writable=True),
     ],
     opset: Annotated[
         int | None,
@@ -82,7 +82,7 @@ def _as_text(found: Conversion, io: Path | None) -> str:
     same = {None: "", True: f", as in {found.source}", False: f", not as in {found.source}"}
     text = (
         differences_as_text(found.outputs)
-        + recorded_as_text(found.recorded, io)
+        + differences_as_text(found.recorded, f"as in {io}")
         + fields(
             [
                 ("written", f"{', '.join(map(str, found.files))} ({', '.join(details)})"),

@@ -14,7 +14,6 @@ from portable_nn.cli.proof import (
     bytes_in,
     differences_as_json,
     differences_as_text,
-    recorded_as_text,
     sizes_in,
 )
 from portable_nn.core.errors import UsageError
@@ -95,7 +94,7 @@ def _as_text(report: Report, io: Path | None) -> str:
     beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
     return (
         differences_as_text(report.outputs)
-        + recorded_as_text(report.outputs.recorded, io)
+        + differences_as_text(report.outputs.recorded, f"as in {io}")
         + differences_as_text(report.rounding, "by float16 weights")
         + fields([("written", written), ("weights", beside)])
     )

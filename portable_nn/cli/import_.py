@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import Dims, Proof, differences_as_json, differences_as_text, recorded_as_text, sizes_in
+from portable_nn.cli.proof import Dims, Proof, differences_as_json, differences_as_text, sizes_in
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
@@ -32,7 +32,13 @@ def command(
         typer.Argument(metavar="IN...", help="An ONNX file; or the files wih.npy who.npy of a book, or their folder."),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The weight file to write.", writable=True, callback=weight_file)
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="The weight file to write; its suffix sets the format.",
+            writable=True,
+            callback=weight_file,
+        ),
     ],
     dim: Dims = None,
     *,
@@ -55,7 +61,7 @@ def command(
     count = out.stat().st_size
     printer.result(
         differences_as_text(outputs)
-        + recorded_as_text(outputs.recorded, proof.io)
+        + differences_as_text(outputs.recorded, f"as in {proof.io}")
         + fields([("written", f"{out} ({size(count)})")]),
         {
             "model": ", ".join(map(str, sources)),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from portable_nn.cli.conventions import SCHEMA, Model, Printer
-from portable_nn.cli.running import Digest, EngineName
+from portable_nn.cli.conventions import SCHEMA, Digest, EngineName, Model, Printer
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
 

@@ -100,8 +100,3 @@ def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any
 def _finite(found: Difference) -> dict[str, float | None]:
     """JSON has no infinity."""
     return {name: value if value < float("inf") else None for name, value in found._asdict().items()}
-
-
-def recorded_as_text(recorded: Mapping[str, Difference], io: Path | None) -> str:
-    """A table of the largest differences from the outputs recorded in ``io``."""
-    return differences_as_text(recorded, f"as in {io}")

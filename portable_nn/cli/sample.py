@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Model, Printer
-from portable_nn.cli.running import Digest, EngineName
+from portable_nn.cli.conventions import Digest, EngineName, Model, Printer
 from portable_nn.core.text import quantity
 
 EXAMPLES = (
@@ -39,7 +38,8 @@ def command(
 ) -> None:
     """Draw samples from a generator.
 
-    A generator has one input, noise with a standard normal distribution. The first samples are the same for any count.
+    A generator has one input, noise with a standard normal distribution. With the same seed, the first samples do not
+    depend on --count.
     """
     from portable_nn.adversarial.gan.sampling import save_samples
     from portable_nn.model_files.resolve import open_network

@@ -37,7 +37,12 @@ def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | Non
 
 
 OUT: Final = typer.Option(
-    "--out", "-o", metavar="FILE", writable=True, callback=weight_file, help="Weight file to write, by its suffix."
+    "--out",
+    "-o",
+    metavar="FILE",
+    writable=True,
+    callback=weight_file,
+    help="Weight file to write; its suffix sets the format.",
 )
 Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
@@ -52,7 +57,9 @@ class Checkpoints:
 
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best stay."),
+        typer.Option(
+            metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
+        ),
     ] = None
     every: Annotated[int | None, typer.Option(metavar="N", help="Save one after every N batches as well.")] = None
     resume: Annotated[
@@ -95,7 +102,7 @@ class Training:
     ] = None
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Use the numbers as they are, without preprocessing of pixels from 0 to 255."),
+        typer.Option("--raw", help="Use the data as they are, without preprocessing."),
     ] = False
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")

@@ -34,7 +34,7 @@ def command(
     training: Training,
     checkpoints: Checkpoints,
 ) -> None:
-    """Train a model further on your data: fine-tuning.
+    """Fine-tune a model on your data.
 
     The data are preprocessed as the model says, and have the classes of the model; with --until they may have others.
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same

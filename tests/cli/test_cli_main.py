@@ -136,7 +136,7 @@ def test_in_a_process_of_its_own(shell):
         (["predict", "digits-gan", "--sample", "25", "--plot", "x.png"], "no such option: --sample"),
         (["predict", "digits", "x.png", "--output", "x.txt"], "no such option: --output"),
         (["simulate", "run", "--csv", "x.csv"], "no such option: --csv"),
-        (["size", "conv", "--in", "28", "--out", "14"], "--out 14: the name of the file must end in .txt or .json"),
+        (["size", "conv", "--in", "28", "--out", "14"], "--out 14: the name must end in .txt or .json"),
         (["--top"], "no such option: --top (see portable-nn --help)"),
         (["predict"], "missing argument 'MODEL' (see portable-nn predict --help)"),
         (["inspect", "digits-mlp", "--form", "x"], "no such option: --form"),

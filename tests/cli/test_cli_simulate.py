@@ -360,10 +360,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
             "run --out run.csv --format json",
             "--format json and --out run.csv contradict each other: leave one of them out",
         ),
-        (
-            "run --out run.xml",
-            "--out run.xml: the name of the file must end in .txt or .json or .csv, which is its form",
-        ),
+        ("run --out run.xml", "--out run.xml: the name must end in .txt, .json or .csv, which sets the format"),
         ("compare --method all,foo", "there is no method 'foo'"),
         ("compare --set foo=1", "--set foo: no method has the option 'foo', among simultaneous, alternating"),
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
