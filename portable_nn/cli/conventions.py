@@ -11,6 +11,7 @@ import csv
 import functools
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 
 import typer
+import typer.models
 
 from portable_nn.core.errors import FileError, PortableNNError, UsageError
 from portable_nn.core.names import Engine
@@ -207,52 +209,79 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     prints its result to standard output.
     """
     command = module.command
-    signature = inspect.signature(command, eval_str=True)
-    groups: dict[str, Any] = {}
+    options, groups = _options(command)
+    has_out = any(option.name == "out" for option in options)
+    forms = {name: suffix for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
+    options += _shared(forms, has_out=has_out)
+    flags = {option.name: _flag(option) for option in options}
+    targets = [option.name for option in options if getattr(_info(option), "writable", False)]
+
+    @functools.wraps(command)
+    def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **given: Any) -> None:
+        with _reporting(flags, debug):
+            for name in targets:
+                if given[name]:
+                    check_target(given[name], force)
+            out = None if has_out else given.pop("out")
+            for name, kind in groups.items():
+                given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
+            command(Printer(_form(format, out, forms), out, quiet, force), **given)
+            sys.stdout.flush()
+
+    parameters = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """The options of a command, and the groups among its parameters."""
     options: list[inspect.Parameter] = []
-    for name, parameter in signature.parameters.items():
+    groups: dict[str, Any] = {}
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
         kind: Any = parameter.annotation
         if hasattr(kind, "__dataclass_fields__"):
             groups[name] = kind
             options += inspect.signature(kind, eval_str=True).parameters.values()
         elif name != "printer":
             options.append(parameter)
-    has_out = any(parameter.name == "out" for parameter in options)
-    forms = {name: suffix for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
-    options += _shared(forms, has_out=has_out)
-    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in options]
-    targets = [
-        each.name for each in options if any(getattr(part, "writable", 0) for part in each.annotation.__metadata__)
-    ]
+    return options, groups
 
-    def run(given: dict[str, Any]) -> None:
-        for name in targets:
-            if given[name]:
-                check_target(given[name], given["force"])
-        form, force, quiet = (given.pop(name) for name in ("format", "force", "quiet"))
-        out = None if has_out else given.pop("out")
-        for name, kind in groups.items():
-            given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
-        command(Printer(_form(form, out, forms), out, quiet, force), **given)
 
-    @functools.wraps(command)
-    def guarded(*, debug: bool, **given: Any) -> None:
-        try:
-            run(given)
-            sys.stdout.flush()
-        except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
-        except (PortableNNError, OSError):
-            if debug:
-                import traceback
+def _info(option: inspect.Parameter) -> Any:
+    """What ``typer.Option`` or ``typer.Argument`` says of an option."""
+    return option.annotation.__metadata__[0]
 
-                traceback.print_exc()
-            raise
 
-    guarded.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
-    guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in options}
-    return guarded
+def _flag(option: inspect.Parameter) -> str:
+    """How the command line spells an option; an argument is spelled as its metavar."""
+    info = _info(option)
+    if isinstance(info, typer.models.ArgumentInfo):
+        return str(info.metavar)
+    spelled = [
+        info.default,
+        *(info.param_decls or ()),
+        "--" + option.name.replace("_", "-"),
+    ]  # typer's first is default.
+    return next(text for text in map(str, spelled) if text.startswith("--"))
+
+
+@contextmanager
+def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
+    """Name the option in a ``UsageError`` such as "batch_size must be …", and print the traceback to debug."""
+    try:
+        yield
+    except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+    except (PortableNNError, OSError) as error:
+        if isinstance(error, UsageError):
+            error.args = (re.sub(r"^\w+(?= must\b)", lambda name: flags.get(name[0], name[0]), str(error)),)
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        raise
 
 
 def _form(form: str | None, out: Path | None, forms: Mapping[str, str]) -> str:

@@ -117,9 +117,11 @@ class Training:
     )
     epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training data.")] = 10
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
-    early_stopping: Annotated[
+    patience: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Stop after N epochs without improvement, and keep the best weights."),
+        typer.Option(
+            "--early-stopping", metavar="N", help="Stop after N epochs without improvement, and keep the best weights."
+        ),
     ] = None
     seed: Seed = 0
     metrics_csv: Annotated[
@@ -145,7 +147,7 @@ class Training:
             "optimizer": self._optimizer(),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
-            "patience": self.early_stopping,
+            "patience": self.patience,
             "seed": self.seed,
             "labels": self._labels(),
             "metrics_csv": self.metrics_csv,

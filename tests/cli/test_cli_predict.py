@@ -229,7 +229,7 @@ def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
             3,
             "no.txt: expected labels, one in a line, found no such file",
         ),
-        (["digits-mlp", SAMPLES, "--top", "0"], 2, "top must be at least 1, not 0"),
+        (["digits-mlp", SAMPLES, "--top", "0"], 2, "--top must be at least 1, not 0"),
         (["digits-mlp", SAMPLES, "--raw"], 2, "raw is for arrays"),
     ],
 )
