@@ -1,8 +1,8 @@
 """What every command has: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where its output goes.
 
-A command may also take groups of options: a parameter whose type is a dataclass stands for the options that are the
-fields of it. Options that name files to be written are declared ``writable=True``: nothing is overwritten without
-``--force``, and a file that cannot be written is reported before the work begins.
+A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
+Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, and a
+file that cannot be written is reported before the work begins.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ NOTHING_FOUND: Final = 1
 NO_TORCH: Final = "has no such layer"
 
 COLUMNS: Final = {"kernel": "", "stride": "", "padding": "", "dilation": "1", "output_padding": "0"}
-"""The columns of the options that are found; one in which all rows are as is said here is left out."""
+"""The columns of the table of solutions, each with the value that all rows must have for it to be omitted."""
 
 
 def answer(
