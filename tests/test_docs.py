@@ -63,7 +63,7 @@ def test_a_page_shows_what_its_commands_print(
         assert len(found) == len(expected)
         trained = " gan " in words
         assert [pair for pair in zip(found, expected, strict=True) if not alike(*pair, trained=trained)] == []
-    drawn = re.findall(r"--plot pictures/(\S+)", " ".join(words for words, _ in block))
+    drawn = re.findall(r"--(?:plot|out) pictures/(\S+)", " ".join(words for words, _ in block))
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(drawn)
 
 
@@ -96,7 +96,7 @@ def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_picture_of_a_page_is_drawn_by_a_command_on_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     shown = re.findall(r"!\[[^]]+\]\((\S+)\)", text)
-    assert sorted(shown) == sorted(re.findall(r"--plot (\S+)", text))
+    assert sorted(shown) == sorted(re.findall(r"--(?:plot|out) (pictures/\S+)", text))
     assert all((DOCS / name).is_file() for name in shown)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.adversarial.gan.sampling import sample_sheet
+from portable_nn.adversarial.gan.sampling import save_samples
 from portable_nn.adversarial.gan.schedules import Fall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 from portable_nn.core.errors import UsageError
@@ -147,4 +147,4 @@ def _largest(numbers: Symbol) -> Symbol:
 
 def write_samples(folder: Path) -> None:
     """A sheet of a hundred samples of the shipped model."""
-    sample_sheet("digits-gan", folder / "sheet.png", 100)
+    save_samples("digits-gan", folder / "sheet.png", 100)

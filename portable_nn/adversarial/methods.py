@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from portable_nn.adversarial import adaptive, steps
 from portable_nn.adversarial.choices import Option, filled, no_such
 from portable_nn.adversarial.closed_forms import FORMS, ClosedForm
 from portable_nn.adversarial.steps import Begin, Step
 from portable_nn.core.errors import UsageError
+from portable_nn.core.names import Scheme
 
 Options: TypeAlias = Mapping[str, float | None]
 Clock: TypeAlias = Callable[[int, Options], tuple[float, ...]]
@@ -209,7 +210,7 @@ _ROWS: Final = (
 METHODS: Final[Mapping[str, Method]] = {row.name: row for row in _ROWS}
 """The methods by name."""
 
-SCHEMES: Final = ("simultaneous", "alternating", "optimistic", "extragradient")
+SCHEMES: Final = get_args(Scheme)
 """Who moves when: what tells the variants of one method apart."""
 
 

@@ -1,11 +1,12 @@
 """The command line, ``portable-nn VERB …``.
 
-A command is a row in ``COMMANDS`` and a module of this package. The module's function ``command`` parses, calls one
-function of the library and prints; its docstring is the help text, and ``EXAMPLES`` stand below that. The module is
-imported when its command is used, so that ``portable-nn --help`` needs neither numpy nor onnx.
+A command is a row in ``COMMANDS`` and a module of this package. The module's function ``command`` calls one function of
+the library and prints the result; its docstring is the help text, followed by ``EXAMPLES``. The module is imported when
+its command is used, so that ``portable-nn --help`` needs neither numpy nor onnx. What commands share is in
+``conventions``.
 
-A package that has a table ``COMMANDS`` of its own, as this one does, is a group: ``portable-nn GROUP VERB ...``. Its
-``command`` is what stands before the verb.
+A subpackage with a table ``COMMANDS`` of its own is a group: ``portable-nn GROUP VERB …``; its ``command`` has the help
+text of the group.
 """
 
 from __future__ import annotations
@@ -29,51 +30,50 @@ NAME: Final = "portable-nn"
 
 
 class Row(NamedTuple):
-    """A command or group: the module that has it, beside the table, and what it does in a line."""
+    """A command or group: its module, beside the table, and what it does in one line."""
 
     module: str
     summary: str
 
 
 COMMANDS: Final = {
-    "predict": Row("predict", "Tell what pictures or rows of data show, with any model."),
-    "train": Row("train", "Train a network on your data, or a shipped model anew."),
-    "export": Row("export", "Write a model as an ONNX file, and prove that it computes the same."),
-    "import": Row("import_", "Read an ONNX file into a weight file, and prove that it computes the same."),
-    "convert": Row("convert", "Write a network as a file of another kind, read that back, and compare every tensor."),
-    "inspect": Row("inspect", "Show what is in a model: nodes, shapes, parameters, what goes in and out."),
-    "check": Row("check", "Find every fault of a model in one pass."),
-    "models": Row("models", "List the models that come with the package."),
-    "size": Row("size", "Work out sizes of convolutions and pools: forwards, backwards, with pictures."),
-    "simulate": Row("simulate", "Play games of two players: why gradient descent spirals away, and what works."),
+    "train": Row("train", "Train a new network of dense layers on your data."),
+    "tune": Row("tune", "Fine-tune a model on your data."),
+    "models": Row("models", "List the shipped models, show their cards, or train them anew."),
+    "predict": Row("predict", "Predict classes or values for images, tables and arrays, with any model."),
+    "sample": Row("sample", "Draw samples from a generator."),
+    "export": Row("export", "Write a model as an ONNX file, and verify it against onnxruntime."),
+    "import": Row("import_", "Read an ONNX file into a weight file, and verify it against onnxruntime."),
+    "convert": Row("convert", "Convert a network to another file format, and compare every tensor."),
+    "inspect": Row("inspect", "Show a model's nodes, shapes, parameters, inputs and outputs."),
+    "check": Row("check", "Report every fault of a model in one pass."),
+    "size": Row("size", "Compute output sizes of convolutions and pools, or find options that give a size."),
+    "simulate": Row("simulate", "Simulate games of two players: why gradient descent diverges, and what converges."),
 }
 
-INTERRUPTED: Final = 130
-"""The exit code that shells give a process that Ctrl-C ended: 128 and SIGINT."""
-
 _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
-"""What the parser raises; click's ``UsageError``, which some versions of typer bring along in private."""
+"""The parser's error: click's ``UsageError``, of which typer has a private copy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line, by default that of the process; gives the exit code."""
+    """Run one command line, by default that of the process, and return the exit code."""
     _prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return 130  # As shells report Ctrl-C: 128 and SIGINT.
     except PortableNNError as error:
-        return _tell("\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
+        return _report("\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _tell(where + (error.strerror or str(error)), PortableNNError.exit_code)
+        return _report(where + (error.strerror or str(error)), PortableNNError.exit_code)
     except _WrongUsage as error:
-        return _tell(_parsing_fault(error), UsageError.exit_code)
+        return _report(_parsing_fault(error), UsageError.exit_code)
 
 
 def _prepare_streams() -> None:
-    """See that no label and no file's name ends a command half-way, nor a stream that the shell has closed."""
+    """Escape characters that a stream cannot encode, and replace streams that the shell has closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -82,7 +82,7 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _tell(message: str, code: int) -> int:
+def _report(message: str, code: int) -> int:
     from portable_nn.core.text import printable
 
     print("error: " + "\n".join(printable(line) for line in message.splitlines()), file=sys.stderr)
@@ -90,14 +90,14 @@ def _tell(message: str, code: int) -> int:
 
 
 def _parsing_fault(error: Any) -> str:
-    """The parser's message as a part of a sentence, and where help is."""
+    """The parser's message in the style of the others, and where help is."""
     message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
     command = error.ctx.command_path if error.ctx else NAME
     return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
 
 
 class _Group(typer.core.TyperGroup):
-    """The commands of a module's table, of which only the one that is used is imported."""
+    """The commands of a module's table; only the one that is used is imported."""
 
     module: ModuleType
     path: tuple[str, ...]
@@ -127,7 +127,7 @@ class _Group(typer.core.TyperGroup):
 
 
 class _Command(typer.core.TyperCommand):
-    """A command whose help calls its arguments as the usage line does, without the types that typer adds."""
+    """A command whose help lists its arguments under their metavars, without the types that typer adds."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", *(name for name, _ in self._arguments())]
@@ -146,7 +146,7 @@ class _Command(typer.core.TyperCommand):
 
 
 def _command(*path: str) -> Any:
-    """The command or group that is called by these words (none: the program), ready to parse what comes after them."""
+    """The parser of the command or group with this path; without a path, that of the program."""
     from portable_nn.cli.conventions import with_conventions
 
     module = sys.modules[__name__]
@@ -157,7 +157,7 @@ def _command(*path: str) -> Any:
     application = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=settings)
     if not hasattr(module, "COMMANDS"):
         examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
-        application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module.command))
+        application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module))
         return typer.main.get_command(application)
     epilog = f"{called} COMMAND --help has the options of a command, and examples."
     application.callback(cls=_Group, epilog=epilog)(module.command)
@@ -179,6 +179,7 @@ def command(
 ) -> None:
     """Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.
 
-    Every command takes --format json for programs and --quiet, and prints its results to standard output. Exit codes:
-    0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an optional package is missing.
+    Results go to standard output or to --out FILE, everything else to standard error. --format json is for programs.
+    No file is overwritten without --force. Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 a bad input, 4 an
+    optional package is missing.
     """

@@ -1,80 +1,110 @@
-"""What every command has: ``--format``, ``--quiet``, ``--debug``, and where its words go."""
+"""What every command has: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where its output goes.
+
+A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
+Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, and a
+file that cannot be written is reported before the work begins.
+"""
 
 from __future__ import annotations
 
+import csv
 import functools
 import inspect
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 
 import typer
+import typer.models
 
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.names import Engine
+from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
-SCHEMA = 1
-"""The version of what ``--format json`` prints: it changes when a field changes its meaning or goes away."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-LONGEST_NOTE = 400
+SCHEMA: Final = 1
+"""The version of the JSON output: it changes when a field is removed or changes its meaning."""
+
+FORMS: Final = {"table": ".txt", "json": ".json", "csv": ".csv"}
+"""The forms of a result, and the suffix of a file in that form. Commands with ``ROWS = True`` have CSV as well."""
+
+LONGEST_NOTE: Final = 400
 """Characters of a note that are printed."""
 
-BROKEN_PIPE = 141
+INTERRUPTED: Final = 130
+"""The exit code that shells give a process that Ctrl-C ended: 128 and SIGINT."""
+
+BROKEN_PIPE: Final = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
 
+DASH: Final = "-"
+"""The file that is standard input or output."""
 
-class Format(StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
+Rows: TypeAlias = Callable[[], Iterable[Sequence[Any]]]
+"""Makes the rows of CSV, the headings first."""
 
 
 class Printer:
-    """Where a command's words go: results to standard output, everything else to standard error."""
+    """Where the output of a command goes: results to standard output or ``out``, everything else to standard error."""
 
-    def __init__(self, format: Format = Format.TABLE, quiet: bool = False) -> None:
-        self.is_json, self.quiet = format is Format.JSON, quiet
+    def __init__(self, form: str = "table", out: Path | None = None, quiet: bool = False, force: bool = False) -> None:
+        self.form, self.out, self.quiet, self.force = form, out, quiet, force
 
     @property
     def width(self) -> int | None:
-        """How long lines may be where a terminal shows them; nothing elsewhere, where whole ones are wanted."""
-        if not sys.stdout.isatty():
+        """The width of the terminal that shows the result; None where nothing limits the lines."""
+        if self.out or not sys.stdout.isatty():
             return None
         import shutil
 
         return shutil.get_terminal_size().columns
 
     def note(self, text: str) -> None:
-        """Say something that is no result."""
+        """Print something that is not a result."""
         if not self.quiet:
             from portable_nn.core.text import printable
 
             print(printable(text), file=sys.stderr)
 
     def notes(self, texts: Iterable[str]) -> None:
-        """Say several such things; of a long one, such as the names of a hundred nodes, the beginning."""
+        """Print several; of a long one, such as the names of a hundred nodes, the beginning."""
         for text in texts:
             self.note(text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}… (all of it: --format json)")
 
-    def result(self, text: str, data: Mapping[str, Any]) -> None:
-        """Print a result, which is ``text`` for people and ``data`` for programs."""
-        print(self.json({"schema": SCHEMA, **data}, indent=2) if self.is_json else text.rstrip("\n"))
+    def result(self, text: str, data: Mapping[str, Any], rows: Rows | None = None) -> None:
+        """Write a result: ``text`` for people, ``data`` for programs, or ``rows`` as CSV, with ``text`` as notes."""
+        with self.output() as file:
+            if self.form == "json":
+                file.write(self.json({"schema": SCHEMA, **data}, indent=2, file=file) + "\n")
+            elif self.form == "csv" and rows:
+                csv.writer(file, lineterminator="\n").writerows(rows())
+                for line in text.splitlines():
+                    self.note(line)
+            else:
+                file.write(text.rstrip("\n") + "\n")
 
-    def json(self, data: Any, *, indent: int | None = None, file: TextIO | None = None) -> str:
-        """``data`` as JSON, in plain ASCII where ``file`` (standard output) could not hold everything as it is."""
+    def json(self, data: Any, *, file: TextIO, indent: int | None = None) -> str:
+        """``data`` as JSON, in plain ASCII where ``file`` (standard output) cannot hold all characters."""
         import json
 
-        encoding = (file or sys.stdout).encoding or "utf-8"
-        return json.dumps(data, indent=indent, ensure_ascii=encoding.lower() not in {"utf-8", "utf8"}, allow_nan=False)
+        is_ascii = (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+        return json.dumps(data, indent=indent, ensure_ascii=is_ascii, allow_nan=False)
+
+    def output(self) -> Any:
+        """The file that a result is written to, as a context."""
+        return self.to(self.out)
 
     @contextmanager
     def to(self, path: Path | None) -> Iterator[TextIO]:
-        """The file at ``path``, which is replaced when all is written; without one, standard output."""
-        if path is None or str(path) == "-":
+        """The file at ``path``, which is replaced when everything is written; without one, standard output."""
+        if path is None or str(path) == DASH:
             yield sys.stdout
             return
         import io
@@ -88,38 +118,206 @@ class Printer:
             text.detach()
 
 
-def with_conventions(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with the options that all have; its argument ``printer`` is made of them."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "printer"]
+def choice(*flags: str, names: Iterable[str], help: str) -> Any:
+    """An option whose value is one of ``names``, for use in ``Annotated[str, …]``."""
+    known = tuple(names)
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, known))}")
+        return text
+
+    return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
+
+
+def check_target(path: Path, force: bool) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the file ``path`` may not or cannot be written."""
+    if str(path) == DASH:
+        return
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already: --force replaces it")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileError(path, f"cannot be written: there is no folder '{folder}'")
+    if not os.access(folder, os.W_OK):
+        raise FileError(path, "cannot be written: its folder is read-only")
+
+
+Model: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or any ONNX file.")
+]
+InputSizes: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--in", metavar="SIZES", help="Shape of the input, N,3,224,224, or of an input x, x=1,3,224,224. Repeatable."
+    ),
+]
+EngineName: TypeAlias = Annotated[Engine, typer.Option("--engine", help="Engine that runs the model.")]
+Digest: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
+]
+Plot: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        help=f"Write a picture: {', '.join(FORMATS)} (needs matplotlib).",
+        writable=True,
+        callback=lambda path: path and check_picture(path),
+    ),
+]
+Gif: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--gif",
+        metavar="FILE.gif",
+        help="Write an animation (needs matplotlib).",
+        writable=True,
+        callback=lambda path: path and check_animation(path),
+    ),
+]
+
+
+def draw(
+    plot: Path | None, figure: Callable[[], Figure], gif: Path | None = None, frames: Callable[[], Any] | None = None
+) -> list[tuple[str, Path]]:
+    """Write the pictures that are asked for, all of them or none, and return what was done with which file."""
+    from portable_nn.core.plotting import save, save_animation
+
+    wanted: list[tuple[str, Any, Path | None, Any]] = [
+        ("drawn", save, plot, figure),
+        ("animated", save_animation, gif, frames),
+    ]
+    made = [(done, write, path, make()) for done, write, path, make in wanted if path]
+    for _, write, path, picture in made:
+        write(picture, path)
+    return [(done, path) for done, _, path, _ in made]
+
+
+def written(files: Iterable[tuple[str, Path]]) -> str:
+    """What was done with which files, as lines of text."""
+    from portable_nn.core.text import fields, size
+
+    return fields((done, f"{path} ({size(path.stat().st_size)})") for done, path in files)
+
+
+def with_conventions(module: ModuleType) -> Callable[..., None]:
+    """The function ``command`` of a module with its groups of options taken apart, and the options of every command.
+
+    The parameter ``printer`` is made from the latter. A command that has an ``out`` of its own, such as a weight file,
+    prints its result to standard output.
+    """
+    command = module.command
+    options, groups = _options(command)
+    has_out = any(option.name == "out" for option in options)
+    forms = {name: suffix for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
+    options += _shared(forms, has_out=has_out)
+    flags = {option.name: _flag(option) for option in options}
+    targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
     @functools.wraps(command)
-    def run(*, format: Format, quiet: bool, debug: bool, **options: Any) -> None:
-        try:
-            command(Printer(format, quiet), **options)
+    def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **given: Any) -> None:
+        with _reporting(flags, debug):
+            for name in targets:
+                if given[name]:
+                    check_target(given[name], force)
+            out = None if has_out else given.pop("out")
+            for name, kind in groups.items():
+                given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
+            command(Printer(_form(format, out, forms), out, quiet, force), **given)
             sys.stdout.flush()
-        except BrokenPipeError:  # Who read the output has seen enough; nor may the interpreter complain on its way out.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from None
-        except (PortableNNError, OSError):
-            if debug:
-                import traceback
 
-                traceback.print_exc()
-            raise
-
-    shared = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _SHARED]
-    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
+    parameters = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _shared(
-    format: Annotated[Format, typer.Option("--format", help="How to print results.")] = Format.TABLE,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors, and nothing else.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
-) -> None:
-    """The options of every command."""
+def _options(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """The options of a command, and the groups among its parameters."""
+    options: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        kind: Any = parameter.annotation
+        if hasattr(kind, "__dataclass_fields__"):
+            groups[name] = kind
+            options += inspect.signature(kind, eval_str=True).parameters.values()
+        elif name != "printer":
+            options.append(parameter)
+    return options, groups
 
 
-_SHARED = tuple(inspect.signature(_shared, eval_str=True).parameters.values())
+def _info(option: inspect.Parameter) -> Any:
+    """What ``typer.Option`` or ``typer.Argument`` says of an option."""
+    return option.annotation.__metadata__[0]
+
+
+def _flag(option: inspect.Parameter) -> str:
+    """How the command line spells an option; an argument is spelled as its metavar."""
+    info = _info(option)
+    if isinstance(info, typer.models.ArgumentInfo):
+        return str(info.metavar)
+    spelled = [
+        info.default,
+        *(info.param_decls or ()),
+        "--" + option.name.replace("_", "-"),
+    ]  # typer's first is default.
+    return next(text for text in map(str, spelled) if text.startswith("--"))
+
+
+@contextmanager
+def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
+    """Name the option in a ``UsageError`` such as "batch_size must be …", and print the traceback to debug."""
+    try:
+        yield
+    except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+    except (PortableNNError, OSError) as error:
+        if isinstance(error, UsageError):
+            error.args = (re.sub(r"^\w+(?= must\b)", lambda name: flags.get(name[0], name[0]), str(error)),)
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        raise
+
+
+def _form(form: str | None, out: Path | None, forms: Mapping[str, str]) -> str:
+    """The form of the result: that of ``--format``, or of the suffix of ``--out``. Raises ``UsageError``."""
+    if out is None or str(out) == DASH:
+        return form or "table"
+    found = next((name for name, suffix in forms.items() if suffix == out.suffix.lower()), None)
+    if found is None:
+        raise UsageError(f"--out {out}: the name must end in {_listed(forms)}, which sets the format")
+    if form not in {None, found}:
+        raise UsageError(f"--format {form} and --out {out} contradict each other: leave one of them out")
+    return found
+
+
+def _listed(forms: Mapping[str, str]) -> str:
+    *others, last = forms.values()
+    return f"{', '.join(others)} or {last}"
+
+
+def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Parameter]:
+    """The options of every command, in the order of the help."""
+
+    def option(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, info])
+
+    by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
+    form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
+    out = f"Write the result to FILE, which ends in {_listed(forms)}; - is stdout."
+    flags = {
+        "force": typer.Option("--force", help="Overwrite files that exist."),
+        "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
+        "debug": typer.Option("--debug", help="Print the traceback of an error."),
+    }
+    return [
+        option("format", str | None, form),
+        *[option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out))][has_out:],
+        *(option(name, bool, info, default=False) for name, info in flags.items()),
+    ]

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import (
-    Atol,
-    Io,
-    Rtol,
-    Seed,
-    check_proof,
-    differences_as_json,
-    differences_as_text,
-    recorded_as_text,
-    tolerances,
-)
-from portable_nn.core.errors import FileError, UsageError
+from portable_nn.cli.proof import Proof, differences_as_json, differences_as_text
+from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, printable, size
 
 if TYPE_CHECKING:
@@ -38,68 +27,41 @@ def command(
     printer: Printer,
     source: Annotated[
         str,
-        typer.Argument(metavar="A", help="A .safetensors, .h5, .npz or .onnx file, or the name of a shipped model."),
+        typer.Argument(metavar="A", help="A .safetensors, .h5, .npz or .onnx file, or a shipped model's name."),
     ],
-    target: Annotated[Path, typer.Argument(metavar="B", help="The file to write, of one of these kinds by its name.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace B if it is there.")] = False,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="B", help="The file to write; its suffix sets the format.", writable=True),
+    ],
     opset: Annotated[
         int | None,
-        typer.Option(metavar="N", help="The version of the operators in B.onnx, 13 to 25. If not given, it is 17."),
+        typer.Option(metavar="N", help="Version of the standard operators in B.onnx, 13 to 25. By default 17."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Where A holds arrays only: the model whose tensors they are."),
+        typer.Option(metavar="MODEL", help="The model whose tensors A holds, if A holds arrays without a graph."),
     ] = None,
     rename: Annotated[
         list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="What MODEL calls a tensor of A; OLD= leaves it out. Any number of them."),
+        typer.Option(metavar="OLD=NEW", help="Name in MODEL of a tensor of A; OLD= drops it. Repeatable."),
     ] = None,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not read B back and compare it; run no engine.")
-    ] = False,
-    atol: Atol = None,
-    rtol: Rtol = None,
-    seed: Seed = 0,
-    io: Io = None,
+    *,
+    proof: Proof,
 ) -> None:
-    """Write a network as a file of another kind, read that back, and compare every tensor.
+    """Convert a network to another file format, and compare every tensor.
 
-    B holds the same network: each tensor has the same SHA-256, and labels, preprocessing and everything else come
-    along. What B does not hold of A is listed. ONNX files are run in numpy and in onnxruntime as well, as export and
-    import do, and with --io every network is run on what is recorded. If anything differs, B is removed and the exit
-    code is 1.
+    B is read back: each tensor has the same SHA-256, and labels, preprocessing and everything else are kept. What the
+    format cannot hold is listed. ONNX files are verified as in export and import as well; with --io, every network is
+    run on the recorded inputs. If anything differs, B is removed and the exit code is 1.
 
     Arrays of another project have no graph: --against takes it from a model, whose tensors must have the same names,
     shapes and types.
     """
     from portable_nn.model_files.convert import convert
 
-    _check_target(target, force)
-    check_proof(no_verify, io)
-    found = convert(
-        source,
-        target,
-        against=against,
-        rename=_pairs(rename or []),
-        opset=opset,
-        verify=not no_verify,
-        seed=seed,
-        io=io,
-        **tolerances(atol, rtol),
-    )
+    found = convert(source, out, against=against, rename=_pairs(rename or []), opset=opset, **proof.options())
     printer.notes(found.notes)
-    printer.result(_as_text(found, io), _as_json(found))
-
-
-def _check_target(path: Path, force: bool) -> None:
-    """Find out before the work, and not after it, that its result could not be written."""
-    if path.exists() and not force:
-        raise UsageError(f"{path} is there already: --force replaces it")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise FileError(path, f"cannot be written: there is no folder '{folder}'")
-    if not os.access(folder, os.W_OK):
-        raise FileError(path, "cannot be written: its folder is read-only")
+    printer.result(_as_text(found, proof.io), _as_json(found))
 
 
 def _pairs(renames: list[str]) -> dict[str, str]:
@@ -120,7 +82,7 @@ def _as_text(found: Conversion, io: Path | None) -> str:
     same = {None: "", True: f", as in {found.source}", False: f", not as in {found.source}"}
     text = (
         differences_as_text(found.outputs)
-        + recorded_as_text(found.recorded, io)
+        + differences_as_text(found.recorded, f"as in {io}")
         + fields(
             [
                 ("written", f"{', '.join(map(str, found.files))} ({', '.join(details)})"),

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.proof import (
-    Atol,
-    Io,
-    NoVerify,
-    Rtol,
-    Seed,
+    Dims,
+    Proof,
     bytes_in,
-    check_proof,
     differences_as_json,
     differences_as_text,
-    recorded_as_text,
     sizes_in,
-    tolerances,
 )
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
+
+if TYPE_CHECKING:
+    from portable_nn.converters.onnx.convert import Report
 
 EXAMPLES = (
     "export digits digits.onnx",
@@ -36,48 +33,37 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or an ONNX file.")
-    ],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT.onnx", help="The file to write. It is replaced as a whole, or not at all.")
-    ],
-    opset: Annotated[int, typer.Option(metavar="N", help="The version of the standard operators, 13 to 25.")] = 17,
-    batch: Annotated[
-        int | None, typer.Option(metavar="N", help="Fix the batch, the first size of the inputs, at N.")
-    ] = None,
-    dim: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SIZE", help="Fix another size of the inputs that has a name. Any number of them."),
-    ] = None,
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.", writable=True)],
+    opset: Annotated[int, typer.Option(metavar="N", help="Version of the standard operators, 13 to 25.")] = 17,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Fix the batch size at N.")] = None,
+    dim: Dims = None,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Let a batch that is fixed be of any size, where the nodes allow it.")
+        bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.")
     ] = False,
     with_preprocess: Annotated[
         bool,
-        typer.Option("--with-preprocess", help="Put the arithmetic of the preprocessing inside: bytes, 0-255, go in."),
+        typer.Option(
+            "--with-preprocess", help="Put the arithmetic of the preprocessing into the graph: it takes bytes."
+        ),
     ] = False,
     float16: Annotated[
-        bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print what that changes.")
+        bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print the effect.")
     ] = False,
     external_data: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE",
-            help="Keep weights of more than SIZE together, such as 100MB, in a file beside OUT.onnx (2 GB).",
+            metavar="SIZE", help="Weights of more than SIZE in total, such as 100MB, go to a second file (default 2GB)."
         ),
     ] = None,
-    no_verify: NoVerify = False,
-    atol: Atol = None,
-    rtol: Rtol = None,
-    seed: Seed = 0,
-    io: Io = None,
+    *,
+    proof: Proof,
 ) -> None:
-    """Write a model as an ONNX file, and prove that it computes the same.
+    """Write a model as an ONNX file, and verify it against onnxruntime.
 
     Before anything is written, numpy runs the network and onnxruntime the ONNX model on the same inputs, at two batch
-    sizes. The largest difference in each output is printed; where it is too large, the first node that differs is
-    named, nothing is written and the exit code is 1.
+    sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
+    is named, nothing is written and the exit code is 1.
     """
     from portable_nn.converters.onnx import export_onnx
     from portable_nn.model_files import open_model
@@ -85,45 +71,46 @@ def command(
 
     if not OnnxFile.recognises(out):
         raise UsageError(f"{out}: the name of the file to write must end in {OnnxFile.suffixes[0]}")
-    check_proof(no_verify, io)
-    limits = tolerances(atol, rtol)
+    options = proof.options()
     limit = None if external_data is None else bytes_in(external_data, "--external-data") or True
-    network = open_model(model).proved_network(verify=not no_verify, seed=seed, **limits)
     report = export_onnx(
-        network,
+        open_model(model).proved_network(**options),
         out,
         opset=opset,
-        verify=not no_verify,
-        seed=seed,
         external_data=limit,
-        io=io,
         batch=batch,
-        sizes=sizes_in(dim or [], "--dim"),
+        sizes=sizes_in(dim),
         dynamic=dynamic,
         with_preprocess=with_preprocess,
         float16=float16,
-        **limits,
+        **options,
     )
     printer.notes(report.notes)
+    printer.result(_as_text(report, proof.io), {"model": model, **_as_json(report, not proof.no_verify)})
+
+
+def _as_text(report: Report, io: Path | None) -> str:
     written = f"{report.path} ({size(report.bytes)}, opset {report.opset}, IR version {report.ir_version})"
     beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
-    printer.result(
+    return (
         differences_as_text(report.outputs)
-        + recorded_as_text(report.outputs.recorded, io)
+        + differences_as_text(report.outputs.recorded, f"as in {io}")
         + differences_as_text(report.rounding, "by float16 weights")
-        + fields([("written", written), ("weights", beside)]),
-        {
-            "model": model,
-            "path": str(report.path),
-            "bytes": report.bytes,
-            "opset": report.opset,
-            "ir_version": report.ir_version,
-            "verified": not no_verify,
-            "outputs": differences_as_json(report.outputs),
-            "batches": list(report.outputs.batches),
-            "recorded": differences_as_json(report.outputs.recorded),
-            "float16": differences_as_json(report.rounding),
-            "data": str(report.data) if report.data else None,
-            "notes": list(report.notes),
-        },
+        + fields([("written", written), ("weights", beside)])
     )
+
+
+def _as_json(report: Report, verified: bool) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "bytes": report.bytes,
+        "opset": report.opset,
+        "ir_version": report.ir_version,
+        "verified": verified,
+        "outputs": differences_as_json(report.outputs),
+        "batches": list(report.outputs.batches),
+        "recorded": differences_as_json(report.outputs.recorded),
+        "float16": differences_as_json(report.rounding),
+        "data": str(report.data) if report.data else None,
+        "notes": list(report.notes),
+    }

@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import (
-    Atol,
-    Io,
-    NoVerify,
-    Rtol,
-    Seed,
-    check_proof,
-    differences_as_json,
-    differences_as_text,
-    recorded_as_text,
-    sizes_in,
-    tolerances,
-)
+from portable_nn.cli.proof import Dims, Proof, differences_as_json, differences_as_text, sizes_in
+from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
 
@@ -40,49 +29,45 @@ def command(
     printer: Printer,
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="An ONNX file; or the two files, wih.npy who.npy, or their folder."),
+        typer.Argument(metavar="IN...", help="An ONNX file; or the files wih.npy who.npy of a book, or their folder."),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="The weight file to write, .safetensors or .h5: replaced as a whole, or not at all."
+            metavar="OUT",
+            help="The weight file to write; its suffix sets the format.",
+            writable=True,
+            callback=weight_file,
         ),
     ],
-    dim: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SIZE", help="Fix a size of the inputs that has a name. Any number of them."),
-    ] = None,
-    no_verify: NoVerify = False,
-    atol: Atol = None,
-    rtol: Rtol = None,
-    seed: Seed = 0,
-    io: Io = None,
+    dim: Dims = None,
+    *,
+    proof: Proof,
 ) -> None:
-    """Read an ONNX file into a weight file, and prove that it computes the same.
+    """Read an ONNX file into a weight file, and verify it against onnxruntime.
 
-    The network that was read is run in numpy, and the ONNX file in onnxruntime, on the same inputs at two batch sizes.
-    The largest difference in each output is printed; where it is too large, the first node that differs is named,
-    nothing is written and the exit code is 1.
-    A file that export wrote comes back as it was, with labels and preprocessing.
+    Before anything is written, numpy runs the network and onnxruntime the ONNX file on the same inputs, at two batch
+    sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
+    is named, nothing is written and the exit code is 1. A file that export wrote is restored with labels and
+    preprocessing.
 
-    Two .npy files are taken for the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who
-    (outputs, hidden nodes). The other side is then the book's own formula. 784 inputs are taken for pictures of digits.
+    Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
+    nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit.
     """
-    check_proof(no_verify, io)
-    sizes = {"sizes": sizes_in(dim, "--dim")} if dim else {}
-    network, outputs, notes = _read(sources, **sizes, verify=not no_verify, seed=seed, io=io, **tolerances(atol, rtol))
+    sizes = {"sizes": sizes_in(dim)} if dim else {}
+    network, outputs, notes = _read(sources, **sizes, **proof.options())
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count = out.stat().st_size
     printer.result(
         differences_as_text(outputs)
-        + recorded_as_text(outputs.recorded, io)
+        + differences_as_text(outputs.recorded, f"as in {proof.io}")
         + fields([("written", f"{out} ({size(count)})")]),
         {
             "model": ", ".join(map(str, sources)),
             "path": str(out),
             "bytes": count,
-            "verified": not no_verify,
+            "verified": not proof.no_verify,
             "outputs": differences_as_json(outputs),
             "batches": list(outputs.batches),
             "recorded": differences_as_json(outputs.recorded),
@@ -92,7 +77,7 @@ def command(
 
 
 def _read(sources: list[Path], **options: Any) -> Imported:
-    """What there is to read: an ONNX file, unless it can only be the network of the book."""
+    """Read an ONNX file, or the arrays of the book."""
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == NPY:
         from portable_nn.converters.book import import_book
 

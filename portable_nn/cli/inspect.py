@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli import conventions
+from portable_nn.cli.conventions import DASH, Plot, Printer
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "inspect digits",
-    "inspect somebody.onnx --format json",
+    "inspect somebody.onnx --out nodes.json",
     "inspect mine.safetensors --manifest",
     "inspect theirs.h5 --against digits-mlp",
     "inspect somebody.onnx --plot somebody.png",
@@ -30,64 +32,65 @@ def command(
         typer.Argument(
             metavar="MODEL",
             help="A shipped model's name, a weight file, any ONNX file, or any .safetensors, .h5, .hdf5, .npz or .npy "
-            "file of arrays.",
+            "file.",
         ),
     ],
     manifest: Annotated[
-        bool, typer.Option("--manifest", help="Print the manifest in the file, as it is: JSON.")
+        bool, typer.Option("--manifest", help="Print the manifest of the file: canonical JSON.")
     ] = False,
     against: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Tell which tensors would fit this model, and which were perhaps renamed."),
+        typer.Option(metavar="MODEL", help="Report which tensors fit this model, and which may have been renamed."),
     ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw nodes, shapes and parameters: .png, .svg or .pdf (needs matplotlib)."),
-    ] = None,
+    plot: Plot = None,
     dot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the drawing as text for Graphviz; - for stdout, and nothing else."),
+        typer.Option(metavar="FILE", writable=True, help="Write the graph for Graphviz; - prints only that."),
     ] = None,
 ) -> None:
-    """Show what is in a model: nodes, shapes, parameters, what goes in and out.
+    """Show a model's nodes, shapes, parameters, inputs and outputs.
 
-    The file's SHA-256 is printed as well, and of a weight file the digest of the network in it, which is the same in
-    every kind of file. An ONNX file is shown as it is, also where import would refuse it because of operators that this
-    package does not have. Of a file of arrays, the names, types and shapes of the arrays are shown.
+    The SHA-256 of the file is printed too, and for a weight file the digest of the network, which is the same in every
+    format. An ONNX file is shown even where import would refuse its operators. For a file of arrays, their names, types
+    and shapes are shown.
 
-    With --against, the exit code is 1 where a tensor of that model is missing or has another shape. A picture leaves
-    constants out, and says how many; text for Graphviz has everything.
+    With --against, the exit code is 1 if a tensor of that model is missing or has another shape. A picture omits
+    constants and says how many; the text for Graphviz has all nodes.
     """
     from portable_nn.inspection import as_json, as_text
-    from portable_nn.model_files.inspecting import inspect, manifest_text
+    from portable_nn.model_files.inspecting import inspect
 
-    if manifest and against is not None:
-        raise UsageError("--manifest and --against cannot be used at once: they print different things")
-    for name, given in (("--plot", plot), ("--dot", dot)):
-        if given is not None and (manifest or against is not None):
-            raise UsageError(f"{name} draws the whole model: leave out {'--manifest' if manifest else '--against'}")
+    _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
     if manifest:
-        print(manifest_text(model))
-    elif against is None:
+        _print_manifest(printer, model)
+    elif against is not None:
+        _compare(printer, model, against)
+    else:
         found = inspect(model)
         _draw(printer, found, plot, dot)
-        if str(dot) != "-":
+        if str(dot) != DASH:
             printer.result(as_text(found), as_json(found))
-    else:
-        _compare(printer, model, against)
+
+
+def _check_options(given: Mapping[str, object]) -> None:
+    if len(names := [name for name, value in given.items() if value not in {None, False}]) > 1:
+        raise UsageError(f"{' and '.join(names)} cannot be used together: they show different things")
+
+
+def _print_manifest(printer: Printer, model: str) -> None:
+    """The manifest, byte by byte as it is in the file."""
+    from portable_nn.model_files.inspecting import manifest_text
+
+    with printer.output() as file:
+        file.write(manifest_text(model) + "\n")
 
 
 def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | None) -> None:
     """Write the pictures that are asked for."""
-    if plot is not None:
-        from portable_nn.core.plotting import check_picture, save
-        from portable_nn.diagram import diagram, draw
+    from portable_nn.diagram import as_dot, diagram, draw
 
-        check_picture(plot)
-        save(draw(diagram(found)), plot)
+    conventions.draw(plot, lambda: draw(diagram(found)))
     if dot is not None:
-        from portable_nn.diagram import as_dot, diagram
-
         with printer.to(dot) as file:
             file.write(as_dot(diagram(found, constants=True)))
 

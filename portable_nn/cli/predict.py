@@ -3,142 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from portable_nn.cli.conventions import SCHEMA, Printer
-from portable_nn.core.errors import UsageError
+from portable_nn.cli.conventions import SCHEMA, Digest, EngineName, Model, Printer
+from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
 
 if TYPE_CHECKING:
+    from portable_nn.engines.recording import Recorder
     from portable_nn.model_files.predictions import Prediction, Predictions
 
 EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
     "predict digits scans/ --save-io io.npz",
-    "predict mine.safetensors mnist_test.csv --format json -o answers.json",
+    "predict mine.safetensors mnist_test.csv --out answers.json",
     "predict mobilenet.onnx cat.jpg --labels imagenet.txt --verbose",
-    "predict digits-gan --sample 25 --plot sheet.png",
 )
+ROWS = True
 
 ORDINALS = {2: "nd", 3: "rd"}
-
-FOR_SAMPLES = {"--sample", "--plot", "--seed", "--engine", "--digest", "--format", "--quiet", "--debug"}
-"""The options that make sense where samples are drawn."""
 
 CHUNK = 256
 """How many predictions are written at once."""
 
 
-class Engine(StrEnum):
-    """What computes."""
-
-    ONNXRUNTIME = "onnxruntime"
-    NUMPY = "numpy"
-
-
-class Polarity(StrEnum):
-    """What ink pictures have."""
-
-    AUTO = "auto"
-    LIGHT = "light"
-    DARK = "dark"
-
-
 def command(
     printer: Printer,
-    context: typer.Context,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or any ONNX file.")
-    ],
+    model: Model,
     inputs: Annotated[
-        list[str] | None,
+        list[str],
         typer.Argument(
-            metavar="INPUT...", help="Pictures, folders of them, CSV, npy, npz, IDX or HDF5 files; - for CSV on stdin."
+            metavar="INPUT...", help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin."
         ),
-    ] = None,
+    ],
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one in a line, or a JSON list.")
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="What runs the model.")] = Engine.ONNXRUNTIME,
+    engine: EngineName = "onnxruntime",
     polarity: Annotated[
-        Polarity | None, typer.Option(help="What ink the pictures have; by default the model decides.")
+        Found | None,
+        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Arrays hold what the network takes: leave the model's preprocessing out.")
+        bool, typer.Option("--raw", help="Skip the model's preprocessing: the arrays hold what the network takes.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="How many examples to compute at once.")] = 256,
-    digest: Annotated[
-        str | None,
-        typer.Option(metavar="HEX", help="Refuse any model but the one that has this digest or SHA-256."),
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(metavar="N", help="In place of INPUT, draw N samples of a generator.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture, such as a PNG, that shows the samples.")
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="What the samples are drawn from.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to FILE.")
-    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
+    digest: Digest = None,
     save_io: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.npz", help="Record what goes into the network and comes out, for --io of export and import."
+            metavar="FILE.npz",
+            writable=True,
+            help="Record the inputs and outputs of the network, for --io of export, import and convert.",
         ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Tell how inputs are prepared, and what was assumed.")
+        bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
     ] = False,
 ) -> None:
-    """Tell what pictures or rows of data show, with any model.
+    """Predict classes or values for images, tables and arrays, with any model.
 
-    Pictures are prepared as the model says: digits finds the digit in a photograph or drawing, dark on light or light
-    on dark, by itself. Where the data hold the right answers as well, such as the label that comes first in a row of
-    CSV, it is told how many were met.
-
-    A generator such as digits-gan makes pictures out of noise: --sample says how many.
+    Images are preprocessed as the model says: digits finds the digit in a photograph or drawing by itself. Where the
+    data have labels, such as the first column of a CSV file, the accuracy is printed as well.
     """
-    if sample is not None or plot is not None:
-        _check_sampling(context, sample, plot)
-        _sample(printer, model, sample or 0, plot or Path(), seed=seed, engine=engine.value, digest=digest)
-        return
-    if not inputs:
-        raise UsageError("INPUT is missing: pictures, folders of them, or files of data; a generator takes --sample N")
-    if "--seed" in _given(context):
-        raise UsageError("--seed is about samples: --sample N draws some")
-    from portable_nn.engines.recording import Recorder, check_name
     from portable_nn.model_files.predictions import predict
 
-    recorder = None if save_io is None else Recorder()
-    if save_io is not None:
-        check_name(save_io)
+    recorder = _recorder(save_io)
     predictions = predict(
         model,
         inputs,
-        engine=engine.value,
+        engine=engine,
         labels=labels,
         top=top,
         batch_size=batch_size,
-        polarity=polarity.value if polarity else None,
+        polarity=polarity,
         raw=raw,
         digest=digest,
         recorder=recorder,
     )
     chunks = _chunks(predictions, printer, verbose)
-    first = next(chunks, [])  # What is wrong with the model or its labels shows before anything is written.
-    with printer.to(output) as file:
-        if printer.is_json:
-            _write_json(chain([first], chunks), file, printer, model)
-        else:
-            _write_table(chain([first], chunks), file)
+    first = next(chunks, [])  # A fault of the model or its labels is reported before anything is written.
+    with printer.output() as file:
+        WRITERS[printer.form](chain([first], chunks), file, printer, model)
     if recorder and save_io:
         recorder.save(save_io)
         printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.told}"])
@@ -147,38 +99,17 @@ def command(
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")
 
 
-def _given(context: typer.Context) -> set[str]:
-    """The names of what stands on the command line beside the model."""
-    found = [name for name in context.params if name != "model"]
-    found = [name for name in found if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    return {"INPUT" if name == "inputs" else "--" + name.replace("_", "-") for name in found}
+def _recorder(path: Path | None) -> Recorder | None:
+    if path is None:
+        return None
+    from portable_nn.engines.recording import Recorder, check_name
 
-
-def _check_sampling(context: typer.Context, count: int | None, plot: Path | None) -> None:
-    if count is None:
-        raise UsageError("--plot shows samples of a generator: --sample N says how many")
-    if plot is None:
-        raise UsageError("--sample needs --plot FILE: the picture that shows the samples, such as samples.png")
-    if count < 1:
-        raise UsageError(f"--sample must be at least 1, not {count}")
-    if extra := sorted(_given(context) - FOR_SAMPLES):
-        raise UsageError(f"samples are made out of noise alone: leave out {', '.join(extra)}")
-
-
-def _sample(
-    printer: Printer, model: str, count: int, plot: Path, *, seed: int, engine: Any, digest: str | None
-) -> None:
-    """Draw samples, and show them in a picture."""
-    from portable_nn.adversarial.gan.sampling import sample_sheet
-    from portable_nn.model_files import open_network
-
-    sample_sheet(open_network(model, digest=digest), plot, count, seed, engine=engine)
-    text = f"{count:,} {'sample' if count == 1 else 'samples'} of {model}, seed {seed}: {plot}"
-    printer.result(text, {"model": model, "samples": count, "seed": seed, "plot": str(plot)})
+    check_name(path)
+    return Recorder()
 
 
 def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterator[list[Prediction]]:
-    """The predictions in parts, and the notes that come with them."""
+    """The predictions in chunks; their notes are printed on the way."""
     while True:
         chunk = list(islice(predictions, CHUNK))
         if verbose:
@@ -191,7 +122,7 @@ def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterat
 
 
 def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
-    """One object, a result in a line, which is whole even where an input turns out to be bad."""
+    """One object with one result per line, which is complete even where an input turns out to be bad."""
     file.write(f'{{"schema": {SCHEMA}, "model": {printer.json(model, file=file)}, "results": [')
     separator = "\n"
     try:
@@ -215,11 +146,23 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
     return result if prediction.expected is None else {**result, "expected": prediction.expected}
 
 
-def _write_table(chunks: Iterable[list[Prediction]], file: TextIO) -> None:
+def _write_table(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
     table = None
     for chunk in filter(None, chunks):
         table = table or Table(*_headings(chunk[0]))
         file.write(table.lines(_cells(prediction) for prediction in chunk))
+
+
+def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
+    import csv
+
+    writer = csv.writer(file, lineterminator="\n")
+    for place, prediction in enumerate(chain.from_iterable(chunks)):
+        if not place:
+            writer.writerow(heading.removeprefix(">") for heading in _headings(prediction))
+        expected = [] if prediction.expected is None else [prediction.expected]
+        numbers: Iterable[object] = prediction.values or chain(*prediction.top, expected)
+        writer.writerow([prediction.input, *numbers])
 
 
 def _headings(prediction: Prediction) -> list[str]:
@@ -241,3 +184,7 @@ def _cells(prediction: Prediction) -> list[str]:
     ranking = (cell for label, probability in prediction.top for cell in (label, percent(probability)))
     expected = [] if prediction.expected is None else [prediction.expected]
     return [prediction.input, *ranking, *expected]
+
+
+WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
+"""What writes predictions as they come, by the form."""

@@ -1,9 +1,10 @@
-"""What commands that convert have in common: the options of the proof, sizes as they are written, tables of errors."""
+"""What commands that convert have in common: options of the verification, sizes, and tables of errors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -15,25 +16,42 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
 
-NoVerify: TypeAlias = Annotated[bool, typer.Option("--no-verify", help="Do not run both sides first.")]
-Atol: TypeAlias = Annotated[
-    float | None, typer.Option("--atol", metavar="X", help="How far apart two numbers may be (1e-5),")
+Dims: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--dim", metavar="NAME=SIZE", help="Fix a symbolic size of the inputs. Repeatable."),
 ]
-Rtol: TypeAlias = Annotated[
-    float | None,
-    typer.Option("--rtol", metavar="X", help="and in addition, as a part of the largest in the output (1e-5)."),
-]
-Seed: TypeAlias = Annotated[
-    int, typer.Option("--seed", metavar="N", help="What the inputs that both sides run on are drawn from.")
-]
-Io: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--io",
-        metavar="FILE.npz",
-        help="Inputs and outputs, by name, that another program has recorded: both sides must give these outputs too.",
-    ),
-]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a conversion is verified: both sides run on the same inputs, and their outputs are compared."""
+
+    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
+    atol: Annotated[
+        float | None, typer.Option(metavar="X", help="Absolute tolerance of the comparison. By default 1e-5.")
+    ] = None
+    rtol: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-5."),
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random inputs that both sides run on.")] = 0
+    io: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz", help="Recorded inputs and outputs, by name: both sides must give these outputs too."
+        ),
+    ] = None
+
+    def tolerances(self) -> dict[str, float]:
+        """Those that are given, as arguments."""
+        return {name: value for name in ("atol", "rtol") if (value := getattr(self, name)) is not None}
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of a conversion. Raises ``UsageError`` for a comparison that is asked for and left out."""
+        if self.no_verify and self.io is not None:
+            raise UsageError("--no-verify leaves out the comparison with --io: give one of them")
+        return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **self.tolerances()}
+
 
 UNITS: Final[Mapping[str, int]] = {
     "": 1,
@@ -47,19 +65,8 @@ UNITS: Final[Mapping[str, int]] = {
 }
 
 
-def check_proof(no_verify: bool, io: Path | None) -> None:
-    """Raise ``UsageError`` where a comparison is asked for and left out."""
-    if no_verify and io is not None:
-        raise UsageError("--no-verify leaves out the comparison with --io: give one of them")
-
-
-def tolerances(atol: float | None, rtol: float | None) -> dict[str, float]:
-    """Those that are given, as arguments."""
-    return {name: value for name, value in (("atol", atol), ("rtol", rtol)) if value is not None}
-
-
 def bytes_in(text: str, option: str) -> int:
-    """A number of bytes as people write it: ``500kB``, ``1.5 GB``, ``64MiB``, ``0``. Raises ``UsageError``."""
+    """A number of bytes as it is written: ``500kB``, ``1.5 GB``, ``64MiB``, ``0``. Raises ``UsageError``."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
     unit = UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None:
@@ -67,20 +74,20 @@ def bytes_in(text: str, option: str) -> int:
     return int(float(found[1]) * unit)
 
 
-def sizes_in(pairs: Sequence[str], option: str) -> dict[str, int]:
-    """The sizes that are given as ``NAME=SIZE``. Raises ``UsageError``."""
+def sizes_in(pairs: Sequence[str] | None) -> dict[str, int]:
+    """The sizes that ``--dim NAME=SIZE`` gives. Raises ``UsageError``."""
     found: dict[str, int] = {}
-    for text in pairs:
+    for text in pairs or ():
         name, sign, size = text.rpartition("=")
         if not (name and sign and size.isascii() and size.isdecimal()):
-            raise UsageError(f"{option} needs NAME=SIZE, such as height=224, not '{text}'")
+            raise UsageError(f"--dim needs NAME=SIZE, such as height=224, not '{text}'")
         if found.setdefault(name, int(size)) != int(size):
-            raise UsageError(f"{option}: '{name}' is given twice, as {found[name]} and {size}")
+            raise UsageError(f"--dim: '{name}' is given twice, as {found[name]} and {size}")
     return found
 
 
 def differences_as_text(outputs: Mapping[str, Difference], heading: str = "output") -> str:
-    """A table of how far apart two sides are; empty where nothing was compared."""
+    """A table of the largest differences of two sides; empty where nothing was compared."""
     rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in outputs.items()]
     return table((heading, ">largest error", ">relative"), rows) + "\n" if rows else ""
 
@@ -93,8 +100,3 @@ def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any
 def _finite(found: Difference) -> dict[str, float | None]:
     """JSON has no infinity."""
     return {name: value if value < float("inf") else None for name, value in found._asdict().items()}
-
-
-def recorded_as_text(recorded: Mapping[str, Difference], io: Path | None) -> str:
-    """A table of how far both sides are from what is recorded in ``io``."""
-    return differences_as_text(recorded, f"as in {io}")

@@ -10,11 +10,12 @@ from pathlib import Path
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Parameter
+from portable_nn.core.names import Engine
 from portable_nn.format import has_manifest
 from portable_nn.inspection import Inspection
 from portable_nn.inspection.rows import TensorRow
 from portable_nn.model_files.kind import ModelFile, no_manifest
-from portable_nn.model_files.runners import Engine, Runner
+from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
 from portable_nn.plain import KINDS, Entry, open_tensors
 

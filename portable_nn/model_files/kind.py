@@ -14,9 +14,10 @@ from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
+from portable_nn.core.names import Engine
 from portable_nn.format import as_digest
 from portable_nn.inspection import Inspection
-from portable_nn.model_files.runners import Engine, Runner
+from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 

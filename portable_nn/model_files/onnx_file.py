@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.graph import Parameter
+from portable_nn.core.names import Engine
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.kind import ModelFile, expected_bytes, no_manifest
-from portable_nn.model_files.runners import Engine, Runner, onnx_runner
+from portable_nn.model_files.runners import Runner, onnx_runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 

@@ -6,16 +6,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
 from portable_nn.data.sources import Batch, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
-from portable_nn.model_files.runners import UNKNOWN, Engine, Runner
+from portable_nn.model_files.runners import UNKNOWN, Runner
+from portable_nn.network.snapshot import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 
@@ -164,8 +166,7 @@ def predict(
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    if engine not in get_args(Engine):
-        raise UsageError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    check_engine(engine)
     runner = open_model(model, digest=digest).runner(str(model), engine)
     if recorder:
         runner = replace(runner, run=recorder.watching(runner.run))

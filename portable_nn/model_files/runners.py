@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.names import Engine
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.onnx.session import session_of
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing
 
-Engine: TypeAlias = Literal["onnxruntime", "numpy"]
 Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 UNKNOWN: Final = "unknown"

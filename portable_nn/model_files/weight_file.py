@@ -10,12 +10,13 @@ from functools import cached_property, partial
 from portable_nn.analysis.survey import Surveyor, survey_graph
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
+from portable_nn.core.names import Engine
 from portable_nn.format import CARRIERS, load
 from portable_nn.format.carriers import carrier_of
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.model_files.kind import ModelFile
-from portable_nn.model_files.runners import Engine, Runner, network_runner
+from portable_nn.model_files.runners import Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.network import load as load_network
 from portable_nn.plain import Entry

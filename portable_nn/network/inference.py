@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from portable_nn.engines.feeds import fitted
 from portable_nn.operators import Type, infer
 from portable_nn.operators.registry import Array
 
-Engine: TypeAlias = Literal["numpy", "onnxruntime"]
 Feeds: TypeAlias = "Mapping[str, Array]"
 Run: TypeAlias = Callable[[Feeds], dict[str, Array]]
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Parameter, Value, format_shape
 from portable_nn.core.memory import aligned_copy
+from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.plans import Plans
@@ -28,7 +29,7 @@ from portable_nn.inspection import as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
-from portable_nn.network.inference import Engine, Feeds, Inference
+from portable_nn.network.inference import Feeds, Inference
 from portable_nn.network.snapshot import Snapshot, check_engine
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Leaf, Symbol, Type, infer, trace

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
+from portable_nn.core.names import Engine
 from portable_nn.engines.plans import Plans
-from portable_nn.network.inference import Engine, Inference, Run
+from portable_nn.network.inference import Inference, Run
 from portable_nn.operators import Type
 from portable_nn.operators.registry import Array
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.names import Found as Found
 from portable_nn.preprocessing.digits import fit_digit
 from portable_nn.preprocessing.pixels import Ink, Method, Pixels, centre_crop, guess_ink, resize, to_colour, to_grey
 
 Tensor: TypeAlias = NDArray[np.float32]
-Found: TypeAlias = Literal["auto", "light", "dark"]
 
 MAX_SIDE = 8192
 MAX_ELEMENTS = MAX_SIDE**2

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Unpack
 
 import numpy as np
 
+from portable_nn import layers as pnn_layers
 from portable_nn.core.errors import UsageError
+from portable_nn.core.names import ACTIVATIONS
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format import InputInfo
-from portable_nn.layers import Dense, Input, Layer, ReLU, Sigmoid, Tanh
+from portable_nn.layers import Dense, Input, Layer, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Normalise, Preprocessing, apply_arithmetic, digit_preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.optimizers import Optimizer
-
-ACTIVATIONS: Final = {
-    "sigmoid": (Sigmoid, "lecun_normal"),
-    "tanh": (Tanh, "glorot_uniform"),
-    "relu": (ReLU, "he_normal"),
-}
-"""What stands between the dense layers, and what their first weights are drawn from."""
 
 DIGIT: Final = 784
 """The number of pixels of a picture of MNIST: rows of this many numbers are taken for such pictures."""
@@ -173,7 +168,8 @@ def build_classifier(
         raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
     if len(sizes) < 2 or sizes[-1] < 2:
         raise UsageError(f"the last layer needs a unit for each class, at least 2, not {sizes[-1]}")
-    make, initial = ACTIVATIONS[activation]
+    name, initial = ACTIVATIONS[activation]
+    make: Callable[[], Layer] = getattr(pnn_layers, name)
     hidden = [layer for size in sizes[1:-1] for layer in (Dense(size, weight_initial=initial), make())]
     last: list[Layer] = [Dense(sizes[-1], weight_initial=initial)]
     if loss == "mean_squared_error":

@@ -1,4 +1,4 @@
-"""A trained network, trained further on other examples: what ``portable-nn train --from MODEL data.csv`` does."""
+"""A trained network, trained further on other examples: what ``portable-nn tune MODEL data.csv`` does."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.core import names
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators import Symbol, emit, emit_all, integers
@@ -34,6 +35,11 @@ class Loss:
     threshold: float = 0.5
 
 
+def _loss(**facts: Any) -> Callable[[Build], Loss]:
+    """Make the function that follows a ``Loss`` of its name; ``facts`` are its other fields."""
+    return lambda build: Loss(build.__name__, build, **facts)
+
+
 def _mean(values: Symbol, weight: Symbol | None) -> Symbol:
     """The mean over examples of the mean over everything else."""
     if weight is None:
@@ -43,12 +49,14 @@ def _mean(values: Symbol, weight: Symbol | None) -> Symbol:
     return emit("ReduceSum", each * weight, keepdims=0) / emit("ReduceSum", weight, keepdims=0)
 
 
+@_loss()
 def mean_squared_error(output: Symbol, target: Symbol, weight: Symbol | None = None) -> Symbol:
     """The mean of (output - target)² over all elements."""
     difference = output - target
     return _mean(difference * difference, weight)
 
 
+@_loss(classes=True, inside="Softmax")
 def cross_entropy(logits: Symbol, target: Symbol, weight: Symbol | None = None) -> Symbol:
     """-log softmax(logits) at the class; ``target`` has class numbers (batch,) or probabilities like ``logits``."""
     if target.dtype == "int64":
@@ -59,19 +67,14 @@ def cross_entropy(logits: Symbol, target: Symbol, weight: Symbol | None = None) 
     return _mean(-emit("ReduceSum", products, integers([1]), keepdims=0), weight)
 
 
+@_loss(inside="Sigmoid", threshold=0.0)
 def binary_cross_entropy(logits: Symbol, target: Symbol, weight: Symbol | None = None) -> Symbol:
     """softplus(x) - x·t, which is -t·log p - (1 - t)·log(1 - p) for p = sigmoid(x), without overflow."""
     return _mean(emit("Softplus", logits) - logits * target, weight)
 
 
-LOSSES: Final[Mapping[str, Loss]] = {
-    loss.name: loss
-    for loss in (
-        Loss("mean_squared_error", mean_squared_error),
-        Loss("cross_entropy", cross_entropy, classes=True, inside="Softmax"),
-        Loss("binary_cross_entropy", binary_cross_entropy, inside="Sigmoid", threshold=0.0),
-    )
-}
+LOSSES: Final[Mapping[str, Loss]] = {name: globals()[name] for name in names.LOSSES}
+"""The loss functions by name. A new one is a function here and its name in ``names``."""
 
 
 def find_loss(name: str) -> Loss:

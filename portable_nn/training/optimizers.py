@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import Leaf, Symbol, emit, emit_all
@@ -204,8 +205,8 @@ class AdamW(Adam):
         return self._adam(weight, gradient, scalars, states, scalars["keep"])
 
 
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
-"""The optimizers by the names that the command line knows."""
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kind in names.OPTIMIZERS.items()}
+"""The optimizers by name. A new one is a class here and a row in ``names``."""
 
 
 def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:

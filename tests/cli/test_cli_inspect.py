@@ -117,7 +117,11 @@ def test_against_as_json(run, files):
         (["keras.h5", "--manifest"], 2, "keras.h5: has no manifest: it holds arrays, not a network that portable-nn"),
         (["keras.h5", "--against", "digitz"], 2, "no model is called 'digitz'"),
         (["digits", "--against", "keras.h5"], 3, "keras.h5: is an HDF5 file"),
-        (["digits", "--against", "digits", "--manifest"], 2, "--manifest and --against cannot be used at once"),
+        (
+            ["digits", "--against", "digits", "--manifest"],
+            2,
+            "--manifest and --against cannot be used together: they show different things",
+        ),
         (["m.pt"], 2, "no model is called 'm.pt'"),
     ],
 )
@@ -164,10 +168,13 @@ def test_json_has_what_the_arrows_are_made_of(run, files):
     ("arguments", "message"),
     [
         (["mine.safetensors", "--plot", "m.bmp"], "m.bmp: the name of a picture ends in .png, .svg or .pdf"),
-        (["mine.safetensors", "--plot", "m.png", "--manifest"], "--plot draws the whole model: leave out --manifest"),
+        (
+            ["mine.safetensors", "--plot", "m.png", "--manifest"],
+            "--manifest and --plot cannot be used together: they show different things",
+        ),
         (
             ["mine.safetensors", "--dot", "-", "--against", "digits"],
-            "--dot draws the whole model: leave out --against",
+            "--against and --dot cannot be used together: they show different things",
         ),
         (["keras.h5", "--plot", "m.png"], "keras.h5: holds arrays, not a network: there is nothing to draw"),
         (["keras.h5", "--dot", "-"], "keras.h5: holds arrays, not a network: there is nothing to draw"),

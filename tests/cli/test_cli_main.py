@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 import sys
 
 import pytest
 
-from portable_nn.cli import COMMANDS, conventions, simulate, size
+from portable_nn.catalog import find_model
+from portable_nn.cli import COMMANDS, conventions, models, simulate, size
 from portable_nn.core.errors import MissingPackageError, TrainingError
 from portable_nn.core.version import __version__
 
-GROUPS = {"size": size.COMMANDS, "simulate": simulate.COMMANDS}
+GROUPS = {"models": models.COMMANDS, "size": size.COMMANDS, "simulate": simulate.COMMANDS}
 
 PATHS = [
     *((name,) for name in COMMANDS if name not in GROUPS),
@@ -57,7 +59,9 @@ def test_help_lists_the_options_and_has_examples(run, path):
             rf"^  {option}, ", out, re.MULTILINE
         )
     assert all(parameter.help for parameter in parameters)
-    assert {"--format", "--quiet", "--debug"} <= {opt for parameter in parameters for opt in parameter.opts}
+    options = {opt for parameter in parameters for opt in parameter.opts}
+    assert {"--format", "--force", "--quiet", "--debug"} <= options
+    assert "--out" in options or path in {("export",), ("import",), ("convert",)}  # They have an argument for it.
     assert f"\n  Examples:\n    portable-nn {' '.join(path)}" in out
     assert "Arguments:\n\n" not in out
     assert not re.search(r" +$", out, re.MULTILINE)
@@ -90,6 +94,11 @@ def test_examples_parse(path):
         ["--version"],
         ["predict", "--help"],
         ["train", "--help"],
+        ["tune", "--help"],
+        ["sample", "--help"],
+        ["export", "--help"],
+        ["models"],
+        ["models", "build", "--help"],
         ["size"],
         ["size", "conv", "--help"],
         ["simulate"],
@@ -121,6 +130,13 @@ def test_in_a_process_of_its_own(shell):
         (["size", "xyz"], "no command is called 'size xyz': there are size conv, size convt, size pool, size net"),
         (["size", "--in", "3"], "no such option: --in (see portable-nn size --help)"),
         (["size", "conv"], "missing option '--in' (see portable-nn size conv --help)"),
+        (["models", "digits"], "no command is called 'models digits': there are models list, models show, models bu"),
+        (["train", "digits"], "missing argument 'DATA' (see portable-nn train --help)"),
+        (["train", "--from", "digits", "x.csv"], "no such option: --from"),
+        (["predict", "digits-gan", "--sample", "25", "--plot", "x.png"], "no such option: --sample"),
+        (["predict", "digits", "x.png", "--output", "x.txt"], "no such option: --output"),
+        (["simulate", "run", "--csv", "x.csv"], "no such option: --csv"),
+        (["size", "conv", "--in", "28", "--out", "14"], "--out 14: the name must end in .txt or .json"),
         (["--top"], "no such option: --top (see portable-nn --help)"),
         (["predict"], "missing argument 'MODEL' (see portable-nn predict --help)"),
         (["inspect", "digits-mlp", "--form", "x"], "no such option: --form"),
@@ -133,6 +149,66 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, arguments, message):
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1
+
+
+TEXTS = [
+    "check digits-mlp",
+    "inspect digits-mlp",
+    "models list",
+    "models show digits-mlp",
+    "predict digits-mlp digits.csv",
+    "simulate list",
+    "simulate run --steps 3",
+    "size conv --in 5 --kernel 3",
+    "size net digits-mlp",
+]
+"""A command line for each kind of result that is text."""
+
+
+@pytest.mark.parametrize("words", TEXTS)
+def test_the_suffix_of_out_decides_the_form(run, tmp_path, digits_csv, words):
+    """And a file is not replaced unless that is asked for."""
+    text, data = run(*words.split(), "-q").out, run(*words.split(), "-q", "--format", "json").out
+    for suffix, wanted in (("txt", text), ("json", data)):
+        assert run(*words.split(), "-q", "--out", f"x.{suffix}") == (0, "", "")
+        assert (tmp_path / f"x.{suffix}").read_text() == wanted
+    assert json.loads(data)["schema"] == conventions.SCHEMA
+    assert run(*words.split(), "-q", "-o", "-").out == text
+    (tmp_path / "x.txt").write_text("precious")
+    refused = run(*words.split(), "--out", "x.txt")
+    assert refused == (2, "", "error: x.txt is there already: --force replaces it\n")
+    assert (tmp_path / "x.txt").read_text() == "precious"
+    assert run(*words.split(), "-q", "--out", "x.txt", "--force").code == 0
+    assert (tmp_path / "x.txt").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "convert digits-mlp FILE.h5",
+        "convert digits-mlp FILE.npz",
+        "export digits-mlp FILE.onnx",
+        f"import {find_model('digits-mlp').onnx} FILE.h5",
+        "inspect digits-mlp --plot FILE.png",
+        "inspect digits-mlp --dot FILE.dot",
+        "predict digits-mlp digits.csv --save-io FILE.npz",
+        "sample digits-gan --out FILE.png",
+        "simulate run --steps 3 --gif FILE.gif",
+        "size conv --in 5 --kernel 3 --plot FILE.svg",
+        "train 784-10 digits.csv --validation 0 --epochs 1 --out FILE.safetensors",
+        "tune digits-mlp digits.csv --validation 0 --epochs 1 --out FILE.h5",
+    ],
+)
+def test_no_command_replaces_a_file_unless_forced(run, tmp_path, digits_csv, words):
+    if "--plot" in words or "--gif" in words:
+        pytest.importorskip("matplotlib")
+    line = words.replace("FILE", "file").split()
+    (target,) = (tmp_path / word for word in line if word.startswith("file."))
+    target.write_text("precious")
+    assert run(*line) == (2, "", f"error: {target.name} is there already: --force replaces it\n")
+    assert target.read_text() == "precious"
+    assert run(*line, "--force").code == 0
+    assert target.read_bytes() != b"precious"
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,12 @@ def test_sides_that_do_not_agree_are_exit_code_1(run, tmp_path):
         (["export", "digits-mlp", "d.onnx", "--opset", "3"], 2, ""),
         (["export", "digit", "d.onnx"], 2, "no model is called 'digit': did you mean 'digits'?"),
         (["import", "no.onnx", "d.safetensors"], 3, "no.onnx: does not exist"),
-        (["import", DIGITS.onnx, "d.onnx"], 2, "d.onnx: the name of a weight file ends in .safetensors"),
+        (["import", DIGITS.onnx, "d.onnx"], 2, "OUT d.onnx: the name of a weight file ends in .safetensors"),
         (["import", DIGITS.weights, "d.safetensors"], 3, f"{DIGITS.weights}: is a safetensors file"),
         (["inspect", "no.onnx"], 3, "no.onnx: does not exist"),
         (["inspect", "m.onnx", "--manifest"], 2, "m.onnx: has no manifest"),
         (["import", "m.onnx", "d.safetensors"], 3, "m.onnx: not supported: "),
-        (["models", "digit"], 2, "no model is called 'digit': there are digits, digits-cnn, digits-mlp"),
+        (["models", "show", "digit"], 2, "no model is called 'digit': there are digits, digits-cnn, digits-mlp"),
     ],
 )
 def test_errors(run, tmp_path, arguments, code, message):
@@ -121,11 +121,11 @@ def test_the_manifest(run):
 
 
 def test_models(run):
-    code, out, err = run("models")
+    code, out, err = run("models", "list")
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == ["name", *SHIPPED]
     assert str(DIGITS.weights) in out
-    rows = {row["name"]: row for row in run("models", "--format", "json").json["models"]}
+    rows = {row["name"]: row for row in run("models", "list", "--format", "json").json["models"]}
     row = rows["digits-mlp"]
     assert list(row) == ["name", "aliases", "summary", "accuracy", "bytes", "path", "onnx", "samples"]
     assert 0.955 <= row["accuracy"] <= 1
@@ -134,9 +134,12 @@ def test_models(run):
 
 
 def test_an_alias_means_the_model(run, tmp_path):
-    heading, row, *_ = run("models").out.splitlines()
+    heading, row, *_ = run("models", "list").out.splitlines()
     assert [heading.split()[:2], row.split()[:2]] == [["name", "alias"], ["digits-cnn", "digits"]]
-    assert run("models", "digits", "--format", "json").json == run("models", "digits-cnn", "--format", "json").json
+    assert (
+        run("models", "show", "digits", "--format", "json").json
+        == run("models", "show", "digits-cnn", "--format", "json").json
+    )
     assert run("inspect", "digits").out == run("inspect", "digits-cnn").out
     assert run("export", "digits", "d.onnx").code == 0
     assert (tmp_path / "d.onnx").read_bytes() == find_model("digits-cnn").onnx.read_bytes()
@@ -145,11 +148,11 @@ def test_an_alias_means_the_model(run, tmp_path):
 
 
 def test_the_card_of_a_model(run):
-    assert run("models", "digits-mlp").out.rstrip("\n") == DIGITS.card.rstrip("\n")
-    assert run("models", "digits-mlp", "--format", "json").json["card"] == DIGITS.card
+    assert run("models", "show", "digits-mlp").out.rstrip("\n") == DIGITS.card.rstrip("\n")
+    assert run("models", "show", "digits-mlp", "--format", "json").json["card"] == DIGITS.card
 
 
 def test_models_away_from_the_checkout(shell):
-    code, out, err = shell("models")
+    code, out, err = shell("models", "list")
     assert (code, err) == (0, "")
     assert "digits-mlp" in out

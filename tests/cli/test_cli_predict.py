@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -102,6 +103,27 @@ def test_output_goes_into_a_file(run, tmp_path):
     assert run("predict", "digits-mlp", SAMPLES, "-o", "-").out == told
 
 
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_csv_has_the_numbers_in_full(run, tmp_path, digits_csv, engine):
+    arguments = ("predict", "digits-mlp", digits_csv.name, "--top", "2", "--engine", engine)
+    results = run(*arguments, "--format", "json").json["results"]
+    code, out, err = run(*arguments, "--out", "answers.csv")
+    assert (code, out, err) == (0, "", "5 of 5 right (100.0 %)\n")
+    head, *rows = csv.reader((tmp_path / "answers.csv").read_text().splitlines())
+    assert head == ["input", "label", "probability", "2nd", "probability", "expected"]
+    for row, result in zip(rows, results, strict=True):
+        (first, p), (second, q) = result["top"]
+        assert [row[0], row[1], float(row[2]), row[3], float(row[4]), row[5]] == [
+            result["input"],
+            first,
+            p,
+            second,
+            q,
+            result["expected"],
+        ]
+    assert run(*arguments, "--format", "csv", "-q").out == (tmp_path / "answers.csv").read_text()
+
+
 def test_an_output_that_cannot_be_written(run):
     code, out, err = run("predict", "digits-mlp", SAMPLES, "-o", "nowhere/answers.txt")
     assert (code, out) == (3, "")
@@ -149,7 +171,7 @@ def test_json_is_whole_although_an_input_is_bad(run, tmp_path, digits_csv):
 def test_a_file_is_written_whole_or_not_at_all(shell, tmp_path, digits_csv):
     digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
     (tmp_path / "answers.txt").write_text("old")
-    code, out, err = shell("predict", "digits-mlp", "digits.csv", "-o", "answers.txt", "--batch-size", "20")
+    code, out, err = shell("predict", "digits-mlp", "digits.csv", "-o", "answers.txt", "--force", "--batch-size", "20")
     assert (code, out) == (3, "")
     assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
     assert (tmp_path / "answers.txt").read_text() == "old"
@@ -207,7 +229,7 @@ def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
             3,
             "no.txt: expected labels, one in a line, found no such file",
         ),
-        (["digits-mlp", SAMPLES, "--top", "0"], 2, "top must be at least 1, not 0"),
+        (["digits-mlp", SAMPLES, "--top", "0"], 2, "--top must be at least 1, not 0"),
         (["digits-mlp", SAMPLES, "--raw"], 2, "raw is for arrays"),
     ],
 )

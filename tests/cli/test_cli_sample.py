@@ -1,4 +1,4 @@
-"""``portable-nn predict MODEL --sample N --plot FILE``: samples of a generator, as a picture."""
+"""``portable-nn sample MODEL --out FILE``: samples of a generator, as a picture or an array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ imageio = pytest.importorskip("imageio.v3")
 
 
 def test_a_sheet_of_digits(run, tmp_path):
-    code, out, err = run("predict", "digits-gan", "--sample", "25", "--plot", "sheet.png")
+    code, out, err = run("sample", "digits-gan", "--out", "sheet.png")
     assert (code, out, err) == (0, "25 samples of digits-gan, seed 0: sheet.png\n", "")
     page = np.asarray(imageio.imread(tmp_path / "sheet.png"))
     wanted = sheet(as_pictures(sample("digits-gan", 25)))
@@ -23,13 +23,11 @@ def test_a_sheet_of_digits(run, tmp_path):
 
 
 def test_json_and_a_seed(run, tmp_path):
-    options = ("--sample", "1", "--engine", "numpy", "--format", "json")
-    found = run("predict", "digits-gan", *options, "--plot", "a.png", "--seed", "7").json
-    assert found == {"schema": 1, "model": "digits-gan", "samples": 1, "seed": 7, "plot": "a.png"}
+    options = ("--count", "1", "--engine", "numpy", "--format", "json")
+    found = run("sample", "digits-gan", *options, "-o", "a.png", "--seed", "7").json
+    assert found == {"schema": 1, "model": "digits-gan", "samples": 1, "seed": 7, "path": "a.png"}
     np.testing.assert_array_equal(imageio.imread(tmp_path / "a.png"), sheet(as_pictures(sample("digits-gan", 1, 7))))
-    assert (
-        run("predict", "digits-gan", *options[:4], "--plot", "b.png").out == "1 sample of digits-gan, seed 0: b.png\n"
-    )
+    assert run("sample", "digits-gan", *options[:4], "-o", "b.png").out == "1 sample of digits-gan, seed 0: b.png\n"
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
@@ -37,39 +35,38 @@ def test_json_and_a_seed(run, tmp_path):
 def test_a_generator_of_ones_own(run, tmp_path, name):
     network = pnn.Sequential(pnn.Input(3, name="z"), pnn.Dense(16), pnn.Sigmoid(), seed=0)
     network.save(tmp_path / name) if name.endswith("safetensors") else export_onnx(network, tmp_path / name)
-    assert run("predict", name, "--sample", "4", "--plot", "four.png").code == 0
+    assert run("sample", name, "-n", "4", "--out", "four.png").code == 0
     wanted = sheet(as_pictures(sample(network, 4)))
     assert np.abs(np.asarray(imageio.imread(tmp_path / "four.png")).astype(int) - wanted).max() <= 1
+
+
+def test_an_array(run, tmp_path):
+    assert run("sample", "digits-gan", "-n", "3", "--engine", "numpy", "-o", "three.npy").code == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "three.npy"), sample("digits-gan", 3))
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("digits",), 2, "INPUT is missing: pictures, folders of them, or files of data; a generator takes --sample N"),
+        (("digits-gan",), 2, "missing option '--out' / '-o' (see portable-nn sample --help)"),
+        (("digits-gan", "--count", "0", "-o", "x.png"), 2, "invalid value for '--count' / '-n': "),
         (
-            ("digits-gan", "--sample", "5"),
-            2,
-            "--sample needs --plot FILE: the picture that shows the samples, such as samples.png",
-        ),
-        (("digits-gan", "--plot", "x.png"), 2, "--plot shows samples of a generator: --sample N says how many"),
-        (("digits-gan", "--sample", "0", "--plot", "x.png"), 2, "--sample must be at least 1, not 0"),
-        (
-            ("digits-gan", "a.png", "--sample", "2", "--plot", "x.png", "--top", "3"),
-            2,
-            "samples are made out of noise alone: leave out --top, INPUT",
-        ),
-        (("digits", "a.png", "--seed", "3"), 2, "--seed is about samples: --sample N draws some"),
-        (
-            ("digits", "--sample", "2", "--plot", "x.png"),
+            ("digits", "-o", "x.png"),
             3,
             "only a generator can be sampled, which takes noise (batch, n); 'image' takes pictures",
         ),
         (
-            ("digits-gan", "--sample", "2", "--plot", "x.doc"),
+            ("digits-gan", "-o", "x.doc"),
             2,
-            "x.doc: the name of a picture ends in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff",
+            "x.doc: the name of a file of samples ends in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff, .npy",
         ),
+        (("digits-gan", "-o", "old.png"), 2, "old.png is there already: --force replaces it"),
+        (("digits-gan", "-o", "no/x.png"), 3, "no/x.png: cannot be written: there is no folder '{folder}/no'"),
     ],
 )
-def test_what_is_refused(run, arguments, code, message):
-    assert run("predict", *arguments) == (code, "", f"error: {message}\n")
+def test_what_is_refused(run, tmp_path, arguments, code, message):
+    (tmp_path / "old.png").write_text("precious")
+    found = run("sample", *arguments)
+    assert (found.code, found.out, found.err.count("\n")) == (code, "", 1)
+    assert found.err.startswith(f"error: {message.format(folder=tmp_path)}")
+    assert (tmp_path / "old.png").read_text() == "precious"

@@ -138,7 +138,7 @@ def test_a_run_beyond_the_largest_number_as_json(run):
 
 
 def test_a_run_as_csv(run, tmp_path):
-    code, out, err = run("simulate", "run", "--csv", "-")
+    code, out, err = run("simulate", "run", "--format", "csv")
     assert (code, err) == (0, ARTICLE)  # What is no number goes elsewhere.
     result = simulate("bilinear")
     rows = rows_of(out)
@@ -146,24 +146,24 @@ def test_a_run_as_csv(run, tmp_path):
     assert [int(row["t"]) for row in rows] == result.t.tolist()
     assert [[float(row["x"]), float(row["y"])] for row in rows] == result.z.tolist()
     assert [float(row["distance"]) for row in rows] == result.distance.tolist()
-    code, text, err = run("simulate", "run", "--csv", "run.csv")
+    assert run("simulate", "run", "--out", "run.csv") == (0, "", ARTICLE)
     assert (tmp_path / "run.csv").read_text() == out
-    assert text.startswith(ARTICLE)
-    assert re.search(r"^written +run\.csv \(\d+ kB\)$", text, re.MULTILINE)
-    assert run("simulate", "run", "--csv", "-", "--quiet") == (0, out, "")
+    assert run("simulate", "run", "--format", "csv", "--quiet") == (0, out, "")
 
 
 def test_names_of_numbers_in_csv(run):
-    out = run("simulate", "run", "--game", "x0*y1-x1*y0", "--steps", "20", "--record", "10", "-q", "--csv", "-").out
+    out = run(
+        "simulate", "run", "--game", "x0*y1-x1*y0", "--steps", "20", "--record", "10", "-q", "--format", "csv"
+    ).out
     assert out.splitlines()[0] == "t,x0,x1,y0,y1,distance,residual"
     assert [row["t"] for row in rows_of(out)] == ["0", "10", "20"]
-    out = run("simulate", "run", "--game", "x+y", "--steps", "2", "-q", "--csv", "-").out
+    out = run("simulate", "run", "--game", "x+y", "--steps", "2", "-q", "--format", "csv").out
     assert {row["distance"] for row in rows_of(out)} == {""}  # No equilibrium is known.
 
 
 def test_noise_is_drawn_from_the_seed(run):
     def drawn(*more):
-        return run("simulate", "compare", "--noise", "0.1", "--evaluations", "20", "-q", "--csv", "-", *more).out
+        return run("simulate", "compare", "--noise", "0.1", "--evaluations", "20", "-q", "--format", "csv", *more).out
 
     assert drawn() == drawn("--seed", "0") != drawn("--seed", "1")
 
@@ -210,7 +210,7 @@ def test_one_picture_of_a_run(picture, words, run, monkeypatch):
 
 def test_where_one_picture_cannot_be_made_there_is_none(run, tmp_path):
     pytest.importorskip("matplotlib")
-    arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.png", "--gif", "a.gif", "--csv", "a.csv")
+    arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.png", "--gif", "a.gif", "--out", "a.csv")
     code, out, err = run("simulate", "run", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
@@ -252,7 +252,7 @@ def test_comparing_as_json_and_csv(run):
         assert row["options"] == dict(entry.forecast.options)
         assert (row["closed_form"], row["measured"]) == (entry.closed_form, entry.measured)
         assert row["gradients"] == entry.spent
-    rows = rows_of(run(*arguments, *options, "-q", "--csv", "-").out)
+    rows = rows_of(run(*arguments, *options, "-q", "--format", "csv").out)
     assert list(rows[0]) == ["method", "step", "gradients", "distance", "residual"]
     for entry in found.entries:
         own = [row for row in rows if row["method"] == entry.name]
@@ -290,7 +290,7 @@ def test_sweeping_as_json_and_csv(run):
     assert data["methods"][0]["measured"] == found.measured[0].tolist()
     assert data["methods"][1]["spectral_radius"] == [None, None]
     assert data["methods"][1]["stability_limit"] is None
-    rows = rows_of(run(*arguments, "-q", "--csv", "-").out)
+    rows = rows_of(run(*arguments, "-q", "--format", "csv").out)
     assert [float(row["measured"]) for row in rows] == found.measured.ravel().tolist()
     assert [row["spectral_radius"] for row in rows][2:] == ["", ""]
 
@@ -318,8 +318,8 @@ def test_pictures_of_many(run, tmp_path, command, name):
     assert (code, err) == (0, "")
     assert re.search(rf"^drawn +{name} \(\d+ kB\)$", out, re.MULTILINE)
     assert (tmp_path / name).stat().st_size > 5000
-    data = json.loads(run("simulate", *command.split(), "--csv", "c.csv", "--format", "json").out)
-    assert data["files"] == ["c.csv"]
+    data = json.loads(run("simulate", *command.split(), "--plot", name, "--force", "--format", "json").out)
+    assert data["files"] == [name]
 
 
 RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.05, or a formula of the step t such as "
@@ -342,31 +342,35 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --set gamma=a", "--set gamma must be a number, or several such as 1,2, not 'a'"),
         ("run --set gamma=1 --set gamma=2", "--set gamma is given twice"),
         ("run --start 1,a", "--start must be a number, or several such as 1,2, not '1,a'"),
-        ("run --start 1", "start must be 2 numbers"),
-        ("run --start nan,1", "start must be finite"),
+        ("run --start 1", "--start must be 2 numbers"),
+        ("run --start nan,1", "--start must be finite"),
         ("run --rate abc", RATE + "'0.1/sqrt(t)' or '0.1/t**2', not 'abc'"),
         ("run --rate 1,2,3", RATE),
         ("run --rate -0.1", RATE),
         ("run --rate inf", RATE),
         ("run --rate 1/(t-1)", "learning_rate '1/(t-1)' gives inf at step 0"),
         ("run --decay quick", "there is no decay 'quick': there are constant, 1/sqrt(t), 1/t, 1/t^2, log"),
-        ("run --steps 0", "steps must be a whole number from 1"),
-        ("run --noise -1", "noise must be a number of at least 0"),
-        ("run --seed -1", "seed must be a whole number of at least 0"),
-        ("run --record 0", "record must be a whole number of at least 1"),
+        ("run --steps 0", "--steps must be a whole number from 1"),
+        ("run --noise -1", "--noise must be a number of at least 0"),
+        ("run --seed -1", "--seed must be a whole number of at least 0"),
+        ("run --record 0", "--record must be a whole number of at least 1"),
         ("run --plot run.txt", "run.txt: the name of a picture ends in .png, .svg or .pdf"),
         ("run --gif run.png", "run.png: the name of an animation ends in .gif"),
-        ("run --csv - --format json", "--csv - and --format json both write to standard output: give --csv a file"),
+        (
+            "run --out run.csv --format json",
+            "--format json and --out run.csv contradict each other: leave one of them out",
+        ),
+        ("run --out run.xml", "--out run.xml: the name must end in .txt, .json or .csv, which sets the format"),
         ("compare --method all,foo", "there is no method 'foo'"),
         ("compare --set foo=1", "--set foo: no method has the option 'foo', among simultaneous, alternating"),
         ("compare --set lola.gamma=1", "--set lola.gamma: 'lola' is not among the methods simultaneous, altern"),
         ("compare --set consensus.foo=1", "the method 'consensus' has no option 'foo': it has gamma (1.0)"),
-        ("compare --method runge-kutta --evaluations 3", "evaluations must be at least 4 for a step of the method"),
+        ("compare --method runge-kutta --evaluations 3", "--evaluations must be at least 4 for a step of the method"),
         ("sweep --rates 1:2", "--rates must be from, to and how many (2 to 10,000), as 0.01:4:40, or a list as"),
         ("sweep --rates 2:1:5", "--rates must be from, to and how many"),
         ("sweep --rates 0.1:1:99999", "--rates must be from, to and how many"),
         ("sweep --rates a,b", "--rates must be a number, or several such as 1,2, not 'a,b'"),
-        ("sweep --rates 0,1", "rates must be a list of numbers above 0"),
+        ("sweep --rates 0,1", "--rates must be a list of numbers above 0"),
     ],
 )
 def test_wrong_usage(run, arguments, message):
@@ -377,7 +381,7 @@ def test_wrong_usage(run, arguments, message):
 
 
 def test_a_folder_that_is_not_there(run):
-    code, out, err = run("simulate", "run", "--csv", "no/run.csv")
+    code, out, err = run("simulate", "run", "--out", "no/run.csv")
     assert (code, out) == (3, "")
     assert err.startswith("error: no/run.csv: cannot be written: there is no folder")
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from portable_nn.adversarial.gan import METHODS as GAN_METHODS
 from portable_nn.adversarial.gan.demonstration import EXAMPLES, demonstrate
 from portable_nn.adversarial.gan.ring import RECIPES
 from portable_nn.adversarial.methods import SCHEMES
-from portable_nn.cli.simulate import gan, options
+from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe, Scheme
 
 PLAIN = """\
 bilinear, f = x·y
@@ -94,7 +95,7 @@ def test_a_spectrum_as_json_and_csv(run):
         assert row["operator"] == one.operator.tolist()
         assert row["spectral_radius"] == one.forecast.spectral_radius
     assert data["spectra"][0]["stability_limit"] == pytest.approx(1 / math.sqrt(3), abs=1e-6)
-    rows = rows_of(run(*arguments, "-q", "--csv", "-").out)
+    rows = rows_of(run(*arguments, "-q", "--format", "csv").out)
     assert len(rows) == 12
     assert float(rows[0]["modulus"]) == pytest.approx(found[0].forecast.spectral_radius)
     assert (rows[4]["rate_x"], rows[4]["rate_y"]) == ("0.1", "0.2")
@@ -110,7 +111,7 @@ def test_the_field(run):
     assert (code, err) == (0, "")
     assert len(re.findall(r"^\(.*\)  +\(.*\)  +diverges: the distance grows by 1.004988 a step$", out, re.M)) == 3
     assert out.endswith("\nequilibria: (0, 0)\n")
-    assert run("simulate", "field", "--grid", "2", "--reach", "1", "--csv", "-", "-q") == (0, SADDLE, "")
+    assert run("simulate", "field", "--grid", "2", "--reach", "1", "--format", "csv", "-q") == (0, SADDLE, "")
 
 
 def test_the_field_as_json(run):
@@ -130,8 +131,8 @@ def test_the_field_where_no_equilibrium_is_known(run):
 def test_a_gan(run, tmp_path):
     arguments = ("simulate", "gan", "--steps", "20", "--seed", "2", "--eigenvalues", "10")
     found = demonstrate(seed=2, steps=20, eigenvalues=10, progress=False)
-    code, out, err = run(*arguments, "--csv", "history.csv")
-    assert (code, err) == (0, "")
+    code, nothing, out = run(*arguments, "--out", "history.csv")  # What is not the result goes to standard error.
+    assert (code, nothing) == (0, "")
     assert out.startswith("pattern, regularised: alternating, non_saturating, 20 steps, seed 2\n\nerror of the mean ")
     assert f"{found.figures['error']:.4g} in the worst of the four numbers\n" in out
     steps = re.findall(r"^ *(\d+) +-?\d", out, re.MULTILINE)
@@ -178,16 +179,14 @@ def test_ctrl_c_tells_what_was_learned(run, monkeypatch):
 
     monkeypatch.setattr(demonstration, "demonstrate", stopped)
     code, out, err = run("simulate", "gan")
-    assert (code, err) == (130, "stopped by Ctrl-C; the figures are those of what was learned\n")
+    assert (code, err) == (130, "stopped by Ctrl-C; the figures are those of the networks as they are\n")
     assert "2 steps, seed 0, interrupted\n" in out
 
 
 def test_words_are_those_of_the_library():
-    assert [one.value for one in gan.Example] == [*EXAMPLES]
-    assert [one.value for one in gan.Recipe] == [*RECIPES]
-    assert [one.value for one in gan.Method] == [*GAN_METHODS]
-    assert [one.value for one in gan.Loss] == [*GAN_LOSSES]
-    assert [one.value for one in options.Scheme] == [*SCHEMES]
+    names = [GanExample, GanRecipe, GanMethod, GanLoss, Scheme]
+    tables = [EXAMPLES, RECIPES, GAN_METHODS, GAN_LOSSES, SCHEMES]
+    assert [get_args(each) for each in names] == list(map(tuple, tables))
 
 
 @pytest.mark.parametrize(
@@ -225,17 +224,17 @@ def test_listing(run):
     ("arguments", "message"),
     [
         ("spectrum --rate 0.1/t", "--rate must be a number, or two (x's and y's) such as 0.1,0.05, not '0.1/t'"),
-        ("spectrum --rate 0.1,0.2 --plot x.png", "--plot shows eigenvalues at rates of one number: leave it out"),
+        ("spectrum --rate 0.1,0.2 --plot x.png", "--plot draws eigenvalues at rates of one number: leave it out"),
         ("spectrum --method adam", "the method 'adam' has no update matrix: its step is not linear"),
         ("spectrum --game x+y", "no equilibrium of the game 'x+y' is known"),
         ("field --game rock-paper-scissors", "the field can be shown of a game of two numbers; 'rock-paper"),
         ("field --start 1,2,3", "--start must be two numbers, x and y, such as 0.6,0.7, not '1,2,3'"),
         ("field --start a", "--start must be a number, or several such as 1,2, not 'a'"),
-        ("field --grid 1", "grid must be a whole number from 2 to 1000, not 1"),
-        ("field --reach 0", "reach must be a number above 0, not 0.0"),
+        ("field --grid 1", "--grid must be a whole number from 2 to 1000, not 1"),
+        ("field --reach 0", "--reach must be a number above 0, not 0.0"),
         ("gan circle", "invalid value for '[EXAMPLE]': 'circle' is not one of 'pattern', 'ring'"),
-        ("gan --steps 0", "steps must be a whole number from 1, not 0"),
-        ("gan --seed -1", "seed must be a whole number of at least 0, not -1"),
+        ("gan --steps 0", "--steps must be a whole number from 1, not 0"),
+        ("gan --seed -1", "--seed must be a whole number of at least 0, not -1"),
         ("gan ring --eigenvalues 10", "a dense Jacobian is for up to 3,000 weights, and these two networks have 34,9"),
         ("list xx", "invalid value for '[WHAT]': 'xx' is not one of 'games', 'methods'"),
     ],

@@ -99,7 +99,7 @@ ARTICLE = [
         ("conv --in 5 --kernel 2 --stride 2", LAST_COLUMN),
         ("convt --in 3 --kernel 2 --stride 2 --padding 1", TRANSPOSED),
         ("pool --in 6x7 --kernel 2x3 --stride 2 --mode average", RECTANGLE),
-        ("conv --in 28 --out 14 --most 3", BACKWARDS),
+        ("conv --in 28 --to 14 --most 3", BACKWARDS),
     ],
 )
 def test_the_text(run, arguments, text):
@@ -173,7 +173,7 @@ def test_json(run):
 
 
 def test_json_backwards(run):
-    found = run("size", "convt", "--in", "7", "--out", "14", "--most", "2", "--format", "json").json
+    found = run("size", "convt", "--in", "7", "--to", "14", "--most", "2", "--format", "json").json
     assert list(found) == ["schema", "kind", "input", "output", "solutions", "pictures"]
     assert (found["input"], found["output"]) == ([7, 7], [14, 14])
     best, second = found["solutions"]
@@ -259,18 +259,18 @@ def test_coverage_and_advice(run, arguments, line):
 
 
 def test_backwards_keeps_what_is_given(run):
-    found = run("size", "pool", "--in", "112", "--out", "56", "--kernel", "3", "--format", "json").json
+    found = run("size", "pool", "--in", "112", "--to", "56", "--kernel", "3", "--format", "json").json
     assert {tuple(one["options"]["kernel"]) for one in found["solutions"]} == {(3, 3)}
-    found = run("size", "conv", "--in", "28x30", "--out", "14x10", "--padding", "1", "--format", "json").json
+    found = run("size", "conv", "--in", "28x30", "--to", "14x10", "--padding", "1", "--format", "json").json
     assert all(one["options"]["padding"] == [[1, 1], [1, 1]] for one in found["solutions"])
     assert all(one["output"] == [14, 10] for one in found["solutions"])
     assert len(found["solutions"]) == 10
-    found = run("size", "conv", "--in", "28", "--out", "14", "--groups", "3", "--most", "1").out
+    found = run("size", "conv", "--in", "28", "--to", "14", "--groups", "3", "--most", "1").out
     assert "torch.nn.Conv2d(3, 3, kernel_size=3, stride=2, padding=1, groups=3)" in found
 
 
 def test_backwards_shows_the_columns_that_tell_something(run):
-    text = run("size", "conv", "--in", "9", "--out", "4", "--kernel", "2", "--dilation", "3", "--most", "1").out
+    text = run("size", "conv", "--in", "9", "--to", "4", "--kernel", "2", "--dilation", "3", "--most", "1").out
     # By hand: 2 taps 3 apart, by 2 from -1 on: -1 2, 1 4, 3 6, 5 8. Neither 0 nor 7: 9² - 7² = 32 cells are not read.
     assert text.splitlines()[2:] == [
         "kernel  stride  padding  dilation  PyTorch"
@@ -279,7 +279,7 @@ def test_backwards_shows_the_columns_that_tell_something(run):
         "  32 of 81 cells are never read",
     ]
     arguments = ["--kernel", "3", "--stride", "2", "--padding", "1", "--axes", "1"]
-    heading, row = run("size", "convt", "--in", "4", "--out", "8", *arguments, "--most", "1").out.splitlines()[2:]
+    heading, row = run("size", "convt", "--in", "4", "--to", "8", *arguments, "--most", "1").out.splitlines()[2:]
     assert heading.split() == ["kernel", "stride", "padding", "output", "padding", "PyTorch", "faults"]
     assert row.startswith("3       2       1        1               torch.nn.ConvTranspose1d(1, 1, kernel_size=3, ")
     assert row.endswith("  uneven overlap")
@@ -288,9 +288,9 @@ def test_backwards_shows_the_columns_that_tell_something(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("conv --in 28 --out 300", "no conv with kernel 1 to 11"),
+        ("conv --in 28 --to 300", "no conv with kernel 1 to 11"),
         (
-            "pool --in 8 --out 3 --kernel 3 --stride 1 --padding 0",
+            "pool --in 8 --to 3 --kernel 3 --stride 1 --padding 0",
             "no pool with kernel 3, stride 1, padding 0 and dilation",
         ),
     ],
@@ -308,7 +308,7 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
     ("arguments", "message"),
     [
         ("conv --kernel 3", "missing option '--in' (see portable-nn size conv --help)"),
-        ("conv --in 28", "--kernel is missing: the size of the kernel; or --out, to find one"),
+        ("conv --in 28", "--kernel is missing: the size of the kernel; or --to, to find one"),
         ("conv --in 28,32 --kernel 3", "--in must be a number, or several such as 28x32, not '28,32'"),
         ("conv --in -3 --kernel 3", "--in must be a number, or several such as 28x32, not '-3'"),
         ("conv --in 28 --kernel three", "--kernel must be a number, or several such as 28x32, not 'three'"),
@@ -316,31 +316,31 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
             "conv --in 28 --kernel 3 --padding 1:2:3",
             "--padding must be such as 1, 1x2, 0:1 or 1:2x0:1, or same or valid, not '1:2:3'",
         ),
-        ("conv --in 28 --kernel 3 --padding 1 --auto-pad VALID", "padding must not be given together with auto_pad"),
+        ("conv --in 28 --kernel 3 --padding 1 --auto-pad VALID", "--padding must not be given together with auto_pad"),
         ("conv --in 28 --kernel 3 --auto-pad SAME", "invalid value for '--auto-pad': 'SAME' is not one of"),
         ("conv --in 28x28x3 --kernel 3x4", "--kernel has numbers for 2 axes, but there are 3"),
         ("conv --in 28x28 --kernel 3 --axes 1", "--in has numbers for 2 axes, but there are 1"),
         ("conv --in 28 --kernel 3 --axes 4", "there can be 1 to 3 axes, not 4"),
         ("conv --in 28x28x28x28 --kernel 3", "there can be 1 to 3 axes, not 4"),
         ("conv --in 28 --kernel 3 --axes 0", "there can be 1 to 3 axes, not 0"),
-        ("conv --in 28 --out 14 --most 0", "--most must be at least 1, not 0"),
-        ("conv --in 28 --kernel 3 --stride 0", "stride must be at least 1, not 0"),
+        ("conv --in 28 --to 14 --most 0", "--most must be at least 1, not 0"),
+        ("conv --in 28 --kernel 3 --stride 0", "--stride must be at least 1, not 0"),
         ("conv --in 0 --kernel 3", "input size must be at least 1, not 0"),
         ("conv --in 5 --kernel 7", "2 faults\n  axis 0: kernel 7 spans 7 cells, but the input has only 5"),
         ("conv --in 5 --kernel 7 --axes 1", "kernel 7 spans 7 cells, but the input has only 5"),
-        ("conv --in 28 --kernel 3 --groups 4 --out-channels 6", "groups must divide out_channels: 6 channels"),
-        ("conv --in 28 --out 14 --groups 4 --out-channels 6", "groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --kernel 3 --groups 4 --out-channels 6", "--groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --to 14 --groups 4 --out-channels 6", "--groups must divide out_channels: 6 channels"),
         ("conv --in 100001 --kernel 3", "--in must be at most 100,000 along an axis, not 100001"),
         (f"conv --in {10**30} --kernel 3", f"--in must be at most 100,000 along an axis, not {10**30}"),
         (
             "convt --in 100000 --kernel 3 --stride 2",
-            "the output would be 200001x200001: at most 100,000 cells along an axis can be told",
+            "the output would be 200001x200001: at most 100,000 cells along an axis are supported",
         ),
-        ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "output_padding must be smaller than stride 2"),
+        ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "--output-padding must be smaller than stride 2"),
         ("pool --in 6 --kernel 2 --padding 2", "padding of a pool must be at most half its kernel 2, not 2"),
         ("pool --in 6 --kernel 2 --groups 2", "no such option: --groups"),
-        ("conv --in 28 --out 14 --auto-pad VALID", "--auto-pad is for a size that is to be told"),
-        ("conv --in 28 --out 14 --padding same", "padding must be numbers to solve with, not 'same'"),
+        ("conv --in 28 --to 14 --auto-pad VALID", "--auto-pad cannot be used with --to, which finds the padding"),
+        ("conv --in 28 --to 14 --padding same", "--padding must be numbers to solve with, not 'same'"),
         ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg or .pdf"),
         ("conv --in 28 --kernel 3 --gif p.png", "p.png: the name of an animation ends in .gif"),
         ("conv --in 9 --kernel 3 --axes 3 --plot p.png", "a picture has one or two axes, not 3"),
@@ -378,7 +378,7 @@ def test_without_matplotlib(run, monkeypatch, tmp_path):
 @pytest.mark.long
 def test_the_picture_of_what_is_found_is_that_of_the_best(run, tmp_path):
     pytest.importorskip("matplotlib")
-    found = run("size", "conv", "--in", "9", "--out", "5", "--plot", "best.svg", "--format", "json").json
+    found = run("size", "conv", "--in", "9", "--to", "5", "--plot", "best.svg", "--format", "json").json
     assert found["pictures"] == ["best.svg"]
     run("size", "conv", "--in", "9", "--kernel", "3", "--stride", "2", "--padding", "1", "--plot", "same.svg")
     assert (tmp_path / "best.svg").read_bytes() == (tmp_path / "same.svg").read_bytes()
@@ -386,7 +386,7 @@ def test_the_picture_of_what_is_found_is_that_of_the_best(run, tmp_path):
 
 def test_a_picture_of_what_pytorch_does_not_have(run, tmp_path):
     pytest.importorskip("matplotlib")
-    arguments = ["--kernel", "3", "--dilation", "2", "--mode", "average", "--out", "2", "--plot", "p.png"]
+    arguments = ["--kernel", "3", "--dilation", "2", "--mode", "average", "--to", "2", "--plot", "p.png"]
     code, out, err = run("size", "pool", "--in", "9", *arguments)
     assert (code, err) == (0, "")
     assert "has no such layer" in out

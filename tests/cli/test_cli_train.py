@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import signal
 import subprocess
@@ -14,8 +15,13 @@ from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
+from portable_nn.cli import train, training
+from portable_nn.core import names
+from portable_nn.core.names import ACTIVATIONS
 from portable_nn.models.recipes import Digits, Trained
 from portable_nn.training.history import History
+from portable_nn.training.losses import LOSSES
+from portable_nn.training.optimizers import OPTIMIZERS
 from portable_nn.training.state import State
 
 FLOWERS = ["train", "4-8-3", "flowers.csv", "--standardise", "--out", "m.safetensors"]
@@ -103,28 +109,32 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["4-x-3", "flowers.csv"], 2, "layers must be two or more sizes with hyphens between them, such as 784-200-10"),
-        (["4", "flowers.csv"], 2, "layers must be two or more sizes"),
-        (["4-0-3", "flowers.csv"], 2, "layers must be two or more sizes"),
+        (["4-x-3", "flowers.csv"], 2, "LAYERS must be two or more sizes with hyphens between them, such as 784-200-10"),
+        (["4", "flowers.csv"], 2, "LAYERS must be two or more sizes"),
+        (["4-0-3", "flowers.csv"], 2, "LAYERS must be two or more sizes"),
         (["5-3", "flowers.csv"], 2, "the data have no labels: in CSV they come first in each row, before the 5"),
         (["6-3", "flowers.csv"], 3, "flowers.csv: row 1: expected 6 values, or a label and 6 values, found 5 cells"),
         (["4-2", "flowers.csv"], 2, "the last layer has 2 units, but the data have 3 classes: 1, 2, 3"),
         (["4-1", "flowers.csv"], 2, "the last layer has 1 units, but the data have 3 classes"),
-        (["4-3"], 2, "train 4-3 needs data: a CSV file"),
+        (["4-3"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
         (["4-3", "flowers.csv", "--class-labels", "ab"], 2, "there are 2 labels, but the last layer has 3 units"),
-        (["4-3", "flowers.csv", "--momentum", "0.9"], 2, "momentum is an option of sgd"),
-        (["4-3", "flowers.csv", "--validation", "1"], 2, "validation must be a share from 0 to less than 1, not 1"),
+        (["4-3", "flowers.csv", "--momentum", "0.9"], 2, "--momentum is an option of sgd, not of --optimizer adam"),
+        (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a share from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),
-        (["4-3", "flowers.csv", "--epochs", "0"], 2, "epochs must be a whole number from 1, not 0"),
+        (["4-3", "flowers.csv", "--epochs", "0"], 2, "--epochs must be a whole number from 1, not 0"),
+        (["4-3", "flowers.csv", "--early-stopping", "0"], 2, "--early-stopping must be at least 1 epoch, not 0"),
         (["4-3", "flowers.csv", "--raw", "--standardise"], 2, "raw numbers stay as they are"),
-        (["4-3", "flowers.csv", "--learning-rate", "-1"], 2, "learning_rate must be at least 0, not -1"),
+        (["4-3", "flowers.csv", "--learning-rate", "-1"], 2, "--learning-rate must be at least 0, not -1"),
         (["4-3", "flowers.csv", "--metrics-csv", "nowhere/m.csv"], 3, "nowhere/m.csv: "),
-        (["digit", "flowers.csv"], 2, "expected sizes such as 784-200-10, or a shipped model (digits, digits-cnn, "),
+        (["digits"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
+        (["digits", "flowers.csv"], 2, "LAYERS must be two or more sizes with hyphens between them, such as 784-"),
+        (["flowers.csv", "--from", "digits"], 2, "no such option: --from"),
+        (["4-3", "flowers.csv", "--until", "x"], 2, "no such option: --until"),
         (
-            ["digits-mlp", "flowers.csv", "--batch-size", "3"],
+            ["4-3", "flowers.csv", "--optimizer", "newton"],
             2,
-            "digits-mlp has a recipe of its own, with its own data: leave out --batch-size, DATA",
+            "invalid value for '--optimizer': 'newton' is not one of 'sgd', 'rmsprop', 'adam', 'adamw'",
         ),
     ],
 )
@@ -138,8 +148,8 @@ def test_errors(run, tmp_path, flowers_csv, arguments, code, message):
 @pytest.mark.parametrize(
     ("out", "code", "message"),
     [
-        ([], 2, "--out is missing: where to save the network, a file whose name ends in .safetensors"),
-        (["--out", "m.onnx"], 2, "m.onnx: the name of a weight file ends in .safetensors"),
+        ([], 2, "missing option '--out' / '-o' (see portable-nn train --help)"),
+        (["--out", "m.onnx"], 2, "--out m.onnx: the name of a weight file ends in .safetensors"),
         (["--out", "no/m.safetensors"], 3, "no/m.safetensors: cannot be written: there is no folder"),
     ],
 )
@@ -165,17 +175,17 @@ def test_a_recipe(run, monkeypatch, tmp_path):
         return Trained(net, {"test_accuracy": 0.975, "test_images": 1000.0}, History([{"epoch": 1.0, "loss": 0.5}]))
 
     monkeypatch.setattr("portable_nn.models.recipes.recipe_of", lambda shipped: train)
-    code, out, err = run("train", "digits-mlp", "--seed", "3", "--quiet")
+    code, out, err = run("models", "build", "digits-mlp", "--seed", "3", "--quiet")
     assert (code, err) == (0, "")
     assert given == {"seed": 3, "progress": False}
     assert out.splitlines()[:3] == ["epochs         1", "test accuracy  97.5 %", "test images    1,000"]
     assert (tmp_path / "digits-mlp.safetensors").exists()
-    assert run("train", "digits-mlp", "--epochs", "2", "--force", "--format", "json").json["figures"] == {
+    assert run("models", "build", "digits-mlp", "--epochs", "2", "--force", "--format", "json").json["figures"] == {
         "test_accuracy": 0.975,
         "test_images": 1000.0,
     }
     assert given["epochs"] == 2
-    assert run("train", "digits").code == 0
+    assert run("models", "build", "digits").code == 0
     assert (tmp_path / "digits.safetensors").exists()
 
 
@@ -233,9 +243,9 @@ def test_resuming_what_is_done(run, flowers_csv):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--every", "3"], 2, "--every is about checkpoints: --checkpoint FOLDER says where they are"),
-        (["--resume"], 2, "--resume is about checkpoints: --checkpoint FOLDER says where they are"),
-        (["--checkpoint", "new", "--every", "0"], 2, "every must be a whole number from 1, not 0"),
+        (["--every", "3"], 2, "--every needs --checkpoint FOLDER, where the checkpoints are"),
+        (["--resume"], 2, "--resume needs --checkpoint FOLDER, where the checkpoints are"),
+        (["--checkpoint", "new", "--every", "0"], 2, "--every must be a whole number from 1, not 0"),
         (["--checkpoint", "no/new"], 3, "no/new: cannot be made: there is no folder '"),
         (["--checkpoint", "flowers.csv"], 3, "flowers.csv: expected a folder for checkpoints, found a file"),
         (["--checkpoint", "new", "--resume"], 3, "new: holds no checkpoint to resume from: without resume, training"),
@@ -273,20 +283,20 @@ def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
     monkeypatch.setattr(
         "portable_nn.models.digits_mlp.recipe.load_digits", lambda: Digits(pictures, labels, pictures[:9], labels[:9])
     )
-    train = ["train", "digits-mlp", "--epochs", "3", "--quiet", "--force"]
+    train = ["models", "build", "digits-mlp", "--epochs", "3", "--quiet", "--force"]
     whole = run(*train, "--out", "whole.safetensors")
     run(*train, "--checkpoint", "run", "--every", "1")
     (tmp_path / "run" / "checkpoint-00000006.safetensors").unlink()
-    found = run(*train[:2], *train[4:], "--checkpoint", "run", "--resume", "--epochs", "3")
+    found = run(*train[:3], *train[5:], "--checkpoint", "run", "--resume", "--epochs", "3")
     assert found.code == whole.code == 0
     assert (tmp_path / "digits-mlp.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-    found = run("train", "digits-mlp", "--checkpoint", "run", "--resume", "--force", "--epochs", "4")
+    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--force", "--epochs", "4")
     assert found.err.splitlines() == [
         "resuming run/checkpoint-00000006.safetensors: epoch 4 of 4, batch 1",
         "error: run/checkpoint-00000006.safetensors: the training cannot go on with another network, other data or "
         "other settings: epochs: 3 in the checkpoint, 4 now",
     ]
-    found = run("train", "digits-mlp", "--checkpoint", "run", "--resume", "--force")
+    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--force")
     assert found.err.startswith("resuming run/checkpoint-00000006.safetensors: all 3 epochs are done\nerror: ")
 
 
@@ -307,7 +317,7 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     signal.signal(signal.SIGINT, before)
     assert (stopped.code, stopped.err) == (
         130,
-        "stopped by Ctrl-C; what was learned is saved; --resume --force goes on from run\n",
+        "stopped by Ctrl-C; the network is saved as it is; --resume --force goes on from run\n",
     )
     found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
     assert found.err == "resuming run/checkpoint-00000006.safetensors: epoch 2 of 3, batch 3\n"
@@ -328,7 +338,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert ", interrupted" in out.splitlines()[0]
-    assert err == "stopped by Ctrl-C; what was learned is saved\n"
+    assert err == "stopped by Ctrl-C; the network is saved as it is\n"
     assert pnn.load(tmp_path / "m.safetensors").labels == ("1", "2", "3")
 
 
@@ -342,8 +352,8 @@ def trained(run, flowers_csv):
     return pnn.load("m.safetensors")
 
 
-def test_train_from_a_model(run, trained):
-    arguments = ("train", "--from", "m.safetensors", "flowers.csv", "--epochs", "40", "--learning-rate", "0.05")
+def test_tune_a_model(run, trained):
+    arguments = ("tune", "m.safetensors", "flowers.csv", "--epochs", "40", "--learning-rate", "0.05")
     code, out, _ = run(*arguments, "--freeze", "dense_1", "-o", "n.safetensors")
     assert code == 0
     assert "validation accuracy  100.0 %" in out
@@ -354,10 +364,10 @@ def test_train_from_a_model(run, trained):
     assert not np.array_equal(tuned.parameters["dense_2.weight"], trained.parameters["dense_2.weight"])
 
 
-def test_train_a_new_head_and_resume(run, trained, tmp_path):
+def test_tune_with_a_new_head_and_resume(run, trained, tmp_path):
     rows = (tmp_path / "flowers.csv").read_text().splitlines()
     (tmp_path / "two.csv").write_text("\n".join(row for row in rows if row[0] != "3"))
-    arguments = ("train", "--from", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--class-labels", "A,B")
+    arguments = ("tune", "m.safetensors", "two.csv", "--until", "sigmoid_1", "--class-labels", "A,B")
     assert run(*arguments, "--epochs", "2", "-o", "once.safetensors").code == 0
     assert run(*arguments, "--epochs", "1", "-o", "n.safetensors", "--checkpoint", "run").code == 0
     code, _, err = run(*arguments, "--epochs", "2", "-o", "twice.safetensors", "--checkpoint", "run", "--resume")
@@ -367,8 +377,8 @@ def test_train_a_new_head_and_resume(run, trained, tmp_path):
     assert pnn.load("twice.safetensors").labels == ("A", "B")
 
 
-def test_train_from_a_shipped_model(run, digits_csv):
-    assert run("train", "--from", "digits", "digits.csv", "--epochs", "1", "--validation", "0", "-o", "m.h5").code == 0
+def test_tune_a_shipped_model(run, digits_csv):
+    assert run("tune", "digits", "digits.csv", "--epochs", "1", "--validation", "0", "-o", "m.h5").code == 0
     assert pnn.load("m.h5").labels == tuple("0123456789")
 
 
@@ -376,19 +386,67 @@ def test_train_from_a_shipped_model(run, digits_csv):
     ("arguments", "message"),
     [
         (
-            ["4-8-3", "flowers.csv", "--from", "digits"],
-            "with --from, the layers are those of the model: give DATA alone",
+            ["4-8-3", "flowers.csv"],
+            "no model is called '4-8-3': shipped are digits, digits-cnn, digits-mlp, digits-gan",
         ),
+        (["digits", "flowers.csv", "--activation", "relu"], "no such option: --activation"),
+        (["digits", "flowers.csv", "--standardise"], "no such option: --standardise"),
+        (["digits"], "missing argument 'DATA' (see portable-nn tune --help)"),
+        (["digitz", "flowers.csv"], "no model is called 'digitz': did you mean 'digits'?"),
         (
-            ["flowers.csv", "--from", "digits", "--activation", "relu", "--standardise"],
-            "with --from, the model has that already: leave out --activation, --standardise",
+            ["digits", "flowers.csv", "--optimizer", "adam", "--momentum", "0.9"],
+            "--momentum is an option of sgd, not of",
         ),
-        (["4-8-3", "flowers.csv", "--until", "x"], "--until tells what to do with a trained model: --from MODEL says"),
-        (["digits", "--freeze", "*"], "--freeze tells what to do with a trained model: --from MODEL says with which"),
-        (["flowers.csv", "--from", "digitz"], "no model is called 'digitz': did you mean 'digits'?"),
     ],
 )
-def test_train_from_wrong_usage(run, flowers_csv, arguments, message):
-    code, out, err = run("train", *arguments, "-o", "m.safetensors")
+def test_tune_wrong_usage(run, flowers_csv, arguments, message):
+    code, out, err = run("tune", *arguments, "-o", "m.safetensors")
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {message}")
+
+
+# -- names
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_the_help_lists_the_names_of_the_library(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "120")
+    found = run(command, "--help").out
+    assert f"--optimizer <{'|'.join(OPTIMIZERS)}>" in found
+    assert f"--loss <{'|'.join(LOSSES)}>" in found
+    assert (f"--activation <{'|'.join(ACTIVATIONS)}>" in found) == (command == "train")
+
+
+def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
+    """A new row of the two tables, which are one for those who add a class, is an option of the commands."""
+    monkeypatch.setitem(names.OPTIMIZERS, "steepest", "SGD")
+    monkeypatch.setitem(OPTIMIZERS, "steepest", OPTIMIZERS["sgd"])
+    importlib.reload(training)
+    importlib.reload(train)
+    try:
+        assert "sgd|rmsprop|adam|adamw|steepest" in run("train", "--help").out
+        options = ["--optimizer", "steepest", "--momentum", "0.9", "--epochs", "1"]
+        assert run(*FLOWERS, *options).code == 0
+    finally:
+        monkeypatch.undo()
+        importlib.reload(training)
+        importlib.reload(train)
+
+
+def test_train_and_tune_share_their_options(run):
+    from portable_nn.cli import _command
+
+    train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
+    assert train - tune == {"layers", "--activation", "--standardise"}
+    assert tune - train == {"model", "--until", "--freeze"}
+
+
+def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, flowers_csv):
+    """A file of figures is kept, unless the training that wrote it is resumed."""
+    options = ["--epochs", "1", "--metrics-csv", "m.csv", "--checkpoint", "run"]
+    assert run(*FLOWERS, *options).code == 0
+    before = (tmp_path / "m.csv").read_text()
+    found = run(*FLOWERS[:-1], "other.safetensors", "--epochs", "1", "--metrics-csv", "m.csv")
+    assert found == (2, "", "error: m.csv is there already: --force replaces it\n")
+    assert run(*FLOWERS[:-1], "more.safetensors", *options, "--resume").code == 0
+    assert (tmp_path / "m.csv").read_text() == before

@@ -296,7 +296,7 @@ def test_a_model_that_gives_no_numbers(tmp_path):
     ("options", "message"),
     [
         ({"top": 0}, "top must be at least 1, not 0"),
-        ({"engine": "torch"}, "engine must be one of onnxruntime, numpy, not 'torch'"),
+        ({"engine": "torch"}, "engine must be 'numpy' or 'onnxruntime', not 'torch'"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
     ],
 )

@@ -2,7 +2,7 @@
 
 Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
 two examples; ``jacobian_eigenvalues`` tells what gradient descent does near the weights where a pair is; ``sample`` and
-``sample_sheet`` draw from a generator.
+``save_samples`` draw from a generator.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from portable_nn.adversarial.gan.modes import Modes, Ring, mode_metrics
 from portable_nn.adversarial.gan.optimistic import OptimisticAdam
 from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
 from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
-from portable_nn.adversarial.gan.sampling import sample, sample_sheet
+from portable_nn.adversarial.gan.sampling import sample, save_samples
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.stages import METHODS
 from portable_nn.adversarial.gan.training import GanResult, train_gan
@@ -36,7 +36,7 @@ __all__ = [
     "ring_figures",
     "ring_networks",
     "sample",
-    "sample_sheet",
+    "save_samples",
     "train_gan",
     "train_pattern",
     "train_ring",

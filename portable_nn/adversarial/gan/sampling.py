@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.catalog import CALLED
+from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FileError, ShapeError, UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.names import Engine
 from portable_nn.model_files import load_model
-from portable_nn.network import Engine, Network, load
+from portable_nn.network import Network, load
 from portable_nn.operators.registry import Array
 
 GAP = 2
 """Pixels between two pictures on a sheet."""
+ARRAY = ".npy"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -89,19 +92,27 @@ def sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np
     return page
 
 
-def sample_sheet(
+def save_samples(
     network: Network | str | Path, path: str | Path, count: int = 25, seed: int = 0, *, engine: Engine = "numpy"
 ) -> Array:
-    """Draw ``count`` samples and write them into a picture at ``path``, such as a PNG; the samples.
+    """Draw ``count`` samples, write them to ``path`` and return them.
 
-    Raises as ``sample``, ``ShapeError`` where the samples are no grey pictures, ``FileError`` where there can be none.
+    A ``.npy`` file holds the samples as they are; a picture, such as a PNG, shows them side by side.
+
+    Raises as ``sample``, ``UsageError`` for another suffix, ``ShapeError`` where the samples are not grey pictures but
+    the file is one, and ``FileError`` where the file cannot be written.
     """
     import imageio.v3 as iio
 
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: the name of a picture ends in {', '.join(SUFFIXES)}")
+    suffix = path.suffix.lower()
+    if suffix not in {*SUFFIXES, ARRAY}:
+        raise UsageError(f"{path}: the name of a file of samples ends in {', '.join([*SUFFIXES, ARRAY])}")
     samples = sample(network, count, seed, engine=engine)
+    if suffix == ARRAY:
+        with atomic_write(path) as file:
+            np.save(file, samples)
+        return samples
     page = sheet(as_pictures(samples))
     try:
         iio.imwrite(path, page)

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
-    Csv,
     Decay,
     GameName,
     GameSet,
     MethodNames,
     Noise,
-    Plot,
     Rate,
     Seed,
     SetEach,
@@ -32,11 +30,12 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Compared, Comparison
 
+ROWS = True
 EXAMPLES = (
     "simulate compare",
     "simulate compare --method all --rate 0.3 --plot methods.png",
     "simulate compare --game forsaken --method extragradient,consensus --evaluations 5000",
-    "simulate compare --method lookahead,consensus --set lookahead.k=10 --set gamma=2 --csv curves.csv",
+    "simulate compare --method lookahead,consensus --set lookahead.k=10 --set gamma=2 --out curves.csv",
 )
 
 
@@ -52,23 +51,21 @@ def command(
     evaluations: Annotated[
         int,
         typer.Option(
-            metavar="N", help="How many gradients each may evaluate; a product with the Jacobian counts as one."
+            metavar="N", help="Gradients that each method may evaluate; a product with the Jacobian counts as one."
         ),
     ] = 1000,
     noise: Noise = 0.0,
     seed: Seed = 0,
     plot: Plot = None,
-    csv: Csv = None,
 ) -> None:
     """Compare methods at equal numbers of gradient evaluations.
 
-    A step costs one method a gradient and another four, so that equal steps would not be fair. Those stand first that
-    end nearest to the equilibrium. If no method is given, eight are compared. CSV has the distance after each step of
-    each, beside the gradients so far.
+    A step of one method costs one gradient and of another four, so that equal numbers of steps would not be fair. The
+    method that ends nearest to the equilibrium comes first. By default, eight methods are compared. CSV has the
+    distance and the number of gradients after each step of each method.
     """
     from portable_nn.adversarial import compare
 
-    answer.check(printer, plot=plot, table=csv)
     methods = read_methods(method)
     found = compare(
         read_game(game, game_set),
@@ -82,19 +79,13 @@ def command(
         options=read_each(set_, methods),
     )
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return pictures.comparison(found)
-
     answer.give(
         printer,
         _as_text(found, rate, decay),
         _as_data(found, rate),
-        table=csv,
-        rows=lambda: _rows(found),
+        lambda: _rows(found),
         plot=plot,
-        figure=figure,
+        figure=lambda pictures: pictures.comparison(found),
     )
 
 
@@ -163,7 +154,7 @@ def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
         "evaluations": found.evaluations,
         "methods": [
             {
-                **answer.foretold(entry.forecast),
+                **answer.predicted(entry.forecast),
                 "steps": int(entry.result.t[-1]),
                 "nfev": entry.result.nfev,
                 "njev": entry.result.njev,

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
-    Csv,
     Decay,
     GameName,
     GameSet,
     MethodName,
     Noise,
-    Plot,
     Rate,
     SchemeName,
     Seed,
@@ -33,10 +31,11 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Portrait
 
+ROWS = True
 EXAMPLES = (
     "simulate field --plot field.png",
     "simulate field --game forsaken --method extragradient --start 0.5,0.5 --start 0.1,0.4 --steps 3000",
-    "simulate field --grid 5 --csv -",
+    "simulate field --grid 5 --out field.csv",
 )
 
 
@@ -49,26 +48,24 @@ def command(
     set_: Set = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(metavar="X,Y", help="Where a run begins; may be given often. If not given, three places."),
+        typer.Option(metavar="X,Y", help="Start of a run. Repeatable; by default there are three."),
     ] = None,
     rate: Rate = "0.1",
     decay: Decay = None,
     steps: Steps = 200,
     noise: Noise = 0.0,
     seed: Seed = 0,
-    grid: Annotated[int, typer.Option(metavar="N", help="Points of the grid along each side.")] = 21,
-    reach: Annotated[float, typer.Option(metavar="X", help="How far the grid goes from 0.")] = 2.0,
+    grid: Annotated[int, typer.Option(metavar="N", help="Points of the grid along each axis.")] = 21,
+    reach: Annotated[float, typer.Option(metavar="X", help="Extent of the grid from 0 along each axis.")] = 2.0,
     plot: Plot = None,
-    csv: Csv = None,
 ) -> None:
-    """Show where a game drives its players, and runs from several starts.
+    """Show the vector field of a game, and runs from several starts.
 
-    For games of two numbers. CSV has, at each point of a grid, f, where the players go (x up its slope and y down), and
-    where f itself grows most, which is another way.
+    For games of two numbers. CSV has, at each point of a grid, f, the direction of the players (x ascends f, y descends
+    it), and the gradient of f, which is another direction.
     """
     from portable_nn.adversarial import portrait
 
-    answer.check(printer, plot=plot, table=csv)
     found = portrait(
         read_game(game, game_set),
         method,
@@ -77,26 +74,20 @@ def command(
         steps,
         grid=grid,
         reach=reach,
-        scheme=scheme and scheme.value,
+        scheme=scheme,
         decay=decay,
         noise=noise,
         seed=seed,
         **pairs("--set", set_),
     )
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return pictures.field(found.game, found.results)
-
     answer.give(
         printer,
         _as_text(found, rate, decay),
         _as_data(found, rate),
-        table=csv,
-        rows=lambda: _rows(found),
+        lambda: _rows(found),
         plot=plot,
-        figure=figure,
+        figure=lambda pictures: pictures.field(found.game, found.results),
     )
 
 

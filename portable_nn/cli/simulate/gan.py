@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import Csv, Plot, Seed
+from portable_nn.cli.simulate.options import Seed
+from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe
 from portable_nn.core.text import fields, percent, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial.gan.demonstration import Demonstration
 
+ROWS = True
 EXAMPLES = (
     "simulate gan",
     "simulate gan pattern --method simultaneous --recipe plain --plot pattern.png",
-    "simulate gan ring --plot ring.png --csv ring.csv",
+    "simulate gan ring --plot ring.png --out ring.csv",
     "simulate gan ring --recipe plain --seed 3",
 )
 
-INTERRUPTED = 130
-
 ROUNDED = 1e-9
-"""Real parts this much smaller than the largest eigenvalue are rounding."""
+"""Real parts this much smaller than the largest eigenvalue are rounding errors."""
 
 WORDS = {
     "quality": "high quality",
@@ -36,95 +35,61 @@ WORDS = {
     "error": "error of the mean",
     "deviation": "deviation",
 }
-"""What the figures are called."""
-
-
-class Example(StrEnum):
-    """What the generator is to make."""
-
-    PATTERN = "pattern"
-    RING = "ring"
-
-
-class Recipe(StrEnum):
-    """How it is trained."""
-
-    REGULARISED = "regularised"
-    PLAIN = "plain"
-
-
-class Method(StrEnum):
-    """How the two play."""
-
-    ALTERNATING = "alternating"
-    SIMULTANEOUS = "simultaneous"
-    EXTRAGRADIENT = "extragradient"
-    OPTIMISTIC_ADAM = "optimistic_adam"
-    CONSENSUS = "consensus"
-
-
-class Loss(StrEnum):
-    """What each makes small."""
-
-    SATURATING = "saturating"
-    NON_SATURATING = "non_saturating"
-    WASSERSTEIN_GP = "wasserstein_gp"
-    HINGE = "hinge"
+"""How the figures are printed."""
 
 
 def command(
     printer: Printer,
     example: Annotated[
-        Example, typer.Argument(metavar="[EXAMPLE]", help="pattern: 1010 with noise; ring: eight Gaussians on a ring.")
-    ] = Example.PATTERN,
-    method: Annotated[Method, typer.Option(help="How the two play.")] = Method.ALTERNATING,
-    loss: Annotated[Loss, typer.Option(help="What each makes small.")] = Loss.NON_SATURATING,
+        GanExample,
+        typer.Argument(metavar="[EXAMPLE]", help="pattern: 1010 with noise; ring: eight Gaussians on a ring."),
+    ] = "pattern",
+    method: Annotated[GanMethod, typer.Option(help="How the two networks are updated.")] = "alternating",
+    loss: Annotated[GanLoss, typer.Option(help="Loss functions of the two networks.")] = "non_saturating",
     recipe: Annotated[
-        Recipe, typer.Option(help="With an R1 penalty and averaged weights, or with neither.")
-    ] = Recipe.REGULARISED,
+        GanRecipe, typer.Option(help="With an R1 penalty and averaged weights, or with neither.")
+    ] = "regularised",
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="If not given, 2,000 for the pattern and 30,000 for the ring.")
+        int | None, typer.Option(metavar="N", help="Training steps; by default 2,000 for pattern, 30,000 for ring.")
     ] = None,
     eigenvalues: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Find those of the Jacobian after each N steps; if not given, ten times. For the pattern."
+            metavar="N", help="Eigenvalues of the Jacobian after every N steps; by default ten times. For pattern."
         ),
     ] = None,
     seed: Seed = 0,
     plot: Plot = None,
-    csv: Csv = None,
 ) -> None:
-    """Train a generative adversarial network that shows the same.
+    """Train a small generative adversarial network, and measure how it converges.
 
-    The pattern takes seconds. The ring takes a minute or two; a plain GAN forgets some of its modes, which ones and how
-    many depends on the seed. Figures are those of 2,500 samples. An eigenvalue of the pair's Jacobian with a real part
-    below 0 drives the two away, an imaginary part turns them. CSV has a row for every so many steps.
+    The pattern takes seconds, the ring a minute or two. A plain GAN loses some modes of the ring; which and how many
+    depends on the seed. Figures are those of 2,500 samples. An eigenvalue of the Jacobian of both networks with a
+    negative real part drives them apart, an imaginary part makes them rotate. CSV has the history of the training.
     """
     from portable_nn.adversarial.gan.demonstration import demonstrate
 
-    answer.check(printer, plot=plot, table=csv)
     found = demonstrate(
-        example.value,
-        recipe=recipe.value,
-        method=method.value,
-        loss=loss.value,
+        example,
+        recipe=recipe,
+        method=method,
+        loss=loss,
         seed=seed,
         steps=steps,
         eigenvalues=eigenvalues,
         progress=False if printer.quiet else None,
     )
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return pictures.gan(found.result, found.target, seed)
-
     answer.give(
-        printer, _as_text(found), _as_data(found), table=csv, rows=lambda: _rows(found), plot=plot, figure=figure
+        printer,
+        _as_text(found),
+        _as_data(found),
+        lambda: _rows(found),
+        plot=plot,
+        figure=lambda pictures: pictures.gan(found.result, found.target, seed),
     )
     if found.result.stopped == "interrupted":
-        printer.note("stopped by Ctrl-C; the figures are those of what was learned")
+        printer.note("stopped by Ctrl-C; the figures are those of the networks as they are")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -151,7 +116,7 @@ def _as_text(found: Demonstration) -> str:
 
 
 def _figure(found: Demonstration, name: str, value: float) -> str:
-    """A figure, with what it is to be."""
+    """A figure, with its target."""
     target: Any = found.target
     if name == "quality":
         return f"{percent(value)} of the samples are within 3 deviations of a mode"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,34 +16,30 @@ if TYPE_CHECKING:
 EXAMPLES = ("simulate list", "simulate list games", "simulate list methods --format json")
 
 
-class What(StrEnum):
-    """What there is to list."""
-
-    GAMES = "games"
-    METHODS = "methods"
-
-
 def command(
     printer: Printer,
-    what: Annotated[What | None, typer.Argument(metavar="[WHAT]", help="games or methods; if not given, both.")] = None,
+    what: Annotated[
+        Literal["games", "methods"] | None,
+        typer.Argument(metavar="[WHAT]", help="games or methods; by default both."),
+    ] = None,
 ) -> None:
     """List the games and the methods, with their options.
 
-    --game-set gives a game its options, --set a method. cost: gradients a step; a product of the Jacobian and a vector
-    counts as one.
+    Options of a game are set with --game-set, those of a method with --set. cost: gradients per step; a product of the
+    Jacobian and a vector counts as one.
     """
     from portable_nn.adversarial import GAMES, METHODS
 
     text: list[str] = []
     data: dict[str, Any] = {}
-    if what is not What.METHODS:
+    if what != "methods":
         rows = [(row.name, row.title, _options(row.options, row.arrays)) for row in GAMES.values()]
         text.append(table(("game", "f", "options"), rows))
         data["games"] = [
             {"name": row.name, "f": row.title, "source": row.source, "options": _data(row.options, row.arrays)}
             for row in GAMES.values()
         ]
-    if what is not What.GAMES:
+    if what != "games":
         cells = [
             (row.name, row.title, f"{row.evaluations + row.jacobians}", _options(row.options))
             for row in METHODS.values()
@@ -65,8 +60,8 @@ def command(
 
 
 def _options(options: dict[str, Option], arrays: dict[str, str] | None = None) -> str:
-    told = [name if option.default is None else f"{name}={option.default:g}" for name, option in options.items()]
-    return " ".join([*(arrays or {}), *told])
+    shown = [name if option.default is None else f"{name}={option.default:g}" for name, option in options.items()]
+    return " ".join([*(arrays or {}), *shown])
 
 
 def _data(options: dict[str, Option], arrays: dict[str, str] | None = None) -> list[dict[str, Any]]:

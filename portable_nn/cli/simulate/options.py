@@ -1,83 +1,68 @@
-"""The options that the commands of ``simulate`` share, and how games, rates and numbers are written."""
+"""The options that the commands of ``simulate`` share, and how their values are parsed."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.names import Scheme
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Game
 
-
-class Scheme(StrEnum):
-    """Who moves when."""
-
-    SIMULTANEOUS = "simultaneous"
-    ALTERNATING = "alternating"
-    OPTIMISTIC = "optimistic"
-    EXTRAGRADIENT = "extragradient"
-
-
 GameName: TypeAlias = Annotated[
     str,
-    typer.Option("--game", metavar="GAME", help="A name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'."),
+    typer.Option(
+        "--game", metavar="GAME", help="Game: a name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'."
+    ),
 ]
 GameSet: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--game-set", metavar="NAME=X", help="A number of the game: gamma=1; a matrix is matrix=1,2/3,4."),
+    typer.Option(
+        "--game-set", metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable."
+    ),
 ]
 MethodName: TypeAlias = Annotated[
-    str, typer.Option("--method", metavar="METHOD", help="How they play: a name (see simulate list).")
+    str, typer.Option("--method", metavar="METHOD", help="Method: a name (see simulate list).")
 ]
 MethodNames: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--method", metavar="METHOD", help="A method, or several: a,b,c; all is for all of them."),
+    typer.Option("--method", metavar="METHOD", help="Methods: one, several (a,b,c), or all."),
 ]
 SchemeName: TypeAlias = Annotated[
-    Scheme | None, typer.Option("--scheme", help="The variant of the method in which the players move so.")
+    Scheme | None, typer.Option("--scheme", help="Variant of the method in which the players move in this order.")
 ]
 Set: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=X", help="A number of the method: gamma=0.5.")
+    list[str] | None, typer.Option("--set", metavar="NAME=X", help="Option of the method: gamma=0.5. Repeatable.")
 ]
 SetEach: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=X", help="A number of all methods that have it: k=10; of one: lookahead.k=10."),
+    typer.Option(
+        "--set", metavar="NAME=X", help="Option of all methods that have it: k=10; of one: lookahead.k=10. Repeatable."
+    ),
 ]
 Start: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="X,Y", help="Where they begin: all numbers of x, then those of y. If not given, 0.6,0.7."),
+    typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7."),
 ]
 Rate: TypeAlias = Annotated[
     str,
     typer.Option(metavar="RATE", help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t."),
 ]
-Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="How many steps they take.")]
+Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Steps of the simulation.")]
 Decay: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="WORD", help="Let the rate fall: 1/sqrt(t), 1/t, 1/t^2 or log."),
+    typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log."),
 ]
 Noise: TypeAlias = Annotated[
-    float, typer.Option(metavar="X", help="Standard deviation of what is added to each number of each gradient.")
+    float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="What everything random is drawn from.")]
-Plot: TypeAlias = Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw it; .svg and .pdf too.")]
-Csv: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--csv",
-        metavar="FILE",
-        help="Write the numbers as CSV; with - to standard output, and the rest to standard error.",
-    ),
-]
-Gif: TypeAlias = Annotated[Path | None, typer.Option("--gif", metavar="FILE.gif", help="Animate it.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of the random generator.")]
 
 
 def read_game(name: str, written: Sequence[str] | None) -> Game:
@@ -146,7 +131,7 @@ def read_rate(written: str) -> Any:
         return written
     try:
         if found:
-            raise UsageError("numbers that are no rates")
+            raise UsageError("not rates")
         parse(written, "t")
     except UsageError:
         raise UsageError(

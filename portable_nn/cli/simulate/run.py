@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Gif, Plot, Printer, choice
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
-    Csv,
     Decay,
     GameName,
     GameSet,
-    Gif,
     MethodName,
     Noise,
-    Plot,
     Rate,
     SchemeName,
     Seed,
@@ -37,33 +33,23 @@ if TYPE_CHECKING:
     from portable_nn.adversarial import Report
 
 
-class Picture(StrEnum):
-    """What is drawn of a run."""
-
-    OVERVIEW = "overview"
-    SADDLE = "saddle"
-    ABOVE = "above"
-    COORDINATES = "coordinates"
-    ORBIT = "orbit"
-    CIRCLE = "circle"
-
-
 PICTURES: Final = {
-    Picture.OVERVIEW: "run",
-    Picture.SADDLE: "saddle",
-    Picture.ABOVE: "above",
-    Picture.COORDINATES: "coordinates",
-    Picture.ORBIT: "orbit",
-    Picture.CIRCLE: "circle_and_spiral",
+    "overview": "run",
+    "saddle": "saddle",
+    "above": "above",
+    "coordinates": "coordinates",
+    "orbit": "orbit",
+    "circle": "circle_and_spiral",
 }
-"""The functions that draw them."""
+"""What can be drawn of a run, and the functions that draw it."""
 
+ROWS = True
 EXAMPLES = (
     "simulate run",
     "simulate run --picture saddle --plot saddle.png",
     "simulate run --method extragradient --steps 2000 --plot run.png --gif run.gif",
     "simulate run --game dirac-gan --game-set gamma=1 --start 1,1",
-    "simulate run --game 'x*y-0.1*x**2' --rate '0.1/sqrt(t)' --csv -",
+    "simulate run --game 'x*y-0.1*x**2' --rate '0.1/sqrt(t)' --out run.csv",
 )
 
 
@@ -80,28 +66,26 @@ def command(
     steps: Steps = 499,
     noise: Noise = 0.0,
     seed: Seed = 0,
-    record: Annotated[int, typer.Option(metavar="N", help="Keep the point after every N steps.")] = 1,
+    record: Annotated[int, typer.Option(metavar="N", help="Record the point after every N steps.")] = 1,
     plot: Plot = None,
     picture: Annotated[
-        Picture, typer.Option(help="What --plot draws; circle is the run of infinitely small steps.")
-    ] = Picture.OVERVIEW,
+        str, choice("--picture", names=PICTURES, help="What --plot draws; circle is the limit of small steps.")
+    ] = "overview",
     gif: Gif = None,
-    csv: Csv = None,
 ) -> None:
-    """Let two players play a game, and say whether they come to an end, and why.
+    """Simulate a game of two players, and say whether they converge, and why.
 
-    By default they play f = x·y by gradient descent, from (0.6, 0.7) at a rate of 0.1 for 499 steps. The factor by
-    which a step multiplies the distance to the equilibrium is told thrice: by the formula of the literature, by the
-    eigenvalues of the update, and as it was measured. Below stand the methods that converge at that rate.
+    By default x·y is played by gradient descent, from (0.6, 0.7) at a rate of 0.1 for 499 steps. The factor by which a
+    step multiplies the distance to the equilibrium is printed three times: by the formula of the literature, by the
+    eigenvalues of the update, and as measured. Methods that converge at that rate follow. CSV has the points.
     """
     from portable_nn.adversarial import report
 
-    answer.check(printer, plot=plot, gif=gif, table=csv)
     found = report(
         read_game(game, game_set),
         method,
         read_rate(rate),
-        scheme=scheme and scheme.value,
+        scheme=scheme,
         start=read_start(start),
         steps=steps,
         decay=decay,
@@ -111,26 +95,15 @@ def command(
         **pairs("--set", set_),
     )
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return getattr(pictures, PICTURES[picture])(found.result)
-
-    def frames() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return pictures.animation(found.result)
-
     answer.give(
         printer,
         _as_text(found, rate, decay),
         _as_data(found, rate),
-        table=csv,
-        rows=lambda: _rows(found),
+        lambda: _rows(found),
         plot=plot,
-        figure=figure,
+        figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
         gif=gif,
-        frames=frames,
+        frames=lambda pictures: pictures.animation(found.result),
     )
 
 
@@ -181,12 +154,12 @@ def _tenfold(found: Report, known: str) -> tuple[str, str]:
 
 def _factors(found: Report) -> str:
     forecast, verdict = found.forecast, found.verdict
-    told = [
+    factors = [
         (forecast.closed_form, "by the formula"),
         (forecast.spectral_radius, "by the eigenvalues"),
         (verdict.factor, "measured" if verdict.exact else "measured, about"),
     ]
-    return ", ".join(f"{answer.factor(value)} {how}" for value, how in told if value is not None and value == value)
+    return ", ".join(f"{answer.factor(value)} {how}" for value, how in factors if value is not None and value == value)
 
 
 def _remedies(found: Report) -> str:
@@ -216,7 +189,7 @@ def _as_data(found: Report, rate: str) -> dict[str, Any]:
         "start": result.z[0],
         "steps": int(result.t[-1]),
         "end": result.z[-1],
-        **answer.foretold(found.forecast),
+        **answer.predicted(found.forecast),
         "verdict": verdict.message,
         "status": int(verdict.status),
         "success": bool(result.success),
@@ -228,5 +201,5 @@ def _as_data(found: Report, rate: str) -> dict[str, Any]:
         "averaged_distance": found.averaged,
         "nfev": result.nfev,
         "njev": result.njev,
-        "converging": [answer.foretold(row) for row in found.remedies],
+        "converging": [answer.predicted(row) for row in found.remedies],
     }

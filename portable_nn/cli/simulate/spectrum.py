@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
-    Csv,
     GameName,
     GameSet,
     MethodNames,
-    Plot,
     SetEach,
     read_each,
     read_game,
@@ -27,6 +25,7 @@ from portable_nn.core.text import fields, table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Analysis
 
+ROWS = True
 EXAMPLES = (
     "simulate spectrum",
     "simulate spectrum --method optimistic --rate 0.3 --rate 0.5 --rate 0.7 --plot eigenvalues.png",
@@ -49,41 +48,33 @@ def command(
     set_: SetEach = None,
     rate: Annotated[
         list[str] | None,
-        typer.Option(metavar="RATE", help="Learning rate: a number, or x's and y's, 0.1,0.05; may be given often."),
+        typer.Option(metavar="RATE", help="Learning rate: a number, or x's and y's, 0.1,0.05. Repeatable."),
     ] = None,
     plot: Plot = None,
-    csv: Csv = None,
 ) -> None:
-    """Show what a method does to a game as a matrix, with its eigenvalues.
+    """Show the update of a method near an equilibrium as a matrix, with its eigenvalues.
 
-    Near an equilibrium a step of most methods multiplies the state by one matrix: the numbers of both players, and
-    what else the method keeps. The largest of its eigenvalues is the factor of the distance a step in the long run:
-    inside of the unit circle the players come to the equilibrium, outside they go away. If not given, the method is
-    simultaneous, at a rate of 0.1. CSV has the eigenvalues.
+    Near an equilibrium, a step of most methods multiplies the state (the numbers of both players, and what the method
+    keeps besides) by one matrix. The modulus of its largest eigenvalue is the factor of the distance per step in the
+    long run: below 1 the players converge, above 1 they diverge. By default the method is simultaneous, at a rate of
+    0.1. CSV has the eigenvalues.
     """
     from portable_nn.adversarial import analyse
 
-    answer.check(printer, plot=plot, table=csv)
     rates = [read_linear_rate(text) for text in rate or ["0.1"]]
     if plot and any(isinstance(one, tuple) for one in rates):
-        raise UsageError("--plot shows eigenvalues at rates of one number: leave it out for two, x's and y's")
+        raise UsageError("--plot draws eigenvalues at rates of one number: leave it out for two, x's and y's")
     methods = read_methods(method or ["simultaneous"])
     found = analyse(read_game(game, game_set), methods, rates, options=read_each(set_, methods))
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
-        return pictures.spectrum(spectra, answer.title(found[0].game))
-
+    spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
     answer.give(
         printer,
         "\n".join(map(_as_text, found)),
         {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
-        table=csv,
-        rows=lambda: _rows(found),
+        lambda: _rows(found),
         plot=plot,
-        figure=figure,
+        figure=lambda pictures: pictures.spectrum(spectra, answer.title(found[0].game)),
     )
 
 
@@ -140,7 +131,7 @@ def _eigenvalues(found: Analysis) -> str:
 def _as_data(found: Analysis) -> dict[str, Any]:
     return {
         "rate": _both(found.learning_rate),
-        **answer.foretold(found.forecast),
+        **answer.predicted(found.forecast),
         "equilibrium": found.equilibrium,
         "jacobian": found.jacobian,
         "operator": found.operator,

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import (
-    Csv,
     GameName,
     GameSet,
     MethodNames,
     Noise,
-    Plot,
     Seed,
     SetEach,
     Start,
@@ -32,10 +30,11 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Sweep
 
+ROWS = True
 EXAMPLES = (
     "simulate sweep",
     "simulate sweep --method all --rates 0.01:4:80 --plot rates.png",
-    "simulate sweep --game dirac-gan --game-set gamma=1 --rates 0.1,0.5,1,2 --csv -",
+    "simulate sweep --game dirac-gan --game-set gamma=1 --rates 0.1,0.5,1,2 --out rates.csv",
 )
 
 MOST_RATES = 10_000
@@ -49,24 +48,24 @@ def command(
     set_: SetEach = None,
     rates: Annotated[
         str | None,
-        typer.Option(metavar="RATES", help="From, to and how many: 0.01:4:40, equal ratios apart; or each: 0.1,0.5,1."),
+        typer.Option(
+            metavar="RATES", help="Learning rates: from:to:count at equal ratios, 0.01:4:40, or a list, 0.1,0.5,1."
+        ),
     ] = None,
     start: Start = None,
     steps: Steps = 400,
     noise: Noise = 0.0,
     seed: Seed = 0,
     plot: Plot = None,
-    csv: Csv = None,
 ) -> None:
     """Find the learning rates at which each method converges.
 
-    Each method plays at every rate; its factor of the distance a step is measured, and told by the eigenvalues of its
-    update. The stability limit, up to which the distance does not grow, comes from theory alone. If no method is given,
-    eight are swept, and 40 rates from 0.01 to 4. CSV has a row for each method and rate.
+    Each method is run at every rate; the factor of the distance per step is measured, and computed from the eigenvalues
+    of the update. The stability limit, up to which the distance does not grow, is from theory alone. By default, eight
+    methods are run at 40 rates from 0.01 to 4. CSV has a row for each method and rate.
     """
     from portable_nn.adversarial import sweep
 
-    answer.check(printer, plot=plot, table=csv)
     methods = read_methods(method)
     with answer.bar(printer, "methods") as progress:
         found = sweep(
@@ -81,13 +80,13 @@ def command(
             progress=progress,
         )
 
-    def figure() -> Any:
-        from portable_nn.adversarial import pictures
-
-        return pictures.sweep(found)
-
     answer.give(
-        printer, _as_text(found), _as_data(found), table=csv, rows=lambda: _rows(found), plot=plot, figure=figure
+        printer,
+        _as_text(found),
+        _as_data(found),
+        lambda: _rows(found),
+        plot=plot,
+        figure=lambda pictures: pictures.sweep(found),
     )
 
 

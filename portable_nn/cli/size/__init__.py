@@ -7,16 +7,16 @@ from typing import Final
 from portable_nn.cli import Row
 
 COMMANDS: Final = {
-    "conv": Row("conv", "Tell what size a convolution gives, or which convolution gives a size."),
-    "convt": Row("convt", "Tell what size a transposed convolution gives, or which one gives a size."),
-    "pool": Row("pool", "Tell what size a pool gives, or which pool gives a size."),
-    "net": Row("net", "Walk through a whole network or ONNX file: the sizes, options and costs of every node."),
+    "conv": Row("conv", "Compute the output size of a convolution, or find a convolution with that size."),
+    "convt": Row("convt", "Compute the output size of a transposed convolution, or find one with that size."),
+    "pool": Row("pool", "Compute the output size of a pool, or find a pool with that size."),
+    "net": Row("net", "Show the shapes, options, receptive fields and costs of every node of a model."),
 }
 
 
 def command() -> None:
-    """Work out sizes of convolutions and pools: forwards, backwards, with pictures.
+    """Compute output sizes of convolutions and pools, or find options that give a size.
 
-    conv, convt and pool explain one layer step by step, say which cells it leaves out and what would mend that, and
-    draw it. With --out instead of options they find the options. net does so for every layer of a model.
+    conv, convt and pool explain one layer step by step, name cells that it never reads and options that would read
+    them, and draw it. With --to they find the options that give a size. net shows every layer of a model.
     """

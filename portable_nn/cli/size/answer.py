@@ -1,26 +1,25 @@
-"""What ``size conv``, ``convt`` and ``pool`` do alike: explain an output size, or find the options that give one."""
+"""What ``size conv``, ``convt`` and ``pool`` share: explain an output size, or find options that give one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from portable_nn import sizes
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Printer, draw, written
 from portable_nn.cli.size.options import LARGEST, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.plotting import check_animation, check_picture
 from portable_nn.core.text import fields, table
-from portable_nn.core.text import size as bytes_text
 from portable_nn.sizes import Coverage, Operation, size_text
 from portable_nn.sizes.operation import Kind
 
 AXES: Final = 2
-"""How many axes there are where nothing tells: those of a picture, as in PyTorch's Conv2d."""
+"""The number of axes by default: those of an image, as in PyTorch's Conv2d."""
 
 MOST_AXES: Final = 3
 
@@ -30,15 +29,15 @@ NOTHING_FOUND: Final = 1
 NO_TORCH: Final = "has no such layer"
 
 COLUMNS: Final = {"kernel": "", "stride": "", "padding": "", "dilation": "1", "output_padding": "0"}
-"""The columns of the options that are found; one in which all rows are as is said here is left out."""
+"""The columns of the table of solutions, each with the value that all rows must have for it to be omitted."""
 
 
 def answer(
     printer: Printer,
     kind: Kind,
     size: str,
-    out: str | None,
-    written: Mapping[str, str | None],
+    to: str | None,
+    options: Mapping[str, str | None],
     *,
     axes: int | None,
     most: int,
@@ -48,7 +47,9 @@ def answer(
     channels: tuple[int, int] = (1, 1),
     **others: Any,
 ) -> None:
-    """Answer a command line. ``written`` has the options of each axis as they stand there, ``others`` those of all.
+    """Print the output size of an operation, or the operations that have the output size ``to``.
+
+    ``options`` are those along each axis, as they are written on the command line; ``others`` hold for all axes.
 
     Raises:
         UsageError: options that make no sense, or that do not fit the size of the input.
@@ -56,27 +57,33 @@ def answer(
     """
     if most < 1:
         raise UsageError(f"--most must be at least 1, not {most}")
-    if plot:
-        check_picture(plot)
-    if gif:
-        check_animation(gif)
-    given = _per_axis({"in": size, "out": out, **written}, axes)
-    inputs, outputs = given.pop("in"), given.pop("out", None)
+    given = _per_axis({"in": size, "to": to, **options}, axes)
+    inputs, outputs = given.pop("in"), given.pop("to", None)
     if outputs is None:
         operation = _forwards(kind, inputs, given, auto_pad=auto_pad or "NOTSET", **others)
         sizes.check_channels(operation, *channels)
         data, text = _explained(operation, inputs, channels)
     elif auto_pad:
-        raise UsageError("--auto-pad is for a size that is to be told; leave it out with --out")
+        raise UsageError("--auto-pad cannot be used with --to, which finds the padding")
     else:
         found = _backwards(kind, inputs, outputs, given, most, others)
         operation = found[0]
         sizes.check_channels(operation, *channels)
         data, text = _listed(found, inputs, channels)
-    pictures = list(_draw(operation, inputs, _torch(operation, inputs, channels), plot, gif))
-    text += fields((done, f"{path} ({bytes_text(path.stat().st_size)})") for done, path in pictures)
+    title = _torch(operation, inputs, channels)
+    pictures = draw(
+        plot, lambda: drawing().draw(operation, inputs, title), gif, lambda: drawing().animate(operation, inputs, title)
+    )
+    text += written(pictures)
     data = {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]}
     printer.result(text, data)
+
+
+def drawing() -> ModuleType:
+    """The module that draws operations, which needs numpy and Pillow."""
+    from portable_nn.sizes import drawing
+
+    return drawing
 
 
 def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, Any]:
@@ -86,8 +93,7 @@ def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, 
         if text is not None:
             found[name] = pads(_option(name), text) if name == "padding" else numbers(_option(name), text)
     lengths = {name: len(value) for name, value in found.items() if isinstance(value, tuple)}
-    told = max([length for length in lengths.values() if length > 1], default=AXES)
-    count = told if axes is None else axes
+    count = max([length for length in lengths.values() if length > 1], default=AXES) if axes is None else axes
     if not 1 <= count <= MOST_AXES:
         raise UsageError(f"there can be 1 to {MOST_AXES} axes, not {count}")
     for name, length in lengths.items():
@@ -104,7 +110,7 @@ def _option(name: str) -> str:
 def _forwards(kind: Kind, inputs: Sequence[int], given: Mapping[str, Any], **others: Any) -> Operation:
     """The operation that has the options; they must fit the input."""
     if "kernel" not in given:
-        raise UsageError("--kernel is missing: the size of the kernel; or --out, to find one")
+        raise UsageError("--kernel is missing: the size of the kernel; or --to, to find one")
     operation: Operation = getattr(sizes, kind)(**given, **others, axes=len(inputs))
     try:
         outputs = operation.output_size(inputs)
@@ -112,7 +118,7 @@ def _forwards(kind: Kind, inputs: Sequence[int], given: Mapping[str, Any], **oth
         raise UsageError(str(error)) from error
     if max(outputs) > LARGEST:  # Every cell is looked at.
         raise UsageError(
-            f"the output would be {size_text(outputs)}: at most {LARGEST:,} cells along an axis can be told"
+            f"the output would be {size_text(outputs)}: at most {LARGEST:,} cells along an axis are supported"
         )
     return operation
 
@@ -135,7 +141,7 @@ def _backwards(
 
 
 def _explained(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> tuple[dict[str, Any], str]:
-    """All that there is to tell of one operation, for programs and for people."""
+    """One operation in full, for programs and for people."""
     covered, fixes = sizes.coverage(operation, inputs), sizes.fixes(operation, inputs)
     cautions = sizes.cautions(operation, inputs)
     data = {
@@ -263,18 +269,3 @@ def _touched(covered: Sequence[Coverage]) -> tuple[int, int]:
     """How many cells have a count that is not 0, and how many there are."""
     touched = prod(len(axis.counts) - len(axis.uncovered) for axis in covered)
     return touched, prod(len(axis.counts) for axis in covered)
-
-
-def _draw(
-    operation: Operation, inputs: Sequence[int], title: str | None, plot: Path | None, gif: Path | None
-) -> Iterator[tuple[str, Path]]:
-    """Write the pictures that are wanted; gives what was done, and where."""
-    from portable_nn.core.plotting import save, save_animation
-    from portable_nn.sizes.drawing import animate, draw
-
-    if plot:
-        save(draw(operation, inputs, title), plot)
-        yield "drawn", plot
-    if gif:
-        save_animation(animate(operation, inputs, title), gif)
-        yield "animated", gif

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Gif, Plot, Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import (
     AutoPad,
     Axes,
     Dilation,
-    Gif,
     Groups,
     In,
     InChannels,
     Kernel,
     Most,
-    Out,
     OutChannels,
     Padding,
-    Plot,
     Stride,
+    To,
 )
 
 EXAMPLES = (
     "size conv --in 28 --kernel 5 --stride 2 --padding 2",
     "size conv --in 28x32 --kernel 3x5 --padding 1x2 --plot conv.png",
     "size conv --in 16000 --axes 1 --kernel 400 --stride 160",
-    "size conv --in 28 --out 14 --kernel 3",
+    "size conv --in 28 --to 14 --kernel 3",
 )
 
 
@@ -41,21 +39,21 @@ def command(
     out_channels: OutChannels = None,
     auto_pad: AutoPad = None,
     axes: Axes = None,
-    out: Out = None,
+    to: To = None,
     most: Most = 10,
     plot: Plot = None,
     gif: Gif = None,
 ) -> None:
-    """Tell what size a convolution gives, or which convolution gives a size.
+    """Compute the output size of a convolution, or find a convolution with that size.
 
-    The formula is worked out step by step. Cells of the input that no kernel reads are named, with changes that would
-    read them. With --out, the options that are not given are found.
+    The formula is evaluated step by step. Cells of the input that the kernel never reads are named, with options that
+    would read them. With --to, options that are not given are found.
     """
     answer(
         printer,
         "conv",
         size,
-        out,
+        to,
         {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation},
         groups=groups,
         channels=(in_channels or groups, out_channels or groups),

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Gif, Plot, Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import (
     AutoPad,
     Axes,
+    CroppedPadding,
     Dilation,
-    Gif,
     Groups,
     In,
     InChannels,
     Kernel,
     Most,
-    Out,
     OutChannels,
     OutputPadding,
-    Plot,
     Stride,
-    TakenPadding,
+    To,
 )
 
 EXAMPLES = (
     "size convt --in 3 --kernel 2 --stride 2 --padding 1",
     "size convt --in 4 --kernel 3 --stride 2 --plot checkerboard.png",
-    "size convt --in 7 --out 14",
+    "size convt --in 7 --to 14",
 )
 
 
@@ -34,7 +32,7 @@ def command(
     size: In,
     kernel: Kernel = None,
     stride: Stride = None,
-    padding: TakenPadding = None,
+    padding: CroppedPadding = None,
     output_padding: OutputPadding = None,
     dilation: Dilation = None,
     groups: Groups = 1,
@@ -42,22 +40,22 @@ def command(
     out_channels: OutChannels = None,
     auto_pad: AutoPad = None,
     axes: Axes = None,
-    out: Out = None,
+    to: To = None,
     most: Most = 10,
     plot: Plot = None,
     gif: Gif = None,
 ) -> None:
-    """Tell what size a transposed convolution gives, or which one gives a size.
+    """Compute the output size of a transposed convolution, or find one with that size.
 
-    It is worked out step by step: the grid with zeros between the cells, the rings added and taken away, the kernel
-    that moves by one. Overlap that is uneven, which risks a checkerboard pattern, is named, with changes that would
-    mend it. With --out, the options that are not given are found.
+    The formula is evaluated step by step: zeros between the cells, padding added and cropped, a kernel with stride 1.
+    Uneven overlap, which risks checkerboard artefacts, is named, with options that avoid it. With --to, options that
+    are not given are found.
     """
     answer(
         printer,
         "convt",
         size,
-        out,
+        to,
         {
             "kernel": kernel,
             "stride": stride,

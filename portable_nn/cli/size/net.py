@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import InputSizes, Model, Printer
 
 EXAMPLES = (
     "size net digits-mlp",
@@ -17,20 +13,15 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model's name, a weight file, or any ONNX file.")
-    ],
-    sizes: Annotated[
-        list[str] | None,
-        typer.Option("--in", metavar="SIZES", help="Sizes of the input, N,3,224,224; of several, x=1,3,224,224 each."),
-    ] = None,
+    model: Model,
+    sizes: InputSizes = None,
 ) -> None:
-    """Walk through a whole network or ONNX file: the sizes, options and costs of every node.
+    """Show the shapes, options, receptive fields and costs of every node of a model.
 
-    options: kernel/stride, p padding, d dilation, o output padding, g groups. field: the receptive field, and how far
-    the fields of two neighbours are apart; all, where the whole input is seen. Below a node stand the cells that it
-    never reads or makes, and what may go wrong. Multiply-adds are those of Conv, ConvTranspose, Gemm and MatMul; memory
-    is that of the outputs. Where the batch has no number, both are those of one example.
+    options: kernel/stride, p padding, d dilation, o output padding, g groups. field: the receptive field and its
+    stride; all, where it is the whole input. Below a node are the cells that it never reads or writes, and warnings.
+    Multiply-adds are those of Conv, ConvTranspose, Gemm and MatMul; memory is that of the outputs. If the batch
+    size is symbolic, both are those of one example.
     """
     from portable_nn.analysis.sizes import as_json, as_text
     from portable_nn.core.binding import parse_sizes

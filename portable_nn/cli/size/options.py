@@ -1,89 +1,57 @@
-"""The options that ``size conv``, ``convt`` and ``pool`` share, and how their numbers are written."""
+"""The options that ``size conv``, ``convt`` and ``pool`` share, and how their values are written."""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
 import typer
 
 from portable_nn.core.errors import UsageError
+from portable_nn.sizes import operation as sizes
 from portable_nn.sizes.operation import PADDING_WORDS
 
 LARGEST: Final = 100_000
-"""The greatest number that an option takes, and the longest side: every cell of a side is looked at."""
-
-
-class Pads(StrEnum):
-    """The words of ONNX for padding that depends on the size of the input, and for none."""
-
-    SAME_UPPER = "SAME_UPPER"
-    SAME_LOWER = "SAME_LOWER"
-    VALID = "VALID"
-
-
-class Mode(StrEnum):
-    """What a pool makes of the cells that it reads."""
-
-    MAX = "max"
-    AVERAGE = "average"
-    LP = "lp"
+"""The largest value of an option, and the longest axis: every cell along an axis is visited."""
 
 
 In: TypeAlias = Annotated[
-    str, typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 for each axis.")
+    str, typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 sets each axis.")
 ]
-Out: TypeAlias = Annotated[
-    str | None, typer.Option("--out", metavar="N", help="Find options that give this size; those that are given stay.")
+To: TypeAlias = Annotated[
+    str | None, typer.Option("--to", metavar="N", help="Find options that give this output size, and keep those given.")
 ]
 Kernel: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="Size of the kernel: 3, or 3x5. Needed, unless --out is given.")
+    str | None, typer.Option(metavar="N", help="Size of the kernel: 3, or 3x5. Required without --to.")
 ]
-Stride: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="By how many cells it moves: 2, or 2x1. If not given, by 1.")
-]
+Stride: TypeAlias = Annotated[str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default 1.")]
 PoolStride: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="By how many cells it moves: 2, or 2x1. If not given, by the kernel.")
+    str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default the size of the kernel.")
 ]
 Padding: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="N", help="Cells added on both sides: 1, 1x2; begin:end as 0:1, 1:2x0:1; same; valid."),
+    typer.Option(metavar="N", help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
 ]
-TakenPadding: TypeAlias = Annotated[
+CroppedPadding: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="N", help="Cells taken away on both sides: 1, 1x2; begin:end as 0:1, 1:2x0:1; same; valid."),
+    typer.Option(metavar="N", help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
 ]
 OutputPadding: TypeAlias = Annotated[
     str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.")
 ]
 Dilation: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="How far apart the cells are that it reads: 2, or 2x1. If not given, 1.")
+    str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.")
 ]
-Groups: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Parts of the channels that stay by themselves.")]
-InChannels: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", help="Channels that go in, for the PyTorch spelling.")
-]
-OutChannels: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", help="Channels that come out, for the PyTorch spelling.")
-]
+Groups: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.")]
+InChannels: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.")]
+OutChannels: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.")]
 AutoPad: TypeAlias = Annotated[
-    Pads | None,
-    typer.Option(metavar="WORD", help="Padding in ONNX's words: SAME_UPPER, SAME_LOWER or VALID."),
+    sizes.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.")
 ]
 Axes: TypeAlias = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Spatial axes, 1 to 3. If not given, as there are numbers, or 2."),
+    int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")
 ]
-Most: TypeAlias = Annotated[int, typer.Option(metavar="N", help="With --out: print the best N.")]
-Plot: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.png", help="Draw it, cell by cell; .svg and .pdf too. With --out, the best."),
-]
-Gif: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="FILE.gif", help="Animate it: the kernel moves, the output fills.")
-]
+Most: TypeAlias = Annotated[int, typer.Option(metavar="N", help="With --to: print the best N.")]
 
 
 def numbers(option: str, written: str) -> tuple[int, ...]:

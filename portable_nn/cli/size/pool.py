@@ -6,27 +6,25 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Gif, Plot, Printer
 from portable_nn.cli.size.answer import answer
 from portable_nn.cli.size.options import (
     AutoPad,
     Axes,
     Dilation,
-    Gif,
     In,
     Kernel,
-    Mode,
     Most,
-    Out,
     Padding,
-    Plot,
     PoolStride,
+    To,
 )
+from portable_nn.sizes.operation import Mode
 
 EXAMPLES = (
     "size pool --in 6 --kernel 2",
     "size pool --in 7 --kernel 2 --ceil --plot pool.png",
-    "size pool --in 112 --out 56 --kernel 3",
+    "size pool --in 112 --to 56 --kernel 3",
 )
 
 
@@ -37,31 +35,33 @@ def command(
     stride: PoolStride = None,
     padding: Padding = None,
     dilation: Dilation = None,
-    ceil: Annotated[bool, typer.Option("--ceil", help="Let the last window stand over the edge.")] = False,
-    mode: Annotated[Mode, typer.Option(help="What it makes of what it reads.")] = Mode.MAX,
+    ceil: Annotated[
+        bool, typer.Option("--ceil", help="Round the output size up: the last window may exceed the edge.")
+    ] = False,
+    mode: Annotated[Mode, typer.Option(help="Kind of pool.")] = "max",
     count_include_pad: Annotated[
-        bool, typer.Option("--count-include-pad", help="Let an average count the padding as cells.")
+        bool, typer.Option("--count-include-pad", help="Include the padding in averages.")
     ] = False,
     auto_pad: AutoPad = None,
     axes: Axes = None,
-    out: Out = None,
+    to: To = None,
     most: Most = 10,
     plot: Plot = None,
     gif: Gif = None,
 ) -> None:
-    """Tell what size a pool gives, or which pool gives a size.
+    """Compute the output size of a pool, or find a pool with that size.
 
-    The formula is worked out step by step. Cells of the input that no window reads are named, with changes that would
-    read them. With --out, the options that are not given are found.
+    The formula is evaluated step by step. Cells of the input that no window reads are named, with options that would
+    read them. With --to, options that are not given are found.
     """
     answer(
         printer,
         "pool",
         size,
-        out,
+        to,
         {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation},
         ceil=ceil,
-        mode=mode.value,
+        mode=mode,
         count_include_pad=count_include_pad,
         auto_pad=auto_pad,
         axes=axes,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.adversarial.gan import sample, sample_sheet
+from portable_nn.adversarial.gan import sample, save_samples
 from portable_nn.adversarial.gan.sampling import GAP, as_pictures, sheet
 from portable_nn.core.errors import FileError, ShapeError, UsageError
 
@@ -34,7 +34,7 @@ def test_a_file_is_as_good_as_a_network(tmp_path: Path) -> None:
 
 def test_the_sheet_shows_each_sample_at_its_place(tmp_path: Path) -> None:
     imageio = pytest.importorskip("imageio.v3")
-    samples = sample_sheet(generator(), tmp_path / "sheet.png", 5, seed=2)
+    samples = save_samples(generator(), tmp_path / "sheet.png", 5, seed=2)
     np.testing.assert_array_equal(samples, sample(generator(), 5, seed=2))
     page = np.asarray(imageio.imread(tmp_path / "sheet.png"))
     assert page.shape == (2 * (4 + GAP) + GAP, 3 * (4 + GAP) + GAP)
@@ -69,7 +69,7 @@ def test_what_cannot_be_sampled(tmp_path: Path) -> None:
         sample(tmp_path / "nothing.safetensors", 1)
     with pytest.raises(ShapeError, match=r"grey pictures \(n, h, w\), \(n, 1, h, w\) or \(n, h·h\), not \(2, 3\)$"):
         as_pictures(np.zeros((2, 3)))
-    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a picture ends in \.png, "):
-        sample_sheet(generator(), tmp_path / "sheet.txt")
+    with pytest.raises(UsageError, match=r"sheet\.txt: the name of a file of samples ends in \.png, .*, \.npy$"):
+        save_samples(generator(), tmp_path / "sheet.txt")
     with pytest.raises(FileError, match=r"sheet\.png: the picture cannot be written: "):
-        sample_sheet(generator(), tmp_path / "no folder" / "sheet.png")
+        save_samples(generator(), tmp_path / "no folder" / "sheet.png")

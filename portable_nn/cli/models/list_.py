@@ -1,11 +1,9 @@
-"""``portable-nn models``."""
+"""``portable-nn models list``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from portable_nn.cli.conventions import Printer
 from portable_nn.core.text import percent, size, table
@@ -13,37 +11,35 @@ from portable_nn.core.text import percent, size, table
 if TYPE_CHECKING:
     from portable_nn.catalog import Shipped
 
-EXAMPLES = ("models", "models digits", "models --format json")
+EXAMPLES = ("models list", "models list --format json")
+ROWS = True
 
 
-def command(
-    printer: Printer,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this model.")] = None,
-) -> None:
-    """List the models that come with the package, or show the card of one.
+def command(printer: Printer) -> None:
+    """List the models that come with the package.
 
-    A card tells what a model was made from and how, how well it does, and where it fails.
+    The accuracy is that on test data which training never saw.
     """
-    from portable_nn.catalog import SHIPPED, find_model
+    from portable_nn.catalog import SHIPPED
 
-    if name is not None:
-        model = find_model(name)
-        printer.result(model.card, {"name": model.name, "card": model.card})
-        return
     rows = [_row(model) for model in SHIPPED.values()]
     headings = ("name", "alias", ">accuracy", ">size", "what it does", "weight file")
-    printer.result(table(headings, map(_cells, rows)), {"models": rows})
+    printer.result(
+        table(headings, map(_cells, rows)),
+        {"models": rows},
+        lambda: [list(rows[0]), *([*{**row, "aliases": " ".join(row["aliases"])}.values()] for row in rows)],
+    )
 
 
 def _row(model: Shipped) -> dict[str, Any]:
     from portable_nn.format import load
 
-    told = load(model.weights).manifest.metadata.get("test_accuracy")
+    accuracy = load(model.weights).manifest.metadata.get("test_accuracy")
     return {
         "name": model.name,
         "aliases": list(model.aliases),
         "summary": model.summary,
-        "accuracy": float(told.split()[0]) if told else None,
+        "accuracy": float(accuracy.split()[0]) if accuracy else None,
         "bytes": model.weights.stat().st_size,
         "path": str(model.weights),
         "onnx": str(model.onnx),

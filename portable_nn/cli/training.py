@@ -1,0 +1,235 @@
+"""What the commands that train have in common: options, checkpoints, and how a training is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
+
+import typer
+
+from portable_nn.cli.conventions import INTERRUPTED, Printer, check_target, choice
+from portable_nn.core.errors import UsageError
+from portable_nn.core.names import LOSSES, OPTIMIZERS
+from portable_nn.core.text import fields, percent, size
+
+if TYPE_CHECKING:
+    from portable_nn.data.dataset import Dataset
+    from portable_nn.network import Network
+    from portable_nn.recipes.classifier import Classifier
+    from portable_nn.training.checkpoint import CheckpointOptions
+    from portable_nn.training.history import History
+    from portable_nn.training.optimizers import Optimizer
+
+STOPPED: Final = {"finished": "", "early": ", stopped early", "interrupted": ", interrupted"}
+"""How the ways in which training can end are printed."""
+
+
+def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
+    """``path``, which must have the suffix of a weight file. Raises ``UsageError``."""
+    from portable_nn.format import CARRIERS
+
+    if path and path.suffix.lower() not in CARRIERS:
+        name = parameter.opts[0] if "--out" in parameter.opts else parameter.metavar
+        raise UsageError(f"{name} {path}: the name of a weight file ends in {' or '.join(CARRIERS)}")
+    return path
+
+
+OUT: Final = typer.Option(
+    "--out",
+    "-o",
+    metavar="FILE",
+    writable=True,
+    callback=weight_file,
+    help="Weight file to write; its suffix sets the format.",
+)
+Out: TypeAlias = Annotated[Path, OUT]
+Data: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
+]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of the random generator.")]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a training is saved while it runs, and whether it resumes from there."""
+
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
+        ),
+    ] = None
+    every: Annotated[int | None, typer.Option(metavar="N", help="Save one after every N batches as well.")] = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
+    ] = False
+
+    def options(self) -> CheckpointOptions:
+        """Those of ``fit``. Raises ``UsageError`` for an option that needs ``--checkpoint``."""
+        if self.checkpoint is None:
+            for name, given in (("--every", self.every is not None), ("--resume", self.resume)):
+                if given:
+                    raise UsageError(f"{name} needs --checkpoint FOLDER, where the checkpoints are")
+            return {}
+        return {"checkpoint": self.checkpoint, "every": self.every, "resume": self.resume}
+
+    def announce(self, printer: Printer, epochs: int | None) -> None:
+        """Print where the training resumes, of so many ``epochs``, or of as many as it had."""
+        if not (self.checkpoint and self.resume):
+            return
+        from portable_nn.training.checkpoint import standing
+
+        found = standing(self.checkpoint)
+        of = epochs or found.epochs
+        done = found.epoch > of
+        place = f"all {of} epochs are done" if done else f"epoch {found.epoch} of {of}, batch {found.batch}"
+        printer.note(f"resuming {found.path}: {place}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The options of ``train`` and ``tune``: data, loss, optimizer and epochs."""
+
+    labels_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.")
+    ] = None
+    class_labels: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names of the classes: a,b,c or 0123456789, or a file with one per line."),
+    ] = None
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Use the data as they are, without preprocessing."),
+    ] = False
+    validation: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
+    ] = 0.1
+    loss: Annotated[str, choice("--loss", names=LOSSES, help="Loss function.")] = "cross_entropy"
+    optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
+    ] = None
+    momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.")] = (
+        None
+    )
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training data.")] = 10
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--early-stopping", metavar="N", help="Stop after N epochs without improvement, and keep the best weights."
+        ),
+    ] = None
+    seed: Seed = 0
+    metrics_csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the loss and metrics of each epoch as CSV.")
+    ] = None
+
+    def dataset(self, path: Path, width: int | None) -> Dataset:
+        """The examples in a file, each of ``width`` numbers if that is known."""
+        from portable_nn.data.dataset import read_dataset
+
+        return read_dataset(path, self.labels_file, width=width)
+
+    def options(self, printer: Printer, checkpoints: Checkpoints) -> dict[str, Any]:
+        """Those of ``train_classifier`` and ``tune_classifier``."""
+        found = checkpoints.options()
+        if self.metrics_csv:
+            check_target(self.metrics_csv, printer.force or checkpoints.resume)
+        checkpoints.announce(printer, self.epochs)
+        return {
+            "raw": self.raw,
+            "validation": self.validation,
+            "loss": self.loss,
+            "optimizer": self._optimizer(),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "patience": self.patience,
+            "seed": self.seed,
+            "labels": self._labels(),
+            "metrics_csv": self.metrics_csv,
+            "progress": progress(printer),
+            **found,
+        }
+
+    def _optimizer(self) -> Optimizer:
+        from portable_nn.training.optimizers import OPTIMIZERS
+
+        kind = OPTIMIZERS[self.optimizer]
+        given = {"learning_rate": self.learning_rate, "momentum": self.momentum}
+        options = {name: value for name, value in given.items() if value is not None}
+        for name in options:
+            if name not in kind.__dataclass_fields__:
+                able = [other for other, one in OPTIMIZERS.items() if name in one.__dataclass_fields__]
+                raise UsageError(f"--{name} is an option of {', '.join(able)}, not of --optimizer {self.optimizer}")
+        return kind(**options)
+
+    def _labels(self) -> Sequence[str]:
+        text = self.class_labels
+        if not text:
+            return ()
+        if Path(text).is_file():
+            from portable_nn.model_files.predictions import read_labels
+
+            return read_labels(text)
+        return [label.strip() for label in text.split(",")] if "," in text else list(text)
+
+
+class Trained(NamedTuple):
+    """A trained network, how the training went, and the figures to print."""
+
+    network: Network
+    history: History
+    figures: Mapping[str, float]
+
+
+def progress(printer: Printer) -> bool | None:
+    """The option of ``fit``: no bar with ``--quiet``, otherwise one where there is a terminal."""
+    return False if printer.quiet else None
+
+
+def kept(trained: Classifier) -> Trained:
+    """A trained classifier with the figures of the epoch whose weights were kept."""
+    network, history = trained
+    row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
+    return Trained(network, history, {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row})
+
+
+def finish(printer: Printer, trained: Trained, out: Path, checkpoints: Checkpoints) -> None:
+    """Save the network and print how the training went; exit as interrupted after Ctrl-C."""
+    network, history, figures = trained
+    network.save(out)
+    data = {
+        "model": str(out),
+        "epochs": len(history.rows),
+        "stopped": history.stopped,
+        "best_epoch": history.best_epoch,
+        "figures": dict(figures),
+        "history": history.rows,
+    }
+    printer.result(_as_text(trained, out), data)
+    if history.stopped == "interrupted":
+        onwards = f"; --resume --force goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
+        printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _as_text(trained: Trained, out: Path) -> str:
+    history = trained.history
+    epochs = f"{len(history.rows)}{STOPPED[history.stopped]}"
+    if history.best_epoch:
+        epochs += f", kept: {history.best_epoch}"
+    figures = [
+        (name.replace("val_", "validation ").replace("_", " "), _figure(name, value))
+        for name, value in trained.figures.items()
+    ]
+    return fields([("epochs", epochs), *figures, ("saved", f"{out} ({size(out.stat().st_size)})")])
+
+
+def _figure(name: str, value: float) -> str:
+    if name.endswith("accuracy"):
+        return percent(value)
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"

@@ -1,0 +1,52 @@
+"""``portable-nn tune``."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.training import Checkpoints, Data, Out, Training, finish, kept
+
+EXAMPLES = (
+    "tune digits mine.csv --out mine.safetensors",
+    "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
+    "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
+)
+
+
+def command(
+    printer: Printer,
+    model: Model,
+    data: Data,
+    *,
+    out: Out,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Replace what follows this node or value by a new layer for DATA's classes."),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
+    ] = None,
+    training: Training,
+    checkpoints: Checkpoints,
+) -> None:
+    """Fine-tune a model on your data.
+
+    The data are preprocessed as the model says, and have the classes of the model; with --until they may have others.
+    Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
+    command with --resume goes on to the same bytes, whatever stopped it.
+    """
+    from portable_nn.core.dims import static
+    from portable_nn.model_files import open_network
+    from portable_nn.recipes.tuning import tune_classifier
+
+    options = training.options(printer, checkpoints)
+    network = open_network(model)
+    shape = static(network.graph.inputs[0].shape[1:])
+    examples = training.dataset(data, None if shape is None else math.prod(shape))
+    trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
+    finish(printer, kept(trained), out, checkpoints)

@@ -1,0 +1,37 @@
+"""The names that users choose from, in calls and at the command line.
+
+This module imports nothing, so that ``--help`` can list the names without loading numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+Engine: TypeAlias = Literal["numpy", "onnxruntime"]
+"""What runs a graph."""
+
+Found: TypeAlias = Literal["auto", "light", "dark"]
+"""The colour of the ink in a picture: light on dark, dark on light, or to be found for each picture."""
+
+OPTIMIZERS: Final[Mapping[str, str]] = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+"""Optimizers: the name, and the class in ``training.optimizers``."""
+
+LOSSES: Final = ("mean_squared_error", "cross_entropy", "binary_cross_entropy")
+"""Loss functions: each is the ``Loss`` of that name in ``training.losses``."""
+
+ACTIVATIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "sigmoid": ("Sigmoid", "lecun_normal"),
+    "tanh": ("Tanh", "glorot_uniform"),
+    "relu": ("ReLU", "he_normal"),
+}
+"""Activations of a classifier: the name, the layer, and the initializer of the weights before it."""
+
+Scheme: TypeAlias = Literal["simultaneous", "alternating", "optimistic", "extragradient"]
+"""The order in which two players move."""
+
+GanExample: TypeAlias = Literal["pattern", "ring"]
+GanRecipe: TypeAlias = Literal["regularised", "plain"]
+GanMethod: TypeAlias = Literal["alternating", "simultaneous", "extragradient", "optimistic_adam", "consensus"]
+GanLoss: TypeAlias = Literal["saturating", "non_saturating", "wasserstein_gp", "hinge"]
+"""What ``simulate gan`` can train, and how; a test compares them with the tables in ``adversarial.gan``."""
