@@ -38,6 +38,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "(3,)",
         "(5, 10) (5, 1)",
         "True",
+        "swish_1.beta",
         "(2, 3, 64, 64)",
         "(2,) (4,)",
         "kernel 2 → 3: output 2 as now",

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+__all__ = ["PortableNNError"]
+
 
 class PortableNNError(Exception):
     """The root of the family: catch this one to catch them all."""

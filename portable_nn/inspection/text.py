@@ -1,4 +1,4 @@
-"""An inspection as text and as JSON."""
+"""An inspection as text, as HTML and as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.html import html_table
 from portable_nn.core.text import fields, printable, quantity, size, table
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow
 
@@ -15,6 +16,8 @@ SHOWN: Final = 20
 
 SHOWN_TEXT: Final = 1000
 """How much of each entry of the metadata is printed, in characters."""
+
+NODE_HEADINGS: Final = ("node", "operator", "input", "output", ">parameters", ">bytes")
 
 
 def as_text(inspection: Inspection) -> str:
@@ -33,7 +36,7 @@ def as_text(inspection: Inspection) -> str:
                 ("training", _stands(found.training) if found.training else ""),
             ]
         ),
-        _tensor_table(found) if _holds_arrays(found) else _node_table(found),
+        _tensor_table(found) if _holds_arrays(found) else table(NODE_HEADINGS, _node_rows(found)),
         "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs)]),
         _lines(["metadata", *(f"  {key}: {_shortened(text)}" for key, text in found.metadata.items())])
         if found.metadata
@@ -48,10 +51,24 @@ def _holds_arrays(found: Inspection) -> bool:
     return not (found.nodes or found.outputs)
 
 
-def _node_table(found: Inspection) -> str:
+def _node_rows(found: Inspection) -> list[tuple[str, ...]]:
+    """A row for each node, and the total."""
     total = (quantity(len(found.nodes), "node"), "", "", "", f"{found.parameters:,}", f"{found.bytes:,}")
-    headings = ("node", "operator", "input", "output", ">parameters", ">bytes")
-    return table(headings, [*map(_cells, found.nodes), total])
+    return [*map(_cells, found.nodes), total]
+
+
+def as_brief(found: Inspection) -> str:
+    """The size of a network, its inputs and its outputs: one line each."""
+    count = f"{quantity(len(found.nodes), 'node')}, {quantity(found.parameters, 'parameter')}"
+    lines = [*map(_input_text, found.inputs), *map(_output_text, found.outputs)]
+    heads = [line.split("\n")[0] for line in lines]
+    return "\n  ".join([printable(f"Network '{found.name}': {count} ({size(found.bytes)})"), *heads])
+
+
+def as_html(found: Inspection) -> str:
+    """A network as notebooks show it: ``as_brief`` over a table of its nodes."""
+    *rows, total = _node_rows(found)
+    return html_table(as_brief(found), NODE_HEADINGS, rows, total)
 
 
 def _tensor_table(found: Inspection) -> str:

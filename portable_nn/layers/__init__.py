@@ -1,123 +1,25 @@
-"""Builders: each adds nodes, and the parameters they need, to a graph in the making.
+"""Layers: builders that add nodes and the parameters they need to a graph.
 
-A builder is called on a symbol and gives a symbol. Called twice, it uses the same parameters twice.
+A layer is called on a symbol and returns a symbol. Called twice, it uses the same parameters twice. To add one, write
+it in the module of its family and add its name to that module's ``__all__``: from there it gets into ``portable_nn``.
+
+Every layer takes ``name``, the name of its node and the prefix of its parameters' names (``hidden`` and
+``hidden.weight``); by default they are numbered: ``dense_1``, ``dense_2``.
 """
 
-from portable_nn.layers.activation import (
-    CELU,
-    ELU,
-    GELU,
-    SELU,
-    Clip,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    ThresholdedReLU,
-)
-from portable_nn.layers.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from portable_nn.layers.dense import Dense
-from portable_nn.layers.dropout import Dropout
-from portable_nn.layers.layer import Input, Layer
-from portable_nn.layers.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    GroupNorm,
-    InstanceNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    RMSNorm,
-)
-from portable_nn.layers.pooling import (
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    GlobalAvgPool,
-    GlobalLPPool,
-    GlobalMaxPool,
-    LPPool1d,
-    LPPool2d,
-    LPPool3d,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
-)
-from portable_nn.layers.resizing import PixelShuffle, PixelUnshuffle, Upsample
-from portable_nn.layers.shape import Flatten, Pad, Reshape, concatenate
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "Clip",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "GlobalAvgPool",
-    "GlobalLPPool",
-    "GlobalMaxPool",
-    "GroupNorm",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "Input",
-    "InstanceNorm",
-    "LPPool1d",
-    "LPPool2d",
-    "LPPool3d",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "LocalResponseNorm",
-    "LogSoftmax",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
-    "Mish",
-    "PReLU",
-    "Pad",
-    "PixelShuffle",
-    "PixelUnshuffle",
-    "RMSNorm",
-    "ReLU",
-    "ReLU6",
-    "Reshape",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "ThresholdedReLU",
-    "Upsample",
-    "concatenate",
-]
+from portable_nn.layers import activation, convolution, dense, dropout, layer, normalization, pooling, resizing, shape
+from portable_nn.layers.activation import *
+from portable_nn.layers.convolution import *
+from portable_nn.layers.dense import *
+from portable_nn.layers.dropout import *
+from portable_nn.layers.layer import *
+from portable_nn.layers.normalization import *
+from portable_nn.layers.pooling import *
+from portable_nn.layers.resizing import *
+from portable_nn.layers.shape import *
+
+if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
+    _FAMILIES = (activation, convolution, dense, dropout, layer, normalization, pooling, resizing, shape)
+    __all__ = sorted(name for family in _FAMILIES for name in family.__all__)

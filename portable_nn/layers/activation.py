@@ -1,4 +1,4 @@
-"""Builders of activation functions, most by the names that PyTorch gives them."""
+"""Activation functions. They work element by element and keep the shape, but ``Softmax`` and ``LogSoftmax``."""
 
 from __future__ import annotations
 
@@ -6,112 +6,206 @@ import math
 
 import numpy as np
 
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
 
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Clip",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSoftmax",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "ThresholdedReLU",
+]
 
-def _number(builder: str, option: str, value: float) -> float:
+
+def _number(layer: str, option: str, value: float) -> float:
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
-        raise UsageError(f"{builder}: {option} must be a finite number, not {value!r}")
+        raise UsageError(f"{layer}: {option} must be a finite number, not {value!r}")
     return float(value)
 
 
 def ReLU(*, name: str | None = None) -> Layer:
-    """max(x, 0)."""
+    """Rectified linear unit: max(x, 0)."""
     return Operation("Relu", "relu", name)
 
 
 def LeakyReLU(alpha: float = 0.01, *, name: str | None = None) -> Layer:
-    """x where it is positive, alpha·x elsewhere."""
+    """Leaky ReLU: x where x > 0, alpha·x elsewhere. Source: Maas et al. (2013).
+
+    Args:
+        alpha: the slope for negative x, PyTorch's ``negative_slope``.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``alpha`` is not a finite number.
+    """
     return Operation("LeakyRelu", "leaky_relu", name, alpha=_number("LeakyReLU", "alpha", alpha))
 
 
 def ThresholdedReLU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
-    """x where it is above alpha, 0 elsewhere."""
+    """Thresholded ReLU: x where x > alpha, 0 elsewhere. Source: Konda et al. (2014), arXiv:1402.3337.
+
+    Args:
+        alpha: the threshold.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``alpha`` is not a finite number.
+    """
     return Operation("ThresholdedRelu", "thresholded_relu", name, alpha=_number("ThresholdedReLU", "alpha", alpha))
 
 
 def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
-    """x where it is positive, alpha·(exp(x) - 1) elsewhere."""
+    """Exponential linear unit: x where x > 0, alpha·(exp(x) - 1) elsewhere.
+
+    Source: Clevert et al. (2015), arXiv:1511.07289.
+
+    Args:
+        alpha: for very negative x the result approaches -alpha.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``alpha`` is not a finite number.
+    """
     return Operation("Elu", "elu", name, alpha=_number("ELU", "alpha", alpha))
 
 
 def SELU(*, name: str | None = None) -> Layer:
-    """1.0507·x where x is positive, 1.7581·(exp(x) - 1) elsewhere: it keeps the mean at 0 and the variance at 1."""
+    """Scaled ELU: 1.0507·x where x > 0, 1.7581·(exp(x) - 1) elsewhere.
+
+    With weights of mean 0 and variance 1 / inputs (``lecun_normal``) it drives activations towards mean 0 and variance
+    1. Source: Klambauer et al., "Self-normalizing neural networks" (2017), arXiv:1706.02515.
+    """
     return Operation("Selu", "selu", name)
 
 
 def CELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
-    """x where it is positive, alpha·(exp(x / alpha) - 1) elsewhere; of float32, as the standard has it."""
+    """Continuously differentiable ELU: x where x > 0, alpha·(exp(x / alpha) - 1) elsewhere.
+
+    It takes float32 alone, as in ONNX. Source: Barron (2017), arXiv:1704.07483.
+
+    Args:
+        alpha: for very negative x the result approaches -alpha.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``alpha`` is 0 or not a finite number.
+    """
     if _number("CELU", "alpha", alpha) == 0:
         raise UsageError("CELU: alpha must not be 0: x is divided by it")
     return Operation("Celu", "celu", name, alpha=float(alpha))
 
 
 def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
-    """x times the standard normal distribution function of x; with "tanh" an approximation of it."""
+    """Gaussian error linear unit: x · Φ(x), where Φ is the distribution function of the standard normal distribution.
+
+    Source: Hendrycks and Gimpel (2016), arXiv:1606.08415.
+
+    Args:
+        approximate: ``"none"`` for Φ(x) = (1 + erf(x / √2)) / 2, or ``"tanh"`` for
+            Φ(x) ≈ (1 + tanh(√(2 / π) · (x + 0.044715·x³))) / 2.
+        name: the name of the node.
+
+    Raises ``UsageError`` for any other ``approximate``.
+    """
     if approximate not in {"none", "tanh"}:
         raise UsageError(f"GELU: approximate must be 'none' or 'tanh', not {approximate!r}")
     return Operation("Gelu", "gelu", name, approximate=approximate)
 
 
 def Sigmoid(*, name: str | None = None) -> Layer:
-    """1 / (1 + exp(-x))."""
+    """The logistic function: 1 / (1 + exp(-x)), between 0 and 1."""
     return Operation("Sigmoid", "sigmoid", name)
 
 
 def Hardsigmoid(*, name: str | None = None) -> Layer:
-    """x / 6 + 1/2, between 0 and 1."""
+    """A piecewise linear sigmoid: x / 6 + 1 / 2, clipped to 0 … 1."""
     return Operation("HardSigmoid", "hardsigmoid", name, alpha=1 / 6, beta=0.5)
 
 
 def SiLU(*, name: str | None = None) -> Layer:
-    """x / (1 + exp(-x))."""
+    """Sigmoid linear unit, also called Swish: x · sigmoid(x). Source: Elfwing et al. (2017), arXiv:1702.03118."""
     return Operation("Swish", "silu", name)
 
 
 def Hardswish(*, name: str | None = None) -> Layer:
-    """x times what ``Hardsigmoid`` makes of it."""
+    """x · Hardsigmoid(x). Source: Howard et al., "Searching for MobileNetV3" (2019), arXiv:1905.02244."""
     return Operation("HardSwish", "hardswish", name)
 
 
 def Mish(*, name: str | None = None) -> Layer:
-    """x · tanh(log(1 + exp(x)))."""
+    """x · tanh(Softplus(x)) = x · tanh(log(1 + exp(x))). Source: Misra (2019), arXiv:1908.08681."""
     return Operation("Mish", "mish", name)
 
 
 def Tanh(*, name: str | None = None) -> Layer:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, between -1 and 1."""
     return Operation("Tanh", "tanh", name)
 
 
 def Softplus(*, name: str | None = None) -> Layer:
-    """log(1 + exp(x))."""
+    """A smooth ReLU: log(1 + exp(x))."""
     return Operation("Softplus", "softplus", name)
 
 
 def Softsign(*, name: str | None = None) -> Layer:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|), between -1 and 1."""
     return Operation("Softsign", "softsign", name)
 
 
 def Softshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
-    """x moved by ``lambd`` towards 0; 0 for what is within ``lambd`` of it."""
+    """Soft thresholding: x - lambd where x > lambd, x + lambd where x < -lambd, 0 elsewhere.
+
+    Args:
+        lambd: the threshold λ, at least 0; spelled as PyTorch and ONNX spell it.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``lambd`` is negative or not a finite number.
+    """
     if _number("Softshrink", "lambd", lambd) < 0:
         raise UsageError(f"Softshrink: lambd must be at least 0, not {lambd:g}")
     return Operation("Shrink", "softshrink", name, lambd=float(lambd), bias=float(lambd))
 
 
 def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
-    """x; 0 for what is within ``lambd`` of 0."""
+    """Hard thresholding: x where |x| > lambd, 0 elsewhere.
+
+    Args:
+        lambd: the threshold λ; spelled as PyTorch and ONNX spell it.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``lambd`` is not a finite number.
+    """
     return Operation("Shrink", "hardshrink", name, lambd=_number("Hardshrink", "lambd", lambd))
 
 
 class Clip(Layer):
-    """x, but at least ``min`` and at most ``max``; where they cross, ``max``."""
+    """min(max(x, lower bound), upper bound).
+
+    Args:
+        min: the lower bound; none by default.
+        max: the upper bound; none by default. Where it is below ``min``, every element becomes ``max``.
+        name: the name of the node.
+
+    Raises ``UsageError`` where a bound is not a finite number.
+    """
 
     def __init__(self, min: float | None = None, max: float | None = None, *, name: str | None = None) -> None:
         super().__init__(name)
@@ -121,25 +215,39 @@ class Clip(Layer):
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
-        bounds = (None if value is None else constant(value, x.dtype) for value in self.bounds)
-        return emit("Clip", x, *bounds, name=self.node_name(), wish="clip")
+        return self.emit("Clip", x, *(None if value is None else constant(value, x.dtype) for value in self.bounds))
 
 
 def ReLU6(*, name: str | None = None) -> Layer:
-    """min(max(x, 0), 6)."""
+    """ReLU with an upper bound: min(max(x, 0), 6). Source: Krizhevsky (2010)."""
     return Clip(0, 6, name=name)
 
 
 def Hardtanh(min_val: float = -1.0, max_val: float = 1.0, *, name: str | None = None) -> Layer:
-    """min(max(x, min_val), max_val)."""
+    """A piecewise linear tanh: min(max(x, min_val), max_val).
+
+    Args:
+        min_val: the lower bound.
+        max_val: the upper bound.
+        name: the name of the node.
+
+    Raises ``UsageError`` where a bound is not a finite number.
+    """
     return Clip(min_val, max_val, name=name)
 
 
 class PReLU(Layer):
-    """x where it is positive, weight·x elsewhere.
+    """Parametric ReLU: x where x > 0, weight·x elsewhere; the weight is trained.
 
-    The weight is learned: one for all, or with ``num_parameters`` one for each channel of (batch, channels, …). It
-    begins with ``init``.
+    Parameter: ``weight`` (num_parameters,). Source: He et al., "Delving deep into rectifiers" (2015), arXiv:1502.01852.
+
+    Args:
+        num_parameters: 1 for one weight, or the number of channels of (batch, channels, …) for one a channel.
+        init: the first value of every weight.
+        name: the name of the node.
+
+    Raises ``UsageError`` for a count that is no positive whole number or an ``init`` that is not finite, and
+    ``GraphError`` where the input has more or fewer channels than there are weights.
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, name: str | None = None) -> None:
@@ -149,23 +257,32 @@ class PReLU(Layer):
         self.num_parameters, self.init = int(num_parameters), _number("PReLU", "init", init)
 
     def __call__(self, x: Symbol) -> Symbol:
-        """The same shape. Raises ``GraphError`` where there are more or fewer channels than weights."""
+        """The same shape."""
         count, rank = self.num_parameters, len(x.shape)
         if count > 1 and (rank < 2 or x.shape[1] != count):
-            fault = f"its {count} weights need (batch, {count}, …), not {format_shape(x.shape)}"
-            raise GraphError([Fault(f"'{self.name or 'prelu'}' (PReLU)", fault)])
+            raise self.invalid(f"its {count} weights need (batch, {count}, …), not {format_shape(x.shape)}")
         weight = self.parameter("weight", (count,), x.dtype, self.init)
         slope = emit("Reshape", weight, integers([count, *[1] * (rank - 2)])) if count > 1 and rank > 2 else weight
-        result = emit("PRelu", x, slope, name=self.node_name(), wish="prelu")
-        weight.owner = weight.owner or result
-        return result
+        return self.emit("PRelu", x, slope)
 
 
 def Softmax(axis: int = -1, *, name: str | None = None) -> Layer:
-    """exp(x) / Σ exp(x) along ``axis``."""
+    """exp(x) / Σ exp(x): positive numbers whose sum along ``axis`` is 1. The shape stays the same.
+
+    Args:
+        axis: the axis, PyTorch's ``dim``.
+        name: the name of the node.
+
+    The loss ``cross_entropy`` includes it: a network that is trained with this loss ends without a Softmax.
+    """
     return Operation("Softmax", "softmax", name, axis=axis)
 
 
 def LogSoftmax(axis: int = -1, *, name: str | None = None) -> Layer:
-    """x - log Σ exp(x) along ``axis``."""
+    """log(Softmax(x)) = x - log Σ exp(x) along ``axis``. The shape stays the same.
+
+    Args:
+        axis: the axis, PyTorch's ``dim``.
+        name: the name of the node.
+    """
     return Operation("LogSoftmax", "log_softmax", name, axis=axis)

@@ -1,21 +1,23 @@
-"""Builders of convolutions and transposed convolutions, with PyTorch's options and parameters."""
+"""Convolutions and transposed convolutions, with PyTorch's parameters and their layouts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import Symbol, emit
+from portable_nn.operators import Symbol
 from portable_nn.sizes import Operation, check_channels, conv, convt
 from portable_nn.sizes.operation import Padding, PerAxis
 
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
+
 
 def spatial_attributes(operation: Operation, sizes: tuple[Dim, ...]) -> dict[str, Any]:
-    """The attributes that ONNX has for an operation on an input of ``sizes``: explicit pads wherever they are known."""
+    """The ONNX attributes of an operation on an input of ``sizes``: explicit pads wherever they are known."""
     known = [size for size in sizes if isinstance(size, int)]
     if len(known) == len(sizes):
         operation = operation.resolved(known)
@@ -34,19 +36,19 @@ def spatial_attributes(operation: Operation, sizes: tuple[Dim, ...]) -> dict[str
 
 
 def described(layer: str, describe: Callable[..., Operation], axes: int, kernel: PerAxis, **options: Any) -> Operation:
-    """The operation that a builder's options describe; a ``UsageError`` names the builder."""
+    """The operation that a layer's options describe. Raises ``UsageError`` that names the layer."""
     try:
         return describe(kernel, axes=axes, **options)
     except UsageError as error:
         raise UsageError(f"{layer}: {error}") from None
 
 
-def channels_of(x: Symbol, label: str, axes: int) -> int:
-    """The channels of (batch, channels, …); raises ``GraphError`` where ``x`` is of another form."""
+def channels_of(layer: Layer, x: Symbol, axes: int) -> int:
+    """The channels of (batch, channels, …). Raises ``GraphError`` where ``x`` does not have ``axes`` axes more."""
     found = x.shape[1] if len(x.shape) == axes + 2 else None
     if not isinstance(found, int):
         wanted = ", ".join(["batch", "channels", *("depth", "height", "width")[3 - axes :]])
-        raise GraphError([Fault(label, f"it needs ({wanted}) with known channels, not {format_shape(x.shape)}")])
+        raise layer.invalid(f"it needs ({wanted}) with known channels, not {format_shape(x.shape)}")
     return found
 
 
@@ -67,27 +69,55 @@ class _Convolution(Layer):
         weight_initial: Initial = "glorot_uniform",
         bias_initial: Initial = "zeros",
         name: str | None = None,
-        **others: PerAxis,
     ) -> None:
-        super().__init__(name)
-        self.kind = type(self).__name__
+        """Make the layer.
+
+        Args:
+            filters: the number of output channels, PyTorch's ``out_channels``. Those of the input are read from it.
+            kernel: the size of the kernel, PyTorch's ``kernel_size``: one number for every axis, or one for each.
+            stride: the step from one place of the kernel to the next: one number, or one for each axis.
+            padding: zeros around the input: one number, one for each axis, or a pair (begin, end) for each axis;
+                ``"valid"`` for none, ``"same"`` for an output of ⌈size / stride⌉.
+            dilation: the distance between the kernel's cells: one number, or one for each axis.
+            groups: into how many groups the channels of input and output are divided; each output group sees only its
+                input group.
+            bias: whether a number is added to each output channel.
+            weight_initial: the first values of the weight: the name of an initializer, a number, an array, or a
+                function of a random generator and the shape (see ``portable_nn.layers.initializers``).
+            bias_initial: the first values of the bias, likewise.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank, its channels are not known, or ``groups`` does not divide the channels.
+        """
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self._set(filters, kernel, bias, weight_initial, bias_initial, name, **options)
+
+    def _set(
+        self,
+        filters: int,
+        kernel: PerAxis,
+        bias: bool,
+        weight_initial: Initial,
+        bias_initial: Initial,
+        name: str | None,
+        **options: Padding,
+    ) -> None:
+        super().__init__(name, "conv_transpose" if self.transposed else "conv")
+        kind = type(self).__name__
         if type(filters) is not int or filters < 1:
-            raise UsageError(f"{self.kind}: filters must be a positive whole number, not {filters!r}")
-        describe = convt if self.transposed else conv
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, **others}
-        self.operation = described(self.kind, describe, self.axes, kernel, **options)
+            raise UsageError(f"{kind}: filters must be a positive whole number, not {filters!r}")
+        self.operation = described(kind, convt if self.transposed else conv, self.axes, kernel, **options)
         self.filters, self.bias = filters, bias
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, …) → (batch, filters, …)."""
-        wish = "conv_transpose" if self.transposed else "conv"
-        label, groups = f"'{self.name or wish}' ({self.kind})", self.operation.groups
-        channels = channels_of(x, label, self.axes)
+        channels, groups = channels_of(self, x, self.axes), self.operation.groups
         try:
             check_channels(self.operation, channels, self.filters)
         except UsageError as error:
-            raise GraphError([Fault(label, str(error))]) from None
+            raise self.invalid(str(error)) from None
         outer, inner = (channels, self.filters) if self.transposed else (self.filters, channels)
         kernel = tuple(w.kernel for w in self.operation.windows)
         weight = self.parameter("weight", (outer, inner // groups, *kernel), x.dtype, self.weight_initial)
@@ -95,52 +125,119 @@ class _Convolution(Layer):
         attributes = spatial_attributes(self.operation, x.shape[2:])
         if groups > 1:
             attributes["group"] = groups
-        operator = "ConvTranspose" if self.transposed else "Conv"
-        return emit(operator, x, weight, bias, name=self.node_name(), wish=wish, **attributes)
+        return self.emit("ConvTranspose" if self.transposed else "Conv", x, weight, bias, **attributes)
+
+
+class _ConvTranspose(_Convolution):
+    transposed = True
+
+    def __init__(
+        self,
+        filters: int,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        output_padding: PerAxis = 0,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        bias: bool = True,
+        weight_initial: Initial = "glorot_uniform",
+        bias_initial: Initial = "zeros",
+        name: str | None = None,
+    ) -> None:
+        """Make the layer.
+
+        Args:
+            filters: the number of output channels, PyTorch's ``out_channels``. Those of the input are read from it.
+            kernel: the size of the kernel, PyTorch's ``kernel_size``: one number for every axis, or one for each.
+            stride: the step in the output from one input cell to the next: one number, or one for each axis.
+            padding: how many cells are cut off the output: one number, one for each axis, or a pair (begin, end) for
+                each axis; ``"valid"`` for none, ``"same"`` for an output of size · stride.
+            output_padding: how many cells are added to the output's end: one number, or one for each axis, smaller
+                than the stride or the dilation.
+            dilation: the distance between the kernel's cells: one number, or one for each axis.
+            groups: into how many groups the channels of input and output are divided; each output group sees only its
+                input group.
+            bias: whether a number is added to each output channel.
+            weight_initial: the first values of the weight: the name of an initializer, a number, an array, or a
+                function of a random generator and the shape (see ``portable_nn.layers.initializers``).
+            bias_initial: the first values of the bias, likewise.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank, its channels are not known, or ``groups`` does not divide the channels.
+        """
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self._set(filters, kernel, bias, weight_initial, bias_initial, name, output_padding=output_padding, **options)
 
 
 class Conv1d(_Convolution):
-    """``filters`` kernels slide over (batch, channels, width).
+    """Convolution over one axis: (batch, channels, width) → (batch, filters, new width).
 
-    The weight is (filters, channels / groups, kernel). ``stride``, ``padding`` and ``dilation`` are numbers, or one for
-    each axis; padding also a pair (begin, end) for each axis, "valid", or "same" (⌈size / stride⌉ comes out).
+    new width = ⌊(width + padding - dilation·(kernel - 1) - 1) / stride⌋ + 1, where padding is that of both ends.
+    Parameters: ``weight`` (filters, channels / groups, kernel) and ``bias`` (filters,).
     """
 
     axes = 1
 
 
 class Conv2d(_Convolution):
-    """``filters`` kernels slide over (batch, channels, height, width); options as ``Conv1d`` has them.
+    """Convolution over two axes: (batch, channels, height, width) → (batch, filters, new height, new width).
 
-    The weight is (filters, channels / groups, kernel height, kernel width).
+    new size = ⌊(size + padding - dilation·(kernel - 1) - 1) / stride⌋ + 1 along each axis, where padding is that of
+    both ends; ``portable-nn size conv`` explains it. Parameters: ``weight`` (filters, channels / groups, kernel height,
+    kernel width) and ``bias`` (filters,).
+
+    >>> import portable_nn as pnn
+    >>> pnn.Conv2d(16, kernel=5, stride=2, padding=2)(pnn.Input(3, 28, 28)).shape
+    ('batch', 16, 14, 14)
     """
 
     axes = 2
 
 
 class Conv3d(_Convolution):
-    """``filters`` kernels slide over (batch, channels, depth, height, width); options as ``Conv1d`` has them."""
+    """Convolution over three axes: (batch, channels, depth, height, width) → (batch, filters, …).
+
+    The new sizes are as for ``Conv2d``. Parameters: ``weight`` (filters, channels / groups, kernel depth, kernel
+    height, kernel width) and ``bias`` (filters,).
+    """
 
     axes = 3
 
 
-class ConvTranspose1d(_Convolution):
-    """The transpose of ``Conv1d``: every cell of (batch, channels, width) adds a kernel's worth to the output.
+class ConvTranspose1d(_ConvTranspose):
+    """Transposed convolution over one axis: (batch, channels, width) → (batch, filters, new width).
 
-    The weight is (channels, filters / groups, kernel). ``padding`` takes cells away from the output's ends,
-    ``output_padding`` adds some at its end. ``portable-nn size convt`` explains what size comes out.
+    new width = (width - 1)·stride - padding + dilation·(kernel - 1) + output_padding + 1, where padding is that of both
+    ends. Parameters: ``weight`` (channels, filters / groups, kernel) and ``bias`` (filters,).
     """
 
-    axes, transposed = 1, True
+    axes = 1
 
 
-class ConvTranspose2d(_Convolution):
-    """The transpose of ``Conv2d``; options as ``ConvTranspose1d`` has them."""
+class ConvTranspose2d(_ConvTranspose):
+    """Transposed convolution over two axes: (batch, channels, height, width) → (batch, filters, new height, new width).
 
-    axes, transposed = 2, True
+    It is the gradient of ``Conv2d`` with respect to its input: each input cell adds the kernel, times its value, to the
+    output. new size = (size - 1)·stride - padding + dilation·(kernel - 1) + output_padding + 1 along each axis, where
+    padding is that of both ends; ``portable-nn size convt`` explains it. Parameters: ``weight`` (channels,
+    filters / groups, kernel height, kernel width) and ``bias`` (filters,).
+
+    >>> import portable_nn as pnn
+    >>> pnn.ConvTranspose2d(3, kernel=4, stride=2, padding=1)(pnn.Input(16, 14, 14)).shape
+    ('batch', 3, 28, 28)
+    """
+
+    axes = 2
 
 
-class ConvTranspose3d(_Convolution):
-    """The transpose of ``Conv3d``; options as ``ConvTranspose1d`` has them."""
+class ConvTranspose3d(_ConvTranspose):
+    """Transposed convolution over three axes: (batch, channels, depth, height, width) → (batch, filters, …).
 
-    axes, transposed = 3, True
+    The new sizes are as for ``ConvTranspose2d``. Parameters: ``weight`` (channels, filters / groups, kernel depth,
+    kernel height, kernel width) and ``bias`` (filters,).
+    """
+
+    axes = 3

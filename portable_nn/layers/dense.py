@@ -1,20 +1,40 @@
-"""The builder of layers in which everything is connected to everything."""
+"""The fully connected layer."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, emit
 
+__all__ = ["Dense"]
+
 
 class Dense(Layer):
-    """y = x·Wᵀ + b over the last axis: (batch, …, in) → (batch, …, units); W is (units, in), b is (units,)."""
+    """A fully connected layer: y = x·Wᵀ + b over the last axis, PyTorch's ``Linear``.
+
+    (batch, …, in) → (batch, …, units). The number of inputs is read from ``x``. Parameters: ``weight`` (units, in) and
+    ``bias`` (units,).
+
+    Args:
+        units: how many numbers come out, PyTorch's ``out_features``.
+        bias: whether b is added.
+        weight_initial: the first values of W: the name of an initializer, a number, an array, or a function of a random
+            generator and the shape (see ``portable_nn.layers.initializers``).
+        bias_initial: the first values of b, likewise.
+        name: the name of the node.
+
+    Raises ``UsageError`` for ``units`` that is no positive whole number, and ``GraphError`` where the last size of the
+    input is not known.
+
+    >>> import portable_nn as pnn
+    >>> net = pnn.Sequential(pnn.Input(784), pnn.Dense(200, name="hidden"), pnn.Sigmoid(), pnn.Dense(10))
+    >>> net.parameters["hidden.weight"].shape
+    (200, 784)
+    """
 
     def __init__(
         self,
@@ -35,17 +55,12 @@ class Dense(Layer):
         """(batch, …, in) → (batch, …, units)."""
         features = x.shape[-1] if len(x.shape) > 1 else None
         if not isinstance(features, int):
-            label = f"'{self.name or 'dense'}' (Dense)"
-            raise GraphError([Fault(label, f"it needs (batch, …, a known size), not {format_shape(x.shape)}")])
+            raise self.invalid(f"it needs (batch, …, a known size), not {format_shape(x.shape)}")
         weight = self.parameter("weight", (self.units, features), x.dtype, self.weight_initial)
         bias = self.parameter("bias", (self.units,), x.dtype, self.bias_initial) if self.bias else None
-        named: dict[str, Any] = {"name": self.node_name(), "wish": "dense"}
         if len(x.shape) == 2:
-            return emit("Gemm", x, weight, bias, transB=1, **named)
+            return self.emit("Gemm", x, weight, bias, transB=1)
         transposed = emit("Transpose", weight, perm=[1, 0])
-        result = emit("MatMul", x, transposed, **({} if bias else named))
-        if bias:
-            result = emit("Add", result, bias, **named)
-        for leaf in self._parameters.values():
-            leaf.owner = leaf.owner or result
-        return result
+        if bias is None:
+            return self.emit("MatMul", x, transposed)
+        return self.emit("Add", emit("MatMul", x, transposed), bias)

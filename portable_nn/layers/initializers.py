@@ -1,7 +1,22 @@
-"""What the first values of parameters are drawn from.
+"""Initializers: what the first values of parameters are drawn from.
 
-``fan_in`` is the number of inputs of one unit, ``fan_out`` that of the units that one input reaches: for a weight
-(out, in) they are in and out; for a kernel (out, in / groups, …) both are counted for each cell of it, as PyTorch does.
+A layer takes one by name, or a number, an array, or a function of a random generator and the shape:
+
+>>> import portable_nn as pnn
+>>> layer = pnn.Dense(200, weight_initial="he_normal", bias_initial=0.1)
+>>> layer = pnn.Dense(200, weight_initial=lambda rng, shape: rng.uniform(-0.1, 0.1, shape))
+
+In the table, every ``_normal`` is a normal and every ``_uniform`` a uniform distribution of mean 0:
+
+    glorot_…   variance 2 / (fan_in + fan_out): Glorot and Bengio, AISTATS 2010; also called Xavier
+    he_…       variance 2 / fan_in: He et al., ICCV 2015; also called Kaiming
+    lecun_…    variance 1 / fan_in: LeCun et al., "Efficient BackProp", 1998
+    book       the same as lecun_normal: T. Rashid, "Make Your Own Neural Network", 2016
+    zeros, ones
+
+``fan_in`` is the number of inputs of one unit, ``fan_out`` the number of units that one input reaches. A weight (out,
+in) has fan_in = in and fan_out = out; for a kernel (out, in / groups, …) both are multiplied by its number of cells, as
+in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,7 +31,8 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.operators.registry import Array
 
-Initial: TypeAlias = "str | float | Array | Callable[[np.random.Generator, tuple[int, ...]], Array]"
+Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
+Initial: TypeAlias = str | float | Array | Draw
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -28,14 +44,14 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * area, shape[0] * area
 
 
-def _normal(variance: Callable[[int, int], float]) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
+def _normal(variance: Callable[[int, int], float]) -> Draw:
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         return rng.normal(0.0, math.sqrt(variance(*fans(shape))), shape)
 
     return draw
 
 
-def _uniform(variance: Callable[[int, int], float]) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
+def _uniform(variance: Callable[[int, int], float]) -> Draw:
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         limit = math.sqrt(3 * variance(*fans(shape)))
         return rng.uniform(-limit, limit, shape)
@@ -44,21 +60,18 @@ def _uniform(variance: Callable[[int, int], float]) -> Callable[[np.random.Gener
 
 
 def _glorot(fan_in: int, fan_out: int) -> float:
-    """Glorot and Bengio, AISTATS 2010."""
     return 2 / (fan_in + fan_out)
 
 
 def _he(fan_in: int, fan_out: int) -> float:
-    """He et al., ICCV 2015."""
     return 2 / fan_in
 
 
 def _lecun(fan_in: int, fan_out: int) -> float:
-    """LeCun et al., "Efficient BackProp", 1998."""
     return 1 / fan_in
 
 
-INITIALIZERS: Final[Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], Array]]] = {
+INITIALIZERS: Final[Mapping[str, Draw]] = {
     "glorot_normal": _normal(_glorot),
     "glorot_uniform": _uniform(_glorot),
     "he_normal": _normal(_he),
@@ -69,11 +82,18 @@ INITIALIZERS: Final[Mapping[str, Callable[[np.random.Generator, tuple[int, ...]]
     "zeros": lambda rng, shape: np.zeros(shape),
     "ones": lambda rng, shape: np.ones(shape),
 }
-"""By name. ``book`` is T. Rashid's normal(0, fan_in^-0.5), which is LeCun's."""
+"""By name."""
 
 
 def initial_values(initial: Initial, rng: np.random.Generator, shape: tuple[int, ...], dtype: str, name: str) -> Array:
-    """An array of ``shape`` by an initializer's name, a number, an array, or a function of ``(rng, shape)``.
+    """The first values of a parameter, (\\*shape).
+
+    Args:
+        initial: an initializer's name, a number, an array of that shape, or a function of ``(rng, shape)``.
+        rng: the random generator that values are drawn from.
+        shape: the shape of the parameter.
+        dtype: its element type.
+        name: its name, for messages.
 
     Raises ``UsageError`` for an unknown name and ``ShapeError`` for values of another shape.
     """

@@ -1,19 +1,35 @@
-"""What every builder is: a function from a symbol to a symbol that keeps its own parameters."""
+"""What every layer is: a function from a symbol to a symbol that keeps its own parameters."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.layers.initializers import Initial
-from portable_nn.operators import Leaf, Symbol, emit
+from portable_nn.operators import Leaf, Symbol, emit, emit_all
 from portable_nn.operators.registry import DTYPE_CODES
+
+__all__ = ["Input", "Layer", "Symbol", "emit"]
 
 
 def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: Dim = "batch") -> Leaf:
-    """What enters a network: one example has ``shape``; the examples of a batch stand along a first axis."""
+    """An input of a network: (batch, \\*shape).
+
+    Args:
+        shape: the sizes of one example, without the batch: positive whole numbers, or names of sizes that are left
+            open. ``Input()`` takes one number an example.
+        name: the name that ``predict`` and ONNX know the input by; by default ``input``.
+        dtype: the element type, as numpy writes it.
+        batch: the first size, along which the examples lie: a name, or a number where it is fixed.
+
+    Raises ``UsageError`` for any other size or type.
+
+    >>> import portable_nn as pnn
+    >>> pnn.Input(3, 224, 224, name="image")
+    <image: float32 (batch, 3, 224, 224)>
+    """
     for dim in shape:
         if not isinstance(dim, (int, str)) or isinstance(dim, bool) or (isinstance(dim, int) and dim < 1):
             raise UsageError(f"Input: a size must be a positive whole number or a name, not {dim!r}")
@@ -23,26 +39,66 @@ def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: D
 
 
 class Layer(ABC):
-    """A builder: from a symbol to a symbol."""
+    """A layer: called on a symbol, it adds nodes and parameters to the graph, and returns the symbol of its result.
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name
+    A layer of your own implements ``__call__``. ``parameter`` makes its weights, ``emit`` and arithmetic on symbols
+    make nodes, and ``self.emit`` makes the last one, which bears the layer's name. There is no backward pass to write:
+    the operators have their gradients, and ONNX export, ``summary`` and ``check`` know them already.
+
+    >>> import portable_nn as pnn
+    >>> class Swish(pnn.Layer):
+    ...     \"\"\"x · sigmoid(beta · x), where beta is trained: Ramachandran et al. (2017), arXiv:1710.05941.\"\"\"
+    ...
+    ...     def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+    ...         beta = self.parameter("beta", (1,), x.dtype, initial=1.0)
+    ...         return self.emit("Mul", x, pnn.emit("Sigmoid", beta * x))
+    >>> net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), Swish(), seed=0)
+    >>> list(net.parameters)
+    ['dense_1.weight', 'dense_1.bias', 'swish_1.beta']
+
+    Layers are made of layers in the same way:
+
+    >>> class Residual(pnn.Layer):
+    ...     \"\"\"x + ReLU(W·x + b).\"\"\"
+    ...
+    ...     def __init__(self, units: int, name: str | None = None) -> None:
+    ...         super().__init__(name)
+    ...         self.dense = pnn.Dense(units)
+    ...
+    ...     def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+    ...         return self.emit("Add", x, pnn.ReLU()(self.dense(x)))
+    >>> net = pnn.Sequential(pnn.Input(4), Residual(4), Residual(4, name="last"), seed=0)
+    >>> [node.name for node in net.graph.nodes]
+    ['dense_1', 'relu_1', 'residual_1', 'dense_2', 'relu_2', 'last']
+
+    Args:
+        name: the name of the layer's node and the prefix of its parameters' names; from the second call on, nodes are
+            numbered: ``last_2``. By default all are numbered.
+        stem: what a number is added to where there is no name; by default the class's name in lower case.
+    """
+
+    def __init__(self, name: str | None = None, stem: str | None = None) -> None:
+        self.name, self.stem = name, stem or type(self).__name__.lower()
         self._uses = 0
         self._parameters: dict[str, Leaf] = {}
 
     @abstractmethod
     def __call__(self, x: Symbol) -> Symbol:
-        """The layer's output for ``x``."""
-
-    def node_name(self) -> str | None:
-        """The layer's own name for the node in the making; numbered from the second use on."""
-        self._uses += 1
-        return self.name if self._uses == 1 or self.name is None else f"{self.name}_{self._uses}"
+        """The layer's output for ``x``. Raises ``GraphError`` where ``x`` does not fit."""
 
     def parameter(
         self, role: str, shape: tuple[int, ...], dtype: str, initial: Initial, *, trainable: bool = True
     ) -> Leaf:
-        """The layer's own parameter; made the first time, the same afterwards."""
+        """A parameter of the layer: made at the first call, the same one afterwards.
+
+        Args:
+            role: the end of its name: ``weight`` is ``dense_1.weight`` in the network.
+            shape: its shape.
+            dtype: its element type, usually ``x.dtype``.
+            initial: the first values: the name of an initializer, a number, an array, or a function of a random
+                generator and the shape (see ``portable_nn.layers.initializers``).
+            trainable: whether ``fit`` changes it.
+        """
         if role not in self._parameters:
             name = f"{self.name}.{role}" if self.name else None
             self._parameters[role] = Leaf(
@@ -50,14 +106,38 @@ class Layer(ABC):
             )
         return self._parameters[role]
 
+    def emit(self, operator: str, *inputs: Symbol | None, outputs: int = 1, **attributes: Any) -> Symbol:
+        """The first output of a node that bears the layer's name; the parameters are named after it.
+
+        Call it once in ``__call__``, for the result, and the function ``emit`` for the nodes that lead there.
+
+        Args:
+            operator: the ONNX operator.
+            inputs: its inputs; ``None`` for an optional one that is left out.
+            outputs: how many outputs the node has.
+            attributes: its attributes by the names that ONNX gives them; ``None`` is as good as left out.
+
+        Raises ``GraphError`` where the inputs do not fit the operator.
+        """
+        self._uses += 1
+        name = f"{self.name}_{self._uses}" if self.name and self._uses > 1 else self.name
+        result = emit_all(operator, *inputs, outputs=outputs, name=name, wish=self.stem, **attributes)[0]
+        for leaf in self._parameters.values():
+            leaf.owner = leaf.owner or result
+        return result
+
+    def invalid(self, reason: str) -> GraphError:
+        """The error to raise in ``__call__`` where an input does not fit: it names the layer."""
+        return GraphError([Fault(f"'{self.name or self.stem}' ({type(self).__name__})", reason)])
+
 
 class Operation(Layer):
     """One node without parameters, such as an activation."""
 
-    def __init__(self, operator: str, wish: str, name: str | None = None, **attributes: Any) -> None:
-        super().__init__(name)
-        self.operator, self.wish, self.attributes = operator, wish, attributes
+    def __init__(self, operator: str, stem: str, name: str | None = None, **attributes: Any) -> None:
+        super().__init__(name, stem)
+        self.operator, self.attributes = operator, attributes
 
     def __call__(self, x: Symbol) -> Symbol:
         """The operator applied to ``x``."""
-        return emit(self.operator, x, name=self.node_name(), wish=self.wish, **self.attributes)
+        return self.emit(self.operator, x, **self.attributes)

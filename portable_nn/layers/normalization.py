@@ -1,4 +1,8 @@
-"""Builders of normalisations, with PyTorch's options and parameters."""
+"""Normalisations, with PyTorch's parameters. They keep the shape.
+
+Most subtract a mean and divide by a standard deviation, y = (x - mean) / √(variance + eps), and then scale and shift by
+trained parameters: y · weight + bias. They differ in what the mean and the variance are taken over.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +12,37 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from portable_nn.core.dims import static
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, constant, emit, integers
+
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LocalResponseNorm",
+    "RMSNorm",
+]
 
 ANY: Final = 65
 """The first number of dimensions that no array of numpy has."""
 
 
 class _Normalization(Layer):
-    wish: ClassVar[str]
-
-    def __init__(self, *, eps: float | None, affine: bool, name: str | None) -> None:
-        super().__init__(name)
+    def __init__(self, stem: str, *, eps: float | None, affine: bool, name: str | None) -> None:
+        super().__init__(name, stem)
         self.kind = type(self).__name__
         if eps is not None and not 0 <= eps < math.inf:
             raise UsageError(f"{self.kind}: eps must be 0 or more, not {eps!r}")
         self.eps, self.affine = eps, affine
 
-    def misfit(self, wanted: str, x: Symbol) -> GraphError:
-        """The error of an input that is not what is wanted."""
-        return GraphError(
-            [Fault(f"'{self.name or self.wish}' ({self.kind})", f"it needs {wanted}, not {format_shape(x.shape)}")]
-        )
+    def needs(self, wanted: str, x: Symbol) -> GraphError:
+        """The error for an input that is not what is wanted."""
+        return self.invalid(f"it needs {wanted}, not {format_shape(x.shape)}")
 
     def scale(self, x: Symbol, shape: tuple[int, ...]) -> Symbol:
         """The weight, first 1; the constant 1 where there is none."""
@@ -41,10 +52,10 @@ class _Normalization(Layer):
         """The bias, first 0; the constant 0 where there is none."""
         return self.parameter("bias", shape, x.dtype, "zeros") if self.affine else _filled(0, shape, x)
 
-    def emit(self, operator: str, *inputs: Symbol, outputs: int = 1, **attributes: Any) -> Symbol:
-        """The first output of the layer's node."""
+    def normalised(self, operator: str, *inputs: Symbol, outputs: int = 1, **attributes: Any) -> Symbol:
+        """The layer's node, with its ``eps``."""
         options: dict[str, Any] = {"epsilon": self.eps, **attributes}
-        return emit_all(operator, *inputs, outputs=outputs, name=self.node_name(), wish=self.wish, **options)[0]
+        return self.emit(operator, *inputs, outputs=outputs, **options)
 
 
 def _filled(value: float, shape: tuple[int, ...], x: Symbol) -> Symbol:
@@ -56,16 +67,14 @@ class _OfChannels(_Normalization):
     ranks: ClassVar[range]
 
     def channels(self, x: Symbol) -> int:
-        """The channels of ``x``; raises ``GraphError`` where it is of another form."""
+        """The channels of ``x``. Raises ``GraphError`` where it is of another form."""
         found = x.shape[1] if len(x.shape) in self.ranks else None
         if not isinstance(found, int):
-            raise self.misfit(f"{self.form} with known channels", x)
+            raise self.needs(f"{self.form} with known channels", x)
         return found
 
 
 class _BatchNorm(_OfChannels):
-    wish = "batch_norm"
-
     def __init__(
         self,
         *,
@@ -75,7 +84,21 @@ class _BatchNorm(_OfChannels):
         track_running_stats: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(eps=eps, affine=affine, name=name)
+        """Make the layer.
+
+        Args:
+            eps: added to the variance.
+            momentum: the share of the batch's statistics in the new running ones, from 0 to 1: running = (1 - momentum)
+                · running + momentum · batch. This is PyTorch's momentum; ONNX and Keras have 1 - momentum.
+            affine: whether there are a weight and a bias.
+            track_running_stats: whether there are running statistics, which ``predict`` uses; without them it uses the
+                statistics of the batch that it is given.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank or its channels are not known.
+        """
+        super().__init__("batch_norm", eps=eps, affine=affine, name=name)
         if not 0 <= momentum <= 1:
             raise UsageError(f"{self.kind}: momentum must be from 0 to 1, not {momentum!r}")
         self.momentum, self.track_running_stats = momentum, track_running_stats
@@ -86,66 +109,89 @@ class _BatchNorm(_OfChannels):
         inputs = [x, self.scale(x, shape), self.shift(x, shape)]
         if not self.track_running_stats:
             unused = [_filled(0, shape, x), _filled(1, shape, x)]
-            return self.emit("BatchNormalization", *inputs, *unused, outputs=3, training_mode=1)
+            return self.normalised("BatchNormalization", *inputs, *unused, outputs=3, training_mode=1)
         mean = self.parameter("running_mean", shape, x.dtype, "zeros", trainable=False)
         variance = self.parameter("running_var", shape, x.dtype, "ones", trainable=False)
         # ONNX has the share of the old statistic for what PyTorch has the share of the new one.
-        return self.emit("BatchNormalization", *inputs, mean, variance, momentum=1 - self.momentum)
+        return self.normalised("BatchNormalization", *inputs, mean, variance, momentum=1 - self.momentum)
 
 
 class BatchNorm1d(_BatchNorm):
-    """Each channel of (batch, channels) or (batch, channels, width) less its mean, by its standard deviation.
+    """Batch normalisation of (batch, channels) or (batch, channels, width): each channel over the batch and the width.
 
-    While training, these are the mean and the variance of the batch, in which a channel must have two values at least,
-    and ``running_mean`` and ``running_var`` are moved towards them by the share ``momentum``; afterwards those are
-    used, or, without ``track_running_stats``, still those of the batch. Then ``weight`` and ``bias`` scale and shift
-    each channel, where it is ``affine``.
-
-    ``running_var`` follows the variance Σ(x - mean)² / n, as ONNX has it; PyTorch's follows Σ(x - mean)² / (n - 1).
+    While training, the mean and the variance are those of the batch, in which each channel must have at least two
+    values, and the running ones follow them; afterwards the running ones are used. Parameters, each (channels,):
+    ``weight``, ``bias``, ``running_mean`` and ``running_var``, which is Σ(x - mean)² / n as in ONNX; PyTorch's is
+    Σ(x - mean)² / (n - 1). Source: Ioffe and Szegedy (2015), arXiv:1502.03167.
     """
 
     form, ranks = "(batch, channels) or (batch, channels, width)", range(2, 4)
 
 
 class BatchNorm2d(_BatchNorm):
-    """As ``BatchNorm1d``, for (batch, channels, height, width)."""
+    """Batch normalisation of (batch, channels, height, width): each channel over all the other axes.
+
+    While training, the mean and the variance are those of the batch, and the running ones follow them; afterwards the
+    running ones are used. Parameters, each (channels,): ``weight``, ``bias``, ``running_mean`` and ``running_var``,
+    which is Σ(x - mean)² / n as in ONNX; PyTorch's is Σ(x - mean)² / (n - 1). Source: Ioffe and Szegedy (2015),
+    arXiv:1502.03167.
+    """
 
     form, ranks = "(batch, channels, height, width)", range(4, 5)
 
 
 class BatchNorm3d(_BatchNorm):
-    """As ``BatchNorm1d``, for (batch, channels, depth, height, width)."""
+    """Batch normalisation of (batch, channels, depth, height, width), as ``BatchNorm2d``."""
 
     form, ranks = "(batch, channels, depth, height, width)", range(5, 6)
 
 
 class InstanceNorm(_OfChannels):
-    """Each channel of each example of (batch, channels, size, …) less its mean, by its standard deviation.
+    """Instance normalisation of (batch, channels, size, …): each channel of each example by itself.
 
-    Then ``weight`` and ``bias``, (channels,), scale and shift it, where it is ``affine``.
+    Parameters, where it is ``affine``: ``weight`` and ``bias``, each (channels,). Source: Ulyanov et al. (2016),
+    arXiv:1607.08022.
+
+    Args:
+        eps: added to the variance.
+        affine: whether there are a weight and a bias; not by default, as in PyTorch.
+        name: the name of the node.
+
+    Raises ``UsageError`` for a negative ``eps``, and ``GraphError`` where the input has no axis after the channels or
+    these are not known.
     """
 
-    wish, form, ranks = "instance_norm", "(batch, channels, size, …)", range(3, ANY)
+    form, ranks = "(batch, channels, size, …)", range(3, ANY)
 
     def __init__(self, *, eps: float = 1e-5, affine: bool = False, name: str | None = None) -> None:
-        super().__init__(eps=eps, affine=affine, name=name)
+        super().__init__("instance_norm", eps=eps, affine=affine, name=name)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
         shape = (self.channels(x),)
-        return self.emit("InstanceNormalization", x, self.scale(x, shape), self.shift(x, shape))
+        return self.normalised("InstanceNormalization", x, self.scale(x, shape), self.shift(x, shape))
 
 
 class GroupNorm(_OfChannels):
-    """Each of ``groups`` groups of channels of each example less its mean, by its standard deviation.
+    """Group normalisation of (batch, channels, …): each group of channels of each example by itself.
 
-    Then ``weight`` and ``bias``, (channels,), scale and shift each channel, where it is ``affine``.
+    Parameters, where it is ``affine``: ``weight`` and ``bias``, each (channels,). Source: Wu and He (2018),
+    arXiv:1803.08494.
+
+    Args:
+        groups: the number of groups, PyTorch's ``num_groups``, which divides the number of channels.
+        eps: added to the variance.
+        affine: whether there are a weight and a bias.
+        name: the name of the node.
+
+    Raises ``UsageError`` for an option that makes no sense, and ``GraphError`` where ``groups`` does not divide the
+    channels or these are not known.
     """
 
-    wish, form, ranks = "group_norm", "(batch, channels, …)", range(2, ANY)
+    form, ranks = "(batch, channels, …)", range(2, ANY)
 
     def __init__(self, groups: int, *, eps: float = 1e-5, affine: bool = True, name: str | None = None) -> None:
-        super().__init__(eps=eps, affine=affine, name=name)
+        super().__init__("group_norm", eps=eps, affine=affine, name=name)
         if type(groups) is not int or groups < 1:
             raise UsageError(f"GroupNorm: groups must be a positive whole number, not {groups!r}")
         self.groups = groups
@@ -154,14 +200,14 @@ class GroupNorm(_OfChannels):
         """The same shape."""
         shape = (self.channels(x),)
         if shape[0] % self.groups:
-            raise self.misfit(f"a number of channels that {self.groups} groups can share equally", x)
+            raise self.needs(f"a number of channels that {self.groups} groups can share equally", x)
         inputs = x, self.scale(x, shape), self.shift(x, shape)
-        return self.emit("GroupNormalization", *inputs, num_groups=self.groups)
+        return self.normalised("GroupNormalization", *inputs, num_groups=self.groups)
 
 
 class _OfLastAxes(_Normalization):
-    def __init__(self, axis: int, *, eps: float | None, affine: bool, name: str | None) -> None:
-        super().__init__(eps=eps, affine=affine, name=name)
+    def __init__(self, stem: str, axis: int, *, eps: float | None, affine: bool, name: str | None) -> None:
+        super().__init__(stem, eps=eps, affine=affine, name=name)
         if type(axis) is not int:
             raise UsageError(f"{self.kind}: axis must be a whole number, not {axis!r}")
         self.axis = axis
@@ -170,58 +216,85 @@ class _OfLastAxes(_Normalization):
         """The sizes from the first normalised axis on."""
         found = static(x.shape[self.axis :])
         if not found:
-            raise self.misfit(f"known sizes from axis {self.axis} on", x)
+            raise self.needs(f"known sizes from axis {self.axis} on", x)
         return found
 
 
 class LayerNorm(_OfLastAxes):
-    """What lies along the axes from ``axis`` on less its mean, by its standard deviation.
+    """Layer normalisation: over the axes from ``axis`` to the last, each of the others by itself.
 
-    Then ``weight`` and ``bias``, of the sizes of those axes, scale and shift it, where it is ``affine``; without
-    ``bias`` it is only scaled.
+    Parameters, each of the sizes of the normalised axes: ``weight`` and ``bias``. Source: Ba et al. (2016),
+    arXiv:1607.06450.
+
+    Args:
+        axis: the first axis that is normalised; negative numbers count from the last, -1. PyTorch has the sizes of
+            these axes instead, ``normalized_shape``.
+        eps: added to the variance.
+        affine: whether there are a weight and a bias.
+        bias: whether there is a bias, where it is ``affine``.
+        name: the name of the node.
+
+    Raises ``UsageError`` for an option that makes no sense, and ``GraphError`` where a size from ``axis`` on is not
+    known.
     """
-
-    wish = "layer_norm"
 
     def __init__(
         self, axis: int = -1, *, eps: float = 1e-5, affine: bool = True, bias: bool = True, name: str | None = None
     ) -> None:
-        super().__init__(axis, eps=eps, affine=affine, name=name)
+        super().__init__("layer_norm", axis, eps=eps, affine=affine, name=name)
         self.bias = bias
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
         shape = self.sizes(x)
         shift = [self.shift(x, shape)] if self.affine and self.bias else []
-        return self.emit("LayerNormalization", x, self.scale(x, shape), *shift, axis=self.axis)
+        return self.normalised("LayerNormalization", x, self.scale(x, shape), *shift, axis=self.axis)
 
 
 class RMSNorm(_OfLastAxes):
-    """What lies along the axes from ``axis`` on, by the root of the mean of its squares.
+    """Root-mean-square normalisation: x / √(mean(x²) + eps) · weight, over the axes from ``axis`` to the last.
 
-    Then ``weight``, of the sizes of those axes, scales it, where it is ``affine``. Without ``eps``, the mean has the
-    machine epsilon of the element type added to it.
+    Parameter, of the sizes of the normalised axes: ``weight``. Source: Zhang and Sennrich (2019), arXiv:1910.07467.
+
+    Args:
+        axis: the first axis that is normalised; negative numbers count from the last, -1. PyTorch has the sizes of
+            these axes instead, ``normalized_shape``.
+        eps: added to the mean of the squares; by default the machine epsilon of the element type.
+        affine: whether there is a weight.
+        name: the name of the node.
+
+    Raises ``UsageError`` for an option that makes no sense, and ``GraphError`` where a size from ``axis`` on is not
+    known.
     """
-
-    wish = "rms_norm"
 
     def __init__(
         self, axis: int = -1, *, eps: float | None = None, affine: bool = True, name: str | None = None
     ) -> None:
-        super().__init__(axis, eps=eps, affine=affine, name=name)
+        super().__init__("rms_norm", axis, eps=eps, affine=affine, name=name)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
-        return self.emit("RMSNormalization", x, self.scale(x, self.sizes(x)), axis=self.axis, epsilon=eps)
+        return self.normalised("RMSNormalization", x, self.scale(x, self.sizes(x)), axis=self.axis, epsilon=eps)
 
 
 def LocalResponseNorm(
     size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, name: str | None = None
 ) -> Layer:
-    """x · (k + alpha / size · Σ x²) ** -beta, summed over a window of ``size`` channels around each.
+    """Local response normalisation of (batch, channels, …): x / (k + alpha / size · Σ x²)^beta.
 
-    Where ``size`` is even, the window reaches one channel further forward than back; PyTorch's reaches further back.
+    The sum is over a window of ``size`` channels around each. Where ``size`` is even, the window reaches one channel
+    further forward than back; PyTorch's reaches further back. Source: Krizhevsky et al., "ImageNet classification with
+    deep convolutional neural networks" (2012).
+
+    Args:
+        size: the number of channels in the window.
+        alpha: the factor of the mean square.
+        beta: the exponent.
+        k: what is added to the mean square.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``size`` is not a positive whole number.
     """
     if type(size) is not int or size < 1:
         raise UsageError(f"LocalResponseNorm: size must be a positive whole number, not {size!r}")

@@ -1,4 +1,8 @@
-"""Builders of pools, with PyTorch's names, options and defaults."""
+"""Pools, with PyTorch's defaults. They have no parameters and keep the channels.
+
+new size = ⌊(size + padding - dilation·(kernel - 1) - 1) / stride⌋ + 1 along each axis, where padding is that of both
+ends; with ``ceil_mode`` it is rounded up.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +11,44 @@ from typing import Any, ClassVar
 from portable_nn.core.errors import UsageError
 from portable_nn.layers.convolution import channels_of, described, spatial_attributes
 from portable_nn.layers.layer import Layer, Operation
-from portable_nn.operators import Symbol, emit
+from portable_nn.operators import Symbol
 from portable_nn.sizes import pool
 from portable_nn.sizes.operation import Padding, PerAxis
+
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "GlobalAvgPool",
+    "GlobalLPPool",
+    "GlobalMaxPool",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+]
 
 
 class _Pool(Layer):
     axes: ClassVar[int]
     operator: ClassVar[str]
-    wish: ClassVar[str]
 
-    def __init__(
-        self,
-        kernel: PerAxis,
-        *,
-        stride: PerAxis | None,
-        padding: Padding = 0,
-        dilation: PerAxis = 1,
-        ceil_mode: bool,
-        name: str | None,
-        **attributes: int,
-    ) -> None:
-        super().__init__(name)
-        self.kind = type(self).__name__
-        options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "ceil": ceil_mode}
-        self.operation = described(self.kind, pool, self.axes, kernel, **options)
-        self.attributes = {"ceil_mode": int(ceil_mode), **attributes}
+    def _set(self, stem: str, name: str | None, kernel: PerAxis, options: dict[str, Any], **attributes: int) -> None:
+        super().__init__(name, stem)
+        self.operation = described(type(self).__name__, pool, self.axes, kernel, **options)
+        self.attributes = {"ceil_mode": int(options["ceil"]), **attributes}
 
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, …) → (batch, channels, …)."""
-        channels_of(x, f"'{self.name or self.wish}' ({self.kind})", self.axes)
+        channels_of(self, x, self.axes)
         own = {name: value for name, value in self.attributes.items() if value}
-        attributes = {**spatial_attributes(self.operation, x.shape[2:]), **own}
-        return emit(self.operator, x, name=self.node_name(), wish=self.wish, **attributes)
+        return self.emit(self.operator, x, **{**spatial_attributes(self.operation, x.shape[2:]), **own})
 
 
 class _MaxPool(_Pool):
-    operator, wish = "MaxPool", "max_pool"
+    operator = "MaxPool"
 
     def __init__(
         self,
@@ -55,11 +60,27 @@ class _MaxPool(_Pool):
         ceil_mode: bool = False,
         name: str | None = None,
     ) -> None:
-        super().__init__(kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, name=name)
+        """Make the layer.
+
+        Args:
+            kernel: the size of the window, PyTorch's ``kernel_size``: one number for every axis, or one for each.
+            stride: the step from one window to the next: one number, or one for each axis; by default the kernel.
+            padding: cells around the input, which are never the largest: one number, one for each axis, or a pair
+                (begin, end) for each axis, at most half the kernel; ``"valid"`` for none, ``"same"`` for an output of
+                ⌈size / stride⌉.
+            dilation: the distance between the window's cells: one number, or one for each axis.
+            ceil_mode: round the new size up, so that the last window may reach over the edge.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank or its channels are not known.
+        """
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil": ceil_mode}
+        self._set("max_pool", name, kernel, options)
 
 
 class _AvgPool(_Pool):
-    operator, wish = "AveragePool", "average_pool"
+    operator = "AveragePool"
 
     def __init__(
         self,
@@ -71,12 +92,26 @@ class _AvgPool(_Pool):
         count_include_pad: bool = True,
         name: str | None = None,
     ) -> None:
-        counted = {"count_include_pad": int(count_include_pad)}
-        super().__init__(kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, name=name, **counted)
+        """Make the layer.
+
+        Args:
+            kernel: the size of the window, PyTorch's ``kernel_size``: one number for every axis, or one for each.
+            stride: the step from one window to the next: one number, or one for each axis; by default the kernel.
+            padding: zeros around the input: one number, one for each axis, or a pair (begin, end) for each axis, at
+                most half the kernel; ``"valid"`` for none, ``"same"`` for an output of ⌈size / stride⌉.
+            ceil_mode: round the new size up, so that the last window may reach over the edge.
+            count_include_pad: whether the zeros of the padding count in the mean.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank or its channels are not known.
+        """
+        options = {"stride": stride, "padding": padding, "ceil": ceil_mode}
+        self._set("average_pool", name, kernel, options, count_include_pad=int(count_include_pad))
 
 
 class _LPPool(_Pool):
-    operator, wish = "LpPool", "lp_pool"
+    operator = "LpPool"
 
     def __init__(
         self,
@@ -88,59 +123,85 @@ class _LPPool(_Pool):
         ceil_mode: bool = False,
         name: str | None = None,
     ) -> None:
-        super().__init__(kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, name=name, p=_norm(self, p))
+        """Make the layer.
+
+        Args:
+            p: the order of the norm, PyTorch's ``norm_type``: a positive whole number.
+            kernel: the size of the window, PyTorch's ``kernel_size``: one number for every axis, or one for each.
+            stride: the step from one window to the next: one number, or one for each axis; by default the kernel.
+            padding: zeros around the input: one number, one for each axis, or a pair (begin, end) for each axis, at
+                most half the kernel; ``"valid"`` for none, ``"same"`` for an output of ⌈size / stride⌉.
+            ceil_mode: round the new size up, so that the last window may reach over the edge.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
+        has another rank or its channels are not known.
+        """
+        options = {"stride": stride, "padding": padding, "ceil": ceil_mode}
+        self._set("lp_pool", name, kernel, options, p=_norm(type(self).__name__, p))
 
 
 class MaxPool1d(_MaxPool):
-    """The largest of each window over (batch, channels, width); ``stride`` is the kernel where none is given."""
+    """The maximum of each window: (batch, channels, width) → (batch, channels, new width)."""
 
     axes = 1
 
 
 class MaxPool2d(_MaxPool):
-    """The largest of each window over (batch, channels, height, width); options as ``MaxPool1d`` has them."""
+    """The maximum of each window: (batch, channels, height, width) → (batch, channels, new height, new width).
+
+    >>> import portable_nn as pnn
+    >>> pnn.MaxPool2d(2)(pnn.Input(16, 28, 28)).shape
+    ('batch', 16, 14, 14)
+    """
 
     axes = 2
 
 
 class MaxPool3d(_MaxPool):
-    """The largest of each window over (batch, channels, depth, height, width)."""
+    """The maximum of each window: (batch, channels, depth, height, width) → (batch, channels, …)."""
 
     axes = 3
 
 
 class AvgPool1d(_AvgPool):
-    """The mean of each window over (batch, channels, width); zeros of the padding count, as PyTorch has it."""
+    """The mean of each window: (batch, channels, width) → (batch, channels, new width)."""
 
     axes = 1
 
 
 class AvgPool2d(_AvgPool):
-    """The mean of each window over (batch, channels, height, width); options as ``AvgPool1d`` has them."""
+    """The mean of each window: (batch, channels, height, width) → (batch, channels, new height, new width)."""
 
     axes = 2
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window over (batch, channels, depth, height, width)."""
+    """The mean of each window: (batch, channels, depth, height, width) → (batch, channels, …)."""
 
     axes = 3
 
 
 class LPPool1d(_LPPool):
-    """(Σ |x|ᵖ) ** (1 / p) of each window over (batch, channels, width)."""
+    """The p-norm of each window, (Σ |x|ᵖ) ** (1 / p): (batch, channels, width) → (batch, channels, new width)."""
 
     axes = 1
 
 
 class LPPool2d(_LPPool):
-    """(Σ |x|ᵖ) ** (1 / p) of each window over (batch, channels, height, width)."""
+    """The p-norm of each window, (Σ |x|ᵖ) ** (1 / p).
+
+    (batch, channels, height, width) → (batch, channels, new height, new width).
+    """
 
     axes = 2
 
 
 class LPPool3d(_LPPool):
-    """(Σ |x|ᵖ) ** (1 / p) of each window over (batch, channels, depth, height, width)."""
+    """The p-norm of each window, (Σ |x|ᵖ) ** (1 / p).
+
+    (batch, channels, depth, height, width) → (batch, channels, …).
+    """
 
     axes = 3
 
@@ -151,17 +212,23 @@ def GlobalAvgPool(*, name: str | None = None) -> Layer:
 
 
 def GlobalMaxPool(*, name: str | None = None) -> Layer:
-    """The largest of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
+    """The maximum of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
     return Operation("GlobalMaxPool", "global_max_pool", name)
 
 
 def GlobalLPPool(p: int = 2, *, name: str | None = None) -> Layer:
-    """(Σ |x|ᵖ) ** (1 / p) of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
+    """The p-norm of each channel, (Σ |x|ᵖ) ** (1 / p): (batch, channels, …) → (batch, channels, 1, …).
+
+    Args:
+        p: the order of the norm: a positive whole number.
+        name: the name of the node.
+
+    Raises ``UsageError`` for any other ``p``.
+    """
     return Operation("GlobalLpPool", "global_lp_pool", name, p=_norm("GlobalLPPool", p))
 
 
-def _norm(layer: object, p: int) -> int:
-    kind = layer if isinstance(layer, str) else type(layer).__name__
+def _norm(layer: str, p: int) -> int:
     if type(p) is not int or p < 1:
-        raise UsageError(f"{kind}: p must be a positive whole number, not {p!r}")
+        raise UsageError(f"{layer}: p must be a positive whole number, not {p!r}")
     return p

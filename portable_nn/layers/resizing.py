@@ -1,4 +1,4 @@
-"""Builders that make images larger or smaller, with PyTorch's names and options."""
+"""Layers that make images larger or smaller, with PyTorch's results."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.operators.depth_space import pixel_unshuffle
 
-_MODES: Final[Mapping[str, tuple[int, Mapping[str, str]]]] = {
+__all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample"]
+
+_MODES: Final[Mapping[str, tuple[int, Mapping[str, Any]]]] = {
     "nearest": (0, {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
     "nearest-exact": (0, {"nearest_mode": "round_prefer_ceil"}),
     "linear": (1, {"mode": "linear"}),
@@ -25,11 +27,25 @@ _MODES: Final[Mapping[str, tuple[int, Mapping[str, str]]]] = {
 
 
 class Upsample(Layer):
-    """(batch, channels, …) with every axis behind the channels ``scale_factor`` times as long, or ``size`` cells long.
+    """Resize the axes after the channels of (batch, channels, …) to ``size`` cells, or by ``scale_factor``.
 
-    Both are one number, or one for each axis; a result is rounded down. The options are those of PyTorch's ``Upsample``
-    and ``interpolate``: ``mode`` is nearest, nearest-exact, linear, bilinear, trilinear or bicubic, and with
-    ``align_corners`` the corner cells keep their values.
+    The numbers are those of PyTorch's ``Upsample`` and ``interpolate``.
+
+    Args:
+        size: the new size: one number for every axis, or one for each.
+        scale_factor: the new size divided by the old one: one number for every axis, or one for each; new sizes are
+            rounded down. Give either ``size`` or ``scale_factor``.
+        mode: ``nearest``, which rounds down to the cell to copy, ``nearest-exact``, which rounds to the nearest, or an
+            interpolation: ``linear`` (one axis), ``bilinear`` or ``bicubic`` (two), ``trilinear`` (three).
+        align_corners: keep the values of the corner cells; only for interpolation.
+        name: the name of the node.
+
+    Raises ``UsageError`` for options that do not go together, and ``GraphError`` where the input has another number of
+    axes than the mode or the options.
+
+    >>> import portable_nn as pnn
+    >>> pnn.Upsample(scale_factor=2, mode="bilinear")(pnn.Input(3, 14, 14)).shape
+    ('batch', 3, 28, 28)
     """
 
     def __init__(
@@ -57,20 +73,18 @@ class Upsample(Layer):
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, …) → (batch, channels, …)."""
         (axes, attributes), spatial = _MODES[self.mode], len(x.shape) - 2
-        label = f"'{self.name or 'upsample'}' (Upsample)"
         if spatial < 1 or axes not in (0, spatial):
             wanted = ", ".join(["batch", "channels", *(["a size"] * axes or ["…"])])
-            found = format_shape(x.shape)
-            raise GraphError([Fault(label, f"mode {self.mode} needs ({wanted}), not {found}")])
+            raise self.invalid(f"mode {self.mode} needs ({wanted}), not {format_shape(x.shape)}")
         if self.align_corners:
             attributes = {**attributes, "coordinate_transformation_mode": "align_corners"}
         given = self.size or self.scale_factor
         if len(given) not in (1, spatial):
-            raise GraphError([Fault(label, f"{len(given)} numbers do not go with the {spatial} axes behind channels")])
+            raise self.invalid(f"{len(given)} numbers do not go with the {spatial} axes behind channels")
         each = given if len(given) == spatial else given * spatial
         scales = None if self.size else constant([1, 1, *each], "float32")
         sizes = _sizes(x, each) if self.size else None
-        return emit("Resize", x, None, scales, sizes, name=self.node_name(), wish="upsample", **attributes)
+        return self.emit("Resize", x, None, scales, sizes, **attributes)
 
 
 def _each(option: str, value: Any, wanted: str, right: Callable[[Any], bool]) -> tuple[Any, ...]:
@@ -90,28 +104,41 @@ def _sizes(x: Symbol, sizes: Sequence[int]) -> Symbol:
 
 
 def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:
-    """(batch, channels·factor², height, width) → (batch, channels, height·factor, width·factor).
+    """Channels into cells: (batch, channels·factor², height, width) → (batch, channels, height·factor, width·factor).
 
-    Source: Shi et al., "Real-time single image and video super-resolution" (2016); PyTorch's order of channels.
+    The channels are in PyTorch's order. Source: Shi et al., "Real-time single image and video super-resolution using an
+    efficient sub-pixel convolutional neural network" (2016), arXiv:1609.05158.
+
+    Args:
+        factor: how many times as high and wide the image becomes, PyTorch's ``upscale_factor``.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``factor`` is not a positive whole number.
     """
     return Operation("DepthToSpace", "pixel_shuffle", name, blocksize=_factor("PixelShuffle", factor), mode="CRD")
 
 
 class PixelUnshuffle(Layer):
-    """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor).
+    """Cells into channels: (batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor).
 
-    The inverse of ``PixelShuffle``. The order of channels is PyTorch's, and not that of SpaceToDepth.
+    The inverse of ``PixelShuffle``: the order of channels is PyTorch's, not that of ONNX's SpaceToDepth.
+
+    Args:
+        factor: what height and width are divided by, PyTorch's ``downscale_factor``.
+        name: the name of the node.
+
+    Raises ``UsageError`` where ``factor`` is not a positive whole number, and ``GraphError`` where the input is no
+    image, its channels are not known or ``factor`` does not divide its sizes.
     """
 
     def __init__(self, factor: int, *, name: str | None = None) -> None:
-        super().__init__(name)
+        super().__init__(name, "pixel_unshuffle")
         self.factor = _factor("PixelUnshuffle", factor)
 
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor)."""
-        channels = channels_of(x, f"'{self.name or 'pixel_unshuffle'}' (PixelUnshuffle)", 2)
-        depth = channels * self.factor**2
-        return pixel_unshuffle(x, depth, self.factor, name=self.node_name(), wish="pixel_unshuffle")
+        depth = channels_of(self, x, 2) * self.factor**2
+        return pixel_unshuffle(x, depth, self.factor, self.emit)
 
 
 def _factor(layer: str, factor: int) -> int:

@@ -1,31 +1,40 @@
-"""Builders that change shapes, pad and join."""
+"""Layers that change shapes and pad, and ``concatenate``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from portable_nn.core.errors import Fault, GraphError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
 
+__all__ = ["Flatten", "Pad", "Reshape", "concatenate"]
+
 
 def Flatten(*, name: str | None = None) -> Layer:
-    """(batch, a, b, …) → (batch, a·b·…)."""
+    """All axes but the batch as one: (batch, a, b, …) → (batch, a·b·…)."""
     return Operation("Flatten", "flatten", name, axis=1)
 
 
 class Reshape(Layer):
-    """(batch, …) → (batch, \\*shape); one size may be -1."""
+    """The same elements, in the same order, in another shape: (batch, …) → (batch, \\*shape).
+
+    Args:
+        shape: the new sizes, without the batch; one of them may be -1, and follows from the others.
+        name: the name of the node.
+
+    Calling the layer raises ``GraphError`` where the sizes do not give as many elements.
+    """
 
     def __init__(self, *shape: int, name: str | None = None) -> None:
         super().__init__(name)
         self.shape = shape
 
     def __call__(self, x: Symbol) -> Symbol:
-        """The same elements in the new shape."""
-        return emit("Reshape", x, integers([0, *self.shape]), name=self.node_name(), wish="reshape")
+        """(batch, …) → (batch, \\*shape)."""
+        return self.emit("Reshape", x, integers([0, *self.shape]))
 
 
 _PAD_MODES: Final[Mapping[str, str]] = {
@@ -38,11 +47,22 @@ _PAD_MODES: Final[Mapping[str, str]] = {
 
 
 class Pad(Layer):
-    """(batch, channels, …) with cells added around the axes behind the channels, or taken away by negative numbers.
+    """Add cells around the axes after the channels of (batch, channels, …); negative numbers cut cells off.
 
-    ``padding`` is one number for both ends of all of these axes; or numbers in PyTorch's order, which is (left, right,
-    top, bottom, …), the last axis first; or a pair (begin, end) for each of the axes in their own order. ``mode`` is
-    constant (``value`` in all cells), reflect, replicate or circular.
+    Args:
+        padding: one number for both ends of all these axes; or numbers in PyTorch's order, which is (left, right, top,
+            bottom, …), the last axis first; or a pair (begin, end) for each axis in the order of the shape.
+        mode: what is in the new cells: ``constant`` (``value``), ``reflect`` (the image mirrored at the edge cell),
+            ``replicate`` (the edge cell) or ``circular`` (the image from its other end).
+        value: what is in the new cells with mode ``constant``.
+        name: the name of the node.
+
+    Raises ``UsageError`` for options that make no sense, and ``GraphError`` where the input has fewer axes than
+    ``padding``.
+
+    >>> import portable_nn as pnn
+    >>> pnn.Pad((1, 2, 0, 0))(pnn.Input(3, 10, 10)).shape
+    ('batch', 3, 10, 13)
     """
 
     def __init__(
@@ -69,13 +89,12 @@ class Pad(Layer):
         pairs = self.padding if isinstance(self.padding, list) else [(self.padding, self.padding)] * spatial
         if spatial < 1 or len(pairs) > spatial:
             axes = "…" if len(pairs) < 2 else f"{len(pairs)} axes"
-            fault = f"it needs (batch, channels, {axes}), not {format_shape(x.shape)}"
-            raise GraphError([Fault(f"'{self.name or 'pad'}' (Pad)", fault)])
+            raise self.invalid(f"it needs (batch, channels, {axes}), not {format_shape(x.shape)}")
         pairs = [(0, 0)] * (len(x.shape) - len(pairs)) + pairs
         pads = integers(cells for side in zip(*pairs, strict=True) for cells in side)
         value = constant(self.value, x.dtype) if self.value else None
         mode = None if self.mode == "constant" else _PAD_MODES[self.mode]
-        return emit("Pad", x, pads, value, name=self.node_name(), wish="pad", mode=mode)
+        return self.emit("Pad", x, pads, value, mode=mode)
 
 
 def _pairs(padding: object) -> int | list[tuple[int, int]]:
@@ -95,5 +114,17 @@ def _pairs(padding: object) -> int | list[tuple[int, int]]:
 
 
 def concatenate(*values: Symbol, axis: int = 1, name: str | None = None) -> Symbol:
-    """Join symbols along ``axis``."""
+    """Join values along an axis.
+
+    Args:
+        values: the symbols; their sizes along all other axes are the same.
+        axis: the axis, by default that of the channels or features.
+        name: the name of the node.
+
+    Raises ``GraphError`` where the shapes do not fit.
+
+    >>> import portable_nn as pnn
+    >>> pnn.concatenate(pnn.Input(3, name="a"), pnn.Input(4, name="b")).shape
+    ('batch', 7)
+    """
     return emit("Concat", *values, axis=axis, name=name, wish="concat")

@@ -11,6 +11,8 @@ from portable_nn.core.errors import FormatError
 from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network
 
+__all__ = ["check"]
+
 
 def check(model: str | Path | Network, *, inputs: Sizes = None) -> Report:
     """Everything about a model that is wrong (error), will be in some places (warning), or is good to know (note).

@@ -14,6 +14,8 @@ from portable_nn.model_files.opening import open_any, open_model
 from portable_nn.network import Network
 from portable_nn.plain.matching import Match, match
 
+__all__ = ["inspect"]
+
 
 def inspect(model: str | Path | Network) -> Inspection:
     """What is in a network, a shipped model, a weight file or any ONNX file, also one that cannot be imported.

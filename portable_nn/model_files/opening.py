@@ -17,6 +17,8 @@ from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.weight_file import WeightFile
 from portable_nn.network import Network
 
+__all__ = ["load_model"]
+
 KINDS: Final[tuple[type[ModelFile], ...]] = (OnnxFile, ArraysFile, WeightFile)
 """Every kind of model file. The first one that recognises a file opens it."""
 

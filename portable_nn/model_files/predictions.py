@@ -21,6 +21,8 @@ from portable_nn.network.snapshot import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 
+__all__ = ["Prediction", "Predictions", "predict"]
+
 SUM_TOLERANCE = 1e-3
 """How far from 1 the numbers of a model that does not say what they are may sum up, to be taken for probabilities."""
 
@@ -53,6 +55,10 @@ class Prediction:
     expected: str | None = None
     values: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value not in (None, ()))
+        return f"Prediction({found})"
+
 
 class Predictions(Iterator[Prediction]):
     """Predictions, made as they are asked for, so that any number of examples needs little memory.
@@ -70,13 +76,18 @@ class Predictions(Iterator[Prediction]):
         notes: list[str],
     ) -> None:
         self.notes = notes
-        self.judged = self.right = 0
+        self.judged = self.right = self._made = 0
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
         self._each = self._predict()
 
+    def __repr__(self) -> str:
+        right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
+        return f"<Predictions by {self._runner.where}: {self._made:,} so far{right}>"
+
     def __next__(self) -> Prediction:
         prediction = next(self._each)
+        self._made += 1
         if prediction.expected is not None:
             self.judged += 1
             self.right += prediction.label == prediction.expected

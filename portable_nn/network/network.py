@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy as copying
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -25,7 +24,7 @@ from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
-from portable_nn.inspection import as_text, inspect_manifest
+from portable_nn.inspection import as_brief, as_html, as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
@@ -38,7 +37,12 @@ from portable_nn.preprocessing.steps import Preprocessing
 
 if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
-    from portable_nn.training.fit import History
+    from portable_nn.training.fit import Augment
+    from portable_nn.training.history import EarlyStopping, History
+    from portable_nn.training.optimizers import Optimizer
+    from portable_nn.training.schedules import Schedule
+
+__all__ = ["Network", "Sequential", "load"]
 
 Kind: TypeAlias = Literal["values", "probabilities"]
 
@@ -177,12 +181,11 @@ class Network:
         return [Value(name, self.types[name].dtype, self.types[name].shape) for name in self.graph.outputs]
 
     def __repr__(self) -> str:
-        inputs = ", ".join(str(value) for value in self.graph.inputs)
-        outputs = ", ".join(
-            f"{name}: {self.types[name].dtype}{format_shape(self.types[name].shape)}" for name in self.graph.outputs
-        )
-        count = sum(math.prod(map(int, value.shape)) for value in self.graph.parameters)
-        return f"<Network {inputs} → {outputs}; {count:,} parameters>"
+        return as_brief(inspect_manifest(self.description(), self.types))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(inspect_manifest(self.description(), self.types))
 
     def summary(self) -> str:
         """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
@@ -342,11 +345,92 @@ class Network:
         self.graph, names = surgery.thawed(self.graph, patterns)
         return names
 
-    def fit(self, x: Any, y: Any, **options: Any) -> History:
-        """Train on ``x`` and ``y``: see ``portable_nn.training.fit.fit`` for the options."""
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Mapping[str, str] = "cross_entropy",
+        optimizer: Optimizer | str | None = None,
+        epochs: int = 10,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        validation: tuple[Any, ...] | float | None = None,
+        sample_weight: Array | None = None,
+        schedule: Schedule | None = None,
+        early_stopping: EarlyStopping | None = None,
+        metrics: str | Sequence[str] = (),
+        augment: Augment | None = None,
+        metrics_csv: str | Path | None = None,
+        progress: bool | None = None,
+        checkpoint: str | Path | None = None,
+        every: int | None = None,
+        keep: int = 3,
+        resume: bool = False,
+    ) -> History:
+        """Train the network in place; the history of its loss and metrics.
+
+        Args:
+            x: the examples (n, …), or a dict of arrays by input name.
+            y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
+                class numbers or probabilities.
+            loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
+                several outputs on the sum of their losses.
+            optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
+            epochs: how many times every example is seen.
+            batch_size: the number of examples a step; the last batch of an epoch may be smaller.
+            shuffle: draw a new order for each epoch.
+            validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
+            sample_weight: (n,), the weight of each example in the loss.
+            schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
+                ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
+            early_stopping: when to stop before ``epochs``.
+            metrics: ``accuracy`` or ``mean_absolute_error``, or several; computed on the validation set, where there is
+                one.
+            augment: ``(batch, generator) → batch``, applied to each batch of the first input.
+            metrics_csv: a file that gets a row after each epoch.
+            progress: show a progress bar on stderr; by default where that is a terminal.
+            checkpoint: a folder for checkpoints: weight files that also hold the state of the training. One is written
+                at the start, after each epoch, and on Ctrl-C.
+            every: write a checkpoint after so many batches, too.
+            keep: how many of the last checkpoints are kept; that of the best epoch is kept as well.
+            resume: go on from the newest checkpoint. The weights, the optimizer's state, the random generator and the
+                history are restored, so that the training ends with the same bytes as if it had never stopped. Network,
+                data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are
+                recognised by their names alone, and must draw random numbers from the generator that they are given.
+
+        Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
+
+        Raises:
+            ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
+            TrainingError: the loss is NaN or infinite.
+            FileError: a file cannot be written, or there is no checkpoint to resume from.
+            FormatError: the newest checkpoint is damaged.
+        """
         from portable_nn.training.fit import fit
 
-        return fit(self, x, y, **options)
+        return fit(
+            self,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            validation=validation,
+            sample_weight=sample_weight,
+            schedule=schedule,
+            early_stopping=early_stopping,
+            metrics=metrics,
+            augment=augment,
+            metrics_csv=metrics_csv,
+            progress=progress,
+            checkpoint=checkpoint,
+            every=every,
+            keep=keep,
+            resume=resume,
+        )
 
     # -- files
 
@@ -400,27 +484,54 @@ class Network:
 
 
 class Sequential(Network):
-    """A network whose layers follow one another: ``Sequential(Input(784), Dense(200), Sigmoid(), Dense(10))``.
+    """A network whose layers follow one another.
 
-    A network with one input and one output can stand for layers, and begins with the weights that it has:
-    ``Sequential(trained.until("pool"), Dense(5))``. Where it is the first, its input comes with it, with the
-    preprocessing; and its metadata, unless others are given.
+    A network with one input and one output can be one of the layers, and begins with the weights that it has:
+    ``Sequential(trained.until("pool"), Dense(5))``.
+
+    Args:
+        layers: ``Input(…)`` or a network, and the layers that follow it.
+        labels: the names of the classes, one for each entry of the output's last dimension.
+        preprocessing: the steps that make the input from images or tables; by default those of a network that comes
+            first.
+        metadata: your own words about the network, stored with it; by default those of a network that comes first.
+        seed: the seed of the first weights, the shuffling and dropout. Same seed, same machine: same bytes.
+        name: the name of the graph; by default that of a network that comes first.
+
+    Raises ``UsageError`` where there is no input, or where something is no layer, and ``GraphError`` where a layer does
+    not fit the one before.
+
+    >>> import portable_nn as pnn
+    >>> pnn.Sequential(pnn.Input(784), pnn.Dense(200), pnn.Sigmoid(), pnn.Dense(10), labels="0123456789", seed=0)
+    Network 'network': 3 nodes, 159,010 parameters (636 kB)
+      input input: float32(batch, 784)
+      output dense_2: float32(batch, 10), logits
     """
 
-    def __init__(self, *layers: Leaf | Layer | Network, **options: Any) -> None:
+    def __init__(
+        self,
+        *layers: Leaf | Layer | Network,
+        labels: Sequence[str] = (),
+        preprocessing: Preprocessing | None = None,
+        metadata: Mapping[str, str] | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
         first, rest = (layers[0], layers[1:]) if layers else (None, ())
         body = first if isinstance(first, Network) else None
         if body:
             value = body.graph.inputs[0]
             first, rest = Leaf(value.name, value.dtype, value.shape), layers
-            options = {"metadata": body.metadata, "name": body.graph.name, **options}
+            metadata = body.metadata if metadata is None else metadata
+            name = body.graph.name if name is None else name
         if not isinstance(first, Leaf):
             raise UsageError("Sequential begins with Input(…), or with a network")
         last: Symbol = first
         for layer in rest:
             last = _check_layer(layer)(last)
-        super().__init__(first, last, **options)
-        if body and "preprocessing" not in options:
+        steps, name = preprocessing or (), "network" if name is None else name
+        super().__init__(first, last, labels=labels, preprocessing=steps, metadata=metadata, seed=seed, name=name)
+        if body and preprocessing is None:
             self.inputs = body.inputs
 
 

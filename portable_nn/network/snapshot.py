@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
 
 
+__all__ = ["Snapshot"]
+
+
 class Snapshot:
     """A network as it was when ``Network.session`` was called: compiled, and never changed again.
 

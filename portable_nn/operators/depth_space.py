@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -72,14 +73,14 @@ def _depth_to_space_gradient(n: Backward) -> Symbol:
     return pixel_unshuffle(n.dy, depth, block)
 
 
-def pixel_unshuffle(x: Symbol, depth: int, block: int, **named: str | None) -> Symbol:
+def pixel_unshuffle(x: Symbol, depth: int, block: int, last: Callable[..., Symbol] = emit) -> Symbol:
     """The inverse of DepthToSpace in mode CRD: (batch, c, h, w) → (batch, ``depth`` = c·block², h/block, w/block).
 
     SpaceToDepth makes the channel run fastest within the depth; of images with one channel, it has none to run.
-    ``named`` is for the last node.
+    ``last`` makes the last node.
     """
     apart = emit("SpaceToDepth", emit("Reshape", x, integers([-1, 1, 0, 0])), blocksize=block)
-    return emit("Reshape", apart, integers([-1, depth, 0, 0]), **named)
+    return last("Reshape", apart, integers([-1, depth, 0, 0]))
 
 
 def _space_to_depth_type(use: Use) -> Type:

@@ -172,7 +172,20 @@ def emit_all(
 
 
 def emit(operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
-    """As ``emit_all`` for an operator with one output."""
+    """Make a node; the symbol of its first output.
+
+    Args:
+        operator: an ONNX operator.
+        inputs: its inputs; ``None`` for an optional one that is left out.
+        attributes: its attributes by the names that ONNX gives them, and what ``emit_all`` takes: ``name``, the exact
+            name of the node, or ``wish``, the stem of a numbered one, and ``domain``.
+
+    Raises ``GraphError`` where the inputs do not fit the operator.
+
+    >>> import portable_nn as pnn
+    >>> pnn.emit("Softmax", pnn.Input(10), axis=-1)
+    <'softmax' (Softmax): float32 (batch, 10)>
+    """
     return emit_all(operator, *inputs, **attributes)[0]
 
 

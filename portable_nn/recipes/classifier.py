@@ -23,6 +23,8 @@ from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.optimizers import Optimizer
 
+__all__ = ["train_classifier"]
+
 DIGIT: Final = 784
 """The number of pixels of a picture of MNIST: rows of this many numbers are taken for such pictures."""
 

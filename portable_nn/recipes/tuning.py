@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format.manifest import OutputInfo
@@ -64,7 +65,8 @@ def tune_classifier(
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     if (len(network.inputs), len(network.outputs)) != (1, 1):
-        raise UsageError(f"only a network with one input and one output can be tuned, not {network!r}")
+        found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
+        raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
     x = _prepared(network, data.x, raw)
     body = network.until(until) if until else _for_loss(network, loss)
     if freeze:

@@ -56,43 +56,7 @@ def fit(
     keep: int = 3,
     resume: bool = False,
 ) -> History:
-    """Train ``network`` in place.
-
-    Args:
-        network: what is trained.
-        x: examples (n, …), or a dict of arrays by input name.
-        y: targets (n, …) as the loss takes them, or a dict of arrays by output name.
-        loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
-            several outputs on the sum.
-        optimizer: an ``Optimizer`` or its name; by default SGD(0.01).
-        epochs: how many times every example is seen.
-        batch_size: examples a step; the last batch of an epoch may be smaller.
-        shuffle: draw a new order for each epoch.
-        validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
-        sample_weight: (n,), how much each example counts.
-        schedule: what the learning rate is multiplied by as training goes on.
-        early_stopping: when to stop before ``epochs``.
-        metrics: ``accuracy``, ``mean_absolute_error``: computed on the validation set, where there is one.
-        augment: ``(batch, generator) → batch``, applied to each batch of the first input.
-        metrics_csv: a file that gets a row after each epoch.
-        progress: show a bar on stderr; by default where that is a terminal.
-        checkpoint: a folder for weight files that also hold where the training stands. One is written at the start,
-            after each epoch, and on Ctrl-C.
-        every: write one after so many batches, too.
-        keep: how many of the last ones stay; that of the best epoch stays as well.
-        resume: go on from the newest one. The weights, the optimizer's state, the random generator and the history are
-            set to what they were, so that the training ends with the same bytes as if it had never stopped. Network,
-            data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are known by
-            their names alone, and draw what is random from the generator that they are given.
-
-    Ctrl-C stops after the step that is running and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
-
-    Raises:
-        ShapeError, UsageError: arguments that do not fit; a checkpoint that is not of this training, or is in the way.
-        TrainingError: the loss is no number.
-        FileError: a file cannot be written, or there is no checkpoint to resume from.
-        FormatError: the newest checkpoint is damaged.
-    """
+    """Train ``network`` in place. The arguments and errors are those of ``Network.fit``, which describes them."""
     _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, every=1 if every is None else every)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume are about checkpoints: checkpoint= says in which folder they are")

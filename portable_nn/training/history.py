@@ -1,24 +1,39 @@
-"""What a training tells, which epoch was its best, and when it stops before its end."""
+"""The history of a training, its best epoch, and early stopping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.html import html_table
+from portable_nn.core.text import quantity, table
 from portable_nn.operators.registry import Array
 from portable_nn.training.trainable import Trainable
+
+__all__ = ["EarlyStopping", "History"]
+
+SHOWN: Final = 10
+"""How many epochs, the last ones, are shown."""
 
 Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
 
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when ``monitor`` has not improved by ``min_delta`` for ``patience`` epochs; keep the best weights.
+    """Stop when ``monitor`` has not improved for ``patience`` epochs; keep the best weights.
 
-    The best weights are put back however the training ends: by itself, by Ctrl-C, or by an error.
+    The best weights are restored however the training ends: by itself, by Ctrl-C, or by an error.
+
+    Args:
+        patience: after how many epochs without an improvement to stop.
+        monitor: a column of the history: smaller is better where its name ends in ``loss`` or ``error``, larger
+            otherwise.
+        min_delta: by how much a value must be better to count as an improvement.
+
+    Raises ``UsageError`` where ``patience`` is less than 1.
     """
 
     patience: int = 5
@@ -37,10 +52,13 @@ class EarlyStopping:
 
 @dataclass
 class History:
-    """What each epoch gave: rows with ``epoch``, ``loss``, ``learning_rate`` and, with validation, ``val_…``.
+    """The metrics of each epoch: ``history["val_loss"]`` is one of them as a list.
 
-    ``loss`` is the mean over the epoch's steps, ``learning_rate`` that of the last one. ``best_epoch`` is the one whose
-    weights early stopping kept.
+    Args:
+        rows: one dict an epoch: ``epoch`` (from 1), ``loss`` (the mean over the epoch's steps), ``learning_rate`` (of
+            the last step) and, with validation, ``val_loss`` and ``val_…`` for each metric.
+        stopped: why training stopped: ``"finished"``, ``"early"`` (early stopping) or ``"interrupted"`` (Ctrl-C).
+        best_epoch: the epoch whose weights early stopping kept; ``None`` without early stopping.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -50,6 +68,25 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         """One column."""
         return [row[name] for row in self.rows]
+
+    def __repr__(self) -> str:
+        return "\n".join([self._title(), table(*self._last())]).rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html_table(self._title(), *self._last())
+
+    def _title(self) -> str:
+        best = f", best epoch {self.best_epoch}" if self.best_epoch else ""
+        shown = f" (the last {SHOWN} are shown)" if len(self.rows) > SHOWN else ""
+        return f"History: {quantity(len(self.rows), 'epoch')}, {self.stopped}{best}{shown}"
+
+    def _last(self) -> tuple[list[str], list[list[str]]]:
+        """The headings and cells of the last few epochs."""
+        rows = self.rows[-SHOWN:]
+        return [f">{name}" for name in rows[0]] if rows else [], [
+            [f"{each:.6g}" for each in row.values()] for row in rows
+        ]
 
 
 class Watch:

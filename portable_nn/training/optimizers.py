@@ -13,6 +13,8 @@ from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import Leaf, Symbol, emit, emit_all
 from portable_nn.operators.registry import Use
 
+__all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
+
 
 def _check(name: str, value: float, low: float, high: float = float("inf")) -> None:
     if not low <= value < high:

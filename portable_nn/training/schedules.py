@@ -8,6 +8,8 @@ from typing import Protocol
 
 from portable_nn.core.errors import UsageError
 
+__all__ = ["CosineDecay", "ExponentialDecay", "StepDecay", "Warmup"]
+
 
 class Schedule(Protocol):
     """The factor of the learning rate at ``epoch`` (0.0 at the first batch) of ``epochs``."""

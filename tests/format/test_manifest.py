@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from weight_files import MANIFEST
 
+import portable_nn
 from portable_nn.core.errors import FormatError
 from portable_nn.format import canonical, documentation, manifest, safetensors, training, validate
 from portable_nn.format.manifest import Manifest, decode, encode
@@ -127,7 +128,7 @@ def test_metadata_is_kept_to_the_letter() -> None:
 
 def test_the_producer_is_this_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f"{project['name']} {project['version']}" == manifest.PRODUCER
+    assert f"{project['name']} {portable_nn.__version__}" == manifest.PRODUCER
 
 
 def test_the_specification_names_every_field_step_type_and_limit() -> None:

@@ -125,7 +125,11 @@ def test_what_the_output_is_follows_from_its_layer_and_labels() -> None:
 
 
 def test_repr() -> None:
-    assert repr(mlp()) == "<Network input: float32(batch, 4) → dense_2: float32(batch, 3); 43 parameters>"
+    assert repr(mlp(labels="abc")).splitlines() == [
+        "Network 'network': 3 nodes, 43 parameters (172 B)",
+        "  input input: float32(batch, 4)",
+        "  output dense_2: float32(batch, 3), logits",
+    ]
 
 
 # -- predict

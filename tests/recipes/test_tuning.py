@@ -120,7 +120,12 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Dense(3), preprocessing=digit_prepro
 @pytest.mark.parametrize(
     ("net", "data", "options", "message"),
     [
-        (pnn.Network([A, B], A + B), (X, Y), {}, "only a network with one input and one output can be tuned, not <Net"),
+        (
+            pnn.Network([A, B], A + B),
+            (X, Y),
+            {},
+            "only a network with one input and one output can be tuned: this has 2 inputs and 1 output",
+        ),
         (network(), (X[:, :3], Y), {}, "the data do not fit the network: expected examples of shape (4,), found (3,)"),
         (network(), (X, None), {}, "the data have no labels: in CSV they come first in each row, before the 4 numbers"),
         (network(), (X, None), {"until": "tanh"}, "the data have no labels: in CSV they come first in each row"),

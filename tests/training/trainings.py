@@ -93,7 +93,7 @@ class Run(NamedTuple):
         """What must not depend on whether the training was stopped: the bytes of the saved file, and the history."""
         path = folder / "outcome.safetensors"
         self.network.save(path)
-        return path.read_bytes(), repr(self.history)
+        return path.read_bytes(), repr(vars(self.history))
 
 
 def everything(seed: int) -> pnn.Network:
@@ -167,7 +167,7 @@ def main() -> None:
         metrics_csv=csv,
     )
     run.network.save(result)
-    print(repr(run.history))
+    print(repr(vars(run.history)))
 
 
 def in_a_process(

@@ -1,0 +1,52 @@
+"""Tables in HTML, as notebooks show them: plain, without scripts, readable on light and dark pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from typing import Final
+
+from portable_nn.core.text import printable
+
+LONG: Final = 40
+"""A table with more rows is folded up at first."""
+
+_LINE: Final = "1px solid rgba(128, 128, 128, 0.4)"
+
+
+def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()) -> str:
+    """A table under a title that folds it up.
+
+    All text is escaped (it stands in no attribute). A heading that begins with ``>`` makes a column of numbers, aligned
+    to the right.
+
+    Args:
+        title: one line or several.
+        headings: one for each column.
+        rows: the cells, row by row.
+        total: the cells of a last row, set apart by a line.
+    """
+    parts = [
+        f"<details{'' if len(rows) > LONG else ' open'}>",
+        f'<summary style="white-space: pre-wrap">{_text(title)}</summary>',
+        '<table style="border-collapse: collapse; color: inherit">',
+        f'<thead style="border-bottom: {_LINE}">{_row("th", headings, headings)}</thead>',
+        *("<tbody>", *(_row("td", headings, row) for row in rows), "</tbody>"),
+        f'<tfoot style="border-top: {_LINE}">{_row("td", headings, total)}</tfoot>' if total else "",
+        "</table></details>",
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _row(tag: str, headings: Sequence[str], cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(_cells(tag, headings, cells))}</tr>"
+
+
+def _cells(tag: str, headings: Sequence[str], cells: Iterable[str]) -> Iterator[str]:
+    for heading, cell in zip(headings, cells, strict=True):
+        side = "right" if heading.startswith(">") else "left"
+        yield f'<{tag} style="text-align: {side}; padding: 0.1em 0.8em">{_text(cell.removeprefix(">"))}</{tag}>'
+
+
+def _text(text: str) -> str:
+    return "\n".join(escape(printable(line), quote=False) for line in text.split("\n"))
