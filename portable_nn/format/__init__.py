@@ -147,9 +147,9 @@ def load(
         )
     expected = None if digest is None else as_digest(digest)
     with opened(path) as (file, understood):
-        if expected not in (None, understood.digest):
+        if expected not in (None, understood.text.digest):
             raise FormatError(
-                path, f"is another network: its digest is {understood.digest}, and {expected} was expected"
+                path, f"is another network: its digest is {understood.text.digest}, and {expected} was expected"
             )
         checks = checks_for(
             understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
@@ -157,11 +157,11 @@ def load(
         found = understood.manifest
         manifest = _own(found)
         if not lazy:
-            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.digest)
+            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.text.digest)
         mapped = MappedTensors(file, str(path), understood, checks)
         if verify == "eager":
             mapped.verify()
-        return Contents(manifest, mapped, understood.digest)
+        return Contents(manifest, mapped, understood.text.digest)
 
 
 def _own(manifest: Manifest) -> Manifest:

@@ -11,17 +11,17 @@ Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, whi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import read_exactly, recognise
-from portable_nn.format.canonical import byte_difference
-from portable_nn.format.layout import Span, padding
+from portable_nn.core.graph import Value
+from portable_nn.format.layout import Crcs, Frame, Piece, Span, layout, padding, piece_fault
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
 
 SINCE: Final = 2
@@ -269,32 +269,26 @@ def _final(a: Any, b: Any, c: Any) -> Any:
 # -- the carrier
 
 
-class _Piece(NamedTuple):
-    """A stretch of a file, and what messages call it."""
-
-    what: str
-    data: bytes
-
-
-def frame(spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
-    """What makes the bytes before the data from a manifest's text of that ``length``.
+def frame(values: Sequence[Value], length: int) -> Frame:
+    """The layout of a file: the superblock, all object headers and the manifest, then the tensors.
 
     Raises ``UsageError`` where a name is too long.
     """
+    spans = layout(values)
     superblock, *objects = _objects(spans, length)
 
-    def head(manifest: Text) -> bytes:
-        return b"".join(piece.data for piece in (superblock, *_manifest(manifest), *objects))
+    def around(manifest: Text, crcs: Crcs) -> list[bytes]:
+        return [b"".join(piece.data for piece in (superblock, *_manifest(manifest), *objects))]
 
-    return head
+    return Frame(spans, around)
 
 
-def _manifest(text: Text) -> tuple[_Piece, _Piece]:
+def _manifest(text: Text) -> tuple[Piece, Piece]:
     own = _manifest_object(len(text.data), text.digest.encode())
-    return _Piece(f"the header of '/{MANIFEST}'", own + checksums([own])[0]), _Piece("the manifest", text.data)
+    return Piece(f"the header of '/{MANIFEST}'", own + checksums([own])[0]), Piece("the manifest", text.data)
 
 
-def _objects(spans: Sequence[Span], length: int) -> list[_Piece]:
+def _objects(spans: Sequence[Span], length: int) -> list[Piece]:
     """All but the manifest: the superblock, then the headers of groups and datasets as a walk from the root has them.
 
     Last comes the padding before the data.
@@ -314,7 +308,7 @@ def _objects(spans: Sequence[Span], length: int) -> list[_Piece]:
             headers.append(_group({name: addresses[f"{path}/{name}"] for name in _links(path, found)}))
     names = ["the superblock", *(f"the header of '{path or '/'}'" for path, _ in objects)]
     whole = [text + sum for text, sum in zip(headers, checksums(headers), strict=True)]
-    return [*map(_Piece, names, whole), _Piece("the padding before the data", bytes(data - address))]
+    return [*map(Piece, names, whole), Piece("the padding before the data", bytes(data - address))]
 
 
 def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
@@ -376,14 +370,7 @@ def manifest_text(start: bytes, where: str) -> Text:
     return checked(text, expected.decode("ascii", "replace"), where)
 
 
-def faults(text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-    """Where the ``found`` bytes are not what ``frame`` makes of ``manifest``, whose text is ``text``."""
-    superblock, *objects = _objects(spans, len(text.data))
-    start = 0
-    for piece in (superblock, *_manifest(text), *objects):
-        stop = start + len(piece.data)
-        if found[start:stop] != piece.data:
-            wrong = byte_difference(piece.data, found[start:stop], start)
-            return [f"{piece.what} is not what the manifest demands: {wrong}"]
-        start = stop
-    return []
+def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
+    """The first difference between the ``found`` bytes and what ``manifest``, whose text is ``text``, demands."""
+    superblock, *objects = _objects(layout(manifest.tensors), len(text.data))
+    return piece_fault((superblock, *_manifest(text), *objects), found[0])

@@ -39,8 +39,8 @@ class MappedTensors(Mapping[str, Array]):
         try:
             self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # Nothing is left of it.
-            raise shrunk(where, len(understood.head)) from None
-        self._spans = {span.name: span for span in understood.spans}
+            raise shrunk(where, understood.start) from None
+        self._spans = {span.name: span for span in understood.frame.spans}
         self._order = [value.name for value in understood.manifest.tensors]
         self._unchecked = set() if checks.off else set(self._order)
         self._alive: weakref.WeakValueDictionary[str, Array] = weakref.WeakValueDictionary()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,8 +18,8 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular, read_at, read_exactly
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.format.carriers import Carrier, carrier_of
-from portable_nn.format.layout import Span, groups, layout, padding
-from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.layout import Crcs, Frame, Span, groups, padding, places
+from portable_nn.format.manifest import Manifest, Text, decode
 from portable_nn.format.tensors import CHECKSUM, DIGEST, HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
 
@@ -33,17 +34,28 @@ WORTH_THREADS: Final = 4 * CHUNK
 
 @dataclass(frozen=True)
 class Understood:
-    """What the head of a file says, all of which has been checked."""
+    """The contents of a file apart from its tensors, all of which has been checked; see ``Frame`` for the fields."""
 
     manifest: Manifest
-    digest: str
-    spans: tuple[Span, ...]
-    head: bytes
+    text: Text
+    frame: Frame
+    around: Sequence[bytes]
+    crcs: Crcs
+
+    @property
+    def start(self) -> int:
+        """The offset in the file at which the data begin."""
+        return len(self.around[0])
+
+    @property
+    def size(self) -> int:
+        """The bytes of the whole file."""
+        return self.start + self.frame.data + sum(map(len, self.around[1:][-1:]))
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
-    """The file at ``path`` and what its head says, after everything but the tensors has been checked.
+    """The file at ``path`` and its contents, after everything but the tensors has been checked.
 
     Raises:
         UsageError: an unknown suffix.
@@ -54,16 +66,15 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = carrier.preamble(file, size, where)
-        found = _known(carrier, start) or _understand(carrier, start, where)
-        head = start
-        if len(start) < len(found.head) <= size:
-            file.seek(len(start))
-            head = start + read_exactly(file, len(found.head) - len(start), where)
-        if head != found.head:
-            text = carrier.manifest_text(start, where)
-            refuse(where, carrier.faults(text, found.manifest, found.spans, head))
+        found = known = _known(carrier, start) or _understand(carrier, start, where)
+        around = _around(file, size, start, known, where)
+        if known.frame.seeds:
+            crcs = known.frame.crcs(around)
+            found = replace(known, crcs=crcs, around=known.frame.around(known.text, crcs))
+        if any(there != expected for there, expected in zip(around, found.around, strict=False)):
+            refuse(where, carrier.faults(found.text, found.manifest, around))
         _check_size(size, found, where)
-        _remember(carrier, start, found)
+        _remember(carrier, start, known)
         yield file, found
 
 
@@ -71,12 +82,24 @@ def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
     text = carrier.manifest_text(start, where)
     manifest = decode(text.data, where, since=carrier.SINCE)
     refuse(where, manifest_faults(manifest))
-    spans = layout(manifest.tensors)
     try:
-        head = carrier.frame(spans, len(text.data))(text)
+        frame = carrier.frame(manifest.tensors, len(text.data))
+        return Understood(manifest, text, frame, frame.around(text, {}), {})
     except UsageError as error:
         raise FormatError(where, str(error)) from error
-    return Understood(manifest, text.digest, tuple(spans), head)
+
+
+def _around(file: FileIO, size: int, start: bytes, known: Understood, where: str) -> list[bytes]:
+    """The pieces around the tensors in a file that begins with ``start``, as many as it has room for."""
+    found = [start]
+    if len(start) < known.start <= size:
+        file.seek(len(start))
+        found = [start + read_exactly(file, known.start - len(start), where)]
+    for at, piece in zip(places(known.around, known.frame.spans)[1:], known.around[1:], strict=True):
+        if at + len(piece) <= size:
+            file.seek(at)
+            found.append(read_exactly(file, len(piece), where))
+    return found
 
 
 _REMEMBERED: Final = 8
@@ -91,7 +114,7 @@ def _known(carrier: Carrier, start: bytes) -> Understood | None:
 
 
 def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
-    if len(found.head) > _LONGEST:
+    if sum(map(len, found.around)) > _LONGEST:
         return
     _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, found
     for oldest in list(_memory)[:-_REMEMBERED]:
@@ -104,11 +127,10 @@ def forget() -> None:
 
 
 def _check_size(size: int, found: Understood, where: str) -> None:
-    """A file has exactly the bytes that its head and its data need."""
-    needed = len(found.head) + (found.spans[-1].stop if found.spans else 0)
-    if excess := size - needed:
+    """A file has exactly the bytes that its header and its data need."""
+    if excess := size - found.size:
         what = f"{-excess} missing: it is truncated" if excess < 0 else f"{excess} too many at the end"
-        raise FormatError(where, f"is {size} bytes long, but its header describes {needed}: {what}")
+        raise FormatError(where, f"is {size} bytes long, but its header describes {found.size}: {what}")
 
 
 # -- the tensors
@@ -136,7 +158,8 @@ class Reader:
 
     def __init__(self, file: FileIO, where: str, understood: Understood, checks: Checks) -> None:
         self.file, self.where, self.checks = file, where, checks
-        self.manifest, self.spans, self.start = understood.manifest, understood.spans, len(understood.head)
+        self.manifest, self.spans, self.start = understood.manifest, understood.frame.spans, understood.start
+        self._seeds, self._crcs = understood.frame.seeds, understood.crcs
         self._expected = expected_hashes(self.manifest, checks.hash)
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
@@ -168,7 +191,7 @@ class Reader:
 
         Where a file became shorter that is an error, and not the end of the process as with mapped memory.
         """
-        found, faults = HASHES[self.checks.hash](), list[str]()
+        found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
         with borrowed(CHUNK) as memory:
             for at in range(0, span.size, CHUNK):
                 count = min(CHUNK, span.size - at)
@@ -176,9 +199,14 @@ class Reader:
                 read_at(self.file, [chunk], self.start + span.start + at, self.where)
                 if not self.checks.off:
                     found.update(chunk.data)
+                    crc = None if crc is None else zlib.crc32(chunk.data, crc)
                     fault = None if faults else self._value_fault(chunk, span)
                     faults += [f"tensor {span.name!r} {fault}"] if fault else []
-        return faults + self._hash_faults(span, found.hexdigest())
+        faults += self._hash_faults(span, found.hexdigest())
+        said = self._crcs.get(span.name)
+        if crc != said and not self.checks.off and not faults:
+            faults.append(f"tensor {span.name!r} has the CRC-32 {crc:08x}, but the file says {said:08x}")
+        return faults
 
     def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:
         """Read small tensors of one type, which lie one after the other in the file and in memory, at once."""

@@ -1,6 +1,6 @@
 """Networks from one kind of file into another: written, read back, and compared tensor by tensor.
 
-The kinds are in ``forms``: weight files in both carriers, ``.npz`` and ONNX. What a file of another project lacks to be
+The kinds are in ``forms``: weight files in every carrier, and ONNX. What a file of another project lacks to be
 a network, its graph, comes from a model that has it.
 """
 
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from portable_nn.converters.npz import MANIFEST, MANIFEST_DIGEST
 from portable_nn.core.atomic import put_back
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.core.text import quantity, size
+from portable_nn.core.text import either, quantity, size
+from portable_nn.format import npz
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.model_files.forms import FORMS, OPSET, Form, Options, Source, Written
@@ -94,8 +94,8 @@ def convert(
     read, nothing is changed either.
 
     Args:
-        source: a weight file, an ``.npz`` or ONNX file, or the name of a shipped model.
-        target: where to; the suffix (.safetensors, .h5, .npz, .onnx) tells what is written.
+        source: a weight file, an ONNX file, or the name of a shipped model.
+        target: where to; the suffix says what is written: one of those in ``forms.FORMS``.
         against: where ``source`` holds arrays only, a model whose tensors they are; its graph, labels and
             preprocessing are taken. Names, shapes and types must be the same.
         rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
@@ -173,8 +173,7 @@ def _form_to_write(path: Path) -> Form:
 
 
 def _expected(how: str) -> str:
-    *most, last = FORMS
-    return f"the name of a file that can be {how} ends in {', '.join(most)} or {last}"
+    return f"the name of a file that can be {how} ends in {either(FORMS)}"
 
 
 def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], options: Options) -> Source:
@@ -252,7 +251,7 @@ class _Chosen(Mapping[str, Array]):
 def _onto(tensors: PlainTensors, model: Source, against: str, rename: Mapping[str, str]) -> Source:
     """The network of ``model`` with the ``tensors`` of a file in it."""
     path, entries = tensors.path, dict(tensors.entries)
-    own = {MANIFEST, MANIFEST_DIGEST} & entries.keys()  # An .npz file that another program has changed.
+    own = {npz.MANIFEST, npz.DIGEST} & entries.keys()  # An .npz file that another program has changed.
     old = _renamed(entries.keys() - own, rename, path)
     faults = list(_misfits({new: entries[name] for new, name in old.items()}, model.manifest))
     if faults:

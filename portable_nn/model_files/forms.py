@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from portable_nn.converters import npz
 from portable_nn.core.errors import FormatError
 from portable_nn.format import CARRIERS, has_manifest, load, save
 from portable_nn.format.manifest import Manifest, decode
@@ -129,25 +128,6 @@ class _WeightFile:
         return load(written.files[0], lazy=True, verify="eager", digest=written.digest).manifest
 
 
-class _Npz:
-    """Archives of arrays that begin with a manifest."""
-
-    holds_training = False
-
-    def is_own(self, path: Path) -> bool:
-        return npz.has_manifest(path)
-
-    def read(self, path: Path, options: Options) -> Source:
-        contents = npz.read_contents(path, lazy=True)
-        return Source(path, contents.manifest, contents.tensors, contents.digest)
-
-    def write(self, path: Path, source: Source, options: Options) -> Written:
-        return Written((path,), npz.write_contents(path, source.manifest, source.tensors))
-
-    def read_back(self, written: Written) -> Manifest:
-        return npz.read_contents(written.files[0], lazy=True).manifest
-
-
 class _Onnx:
     """ONNX files, of this package and of others."""
 
@@ -230,7 +210,6 @@ def _one_by_one(path: Path) -> Manifest:
 
 FORMS: Final[Mapping[str, Form]] = {
     **dict.fromkeys(CARRIERS, _WeightFile()),
-    npz.SUFFIX: _Npz(),
     ONNX: _Onnx(),
 }
 """The kinds by the suffix of their files."""

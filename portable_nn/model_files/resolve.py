@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from portable_nn.catalog import CALLED
 from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.core.files import open_regular
+from portable_nn.core.text import either
 from portable_nn.format import CARRIERS, as_digest
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def expected_bytes(path: Path, digest: str) -> bytes:
 
 def _unknown(path: Path) -> str:
     """What to say of what is neither a name nor the path of a model."""
-    suffixes = " or ".join([*CARRIERS, ONNX])
+    suffixes = either([*CARRIERS, ONNX])
     if path.exists():
         return f"{path}: expected a model, whose name ends in {suffixes}"
     close = get_close_matches(str(path), CALLED, n=1)

@@ -2,7 +2,7 @@
 
 The HDF5 library follows what it finds: links into other files, numbers that lie in other files, filters that are loaded
 as programs. So every object is looked at through the library before one of its numbers is read. What would lead
-elsewhere is refused; what is no array of numbers is passed over.
+elsewhere is refused; what is no array of numbers is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ from portable_nn.core.text import quantity
 from portable_nn.format.hdf5 import SIGNATURE
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
-from portable_nn.plain.tensors import NUMBERS, RATIO, Entry, Listing, Opened, count_fault, entry, overlaps, shape_fault
+from portable_nn.plain.tensors import (
+    NUMBERS,
+    RATIO,
+    Entry,
+    Listing,
+    Opened,
+    Place,
+    count_fault,
+    entry,
+    overlaps,
+    shape_fault,
+)
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 """The filters that come with h5py and give back exactly the numbers that went in; others are loaded as programs."""
@@ -44,12 +55,14 @@ class _Found:
     entries: dict[str, Entry] = field(default_factory=dict)
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
     filtered: list[set[str]] = field(default_factory=list)
 
     @property
     def all_notes(self) -> list[str]:
-        """What was passed over, and whether something is compressed."""
+        """What is unusual, and whether something is compressed."""
         filters = ", ".join(sorted(set().union(*self.filtered)))
         return self.notes + ([f"{quantity(len(self.filtered), 'dataset')} filtered by {filters}"] if filters else [])
 
@@ -75,7 +88,7 @@ def open_file(opened: Opened) -> Listing:
             found.datasets[name].id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
         return numbers
 
-    return Listing(found.entries, read, found.all_notes, metadata)
+    return Listing(found.entries, read, found.skipped, found.all_notes, metadata, found.places)
 
 
 def _framing_fault(opened: Opened) -> str | None:
@@ -108,7 +121,7 @@ def _walk(file: Any, size: int) -> _Found:
                 continue
             each = group[link]
             if isinstance(each, h5py.Datatype):
-                found.notes.append(f"{name!r} is a type, not an array: it is passed over")
+                found.skipped[name] = "is a type, not an array"
             elif fault := _object_fault(each, seen):
                 found.faults.append(f"{name!r} {fault}")
             elif isinstance(each, h5py.Group):
@@ -154,7 +167,7 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
     fault = _place_fault(dataset)
     dtype, reason = (None, None) if fault else _dtype(dataset)
     if reason:
-        found.notes.append(f"{name!r} {reason}: it is passed over")
+        found.skipped[name] = reason
     elif dtype:
         fault = shape_fault(dataset.shape, dtype.itemsize) or _storage_fault(dataset, dtype, size)
     if fault:
@@ -164,6 +177,7 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
         found.datasets[key], found.entries[key] = dataset, entry(dtype.name, dataset.shape)
         if (offset := dataset.id.get_offset()) is not None:
             found.spans.append((name, offset, offset + found.entries[key].bytes))
+            found.places[key] = Place(offset, dataset.dtype)
         if filters := _filters(dataset):
             found.filtered.append({_BUILT_IN[code] for code in filters})
 
@@ -263,7 +277,7 @@ def _texts(file: Any, notes: list[str]) -> dict[str, str]:
             attribute.read(value)
             texts[name] = value.tobytes().rstrip(b"\0").decode(errors="replace")
     if left:
-        notes.append(f"the file says more about itself, in texts of variable length: {', '.join(left)}: passed over")
+        notes.append(f"the file says more about itself, in texts of variable length: {', '.join(left)}: skipped")
     return texts
 
 

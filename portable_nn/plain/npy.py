@@ -14,7 +14,7 @@ from portable_nn.core.files import read_at, recognise
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.tensors import Array
-from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, entry, shape_fault
+from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, Place, shape_fault
 
 MAGIC: Final = b"\x93NUMPY"
 
@@ -30,17 +30,17 @@ class Header(NamedTuple):
     by_columns: bool
     length: int
 
-    @property
-    def passed_over(self) -> str | None:
-        """Why the array cannot be read, where it holds no numbers."""
+    def unreadable(self, text: bool) -> str | None:
+        """Why the array cannot be read: it holds neither numbers nor, where that is allowed, ``text``."""
         if self.dtype.hasobject:
-            return "holds Python objects (a pickle), which can run code and are never loaded: it is passed over"
-        return None if self.dtype.name in NUMBERS else f"holds {self.dtype}, not numbers: it is passed over"
+            return "holds Python objects (a pickle), which can run code and are never loaded"
+        known = self.dtype.name in NUMBERS or (text and self.dtype.kind == "U")
+        return None if known else f"holds {self.dtype}, not numbers"
 
     @property
     def entry(self) -> Entry:
         """As the listing has it."""
-        return entry(self.dtype.name, self.shape)
+        return Entry(self.dtype.name, self.shape, math.prod(self.shape) * self.dtype.itemsize)
 
 
 def header(head: bytes) -> Header | None:
@@ -83,8 +83,8 @@ def open_file(opened: Opened) -> Listing:
     found = header(head)
     if found is None:
         raise FormatError(where, _what_is(head))
-    if reason := found.passed_over:
-        return Listing({}, _none, [f"{name!r} {reason}"])
+    if reason := found.unreadable(opened.text):
+        return Listing({}, _none, {name: reason})
     if fault := header_fault(found, opened.size):
         raise FormatError(where, f"the array {fault}")
     length, size = found.length, found.entry.bytes
@@ -94,7 +94,8 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], length, where)
         return array(memory, found)
 
-    return Listing({name: found.entry}, read)
+    place = Place(length, found.dtype, "F" if found.by_columns else "C")
+    return Listing({name: found.entry}, read, places={name: place})
 
 
 def _none(name: str) -> Array:

@@ -59,7 +59,9 @@ def open_file(opened: Opened) -> Listing:
     heads = {_name(info): _head(archive, info, opened.path) for info in members}
     by_name = {_name(info): info for info in members}
     found = {name: header for name, head in heads.items() if (header := npy.header(head))}
-    arrays = {name: header for name, header in found.items() if not header.passed_over}
+    skipped = {name: reason for name, header in found.items() if (reason := header.unreadable(opened.text))}
+    skipped |= {name: "is no array of numpy" for name in heads if name not in found}
+    arrays = {name: header for name, header in found.items() if name not in skipped}
     faults = [(name, npy.header_fault(header, by_name[name].file_size)) for name, header in arrays.items()]
     refuse(where, [f"{name!r} {fault}" for name, fault in faults if fault])
 
@@ -76,9 +78,7 @@ def open_file(opened: Opened) -> Listing:
                 piece[...] = np.frombuffer(data, np.uint8)
         return npy.array(memory, header)
 
-    notes = [f"{name!r} {header.passed_over}" for name, header in found.items() if header.passed_over]
-    notes += [f"{name!r} is no array of numpy: it is passed over" for name in heads if name not in found]
-    return Listing({name: header.entry for name, header in arrays.items()}, read, notes)
+    return Listing({name: header.entry for name, header in arrays.items()}, read, skipped)
 
 
 def _name(info: zipfile.ZipInfo) -> str:

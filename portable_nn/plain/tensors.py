@@ -11,7 +11,9 @@ from io import FileIO
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import numpy as np
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import format_shape
@@ -41,21 +43,49 @@ class Entry:
 
 
 class Opened(NamedTuple):
-    """A file that is open for reading; ``stack`` closes it, and whatever else a kind puts there."""
+    """A file that is open for reading.
+
+    Args:
+        path: where it is.
+        file: the open file.
+        size: its bytes.
+        stack: closes it, and whatever else a kind puts there.
+        text: whether arrays of text are listed as well.
+    """
 
     path: Path
     file: FileIO
     size: int
     stack: ExitStack
+    text: bool
+
+
+class Place(NamedTuple):
+    """Where an array lies in a file: the first byte, the stored type, and the order, ``"C"`` or ``"F"``."""
+
+    offset: int
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"] = "C"
 
 
 class Listing(NamedTuple):
-    """What a kind of file finds in one: the tensors, how to read one by its name, and what it says besides."""
+    """The contents of a file.
+
+    Args:
+        entries: the tensors, by name.
+        read: reads one by its name.
+        skipped: why other things in the file cannot be read, by name.
+        notes: what else is unusual, in words.
+        metadata: other text, by key.
+        places: of the tensors that can be mapped, where they are.
+    """
 
     entries: Mapping[str, Entry]
     read: Callable[[str], Array]
+    skipped: Mapping[str, str] = MappingProxyType({})
     notes: Sequence[str] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
+    places: Mapping[str, Place] = MappingProxyType({})
 
 
 class PlainTensors(Mapping[str, Array]):
@@ -65,10 +95,11 @@ class PlainTensors(Mapping[str, Array]):
     of a ``with`` block, or until this is let go.
     """
 
-    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
-        """``stack`` closes the file, which is closed at once where there is an error."""
+    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack, file: FileIO | None = None) -> None:
+        """``stack`` closes the ``file``."""
         self.path = Path(path)
         self._listing = listing
+        self._file = file
         self._lock = RLock()
         self._close = weakref.finalize(self, stack.close)
 
@@ -79,8 +110,14 @@ class PlainTensors(Mapping[str, Array]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over, and what is unusual, in words."""
-        return tuple(self._listing.notes)
+        """What was skipped, and what is unusual, in words."""
+        skipped = [f"{name!r} {reason}: it is skipped" for name, reason in self._listing.skipped.items()]
+        return (*skipped, *self._listing.notes)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """The names of arrays and other objects that cannot be read, and why."""
+        return MappingProxyType(self._listing.skipped)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -96,15 +133,28 @@ class PlainTensors(Mapping[str, Array]):
             FormatError: its data are damaged.
             UnsupportedError: numpy has no such type.
         """
+        array = self._read(name, self._listing.read)
+        if fault := value_fault(array, allow_nonfinite=True):
+            raise FormatError(self.path, f"{name!r} {fault}")
+        return array
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """Those of the arrays that can be mapped."""
+        return MappingProxyType(self._listing.places)
+
+    def mapped(self, name: str) -> Array:
+        """One of ``places`` as a read-only ``numpy.memmap``, in its stored byte order. Raises as ``self[name]``."""
+        place, shape = self._listing.places[name], self._listing.entries[name].shape
+        return self._read(name, lambda _: np.memmap(self._file, place.dtype, "r", place.offset, shape, place.order))
+
+    def _read(self, name: str, read: Callable[[str], Array]) -> Array:
         if name not in self._listing.entries:
             raise KeyError(name)
         with self._lock:
             if not self._close.alive:
                 raise UsageError(f"{self.path}: is closed, so {name!r} cannot be read any more")
-            array = self._listing.read(name)
-        if fault := value_fault(array, allow_nonfinite=True):
-            raise FormatError(self.path, f"{name!r} {fault}")
-        return array
+            return read(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._listing.entries)
