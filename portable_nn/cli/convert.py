@@ -38,9 +38,9 @@ def command(
     printer: Printer,
     source: Annotated[
         str,
-        typer.Argument(metavar="A", help="A .safetensors, .h5, .npz or .onnx file, or the name of a shipped model."),
+        typer.Argument(metavar="A", help="A weight file, ONNX file or file of arrays, or a shipped model's name."),
     ],
-    target: Annotated[Path, typer.Argument(metavar="B", help="The file to write, of one of these kinds by its name.")],
+    target: Annotated[Path, typer.Argument(metavar="B", help="The file to write; its suffix chooses the kind.")],
     force: Annotated[bool, typer.Option("--force", help="Replace B if it is there.")] = False,
     opset: Annotated[
         int | None,

@@ -45,7 +45,7 @@ def command(
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="The weight file to write, .safetensors or .h5: replaced as a whole, or not at all."
+            metavar="OUT", help="The weight file to write, such as net.safetensors: replaced as a whole, or not at all."
         ),
     ],
     dim: Annotated[

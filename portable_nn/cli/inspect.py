@@ -29,8 +29,7 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A shipped model's name, a weight file, any ONNX file, or any .safetensors, .h5, .hdf5, .npz or .npy "
-            "file of arrays.",
+            help="A shipped model's name, a weight file, any ONNX file, or any file of arrays, such as theirs.npz.",
         ),
     ],
     manifest: Annotated[

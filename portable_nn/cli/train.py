@@ -115,7 +115,8 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to save the network: .safetensors or .h5.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where to save it, such as net.safetensors."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     labels_file: Annotated[
@@ -341,13 +342,11 @@ def _class_labels(text: str | None) -> Sequence[str]:
 
 def _check_target(path: Path | None, force: bool) -> Path:
     """Find out before the training, and not after it, that its result could not be saved."""
-    from portable_nn.format import CARRIERS
+    from portable_nn.format.carriers import SUFFIXES, carrier_of
 
-    suffixes = " or ".join(CARRIERS)
     if path is None:
-        raise UsageError(f"--out is missing: where to save the network, a file whose name ends in {suffixes}")
-    if path.suffix.lower() not in CARRIERS:
-        raise UsageError(f"{path}: the name of a weight file ends in {suffixes}")
+        raise UsageError(f"--out is missing: where to save the network, a file whose name ends in {SUFFIXES}")
+    carrier_of(path)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already: --force replaces it")
     if not path.absolute().parent.is_dir():

@@ -1,9 +1,9 @@
 """The HDF5 carrier: a weight file that h5py, MATLAB, Julia and R open, one group a layer and one dataset a tensor.
 
 All bytes before the data follow from the manifest, as in the safetensors carrier, and are written and compared here as
-SPEC.md has them. The HDF5 library takes no part: a hostile file never reaches it, the same network gives the same
-bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock, object headers
-with their checksums, hard links, contiguous datasets.
+SPEC.md has them. They are packed by hand, without the HDF5 library: a hostile file never reaches it, the same network
+gives the same bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock,
+object headers with their checksums, hard links, contiguous datasets.
 
 Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, which the numbers of messages refer to.
 """

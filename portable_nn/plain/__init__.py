@@ -56,7 +56,7 @@ def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text))
-        return PlainTensors(path, listing, stack.pop_all(), file)
+        return PlainTensors(path, listing, stack.pop_all())
 
 
 def _of_network(contents: Contents) -> Listing:

@@ -49,7 +49,7 @@ _ERRORS: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, Overfl
 
 @dataclass
 class _Found:
-    """What a walk through a file has found so far."""
+    """The contents of a file, as far as the walk through it has come."""
 
     datasets: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -57,7 +57,6 @@ class _Found:
     faults: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
     filtered: list[set[str]] = field(default_factory=list)
 
     @property
@@ -74,7 +73,7 @@ def open_file(opened: Opened) -> Listing:
     where = str(opened.path)
     if fault := _framing_fault(opened):
         raise FormatError(where, fault)
-    with _told(opened.path, "the file"):
+    with _errors(opened.path, "the file"):
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
         found = _walk(file, opened.size)
         refuse(where, found.faults + list(overlaps(found.spans)))
@@ -84,11 +83,13 @@ def open_file(opened: Opened) -> Listing:
         wanted = found.entries[name]
         memory = aligned(wanted.bytes)
         numbers: Array = memory.view(wanted.dtype).reshape(wanted.shape)
-        with _told(opened.path, f"'/{name}'"):
+        with _errors(opened.path, f"'/{name}'"):
             found.datasets[name].id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
         return numbers
 
-    return Listing(found.entries, read, found.skipped, found.all_notes, metadata, found.places)
+    offsets = {name: each.id.get_offset() for name, each in found.datasets.items()}
+    places = {n: Place(opened.file, at, found.datasets[n].dtype) for n, at in offsets.items() if at is not None}
+    return Listing(found.entries, read, found.skipped, found.all_notes, metadata, places)
 
 
 def _framing_fault(opened: Opened) -> str | None:
@@ -177,7 +178,6 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
         found.datasets[key], found.entries[key] = dataset, entry(dtype.name, dataset.shape)
         if (offset := dataset.id.get_offset()) is not None:
             found.spans.append((name, offset, offset + found.entries[key].bytes))
-            found.places[key] = Place(offset, dataset.dtype)
         if filters := _filters(dataset):
             found.filtered.append({_BUILT_IN[code] for code in filters})
 
@@ -287,8 +287,8 @@ def _is_text(name: object) -> bool:
 
 
 @contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    """Whatever the library has against a file, as an error of this package."""
+def _errors(path: Path, what: str) -> Iterator[None]:
+    """Turns every error that the library raises for a file into one of this package."""
     try:
         yield
     except FileError:

@@ -94,7 +94,7 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], length, where)
         return array(memory, found)
 
-    place = Place(length, found.dtype, "F" if found.by_columns else "C")
+    place = Place(opened.file, length, found.dtype, "F" if found.by_columns else "C")
     return Listing({name: found.entry}, read, places={name: place})
 
 

@@ -52,7 +52,7 @@ def open_file(opened: Opened) -> Listing:
     head = opened.file.read(npy.HEAD)
     if not head.startswith(_MAGIC):
         raise FormatError(where, recognise(head) or ("is not a zip archive, as .npz files are" if head else "is empty"))
-    with _told(opened.path):
+    with _errors(opened.path):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     refuse(where, list(_member_faults(members)))
@@ -68,7 +68,7 @@ def open_file(opened: Opened) -> Listing:
     def read(name: str) -> Array:
         header, info = arrays[name], by_name[name]
         memory = aligned(info.file_size - header.length)
-        with _told(opened.path, info), archive.open(info) as member:
+        with _errors(opened.path, info), archive.open(info) as member:
             member.read(header.length)
             for at in range(0, len(memory), CHUNK):
                 piece = memory[at : at + CHUNK]
@@ -110,13 +110,13 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    with _told(path, info), archive.open(info) as member:
+    with _errors(path, info), archive.open(info) as member:
         return member.read(npy.HEAD)
 
 
 @contextmanager
-def _told(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
-    """Whatever goes wrong in an archive, as an error of this package."""
+def _errors(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
+    """Turns every error that ``zipfile`` raises for an archive into one of this package."""
     try:
         yield
     except FileError:

@@ -61,8 +61,9 @@ class Opened(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an array lies in a file: the first byte, the stored type, and the order, ``"C"`` or ``"F"``."""
+    """Where an array lies: the open file, the first byte in it, the stored type, and the order, ``"C"`` or ``"F"``."""
 
+    file: FileIO
     offset: int
     dtype: np.dtype[Any]
     order: Literal["C", "F"] = "C"
@@ -95,11 +96,10 @@ class PlainTensors(Mapping[str, Array]):
     of a ``with`` block, or until this is let go.
     """
 
-    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack, file: FileIO | None = None) -> None:
-        """``stack`` closes the ``file``."""
+    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
+        """``stack`` closes the file."""
         self.path = Path(path)
         self._listing = listing
-        self._file = file
         self._lock = RLock()
         self._close = weakref.finalize(self, stack.close)
 
@@ -146,7 +146,7 @@ class PlainTensors(Mapping[str, Array]):
     def mapped(self, name: str) -> Array:
         """One of ``places`` as a read-only ``numpy.memmap``, in its stored byte order. Raises as ``self[name]``."""
         place, shape = self._listing.places[name], self._listing.entries[name].shape
-        return self._read(name, lambda _: np.memmap(self._file, place.dtype, "r", place.offset, shape, place.order))
+        return self._read(name, lambda _: np.memmap(place.file, place.dtype, "r", place.offset, shape, place.order))
 
     def _read(self, name: str, read: Callable[[str], Array]) -> Array:
         if name not in self._listing.entries:

@@ -39,7 +39,6 @@ def forged() -> Iterator[Forge]:
 
 def graphs() -> Iterator[Graph]:
     """One for each operator and form of it."""
-    sys.path.insert(0, str(HERE.parent / "converters"))
     from onnx_cases import CASES, graph_of
 
     yield from map(graph_of, CASES)

@@ -553,7 +553,7 @@ def test_what_a_target_cannot_hold_is_told(tmp_path):
     manifest = Manifest(graph=graph, inputs=(), outputs=outputs, metadata={"labels": "mine"})
     save_contents(tmp_path / "a.safetensors", manifest, {long: np.ones(2, np.float32)})
     for suffix in (".h5", ".npz"):
-        with pytest.raises(UsageError, match="the name 'b+…' has 655.. bytes"):
+        with pytest.raises(UsageError, match=r"the name 'b+…' has 655.. bytes"):
             convert(tmp_path / "a.safetensors", tmp_path / f"b{suffix}")
     with pytest.raises(UsageError, match="metadata key 'labels' has a meaning of its own in ONNX files"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.onnx")
