@@ -40,8 +40,8 @@ def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
     one piece in an ``.npy`` or HDF5 file are mapped into memory. Labels in an ``.npz`` file may be text.
 
     Raises:
-        DataError: the file is damaged or leads to other files, its arrays cannot be told apart or do not hold real
-            numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
+        DataError: the file is damaged or leads to other files, it is unclear which arrays are meant, they do not hold
+            real numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
     """
     with opened(path, f"arrays ({Path(path).suffix.lower()})"):
         pass  # It is there, and can be read.
@@ -62,8 +62,8 @@ def _read(tensors: PlainTensors, name: str) -> Array:
     if entry.dtype.startswith("complex"):
         raise DataError(where, f"expected real numbers, found {entry.dtype}")
     _check_not_empty(where, entry.shape)
-    if name in tensors.places:
-        return tensors.mapped(name)
+    if (mapped := tensors.mapped(name)) is not None:
+        return mapped
     _check_unpacked(where, entry.bytes)
     return tensors[name]
 

@@ -63,13 +63,13 @@ def printable(line: str) -> str:
 
 
 def difference(expected: bytes, found: bytes) -> str:
-    """Where two texts part, and how they go on from there."""
+    """The first difference between two texts, with an excerpt of each."""
     at = _parting(expected, found)
     return f"byte {at} should begin {_excerpt(expected, at)}, but begins {_excerpt(found, at)}"
 
 
 def _parting(expected: bytes, found: bytes) -> int:
-    """The first byte that is not the same, or that only one of them has."""
+    """The index of the first byte that differs or that only one of them has."""
     common = min(len(expected), len(found))
     differs = np.frombuffer(expected, np.uint8)[:common] != np.frombuffer(found, np.uint8)[:common]
     return int(differs.argmax()) if differs.any() else common

@@ -60,7 +60,7 @@ def paths(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     The tensor ``dense_1.weight`` is the dataset ``/dense_1/weight``: the last ``.`` and every ``/`` of a name part it.
     Where that gives an empty part, one of dots alone, which HDF5 takes for the group itself, more than ``MAX_PARTS``
     parts, a path that is taken or leads through a dataset, or one of the two names that the root has for itself, the
-    tensor lies in the group ``%`` by its whole name, in which ``%2F`` stands for ``/`` and ``%25`` for ``%``.
+    tensor lies in the group ``%`` under its whole name, with ``/`` written ``%2F`` and ``%`` written ``%25``.
     """
     found: dict[str, tuple[str, ...]] = {}
     datasets: set[tuple[str, ...]] = set()
@@ -209,7 +209,7 @@ _OBJECT = len(_manifest_object(0, bytes(64))) + _CHECKSUM
 """The length of the manifest's header."""
 
 _LENGTH_AT: Final = len(_object(_message(1, _dataspace(())))) + 8
-"""Where in it the length of the manifest stands."""
+"""The offset in it of the manifest's length."""
 
 
 # -- checksums
@@ -233,7 +233,7 @@ def checksums(headers: Sequence[bytes]) -> list[bytes]:
 
 
 _WORTH_ARRAYS: Final = 8
-"""So many headers are computed sooner by numpy than one after the other by Python's integers."""
+"""From so many headers on, numpy is faster than Python's integers."""
 
 
 def _lookup3(words: Sequence[Any], length: int) -> Any:
@@ -331,14 +331,14 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     start = file.read(_SUPERBLOCK + _OBJECT)
     if fault := _framing_fault(start, size):
         raise FormatError(where, fault)
-    expected = _manifest_object(*_told(start))
+    expected = _manifest_object(*_stored(start))
     if start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
         raise NoManifestError(
             where,
             "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
             "another program has changed it ('portable-nn inspect' lists what is in it)",
         )
-    length, _ = _told(start)
+    length, _ = _stored(start)
     if length > MAX_BYTES:
         raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")
     if len(start) + length > size:
@@ -358,15 +358,15 @@ def _framing_fault(start: bytes, size: int) -> str | None:
     return None
 
 
-def _told(start: bytes) -> tuple[int, bytes]:
-    """The length of the manifest and its digest, where they stand."""
+def _stored(start: bytes) -> tuple[int, bytes]:
+    """The length of the manifest and its digest, as they are stored."""
     (length,) = struct.unpack_from("<I", start, _SUPERBLOCK + _LENGTH_AT)
     return length, start[-_CHECKSUM - 64 : -_CHECKSUM]
 
 
 def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
-    text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _told(start[: _SUPERBLOCK + _OBJECT])
+    text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _stored(start[: _SUPERBLOCK + _OBJECT])
     return checked(text, expected.decode("ascii", "replace"), where)
 
 

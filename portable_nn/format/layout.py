@@ -60,7 +60,7 @@ class Frame(NamedTuple):
 
 def places(around: Sequence[bytes], spans: Sequence[Span]) -> list[int]:
     """The offsets in the file at which the pieces of ``around`` begin (see ``Frame``)."""
-    return [0, *(len(around[0]) + span.stop for span in spans)][: len(around)]
+    return [0, *(len(around[0]) + span.stop for span in spans[: len(around) - 1])]
 
 
 class Piece(NamedTuple):

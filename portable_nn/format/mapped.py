@@ -1,4 +1,4 @@
-"""The tensors of a file without reading it: views of mapped memory, each checked when it is first asked for."""
+"""Memory-mapped tensors: read-only views of a file, each verified at its first access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
-"""Tells the system that mapped pages are not needed now; it would read them again."""
+"""The advice that mapped pages may be dropped; the system would read them again."""
 
 
 class MappedTensors(Mapping[str, Array]):

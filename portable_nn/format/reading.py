@@ -1,4 +1,4 @@
-"""Reading a weight file: its head is understood and compared before any tensor is, whatever the carrier."""
+"""Reading a weight file of any carrier: the manifest and all bytes around the tensors are verified first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from portable_nn.format.validate import expected_hashes, hash_fault, manifest_fa
 Work = TypeVar("Work")
 
 WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data from which several threads read them sooner than one."""
+"""Bytes of data from which several threads are faster than one."""
 
 
 # -- the head
@@ -105,7 +105,7 @@ def _around(file: FileIO, size: int, start: bytes, known: Understood, where: str
 _REMEMBERED: Final = 8
 _LONGEST: Final = 4 * CHUNK
 _memory: dict[tuple[Carrier, str], tuple[bytes, Understood]] = {}
-"""The heads that were understood last: whoever opens a file again has it at once. The same bytes mean the same."""
+"""A cache of the last heads, by their bytes: opening a file again needs no parsing."""
 
 
 def _known(carrier: Carrier, start: bytes) -> Understood | None:
@@ -122,7 +122,7 @@ def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
 
 
 def forget() -> None:
-    """Understand every head anew from now on, as in a new process."""
+    """Clear the cache of heads."""
     _memory.clear()
 
 
@@ -138,10 +138,7 @@ def _check_size(size: int, found: Understood, where: str) -> None:
 
 @dataclass(frozen=True)
 class Checks:
-    """What is checked of the bytes of a tensor: that a hash agrees, and, of one that trains, that they are numbers.
-
-    Or nothing.
-    """
+    """The checks of a tensor: that its hash agrees, and that the numbers of a trainable one are finite; or none."""
 
     hash: str
     allow_nonfinite: bool
@@ -149,12 +146,12 @@ class Checks:
 
 
 def checks_for(manifest: Manifest, *, strong: bool, allow_nonfinite: bool, off: bool) -> Checks:
-    """The checksum where there is one; the digest where the file is older, or ``strong`` evidence is wanted."""
+    """Checks by checksum; by digest in files of version 1, which have no checksums, or where ``strong`` is set."""
     return Checks(DIGEST if strong or not manifest.checksums else CHECKSUM, allow_nonfinite, off)
 
 
 class Reader:
-    """The tensors of an open weight file whose head was understood."""
+    """The tensors of an open weight file whose head was verified."""
 
     def __init__(self, file: FileIO, where: str, understood: Understood, checks: Checks) -> None:
         self.file, self.where, self.checks = file, where, checks
@@ -164,7 +161,7 @@ class Reader:
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
     def read(self) -> dict[str, Array]:
-        """All tensors, checked, each in aligned memory of its own. Raises ``FormatError`` that lists all damaged."""
+        """All tensors, verified, each in aligned memory. Raises ``FormatError`` that lists all damaged ones."""
         places, total = [], 0
         for span in self.spans:
             places.append(total)
@@ -183,13 +180,13 @@ class Reader:
         return {value.name: arrays[value.name] for value in self.manifest.tensors}
 
     def verify(self) -> None:
-        """Check all tensors and keep none. Raises as ``read`` does."""
+        """Verify all tensors without keeping them. Raises as ``read`` does."""
         refuse(self.where, _each(self.spans, self.faults, self.spans[-1].stop if self.spans else 0))
 
     def faults(self, span: Span, into: Bytes | None = None) -> list[str]:
-        """Read a tensor, ``into`` memory where there is some; what is wrong with it.
+        """Read a tensor, ``into`` memory if given, and return its faults.
 
-        Where a file became shorter that is an error, and not the end of the process as with mapped memory.
+        A file that was truncated meanwhile is an error here; with mapped memory it would end the process.
         """
         found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
         with borrowed(CHUNK) as memory:
@@ -209,7 +206,7 @@ class Reader:
         return faults
 
     def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:
-        """Read small tensors of one type, which lie one after the other in the file and in memory, at once."""
+        """Read small contiguous tensors of one type at once."""
         spans = [self.spans[place] for place in group]
         whole[...] = 0  # what is between them
         read_at(self.file, [pieces[place] for place in group], self.start + spans[0].start, self.where)
@@ -237,7 +234,7 @@ class Reader:
 
 
 def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:
-    """What ``work`` finds for all items, side by side where ``total`` bytes are worth it."""
+    """The results of ``work`` for all items, in threads where ``total`` bytes are worth it."""
     if total < WORTH_THREADS:
         return [fault for item in items for fault in work(item)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

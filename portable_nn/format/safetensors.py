@@ -29,13 +29,13 @@ MAX_HEADER: Final = 32 * 2**20
 """The longest header, in bytes; the safetensors format itself allows 100 million."""
 
 MANIFEST: Final = "portable_nn"
-"""The key of ``__metadata__`` that the manifest stands under."""
+"""The key of the manifest in ``__metadata__``."""
 
 _DIGEST: Final = "portable_nn.sha256"
 _LENGTH: Final = 8
 _METADATA: Final = "__metadata__"
 _KEY: Final = f'"{_METADATA}":0'.encode()
-"""Where the metadata go. Quotes in names are escaped: it stands there once."""
+"""The placeholder of the metadata. Quotes in names are escaped, so it occurs once."""
 
 _CODES: Final = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
@@ -46,7 +46,7 @@ _DTYPES: Final = {code: dtype for dtype, code in _CODES.items()}
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the header says of one tensor; the offsets count from the start of the data."""
+    """The header's entry of a tensor; the offsets count from the start of the data."""
 
     data_offsets: tuple[int, int]
     dtype: str
@@ -54,7 +54,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Probe(msgspec.Struct):
-    """The only part of a header that is looked at before it is known to be the canonical one."""
+    """The only part of a header that is parsed before the header is verified."""
 
     metadata: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Writing a weight file: tensors as they come, one at a time, and the head last, when their hashes are known."""
+"""Writing a weight file: tensors in any order, one at a time, and the head last, when their hashes are known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from portable_nn.format.tensors import (
 from portable_nn.format.validate import agreement_faults
 
 Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
-"""Arrays by name, or pairs in any order, made when they are asked for."""
+"""Arrays by name, or an iterable of pairs in any order."""
 
 
 def blank(manifest: Manifest) -> Manifest:
@@ -88,11 +88,11 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         The digest of the network: SHA-256 of the manifest's text.
 
     Raises:
-        UsageError: a tensor is missing, left over, or of another type.
+        UsageError: a tensor is missing, unexpected, or of another type.
         FileError: the file cannot be written; the old one is as it was.
     """
     manifest = ready.manifest
-    if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
+    if isinstance(tensors, dict):  # All are given: mismatches are reported before anything is written.
         tensors = {name: np.asarray(array) for name, array in tensors.items()}
         found = {name: signature(array) for name, array in tensors.items()}
         if found != ready.signatures:
@@ -136,10 +136,10 @@ def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], w
 _GIVEN: Final = "in the given arrays"
 
 WRITERS: Final = 2
-"""So many large tensors are written at once where all are in memory, each with another thread for its digest."""
+"""The number of large tensors that are written in parallel, each with another thread for its digest."""
 
 WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data that several threads write sooner than one."""
+"""Bytes of data from which several threads are faster than one."""
 
 
 def _refuse(path: str | Path, faults: Sequence[str]) -> None:
@@ -148,7 +148,7 @@ def _refuse(path: str | Path, faults: Sequence[str]) -> None:
 
 
 class _Writer:
-    """Puts tensors at their places; what does not fit is noted and passed over."""
+    """Writes tensors at their places; mismatches are collected in ``faults``."""
 
     def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""

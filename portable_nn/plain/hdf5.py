@@ -1,8 +1,8 @@
 """Plain HDF5 files, such as Keras, PyTables, MATLAB and R write.
 
-The HDF5 library follows what it finds: links into other files, numbers that lie in other files, filters that are loaded
-as programs. So every object is looked at through the library before one of its numbers is read. What would lead
-elsewhere is refused; what is no array of numbers is skipped.
+The HDF5 library follows external links, external storage and virtual datasets into other files, and loads filters as
+plugins. So every object is inspected before its data are read: whatever refers to other files or plugins is refused,
+and whatever is no array of numbers is skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from portable_nn.plain.tensors import (
 )
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-"""The filters that come with h5py and give back exactly the numbers that went in; others are loaded as programs."""
+"""The lossless filters that are built into h5py; others would be loaded as plugins."""
 
 MAX_TEXT: Final = 2**24
 """The longest text, in bytes, that is taken from an attribute."""
@@ -137,7 +137,7 @@ def _walk(file: Any, size: int) -> _Found:
 
 
 def _link_fault(group: Any, name: str | bytes) -> str | None:
-    """What is wrong with a link; nothing is opened to find it."""
+    """The fault of a link, found without opening what it leads to."""
     import h5py
 
     if isinstance(name, bytes) or "/" in name or name in {"", "."}:
@@ -153,7 +153,7 @@ def _link_fault(group: Any, name: str | bytes) -> str | None:
 
 
 def _object_fault(each: Any, seen: set[int]) -> str | None:
-    """An object has one name; where a file lies about how many there are, it is met for the second time."""
+    """The fault of an object with more than one name, also where its reference count is wrong."""
     import h5py
 
     info = h5py.h5o.get_info(each.id)
@@ -183,7 +183,7 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
 
 
 def _place_fault(dataset: Any) -> str | None:
-    """What leads out of the file, or to programs outside this one."""
+    """The fault of a dataset that refers to other files or needs a plugin."""
     import h5py
 
     properties = dataset.id.get_create_plist()
@@ -233,7 +233,7 @@ _KINDS: Final = {
 
 
 def _storage_fault(dataset: Any, dtype: np.dtype[Any], size: int) -> str | None:
-    """Where less is stored than the shape claims: the rest would be made up, or unpacked from next to nothing."""
+    """The fault of a dataset that stores fewer bytes than its shape needs: fill values, or a decompression bomb."""
     needed, stored = math.prod(dataset.shape) * dtype.itemsize, dataset.id.get_storage_size()
     what = f"is {dtype} {format_shape(dataset.shape)}, which takes {needed} bytes"
     if not needed:
@@ -262,7 +262,7 @@ def _chunk_fault(dataset: Any, dtype: np.dtype[Any], stored: int, what: str) -> 
 def _texts(file: Any, notes: list[str]) -> dict[str, str]:
     """The attributes of the file that are single texts of a fixed length.
 
-    For those of any length the library follows pointers, and in damaged files goes round in circles for ever.
+    For those of any length the library follows pointers, and may loop for ever in damaged files.
     """
     texts, left = {}, []
     for name in filter(_is_text, file.attrs):

@@ -19,15 +19,15 @@ from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, Place, sh
 MAGIC: Final = b"\x93NUMPY"
 
 HEAD: Final = 10_240
-"""No header is longer: numpy itself reads up to 10,000 characters."""
+"""The longest header: numpy itself reads up to 10,000 characters."""
 
 
 class Header(NamedTuple):
-    """What stands before the numbers: their type, the shape, whether the first index runs fastest, how long it is."""
+    """The header of an array: its type, its shape, whether it is in Fortran order, and the header's length."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    by_columns: bool
+    fortran_order: bool
     length: int
 
     def unreadable(self, text: bool) -> str | None:
@@ -44,22 +44,22 @@ class Header(NamedTuple):
 
 
 def header(head: bytes) -> Header | None:
-    """The header of an array that begins with the bytes ``head``; nothing, where there is none."""
+    """The header at the beginning of ``head``, or ``None``."""
     file = io.BytesIO(head)
     try:
         with warnings.catch_warnings(action="ignore"):  # Python 2 wrote headers that numpy warns of.
             version = np.lib.format.read_magic(file)
             # Version 3 differs from 2 in its encoding alone, which matters for names of fields, which are refused.
-            shape, by_columns, dtype = (
+            shape, fortran_order, dtype = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )(file)
-    except Exception:  # numpy has the parser of Python read it, which raises whatever it likes.
+    except Exception:  # numpy uses Python's parser, which raises errors of many types.
         return None
-    return Header(dtype, shape, by_columns, file.tell())
+    return Header(dtype, shape, fortran_order, file.tell())
 
 
 def header_fault(found: Header, size: int) -> str | None:
-    """What is wrong with a header, where header and numbers have ``size`` bytes."""
+    """The fault of a header, where header and numbers have ``size`` bytes, or ``None``."""
     if fault := shape_fault(found.shape, found.dtype.itemsize):
         return fault
     needed, there = math.prod(found.shape) * found.dtype.itemsize, size - found.length
@@ -73,7 +73,7 @@ def array(memory: Bytes, found: Header) -> Array:
     numbers = memory.view(found.dtype)
     if not found.dtype.isnative:
         numbers = numbers.byteswap(inplace=True).view(found.dtype.newbyteorder("="))
-    return numbers.reshape(found.shape[::-1]).T if found.by_columns else numbers.reshape(found.shape)
+    return numbers.reshape(found.shape[::-1]).T if found.fortran_order else numbers.reshape(found.shape)
 
 
 def open_file(opened: Opened) -> Listing:
@@ -94,7 +94,7 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], length, where)
         return array(memory, found)
 
-    place = Place(opened.file, length, found.dtype, "F" if found.by_columns else "C")
+    place = Place(opened.file, length, found.dtype, "F" if found.fortran_order else "C")
     return Listing({name: found.entry}, read, places={name: place})
 
 

@@ -25,11 +25,11 @@ _METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: RATIO}
 """The compressions that numpy writes, and how many times their size data may unpack to."""
 
 _MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
-"""How a zip file begins, and one without members."""
+"""The first bytes of a zip file, and of one without members."""
 
 _ENCRYPTED: Final = 1
 _LOCAL_HEADER: Final = 30
-"""The least bytes of what stands before a member's data."""
+"""The least size of a member's local header."""
 
 _ERRORS: Final = (
     zipfile.BadZipFile,
@@ -86,7 +86,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
-    """What the table of contents shows: two members of a name, shared bytes, encryption, bombs."""
+    """The faults that the central directory shows: duplicate names, overlaps, encryption, decompression bombs."""
     if fault := count_fault(len(members)):
         yield fault
     yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)

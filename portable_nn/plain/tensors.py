@@ -1,4 +1,4 @@
-"""What every kind of plain file has: tensors by name with their types and shapes, and a way to read one."""
+"""What all readers of plain files share: the listing of a file, and the mapping of its tensors by name."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ MAX_BYTES: Final = 2**63 - 1
 """The longest file that a file system can hold."""
 
 RATIO: Final = 1100
-"""Compressed data may unpack to so many times their size. Deflate reaches 1,032, with zeros; a bomb claims more."""
+"""The largest compression ratio. Deflate reaches 1,032, with zeros; a decompression bomb claims more."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a header says of a tensor. ``dtype`` is numpy's name of it, or the file's where numpy has none."""
+    """The header of a tensor. ``dtype`` is numpy's name of its type, or the file's where numpy has none."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -90,10 +90,10 @@ class Listing(NamedTuple):
 
 
 class PlainTensors(Mapping[str, Array]):
-    """The arrays in a file by name; each is read when it is asked for, and again when it is asked for again.
+    """The arrays in a file by name; each is read at every access.
 
-    They are in the byte order of this machine, and whoever asked owns them. The file is open until ``close``, the end
-    of a ``with`` block, or until this is let go.
+    They have the byte order of this machine and belong to the caller. The file stays open until ``close``, the end of a
+    ``with`` block, or until this object is garbage.
     """
 
     def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
@@ -105,7 +105,7 @@ class PlainTensors(Mapping[str, Array]):
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """What the headers say of each tensor, in the order of the file."""
+        """The header of each tensor, in the order of the file."""
         return MappingProxyType(self._listing.entries)
 
     @property
@@ -138,14 +138,11 @@ class PlainTensors(Mapping[str, Array]):
             raise FormatError(self.path, f"{name!r} {fault}")
         return array
 
-    @property
-    def places(self) -> Mapping[str, Place]:
-        """Those of the arrays that can be mapped."""
-        return MappingProxyType(self._listing.places)
-
-    def mapped(self, name: str) -> Array:
-        """One of ``places`` as a read-only ``numpy.memmap``, in its stored byte order. Raises as ``self[name]``."""
-        place, shape = self._listing.places[name], self._listing.entries[name].shape
+    def mapped(self, name: str) -> Array | None:
+        """As ``self[name]``, but a read-only ``numpy.memmap`` in the stored byte order; or ``None``."""
+        if (place := self._listing.places.get(name)) is None:
+            return None
+        shape = self._listing.entries[name].shape
         return self._read(name, lambda _: np.memmap(place.file, place.dtype, "r", place.offset, shape, place.order))
 
     def _read(self, name: str, read: Callable[[str], Array]) -> Array:
@@ -184,7 +181,7 @@ def entry(dtype: str, shape: tuple[int, ...]) -> Entry:
 
 
 def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
-    """What is wrong with a shape, each size of which counts as at least 1: no machine has memory for it.
+    """The fault of a shape, if any: too many axes, or more bytes than any machine has, with each size at least 1.
 
     ``itemsize`` is the bytes of one element.
     """
@@ -199,12 +196,12 @@ def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
 
 
 def count_fault(count: int) -> str | None:
-    """What is wrong with a file of so many tensors."""
+    """The fault of a file with so many tensors, if any."""
     return f"holds {count} tensors; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
 
 
 def overlaps(spans: Iterable[tuple[str, int, int]]) -> Iterator[str]:
-    """Faults of things (name, start, stop) that lie in the same bytes of a file, of which a bomb can be made."""
+    """The faults of spans (name, start, stop) that overlap in a file, as in decompression bombs."""
     before, end = "", 0
     for start, stop, name in sorted((start, stop, name) for name, start, stop in spans if stop > start):
         if start < end:
