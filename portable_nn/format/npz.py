@@ -268,14 +268,19 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
 
 def _text_length(start: bytes) -> int | None:
     """The length of the manifest, if these are the bytes before one."""
-    if len(start) < _LOCAL.size:
-        return None
-    crc, size = (struct.unpack_from("<I", start, at)[0] for at in (_CRC_AT, _SIZE_AT))
-    length = size - len(_npy_header("uint8", (0,)))
-    if length <= 0:
-        return None
-    manifest = _own(length)[0]
-    return length if start == _local(manifest, crc) + manifest.header else None
+    length = _size(start) - len(_npy_header("uint8", (0,)))
+    return length if start == _first(start) else None
+
+
+def _size(start: bytes) -> int:
+    """The size of the first member, according to its local header."""
+    return int.from_bytes(start[_SIZE_AT : _SIZE_AT + 4], "little")
+
+
+def _first(start: bytes) -> bytes:
+    """The bytes before a manifest of that size and CRC-32."""
+    manifest = _own(max(_size(start) - len(_npy_header("uint8", (0,))), 0))[0]
+    return _local(manifest, int.from_bytes(start[_CRC_AT : _CRC_AT + 4], "little")) + manifest.header
 
 
 def _no_manifest(start: bytes, where: str) -> FormatError:
@@ -288,12 +293,14 @@ def _no_manifest(start: bytes, where: str) -> FormatError:
         "is an .npz file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
         "another program has changed it"
     )
+    if start[_LOCAL.size :].startswith(f"{MANIFEST}{_NPY}".encode()):
+        reason += f": {piece_fault([Piece('the first header', _first(start), _LOCAL.fields)], start)[0]}"
     return NoManifestError(where, reason)
 
 
 def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
-    manifest, digest = _own(struct.unpack_from("<I", start, _SIZE_AT)[0] - len(_npy_header("uint8", (0,))))
+    manifest, digest = _own(_size(start) - len(_npy_header("uint8", (0,))))
     text, expected = start[manifest.data : manifest.stop], start[digest.data : digest.stop]
     return checked(text, expected.decode("ascii", "replace"), where)
 

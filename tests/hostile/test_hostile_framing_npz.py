@@ -62,6 +62,17 @@ def manifest_longer_than_the_file(valid: Forge) -> bytes:
     return pack(valid)[:1000]
 
 
+@row("2", "the manifest is malformed: Input data was truncated$")
+def empty_manifest(valid: Forge) -> bytes:
+    valid.text = b""
+    return pack(valid)
+
+
+@row("2", r"another program has changed it: the first header is not what .* \(compressed size\)$")
+def first_member_too_short_for_an_array(valid: Forge) -> bytes:
+    return pack(valid, set_fields(0, size=100, packed=100))
+
+
 @row("4", r"should have a manifest of \d+ bytes; at most 16777216 are allowed$")
 def manifest_of_4_gib(valid: Forge) -> bytes:
     data = bytearray(pack(valid, set_fields(0, size=2**32 - 2, packed=2**32 - 2)))
@@ -247,6 +258,14 @@ def test_fields_that_differ_are_named(tmp_path: Path, kind: str, number: int, wh
     name = members(Forge())[number]["name"].decode()
     record = f"the entry of '{name}' in the central directory" if where == "central" else f"the header of '{name}'"
     refused(tmp_path / "net.npz", pack(Forge(), alter), rf"{record} is not what .* 0x.. \({field}\)$")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FIELDS if "size" not in kind])
+def test_fields_of_the_manifest_that_differ_are_named(tmp_path: Path, kind: str) -> None:
+    """As where another program has written the archive anew."""
+    field, fields = FIELDS[kind]
+    message = rf"another program has changed it: the first header is not what .* 0x.. \({field}\)$"
+    refused(tmp_path / "net.npz", pack(Forge(), set_fields(0, **fields)), message)
 
 
 def test_41_a_crc_that_is_wrong_in_both_places_is_refused(tmp_path: Path) -> None:
