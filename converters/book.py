@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.converters.onnx.convert import Imported
 from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
 from portable_nn.core.graph import format_shape
-from portable_nn.data.arrays import read_npy
+from portable_nn.data.arrays import read_arrays
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.tensors import Array
 from portable_nn.layers import Dense, Input, Sigmoid
@@ -107,7 +107,7 @@ def _only(folder: Path, name: str) -> Path:
 
 def _read(path: Path, meaning: str) -> Array:
     """The array in a file, mapped into memory; ``meaning`` says what its two sizes are."""
-    array = read_npy(path)
+    array, _ = read_arrays(path)
     expected = f"expected weights {meaning}"
     if array.ndim != 2:
         raise FormatError(path, f"{expected}, found an array of shape {format_shape(array.shape)}")

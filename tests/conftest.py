@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Callable, Generator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # ``foreign``, ``thinning`` and ``torch_files`` lie here.
 if "PYTEST_XDIST_WORKER" in os.environ:  # Each worker has a core: more threads would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

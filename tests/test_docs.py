@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refresh import BLOCK, REGION, commands
+
+from portable_nn.cli import main
+from portable_nn.converters.onnx import export_onnx, import_onnx
+from portable_nn.model_files import load_model
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-sys.path.insert(0, str(DOCS))
-from refresh import BLOCK, REGION, commands  # noqa: E402
 
-from portable_nn.cli import main  # noqa: E402
-from portable_nn.converters.onnx import export_onnx, import_onnx  # noqa: E402
-from portable_nn.model_files import load_model  # noqa: E402
 
 PAGES = sorted(DOCS.glob("*.md"))
 SHOWN = [

@@ -91,9 +91,9 @@ def _as_text(found: Conversion, io: Path | None) -> str:
             ]
         )
     )
-    if found.left_behind:
+    if found.dropped:
         text += f"\n{printable(str(found.target))} does not hold\n"
-        text += "".join(f"  {printable(line)}\n" for line in found.left_behind)
+        text += "".join(f"  {printable(line)}\n" for line in found.dropped)
     return text
 
 
@@ -112,6 +112,6 @@ def _as_json(found: Conversion) -> dict[str, Any]:
         "ir_version": found.ir_version,
         "outputs": differences_as_json(found.outputs),
         "recorded": differences_as_json(found.recorded),
-        "left_behind": list(found.left_behind),
+        "dropped": list(found.dropped),
         "notes": list(found.notes),
     }

@@ -93,7 +93,7 @@ def command(
         WRITERS[printer.form](chain([first], chunks), file, printer, model)
     if recorder and save_io:
         recorder.save(save_io)
-        printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.told}"])
+        printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.summary}"])
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")

@@ -1,4 +1,4 @@
-"""Opening a file that may be anything, and saying what it is when it is not a weight file."""
+"""Opening files of unknown content, and recognising common other formats by their first bytes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _FOREIGN: Final = (
     # Protocol buffers have no signature: this is field 1 (ir_version), then a field that an ONNX model may have.
     (rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", "is an ONNX model: import it with import_onnx"),
 )
-"""How files begin that people take for weight files, and what to say of them."""
+"""The first bytes of files that are mistaken for weight files, and the message for each."""
 
 
 def recognise(head: bytes) -> str | None:
-    """What a file that begins with ``head`` is, or ``None`` where that is not known."""
+    """What a file that begins with ``head`` is, as the end of a message, or ``None`` where that is unknown."""
     return next((text for pattern, text in _FOREIGN if re.match(pattern, head)), None)
 
 
@@ -130,7 +130,7 @@ if hasattr(os, "pwrite"):
     def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
         """Write ``data`` from ``offset`` on, wherever the file stands. Any number of threads may do so at once.
 
-        Nothing may be left in the file's buffer. The disk begins with what there is, while the caller goes on. Raises
+        The file's buffer must be empty. The system starts to write to the disk while the caller continues. Raises
         ``OSError``.
         """
         done = 0
@@ -138,7 +138,7 @@ if hasattr(os, "pwrite"):
             done += os.pwrite(file.fileno(), data[done:].data, offset + done)
         first, last = offset // mmap.PAGESIZE, (offset + len(data)) // mmap.PAGESIZE
         if last > first and hasattr(os, "posix_fadvise"):  # Whole pages alone: the last one is written to again.
-            with suppress(OSError):  # A hint, which not every file system takes; fsync tells of errors.
+            with suppress(OSError):  # A hint, which not every file system takes; fsync reports errors.
                 os.posix_fadvise(file.fileno(), first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE, _BEGIN)
 
 else:  # Windows
@@ -151,7 +151,7 @@ else:  # Windows
 
 
 _BEGIN: Final = getattr(os, "POSIX_FADV_DONTNEED", 0)
-"""What a system is told that shall write to the disk now. Pages that are not there yet stay in memory."""
+"""The advice that makes the system write pages to the disk now; those not yet written stay in memory."""
 
 _AT_ONCE: Final = 512
 """So many pieces are read by one call; Linux and macOS take up to 1,024."""

@@ -19,6 +19,12 @@ def quantity(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def either(names: Iterable[str]) -> str:
+    """``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def size(count: int) -> str:
     """A number of bytes as people say it: ``640 kB``, ``1.2 MB``."""
     value, unit = float(count), "B"

@@ -1,4 +1,4 @@
-"""Arrays in files: npy and npz, IDX (the format of MNIST), HDF5.
+"""Examples and labels in files of arrays: npy, npz and HDF5 (read by ``plain``), and IDX, the format of MNIST.
 
 What a header promises is compared with what the file holds before anything of that size is allocated, and large
 arrays are mapped rather than read. Nothing is unpickled, and no file makes another one be opened.
@@ -9,18 +9,17 @@ from __future__ import annotations
 import gzip
 import math
 import re
-import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.core.errors import DataError
-from portable_nn.data.files import MAX_UNPACKED, opened, what_is
+from portable_nn.core.errors import DataError, FormatError
+from portable_nn.data.files import MAX_UNPACKED, opened
+from portable_nn.plain import PlainTensors, open_tensors
 
 Array: TypeAlias = NDArray[Any]
 
@@ -30,66 +29,43 @@ IDX_NAME = re.compile(r"[.-]idx\d\b", re.IGNORECASE)
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """The third byte of an IDX file, as the page of the MNIST database defines it."""
 
-HEADER_ERRORS = (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError)
-"""What numpy raises for a bad header, which it reads with the tokenizer and the parser of Python."""
-
 PAIRS = (("x", "y"), ("images", "labels"), ("data", "target"))
 """The names by which examples and their labels are found in a file of several arrays."""
 
 
-def read_npy(path: str | Path) -> Array:
-    """The array in an ``.npy`` file, mapped into memory.
+def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
+    """The examples and, if there are any, the labels of an ``.npy``, ``.npz`` or HDF5 file.
+
+    They are the arrays named as in ``PAIRS``, at the top of the file, or the only array there is. Arrays that lie in
+    one piece in an ``.npy`` or HDF5 file are mapped into memory. Labels in an ``.npz`` file may be text.
 
     Raises:
-        DataError: the file is not one, is cut short or too long, or holds anything but numbers.
+        DataError: the file is damaged or leads to other files, it is unclear which arrays are meant, they do not hold
+            real numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
     """
-    with opened(path, "an array (.npy)") as file:
-        _check_npy(file, Path(path).stat().st_size, path)
-    array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def read_npz(path: str | Path) -> tuple[Array, Array | None]:
-    """The examples and, if there are any, the labels of an ``.npz`` file: see ``PAIRS``, or the only array.
-
-    Raises:
-        DataError: the file is damaged, its arrays cannot be told apart, or it would unpack to over 4 GiB.
-    """
-    with opened(path, "arrays (.npz)") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-                names = _choose(members, path)
-                return _pair([_read_member(archive, members[name], path) for name in names])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            # zipfile raises RuntimeError for encrypted members, NotImplementedError for rare compressions.
-            raise DataError(path, f"expected arrays (.npz), found a damaged archive: {error}") from error
-
-
-def read_hdf5(path: str | Path) -> tuple[Array, Array | None]:
-    """The examples and, if there are any, the labels at the top of an HDF5 file: see ``PAIRS``, or the only dataset.
-
-    What lies in one piece in the file is mapped into memory.
-
-    Raises:
-        DataError: the file is damaged, its datasets cannot be told apart, or one of them lives in another file.
-    """
-    import h5py
-
-    with opened(path, "an HDF5 file") as file:
-        start = file.read(64)
+    with opened(path, f"arrays ({Path(path).suffix.lower()})"):
+        pass  # It is there, and can be read.
     try:
-        with h5py.File(path, "r") as store:
-            # Soft and external links are left out: they lead elsewhere.
-            links = {name: store.get(name, getlink=True) for name in store}
-            hard = [name for name, link in links.items() if isinstance(link, h5py.HardLink)]
-            datasets = {name: store[name] for name in hard if isinstance(store[name], h5py.Dataset)}
-            names = _choose(datasets, path)
-            return _pair([_read_dataset(datasets[name], path) for name in names])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        # TypeError: a type that numpy lacks. ValueError: the file is shorter than what is to be mapped.
-        found = "a damaged one" if start.startswith(b"\x89HDF") else what_is(start)
-        raise DataError(path, f"expected an HDF5 file, found {found}") from error
+        with open_tensors(path, text=True) as tensors:
+            names = _choose([name for name in (*tensors, *tensors.skipped) if "/" not in name.strip("/")], path)
+            arrays = [_read(tensors, name) for name in names]
+    except FormatError as error:
+        raise DataError(path, error.reason) from error
+    return arrays[0], arrays[1] if len(arrays) > 1 else None
+
+
+def _read(tensors: PlainTensors, name: str) -> Array:
+    where = tensors.path if tensors.path.suffix.lower() == ".npy" else f"{tensors.path}: {name}"
+    if reason := tensors.skipped.get(name):
+        raise DataError(where, reason)
+    entry = tensors.entries[name]
+    if entry.dtype.startswith("complex"):
+        raise DataError(where, f"expected real numbers, found {entry.dtype}")
+    _check_not_empty(where, entry.shape)
+    if (mapped := tensors.mapped(name)) is not None:
+        return mapped
+    _check_unpacked(where, entry.bytes)
+    return tensors[name]
 
 
 def read_idx(path: str | Path) -> Array:
@@ -141,10 +117,14 @@ def _shown(magic: bytes) -> str:
     return f"bytes {magic.hex(' ')}" if magic else "an empty file"
 
 
+def _check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise DataError(path, f"the array is empty: its shape is {shape}")
+
+
 def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], found: int) -> None:
     """See that exactly the data that a header declares are there; ``found`` counts bytes."""
-    if min(shape, default=1) < 1:
-        raise DataError(path, f"the array is empty: its shape is {shape}")
+    _check_not_empty(path, shape)
     needed = math.prod(shape) * dtype.itemsize
     if found != needed:
         what = f"only {found}" if found < needed else f"at least {found}"
@@ -156,64 +136,13 @@ def _check_unpacked(path: str | Path, size: int) -> None:
         raise DataError(path, f"it would unpack to {size} bytes, over the limit of {MAX_UNPACKED}: unpack it to a file")
 
 
-def _check_npy(file: IO[bytes], size: int, path: str | Path) -> None:
-    """Read the header and compare it with the ``size`` in bytes of the whole file."""
-    try:
-        version = np.lib.format.read_magic(file)
-        # Version 3 differs from 2 in its encoding alone, which matters for names of fields, which are refused.
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-    except HEADER_ERRORS as error:
-        raise DataError(path, "expected an array (.npy), found no header of one") from error
-    if dtype.hasobject:
-        raise DataError(path, "it holds Python objects (pickles), which can run code and are never loaded")
-    _check_dtype(path, dtype)
-    _check_size(path, dtype, shape, size - file.tell())
-
-
-def _check_dtype(path: str | Path, dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "biufU":
-        raise DataError(path, f"expected numbers, found {dtype}")
-
-
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str | Path) -> Array:
-    _check_unpacked(path, member.file_size)
-    where = f"{path}: {member.filename}"
-    with archive.open(member) as file:
-        _check_npy(file, member.file_size, where)
-    with archive.open(member) as file:
-        array: Array = np.lib.format.read_array(file, allow_pickle=False)
-    return array
-
-
-def _read_dataset(dataset: Any, path: str | Path) -> Array:
-    """A dataset of h5py (which has no types)."""
-    where = f"{path}: {dataset.name}"
-    if dataset.is_virtual or dataset.external:
-        raise DataError(where, "its data are in another file, which is not followed")
-    if dataset.shape is None or 0 in dataset.shape:
-        raise DataError(where, f"the array is empty: its shape is {dataset.shape}")
-    _check_dtype(where, dataset.dtype)
-    # None for what is chunked, compressed or not stored at all.
-    offset = dataset.id.get_offset()
-    if offset is not None:
-        return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
-    _check_unpacked(where, math.prod(dataset.shape) * dataset.dtype.itemsize)
-    array: Array = dataset[...]
-    return array
-
-
-def _choose(arrays: Mapping[str, object], path: str | Path) -> list[str]:
+def _choose(names: Iterable[str], path: str | Path) -> list[str]:
     """The names of the examples and, if there are any, of the labels."""
-    by_name = {name.lower(): name for name in arrays}
+    by_name = {name.removeprefix("/").lower(): name for name in names}
     for x, y in PAIRS:
         if x in by_name:
             return [by_name[name] for name in (x, y) if name in by_name]
-    if len(arrays) == 1:
-        return list(arrays)
+    if len(by_name) == 1:
+        return list(by_name.values())
     pairs = ", ".join(f"'{x}' and '{y}'" for x, y in PAIRS)
-    raise DataError(path, f"expected one array, or arrays named {pairs}; found {', '.join(sorted(arrays)) or 'none'}")
-
-
-def _pair(arrays: list[Array]) -> tuple[Array, Array | None]:
-    return arrays[0], arrays[1] if len(arrays) > 1 else None
+    raise DataError(path, f"expected one array, or arrays named {pairs}; found {', '.join(sorted(by_name)) or 'none'}")

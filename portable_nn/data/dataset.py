@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.data.arrays import IDX_NAME, read_hdf5, read_idx, read_npy, read_npz
+from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 
 Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "picture"]
@@ -74,12 +74,8 @@ def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
             if width is None and not has_labels:
                 raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
             return _read_table(path, width)
-        case "npz":
-            dataset = Dataset(*read_npz(path))
-        case "hdf5":
-            dataset = Dataset(*read_hdf5(path))
-        case "npy":
-            dataset = Dataset(read_npy(path), None)
+        case "npy" | "npz" | "hdf5":
+            dataset = Dataset(*read_arrays(path))
         case "idx":
             dataset = Dataset(read_idx(path), None)
         case "picture":

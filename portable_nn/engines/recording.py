@@ -1,8 +1,8 @@
-"""What went into a network and what came out, as arrays in an ``.npz`` file under the names of inputs and outputs.
+"""Recordings: the inputs and outputs of a network by name, as arrays in an ``.npz`` file.
 
-Such a file is how one code base tells another what is right: ``numpy.savez("io.npz", x=x, logits=y)`` writes one,
-``portable-nn predict --save-io`` does, and the conversions compare with it. It may hold values in between as well, by
-which the first node is found that computes something else.
+A recording is the reference by which a conversion between code bases is checked. ``numpy.savez("io.npz", x=x,
+logits=y)`` writes one, and so does ``portable-nn predict --save-io``. It may hold intermediate values too; they show
+which node is the first to compute something else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUFFIX: Final = ".npz"
 
 
 class Recorded(NamedTuple):
-    """What the file at ``path`` holds: the inputs, and the values that come of them, outputs and others."""
+    """The contents of the file at ``path``: the inputs, and the values computed from them, outputs and others."""
 
     path: Path
     inputs: dict[str, Array]
@@ -56,7 +56,7 @@ def read_recorded(path: str | Path, graph: Graph) -> Recorded:
 
 
 def check_name(path: str | Path) -> Path:
-    """The path of a recording; raises ``UsageError`` where its name is not that of one."""
+    """``path``, which must have the suffix of a recording. Raises ``UsageError``."""
     if Path(path).suffix.lower() != SUFFIX:
         raise UsageError(f"{path}: the name of a file of inputs and outputs ends in {SUFFIX}")
     return Path(path)
@@ -91,9 +91,7 @@ def _faults(graph: Graph, inputs: Mapping[str, Array], values: Mapping[str, Arra
 def _misfit(graph: Graph, name: str, array: Array, type: Type) -> Iterator[str]:
     kind = "output" if name in graph.outputs else "value"
     if array.shape != type.shape:
-        yield (
-            f"{kind} '{name}' has shape {format_shape(array.shape)}, but {format_shape(type.shape)} comes of the inputs"
-        )
+        yield (f"{kind} '{name}' has shape {format_shape(array.shape)}, but the inputs give {format_shape(type.shape)}")
     if not np.can_cast(array.dtype, type.dtype, "same_kind"):
         yield f"{kind} '{name}' is {array.dtype}, but the network makes {type.dtype}"
 
@@ -105,8 +103,9 @@ def _some(names: Iterator[str] | tuple[str, ...]) -> str:
 def save_recorded(path: str | Path, arrays: Mapping[str, Array]) -> None:
     """Write ``arrays`` by name as an ``.npz`` file, whole or not at all; the same arrays give the same bytes.
 
-    Raises ``FileError``, and ``UsageError`` where the name of the file is not that of one.
+    Raises ``FileError``, and ``UsageError`` where ``path`` has another suffix.
     """
+    # numpy.savez would do it but for arrays with the names of its own parameters, such as "file".
     with atomic_write(check_name(path)) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -114,15 +113,15 @@ def save_recorded(path: str | Path, arrays: Mapping[str, Array]) -> None:
 
 
 class Recorder:
-    """Keeps what goes into a model and comes out of it, to be written when all is done."""
+    """Keeps the inputs and outputs of a model's runs, to be written at the end."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.told = ""
+        self.summary = ""
         self._runs: list[dict[str, Array]] = []
 
     def watching(self, run: Run) -> Run:
-        """``run``, whose inputs and outputs are kept."""
+        """``run``, with its inputs and outputs kept."""
 
         def watched(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
             outputs = run(feeds)
@@ -132,9 +131,9 @@ class Recorder:
         return watched
 
     def save(self, path: str | Path) -> None:
-        """Write what was kept: of several runs all examples, one after the other, where every array counts them.
+        """Write what was kept; several runs are concatenated, where the first axis of every array is that of examples.
 
-        ``told`` then says what was written, and ``notes`` what was left out.
+        ``summary`` then says what was written, and ``notes`` what was not.
 
         Raises as ``save_recorded`` does, and ``UsageError`` where nothing was computed.
         """
@@ -142,7 +141,7 @@ class Recorder:
             raise UsageError(f"{path}: nothing was computed, so there is nothing to record")
         arrays = self._joined()
         save_recorded(path, arrays)
-        self.told = ", ".join(f"{name} {format_shape(array.shape)}" for name, array in arrays.items())
+        self.summary = ", ".join(f"{name} {format_shape(array.shape)}" for name, array in arrays.items())
 
     def _joined(self) -> dict[str, Array]:
         first, *others = self._runs

@@ -1,7 +1,7 @@
-"""The weight file: a network's numbers, its graph and what goes in and comes out, in one file that is checked whole.
+"""The weight file: the tensors of a network, its graph, inputs and outputs, in one file that is verified as a whole.
 
-The format is described in SPEC.md. ``manifest`` is what a file says, ``layout`` where its tensors lie, ``carriers`` the
-file formats that hold both, ``validate`` what is refused; ``writing``, ``reading`` and ``mapped`` do it.
+The format is specified in SPEC.md. ``manifest`` has the metadata, ``layout`` the positions of the tensors, ``carriers``
+the file formats that hold both, ``validate`` the checks; ``writing``, ``reading`` and ``mapped`` access files.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ WAYS: Final = ("eager", "lazy", "off")
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a weight file holds: its manifest, its tensors by name, and its digest.
+    """The contents of a weight file: its manifest, its tensors by name, and its digest.
 
-    The ``digest`` is the SHA-256 of the manifest's text, which has that of each tensor: it says which network this is,
+    The ``digest`` is the SHA-256 of the manifest's text, which contains that of each tensor: it identifies the network,
     whatever carrier it is in.
     """
 
@@ -71,13 +71,13 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
 
     Args:
         path: where to; the suffix chooses the carrier.
-        manifest: what to say of the network.
+        manifest: the description of the network.
         tensors: for each of ``manifest.tensors`` an array of its dtype and shape, in any layout and byte order: by
             name, or as pairs of name and array in any order, of which no more than one is kept in memory.
         allow_nonfinite: whether trainable parameters, too, may have NaN and infinities; ``load`` then needs the same.
 
     Returns:
-        The digest of the network, which ``load`` can be given.
+        The digest of the network, which can be passed to ``load``.
 
     Raises:
         UsageError: an unknown suffix, or contents that ``load`` would refuse: all that is wrong with them is listed.
@@ -98,17 +98,17 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
 
 
 LONGEST: Final = 2**21
-"""Bytes of a manifest up to which it is remembered."""
+"""The longest manifest, in bytes, that is cached."""
 
 _prepared: Final[deque[tuple[Carrier, Prepared]]] = deque(maxlen=4)
-"""The last manifests that were found without fault: a training saves the same network again and again."""
+"""A cache of the last valid manifests: a training saves the same network again and again."""
 
 
 def _remembered(carrier: Carrier, manifest: Manifest) -> Prepared | None:
-    """What was prepared for the same text; ``None`` where nothing was, or there is no text."""
+    """The cached preparation of the same text, if any."""
     try:
         text = encode(manifest)
-    except (UsageError, TypeError):  # What is wrong with it is told in time.
+    except (UsageError, TypeError):  # ``save`` reports what is wrong with it.
         return None
     return next((ready for other, ready in tuple(_prepared) if other is carrier and ready.text == text), None)
 
@@ -124,10 +124,10 @@ def load(
     """The contents of a weight file, after its head has been checked whole, and its tensors as ``verify`` says.
 
     Args:
-        path: the file; its suffix tells the carrier.
+        path: the file; its suffix selects the carrier.
         lazy: map the tensors instead of reading them: read-only arrays, of which nothing is in memory before its use.
         verify: when the tensors are checked: all now (``"eager"``), each when it is first asked for (``"lazy"``, which
-            ``lazy`` needs and has if nothing else is said), or not at all (``"off"``).
+            is the default with ``lazy`` and needs it), or never (``"off"``).
         digest: the digest that the network must have, from a source that is trusted more than the file. Tensors are
             then checked by their SHA-256, otherwise by the faster checksum, which finds damage but no forgery.
         allow_nonfinite: whether its trainable parameters, too, may have NaN and infinities.
@@ -147,9 +147,9 @@ def load(
         )
     expected = None if digest is None else as_digest(digest)
     with opened(path) as (file, understood):
-        if expected not in (None, understood.digest):
+        if expected not in (None, understood.text.digest):
             raise FormatError(
-                path, f"is another network: its digest is {understood.digest}, and {expected} was expected"
+                path, f"is another network: its digest is {understood.text.digest}, and {expected} was expected"
             )
         checks = checks_for(
             understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
@@ -157,15 +157,15 @@ def load(
         found = understood.manifest
         manifest = _own(found)
         if not lazy:
-            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.digest)
+            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.text.digest)
         mapped = MappedTensors(file, str(path), understood, checks)
         if verify == "eager":
             mapped.verify()
-        return Contents(manifest, mapped, understood.digest)
+        return Contents(manifest, mapped, understood.text.digest)
 
 
 def _own(manifest: Manifest) -> Manifest:
-    """The same for a caller who may change what is in it: the other one is remembered."""
+    """A copy for the caller, who may change it: the original is cached."""
     nodes = tuple(replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes)
     return replace(
         manifest,

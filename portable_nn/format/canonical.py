@@ -6,6 +6,8 @@ That one comparison rules out duplicate keys, unknown fields, ``4.0`` for ``4``,
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, TypeVar
 
 import msgspec
@@ -61,13 +63,13 @@ def printable(line: str) -> str:
 
 
 def difference(expected: bytes, found: bytes) -> str:
-    """Where two texts part, and how they go on from there."""
+    """The first difference between two texts, with an excerpt of each."""
     at = _parting(expected, found)
     return f"byte {at} should begin {_excerpt(expected, at)}, but begins {_excerpt(found, at)}"
 
 
 def _parting(expected: bytes, found: bytes) -> int:
-    """The first byte that is not the same, or that only one of them has."""
+    """The index of the first byte that differs or that only one of them has."""
     common = min(len(expected), len(found))
     differs = np.frombuffer(expected, np.uint8)[:common] != np.frombuffer(found, np.uint8)[:common]
     return int(differs.argmax()) if differs.any() else common
@@ -77,8 +79,13 @@ def _excerpt(text: bytes, at: int) -> str:
     return ascii(text[at : at + 24].decode(errors="replace")) if at < len(text) else "nothing (the end)"
 
 
-def byte_difference(expected: bytes, found: bytes, start: int = 0) -> str:
-    """Where two pieces of a file part that begin at its byte ``start``."""
+def byte_difference(expected: bytes, found: bytes, start: int = 0, fields: Sequence[tuple[str, int]] = ()) -> str:
+    """The first difference between two pieces of a file that begin at byte ``start``.
+
+    ``fields`` are names and sizes of what the pieces begin with.
+    """
     at = _parting(expected, found)
     there = f"is 0x{found[at]:02x}" if at < len(found) else "is missing"
-    return f"byte {start + at} should be 0x{expected[at]:02x}, but {there}"
+    stops = accumulate(size for _, size in fields)
+    field = next((f" ({name})" for (name, _), stop in zip(fields, stops, strict=True) if at < stop), "")
+    return f"byte {start + at} should be 0x{expected[at]:02x}, but {there}{field}"

@@ -1,4 +1,4 @@
-"""What is said of the parts of a network, for people and other tools: nothing that is computed depends on it."""
+"""Documentation of the parts of a network, for people and other tools: nothing that is computed depends on it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is said of one thing: a text, and properties by their names."""
+    """The documentation of one thing: a text, and properties by name."""
 
     doc: str = ""
     properties: dict[str, str] = {}
 
 
 class ValueRemark(Remark, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is said of a value, and names for those of its sizes that are no numbers.
+    """The documentation of a value, and names for those of its sizes that are no numbers.
 
     ``sizes`` is empty, or has an entry for each axis: ``""`` where the name that follows from the graph is the one.
     """
@@ -57,7 +57,7 @@ class Documentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         return self != Documentation()
 
     def within(self, graph: Graph) -> Documentation:
-        """What of it is said of parts that ``graph`` has."""
+        """The part of it that documents parts of ``graph``."""
         nodes, values, constants = {node.name for node in graph.nodes}, set(graph.values()), constants_of(graph)
         return msgspec.structs.replace(
             self,

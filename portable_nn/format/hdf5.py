@@ -1,9 +1,9 @@
 """The HDF5 carrier: a weight file that h5py, MATLAB, Julia and R open, one group a layer and one dataset a tensor.
 
 All bytes before the data follow from the manifest, as in the safetensors carrier, and are written and compared here as
-SPEC.md has them. The HDF5 library takes no part: a hostile file never reaches it, the same network gives the same
-bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock, object headers
-with their checksums, hard links, contiguous datasets.
+SPEC.md has them. They are packed by hand, without the HDF5 library: a hostile file never reaches it, the same network
+gives the same bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock,
+object headers with their checksums, hard links, contiguous datasets.
 
 Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, which the numbers of messages refer to.
 """
@@ -11,17 +11,17 @@ Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, whi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from io import FileIO
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import read_exactly, recognise
-from portable_nn.format.canonical import byte_difference
-from portable_nn.format.layout import Span, padding
+from portable_nn.core.graph import Value
+from portable_nn.format.layout import Crcs, Frame, Piece, Span, layout, padding, piece_fault
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
 
 SINCE: Final = 2
@@ -60,7 +60,7 @@ def paths(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     The tensor ``dense_1.weight`` is the dataset ``/dense_1/weight``: the last ``.`` and every ``/`` of a name part it.
     Where that gives an empty part, one of dots alone, which HDF5 takes for the group itself, more than ``MAX_PARTS``
     parts, a path that is taken or leads through a dataset, or one of the two names that the root has for itself, the
-    tensor lies in the group ``%`` by its whole name, in which ``%2F`` stands for ``/`` and ``%25`` for ``%``.
+    tensor lies in the group ``%`` under its whole name, with ``/`` written ``%2F`` and ``%`` written ``%25``.
     """
     found: dict[str, tuple[str, ...]] = {}
     datasets: set[tuple[str, ...]] = set()
@@ -209,7 +209,7 @@ _OBJECT = len(_manifest_object(0, bytes(64))) + _CHECKSUM
 """The length of the manifest's header."""
 
 _LENGTH_AT: Final = len(_object(_message(1, _dataspace(())))) + 8
-"""Where in it the length of the manifest stands."""
+"""The offset in it of the manifest's length."""
 
 
 # -- checksums
@@ -233,7 +233,7 @@ def checksums(headers: Sequence[bytes]) -> list[bytes]:
 
 
 _WORTH_ARRAYS: Final = 8
-"""So many headers are computed sooner by numpy than one after the other by Python's integers."""
+"""From so many headers on, numpy is faster than Python's integers."""
 
 
 def _lookup3(words: Sequence[Any], length: int) -> Any:
@@ -269,32 +269,26 @@ def _final(a: Any, b: Any, c: Any) -> Any:
 # -- the carrier
 
 
-class _Piece(NamedTuple):
-    """A stretch of a file, and what messages call it."""
-
-    what: str
-    data: bytes
-
-
-def frame(spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
-    """What makes the bytes before the data from a manifest's text of that ``length``.
+def frame(values: Sequence[Value], length: int) -> Frame:
+    """The layout of a file: the superblock, all object headers and the manifest, then the tensors.
 
     Raises ``UsageError`` where a name is too long.
     """
+    spans = layout(values)
     superblock, *objects = _objects(spans, length)
 
-    def head(manifest: Text) -> bytes:
-        return b"".join(piece.data for piece in (superblock, *_manifest(manifest), *objects))
+    def around(manifest: Text, crcs: Crcs) -> list[bytes]:
+        return [b"".join(piece.data for piece in (superblock, *_manifest(manifest), *objects))]
 
-    return head
+    return Frame(spans, around)
 
 
-def _manifest(text: Text) -> tuple[_Piece, _Piece]:
+def _manifest(text: Text) -> tuple[Piece, Piece]:
     own = _manifest_object(len(text.data), text.digest.encode())
-    return _Piece(f"the header of '/{MANIFEST}'", own + checksums([own])[0]), _Piece("the manifest", text.data)
+    return Piece(f"the header of '/{MANIFEST}'", own + checksums([own])[0]), Piece("the manifest", text.data)
 
 
-def _objects(spans: Sequence[Span], length: int) -> list[_Piece]:
+def _objects(spans: Sequence[Span], length: int) -> list[Piece]:
     """All but the manifest: the superblock, then the headers of groups and datasets as a walk from the root has them.
 
     Last comes the padding before the data.
@@ -314,7 +308,7 @@ def _objects(spans: Sequence[Span], length: int) -> list[_Piece]:
             headers.append(_group({name: addresses[f"{path}/{name}"] for name in _links(path, found)}))
     names = ["the superblock", *(f"the header of '{path or '/'}'" for path, _ in objects)]
     whole = [text + sum for text, sum in zip(headers, checksums(headers), strict=True)]
-    return [*map(_Piece, names, whole), _Piece("the padding before the data", bytes(data - address))]
+    return [*map(Piece, names, whole), Piece("the padding before the data", bytes(data - address))]
 
 
 def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
@@ -337,14 +331,14 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     start = file.read(_SUPERBLOCK + _OBJECT)
     if fault := _framing_fault(start, size):
         raise FormatError(where, fault)
-    expected = _manifest_object(*_told(start))
+    expected = _manifest_object(*_stored(start))
     if start[_SUPERBLOCK:] != expected + checksums([expected])[0]:
         raise NoManifestError(
             where,
             "is an HDF5 file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
             "another program has changed it ('portable-nn inspect' lists what is in it)",
         )
-    length, _ = _told(start)
+    length, _ = _stored(start)
     if length > MAX_BYTES:
         raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")
     if len(start) + length > size:
@@ -364,26 +358,19 @@ def _framing_fault(start: bytes, size: int) -> str | None:
     return None
 
 
-def _told(start: bytes) -> tuple[int, bytes]:
-    """The length of the manifest and its digest, where they stand."""
+def _stored(start: bytes) -> tuple[int, bytes]:
+    """The length of the manifest and its digest, as they are stored."""
     (length,) = struct.unpack_from("<I", start, _SUPERBLOCK + _LENGTH_AT)
     return length, start[-_CHECKSUM - 64 : -_CHECKSUM]
 
 
 def manifest_text(start: bytes, where: str) -> Text:
     """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
-    text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _told(start[: _SUPERBLOCK + _OBJECT])
+    text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _stored(start[: _SUPERBLOCK + _OBJECT])
     return checked(text, expected.decode("ascii", "replace"), where)
 
 
-def faults(text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-    """Where the ``found`` bytes are not what ``frame`` makes of ``manifest``, whose text is ``text``."""
-    superblock, *objects = _objects(spans, len(text.data))
-    start = 0
-    for piece in (superblock, *_manifest(text), *objects):
-        stop = start + len(piece.data)
-        if found[start:stop] != piece.data:
-            wrong = byte_difference(piece.data, found[start:stop], start)
-            return [f"{piece.what} is not what the manifest demands: {wrong}"]
-        start = stop
-    return []
+def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
+    """The first difference between the ``found`` bytes and what ``manifest``, whose text is ``text``, demands."""
+    superblock, *objects = _objects(layout(manifest.tensors), len(text.data))
+    return piece_fault((superblock, *_manifest(text), *objects), found[0])

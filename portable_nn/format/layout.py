@@ -1,13 +1,16 @@
-"""Where the tensors lie in a weight file: the same in every carrier, and decided by the manifest alone."""
+"""Where the tensors lie in a weight file, and what lies around them: decided by the manifest alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from portable_nn.core.graph import Value
 from portable_nn.core.memory import CHUNK
+from portable_nn.format.canonical import byte_difference
+from portable_nn.format.manifest import Text
 from portable_nn.format.tensors import ITEM_SIZES
 
 ALIGNMENT: Final = 64
@@ -29,8 +32,57 @@ class Span(NamedTuple):
         return self.stop - self.start
 
 
+Crcs: TypeAlias = Mapping[str, int]
+"""The CRC-32 of tensors by name."""
+
+
+class Frame(NamedTuple):
+    """The layout of a file for certain tensors.
+
+    Args:
+        spans: the tensors, in the order of the file.
+        around: makes all other bytes from the manifest's text and the CRC-32 of the tensors: the bytes before the first
+            tensor and, where the tensors are not contiguous up to the end of the file, those after each tensor.
+        seeds: in a carrier that stores the CRC-32 of each tensor, the value that its computation starts from.
+        crcs: what such a file says that they are, read from the bytes around the tensors, which may be cut short.
+    """
+
+    spans: Sequence[Span]
+    around: Callable[[Text, Crcs], Sequence[bytes]]
+    seeds: Crcs = MappingProxyType({})
+    crcs: Callable[[Sequence[bytes]], Crcs] = lambda found: {}
+
+    @property
+    def data(self) -> int:
+        """The bytes from the first tensor to the end of the last one."""
+        return self.spans[-1].stop if self.spans else 0
+
+
+def places(around: Sequence[bytes], spans: Sequence[Span]) -> list[int]:
+    """The offsets in the file at which the pieces of ``around`` begin (see ``Frame``)."""
+    return [0, *(len(around[0]) + span.stop for span in spans[: len(around) - 1])]
+
+
+class Piece(NamedTuple):
+    """A part of the bytes around the tensors, what messages call it, and the names and sizes of its first fields."""
+
+    what: str
+    data: bytes
+    fields: Sequence[tuple[str, int]] = ()
+
+
+def piece_fault(pieces: Iterable[Piece], found: bytes, start: int = 0) -> list[str]:
+    """The first difference, if any, between ``pieces`` and the bytes that were ``found`` at ``start`` of a file."""
+    at = 0
+    for what, data, fields in pieces:
+        if (there := found[at : at + len(data)]) != data:
+            return [f"{what} is not what the manifest demands: {byte_difference(data, there, start + at, fields)}"]
+        at += len(data)
+    return []
+
+
 def layout(values: Iterable[Value]) -> list[Span]:
-    """The spans of ``values``: larger elements first, then in the order given, without a gap.
+    """The spans of ``values`` without gaps: larger elements first, then in the order given.
 
     So every tensor starts at a multiple of the size of its elements.
     """
@@ -44,11 +96,16 @@ def layout(values: Iterable[Value]) -> list[Span]:
 
 
 def groups(spans: Sequence[Span]) -> Iterator[range]:
-    """Places of spans of one type that together have a ``CHUNK``; a large one is alone."""
+    """Indices of contiguous spans of one type that together have at most a ``CHUNK``; a large one is alone."""
     start = 0
     while start < len(spans):
         stop, total = start + 1, spans[start].size
-        while stop < len(spans) and spans[stop].dtype == spans[start].dtype and total + spans[stop].size <= CHUNK:
+        while (
+            stop < len(spans)
+            and spans[stop].dtype == spans[start].dtype
+            and spans[stop].start == spans[stop - 1].stop
+            and total + spans[stop].size <= CHUNK
+        ):
             total += spans[stop].size
             stop += 1
         yield range(start, stop)

@@ -1,4 +1,4 @@
-"""The manifest: all that a weight file says of its network except the numbers themselves."""
+"""The manifest: everything in a weight file except the tensors' numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_BYTES: Final = 16 * 2**20
 
 
 class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a graph input is, and the steps that make it from an image or a table as people keep them."""
+    """The kind of a graph input, and the preprocessing that makes it from an image or a row of a table."""
 
     name: str
     kind: Literal["tensor", "image", "table"] = "tensor"
@@ -36,7 +36,7 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a graph output means: one label for each entry of its last dimension, or none; a unit, or ``""``."""
+    """The meaning of a graph output: one label for each entry of its last dimension, or none; a unit, or ``""``."""
 
     name: str
     kind: Literal["values", "logits", "binary_logits", "probabilities"] = "values"
@@ -48,8 +48,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The description of one network. The fields are explained in SPEC.md, section "The manifest".
 
     ``digests`` gives for each tensor the SHA-256 of its little-endian, row-major bytes, ``checksums`` their XXH3-128,
-    both in hexadecimal. Whoever makes a manifest leaves them empty; saving fills them in. Where ``documentation`` would
-    say nothing, it is left out.
+    both in hexadecimal. They are empty in a manifest that is to be saved; saving fills them in. ``documentation`` is
+    omitted where it is empty.
     """
 
     graph: Graph
@@ -67,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def numbers(self) -> set[str]:
-        """The names of the tensors that hold numbers, and neither NaN nor infinities: what training changes."""
+        """The names of the trainable parameters, which must be finite."""
         return {value.name for value in self.graph.parameters if value.trainable}
 
     @property
@@ -77,7 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def tensors(self) -> tuple[Value, ...]:
-        """All that the carrier holds: the graph's parameters, then the state of an unfinished training."""
+        """All tensors of the file: the graph's parameters, then the state of an unfinished training."""
         return self.graph.parameters + (self.training.tensors if self.training else ())
 
 
@@ -94,7 +94,7 @@ class Text(NamedTuple):
 
 
 class _Envelope(msgspec.Struct):
-    """The two fields that every version of the format has. Other fields are passed over."""
+    """The two fields that every version of the format has. Other fields are ignored."""
 
     format: str | None = None
     version: int | float | str | bool | None = None

@@ -1,4 +1,4 @@
-"""The tensors of a file without reading it: views of mapped memory, each checked when it is first asked for."""
+"""Memory-mapped tensors: read-only views of a file, each verified at its first access."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
-"""Tells the system that mapped pages are not needed now; it would read them again."""
+"""The advice that mapped pages may be dropped; the system would read them again."""
 
 
 class MappedTensors(Mapping[str, Array]):
@@ -39,8 +39,8 @@ class MappedTensors(Mapping[str, Array]):
         try:
             self._mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # Nothing is left of it.
-            raise shrunk(where, len(understood.head)) from None
-        self._spans = {span.name: span for span in understood.spans}
+            raise shrunk(where, understood.start) from None
+        self._spans = {span.name: span for span in understood.frame.spans}
         self._order = [value.name for value in understood.manifest.tensors]
         self._unchecked = set() if checks.off else set(self._order)
         self._alive: weakref.WeakValueDictionary[str, Array] = weakref.WeakValueDictionary()

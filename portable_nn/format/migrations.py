@@ -26,7 +26,7 @@ def _from_1(fields: Fields) -> Fields:
 
 
 MIGRATIONS: Final[Mapping[int, Callable[[Fields], Fields]]] = {1: _from_1}
-"""By the version that a function begins with. The field ``version`` stays: it tells where a manifest came from.
+"""By the version that a function begins with. The field ``version`` stays: it is the version that was read.
 
 A function raises ``ValueError`` for what its version does not allow and the next one does.
 """

@@ -1,12 +1,13 @@
-"""Reading a weight file: its head is understood and compared before any tensor is, whatever the carrier."""
+"""Reading a weight file of any carrier: the manifest and all bytes around the tensors are verified first."""
 
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,15 +18,15 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular, read_at, read_exactly
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.format.carriers import Carrier, carrier_of
-from portable_nn.format.layout import Span, groups, layout, padding
-from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.layout import Crcs, Frame, Span, groups, padding, places
+from portable_nn.format.manifest import Manifest, Text, decode
 from portable_nn.format.tensors import CHECKSUM, DIGEST, HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
 
 Work = TypeVar("Work")
 
 WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data from which several threads read them sooner than one."""
+"""Bytes of data from which several threads are faster than one."""
 
 
 # -- the head
@@ -33,17 +34,28 @@ WORTH_THREADS: Final = 4 * CHUNK
 
 @dataclass(frozen=True)
 class Understood:
-    """What the head of a file says, all of which has been checked."""
+    """The contents of a file apart from its tensors, all of which has been checked; see ``Frame`` for the fields."""
 
     manifest: Manifest
-    digest: str
-    spans: tuple[Span, ...]
-    head: bytes
+    text: Text
+    frame: Frame
+    around: Sequence[bytes]
+    crcs: Crcs
+
+    @property
+    def start(self) -> int:
+        """The offset in the file at which the data begin."""
+        return len(self.around[0])
+
+    @property
+    def size(self) -> int:
+        """The bytes of the whole file."""
+        return self.start + self.frame.data + sum(map(len, self.around[1:][-1:]))
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
-    """The file at ``path`` and what its head says, after everything but the tensors has been checked.
+    """The file at ``path`` and its contents, after everything but the tensors has been checked.
 
     Raises:
         UsageError: an unknown suffix.
@@ -54,16 +66,15 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = carrier.preamble(file, size, where)
-        found = _known(carrier, start) or _understand(carrier, start, where)
-        head = start
-        if len(start) < len(found.head) <= size:
-            file.seek(len(start))
-            head = start + read_exactly(file, len(found.head) - len(start), where)
-        if head != found.head:
-            text = carrier.manifest_text(start, where)
-            refuse(where, carrier.faults(text, found.manifest, found.spans, head))
+        found = known = _known(carrier, start) or _understand(carrier, start, where)
+        around = _around(file, size, start, known, where)
+        if known.frame.seeds:
+            crcs = known.frame.crcs(around)
+            found = replace(known, crcs=crcs, around=known.frame.around(known.text, crcs))
+        if any(there != expected for there, expected in zip(around, found.around, strict=False)):
+            refuse(where, carrier.faults(found.text, found.manifest, around))
         _check_size(size, found, where)
-        _remember(carrier, start, found)
+        _remember(carrier, start, known)
         yield file, found
 
 
@@ -71,18 +82,30 @@ def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
     text = carrier.manifest_text(start, where)
     manifest = decode(text.data, where, since=carrier.SINCE)
     refuse(where, manifest_faults(manifest))
-    spans = layout(manifest.tensors)
     try:
-        head = carrier.frame(spans, len(text.data))(text)
+        frame = carrier.frame(manifest.tensors, len(text.data))
+        return Understood(manifest, text, frame, frame.around(text, {}), {})
     except UsageError as error:
         raise FormatError(where, str(error)) from error
-    return Understood(manifest, text.digest, tuple(spans), head)
+
+
+def _around(file: FileIO, size: int, start: bytes, known: Understood, where: str) -> list[bytes]:
+    """The pieces around the tensors in a file that begins with ``start``, as many as it has room for."""
+    found = [start]
+    if len(start) < known.start <= size:
+        file.seek(len(start))
+        found = [start + read_exactly(file, known.start - len(start), where)]
+    for at, piece in zip(places(known.around, known.frame.spans)[1:], known.around[1:], strict=True):
+        if at + len(piece) <= size:
+            file.seek(at)
+            found.append(read_exactly(file, len(piece), where))
+    return found
 
 
 _REMEMBERED: Final = 8
 _LONGEST: Final = 4 * CHUNK
 _memory: dict[tuple[Carrier, str], tuple[bytes, Understood]] = {}
-"""The heads that were understood last: whoever opens a file again has it at once. The same bytes mean the same."""
+"""A cache of the last heads, by their bytes: opening a file again needs no parsing."""
 
 
 def _known(carrier: Carrier, start: bytes) -> Understood | None:
@@ -91,7 +114,7 @@ def _known(carrier: Carrier, start: bytes) -> Understood | None:
 
 
 def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
-    if len(found.head) > _LONGEST:
+    if sum(map(len, found.around)) > _LONGEST:
         return
     _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, found
     for oldest in list(_memory)[:-_REMEMBERED]:
@@ -99,16 +122,15 @@ def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
 
 
 def forget() -> None:
-    """Understand every head anew from now on, as in a new process."""
+    """Clear the cache of heads."""
     _memory.clear()
 
 
 def _check_size(size: int, found: Understood, where: str) -> None:
-    """A file has exactly the bytes that its head and its data need."""
-    needed = len(found.head) + (found.spans[-1].stop if found.spans else 0)
-    if excess := size - needed:
+    """A file has exactly the bytes that its header and its data need."""
+    if excess := size - found.size:
         what = f"{-excess} missing: it is truncated" if excess < 0 else f"{excess} too many at the end"
-        raise FormatError(where, f"is {size} bytes long, but its header describes {needed}: {what}")
+        raise FormatError(where, f"is {size} bytes long, but its header describes {found.size}: {what}")
 
 
 # -- the tensors
@@ -116,10 +138,7 @@ def _check_size(size: int, found: Understood, where: str) -> None:
 
 @dataclass(frozen=True)
 class Checks:
-    """What is checked of the bytes of a tensor: that a hash agrees, and, of one that trains, that they are numbers.
-
-    Or nothing.
-    """
+    """The checks of a tensor: that its hash agrees, and that the numbers of a trainable one are finite; or none."""
 
     hash: str
     allow_nonfinite: bool
@@ -127,21 +146,22 @@ class Checks:
 
 
 def checks_for(manifest: Manifest, *, strong: bool, allow_nonfinite: bool, off: bool) -> Checks:
-    """The checksum where there is one; the digest where the file is older, or ``strong`` evidence is wanted."""
+    """Checks by checksum; by digest in files of version 1, which have no checksums, or where ``strong`` is set."""
     return Checks(DIGEST if strong or not manifest.checksums else CHECKSUM, allow_nonfinite, off)
 
 
 class Reader:
-    """The tensors of an open weight file whose head was understood."""
+    """The tensors of an open weight file whose head was verified."""
 
     def __init__(self, file: FileIO, where: str, understood: Understood, checks: Checks) -> None:
         self.file, self.where, self.checks = file, where, checks
-        self.manifest, self.spans, self.start = understood.manifest, understood.spans, len(understood.head)
+        self.manifest, self.spans, self.start = understood.manifest, understood.frame.spans, understood.start
+        self._seeds, self._crcs = understood.frame.seeds, understood.crcs
         self._expected = expected_hashes(self.manifest, checks.hash)
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
     def read(self) -> dict[str, Array]:
-        """All tensors, checked, each in aligned memory of its own. Raises ``FormatError`` that lists all damaged."""
+        """All tensors, verified, each in aligned memory. Raises ``FormatError`` that lists all damaged ones."""
         places, total = [], 0
         for span in self.spans:
             places.append(total)
@@ -160,15 +180,15 @@ class Reader:
         return {value.name: arrays[value.name] for value in self.manifest.tensors}
 
     def verify(self) -> None:
-        """Check all tensors and keep none. Raises as ``read`` does."""
+        """Verify all tensors without keeping them. Raises as ``read`` does."""
         refuse(self.where, _each(self.spans, self.faults, self.spans[-1].stop if self.spans else 0))
 
     def faults(self, span: Span, into: Bytes | None = None) -> list[str]:
-        """Read a tensor, ``into`` memory where there is some; what is wrong with it.
+        """Read a tensor, ``into`` memory if given, and return its faults.
 
-        Where a file became shorter that is an error, and not the end of the process as with mapped memory.
+        A file that was truncated meanwhile is an error here; with mapped memory it would end the process.
         """
-        found, faults = HASHES[self.checks.hash](), list[str]()
+        found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
         with borrowed(CHUNK) as memory:
             for at in range(0, span.size, CHUNK):
                 count = min(CHUNK, span.size - at)
@@ -176,12 +196,17 @@ class Reader:
                 read_at(self.file, [chunk], self.start + span.start + at, self.where)
                 if not self.checks.off:
                     found.update(chunk.data)
+                    crc = None if crc is None else zlib.crc32(chunk.data, crc)
                     fault = None if faults else self._value_fault(chunk, span)
                     faults += [f"tensor {span.name!r} {fault}"] if fault else []
-        return faults + self._hash_faults(span, found.hexdigest())
+        faults += self._hash_faults(span, found.hexdigest())
+        said = self._crcs.get(span.name)
+        if crc != said and not self.checks.off and not faults:
+            faults.append(f"tensor {span.name!r} has the CRC-32 {crc:08x}, but the file says {said:08x}")
+        return faults
 
     def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:
-        """Read small tensors of one type, which lie one after the other in the file and in memory, at once."""
+        """Read small contiguous tensors of one type at once."""
         spans = [self.spans[place] for place in group]
         whole[...] = 0  # what is between them
         read_at(self.file, [pieces[place] for place in group], self.start + spans[0].start, self.where)
@@ -209,7 +234,7 @@ class Reader:
 
 
 def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:
-    """What ``work`` finds for all items, side by side where ``total`` bytes are worth it."""
+    """The results of ``work`` for all items, in threads where ``total`` bytes are worth it."""
     if total < WORTH_THREADS:
         return [fault for item in items for fault in work(item)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

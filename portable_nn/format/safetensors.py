@@ -9,7 +9,7 @@ Format: https://github.com/huggingface/safetensors#format, and SPEC.md for what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import FileIO
 from typing import Final
 
@@ -17,8 +17,9 @@ import msgspec
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
 from portable_nn.core.files import read_exactly, recognise
+from portable_nn.core.graph import Value
 from portable_nn.format import canonical
-from portable_nn.format.layout import Span, padding
+from portable_nn.format.layout import Crcs, Frame, Span, layout, padding
 from portable_nn.format.manifest import Manifest, Text, checked
 from portable_nn.format.validate import agreement_faults
 
@@ -28,13 +29,13 @@ MAX_HEADER: Final = 32 * 2**20
 """The longest header, in bytes; the safetensors format itself allows 100 million."""
 
 MANIFEST: Final = "portable_nn"
-"""The key of ``__metadata__`` that the manifest stands under."""
+"""The key of the manifest in ``__metadata__``."""
 
 _DIGEST: Final = "portable_nn.sha256"
 _LENGTH: Final = 8
 _METADATA: Final = "__metadata__"
 _KEY: Final = f'"{_METADATA}":0'.encode()
-"""Where the metadata go. Quotes in names are escaped: it stands there once."""
+"""The placeholder of the metadata. Quotes in names are escaped, so it occurs once."""
 
 _CODES: Final = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
@@ -45,7 +46,7 @@ _DTYPES: Final = {code: dtype for dtype, code in _CODES.items()}
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the header says of one tensor; the offsets count from the start of the data."""
+    """The header's entry of a tensor; the offsets count from the start of the data."""
 
     data_offsets: tuple[int, int]
     dtype: str
@@ -53,29 +54,30 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Probe(msgspec.Struct):
-    """The only part of a header that is looked at before it is known to be the canonical one."""
+    """The only part of a header that is parsed before the header is verified."""
 
     metadata: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
 
 
-def frame(spans: Sequence[Span], length: int) -> Callable[[Text], bytes]:
-    """What makes the header's length and the padded header from a manifest's text.
+def frame(values: Sequence[Value], length: int) -> Frame:
+    """The layout of a file: the header's length and the padded header, then the tensors.
 
-    It raises ``UsageError`` where they are longer than ``MAX_HEADER``.
+    Its ``around`` raises ``UsageError`` where the header is longer than ``MAX_HEADER``.
     """
+    spans = layout(values)
     header: dict[str, object] = {s.name: _Entry((s.start, s.stop), _CODES[s.dtype], s.shape) for s in spans}
     header[_METADATA] = 0
     before, key, after = canonical.dumps_without_floats(header).partition(_KEY)
 
-    def head(manifest: Text) -> bytes:
+    def around(manifest: Text, crcs: Crcs) -> list[bytes]:
         metadata = {MANIFEST: manifest.data.decode(), _DIGEST: manifest.digest}
         data = b"".join([before, key[:-1], canonical.dumps_without_floats(metadata), after])
         data += b" " * padding(_LENGTH + len(data))
         if len(data) > MAX_HEADER:
             raise UsageError(f"the header would be {len(data)} bytes long; at most {MAX_HEADER} are allowed")
-        return len(data).to_bytes(_LENGTH, "little") + data
+        return [len(data).to_bytes(_LENGTH, "little") + data]
 
-    return head
+    return Frame(spans, around)
 
 
 def preamble(file: FileIO, size: int, where: str) -> bytes:
@@ -121,16 +123,18 @@ def manifest_text(start: bytes, where: str) -> Text:
     return checked(metadata[MANIFEST].encode(), metadata.get(_DIGEST), where)
 
 
-def faults(text: Text, manifest: Manifest, spans: Sequence[Span], found: bytes) -> list[str]:
-    """How ``found`` differs from what ``frame`` makes of ``manifest``, told by tensors where that is possible."""
+def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
+    """How ``found`` differs from what ``manifest`` demands, by tensors where that is possible."""
+    header = found[0][_LENGTH:]
     try:
-        entries = _entries(found[_LENGTH:])
+        entries = _entries(header)
     except ValueError as error:
         return [f"the header is malformed: {error}"]
     signatures = {name: (_DTYPES.get(entry.dtype, entry.dtype), entry.shape) for name, entry in entries.items()}
+    spans, around, *_ = frame(manifest.tensors, len(text.data))
     wrong = agreement_faults(manifest, signatures, "in the safetensors header") + _offset_faults(spans, entries)
-    expected = frame(spans, len(text.data))(text)[_LENGTH:]
-    return wrong or [f"the header is not canonical JSON: {canonical.difference(expected, found[_LENGTH:])}"]
+    expected = around(text, {})[0][_LENGTH:]
+    return wrong or [f"the header is not canonical JSON: {canonical.difference(expected, header)}"]
 
 
 def _entries(header: bytes) -> dict[str, _Entry]:

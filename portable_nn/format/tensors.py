@@ -26,17 +26,17 @@ ITEM_SIZES: Final[Mapping[str, int]] = {
 _NAMES: Final = {np.dtype(name).char: name for name in ITEM_SIZES}
 
 SMALL: Final = 2**18
-"""Up to so many bytes a tensor is hashed sooner than another thread could begin with it."""
+"""Tensors of up to so many bytes are hashed in the calling thread: starting another one takes longer."""
 
 DIGEST: Final = "SHA-256"
-"""The hash that nobody can forge: it says which network this is."""
+"""The cryptographic hash, which identifies a network."""
 
 CHECKSUM: Final = "XXH3-128"
-"""The hash that is as fast as memory: it finds damage. https://github.com/Cyan4973/xxHash"""
+"""The fast hash, which detects damage. https://github.com/Cyan4973/xxHash"""
 
 
 class Hash(Protocol):
-    """What hashlib and xxhash make."""
+    """A hash of hashlib or xxhash."""
 
     def update(self, data: Any, /) -> None:
         """Take more bytes."""
@@ -93,7 +93,7 @@ def _hash(tensors: Mapping[str, Array], name: str) -> dict[str, str]:
 
 
 def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
-    """What is wrong with the values of ``array``; a part of a tensor will do."""
+    """The fault in the values of ``array``, which may be a part of a tensor, or ``None``."""
     if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
         return "is bool, but has bytes other than 0 and 1"
     if not allow_nonfinite and not is_finite(array):

@@ -309,11 +309,11 @@ def _limits(dtype: str) -> tuple[float, float]:
 def _hash_form_faults(manifest: Manifest) -> Iterator[str]:
     names = {value.name for value in manifest.tensors}
     for kind in HASHES if manifest.version > 1 else [DIGEST]:
-        told = expected_hashes(manifest, kind)
-        if told.keys() == names and _are_hexadecimal(told.values(), DIGITS[kind]):
+        stored = expected_hashes(manifest, kind)
+        if stored.keys() == names and _are_hexadecimal(stored.values(), DIGITS[kind]):
             continue
-        yield from (f"tensor {name!r} has no {kind} in the manifest" for name in sorted(names - told.keys()))
-        for name, text in told.items():
+        yield from (f"tensor {name!r} has no {kind} in the manifest" for name in sorted(names - stored.keys()))
+        for name, text in stored.items():
             if name not in names:
                 yield f"the manifest has the {kind} of {name!r}, which is not a tensor of the network"
             if not _are_hexadecimal([text], DIGITS[kind]):

@@ -1,8 +1,9 @@
-"""Writing a weight file: tensors as they come, one at a time, and the head last, when their hashes are known."""
+"""Writing a weight file: tensors in any order, one at a time, and the head last, when their hashes are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
@@ -15,7 +16,7 @@ from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.files import write_at
 from portable_nn.core.memory import CHUNK, Bytes, borrowed
 from portable_nn.format.carriers import Carrier
-from portable_nn.format.layout import Span, groups, layout
+from portable_nn.format.layout import Frame, Span, groups, places
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
 from portable_nn.format.tensors import (
     CHECKSUM,
@@ -32,7 +33,7 @@ from portable_nn.format.tensors import (
 from portable_nn.format.validate import agreement_faults
 
 Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
-"""Arrays by name, or pairs in any order, made when they are asked for."""
+"""Arrays by name, or an iterable of pairs in any order."""
 
 
 def blank(manifest: Manifest) -> Manifest:
@@ -43,32 +44,35 @@ def blank(manifest: Manifest) -> Manifest:
 
 
 class Prepared(NamedTuple):
-    """What a manifest without faults comes to: its text with blank hashes, the bytes before the data, and the tensors.
+    """A manifest without faults, ready to be written: its text with blank hashes, and the layout of the file.
 
-    ``rest`` is the text without its hashes, ``head`` makes those bytes of a text, ``start`` is their number; ``groups``
-    are places in ``spans``.
+    ``rest`` is the text without its hashes, ``start`` the offset of the data, ``groups`` are indices of ``spans``.
     """
 
     manifest: Manifest
     text: bytes
     rest: bytes
-    head: Callable[[Text], bytes]
+    frame: Frame
     start: int
-    spans: Sequence[Span]
     groups: Sequence[range]
     signatures: Mapping[str, tuple[str, tuple[int, ...]]]
 
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Those of the frame."""
+        return self.frame.spans
+
 
 def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
-    """What ``write`` needs of ``manifest``. Raises ``UsageError`` where the head would be too long."""
+    """Prepare ``manifest`` for ``write``. Raises ``UsageError`` where the carrier cannot hold it."""
     manifest = blank(manifest)
-    text, spans = encode(manifest), layout(manifest.tensors)
+    text = encode(manifest)
     hashes = hashes_text(manifest.checksums, manifest.digests)
     assert text.startswith(hashes)
-    head = carrier.frame(spans, len(text))
-    start = len(head(Text.of(text)))
-    signatures = {span.name: (span.dtype, span.shape) for span in spans}
-    return Prepared(manifest, text, text[len(hashes) :], head, start, spans, list(groups(spans)), signatures)
+    frame = carrier.frame(manifest.tensors, len(text))
+    start = len(frame.around(Text.of(text), {})[0])
+    signatures = {span.name: (span.dtype, span.shape) for span in frame.spans}
+    return Prepared(manifest, text, text[len(hashes) :], frame, start, list(groups(frame.spans)), signatures)
 
 
 def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
@@ -84,11 +88,11 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         The digest of the network: SHA-256 of the manifest's text.
 
     Raises:
-        UsageError: a tensor is missing, left over, or of another type.
+        UsageError: a tensor is missing, unexpected, or of another type.
         FileError: the file cannot be written; the old one is as it was.
     """
     manifest = ready.manifest
-    if isinstance(tensors, dict):  # All are there: what does not fit is told before anything is written.
+    if isinstance(tensors, dict):  # All are given: mismatches are reported before anything is written.
         tensors = {name: np.asarray(array) for name, array in tensors.items()}
         found = {name: signature(array) for name, array in tensors.items()}
         if found != ready.signatures:
@@ -107,8 +111,10 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
             writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
         _refuse(path, writer.faults)
         text = Text.of(hashes_text(writer.hashes[CHECKSUM], writer.hashes[DIGEST]) + ready.rest)
-        file.seek(0)
-        file.write(ready.head(text))
+        around = ready.frame.around(text, writer.crcs)
+        for at, piece in zip(places(around, ready.spans), around, strict=True):
+            file.seek(at)
+            file.write(piece)
     return text.digest
 
 
@@ -130,10 +136,10 @@ def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], w
 _GIVEN: Final = "in the given arrays"
 
 WRITERS: Final = 2
-"""So many large tensors are written at once where all are in memory, each with another thread for its digest."""
+"""The number of large tensors that are written in parallel, each with another thread for its digest."""
 
 WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data that several threads write sooner than one."""
+"""Bytes of data from which several threads are faster than one."""
 
 
 def _refuse(path: str | Path, faults: Sequence[str]) -> None:
@@ -142,16 +148,17 @@ def _refuse(path: str | Path, faults: Sequence[str]) -> None:
 
 
 class _Writer:
-    """Puts tensors at their places; what does not fit is noted and passed over."""
+    """Writes tensors at their places; mismatches are collected in ``faults``."""
 
     def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""
         self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
-        spans = ready.spans
+        spans, self._seeds = ready.spans, ready.frame.seeds
         self._spans = {span.name: span for span in spans}
         self._threads = bool(spans) and spans[-1].stop >= WORTH_THREADS
         self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.hashes: dict[str, dict[str, str]] = {kind: {} for kind in HASHES}
+        self.crcs: dict[str, int] = {}
         self.faults: list[str] = []
 
     def write(self, name: str, array: Array) -> None:
@@ -182,10 +189,14 @@ class _Writer:
             data = whole.data
             for kind, make in HASHES.items():
                 self.hashes[kind] |= {s.name: make(data[s.start - start : s.stop - start]).hexdigest() for s in spans}
+            if self._seeds:
+                self.crcs |= {
+                    s.name: zlib.crc32(data[s.start - start : s.stop - start], self._seeds[s.name]) for s in spans
+                }
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
         made = {kind: make() for kind, make in HASHES.items()}
-        fault, pending = None, None
+        fault, pending, crc = None, None, self._seeds.get(span.name)
         threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
         for start in range(0, len(data), CHUNK):
             part = data[start : start + CHUNK]
@@ -198,11 +209,14 @@ class _Writer:
             pending = self._pool.submit(made[DIGEST].update, chunk.data) if threads else None
             write_at(self._file, chunk, self._start + span.start + start)
             made[CHECKSUM].update(chunk.data)
+            crc = None if crc is None else zlib.crc32(chunk.data, crc)
             if pending is None:
                 made[DIGEST].update(chunk.data)
         if pending:
             pending.result()
         self._note(span, fault)
+        if crc is not None:
+            self.crcs[span.name] = crc
         for kind, each in made.items():
             self.hashes[kind][span.name] = each.hexdigest()
 

@@ -1,6 +1,6 @@
 """Networks from one kind of file into another: written, read back, and compared tensor by tensor.
 
-The kinds are in ``forms``: weight files in both carriers, ``.npz`` and ONNX. What a file of another project lacks to be
+The kinds are in ``opening``: weight files in every carrier, and ONNX. What a file of another project lacks to be
 a network, its graph, comes from a model that has it.
 """
 
@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from portable_nn.converters.npz import MANIFEST, MANIFEST_DIGEST
 from portable_nn.core.atomic import put_back
-from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, VerificationError, listed
+from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.core.text import quantity, size
+from portable_nn.core.text import either, quantity, size
+from portable_nn.format import npz
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
-from portable_nn.model_files.forms import FORMS, OPSET, Form, Options, Source, Written
+from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.model_files.kind import ModelFile, NetworkFile
 from portable_nn.model_files.onnx_file import OnnxFile
-from portable_nn.model_files.opening import resolve
-from portable_nn.plain import KINDS, Entry, PlainTensors, open_tensors
+from portable_nn.model_files.opening import NETWORKS, SUFFIXES, open_any
+from portable_nn.plain import Entry, PlainTensors, open_tensors
 from portable_nn.plain.matching import Row, match
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Conversion:
         outputs: how far apart two engines are on the network; empty where no ONNX file takes part.
         recorded: how far they are from what another program has recorded.
         opset: of an ONNX file that was written, the version of its operators.
-        ir_version: and that of its form.
-        left_behind: what ``source`` holds and ``target`` does not, in words.
+        ir_version: and that of its kind.
+        dropped: what ``source`` holds and ``target`` does not, in words.
         notes: what else is worth knowing.
     """
 
@@ -72,7 +73,7 @@ class Conversion:
     recorded: Mapping[str, Difference]
     opset: int | None
     ir_version: int | None
-    left_behind: tuple[str, ...]
+    dropped: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -95,8 +96,8 @@ def convert(
     read, nothing is changed either.
 
     Args:
-        source: a weight file, an ``.npz`` or ONNX file, or the name of a shipped model.
-        target: where to; the suffix (.safetensors, .h5, .npz, .onnx) tells what is written.
+        source: a weight file, an ONNX file, or the name of a shipped model.
+        target: where to; the suffix says what is written: one of those in ``opening.NETWORKS``.
         against: where ``source`` holds arrays only, a model whose tensors they are; its graph, labels and
             preprocessing are taken. Names, shapes and types must be the same.
         rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
@@ -115,23 +116,23 @@ def convert(
         VerificationError: what was written is not what was read, or the engines do not agree.
         DataError: ``io`` is not what goes into the network and comes out.
     """
-    path, out = _source_path(source), Path(target)
-    form = _form_to_write(out)
+    opened, out = _opened(source), Path(target)
+    path, kind = opened.path, _kind_to_write(out)
     if opset is not None and not OnnxFile.recognises(out):
         raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {OnnxFile.suffixes[0]}")
     if out.exists() and path.samefile(out):
         raise UsageError(f"{out} is the file to read: write to another one")
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
-    options = Options(verify, OPSET if opset is None else opset, atol, rtol, seed)
+    options = ConvertOptions(verify, OPSET if opset is None else opset, atol, rtol, seed)
     recording = None if io is None else Path(io)
     to_onnx = OnnxFile.recognises(out)  # Then the last step compares with the recording, and in both engines.
-    found = _read(path, against, rename, options if to_onnx else options._replace(io=recording))
-    given = found if form.holds_training else _without_training(found)
+    found = _read(opened, against, rename, options if to_onnx else options._replace(io=recording))
+    given = found if kind.holds_training else _without_training(found)
     with _put_back_where_that_fails(out):
-        written = form.write(out, given, options._replace(io=recording))
+        written = kind.write(out, given, options._replace(io=recording))
         if verify:
-            _compare(given, written, form)
+            _compare(given, written, kind)
     return Conversion(
         path,
         out,
@@ -146,7 +147,7 @@ def convert(
         written.recorded or found.recorded,
         written.opset,
         written.ir_version,
-        tuple(_left_behind(found, given, written)),
+        tuple(_dropped(found, given, written)),
         tuple(_notes(found, given, written, verify)),
     )
 
@@ -154,38 +155,35 @@ def convert(
 # -- what to read and what to write
 
 
-def _source_path(source: str | Path) -> Path:
-    """The file of a shipped model, or the one that is meant."""
+def _opened(source: str | Path) -> ModelFile:
+    """A shipped model, or the file that is meant."""
     path = Path(source)
-    if path.suffix.lower() in {*FORMS, *KINDS}:
-        if not path.exists():
-            raise FileError(path, "does not exist")
-        return path
-    if path.suffix:
+    if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: {_expected('read')}")
-    return resolve(source)
+    return open_any(source)
 
 
-def _form_to_write(path: Path) -> Form:
-    form = FORMS.get(path.suffix.lower())
-    if form is None:
+def _kind_to_write(path: Path) -> type[NetworkFile]:
+    kind = NETWORKS.get(path.suffix.lower())
+    if kind is None:
         raise UsageError(f"{path}: {_expected('written')}")
-    return form
+    return kind
 
 
 def _expected(how: str) -> str:
-    *most, last = FORMS
-    return f"the name of a file that can be {how} ends in {', '.join(most)} or {last}"
+    return f"the name of a file that can be {how} ends in {either(NETWORKS)}"
 
 
-def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], options: Options) -> Source:
-    form = FORMS.get(path.suffix.lower())
-    if form and form.is_own(path):
+def _read(
+    opened: ModelFile, against: str | Path | None, rename: Mapping[str, str], options: ConvertOptions
+) -> ReadNetwork:
+    path = opened.path
+    if isinstance(opened, NetworkFile):
         if against is not None or rename:
             raise UsageError(
                 f"{path}: holds a network of its own: --against and --rename are for files that hold arrays only"
             )
-        found = form.read(path, options)
+        found = opened.source(options)
         return found if found.recorded or options.io is None else _compared(found, options)
     tensors = open_tensors(path)
     if against is None:
@@ -194,12 +192,12 @@ def _read(path: Path, against: str | Path | None, rename: Mapping[str, str], opt
             "of: a shipped model or a file whose tensors have the same names and shapes (--rename OLD=NEW, where a "
             "name is another)"
         )
-    model = _read(_source_path(against), None, {}, Options(verify=False))
+    model = _read(_opened(against), None, {}, ConvertOptions(verify=False))
     found = _onto(tensors, model, str(against), rename)
     return found if options.io is None else _compared(found, options)
 
 
-def _compared(found: Source, options: Options) -> Source:
+def _compared(found: ReadNetwork, options: ConvertOptions) -> ReadNetwork:
     """``found``, after numpy has computed from it what is recorded."""
     from portable_nn.engines.recording import read_recorded
     from portable_nn.onnx.verify import Tolerance, check_recorded
@@ -216,7 +214,7 @@ def _some(tensors: PlainTensors) -> str:
     return f"{quantity(len(names), 'tensor')}{': ' if names else ''}{', '.join(names[:SHOWN])}{more}"
 
 
-def _without_training(found: Source) -> Source:
+def _without_training(found: ReadNetwork) -> ReadNetwork:
     manifest = found.manifest
     if manifest.training is None:
         return found
@@ -250,10 +248,10 @@ class _Chosen(Mapping[str, Array]):
 # -- arrays of other projects
 
 
-def _onto(tensors: PlainTensors, model: Source, against: str, rename: Mapping[str, str]) -> Source:
+def _onto(tensors: PlainTensors, model: ReadNetwork, against: str, rename: Mapping[str, str]) -> ReadNetwork:
     """The network of ``model`` with the ``tensors`` of a file in it."""
     path, entries = tensors.path, dict(tensors.entries)
-    own = {MANIFEST, MANIFEST_DIGEST} & entries.keys()  # An .npz file that another program has changed.
+    own = {npz.MANIFEST, npz.DIGEST} & entries.keys()  # An .npz file that another program has changed.
     old = _renamed(entries.keys() - own, rename, path)
     faults = list(_misfits({new: entries[name] for new, name in old.items()}, model.manifest))
     if faults:
@@ -262,14 +260,14 @@ def _onto(tensors: PlainTensors, model: Source, against: str, rename: Mapping[st
         model.manifest, metadata={}, training=None, digests={}, checksums={}, producer=PRODUCER, version=VERSION
     )
     left_out = [name for name in entries if name not in {*old.values(), *own}]
-    left_behind = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
-    left_behind += [f"the file's own words on '{key}'" for key in tensors.metadata]
+    dropped = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
+    dropped += [f"the file's own words on '{key}'" for key in tensors.metadata]
     notes = ["the manifest in it is not read: another program has changed the file"] if own else []
     notes += [*tensors.notes, f"graph, labels and preprocessing are those of {against}"]
     if model.manifest.metadata:
         notes.append(f"the metadata of {against} tell of other weights, and are left out")
     ordered = {value.name: old[value.name] for value in manifest.graph.parameters}
-    return Source(path, manifest, _Chosen(tensors, ordered), left_behind=tuple(left_behind), notes=tuple(notes))
+    return ReadNetwork(path, manifest, _Chosen(tensors, ordered), dropped=tuple(dropped), notes=tuple(notes))
 
 
 def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -336,10 +334,10 @@ def _put_back_where_that_fails(out: Path) -> Iterator[None]:
         raise
 
 
-def _compare(given: Source, written: Written, form: Form) -> None:
+def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[NetworkFile]) -> None:
     """See that what was written, as it is read back, is what was given: all that is said of it, and every tensor."""
     try:
-        back = form.read_back(written)
+        back = kind.read_back(written)
     except PortableNNError as error:
         raise VerificationError(f"{error} ({_UNDONE})") from error
     expected = given.manifest
@@ -366,8 +364,8 @@ def _said(manifest: Manifest) -> Manifest:
 # -- what to tell
 
 
-def _left_behind(found: Source, given: Source, written: Written) -> Iterator[str]:
-    yield from found.left_behind
+def _dropped(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork) -> Iterator[str]:
+    yield from found.dropped
     if found.opset is not None and found.opset != (written.opset or OPSET):
         after = f": it is {written.opset} there" if written.opset else f": export makes it {OPSET} again if not told"
         yield f"that its operators are those of opset {found.opset}{after}"
@@ -378,7 +376,7 @@ def _left_behind(found: Source, given: Source, written: Written) -> Iterator[str
         yield f"the state of its training {stands}: {quantity(len(training.tensors), 'tensor')} ({size(extra)})"
 
 
-def _notes(found: Source, given: Source, written: Written, verify: bool) -> Iterator[str]:
+def _notes(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork, verify: bool) -> Iterator[str]:
     yield from found.notes
     yield from getattr(found.outputs, "notes", ())
     yield from written.notes
@@ -388,7 +386,7 @@ def _notes(found: Source, given: Source, written: Written, verify: bool) -> Iter
         yield "not verified: what was written was not compared with what was read"
 
 
-def _why(found: Source, given: Source) -> str:
+def _why(found: ReadNetwork, given: ReadNetwork) -> str:
     if given.manifest is not found.manifest:
         return "it is that of the network without its training"
     if found.manifest.version < VERSION:

@@ -16,7 +16,9 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
 from portable_nn.format import as_digest
+from portable_nn.format.manifest import Manifest
 from portable_nn.inspection import Inspection
+from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
@@ -83,6 +85,27 @@ class ModelFile(ABC):
     @abstractmethod
     def manifest_text(self) -> str:
         """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
+
+
+class NetworkFile(ModelFile):
+    """A file that can hold a network, which ``convert`` can read and write."""
+
+    holds_training: ClassVar[bool]
+    """Whether it can hold the state of a training."""
+
+    @abstractmethod
+    def source(self, options: ConvertOptions) -> ReadNetwork:
+        """The network in the file. Raises ``FileError``, ``FormatError``, and of ONNX what ``read_onnx`` raises."""
+
+    @classmethod
+    @abstractmethod
+    def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
+        """Write a network. Raises ``FileError``, ``UsageError``, and of ONNX what ``export_onnx`` raises."""
+
+    @classmethod
+    @abstractmethod
+    def read_back(cls, written: WrittenNetwork) -> Manifest:
+        """What a written file says, with the digests of the bytes that are in it. Raises ``FormatError``."""
 
 
 def expected_bytes(path: Path, digest: str) -> bytes:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
+from portable_nn.core.errors import FormatError
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
+from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.inspection import Inspection
-from portable_nn.model_files.kind import ModelFile, expected_bytes, no_manifest
+from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.model_files.kind import NetworkFile, expected_bytes, no_manifest
 from portable_nn.model_files.runners import Runner, onnx_runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
@@ -26,10 +33,11 @@ UNPROVED: Final = (
 """The note of a model of another program that the numpy engine runs."""
 
 
-class OnnxFile(ModelFile):
+class OnnxFile(NetworkFile):
     """An ONNX file, whether or not this package has its operators."""
 
     suffixes = (".onnx",)
+    holds_training = False
     infinite = "warning"  # A weight file with them is refused; here they may be meant.
 
     @cached_property
@@ -97,3 +105,74 @@ class OnnxFile(ModelFile):
         if MANIFEST not in self._metadata:
             raise no_manifest(self.path, "those ONNX files have one that portable-nn wrote")
         return self._metadata[MANIFEST]
+
+    def source(self, options: ConvertOptions) -> ReadNetwork:
+        from portable_nn.converters.onnx import read_onnx
+        from portable_nn.onnx.metadata import DIGEST as STORED
+        from portable_nn.onnx.support import opset_of
+
+        where = str(self.path)
+        network, proof, notes = read_onnx(self.model, where=where, **options.proof)
+        digest = "" if notes else self._metadata.get(STORED, "")  # With notes, the manifest in it does not describe it.
+        opset = opset_of(self.model, where)
+        manifest, arrays = network.manifest(), network.parameters.arrays
+        return ReadNetwork(self.path, manifest, arrays, digest, proof, proof.recorded, opset, (), notes)
+
+    @classmethod
+    def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
+        from portable_nn.converters.onnx import export_onnx
+
+        manifest = source.manifest
+        network = Network.from_graph(
+            manifest.graph,
+            source.tensors,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            metadata=manifest.metadata,
+            documentation=manifest.documentation,
+            copy=False,
+        )
+        report = export_onnx(network, path, opset=options.opset, **options.proof)
+        files = (path, report.data) if report.data else (path,)
+        notes = report.notes if options.verify else ()  # Then ``convert`` itself says that nothing was verified.
+        proof, digest = report.outputs, _stored(path)[1]
+        return WrittenNetwork(files, digest, proof, proof.recorded, report.opset, report.ir_version, notes)
+
+    @classmethod
+    def read_back(cls, written: WrittenNetwork) -> Manifest:
+        from portable_nn.converters.onnx import read_onnx
+
+        if len(written.files) > 1:
+            return _one_by_one(written.files[0])
+        network, _, notes = read_onnx(written.files[0], verify=False)
+        if notes:
+            raise FormatError(written.files[0], notes[0])
+        return network.manifest()
+
+
+def _stored(path: Path) -> tuple[str, str]:
+    """The text and the digest of the manifest in a file's metadata; empty where there are none."""
+    from portable_nn.onnx.files import read_alone
+    from portable_nn.onnx.metadata import DIGEST as STORED
+    from portable_nn.onnx.metadata import MANIFEST
+
+    metadata = {entry.key: entry.value for entry in read_alone(path).metadata_props}
+    return metadata.get(MANIFEST, ""), metadata.get(STORED, "")
+
+
+def _one_by_one(path: Path) -> Manifest:
+    """The manifest in a model, with the digests of its initializers, of which no more than one is in memory."""
+    from onnx import TensorProto
+
+    from portable_nn.onnx.external import load_external
+    from portable_nn.onnx.files import read_alone
+    from portable_nn.onnx.tensors import from_tensor
+
+    found = dict[str, str]()
+    for stored in read_alone(path).graph.initializer:
+        tensor = TensorProto()
+        tensor.CopyFrom(stored)
+        if tensor.data_location == TensorProto.EXTERNAL:
+            load_external(tensor, path)
+        found |= hashes({stored.name: from_tensor(tensor, str(path))})[DIGEST]
+    return msgspec.structs.replace(decode(_stored(path)[0].encode(), str(path)), digests=found)

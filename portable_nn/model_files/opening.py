@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from portable_nn.catalog import CALLED, find_model
 from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.text import either
 from portable_nn.model_files.arrays_file import ArraysFile
-from portable_nn.model_files.kind import ModelFile
+from portable_nn.model_files.kind import ModelFile, NetworkFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.weight_file import WeightFile
 from portable_nn.network import Network
@@ -22,8 +24,13 @@ __all__ = ["load_model"]
 KINDS: Final[tuple[type[ModelFile], ...]] = (OnnxFile, ArraysFile, WeightFile)
 """Every kind of model file. The first one that recognises a file opens it."""
 
-MODELS: Final[tuple[str, ...]] = (*WeightFile.suffixes, *OnnxFile.suffixes)
-"""How the names of files that hold networks end."""
+NETWORKS: Final[Mapping[str, type[NetworkFile]]] = {
+    suffix: kind for kind in (WeightFile, OnnxFile) for suffix in kind.suffixes
+}
+"""The kinds that hold networks, by the suffix of their files."""
+
+SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
+"""How the names of files of any kind end."""
 
 
 def resolve(model: str | Path) -> Path:
@@ -36,14 +43,14 @@ def resolve(model: str | Path) -> Path:
     if model in CALLED:
         return CALLED[str(model)].weights
     path = Path(model)
-    if path.suffix.lower() not in MODELS:
+    if path.suffix.lower() not in NETWORKS:
         raise UsageError(_unknown(path))
     if not path.exists():
         raise FileError(path, "does not exist")
     return path
 
 
-def open_model(model: str | Path, *, digest: str | None = None) -> ModelFile:
+def open_model(model: str | Path, *, digest: str | None = None) -> NetworkFile:
     """A shipped model, a weight file or an ONNX file, opened.
 
     Args:
@@ -53,15 +60,16 @@ def open_model(model: str | Path, *, digest: str | None = None) -> ModelFile:
     Raises ``UsageError`` and ``FileError`` as ``resolve`` does.
     """
     path = resolve(model)
-    kind = OnnxFile if OnnxFile.recognises(path) else WeightFile
-    return kind(path, digest=digest)
+    return NETWORKS[path.suffix.lower()](path, digest=digest)
 
 
 def open_any(model: str | Path) -> ModelFile:
     """As ``open_model``, and files of arrays as well."""
     path = Path(model)
-    if model in CALLED or path.suffix.lower() not in ArraysFile.suffixes:
+    if model in CALLED or path.suffix.lower() not in SUFFIXES:
         path = resolve(model)
+    if not path.exists():
+        raise FileError(path, "does not exist")
     return next(kind for kind in KINDS if kind.recognises(path))(path)
 
 
@@ -81,7 +89,7 @@ def load_model(name: str) -> Network:
 
 def _unknown(path: Path) -> str:
     """The message for what is neither the name of a shipped model nor the path of a model file."""
-    suffixes = " or ".join(MODELS)
+    suffixes = either(NETWORKS)
     if path.exists():
         return f"{path}: expected a model, whose name ends in {suffixes}"
     close = get_close_matches(str(path), CALLED, n=1)

@@ -6,26 +6,29 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 
 from portable_nn.analysis.survey import Surveyor, survey_graph
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
-from portable_nn.format import CARRIERS, load
+from portable_nn.format import CARRIERS, Manifest, load, save
 from portable_nn.format.carriers import carrier_of
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
-from portable_nn.model_files.kind import ModelFile
+from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
+from portable_nn.model_files.kind import NetworkFile
 from portable_nn.model_files.runners import Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.network import load as load_network
 from portable_nn.plain import Entry
 
 
-class WeightFile(ModelFile):
+class WeightFile(NetworkFile):
     """A weight file."""
 
     suffixes = CARRIERS.keys()
+    holds_training = True
 
     @cached_property
     def network(self) -> Network:
@@ -56,3 +59,16 @@ class WeightFile(ModelFile):
         with open_regular(self.path) as file:
             start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
             return carrier.manifest_text(start, where).data.decode()
+
+    def source(self, options: ConvertOptions) -> ReadNetwork:
+        contents = load(self.path, lazy=True)
+        return ReadNetwork(self.path, contents.manifest, contents.tensors, contents.digest)
+
+    @classmethod
+    def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
+        return WrittenNetwork((path,), save(path, source.manifest, source.tensors))
+
+    @classmethod
+    def read_back(cls, written: WrittenNetwork) -> Manifest:
+        # With the digest that it must have, tensors are checked by their SHA-256.
+        return load(written.files[0], lazy=True, verify="eager", digest=written.digest).manifest

@@ -3,7 +3,8 @@
 numpy brings a BLAS library with it, and that library has the call under the names of the CBLAS standard. Where it is
 found, a step of gradient descent needs no array for the gradient and one pass less over the weights; where it is not
 (numpy built on another BLAS), callers do the same in two steps. Another library's BLAS, such as scipy's, will not do:
-the thread pools of two of them in one process slow each other down a hundredfold.
+the thread pools of two of them in one process slow each other down a hundredfold. Nor will threadpoolctl: it takes 7
+to 236 µs to set the number of threads, where a whole prediction takes 10 µs.
 """
 
 from __future__ import annotations

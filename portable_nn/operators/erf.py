@@ -1,6 +1,6 @@
 """The error function, and the Gaussian error linear unit, which is made of it.
 
-numpy has no error function: here it is made of polynomials.
+numpy has no error function, and scipy would be a dependency for this one alone: here it is made of polynomials.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Plain HDF5 files, such as Keras, PyTables, MATLAB and R write.
 
-The HDF5 library follows what it finds: links into other files, numbers that lie in other files, filters that are loaded
-as programs. So every object is looked at through the library before one of its numbers is read. What would lead
-elsewhere is refused; what is no array of numbers is passed over.
+The HDF5 library follows external links, external storage and virtual datasets into other files, and loads filters as
+plugins. So every object is inspected before its data are read: whatever refers to other files or plugins is refused,
+and whatever is no array of numbers is skipped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,21 @@ from portable_nn.core.text import quantity
 from portable_nn.format.hdf5 import SIGNATURE
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
-from portable_nn.plain.tensors import NUMBERS, RATIO, Entry, Listing, Opened, count_fault, entry, overlaps, shape_fault
+from portable_nn.plain.tensors import (
+    NUMBERS,
+    RATIO,
+    Entry,
+    Listing,
+    Opened,
+    Place,
+    count_fault,
+    entry,
+    overlaps,
+    shape_fault,
+)
 
 _BUILT_IN: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-"""The filters that come with h5py and give back exactly the numbers that went in; others are loaded as programs."""
+"""The lossless filters that are built into h5py; others would be loaded as plugins."""
 
 MAX_TEXT: Final = 2**24
 """The longest text, in bytes, that is taken from an attribute."""
@@ -38,18 +49,19 @@ _ERRORS: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, Overfl
 
 @dataclass
 class _Found:
-    """What a walk through a file has found so far."""
+    """The contents of a file, as far as the walk through it has come."""
 
     datasets: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     filtered: list[set[str]] = field(default_factory=list)
 
     @property
     def all_notes(self) -> list[str]:
-        """What was passed over, and whether something is compressed."""
+        """What is unusual, and whether something is compressed."""
         filters = ", ".join(sorted(set().union(*self.filtered)))
         return self.notes + ([f"{quantity(len(self.filtered), 'dataset')} filtered by {filters}"] if filters else [])
 
@@ -61,7 +73,7 @@ def open_file(opened: Opened) -> Listing:
     where = str(opened.path)
     if fault := _framing_fault(opened):
         raise FormatError(where, fault)
-    with _told(opened.path, "the file"):
+    with _errors(opened.path, "the file"):
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
         found = _walk(file, opened.size)
         refuse(where, found.faults + list(overlaps(found.spans)))
@@ -71,11 +83,13 @@ def open_file(opened: Opened) -> Listing:
         wanted = found.entries[name]
         memory = aligned(wanted.bytes)
         numbers: Array = memory.view(wanted.dtype).reshape(wanted.shape)
-        with _told(opened.path, f"'/{name}'"):
+        with _errors(opened.path, f"'/{name}'"):
             found.datasets[name].id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
         return numbers
 
-    return Listing(found.entries, read, found.all_notes, metadata)
+    offsets = {name: each.id.get_offset() for name, each in found.datasets.items()}
+    places = {n: Place(opened.file, at, found.datasets[n].dtype) for n, at in offsets.items() if at is not None}
+    return Listing(found.entries, read, found.skipped, found.all_notes, metadata, places)
 
 
 def _framing_fault(opened: Opened) -> str | None:
@@ -108,7 +122,7 @@ def _walk(file: Any, size: int) -> _Found:
                 continue
             each = group[link]
             if isinstance(each, h5py.Datatype):
-                found.notes.append(f"{name!r} is a type, not an array: it is passed over")
+                found.skipped[name] = "is a type, not an array"
             elif fault := _object_fault(each, seen):
                 found.faults.append(f"{name!r} {fault}")
             elif isinstance(each, h5py.Group):
@@ -123,7 +137,7 @@ def _walk(file: Any, size: int) -> _Found:
 
 
 def _link_fault(group: Any, name: str | bytes) -> str | None:
-    """What is wrong with a link; nothing is opened to find it."""
+    """The fault of a link, found without opening what it leads to."""
     import h5py
 
     if isinstance(name, bytes) or "/" in name or name in {"", "."}:
@@ -139,7 +153,7 @@ def _link_fault(group: Any, name: str | bytes) -> str | None:
 
 
 def _object_fault(each: Any, seen: set[int]) -> str | None:
-    """An object has one name; where a file lies about how many there are, it is met for the second time."""
+    """The fault of an object with more than one name, also where its reference count is wrong."""
     import h5py
 
     info = h5py.h5o.get_info(each.id)
@@ -154,7 +168,7 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
     fault = _place_fault(dataset)
     dtype, reason = (None, None) if fault else _dtype(dataset)
     if reason:
-        found.notes.append(f"{name!r} {reason}: it is passed over")
+        found.skipped[name] = reason
     elif dtype:
         fault = shape_fault(dataset.shape, dtype.itemsize) or _storage_fault(dataset, dtype, size)
     if fault:
@@ -169,7 +183,7 @@ def _look_at(name: str, dataset: Any, size: int, found: _Found) -> None:
 
 
 def _place_fault(dataset: Any) -> str | None:
-    """What leads out of the file, or to programs outside this one."""
+    """The fault of a dataset that refers to other files or needs a plugin."""
     import h5py
 
     properties = dataset.id.get_create_plist()
@@ -219,7 +233,7 @@ _KINDS: Final = {
 
 
 def _storage_fault(dataset: Any, dtype: np.dtype[Any], size: int) -> str | None:
-    """Where less is stored than the shape claims: the rest would be made up, or unpacked from next to nothing."""
+    """The fault of a dataset that stores fewer bytes than its shape needs: fill values, or a decompression bomb."""
     needed, stored = math.prod(dataset.shape) * dtype.itemsize, dataset.id.get_storage_size()
     what = f"is {dtype} {format_shape(dataset.shape)}, which takes {needed} bytes"
     if not needed:
@@ -248,7 +262,7 @@ def _chunk_fault(dataset: Any, dtype: np.dtype[Any], stored: int, what: str) -> 
 def _texts(file: Any, notes: list[str]) -> dict[str, str]:
     """The attributes of the file that are single texts of a fixed length.
 
-    For those of any length the library follows pointers, and in damaged files goes round in circles for ever.
+    For those of any length the library follows pointers, and may loop for ever in damaged files.
     """
     texts, left = {}, []
     for name in filter(_is_text, file.attrs):
@@ -263,7 +277,7 @@ def _texts(file: Any, notes: list[str]) -> dict[str, str]:
             attribute.read(value)
             texts[name] = value.tobytes().rstrip(b"\0").decode(errors="replace")
     if left:
-        notes.append(f"the file says more about itself, in texts of variable length: {', '.join(left)}: passed over")
+        notes.append(f"the file says more about itself, in texts of variable length: {', '.join(left)}: skipped")
     return texts
 
 
@@ -273,8 +287,8 @@ def _is_text(name: object) -> bool:
 
 
 @contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    """Whatever the library has against a file, as an error of this package."""
+def _errors(path: Path, what: str) -> Iterator[None]:
+    """Turns every error that the library raises for a file into one of this package."""
     try:
         yield
     except FileError:

@@ -14,52 +14,52 @@ from portable_nn.core.files import read_at, recognise
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.tensors import Array
-from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, entry, shape_fault
+from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, Place, shape_fault
 
 MAGIC: Final = b"\x93NUMPY"
 
 HEAD: Final = 10_240
-"""No header is longer: numpy itself reads up to 10,000 characters."""
+"""The longest header: numpy itself reads up to 10,000 characters."""
 
 
 class Header(NamedTuple):
-    """What stands before the numbers: their type, the shape, whether the first index runs fastest, how long it is."""
+    """The header of an array: its type, its shape, whether it is in Fortran order, and the header's length."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    by_columns: bool
+    fortran_order: bool
     length: int
 
-    @property
-    def passed_over(self) -> str | None:
-        """Why the array cannot be read, where it holds no numbers."""
+    def unreadable(self, text: bool) -> str | None:
+        """Why the array cannot be read: it holds neither numbers nor, where that is allowed, ``text``."""
         if self.dtype.hasobject:
-            return "holds Python objects (a pickle), which can run code and are never loaded: it is passed over"
-        return None if self.dtype.name in NUMBERS else f"holds {self.dtype}, not numbers: it is passed over"
+            return "holds Python objects (a pickle), which can run code and are never loaded"
+        known = self.dtype.name in NUMBERS or (text and self.dtype.kind == "U")
+        return None if known else f"holds {self.dtype}, not numbers"
 
     @property
     def entry(self) -> Entry:
         """As the listing has it."""
-        return entry(self.dtype.name, self.shape)
+        return Entry(self.dtype.name, self.shape, math.prod(self.shape) * self.dtype.itemsize)
 
 
 def header(head: bytes) -> Header | None:
-    """The header of an array that begins with the bytes ``head``; nothing, where there is none."""
+    """The header at the beginning of ``head``, or ``None``."""
     file = io.BytesIO(head)
     try:
         with warnings.catch_warnings(action="ignore"):  # Python 2 wrote headers that numpy warns of.
             version = np.lib.format.read_magic(file)
             # Version 3 differs from 2 in its encoding alone, which matters for names of fields, which are refused.
-            shape, by_columns, dtype = (
+            shape, fortran_order, dtype = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )(file)
-    except Exception:  # numpy has the parser of Python read it, which raises whatever it likes.
+    except Exception:  # numpy uses Python's parser, which raises errors of many types.
         return None
-    return Header(dtype, shape, by_columns, file.tell())
+    return Header(dtype, shape, fortran_order, file.tell())
 
 
 def header_fault(found: Header, size: int) -> str | None:
-    """What is wrong with a header, where header and numbers have ``size`` bytes."""
+    """The fault of a header, where header and numbers have ``size`` bytes, or ``None``."""
     if fault := shape_fault(found.shape, found.dtype.itemsize):
         return fault
     needed, there = math.prod(found.shape) * found.dtype.itemsize, size - found.length
@@ -73,7 +73,7 @@ def array(memory: Bytes, found: Header) -> Array:
     numbers = memory.view(found.dtype)
     if not found.dtype.isnative:
         numbers = numbers.byteswap(inplace=True).view(found.dtype.newbyteorder("="))
-    return numbers.reshape(found.shape[::-1]).T if found.by_columns else numbers.reshape(found.shape)
+    return numbers.reshape(found.shape[::-1]).T if found.fortran_order else numbers.reshape(found.shape)
 
 
 def open_file(opened: Opened) -> Listing:
@@ -83,8 +83,8 @@ def open_file(opened: Opened) -> Listing:
     found = header(head)
     if found is None:
         raise FormatError(where, _what_is(head))
-    if reason := found.passed_over:
-        return Listing({}, _none, [f"{name!r} {reason}"])
+    if reason := found.unreadable(opened.text):
+        return Listing({}, _none, {name: reason})
     if fault := header_fault(found, opened.size):
         raise FormatError(where, f"the array {fault}")
     length, size = found.length, found.entry.bytes
@@ -94,7 +94,8 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], length, where)
         return array(memory, found)
 
-    return Listing({name: found.entry}, read)
+    place = Place(opened.file, length, found.dtype, "F" if found.fortran_order else "C")
+    return Listing({name: found.entry}, read, places={name: place})
 
 
 def _none(name: str) -> Array:

@@ -25,11 +25,11 @@ _METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: RATIO}
 """The compressions that numpy writes, and how many times their size data may unpack to."""
 
 _MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
-"""How a zip file begins, and one without members."""
+"""The first bytes of a zip file, and of one without members."""
 
 _ENCRYPTED: Final = 1
 _LOCAL_HEADER: Final = 30
-"""The least bytes of what stands before a member's data."""
+"""The least size of a member's local header."""
 
 _ERRORS: Final = (
     zipfile.BadZipFile,
@@ -52,21 +52,23 @@ def open_file(opened: Opened) -> Listing:
     head = opened.file.read(npy.HEAD)
     if not head.startswith(_MAGIC):
         raise FormatError(where, recognise(head) or ("is not a zip archive, as .npz files are" if head else "is empty"))
-    with _told(opened.path):
+    with _errors(opened.path):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     refuse(where, list(_member_faults(members)))
     heads = {_name(info): _head(archive, info, opened.path) for info in members}
     by_name = {_name(info): info for info in members}
     found = {name: header for name, head in heads.items() if (header := npy.header(head))}
-    arrays = {name: header for name, header in found.items() if not header.passed_over}
+    skipped = {name: reason for name, header in found.items() if (reason := header.unreadable(opened.text))}
+    skipped |= {name: "is no array of numpy" for name in heads if name not in found}
+    arrays = {name: header for name, header in found.items() if name not in skipped}
     faults = [(name, npy.header_fault(header, by_name[name].file_size)) for name, header in arrays.items()]
     refuse(where, [f"{name!r} {fault}" for name, fault in faults if fault])
 
     def read(name: str) -> Array:
         header, info = arrays[name], by_name[name]
         memory = aligned(info.file_size - header.length)
-        with _told(opened.path, info), archive.open(info) as member:
+        with _errors(opened.path, info), archive.open(info) as member:
             member.read(header.length)
             for at in range(0, len(memory), CHUNK):
                 piece = memory[at : at + CHUNK]
@@ -76,9 +78,7 @@ def open_file(opened: Opened) -> Listing:
                 piece[...] = np.frombuffer(data, np.uint8)
         return npy.array(memory, header)
 
-    notes = [f"{name!r} {header.passed_over}" for name, header in found.items() if header.passed_over]
-    notes += [f"{name!r} is no array of numpy: it is passed over" for name in heads if name not in found]
-    return Listing({name: header.entry for name, header in arrays.items()}, read, notes)
+    return Listing({name: header.entry for name, header in arrays.items()}, read, skipped)
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -86,7 +86,7 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
-    """What the table of contents shows: two members of a name, shared bytes, encryption, bombs."""
+    """The faults that the central directory shows: duplicate names, overlaps, encryption, decompression bombs."""
     if fault := count_fault(len(members)):
         yield fault
     yield from (f"{name!r} stands {n} times" for name, n in Counter(map(_name, members)).items() if n > 1)
@@ -110,13 +110,13 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
 
 
 def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    with _told(path, info), archive.open(info) as member:
+    with _errors(path, info), archive.open(info) as member:
         return member.read(npy.HEAD)
 
 
 @contextmanager
-def _told(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
-    """Whatever goes wrong in an archive, as an error of this package."""
+def _errors(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
+    """Turns every error that ``zipfile`` raises for an archive into one of this package."""
     try:
         yield
     except FileError:

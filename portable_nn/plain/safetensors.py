@@ -84,7 +84,7 @@ def open_file(opened: Opened) -> Listing:
         return _array(memory, tensor)
 
     entries = {name: _entry(tensor) for name, tensor in tensors.items()}
-    return Listing(entries, read, list(_notes(tensors)), metadata)
+    return Listing(entries, read, notes=list(_notes(tensors)), metadata=metadata)
 
 
 def _header(opened: Opened) -> bytes:

@@ -1,4 +1,4 @@
-"""What every kind of plain file has: tensors by name with their types and shapes, and a way to read one."""
+"""What all readers of plain files share: the listing of a file, and the mapping of its tensors by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from io import FileIO
 from pathlib import Path
 from threading import RLock
 from types import MappingProxyType, TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import numpy as np
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import format_shape
@@ -28,12 +30,12 @@ MAX_BYTES: Final = 2**63 - 1
 """The longest file that a file system can hold."""
 
 RATIO: Final = 1100
-"""Compressed data may unpack to so many times their size. Deflate reaches 1,032, with zeros; a bomb claims more."""
+"""The largest compression ratio. Deflate reaches 1,032, with zeros; a decompression bomb claims more."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a header says of a tensor. ``dtype`` is numpy's name of it, or the file's where numpy has none."""
+    """The header of a tensor. ``dtype`` is numpy's name of its type, or the file's where numpy has none."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,32 +43,61 @@ class Entry:
 
 
 class Opened(NamedTuple):
-    """A file that is open for reading; ``stack`` closes it, and whatever else a kind puts there."""
+    """A file that is open for reading.
+
+    Args:
+        path: where it is.
+        file: the open file.
+        size: its bytes.
+        stack: closes it, and whatever else a kind puts there.
+        text: whether arrays of text are listed as well.
+    """
 
     path: Path
     file: FileIO
     size: int
     stack: ExitStack
+    text: bool
+
+
+class Place(NamedTuple):
+    """Where an array lies: the open file, the first byte in it, the stored type, and the order, ``"C"`` or ``"F"``."""
+
+    file: FileIO
+    offset: int
+    dtype: np.dtype[Any]
+    order: Literal["C", "F"] = "C"
 
 
 class Listing(NamedTuple):
-    """What a kind of file finds in one: the tensors, how to read one by its name, and what it says besides."""
+    """The contents of a file.
+
+    Args:
+        entries: the tensors, by name.
+        read: reads one by its name.
+        skipped: why other things in the file cannot be read, by name.
+        notes: what else is unusual, in words.
+        metadata: other text, by key.
+        places: of the tensors that can be mapped, where they are.
+    """
 
     entries: Mapping[str, Entry]
     read: Callable[[str], Array]
+    skipped: Mapping[str, str] = MappingProxyType({})
     notes: Sequence[str] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
+    places: Mapping[str, Place] = MappingProxyType({})
 
 
 class PlainTensors(Mapping[str, Array]):
-    """The arrays in a file by name; each is read when it is asked for, and again when it is asked for again.
+    """The arrays in a file by name; each is read at every access.
 
-    They are in the byte order of this machine, and whoever asked owns them. The file is open until ``close``, the end
-    of a ``with`` block, or until this is let go.
+    They have the byte order of this machine and belong to the caller. The file stays open until ``close``, the end of a
+    ``with`` block, or until this object is garbage.
     """
 
     def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
-        """``stack`` closes the file, which is closed at once where there is an error."""
+        """``stack`` closes the file."""
         self.path = Path(path)
         self._listing = listing
         self._lock = RLock()
@@ -74,13 +105,19 @@ class PlainTensors(Mapping[str, Array]):
 
     @property
     def entries(self) -> Mapping[str, Entry]:
-        """What the headers say of each tensor, in the order of the file."""
+        """The header of each tensor, in the order of the file."""
         return MappingProxyType(self._listing.entries)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over, and what is unusual, in words."""
-        return tuple(self._listing.notes)
+        """What was skipped, and what is unusual, in words."""
+        skipped = [f"{name!r} {reason}: it is skipped" for name, reason in self._listing.skipped.items()]
+        return (*skipped, *self._listing.notes)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """The names of arrays and other objects that cannot be read, and why."""
+        return MappingProxyType(self._listing.skipped)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -96,15 +133,25 @@ class PlainTensors(Mapping[str, Array]):
             FormatError: its data are damaged.
             UnsupportedError: numpy has no such type.
         """
+        array = self._read(name, self._listing.read)
+        if fault := value_fault(array, allow_nonfinite=True):
+            raise FormatError(self.path, f"{name!r} {fault}")
+        return array
+
+    def mapped(self, name: str) -> Array | None:
+        """As ``self[name]``, but a read-only ``numpy.memmap`` in the stored byte order; or ``None``."""
+        if (place := self._listing.places.get(name)) is None:
+            return None
+        shape = self._listing.entries[name].shape
+        return self._read(name, lambda _: np.memmap(place.file, place.dtype, "r", place.offset, shape, place.order))
+
+    def _read(self, name: str, read: Callable[[str], Array]) -> Array:
         if name not in self._listing.entries:
             raise KeyError(name)
         with self._lock:
             if not self._close.alive:
                 raise UsageError(f"{self.path}: is closed, so {name!r} cannot be read any more")
-            array = self._listing.read(name)
-        if fault := value_fault(array, allow_nonfinite=True):
-            raise FormatError(self.path, f"{name!r} {fault}")
-        return array
+            return read(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._listing.entries)
@@ -134,7 +181,7 @@ def entry(dtype: str, shape: tuple[int, ...]) -> Entry:
 
 
 def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
-    """What is wrong with a shape, each size of which counts as at least 1: no machine has memory for it.
+    """The fault of a shape, if any: too many axes, or more bytes than any machine has, with each size at least 1.
 
     ``itemsize`` is the bytes of one element.
     """
@@ -149,12 +196,12 @@ def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
 
 
 def count_fault(count: int) -> str | None:
-    """What is wrong with a file of so many tensors."""
+    """The fault of a file with so many tensors, if any."""
     return f"holds {count} tensors; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
 
 
 def overlaps(spans: Iterable[tuple[str, int, int]]) -> Iterator[str]:
-    """Faults of things (name, start, stop) that lie in the same bytes of a file, of which a bomb can be made."""
+    """The faults of spans (name, start, stop) that overlap in a file, as in decompression bombs."""
     before, end = "", 0
     for start, stop, name in sorted((start, stop, name) for name, start, stop in spans if stop > start):
         if start < end:

@@ -14,8 +14,6 @@ import pytest
 
 from portable_nn.cli import main
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # ``foreign`` lies one folder up.
-
 
 class Result(NamedTuple):
     """What a command line gave."""

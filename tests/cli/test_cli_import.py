@@ -75,7 +75,7 @@ def test_json(run, tmp_path):
             "book/wih.npy: has shape (200, 784), and book/who.npy has (10, 200): the "
             "two are swapped, since they fit the other way round",
         ),
-        (["book/wih.npy", "none.npy"], 3, "none.npy: expected an array (.npy), found no such file"),
+        (["book/wih.npy", "none.npy"], 3, "none.npy: expected arrays (.npy), found no such file"),
         (["empty"], 3, "empty: expected one file *wih*.npy, as the book's network has it, found none"),
         (["none"], 3, "none: does not exist"),
     ],

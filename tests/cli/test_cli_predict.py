@@ -222,7 +222,7 @@ def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
         (["no.onnx", "."], 3, "no.onnx: does not exist"),
         (["no.safetensors", "."], 3, "no.safetensors: does not exist"),
         (["bad.onnx", "."], 3, "bad.onnx: is a text file, not an ONNX model"),
-        (["bad.xyz", "."], 2, "bad.xyz: expected a model, whose name ends in .safetensors or .h5 or .onnx"),
+        (["bad.xyz", "."], 2, "bad.xyz: expected a model, whose name ends in .safetensors, .h5, .npz or .onnx"),
         (["digits-mlp", SAMPLES, "--labels", "nine.txt"], 3, "nine.txt: has 9 labels, but digits-mlp has 10 classes"),
         (
             ["digits-mlp", SAMPLES, "--labels", "no.txt"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # ``cases`` lies one folder up.
 from cases import CASES
 from cases.case import Case
+from onnx import TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model

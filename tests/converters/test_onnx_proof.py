@@ -394,8 +394,8 @@ HEAD = "does not hold what goes into the network and comes out: "
         ({"z": np.zeros(3)}, HEAD + "'z' is no value of the network: its inputs are 'x', its outputs 'y'"),
         ({"x": np.zeros((5, 3), np.float32)}, HEAD + "input 'x' needs (batch, 4), not (5, 3)"),
         ({"x": np.zeros((5, 4), complex)}, None),
-        ({"y": np.zeros((4, 3))}, HEAD + "output 'y' has shape (4, 3), but (5, 3) comes of the inputs"),
-        ({"tanh_1": np.zeros((5, 7))}, HEAD + "value 'tanh_1' has shape (5, 7), but (5, 6) comes of the inputs"),
+        ({"y": np.zeros((4, 3))}, HEAD + "output 'y' has shape (4, 3), but the inputs give (5, 3)"),
+        ({"tanh_1": np.zeros((5, 7))}, HEAD + "value 'tanh_1' has shape (5, 7), but the inputs give (5, 6)"),
     ],
     ids=["no input", "no output", "extra", "input shape", "type", "output shape", "value shape"],
 )
@@ -462,7 +462,7 @@ def test_several_runs_are_one_recording(tmp_path: Path) -> None:
     for start in (0, 3, 6):
         run({"x": x[start : start + 3]})
     recorder.save(tmp_path / "io.npz")
-    assert (recorder.notes, recorder.told) == ([], "x (7, 4), y (7, 3)")
+    assert (recorder.notes, recorder.summary) == ([], "x (7, 4), y (7, 3)")
     with np.load(tmp_path / "io.npz") as found:
         np.testing.assert_array_equal(found["x"], x)
         np.testing.assert_allclose(found["y"], net.predict(x), atol=1e-6)

@@ -21,6 +21,7 @@ SHA256 = {
     "v1.safetensors": "e0c06751196a8ef17dc97f662c5b1cd85345f9c2d051237c2699d76ad0b438d0",
     "v2.safetensors": "99ca28531b40aaf833436a80c7dae1af97b5077823290b81d49a67fdc0147709",
     "v2.h5": "3ec8e4626bc5de66b855f5a6e4225d00ff8f499542bf3f2f773ebfc291117b1c",
+    "v2.npz": "6d10014784ebc8f55c62442318f414b74398d2d6da9ed29b97c0f8dd90f7417f",
 }
 """Every released file, and what ``sha256sum`` says of it. A line is added for a new version; none is ever changed."""
 
@@ -96,7 +97,7 @@ def test_a_golden_file_means_what_it_meant(name: str, lazy: bool) -> None:
         np.testing.assert_array_equal(contents.tensors[key], expected)
 
 
-@pytest.mark.parametrize("name", ["v2.safetensors", "v2.h5"])
+@pytest.mark.parametrize("name", ["v2.safetensors", "v2.h5", "v2.npz"])
 def test_the_same_network_still_gives_the_golden_bytes(tmp_path: Path, name: str) -> None:
     assert save(tmp_path / name, MANIFEST, TENSORS) == DIGESTS[2]
     assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()

@@ -20,7 +20,7 @@ from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 import portable_nn as pnn
 from portable_nn.core.errors import FileError, FormatError, NoManifestError, UsageError
-from portable_nn.format import has_manifest, load, save
+from portable_nn.format import CARRIERS, has_manifest, load, save
 from portable_nn.format.tensors import Array
 
 ROOT = Path(__file__).parents[2]
@@ -262,7 +262,7 @@ def test_what_the_source_of_a_stream_raises_comes_through(path: Path) -> None:
 
 def test_the_digest_is_the_sha256_of_the_manifest_in_every_carrier(tmp_path: Path) -> None:
     found = set()
-    for suffix in (".safetensors", ".h5"):
+    for suffix in CARRIERS:
         path = tmp_path / f"net{suffix}"
         found |= {save(path, MANIFEST, TENSORS), load(path).digest, load(path, lazy=True).digest}
     content = (tmp_path / "net.safetensors").read_bytes()
@@ -334,19 +334,20 @@ def test_files_of_arrays_alone_are_told_apart(tmp_path: Path) -> None:
     safetensors.numpy.save_file(TENSORS, tmp_path / "a.safetensors")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["w"] = [1.0, 2.0]
-    for name in ("a.safetensors", "a.h5"):
+    np.savez(tmp_path / "a.npz", **TENSORS)
+    for name in ("a.safetensors", "a.h5", "a.npz"):
         assert not has_manifest(tmp_path / name)
         with pytest.raises(
-            NoManifestError, match=rf"{re.escape(name)}: is an? (safetensors|HDF5) file .* it holds arrays"
+            NoManifestError, match=rf"{re.escape(name)}: is an? (safetensors|HDF5|\.npz) file .* it holds arrays"
         ):
             load(tmp_path / name)
-    for suffix in (".safetensors", ".h5"):
+    for suffix in CARRIERS:
         save(tmp_path / f"b{suffix}", MANIFEST, TENSORS)
         assert has_manifest(tmp_path / f"b{suffix}")
         content = (tmp_path / f"b{suffix}").read_bytes()
         (tmp_path / f"b{suffix}").write_bytes(content.replace(b"tests", b"Tests", 1))
         assert has_manifest(tmp_path / f"b{suffix}")  # damaged, which load tells
-    assert not has_manifest(tmp_path / "a.npz")
+    assert not has_manifest(tmp_path / "a.npy")
     with pytest.raises(FileError, match="does not exist"):
         has_manifest(tmp_path / "none.h5")
     assert GRAPH.name == "network"

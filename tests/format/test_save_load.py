@@ -25,10 +25,11 @@ from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
-from portable_nn.format import InputInfo, Manifest, OutputInfo, load, save
+from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
 from portable_nn.format.manifest import encode
+from portable_nn.format.npz import array_name
 from portable_nn.format.tensors import ITEM_SIZES, Array
 
 
@@ -59,7 +60,7 @@ def same(found: Array, expected: Array) -> bool:
     return found.dtype == expected.dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes()
 
 
-@pytest.fixture(params=[".safetensors", ".h5"])
+@pytest.fixture(params=CARRIERS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Where a weight file may be, for each carrier."""
     return tmp_path / f"net{request.param}"
@@ -69,6 +70,9 @@ def read_by_others(path: Path) -> dict[str, Array]:
     """The tensors as the package of the file's own format finds them."""
     if path.suffix == ".safetensors":
         return safetensors.numpy.load_file(path)
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return {name: archive[array_name(name)] for name in load(path, allow_nonfinite=True).tensors}
     with h5py.File(path) as file:
         places = paths([span.name for span in layout(load(path, allow_nonfinite=True).manifest.tensors)])
         return {name: file["/".join(parts)][()] for name, parts in places.items()}
@@ -252,7 +256,7 @@ def test_a_whole_number_in_a_float_field_is_stored_as_a_float(path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["net.pkl", "net", "net.safetensors.zip"])
 def test_an_unknown_suffix_is_refused_with_those_that_are_known(tmp_path: Path, name: str) -> None:
-    message = r"net.*: the name of a weight file ends in \.safetensors or \.h5, not in '"
+    message = r"net.*: the name of a weight file ends in \.safetensors, \.h5 or \.npz, not in '"
     with pytest.raises(UsageError, match=message):
         save(tmp_path / name, MANIFEST, TENSORS)
     with pytest.raises(UsageError, match=message):

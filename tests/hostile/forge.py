@@ -1,4 +1,4 @@
-"""Weight files in parts, valid or not; ``forge_safetensors`` and ``forge_hdf5`` pack them by hand from SPEC.md.
+"""Weight files in parts, valid or not; ``forge_safetensors``, ``forge_hdf5`` and ``forge_npz`` pack them by hand.
 
 Nothing here uses the package's own writer.
 """

@@ -23,12 +23,12 @@ import atheris
 
 with atheris.instrument_imports(include=["portable_nn"]):
     import portable_nn.plain  # noqa: F401 - instrumented where it is imported first
-    from portable_nn.converters import npz
     from portable_nn.converters.onnx import import_onnx
     from portable_nn.core.errors import PortableNNError
     from portable_nn.format import load
 
 import forge_hdf5
+import forge_npz
 import forge_safetensors
 from forge import Forge, dumps
 from google.protobuf.message import DecodeError, Message
@@ -56,7 +56,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "safetensors": (".safetensors", read_weights),
     "h5": (".h5", read_weights),
     "onnx": (".onnx", lambda path: import_onnx(path, verify=False)),
-    "npz": (".npz", npz.read_npz),
+    "npz": (".npz", read_weights),
     "plain-safetensors": (".safetensors", read_arrays),
     "plain-h5": (".h5", read_arrays),
     "plain-npz": (".npz", read_arrays),
@@ -97,6 +97,8 @@ def manifest_of(suffix: str, data: bytes) -> bytes:
     if suffix == ".h5":
         (length,) = struct.unpack_from("<I", data.ljust(78, b"\0"), 74)
         return data[forge_hdf5.TEXT : forge_hdf5.TEXT + length]
+    if suffix == ".npz":
+        return forge_npz.text_of(data)
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return str(header["__metadata__"]["portable_nn"]).encode()
@@ -191,6 +193,7 @@ def messages_in(message: Message) -> Any:
 CHANGES = {
     "safetensors": weights(".safetensors", forge_safetensors.pack),
     "h5": weights(".h5", forge_hdf5.pack),
+    "npz": weights(".npz", forge_npz.pack),
     "onnx": model,
     "plain-h5": lambda data, size, dice: forge_hdf5.mend_checksums(atheris.Mutate(data, size)),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import forge_hdf5
+import forge_npz
 import forge_safetensors
 import pytest
 from forge import Forge
@@ -17,7 +18,11 @@ import portable_nn as pnn
 from portable_nn.core.errors import FormatError
 from portable_nn.format import load
 
-CARRIERS: dict[str, Callable[[Forge], bytes]] = {".safetensors": forge_safetensors.pack, ".h5": forge_hdf5.pack}
+CARRIERS: dict[str, Callable[[Forge], bytes]] = {
+    ".safetensors": forge_safetensors.pack,
+    ".h5": forge_hdf5.pack,
+    ".npz": forge_npz.pack,
+}
 """What packs a file, by the suffix of its name."""
 
 CONSTANT = 2**20

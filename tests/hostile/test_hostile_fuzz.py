@@ -20,7 +20,6 @@ from forge import Forge
 from rows import CARRIERS
 
 import portable_nn as pnn
-from portable_nn.converters.npz import write_npz
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.format import load
@@ -40,7 +39,6 @@ def forged() -> Iterator[Forge]:
 
 def graphs() -> Iterator[Graph]:
     """One for each operator and form of it."""
-    sys.path.insert(0, str(HERE.parent / "converters"))
     from onnx_cases import CASES, graph_of
 
     yield from map(graph_of, CASES)
@@ -71,12 +69,6 @@ def models() -> Iterator[bytes]:
         yield to_model(network.graph, network.parameters).SerializeToString()
 
 
-def archives(tmp_path: Path) -> Iterator[bytes]:
-    for network in networks():
-        write_npz(network, tmp_path / "net.npz")
-        yield (tmp_path / "net.npz").read_bytes()
-
-
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([True]), "c": np.zeros((0, 2), ">i8")}
 
 
@@ -100,12 +92,10 @@ def h5_files() -> Iterator[bytes]:
 
 def seeds(reader: str, tmp_path: Path) -> Iterator[bytes]:
     """Valid files, small ones."""
-    if reader in ("safetensors", "h5"):
+    if reader in ("safetensors", "h5", "npz"):
         yield from weight_files(f".{reader}", tmp_path)
     elif reader == "onnx":
         yield from models()
-    elif reader == "npz":
-        yield from archives(tmp_path)
     elif reader == "plain-safetensors":
         yield safetensors.numpy.save({name: array.astype("<f4") for name, array in ARRAYS.items()}, {"format": "pt"})
     elif reader == "plain-h5":

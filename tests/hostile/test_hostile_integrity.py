@@ -67,8 +67,8 @@ def test_41_every_flipped_bit_is_refused(path: Path, remembered: bool) -> None:
             os.pwrite(file.fileno(), bytes([content[at] ^ 1 << mask]), at)
             if not remembered:
                 forget()
-            # The head is read in one way, the data in three.
-            if accepted(path, [eager, lazy, lazy_and_eager] if at >= head else [eager]):
+            # The head is read in one way, the data, which in archives lie between headers, in three.
+            if accepted(path, [eager, lazy, lazy_and_eager] if at >= head or path.suffix == ".npz" else [eager]):
                 wrong.append(bit)
             os.pwrite(file.fileno(), content[at : at + 1], at)
     assert not wrong
@@ -93,7 +93,8 @@ def test_41_every_flipped_bit_of_the_data_of_version_1_is_refused(tmp_path: Path
 
 
 def test_41_a_flipped_bit_of_one_tensor_leaves_the_others(path: Path) -> None:
-    path.write_bytes(CARRIERS[path.suffix](small())[:-1] + b"\0")
+    before, data, after = CARRIERS[path.suffix](small()).rpartition(b"\1\0\1")
+    path.write_bytes(before + data[:-1] + b"\0" + after)
     tensors = load(path, lazy=True).tensors
     assert tensors["w"].tolist() == [1, -2]
     for _ in range(2):

@@ -104,7 +104,7 @@ def test_60_a_file_that_is_truncated_after_it_was_mapped(path: Path, size: int |
     """A tensor that was not asked for yet is an error then, and not the end of the process."""
     count = 3 * mmap.PAGESIZE
     written(path, Forge().only("a", "uint8", [count], bytes(count)).give("b", "uint8", [4], b"abcd"))
-    full = path.stat().st_size
+    full = path.read_bytes().rindex(b"abcd") + 4
     sizes = {"the head": full - count - 4, "a page": full - 2 * mmap.PAGESIZE, "all but one byte": full - 1}
     tensors = load(path, lazy=True, verify=verify).tensors
     os.truncate(path, sizes.get(size, size))
@@ -158,8 +158,8 @@ def memory(limit: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("length", [2**64 - 1, 2**30, 2**20])
 def test_a_large_file_of_zeros_is_refused_without_being_read(path: Path, length: int) -> None:
-    start = {".safetensors": struct.pack("<Q", length), ".h5": CARRIERS[".h5"](Forge())[:100]}
-    path.write_bytes(start[path.suffix])
+    start = struct.pack("<Q", length) if path.suffix == ".safetensors" else CARRIERS[path.suffix](Forge())[:100]
+    path.write_bytes(start)
     os.truncate(path, 2**31)  # It takes no space.
     with memory(MIB), pytest.raises(FormatError):
         load(path)
@@ -186,8 +186,11 @@ def test_a_refusal_takes_no_more_memory_than_the_file(path: Path, parts: int) ->
     for number in range(parts):
         forged.give(f"w{number}", "float32", [size // 4], bytes(size))
     written(path, forged)
+    end = path.stat().st_size
+    if path.suffix == ".npz":  # The central directory follows.
+        (end,) = struct.unpack("<I", path.read_bytes()[-6:-2])
     with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
+        file.seek(end - 1)
         file.write(b"\1")
     message = f"tensor 'w{parts - 1}' is damaged"
     with memory(path.stat().st_size + 8 * MIB), pytest.raises(FormatError, match=message):

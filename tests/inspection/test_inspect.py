@@ -222,8 +222,8 @@ def test_a_single_array(arrays):
 
 def test_what_a_file_of_arrays_says_besides(arrays):
     found = inspect(arrays / "m.npz")
-    assert found.notes == ("'note' holds <U4, not numbers: it is passed over",)
-    assert as_text(found).endswith("\n\nnotes\n  'note' holds <U4, not numbers: it is passed over")
+    assert found.notes == ("'note' holds <U4, not numbers: it is skipped",)
+    assert as_text(found).endswith("\n\nnotes\n  'note' holds <U4, not numbers: it is skipped")
     assert inspect(arrays / "m.h5").metadata == {"keras_version": "3.5.0"}
     found = inspect(arrays / "m.safetensors")
     assert found.metadata == {"format": "pt", "story": "x" * 2000}
@@ -333,10 +333,13 @@ def test_the_weights_of_a_training_are_not_those_of_the_network(tmp_path):
 def test_arrays_are_no_model(arrays):
     with pytest.raises(FormatError, match="is an HDF5 file"):
         against("digits", arrays / "m.h5")
-    with pytest.raises(FormatError, match="it holds arrays"):
-        against("digits", arrays / "m.safetensors")
-    with pytest.raises(UsageError, match=r"m.npz: expected a model, whose name ends in"):
-        against("digits", arrays / "m.npz")
+    for name in ("m.safetensors", "m.npz"):
+        with pytest.raises(FormatError, match="it holds arrays"):
+            against("digits", arrays / name)
+    with pytest.raises(
+        UsageError, match=r"m.npy: expected a model, whose name ends in .safetensors, .h5, .npz or .onnx"
+    ):
+        against("digits", arrays / "m.npy")
 
 
 def test_names_cannot_command_the_terminal(tmp_path):

@@ -134,7 +134,7 @@ def test_several_threads_may_read_at_once(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".pt", ".keras", ""])
 def test_other_suffixes(tmp_path, suffix):
     expected = (
-        rf"m{suffix}: the name of a file of arrays ends in .safetensors, .h5, .hdf5, .npz, .npy, not in '{suffix}'$"
+        rf"m{suffix}: the name of a file of arrays ends in .safetensors, .h5, .hdf5, .npz or .npy, not in '{suffix}'$"
     )
     with pytest.raises(UsageError, match=expected):
         open_tensors(tmp_path / f"m{suffix}")
@@ -231,4 +231,4 @@ def test_the_layers_of_an_h5_file_as_other_programs_see_them(tmp_path, net):
     found = open_tensors(tmp_path / "new.h5")
     assert list(found) == ["dense_1/bias", "dense_1/weight", "dense_2/bias", "dense_2/weight"]
     np.testing.assert_array_equal(found["dense_1/weight"], net.parameters["dense_1.weight"])
-    assert found.notes == ("'/portable_nn' holds text, not numbers that numpy has: it is passed over",)
+    assert found.notes == ("'/portable_nn' holds text, not numbers that numpy has: it is skipped",)

@@ -52,7 +52,7 @@ def test_a_file_of_keras_2(path):
     np.testing.assert_array_equal(found["model_weights/dense/dense/kernel:0"], kernel, strict=True)
     assert found.metadata == {"keras_version": "2.15.0", "backend": "tensorflow"}
     assert found.notes == (
-        "the file says more about itself, in texts of variable length: model_config, training_config: passed over",
+        "the file says more about itself, in texts of variable length: model_config, training_config: skipped",
     )
 
 
@@ -129,7 +129,7 @@ def test_groups_are_walked_by_a_loop(path):
     assert open_tensors(path)["g/" * 5000 + "a"] == 3
 
 
-def test_what_is_no_array_of_numbers_is_passed_over(path):
+def test_what_is_no_array_of_numbers_is_skipped(path):
     narrow = h5t.STD_I32LE.copy()
     narrow.set_precision(24)
     with h5py.File(path, "w") as file:
@@ -150,13 +150,13 @@ def test_what_is_no_array_of_numbers_is_passed_over(path):
         file["x"] = np.ones(2)
     found = open_tensors(path)
     assert list(found) == ["x"]
-    other = "not numbers that numpy has: it is passed over"
+    other = "not numbers that numpy has: it is skipped"
     assert found.notes == (
         f"'/array' holds records (a compound type), {other}",
-        "'/empty' is empty and without a shape: it is passed over",
+        "'/empty' is empty and without a shape: it is skipped",
         f"'/enumeration' holds an enumeration, {other}",
-        "'/named' is a type, not an array: it is passed over",
-        "'/of a named type' has a type that is an object of its own: it is passed over",
+        "'/named' is a type, not an array: it is skipped",
+        "'/of a named type' has a type that is an object of its own: it is skipped",
         f"'/opaque' holds opaque bytes, {other}",
         f"'/records' holds records (a compound type), {other}",
         f"'/references' holds references, {other}",

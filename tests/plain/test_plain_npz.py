@@ -134,24 +134,24 @@ PASSED_OVER = {
 
 
 @pytest.mark.parametrize("case", PASSED_OVER)
-def test_arrays_of_something_else_are_passed_over(opened, capsys, case):
+def test_arrays_of_something_else_are_skipped(opened, capsys, case):
     array, reason = PASSED_OVER[case]
     found = opened(archive([("x.npy", npy(array, allow_pickle=True)), ("y.npy", npy(np.ones(2)))]))
     assert list(found) == ["y"]
     assert found["y"].tolist() == [1, 1]
     assert len(found.notes) == 1
     assert found.notes[0].startswith(f"'x' {reason}")
-    assert found.notes[0].endswith(": it is passed over")
+    assert found.notes[0].endswith(": it is skipped")
     assert "x" not in found
     alone = opened(npy(array, allow_pickle=True), ".npy")
     assert (len(alone), alone.notes) == (0, (found.notes[0].replace("'x'", "'m'", 1),))
     assert capsys.readouterr().out == ""
 
 
-def test_other_members_are_passed_over(opened, tmp_path):
+def test_other_members_are_skipped(opened, tmp_path):
     found = opened(archive([("archive/data.pkl", b"\x80\x02"), ("folder/", b""), ("a.npy", npy(np.ones(1)))]))
     assert list(found) == ["a"]
-    assert found.notes == ("'archive/data.pkl' is no array of numpy: it is passed over",)
+    assert found.notes == ("'archive/data.pkl' is no array of numpy: it is skipped",)
     assert opened(archive([])).entries == {}
 
 
@@ -276,7 +276,7 @@ def test_a_long_header_is_not_read(opened):
     """numpy itself reads all of it first."""
     text = header("{'descr': '<f8', 'fortran_order': False, 'shape': ()}".ljust(2**24), (2, 0))
     found = opened(archive([("a.npy", text + bytes(8))]))
-    assert found.notes == ("'a' is no array of numpy: it is passed over",)
+    assert found.notes == ("'a' is no array of numpy: it is skipped",)
 
 
 SINGLE = {
