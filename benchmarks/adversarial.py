@@ -1,4 +1,4 @@
-"""How fast games are played: a long run on plain floats, and many runs at once in numpy: ``python adversarial.py``."""
+"""Times of simulations, of a long run on plain floats and of many runs in numpy: ``python adversarial.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from portable_nn.adversarial import simulate
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.runs.result import Result
 
 ROUNDS = 5
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portable_nn.adversarial.expressions import parse, sizes
+from portable_nn.adversarial.games.expressions import parse, sizes
 from portable_nn.core.errors import UsageError
 
 NUMBERS = {"x": 0.7, "y": -1.3, "x0": 2.0, "x1": 0.5, "y0": 3.0, "y1": -0.25}

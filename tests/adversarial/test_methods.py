@@ -186,7 +186,7 @@ def test_method_does_what_a_few_lines_of_numpy_do(method: str, played: Game) -> 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_compiled_loop_and_numpy_do_the_same(method: str) -> None:
+def test_replayed_steps_and_numpy_do_the_same(method: str) -> None:
     alone = simulate(GAME, method, [0.6, 0.7], (0.05, 0.08), 60, decay="1/sqrt(t)")
     together = simulate(GAME, method, [[0.1, 0.2], [0.6, 0.7]], (0.05, 0.08), 60, decay="1/sqrt(t)")
     assert np.allclose(alone.z, together.z[:, 1], atol=1e-12)
@@ -281,7 +281,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "extragradeint"}, "there is no method 'extragradeint': did you mean 'extragradient'? there are simult"),
     ({"method": 4}, "there is no method 4: there are simultaneous, alternating"),
     ({"scheme": "alternate"}, "there is no scheme 'alternate': did you mean 'alternating'? there are simultaneous, al"),
-    ({"method": "lola", "scheme": "alternating"}, "the method 'lola' has no variant that is alternating; there are "),
+    ({"method": "lola", "scheme": "alternating"}, "the method 'lola' has no alternating variant; there are "),
     ({"gamma": 1}, "the method 'simultaneous' has no option 'gamma': it has none"),
     ({"method": "consensus", "beta": 1}, "the method 'consensus' has no option 'beta': it has gamma (1.0)"),
     ({"method": "momentum", "beta": 2}, "beta must be a number from -1 to 1, not 2"),

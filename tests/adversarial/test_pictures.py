@@ -141,14 +141,14 @@ def named(figure: Any) -> list[str]:
 
 def test_the_orbit_ends_where_the_article_says():
     [axes] = picture("orbit article").axes
-    path = line(axes, "path")
+    path = line(axes, "trajectory")
     assert path.shape == (500, 2)
     assert path[0].tolist() == line(axes, "start")[0].tolist() == [0.6, 0.7]
     assert path[-1].tolist() == line(axes, "end")[0].tolist()
     assert np.hypot(*path[-1]) == pytest.approx(11.038, abs=5e-4)
     assert line(axes, "equilibrium").tolist() == [[0, 0]]
     assert axes.get_aspect() == 1
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x, who maximises f", "y, who minimises f")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x (maximises f)", "y (minimises f)")
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     assert right - left == pytest.approx(high - low)
     assert (path > [left, low]).all()
@@ -184,7 +184,7 @@ def test_both_kinds_of_arrows_are_drawn_and_named():
         assert np.abs(vectors - unit(at[:, ::-1] * [1, turn])).max() < 1e-12
     words = named(figure)
     assert "steepest ascent (∂f/∂x, ∂f/∂y) = (y, x)" in words
-    assert f"the players go (∂f/∂x, {MINUS}∂f/∂y) = (y, {MINUS}x)" in words
+    assert f"players (∂f/∂x, {MINUS}∂f/∂y) = (y, {MINUS}x)" in words
     colours = [marked(axes, gid).get_facecolor()[0].tolist() for gid in ("steepest ascent", "players")]
     assert colours[0] != colours[1]
 
@@ -221,7 +221,7 @@ def test_the_saddle_is_seen_from_three_sides_with_the_run_on_it():
     figure = picture("saddle article")
     assert len({(axes.elev, axes.azim) for axes in figure.axes}) == len(figure.axes) == 3
     for axes in figure.axes:
-        [path] = [drawn for drawn in axes.lines if drawn.get_label() == "path"]
+        [path] = [drawn for drawn in axes.lines if drawn.get_label() == "trajectory"]
         x, y, z = path.get_data_3d()
         assert len(x) == 500
         assert np.abs(np.asarray(z) - np.asarray(x) * np.asarray(y)).max() < 1e-9
@@ -234,22 +234,22 @@ def test_the_overview_has_the_verdict_and_theory_beside_the_measurement():
     assert figure.get_suptitle().split("\n") == [
         "bilinear: f = x·y",
         "simultaneous, learning rate η = 0.1",
-        "diverges: the distance grows by 1.004988 a step",
+        "diverges: the distance is multiplied by 1.004988 per step",
     ]
-    axes = titled(figure, "the distance")
+    axes = titled(figure, "distance")
     expected = RADIUS * 1.01 ** (np.arange(500) / 2)
-    for label in ("measured", "in theory: 1.004988 a step"):
+    for label in ("measured", "theory: 1.004988 per step"):
         assert line(axes, label)[:, 1] == pytest.approx(expected, rel=1e-10)
     assert axes.get_yscale() == "log"
-    assert np.hypot(*line(titled(figure, "the orbit"), "path")[-1]) == pytest.approx(11.038, abs=5e-4)
-    assert {"f from above", "x and y over time"} <= {axes.get_title() for axes in figure.axes}
+    assert np.hypot(*line(titled(figure, "trajectory"), "trajectory")[-1]) == pytest.approx(11.038, abs=5e-4)
+    assert {"payoff f", "x and y over the steps"} <= {axes.get_title() for axes in figure.axes}
 
 
 # The flow.
 
 
 def flow(figure: Any) -> Any:
-    return line(titled(figure, "continuous"), "the continuous flow")
+    return line(titled(figure, "continuous"), "continuous flow")
 
 
 def test_the_circle_beside_the_spiral():
@@ -260,8 +260,8 @@ def test_the_circle_beside_the_spiral():
     assert angle[0] - angle[-1] == pytest.approx(49.9)  # Clockwise, for the time of 499 steps of 0.1.
     assert "T = 49.9" in titled(figure, "continuous").get_title()
     spiral = titled(figure, "discrete")
-    assert np.hypot(*line(spiral, "path")[-1]) == pytest.approx(11.038, abs=5e-4)
-    assert np.hypot(*line(spiral, "the continuous flow").T) == pytest.approx(RADIUS)
+    assert np.hypot(*line(spiral, "trajectory")[-1]) == pytest.approx(11.038, abs=5e-4)
+    assert np.hypot(*line(spiral, "continuous flow").T) == pytest.approx(RADIUS)
 
 
 def test_the_flow_of_another_game():
@@ -306,8 +306,8 @@ def test_the_distance_against_gradient_evaluations():
         assert lines[f"theory of {name}"][:, 1] == pytest.approx(lines[name][:, 1], rel=1e-6)
     assert axes.get_xlabel().startswith("gradient evaluations")
     assert axes.get_yscale() == "log"
-    assert named(figure)[0] == "consensus: converged, 0.9515979 a gradient"
-    assert named(figure)[-2:] == ["simultaneous: diverges, 1.004988 a gradient", "in theory"]
+    assert named(figure)[0] == "consensus: converged, 0.9515979 per gradient"
+    assert named(figure)[-2:] == ["simultaneous: diverges, 1.004988 per gradient", "theory"]
     colours = [drawn.get_color() for drawn in axes.lines if not drawn.get_gid().startswith("theory")]
     assert len(set(colours)) == len(colours) == 8
 
@@ -321,7 +321,7 @@ def test_the_stability_limits_stand_in_the_heat_map():
         drawn = marked(axes, f"limit {place}")
         assert drawn.get_xdata() == pytest.approx([limit, limit], rel=1e-6)
         assert [*drawn.get_ydata()] == [place - 0.5, place + 0.5]
-    assert {"1", "0.5774", "2", "never", "always"} <= {text.get_text() for text in axes.texts}
+    assert {"1", "0.5774", "2", "0", "∞"} <= {text.get_text() for text in axes.texts}
     mesh = marked(axes, "factors")
     shades = mesh.cmap(mesh.norm([0.7, 1, 1.3]))
     assert shades[0][2] > shades[0][0]
@@ -332,7 +332,7 @@ def test_the_stability_limits_stand_in_the_heat_map():
     assert np.all((row < 1) == (rates < 1))
     assert row[rates < 0.8] == pytest.approx(np.sqrt(1 - rates**2 + rates**4)[rates < 0.8], rel=1e-8)
     assert axes.get_xlabel() == "learning rate η"
-    assert figure.axes[1].get_ylabel() == "factor a step"
+    assert figure.axes[1].get_ylabel() == "convergence factor per step"
 
 
 def test_the_colours_can_be_told_apart_by_those_who_see_no_green():
@@ -379,7 +379,7 @@ def test_runs_from_several_starts():
 
 
 def test_bars_of_a_pattern_are_means_of_samples():
-    axes = titled(picture("gan pattern"), "samples against")
+    axes = titled(picture("gan pattern"), "samples and target")
     made = sample(pattern_result().averaged, 2500)
     bars = {
         container.get_label(): [bar.get_height() for bar in container]
@@ -387,12 +387,12 @@ def test_bars_of_a_pattern_are_means_of_samples():
         if hasattr(container, "patches")
     }
     assert bars["samples"] == pytest.approx(made.mean(axis=0), abs=1e-6)
-    assert bars["the target"] == [1, 0, 1, 0]
+    assert bars["target"] == [1, 0, 1, 0]
 
 
 def test_losses_and_eigenvalues_along_training():
     found, figure = pattern_result(), picture("gan pattern")
-    losses = titled(figure, "the losses")
+    losses = titled(figure, "losses")
     assert line(losses, "generator").tolist() == [[row["step"], row["generator_loss"]] for row in found.history]
     axes = titled(figure, "eigenvalues")
     [scatter] = [c for c in axes.collections if c.get_array() is not None]
@@ -404,15 +404,15 @@ def test_losses_and_eigenvalues_along_training():
 
 def test_modes_of_a_ring():
     figure = picture("gan ring")
-    centres = line(titled(figure, "samples against"), "the target's 8 modes")
+    centres = line(titled(figure, "samples and target"), "8 modes of the target")
     assert np.hypot(*centres.T) == pytest.approx(1)
     assert np.diff(np.unwrap(np.arctan2(centres[:, 1], centres[:, 0]))) == pytest.approx(np.pi / 4)
-    modes = titled(figure, "the modes")
-    assert line(modes, "modes with 1 % of all samples").tolist() == [[100 * (n + 1), n] for n in range(5)]
+    modes = titled(figure, "modes captured")
+    assert line(modes, "strictly: at least 1 % of the samples").tolist() == [[100 * (n + 1), n] for n in range(5)]
     assert line(modes, "all 8 modes")[:, 1].tolist() == [8, 8]
-    assert {"the quality", "how uneven the modes are"} <= {axes.get_title() for axes in figure.axes}
+    assert {"high-quality samples", "reverse KL"} <= {axes.get_title() for axes in figure.axes}
     six = draw.gan(ring_result(), Ring(6, radius=2))
-    assert np.hypot(*line(titled(six, "samples against"), "the target's 6 modes").T) == pytest.approx(2)
+    assert np.hypot(*line(titled(six, "samples and target"), "6 modes of the target").T) == pytest.approx(2)
 
 
 def test_a_generator_of_pictures_is_drawn_as_a_sheet():
@@ -475,34 +475,34 @@ def test_a_run_that_overflows_is_drawn_as_far_as_it_can_be_seen():
         for name in ("run ridge", "coordinates overflow", "circle ridge"):
             picture(name)
     [axes] = picture("coordinates overflow").axes
-    assert axes.get_title() == "x and y over time\nthe first 6 of 3,000 steps: then it leaves the picture"
+    assert axes.get_title() == "x and y over the steps\nthe first 6 of 3,000 steps: then it leaves the axes"
     assert np.abs(line(axes, "x")).max() < 100
-    orbit = titled(picture("run ridge"), "the orbit")
-    assert "the first 8 of 2,000 steps: then it leaves the picture" in orbit.get_title()
+    orbit = titled(picture("run ridge"), "trajectory")
+    assert "the first 8 of 2,000 steps: then it leaves the axes" in orbit.get_title()
     assert "end" not in [drawn.get_label() for drawn in orbit.lines]
     assert max(map(abs, orbit.get_xlim())) < 100
-    distance = line(titled(picture("run ridge"), "the distance"), "measured")
+    distance = line(titled(picture("run ridge"), "distance"), "measured")
     assert distance[900, 1] == pytest.approx(result("ridge").distance[900])
     assert np.nanmax(distance[:, 1]) > 1e270
 
 
 def test_games_with_more_numbers():
     figure = picture("run scissors")
-    assert [axes.get_title() for axes in figure.axes] == ["x and y over time", "the distance, on a logarithmic scale"]
+    assert [axes.get_title() for axes in figure.axes] == ["x and y over the steps", "distance to the equilibrium"]
     assert named(figure) == ["x₀", "x₁", "y₀", "y₁", "measured"]
     many = draw.coordinates(simulate(linear_game(np.kron([[0, -1], [1, 0]], np.eye(5))), steps=9))
-    assert many.axes[0].get_title() == "3 of the 5 numbers of x and 3 of the 5 numbers of y over time"
+    assert many.axes[0].get_title() == "3 of the 5 variables of x and 3 of the 5 variables of y over the steps"
     assert len(named(many)) == 6
 
 
 def test_without_an_equilibrium_the_slopes_are_drawn():
-    axes = titled(picture("run nowhere"), "the slopes")
-    assert axes.get_ylabel() == "‖F‖, 0 in an equilibrium"
+    axes = titled(picture("run nowhere"), "norm of the vector field")
+    assert axes.get_ylabel() == "‖F‖, 0 at an equilibrium"
     assert line(axes, "measured")[0, 1] == pytest.approx(np.hypot(1 - 2 * 0.6**2, 1))
 
 
 def test_a_run_that_starts_in_an_equilibrium():
-    axes = titled(picture("run still"), "the distance, 0 at every step")
+    axes = titled(picture("run still"), "distance to the equilibrium: 0 at every step")
     assert [drawn.get_label() for drawn in axes.lines] == ["measured"]
 
 
@@ -612,7 +612,7 @@ def test_a_game_without_an_f():
     run = simulate(linear_game([[0.1, 1.0], [1.0, 0.1]]), steps=20)
     with pytest.raises(UsageError, match="the game 'linear' is not of zero sum, so there is no f to draw: field"):
         draw.above(run)
-    assert "f from above" not in [axes.get_title() for axes in draw.run(run).axes]
+    assert "payoff f" not in [axes.get_title() for axes in draw.run(run).axes]
 
 
 @pytest.mark.parametrize("count", [0, 25])

@@ -22,7 +22,7 @@ def test_the_run_of_the_article() -> None:
     assert found.distance[-1] == pytest.approx(np.hypot(0.6, 0.7) * 1.01 ** (499 / 2), rel=1e-12)
     assert np.allclose(found.residual, found.distance)
     assert (found.status, found.success) == (3, False)
-    assert found.message == "diverges: the distance grows by 1.004988 a step"
+    assert found.message == "diverges: the distance is multiplied by 1.004988 per step"
     assert np.array_equal(simulate().z, found.z)
 
 
@@ -240,7 +240,7 @@ def test_overflow_is_a_verdict_and_no_warning() -> None:
     found = simulate("bilinear", learning_rate=3.0, steps=3000)
     assert (found.status, found.success) == (4, False)
     match = re.fullmatch(
-        r"diverges: the distance is beyond the largest number after (\d+) steps, growing by 3.162278 a step",
+        r"diverges: the distance overflows after (\d+) steps, multiplied by 3.162278 per step",
         found.message,
     )
     assert match is not None
@@ -255,24 +255,24 @@ def test_overflow_is_a_verdict_and_no_warning() -> None:
 
 
 VERDICTS = [
-    ({"method": "consensus", "steps": 600}, 0, "converged: the distance falls by 0.9055385 a step, to "),
-    ({"method": "extragradient"}, 1, "converges: the distance falls by 0.9950377 a step, to 0.07703"),
-    ({"method": "runge-kutta"}, 1, "converges: the distance falls by 0.9999999931 a step, to 0.922"),
+    ({"method": "consensus", "steps": 600}, 0, "converged: the distance is multiplied by 0.9055385 per step, to "),
+    ({"method": "extragradient"}, 1, "converges: the distance is multiplied by 0.9950377 per step, to 0.07703"),
+    ({"method": "runge-kutta"}, 1, "converges: the distance is multiplied by 0.9999999931 per step, to 0.922"),
     (
         {"method": "alternating"},
         2,
-        "circles: the distance neither falls nor grows for long, and stays from 0.9217 to 0.969",
+        "cycles: the distance stays between 0.9217 and 0.969",
     ),
-    ({"method": "anchored"}, 1, "converges: the distance falls by about 0.99"),
-    ({"start": (0, 0)}, 0, "converged: it starts in an equilibrium"),
-    ({"learning_rate": 0, "steps": 3}, 2, "circles: the distance neither falls nor grows for long"),
-    ({"steps": 1}, 3, "diverges: the distance grows by about 1.004988 a step"),
+    ({"method": "anchored"}, 1, "converges: the distance is multiplied by about 0.99"),
+    ({"start": (0, 0)}, 0, "converged: the start is an equilibrium"),
+    ({"learning_rate": 0, "steps": 3}, 2, "cycles: the distance stays between"),
+    ({"steps": 1}, 3, "diverges: the distance is multiplied by about 1.004988 per step"),
     (
         {"game": "x*y + sqrt(2 - x)", "start": (1.99, 5)},
         4,
-        "diverges: after 4 steps the slopes are no numbers any more",
+        "diverges: after 4 steps the gradients are not finite any more",
     ),
-    ({"game": "exp(y) - exp(-x)", "steps": 30}, 1, "converges: ‖F‖ falls by about "),
+    ({"game": "exp(y) - exp(-x)", "steps": 30}, 1, "converges: ‖F‖ is multiplied by about "),
 ]
 
 
@@ -286,9 +286,9 @@ def test_verdicts(arguments: dict[str, Any], status: int, message: str) -> None:
 
 def test_the_verdict_of_many_runs_counts_them() -> None:
     found = simulate("bilinear", "extragradient", learning_rate=[0.0, 0.5, 0.9, 1.5, 2.0], steps=400)
-    assert found.message == "of 5 runs: 2 converged, 1 circles, 2 diverges"
+    assert found.message == "of 5 runs: 2 converged, 1 cycles, 2 diverges"
     assert found.status.tolist() == [2, 0, 0, 3, 3]
-    assert found.verdicts[3].message == "diverges: the distance grows by 1.952562 a step"
+    assert found.verdicts[3].message == "diverges: the distance is multiplied by 1.952562 per step"
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

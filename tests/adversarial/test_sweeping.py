@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from portable_nn.adversarial import closed_form, simulate, sweep
-from portable_nn.adversarial.sweeping import RATES
+from portable_nn.adversarial.runs.sweeping import RATES
 from portable_nn.core.errors import UsageError
 
 METHODS = ["simultaneous", "alternating", "extragradient", "optimistic", "consensus", "lookahead"]

@@ -25,7 +25,7 @@ from portable_nn.adversarial import (
 )
 from portable_nn.core.errors import UsageError
 
-WITH_FORM = [name for name, row in METHODS.items() if row.closed_form]
+WITH_FORM = [name for name in METHODS if closed_form(name)]
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))
 LEFT, SIGMAS, RIGHT = np.linalg.svd(MATRIX)
 
@@ -71,6 +71,19 @@ def test_closed_form_spectral_radius_and_measured_factor_are_equal(method: str, 
     exact = exact_factor(method, rate)
     assert spectral_radius(method, "bilinear", rate) == pytest.approx(exact, abs=1e-8)
     assert simulate("bilinear", method, [0.6, 0.7], rate, 600).rate == pytest.approx(exact, abs=1e-8)
+
+
+@pytest.mark.parametrize("played", ["bilinear", "quadratic"])
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.has_operator])
+def test_every_linear_method_runs_at_its_spectral_radius_and_closed_form(method: str, played: str) -> None:
+    """All methods that have an update operator, replayed on floats and iterated in numpy."""
+    radius = spectral_radius(method, played, 0.1)
+    alone, together = simulate(played, method, steps=600), simulate(played, method, [[0.6, 0.7]], steps=600)
+    assert alone.rate == pytest.approx(radius, abs=1e-8)
+    assert together.rate == pytest.approx([radius], abs=1e-8)
+    form = closed_form(method)
+    if form is not None and played == "bilinear":
+        assert form(0.1) == pytest.approx(radius, abs=1e-8)
 
 
 @pytest.mark.parametrize(("method", "rate"), thinned(product(WITH_FORM, [0.01, 0.1, 0.5]), 2))

@@ -18,32 +18,32 @@ from portable_nn.adversarial import GAMES, METHODS, compare, simulate, sweep
 
 ARTICLE = """\
 bilinear, f = x·y
-simultaneous from (0.6, 0.7) at a rate of 0.1
+simultaneous from (0.6, 0.7), learning rate 0.1
 
-verdict                  diverges: the distance grows by 1.004988 a step
-distance                 0.921954 at first, 11.038 after 499 steps
+verdict                  diverges: the distance is multiplied by 1.004988 per step
+distance                 0.921954 at the start, 11.038 after 499 steps
 ten times that distance  after 463 steps
-factor a step            1.00498756 by the formula, 1.00498756 by the eigenvalues, 1.00498756 measured
-stable up to             no rate: it grows at small ones too
-once around              in 63.04 steps
-average                  of all points, 0.205255 away
+convergence factor       1.00498756 (closed form), 1.00498756 (spectral radius), 1.00498756 (measured)
+stability limit          0 (unstable at small learning rates too)
+rotation                 one turn in 63.04 steps
+average iterate          at distance 0.205255
 gradients                499
 
-What converges at that rate, best first:
-method                  factor a step  gradients a step  factor a gradient  stable up to
-hamiltonian                0.90000000                 2         0.94868330             2
-consensus                  0.90553851                 2         0.95159787             1
-symplectic                 0.90553851                 3         0.96746585             1
-alternating-optimistic     0.99000102                 1         0.99000102     0.6666667
-lola                       0.98508883                 2         0.99251641     0.8660254
-optimistic                 0.99493615                 1         0.99493615     0.5773503
-lookahead                  0.99623717                 1         0.99623717     0.7425798
-proximal                   0.99503719                 2         0.99751551           any
-competitive                0.99503719                 2         0.99751551           any
-extragradient              0.99503769                 2         0.99751576             1
-competitive-linear         0.99503769                 2         0.99751576             1
-alternating-momentum       0.99851779                 1         0.99851779             1
-runge-kutta                0.99999999                 4       0.9999999983      2.828427
+Methods that converge at this learning rate, the fastest first:
+method                  factor per step  gradients per step  factor per gradient  stability limit
+hamiltonian                  0.90000000                   2           0.94868330                2
+consensus                    0.90553851                   2           0.95159787                1
+symplectic                   0.90553851                   3           0.96746585                1
+alternating-optimistic       0.99000102                   1           0.99000102        0.6666667
+lola                         0.98508883                   2           0.99251641        0.8660254
+optimistic                   0.99493615                   1           0.99493615        0.5773503
+lookahead                    0.99623717                   1           0.99623717        0.7425798
+proximal                     0.99503719                   2           0.99751551              inf
+competitive                  0.99503719                   2           0.99751551              inf
+extragradient                0.99503769                   2           0.99751576                1
+competitive-linear           0.99503769                   2           0.99751576                1
+alternating-momentum         0.99851779                   1           0.99851779                1
+runge-kutta                  0.99999999                   4         0.9999999983         2.828427
 """
 
 
@@ -70,32 +70,35 @@ def test_the_readme_shows_what_is_printed():
     ("arguments", "texts"),
     thinned(
         [
-            ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps, if it goes on so"]),
+            ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps (extrapolated)"]),
             (
                 "--method extragradient",
                 [
-                    "0.99503769 by the formula",
+                    "0.99503769 (closed form)",
                     "a tenth of that distance  after 463 steps\n",
-                    "stable up to              a rate of 1\n",
+                    "stability limit           1\n",
                     "gradients                 998\n",
                 ],
             ),
-            ("--method optimistic", ["0.99493615 measured", "a rate of 0.5773503"]),
-            ("--scheme alternating", ["circles: the distance neither falls nor grows", "a rate of 2\n", "1 measured"]),
-            ("--method proximal", ["0.99503719 by the formula", "every rate", " 499, and 499 Jacobians\n"]),
-            ("--method consensus --set gamma=0.5", ["0.95524866 by the formula"]),  # √((1 - 0.05)² + 0.01)
-            ("--method adam", ["grows by about", "measured, about"]),
-            ("--rate 0.1,0.4", ["1.01980390 by the eigenvalues, 1.01980390 measured", "at a rate of 0.1,0.4"]),  # √1.04
-            ("--rate 0.1/sqrt(t) --steps 50", ["at a rate of 0.1/sqrt(t)\n"]),
-            ("--decay 1/t --steps 50", ["at a rate of 0.1, falling as 1/t\n"]),
-            ("--start 0,0", ["converged: it starts in an equilibrium"]),
+            ("--method optimistic", ["0.99493615 (measured)", "limit           0.5773503"]),
+            ("--scheme alternating", ["cycles: the distance stays between", "2\n", "1 (measured)"]),
+            ("--method proximal", ["0.99503719 (closed form)", "inf (stable at every", " 499, and 499 Jacobians\n"]),
+            ("--method consensus --set gamma=0.5", ["0.95524866 (closed form)"]),  # √((1 - 0.05)² + 0.01)
+            ("--method adam", ["multiplied by about", "measured, approximate"]),
+            (
+                "--rate 0.1,0.4",
+                ["1.01980390 (spectral radius), 1.01980390 (measured)", "learning rate 0.1,0.4"],
+            ),  # √1.04
+            ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
+            ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
+            ("--start 0,0", ["converged: the start is an equilibrium"]),
             ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
-            ("--game-set matrix=3 --rate 0.1", ["1.04403065 by the formula"]),  # √1.09
+            ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
             ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
-            ("--game x+y", ["‖F‖", "1.41421 at first, 1.41421 after 499 steps"]),
+            ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
             ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
             ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
-            ("--rate 2 --steps 2000", ["0.921954 at first, beyond the largest number after 2,000 steps"]),
+            ("--rate 2 --steps 2000", ["0.921954 at the start, beyond the largest number after 2,000 steps"]),
         ],
         2,
     ),
@@ -183,11 +186,11 @@ def test_pictures_of_a_run(run, tmp_path):
     ("picture", "words"),
     thinned(
         [
-            ("saddle", ["f(x, y)", "from 28° above, 300° around"]),
-            ("above", ["steepest ascent", "the players go"]),
+            ("saddle", ["f(x, y)", "elevation 28°, azimuth 300°"]),
+            ("above", ["steepest ascent", "players (∂f"]),
             ("coordinates", ["step"]),
             ("orbit", ["equilibrium"]),
-            ("circle", ["the continuous flow", "discrete: 20 "]),
+            ("circle", ["continuous flow", "discrete: 20 "]),
         ],
         3,
     ),
@@ -220,7 +223,7 @@ def test_where_one_picture_cannot_be_made_there_is_none(run, tmp_path):
 def test_comparing(run):
     code, out, err = run("simulate", "compare")
     assert (code, err) == (0, "")
-    assert "from (0.6, 0.7) at a rate of 0.1; 1,000 gradients each\n" in out
+    assert "from (0.6, 0.7), learning rate 0.1, 1,000 gradient evaluations each\n" in out
     lines = out.splitlines()[3:]
     found = compare()
     assert [line.split()[0] for line in lines[1:9]] == [entry.name for entry in found.ranked]
@@ -268,14 +271,14 @@ def test_comparing_all(run):
 def test_sweeping(run):
     code, out, err = run("simulate", "sweep", "--rates", "0.05:3:12", "--steps", "100")
     assert (code, err) == (0, "")  # No bar, as no terminal is there.
-    assert "12 rates from 0.05 to 3, 100 steps each" in out
+    assert "12 learning rates from 0.05 to 3, 100 steps each" in out
     limits = {line.split()[0]: line.split()[1] for line in out.splitlines()[4:] if line}
     assert limits == {
-        "simultaneous": "none",
+        "simultaneous": "0",
         "alternating": "2",
         "extragradient": "1",
         "optimistic": "0.5773503",
-        "competitive": "any",
+        "competitive": "inf",
         "consensus": "1",
         "lookahead": "0.7425798",
         "alternating-momentum": "1",
@@ -334,7 +337,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
         ("run --game quadratic --game-set d=1", "the game 'quadratic' has no option 'd': it has a (1.0)"),
         ("run --game-set matrix=1,2;3", "--game-set matrix has rows of 2 and 1 numbers: give as many"),
         ("run --method simultanous", "there is no method 'simultanous': did you mean 'simultaneous'?"),
-        ("run --method lola --scheme optimistic", "the method 'lola' has no variant that is optimistic; there are"),
+        ("run --method lola --scheme optimistic", "the method 'lola' has no optimistic variant; there are"),
         ("run --scheme slow", "invalid value for '--scheme': 'slow' is not one of 'simultaneous', 'alternating'"),
         ("run --set gamma=1", "the method 'simultaneous' has no option 'gamma': it has none"),
         ("run --set gamma", "--set must be such as gamma=0.5, not 'gamma'"),
@@ -399,8 +402,8 @@ def test_small_numbers_are_written_so_that_they_can_be_told_from_1():
         "-",
     ]
     assert [limit(value) for value in (0.0, math.inf, 0.57735027, None, math.nan)] == [
-        "none",
-        "any",
+        "0",
+        "inf",
         "0.5773503",
         "-",
         "-",

@@ -13,25 +13,24 @@ import numpy as np
 import pytest
 
 from portable_nn.adversarial import GAMES, METHODS, analyse, portrait
-from portable_nn.adversarial.gan import GAN_LOSSES
-from portable_nn.adversarial.gan import METHODS as GAN_METHODS
+from portable_nn.adversarial.gan import GAN_LOSSES, GAN_METHODS
 from portable_nn.adversarial.gan.demonstration import EXAMPLES, demonstrate
 from portable_nn.adversarial.gan.ring import RECIPES
-from portable_nn.adversarial.methods import SCHEMES
+from portable_nn.adversarial.methods.table import SCHEMES
 from portable_nn.core.names import GanExample, GanLoss, GanMethod, GanRecipe, Scheme
 
 PLAIN = """\
 bilinear, f = x·y
-simultaneous at a rate of 0.1
+simultaneous, learning rate 0.1
 
 equilibrium      (0, 0)
 eigenvalues      1 ± 0.1i
-spectral radius  1.00498756 a step, grows
-closed form      1.00498756 a step
-stable up to     no rate: it grows at small ones too
-once around      in 63.04 steps
+spectral radius  1.00498756 per step: diverges
+closed form      1.00498756 per step
+stability limit  0 (unstable at small learning rates too)
+rotation         one turn in 63.04 steps
 
-What a step multiplies the state by:
+Update operator:
    1  0.1
 -0.1    1
 """
@@ -60,21 +59,21 @@ def test_the_spectrum_of_the_article_s_game(run):
             "--method alternating",
             [
                 "0.995 ± 0.0998749i",
-                "1 a step, which neither falls nor grows",
-                "a rate of 2\n",
+                "1 per step: neither converges nor",
+                "stability limit  2\n",
                 "conserved        ‖x‖² + ‖y‖² + rate·f\n",
             ],
         ),
-        ("--method optimistic", ["0.99493615 a step, falls", "a rate of 0.5773503\n"]),
-        ("--method extragradient --rate 0.5 --rate 1.5", ["a rate of 1\n", "at a rate of 1.5\n", "a step, grows"]),
-        ("--method lookahead", ["What 5 steps multiply the state by:", "0.95025 ± 0.245005i, 0\n"]),
-        ("--method proximal", ["every rate\n"]),
-        ("--rate 0.1,0.4", ["at a rate of 0.1 for x and 0.4 for y\n", "1.01980390 a step, grows"]),
-        ("--game dirac-gan", ["1.00124922 a step, grows"]),  # √(1 + 0.05²)
-        ("--game rock-paper-scissors --method optimistic,lookahead --set k=2", ["What 2 steps multiply"]),
+        ("--method optimistic", ["0.99493615 per step: converges", "stability limit  0.5773503\n"]),
+        ("--method extragradient --rate 0.5 --rate 1.5", ["limit  1\n", "learning rate 1.5\n", "step: diverges"]),
+        ("--method lookahead", ["Update operator of 5 steps:", "0.95025 ± 0.245005i, 0\n"]),
+        ("--method proximal", ["inf (stable at every learning rate)\n"]),
+        ("--rate 0.1,0.4", ["learning rate 0.1 for x and 0.4 for y\n", "1.01980390 per step: diverges"]),
+        ("--game dirac-gan", ["1.00124922 per step: diverges"]),  # √(1 + 0.05²)
+        ("--game rock-paper-scissors --method optimistic,lookahead --set k=2", ["Update operator of 2 steps"]),
         (
             "--game stochastic-bilinear --game-set size=5",
-            ["the state by, 10 x 10, is in --format json", " and 2 smaller"],
+            ["Update operator: 10 x 10, in --format json", " and 2 smaller"],
         ),
     ],
 )
@@ -109,7 +108,8 @@ def test_the_spectrum_of_all(run):
 def test_the_field(run):
     code, out, err = run("simulate", "field")
     assert (code, err) == (0, "")
-    assert len(re.findall(r"^\(.*\)  +\(.*\)  +diverges: the distance grows by 1.004988 a step$", out, re.M)) == 3
+    verdict = r"^\(.*\)  +\(.*\)  +diverges: the distance is multiplied by 1.004988 per step$"
+    assert len(re.findall(verdict, out, re.M)) == 3
     assert out.endswith("\nequilibria: (0, 0)\n")
     assert run("simulate", "field", "--grid", "2", "--reach", "1", "--format", "csv", "-q") == (0, SADDLE, "")
 
@@ -134,7 +134,7 @@ def test_a_gan(run, tmp_path):
     code, nothing, out = run(*arguments, "--out", "history.csv")  # What is not the result goes to standard error.
     assert (code, nothing) == (0, "")
     assert out.startswith("pattern, regularised: alternating, non_saturating, 20 steps, seed 2\n\nerror of the mean ")
-    assert f"{found.figures['error']:.4g} in the worst of the four numbers\n" in out
+    assert f"{found.figures['error']:.4g}, the largest of the four components\n" in out
     steps = re.findall(r"^ *(\d+) +-?\d", out, re.MULTILINE)
     assert steps == [str(step) for step, _ in found.result.eigenvalues] == ["0", "10", "20"]
     rows = rows_of((tmp_path / "history.csv").read_text())
@@ -157,9 +157,9 @@ def test_the_ring(run):
     code, out, err = run("simulate", "gan", "ring", "--steps", "2", "--loss", "wasserstein_gp")
     assert (code, err) == (0, "")
     for text in (
-        r"high quality +[<\d.]+ % of the samples are within",
-        r"modes with a sample +\d of 8\n",
-        r"modes with 1 % of all +\d of 8\n",
+        r"high-quality samples +[<\d.]+ %, within 3 standard deviations",
+        r"modes captured +\d of 8\n",
+        r"modes with 1 % +\d of 8 have at least 1 % of the samples\n",
         r"reverse KL +(inf|[\d.]+)\n",
     ):
         assert re.search(text, out)

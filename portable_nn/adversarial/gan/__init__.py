@@ -1,26 +1,26 @@
 """Generative adversarial networks: two of the package's own networks, trained against each other.
 
 Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
-two examples; ``jacobian_eigenvalues`` tells what gradient descent does near the weights where a pair is; ``sample`` and
-``save_samples`` draw from a generator.
+two examples; ``jacobian_eigenvalues`` shows the local dynamics of gradient descent; ``sample`` and ``save_samples``
+draw from a generator.
 """
 
 from __future__ import annotations
 
 from portable_nn.adversarial.gan.jacobian import GameJacobian, jacobian_eigenvalues
-from portable_nn.adversarial.gan.losses import GAN_LOSSES
 from portable_nn.adversarial.gan.modes import Modes, Ring, mode_metrics
+from portable_nn.adversarial.gan.objectives import GAN_LOSSES
 from portable_nn.adversarial.gan.optimistic import OptimisticAdam
 from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
 from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
 from portable_nn.adversarial.gan.sampling import sample, save_samples
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
-from portable_nn.adversarial.gan.stages import METHODS
+from portable_nn.adversarial.gan.stages import GAN_METHODS
 from portable_nn.adversarial.gan.training import GanResult, train_gan
 
 __all__ = [
     "GAN_LOSSES",
-    "METHODS",
+    "GAN_METHODS",
     "Fall",
     "GameJacobian",
     "GanResult",

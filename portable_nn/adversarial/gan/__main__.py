@@ -8,7 +8,7 @@ from portable_nn.adversarial.gan.ring import RingRun, measure_ring, spreads
 
 
 def main(recipe: str = "regularised", seeds: str = "10", initial: str | None = None) -> None:
-    """Train once for each seed, and print each one's figures, their means and the standard errors of these.
+    """Train once for each seed, and print the metrics of each, their means and standard errors.
 
     ``recipe``: regularised or plain; ``initial``: the first weights, small or he.
     """

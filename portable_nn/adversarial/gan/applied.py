@@ -1,4 +1,4 @@
-"""A network's graph applied to symbols: its nodes once more for each use, over the same parameters."""
+"""A network's graph applied to symbols: a copy of its nodes for each use, over shared parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _uses = itertools.count(1)
 
 
 def leaves(graph: Graph, prefix: str, dtype: str | None = None) -> dict[str, Leaf]:
-    """A leaf for each parameter of ``graph``, called ``prefix/its name``; floats in ``dtype`` where one is given."""
+    """A leaf for each parameter of ``graph``, named ``prefix/name``; floats are of type ``dtype``, if it is given."""
     return {
         value.name: Leaf(
             f"{prefix}/{value.name}", _float(value.dtype, dtype), value.shape, parameter=True, trainable=value.trainable
@@ -32,9 +32,15 @@ def apply(
     training: bool = True,
     dtype: str | None = None,
 ) -> list[Symbol]:
-    """The outputs of ``graph`` for ``inputs``, by name; with ``training``, nodes stand in their training form.
+    """The outputs of ``graph`` for ``inputs``, by name.
 
-    With ``dtype``, all floats are of that type. Raises ``GraphError`` where the inputs do not fit.
+    Args:
+        graph: the graph of a network.
+        inputs, parameters: symbols by the names of the graph's inputs and parameters.
+        training: use the training form of operators such as dropout.
+        dtype: the type of all floats, if it is another than the graph's.
+
+    Raises ``GraphError`` where the inputs do not fit.
     """
     symbols: dict[str, Symbol] = {**inputs, **parameters}
     use = next(_uses)

@@ -1,4 +1,4 @@
-"""Where a training's examples and noise come from."""
+"""Sources of real examples and noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portable_nn.operators import Leaf
 from portable_nn.operators.registry import Array
 
 Draw: TypeAlias = "Callable[[int, np.random.Generator], Array | Mapping[str, Array]]"
-"""``(count, generator) → examples``, of which the first axis is ``count``."""
+"""``(count, generator) → examples``, whose first axis is ``count``."""
 
 
 def normal(leaf: Leaf) -> Callable[[int, np.random.Generator], Array]:
@@ -29,7 +29,7 @@ def normal(leaf: Leaf) -> Callable[[int, np.random.Generator], Array]:
 
 
 def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, np.random.Generator], dict[str, Array]]:
-    """A function that draws a batch from ``source``, by the names in ``wanted``: those of a network's inputs.
+    """A function that draws a batch from ``source``, by the names of the inputs in ``wanted``.
 
     ``source`` is an array (n, …) or a dict of such arrays, of which examples are drawn with replacement, or a ``Draw``.
     Raises ``ShapeError`` or ``UsageError`` where it does not fit.
@@ -42,8 +42,8 @@ def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, 
     counts = {name: len(array) for name, array in arrays.items()}
     total = next(iter(counts.values()))
     if set(counts.values()) != {total} or not total:
-        told = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
-        raise ShapeError(f"{what} must have the same number of examples everywhere, at least 1: {told}")
+        counts_text = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
+        raise ShapeError(f"{what} must have the same number of examples everywhere, at least 1: {counts_text}")
     arrays = {name: array.astype(wanted[name].dtype, copy=False) for name, array in arrays.items()}
 
     def draw(count: int, rng: np.random.Generator) -> dict[str, Array]:
@@ -54,7 +54,7 @@ def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, 
 
 
 def named(given: Any, wanted: Mapping[str, Leaf], what: str) -> dict[str, Array]:
-    """What was given, by the names in ``wanted``; an array alone where there is one name."""
+    """``given`` as a dict by the names in ``wanted``; an array is accepted where there is one name."""
     if not isinstance(given, Mapping):
         if len(wanted) != 1:
             raise UsageError(f"{what} must be a dict of arrays by the names {', '.join(wanted)}")

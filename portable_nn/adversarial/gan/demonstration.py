@@ -1,4 +1,4 @@
-"""One of the two examples, trained in any way and measured: the ring of Gaussians, or the pattern 1010."""
+"""The two examples, trained and measured: the ring of Gaussians, and the pattern 1010."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.choices import Option
+from portable_nn.adversarial.games.options import Option
 from portable_nn.adversarial.gan.modes import SAMPLES, Ring
 from portable_nn.adversarial.gan.pattern import Pattern, train_pattern
 from portable_nn.adversarial.gan.ring import RECIPES, STEPS, ring_figures, train_ring
@@ -19,21 +19,27 @@ from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 
 EXAMPLES: Final = {"pattern": 2000, "ring": STEPS}
-"""The examples, each with how many steps it takes if nothing is said."""
+"""The examples, with the default number of steps."""
 
 LOOKS: Final = 10
-"""How often the eigenvalues of the pattern's pair are found, if nothing is said."""
+"""How often the eigenvalues are computed for the pattern, by default."""
 
 SAMPLED: Final = 10_000
-"""What is added to the seed for the samples that are measured."""
+"""Added to the seed for the samples that are measured."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A training: what it was on, what it gave, ``figures`` of the averaged generator, and the ``seconds`` it took.
+    """A training run and its metrics.
 
-    Of the ring the figures are those of ``Modes``. Of the pattern, ``error`` is how far the mean of samples is from it
-    in the worst place, and ``deviation`` the mean standard deviation over its places, which is to be ``target.noise``.
+    Attributes:
+        example, recipe, method, loss, seed: the arguments.
+        target: the data.
+        result: of the training.
+        figures: metrics of the averaged generator. For the ring those of ``Modes``; for the pattern ``error``, the
+            largest error of a component's mean, and ``deviation``, the mean standard deviation of the components, which
+            is ``target.noise`` in the data.
+        seconds: of the training.
     """
 
     example: str
@@ -61,11 +67,12 @@ def demonstrate(
     """Train one of ``EXAMPLES`` and measure it.
 
     Args:
+        example: ``pattern`` or ``ring``.
         recipe: ``regularised``, with an R1 penalty and averaged weights, or ``plain``, with neither.
-        method, loss, seed, steps, progress: as in ``train_gan``; ``wasserstein_gp`` has a penalty of its own, and gets
+        method, loss, seed, steps, progress: as in ``train_gan``; ``wasserstein_gp`` has its own gradient penalty, and
             no R1 penalty.
-        eigenvalues: after how many steps each to find those of the game's Jacobian: by default ten times for the
-            pattern, and never for the ring, whose networks are too large for it.
+        eigenvalues: compute those of the Jacobian every so many steps; by default ten times for the pattern, and never
+            for the ring, whose networks are too large.
 
     Raises as ``train_gan``, and ``UsageError`` for an unknown example or recipe.
     """
@@ -106,7 +113,7 @@ def _pattern(recipe: str, options: dict[str, Any]) -> GanResult:
 
 
 def _figures(target: Ring | Pattern, seed: int) -> Callable[[Network], dict[str, float]]:
-    """What measures a generator."""
+    """The function that measures a generator."""
     if isinstance(target, Ring):
         return lambda generator: asdict(ring_figures(generator, seed + SAMPLED, target))
 

@@ -1,9 +1,10 @@
-"""The Jacobian of the game that two networks play, at the weights where they are, and its eigenvalues.
+"""The Jacobian of the game of two networks at their current weights, and its eigenvalues.
 
-F holds the gradient of the generator's loss by its weights and then that of the discriminator's by its own; gradient
-descent at rate η is z ← z - η·F(z), and near an equilibrium multiplies what is left by 1 - ηλ for each eigenvalue λ of
-J, the derivative of F. A real part above 0 draws in, below 0 drives away; an imaginary part turns. Mescheder et al.
-(arXiv:1801.04406) have the opposite signs: their vector field is -F.
+F is the gradient of the generator's loss with respect to its weights, followed by that of the discriminator's loss with
+respect to its own; J is its Jacobian. Simultaneous gradient descent is z ← z - η·F(z); near an equilibrium it
+multiplies the component along each eigenvector of J by 1 - ηλ. Eigenvalues with a positive real part are stable, with a
+negative one unstable; an imaginary part is a rotation. Mescheder et al. (arXiv:1801.04406) have the opposite signs:
+their vector field is -F.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.adversarial.gan.batches import check, named
-from portable_nn.adversarial.gan.losses import find_gan_loss
-from portable_nn.adversarial.gan.pair import MIX, PENALTY, R1, ROLES, Pair
+from portable_nn.adversarial.gan.graph import MIX, PENALTY, R1, ROLES, GanGraph
+from portable_nn.adversarial.gan.objectives import find_gan_loss
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
@@ -29,15 +30,15 @@ from portable_nn.training.gradient import gradients
 
 DIRECTION: Final = "direction/"
 MOST: Final = 3000
-"""Weights of both networks for which a dense Jacobian is made: 72 MB, and some ten seconds for its eigenvalues."""
+"""The largest number of weights for a dense Jacobian: 72 MB, and about ten seconds for its eigenvalues."""
 
 
 class GameJacobian:
     """F and J of a pair at one batch, in float64, exact: each row of J is a second pass backwards through the graph.
 
     Args:
-        generator, discriminator: the networks, whose weights are read anew at each call.
-        batch: ``(real, noise)``: arrays (n, …), or dicts by the networks' input names; conditions are with the real.
+        generator, discriminator: the networks; their current weights are read at each call.
+        batch: ``(real, noise)``: arrays (n, …), or dicts by the networks' input names, with conditions in ``real``.
         loss, r1, penalty, conditions: as in ``train_gan``, ``r1`` and ``penalty`` numbers.
 
     Raises ``ShapeError`` or ``UsageError`` where these do not fit, or there are more than ``MOST`` weights.
@@ -55,7 +56,7 @@ class GameJacobian:
         conditions: Sequence[str] = (),
     ) -> None:
         found, self._networks = find_gan_loss(loss), (generator, discriminator)
-        pair = Pair(
+        pair = GanGraph(
             generator.graph,
             discriminator.graph,
             found,
@@ -81,7 +82,7 @@ class GameJacobian:
         self._fill(pair, batch)
         self.penalise(r1=r1 or 0.0, penalty=penalty)
 
-    def _compile(self, pair: Pair, field: dict[Leaf, Symbol], count: int) -> tuple[Plan, list[Array], list[Array]]:
+    def _compile(self, pair: GanGraph, field: dict[Leaf, Symbol], count: int) -> tuple[Plan, list[Array], list[Array]]:
         directions = [Leaf(f"{DIRECTION}{weight.name}", weight.dtype, weight.shape) for weight in field]
         terms = [flow * to for flow, to in zip(field.values(), directions, strict=True)]
         total = emit("ReduceSum", terms[0], keepdims=0)
@@ -106,7 +107,7 @@ class GameJacobian:
             [zero if row is None else plan.outputs[traced.names[row]] for zero, row in zip(zeros, rows, strict=True)],
         )
 
-    def _fill(self, pair: Pair, batch: tuple[Any, Any]) -> None:
+    def _fill(self, pair: GanGraph, batch: tuple[Any, Any]) -> None:
         inputs = self._plan.inputs
         given = [(batch[0], {**pair.real, **pair.conditions}, "the real examples"), (batch[1], pair.noise, "the noise")]
         for source, wanted, what in given:
@@ -119,7 +120,7 @@ class GameJacobian:
             inputs[MIX][...] = np.random.default_rng(0).random(inputs[MIX].shape)
 
     def penalise(self, *, r1: float, penalty: float) -> None:
-        """Change the weights of the penalties that the loss has."""
+        """Set the weights of the penalties of the loss."""
         for name, value in ((R1, r1), (PENALTY, penalty)):
             if name in self._plan.inputs:
                 self._plan.inputs[name][()] = value
@@ -151,7 +152,7 @@ class GameJacobian:
         return result
 
     def eigenvalues(self) -> NDArray[np.complex128]:
-        """Those of J, (n,), by falling modulus of the imaginary part, then by the real part."""
+        """The eigenvalues of J, (n,), by falling modulus of the imaginary part, then by the real part."""
         found = np.linalg.eigvals(self()).astype(np.complex128)
         return found[np.lexsort((found.imag, found.real, -np.abs(found.imag)))]
 
@@ -159,12 +160,12 @@ class GameJacobian:
 def jacobian_eigenvalues(
     generator: Network, discriminator: Network, batch: tuple[Any, Any], **options: Any
 ) -> NDArray[np.complex128]:
-    """The eigenvalues of the game's Jacobian where the two networks are: see ``GameJacobian`` for all arguments."""
+    """The eigenvalues of the Jacobian of the game at the current weights; arguments as those of ``GameJacobian``."""
     return GameJacobian(generator, discriminator, batch, **options).eigenvalues()
 
 
 def _count(batch: tuple[Any, Any]) -> int:
-    """The number of examples, which real ones and noise must share."""
+    """The number of examples, the same for real ones and noise."""
     if not isinstance(batch, tuple) or len(batch) != 2:
         raise UsageError("batch must be a pair (real examples, noise)")
     parts = [list(part.values()) if isinstance(part, Mapping) else [part] for part in batch]

@@ -1,4 +1,4 @@
-"""The loop of a training: batches in, losses out, and rows of figures on the way."""
+"""The training loop of a GAN: batches, losses, and the rows of the history."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from portable_nn.adversarial.gan.graph import MIX, NOISE, PENALTY, R1, ROLES, Role
 from portable_nn.adversarial.gan.jacobian import GameJacobian
-from portable_nn.adversarial.gan.pair import MIX, NOISE, PENALTY, R1, ROLES, Role
 from portable_nn.adversarial.gan.schedules import value_at
 from portable_nn.adversarial.gan.stages import AVERAGE, Running
 from portable_nn.core.errors import TrainingError
@@ -23,15 +23,22 @@ from portable_nn.training.surroundings import Bar
 
 Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 Metrics: TypeAlias = "Callable[[Network], Mapping[str, float]]"
-Row: TypeAlias = dict[str, float]
+HistoryRow: TypeAlias = dict[str, float]
 Eigenvalues: TypeAlias = list[tuple[int, Array]]
 
 
 @dataclass
-class Loop:
-    """The steps of one training.
+class TrainingLoop:
+    """The steps of one training run.
 
-    ``stages`` make up a step, on ``size`` examples each; ``scalars`` are by the names of the inputs that take them.
+    Attributes:
+        stages: the parts of a step.
+        steps, size: number of steps, and the batch size.
+        rng: of examples and noise.
+        examples, noise: draw batches.
+        scalars: weights of penalties, by the names of the plans' inputs.
+        rate: factor of the learning rates.
+        average: decay of the averaged weights.
     """
 
     stages: Sequence[Running]
@@ -52,7 +59,7 @@ class Loop:
         self._totals: dict[Role, list[float]] = {role: [0.0, 0.0] for role in ROLES}
 
     def step(self, number: int) -> None:
-        """One step, the first of which is 0."""
+        """One step, counted from 0."""
         values = {**self.scalars_at(number), AVERAGE: 1 - min(self.average, (number + 1) / (number + 10))}
         for stage in self.stages:
             self._fill(stage, values, self.rate_at(number))
@@ -73,7 +80,10 @@ class Loop:
         inputs = stage.plan.inputs
         if stage.is_shown or (stage.examples and not self._shown):
             self._shown = self.examples(self.size, self.rng)
-        for name, target in stage.examples.items():  # Conditions alone are those of the examples shown last.
+        for (
+            name,
+            target,
+        ) in stage.examples.items():  # A stage without real examples has the conditions of the last ones.
             inputs[target][...] = self._shown[name]
         for name, array in self.noise(self.size, self.rng).items():
             if NOISE + name in inputs:
@@ -86,8 +96,8 @@ class Loop:
                 if name in inputs:
                     inputs[name][()] = value
 
-    def losses(self, number: int) -> Row:
-        """The mean losses since this was last asked. Raises ``TrainingError`` where one is no number."""
+    def losses(self, number: int) -> HistoryRow:
+        """The mean losses since the last call. Raises ``TrainingError`` where one is not finite."""
         means = {f"{role}_loss": total / max(count, 1) for role, (total, count) in self._totals.items()}
         self._begin_row()
         for name, value in means.items():
@@ -100,15 +110,15 @@ class Loop:
 
 
 @dataclass
-class Watch:
-    """Finds the eigenvalues of the game's Jacobian after each ``every`` steps, and before the first."""
+class SpectrumMonitor:
+    """Computes the eigenvalues of the Jacobian of the game before the first step and after every ``every`` steps."""
 
     jacobian: GameJacobian
     every: int
     found: Eigenvalues = field(default_factory=list)
 
-    def look(self, loop: Loop, number: int) -> None:
-        """Note them after ``number`` steps, where it is time."""
+    def look(self, loop: TrainingLoop, number: int) -> None:
+        """Compute them after ``number`` steps, if they are due."""
         if number % self.every == 0:
             scalars = loop.scalars_at(number)
             self.jacobian.penalise(r1=scalars[R1], penalty=scalars[PENALTY])
@@ -116,23 +126,23 @@ class Watch:
 
 
 @dataclass
-class Reports:
-    """What is told on the way: a row after each ``every`` steps and after the last."""
+class Monitor:
+    """The history: a row after every ``every`` steps and after the last."""
 
     averaged: Network
     every: int
     metrics: Metrics | None
-    callback: Callable[[Row], object] | None
-    watch: Watch | None
+    callback: Callable[[HistoryRow], object] | None
+    watch: SpectrumMonitor | None
     bar: Bar
-    rows: list[Row] = field(default_factory=list)
+    rows: list[HistoryRow] = field(default_factory=list)
 
-    def after(self, loop: Loop, number: int) -> None:
-        """Tell what is to be told after ``number`` steps."""
+    def after(self, loop: TrainingLoop, number: int) -> None:
+        """Append a row after ``number`` steps, if it is due."""
         if self.watch:
             self.watch.look(loop, number)
         if number % self.every == 0 or number == loop.steps:
-            row: Row = {"step": number, **loop.losses(number), "rate": loop.rate_at(number - 1)}
+            row: HistoryRow = {"step": number, **loop.losses(number), "rate": loop.rate_at(number - 1)}
             row |= self.metrics(self.averaged) if self.metrics else {}
             self.rows.append(row)
             self.bar.epoch({**row, "epoch": len(self.rows)})
@@ -140,8 +150,8 @@ class Reports:
                 self.callback(row)
 
 
-def run(loop: Loop, reports: Reports, stop: threading.Event) -> Stopped:
-    """All steps, or those before ``stop`` was set."""
+def run(loop: TrainingLoop, reports: Monitor, stop: threading.Event) -> Stopped:
+    """All steps, or those until ``stop`` is set."""
     if reports.watch:
         reports.watch.look(loop, 0)
     for number in range(loop.steps):

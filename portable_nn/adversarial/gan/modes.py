@@ -1,4 +1,4 @@
-"""Eight Gaussians on a ring: does a generator make all of them, or has it collapsed onto a few?"""
+"""Gaussians on a ring, and metrics of mode collapse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import ShapeError, UsageError
 
 SAMPLES = 2500
-"""What the metrics are taken on. Lin et al., "PacGAN", NeurIPS 2018, arXiv:1712.04086."""
+"""The number of samples of the metrics. Lin et al., "PacGAN", NeurIPS 2018, arXiv:1712.04086."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class Ring:
 
 @dataclass(frozen=True)
 class Modes:
-    """What a set of points shows of a ring's modes.
+    """Metrics of mode collapse.
 
-    ``quality``: the share of points within 3 sigma of a centre; only those count below. ``captured``: modes with at
-    least one; ``strict``: with at least 1 % of all points; ``kl``: the divergence KL(found ‖ uniform) over the
-    modes, in nats.
+    Attributes:
+        quality: the share of high-quality points, within 3 sigma of a centre; only these count below.
+        captured: modes with at least one point.
+        strict: modes with at least 1 % of all points.
+        kl: the reverse divergence KL(points ‖ uniform) over the modes, in nats.
     """
 
     quality: float

@@ -1,4 +1,4 @@
-"""Adam that looks ahead: each step is corrected by what the last one turned out to be."""
+"""Optimistic Adam: twice the step of Adam minus the last one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OptimisticAdam(Adam):
 
 
 def made_optimistic(optimizer: Optimizer, player: str) -> OptimisticAdam:
-    """``optimizer`` with the correction. Raises ``UsageError`` for any but Adam."""
+    """``optimizer`` as optimistic Adam. Raises ``UsageError`` for any but Adam."""
     if isinstance(optimizer, OptimisticAdam):
         return optimizer
     if type(optimizer) is not Adam:

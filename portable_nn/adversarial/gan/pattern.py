@@ -42,7 +42,7 @@ def pattern_networks(seed: int = 0, numbers: int = 4) -> tuple[pnn.Network, pnn.
 def train_pattern(method: str = "alternating", *, seed: int = 0, steps: int = 2000, **options: Any) -> GanResult:
     """Train the two networks on the pattern; ``options`` are those of ``train_gan``.
 
-    The defaults are an R1 penalty of 1 and Adam(0.003, β₁ 0, β₂ 0.99), with which every method arrives.
+    The defaults are an R1 penalty of 1 and Adam(0.003, β₁ 0, β₂ 0.99), with which every method converges.
     """
     generator, discriminator = pattern_networks(seed)
     adam = {"learning_rate": 0.003, "beta1": 0.0, "beta2": 0.99}

@@ -1,4 +1,4 @@
-"""Eight Gaussians on a ring: a plain GAN that collapses onto some of them, and one that makes all.
+"""Eight Gaussians on a ring: a plain GAN, which suffers mode collapse, and a regularised one, which does not.
 
 Both have the same networks, batches of 256 and 30,000 steps.
 
@@ -14,8 +14,8 @@ high quality    97.4 ± 0.2 %         96.6 ± 0.2 %         95.7 ± 0.3 %
 reverse KL      0.0017 ± 0.0004      0.0016 ± 0.0006      0.22 ± 0.04
 ==============  ===================  ===================  ==============
 
-Seven of the ten plain ones have lost a mode or two. From small weights, a plain one loses modes in two seeds of ten (on
-average 7.7 strict, 85 % of high quality, KL 0.07): what it ends with is a matter of luck.
+Seven of the ten plain GANs have lost a mode or two. From small weights, a plain one loses modes with two seeds of ten
+(on average 7.7 strict modes, 85 % of high quality, KL 0.07): the result depends on the seed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
     },
     "plain": {"optimizers": pnn.Adam(0.001, beta1=0.5, beta2=0.999), "average": 0.0},
 }
-"""What ``train_gan`` gets beside the networks and the data. The plain one has a constant rate and nothing else."""
+"""Options of ``train_gan``; the plain recipe has a constant learning rate and no regularisation."""
 
 
 def _uniform(fan_in: int) -> Initial:
@@ -66,16 +66,16 @@ INITIALS: Final[dict[str, tuple[Initial, Callable[[int], Initial]]]] = {
 }
 """First weights and, for a layer's fan_in, biases: small weights and biases in ±1 / √fan_in, or He's, usual with ReLU.
 
-Where biases are 0, all kinks of the first layer meet in one point.
+With biases of 0, the kinks of all units of the first layer meet in one point.
 """
 
 FIRST: Final = {"regularised": "small", "plain": "he"}
-"""What a recipe begins with, if not told otherwise."""
+"""The default initial weights of each recipe."""
 
 
 @dataclass(frozen=True)
 class RingRun:
-    """One seed: its figures on 2,500 samples, and the seconds that training took."""
+    """One seed: its metrics on 2,500 samples, and the seconds of training."""
 
     seed: int
     modes: Modes
@@ -84,7 +84,7 @@ class RingRun:
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean of one figure over seeds, and the standard error of that mean."""
+    """The mean of one metric over seeds, and its standard error."""
 
     mean: float
     error: float
@@ -123,7 +123,7 @@ def train_ring(
     initial: str | None = None,
     **options: Any,
 ) -> GanResult:
-    """Train a pair on the ring by one of ``RECIPES``; ``options`` of ``train_gan`` go before those of the recipe.
+    """Train a pair on the ring by one of ``RECIPES``; ``options`` of ``train_gan`` override those of the recipe.
 
     ``initial`` is of ``ring_networks``, by default the recipe's. Raises ``UsageError`` for an unknown recipe.
     """
@@ -153,7 +153,7 @@ def measure_ring(
 
 
 def spreads(runs: Iterable[RingRun]) -> dict[str, Spread]:
-    """Mean and standard error of each figure: ``quality``, ``captured``, ``strict``, ``kl``."""
+    """Mean and standard error of each metric: ``quality``, ``captured``, ``strict``, ``kl``."""
     rows = np.array([astuple(run.modes) for run in runs])
     errors = rows.std(axis=0, ddof=1) / math.sqrt(len(rows)) if len(rows) > 1 else np.zeros(rows.shape[1])
     names = Modes.__dataclass_fields__

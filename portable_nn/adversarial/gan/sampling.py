@@ -1,4 +1,4 @@
-"""Drawing samples from a generator, and a sheet of them as a picture."""
+"""Samples of a generator, and a picture of them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def sample(network: Network | str | Path, count: int, seed: int = 0, *, engine: Engine = "numpy") -> Array:
-    """What a generator makes of ``count`` draws from N(0, 1): (count, …).
+    """Samples of a generator for noise from N(0, 1): (count, …).
 
     Args:
         network: a generator with one input of a fixed size, a shipped model's name, or a weight file.
-        count: how many; from 1.
-        seed: what the noise is drawn from: the first samples are the same whatever the count.
-        engine: what computes.
+        count: number of samples, from 1.
+        seed: of the noise; the first samples do not depend on the count.
+        engine: ``numpy`` or ``onnxruntime``.
 
     Raises:
-        UsageError, ShapeError: a network that takes something else than noise, or a count below 1.
+        UsageError, ShapeError: a network whose input is not noise, or a count below 1.
         FileError, FormatError: a file that cannot be read, or is damaged.
     """
     if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:

@@ -1,4 +1,4 @@
-"""What changes as training goes on: the learning rate, and the weight of a penalty."""
+"""Schedules of learning rates and of the weights of penalties."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from portable_nn.training.schedules import Schedule
 
 @dataclass(frozen=True)
 class Fall:
-    """``start`` for the share ``begin`` of the training, then by one factor a step to ``end`` at the share ``until``.
+    """Geometric decay from ``start`` to ``end``, between the fractions ``begin`` and ``until`` of the training.
 
-    A ``Schedule``, whose epochs are the steps of ``train_gan``: of the learning rate, a factor; of a
-    penalty, its weight.
+    It is constant before and after. A ``Schedule``, whose epochs are the steps of ``train_gan``: the factor of a
+    learning rate, or the weight of a penalty.
     """
 
     start: float
@@ -32,7 +32,7 @@ class Fall:
             )
 
     def part(self, epoch: float, epochs: float) -> float:
-        """How much of the fall is done: 0 up to ``begin``, 1 from ``until`` on."""
+        """The progress of the decay: 0 up to ``begin``, 1 from ``until`` on."""
         return min(1.0, max(0.0, (epoch / epochs - self.begin) / (self.until - self.begin)))
 
     def __call__(self, epoch: float, epochs: float) -> float:
@@ -42,7 +42,7 @@ class Fall:
 
 @dataclass(frozen=True)
 class LinearFall(Fall):
-    """As ``Fall``, but along a straight line."""
+    """As ``Fall``, but linear."""
 
     def __call__(self, epoch: float, epochs: float) -> float:
         """start + (end - start)·part."""
@@ -50,7 +50,7 @@ class LinearFall(Fall):
 
 
 def value_at(quantity: float | Schedule | None, step: int, steps: int) -> float:
-    """A number as it is, or what a schedule gives; 0 for ``None``."""
+    """A number, or the value of a schedule; 0 for ``None``."""
     if quantity is None:
         return 0.0
     return float(quantity(step, steps)) if callable(quantity) else float(quantity)

@@ -1,4 +1,4 @@
-"""Methods: what one step of training computes, as one or two graphs that change the parameters."""
+"""Training methods: one step of training as one or two graphs that update the parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.gan.pair import CONDITION, REAL, ROLES, SCALAR, Pair, Role
+from portable_nn.adversarial.gan.graph import CONDITION, REAL, ROLES, SCALAR, GanGraph, Role
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.core.memory import aligned_copy
@@ -26,7 +26,7 @@ CONSENSUS, AVERAGE = SCALAR + "consensus", SCALAR + "average"
 
 
 class Player:
-    """One player's arrays: its weights, what its optimizer keeps, and where an extrapolation began."""
+    """The arrays of one player: its weights, the state of its optimizer, and the weights before an extrapolation."""
 
     def __init__(self, role: Role, network: Network, optimizer: Optimizer, parameters: Mapping[str, Leaf]) -> None:
         network.own_weights()
@@ -39,7 +39,7 @@ class Player:
         self.scalars = {name: Leaf(f"{SCALAR}{role}/{name}", dtype, ()) for name in optimizer.scalars(1, 1.0)}
 
     def updates(self, flows: Mapping[Leaf, Symbol], *, anchored: bool = False) -> dict[Symbol, Symbol]:
-        """The new value of each weight and state; with ``anchored``, of a step from where the extrapolation began."""
+        """The new value of each weight and state; ``anchored``: from the weights before the extrapolation."""
         result: dict[Symbol, Symbol] = {}
         for weight, flow in flows.items():
             start = self.anchor(weight) if anchored else weight
@@ -49,7 +49,7 @@ class Player:
         return result
 
     def anchor(self, weight: Leaf) -> Leaf:
-        """Where a weight was before the extrapolation."""
+        """A weight before the extrapolation."""
         if weight not in self.anchors:
             self.anchors[weight] = self._kept("anchor", weight)
         return self.anchors[weight]
@@ -66,7 +66,7 @@ class Player:
         return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
     def next_scalars(self, rate: float) -> dict[str, float]:
-        """The numbers of the player's next step, by the names of the inputs that take them."""
+        """The scalars of the player's next step, by the names of the plan's inputs."""
         self.steps += 1
         factor = self.optimizer.learning_rate * rate
         return {SCALAR + f"{self.role}/{name}": v for name, v in self.optimizer.scalars(self.steps, factor).items()}
@@ -74,14 +74,14 @@ class Player:
 
 @dataclass
 class Stage:
-    """What is changed at once: ``updates`` of the parameters of ``players``; ``losses`` are seen on the way."""
+    """A simultaneous update: ``updates`` of the parameters of ``players``, and their ``losses``."""
 
     players: Sequence[Player]
     updates: dict[Symbol, Symbol]
     losses: Mapping[Role, Symbol]
     scalars: Sequence[Leaf] = field(default_factory=tuple)
 
-    def compile(self, pair: Pair, arrays: Mapping[str, Array], size: int, rng: np.random.Generator) -> Running:
+    def compile(self, pair: GanGraph, arrays: Mapping[str, Array], size: int, rng: np.random.Generator) -> Running:
         """The plan for batches of ``size``."""
         outputs = [*self.losses.values(), *self.updates.values()]
         needed = {id(origin) for origin in reachable(outputs)}
@@ -104,7 +104,7 @@ class Stage:
 
 @dataclass
 class Running:
-    """A stage that is ready to run."""
+    """A compiled stage."""
 
     plan: Plan
     players: Sequence[Player]
@@ -112,22 +112,22 @@ class Running:
 
     @cached_property
     def examples(self) -> dict[str, str]:
-        """The plan's inputs that take real examples or conditions, by the discriminator's name for each."""
+        """The plan's inputs for real examples and conditions, by the names of the discriminator's inputs."""
         begins = (REAL, CONDITION)
         return {name.split("/", 1)[1]: name for name in self.plan.inputs if name.startswith(begins)}
 
     @cached_property
     def is_shown(self) -> bool:
-        """Whether the stage sees real examples, and not their conditions alone."""
+        """Whether the stage has real examples, not only their conditions."""
         return any(name.startswith(REAL) for name in self.plan.inputs)
 
 
 Players: TypeAlias = Mapping[Role, Player]
-Method: TypeAlias = "Callable[[Pair, Players, int], list[Stage]]"
+StageBuilder: TypeAlias = "Callable[[GanGraph, Players, int], list[Stage]]"
 
 
 def _stage(
-    pair: Pair, players: Players, flows: Mapping[Role, Mapping[Leaf, Symbol]], *, anchored: bool = False
+    pair: GanGraph, players: Players, flows: Mapping[Role, Mapping[Leaf, Symbol]], *, anchored: bool = False
 ) -> Stage:
     updates: dict[Symbol, Symbol] = {}
     for role, flow in flows.items():
@@ -138,22 +138,22 @@ def _stage(
     return Stage([players[role] for role in flows], updates, {role: pair.losses[role] for role in flows})
 
 
-def alternating(pair: Pair, players: Players, repeats: int) -> list[Stage]:
-    """The discriminator moves, ``repeats`` times; then the generator, against what the other has become."""
+def alternating(pair: GanGraph, players: Players, repeats: int) -> list[Stage]:
+    """The discriminator is updated, ``repeats`` times; then the generator, against the new discriminator."""
     first = _stage(pair, players, {"discriminator": pair.flows("discriminator")})
     return [*[first] * repeats, _stage(pair, players, {"generator": pair.flows("generator")})]
 
 
-def simultaneous(pair: Pair, players: Players, repeats: int) -> list[Stage]:
-    """Both move at once."""
+def simultaneous(pair: GanGraph, players: Players, repeats: int) -> list[Stage]:
+    """Both are updated at once."""
     return [_stage(pair, players, {role: pair.flows(role) for role in ROLES})]
 
 
-def extragradient(pair: Pair, players: Players, repeats: int) -> list[Stage]:
-    """Both look where a step would lead and step from where they were with the gradients found there.
+def extragradient(pair: GanGraph, players: Players, repeats: int) -> list[Stage]:
+    """An extrapolation, then an update from the weights before it with the gradients at the extrapolated point.
 
-    Gidel et al., ICLR 2019, arXiv:1802.10551, algorithm 4: what the optimizers keep goes on in both, and each has
-    examples of its own.
+    Gidel et al., ICLR 2019, arXiv:1802.10551, algorithm 4: both change the states of the optimizers, and each has
+    its own batch.
     """
     flows = {role: pair.flows(role) for role in ROLES}
     look, step = _stage(pair, players, flows), _stage(pair, players, flows, anchored=True)
@@ -161,8 +161,8 @@ def extragradient(pair: Pair, players: Players, repeats: int) -> list[Stage]:
     return [look, step]
 
 
-def consensus(pair: Pair, players: Players, repeats: int) -> list[Stage]:
-    """Both move at once along F + gamma·JᵀF, F being both gradients and J their Jacobian: exact, by second derivatives.
+def consensus(pair: GanGraph, players: Players, repeats: int) -> list[Stage]:
+    """Both are updated at once along F + gamma·JᵀF, where F is both gradients and J their Jacobian, exactly.
 
     gamma·JᵀF is the gradient of gamma / 2 · ‖F‖². Mescheder et al., NIPS 2017, arXiv:1705.10461.
     """
@@ -184,25 +184,25 @@ def _plus(flow: Symbol, more: Symbol | None) -> Symbol:
     return flow if more is None else flow + more
 
 
-METHODS: Final[Mapping[str, Method]] = {
+GAN_METHODS: Final[Mapping[str, StageBuilder]] = {
     "alternating": alternating,
     "simultaneous": simultaneous,
     "extragradient": extragradient,
     "optimistic_adam": simultaneous,
     "consensus": consensus,
 }
-"""By name; ``optimistic_adam`` is simultaneous with the optimizers that its name says."""
+"""By name; ``optimistic_adam`` is simultaneous with ``OptimisticAdam``."""
 
 
-def find_method(name: str) -> Method:
+def find_gan_method(name: str) -> StageBuilder:
     """The method of that name. Raises ``UsageError`` that lists them."""
-    if name not in METHODS:
-        raise UsageError(f"method must be one of {', '.join(METHODS)}, not {name!r}")
-    return METHODS[name]
+    if name not in GAN_METHODS:
+        raise UsageError(f"method must be one of {', '.join(GAN_METHODS)}, not {name!r}")
+    return GAN_METHODS[name]
 
 
 class Average:
-    """A moving average of the generator's parameters: ā ← ā + (1 - a)·(w - ā), as a part of the last stage.
+    """An exponential moving average of the generator's parameters: ā ← ā + (1 - a)·(w - ā), in the last stage.
 
     Karras et al., ICLR 2018, arXiv:1710.10196.
     """
@@ -211,7 +211,7 @@ class Average:
         self.arrays = {f"average/{n}": aligned_copy(a, a.dtype.name) for n, a in network.parameters.items()}
 
     def add_to(self, stage: Stage, player: Player) -> None:
-        """Average what the stage changes of the player's own parameters."""
+        """Average the player's parameters that the stage updates."""
         dtype = next(iter(player.scalars.values())).dtype
         share = Leaf(AVERAGE, dtype, ())
         changed = {leaf: stage.updates[leaf] for leaf in player.weights if leaf in stage.updates}

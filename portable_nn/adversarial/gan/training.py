@@ -1,4 +1,4 @@
-"""The training of a pair of networks."""
+"""The training of a generator against a discriminator."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 import numpy as np
 
 from portable_nn.adversarial.gan.batches import draws, normal
+from portable_nn.adversarial.gan.graph import PENALTY, R1, ROLES, GanGraph, Role
 from portable_nn.adversarial.gan.jacobian import GameJacobian
-from portable_nn.adversarial.gan.loop import Eigenvalues, Loop, Metrics, Reports, Row, Watch, run
-from portable_nn.adversarial.gan.losses import find_gan_loss
+from portable_nn.adversarial.gan.loop import (
+    Eigenvalues,
+    HistoryRow,
+    Metrics,
+    Monitor,
+    SpectrumMonitor,
+    TrainingLoop,
+    run,
+)
+from portable_nn.adversarial.gan.objectives import find_gan_loss
 from portable_nn.adversarial.gan.optimistic import made_optimistic
-from portable_nn.adversarial.gan.pair import PENALTY, R1, ROLES, Pair, Role
-from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, find_method
+from portable_nn.adversarial.gan.stages import CONSENSUS, Average, Player, find_gan_method
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
@@ -25,23 +33,26 @@ from portable_nn.training.schedules import Schedule
 from portable_nn.training.surroundings import interruptible, progress_bar
 
 DEFAULT = Adam(0.001, beta1=0.0, beta2=0.99)
-"""The optimizer where none is given: without a first moment, as Mescheder et al. (arXiv:1801.04406) trained."""
+"""The default optimizer, without a first moment: Mescheder et al., arXiv:1801.04406."""
 
 
 @dataclass(frozen=True)
 class GanResult:
-    """What a training gives.
+    """The result of training a GAN.
 
-    ``averaged`` is the generator with the moving average of its weights, the one to draw samples from; ``generator``
-    and ``discriminator`` are the two that were trained, in place. ``history`` has a row for each ``every`` steps:
-    ``step``, both losses (means since the row before), the factor of the learning ``rate``, and the metrics;
-    ``eigenvalues`` pairs of a step and the eigenvalues there, where they were asked for.
+    Attributes:
+        generator, discriminator: the trained networks, the same objects as the arguments.
+        averaged: the generator with the moving average of its weights, from which samples should be drawn.
+        history: a row for every ``every`` steps: ``step``, ``generator_loss`` and ``discriminator_loss`` (means since
+            the last row), ``rate`` (the factor of the learning rates), and the metrics.
+        eigenvalues: pairs of a step and the eigenvalues of the Jacobian of the game there.
+        stopped: ``finished`` or ``interrupted``.
     """
 
     generator: Network
     discriminator: Network
     averaged: Network
-    history: list[Row] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     eigenvalues: Eigenvalues = field(default_factory=list)
     stopped: Stopped = "finished"
 
@@ -70,7 +81,7 @@ def train_gan(
     conditions: Sequence[str] = (),
     every: int = 100,
     metrics: Metrics | None = None,
-    callback: Callable[[Row], object] | None = None,
+    callback: Callable[[HistoryRow], object] | None = None,
     eigenvalues: int | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -78,47 +89,52 @@ def train_gan(
     """Train a generator against a discriminator, both in place.
 
     Args:
-        generator: makes examples from noise: inputs (batch, …), outputs like the examples.
-        discriminator: gives each example a score, (batch,) or (batch, 1), with no sigmoid behind it: high is real.
+        generator: a network from noise (batch, …) to examples.
+        discriminator: a network from examples to logits, (batch,) or (batch, 1), which are high for real ones.
         data: examples (n, …), drawn with replacement; or a function ``(count, generator) → examples``. With several
             inputs, a dict by the discriminator's input names, of arrays or as the function's result.
         method: ``alternating``, ``simultaneous``, ``extragradient``, ``optimistic_adam`` or ``consensus``.
         loss: ``saturating``, ``non_saturating``, ``wasserstein_gp`` or ``hinge``.
         optimizers: the generator's and the discriminator's, or one for both; by default Adam(0.001, β₁ 0, β₂ 0.99).
-        r1: weight of the R1 penalty r1 / 2 · E‖∇ₓD(x)‖² at real examples: a number, or what a schedule gives for
-            ``(step, steps)``. ``None`` leaves it out.
-        penalty: weight of the gradient penalty that ``wasserstein_gp`` has.
+        r1: weight of the R1 penalty r1 / 2 · E‖∇ₓD(x)‖² at real examples: a number, or a schedule of ``(step, steps)``;
+            ``None`` for no penalty.
+        penalty: weight of the gradient penalty of ``wasserstein_gp``.
         consensus: weight of ½‖F‖² in the method ``consensus``.
-        rate: what both learning rates are multiplied by, at ``(step, steps)``.
-        steps: moves of the generator.
-        batch_size: examples of each kind for each gradient.
-        discriminator_steps: moves of the discriminator for each of the generator, with ``alternating``.
-        average: how much of the averaged weights a step keeps: they last about 1 / (1 - average) steps. At the start
-            fewer, so that the average does not hang on to the first weights: (step + 1) / (step + 10), if that is less.
-        noise: a function like ``data`` for what goes in at the generator's other inputs; by default N(0, 1).
-        conditions: names of inputs that both networks have, such as a class: both get what ``data`` have there.
+        rate: a schedule of ``(step, steps)`` for the factor of both learning rates.
+        steps: updates of the generator.
+        batch_size: real examples, and generated ones, per gradient.
+        discriminator_steps: updates of the discriminator for each of the generator, with ``alternating``.
+        average: decay of the averaged weights, a time constant of about 1 / (1 - average) steps; at the start it is
+            (step + 1) / (step + 10), if that is less.
+        noise: a function like ``data`` for the other inputs of the generator; by default N(0, 1).
+        conditions: names of inputs that both networks have, such as a class; ``data`` has them as well.
         every: steps from one row of the history to the next.
-        metrics: gets the averaged generator, gives figures for the row.
-        callback: gets each row.
-        eigenvalues: find those of the game's Jacobian after so many steps each, at one batch: for small networks.
-        seed: what examples and noise are drawn from. Same seed, same machine, same first weights: same bytes.
-        progress: show a bar on stderr; by default where that is a terminal.
+        metrics: a function of the averaged generator that returns metrics for the row.
+        callback: is called with each row.
+        eigenvalues: compute those of the Jacobian of the game every so many steps, at one batch: for small networks.
+        seed: of examples and noise. The same seed, machine and initial weights give the same bytes.
+        progress: show a progress bar on stderr; by default if that is a terminal.
 
-    Ctrl-C stops after the step that is running: ``result.stopped`` is ``"interrupted"``.
+    Ctrl-C stops after the current step: ``result.stopped`` is ``"interrupted"``.
+
+    >>> generator, discriminator = pattern_networks()
+    >>> result = train_gan(generator, discriminator, Pattern(), r1=1.0, steps=2000)
+    >>> sample(result.averaged, 3).shape
+    (3, 4)
 
     Raises:
         ShapeError, UsageError: networks that do not fit together, or arguments that do not fit them.
-        TrainingError: a loss is no number.
+        TrainingError: a loss is not finite.
     """
     counts = {"steps": steps, "batch_size": batch_size, "discriminator_steps": discriminator_steps, "every": every}
     counts |= {} if eigenvalues is None else {"eigenvalues": eigenvalues}
     _check(counts, average)
     _check_weights(r1=r1, penalty=penalty, consensus=consensus)
-    build, chosen = find_method(method), _optimizers(optimizers, method)
+    build, chosen = find_gan_method(method), _optimizers(optimizers, method)
     if discriminator_steps > 1 and method != "alternating":
         raise UsageError(f"discriminator_steps={discriminator_steps} is for method 'alternating', not {method!r}")
     gan_loss = find_gan_loss(loss)
-    pair = Pair(
+    pair = GanGraph(
         generator.graph,
         discriminator.graph,
         gan_loss,
@@ -134,7 +150,7 @@ def train_gan(
     arrays = {**players["generator"].arrays, **players["discriminator"].arrays, **mean.arrays}
     rng = np.random.default_rng(seed)
     compiled = {id(stage): stage.compile(pair, arrays, batch_size, rng) for stage in stages}
-    loop = Loop(
+    loop = TrainingLoop(
         [compiled[id(stage)] for stage in stages],
         steps,
         batch_size,
@@ -148,12 +164,12 @@ def train_gan(
     averaged = _averaged(generator, mean)
     watch = None
     if eigenvalues is not None:
-        other = np.random.default_rng([seed, 1])  # Watching must not change what is drawn for the training.
+        other = np.random.default_rng([seed, 1])  # The eigenvalues must not change the random numbers of the training.
         batch = loop.examples(batch_size, other), loop.noise(batch_size, other)
         options: dict[str, Any] = {"loss": loss, "r1": None if r1 is None else 0.0, "conditions": conditions}
-        watch = Watch(GameJacobian(generator, discriminator, batch, **options), eigenvalues)
+        watch = SpectrumMonitor(GameJacobian(generator, discriminator, batch, **options), eigenvalues)
     with progress_bar(progress, math.ceil(steps / every), every) as bar, interruptible() as stop:
-        reports = Reports(averaged, every, metrics, callback, watch, bar)
+        reports = Monitor(averaged, every, metrics, callback, watch, bar)
         stopped = run(loop, reports, stop)
     found = watch.found if watch else []
     return GanResult(generator, discriminator, _own(averaged), reports.rows, found, stopped)
@@ -185,7 +201,7 @@ def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
     return chosen
 
 
-def _normal(pair: Pair) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+def _normal(pair: GanGraph) -> Callable[[int, np.random.Generator], dict[str, Array]]:
     each = {name: normal(leaf) for name, leaf in pair.noise.items()}
     return lambda count, rng: {name: draw(count, rng) for name, draw in each.items()}
 

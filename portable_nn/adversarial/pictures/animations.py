@@ -1,4 +1,4 @@
-"""A run that is drawn step by step, with the arrows of both players."""
+"""A run as an animation, with the gradients of both players as arrows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.game import norm
+from portable_nn.adversarial.games.game import norm
 from portable_nn.adversarial.pictures.paper import (
     PATH,
     START,
@@ -23,7 +23,7 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.pictures.view import View, plane_view
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, style
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FRAMES: Final = 80
-"""How many frames there are at most."""
+"""The largest number of frames."""
 FRAME_DPI: Final = 90
 LONGEST: Final = 0.35
-"""How long the longest arrow is, beside half the window."""
+"""The length of the longest arrow, relative to half the window."""
 FLATTER: Final = 0.4
-"""To which power lengths are drawn."""
+"""Lengths of arrows are drawn to this power."""
 
 
 @style()
@@ -78,14 +78,14 @@ def animation(result: Result) -> list[Image]:
 
 
 def _put(canvas: Any, artists: Iterable[Artist]) -> None:
-    """Draw artists upon what is there already, and forget them."""
+    """Draw artists on the canvas, and remove them from the figure."""
     for artist in artists:
         artist.draw(canvas.get_renderer())
         artist.remove()
 
 
 def _arrows(view: View) -> Any:
-    """-F at each point, with lengths that can be seen, the short ones too: (n, 2)."""
+    """-F at each point, with short vectors lengthened: (n, 2)."""
     with np.errstate(all="ignore"):
         forward = -view.game.field(view.z)
     forward = np.where(np.isfinite(forward).all(-1, keepdims=True), forward, 0.0)
@@ -97,7 +97,7 @@ def _arrows(view: View) -> Any:
 
 
 def _moving(axes: Axes, view: View, place: int, arrow: Any) -> list[Artist]:
-    """The point where the run is, and the players' arrows from it."""
+    """The current point, and the arrows of the players."""
     x, y = view.z[place]
     look = {"length_includes_head": True, "linewidth": 0, "zorder": 8}
     parts: list[Artist] = []
@@ -128,8 +128,8 @@ def _legend(axes: Axes) -> None:
     arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 14, "linestyle": "none", "markeredgewidth": 0.3}
     handles, _ = axes.get_legend_handles_labels()
     named = [
-        Line2D([], [], color=X_COLOUR, label="x goes, up on f", **arrow),
-        Line2D([], [], color=Y_COLOUR, label="y goes, down on f", **arrow),
+        Line2D([], [], color=X_COLOUR, label="x ascends f", **arrow),
+        Line2D([], [], color=Y_COLOUR, label="y descends f", **arrow),
         Line2D([], [], **PATH),
     ]
     legend_below(axes, columns=3, handles=[*named, *handles])

@@ -1,4 +1,4 @@
-"""Methods on one fair axis: the distance against the gradients that were evaluated for it."""
+"""The distance to the equilibrium against gradient evaluations, of several methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.comparison import Compared, Comparison
 from portable_nn.adversarial.pictures.paper import (
     MEASURED,
     THEORY,
@@ -17,7 +16,8 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.pictures.times import steps_axis
-from portable_nn.adversarial.verdict import CIRCLES, WORDS, factor_text
+from portable_nn.adversarial.runs.comparison import Compared, Comparison
+from portable_nn.adversarial.runs.verdict import CYCLES, WORDS, factor_text
 from portable_nn.core.plotting import PALETTE, style
 from portable_nn.operators.registry import Array
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 DASHES: Final = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (7, 1.5, 1.5, 1.5)))
 """The lines of the first eight methods, of the next eight, and so on."""
 LOWEST, HIGHEST = 1e-12, 1e6
-"""Between which distances, beside that at the start, all is shown: farther off, all others would look alike."""
+"""The range of distances, relative to the first, that is shown: beyond it, all others would look alike."""
 
 
 @style()
 def comparison(compared: Comparison) -> Figure:
-    """The distance to the nearest equilibrium, or failing this ‖F‖, against gradient evaluations, a line a method.
+    """The distance to the nearest equilibrium, or ‖F‖ where none is known, against gradient evaluations.
 
-    What theory says, where it is exact from the first step on, is dashed. The best come first in the legend.
+    There is a line for each method, and a dashed one for its spectral radius on a linear game. The legend is ranked.
     """
     known = len(compared.game.equilibria) > 0
-    words = f"each method with {compared.evaluations:,} gradients, {rate_in_words(compared.results[0])}"
+    words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.results[0])}"
     paper = sheet(11, max(5.6, 1.4 + 0.27 * len(compared.entries)), [game_in_words(compared.game), words])
     axes = paper.add_subplot()
     lines = {entry.name: _lengths(entry, known) for entry in compared.entries}
@@ -50,8 +50,8 @@ def comparison(compared: Comparison) -> Figure:
         for entry in compared.entries:
             _theory(axes, entry, lines[entry.name])
     axes.set(
-        xlabel="gradient evaluations (a Jacobian times a vector counts as one)",
-        ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 in an equilibrium",
+        xlabel="gradient evaluations (a Jacobian-vector product counts as one)",
+        ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 at an equilibrium",
     )
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     steps_axis(axes, np.array([compared.evaluations]))
@@ -67,14 +67,14 @@ def _label(entry: Compared) -> str:
     verdict = entry.verdict
     factor = (
         ""
-        if verdict.status == CIRCLES or not np.isfinite(entry.measured)
-        else (f", {factor_text(entry.per_evaluation)} a gradient")
+        if verdict.status == CYCLES or not np.isfinite(entry.measured)
+        else (f", {factor_text(entry.per_evaluation)} per gradient")
     )
     return f"{entry.name}: {WORDS[verdict.status]}{factor}"
 
 
 def _theory(axes: Any, entry: Compared, lengths: Array) -> None:
-    """The line of the exact factor, from where the run begins."""
+    """The line of the theoretical convergence factor, from the start."""
     factor = entry.forecast.factor
     if factor is None:
         return
@@ -91,7 +91,7 @@ def _legend(axes: Any, compared: Comparison) -> None:
     ranked = sorted(zip(handles, labels, strict=True), key=lambda pair: order.index(pair[0].get_gid()))
     drawn = [handle for handle, _ in ranked]
     if any(str(line.get_gid()).startswith("theory") for line in axes.lines):
-        drawn.append(Line2D([], [], label="in theory", **THEORY))
+        drawn.append(Line2D([], [], label="theory", **THEORY))
     axes.legend(
         handles=drawn, loc="upper left", bbox_to_anchor=(1.01, 1.01), frameon=False, fontsize=9, labelspacing=0.6
     )

@@ -1,4 +1,4 @@
-"""The eigenvalues of updates against the unit circle: inside, the distance falls."""
+"""Eigenvalues of update operators and the unit circle, inside which a method converges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.adversarial.pictures.paper import sheet
-from portable_nn.adversarial.verdict import factor_text
+from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, PALETTE, style, tint
 from portable_nn.operators.registry import Array
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 MARKS: Final = "osD^vP*X"
 MOST: Final = 24
-"""How many sets of eigenvalues a picture has room for."""
+"""The largest number of spectra in a picture."""
 CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 1.1, "zorder": 2}
 INSIDE: Final[dict[str, Any]] = {"facecolor": "#F0F0F0", "edgecolor": "none", "zorder": 0}
 REACH: Final = (1.15, 3.0)
-"""How far the whole plane goes, at least and at most."""
+"""The smallest and the largest extent of the plane."""
 
 
 @style()
 def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Figure:
-    """Eigenvalues against the unit circle: the whole plane, and where the largest are.
+    """Eigenvalues and the unit circle: the whole plane, and the neighbourhood of the largest.
 
-    ``spectra`` has for each method and learning rate what ``theory.spectrum`` gives. A method has a colour and a mark
-    of its own, which are the darker the larger the rate. Raises ``UsageError`` for none, and for more than ``MOST``.
+    ``spectra`` has the result of ``spectrum`` for each method and learning rate. Each method has its own colour and
+    marker, darker for larger learning rates. Raises ``UsageError`` for none, and for more than ``MOST``.
     """
     if not 1 <= len(spectra) <= MOST:
         raise UsageError(f"a picture has room for 1 to {MOST} sets of eigenvalues, not {len(spectra)}")
@@ -44,12 +44,12 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
     every = np.concatenate([*spectra.values()])
     reach = float(np.clip(1.06 * np.abs(every).max(), *REACH))
     beyond = int((np.maximum(np.abs(every.real), np.abs(every.imag)) > reach).sum())
-    words = f"; {beyond} more are farther out" if beyond else ""
-    _frame(whole, (-reach, reach), (-reach, reach), f"inside the unit circle the distance falls{words}")
+    words = f"; {beyond} beyond the axes" if beyond else ""
+    _frame(whole, (-reach, reach), (-reach, reach), f"eigenvalues: converges inside the unit circle{words}")
     chosen = _alike(spectra)
     rates = {rate for _, rate in chosen}
     which = f" at η = {min(rates):g}" if len(chosen) < len(spectra) else ""
-    _frame(near, *_close([*chosen.values()]), f"where the largest{which} are, in the upper half")
+    _frame(near, *_close([*chosen.values()]), f"largest eigenvalues{which}, upper half-plane")
     handles, labels = whole.get_legend_handles_labels()
     paper.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9, handletextpad=0.5)
     return paper
@@ -65,7 +65,7 @@ def _circle(axes: Axes) -> None:
 
 
 def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) -> dict[str, Any]:
-    """How the eigenvalues of a method at a rate are drawn, and what is said of them."""
+    """The marker and label of the eigenvalues of a method at a learning rate."""
     place = [*dict.fromkeys(name for name, _ in spectra)].index(method)
     rates = sorted({at for name, at in spectra if name == method})
     share = 1.0 if len(rates) == 1 else 0.25 + 0.75 * rates.index(rate) / (len(rates) - 1)
@@ -84,7 +84,7 @@ def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) 
 
 
 def _alike(spectra: Mapping[tuple[str, float], Array]) -> Mapping[tuple[str, float], Array]:
-    """Those that lie closest together: of several methods, those at the smallest rate that two have; else all."""
+    """The spectra that are closest together: of several methods, those at the smallest shared rate; else all."""
     rates = [rate for _, rate in spectra]
     shared = sorted(rate for rate in set(rates) if rates.count(rate) > 1)
     return {key: found for key, found in spectra.items() if key[1] == shared[0]} if shared else spectra

@@ -1,4 +1,4 @@
-"""The circle that the players would go around if they moved continuously, beside the spiral of their steps."""
+"""The continuous-time flow beside the discrete steps of a run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.paths import orbit_on
 from portable_nn.adversarial.pictures.view import plane_view, view_of, within
-from portable_nn.adversarial.result import Result
-from portable_nn.adversarial.simulation import simulate
+from portable_nn.adversarial.runs.result import Result
+from portable_nn.adversarial.runs.simulation import simulate
 from portable_nn.core.plotting import BLUE, style
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FLOW: Final[dict[str, Any]] = {"color": BLUE, "linewidth": 1.8, "label": "the continuous flow", "zorder": 4}
+FLOW: Final[dict[str, Any]] = {"color": BLUE, "linewidth": 1.8, "label": "continuous flow", "zorder": 4}
 
 FINER: Final = 10
-"""Steps of the numerical flow for each of the run."""
+"""Steps of the numerical flow per step of the run."""
 MOST: Final = 20_000
-"""Steps of the numerical flow, at most: a longer flow is drawn as far as these go."""
+"""The largest number of steps of the numerical flow: a longer one is truncated."""
 
 
 @style()
@@ -55,7 +55,7 @@ def circle_and_spiral(result: Result) -> Figure:
     plane(left, smooth.window)
     left.grid(color="#E6E6E6", linewidth=0.6)
     left.set_axisbelow(True)
-    until = "until it leaves the picture" if smooth.leaves else f"for the time T = {time:.4g}"
+    until = "until it leaves the axes" if smooth.leaves else f"for the time T = {time:.4g}"
     left.set_title(f"continuous: dz/dt = \N{MINUS SIGN}F, {until}", fontsize=10)
     legend_below(left, columns=3)
     flow = within(flow, view.window)
@@ -65,7 +65,7 @@ def circle_and_spiral(result: Result) -> Figure:
 
 
 def flow_of(result: Result) -> tuple[float, Array]:
-    """For how long a run's flow is followed, and its points (n, 2)."""
+    """The time span of the flow of a run, and its points (n, 2)."""
     steps, factors = int(result.t[-1]), result.rates.factors.mean(axis=1)
     rates = [float(base) for base in result.rates.base]
     passed = float(factors.sum()) * (steps if len(factors) == 1 else 1)  # In units of the constant part of the rate.

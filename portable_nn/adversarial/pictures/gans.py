@@ -1,4 +1,4 @@
-"""The training of a GAN: what it makes, its losses, the modes it has, and the eigenvalues of the game."""
+"""The training of a GAN: samples, losses, metrics, and the eigenvalues of the Jacobian of the game."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS: Final = 2500
-"""How many samples are drawn of a generator of points."""
+"""The number of samples of a generator of points."""
 BARS: Final = 16
-"""Up to how many numbers an example is drawn as bars."""
+"""Examples of up to so many components are drawn as bars."""
 PICTURES: Final = 25
 COUNTS: Final = ("strict", "captured")
-"""Columns of a history that count modes."""
+"""Columns of the history that count modes."""
 PLAIN: Final = ("step", "generator_loss", "discriminator_loss", "rate", *COUNTS)
-OWN: Final = {"captured": "modes with a sample", "strict": "modes with 1 % of all samples"}
+OWN: Final = {"captured": "captured: at least one sample", "strict": "strictly: at least 1 % of the samples"}
 FAR: Final = 97
-"""The percentile of eigenvalues, by size, that is shown at least: a few are far off."""
+"""The percentile of the moduli of eigenvalues that is within the axes."""
 
 
 @style()
 def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0) -> Figure:
-    """What the averaged generator makes, the losses, and what else the history has.
+    """Samples of the averaged generator, the losses, the metrics, and the eigenvalues if there are any.
 
-    ``target`` is what it was trained on; by default a generator of points is drawn beside ``Ring()``, one of four
-    numbers beside ``Pattern()``. With metrics there are the modes, or each metric, over the steps, and with eigenvalues
-    those of the game's Jacobian, along training. ``seed`` is of the samples.
+    Args:
+        result: of ``train_gan``.
+        target: the data; by default ``Ring()`` for a generator of points, ``Pattern()`` for one of four components.
+        seed: of the samples.
 
     Raises ``UsageError`` or ``ShapeError`` for a generator that cannot be sampled.
     """
@@ -56,7 +57,7 @@ def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0) 
     columns = min(len(parts), 3)
     rows = -(-len(parts) // columns)
     last = f", {result.history[-1]['step']:,.0f} steps" if result.history else ""
-    paper = sheet(4.2 * columns, 4.3 * rows + 0.4, [f"a generator against a discriminator{last}"])
+    paper = sheet(4.2 * columns, 4.3 * rows + 0.4, [f"GAN training{last}"])
     for part, place in zip(parts, parts_of(paper, rows, columns), strict=False):
         part(place.add_subplot())
     return paper
@@ -85,7 +86,7 @@ def _points(axes: Axes, made: Array, ring: Ring) -> None:
         markeredgecolor=VERMILLION,
         markeredgewidth=1.3,
         linestyle="none",
-        label=f"the target's {ring.modes} modes",
+        label=f"{ring.modes} modes of the target",
         zorder=3,
     )
     axes.plot(
@@ -100,11 +101,15 @@ def _points(axes: Axes, made: Array, ring: Ring) -> None:
         zorder=2,
         rasterized=True,
     )
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first number", ylabel="second number")
-    axes.set_title("samples against the target", fontsize=10)
+    axes.set(
+        xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first component", ylabel="second component"
+    )
+    axes.set_title("samples and target", fontsize=10)
     outside = int((np.abs(made) > reach).any(axis=1).sum())
     if outside:
-        axes.text(0.5, 0.98, f"{outside:,} more outside", transform=axes.transAxes, ha="center", va="top", fontsize=8.5)
+        axes.text(
+            0.5, 0.98, f"{outside:,} beyond the axes", transform=axes.transAxes, ha="center", va="top", fontsize=8.5
+        )
     modes, samples = axes.get_legend_handles_labels()[0]
     legend_below(axes, 2, [modes, Line2D([], [], linestyle="none", marker=".", color=BLUE, label=samples.get_label())])
 
@@ -114,11 +119,11 @@ def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
     look: dict[str, Any] = {"width": 0.36, "error_kw": {"elinewidth": 1.2, "capsize": 3, "ecolor": BLACK}}
     axes.bar(numbers - 0.19, made.mean(axis=0), yerr=made.std(axis=0), color=SKY, label="samples", **look)
     if pattern is not None:
-        axes.bar(numbers + 0.19, pattern.pattern, yerr=pattern.noise, color=ORANGE, label="the target", **look)
+        axes.bar(numbers + 0.19, pattern.pattern, yerr=pattern.noise, color=ORANGE, label="target", **look)
     axes.axhline(0, color=BLACK, linewidth=0.7)
-    axes.set(xlabel="place", ylabel="mean and standard deviation")
+    axes.set(xlabel="component", ylabel="mean and standard deviation")
     axes.set_xticks(numbers)
-    axes.set_title("samples against the target" if pattern else "samples", fontsize=10)
+    axes.set_title("samples and target" if pattern else "samples", fontsize=10)
     legend_below(axes, columns=2)
 
 
@@ -135,7 +140,7 @@ def _losses(axes: Axes, result: GanResult) -> None:
         steps, result["discriminator_loss"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 1.5)), label="discriminator"
     )
     axes.set(xlabel="step", ylabel="loss")
-    axes.set_title("the losses", fontsize=10)
+    axes.set_title("losses", fontsize=10)
     steps_axis(axes, steps)
     legend_below(axes, columns=2)
 
@@ -151,18 +156,26 @@ def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None
     axes.axhline(modes, color=BLACK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"all {modes} modes")
     axes.set(xlabel="step", ylabel="modes", ylim=(0, modes * 1.08))
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.set_title("the modes that it makes", fontsize=10)
+    axes.set_title("modes captured", fontsize=10)
     steps_axis(axes, steps)
     legend_below(axes, columns=1)
 
 
 def _metric(axes: Axes, result: GanResult, name: str) -> None:
     axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5)
-    words = {"quality": "share of samples within 3 sigma of a mode", "kl": "KL divergence from uniform, nats"}
+    words = {"quality": "share within 3 standard deviations of a mode", "kl": "reverse KL divergence to uniform, nats"}
     axes.set(xlabel="step", ylabel=words.get(name, name))
     if name == "quality":
         axes.set_ylim(0, 1.04)
-    axes.set_title({"quality": "the quality", "kl": "how uneven the modes are"}.get(name, name), fontsize=10)
+    axes.set_title(
+        {
+            "quality": "high-quality samples",
+            "kl": "reverse KL",
+            "error": "error of the mean",
+            "deviation": "standard deviation",
+        }.get(name, name),
+        fontsize=10,
+    )
     steps_axis(axes, np.array(result["step"]))
 
 
@@ -174,12 +187,12 @@ def _eigenvalues(axes: Axes, result: GanResult) -> None:
     axes.axhline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
     drawn = axes.scatter(values.real, values.imag, c=steps, cmap="cividis", s=13, linewidths=0, zorder=3)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
-    axes.text(0.03, 0.97, "drives away", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
-    axes.text(0.97, 0.97, "draws in", transform=axes.transAxes, va="top", ha="right", fontsize=8.5, color=GREY)
+    axes.text(0.03, 0.97, "unstable", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
+    axes.text(0.97, 0.97, "stable", transform=axes.transAxes, va="top", ha="right", fontsize=8.5, color=GREY)
     outside = int((np.maximum(np.abs(values.real), np.abs(values.imag)) > reach).sum())
-    words = f"{outside:,} more are farther out" if outside else ""
+    words = f"{outside:,} beyond the axes" if outside else ""
     axes.text(0.97, 0.03, words, transform=axes.transAxes, ha="right", fontsize=8.5, color=GREY)
-    axes.set_title("eigenvalues of the pair's Jacobian", fontsize=10)
+    axes.set_title("eigenvalues of the Jacobian of the game", fontsize=10)
     paper: Any = axes.get_figure(root=False)
     bar = paper.colorbar(drawn, ax=axes, label="step", location="bottom", pad=0.03, aspect=30, shrink=0.8)
     bar.outline.set_visible(False)

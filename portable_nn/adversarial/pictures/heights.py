@@ -1,4 +1,4 @@
-"""f from above, with both kinds of arrows: where f rises most, and where the players go."""
+"""The payoff f as colours, with its gradient and the direction of the players as arrows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.game import Game, norm
+from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.pictures.paper import (
     END,
     START,
@@ -19,8 +19,8 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.pictures.paths import path_on
-from portable_nn.adversarial.pictures.view import View, Window, check_value, plane_view
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.pictures.view import Limits, View, check_value, plane_view
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, style
 from portable_nn.operators.registry import Array
 
@@ -41,9 +41,9 @@ ASCENT_ID, PLAYERS_ID = "steepest ascent", "players"
 
 @style()
 def above(result: Result) -> Figure:
-    """f from above in colour, with a run on it, arrows of steepest ascent and arrows of where the players go.
+    """The payoff f as colours, with a run, arrows of steepest ascent and arrows of the players.
 
-    The first are (∂f/∂x, ∂f/∂y), the others (∂f/∂x, -∂f/∂y): y goes down. All have one length.
+    The first are (∂f/∂x, ∂f/∂y), the others (∂f/∂x, -∂f/∂y), as y descends. All have the same length.
 
     Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane or has no f.
     """
@@ -65,11 +65,11 @@ def above_on(axes: Axes, view: View) -> None:
     if not view.leaves:
         axes.plot(*view.z[-1], **END)
     plane(axes, window)
-    axes.set_title("f from above", fontsize=10)
+    axes.set_title("payoff f", fontsize=10)
     _legend(axes, game)
 
 
-def grid(window: Window, count: int, inset: float = 0.0) -> Array:
+def grid(window: Limits, count: int, inset: float = 0.0) -> Array:
     """Points over a window, ``inset`` steps from its edges: (count, count, 2), a row for each y."""
     sides = []
     for low, high in window:
@@ -79,14 +79,14 @@ def grid(window: Window, count: int, inset: float = 0.0) -> Array:
 
 
 def values(game: Game, points: Array) -> Array:
-    """f at points; not a number where it is not finite."""
+    """f at points; nan where it is not finite."""
     with np.errstate(all="ignore"):
         found = game.value(points)
     return np.where(np.isfinite(found), found, np.nan)
 
 
 def levels(found: Array) -> Array:
-    """The borders of the colours: as far below the middle, 0 if f is on both sides of it, as above."""
+    """The levels of the colours, symmetric about 0 where f has both signs, else about the middle."""
     usable = found[np.isfinite(found)]
     low, high = (float(usable.min()), float(usable.max())) if usable.size else (0.0, 0.0)
     middle = 0.0 if low <= 0 <= high else (low + high) / 2
@@ -97,8 +97,8 @@ def levels(found: Array) -> Array:
     return np.asarray(middle + reach * np.linspace(-1, 1, 21))
 
 
-def colours(axes: Axes, game: Game, window: Window) -> None:
-    """Colour a plane by f, and say which colour is which."""
+def colours(axes: Axes, game: Game, window: Limits) -> None:
+    """Colour a plane by f, with a colour bar."""
     from matplotlib.ticker import MaxNLocator
 
     points = grid(window, FINE)
@@ -120,8 +120,8 @@ def colours(axes: Axes, game: Game, window: Window) -> None:
     bar.outline.set_visible(False)
 
 
-def arrows(axes: Axes, game: Game, window: Window) -> None:
-    """Both kinds of arrows at points all over a window."""
+def arrows(axes: Axes, game: Game, window: Limits) -> None:
+    """Both kinds of arrows on a grid of points."""
     at = grid(window, ARROWS, inset=0.72).reshape(-1, 2)
     forward = -game.field(at)
     sizes = norm(forward)
@@ -153,6 +153,6 @@ def _legend(axes: Axes, game: Game) -> None:
     handles, _ = axes.get_legend_handles_labels()
     named = [
         Line2D([], [], label=f"steepest ascent {ascent}", **arrow, **ASCENT),
-        Line2D([], [], label=f"the players go {players}", **arrow, **PLAYERS),
+        Line2D([], [], label=f"players {players}", **arrow, **PLAYERS),
     ]
     legend_below(axes, columns=2, handles=[*named, *handles])

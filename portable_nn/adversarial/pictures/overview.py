@@ -1,4 +1,4 @@
-"""All there is to see of one run, on one page."""
+"""An overview of one run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from portable_nn.adversarial.pictures.paper import heading, parts_of, sheet
 from portable_nn.adversarial.pictures.paths import orbit_on
 from portable_nn.adversarial.pictures.times import coordinates_on, distance_on
 from portable_nn.adversarial.pictures.view import check_value, view_of
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import style
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @style()
 def run(result: Result) -> Figure:
-    """A run with its verdict: f from above, the orbit, the numbers of x and y and the distance over the steps.
+    """A run with its verdict: the payoff, the trajectory, and the iterates and the distance over the steps.
 
-    Of a game with more numbers than two the latter two; without an f, all but the first. Raises ``UsageError`` for many
-    runs at once.
+    A game of more than two variables has only the latter two; a game without a payoff all but the first.
+
+    Raises ``UsageError`` for many runs at once.
     """
     view = view_of(result)
     if view.game.players != (1, 1):

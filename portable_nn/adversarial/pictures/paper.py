@@ -1,4 +1,4 @@
-"""What the pictures of games share: paper, words, marks and the scales of axes."""
+"""What the pictures of games share: figures, titles, markers and the scales of axes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.game import Game
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
 from portable_nn.operators.registry import Array
 
@@ -25,9 +25,9 @@ GREY: Final = "#5A5A5A"
 PALE: Final = "#B8B8B8"
 
 X_COLOUR, Y_COLOUR = BLUE, ORANGE
-"""The players, wherever they are told apart by colour."""
+"""The colours of the players."""
 
-PATH: Final[dict[str, Any]] = {"color": VERMILLION, "linewidth": 1.4, "label": "path", "zorder": 5}
+PATH: Final[dict[str, Any]] = {"color": VERMILLION, "linewidth": 1.4, "label": "trajectory", "zorder": 5}
 START: Final[dict[str, Any]] = {
     "marker": "o",
     "markersize": 7,
@@ -58,23 +58,23 @@ EQUILIBRIUM: Final[dict[str, Any]] = {
 }
 MEASURED: Final[dict[str, Any]] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
 THEORY: Final[dict[str, Any]] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
-"""How what was measured is drawn, and upon it what was said beforehand."""
+"""The lines of measurements, and on top of them those of theory."""
 
 NARROW, WIDE = 1.3, 3.0
-"""Under how many powers of ten a logarithmic axis is numbered like any other; and up to how many in 1, 2, 5, 10."""
+"""Decades of a logarithmic axis below which its ticks are linear, and below which they are at 1, 2 and 5."""
 
 STRIDES: Final = (1, 2, 3, 5, 10, 20, 50, 100)
-"""By how many powers of ten the numbers of a logarithmic axis may differ."""
+"""Distances of the ticks of a logarithmic axis, in decades."""
 
 SMALLEST, LARGEST = 1e-280, 1e280
-"""Between which lengths there is room on a logarithmic axis for what is free around them."""
+"""The range of a logarithmic axis that leaves room for margins."""
 
 CHARACTERS: Final = 12.5
-"""How many characters of a title have room on an inch."""
+"""Characters of a title per inch."""
 
 
 def sheet(width: float, height: float, heading: Sequence[str] = ()) -> Figure:
-    """An empty figure of that many inches, whose parts make room for each other, under lines of words."""
+    """An empty figure of that size in inches, with constrained layout, under the lines of a title."""
     paper = figure(width, height)
     paper.set_layout_engine("constrained", h_pad=0.12, w_pad=0.09)
     lines = [line for words in heading for line in textwrap.wrap(minus(words), int(width * CHARACTERS))]
@@ -84,7 +84,7 @@ def sheet(width: float, height: float, heading: Sequence[str] = ()) -> Figure:
 
 
 def parts_of(paper: Figure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
-    """A figure in so many parts, row by row, each of which makes room for its own legend."""
+    """Subfigures, row by row, each with room for a legend of its own."""
     return [*paper.subfigures(rows, columns, squeeze=False, **ratios).ravel()]
 
 
@@ -94,7 +94,7 @@ def minus(words: str) -> str:
 
 
 def heading(result: Result) -> list[str]:
-    """What was played, how, and the verdict: three lines."""
+    """The game, the method with its learning rate, and the verdict: three lines."""
     rate = rate_in_words(result)
     return [game_in_words(result.game), f"{method_in_words(result)}, {rate}", result.message]
 
@@ -107,7 +107,7 @@ def game_in_words(game: Game) -> str:
 
 
 def method_in_words(result: Result) -> str:
-    """The method's name, and of its options those that are not the usual ones."""
+    """The method's name, and its options that are not the defaults."""
     known = result.method.options
     own = [
         f"{name} = {value:g}"
@@ -118,9 +118,9 @@ def method_in_words(result: Result) -> str:
 
 
 def rate_in_words(result: Result) -> str:
-    """The learning rate: one, that of each player, from where to where it falls, or how many there are."""
+    """The learning rate: one or that of each player, the ends of a schedule, or the number of learning rates."""
     if result.rates.shape:
-        return f"{int(np.prod(result.rates.shape)):,} rates"
+        return f"{int(np.prod(result.rates.shape)):,} learning rates"
     both = [float(base) * result.rates.factors[:, player] for player, base in enumerate(result.rates.base)]
     words = [
         f"{rates[0]:.4g}" if rates[0] == rates[-1] else f"from {rates[0]:.3g} to {rates[-1]:.3g}" for rates in both
@@ -130,7 +130,7 @@ def rate_in_words(result: Result) -> str:
 
 
 def is_article(game: Game) -> bool:
-    """Whether the game is f = x·y, of which more is known than of others."""
+    """Whether the game is f = x·y."""
     return game.players == (1, 1) and game.linear and np.array_equal(game.jacobian(np.zeros(2)), [[0, -1], [1, 0]])
 
 
@@ -149,16 +149,16 @@ def mark_equilibria(axes: Axes, points: Array) -> None:
 
 
 def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:
-    """Make axes those of x and y, of the same length a unit."""
+    """Set the labels, limits and equal aspect of the plane of x and y."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x, who maximises f", ylabel="y, who minimises f")
+    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
 def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = None) -> None:
-    """A legend under the figure, or part of one, that axes are alone in; by default of all that is named there."""
+    """A legend below the figure or subfigure of axes; by default with all labelled artists of the axes."""
     named = axes.get_legend_handles_labels()[0] if handles is None else handles
     part: Any = axes.get_figure(root=False)
     part.legend(
@@ -174,7 +174,7 @@ def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = No
 
 
 def powers(axes: Axes, values: Array) -> None:
-    """Give axes a logarithmic vertical scale that suits positive ``values``; without any, leave them as they are."""
+    """Give axes a logarithmic vertical scale for positive ``values``; without any, leave them as they are."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     usable = np.log10(values[np.isfinite(values) & (values > 0)])
@@ -198,6 +198,6 @@ def powers(axes: Axes, values: Array) -> None:
 
 
 def drawable(lengths: Array) -> Array:
-    """Lengths as a logarithmic axis can show them; not a number for the others, 0 among them."""
+    """Lengths on a logarithmic axis; nan for those that it cannot show, such as 0."""
     usable = (lengths > SMALLEST) & (lengths < LARGEST)
     return np.where(usable, lengths, np.nan)

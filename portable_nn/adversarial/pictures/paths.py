@@ -1,4 +1,4 @@
-"""Where a run goes in the plane."""
+"""The trajectory of a run in the plane."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.pictures.view import View, plane_view
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import style
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW: Final = 80
-"""Of so few points each is marked."""
+"""Up to so many points, each is marked."""
 
 
 @style()
 def orbit(result: Result) -> Figure:
-    """The path of a run in the plane, where it starts and ends, and the equilibria.
+    """The trajectory of a run in the plane, its start and end, and the equilibria.
 
     Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane.
     """
@@ -38,7 +38,7 @@ def orbit(result: Result) -> Figure:
     return paper
 
 
-def orbit_on(axes: Axes, view: View, title: str = "the orbit") -> None:
+def orbit_on(axes: Axes, view: View, title: str = "trajectory") -> None:
     """Draw that on axes."""
     path_on(axes, view)
     mark_equilibria(axes, view.equilibria)
@@ -53,6 +53,6 @@ def orbit_on(axes: Axes, view: View, title: str = "the orbit") -> None:
 
 
 def path_on(axes: Axes, view: View) -> None:
-    """Draw the path alone."""
+    """Draw the trajectory alone."""
     dots = {"marker": ".", "markersize": 4} if len(view.z) <= FEW else {}
     axes.plot(view.z[:, 0], view.z[:, 1], **{**PATH, **dots})

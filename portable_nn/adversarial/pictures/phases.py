@@ -1,4 +1,4 @@
-"""Phase portraits: where the players would go from everywhere, and where they went from several starts."""
+"""Phase portraits: streamlines of the vector field, and trajectories from several starts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.game import Game
-from portable_nn.adversarial.games import game as find_game
+from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.pictures.heights import grid
 from portable_nn.adversarial.pictures.paper import (
     END,
@@ -23,8 +23,8 @@ from portable_nn.adversarial.pictures.paper import (
     rate_in_words,
     sheet,
 )
-from portable_nn.adversarial.pictures.view import View, Window, check_plane, inside, views_of, window_of, within
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.pictures.view import Limits, View, check_plane, inside, views_of, window_of, within
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, PALETTE, style
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 FINE: Final = 61
 """Points along a side at which the field is computed."""
 EMPTY: Final = 2.0
-"""How far around the equilibria a field is drawn where nothing runs."""
+"""The margin around the equilibria where there are no runs."""
 MOST: Final = 60
-"""How many runs a picture has room for."""
+"""The largest number of runs in a picture."""
 
 
 @style()
 def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
-    """Streamlines of -F, equilibria, and the paths of runs from several starts, a colour for each method and rate.
+    """Streamlines of -F, equilibria, and trajectories, with a colour for each method and learning rate.
 
     A result may hold many runs. Raises ``UsageError`` for a game that is not played in a plane, for results of another
     game, and for more than ``MOST`` runs.
@@ -67,12 +67,12 @@ def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
         _paths(axes, views, window, PALETTE[place % len(PALETTE)])
     mark_equilibria(axes, inside(found.equilibria, window))
     plane(axes, window)
-    axes.set_title("streamlines: where the players would go, \N{MINUS SIGN}F", fontsize=10)
+    axes.set_title("phase portrait: streamlines of \N{MINUS SIGN}F", fontsize=10)
     _legend(axes, sets)
     return paper
 
 
-def _window(game: Game, views: list[View]) -> Window:
+def _window(game: Game, views: list[View]) -> Limits:
     """The square that has all runs in it, as far as they are shown, and the equilibria among them."""
     if views:
         corners = [np.array(view.window).T for view in views]
@@ -82,13 +82,13 @@ def _window(game: Game, views: list[View]) -> Window:
     return window_of([middle - EMPTY, middle + EMPTY])
 
 
-def _square(low: Any, high: Any) -> Window:
+def _square(low: Any, high: Any) -> Limits:
     half = float((high - low).max()) / 2
     x, y = (low + high) / 2
     return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
-def streams(axes: Axes, game: Game, window: Window) -> None:
+def streams(axes: Axes, game: Game, window: Limits) -> None:
     """Streamlines of -F."""
     points = grid(window, FINE)
     with np.errstate(all="ignore"):
@@ -102,7 +102,7 @@ def streams(axes: Axes, game: Game, window: Window) -> None:
     )
 
 
-def _paths(axes: Axes, views: list[View], window: Window, colour: str) -> None:
+def _paths(axes: Axes, views: list[View], window: Limits, colour: str) -> None:
     for view in views:
         points = within(view.whole, window)
         axes.plot(points[:, 0], points[:, 1], **{**PATH, "color": colour, "linewidth": 1.3, "label": ""})

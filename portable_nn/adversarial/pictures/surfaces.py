@@ -1,4 +1,4 @@
-"""f as a surface, seen from three sides."""
+"""The payoff f as a surface, from three angles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from portable_nn.adversarial.pictures.heights import grid, levels, values
 from portable_nn.adversarial.pictures.paper import END, EQUILIBRIUM, PATH, START, diverging, heading, sheet
 from portable_nn.adversarial.pictures.view import View, check_value, plane_view
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import style
 from portable_nn.operators.registry import Array
 
@@ -20,12 +20,12 @@ FINE: Final = 41
 """Points along a side of the surface."""
 
 ANGLES: Final = ((28, 300), (10, 315), (45, 225))
-"""From where it is seen: degrees above the plane, and around it."""
+"""Elevation and azimuth of the views, in degrees."""
 
 
 @style()
 def saddle(result: Result) -> Figure:
-    """f as a surface with a run on it, from three sides.
+    """The payoff f as a surface with a run on it, from three angles.
 
     Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane or has no f.
     """
@@ -44,7 +44,7 @@ def saddle(result: Result) -> Figure:
         axes.zaxis.set_rotate_label(False)
         axes.set(xlabel="x", ylabel="y")
         axes.set_zlabel("f(x, y)", rotation=90)
-        axes.set_title(f"from {high}° above, {around}° around", fontsize=10)
+        axes.set_title(f"elevation {high}°, azimuth {around}°", fontsize=10)
         axes.set_box_aspect((1, 1, 0.75), zoom=0.9)
         axes.tick_params(labelsize=8)
         for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
@@ -79,7 +79,7 @@ def _surface(axes: Any, points: Array, found: Array) -> None:
 
 
 def _path(axes: Any, view: View) -> None:
-    """The run on the surface, as far as the surface goes."""
+    """The part of the run that is on the surface."""
     low, high = np.array(view.window).T
     points = np.where(((view.z >= low) & (view.z <= high)).all(-1)[:, None], view.z, np.nan)
     heights = np.where(np.isfinite(points[:, 0]), values(view.game, view.z), np.nan)

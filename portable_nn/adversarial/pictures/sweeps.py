@@ -1,4 +1,4 @@
-"""Methods over learning rates: where each converges, as colours, and up to where theory says so, as lines."""
+"""Methods by learning rates: measured convergence factors as colours, and stability limits as lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.adversarial.pictures.paper import diverging, game_in_words, legend_below, sheet
-from portable_nn.adversarial.sweeping import Sweep
+from portable_nn.adversarial.runs.sweeping import Sweep
 from portable_nn.core.plotting import BLACK, style
 from portable_nn.operators.registry import Array
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REACH: Final = 0.5
-"""How far from 1 the strongest colours are."""
+"""The distance from 1 of the strongest colours."""
 FLATTER: Final = 3
-"""Which root of how far a factor is from 1 tells its colour: most are close to it."""
+"""The colour is this root of the distance of the factor from 1, as most are close to it."""
 TICKS: Final = (0.5, 0.7, 0.9, 0.98, 1, 1.02, 1.1, 1.3, 1.5)
 LIMIT: Final[dict[str, Any]] = {"color": BLACK, "linewidth": 2.4, "solid_capstyle": "butt"}
 UNKNOWN: Final = "#C4C4C4"
@@ -26,12 +26,12 @@ UNKNOWN: Final = "#C4C4C4"
 
 @style()
 def sweep(swept: Sweep) -> Figure:
-    """A row a method, a column a learning rate, coloured by the measured factor: blue falls, white circles, red grows.
+    """Measured convergence factors, methods by learning rates: blue converges, white cycles, red diverges.
 
-    A black line stands where the stability limit of a method is, and its number beside it.
+    A black line marks the stability limit of each method, with its value.
     """
     rows = len(swept.methods)
-    title = f"the factor of the distance a step, measured over {swept.steps:,} steps"
+    title = f"convergence factor per step, measured over {swept.steps:,} steps"
     paper = sheet(11, 2.3 + max(0.42 * rows, 2.2), [game_in_words(swept.game), title])
     axes = paper.add_subplot()
     edges = _edges(swept.rates)
@@ -57,7 +57,7 @@ def sweep(swept: Sweep) -> Figure:
     bar = paper.colorbar(
         mesh,
         ax=axes,
-        label="factor a step",
+        label="convergence factor per step",
         extend="both",
         extendfrac=0.03,
         pad=0.02,
@@ -71,7 +71,7 @@ def sweep(swept: Sweep) -> Figure:
 
 
 def _edges(rates: Array) -> Array:
-    """The borders of the columns, between rates with equal ratios to both: (r + 1,)."""
+    """The edges of the columns, at the geometric means of neighbouring rates: (r + 1,)."""
     logs = np.log(rates)
     if len(logs) == 1:
         return np.asarray(rates[0] * np.array([0.8, 1.25]))
@@ -81,7 +81,7 @@ def _edges(rates: Array) -> Array:
 
 
 def _norm() -> Any:
-    """From factors to colours: 1 is in the middle, and small differences from it are seen."""
+    """From factors to colours: 1 is in the middle, and small differences from it are visible."""
     from matplotlib.colors import FuncNorm
 
     def forward(factor: Any) -> Any:
@@ -103,12 +103,12 @@ def _rates_axis(axes: Axes) -> None:
 
 
 def _limit(axes: Axes, place: int, limit: float, edges: Array) -> None:
-    """The line at a method's stability limit, and its number; at the border where it is never or always stable."""
+    """The line at a method's stability limit, and its value; at the edge where it is 0 or infinite."""
     from matplotlib.patheffects import withStroke
 
     if np.isnan(limit):
         return
-    words = {0.0: "never", np.inf: "always"}.get(limit, f"{limit:.4g}")
+    words = {0.0: "0", np.inf: "∞"}.get(limit, f"{limit:.4g}")
     if edges[0] < limit < edges[-1]:
         axes.plot([limit, limit], [place - 0.5, place + 0.5], gid=f"limit {place}", **LIMIT)
     right = limit > edges[0] * (edges[-1] / edges[0]) ** 0.8
@@ -129,6 +129,6 @@ def _legend(axes: Axes, gaps: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [Line2D([], [], label="up to where the distance does not grow, in theory", **LIMIT)]
+    handles: list[Any] = [Line2D([], [], label="stability limit (theory)", **LIMIT)]
     handles += [Patch(color=UNKNOWN, label="not measured")] if gaps else []
     legend_below(axes, len(handles), handles)

@@ -1,4 +1,4 @@
-"""What changes over the steps: the players' numbers, and how far they are from an equilibrium."""
+"""The iterates and their distance to the equilibrium over the steps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.pictures.view import View, view_of
-from portable_nn.adversarial.result import Result
-from portable_nn.adversarial.theory import spectral_radius
-from portable_nn.adversarial.verdict import factor_text
+from portable_nn.adversarial.runs.result import Result
+from portable_nn.adversarial.runs.verdict import factor_text
+from portable_nn.adversarial.theory.updates import spectral_radius
 from portable_nn.core.plotting import BLUE, GREEN, PURPLE, SKY, VERMILLION, style
 from portable_nn.operators.registry import Array
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST: Final = 3
-"""How many numbers of each player are drawn."""
+"""The largest number of variables of each player that are drawn."""
 COLOURS: Final = ((X_COLOUR, SKY, GREEN), (Y_COLOUR, VERMILLION, PURPLE))
 MANY: Final = 100_000
-"""From how many steps on their numbers are so long that there is room for fewer."""
+"""From so many steps on there are fewer ticks, as their numbers are long."""
 DASHES: Final = ("solid", (0, (4, 1.5)))
 SUBSCRIPTS: Final = "₀₁₂₃₄₅₆₇₈₉"
 
 
 @style()
 def coordinates(result: Result) -> Figure:
-    """The numbers of x and y over the steps; of players with many, the first three.
+    """The variables of x and y over the steps; the first three of each player.
 
     Raises ``UsageError`` for many runs at once.
     """
@@ -60,19 +60,21 @@ def coordinates_on(axes: Axes, view: View) -> None:
                 view.t, column, color=COLOURS[player][place], linestyle=DASHES[player], linewidth=1.4, label=label
             )
     axes.axhline(0, color="#C8C8C8", linewidth=0.7, zorder=0)
-    axes.set(xlabel="step", ylabel="number of x and of y" if players == (1, 1) else "numbers of x and y")
+    axes.set(xlabel="step", ylabel="x, y")
     steps_axis(axes, view.t)
     if view.leaves:
         reach = np.abs(view.z[:-1] if len(view.z) > 1 else view.z).max() * 1.3
         axes.set_ylim(-reach, reach)
-    what = "x and y over time" if max(players) <= MOST else _some(players)
+    what = "x and y over the steps" if max(players) <= MOST else _some(players)
     axes.set_title("\n".join(filter(None, [what, view.words])), fontsize=10)
     legend_below(axes, columns=6)
 
 
 def _some(players: tuple[int, int]) -> str:
-    parts = [f"{min(count, MOST)} of the {count} numbers of {name}" for name, count in zip("xy", players, strict=True)]
-    return f"{' and '.join(parts)} over time"
+    parts = [
+        f"{min(count, MOST)} of the {count} variables of {name}" for name, count in zip("xy", players, strict=True)
+    ]
+    return f"{' and '.join(parts)} over the steps"
 
 
 def distance_on(axes: Axes, view: View) -> None:
@@ -86,16 +88,16 @@ def distance_on(axes: Axes, view: View) -> None:
     usable = bool(np.isfinite(drawn).any())
     if known and usable:
         theory_on(axes, result, lengths)
-    axes.set(xlabel="step", ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 in an equilibrium")
+    axes.set(xlabel="step", ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 at an equilibrium")
     steps_axis(axes, result.t)
-    scale = "on a logarithmic scale" if usable else "0 at every step"
-    axes.set_title(f"{'the distance' if known else 'the slopes'}, {scale}", fontsize=10)
+    what = "distance to the equilibrium" if known else "norm of the vector field"
+    axes.set_title(what if usable else f"{what}: 0 at every step", fontsize=10)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     legend_below(axes, columns=2)
 
 
 def theory_on(axes: Axes, result: Result, lengths: Array) -> None:
-    """The line that the largest eigenvalue of the update says, from where the run begins, where that is exact."""
+    """The line of the spectral radius of the update, from the start, where it is exact from the first step on."""
     row, rates = result.method, result.rates
     if not (result.game.linear and row.linear and row.period is not None and len(rates.factors) == 1):
         return
@@ -105,7 +107,7 @@ def theory_on(axes: Axes, result: Result, lengths: Array) -> None:
     with np.errstate(all="ignore"):
         line = lengths[0] * factor ** result.t.astype(float)
     low, high = axes.get_ylim()
-    axes.plot(result.t, drawable(line), label=f"in theory: {factor_text(factor)} a step", **THEORY)
+    axes.plot(result.t, drawable(line), label=f"theory: {factor_text(factor)} per step", **THEORY)
     axes.set_ylim(low, high)
 
 

@@ -1,4 +1,4 @@
-"""How much of a run a picture shows, and of which plane: a run may go to the end of all numbers."""
+"""The part of a run, and the part of the plane, that a picture shows: a run may diverge."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.game import Game, norm
-from portable_nn.adversarial.result import Result
+from portable_nn.adversarial.games.game import Game, norm
+from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
-Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+Limits: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 TOO_FAR: Final = 100.0
-"""How far from where it plays, beside its size, a run may go and all of it be shown."""
+"""A run is shown in full up to this distance, relative to the size of the game."""
 
 FAR: Final = 30.0
-"""Where a run leaves the picture that goes farther still."""
+"""The distance at which a run that goes farther is cut off."""
 
 UNIT: Final = 0.5
-"""The size of a game about which nothing else is known: its functions bend at 1 or so."""
+"""The smallest size of a game."""
 
 MARGIN: Final = 0.08
-"""What is left free around a run, beside its size."""
+"""The margin around a run, relative to its size."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One run as far as it is shown: the steps ``t`` (n,) and points ``z`` (n, d), the last of which may be outside.
+    """The part of one run that is shown.
 
-    ``centre`` is what it is seen from: the equilibrium nearest to the start, or the start. ``leaves`` tells whether the
-    run goes on where no picture can follow; ``whole`` (all kept steps, d) is all of it.
+    Attributes:
+        result: the run.
+        t, z: the steps (n,) and points (n, d) that are shown; the last may be outside the axes.
+        centre: the equilibrium nearest to the start, or the start.
+        leaves: whether the run goes farther than is shown.
+        whole: all recorded points.
     """
 
     result: Result
@@ -45,12 +49,12 @@ class View:
 
     @property
     def game(self) -> Game:
-        """What is played."""
+        """The game."""
         return self.result.game
 
     @cached_property
-    def window(self) -> Window:
-        """The square of the plane in which the run is, with what is free around it: its sides of x and of y."""
+    def window(self) -> Limits:
+        """The limits of x and of y: a square around the run, with margins."""
         extra = [self.centre[None]] if len(self.game.equilibria) else []
         if not self.leaves:
             return window_of([self.z, *extra])
@@ -64,14 +68,14 @@ class View:
 
     @property
     def words(self) -> str:
-        """What is to be said where not all is shown; else nothing."""
+        """A note where not all is shown; else empty."""
         if not self.leaves:
             return ""
-        return f"the first {self.t[-1]:,} of {self.result.t[-1]:,} steps: then it leaves the picture"
+        return f"the first {self.t[-1]:,} of {self.result.t[-1]:,} steps: then it leaves the axes"
 
 
 def view_of(result: Result) -> View:
-    """One run as far as it can be shown. Raises ``UsageError`` for many runs at once."""
+    """The view of one run. Raises ``UsageError`` for many runs at once."""
     if result.z.ndim != 2:
         runs = int(np.prod(result.z.shape[1:-1]))
         raise UsageError(
@@ -82,13 +86,13 @@ def view_of(result: Result) -> View:
 
 
 def views_of(result: Result) -> list[View]:
-    """Each run of a result as far as it can be shown."""
+    """The view of each run of a result."""
     runs = result.z.reshape(len(result.t), -1, result.game.size)
     return [_view(result, runs[:, run]) for run in range(runs.shape[1])]
 
 
 def plane_view(result: Result) -> View:
-    """One run of a game in the plane. Raises ``UsageError`` for other games, and for many runs."""
+    """The view of one run of a game in the plane. Raises ``UsageError`` for other games, and for many runs."""
     check_plane(result.game)
     return view_of(result)
 
@@ -103,7 +107,7 @@ def check_plane(game: Game) -> None:
 
 
 def check_value(game: Game) -> None:
-    """Raise ``UsageError`` for a game whose field does not come from one function f, so that f cannot be drawn."""
+    """Raise ``UsageError`` for a game whose vector field has no payoff f, so that f cannot be drawn."""
     first, at = game.players[0], game.jacobian(np.zeros(game.size))
     if game.linear and not np.allclose(at[:first, first:], -at[first:, :first].T):
         raise UsageError(
@@ -111,7 +115,7 @@ def check_value(game: Game) -> None:
         )
 
 
-def window_of(parts: list[Array]) -> Window:
+def window_of(parts: list[Array]) -> Limits:
     """The square around points, each part (n, 2 or more), with room."""
     points = np.concatenate([part[:, :2] for part in parts])
     points = points[np.isfinite(points).all(-1)]
@@ -121,14 +125,14 @@ def window_of(parts: list[Array]) -> Window:
     return tuple((float(m - half), float(m + half)) for m in (low + high) / 2)  # type: ignore[return-value]
 
 
-def inside(points: Array, window: Window) -> Array:
+def inside(points: Array, window: Limits) -> Array:
     """Those of points (m, 2) that are in a window."""
     low, high = np.array(window).T
     return np.asarray(points[((points[:, :2] >= low) & (points[:, :2] <= high)).all(-1)])
 
 
 def _size(game: Game, start: Array, centre: Array) -> float:
-    """How large what is going on is at the beginning: the start's distance, or that of the equilibria."""
+    """The size of a game: the distance of the start or of the other equilibria from the centre."""
     others = norm(game.equilibria - centre) if len(game.equilibria) else np.zeros(1)
     return max(UNIT, float(norm(start - centre)), float(others.max()))
 
@@ -147,7 +151,7 @@ def _view(result: Result, z: Array) -> View:
 
 
 def _end(lengths: Array, limit: float) -> int:
-    """How many points there are up to the first beyond a limit, and with it, unless it is too far for a line there."""
+    """The number of points up to and including the first beyond a limit, unless that is too far to draw a line to."""
     beyond = lengths > limit
     if not beyond.any():
         return len(lengths)
@@ -155,8 +159,8 @@ def _end(lengths: Array, limit: float) -> int:
     return max(1, first + bool(lengths[first] < 1e6 * limit))
 
 
-def within(points: Array, window: Window) -> Array:
-    """Points (n, 2) up to the first that is well outside a window, and with it: what can be drawn there."""
+def within(points: Array, window: Limits) -> Array:
+    """Points (n, 2) up to and including the first that is well outside a window."""
     low, high = np.array(window).T
     lengths = norm(points - (low + high) / 2)
     return points[: _end(np.where(np.isnan(lengths), np.inf, lengths), 2 * float((high - low).max()))]

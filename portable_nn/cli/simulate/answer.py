@@ -79,16 +79,15 @@ def factor(value: float | None) -> str:
 
 
 def limit(value: float | None) -> str:
-    """The largest rate at which the distance does not grow."""
-    if value is None or math.isnan(value):
-        return DASH
-    return "none" if value == 0 else "any" if math.isinf(value) else f"{value:.7g}"
+    """A stability limit."""
+    return DASH if value is None or math.isnan(value) else f"{value:.7g}"
 
 
 def limit_in_words(value: float | None) -> str:
-    """The same as part of a sentence; empty where it is not known."""
+    """A stability limit with what its extremes mean; empty where it is not known."""
+    meanings = {"0": " (unstable at small learning rates too)", "inf": " (stable at every learning rate)", DASH: ""}
     text = limit(value)
-    return {DASH: "", "none": "no rate: it grows at small ones too", "any": "every rate"}.get(text, f"a rate of {text}")
+    return text.removesuffix(DASH) + meanings.get(text, "")
 
 
 def number(value: float) -> str:
@@ -113,11 +112,6 @@ def names(game: Game) -> list[str]:
 def point(values: Iterable[float]) -> str:
     """(0.6, 0.7)."""
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
-
-
-def rate_text(rate: Any) -> str:
-    """A rate as it was written."""
-    return f"{rate[0]:g} for x and {rate[1]:g} for y" if isinstance(rate, tuple) else f"{rate:g}"
 
 
 def predicted(row: Forecast) -> dict[str, Any]:

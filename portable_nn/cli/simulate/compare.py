@@ -9,26 +9,11 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import (
-    Decay,
-    GameName,
-    GameSet,
-    MethodNames,
-    Noise,
-    Rate,
-    Seed,
-    SetEach,
-    Start,
-    read_each,
-    read_game,
-    read_methods,
-    read_rate,
-    read_start,
-)
+from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, Noise, RateChoice, Seed, Start, read_start
 from portable_nn.core.text import table
 
 if TYPE_CHECKING:
-    from portable_nn.adversarial import Compared, Comparison
+    from portable_nn.adversarial import Comparison
 
 ROWS = True
 EXAMPLES = (
@@ -41,18 +26,13 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameName = "bilinear",
-    game_set: GameSet = None,
-    method: MethodNames = None,
-    set_: SetEach = None,
+    game: GameChoice,
+    method: MethodsChoice,
+    rate: RateChoice,
     start: Start = None,
-    rate: Rate = "0.1",
-    decay: Decay = None,
     evaluations: Annotated[
         int,
-        typer.Option(
-            metavar="N", help="Gradients that each method may evaluate; a product with the Jacobian counts as one."
-        ),
+        typer.Option(metavar="N", help="Gradient evaluations of each method; a Jacobian-vector product counts as one."),
     ] = 1000,
     noise: Noise = 0.0,
     seed: Seed = 0,
@@ -66,23 +46,12 @@ def command(
     """
     from portable_nn.adversarial import compare
 
-    methods = read_methods(method)
-    found = compare(
-        read_game(game, game_set),
-        methods,
-        read_start(start),
-        read_rate(rate),
-        evaluations,
-        decay=decay,
-        noise=noise,
-        seed=seed,
-        options=read_each(set_, methods),
-    )
-
+    options: dict[str, Any] = {"start": read_start(start), "evaluations": evaluations, "noise": noise, "seed": seed}
+    found = compare(game.read(), **method.read(), **rate.read(), **options)
     answer.give(
         printer,
-        _as_text(found, rate, decay),
-        _as_data(found, rate),
+        _as_text(found, rate),
+        _as_data(found, rate.rate),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: pictures.comparison(found),
@@ -99,35 +68,14 @@ def _rows(found: Comparison) -> Iterator[list[Any]]:
             yield [entry.name, *values]
 
 
-def _end(entry: Compared) -> float:
-    result = entry.result
-    return float((result.distance if len(result.game.equilibria) else result.residual)[-1])
-
-
-def _as_text(found: Comparison, rate: str, decay: str | None) -> str:
-    what = "distance at the end" if len(found.game.equilibria) else "‖F‖ at the end"
-    first = found.entries[0].result
-    head = (
-        f"{answer.title(found.game)}\n"
-        f"from {answer.point(first.z[0])} at a rate of {rate}{f', falling as {decay}' if decay else ''}; "
-        f"{found.evaluations:,} gradients each\n\n"
-    )
-    headings = (
-        "method",
-        "verdict",
-        f">{what}",
-        ">steps",
-        ">by formula",
-        ">eigenvalues",
-        ">measured",
-        ">a gradient",
-        ">stable up to",
-    )
+def _as_text(found: Comparison, rate: RateChoice) -> str:
+    start = answer.point(found.entries[0].result.z[0])
+    head = f"{answer.title(found.game)}\nfrom {start}, {rate}, {found.evaluations:,} gradient evaluations each\n\n"
     rows = [
         (
             entry.name,
             entry.verdict.message.partition(":")[0],
-            answer.number(_end(entry)),
+            answer.number(entry.end),
             f"{int(entry.result.t[-1]):,}",
             answer.factor(entry.closed_form),
             answer.factor(entry.spectral_radius),
@@ -137,13 +85,11 @@ def _as_text(found: Comparison, rate: str, decay: str | None) -> str:
         )
         for entry in found.ranked
     ]
-    near = (
-        ""
-        if found.game.linear
-        else "\nFormula, eigenvalues and the largest stable rate are those near the equilibrium."
-    )
-    note = "\nFactors are of the distance, a step; measured, also a gradient. - is not known."
-    return head + table(headings, rows) + near + note
+    end = ">last distance" if len(found.game.equilibria) else ">last ‖F‖"
+    factors = (">closed form", ">spectral radius", ">measured", ">per gradient")
+    near = "" if found.game.linear else " Closed form, spectral radius and stability limit hold near the equilibrium."
+    note = f"\nConvergence factors per step; the measured one also per gradient evaluation.{near}"
+    return head + table(("method", "verdict", end, ">steps", *factors, ">stability limit"), rows) + note
 
 
 def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
@@ -161,7 +107,7 @@ def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
                 "gradients": entry.spent,
                 "measured": entry.measured,
                 "measured_per_gradient": entry.per_evaluation,
-                "distance": _end(entry),
+                "distance": entry.end,
                 "status": int(entry.verdict.status),
                 "verdict": entry.verdict.message,
             }

@@ -9,22 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import (
-    Decay,
-    GameName,
-    GameSet,
-    MethodName,
-    Noise,
-    Rate,
-    SchemeName,
-    Seed,
-    Set,
-    Steps,
-    numbers,
-    pairs,
-    read_game,
-    read_rate,
-)
+from portable_nn.cli.simulate.options import GameChoice, MethodChoice, Noise, RateChoice, Seed, Steps, numbers
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import table
 
@@ -41,50 +26,40 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameName = "bilinear",
-    game_set: GameSet = None,
-    method: MethodName = "simultaneous",
-    scheme: SchemeName = None,
-    set_: Set = None,
+    game: GameChoice,
+    method: MethodChoice,
+    rate: RateChoice,
     start: Annotated[
         list[str] | None,
         typer.Option(metavar="X,Y", help="Start of a run. Repeatable; by default there are three."),
     ] = None,
-    rate: Rate = "0.1",
-    decay: Decay = None,
     steps: Steps = 200,
     noise: Noise = 0.0,
     seed: Seed = 0,
-    grid: Annotated[int, typer.Option(metavar="N", help="Points of the grid along each axis.")] = 21,
-    reach: Annotated[float, typer.Option(metavar="X", help="Extent of the grid from 0 along each axis.")] = 2.0,
+    grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
+    reach: Annotated[float, typer.Option(metavar="X", help="The grid covers -X to X in x and y.")] = 2.0,
     plot: Plot = None,
 ) -> None:
-    """Show the vector field of a game, and runs from several starts.
+    """Show the phase portrait of a game of two variables: its vector field, and runs from several starts.
 
-    For games of two numbers. CSV has, at each point of a grid, f, the direction of the players (x ascends f, y descends
-    it), and the gradient of f, which is another direction.
+    CSV has, at each point of a grid, f, the direction of the players (x ascends f, y descends it), and the gradient of
+    f, which is another direction.
     """
     from portable_nn.adversarial import portrait
 
-    found = portrait(
-        read_game(game, game_set),
-        method,
-        _starts(start),
-        read_rate(rate),
-        steps,
-        grid=grid,
-        reach=reach,
-        scheme=scheme,
-        decay=decay,
-        noise=noise,
-        seed=seed,
-        **pairs("--set", set_),
-    )
-
+    options: dict[str, Any] = {
+        "starts": _starts(start),
+        "steps": steps,
+        "noise": noise,
+        "seed": seed,
+        "grid": grid,
+        "reach": reach,
+    }
+    found = portrait(game.read(), **method.read(), **rate.read(), **options)
     answer.give(
         printer,
-        _as_text(found, rate, decay),
-        _as_data(found, rate),
+        _as_text(found, rate),
+        _as_data(found, rate.rate),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: pictures.field(found.game, found.results),
@@ -107,17 +82,12 @@ def _rows(found: Portrait) -> Iterator[list[Any]]:
     yield from (list(row) for row in zip(*(grid.ravel().tolist() for grid in grids), strict=True))
 
 
-def _as_text(found: Portrait, rate: str, decay: str | None) -> str:
+def _as_text(found: Portrait, rate: RateChoice) -> str:
     result = found.results[0]
-    head = (
-        f"{answer.title(found.game)}\n"
-        f"{result.method.name} at a rate of {rate}{f', falling as {decay}' if decay else ''}, "
-        f"{int(result.t[-1]):,} steps\n\n"
-    )
+    head = f"{answer.title(found.game)}\n{result.method.name}, {rate}, {int(result.t[-1]):,} steps\n\n"
     rows = [(answer.point(one.z[0]), answer.point(one.z[-1]), one.message) for one in found.results]
-    places = [answer.point(place) for place in found.game.equilibria]
-    where = ", ".join(places) if places else "not known"
-    return head + table(("from", "to", "verdict"), rows) + f"\nequilibria: {where}"
+    where = ", ".join(map(answer.point, found.game.equilibria)) or "not known"
+    return head + table(("start", "last iterate", "verdict"), rows) + f"\nequilibria: {where}"
 
 
 def _as_data(found: Portrait, rate: str) -> dict[str, Any]:

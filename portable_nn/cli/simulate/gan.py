@@ -28,12 +28,12 @@ ROUNDED = 1e-9
 """Real parts this much smaller than the largest eigenvalue are rounding errors."""
 
 WORDS = {
-    "quality": "high quality",
-    "captured": "modes with a sample",
-    "strict": "modes with 1 % of all",
+    "quality": "high-quality samples",
+    "captured": "modes captured",
+    "strict": "modes with 1 %",
     "kl": "reverse KL",
     "error": "error of the mean",
-    "deviation": "deviation",
+    "deviation": "standard deviation",
 }
 """How the figures are printed."""
 
@@ -44,7 +44,7 @@ def command(
         GanExample,
         typer.Argument(metavar="[EXAMPLE]", help="pattern: 1010 with noise; ring: eight Gaussians on a ring."),
     ] = "pattern",
-    method: Annotated[GanMethod, typer.Option(help="How the two networks are updated.")] = "alternating",
+    method: Annotated[GanMethod, typer.Option(help="Update scheme of the two networks.")] = "alternating",
     loss: Annotated[GanLoss, typer.Option(help="Loss functions of the two networks.")] = "non_saturating",
     recipe: Annotated[
         GanRecipe, typer.Option(help="With an R1 penalty and averaged weights, or with neither.")
@@ -63,9 +63,9 @@ def command(
 ) -> None:
     """Train a small generative adversarial network, and measure how it converges.
 
-    The pattern takes seconds, the ring a minute or two. A plain GAN loses some modes of the ring; which and how many
-    depends on the seed. Figures are those of 2,500 samples. An eigenvalue of the Jacobian of both networks with a
-    negative real part drives them apart, an imaginary part makes them rotate. CSV has the history of the training.
+    The pattern takes seconds, the ring a minute or two. A plain GAN suffers mode collapse on the ring; how many modes
+    it loses depends on the seed. The metrics are those of 2,500 samples. An eigenvalue of the Jacobian of the game
+    with a negative real part is unstable, an imaginary part is a rotation. CSV has the history of the training.
     """
     from portable_nn.adversarial.gan.demonstration import demonstrate
 
@@ -119,18 +119,18 @@ def _figure(found: Demonstration, name: str, value: float) -> str:
     """A figure, with its target."""
     target: Any = found.target
     if name == "quality":
-        return f"{percent(value)} of the samples are within 3 deviations of a mode"
+        return f"{percent(value)}, within 3 standard deviations of a mode"
     if name in {"captured", "strict"}:
-        return f"{value:.0f} of {target.modes}"
+        return f"{value:.0f} of {target.modes}" + (" have at least 1 % of the samples" if name == "strict" else "")
     if name == "deviation":
-        return f"{value:.4g}, to be {target.noise:g}"
-    return f"{value:.4g}" + (" in the worst of the four numbers" if name == "error" else "")
+        return f"{value:.4g}, of the data {target.noise:g}"
+    return f"{value:.4g}" + (", the largest of the four components" if name == "error" else "")
 
 
 def _eigenvalues(found: Demonstration) -> str:
     if not found.result.eigenvalues:
         return ""
-    headings = (">step", ">smallest real part", ">largest", ">largest imaginary part", ">that drive away")
+    headings = (">step", ">smallest real part", ">largest real part", ">largest imaginary part", ">unstable")
     rows = [
         (
             f"{step:,}",
@@ -141,7 +141,7 @@ def _eigenvalues(found: Demonstration) -> str:
         )
         for step, values in found.result.eigenvalues
     ]
-    return "\nEigenvalues of the pair's Jacobian along training:\n" + table(headings, rows)
+    return "\nEigenvalues of the Jacobian of the game during training:\n" + table(headings, rows)
 
 
 def _as_data(found: Demonstration) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from portable_nn.cli.simulate import answer
 from portable_nn.core.text import table
 
 if TYPE_CHECKING:
-    from portable_nn.adversarial.choices import Option
+    from portable_nn.adversarial.games.options import Option
 
 EXAMPLES = ("simulate list", "simulate list games", "simulate list methods --format json")
 
@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """List the games and the methods, with their options.
 
-    Options of a game are set with --game-set, those of a method with --set. cost: gradients per step; a product of the
-    Jacobian and a vector counts as one.
+    Options of a game are set with --game-set, those of a method with --set. cost: gradient evaluations per step; a
+    Jacobian-vector product counts as one.
     """
     from portable_nn.adversarial import GAMES, METHODS
 
@@ -40,18 +40,15 @@ def command(
             for row in GAMES.values()
         ]
     if what != "games":
-        cells = [
-            (row.name, row.title, f"{row.evaluations + row.jacobians}", _options(row.options))
-            for row in METHODS.values()
-        ]
-        text.append(table(("method", "what it does", ">cost", "options"), cells))
+        cells = [(row.name, row.title, f"{row.cost}", _options(row.options)) for row in METHODS.values()]
+        text.append(table(("method", "update", ">cost", "options"), cells))
         data["methods"] = [
             {
                 "name": row.name,
                 "title": row.title,
                 "source": row.source,
                 "scheme": row.scheme,
-                "gradients_per_step": row.evaluations + row.jacobians,
+                "gradients_per_step": row.cost,
                 "options": _data(row.options),
             }
             for row in METHODS.values()

@@ -1,10 +1,11 @@
-"""The options that the commands of ``simulate`` share, and how their values are parsed."""
+"""The options that the commands of ``simulate`` share, as groups, and how their values are parsed."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -15,63 +16,97 @@ from portable_nn.core.names import Scheme
 if TYPE_CHECKING:
     from portable_nn.adversarial import Game
 
-GameName: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--game", metavar="GAME", help="Game: a name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'."
-    ),
-]
-GameSet: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--game-set", metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable."
-    ),
-]
-MethodName: TypeAlias = Annotated[
-    str, typer.Option("--method", metavar="METHOD", help="Method: a name (see simulate list).")
-]
-MethodNames: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--method", metavar="METHOD", help="Methods: one, several (a,b,c), or all."),
-]
-SchemeName: TypeAlias = Annotated[
-    Scheme | None, typer.Option("--scheme", help="Variant of the method in which the players move in this order.")
-]
-Set: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=X", help="Option of the method: gamma=0.5. Repeatable.")
-]
-SetEach: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=X", help="Option of all methods that have it: k=10; of one: lookahead.k=10. Repeatable."
-    ),
-]
 Start: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7."),
 ]
-Rate: TypeAlias = Annotated[
-    str,
-    typer.Option(metavar="RATE", help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t."),
-]
-Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Steps of the simulation.")]
-Decay: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log."),
-]
+Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of steps.")]
 Noise: TypeAlias = Annotated[
     float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of the random generator.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 
 
-def read_game(name: str, written: Sequence[str] | None) -> Game:
-    """The game with its numbers. Raises ``UsageError`` with those that there are."""
-    from portable_nn.adversarial import GAMES, game
+@dataclass(frozen=True)
+class GameChoice:
+    """The game."""
 
-    tables = GAMES[name].arrays if name in GAMES else {"equilibria": "points"}
-    given = pairs("--game-set", written)
-    return game(name, **{key: _rows(value) if key in tables else value for key, value in given.items()})
+    game: Annotated[
+        str, typer.Option(metavar="GAME", help="Game: a name (see simulate list), or f as a formula: 'x*y - 0.1*x**2'.")
+    ] = "bilinear"
+    game_set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=X", help="Option of the game: gamma=1; a matrix is matrix=1,2/3,4. Repeatable."),
+    ] = None
+
+    def read(self) -> Game:
+        """The game with its options. Raises ``UsageError`` with those that there are."""
+        from portable_nn.adversarial import GAMES, game
+
+        arrays = GAMES[self.game].arrays if self.game in GAMES else {"equilibria": "points"}
+        given = pairs("--game-set", self.game_set)
+        return game(self.game, **{key: _rows(value) if key in arrays else value for key, value in given.items()})
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """One method."""
+
+    method: Annotated[str, typer.Option(metavar="METHOD", help="Method: a name (see simulate list).")] = "simultaneous"
+    scheme: Annotated[
+        Scheme | None, typer.Option(help="Update scheme: the variant of the method with that order of the updates.")
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=X", help="Option of the method: gamma=0.5. Repeatable."),
+    ] = None
+
+    def read(self) -> dict[str, Any]:
+        """The arguments of ``simulate``. Raises ``UsageError``."""
+        return {"method": self.method, "scheme": self.scheme, **pairs("--set", self.set_)}
+
+
+@dataclass(frozen=True)
+class MethodsChoice:
+    """Several methods."""
+
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="METHOD", help="Methods: one, several (a,b,c), or all.")
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=X",
+            help="Option of all methods that have it: k=10; of one: lookahead.k=10. Repeatable.",
+        ),
+    ] = None
+
+    def read(self, default: str | None = None) -> dict[str, Any]:
+        """The arguments ``methods`` and ``options`` of ``compare``. Raises ``UsageError``."""
+        methods = read_methods(self.method or ([default] if default else None))
+        return {"methods": methods, "options": read_each(self.set_, methods)}
+
+
+@dataclass(frozen=True)
+class RateChoice:
+    """The learning rate."""
+
+    rate: Annotated[
+        str,
+        typer.Option(metavar="RATE", help="Learning rate: a number; x's and y's, 0.1,0.05; a formula of the step t."),
+    ] = "0.1"
+    decay: Annotated[
+        str | None,
+        typer.Option(metavar="DECAY", help="Decay of the learning rate: 1/sqrt(t), 1/t, 1/t^2 or log."),
+    ] = None
+
+    def read(self) -> dict[str, Any]:
+        """The arguments of ``simulate``. Raises ``UsageError``."""
+        return {"learning_rate": read_rate(self.rate), "decay": self.decay}
+
+    def __str__(self) -> str:
+        return f"learning rate {self.rate}" + (f", decay {self.decay}" if self.decay else "")
 
 
 def _rows(value: Any) -> Any:
@@ -81,7 +116,7 @@ def _rows(value: Any) -> Any:
 
 
 def pairs(option: str, written: Iterable[str] | None) -> dict[str, Any]:
-    """``NAME=X`` as names and numbers, or arrays of numbers. Raises ``UsageError``."""
+    """``NAME=X`` as names with numbers or arrays of numbers. Raises ``UsageError``."""
     found: dict[str, Any] = {}
     for text in written or ():
         name, sign, value = text.partition("=")
@@ -117,9 +152,9 @@ def read_start(written: str | None) -> list[float] | None:
 
 
 def read_rate(written: str) -> Any:
-    """A learning rate as ``simulate`` takes it. Raises ``UsageError`` that says what it may be."""
+    """A learning rate as ``simulate`` takes it. Raises ``UsageError`` that says what it can be."""
     from portable_nn.adversarial import DECAYS
-    from portable_nn.adversarial.expressions import parse
+    from portable_nn.adversarial.games.expressions import parse
 
     try:
         found = [float(part) for part in written.split(",")]
@@ -150,9 +185,9 @@ def read_linear_rate(written: str) -> Any:
 
 
 def read_methods(written: Sequence[str] | None) -> str | list[str] | None:
-    """Names of methods as ``compare`` takes them. Raises ``UsageError`` where one beside ``all`` is none."""
+    """Names of methods as ``compare`` takes them. Raises ``UsageError`` for unknown names beside ``all``."""
     from portable_nn.adversarial import find_method
-    from portable_nn.adversarial.forecast import EVERY
+    from portable_nn.adversarial.methods.table import EVERY
 
     names = [name.strip() for text in written or () for name in text.split(",")]
     if EVERY not in names:
@@ -164,8 +199,8 @@ def read_methods(written: Sequence[str] | None) -> str | list[str] | None:
 
 
 def read_each(written: Sequence[str] | None, methods: str | list[str] | None) -> dict[str, dict[str, object]]:
-    """The numbers of each method. Raises ``UsageError`` for one that no method has."""
-    from portable_nn.adversarial.forecast import read_methods as rows_of
+    """The options of each method. Raises ``UsageError`` for one that no method has."""
+    from portable_nn.adversarial.methods.table import read_methods as rows_of
 
     given = pairs("--set", written)
     rows = [row for row, _ in rows_of(methods, None)]

@@ -10,28 +10,11 @@ import typer
 
 from portable_nn.cli.conventions import Gif, Plot, Printer, choice
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import (
-    Decay,
-    GameName,
-    GameSet,
-    MethodName,
-    Noise,
-    Rate,
-    SchemeName,
-    Seed,
-    Set,
-    Start,
-    Steps,
-    pairs,
-    read_game,
-    read_rate,
-    read_start,
-)
+from portable_nn.cli.simulate.options import GameChoice, MethodChoice, Noise, RateChoice, Seed, Start, Steps, read_start
 from portable_nn.core.text import fields, quantity, table
 
 if TYPE_CHECKING:
-    from portable_nn.adversarial import Report
-
+    from portable_nn.adversarial import RunReport
 
 PICTURES: Final = {
     "overview": "run",
@@ -55,50 +38,41 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    game: GameName = "bilinear",
-    game_set: GameSet = None,
-    method: MethodName = "simultaneous",
-    scheme: SchemeName = None,
-    set_: Set = None,
+    game: GameChoice,
+    method: MethodChoice,
+    rate: RateChoice,
     start: Start = None,
-    rate: Rate = "0.1",
-    decay: Decay = None,
     steps: Steps = 499,
     noise: Noise = 0.0,
     seed: Seed = 0,
     record: Annotated[int, typer.Option(metavar="N", help="Record the point after every N steps.")] = 1,
     plot: Plot = None,
     picture: Annotated[
-        str, choice("--picture", names=PICTURES, help="What --plot draws; circle is the limit of small steps.")
+        str, choice("--picture", names=PICTURES, help="What --plot draws; circle: the limit of small steps.")
     ] = "overview",
     gif: Gif = None,
 ) -> None:
-    """Simulate a game of two players, and say whether they converge, and why.
+    """Simulate a method on a game, and say whether it converges, and why.
 
-    By default x·y is played by gradient descent, from (0.6, 0.7) at a rate of 0.1 for 499 steps. The factor by which a
-    step multiplies the distance to the equilibrium is printed three times: by the formula of the literature, by the
-    eigenvalues of the update, and as measured. Methods that converge at that rate follow. CSV has the points.
+    By default gradient descent-ascent on f = x·y, from (0.6, 0.7), for 499 steps. The convergence factor, by which a
+    step multiplies the distance to the equilibrium, is given three times: by the closed form in the literature, by the
+    spectral radius of the update, and as measured. Methods that converge at this learning rate follow. CSV has the
+    iterates.
     """
     from portable_nn.adversarial import report
 
-    found = report(
-        read_game(game, game_set),
-        method,
-        read_rate(rate),
-        scheme=scheme,
-        start=read_start(start),
-        steps=steps,
-        decay=decay,
-        noise=noise,
-        seed=seed,
-        record=record,
-        **pairs("--set", set_),
-    )
-
+    options: dict[str, Any] = {
+        "start": read_start(start),
+        "steps": steps,
+        "noise": noise,
+        "seed": seed,
+        "record": record,
+    }
+    found = report(game.read(), **method.read(), **rate.read(), **options)
     answer.give(
         printer,
-        _as_text(found, rate, decay),
-        _as_data(found, rate),
+        _as_text(found, rate),
+        _as_data(found, rate.rate),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
@@ -107,8 +81,8 @@ def command(
     )
 
 
-def _rows(found: Report) -> Iterator[list[Any]]:
-    """The points of the run."""
+def _rows(found: RunReport) -> Iterator[list[Any]]:
+    """The iterates."""
     result = found.result
     yield ["t", *answer.names(result.game), "distance", "residual"]
     columns = (result.t, result.z, result.distance, result.residual)
@@ -116,72 +90,69 @@ def _rows(found: Report) -> Iterator[list[Any]]:
         yield [t, *z, distance, residual]
 
 
-def _as_text(found: Report, rate: str, decay: str | None) -> str:
-    result, forecast = found.result, found.forecast
-    falling = f", falling as {decay}" if decay else ""
-    head = (
-        f"{answer.title(result.game)}\n"
-        f"{result.method.name} from {answer.point(result.z[0])} at a rate of {rate}{falling}\n\n"
-    )
+def _as_text(found: RunReport, rate: RateChoice) -> str:
+    result = found.result
     known = "distance" if len(result.game.equilibria) else "‖F‖"
     pairs = [
         ("verdict", found.verdict.message),
         (known, _change(found)),
-        (*_tenfold(found, known),),
-        ("factor a step", _factors(found)),
-        ("stable up to", answer.limit_in_words(forecast.stability_limit)),
-        ("once around", f"in {found.turn:,.2f} steps" if found.turn else ""),
-        ("average", f"of all points, {answer.number(found.averaged)} away" if isfinite(found.averaged) else ""),
+        _tenfold(found, known),
+        ("convergence factor", _factors(found)),
+        ("stability limit", answer.limit_in_words(found.forecast.stability_limit)),
+        ("rotation", f"one turn in {found.turn:,.2f} steps" if found.turn else ""),
+        ("average iterate", f"at distance {answer.number(found.averaged)}" if isfinite(found.averaged) else ""),
         ("gradients", f"{result.nfev:,}" + (f", and {quantity(result.njev, 'Jacobian')}" if result.njev else "")),
     ]
-    return head + fields((name, text) for name, text in pairs) + _remedies(found)
+    head = f"{answer.title(result.game)}\n{result.method.name} from {answer.point(result.z[0])}, {rate}\n\n"
+    return head + fields(pairs) + _remedies(found)
 
 
-def _change(found: Report) -> str:
+def _change(found: RunReport) -> str:
     lengths, last = found.lengths, int(found.result.t[-1])
     end = answer.number(lengths[-1]) if isfinite(lengths[-1]) else "beyond the largest number"
-    return f"{answer.number(lengths[0])} at first, {end} after {quantity(last, 'step')}"
+    return f"{answer.number(lengths[0])} at the start, {end} after {quantity(last, 'step')}"
 
 
-def _tenfold(found: Report, known: str) -> tuple[str, str]:
-    """In how many steps the distance is ten times as large or small."""
+def _tenfold(found: RunReport, known: str) -> tuple[str, str]:
+    """Steps until the distance is ten times as large or small."""
     if found.tenfold is None:
         return "", ""
-    grows = found.verdict.status > 2
-    name = f"ten times that {known}" if grows else f"a tenth of that {known}"
-    return name, f"after {quantity(found.tenfold, 'step')}" + ("" if found.is_reached else ", if it goes on so")
+    name = f"ten times that {known}" if found.verdict.status > 2 else f"a tenth of that {known}"
+    return name, f"after {quantity(found.tenfold, 'step')}" + ("" if found.is_reached else " (extrapolated)")
 
 
-def _factors(found: Report) -> str:
+def _factors(found: RunReport) -> str:
     forecast, verdict = found.forecast, found.verdict
     factors = [
-        (forecast.closed_form, "by the formula"),
-        (forecast.spectral_radius, "by the eigenvalues"),
-        (verdict.factor, "measured" if verdict.exact else "measured, about"),
+        (forecast.closed_form, "closed form"),
+        (forecast.spectral_radius, "spectral radius"),
+        (verdict.factor, "measured" if verdict.exact else "measured, approximate"),
     ]
-    return ", ".join(f"{answer.factor(value)} {how}" for value, how in factors if value is not None and value == value)
+    return ", ".join(
+        f"{answer.factor(value)} ({how})" for value, how in factors if value is not None and value == value
+    )
 
 
-def _remedies(found: Report) -> str:
-    """The methods that would converge, with their factors."""
+def _remedies(found: RunReport) -> str:
+    """The methods that converge, with their factors."""
     if not found.remedies:
         return ""
-    headings = ("method", ">factor a step", ">gradients a step", ">factor a gradient", ">stable up to")
     rows = [
         (
             row.method.name,
             answer.factor(row.factor),
             f"{row.cost}",
             answer.factor(row.per_evaluation),
-            "not if small" if row.stability_limit == 0 else answer.limit(row.stability_limit),
+            answer.limit(row.stability_limit) if row.stability_limit else "not if small",
         )
         for row in found.remedies
     ]
-    near = "" if found.result.game.linear else ", near the equilibrium"
-    return f"\nWhat converges at that rate{near}, best first:\n" + table(headings, rows)
+    near = "" if found.result.game.linear else " near the equilibrium"
+    headings = ("method", ">factor per step", ">gradients per step", ">factor per gradient", ">stability limit")
+    return f"\nMethods that converge{near} at this learning rate, the fastest first:\n" + table(headings, rows)
 
 
-def _as_data(found: Report, rate: str) -> dict[str, Any]:
+def _as_data(found: RunReport, rate: str) -> dict[str, Any]:
     result, verdict = found.result, found.verdict
     return {
         "game": result.game.name,

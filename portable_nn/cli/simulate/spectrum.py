@@ -9,16 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import (
-    GameName,
-    GameSet,
-    MethodNames,
-    SetEach,
-    read_each,
-    read_game,
-    read_linear_rate,
-    read_methods,
-)
+from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, read_linear_rate
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, table
 
@@ -42,10 +33,8 @@ ROUNDED = 1e-12
 
 def command(
     printer: Printer,
-    game: GameName = "bilinear",
-    game_set: GameSet = None,
-    method: MethodNames = None,
-    set_: SetEach = None,
+    game: GameChoice,
+    method: MethodsChoice,
     rate: Annotated[
         list[str] | None,
         typer.Option(metavar="RATE", help="Learning rate: a number, or x's and y's, 0.1,0.05. Repeatable."),
@@ -54,19 +43,16 @@ def command(
 ) -> None:
     """Show the update of a method near an equilibrium as a matrix, with its eigenvalues.
 
-    Near an equilibrium, a step of most methods multiplies the state (the numbers of both players, and what the method
-    keeps besides) by one matrix. The modulus of its largest eigenvalue is the factor of the distance per step in the
-    long run: below 1 the players converge, above 1 they diverge. By default the method is simultaneous, at a rate of
-    0.1. CSV has the eigenvalues.
+    Near an equilibrium a step of most methods multiplies the state by one matrix, the update operator; the state is z
+    and what else the method keeps. Its spectral radius is the asymptotic convergence factor: inside the unit circle
+    the method converges. By default the method is simultaneous, at a learning rate of 0.1. CSV has the eigenvalues.
     """
     from portable_nn.adversarial import analyse
 
     rates = [read_linear_rate(text) for text in rate or ["0.1"]]
     if plot and any(isinstance(one, tuple) for one in rates):
         raise UsageError("--plot draws eigenvalues at rates of one number: leave it out for two, x's and y's")
-    methods = read_methods(method or ["simultaneous"])
-    found = analyse(read_game(game, game_set), methods, rates, options=read_each(set_, methods))
-
+    found = analyse(game.read(), learning_rates=rates, **method.read("simultaneous"))
     spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
     answer.give(
         printer,
@@ -90,31 +76,35 @@ def _both(rate: Any) -> tuple[float, float]:
 
 
 def _as_text(found: Analysis) -> str:
-    forecast = found.forecast
-    size, both = len(found.operator), ", the same for x and y" if isinstance(found.learning_rate, tuple) else ""
+    forecast, size = found.forecast, len(found.operator)
+    both = ", the same for x and y" if isinstance(found.learning_rate, tuple) and forecast.stability_limit else ""
     pairs = [
         ("equilibrium", answer.point(found.equilibrium)),
         ("eigenvalues", _eigenvalues(found)),
-        ("spectral radius", f"{answer.factor(forecast.spectral_radius)} a step{_said(forecast.spectral_radius)}"),
-        ("closed form", f"{answer.factor(forecast.closed_form)} a step" if forecast.closed_form is not None else ""),
-        ("stable up to", answer.limit_in_words(forecast.stability_limit) + both),
-        ("once around", f"in {found.turn:,.2f} steps" if found.turn else ""),
+        ("spectral radius", f"{answer.factor(forecast.spectral_radius)} per step{_verdict(forecast.spectral_radius)}"),
+        ("closed form", f"{answer.factor(forecast.closed_form)} per step" if forecast.closed_form is not None else ""),
+        ("stability limit", answer.limit_in_words(forecast.stability_limit) + both),
+        ("rotation", f"one turn in {found.turn:,.2f} steps" if found.turn else ""),
         ("conserved", found.conserved or ""),
     ]
-    head = (
-        f"{answer.title(found.game)}\n{forecast.method.name} at a rate of {answer.rate_text(found.learning_rate)}\n\n"
-    )
-    what = "What a step multiplies" if found.repeats == 1 else f"What {found.repeats:,} steps multiply"
+    head = f"{answer.title(found.game)}\n{forecast.method.name}, learning rate {_rate(found.learning_rate)}\n\n"
+    what = "Update operator" + (f" of {found.repeats:,} steps" if found.repeats > 1 else "")
     if size > WIDEST:
-        return head + fields(pairs) + f"\n{what} the state by, {size} x {size}, is in --format json\n"
+        return head + fields(pairs) + f"\n{what}: {size} x {size}, in --format json\n"
     rows = [[f"{value:.6g}" for value in row] for row in found.operator.tolist()]
-    return head + fields(pairs) + f"\n{what} the state by:\n" + table([">"] * size, rows)
+    return head + fields(pairs) + f"\n{what}:\n" + table([">"] * size, rows)
 
 
-def _said(radius: float | None) -> str:
+def _rate(rate: Any) -> str:
+    return f"{rate[0]:g} for x and {rate[1]:g} for y" if isinstance(rate, tuple) else f"{rate:g}"
+
+
+def _verdict(radius: float | None) -> str:
     if radius is None:
         return ""
-    return ", which neither falls nor grows" if abs(radius - 1) < 1e-9 else ", falls" if radius < 1 else ", grows"
+    return (
+        ": neither converges nor diverges" if abs(radius - 1) < 1e-9 else ": converges" if radius < 1 else ": diverges"
+    )
 
 
 def _eigenvalues(found: Analysis) -> str:

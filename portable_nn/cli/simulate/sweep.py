@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import (
-    GameName,
-    GameSet,
-    MethodNames,
-    Noise,
-    Seed,
-    SetEach,
-    Start,
-    Steps,
-    numbers,
-    read_each,
-    read_game,
-    read_methods,
-    read_start,
-)
+from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, Noise, Seed, Start, Steps, numbers, read_start
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import table
 
@@ -42,14 +29,12 @@ MOST_RATES = 10_000
 
 def command(
     printer: Printer,
-    game: GameName = "bilinear",
-    game_set: GameSet = None,
-    method: MethodNames = None,
-    set_: SetEach = None,
+    game: GameChoice,
+    method: MethodsChoice,
     rates: Annotated[
         str | None,
         typer.Option(
-            metavar="RATES", help="Learning rates: from:to:count at equal ratios, 0.01:4:40, or a list, 0.1,0.5,1."
+            metavar="RATES", help="Learning rates: from:to:count, geometric: 0.01:4:40; or a list: 0.1,0.5,1."
         ),
     ] = None,
     start: Start = None,
@@ -60,26 +45,21 @@ def command(
 ) -> None:
     """Find the learning rates at which each method converges.
 
-    Each method is run at every rate; the factor of the distance per step is measured, and computed from the eigenvalues
-    of the update. The stability limit, up to which the distance does not grow, is from theory alone. By default, eight
-    methods are run at 40 rates from 0.01 to 4. CSV has a row for each method and rate.
+    Each method is run at every learning rate; its convergence factor is measured and compared with the spectral radius
+    of the update. The stability limit is from theory alone. By default, eight methods are run at 40 learning rates from
+    0.01 to 4. CSV has a row for each method and learning rate.
     """
     from portable_nn.adversarial import sweep
 
-    methods = read_methods(method)
     with answer.bar(printer, "methods") as progress:
-        found = sweep(
-            read_game(game, game_set),
-            methods,
-            _rates(rates),
-            read_start(start),
-            steps,
-            noise=noise,
-            seed=seed,
-            options=read_each(set_, methods),
-            progress=progress,
-        )
-
+        options: dict[str, Any] = {
+            "rates": _rates(rates),
+            "start": read_start(start),
+            "steps": steps,
+            "noise": noise,
+            "seed": seed,
+        }
+        found = sweep(game.read(), **method.read(), **options, progress=progress)
     answer.give(
         printer,
         _as_text(found),
@@ -120,46 +100,41 @@ def _as_text(found: Sweep) -> str:
     low, high = found.rates[0], found.rates[-1]
     head = (
         f"{answer.title(found.game)}\n"
-        f"from {answer.point(found.start)}, {len(found.rates):,} rates from {low:g} to {high:g}, "
+        f"from {answer.point(found.start)}, {len(found.rates):,} learning rates from {low:g} to {high:g}, "
         f"{found.steps:,} steps each\n\n"
     )
-    headings = ["method", ">stable up to", "seen to converge at", ">best rate", ">factor there", ">a gradient"]
-    rows = []
-    for place, name in enumerate(found.names):
-        best = found.best[place]
-        rows.append(
-            [
-                name,
-                answer.limit(found.limits[place]),
-                _ranges(found, place),
-                f"{found.rates[best]:.4g}",
-                answer.factor(found.measured[place, best]),
-                answer.factor(found.per_evaluation[place, best]),
-            ]
+    rows = [
+        (
+            name,
+            answer.limit(found.limits[place]),
+            _ranges(found, place),
+            f"{found.rates[best]:.4g}",
+            answer.factor(found.measured[place, best]),
+            answer.factor(found.per_evaluation[place, best]),
+            _difference(found, place),
         )
-    if not found.game.linear:
-        return head + table(headings, rows) + "\nWhat is stable is so near the equilibrium."
-    apart = [_difference(found, place) for place in range(len(rows))]
-    rows = [[*row, difference] for row, difference in zip(rows, apart, strict=True)]
-    return head + table([*headings, ">off the eigenvalues by"], rows)
+        for place, (name, best) in enumerate(zip(found.names, found.best, strict=True))
+    ]
+    headings = ("method", ">stability limit", "measured to converge at", ">best rate", ">factor", ">per gradient")
+    if found.game.linear:
+        return head + table((*headings, ">error of theory"), rows)
+    note = "\nThe stability limit holds near the equilibrium."
+    return head + table(headings, [row[:-1] for row in rows]) + note
 
 
 def _ranges(found: Sweep, place: int) -> str:
-    """The rates at which a method was seen to converge, as ranges of neighbours."""
+    """The learning rates at which a method converged, as ranges of neighbours."""
     good = [bool(status <= 1) for status in found.status[place]]
-    ends = [i for i in range(len(good)) if good[i] and (i == 0 or not good[i - 1])]
     ranges = []
-    for begin in ends:
-        end = begin
-        while end + 1 < len(good) and good[end + 1]:
-            end += 1
-        low, high = found.rates[begin], found.rates[end]
-        ranges.append(f"{low:.4g}" if begin == end else f"{low:.4g} to {high:.4g}")
+    for converges, group in groupby(range(len(good)), key=good.__getitem__):
+        if converges:
+            ends = [found.rates[index] for index in group]
+            ranges.append(f"{ends[0]:.4g}" + (f" to {ends[-1]:.4g}" if len(ends) > 1 else ""))
     return "none" if not ranges else ", ".join(ranges) if len(ranges) < 4 else f"{sum(good)} of {len(good)}"
 
 
 def _difference(found: Sweep, place: int) -> str:
-    """The largest difference of what was measured and what the eigenvalues say."""
+    """The largest relative difference of the measured factor from the spectral radius."""
     import numpy as np
 
     apart = np.abs(found.measured[place] - found.spectral_radius[place]) / found.spectral_radius[place]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.adversarial.gan.graph import MIX, PENALTY, R1, GanGraph
 from portable_nn.adversarial.gan.jacobian import GameJacobian
-from portable_nn.adversarial.gan.losses import GAN_LOSSES, find_gan_loss, slopes
-from portable_nn.adversarial.gan.pair import MIX, PENALTY, R1, Pair
+from portable_nn.adversarial.gan.objectives import GAN_LOSSES, find_gan_loss, squared_gradients
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Symbol, emit, trace
@@ -41,7 +41,7 @@ def networks(activation: str = "Tanh", seed: int = 0) -> tuple[pnn.Network, pnn.
 
 
 def values(
-    pair: Pair, wanted: list[Symbol], networks: tuple[pnn.Network, pnn.Network], feeds: Mapping[str, Any]
+    pair: GanGraph, wanted: list[Symbol], networks: tuple[pnn.Network, pnn.Network], feeds: Mapping[str, Any]
 ) -> list[Array]:
     """The numbers that symbols of a pair stand for."""
     needed = {id(origin) for origin in reachable(wanted)}
@@ -76,7 +76,7 @@ def test_the_gradients_are_those_of_torch(activation: str, loss: str) -> None:
     """Of both losses, with both penalties in the discriminator's: two passes backwards, as torch.autograd does them."""
     torch = pytest.importorskip("torch")
     both, given = networks(activation), feeds(np.random.default_rng(1))
-    pair = Pair(both[0].graph, both[1].graph, find_gan_loss(loss), r1=True, penalty=True)
+    pair = GanGraph(both[0].graph, both[1].graph, find_gan_loss(loss), r1=True, penalty=True)
     flows = {**pair.flows("generator"), **pair.flows("discriminator")}
     names = [leaf.name for leaf in flows]
     found = values(pair, [*pair.losses.values(), *flows.values()], both, given)
@@ -130,8 +130,8 @@ def test_the_gradients_are_those_of_torch(activation: str, loss: str) -> None:
 def test_the_r1_gradient_by_finite_differences() -> None:
     """The slopes of D by central differences of D; the penalty's gradient by those of the penalty."""
     both, given = networks("Tanh"), feeds(np.random.default_rng(2))
-    pair = Pair(both[0].graph, both[1].graph, find_gan_loss("hinge"), r1=True)
-    squares = slopes(pair.real_score, [*pair.real.values()])
+    pair = GanGraph(both[0].graph, both[1].graph, find_gan_loss("hinge"), r1=True)
+    squares = squared_gradients(pair.real_score, [*pair.real.values()])
     [found] = values(pair, [squares], both, given)
     h, x = 1e-5, given["real/x"]
     steps = np.eye(4) * h
@@ -152,7 +152,7 @@ def test_the_r1_gradient_by_finite_differences() -> None:
 @pytest.mark.parametrize("loss", GAN_LOSSES)
 def test_the_losses_by_their_formulas(loss: str) -> None:
     both, given = networks(), feeds(np.random.default_rng(3))
-    pair = Pair(both[0].graph, both[1].graph, find_gan_loss(loss))
+    pair = GanGraph(both[0].graph, both[1].graph, find_gan_loss(loss))
     found = values(pair, [pair.losses["generator"], pair.losses["discriminator"]], both, given)
     real, fake = both[1].predict(given["real/x"]), both[1].predict(both[0].predict(given["noise/z"]))
     p_real, p_fake = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
@@ -213,21 +213,21 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(
         ShapeError, match=r"output 'dense_2' is float64 \(batch, 4\), but .* input 'x' float64 \(batch, 3\)"
     ):
-        Pair(generator.graph, narrow.graph, loss)
+        GanGraph(generator.graph, narrow.graph, loss)
     wide = pnn.Sequential(pnn.Input(4, name="x", dtype="float64"), pnn.Dense(2))
     with pytest.raises(ShapeError, match=r"one output, its score \(batch,\) or \(batch, 1\), not \(batch, 2\)"):
-        Pair(generator.graph, wide.graph, loss)
+        GanGraph(generator.graph, wide.graph, loss)
     image, digit = pnn.Input(4, name="x", dtype="float64"), pnn.Input(2, name="digit", dtype="float64")
     two = pnn.Network([image, digit], pnn.Dense(1)(pnn.concatenate(image, digit)))
     with pytest.raises(ShapeError, match=r"the generator makes dense_2, but the discriminator takes x, digit"):
-        Pair(generator.graph, two.graph, loss)
+        GanGraph(generator.graph, two.graph, loss)
     with pytest.raises(UsageError, match=r"the generator has no input 'digit' for a condition: z"):
-        Pair(generator.graph, two.graph, loss, conditions=["digit"])
+        GanGraph(generator.graph, two.graph, loss, conditions=["digit"])
     blind = pnn.Network(image, emit("ReduceMean", image * 0, keepdims=1))
     with pytest.raises(UsageError, match=r"the discriminator cannot be trained: no gradient of its loss reaches"):
-        Pair(generator.graph, blind.graph, loss).flows("discriminator")
+        GanGraph(generator.graph, blind.graph, loss).flows("discriminator")
     with pytest.raises(UsageError, match=r"to be penalised, but its score does not depend on its input"):
-        slopes(emit("Identity", digit), [image])
+        squared_gradients(emit("Identity", digit), [image])
     with pytest.raises(UsageError, match=r"loss must be one of saturating, .*, hinge, not 'lsgan'"):
         find_gan_loss("lsgan")
 

@@ -14,7 +14,7 @@ from thinning import thinned
 import portable_nn as pnn
 from portable_nn.adversarial.gan import (
     GAN_LOSSES,
-    METHODS,
+    GAN_METHODS,
     Fall,
     LinearFall,
     OptimisticAdam,
@@ -123,7 +123,7 @@ def test_extragradient_goes_on_with_what_the_optimizer_keeps() -> None:
         np.testing.assert_allclose(place, z, rtol=1e-12)
 
 
-@pytest.mark.parametrize("method", thinned(METHODS, 3))
+@pytest.mark.parametrize("method", thinned(GAN_METHODS, 3))
 def test_every_method_learns_the_pattern(method: str) -> None:
     result = train_pattern(method, steps=1500)
     noise = np.random.default_rng(9).standard_normal((1000, 2), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""By which factor a step multiplies the distance on f = x·y, for each method of which that is known.
+"""Convergence factors on f = x·y in closed form: by how much a step multiplies the distance to the equilibrium.
 
-Each takes h, the learning rate times a singular value of A for f = xᵀAy, and the method's options, of which gamma and
-lam are times that value too. All are the size of the largest root of what the method makes of an eigenvalue ±ih.
+Each takes h, the learning rate times a singular value of A for f = xᵀAy, and the options of the method, of which gamma
+and lam are multiplied by that value too. It is the largest modulus of a root of the characteristic polynomial at ±ih.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from portable_nn.operators.registry import Array
 
 ClosedForm: TypeAlias = Callable[..., Any]
-"""``form(learning_rate·sigma, **options)``, with all options: the factor a step, for a number or an array of them."""
+"""``form(learning_rate·sigma, **options)`` with all options: the factor a step, of a number or an array."""
 
 
 def _largest_root(coefficients: Sequence[Any]) -> Array:
-    """The largest size of a root of Σ cᵢλⁿ⁻ⁱ, each c an array."""
+    """The largest modulus of a root of Σ cᵢλⁿ⁻ⁱ, each c an array."""
     parts = np.broadcast_arrays(*(np.asarray(c, dtype=complex) for c in coefficients))
     stacked = np.stack(parts, axis=-1)
     flat = [np.abs(np.roots(row)).max() for row in stacked.reshape(-1, len(parts))]

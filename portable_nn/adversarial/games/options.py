@@ -1,4 +1,4 @@
-"""Names that people choose from, numbers that they give, and what is said when there is no such thing."""
+"""Numeric options of games and methods, checked, and the errors for unknown names and values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from portable_nn.operators.registry import Array
 
 @dataclass(frozen=True)
 class Option:
-    """A number that a method or game may be given: its default, what it does, and from where to where it may lie.
+    """A numeric option of a game or method: its default, what it means, and its range.
 
-    ``None`` as a default: the row decides, and ``meaning`` says how. ``whole`` numbers only, where that is set.
+    Where the default is ``None``, ``meaning`` says what it is. ``whole``: integers only.
     """
 
     default: float | None
@@ -26,7 +26,7 @@ class Option:
     whole: bool = False
 
     def check(self, name: str, value: object) -> float:
-        """``value`` as a number. Raises ``UsageError`` with the limits."""
+        """``value`` as a number. Raises ``UsageError`` with the range."""
         number = as_number(value)
         fits = number is not None and self.low <= number <= self.high and not (self.whole and number % 1)
         if number is None or not fits:
@@ -34,7 +34,7 @@ class Option:
         return number
 
     def limits(self) -> str:
-        """What may be given, in words."""
+        """The range in words."""
         kind = "a whole number" if self.whole else "a number"
         if np.isfinite(self.low) and np.isfinite(self.high):
             return f"{kind} from {self.low:g} to {self.high:g}"
@@ -42,7 +42,7 @@ class Option:
 
 
 def as_number(value: object) -> float | None:
-    """A finite number as a float; ``None`` for whatever is none."""
+    """``value`` as a float if it is a finite number, else ``None``."""
     if isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.number)):
         return None
     return float(value) if np.isfinite(value) else None
@@ -57,7 +57,7 @@ def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:
 
 
 def filled(owner: str, given: dict[str, object], known: dict[str, Option]) -> dict[str, float | None]:
-    """The options of a row: those ``given``, checked, and the defaults of the others. Raises ``UsageError``."""
+    """All options of a game or method: those ``given``, checked, and defaults. Raises ``UsageError``."""
     for name in given:
         if name not in known:
             allowed = ", ".join(f"{key} ({option.default})" for key, option in known.items())
@@ -67,7 +67,7 @@ def filled(owner: str, given: dict[str, object], known: dict[str, Option]) -> di
 
 
 def finite_array(name: str, value: object, wanted: str) -> Array:
-    """``value`` as an array of finite floats. Raises ``UsageError`` that says what is ``wanted``."""
+    """``value`` as an array of finite floats. Raises ``UsageError`` with what is ``wanted``."""
     try:
         array = np.array(value, dtype=float)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Learning rates: one number, one for each player, many at once, and any of them falling over the steps."""
+"""Learning rates: a number, one for each player, many at once, and schedules."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.choices import as_number, no_such
-from portable_nn.adversarial.expressions import parse
+from portable_nn.adversarial.games.expressions import parse
+from portable_nn.adversarial.games.options import as_number, no_such
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
-Schedule: TypeAlias = Callable[[int], Any]
+RateSchedule: TypeAlias = Callable[[int], Any]
 """The learning rate at a step, from 0: a number, or a pair of them."""
 
-Rate: TypeAlias = "float | tuple[Any, Any] | list[float] | Array | str | Schedule"
+LearningRate: TypeAlias = "float | tuple[Any, Any] | list[float] | Array | str | RateSchedule"
 
 DECAYS: Final[Mapping[str, str]] = {
     "constant": "1",
@@ -24,7 +24,7 @@ DECAYS: Final[Mapping[str, str]] = {
     "1/t^2": "1/t**2",
     "log": "1/log(t + 1.718281828459045)",
 }
-"""Ways of falling by name: what the rate is multiplied by at step t, from 1 on."""
+"""Schedules by name: the factor of the learning rate at step t = 1, 2, …, as a formula."""
 
 EXPECTED: Final = (
     "a number of at least 0, a pair (rate of x, rate of y), a list or array of rates, a formula of t such as "
@@ -33,24 +33,24 @@ EXPECTED: Final = (
 
 
 class Rates(NamedTuple):
-    """Rates of x and y (…), and the ``factors`` of both at each step (steps, 2), or at all steps (1, 2)."""
+    """Base rates of x and y (…), and ``factors`` of both: at each step (steps, 2), or constant (1, 2)."""
 
     base: tuple[Array, Array]
     factors: Array
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The axes that many rates at once add to the runs."""
+        """The leading axes of the runs: those of an array of rates."""
         return np.broadcast_shapes(self.base[0].shape, self.base[1].shape)
 
     def column(self, player: int, steps: int) -> list[float]:
-        """The rate of a player at each step, where there is one run."""
+        """The rate of a player at each step of a single run."""
         found = np.broadcast_to(float(self.base[player]) * self.factors[:, player], steps)
         return [float(rate) for rate in found.tolist()]
 
 
-def read_rates(rate: Rate, decay: str | Schedule | None, steps: int) -> Rates:
-    """The rates of ``steps`` steps. Raises ``UsageError`` with what a rate may be."""
+def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int) -> Rates:
+    """The rates of ``steps`` steps. Raises ``UsageError`` with what a rate can be."""
     factors = _decay(decay, steps)
     if isinstance(rate, str):
         return Rates(_ones(), _checked(_formula(rate, steps), rate) * factors)
@@ -94,7 +94,7 @@ def _checked(factors: Array, rate: object) -> Array:
     return factors
 
 
-def _decay(decay: str | Schedule | None, steps: int) -> Array:
+def _decay(decay: str | RateSchedule | None, steps: int) -> Array:
     if decay is None:
         return np.ones((1, 2))
     if callable(decay):
@@ -113,7 +113,7 @@ def _formula(text: str, steps: int) -> Array:
     return np.repeat(np.asarray(found, dtype=float)[:, None], 2, axis=1)
 
 
-def _called(schedule: Schedule, steps: int) -> Array:
+def _called(schedule: RateSchedule, steps: int) -> Array:
     found = np.empty((steps, 2))
     for step in range(steps):
         value = schedule(step)

@@ -1,12 +1,11 @@
-"""What a game needs of f, from the package's own gradient graph: f, the field F and its Jacobian.
+"""The derivatives of a payoff f by automatic differentiation: the vector field F and its Jacobian J.
 
-f is written once, on symbols; F = (-∂f/∂x, ∂f/∂y) is its backward pass, a graph like any other, and the Jacobian is the
-backward pass of that graph.
+f is written once, on symbols; F = (-∂f/∂x, ∂f/∂y) is its backward pass, and J the backward pass of F.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -14,36 +13,35 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, trace
+from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 from portable_nn.operators.registry import Array
-from portable_nn.operators.symbols import reachable
 from portable_nn.training.gradient import gradients
 
-Function: TypeAlias = Callable[[Any, Any], Any]
-"""f of the two players: of a symbol each, or of a tuple of symbols where a player has several numbers."""
+Payoff: TypeAlias = Callable[[Any, Any], Any]
+"""f(x, y) on symbols: one for each player, or a tuple where a player has several variables."""
 
 BATCH: Final = ("batch",)
 
 PLANS: Final = 16
-"""For how many sizes of a batch a plan is kept."""
+"""For how many batch sizes a plan is kept."""
 
 
 class Derivation:
     """The symbols of f, F and J over leaves of one ``shape``.
 
-    ``leaves`` are all numbers of z in order; ``field`` has a symbol for each, ``jacobian`` a row of symbols for each.
+    ``leaves`` are the variables z in order; ``field`` has a symbol for each, ``jacobian`` a row of symbols for each.
     """
 
-    def __init__(self, function: Function, players: tuple[int, int], shape: tuple[str, ...] = BATCH) -> None:
+    def __init__(self, function: Payoff, players: tuple[int, int], shape: tuple[str, ...] = BATCH) -> None:
         self.players, self.shape = players, shape
         self.leaves = [Leaf(name, "float64", shape) for name in names(players)]
         self.value = self._value(function)
         first = players[0]
-        slopes = self._slopes(self.value)
-        self.field = [-slope if place < first else slope for place, slope in enumerate(slopes)]
-        self.jacobian = [self._slopes(part) for part in self.field]
+        partials = self._partials(self.value)
+        self.field = [-partial if place < first else partial for place, partial in enumerate(partials)]
+        self.jacobian = [self._partials(part) for part in self.field]
 
-    def _value(self, function: Function) -> Symbol:
+    def _value(self, function: Payoff) -> Symbol:
         first, second = split(self.leaves, self.players)
         value = function(first, second)
         if isinstance(value, Symbol) and (value.shape, value.dtype) == (self.shape, "float64"):
@@ -53,19 +51,19 @@ class Derivation:
             f"the function of a game must make one number of x and y by + - * / ** and operators, not {found}"
         )
 
-    def _slopes(self, of: Symbol) -> list[Symbol]:
-        """∂of/∂z for each number of z; nothing flowing back is a slope of 0."""
+    def _partials(self, of: Symbol) -> list[Symbol]:
+        """∂of/∂z for each variable; 0 where ``of`` does not depend on it."""
         found = gradients([of], [self._filled(1.0)], self.leaves)
-        return [slope if slope is not None else self._filled(0.0) for slope in found]
+        return [partial if partial is not None else self._filled(0.0) for partial in found]
 
     def _filled(self, number: float) -> Symbol:
-        """That number, in the shape of the leaves."""
+        """A constant in the shape of the leaves."""
         single = constant(number, "float64")
         return emit("Expand", single, emit("Shape", self.leaves[0])) if self.shape else single
 
 
 def names(players: tuple[int, int]) -> list[str]:
-    """``x`` and ``y``, or ``x0``, ``x1``, … where a player has several numbers."""
+    """The names of the variables: ``x`` and ``y``, or ``x0``, ``x1``, … where a player has several."""
     return [
         player if count == 1 else f"{player}{place}"
         for player, count in zip("xy", players, strict=True)
@@ -74,27 +72,13 @@ def names(players: tuple[int, int]) -> list[str]:
 
 
 def split(values: Sequence[Any], players: tuple[int, int]) -> tuple[Any, Any]:
-    """The values of both players, as a function of symbols takes them."""
+    """The values of both players, as a payoff takes them."""
     parts = values[: players[0]], values[players[0] :]
     return tuple(part[0] if len(part) == 1 else tuple(part) for part in parts)  # type: ignore[return-value]
 
 
-def substitute(outputs: Sequence[Symbol], values: Mapping[Symbol, Symbol]) -> list[Symbol]:
-    """``outputs`` made anew, with other symbols in place of their leaves."""
-    known = dict(values)
-    for origin in reachable(outputs):
-        if origin.operator is None:
-            continue
-        inputs = [known[value] if value is not None else None for value in origin.inputs]
-        name, domain = origin.operator.name, origin.operator.domain
-        attributes: dict[str, Any] = dict(origin.attributes)
-        made = emit_all(name, *inputs, outputs=len(origin.outputs), domain=domain, **attributes)
-        known.update(zip(origin.outputs, made, strict=True))
-    return [known[output] for output in outputs]
-
-
-class Evaluation:
-    """Some outputs of a derivation, computed by the numpy engine over any number of points at once."""
+class ArrayFunction:
+    """Outputs of a derivation as a function of points, computed by the numpy engine."""
 
     def __init__(self, derivation: Derivation, outputs: Sequence[Symbol]) -> None:
         traced = trace(derivation.leaves, outputs, "game")
@@ -123,14 +107,14 @@ class Evaluation:
 
 
 class Derived:
-    """f, F and J of a function of symbols; see ``game.Functions``."""
+    """f, F and J of a payoff; see ``game.GameFunctions``."""
 
-    def __init__(self, function: Function, players: tuple[int, int]) -> None:
+    def __init__(self, function: Payoff, players: tuple[int, int]) -> None:
         self.function, self.players = function, players
         derivation = Derivation(function, players)
-        self._value = Evaluation(derivation, [derivation.value])
-        self._field = Evaluation(derivation, derivation.field)
-        self._jacobian = Evaluation(derivation, [entry for row in derivation.jacobian for entry in row])
+        self._value = ArrayFunction(derivation, [derivation.value])
+        self._field = ArrayFunction(derivation, derivation.field)
+        self._jacobian = ArrayFunction(derivation, [entry for row in derivation.jacobian for entry in row])
         self.linear = not any(_depends(entry) for row in derivation.jacobian for entry in row)
 
     def value(self, z: Array) -> Array:
@@ -147,7 +131,7 @@ class Derived:
 
 
 def _depends(symbol: Symbol) -> bool:
-    """Whether a value depends on an input, other than on its shape."""
+    """Whether a value depends on the elements of an input, not only on its shape."""
     open_ends, seen = [symbol], set()
     while open_ends:
         value = open_ends.pop()

@@ -1,6 +1,6 @@
-"""Formulas as text, such as ``x0*y1 - 0.1*x0**2``: read with a closed list of what may stand in them, never run.
+"""Formulas as text, such as ``x0*y1 - 0.1*x0**2``: parsed against a list of allowed syntax, never run as code.
 
-What is read becomes a function of numbers, arrays or symbols alike, from whatever the variables are.
+A parsed formula is a function that takes numbers, arrays or symbols.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from portable_nn.operators import Symbol, emit
 Formula: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 LONGEST: Final = 2000
-"""How many characters a formula may have."""
+"""The largest number of characters of a formula."""
 
 DEEPEST: Final = 100
-"""How deep its brackets may go."""
+"""The largest depth of its nesting."""
 
 LARGEST_POWER: Final = 64
-"""Up to which whole number a power is written out as products, whose derivatives exist everywhere."""
+"""Integer powers up to this one become products, whose derivatives exist everywhere."""
 
 
 def _function(operator: str, function: np.ufunc) -> Callable[[Any], Any]:
@@ -49,7 +49,7 @@ FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tanh": tanh,
     "sqrt": sqrt,
 }
-"""What may be called in a formula; each takes a number, an array or a symbol."""
+"""The functions of formulas; each takes a number, an array or a symbol."""
 
 CONSTANTS: Final[Mapping[str, float]] = {"pi": np.pi, "e": np.e}
 
@@ -57,7 +57,7 @@ _VARIABLE = re.compile(r"([xy])(\d{1,3})?")
 
 
 class Expression(NamedTuple):
-    """A formula that was read: its text, the variables in it, and what computes it from their values."""
+    """A parsed formula: its text, its variables, and the function of their values."""
 
     text: str
     names: frozenset[str]
@@ -65,9 +65,9 @@ class Expression(NamedTuple):
 
 
 def parse(text: str, variables: str = r"[xy]\d{0,3}") -> Expression:
-    """Read a formula; ``variables`` is a pattern of the names that may stand in it.
+    """Parse a formula; ``variables`` is a pattern of the names of variables.
 
-    Raises ``UsageError`` that names what does not belong there.
+    Raises ``UsageError`` that names what is not allowed.
     """
     if len(text) > LONGEST:
         raise UsageError(f"a formula may have at most {LONGEST:,} characters, not {len(text):,}")
@@ -81,7 +81,7 @@ def parse(text: str, variables: str = r"[xy]\d{0,3}") -> Expression:
 
 
 def sizes(expression: Expression) -> tuple[int, int]:
-    """How many numbers x and y have: one each for ``x`` and ``y``, else by the highest index of ``x0``, ``x1``, …"""
+    """The numbers of variables of x and of y: 1 for ``x``, else from the highest index of ``x0``, ``x1``, …"""
     found: dict[str, set[int | None]] = {"x": set(), "y": set()}
     for name in expression.names:
         match = _VARIABLE.fullmatch(name)
@@ -102,7 +102,7 @@ def sizes(expression: Expression) -> tuple[int, int]:
 
 
 def power(base: Any, exponent: Any) -> Any:
-    """base^exponent; for a whole number as products, whose second derivatives exist where the base is 0 too."""
+    """base^exponent; an integer power as products, whose second derivatives also exist where the base is 0."""
     if not isinstance(exponent, (int, float)) or exponent % 1 or not 0 < exponent <= LARGEST_POWER:
         return _general_power(base, exponent)
     result, square, left = None, base, int(exponent)
@@ -135,7 +135,7 @@ _UNARY: Final[Mapping[type[ast.unaryop], Callable[[Any], Any]]] = {ast.UAdd: lam
 
 
 class _Reader:
-    """Turns a syntax tree into closures, and collects the variables that it meets."""
+    """Turns a syntax tree into closures, and collects its variables."""
 
     def __init__(self, text: str, variable: re.Pattern[str]) -> None:
         self.text, self.variable = text.strip(), variable
@@ -160,7 +160,7 @@ class _Reader:
         raise UsageError(f"'{self.text}' has {ast.unparse(node)!r} in it: a formula has {allowed}")
 
     def _folded(self, apply: Callable[..., Any], *nodes: ast.expr, depth: int) -> Formula:
-        """An operation; on numbers alone it is done here."""
+        """An operation; one of constants is folded."""
         before = len(self.names)
         parts = [self.read(node, depth + 1) for node in nodes]
         if len(self.names) == before and not any(isinstance(n, ast.Name) for node in nodes for n in ast.walk(node)):

@@ -1,4 +1,4 @@
-"""The field of a game on a grid, and runs through it from several starts: a phase portrait."""
+"""Phase portraits: the vector field of a game on a grid, and trajectories from several starts."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.choices import Option, finite_array
-from portable_nn.adversarial.game import Game
-from portable_nn.adversarial.games import game as find_game
-from portable_nn.adversarial.methods import Method
-from portable_nn.adversarial.result import Result
-from portable_nn.adversarial.simulation import STEPS, simulate
+from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.options import Option, finite_array
+from portable_nn.adversarial.games.table import game as find_game
+from portable_nn.adversarial.methods.table import Method
+from portable_nn.adversarial.runs.result import Result
+from portable_nn.adversarial.runs.simulation import STEPS, simulate
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 STARTS: Final = ((0.6, 0.7), (-1.2, 0.4), (0.3, -1.5))
-"""Where the runs begin if nothing is said: where the article does, and two more places."""
+"""The default starts of the trajectories."""
 
 GRID: Final = 21
-"""How many points the grid has along each side."""
+"""The default number of grid points along each side."""
 
 REACH: Final = 2.0
-"""How far the grid goes from 0 in x and y."""
+"""The default half-width of the grid."""
 
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """A game of two numbers on a grid (n, n), and runs in it.
+    """A game of two variables on a grid (n, n), and trajectories.
 
-    ``x`` and ``y`` are the places, ``value`` is f there; ``flow`` (n, n, 2) is where the players go, -F = (∂f/∂x,
-    -∂f/∂y), ``ascent`` (n, n, 2) where f grows most, (∂f/∂x, ∂f/∂y). ``results`` has a run for each start.
+    Attributes:
+        x, y: the points of the grid.
+        value: f there, (n, n).
+        flow: the direction of the players, -F = (∂f/∂x, -∂f/∂y), (n, n, 2).
+        ascent: the gradient of f, (∂f/∂x, ∂f/∂y), (n, n, 2).
+        results: a run for each start.
     """
 
     game: Game
@@ -54,9 +58,15 @@ def portrait(
     reach: float = REACH,
     **arguments: Any,
 ) -> Portrait:
-    """The field on a ``grid`` of points up to ``reach`` in each direction, and a run from each of ``starts`` (m, 2).
+    """The vector field of a game of two variables on a grid, and a run from each start.
 
-    Other arguments are those of ``simulate``. Raises ``UsageError`` for a game that has more than two numbers.
+    Args:
+        game, method, learning_rate, steps, arguments: as in ``simulate``.
+        starts: points (m, 2); by default ``STARTS``.
+        grid: points along each side.
+        reach: the grid covers [-reach, reach] in x and y.
+
+    Raises ``UsageError`` for a game of more than two variables.
     """
     found = find_game(game)
     if found.size != 2:

@@ -1,4 +1,4 @@
-"""The factor by which a run multiplies its distance at each step, measured from where it went and nothing else."""
+"""The convergence factor of a run, measured from its points alone."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ import numpy as np
 from portable_nn.operators.registry import Array
 
 WINDOW: Final = 600
-"""How many of the last points are looked at."""
+"""How many of the last points are used."""
 
 ORDERS: Final = 8
-"""Up to how many earlier points a point may follow from."""
+"""The largest order of a recurrence."""
 
 FITS: Final = 1e-10
-"""How far off a point may be, beside its size, where the ones before it are said to give it."""
+"""The largest relative residual of a recurrence that fits."""
 
 SPREAD: Final = 24
-"""How many strides a window is long: small steps are looked at from farther apart."""
+"""Strides in a window: points of small steps are taken farther apart."""
 
 SMALLEST: Final = 1e-280
-"""Distances below this are rounded."""
-
+"""Distances below this are subject to underflow."""
 
 FEW: Final = 8
-"""Of fewer points than this, the first and the last are compared."""
+"""With fewer points than this, the factor is that from the first point to the last."""
 
 
 class Fit(NamedTuple):
-    """The factor a point, and whether it is exact: that of the largest root of a recurrence that all points follow."""
+    """The factor from point to point; ``exact`` where it is the root of a recurrence that all points satisfy."""
 
     factor: float
     exact: bool
 
 
 def fit(offsets: Array, period: int = 1, floor: float = 0.0) -> Fit:
-    """The factor a point of one run, from its points (n, d) as seen from the equilibrium.
+    """The convergence factor of one run, from its points (n, d) relative to the equilibrium.
 
-    Where a linear method runs on a linear game, zₙ₊ₚ = c₀zₙ + … + cₚ₋₁zₙ₊ₚ₋₁ for some p, and the largest root of
-    λᵖ - cₚ₋₁λᵖ⁻¹ - … is the factor (de Prony 1795): the smallest p that fits all points is taken, over points that are
-    a multiple of ``period`` apart. Where none fits, the largest distance of the last quarter is compared with that of
-    the third. Distances under ``floor`` are left out.
+    A linear method on a linear game satisfies zₙ₊ₚ = c₀zₙ + … + cₚ₋₁zₙ₊ₚ₋₁ for some p, and the largest root of
+    λᵖ - cₚ₋₁λᵖ⁻¹ - … is the factor (Prony's method): the smallest p that fits all points is taken, with points a
+    multiple of ``period`` apart. If none fits, it is the mean factor from the largest distance in the third quarter of
+    the run to that in the last. Points closer than ``floor`` are left out.
     """
     lengths = np.sqrt(np.square(_scaled(offsets)).sum(-1)) * _sizes(offsets)
     usable = np.isfinite(lengths) & (lengths > max(floor, SMALLEST))
@@ -71,7 +70,7 @@ def _scaled(offsets: Array) -> Array:
 
 
 def _recurrence(points: Array, order: int, stride: int) -> float | None:
-    """The largest root of the recurrence that gives each point from ``order`` earlier ones; ``None`` if none does."""
+    """The largest root of the recurrence of that order; ``None`` if none fits."""
     rows = len(points) - order * stride
     columns = [points[place * stride : place * stride + rows] for place in range(order + 1)]
     scale = np.max([np.abs(column).max(-1) for column in columns], axis=0)[:, None]
@@ -86,7 +85,7 @@ def _recurrence(points: Array, order: int, stride: int) -> float | None:
 
 
 def _envelope(sizes: Array) -> float:
-    """The mean factor from the third quarter to the last, each by its largest distance; of few points, over all."""
+    """The mean factor between the largest distances of the last two quarters; of few points, over all."""
     count = len(sizes)
     if count < FEW:
         return float((sizes[-1] / sizes[0]) ** (1 / (count - 1)))
@@ -95,6 +94,6 @@ def _envelope(sizes: Array) -> float:
 
 
 def quarters(sizes: Array) -> tuple[float, float]:
-    """The largest of the third and of the last quarter."""
+    """The largest distance of the third and of the last quarter."""
     quarter = len(sizes) // 4
     return float(sizes[-2 * quarter : -quarter].max()), float(sizes[-quarter:].max())

@@ -1,4 +1,4 @@
-"""A game of two players on one function: x maximises f, y minimises it."""
+"""Two-player zero-sum games: x maximises the payoff f(x, y), y minimises it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.choices import finite_array
-from portable_nn.adversarial.derivatives import Derived, Function
+from portable_nn.adversarial.games.derivatives import Derived, Payoff
+from portable_nn.adversarial.games.options import finite_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.operators.registry import Array
 
 Sampled: TypeAlias = Callable[[Array, np.random.Generator], Array]
-"""The field of one random sample of a stochastic game, at points (…, d)."""
+"""The vector field of one random sample of a stochastic game, at points (…, d)."""
 
 SEARCHED: Final = 2.0
-"""From how far off 0 in each number equilibria are looked for, where none are given."""
+"""Newton's method starts from points up to this far from 0 in each variable."""
 
 
-class Functions(Protocol):
-    """What computes f, F and J at points (…, d); ``linear`` where J is the same everywhere."""
+class GameFunctions(Protocol):
+    """f, F and J at points (…, d); ``linear`` where J is constant."""
 
     linear: bool
 
@@ -38,18 +38,27 @@ class Functions(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Game:
-    """Two players, one function f(x, y), of which x wants much and y little.
+    """A two-player zero-sum game with payoff f(x, y), which x maximises and y minimises.
 
-    z = (x, y) holds all numbers of both, ``players`` says how many are whose; points are arrays (…, d). Players who
-    follow their own slope move along -F, where F = (-∂f/∂x, ∂f/∂y), and J is F's Jacobian. In an equilibrium F = 0.
-    ``known`` are the equilibria (m, d) where they are known; otherwise they are looked for. ``sampled`` is the field of
-    a random sample, for a game that is played on samples.
+    z = (x, y) are the variables of both players, points are arrays (…, d). Simultaneous gradient descent-ascent follows
+    -F, where F = (-∂f/∂x, ∂f/∂y) is the vector field; J is its Jacobian. An equilibrium is a point where F = 0.
+
+    Attributes:
+        name, title, source: for tables and messages; the title is the formula.
+        players: the numbers of variables of x and of y.
+        functions: f, F and J.
+        known: the equilibria (m, d); ``None``: Newton's method looks for them.
+        sampled: the vector field of a random sample, for a stochastic game.
+
+    >>> game("x*y - 0.1*x**2").jacobian([0.0, 0.0])
+    array([[ 0.2, -1. ],
+           [ 1. ,  0. ]])
     """
 
     name: str
     title: str
     players: tuple[int, int]
-    functions: Functions
+    functions: GameFunctions
     known: Array | None = None
     source: str = ""
     sampled: Sampled | None = None
@@ -59,17 +68,17 @@ class Game:
 
     @property
     def size(self) -> int:
-        """d, how many numbers z has."""
+        """d, the number of variables of both players."""
         return sum(self.players)
 
     @property
-    def function(self) -> Function | None:
-        """f as a function of symbols, where the game was made from one."""
+    def function(self) -> Payoff | None:
+        """f as a function of symbols; ``None`` for a game that was made otherwise."""
         return self.functions.function if isinstance(self.functions, Derived) else None
 
     @property
     def linear(self) -> bool:
-        """Whether F is linear, so that J is the same everywhere."""
+        """Whether F is linear, that is, J is constant."""
         return self.functions.linear
 
     def value(self, z: object) -> Array:
@@ -81,7 +90,7 @@ class Game:
         return self.functions.field(self.points(z))
 
     def jacobian(self, z: object) -> Array:
-        """J = J at points (…, d): (…, d, d), a row for each component of F."""
+        """J at points (…, d): (…, d, d), a row for each component of F."""
         return self.functions.jacobian(self.points(z))
 
     def points(self, z: object) -> Array:
@@ -96,16 +105,16 @@ class Game:
 
     @cached_property
     def equilibria(self) -> Array:
-        """Points (m, d) where F = 0: those known, or those that Newton's method finds from points near 0."""
+        """The points (m, d) where F = 0: those known, or those that Newton's method finds from points around 0."""
         return self.known if self.known is not None else find_equilibria(self)
 
     @property
     def lipschitz(self) -> float | None:
-        """The Lipschitz constant of F, its largest stretch ‖J‖; ``None`` where J is not the same everywhere."""
+        """The Lipschitz constant ‖J‖₂ of a linear F; ``None`` for others."""
         return float(np.linalg.norm(self.jacobian(np.zeros(self.size)), 2)) if self.linear else None
 
     def distance(self, z: object) -> Array:
-        """How far points (…, d) are from the nearest equilibrium: (…); not a number where none is known."""
+        """The distance of points (…, d) to the nearest equilibrium: (…); nan where none is known."""
         points = self.points(z)
         result = np.full(points.shape[:-1], np.nan)
         for equilibrium in self.equilibria:
@@ -113,7 +122,7 @@ class Game:
         return result
 
     def offset(self, points: Array, equilibrium: Array) -> Array:
-        """Where points (…, d) are, seen from the equilibrium that is nearest of a line or plane of such."""
+        """Points (…, d) relative to an equilibrium, orthogonal to the subspace of equilibria through it."""
         offsets = points - equilibrium
         if not self._free.size:
             return offsets
@@ -122,7 +131,7 @@ class Game:
 
     @cached_property
     def _free(self) -> Array:
-        """Directions (k, d) along which F of a linear game stays 0: its equilibria fill them."""
+        """An orthonormal basis (k, d) of the null space of J of a linear game."""
         if not self.linear:
             return np.empty((0, self.size))
         matrix = self.jacobian(np.zeros(self.size))
@@ -131,7 +140,7 @@ class Game:
 
 
 def norm(vectors: Array) -> Array:
-    """The length of vectors (…, d), also of those whose squares are too large or small: (…)."""
+    """The Euclidean norm of vectors (…, d), without overflow or underflow of squares: (…)."""
     with np.errstate(all="ignore"):
         largest = np.abs(vectors).max(-1)
         scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
@@ -140,7 +149,7 @@ def norm(vectors: Array) -> Array:
 
 
 def made_from(
-    function: Function,
+    function: Payoff,
     players: tuple[int, int] = (1, 1),
     *,
     name: str = "custom",
@@ -148,10 +157,15 @@ def made_from(
     equilibria: object = None,
     source: str = "",
 ) -> Game:
-    """A game from a function of symbols, written with + - * / ** and operators (see ``expressions.FUNCTIONS``).
+    """A game from a payoff f(x, y), written with + - * / **, ``expressions.FUNCTIONS`` and operators.
 
-    A player of one number is a symbol, one of several is a tuple of symbols. Derivatives come from the package's own
-    gradient graph. Raises ``UsageError`` where the function makes no single number.
+    Args:
+        function: takes a symbol for each player, or a tuple of symbols where a player has several variables.
+        players: the numbers of variables of x and of y.
+        name, title, source: for tables and messages.
+        equilibria: points (m, d) where F = 0, if they are known.
+
+    Raises ``UsageError`` where the function does not return a scalar.
     """
     game = Game(name, title, players, Derived(function, players), source=source)
     if equilibria is None:
@@ -161,20 +175,20 @@ def made_from(
 
 
 class Linear:
-    """The functions of a game whose field is F = Jz: f is known where the game is of zero sum."""
+    """The functions of a game with F = Jz; f is defined where the game is zero-sum."""
 
     linear = True
 
     def __init__(self, matrix: Array, first: int) -> None:
         self.matrix = matrix
-        # F = (-∂f/∂x, ∂f/∂y), so with signs undone the Jacobian is the second derivative of f.
+        # F = (-∂f/∂x, ∂f/∂y): with the signs undone, J is the Hessian of f.
         signs = np.where(np.arange(len(matrix)) < first, -1.0, 1.0)
         unsigned = signs[:, None] * matrix
-        self.curvature = (unsigned + unsigned.T) / 2
+        self.hessian = (unsigned + unsigned.T) / 2
 
     def value(self, z: Array) -> Array:
         """½ zᵀHz."""
-        return np.asarray(0.5 * np.einsum("...i,ij,...j->...", z, self.curvature, z))
+        return np.asarray(0.5 * np.einsum("...i,ij,...j->...", z, self.hessian, z))
 
     def field(self, z: Array) -> Array:
         """Jz."""
@@ -193,10 +207,14 @@ def linear_game(
     title: str = "F = Jz",
     source: str = "",
 ) -> Game:
-    """The game whose field is F = Jz; without ``players`` each has half of the numbers.
+    """The game with the vector field F = Jz.
 
-    Where J is not that of a game of zero sum, there is no f that is its value. Raises ``UsageError`` where J is not
-    square.
+    Args:
+        jacobian: J, (d, d). If it is not that of a zero-sum game, no payoff f has this field.
+        players: the numbers of variables of x and of y; by default half of d each.
+        name, title, source: for tables and messages.
+
+    Raises ``UsageError`` where J is not square.
     """
     matrix = finite_array("the Jacobian", jacobian, "a square matrix")
     if matrix.ndim != 2 or len(set(matrix.shape)) != 1 or len(matrix) < 2:
@@ -205,8 +223,14 @@ def linear_game(
     return Game(name, title, players, Linear(matrix, players[0]), np.zeros((1, len(matrix))), source)
 
 
+def coupled(matrix: Array) -> Array:
+    """The Jacobian of xᵀAy: F = (-Ay, Aᵀx)."""
+    rows, columns = matrix.shape
+    return np.block([[np.zeros((rows, rows)), -matrix], [matrix.T, np.zeros((columns, columns))]])
+
+
 def checked_players(players: Sequence[int] | None, size: int) -> tuple[int, int]:
-    """How many of ``size`` numbers are whose; without ``players``, half each. Raises ``UsageError``."""
+    """The numbers of variables of x and of y, of ``size`` together. Raises ``UsageError``."""
     if players is None:
         if size % 2:
             raise UsageError(f"players must say how many of the {size} numbers are those of x, and how many of y")
@@ -218,7 +242,7 @@ def checked_players(players: Sequence[int] | None, size: int) -> tuple[int, int]
 
 
 def find_equilibria(game: Game, steps: int = 60, most: int = 16) -> Array:
-    """Where F = 0: Newton's method from 0 and from 64 points around it, those that differ, at most ``most``: (m, d)."""
+    """The points (m, d) where F = 0, by Newton's method from 0 and 64 points around it; at most ``most``."""
     rng = np.random.default_rng(0)
     z = np.concatenate([np.zeros((1, game.size)), rng.uniform(-SEARCHED, SEARCHED, (64, game.size))])
     with np.errstate(all="ignore"):
@@ -234,7 +258,7 @@ def find_equilibria(game: Game, steps: int = 60, most: int = 16) -> Array:
 
 
 def solve(matrices: Array, vectors: Array) -> Array:
-    """Solve (…, d, d) · w = (…, d); not a number where a matrix is singular or not finite."""
+    """Solve (…, d, d) · w = (…, d), by the pseudoinverse where a matrix is singular; nan where it is not finite."""
     usable = np.asarray(np.isfinite(matrices).all((-1, -2)) & np.isfinite(vectors).all(-1))
     safe = np.where(usable[..., None, None], matrices, np.eye(matrices.shape[-1]))
     try:

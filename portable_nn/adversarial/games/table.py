@@ -1,7 +1,6 @@
-"""The games of the literature, by name.
+"""The table of games from the literature.
 
-Where a publication lets x minimise, f has the opposite sign here, so that the players, the field and the Jacobian are
-those of the publication.
+Where x minimises in the publication, f has the opposite sign here: the vector field and Jacobian are the same.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.choices import Option, filled, finite_array, no_such
-from portable_nn.adversarial.derivatives import Function
-from portable_nn.adversarial.expressions import CONSTANTS, FUNCTIONS, exp, parse, sizes, tanh
-from portable_nn.adversarial.game import Game, Linear, made_from
+from portable_nn.adversarial.games.derivatives import Payoff
+from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, exp, parse, sizes, tanh
+from portable_nn.adversarial.games.game import Game, Linear, coupled, made_from
+from portable_nn.adversarial.games.options import Option, filled, finite_array, no_such
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, emit
 from portable_nn.operators.registry import Array
@@ -25,10 +24,10 @@ AT_ZERO: Final = ((0.0, 0.0),)
 
 
 @dataclass(frozen=True)
-class Row:
-    """A game of the table: its name, its formula as text for people, where it is from, and how it is made.
+class NamedGame:
+    """A game of the table: its name, its formula as text, its source, and how it is made.
 
-    ``options`` are its numbers; ``arrays`` names the options that are arrays, with what each must be.
+    ``options`` are its numeric options; ``arrays`` are options that are arrays, with what each must be.
     """
 
     name: str
@@ -39,23 +38,17 @@ class Row:
     arrays: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, **options: object) -> Game:
-        """The game with these options. Raises ``UsageError`` for those that it has not, or that do not fit."""
+        """The game with these options. Raises ``UsageError`` for unknown options and values out of range."""
         arrays = {name: options.pop(name) for name in self.arrays if options.get(name) is not None}
         checked = {name: finite_array(name, value, self.arrays[name]) for name, value in arrays.items()}
         return self.make(self, **checked, **filled(f"the game '{self.name}'", options, self.options))
 
-    def derived(self, function: Function, players: tuple[int, int] = (1, 1), at: object = None) -> Game:
-        """The game of a function of symbols."""
+    def derived(self, function: Payoff, players: tuple[int, int] = (1, 1), at: object = None) -> Game:
+        """The game of a payoff on symbols."""
         return made_from(function, players, name=self.name, title=self.title, equilibria=at, source=self.source)
 
 
-def coupled(matrix: Array) -> Array:
-    """The Jacobian of xᵀAy: F = (-Ay, Aᵀx)."""
-    rows, columns = matrix.shape
-    return np.block([[np.zeros((rows, rows)), -matrix], [matrix.T, np.zeros((columns, columns))]])
-
-
-def _bilinear(row: Row, matrix: Array | None = None) -> Game:
+def _bilinear(row: NamedGame, matrix: Array | None = None) -> Game:
     if matrix is None:
         return row.derived(lambda x, y: x * y, at=AT_ZERO)
     if matrix.ndim != 2 or not matrix.size:
@@ -65,8 +58,8 @@ def _bilinear(row: Row, matrix: Array | None = None) -> Game:
     return Game(row.name, "xᵀAy", (len(matrix), matrix.shape[1]), functions, np.zeros((1, size)), row.source)
 
 
-def _stochastic(row: Row, samples: float, size: float, spread: float, seed: float) -> Game:
-    """xᵀĀy, Ā the mean of the samples' matrices; a step sees one sample, drawn anew for each gradient."""
+def _stochastic(row: NamedGame, samples: float, size: float, spread: float, seed: float) -> Game:
+    """xᵀĀy, where Ā is the mean of random matrices; each gradient is that of one of them, drawn anew."""
     rng, count, players = np.random.default_rng(int(seed)), int(samples), (int(size), int(size))
     matrices = np.eye(int(size)) + spread * rng.standard_normal((count, *players))
     parts = [Linear(coupled(matrix), players[0]) for matrix in matrices]
@@ -79,7 +72,7 @@ def _stochastic(row: Row, samples: float, size: float, spread: float, seed: floa
     return Game(row.name, row.title, players, functions, np.zeros((1, sum(players))), row.source, sampled)
 
 
-def _quadratic(row: Row, a: float, b: float, c: float) -> Game:
+def _quadratic(row: NamedGame, a: float, b: float, c: float) -> Game:
     functions = Linear(np.array([[a, b], [-b, c]]), 1)
     return Game(row.name, row.title, (1, 1), functions, np.zeros((1, 2)), row.source)
 
@@ -88,8 +81,8 @@ def _log_sigmoid(value: Any) -> Any:
     return -emit("Softplus", -value)
 
 
-def _dirac(row: Row, gamma: float, sigma: float) -> Game:
-    """x is the discriminator's slope ψ, y the generator's point θ; noise is averaged by Gauss-Hermite quadrature."""
+def _dirac(row: NamedGame, gamma: float, sigma: float) -> Game:
+    """x is the discriminator's slope ψ, y the generator's point θ; instance noise is integrated by quadrature."""
     if not sigma:
         return row.derived(lambda x, y: _log_sigmoid(x * y) - 0.5 * gamma * x * x, at=AT_ZERO)
     places, weights = np.polynomial.hermite_e.hermegauss(8)
@@ -105,7 +98,7 @@ def _dirac(row: Row, gamma: float, sigma: float) -> Game:
     return row.derived(function, at=AT_ZERO)
 
 
-def _dirac_wgan(row: Row, gamma: float, norm: float) -> Game:
+def _dirac_wgan(row: NamedGame, gamma: float, norm: float) -> Game:
     def function(x: Symbol, y: Symbol) -> Symbol:
         excess = emit("Abs", x) - norm
         return x * y - 0.5 * gamma * excess * excess
@@ -113,7 +106,7 @@ def _dirac_wgan(row: Row, gamma: float, norm: float) -> Game:
     return row.derived(function, at=AT_ZERO)
 
 
-def _forsaken(row: Row) -> Game:
+def _forsaken(row: NamedGame) -> Game:
     def phi(z: Any) -> Any:
         square = z * z
         return square / 4 - square * square / 2 + square * square * square / 6
@@ -121,7 +114,7 @@ def _forsaken(row: Row) -> Game:
     return row.derived(lambda x, y: phi(y) - phi(x) - x * (y - 0.45))
 
 
-def _valley(row: Row) -> Game:
+def _valley(row: NamedGame) -> Game:
     def function(x: Symbol, y: Symbol) -> Symbol:
         bend = y - 3 * x + 0.05 * x * x * x
         fourth = y * y * y * y
@@ -131,11 +124,11 @@ def _valley(row: Row) -> Game:
     return row.derived(function, at=AT_ZERO)
 
 
-def _pennies(row: Row) -> Game:
+def _pennies(row: NamedGame) -> Game:
     return row.derived(lambda x, y: tanh(x * 0.5) * tanh(y * 0.5), at=AT_ZERO)
 
 
-def _scissors(row: Row) -> Game:
+def _scissors(row: NamedGame) -> Game:
     def strategy(logits: tuple[Symbol, Symbol]) -> list[Symbol]:
         weights = [exp(logits[0]), exp(logits[1])]
         total = weights[0] + weights[1] + 1
@@ -148,56 +141,112 @@ def _scissors(row: Row) -> Game:
     return row.derived(function, (2, 2), at=np.zeros((1, 4)))
 
 
-def _ridge(row: Row, sign: float) -> Game:
+def _ridge(row: NamedGame, sign: float) -> Game:
     return row.derived(lambda x, y: -(x * x * (3 * sign) + y * y * sign + x * y * 4), at=AT_ZERO)
 
 
-_STRENGTH: Final = Option(1.0, "strength of the penalty", low=0)
+_STRENGTH: Final = Option(1.0, "weight of the gradient penalty", low=0)
 
 _ROWS: Final = (
-    Row("bilinear", "x·y", "the game of the article; xᵀAy with matrix=A", _bilinear,
-        arrays={"matrix": "a matrix (numbers of x, numbers of y)"}),
-    Row("stochastic-bilinear", "E xᵀAy over random A", "Chavdarova et al. 2019, arXiv 1904.08598", _stochastic, {
-        "samples": Option(100, "how many matrices there are", 1, 10_000, whole=True),
-        "size": Option(2, "how many numbers each player has", 1, 100, whole=True),
-        "spread": Option(0.5, "standard deviation of the entries about those of the identity", 0),
-        "seed": Option(0, "what the matrices are drawn from", 0, whole=True),
-    }),
-    Row("quadratic", "-(a/2·x² + b·x·y - c/2·y²)", "Zhang & Yu 2019, arXiv 1908.05699; x minimises there", _quadratic, {
-        "a": Option(1.0, "curvature of x: above 0 it holds x back"),
-        "b": Option(1.0, "how strongly the players are coupled"),
-        "c": Option(1.0, "curvature of y: above 0 it holds y back"),
-    }),
-    Row("dirac-gan", "-log(1 + exp(-x·y)) - gamma/2·x²", "Mescheder et al. 2018, arXiv 1801.04406", _dirac, {
-        "gamma": Option(0.0, "strength of the R1 penalty", 0),
-        "sigma": Option(0.0, "standard deviation of the instance noise", 0),
-    }),
-    Row("dirac-wgan-gp", "x·y - gamma/2·(|x| - norm)²", "Mescheder et al. 2018, arXiv 1801.04406", _dirac_wgan, {
-        "gamma": _STRENGTH, "norm": Option(0.3, "the slope that the penalty asks of the discriminator", 0),
-    }),
-    Row("ridge-minimax", "3x² + y² - 4xy", "Wang et al. 2019, arXiv 1910.07512, g₁; x minimises there: "
-        "the origin is a local minimax", lambda row: _ridge(row, -1.0)),
-    Row("ridge-other", "-3x² - y² - 4xy", "Wang et al. 2019, arXiv 1910.07512, g₂; x minimises there: "
-        "the origin is no local minimax", lambda row: _ridge(row, 1.0)),
-    Row("ridge-bent", "-(4x² - (y - 3x + x³/20)² - y⁴/10)·exp(-(x² + y²)/100)",
-        "Wang et al. 2019, arXiv 1910.07512, g₃; x minimises there", _valley),
-    Row("forsaken", "φ(y) - φ(x) - x(y - 0.45), φ(z) = z²/4 - z⁴/2 + z⁶/6",
-        "Hsieh et al. 2020, arXiv 2006.09065; x minimises there", _forsaken),
-    Row("matching-pennies", "tanh(x/2)·tanh(y/2)", "two coins, shown heads with probabilities sigmoid(x), sigmoid(y)",
-        _pennies),
-    Row("rock-paper-scissors", "pᵀAq, p = softmax(x₀, x₁, 0), q = softmax(y₀, y₁, 0)",
-        "each player's two numbers are the logits of rock and paper against scissors", _scissors),
-)  # fmt: skip
+    NamedGame(
+        "bilinear",
+        "x·y",
+        "the game of the article; xᵀAy with matrix=A",
+        _bilinear,
+        arrays={"matrix": "a matrix (numbers of x, numbers of y)"},
+    ),
+    NamedGame(
+        "stochastic-bilinear",
+        "E xᵀAy over random A",
+        "Chavdarova et al. 2019, arXiv 1904.08598",
+        _stochastic,
+        {
+            "samples": Option(100, "number of random matrices", 1, 10_000, whole=True),
+            "size": Option(2, "variables of each player", 1, 100, whole=True),
+            "spread": Option(0.5, "standard deviation of the matrices about the identity", 0),
+            "seed": Option(0, "seed of the matrices", 0, whole=True),
+        },
+    ),
+    NamedGame(
+        "quadratic",
+        "-(a/2·x² + b·x·y - c/2·y²)",
+        "Zhang & Yu 2019, arXiv 1908.05699; x minimises there",
+        _quadratic,
+        {
+            "a": Option(1.0, "curvature of x; f is concave in x where it is positive"),
+            "b": Option(1.0, "coupling of the players"),
+            "c": Option(1.0, "curvature of y; f is convex in y where it is positive"),
+        },
+    ),
+    NamedGame(
+        "dirac-gan",
+        "-log(1 + exp(-x·y)) - gamma/2·x²",
+        "Mescheder et al. 2018, arXiv 1801.04406",
+        _dirac,
+        {
+            "gamma": Option(0.0, "weight of the R1 penalty", 0),
+            "sigma": Option(0.0, "standard deviation of the instance noise", 0),
+        },
+    ),
+    NamedGame(
+        "dirac-wgan-gp",
+        "x·y - gamma/2·(|x| - norm)²",
+        "Mescheder et al. 2018, arXiv 1801.04406",
+        _dirac_wgan,
+        {
+            "gamma": _STRENGTH,
+            "norm": Option(0.3, "target norm of the discriminator's gradient", 0),
+        },
+    ),
+    NamedGame(
+        "ridge-minimax",
+        "3x² + y² - 4xy",
+        "Wang et al. 2019, arXiv 1910.07512, g₁; x minimises there: the origin is a local minimax",
+        lambda row: _ridge(row, -1.0),
+    ),
+    NamedGame(
+        "ridge-other",
+        "-3x² - y² - 4xy",
+        "Wang et al. 2019, arXiv 1910.07512, g₂; x minimises there: the origin is no local minimax",
+        lambda row: _ridge(row, 1.0),
+    ),
+    NamedGame(
+        "ridge-bent",
+        "-(4x² - (y - 3x + x³/20)² - y⁴/10)·exp(-(x² + y²)/100)",
+        "Wang et al. 2019, arXiv 1910.07512, g₃; x minimises there",
+        _valley,
+    ),
+    NamedGame(
+        "forsaken",
+        "φ(y) - φ(x) - x(y - 0.45), φ(z) = z²/4 - z⁴/2 + z⁶/6",
+        "Hsieh et al. 2020, arXiv 2006.09065; x minimises there",
+        _forsaken,
+    ),
+    NamedGame("matching-pennies", "tanh(x/2)·tanh(y/2)", "mixed strategies sigmoid(x) and sigmoid(y)", _pennies),
+    NamedGame(
+        "rock-paper-scissors",
+        "pᵀAq, p = softmax(x₀, x₁, 0), q = softmax(y₀, y₁, 0)",
+        "mixed strategies; the variables are the logits of rock and paper against scissors",
+        _scissors,
+    ),
+)
 
-GAMES: Final[Mapping[str, Row]] = {row.name: row for row in _ROWS}
-"""The games by name; calling a row with its options makes the game."""
+GAMES: Final[Mapping[str, NamedGame]] = {row.name: row for row in _ROWS}
+"""The games by name; called with its options, an entry makes the game."""
 
 
 def game(name: str | Game | Callable[[Any, Any], Any], /, **options: Any) -> Game:
-    """A game: by its name in ``GAMES``, from a formula such as ``x0*y1 - 0.1*x0**2``, or from a function of symbols.
+    """A game by its name in ``GAMES``, from a formula such as ``x0*y1 - 0.1*x0**2``, or from a function of symbols.
 
-    Options are those of the row; for a function, ``players`` (how many numbers each has; 1 and 1), and for formulas and
-    functions ``equilibria``, ``name`` and ``title``. Raises ``UsageError`` for what is no game, with those there are.
+    Args:
+        name: the name, formula or function f(x, y); a ``Game`` is returned as it is.
+        options: for a name, the options of that game, such as ``gamma``; for a formula or function ``equilibria``,
+            ``name`` and ``title``; for a function also ``players``, the numbers of variables of x and y (1, 1).
+
+    Raises ``UsageError`` for anything else, with the games that there are.
+
+    >>> game("dirac-gan", gamma=1.0)
+    <game dirac-gan: -log(1 + exp(-x·y)) - gamma/2·x²>
     """
     if isinstance(name, Game):
         if options:
@@ -215,7 +264,7 @@ def game(name: str | Game | Callable[[Any, Any], Any], /, **options: Any) -> Gam
 
 
 def from_formula(text: str, **options: Any) -> Game:
-    """The game of a formula of x and y, or of x0, x1, … and y0, y1, …. Raises ``UsageError``."""
+    """The game of a formula in x and y, or in x0, x1, … and y0, y1, …. Raises ``UsageError``."""
     expression = parse(text)
     players = sizes(expression)
 
@@ -230,7 +279,7 @@ def from_formula(text: str, **options: Any) -> Game:
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a text that is the name of no game is meant as a formula."""
+    """Whether a text that names no game is meant as a formula."""
     words = re.findall(r"[^\W\d]\w*", text)
     readable = [word for word in words if word in {*FUNCTIONS, *CONSTANTS} or re.fullmatch(r"[xy]\d*", word)]
     return any(sign in text for sign in "*+/()") or (words != [] and len(readable) == len(words))

@@ -1,4 +1,4 @@
-"""The two networks as players of one game: their losses, and the gradients of these, as symbols."""
+"""The graph of a GAN: both networks, their losses, and the gradients of these, as symbols."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.adversarial.gan.applied import apply, leaves
-from portable_nn.adversarial.gan.losses import GanLoss, gradient_penalty, r1_penalty
+from portable_nn.adversarial.gan.objectives import GanObjective, gradient_penalty, r1_penalty
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Value, format_shape
@@ -17,23 +17,23 @@ Role: TypeAlias = Literal["generator", "discriminator"]
 
 ROLES: Final[tuple[Role, Role]] = ("generator", "discriminator")
 REAL, NOISE, CONDITION, SCALAR = "real/", "noise/", "condition/", "scalar/"
-"""What the names of a graph's inputs begin with."""
+"""Prefixes of the names of the graph's inputs."""
 R1, PENALTY, MIX = SCALAR + "r1", SCALAR + "penalty", "mix"
 
 
-class Pair:
+class GanGraph:
     """The symbols of both losses, over leaves for the parameters, the noise and the real examples.
 
-    What the generator makes, output by output, goes in at the discriminator's inputs, but for its conditions, which
-    both get. The discriminator has one output, its score: (batch,) or (batch, 1).
+    The outputs of the generator, in order, are the inputs of the discriminator except for the conditions, which both
+    networks have. The discriminator has one output, its score: (batch,) or (batch, 1).
 
     Args:
         generator, discriminator: their graphs.
-        loss: what each makes small.
+        loss: the objective.
         conditions: names of inputs that both have.
         r1, penalty: whether the discriminator's loss has an R1 penalty, a gradient penalty.
-        training: whether nodes such as dropout stand in their training form.
-        dtype: the type of all floats, where it is not the networks' own.
+        training: whether operators such as dropout have their training form.
+        dtype: the type of all floats, if it is another than the networks'.
 
     Raises ``ShapeError`` or ``UsageError`` where the two do not fit together.
     """
@@ -42,7 +42,7 @@ class Pair:
         self,
         generator: Graph,
         discriminator: Graph,
-        loss: GanLoss,
+        loss: GanObjective,
         *,
         conditions: Sequence[str] = (),
         r1: bool = False,
@@ -78,7 +78,7 @@ class Pair:
             self.losses["discriminator"] += self._gradient_penalty(fake)
 
     def flows(self, role: Role) -> dict[Leaf, Symbol]:
-        """What flows back from a player's loss to each of its weights. Raises ``UsageError`` where nothing does."""
+        """The gradient of a player's loss for each of its weights. Raises ``UsageError`` where there is none."""
         loss = self.losses[role]
         weights = [leaf for leaf in self.parameters[role].values() if leaf.trainable]
         found = zip(weights, gradients([loss], [one(loss)], weights), strict=True)
@@ -88,7 +88,7 @@ class Pair:
         return flowing
 
     def leaves(self) -> list[Leaf]:
-        """All inputs that graphs of these symbols may need."""
+        """All inputs of graphs of these symbols."""
         examples = [*self.real.values(), *self.conditions.values(), *self.noise.values()]
         return [*examples, *self.scalars, *([self.mix] if self.mix else [])]
 
@@ -105,7 +105,7 @@ class Pair:
         return self.scalars[-1]
 
     def _gradient_penalty(self, fake: Mapping[str, Symbol]) -> Symbol:
-        """At a random place on the line between each real example and a made one."""
+        """At a random point between each real example and a generated one."""
         batch = self.fake_score.shape[0]
         rank = max(len(leaf.shape) for leaf in self.real.values())
         if any(len(leaf.shape) != rank for leaf in self.real.values()):
@@ -118,7 +118,7 @@ class Pair:
 
 
 def one(loss: Symbol) -> Symbol:
-    """The seed of a loss's backward pass."""
+    """The seed of the backward pass of a loss."""
     return constant(1, loss.dtype)
 
 
@@ -136,7 +136,7 @@ def _inputs(graph: Graph, prefix: str, dtype: str | None, names: Sequence[str]) 
 
 
 def check_fit(outputs: Sequence[str], made: Sequence[Symbol], real: Mapping[str, Leaf]) -> None:
-    """Raise ``ShapeError`` where what the generator makes is not what the discriminator takes."""
+    """Raise ``ShapeError`` where the outputs of the generator do not fit the inputs of the discriminator."""
     if len(made) != len(real):
         raise ShapeError(
             f"the generator makes {', '.join(outputs)}, but the discriminator takes {', '.join(real) or 'nothing'}"

@@ -1,6 +1,6 @@
-"""The losses of the two players and the penalties on the discriminator's gradient, as symbols.
+"""The objectives of a GAN, as symbols: the loss of each player, and penalties on the discriminator's gradient.
 
-Scores are the discriminator's outputs, without a sigmoid behind them; each player makes its own loss small.
+Scores are the logits of the discriminator; each player minimises its own loss.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.training.gradient import gradients
 
 TINY: Final = 1e-12
-"""Under the root of the gradient penalty, whose slope has no bound at 0."""
+"""Added under the square root of the gradient penalty, whose derivative is unbounded at 0."""
 
 Scores: TypeAlias = "Callable[[Symbol], Symbol]"
 
 
 @dataclass(frozen=True)
-class GanLoss:
-    """``real`` and ``fake``: the discriminator's loss for each score of its kind; ``generator``: the other player's.
+class GanObjective:
+    """The loss functions of a GAN, for each score.
 
-    ``penalised`` where the discriminator is to have gradients of length 1.
+    Attributes:
+        name: of the objective.
+        real, fake: the discriminator's loss of the score of a real and of a generated example.
+        generator: the generator's loss of the score of a generated example.
+        penalised: whether the discriminator has a gradient penalty.
     """
 
     name: str
@@ -33,11 +37,11 @@ class GanLoss:
     penalised: bool = False
 
     def discriminator_loss(self, real: Symbol, fake: Symbol) -> Symbol:
-        """The sum of the two means."""
+        """The mean loss of real examples plus that of generated ones."""
         return mean(self.real(real)) + mean(self.fake(fake))
 
     def generator_loss(self, fake: Symbol) -> Symbol:
-        """The mean."""
+        """The mean loss of generated examples."""
         return mean(self.generator(fake))
 
 
@@ -54,27 +58,27 @@ def _hinge(margin: Symbol) -> Symbol:
     return emit("Relu", margin)
 
 
-GAN_LOSSES: Final[Mapping[str, GanLoss]] = {
+GAN_LOSSES: Final[Mapping[str, GanObjective]] = {
     loss.name: loss
     for loss in (
-        GanLoss("saturating", lambda s: _softplus(-s), _softplus, lambda s: -_softplus(s)),
-        GanLoss("non_saturating", lambda s: _softplus(-s), _softplus, lambda s: _softplus(-s)),
-        GanLoss("wasserstein_gp", lambda s: -s, lambda s: s, lambda s: -s, penalised=True),
-        GanLoss("hinge", lambda s: _hinge(1 - s), lambda s: _hinge(1 + s), lambda s: -s),
+        GanObjective("saturating", lambda s: _softplus(-s), _softplus, lambda s: -_softplus(s)),
+        GanObjective("non_saturating", lambda s: _softplus(-s), _softplus, lambda s: _softplus(-s)),
+        GanObjective("wasserstein_gp", lambda s: -s, lambda s: s, lambda s: -s, penalised=True),
+        GanObjective("hinge", lambda s: _hinge(1 - s), lambda s: _hinge(1 + s), lambda s: -s),
     )
 }
 """By name. Goodfellow et al., NIPS 2014 (arXiv:1406.2661): both of the first; Gulrajani et al., arXiv:1704.00028;
 Lim and Ye, arXiv:1705.02894. With p = sigmoid(score), softplus(-score) is -log p and softplus(score) -log(1 - p)."""
 
 
-def find_gan_loss(name: str) -> GanLoss:
-    """The loss of that name. Raises ``UsageError`` that lists them."""
+def find_gan_loss(name: str) -> GanObjective:
+    """The objective of that name. Raises ``UsageError`` that lists them."""
     if name not in GAN_LOSSES:
         raise UsageError(f"loss must be one of {', '.join(GAN_LOSSES)}, not {name!r}")
     return GAN_LOSSES[name]
 
 
-def slopes(scores: Symbol, examples: Sequence[Symbol]) -> Symbol:
+def squared_gradients(scores: Symbol, examples: Sequence[Symbol]) -> Symbol:
     """‖∇ₓD(x)‖² of each example, (batch,), over all of ``examples``. Raises ``UsageError`` where D has no gradient."""
     total = emit("ReduceSum", scores, keepdims=0)
     found = [flow for flow in gradients([total], [constant(1, total.dtype)], examples) if flow is not None]
@@ -94,10 +98,10 @@ def _square_sums(flow: Symbol) -> Symbol:
 
 def r1_penalty(scores: Symbol, examples: Sequence[Symbol], gamma: Symbol) -> Symbol:
     """gamma / 2 · E‖∇ₓD(x)‖² at real examples. Mescheder et al., ICML 2018, arXiv:1801.04406."""
-    return mean(slopes(scores, examples)) * gamma * 0.5
+    return mean(squared_gradients(scores, examples)) * gamma * 0.5
 
 
 def gradient_penalty(scores: Symbol, examples: Sequence[Symbol], weight: Symbol) -> Symbol:
-    """λ·E(‖∇ₓD(x)‖ - 1)², at points between real and made examples. Gulrajani et al., 2017, arXiv:1704.00028."""
-    excess = emit("Sqrt", slopes(scores, examples) + TINY) - 1
+    """λ·E(‖∇ₓD(x)‖ - 1)², at points between real and generated examples. Gulrajani et al., 2017, arXiv:1704.00028."""
+    excess = emit("Sqrt", squared_gradients(scores, examples) + TINY) - 1
     return mean(excess * excess) * weight

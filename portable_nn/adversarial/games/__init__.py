@@ -1,0 +1,1 @@
+"""Games: payoffs, their derivatives, and the table of games from the literature."""

@@ -1,0 +1,1 @@
+"""Methods: their updates, written once over an oracle, and the table of methods."""

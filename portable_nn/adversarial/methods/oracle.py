@@ -1,0 +1,151 @@
+"""What a method asks of a game, as an oracle: F, products with J, solutions of linear systems.
+
+A method is written once over ``Oracle``: ``ArrayOracle`` computes a step of many runs at once, ``tape.RecordingOracle``
+records a step of a single run.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+
+from portable_nn.adversarial.games.game import Game, solve
+from portable_nn.operators.registry import Array
+
+V = TypeVar("V")
+M = TypeVar("M")
+
+NEWTON: Final = 50
+"""Newton iterations of an implicit step, at most."""
+
+EXACT: Final = 1e-15
+"""Relative tolerance of the Newton iterations of an implicit step."""
+
+
+class Oracle(ABC, Generic[V, M]):
+    """First-order and second-order information about a game; ``V`` is the type of vectors z, ``M`` that of matrices.
+
+    ``nfev`` and ``njev`` count the evaluations of F and of J.
+    """
+
+    def __init__(self) -> None:
+        self.nfev, self.njev = 0.0, 0.0
+
+    @abstractmethod
+    def field(self, z: V, share: float = 1.0) -> V:
+        """F at z; counts as ``share`` of an evaluation: ½ where only one player's gradient is used."""
+
+    @abstractmethod
+    def jacobian(self, z: V) -> M:
+        """J at z."""
+
+    @abstractmethod
+    def join(self, first: V, second: V) -> V:
+        """The vector with x from ``first`` and y from ``second``."""
+
+    @abstractmethod
+    def root(self, v: V) -> V:
+        """The square root of each number."""
+
+    @abstractmethod
+    def apply(self, matrix: M, v: V) -> V:
+        """matrix · v."""
+
+    @abstractmethod
+    def transposed(self, matrix: M) -> M:
+        """matrixᵀ."""
+
+    @abstractmethod
+    def coupling(self, matrix: M) -> M:
+        """The off-diagonal blocks, which couple the players; the diagonal blocks are 0."""
+
+    @abstractmethod
+    def own(self, matrix: M, player: int) -> M:
+        """The diagonal block of one player (0: x, 1: y), and the identity as the other's."""
+
+    @abstractmethod
+    def solve(self, matrix: M, v: V) -> V:
+        """The w with matrix · w = v."""
+
+    @abstractmethod
+    def shifted(self, rate: Any, matrix: M) -> M:
+        """I + diag(rate) · matrix."""
+
+    @abstractmethod
+    def implicit(self, z: V, rate: Any) -> V:
+        """The w with w = z - rate·F(w), by Newton's method from z."""
+
+    def newton(self, z: V, w: V, rate: Any) -> V:
+        """The Newton step of ``implicit`` at w."""
+        matrix = self.shifted(rate, self.jacobian(w))
+        return self.solve(matrix, w - z + rate * self.field(w))  # type: ignore[operator]
+
+
+class ArrayOracle(Oracle[Array, Array]):
+    """Over points (…, d), each a run of its own; ``noise`` is the standard deviation of Gaussian noise on F."""
+
+    def __init__(self, game: Game, noise: float = 0.0, rng: np.random.Generator | None = None) -> None:
+        super().__init__()
+        self.game, self.first, self.noise = game, game.players[0], noise
+        self.rng = rng or np.random.default_rng(0)
+
+    def field(self, z: Array, share: float = 1.0) -> Array:
+        """F, in a stochastic game that of a sample, plus noise."""
+        self.nfev += share
+        found = self.game.sampled(z, self.rng) if self.game.sampled else self.game.functions.field(z)
+        return found + self.noise * self.rng.standard_normal(z.shape) if self.noise else found
+
+    def jacobian(self, z: Array) -> Array:
+        """J."""
+        self.njev += 1
+        return self.game.functions.jacobian(z)
+
+    def join(self, first: Array, second: Array) -> Array:
+        """x of the first, y of the second."""
+        return np.concatenate([first[..., : self.first], second[..., self.first :]], axis=-1)
+
+    def root(self, v: Array) -> Array:
+        """√v."""
+        return np.sqrt(v)
+
+    def apply(self, matrix: Array, v: Array) -> Array:
+        """Matrix times vector."""
+        return np.asarray((matrix @ v[..., None])[..., 0])
+
+    def transposed(self, matrix: Array) -> Array:
+        """The transpose."""
+        return np.swapaxes(matrix, -1, -2)
+
+    def coupling(self, matrix: Array) -> Array:
+        """Zeros in place of the diagonal blocks."""
+        found = matrix.copy()
+        found[..., : self.first, : self.first] = 0
+        found[..., self.first :, self.first :] = 0
+        return found
+
+    def own(self, matrix: Array, player: int) -> Array:
+        """One diagonal block."""
+        found = np.broadcast_to(np.eye(matrix.shape[-1]), matrix.shape).copy()
+        part = slice(None, self.first) if player == 0 else slice(self.first, None)
+        found[..., part, part] = matrix[..., part, part]
+        return found
+
+    def solve(self, matrix: Array, v: Array) -> Array:
+        """By Gaussian elimination."""
+        return solve(matrix, v)
+
+    def shifted(self, rate: Any, matrix: Array) -> Array:
+        """I + diag(rate) · matrix."""
+        return np.asarray(np.eye(matrix.shape[-1]) + np.asarray(rate)[..., None] * matrix)
+
+    def implicit(self, z: Array, rate: Any) -> Array:
+        """Newton's method to ``EXACT``, at most ``NEWTON`` iterations; one iteration is exact for a linear game."""
+        w = z
+        for _ in range(1 if self.game.linear else NEWTON):
+            step = self.newton(z, w, rate)
+            w = w - step
+            if not np.any(np.abs(step) > EXACT * np.abs(w)):
+                break
+        return w

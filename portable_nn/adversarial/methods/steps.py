@@ -1,0 +1,198 @@
+"""The steps of all methods, each written once over an ``Oracle``.
+
+A method keeps a state, a tuple of vectors of which the first is z: an ``InitialState`` makes it from the start, a
+``StepFunction`` makes the next one. In formulas F is the game's vector field, J its Jacobian and η the learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from portable_nn.adversarial.methods.oracle import Oracle
+
+MethodState: TypeAlias = tuple[Any, ...]
+
+
+@dataclass
+class StepContext:
+    """What a step may use: the game, the learning rates, the numbers that change from step to step, and the options."""
+
+    oracle: Oracle[Any, Any]
+    rate: Any
+    clock: tuple[Any, ...]
+    options: Mapping[str, float | None]
+
+    def number(self, name: str) -> float:
+        """An option that is never ``None``."""
+        value = self.options[name]
+        assert value is not None
+        return value
+
+
+InitialState: TypeAlias = Callable[[StepContext, Any], MethodState]
+StepFunction: TypeAlias = Callable[[StepContext, MethodState], MethodState]
+
+
+def alone(context: StepContext, z: Any) -> MethodState:
+    """z alone."""
+    return (z,)
+
+
+def with_start(context: StepContext, z: Any) -> MethodState:
+    """z and the start."""
+    return z, z
+
+
+def with_field(context: StepContext, z: Any) -> MethodState:
+    """z and F(z), which stands in for the F of a previous step."""
+    return z, context.oracle.field(z)
+
+
+def with_rest(context: StepContext, z: Any) -> MethodState:
+    """z and a velocity of 0."""
+    return z, z * 0.0
+
+
+def simultaneous(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηF(z)."""
+    (z,) = state
+    return (z - context.rate * context.oracle.field(z),)
+
+
+def alternating(context: StepContext, state: MethodState) -> MethodState:
+    """x - ηFₓ(x, y), then y - ηF_y with the new x."""
+    (z,), oracle = state, context.oracle
+    half = oracle.join(z - context.rate * oracle.field(z, 0.5), z)
+    return (oracle.join(half, half - context.rate * oracle.field(half, 0.5)),)
+
+
+def extragradient(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηF(z - gamma·F(z)); gamma = η if it is ``None``."""
+    (z,), gamma = state, context.options["gamma"]
+    ahead = z - (context.rate if gamma is None else gamma) * context.oracle.field(z)
+    return (z - context.rate * context.oracle.field(ahead),)
+
+
+def optimistic(context: StepContext, state: MethodState) -> MethodState:
+    """z - η(2F(z) - F(the last z))."""
+    z, last = state
+    field = context.oracle.field(z)
+    return z - context.rate * (field * 2.0 - last), field
+
+
+def alternating_optimistic(context: StepContext, state: MethodState) -> MethodState:
+    """As optimistic, x first, then y with the new x."""
+    (z, last), oracle = state, context.oracle
+    first = oracle.field(z, 0.5)
+    half = oracle.join(z - context.rate * (first * 2.0 - last), z)
+    second = oracle.field(half, 0.5)
+    return oracle.join(half, half - context.rate * (second * 2.0 - last)), oracle.join(first, second)
+
+
+def proximal(context: StepContext, state: MethodState) -> MethodState:
+    """The w with w = z - ηF(w)."""
+    (z,) = state
+    return (context.oracle.implicit(z, context.rate),)
+
+
+def midpoint(context: StepContext, state: MethodState) -> MethodState:
+    """The w with w = z - ηF((z + w)/2): an implicit half step, extrapolated."""
+    (z,) = state
+    return (context.oracle.implicit(z, context.rate * 0.5) * 2.0 - z,)
+
+
+def competitive(context: StepContext, state: MethodState) -> MethodState:
+    """z - (I + ηJ_off)⁻¹ηF: the Nash equilibrium of the local bilinear approximation."""
+    (z,), oracle = state, context.oracle
+    matrix = oracle.shifted(context.rate, oracle.coupling(oracle.jacobian(z)))
+    return (z - oracle.solve(matrix, context.rate * oracle.field(z)),)
+
+
+def looking_ahead(times: float) -> StepFunction:
+    """z - η(F - times·J_off ηF)."""
+
+    def step(context: StepContext, state: MethodState) -> MethodState:
+        (z,), oracle = state, context.oracle
+        field = oracle.field(z)
+        answer = oracle.apply(oracle.coupling(oracle.jacobian(z)), context.rate * field)
+        return (z - context.rate * (field - answer * times),)
+
+    return step
+
+
+def consensus(context: StepContext, state: MethodState) -> MethodState:
+    """z - η(F + gamma·JᵀF)."""
+    (z,), oracle = state, context.oracle
+    field = oracle.field(z)
+    pull = oracle.apply(oracle.transposed(oracle.jacobian(z)), field)
+    return (z - context.rate * (field + pull * context.number("gamma")),)
+
+
+def symplectic(context: StepContext, state: MethodState) -> MethodState:
+    """z - η(F + λAᵀF), A = (J - Jᵀ)/2."""
+    (z,), oracle = state, context.oracle
+    field, matrix = oracle.field(z), oracle.jacobian(z)
+    twice = oracle.apply(oracle.transposed(matrix), field) - oracle.apply(matrix, field)
+    return (z - context.rate * (field + twice * (0.5 * context.number("lam"))),)
+
+
+def hamiltonian(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηJᵀF: gradient descent on the Hamiltonian ½‖F‖²."""
+    (z,), oracle = state, context.oracle
+    return (z - context.rate * oracle.apply(oracle.transposed(oracle.jacobian(z)), oracle.field(z)),)
+
+
+def ridge(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηF, corrected for the follower W by J_WW⁻¹ J_WL ηF_L, which keeps it on the ridge of its best responses."""
+    (z,), oracle = state, context.oracle
+    field, matrix = oracle.field(z), oracle.jacobian(z)
+    coupled = oracle.apply(oracle.coupling(matrix), context.rate * field)
+    follower = int(context.number("follower"))
+    step = context.rate * field
+    answer = step - oracle.solve(oracle.own(matrix, follower), coupled)
+    return (z - (oracle.join(answer, step) if follower == 0 else oracle.join(step, answer)),)
+
+
+def momentum(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηF + βv, where v is the last update."""
+    z, velocity = state
+    move = velocity * context.number("beta") - context.rate * context.oracle.field(z)
+    return z + move, move
+
+
+def alternating_momentum(context: StepContext, state: MethodState) -> MethodState:
+    """As momentum, x first, then y with the new x."""
+    (z, velocity), oracle, beta = state, context.oracle, context.number("beta")
+    first = velocity * beta - context.rate * oracle.field(z, 0.5)
+    half = oracle.join(z + first, z)
+    second = velocity * beta - context.rate * oracle.field(half, 0.5)
+    return oracle.join(half, half + second), oracle.join(first, second)
+
+
+def lookahead(context: StepContext, state: MethodState) -> MethodState:
+    """Simultaneous (fast) steps; after every k of them the slow weights move by alpha towards them, and both agree."""
+    z, slow = state
+    (whether,) = context.clock
+    fast = z - context.rate * context.oracle.field(z)
+    slow = slow + (fast - slow) * (context.number("alpha") * whether)
+    return fast + (slow - fast) * whether, slow
+
+
+def anchored(context: StepContext, state: MethodState) -> MethodState:
+    """An extragradient step, anchored at the start with weight 1/(k + 2)."""
+    (z, start), (pull,) = state, context.clock
+    anchor = z + (start - z) * pull
+    half = anchor - context.rate * context.oracle.field(z)
+    return anchor - context.rate * context.oracle.field(half), start
+
+
+def runge_kutta(context: StepContext, state: MethodState) -> MethodState:
+    """The classical method of fourth order on dz/dt = -F."""
+    (z,), oracle, rate = state, context.oracle, context.rate
+    first = oracle.field(z)
+    second = oracle.field(z - rate * first * 0.5)
+    third = oracle.field(z - rate * second * 0.5)
+    fourth = oracle.field(z - rate * third)
+    return (z - rate * (first + (second + third) * 2.0 + fourth) * (1 / 6),)

@@ -1,0 +1,390 @@
+"""The table of methods: the update of each, its cost a step, its options and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, get_args
+
+from portable_nn.adversarial.games.options import Option, filled, no_such
+from portable_nn.adversarial.methods import adaptive, steps
+from portable_nn.adversarial.methods.steps import InitialState, StepFunction
+from portable_nn.core.errors import UsageError
+from portable_nn.core.names import Scheme
+
+MethodOptions: TypeAlias = Mapping[str, float | None]
+Clock: TypeAlias = Callable[[int, MethodOptions], tuple[float, ...]]
+"""The numbers of a method that depend on the step alone (counted from 0), such as Adam's bias corrections."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method.
+
+    Attributes:
+        name, title, source: for tables and messages.
+        step, begin: the update, and the state before the first; see ``steps``.
+        evaluations: gradient evaluations a step; one is the gradient of both players.
+        jacobians: Jacobian-vector products a step.
+        implicit: a step solves a system of equations.
+        options: by name.
+        family, scheme: variants of one method have one ``family`` and differ in the ``scheme`` of the updates.
+        linear: on a linear game a step is a linear map of the state.
+        clock: the numbers that depend on the step alone.
+        period: after how many steps the linear map recurs, from the options; ``None`` where it never does.
+    """
+
+    name: str
+    title: str
+    source: str
+    step: StepFunction
+    begin: InitialState = steps.alone
+    evaluations: int = 1
+    jacobians: int = 0
+    implicit: bool = False
+    options: dict[str, Option] = field(default_factory=dict)
+    family: str = ""
+    scheme: str = "simultaneous"
+    linear: bool = True
+    clock: Clock | None = None
+    period: Callable[[MethodOptions], int] | None = lambda options: 1
+
+    def __repr__(self) -> str:
+        return f"<method {self.name}: {self.title}>"
+
+    @property
+    def cost(self) -> int:
+        """Gradient evaluations a step; a Jacobian-vector product counts as one."""
+        return self.evaluations + self.jacobians
+
+    @property
+    def has_operator(self) -> bool:
+        """Whether a step, or a period of steps, on a linear game is one matrix."""
+        return self.linear and self.period is not None
+
+    def fill(self, options: Mapping[str, object]) -> MethodOptions:
+        """All options: those given, checked, and defaults. Raises ``UsageError`` that lists the valid ones."""
+        return filled(f"the method '{self.name}'", dict(options), self.options)
+
+    def ticks(self, place: int, options: MethodOptions) -> tuple[float, ...]:
+        """The numbers of the clock at a step, from 0."""
+        return self.clock(place, options) if self.clock else ()
+
+
+def _number(options: MethodOptions, name: str) -> float:
+    value = options[name]
+    assert value is not None
+    return value
+
+
+def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
+    """The bias corrections 1 - β₁ᵗ and 1 - β₂ᵗ at t = place + 1."""
+    return tuple(1 - _number(options, beta) ** (place + 1) for beta in ("beta1", "beta2"))
+
+
+def _twice(place: int, options: MethodOptions) -> tuple[float, ...]:
+    return _corrections(2 * place, options) + _corrections(2 * place + 1, options)
+
+
+def _is_synchronised(place: int, options: MethodOptions) -> tuple[float, ...]:
+    return (0.0 if (place + 1) % _number(options, "k") else 1.0,)
+
+
+_GAMMA: Final = Option(1.0, "weight of the gradient of ½‖F‖²")
+_BETA: Final = Option(-0.5, "momentum", -1, 1)
+_EPSILON: Final = Option(1e-8, "added to the denominator", 0)
+_ADAM: Final = {
+    "beta1": Option(0.9, "decay of the first moment", 0, 0.999999),
+    "beta2": Option(0.999, "decay of the second moment", 0, 0.999999),
+    "epsilon": _EPSILON,
+}
+_RMSPROP: Final = {"alpha": Option(0.99, "decay of the second moment", 0, 0.999999), "epsilon": _EPSILON}
+
+_GIDEL: Final = "Gidel et al. 2019, arXiv 1807.04740"
+_SCHAEFER: Final = "Schäfer & Anandkumar 2019, arXiv 1905.12103"
+_GENERAL: Final = (
+    Method(
+        "simultaneous",
+        "gradient descent-ascent, both players at once",
+        "Zhang & Yu 2019, arXiv 1908.05699",
+        steps.simultaneous,
+        family="gradient",
+    ),
+    Method(
+        "alternating",
+        "gradient descent-ascent, x first, then y",
+        _GIDEL,
+        steps.alternating,
+        family="gradient",
+        scheme="alternating",
+    ),
+    Method(
+        "extragradient",
+        "the gradient at an extrapolated point",
+        "Korpelevich 1976; Gidel et al. 2019, arXiv 1802.10551",
+        steps.extragradient,
+        evaluations=2,
+        family="gradient",
+        scheme="extragradient",
+        options={"gamma": Option(None, "extrapolation step size; by default the learning rate", 0)},
+    ),
+    Method(
+        "optimistic",
+        "optimistic gradient: twice this gradient minus the last",
+        "Popov 1980; Daskalakis et al. 2018, arXiv 1711.00141",
+        steps.optimistic,
+        steps.with_field,
+        family="gradient",
+        scheme="optimistic",
+    ),
+    Method(
+        "alternating-optimistic",
+        "optimistic gradient, x first, then y",
+        "Zhang & Yu 2019, arXiv 1908.05699",
+        steps.alternating_optimistic,
+        steps.with_field,
+        family="optimistic",
+        scheme="alternating",
+    ),
+    Method(
+        "proximal",
+        "proximal point: the gradient at the end of the step (implicit)",
+        "Martinet 1970; Mokhtari et al. 2020, arXiv 1901.08511",
+        steps.proximal,
+        jacobians=1,
+        implicit=True,
+    ),
+    Method("competitive", "competitive gradient descent", _SCHAEFER, steps.competitive, jacobians=1, implicit=True),
+    Method(
+        "competitive-linear",
+        "competitive gradient descent, linearised (LookAhead)",
+        f"{_SCHAEFER}; Zhang & Lesser 2010",
+        steps.looking_ahead(1.0),
+        jacobians=1,
+    ),
+    Method(
+        "lola",
+        "learning with opponent-learning awareness (LOLA)",
+        "Foerster et al. 2018, arXiv 1709.04326",
+        steps.looking_ahead(2.0),
+        jacobians=1,
+    ),
+    Method(
+        "consensus",
+        "consensus optimisation",
+        "Mescheder et al. 2017, arXiv 1705.10461",
+        steps.consensus,
+        jacobians=1,
+        options={"gamma": _GAMMA},
+    ),
+    Method(
+        "symplectic",
+        "symplectic gradient adjustment",
+        "Balduzzi et al. 2018, arXiv 1802.05642",
+        steps.symplectic,
+        jacobians=2,
+        options={"lam": Option(1.0, "weight of the adjustment")},
+    ),
+    Method(
+        "hamiltonian",
+        "gradient descent on the Hamiltonian ½‖F‖²",
+        "Balduzzi et al. 2018, arXiv 1802.05642",
+        steps.hamiltonian,
+        jacobians=1,
+    ),
+    Method(
+        "follow-the-ridge",
+        "follow-the-ridge: the follower keeps to its best response",
+        "Wang et al. 2019, arXiv 1910.07512",
+        steps.ridge,
+        jacobians=2,
+        implicit=True,
+        options={"follower": Option(1, "the follower: 0 is x, 1 is y", 0, 1, whole=True)},
+    ),
+    Method(
+        "momentum",
+        "momentum, both players at once",
+        _GIDEL,
+        steps.momentum,
+        steps.with_rest,
+        options={"beta": _BETA},
+        family="momentum",
+    ),
+    Method(
+        "alternating-momentum",
+        "momentum, x first, then y",
+        _GIDEL,
+        steps.alternating_momentum,
+        steps.with_rest,
+        options={"beta": _BETA},
+        family="momentum",
+        scheme="alternating",
+    ),
+    Method(
+        "lookahead",
+        "Lookahead: slow weights, updated every k simultaneous steps",
+        "Chavdarova et al. 2021, arXiv 2006.14567",
+        steps.lookahead,
+        steps.with_start,
+        clock=_is_synchronised,
+        period=lambda options: int(_number(options, "k")),
+        options={
+            "k": Option(5, "fast steps for each slow one", 1, 10_000, whole=True),
+            "alpha": Option(0.5, "step size of the slow weights", 0, 1),
+        },
+    ),
+    Method(
+        "anchored",
+        "anchored extragradient (EAG-C)",
+        "Yoon & Ryu 2021, arXiv 2102.07922",
+        steps.anchored,
+        steps.with_start,
+        evaluations=2,
+        clock=lambda place, options: (1 / (place + 2),),
+        period=None,
+    ),
+    Method(
+        "midpoint",
+        "implicit midpoint rule on dz/dt = -F",
+        "Hairer, Lubich & Wanner 2006",
+        steps.midpoint,
+        jacobians=1,
+        implicit=True,
+    ),
+    Method("runge-kutta", "Runge-Kutta of fourth order on dz/dt = -F", "Kutta 1901", steps.runge_kutta, evaluations=4),
+)
+
+
+def _adaptive(
+    family: str,
+    title: str,
+    source: str,
+    scaled: adaptive.Scaled,
+    options: dict[str, Option],
+    clock: Clock | None,
+    twice: Clock | None,
+) -> tuple[Method, ...]:
+    """The four update schemes of one adaptive method."""
+
+    def row(
+        prefix: str,
+        words: str,
+        step: StepFunction,
+        begin: InitialState,
+        scheme: str,
+        clock: Clock | None,
+        evaluations: int = 1,
+        also: str = "",
+    ) -> Method:
+        return Method(
+            prefix + family,
+            f"{title}, {words}",
+            source + also,
+            step,
+            begin,
+            evaluations,
+            options=options,
+            family=family,
+            scheme=scheme,
+            linear=False,
+            clock=clock,
+            period=None,
+        )
+
+    return (
+        row("", "both players at once", adaptive.simultaneous(scaled), adaptive.zero_moments, "simultaneous", clock),
+        row(
+            "alternating-", "x first, then y", adaptive.alternating(scaled), adaptive.zero_moments, "alternating", clock
+        ),
+        row(
+            "optimistic-",
+            "optimistic: twice this direction minus the last",
+            adaptive.optimistic(scaled),
+            adaptive.zero_moments_and_direction,
+            "optimistic",
+            clock,
+            also="; Daskalakis et al. 2018, arXiv 1711.00141",
+        ),
+        row(
+            "extra-",
+            "the direction at an extrapolated point",
+            adaptive.extrapolating(scaled),
+            adaptive.zero_moments,
+            "extragradient",
+            twice,
+            2,
+            also="; Gidel et al. 2019, arXiv 1802.10551",
+        ),
+    )
+
+
+_ROWS: Final = (
+    *_GENERAL,
+    *_adaptive("adam", "Adam", "Kingma & Ba 2015, arXiv 1412.6980", adaptive.adam, _ADAM, _corrections, _twice),
+    *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None),
+)
+
+METHODS: Final[Mapping[str, Method]] = {row.name: row for row in _ROWS}
+"""The methods by name."""
+
+SCHEMES: Final = get_args(Scheme)
+"""The update schemes: variants of one method differ in who moves when, and in which gradient is used."""
+
+
+def find_method(name: str | Method, scheme: str | None = None) -> Method:
+    """A method by its name, or its variant with another update ``scheme``. Raises ``UsageError`` that lists them."""
+    if isinstance(name, Method):
+        row = name
+    elif isinstance(name, str) and name in METHODS:
+        row = METHODS[name]
+    else:
+        raise no_such("method", name, METHODS)
+    if scheme is None or scheme == row.scheme:
+        return row
+    families = (row.name, row.family) if row.family else (row.name,)
+    # Variants of the method itself take precedence over its siblings: optimistic has an alternating form of its own.
+    rows = METHODS.values()
+    variants = {other.scheme: other for name in reversed(families) for other in rows if other.family == name}
+    if scheme not in SCHEMES:
+        raise no_such("scheme", scheme, SCHEMES)
+    if scheme not in variants:
+        there = ", ".join(dict.fromkeys([row.scheme, *variants]))
+        raise UsageError(f"the method '{row.name}' has no {scheme} variant; there are {there}")
+    return variants[scheme]
+
+
+COMPARED: Final = (
+    "simultaneous",
+    "alternating",
+    "extragradient",
+    "optimistic",
+    "competitive",
+    "consensus",
+    "lookahead",
+    "alternating-momentum",
+)
+"""The methods that are compared by default: eight, the number of colours of the colour-blind safe palette."""
+
+EVERY: Final = "all"
+"""All methods, where names of methods are given."""
+
+Methods: TypeAlias = "str | Method | Iterable[str | Method] | None"
+PerMethod: TypeAlias = "Mapping[str, Mapping[str, object]] | None"
+"""MethodOptions by the name of the method."""
+
+
+def read_methods(methods: Methods, options: PerMethod) -> list[tuple[Method, dict[str, Any]]]:
+    """The methods that are named, each once, with all of their options. Raises ``UsageError``."""
+    if methods is None:
+        methods = COMPARED
+    elif methods == EVERY:
+        methods = METHODS
+    given = [methods] if isinstance(methods, (str, Method)) else list(methods)
+    rows = list({row.name: row for row in map(find_method, given)}.values())
+    names = [row.name for row in rows]
+    if not names:
+        raise UsageError(f"methods must be one or more of {', '.join(METHODS)}, or '{EVERY}'")
+    for name in options or {}:
+        if name not in names:
+            raise UsageError(f"options are given for the method '{name}', which is not among {', '.join(names)}")
+    return [(row, dict(row.fill((options or {}).get(row.name, {})))) for row in rows]

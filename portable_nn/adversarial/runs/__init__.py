@@ -1,0 +1,1 @@
+"""Simulation: runs, verdicts, comparisons, sweeps and phase portraits."""

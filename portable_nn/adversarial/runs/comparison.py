@@ -1,0 +1,181 @@
+"""Methods at equal numbers of gradient evaluations, which differ by a factor of four at equal numbers of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.options import Option
+from portable_nn.adversarial.games.table import game as find_game
+from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, read_methods
+from portable_nn.adversarial.runs.rates import LearningRate, RateSchedule
+from portable_nn.adversarial.runs.result import Result
+from portable_nn.adversarial.runs.simulation import simulate
+from portable_nn.adversarial.runs.verdict import WORDS, Verdict
+from portable_nn.adversarial.theory.forecast import Forecast, forecast
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import table
+from portable_nn.operators.registry import Array
+
+EVALUATIONS: Final = 1000
+"""The default budget of gradient evaluations."""
+
+_EVALUATIONS: Final = Option(EVALUATIONS, "evaluations", 1, 1_000_000_000, whole=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One method of a comparison: what theory says of it, and its run."""
+
+    forecast: Forecast
+    result: Result
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.result.method.name
+
+    @property
+    def spent(self) -> int:
+        """Gradient evaluations of the run: see ``spent``."""
+        return spent(self.result)
+
+    @cached_property
+    def evaluations(self) -> Array:
+        """Gradient evaluations up to each recorded point, (n,)."""
+        steps = int(self.result.t[-1])
+        # The cost of an implicit step on a nonlinear game varies with Newton's iterations: the mean is taken.
+        varies = self.result.method.implicit and not self.result.game.linear
+        first = 0.0 if varies else float(self.spent - steps * self.forecast.cost)
+        return np.asarray(np.where(self.result.t, first + self.result.t * ((self.spent - first) / steps), 0.0))
+
+    @property
+    def closed_form(self) -> float | None:
+        """The convergence factor a step by the formula of the literature; ``None`` where there is none."""
+        return self.forecast.closed_form
+
+    @property
+    def spectral_radius(self) -> float | None:
+        """The convergence factor a step by the eigenvalues of the update; ``None`` where it is not linear."""
+        return self.forecast.spectral_radius
+
+    @property
+    def stability_limit(self) -> float | None:
+        """The largest stable learning rate; ``None`` where the update is not linear."""
+        return self.forecast.stability_limit
+
+    @property
+    def measured(self) -> float:
+        """The measured convergence factor a step."""
+        return self.verdict.factor
+
+    @property
+    def per_evaluation(self) -> float:
+        """The measured convergence factor for each gradient evaluation."""
+        return float(self.measured ** (int(self.result.t[-1]) / self.spent))
+
+    @property
+    def end(self) -> float:
+        """The last distance to the equilibrium; ‖F‖ where no equilibrium is known."""
+        return float((self.result.distance if len(self.result.game.equilibria) else self.result.residual)[-1])
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the run."""
+        return self.result.verdicts[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Methods on one game, from one start at one learning rate, each with the same budget of gradient evaluations.
+
+    ``entries`` are in the order in which the methods were named, ``ranked`` by how close they end to an equilibrium.
+    """
+
+    game: Game
+    evaluations: int
+    learning_rate: LearningRate
+    entries: tuple[Compared, ...]
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The run of each method."""
+        return tuple(entry.result for entry in self.entries)
+
+    @property
+    def ranked(self) -> tuple[Compared, ...]:
+        """The entries by ``end``, the smallest first."""
+        return tuple(sorted(self.entries, key=lambda entry: entry.end if np.isfinite(entry.end) else np.inf))
+
+    def __repr__(self) -> str:
+        rows = [
+            (entry.name, WORDS[entry.verdict.status], f"{entry.end:.6g}", f"{entry.measured:.8g}")
+            for entry in self.ranked
+        ]
+        head = f"{self.game.name}, {self.evaluations:,} gradient evaluations each\n"
+        end = "distance at the end" if len(self.game.equilibria) else "‖F‖ at the end"
+        return (head + table(("method", "verdict", f">{end}", ">factor a step"), rows)).rstrip("\n")
+
+
+def compare(
+    game: Any = "bilinear",
+    methods: Methods = None,
+    start: object = None,
+    learning_rate: LearningRate = 0.1,
+    evaluations: int = EVALUATIONS,
+    *,
+    decay: str | RateSchedule | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+    options: PerMethod = None,
+) -> Comparison:
+    """Run methods with the same budget of gradient evaluations.
+
+    Args:
+        game, start, learning_rate, decay, noise, seed: as in ``simulate``, with one start and one learning rate.
+        methods: names of ``METHODS``, ``"all"``, or by default those of ``COMPARED``.
+        evaluations: the budget. A Jacobian-vector product costs about as much as a gradient and counts as one. A
+            method stops before the step that would exceed the budget.
+        options: options by method: ``{"consensus": {"gamma": 0.5}}``.
+
+    Raises ``UsageError`` for arguments that are not valid, with those that are.
+
+    >>> compare(methods=["extragradient", "optimistic"], evaluations=1000).ranked[0].name
+    'optimistic'
+    """
+    found = find_game(game)
+    budget = int(_EVALUATIONS.check("evaluations", evaluations))
+    plan = read_methods(methods, options)
+    common = dict[str, Any](start=start, learning_rate=learning_rate, decay=decay, noise=noise, seed=seed)
+    known = None if decay is not None else learning_rate
+    entries = [
+        Compared(forecast(found, row, known, **filled), _run(found, row, budget, {**common, **filled}))
+        for row, filled in plan
+    ]
+    return Comparison(found, budget, learning_rate, tuple(entries))
+
+
+def spent(result: Result) -> int:
+    """Gradient evaluations of a run; each Jacobian-vector product counts as one."""
+    return result.nfev + result.njev * max(1, result.method.jacobians)
+
+
+def _run(game: Game, row: Method, budget: int, arguments: dict[str, Any]) -> Result:
+    """A run of as many steps as the budget allows."""
+    steps = max(1, budget // row.cost)
+    while True:
+        result = simulate(game, row, steps=steps, **arguments)
+        if result.z.ndim != 2:
+            raise UsageError("methods are compared from one start at one rate: give one of each")
+        if spent(result) <= budget:
+            return result
+        if steps == 1:
+            raise UsageError(
+                f"evaluations must be at least {spent(result)} for a step of the method '{row.name}', not {budget}"
+            )
+        # The cost of the initial state and of Newton's iterations is known only after a run.
+        steps = max(1, min(steps - 1, steps * budget // spent(result)))

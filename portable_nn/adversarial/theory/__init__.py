@@ -1,0 +1,1 @@
+"""Theory: convergence factors, spectra and stability limits; no run is needed."""

@@ -1,0 +1,130 @@
+"""What theory says of a method on a game: convergence factor, stability limit and cost; no run is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from portable_nn.adversarial.games.game import Game, coupled, linear_game
+from portable_nn.adversarial.games.options import as_number
+from portable_nn.adversarial.games.table import game as find_game
+from portable_nn.adversarial.methods.table import METHODS, Method, MethodOptions, find_method
+from portable_nn.adversarial.theory.closed_forms import FORMS
+from portable_nn.adversarial.theory.updates import STABLE, exact_factor, spectral_radius, stability_limit
+from portable_nn.operators.registry import Array
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What theory says of a method at one learning rate, near the first equilibrium of a game.
+
+    Attributes:
+        method, options: of which it is said.
+        cost: gradient evaluations a step; a Jacobian-vector product counts as one, solving a system as none.
+        closed_form: the convergence factor by the formula of the literature.
+        spectral_radius: the convergence factor as the spectral radius of the update operator.
+        stability_limit: the largest stable learning rate.
+
+    What is not known is ``None``: all three for a method that is not linear and for a game without an equilibrium; the
+    factors also where the learning rate is not constant.
+    """
+
+    method: Method
+    options: MethodOptions
+    cost: int
+    closed_form: float | None = None
+    spectral_radius: float | None = None
+    stability_limit: float | None = None
+
+    @property
+    def factor(self) -> float | None:
+        """The convergence factor a step: the closed form, or else the spectral radius."""
+        return self.spectral_radius if self.closed_form is None else self.closed_form
+
+    @property
+    def per_evaluation(self) -> float | None:
+        """The convergence factor for each gradient evaluation."""
+        return None if self.factor is None else float(self.factor ** (1 / self.cost))
+
+    @property
+    def converges(self) -> bool | None:
+        """Whether the factor is below 1; ``None`` where it is not known."""
+        return None if self.factor is None else self.factor < 1 - STABLE
+
+
+def forecast(
+    game: str | Game, method: str | Method, learning_rate: Any = 0.1, *, scheme: str | None = None, **options: object
+) -> Forecast:
+    """What theory says of ``simulate`` with the same arguments.
+
+    >>> round(forecast("bilinear", "optimistic").stability_limit, 6)
+    0.57735
+
+    Raises ``UsageError`` for arguments that are not valid, with those that are.
+    """
+    found, row = find_game(game), find_method(method, scheme)
+    filled: dict[str, Any] = dict(row.fill(options))
+    local = near_equilibrium(found) if row.has_operator else None
+    if local is None:
+        return Forecast(row, filled, row.cost)
+    closed, radius = _closed_form(row, local, learning_rate, filled), local_radius(row, local, learning_rate, filled)
+    return Forecast(row, filled, row.cost, closed, radius, stability_limit(row, local, **filled))
+
+
+def converging(game: str | Game, learning_rate: Any = 0.1) -> list[Forecast]:
+    """The methods, with default options, that converge; the fastest for each gradient evaluation first."""
+    found = find_game(game)
+    rows = [forecast(found, row, learning_rate) for row in METHODS.values() if row.linear]
+    return sorted((row for row in rows if row.converges), key=lambda row: row.per_evaluation or 1.0)
+
+
+def near_equilibrium(game: Game) -> Game | None:
+    """The linearisation of a game at its first equilibrium; ``None`` where none is known.
+
+    Of a bilinear game only the singular values that are not 0 are kept: the directions of the others are equilibria.
+    """
+    if not len(game.equilibria):
+        return None
+    jacobian = game.jacobian(game.equilibria[0])
+    sizes = _singular_values(jacobian, game.players[0])
+    if sizes is None or not sizes.size:
+        return linear_game(jacobian, game.players)
+    return linear_game(coupled(np.diag(sizes)))
+
+
+def local_radius(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
+    """The spectral radius on a linear game; ``None`` where the rate is not constant, or where it overflows."""
+    pair = rate if isinstance(rate, tuple) else (rate, rate)
+    numbers = [as_number(part) for part in pair]
+    if len(numbers) != 2 or None in numbers:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            found = spectral_radius(row, local, (float(pair[0]), float(pair[1])), **options)
+    except np.linalg.LinAlgError:
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _singular_values(jacobian: Array, first: int) -> Array | None:
+    """The singular values of A that are not 0 where F = (-Ay, Aᵀx), else ``None``."""
+    matrix = -jacobian[:first, first:]
+    if np.abs(jacobian - coupled(matrix)).max() > 1e-12 * max(1.0, float(np.abs(jacobian).max())):
+        return None
+    sizes = np.linalg.svd(matrix, compute_uv=False)
+    return np.asarray(sizes[sizes > 1e-12 * max(1.0, float(sizes.max()))])
+
+
+def _closed_form(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
+    number = as_number(rate)
+    sizes = _singular_values(local.jacobian(np.zeros(local.size)), local.players[0])
+    if number is None or sizes is None or row.name not in FORMS or not sizes.size:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            found = [float(exact_factor(row, number, float(size), **options)) for size in sizes]
+    except np.linalg.LinAlgError:  # A polynomial with infinite coefficients.
+        return None
+    return max(found) if np.isfinite(found).all() else None
