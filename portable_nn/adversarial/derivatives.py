@@ -16,7 +16,7 @@ from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, trace
 from portable_nn.operators.registry import Array
-from portable_nn.operators.symbols import reachable
+from portable_nn.operators.tracing import reachable
 from portable_nn.training.gradient import gradients
 
 Function: TypeAlias = Callable[[Any, Any], Any]

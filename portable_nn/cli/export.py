@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -131,7 +131,7 @@ def command(
     )
 
 
-def _opened(model: str, *, verify: bool, seed: int, **limits: float) -> Network:
+def _opened(model: str, *, verify: bool, seed: int, **limits: Any) -> Network:
     """The network to write; what is said of ONNX files holds for reading them as well."""
     from portable_nn.model_files.resolve import is_onnx, open_network, resolve
 

@@ -263,7 +263,7 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
         seen.update(value.name for value in own)
         yield NodeRow(
             node.name,
-            node.operator,
+            f"{node.domain}.{node.operator}" if node.domain else node.operator,
             tuple(types[name].shape for name in node.inputs if name and name not in parameters),
             tuple(types[name].shape for name in node.outputs if name),
             sum(map(_count, own)),
@@ -297,10 +297,10 @@ def manifest_text(model: str | Path) -> str:
     if not is_onnx(path):
         load(path, lazy=True, verify="eager")
         return _stored_text(path)
-    from portable_nn.converters.onnx.convert import MANIFEST
     from portable_nn.onnx.files import read_model
+    from portable_nn.onnx.metadata import MANIFEST, metadata_of
 
-    properties = {entry.key: entry.value for entry in read_model(path).metadata_props}
+    properties = metadata_of(read_model(path))
     if MANIFEST not in properties:
         raise UsageError(f"{path}: has no manifest; those ONNX files have one that portable-nn wrote")
     return str(properties[MANIFEST])

@@ -203,10 +203,10 @@ class _Onnx:
 
 def _stored(model: ModelProto) -> tuple[str, str]:
     """The manifest's text and its digest in the metadata of a model; empty where there are none."""
-    from portable_nn.converters.onnx import convert
+    from portable_nn.onnx.metadata import DIGEST, MANIFEST, metadata_of
 
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return metadata.get(convert.MANIFEST, ""), metadata.get(convert.DIGEST, "")
+    metadata = metadata_of(model)
+    return metadata.get(MANIFEST, ""), metadata.get(DIGEST, "")
 
 
 def _one_by_one(path: Path) -> Manifest:

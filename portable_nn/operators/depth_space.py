@@ -9,12 +9,12 @@ import numpy as np
 from portable_nn.core.dims import product, quotient
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
+from portable_nn.operators.receptive import FieldContext, moved, spread
 from portable_nn.operators.registry import (
     NUMBERS,
     REQUIRED,
     Array,
     Attr,
-    Backward,
     Bound,
     Operator,
     Step,
@@ -23,7 +23,9 @@ from portable_nn.operators.registry import (
     memory_order,
     register,
 )
-from portable_nn.operators.symbols import Symbol, emit, integers
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers
+from portable_nn.sizes.operation import Operation, Window
+from portable_nn.sizes.receptive import Fields
 
 
 def _image(use: Use) -> tuple[Dim, Dim, Dim, Dim]:
@@ -108,6 +110,15 @@ def _space_to_depth_gradient(n: Backward) -> Symbol:
     return emit("DepthToSpace", n.dy, blocksize=block)
 
 
+def _depth_to_space_fields(use: FieldContext) -> Fields:
+    return spread(use, [use.get("blocksize")] * 2)
+
+
+def _space_to_depth_fields(use: FieldContext) -> Fields:
+    block = use.get("blocksize")
+    return moved(use, Operation("conv", (Window(block, block),) * 2))
+
+
 register(
     Operator(
         "DepthToSpace",
@@ -116,6 +127,8 @@ register(
         _depth_to_space,
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
+        passes=(0,),
+        receptive=_depth_to_space_fields,
     )
 )
 register(
@@ -126,5 +139,7 @@ register(
         _space_to_depth,
         _space_to_depth_gradient,
         {"blocksize": Attr(int, REQUIRED)},
+        passes=(0,),
+        receptive=_space_to_depth_fields,
     )
 )
