@@ -1,11 +1,9 @@
-"""ONNX files: networks go out proved, and come in whole.
+"""ONNX files: ``export_onnx`` writes networks, ``import_onnx`` and ``read_onnx`` read them.
 
-``export_onnx`` and ``import_onnx`` run both sides on the same inputs before anything is believed; ``read_onnx`` tells
-also what could not be kept. The modules below them, from the bottom: ``tensors`` translates single things, ``opsets``
-nodes (by the tables in ``forms`` and ``pads``), ``model`` graphs, ``documentation`` what is said of them; ``losses``
-lists what is not kept; ``files`` opens files, ``verify`` compares engines, ``convert`` knows networks.
+Numpy and onnxruntime run both sides on the same inputs before a file is written and after one is read; ``read_onnx``
+also reports what was dropped.
 """
 
-from portable_nn.converters.onnx.convert import Imported, Report, export_onnx, import_onnx, read_onnx
+from portable_nn.converters.onnx.convert import ExportReport, Imported, export_onnx, import_onnx, read_onnx
 
-__all__ = ["Imported", "Report", "export_onnx", "import_onnx", "read_onnx"]
+__all__ = ["ExportReport", "Imported", "export_onnx", "import_onnx", "read_onnx"]

@@ -1,152 +1,155 @@
-"""What is asked of an export beyond the network as it is: other sizes, preprocessing inside, half precision.
+"""Networks as an export asks for them: other sizes, preprocessing inside, half precision.
 
-Each of these makes another network, which is then written, and proved, like any other. That the other network computes
-what the first one does is compared here, in numpy; what it cannot do any more is told.
+Each of these is a rewrite (see ``rewrites``), compared here with the program before it, in numpy. What results is
+written and verified like any other network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.converters.onnx.halving import in_float16
-from portable_nn.converters.onnx.prepared import with_preprocessing
-from portable_nn.converters.onnx.sizing import batch_of, with_any_batch, with_sizes
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Graph
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.samples import NoInputsError, rounds
-from portable_nn.onnx.verify import Difference, Tolerance, difference
+from portable_nn.onnx.verify import Difference, Tolerance, difference, run_numpy
+from portable_nn.rewrites import REWRITES, Program
+from portable_nn.rewrites.sizes import batch_of, fixed_sizes
 
 Arrays: TypeAlias = Mapping[str, Array]
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What is asked for.
-
-    Args:
-        batch: the number that the first size of the inputs becomes.
-        sizes: numbers for other named sizes.
-        dynamic: whether the batch becomes one of any size.
-        preprocessing: whether the arithmetic of the preprocessing becomes nodes.
-        float16: whether weights become float16.
-    """
-
-    batch: int | None = None
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    dynamic: bool = False
-    preprocessing: bool = False
-    float16: bool = False
-
-
 class Adapted(NamedTuple):
-    """A network as it was asked for, what there is to say of it, and what rounding its weights has changed."""
+    """A network as it was asked for, notes on what was done, and how far the rounding of its weights moves outputs."""
 
     network: Network
     notes: tuple[str, ...] = ()
     rounding: Mapping[str, Difference] = MappingProxyType({})
 
 
-def adapted(network: Network, wishes: Wishes, *, verify: bool, tolerance: Tolerance, seed: int) -> Adapted:
-    """``network`` as it is asked for, compared with what it was where ``verify`` says so.
+def adapted(
+    network: Network,
+    *,
+    batch: int | None,
+    sizes: Mapping[str, int],
+    dynamic: bool,
+    with_preprocess: bool,
+    float16: bool,
+    verify: bool,
+    tolerance: Tolerance,
+    seed: int,
+) -> Adapted:
+    """``network`` after the rewrites that are asked for, in this order: ``dynamic``, sizes, preprocessing, ``float16``.
+
+    The options are those of ``export_onnx``.
 
     Raises:
-        UsageError: the network cannot be made so; why, node by node.
-        VerificationError: it computes something else then.
+        UsageError: a rewrite cannot be done; every node in its way is listed.
+        VerificationError: the result computes something else.
     """
-    notes: list[str] = []
-    rounding: dict[str, Difference] = {}
-    if wishes.dynamic:
-        network = _dynamic(network, notes, tolerance, seed, verify)
-    sizes = dict(wishes.sizes)
-    if wishes.batch is not None:
-        name = batch_of(network.graph)
-        if sizes.setdefault(name, wishes.batch) != wishes.batch:
-            raise UsageError(f"the batch, '{name}', is to be {wishes.batch} and {sizes[name]}")
-    if sizes:
-        network = with_sizes(network, sizes)
-    if wishes.preprocessing:
-        found = with_preprocessing(network)
+    program, rounding = program_of(network), dict[str, Difference]()
+    if dynamic:
+        before, program = program, REWRITES["any-batch"].rewrite(program)
+        if verify and program.graph is not before.graph:
+            _check_batches(program, before, tolerance, seed)
+    sizes = dict(sizes)
+    if batch is not None:
+        name = batch_of(program.graph)
+        if sizes.setdefault(name, batch) != batch:
+            raise UsageError(f"the batch, '{name}', is to be {batch} and {sizes[name]}")
+    program = fixed_sizes(program, sizes)
+    if with_preprocess:
+        before, program = program, REWRITES["preprocessing"].rewrite(program)
         if verify:
-            _agree("its preprocessing as nodes", found.network, network, found.by_hand, tolerance, seed)
-        notes += [f"inside the model: {step}" for step in found.inside]
-        notes += [f"to be done before, with each picture: {step}" for step in found.outside]
-        network = found.network
-    if wishes.float16:
-        halved = in_float16(network)
-        rounding = _differences(halved.network, network, dict, seed) if verify else {}
-        notes.append(halved.note)
-        network = halved.network
-    return Adapted(network, tuple(notes), rounding)
+            _check_preprocessing(program, before, tolerance, seed)
+    if float16:
+        before, program = program, REWRITES["float16"].rewrite(program)
+        rounding = _rounding(program, before, seed) if verify else {}
+    return Adapted(network_of(program, network), program.notes, rounding)
 
 
-def _dynamic(network: Network, notes: list[str], tolerance: Tolerance, seed: int, verify: bool) -> Network:
-    first = {dim for value in network.graph.inputs for dim in value.shape[:1]}
-    named = sorted(dim for dim in first if isinstance(dim, str))
-    if named and len(named) == len(first):
-        notes.append(f"the batch may be of any size as it is: {', '.join(named)}")
+def program_of(network: Network) -> Program:
+    """What rewrites see of a network; the arrays are its own."""
+    return Program(network.graph, network.parameters, network.inputs, network.documentation)
+
+
+def network_of(program: Program, network: Network) -> Network:
+    """The network of a rewritten program, with all else as ``network`` has it; itself where nothing was rewritten."""
+    if program.graph is network.graph:
         return network
-    found = with_any_batch(network)
-    [size] = first
-    assert isinstance(size, int)
-    if verify:
-        _check_parts(found, network, size, tolerance, seed)
-    notes.append(f"the batch, which was {size}, may be of any size")
-    return found
+    return Network.from_graph(
+        program.graph,
+        program.parameters,
+        inputs=program.inputs,
+        outputs=network.outputs,
+        metadata=network.metadata,
+        documentation=program.documentation,
+        copy=False,
+    )
 
 
-def _check_parts(found: Network, network: Network, size: int, tolerance: Tolerance, seed: int) -> None:
-    """See that several batches of ``network`` at once give what each of them gives alone."""
-    parts = [feeds for start in range(3) for feeds in _drawn(network.graph, seed + start)]
-    together = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    if not together:
+def _check_batches(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
+    """Check that several batches at once give what ``before`` gives for each of them alone."""
+    parts = [feeds for start in range(3) for feeds in _drawn(before.graph, seed + start)]
+    if not parts[0]:
         return
-    ours = found.predict(together)
-    alone = [network.predict(part) for part in parts]
-    for name in network.graph.outputs:
-        expected = np.concatenate([outputs[name] for outputs in alone])
-        gap = difference(ours[name], expected)
-        if not gap.max_abs_error <= tolerance.allowed(expected):
+    alone = [_run(before, part) for part in parts]
+    ours = _run(after, _joined(parts))
+    for name, gap, _ in _disagreements(ours, _joined(alone), tolerance):
+        size, count = (len(next(iter(feeds.values()))) for feeds in (parts[0], _joined(parts)))
+        raise VerificationError(
+            f"the batch, which is {size}, cannot be any: output '{name}' for {count} examples at once "
+            f"differs by {gap:.3g} from what {size} at a time give"
+        )
+
+
+def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_preprocessing(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
+    """Check that ``after`` gives what ``before`` gives after this package's own arithmetic."""
+    name, steps = next(
+        (old.name, old.preprocessing[len(new.preprocessing) :])
+        for old, new in zip(before.inputs, after.inputs, strict=True)
+        if old != new
+    )
+    for feeds in _drawn(after.graph, seed):
+        array = feeds[name].astype(np.float32)
+        for step in steps:
+            array = step(array)
+        theirs = _run(before, {**feeds, name: array})
+        for output, gap, allowed in _disagreements(_run(after, feeds), theirs, tolerance):
             raise VerificationError(
-                f"the batch, which is {size}, cannot be any: output '{name}' for {len(parts) * size} examples at once "
-                f"differs by {gap.max_abs_error:.3g} from what {size} at a time give"
+                f"its preprocessing as nodes: output '{output}' differs by {gap:.3g} from what the network gives "
+                f"without; {allowed:.3g} would be allowed"
             )
 
 
-def _agree(
-    what: str, found: Network, network: Network, before: Callable[[Arrays], Arrays], tolerance: Tolerance, seed: int
-) -> None:
-    """See that ``found`` gives what ``network`` gives for what ``before`` makes of the same inputs."""
-    for ours, theirs in _pairs(found, network, before, seed):
-        for name, expected in theirs.items():
-            gap = difference(ours[name], expected)
-            if not gap.max_abs_error <= tolerance.allowed(expected):
-                raise VerificationError(
-                    f"{what}: output '{name}' differs by {gap.max_abs_error:.3g} from what the network gives without; "
-                    f"{tolerance.allowed(expected):.3g} would be allowed"
-                )
-
-
-def _differences(
-    found: Network, network: Network, before: Callable[[Arrays], Arrays], seed: int
-) -> dict[str, Difference]:
-    worst = dict.fromkeys(network.graph.outputs, Difference())
-    for ours, theirs in _pairs(found, network, before, seed):
-        for name, expected in theirs.items():
-            worst[name] = worst[name].or_more(difference(ours[name], expected))
+def _rounding(after: Program, before: Program, seed: int) -> dict[str, Difference]:
+    """The largest differences between the outputs of the two, by output."""
+    worst = dict.fromkeys(before.graph.outputs, Difference())
+    for feeds in _drawn(after.graph, seed):
+        ours, theirs = _run(after, feeds), _run(before, feeds)
+        worst = {name: found.or_more(difference(ours[name], theirs[name])) for name, found in worst.items()}
     return worst
 
 
-def _pairs(
-    found: Network, network: Network, before: Callable[[Arrays], Arrays], seed: int
-) -> list[tuple[dict[str, Array], dict[str, Array]]]:
-    return [(found.predict(feeds), network.predict(before(feeds))) for feeds in _drawn(found.graph, seed)]
+def _disagreements(ours: Arrays, theirs: Arrays, tolerance: Tolerance) -> Iterator[tuple[str, float, float]]:
+    """The outputs that are too far apart, by how much they are, and how far they may be."""
+    for name, expected in theirs.items():
+        gap, allowed = difference(ours[name], expected).max_abs_error, tolerance.allowed(expected)
+        if not gap <= allowed:
+            yield name, gap, allowed
+
+
+def _run(program: Program, feeds: Arrays) -> dict[str, Array]:
+    return run_numpy(program.graph, program.parameters, feeds)
 
 
 def _drawn(graph: Graph, seed: int) -> list[dict[str, Array]]:

@@ -1,9 +1,9 @@
-"""Networks as ONNX files and back: proved when they go, proved when they come.
+"""Networks as ONNX files and back, verified on the way out and on the way in.
 
-A file that this package writes is an ordinary ONNX model with three entries in its metadata: the labels as a JSON
-list, for everybody; and for this package the manifest of the network, with its SHA-256. With them a network comes
-back exactly as it was. The manifest is believed only as long as writing the network that it describes again would
-give the very graph that is in the file: once another tool has changed that, what counts is the graph.
+A file that this package writes is an ordinary ONNX model with three entries in its metadata (see ``metadata``): the
+labels, for every tool, and for this package the manifest of the network with its SHA-256. With them a network comes
+back exactly as it was. The manifest counts only if the network that it describes would be written as the very graph
+that is in the file: once another tool has changed that, the graph counts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -23,40 +24,53 @@ from msgspec import UNSET
 from numpy.typing import ArrayLike
 from onnx import ModelProto, TensorProto
 
-from portable_nn.converters.onnx.adapting import Wishes, adapted
-from portable_nn.converters.onnx.sizing import sized, with_sizes
+from portable_nn.converters.onnx.adapting import adapted, network_of, program_of
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import aligned_copy
-from portable_nn.engines.recording import Recorded, read_recorded
+from portable_nn.core.text import size
+from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import OutputInfo, decode, encode
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
 from portable_nn.network import Network
 from portable_nn.onnx.documentation import attach, collect
+from portable_nn.onnx.dropped import dropped_by_export, dropped_by_import
 from portable_nn.onnx.external import locations, places, write_data
 from portable_nn.onnx.files import read_alone, read_model
 from portable_nn.onnx.labels import labels_of
-from portable_nn.onnx.losses import not_kept, not_written
-from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST
-from portable_nn.onnx.model import MAX_BYTES, from_model, size_of, to_bytes, to_model
-from portable_nn.onnx.promotion import promoted
+from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, metadata_of
+from portable_nn.onnx.promotion import promoted, sized
+from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.support import opset_of
 from portable_nn.onnx.tensors import from_tensor
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
+from portable_nn.onnx.writing import MAX_BYTES, size_of, to_bytes, to_model
 from portable_nn.operators import infer
+from portable_nn.rewrites.sizes import fixed_sizes
 
 OLDEST_RUN: Final = 7
-"""The first opset that onnxruntime has kernels for."""
+"""The oldest opset that onnxruntime has kernels for."""
 
 MARGIN: Final = 64 * 2**20
-"""Bytes that a model may need beside its parameters."""
+"""Bytes that a model may take beside its parameters."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was written, and how far apart the two engines are on it."""
+@dataclass(frozen=True, repr=False)
+class ExportReport:
+    """What ``export_onnx`` has written, and how far apart the two engines are on it.
+
+    Attributes:
+        path: the ONNX file.
+        opset: the version of the standard operators in it.
+        ir_version: its IR version.
+        bytes: its size.
+        outputs: the largest differences between numpy and onnxruntime, by output; empty where nothing was verified.
+        notes: what was done to the network, dropped, or not compared.
+        data: the file beside it with the large parameters, if there is one.
+        rounding: with ``float16``, how far rounding the weights moves each output.
+    """
 
     path: Path
     opset: int
@@ -65,18 +79,29 @@ class Report:
     outputs: Proof
     notes: tuple[str, ...] = ()
     data: Path | None = None
-    """The file beside it that has the large parameters, if there is one."""
     rounding: Mapping[str, Difference] = field(default_factory=dict)
-    """How far the outputs are from those of the weights as they were before they became float16."""
 
     @property
     def max_abs_error(self) -> float:
         """The largest absolute error in any output; NaN where nothing was verified."""
         return max((found.max_abs_error for found in self.outputs.values()), default=math.nan)
 
+    def __repr__(self) -> str:
+        verified = f"largest error {self.max_abs_error:.2g}" if self.outputs else "not verified"
+        lines = [f"{self.path} ({size(self.bytes)}, opset {self.opset}, IR version {self.ir_version}): {verified}"]
+        lines += [f"weights in {self.data}"] if self.data else []
+        lines += [f"float16 weights move '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
+        return "\n  ".join(["ExportReport", *lines, *self.notes])
+
 
 class Imported(NamedTuple):
-    """A network that was read, how far apart the engines are on it, and what could not be kept."""
+    """What ``read_onnx`` returns.
+
+    Attributes:
+        network: the network.
+        outputs: the largest differences between numpy and onnxruntime, by output; empty where nothing was verified.
+        notes: what of the file was dropped or changed.
+    """
 
     network: Network
     outputs: Proof
@@ -99,43 +124,56 @@ def export_onnx(
     dynamic: bool = False,
     with_preprocess: bool = False,
     float16: bool = False,
-) -> Report:
+) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
+
+    >>> from portable_nn.converters.onnx import export_onnx
+    >>> report = export_onnx(net, "digits.onnx", opset=17)
+    >>> report.max_abs_error
+    1.1920928955078125e-07
 
     The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was.
 
     Args:
-        network: what to write.
-        path: where to.
+        network: the network.
+        path: the file to write.
         opset: the version of the standard operators, 13 to 25.
-        verify: whether to run both engines first, at two batch sizes.
-        atol: how far apart two numbers may be, ...
-        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
-        seed: what the inputs that both engines run on are drawn from.
-        external_data: whether the large parameters go into a file of their own beside the model, named after the
-            network's digest; a number of bytes, where the parameters have more than that; if nothing is said, where
-            the model would have more than 2 GiB. No more than one of them is then in memory at a time (but both
-            engines need them to verify).
-        io: an ``.npz`` file with inputs and outputs that another program has recorded, under the names that they have
-            in what is written: both engines must compute these outputs as well.
-        batch: the number that the first size of the inputs, such as ``batch``, becomes.
+        verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes, before writing.
+        atol: the absolute tolerance of that comparison.
+        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        external_data: whether large parameters go into a file of their own beside the model, or the number of bytes of
+            parameters above which they do. By default only where the model would exceed 2 GiB. Without ``verify`` at
+            most one of them is then in memory at a time.
+        io: an ``.npz`` file of inputs and outputs that another program has recorded, by the names that they have in
+            what is written: both engines must compute these outputs as well.
+        batch: fixes the first size of the inputs, usually named ``batch``, at a number.
         sizes: numbers for named sizes of the inputs.
-        dynamic: whether a batch that is a number becomes one of any size.
-        with_preprocess: whether the arithmetic of the preprocessing becomes a part of the model, which then takes
-            bytes, 0 to 255. The report's notes list it, and what has to be done before.
-        float16: whether matrices and kernels are stored as float16; ``rounding`` of the report tells what that changes.
+        dynamic: whether a fixed batch becomes one of any size.
+        with_preprocess: whether the arithmetic of the preprocessing becomes part of the model, which then takes bytes,
+            0 to 255. The report's notes list those steps, and the steps to do before.
+        float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
 
     Raises:
-        UsageError: an opset that is not written or cannot express the network, metadata that cannot be kept, or a wish
-            that the network cannot meet.
+        UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
+            an option that does not fit the network.
         VerificationError: the engines do not agree; the message names the first node that differs.
-        DataError: ``io`` is not what goes into the network and comes out.
+        DataError: ``io`` does not hold the inputs and outputs of the network.
         FileError: the file cannot be written.
     """
     _check_proof(verify, io)
     tolerance = Tolerance(atol, rtol)
-    wishes = Wishes(batch, sizes, dynamic, with_preprocess, float16)
-    network, said, rounding = adapted(network, wishes, verify=verify, tolerance=tolerance, seed=seed)
+    network, done, rounding = adapted(
+        network,
+        batch=batch,
+        sizes=sizes,
+        dynamic=dynamic,
+        with_preprocess=with_preprocess,
+        float16=float16,
+        verify=verify,
+        tolerance=tolerance,
+        seed=seed,
+    )
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
     doc = properties.pop(DOC, "")
@@ -148,23 +186,36 @@ def export_onnx(
     attach(model, network.documentation, network.graph)
     old = _data_files(target)
     with _data_file(folder, location, network, old):
-        found = _verified(network, model, str(path), tolerance, seed, folder, recorded) if verify else Proof()
+        found = (
+            compare(
+                network.graph,
+                network.parameters,
+                model,
+                str(path),
+                tolerance=tolerance,
+                seed=seed,
+                folder=folder,
+                recorded=recorded,
+            )
+            if verify
+            else Proof()
+        )
         data = to_bytes(model)
         with atomic_write(path) as file:
             file.write(data)
     for name in old - {location}:
         (folder / name).unlink(missing_ok=True)
-    notes = [*said, *not_written(model, network.graph, network.documentation), *found.notes]
+    notes = [*done, *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
     beside = folder / location if location else None
-    return Report(target, opset, model.ir_version, len(data), found, tuple(notes), beside, rounding)
+    return ExportReport(target, opset, model.ir_version, len(data), found, tuple(notes), beside, rounding)
 
 
 @contextmanager
 def _data_file(folder: Path, location: str | None, network: Network, old: set[str]) -> Iterator[None]:
-    """The file of the large parameters, which stays only if the model that names it is written.
+    """Write the file of the large parameters, and remove it again where the model that names it is not written.
 
-    It has another name than that of any other network: a model that is there keeps its own until it is replaced.
+    Its name holds the network's digest: a model that is already there keeps its own file until it is replaced.
     """
     if location is None:
         yield
@@ -179,7 +230,7 @@ def _data_file(folder: Path, location: str | None, network: Network, old: set[st
 
 
 def _data_files(path: Path) -> set[str]:
-    """The data files of an earlier export to ``path``, by the names that only this function's caller gives."""
+    """The data files of an earlier export to ``path``, which ``export_onnx`` has named."""
     try:
         named = locations(read_alone(path))
     except FileError:
@@ -187,9 +238,28 @@ def _data_files(path: Path) -> set[str]:
     return {name for name in named if re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{16}}\.data", name)}
 
 
-def import_onnx(source: str | Path | ModelProto, *, verify: bool = True, **options: Any) -> Network:
-    """The network in an ONNX file, ready to train on; ``read_onnx`` tells more of it, and has the options."""
-    return read_onnx(source, verify=verify, **options).network
+def import_onnx(
+    source: str | Path | ModelProto,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    io: str | Path | None = None,
+    weights: Mapping[str, ArrayLike] = MappingProxyType({}),
+    sizes: Mapping[str, int] = MappingProxyType({}),
+) -> Network:
+    """The network in an ONNX file or model, ready to train.
+
+    >>> from portable_nn.converters.onnx import import_onnx
+    >>> net = import_onnx("model.onnx", sizes={"sequence": 128})
+    >>> net.fit(x, y, epochs=3)
+
+    Options and errors are those of ``read_onnx``, which also reports what of the file was dropped.
+    """
+    return read_onnx(
+        source, verify=verify, atol=atol, rtol=rtol, seed=seed, io=io, weights=weights, sizes=sizes
+    ).network
 
 
 def read_onnx(
@@ -204,37 +274,41 @@ def read_onnx(
     sizes: Mapping[str, int] = MappingProxyType({}),
     where: str | None = None,
 ) -> Imported:
-    """The network in an ONNX file or model, after both engines have computed the same numbers from it.
+    """The network in an ONNX file or model, how far apart both engines are on it, and notes on what was dropped.
+
+    >>> from portable_nn.converters.onnx import read_onnx
+    >>> net, outputs, notes = read_onnx("model.onnx")
 
     What ``export_onnx`` wrote comes back as it was, with preprocessing, labels and what is trainable. Of any other
     model come the graph, the weights, the metadata, and the labels where the metadata have them in a known form.
 
     Args:
         source: the path of a file, or a model.
-        verify: whether to run both engines, at two batch sizes.
-        atol: how far apart two numbers may be, ...
-        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
-        seed: what the inputs that both engines run on are drawn from.
-        io: an ``.npz`` file with inputs and outputs that another program has recorded: both must compute these as well.
-        weights: arrays by the names of inputs that are weights, and become parameters of the network.
-        sizes: numbers for sizes of the inputs that have names.
+        verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes.
+        atol: the absolute tolerance of that comparison.
+        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        io: an ``.npz`` file of inputs and outputs that another program has recorded: both engines must compute these
+            outputs as well.
+        weights: arrays by the names of inputs, which become parameters of the network instead.
+        sizes: numbers for named sizes of the inputs.
         where: what messages call the model; its path, if nothing is said.
 
     Raises:
         FileError: the file cannot be read.
         FormatError: it is not an ONNX model, or is damaged.
         UnsupportedError: it uses what is not supported; all of that is listed.
-        GraphError: its nodes do not fit each other; every one of them is listed.
+        GraphError: nodes do not fit each other; all of them are listed.
         VerificationError: the engines do not agree; the message names the first node that differs.
-        UsageError: no inputs are found to compare on, ``io`` without ``verify``, ``weights`` that are no inputs, or
-            ``sizes`` that there are not.
-        ShapeError: ``weights`` that do not fit the inputs.
-        DataError: ``io`` is not what goes into the network and comes out.
+        UsageError: no inputs are found to compare on, ``io`` without ``verify``, or unknown names in ``weights`` or
+            ``sizes``.
+        ShapeError: ``weights`` do not fit the inputs.
+        DataError: ``io`` does not hold the inputs and outputs of the network.
     """
     _check_proof(verify, io)
     where = where or ("model" if isinstance(source, ModelProto) else str(source))
     model = promoted(source if isinstance(source, ModelProto) else read_model(source), weights, where)
-    properties = {entry.key: entry.value for entry in model.metadata_props}
+    properties = metadata_of(model)
     network, notes = None, list[str]()
     if MANIFEST in properties:
         try:
@@ -245,23 +319,23 @@ def read_onnx(
     if network is None:
         network = _foreign(sized(model, sizes), properties, where, notes)
     elif sizes:
-        network = with_sizes(network, sizes)
+        network = network_of(fixed_sizes(program_of(network), sizes), network)
     recorded = None if io is None else read_recorded(io, network.graph)
-    found = _proved(network, model, where, Tolerance(atol, rtol), seed, recorded) if verify else Proof()
-    return Imported(network, found, tuple(notes))
+    if not verify:
+        return Imported(network, Proof(), tuple(notes))
+    options: dict[str, Any] = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
+    compared = partial(compare, network.graph, network.parameters, **options)
+    return Imported(network, _proved(network, model, where, compared), tuple(notes))
 
 
-def _proved(
-    network: Network, model: ModelProto, where: str, tolerance: Tolerance, seed: int, recorded: Recorded | None
-) -> Proof:
+def _proved(network: Network, model: ModelProto, where: str, compared: Callable[[ModelProto, str], Proof]) -> Proof:
     """The proof of what was read; of an opset that onnxruntime has no kernels for, by what is written of it."""
     try:
-        return _verified(network, model, where, tolerance, seed, None, recorded)
+        return compared(model, where)
     except UnsupportedError as error:
         if opset_of(model, where) >= OLDEST_RUN:
             raise
-        written = to_model(network.graph, network.parameters)
-        proof = _verified(network, written, where, tolerance, seed, None, recorded)
+        proof = compared(to_model(network.graph, network.parameters), where)
         proof.notes += (f"compared with what is written of it at opset 17: {error.reason}",)
         return proof
 
@@ -269,27 +343,6 @@ def _proved(
 def _check_proof(verify: bool, io: str | Path | None) -> None:
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
-
-
-def _verified(
-    network: Network,
-    model: ModelProto,
-    where: str,
-    tolerance: Tolerance,
-    seed: int,
-    folder: Path | None,
-    recorded: Recorded | None,
-) -> Proof:
-    return compare(
-        network.graph,
-        network.parameters,
-        model,
-        where,
-        tolerance=tolerance,
-        seed=seed,
-        folder=folder,
-        recorded=recorded,
-    )
 
 
 def _properties(network: Network) -> dict[str, str]:
@@ -315,10 +368,9 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
     Raises:
         FormatError: the manifest was changed, or the rest of the model was.
     """
-    text = properties[MANIFEST].encode()
-    if hashlib.sha256(text).hexdigest() != properties.get(DIGEST):
+    if not is_whole(properties):
         raise FormatError(where, f"it does not have the SHA-256 in '{DIGEST}'")
-    manifest = decode(text, where)
+    manifest = decode(properties[MANIFEST].encode(), where)
     refuse(where, manifest_faults(manifest))
     constants = set(manifest.remarks.initializers)
     stored = [proto for proto in model.graph.initializer if proto.name not in constants]
@@ -340,27 +392,27 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
 
 
 def _taken(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The parameters of ``graph`` in memory of their own. No more than one of ``arrays`` is there beside its copy."""
+    """The parameters of ``graph`` in memory of their own; ``arrays`` is emptied, so that only one is there twice."""
     return {value.name: aligned_copy(arrays.pop(value.name), value.dtype) for value in graph.parameters}
 
 
 def _same(expected: ModelProto, found: ModelProto, known: Collection[str]) -> bool:
-    """Whether two models have the same graph, where the elements of the tensors ``known`` are the same."""
+    """Whether two models have the same graph, given that the elements of the tensors ``known`` are the same."""
     one, other = expected.graph, found.graph
     fields = [field.name for field in one.DESCRIPTOR.fields if field.name != "initializer"]
-    told = [[_told(tensor, known) for tensor in graph.initializer] for graph in (one, other)]
-    return told[0] == told[1] and all(getattr(one, name) == getattr(other, name) for name in fields)
+    ours, theirs = ([_contents(tensor, known) for tensor in graph.initializer] for graph in (one, other))
+    return ours == theirs and all(getattr(one, name) == getattr(other, name) for name in fields)
 
 
-def _told(tensor: TensorProto, known: Collection[str]) -> tuple[object, ...]:
-    """All that is said of a tensor, with its elements unless they are ``known``."""
+def _contents(tensor: TensorProto, known: Collection[str]) -> tuple[object, ...]:
+    """All fields of a tensor, without its elements where they are ``known``."""
     elements = b"" if tensor.name in known else tensor.raw_data
-    said = tensor.doc_string, {each.key: each.value for each in tensor.metadata_props}
-    return tensor.name, tuple(tensor.dims), tensor.data_type, *said, elements
+    remarks = tensor.doc_string, {each.key: each.value for each in tensor.metadata_props}
+    return tensor.name, tuple(tensor.dims), tensor.data_type, *remarks, elements
 
 
 def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes: list[str]) -> Network:
-    """The network in any model, with labels where the metadata have them; ``notes`` takes what is not kept."""
+    """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped."""
     graph, parameters, changes = from_model(model, where)
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
@@ -369,13 +421,13 @@ def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes
     labels = labels_of(metadata)
     outputs = _labelled(graph, labels)
     if any(info.labels for info in outputs):
-        text = metadata.pop(LABELS, None)  # Now the labels themselves say it.
+        text = metadata.pop(LABELS, None)  # The labels themselves are kept instead.
         if text not in (None, _labels_text(labels)):
             notes.append("the labels in the metadata are written as a JSON list")
     elif labels:
         notes.append(f"{len(labels)} labels in the metadata are not used: no output has {len(labels)} entries")
     documentation = collect(model, graph)
-    notes.extend(not_kept(model, graph, documentation))
+    notes.extend(dropped_by_import(model, graph, documentation))
     return Network.from_graph(
         graph,
         _taken(graph, parameters),

@@ -1,4 +1,4 @@
-"""ONNX files as they stand: all that is known of them, and all that keeps them from being imported, in one pass."""
+"""What is known of an ONNX file, and everything that prevents its import, found in one pass."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker
 
 from portable_nn.analysis.report import Finding, some
 from portable_nn.analysis.survey import Survey, Surveyor
-from portable_nn.analysis.walk import walk
+from portable_nn.analysis.walk import Meaning, walk
 from portable_nn.core.binding import Sizes, bind
-from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.graph import Attribute, Dim, Node
+from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
+from portable_nn.core.graph import Attribute, Dim, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.external import external_tensors, load_external
 from portable_nn.onnx.files import read_alone
 from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.forms import SETTINGS
 from portable_nn.onnx.inference import declared, dtype_of, infer_standard, type_of
-from portable_nn.onnx.model import answer, decides_shapes, is_stored, read_as, tensor_of
-from portable_nn.onnx.opsets import from_opset
-from portable_nn.onnx.scope import Names
+from portable_nn.onnx.opsets import translated
+from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.onnx.support import (
     STANDARD,
     Obstacle,
+    captured,
     check_text,
     label,
     names_in,
@@ -40,15 +39,13 @@ from portable_nn.onnx.support import (
 from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Type, lookup
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, Misfit
-
-SUBGRAPHS: Final = {AttributeProto.GRAPH: "g", AttributeProto.GRAPHS: "graphs"}
-"""The fields of attributes that hold graphs of their own."""
+from portable_nn.rewrites.program import Names
 
 
 class _Opened(NamedTuple):
     """A model, and what does not depend on the sizes of its inputs.
 
-    ``opset`` is 0 where it is not read; ``blocked`` are the places of nodes that this package cannot understand.
+    ``opset`` is 0 where this package does not read it; ``blocked`` are the places of nodes that it does not support.
     """
 
     model: ModelProto
@@ -104,7 +101,7 @@ def onnx_surveyor(path: Path) -> Surveyor:
 
 
 def check_by_standard(path: Path) -> Iterator[Finding]:
-    """What the checker of the ``onnx`` package says of a file."""
+    """The findings of ``onnx.checker``."""
     try:
         checker.check_model(str(path))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
@@ -116,7 +113,7 @@ def check_by_standard(path: Path) -> Iterator[Finding]:
 
 @contextmanager
 def _noted(findings: list[Finding], node: str = "") -> Iterator[None]:
-    """Take down what is damaged, and go on."""
+    """Turn what is damaged into a finding, and go on."""
     try:
         yield
     except FormatError as error:
@@ -124,7 +121,7 @@ def _noted(findings: list[Finding], node: str = "") -> Iterator[None]:
 
 
 def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str, Array]:
-    """The arrays that the file stores and that can be read: initializers, and large constants."""
+    """The arrays in the file that can be read: initializers and large constants."""
     weights: dict[str, Array] = {}
     stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_here(tensor)]
     stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_stored(node)]
@@ -135,7 +132,7 @@ def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str
 
 
 def _is_here(tensor: TensorProto) -> bool:
-    """Whether a tensor has elements of a known type, and has them in this file."""
+    """Whether the elements of a tensor are of a known type and in this file."""
     known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
     return known and tensor.data_location != TensorProto.EXTERNAL
 
@@ -158,7 +155,7 @@ def _about_weights(graph: GraphProto) -> Iterator[Finding]:
 
 
 def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
-    """What is said of something that this package cannot import."""
+    """The finding for something that this package cannot import."""
     nodes = [model.graph.node[place] for place in obstacle.nodes]
     node = label(nodes[0]) if len(nodes) == 1 else ""
     if not obstacle.origin:
@@ -173,7 +170,7 @@ def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
 
 
 def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
-    """Those that a graph can have. Raises ``FormatError`` where one is damaged."""
+    """The attributes that a graph can have. Raises ``FormatError`` where one is damaged."""
     return {
         attribute.name: from_attribute(attribute, where)
         for attribute in proto.attribute
@@ -182,75 +179,81 @@ def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
 
 
 def _node(proto: NodeProto, attributes: dict[str, Attribute]) -> Node:
-    """A node as the file has it, with what its subgraphs read from outside among its inputs."""
+    """A node as the file has it; the values that its subgraphs read from outside are further inputs."""
     domain = "" if proto.domain in STANDARD else proto.domain
-    inputs = (*proto.input, *dict.fromkeys(_read_inside(proto)))
+    inputs = (*proto.input, *dict.fromkeys(captured(proto)))
     return Node(label(proto), proto.op_type, inputs, tuple(proto.output), attributes, domain)
-
-
-def _read_inside(node: NodeProto) -> Iterator[str]:
-    """The values from outside that the graphs in a node's attributes read."""
-    for attribute in node.attribute:
-        field = SUBGRAPHS.get(attribute.type)
-        found = getattr(attribute, field) if field else ()
-        for graph in [found] if isinstance(found, GraphProto) else found:
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            own.update(name for inner in graph.node for name in inner.output)
-            read = [name for inner in graph.node for name in (*inner.input, *_read_inside(inner))]
-            yield from (name for name in [*read, *(value.name for value in graph.output)] if name and name not in own)
 
 
 # -- what does
 
 
 def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
-    """What is known of a model with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
+    """The survey of a model with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
     graph, nodes = opened.model.graph, opened.nodes
     stored = {tensor.name for tensor in graph.initializer}
     entries = {value.name: value for value in graph.input if value.name not in stored}
     declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
     shapes, numbers = bind(declared_shapes, sizes)
     standard = infer_standard(opened.model, shapes, numbers)
-    types = {
-        tensor.name: _weight_type(tensor, opened.weights, {*read_as(SETTINGS, graph)}) for tensor in graph.initializer
-    }
-    codes = {name: entries[name].type.tensor_type.elem_type for name in shapes}
-    types.update({name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()})
-    unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
+    types = _known_types(opened, entries, shapes)
     foreign = {name for name, type in {**standard.types, **types}.items() if type.dtype not in DTYPE_CODES}
-    names = Names([*names_in(graph), *(node.name for node in nodes)])
-    outputs = tuple(value.name for value in graph.output)
-    read = frozenset(outputs).union(*(node.inputs for node in nodes))
-
-    def is_ours(place: int) -> bool:
-        named = (*nodes[place].inputs, *nodes[place].outputs)
-        return bool(opened.opset) and place not in opened.blocked and foreign.isdisjoint(named)
-
-    folder = Folder(names)
-
-    def meaning(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
-        if not is_ours(place):
-            return ()
-        made, _ = from_opset([nodes[place]], types, opened.opset, names, read, folder)
-        return made
-
-    walked = walk(nodes, meaning, types, standard.types, unknown)
-    told = {finding.node for finding in walked.findings if finding.level == "error"}
-    misfits = [
-        Finding("error", node.name, f"{node.operator} does not fit: {standard.faults[place]}")
+    known = frozenset(
+        place
         for place, node in enumerate(nodes)
-        if place in standard.faults
-        and any(node.outputs)
-        and node.name not in told
-        and all(name in types for name in node.inputs if name)
-    ]
-    fitting = {place for place in walked.fitting - standard.faults.keys() if is_ours(place) or _is_whole(nodes[place])}
-    findings = (*opened.findings, *walked.findings, *misfits, *_contradictions(declared(graph, numbers), types, nodes))
+        if opened.opset and place not in opened.blocked and foreign.isdisjoint((*node.inputs, *node.outputs))
+    )
+    unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
+    walked = walk(nodes, _meaning(opened, known), types, standard.types, unknown)
+    invalid = _invalid(standard.faults, walked.findings, nodes, types)
+    fitting = {place for place in walked.fitting - standard.faults.keys() if place in known or _is_whole(nodes[place])}
+    findings = (*opened.findings, *walked.findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
+    outputs = tuple(value.name for value in graph.output)
     return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(fitting), findings)
 
 
+def _known_types(
+    opened: _Opened, entries: Mapping[str, ValueInfoProto], shapes: Mapping[str, Shape]
+) -> dict[str, Type]:
+    """The types of the initializers, and of the inputs with the given ``shapes``."""
+    graph = opened.model.graph
+    settings = read_as(lambda operator: operator.settings, graph)
+    types = {tensor.name: _weight_type(tensor, opened.weights, settings) for tensor in graph.initializer}
+    codes = {name: entries[name].type.tensor_type.elem_type for name in shapes}
+    return types | {name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()}
+
+
+def _meaning(opened: _Opened, known: Collection[int]) -> Meaning:
+    """What the nodes at the places ``known`` mean in the vocabulary."""
+    graph, nodes = opened.model.graph, opened.nodes
+    names = Names([*names_in(graph), *(node.name for node in nodes)])
+    read = {*(value.name for value in graph.output), *(name for node in nodes for name in node.inputs)}
+    folder = Folder(names)
+
+    def meaning(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
+        if place not in known:
+            return ()
+        made = translated([nodes[place]], types, opened.opset, names, read, folder)
+        if made.faults:
+            raise GraphError(made.faults)
+        return made.nodes
+
+    return meaning
+
+
+def _invalid(
+    faults: Mapping[int, str], found: Iterable[Finding], nodes: Sequence[Node], types: Mapping[str, Type]
+) -> Iterator[Finding]:
+    """The ``faults`` of the standard's inference at nodes whose inputs are known and that have no error yet."""
+    named = {finding.node for finding in found if finding.level == "error"}
+    for place, node in enumerate(nodes):
+        read = all(name in types for name in node.inputs if name)
+        if place in faults and any(node.outputs) and node.name not in named and read:
+            yield Finding("error", node.name, f"{node.operator} does not fit: {faults[place]}")
+
+
 def _is_whole(node: Node) -> bool:
-    """Whether a node has the inputs, outputs and attributes that its operator needs, as far as that is known."""
+    """Whether a node has the inputs, outputs and attributes of its operator, as far as these are known."""
     try:
         lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
     except Misfit:
@@ -267,7 +270,7 @@ def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Co
 
 
 def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: Iterable[Node]) -> Iterator[Finding]:
-    """Where the file says something else of a value than follows from its nodes."""
+    """Values whose declared type differs from the one that follows from the nodes."""
     for node in nodes:
         for name in node.outputs:
             if name in said and name in found and not _agree(said[name], found[name]):
@@ -277,7 +280,7 @@ def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: 
 
 
 def _agree(one: Type, other: Type) -> bool:
-    """Whether two types may be the same; a size that is not known may be any."""
+    """Whether two types may be the same; an unknown size may be any."""
     pairs: Iterable[tuple[Dim, Dim]] = zip(one.shape, other.shape, strict=False)
     same = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
     return one.dtype == other.dtype and len(one.shape) == len(other.shape) and same

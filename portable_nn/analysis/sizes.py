@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -19,28 +19,13 @@ from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.text import fields, printable, quantity, size, table
 from portable_nn.operators import REGISTRY
+from portable_nn.operators.registry import Use, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 
 COVERAGE: Final = frozenset({"uncovered", "bias-only"})
 RISKS: Final = frozenset({"uneven", "padding", "ceil", "auto_pad"})
 """Which cautions of ``sizes`` tell of cells that are left out, and which of what may go wrong."""
-
-UNCOUNTED: Final = frozenset(
-    {
-        "Attention",
-        "ConvInteger",
-        "DeformConv",
-        "Einsum",
-        "GRU",
-        "LSTM",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "RNN",
-    }
-)
-"""Operators that multiply and add much, and are not counted."""
 
 SHORTEST: Final = 16
 """The fewest characters that are left of a node's name."""
@@ -77,10 +62,11 @@ class NodeSize:
 class NetSizes:
     """All nodes, and what they come to.
 
-    Parameters are what training changes: running statistics are none. Multiply-adds are those of the operators in
-    ``MULTIPLY_ADDS``; ``uncounted`` names others that have many. ``counted_for`` are the sizes that costs are counted
-    for where a shape has names. ``peak`` is the most that the values that are still needed take at one time, which is
-    at ``peak_at``, when nodes run in their order, each output has memory of its own, and weights are not counted.
+    Parameters are what training changes: running statistics are none. Multiply-adds are those of the operators that
+    have a rule for them; ``uncounted`` names others that have many. ``counted_for`` are the sizes that costs are
+    counted for where a shape has names. ``peak`` is the most that the values that are still needed take at one time,
+    which is at ``peak_at``, when nodes run in their order, each output has memory of its own, and weights are not
+    counted.
     """
 
     model: str
@@ -113,7 +99,7 @@ def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSi
         parameters=sum(array.size for array in weights),
         parameter_bytes=sum(array.nbytes for array in weights),
         multiply_adds=_total(row.multiply_adds for row in rows),
-        uncounted=Counter(node.operator for node in survey.nodes if node.operator in UNCOUNTED),
+        uncounted=Counter(node.operator for node in survey.nodes if _is_uncounted(node)),
         bytes=_total(row.bytes for row in rows),
         peak=peak,
         peak_at=where,
@@ -169,45 +155,31 @@ def _parameters(survey: Survey) -> frozenset[str]:
     states = {
         node.inputs[place]
         for node in survey.nodes
-        if (node.domain, node.operator) in REGISTRY
-        for place in REGISTRY[node.domain, node.operator].state.values()
+        if (operator := find(node.operator, node.domain))
+        for place in operator.state.values()
         if place < len(node.inputs)
     }
     settings = {name for name, type in survey.types.items() if type.content is not None}
     return frozenset(survey.weights) - states - settings
 
 
-def _of_conv(survey: Survey, node: Node) -> int | None:
-    return _product(survey.shape(node.outputs[0]), (survey.shape(node.inputs[1]) or ())[1:])
-
-
-def _of_conv_transpose(survey: Survey, node: Node) -> int | None:
-    return _product(survey.shape(node.inputs[0]), (survey.shape(node.inputs[1]) or ())[1:])
-
-
-def _of_gemm(survey: Survey, node: Node) -> int | None:
-    rows = survey.shape(node.inputs[0]) or ()
-    return _product(survey.shape(node.outputs[0]), rows[:1] if node.attributes.get("transA") else rows[-1:])
-
-
-def _of_matmul(survey: Survey, node: Node) -> int | None:
-    return _product(survey.shape(node.outputs[0]), (survey.shape(node.inputs[0]) or ())[-1:])
-
-
-MULTIPLY_ADDS: Final[Mapping[str, Callable[[Survey, Node], int | None]]] = {
-    "Conv": _of_conv,
-    "ConvTranspose": _of_conv_transpose,
-    "Gemm": _of_gemm,
-    "MatMul": _of_matmul,
-}
-"""The operators whose multiply-adds are counted: one for each weight at each position, pads included, biases not."""
-
-
 def _multiply_adds(survey: Survey, place: int) -> int | None:
+    """One for each weight at each position, pads included, biases not; 0 of an operator that is not counted."""
     node = survey.nodes[place]
-    if node.domain or node.operator not in MULTIPLY_ADDS:
+    operator = find(node.operator, node.domain)
+    if operator is None or operator.multiply_adds is None:
         return 0
-    return MULTIPLY_ADDS[node.operator](survey, node) if place in survey.fitting else None
+    output = survey.shape(node.outputs[0])
+    if place not in survey.fitting or output is None:
+        return None
+    types = [survey.types.get(name) for name in node.inputs]
+    return _product(tuple(operator.multiply_adds(Use(operator, types, node.attributes), output)))
+
+
+def _is_uncounted(node: Node) -> bool:
+    """Whether a node multiplies and adds much, and has no rule for how much."""
+    operator = find(node.operator, node.domain)
+    return family(node.operator, node.domain) == "linear" and (operator is None or operator.multiply_adds is None)
 
 
 def _product(*shapes: Shape | None) -> int | None:
@@ -337,7 +309,8 @@ def _summary(net: NetSizes, shown: int) -> str:
     constant = len(net.nodes) - shown
     left_out = f", and {quantity(constant, 'node')} that no input has a part in" if constant else ""
     others = ", ".join(f"{count} {name}" for name, count in net.uncounted.items())
-    of = f"of {', '.join(MULTIPLY_ADDS)}" + (f"; not counted: {others}" if others else "")
+    counted = sorted(operator.name for operator in REGISTRY.values() if operator.multiply_adds)
+    of = f"of {', '.join(counted)}" + (f"; not counted: {others}" if others else "")
     at = f", at {net.peak_at}" if net.peak_at else ""
     alive = "" if net.peak is None else f"; at most {size(net.peak)} at one time, inputs included{at}"
     pairs = [

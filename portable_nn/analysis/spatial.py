@@ -11,10 +11,11 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import percent, quantity
+from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import coverage
 from portable_nn.sizes.operation import Operation
-from portable_nn.sizes.spelling import NODE_KINDS, node_operation
+from portable_nn.sizes.spelling import node_operation
 
 CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "auto_pad"})
 """The cautions of ``sizes`` that are warnings here; others are for whoever designs a layer."""
@@ -69,7 +70,7 @@ def operation_of(survey: Survey, place: int) -> Operation | None:
 
 def _is_spatial(survey: Survey, place: int) -> bool:
     node = survey.nodes[place]
-    return place in survey.fitting and node.operator in NODE_KINDS and not node.domain
+    return place in survey.fitting and window_kind(node.operator, node.domain) is not None
 
 
 def _operation(survey: Survey, place: int, sizes: tuple[int, ...]) -> Operation:

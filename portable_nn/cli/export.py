@@ -20,7 +20,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
-    from portable_nn.converters.onnx.convert import Report
+    from portable_nn.converters.onnx.convert import ExportReport
 
 EXAMPLES = (
     "export digits digits.onnx",
@@ -89,7 +89,7 @@ def command(
     printer.result(_as_text(report, proof.io), {"model": model, **_as_json(report, not proof.no_verify)})
 
 
-def _as_text(report: Report, io: Path | None) -> str:
+def _as_text(report: ExportReport, io: Path | None) -> str:
     written = f"{report.path} ({size(report.bytes)}, opset {report.opset}, IR version {report.ir_version})"
     beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
     return (
@@ -100,7 +100,7 @@ def _as_text(report: Report, io: Path | None) -> str:
     )
 
 
-def _as_json(report: Report, verified: bool) -> dict[str, Any]:
+def _as_json(report: ExportReport, verified: bool) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "bytes": report.bytes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Shape, format_shape
 
@@ -41,11 +42,6 @@ def _bind_one(dim: Dim, wanted: int, known: dict[str, int], where: str) -> None:
     fixed = dim if isinstance(dim, int) else known.setdefault(dim, wanted)
     if fixed != wanted:
         raise UsageError(f"{where}: the size is {fixed} and cannot be {wanted}")
-
-
-def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
-    """``shape`` with numbers for the names that are known."""
-    return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
 
 
 def _by_name(names: Sequence[str], sizes: Sizes) -> Mapping[str, Sequence[Dim]]:

@@ -24,6 +24,11 @@ def is_number(name: str) -> bool:
     return re.fullmatch("[+-]?[0-9]+", name) is not None
 
 
+def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
+    """``shape`` with numbers for the names that are known."""
+    return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
+
+
 def _split(text: str, sign: str) -> list[str]:
     """The parts of ``text`` between the signs that are not in brackets."""
     parts, depth = [""], 0

@@ -9,115 +9,23 @@ from typing import TYPE_CHECKING, Final
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.text import printable, quantity
+from portable_nn.operators.registry import Family, family
 
 if TYPE_CHECKING:
     from portable_nn.inspection import Inspection
 
-FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
-    "weights": (
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "DeformConv",
-        "Gemm",
-        "MatMul",
-        "MatMulInteger",
-        "Einsum",
-        "LSTM",
-        "GRU",
-        "RNN",
-        "Attention",
-    ),
-    "normalisation": (
-        "BatchNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "GroupNormalization",
-        "RMSNormalization",
-        "LpNormalization",
-        "MeanVarianceNormalization",
-        "LRN",
-        "Dropout",
-    ),
-    "activation": (
-        "Relu",
-        "LeakyRelu",
-        "PRelu",
-        "Sigmoid",
-        "Tanh",
-        "Softmax",
-        "LogSoftmax",
-        "Hardmax",
-        "Elu",
-        "Selu",
-        "Celu",
-        "Gelu",
-        "Mish",
-        "Swish",
-        "HardSigmoid",
-        "HardSwish",
-        "Softplus",
-        "Softsign",
-        "Shrink",
-        "ThresholdedRelu",
-        "Clip",
-        "Erf",
-    ),
-    "pool or sum": (
-        "MaxPool",
-        "AveragePool",
-        "LpPool",
-        "GlobalMaxPool",
-        "GlobalAveragePool",
-        "GlobalLpPool",
-        "MaxRoiPool",
-        "RoiAlign",
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceSumSquare",
-        "ArgMax",
-        "ArgMin",
-        "TopK",
-    ),
-    "arithmetic": (
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Sqrt",
-        "Exp",
-        "Log",
-        "Neg",
-        "Abs",
-        "Max",
-        "Min",
-        "Sum",
-        "Mean",
-        "Mod",
-        "Where",
-        "Equal",
-        "Less",
-        "Greater",
-        "And",
-        "Or",
-        "Not",
-        "Xor",
-    ),
+FAMILIES: Final[Mapping[Family, str]] = {
+    "linear": "weights",
+    "normalization": "normalisation",
+    "activation": "activation",
+    "reduction": "pool or sum",
+    "arithmetic": "arithmetic",
+    "layout": "shape and place",
 }
-"""What an operator does, as its box is coloured; all others of the standard move numbers about."""
+"""The families of operators, as the legend of a diagram names the colours of their boxes."""
 
-MOVING: Final = "shape and place"
 OTHER: Final = "another domain"
 ENDS: Final = "input or output"
-_FAMILY_OF: Final = {operator: family for family, operators in FAMILIES.items() for operator in operators}
 
 
 @dataclass(frozen=True)
@@ -184,4 +92,6 @@ def _type(dtype: str, shape: Shape | None) -> str:
 
 
 def _family(operator: str) -> str:
-    return OTHER if "." in operator else _FAMILY_OF.get(operator, MOVING)
+    domain, _, name = operator.rpartition(".")
+    found = family(name, domain)
+    return FAMILIES[found] if found else OTHER

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, YELLOW, figure, style, tint
 from portable_nn.core.text import printable
-from portable_nn.diagram.boxes import ENDS, FAMILIES, MOVING, OTHER, Box, Diagram
+from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box, Diagram
 from portable_nn.diagram.layout import LANE, Layout, arrange
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ ONE_COLUMN: Final = 12
 """So many layers stand in one column."""
 
 COLOURS: Final = {
-    **dict(zip(FAMILIES, (BLUE, GREEN, ORANGE, PURPLE, YELLOW), strict=True)),
-    MOVING: "#999999",
+    **dict(zip(FAMILIES.values(), (BLUE, GREEN, ORANGE, PURPLE, YELLOW, "#999999"), strict=True)),
     OTHER: VERMILLION,
     ENDS: BLACK,
 }

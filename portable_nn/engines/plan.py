@@ -8,7 +8,7 @@ computed there and then. Running the plan looks nothing up and allocates nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
 from typing import Any, NoReturn
 
@@ -19,9 +19,9 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Graph, Node, Shape, format_shape
 from portable_nn.core.memory import aligned
-from portable_nn.engines.rewrites import pool_first
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Array, Bound, Order, Step, is_dense, laid_in, memory_order
+from portable_nn.rewrites import DEFAULT, Program, rewritten
 
 
 class Block:
@@ -37,7 +37,8 @@ class Plan:
 
     Fill ``inputs`` (arrays by name), call ``run``, read ``outputs``: they stay the same arrays from run to run, and a
     run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
-    Raises ``GraphError`` where the shapes do not fit.
+    ``rewrites`` names the graph rewrites that run first (see ``portable_nn.rewrites``).
+    Raises ``GraphError`` where the shapes do not fit, ``UsageError`` for an unknown rewrite.
     """
 
     def __init__(
@@ -49,12 +50,15 @@ class Plan:
         outputs: Sequence[str] | None = None,
         updates: Mapping[str, str] | None = None,
         rng: np.random.Generator | None = None,
+        rewrites: Collection[str] = DEFAULT,
     ) -> None:
         self.rng = rng or np.random.default_rng(0)
         self.updates = dict(updates or {})
         self.bytes = 0
         wanted = tuple(graph.outputs if outputs is None else outputs)
-        graph = pool_first(replace(graph, outputs=wanted), [*wanted, *self.updates.values()])
+        # What the caller reads, and what is written into parameters, lives on after the last node.
+        last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
+        graph, parameters, *_ = rewritten(Program(replace(graph, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
         self._parameters = parameters
         self._arrays: dict[str, Array] = {}
@@ -63,15 +67,12 @@ class Plan:
         self._filled: dict[tuple[Any, ...], Array] = {}
         self._derived: dict[tuple[str, str, tuple[int, ...]], Array] = {}
         self._steps: list[Step] = []
-        nodes = _needed(graph, [*wanted, *self.updates.values()])
-        self._last = {name: place for place, node in enumerate(nodes) for name in node.inputs}
-        # What the caller fills or reads lives on after the last node.
-        kept = [*(value.name for value in graph.inputs), *wanted, *self.updates.values()]
-        self._last.update(dict.fromkeys(kept, len(nodes)))
+        self._last = {name: place for place, node in enumerate(graph.nodes) for name in node.inputs}
+        self._last.update(dict.fromkeys([*(value.name for value in graph.inputs), *last], len(graph.nodes)))
         for name, array in parameters.items():
             self._place(name, array, Block(array, reusable=False))
         self.inputs = {value.name: self._input(value.name) for value in graph.inputs}
-        for place, node in enumerate(nodes):
+        for place, node in enumerate(graph.nodes):
             self._bind(node, place)
         self.outputs = {name: self._apart(name) for name in wanted}
         moves = {name: value for name, value in self.updates.items() if self._arrays[value] is not parameters[name]}
@@ -147,7 +148,7 @@ class Plan:
         bound = Binding(self, node, place)
         found = bound.operator.kernel(bound)
         steps: list[Step] = [] if found is None else [found] if callable(found) else list(found)
-        if bound.constant:
+        if bound.folded:
             with np.errstate(all="ignore"):
                 for step in steps:
                     step()
@@ -180,7 +181,7 @@ class Binding(Bound):
         empty = np.empty(0)
         self.x = [plan._arrays[name] if name else empty for name in node.inputs]
         random = self.operator.training is not None and self.has(2)
-        self.constant = not random and all(plan.is_constant(name) for name in node.inputs if name)
+        self.folded = not random and all(plan.is_constant(name) for name in node.inputs if name)
         self.scratches: list[str] = []
 
     def fail(self, message: str) -> NoReturn:
@@ -207,7 +208,7 @@ class Binding(Bound):
         name, shape, dtype = self._output_name(index), self.output_shape(index), self.output_types[index].dtype
         if not name:
             return self.scratch(shape, dtype)
-        if self.constant:
+        if self.folded:
             order = order or tuple(range(len(shape)))
             array = laid_in(order, np.empty([shape[axis] for axis in order], dtype))
             self.plan._place(name, array, None)
@@ -218,7 +219,7 @@ class Binding(Bound):
             if in_order and array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
                 self.plan._place(name, array, self.plan._blocks[source])
                 return array
-        if self.operator.inplace:
+        if self.operator.elementwise or self.operator.keeps_layout:
             order = next((memory_order(x) for x in self.x if x.shape == shape and _lies_otherwise(x)), None)
         return self.plan.allocate(name, shape, dtype, order)
 
@@ -227,7 +228,7 @@ class Binding(Bound):
         if over is not None:
             source = self.node.inputs[over]
             return [source] if self.node.inputs.count(source) == 1 else []
-        return [name for name in self.node.inputs if name] if self.operator.inplace else []
+        return [name for name in self.node.inputs if name] if self.operator.overwrites_input else []
 
     def _may_overwrite(self, source: str, array: Array, name: str) -> bool:
         block = self.plan._blocks.get(source)
@@ -246,7 +247,7 @@ class Binding(Bound):
 
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Memory that only this node's steps use."""
-        if self.constant:
+        if self.folded:
             return np.empty(shape, dtype)
         self.scratches.append(f"{self.node.name}/scratch {len(self.scratches)}")
         return self.plan.allocate(self.scratches[-1], shape, dtype)
@@ -279,16 +280,6 @@ class Binding(Bound):
 def _lies_otherwise(array: Array) -> bool:
     """Whether an array has its axes in another order than they come."""
     return not array.flags.c_contiguous and is_dense(array)
-
-
-def _needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:
-    """The nodes that lead to ``outputs``, in order."""
-    wanted, needed = set(outputs), []
-    for node in reversed(graph.nodes):
-        if wanted.intersection(node.outputs):
-            needed.append(node)
-            wanted.update(name for name in node.inputs if name)
-    return needed[::-1]
 
 
 def _copy(target: Array, source: Array) -> Step:

@@ -1,11 +1,11 @@
-"""What is in an ONNX file and what the file says of itself, whether or not this package has its operators."""
+"""The contents of an ONNX file, whether or not this package supports its operators."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
@@ -13,17 +13,22 @@ from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
 from portable_nn.onnx.inference import light
 from portable_nn.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.labels import labels_of
-from portable_nn.onnx.metadata import DIGEST, LABELS, MANIFEST, manifest_in
+from portable_nn.onnx.metadata import DIGEST, LABELS, MANIFEST, manifest_in, metadata_of
+from portable_nn.onnx.support import captured
 from portable_nn.preprocessing.steps import describe
 
 
 def inspect_onnx(model: ModelProto, where: str) -> Inspection:
-    """What is in a model; shapes are those that the standard's inference finds. ``where`` is what messages call it.
+    """The contents of a model; shapes are those that the standard's inference finds.
 
-    Raises ``FormatError`` where the manifest in it is whole, but not one that this version reads.
+    Args:
+        model: the model.
+        where: what messages call it.
+
+    Raises ``FormatError`` where the manifest in it is whole, but this version cannot read it.
     """
     graph, shapes = model.graph, _shapes(model)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata = metadata_of(model)
     stored = {tensor.name: tensor for tensor in graph.initializer}
     entries = [value for value in graph.input if value.name not in stored]
     manifest = manifest_in(metadata, _names(entries), _names(graph.output), where)
@@ -56,20 +61,9 @@ def _nodes(model: ModelProto, shapes: Mapping[str, Shape], stored: Mapping[str, 
             tuple(shapes.get(name) for name in node.output if name),
             sum(map(_count, own)),
             sum(map(_bytes, own)),
-            tuple(dict.fromkeys([*filter(None, node.input), *_captured(node)])),
+            tuple(dict.fromkeys([*filter(None, node.input), *captured(node)])),
             tuple(filter(None, node.output)),
         )
-
-
-def _captured(node: NodeProto) -> Iterator[str]:
-    """The values that the graphs inside a node, of If and Loop, take from outside."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            own.update(name for inner in graph.node for name in inner.output)
-            for inner in graph.node:
-                yield from (name for name in (*inner.input, *_captured(inner)) if name and name not in own)
-            yield from (value.name for value in graph.output if value.name not in own)
 
 
 def _outputs(
@@ -78,7 +72,7 @@ def _outputs(
     manifest: Manifest | None,
     metadata: Mapping[str, str],
 ) -> Iterable[OutputRow]:
-    """The outputs; labels that a model of another tool has belong to the first that has a size for each."""
+    """The outputs; the labels in a model of another tool belong to the first output with a size of their number."""
     labels = labels_of(metadata)
     for place, value in enumerate(values):
         shape = shapes.get(value.name)
@@ -92,11 +86,11 @@ def _outputs(
 
 
 def _shapes(model: ModelProto) -> dict[str, Shape]:
-    """The shapes of all values that are known."""
+    """All known shapes of values."""
     try:
         graph = infer_shapes(light(model)).graph
     except LibraryError:
-        graph = model.graph  # What the file says has to be enough.
+        graph = model.graph  # The shapes that the file declares have to do.
     values = (*graph.value_info, *graph.input, *graph.output)
     return {value.name: _shape(value) for value in values if value.type.tensor_type.HasField("shape")}
 

@@ -138,7 +138,7 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
         seen.update(value.name for value in own)
         yield NodeRow(
             node.name,
-            node.operator,
+            f"{node.domain}.{node.operator}" if node.domain else node.operator,
             tuple(types[name].shape for name in node.inputs if name and name not in parameters),
             tuple(types[name].shape for name in node.outputs if name),
             sum(map(_count, own)),

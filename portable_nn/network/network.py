@@ -31,7 +31,7 @@ from portable_nn.network import surgery
 from portable_nn.network.inference import Feeds, Inference
 from portable_nn.network.snapshot import Snapshot, check_engine
 from portable_nn.network.weights import Weights
-from portable_nn.operators import Leaf, Symbol, Type, infer, trace
+from portable_nn.operators import Leaf, Operator, Symbol, Type, infer, lookup, trace
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Preprocessing
 
@@ -88,7 +88,8 @@ class Network:
         if preprocessing:
             infos[0] = InputInfo(infos[0].name, "image", tuple(preprocessing))
         results = [
-            OutputInfo(name, _output_kind(symbol)) for name, symbol in zip(traced.graph.outputs, outs, strict=True)
+            OutputInfo(name, _kind(symbol.origin.operator))
+            for name, symbol in zip(traced.graph.outputs, outs, strict=True)
         ]
         if labels:
             kind = "logits" if results[0].kind == "values" else results[0].kind
@@ -286,7 +287,7 @@ class Network:
         """
         graph = surgery.cut(self.graph, names)
         kept = {info.name: info for info in self.outputs}
-        makers = {name: node.operator for node in graph.nodes for name in node.outputs}
+        makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
         needed = {value.name for value in graph.inputs}
         part = Network.from_graph(
             graph,
@@ -599,11 +600,6 @@ def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -
         raise ShapeError(listed(faults, where))
 
 
-def _output_kind(symbol: Symbol) -> Kind:
-    operator = symbol.origin.operator
-    return _kind(operator.name if operator else "")
-
-
-def _kind(operator: str) -> Kind:
-    """What an output of this operator means."""
-    return "probabilities" if operator in {"Softmax", "Sigmoid"} else "values"
+def _kind(operator: Operator | None) -> Kind:
+    """What an output of this operator means; an input or a parameter has none."""
+    return "probabilities" if operator and operator.probabilities else "values"

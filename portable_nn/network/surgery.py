@@ -14,8 +14,10 @@ from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.operators import Leaf, Symbol, lookup
+from portable_nn.operators.inference import infer_node
 from portable_nn.operators.registry import FLOATS, Misfit
-from portable_nn.operators.symbols import Origin, infer_node
+from portable_nn.operators.symbols import Origin
+from portable_nn.rewrites.unused import needed
 
 NEAR: Final = 3
 """How many names a message tells."""
@@ -132,16 +134,13 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
     Raises ``UsageError`` for a name that no value and no node has, with names that are near.
     """
     outputs = _values(graph, names)
-    needed, nodes = set(outputs), list[Node]()
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            nodes.insert(0, node)
-            needed.update(node.inputs)
-    inputs = tuple(value for value in graph.inputs if value.name in needed)
+    nodes = needed(graph, outputs)
+    read = {*outputs, *(name for node in nodes for name in node.inputs)}
+    inputs = tuple(value for value in graph.inputs if value.name in read)
     if not inputs:
         raise UsageError(f"until: {', '.join(outputs)} does not depend on any input")
-    parameters = tuple(value for value in graph.parameters if value.name in needed)
-    return replace(graph, inputs=inputs, outputs=outputs, parameters=parameters, nodes=tuple(nodes))
+    parameters = tuple(value for value in graph.parameters if value.name in read)
+    return replace(graph, inputs=inputs, outputs=outputs, parameters=parameters, nodes=nodes)
 
 
 def _values(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:

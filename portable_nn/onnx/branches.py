@@ -1,40 +1,41 @@
-"""Models without what is only a way of writing: calls of functions, and choices that are made already.
+"""Inlining: functions in place of their calls, and one branch in place of ``If`` nodes with a constant condition.
 
-A function may be the model's own, or the standard's definition of an operator that this package lacks.
+A function may be the model's own, or the standard's definition of an operator that this package lacks. Exporters write
+``If`` for conditions on shapes in a program, many of which follow from the constants and sizes of the model.
 
-Exporters write ``If`` where a question about shapes stands in a program. Where its answer follows from the constants
-and the sizes of the model, one branch takes the place of the node.
+These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because a graph has neither functions nor
+subgraphs: they must be gone before there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
 from portable_nn.core.errors import FormatError
 from portable_nn.onnx.isolated import LibraryError, inline_standard_function
-from portable_nn.onnx.scope import Names
-from portable_nn.onnx.support import STANDARD, is_supported, label, names_in, opset_in
+from portable_nn.onnx.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
+from portable_nn.rewrites.program import Names
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
-"""Whether a value of a model is true; nothing, where that is known only when the model runs."""
-
+"""Whether a value of a model is true; ``None`` where that is known only when the model runs."""
 
 _FAILURES: Final = (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError)
-"""What the inliner raises."""
+"""The exceptions of the inliner."""
 
 
 class Inlined(NamedTuple):
-    """A model without those, and what was done, for people."""
+    """A model without functions and decided branches, and notes on what was done."""
 
     model: ModelProto
     notes: list[str]
 
 
 def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
-    """``model``, itself where there is nothing to do; what is in it is not changed.
+    """``model`` without them; itself, and never changed, where there is nothing to do.
 
     Raises:
         FormatError: its functions do not fit each other.
@@ -46,19 +47,19 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
             model = inliner.inline_local_functions(model)
         except _FAILURES as error:
             raise FormatError(where, f"its functions cannot be put in: {' '.join(str(error).split())}") from error
-        notes.append(f"the functions of the model stand in place of their calls: {', '.join(called)}")
+        notes.append(f"functions of the model that were inlined: {', '.join(called)}")
     model, defined = _by_definition(model)
     if defined:
-        notes.append(f"the standard's own definition stands in place of these operators: {', '.join(defined)}")
+        notes.append(f"operators replaced by the standard's own definition: {', '.join(defined)}")
     if any(_is_choice(node) for node in model.graph.node):
         model, made = _chosen(model, answer)
         if made:
-            notes.append(f"one branch stands in place of these nodes, whose condition is constant: {', '.join(made)}")
+            notes.append(f"If nodes replaced by one branch, as their condition is constant: {', '.join(made)}")
     return Inlined(model, notes)
 
 
 def _by_definition(model: ModelProto) -> tuple[ModelProto, list[str]]:
-    """``model`` with operators that are not supported defined in others that are, and what those are."""
+    """``model`` with unsupported operators expanded into supported ones, and the names of those."""
     lacking = {(node.domain, node.op_type) for node in model.graph.node if not is_supported(node)}
     defined = []
     for domain, operator in sorted(lacking):
@@ -75,7 +76,7 @@ def _by_definition(model: ModelProto) -> tuple[ModelProto, list[str]]:
 
 
 def _has_definition(domain: str, operator: str, model: ModelProto) -> bool:
-    """Whether the standard defines an operator by others."""
+    """Whether the standard defines an operator as a function."""
     version = opset_in(model, STANDARD if domain in STANDARD else {domain})
     domain = "" if domain in STANDARD else domain
     if not defs.has(operator, version, domain):
@@ -89,8 +90,8 @@ def _is_choice(node: NodeProto) -> bool:
 
 
 def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
-    """``model`` with branches in place of choices, and what these are called."""
-    model = _shallow(model)
+    """``model`` with branches in place of decided ``If`` nodes, and the names of those."""
+    model = deepcopy(model)
     made: list[str] = []
     undecided: set[str] = set()
     while True:
@@ -109,12 +110,6 @@ def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
         _put(model.graph, places[0], branch)
 
 
-def _shallow(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
 def _branch(node: NodeProto, condition: bool) -> GraphProto | None:
     wanted = _BRANCHES[condition]
     return next((a.g for a in node.attribute if a.name == wanted and a.type == AttributeProto.GRAPH), None)
@@ -124,7 +119,7 @@ _BRANCHES: Final = {True: "then_branch", False: "else_branch"}
 
 
 def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
-    """Put the nodes of ``branch`` where the choice was: its outputs take the names of those of the choice."""
+    """Put the nodes of ``branch`` at the place of the ``If`` node; its outputs take the names of that node's."""
     choice = graph.node[place]
     names, inside = Names(names_in(graph)), [value.name for value in branch.output]
     made = {name for node in branch.node for name in node.output}
@@ -145,20 +140,14 @@ def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
         if renamed.get(inner) != outer
     ]
     rest = [*graph.node[:place], *nodes, *graph.node[place + 1 :]]
-    kept = [_copy(node) for node in rest]
+    kept = deepcopy(rest)
     del graph.node[:]
     graph.node.extend(kept)
 
 
-def _copy(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
-
-
 def _with_names(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
-    """A copy of ``node`` with other names for values, also in the graphs inside."""
-    copy = _copy(node)
+    """A copy of ``node`` with other names for values, also in its subgraphs."""
+    copy = deepcopy(node)
     _rename(copy, names)
     return copy
 
@@ -166,15 +155,8 @@ def _with_names(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
 def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
     for field in (node.input, node.output):
         field[:] = [names.get(name, name) for name in field]
-    for graph in _graphs_in(node):
+    for graph in subgraphs(node):
         for inner in graph.node:
             _rename(inner, names)
         for value in graph.output:
             value.name = names.get(value.name, value.name)
-
-
-def _graphs_in(node: NodeProto) -> Iterable[GraphProto]:
-    for attribute in node.attribute:
-        yield from attribute.graphs
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g

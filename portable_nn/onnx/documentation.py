@@ -1,6 +1,6 @@
-"""What an ONNX file says of the parts of its graph: taken from a model that is read, put into one that is written.
+"""The documentation in an ONNX file: ``doc_string`` and ``metadata_props`` of its parts, and names of sizes.
 
-What is lost on either way is listed by ``losses``.
+``collect`` takes it from a model that is read, ``attach`` puts it into one that is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from portable_nn.operators import Type, infer
 from portable_nn.operators.registry import DTYPE_CODES
 
 MOST: Final = 8 * 2**20
-"""Bytes that are kept in all: a manifest holds 16 MiB, and has other things to hold as well."""
+"""The most bytes of documentation that are kept: a manifest of at most 16 MiB holds other things as well."""
 
 Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
 
@@ -27,9 +27,9 @@ Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
 
 
 def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Documentation:
-    """What ``model`` says of the parts that ``graph``, which was read from it, has as well.
+    """The documentation in ``model`` of the parts that ``graph``, which was read from it, has as well.
 
-    Where that has more than ``most`` bytes, it is not kept.
+    More than ``most`` bytes of it are dropped altogether.
     """
     proto = model.graph
     nodes = dict[str, Remark]()
@@ -62,7 +62,7 @@ def _origin(model: ModelProto) -> Origin:
 
 
 def remark_of(proto: Described) -> Remark | None:
-    """What is said of a part; ``None`` where that is nothing."""
+    """The documentation of one part; ``None`` where there is none."""
     remark = Remark(proto.doc_string, {entry.key: entry.value for entry in proto.metadata_props})
     return remark if remark != Remark() else None
 
@@ -76,7 +76,7 @@ def _length(documentation: Documentation) -> int:
 
 
 def pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[NodeProto, Node | None]]:
-    """Each node of a file with the one that it has become: the one of its name, or else of its first output."""
+    """Each node of a file with the one that was made of it: that of its name, or else of its first output."""
     named = {node.name: node for node in graph.nodes}
     makers = {name: node for node in graph.nodes for name in node.outputs}
     seen: set[str] = {""}
@@ -88,8 +88,8 @@ def pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[NodeProto, Node | N
         seen.add(each.name)
 
 
-def told_of_values(proto: GraphProto, graph: Graph) -> dict[str, list[ValueInfoProto | TensorProto]]:
-    """All that speak of each value that ``graph`` has."""
+def protos_of_values(proto: GraphProto, graph: Graph) -> dict[str, list[ValueInfoProto | TensorProto]]:
+    """The messages about each value that ``graph`` has: inputs, outputs, initializers and ``value_info``."""
     known = set(graph.values())
     found: dict[str, list[ValueInfoProto | TensorProto]] = {}
     for each in (*proto.input, *proto.output, *proto.initializer, *proto.value_info):
@@ -99,11 +99,11 @@ def told_of_values(proto: GraphProto, graph: Graph) -> dict[str, list[ValueInfoP
 
 
 def _of_values(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, ValueRemark]]:
-    """What is said of each value, in whichever places."""
+    """The documentation of each value, from all messages about it."""
     sizes = _sizes(proto, graph)
-    for name, told in told_of_values(proto, graph).items():
-        doc = next((each.doc_string for each in told if each.doc_string), "")
-        properties = {entry.key: entry.value for each in reversed(told) for entry in each.metadata_props}
+    for name, found in protos_of_values(proto, graph).items():
+        doc = next((each.doc_string for each in found if each.doc_string), "")
+        properties = {entry.key: entry.value for each in reversed(found) for entry in each.metadata_props}
         remark = ValueRemark(doc, properties, sizes.get(name, ()))
         if remark != ValueRemark():
             yield name, remark
@@ -112,13 +112,13 @@ def _of_values(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, ValueRema
 def _sizes(proto: GraphProto, graph: Graph) -> dict[str, tuple[str, ...]]:
     """The names of sizes that do not follow from the graph, by value."""
     types = infer(graph).types
-    told = {each.name: stated(each) for each in (*proto.value_info, *proto.output)}
-    found = {name: _other_names(types[name].shape, shape) for name, shape in told.items() if name in types and shape}
+    shapes = {each.name: stated(each) for each in (*proto.value_info, *proto.output)}
+    found = {name: _other_names(types[name].shape, shape) for name, shape in shapes.items() if name in types and shape}
     return {name: sizes for name, sizes in found.items() if any(sizes)}
 
 
 def stated(value: ValueInfoProto) -> tuple[int | str, ...] | None:
-    """The sizes that a file states, ``""`` for one that it does not; ``None`` where it does not even state how many."""
+    """The sizes that a file states, ``""`` for an unknown one; ``None`` where not even the rank is known."""
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
@@ -139,7 +139,7 @@ def _other_names(shape: Shape, stated: tuple[int | str, ...]) -> tuple[str, ...]
 
 
 def attach(model: ModelProto, documentation: Documentation, graph: Graph) -> None:
-    """Put into ``model``, which was made of ``graph``, what is said of the parts that it has."""
+    """Put the documentation of the parts that ``model`` has into it; the model was made of ``graph``."""
     if not documentation:
         return
     proto = model.graph
@@ -154,7 +154,7 @@ def attach(model: ModelProto, documentation: Documentation, graph: Graph) -> Non
 
 
 def _attach_to_values(proto: GraphProto, remarks: Mapping[str, ValueRemark], graph: Graph) -> None:
-    places = told_of_values(proto, graph)
+    places = protos_of_values(proto, graph)
     made = {name for node in proto.node for name in node.output}
     types: Mapping[str, Type] = infer(graph).types if remarks else {}
     for name, remark in sorted(remarks.items()):  # As a manifest has them.

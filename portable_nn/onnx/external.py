@@ -1,8 +1,8 @@
-"""Tensors of a model that lie in another file beside it: written one at a time, and read with care.
+"""External data: tensors of a model in another file beside it, written one at a time and read with care.
 
-A model names its file, and whoever made the model chose the name: what is read is a plain file in the model's own
-folder, nothing that a link leads to, and no more of it than the tensor's type and shape need. (CVE-2022-25882,
-CVE-2024-27318, CVE-2024-5187 and CVE-2025-51480 are what came of less.)
+The name of the file comes from the model and may be malicious: only a regular file in the model's own folder is read,
+never through a link, and only as many bytes as the tensor's type and shape need (see CVE-2022-25882, CVE-2024-27318,
+CVE-2024-5187 and CVE-2025-51480).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.operators.registry import ONNX_DTYPES
 
 SMALL: Final = 1024
-"""Tensors of fewer bytes stay in the model itself, where shape rules see them."""
+"""Tensors of fewer bytes stay in the model itself, where shape inference can read them."""
 
 PAGE: Final = 4096
-"""Where tensors begin in the file: at multiples of this, so that runtimes can map them."""
+"""Tensors begin at multiples of this in the file, so that runtimes can map them into memory."""
 
 KEYS: Final = frozenset({"location", "offset", "length", "checksum"})
-"""What a model may say of where a tensor lies. Other keys have been used to reach attributes of the reading program."""
+"""The allowed keys of ``external_data``. Others have been used to set attributes in the reading program."""
 
 
 class Place(NamedTuple):
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 def places(values: Iterable[Value]) -> dict[str, Place]:
-    """The places of all tensors that do not stay in the model, in their order."""
+    """The places of all tensors that do not stay in the model, in order."""
     found, offset = {}, 0
     for value in values:
         length = ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape))
@@ -53,7 +53,7 @@ def places(values: Iterable[Value]) -> dict[str, Place]:
 
 
 def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Place]) -> None:
-    """Write the file that holds the tensors at their places; no more than one of them is in memory.
+    """Write the file that holds the tensors at their places; at most one of them is in memory.
 
     Raises ``FileError`` where it cannot be written; then nothing is there.
     """
@@ -66,32 +66,29 @@ def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Pla
 
 
 def refer(tensor: TensorProto, location: str, place: Place) -> None:
-    """Say in ``tensor``, which has no elements of its own, that they lie in the file ``location``."""
+    """Let ``tensor``, which has no elements of its own, refer to those in the file ``location``."""
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", place.offset), ("length", place.length)):
         tensor.external_data.add(key=key, value=str(value))
 
 
 def external_tensors(model: ModelProto) -> list[TensorProto]:
-    """The tensors whose elements lie in other files."""
+    """The initializers whose elements are in other files."""
     return [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
 
 
 def locations(model: ModelProto) -> set[str]:
-    """The files that a model names."""
+    """The names of the external data files of a model."""
     return {entry.value for each in external_tensors(model) for entry in each.external_data if entry.key == "location"}
 
 
 def load_external(tensor: TensorProto, path: Path) -> None:
-    """Bring the elements of ``tensor`` into it from the file that it names. Raises ``FormatError``.
-
-    ``path`` is that of its model.
-    """
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    if unknown := sorted(told.keys() - KEYS):
+    """Read the elements of ``tensor`` of the model at ``path`` from its external file. Raises ``FormatError``."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if unknown := sorted(entries.keys() - KEYS):
         raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' where it should say where it lies")
-    location = told.get("location", "")
-    offset, length = (_number(tensor, path, key, told) for key in ("offset", "length"))
+    location = entries.get("location", "")
+    offset, length = (_number(tensor, path, key, entries) for key in ("offset", "length"))
     needed = _needed(tensor, path)
     if length not in (0, needed):
         raise _fault(tensor, path, f"has {length} bytes in '{location}', but its type and shape need {needed}")
@@ -112,15 +109,15 @@ def load_external(tensor: TensorProto, path: Path) -> None:
     tensor.ClearField("external_data")
 
 
-def _number(tensor: TensorProto, path: Path, key: str, told: Mapping[str, str]) -> int:
-    text = told.get(key, "0")
+def _number(tensor: TensorProto, path: Path, key: str, entries: Mapping[str, str]) -> int:
+    text = entries.get(key, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise _fault(tensor, path, f"has the {key} {text!r}, which is not a number of bytes")
     return int(text)
 
 
 def _needed(tensor: TensorProto, path: Path) -> int:
-    """How many bytes the tensor has by its type and shape."""
+    """The number of bytes that the type and shape of the tensor need."""
     dtype = ONNX_DTYPES.get(tensor.data_type, "")
     if dtype not in ITEM_SIZES or any(dim < 0 for dim in tensor.dims):
         raise _fault(tensor, path, "is damaged: its type or shape cannot be")
@@ -128,7 +125,7 @@ def _needed(tensor: TensorProto, path: Path) -> int:
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
-    """The file that is named, which no link leads to, and which has no second name."""
+    """The named file, if it is a regular one without links to it, inside the folder of the model."""
     folder = path.parent.resolve()
     parts = PurePosixPath(location).parts
     if not parts or ".." in parts or PurePosixPath(location).is_absolute() or "\\" in location or "\0" in location:

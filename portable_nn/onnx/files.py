@@ -1,4 +1,4 @@
-"""Opening what should be an ONNX file, and saying what it is when it is not one."""
+"""Opening ONNX files, with an error that recognises other kinds of files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from portable_nn.core.files import open_regular, recognise
 from portable_nn.onnx.external import external_tensors, load_external
 
 _ONNX: Final = recognise(b"\x08\x08\x12")
-"""What ``recognise`` says of a file that begins as a model does."""
+"""The message of ``recognise`` for an ONNX file."""
 
 
 def read_model(path: str | Path) -> ModelProto:
-    """The model in a file, with the tensors that it keeps in other files of its folder.
+    """The model in a file, with its external data.
 
     Raises:
         FileError: the file cannot be read.
-        FormatError: it is not an ONNX model, and what it is instead, or it is damaged.
+        FormatError: it is damaged or not an ONNX model; the message says what it is instead.
     """
     model = read_alone(path)
     for tensor in external_tensors(model):
@@ -31,28 +31,28 @@ def read_model(path: str | Path) -> ModelProto:
 
 
 def read_alone(path: str | Path) -> ModelProto:
-    """The model in a file, without what it keeps in others; raises as ``read_model`` does."""
+    """The model in a file, without its external data; raises as ``read_model`` does."""
     with open_regular(path) as file:
         data = file.read()
     return parsed(data, path)
 
 
 def parsed(data: bytes, path: str | Path) -> ModelProto:
-    """The model that ``data``, the bytes of the file at ``path``, hold. Raises ``FormatError``."""
+    """The model in ``data``, the bytes of the file at ``path``. Raises ``FormatError``."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
     except DecodeError:
         raise FormatError(path, what_it_is(data)) from None
-    if not model.HasField("graph"):  # Few bytes of any kind parse as a message in which nothing is known.
+    if not model.HasField("graph"):  # Short files of any kind may parse as an empty message.
         raise FormatError(path, what_it_is(data))
-    if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives the bytes of what is no text.
+    if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives bytes for invalid UTF-8.
         raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
     return model
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:
-    """All texts in a message and in those that it is made of; numbers and raw bytes are not touched."""
+    """All strings in a message and its submessages."""
     for field in message.DESCRIPTOR.fields:
         if field.type == field.TYPE_STRING:
             value = getattr(message, field.name)
@@ -67,7 +67,7 @@ def _texts(message: Message) -> Iterator[str | bytes]:
 
 
 def what_it_is(data: bytes) -> str:
-    """What a file is that cannot be read as a model; ``data`` are at least its first bytes."""
+    """What a file is that cannot be read as a model, for messages; ``data`` has at least its first bytes."""
     head = data[:512]
     known = recognise(head)
     if known and known != _ONNX:

@@ -1,7 +1,8 @@
-"""Whole numbers that a file computes from constants alone: exporters find sizes and pads in many small steps.
+"""Constant folding for the sizes and pads that exporters compute in many small steps.
 
-The shape rules follow such steps by themselves as long as they go through lists. Where arrays of more dimensions stand
-between, what comes out at the end is computed here and takes the place of the node.
+The shape rules propagate constants through lists of integers. Where arrays of more dimensions come between, the list at
+the end is computed here and replaces the node. This happens while nodes are translated and is no rewrite of a finished
+graph, because the types of the following nodes depend on it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.core.dims import count, static
 from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.scope import Names
 from portable_nn.onnx.tensors import literal
 from portable_nn.operators import Type
 from portable_nn.operators.registry import INTEGERS, Array
+from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
-"""Elements up to which an array is a constant in the graph; larger ones are stored as parameters."""
+"""The most elements of an array that is a constant in the graph; larger ones become parameters."""
 
 
 class Folder:
-    """Knows which values are constant among those of the nodes that it has seen, and computes what follows."""
+    """Collects the integer values that are constant, node by node, and computes what follows from them."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -33,30 +35,28 @@ class Folder:
         self.replaced: list[str] = []
         """The names of the nodes that were computed."""
 
-    def seen(self, node: Node, types: dict[str, Type]) -> list[Node]:
-        """Constants in place of ``node`` where it makes lists that no rule can follow; itself otherwise.
+    def folded(self, node: Node, types: dict[str, Type]) -> list[Node]:
+        """Constants in place of ``node`` where it makes sizes that the shape rules cannot follow; otherwise itself.
 
         Raises ``GraphError`` where it cannot be computed.
         """
         outputs = [name for name in node.outputs if name]
-        value = node.attributes.get("value")
-        if node.operator == "Constant" and isinstance(value, Tensor) and value.dtype in _WHOLE:
-            if len(value.data) == count(value.shape):  # The check tells where that is not so.
-                made = np.array(value.data, value.dtype).reshape(value.shape)
-                self._arrays.update((name, made) for name in outputs)
+        if node.operator == "Constant":
+            self._arrays.update(_elements(node))
             return [node]
         if node.operator == "NonZero" and outputs and outputs[0] not in types:
             return self._places(node, types)
-        if not outputs or not all(name in types and _is_small(types[name]) for name in outputs):
-            return [node]
-        if all(_content(types[name]) is not None for name in outputs):
+        if not all(name in types and _is_small(types[name]) for name in outputs):
             return [node]
         read = {name: self._array(name, types) for name in node.inputs if name}
-        known = {name: array for name, array in read.items() if array is not None}
-        if len(known) < len(read) or node.operator == "Constant":
+        if all(_content(types[name]) is not None for name in outputs) or any(array is None for array in read.values()):
             return [node]
-        constants = [Node(name, "Constant", (), (name,), {"value": literal(array)}) for name, array in known.items()]
-        arrays = Plan(Graph((), tuple(outputs), (), (*constants, _apart(node))), {}, {}).outputs
+        return self._computed(node, outputs, {name: array for name, array in read.items() if array is not None})
+
+    def _computed(self, node: Node, outputs: list[str], read: dict[str, Array]) -> list[Node]:
+        """The constants that ``node`` makes of the arrays that it reads; itself while they are still no lists."""
+        constants = [Node(name, "Constant", (), (name,), {"value": literal(array)}) for name, array in read.items()]
+        arrays = Plan(Graph((), tuple(outputs), (), (*constants, replace(node, name="/folded"))), {}, {}).outputs
         self._arrays.update(arrays)
         if all(arrays[name].ndim > 1 for name in outputs):
             return [node]
@@ -69,9 +69,9 @@ class Folder:
         ]
 
     def _places(self, node: Node, types: dict[str, Type]) -> list[Node]:
-        """NonZero of a constant with several axes, of which the shape rules see nothing."""
+        """NonZero of a constant with several axes, which the shape rules do not propagate."""
         array = self._array(node.inputs[0], types) if len(node.inputs) == 1 else None
-        if array is None or array.ndim < 2 or node.attributes or len(node.outputs) > 1:  # Faults are told later.
+        if array is None or array.ndim < 2 or node.attributes or len(node.outputs) > 1:  # Faults are reported later.
             return [node]
         self._arrays[node.outputs[0]] = places = np.array(np.nonzero(array))
         self.replaced.append(node.name)
@@ -87,17 +87,17 @@ class Folder:
 
     @property
     def note(self) -> str:
-        """What was done, for people."""
+        """A note on the nodes that were computed."""
         names = ", ".join(f"'{name}'" for name in self.replaced)
-        return f"read as constants, which is what these nodes compute ({len(self.replaced)}): {names}"
+        return f"nodes folded into constants ({len(self.replaced)}): {names}"
 
     def without_taken(self, nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
-        """``nodes`` without those that only what was computed has read."""
+        """``nodes`` without those that only computed nodes have read."""
         taken, needed, kept = set(self._taken), set(outputs), list[Node]()
         for node in reversed(nodes):
             if needed.isdisjoint(node.outputs) and not taken.isdisjoint(node.outputs):
                 taken.update(name for name in node.inputs if name)
-            else:  # What nobody has read stays, and so does what it reads.
+            else:  # Nodes that nothing has ever read stay, with what they read.
                 kept.append(node)
                 needed.update(name for name in node.inputs if name)
         return kept[::-1]
@@ -106,20 +106,23 @@ class Folder:
 _WHOLE: Final = INTEGERS | {"bool"}
 
 
+def _elements(node: Node) -> dict[str, Array]:
+    """The integers that a Constant node makes; none where their number does not fit the shape, a fault found later."""
+    value = node.attributes.get("value")
+    if not isinstance(value, Tensor) or value.dtype not in _WHOLE or len(value.data) != count(value.shape):
+        return {}
+    return {name: np.array(value.data, value.dtype).reshape(value.shape) for name in node.outputs if name}
+
+
 def _is_small(type: Type) -> bool:
-    """Whether a value may be sizes or pads, or lead to them: the shape rules must see what it is."""
+    """Whether a value may hold sizes or pads, or lead to them."""
     shape = static(type.shape)
     return type.dtype in _WHOLE and shape is not None and count(shape) <= LARGE
 
 
 def _content(type: Type) -> tuple[int, ...] | None:
-    """The elements that the shape rules know, if all of them are numbers."""
+    """The elements of a value, if the shape rules know all of them as numbers."""
     if type.content is None or type.dtype not in _WHOLE:
         return None
     numbers = tuple(item for item in type.content if isinstance(item, int))
     return numbers if len(numbers) == len(type.content) else None
-
-
-def _apart(node: Node) -> Node:
-    """``node`` under a name that none of the values it reads has."""
-    return Node("/folded", node.operator, node.inputs, node.outputs, node.attributes, node.domain)

@@ -1,6 +1,7 @@
-"""The operators whose form depends on the version of the standard, and how one form becomes the other.
+"""How the form of operators changed between opsets: one translation for each change, to the newer form and back.
 
 A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one step in the history of an operator.
+The docstring of a translation says what the older form means.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ Translation = Callable[[Node, Scope], list[Node]]
 
 
 class Change(NamedTuple):
-    """A new form: the version that brought it, the way there from the form before, and the way back.
+    """A new form: the opset that introduced it, the translation from the form before, and the one back to it.
 
-    Where there is no way back, or graphs are never written as old as that, it is ``None``.
+    ``older`` is ``None`` where there is none, or where graphs are never written at so old an opset.
     """
 
     since: int
@@ -33,7 +34,7 @@ class Change(NamedTuple):
 
 
 def same(node: Node, scope: Scope) -> list[Node]:
-    """The node as it is."""
+    """The node as it is: for changes that only add something."""
     return [node]
 
 
@@ -41,7 +42,7 @@ def same(node: Node, scope: Scope) -> list[Node]:
 
 
 def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
-    """B was stretched to A only where ``broadcast`` said so, and lay along its axes from ``axis`` on, or the last."""
+    """B is broadcast to A only with the attribute ``broadcast``, along the axes from ``axis`` on or the last ones."""
     first, second = (scope.type(node, index).shape for index in (0, 1))
     plain = replace(node, attributes=without(node, "broadcast", "axis"))
     if not node.attributes.get("broadcast"):
@@ -61,13 +62,13 @@ def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
 
 
 def _may_be_equal(one: Shape, other: Shape) -> bool:
-    """Whether two shapes may be the same: a size that is not known may be any."""
+    """Whether two shapes may be the same; an unknown size may be any."""
     pairs = zip(one, other, strict=False)
     return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
 
 
 def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
-    """``node`` with further axes in its second input."""
+    """``node`` with further axes, ``axes``, in its second input."""
     if not axes:
         return [node]
     constant = scope.constant(f"{node.name}.axes", list(axes))
@@ -77,7 +78,7 @@ def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
 
 
 def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
-    """A slope was one number, or one for each channel, whatever is to its right."""
+    """A slope is one number, or one for each channel whatever axes follow."""
     x, slope = (scope.type(node, index).shape for index in (0, 1))
     if slope in ((), (1,)):
         return [node]
@@ -87,7 +88,7 @@ def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
 
 
 def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
-    """C was stretched only where ``broadcast`` said so."""
+    """C is broadcast only with the attribute ``broadcast``."""
     plain = replace(node, attributes=without(node, "broadcast"))
     a, b, c = (scope.type(node, index).shape for index in (0, 1, 2))
     if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
@@ -100,7 +101,7 @@ def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
 
 
 def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
-    """``is_test`` said what having one output says as well; with it, there is nothing in the others."""
+    """``is_test`` is what having one output means later; with it, the other outputs are empty."""
     attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
     unread = testing and not any(name in scope.read for name in node.outputs[1:])
     return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
@@ -117,7 +118,7 @@ def _scales_as_list(node: Node, scope: Scope) -> list[Node]:
 
 
 def _with_inputs(node: Node, scope: Scope, *wanted: Node | str, drop: Sequence[str]) -> list[Node]:
-    """``node`` with inputs behind its first one, values or constants to make, and without what has become of them."""
+    """``node`` with the inputs ``wanted``, values or new constants, after its first; without attributes ``drop``."""
     constants = [each for each in wanted if isinstance(each, Node)]
     inputs = [each.outputs[0] if isinstance(each, Node) else each for each in wanted]
     while inputs and not inputs[-1]:
@@ -126,54 +127,38 @@ def _with_inputs(node: Node, scope: Scope, *wanted: Node | str, drop: Sequence[s
     return [*constants, changed]
 
 
-def _list(node: Node, scope: Scope, name: str) -> Node | str:
-    """A list of whole numbers that an attribute has, as a constant; ``""`` where it is absent."""
-    values = node.attributes.get(name)
-    return scope.constant(f"{node.name}.{name}", values) if isinstance(values, tuple) else ""  # type: ignore[arg-type]
+def _as_inputs(**dtypes: str | None) -> Translation:
+    """Attributes that became inputs, in this order: numbers of a type, ``"T"`` for that of the data; else integers."""
+
+    def as_input(node: Node, scope: Scope, name: str, dtype: str | None) -> Node | str:
+        value: Any = node.attributes.get(name)
+        if isinstance(value, tuple) and dtype is None:
+            return scope.constant(f"{node.name}.{name}", value)
+        if isinstance(value, int | float) and dtype is not None:
+            return scope.scalar(f"{node.name}.{name}", value, scope.type(node).dtype if dtype == "T" else dtype)
+        return ""
+
+    def translate(node: Node, scope: Scope) -> list[Node]:
+        wanted = [as_input(node, scope, name, dtype) for name, dtype in dtypes.items()]
+        return _with_inputs(node, scope, *wanted, drop=list(dtypes)) if any(wanted) else [node]
+
+    return translate
 
 
-def _number(node: Node, scope: Scope, name: str, dtype: str) -> Node | str:
-    """A number that an attribute has, as a constant; ``""`` where it is absent."""
-    value = node.attributes.get(name)
-    return scope.scalar(f"{node.name}.{name}", value, dtype) if isinstance(value, int | float) else ""
-
-
-def _axes_as_input(node: Node, scope: Scope) -> list[Node]:
-    axes = _list(node, scope, "axes")
-    return _with_inputs(node, scope, axes, drop=["axes"]) if axes else [node]
+_axes_as_input: Final = _as_inputs(axes=None)
+_bounds_as_inputs: Final = _as_inputs(min="T", max="T")  # An absent one was the largest float: none but for infinity.
+_pads_as_inputs: Final = _as_inputs(pads=None, value="T")
+_places_as_inputs: Final = _as_inputs(starts=None, ends=None, axes=None)
+_ratio_as_input: Final = _as_inputs(ratio="float32")
+_sizes_as_input: Final = _as_inputs(split=None)
 
 
 def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
     axes = scope.numbers(given(node, 1))
-    if not axes:  # All of them, or none at all, which the older form has no words for: the check finds that.
+    if not axes:  # All axes, or none at all, which the older form cannot express: the check finds that.
         return [replace(node, inputs=node.inputs[:1])]
     attributes = {**without(node, "noop_with_empty_axes"), "axes": axes}
     return [replace(node, inputs=node.inputs[:1], attributes=attributes)]
-
-
-def _bounds_as_inputs(node: Node, scope: Scope) -> list[Node]:
-    """Where a bound was absent, it was the largest float: none, but for infinity."""
-    dtype = scope.type(node).dtype
-    bounds = [_number(node, scope, name, dtype) for name in ("min", "max")]
-    return _with_inputs(node, scope, *bounds, drop=["min", "max"])
-
-
-def _ratio_as_input(node: Node, scope: Scope) -> list[Node]:
-    return _with_inputs(node, scope, _number(node, scope, "ratio", "float32"), drop=["ratio"])
-
-
-def _places_as_inputs(node: Node, scope: Scope) -> list[Node]:
-    places = ["starts", "ends", "axes"]
-    return _with_inputs(node, scope, *(_list(node, scope, name) for name in places), drop=places)
-
-
-def _sizes_as_input(node: Node, scope: Scope) -> list[Node]:
-    return _with_inputs(node, scope, _list(node, scope, "split"), drop=["split"])
-
-
-def _pads_as_inputs(node: Node, scope: Scope) -> list[Node]:
-    value = _number(node, scope, "value", scope.type(node).dtype)
-    return _with_inputs(node, scope, _list(node, scope, "pads"), value, drop=["pads", "value"])
 
 
 def _scales_as_input(node: Node, scope: Scope) -> list[Node]:
@@ -218,7 +203,7 @@ def _number_of_parts(node: Node, scope: Scope) -> list[Node]:
 
 
 def _sizes_of_parts(node: Node, scope: Scope) -> list[Node]:
-    """Equal parts need no words; others have sizes, if they are known."""
+    """Equal parts are the default; others need their sizes, which must be known."""
     plain = replace(node, attributes=without(node, "num_outputs"))
     axis, count = node.attributes.get("axis", 0), len(node.outputs)
     size = scope.type(node).shape[axis]  # type: ignore[index]
@@ -240,7 +225,7 @@ def _without_dilations(node: Node, scope: Scope) -> list[Node]:
 
 
 def _by_all_further_axes(node: Node, scope: Scope) -> list[Node]:
-    """The axes from ``axis`` on were seen as a single one."""
+    """All axes from ``axis`` on are normalised as a single one."""
     shape, axis = scope.type(node).shape, node.attributes.get("axis", 1)
     assert isinstance(axis, int)
     if not -len(shape) <= axis < len(shape) or all(dim == 1 for dim in shape[axis % len(shape) + 1 :]):
@@ -259,14 +244,14 @@ def _position_by_position(
 
 
 def _spatial(node: Node, scope: Scope) -> list[Node]:
-    """Once it could have numbers of its own for each position, too."""
+    """With ``spatial`` 0 each position has a mean, variance, scale and bias of its own."""
     if node.attributes.get("spatial", 1) == 0 and len(node.outputs) == 1:
         return scope.spliced(node, _position_by_position)
     return [replace(node, attributes=without(node, "spatial"))]
 
 
 def _training_as_attribute(node: Node, scope: Scope) -> list[Node]:
-    """Having the running statistics among its outputs said that it normalises by the batch."""
+    """With the running statistics among its outputs it normalises by the batch."""
     if len(node.outputs) == 1 or any(name in scope.read for name in node.outputs[3:]):
         return [node]
     names = [*node.outputs[1:3], ""][:2]
@@ -276,14 +261,14 @@ def _training_as_attribute(node: Node, scope: Scope) -> list[Node]:
 
 
 def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
-    """There was one scale and one bias for each group."""
+    """There is one scale and one bias for each group, not for each channel."""
 
     def by_channel(x: Symbol, scale: Symbol, bias: Symbol, *, num_groups: int, **attributes: Any) -> Symbol:
         channels = x.shape[1] if len(x.shape) > 1 else None
 
         def spread(value: Symbol) -> Symbol:
             if not isinstance(channels, int) or value.shape != (num_groups,):
-                return value  # The check says what is wrong with it.
+                return value  # The check of the graph reports what is wrong with it.
             each = emit("Expand", emit("Unsqueeze", value, integers([1])), integers([1, channels // num_groups]))
             return emit("Reshape", each, integers([channels]))
 
@@ -296,7 +281,7 @@ def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
 
 
 def _mask_of_truth_values(node: Node, scope: Scope) -> list[Node]:
-    """The mask was of the type of the data."""
+    """The mask has the type of the data."""
     if len(node.outputs) == 1 or node.outputs[1] not in scope.read:
         return [node]
     dtype, mask = scope.type(node).dtype, scope.names.fresh(f"{node.name}.mask")
@@ -309,9 +294,9 @@ def _renamed(operator: str) -> Translation:
 
 
 def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
-    """Positions had no offset; a nearest cell was the one before when growing, the one behind when shrinking."""
+    """Positions have no offset; the nearest cell is the one before when upsampling, the one after when downsampling."""
     scales, linear = scope.numbers(node.inputs[1]), node.attributes.get("mode") == "linear"
-    if not scales:  # Not constant: the check says so.
+    if not scales:  # They are not constant: the check reports that.
         return [replace(node, inputs=(node.inputs[0], "", *node.inputs[1:]))]
     both = [[max(scale, 1.0) for scale in scales], [min(scale, 1.0) for scale in scales]]
     steps = [(factors, how) for factors, how in zip(both, ("floor", "ceil"), strict=True) if set(factors) != {1.0}]
@@ -329,7 +314,7 @@ def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
 
 
 _TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
-"""Positions half a cell further on, rounded in one way, are positions that are rounded in the other."""
+"""Positions half a cell further on, rounded in one way, are the positions rounded in the other way."""
 
 
 def _without_tf_half_pixel(node: Node, scope: Scope) -> list[Node]:
@@ -370,7 +355,7 @@ def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
 
 
 def _wrapped(node: Node, scope: Scope) -> list[Node]:
-    """The cells that ``wrap`` copies, by their places."""
+    """The cells that ``wrap`` copies are gathered by their places."""
     shape, pads = scope.type(node).shape, scope.numbers(node.inputs[1])
     axes = scope.numbers(given(node, 3)) or range(len(shape))
     sides = [(axis % len(shape), *pads[place :: len(axes)]) for place, axis in enumerate(axes)]
@@ -390,7 +375,7 @@ def _wrapped(node: Node, scope: Scope) -> list[Node]:
 
 
 _SAMPLING: Final = {"bilinear": "linear", "bicubic": "cubic"}
-"""How a grid was read by its first names, which said that an image has two axes."""
+"""The newer names of modes, which do not imply that an image has two axes."""
 
 
 def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> list[Node]:
@@ -399,14 +384,14 @@ def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> lis
 
 
 def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
-    """Once there was none for volumes: those are written in older operators."""
+    """There is none for volumes: those are written in older operators."""
     if len(scope.type(node).shape) != 4:
         return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
     return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
 
 
 _WITHOUT_SHIFT: Final = "output_half_pixel"
-"""How regions of interest were read before that could be said."""
+"""What ``coordinate_transformation_mode`` was before the attribute came."""
 
 
 def _shift_said(node: Node, scope: Scope) -> list[Node]:
@@ -471,30 +456,4 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     "TopK": (Change(10, _count_as_input),),
     "Upsample": (Change(7, _scales_as_list), Change(9, _scales_as_input), Change(10, _renamed("Resize"))),
 }  # fmt: skip
-"""The changes of each operator, the oldest first."""
-
-SUCCESSORS: Final[Mapping[str, str]] = {"Scatter": "ScatterElements", "Upsample": "Resize"}
-"""What has become of the operators that the standard has no more."""
-
-VALUES: Final[Mapping[tuple[str, str, str], int]] = {
-    ("Pad", "mode", "wrap"): 19,
-    ("Resize", "coordinate_transformation_mode", "half_pixel_symmetric"): 19,
-    ("ScatterElements", "reduction", "max"): 18,
-    ("ScatterElements", "reduction", "min"): 18,
-    ("ScatterND", "reduction", "max"): 18,
-    ("ScatterND", "reduction", "min"): 18,
-}
-"""Values that an attribute of an operator has only since a version."""
-
-SETTINGS: Final[Mapping[str, tuple[int, ...]]] = {
-    "Clip": (1, 2), "Compress": (1,), "Dropout": (1, 2), "NonZero": (0,), "OneHot": (1, 2), "Pad": (2,),
-    "Range": (0, 1, 2), "Resize": (1, 2), "Upsample": (1,),
-}  # fmt: skip
-"""Inputs that say how and not what: no training changes them, and some decide a shape."""
-
-WEIGHTS: Final[Mapping[str, tuple[int, ...]]] = {
-    "Conv": (1, 2), "ConvTranspose": (1, 2), "Gather": (0,), "Gemm": (0, 1, 2), "GroupNormalization": (1, 2),
-    "GRU": (1, 2, 3), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "BatchNormalization": (1, 2, 3, 4),
-    "LSTM": (1, 2, 3, 7), "MatMul": (0, 1), "PRelu": (1,), "RMSNormalization": (1,), "RNN": (1, 2, 3),
-}  # fmt: skip
-"""Inputs that training changes: a constant there is a weight, however small."""
+"""The changes of each operator, the oldest first: the one table of adapters from opset to opset."""

@@ -1,7 +1,7 @@
-"""What the standard's own shape inference finds: types for where this package has no rule, and faults.
+"""The shape inference of the ``onnx`` package: types where this package has no rule, and faults.
 
-It is shown a model without what it need not see: large arrays are inputs of the same type, and so is what comes out of
-operators that it does not know, as far as the file says what that is.
+It is given a model without what it does not need: large arrays become inputs of the same type, and so do the outputs of
+operators that it does not know, as far as the file declares their types.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from onnx import (
     helper,
 )
 
-from portable_nn.core.binding import substituted
-from portable_nn.core.dims import is_number
+from portable_nn.core.dims import is_number, substituted
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.support import STANDARD, type_name
@@ -31,23 +30,20 @@ from portable_nn.operators import Type
 from portable_nn.operators.registry import ONNX_DTYPES
 
 SMALL: Final = 1024
-"""Elements up to which an array may be sizes or axes, so that inference is shown it."""
+"""The most elements of an array that may hold sizes or axes, which inference needs."""
 
 _FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
 
 
 class Standard(NamedTuple):
-    """What is known of values, by name, and what is wrong at nodes, by place."""
+    """The types of values, by name, and the faults of nodes, by place."""
 
     types: dict[str, Type]
     faults: dict[int, str]
 
 
 def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> Standard:
-    """What the standard knows of a model whose inputs have the given ``shapes``.
-
-    ``known`` are the numbers for what has only a name in the file.
-    """
+    """What inference finds in a model whose inputs have the given ``shapes``; ``known`` are numbers for named sizes."""
     shown = _shown(model, shapes, known)
     faults: dict[int, str] = {}
     try:
@@ -62,7 +58,7 @@ def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mappin
 
 
 def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
-    """What a file says of the values on the way and of its outputs."""
+    """The types that a file declares for intermediate values and outputs."""
     values = [*graph.value_info, *graph.output]
     return {
         value.name: Type(type.dtype, substituted(type.shape, known)) for value in values if (type := type_of(value))
@@ -70,7 +66,7 @@ def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
 
 
 def type_of(value: ValueInfoProto) -> Type | None:
-    """The type of a value, with names for sizes that have none; nothing where it is no array of known dimensions."""
+    """The type of a value, with names for unknown sizes; ``None`` where it is no tensor of known rank."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
         return None
@@ -80,19 +76,19 @@ def type_of(value: ValueInfoProto) -> Type | None:
 
 
 def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
-    """A size that a file states, or its name. Some tools write -1, as a number or a name, for what has neither."""
+    """A size or its name; ``None`` where a file has neither, for which some tools write -1 as a number or a name."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
 
 
 def dtype_of(code: int) -> str:
-    """The name of an element type, also of one that graphs cannot have, such as ``bfloat16``."""
+    """The name of an element type, also of unsupported ones such as ``bfloat16``."""
     return ONNX_DTYPES.get(code) or type_name(code).lower()
 
 
 def _without_faults(shown: ModelProto) -> ModelProto:
-    """As much as can be inferred where something is wrong."""
+    """As much as can be inferred despite faults."""
     try:
         return infer_shapes(shown)
     except LibraryError:
@@ -100,7 +96,7 @@ def _without_faults(shown: ModelProto) -> ModelProto:
 
 
 def light(model: ModelProto) -> ModelProto:
-    """``model`` with inputs of the same type in place of large arrays, of which inference sees the type alone."""
+    """``model`` with inputs of the same type in place of large arrays."""
     graph = model.graph
     shown = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     shown.graph.CopyFrom(
@@ -118,12 +114,12 @@ def light(model: ModelProto) -> ModelProto:
 
 
 def _small(graph: GraphProto) -> list[TensorProto]:
-    """The arrays that may be sizes or axes."""
+    """The initializers that may hold sizes or axes."""
     return [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
 
 
 def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
-    """The types of all other arrays that are no inputs."""
+    """Inputs in place of all other initializers."""
     listed = {value.name for value in (*graph.input, *_small(graph))}
     for tensor in graph.initializer:
         if tensor.name not in listed:
@@ -131,9 +127,9 @@ def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
 
 
 def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> ModelProto:
-    """What inference is shown of ``model``: nodes are called by their places, for the messages."""
+    """The model for inference; nodes are named by their places, which its messages then contain."""
     graph = model.graph
-    told = declared(graph, known)
+    types = declared(graph, known)
     functions = {(function.domain, function.name) for function in model.functions}
     versions = {entry.domain: entry.version for entry in model.opset_import}
     small = _small(graph)
@@ -141,47 +137,37 @@ def _shown(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, i
     shown = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, functions=model.functions)
     shown.graph.name = graph.name
     shown.graph.initializer.extend(small)
-    for value in graph.input:
-        if value.name not in inside:
-            entry = shown.graph.input.add()
-            entry.CopyFrom(value)
-            if value.name in shapes:
-                _set_shape(entry, shapes[value.name])
+    shown.graph.input.extend(_with_shape(value, shapes) for value in graph.input if value.name not in inside)
     shown.graph.input.extend(_large(graph))
     for place, node in enumerate(graph.node):
         if (node.domain, node.op_type) in functions or _has_schema(node, versions):
             shown.graph.node.append(node)
             shown.graph.node[-1].name = f"#{place}"
         else:
-            shown.graph.input.extend(_as_inputs(node, told))
+            shown.graph.input.extend(_as_inputs(node, types))
     shown.graph.output.extend(ValueInfoProto(name=value.name) for value in graph.output)
     return shown
 
 
-def _as_inputs(node: NodeProto, told: Mapping[str, Type]) -> Iterator[ValueInfoProto]:
-    """What comes out of a node, as far as the file tells."""
+def _as_inputs(node: NodeProto, types: Mapping[str, Type]) -> Iterator[ValueInfoProto]:
+    """The outputs of a node whose ``types`` are declared."""
     codes = {dtype_of(code): code for code in TensorProto.DataType.values()}
     for name in node.output:
-        if name in told and told[name].dtype in codes:
-            yield helper.make_tensor_value_info(name, codes[told[name].dtype], told[name].shape)
+        if name in types and types[name].dtype in codes:
+            yield helper.make_tensor_value_info(name, codes[types[name].dtype], types[name].shape)
 
 
 def _has_schema(node: NodeProto, versions: Mapping[str, int]) -> bool:
-    """Whether the installed standard knows the operator of ``node`` in the version that the model uses."""
+    """Whether the ``onnx`` package has the operator of ``node`` in the version that the model uses."""
     domain = "" if node.domain in STANDARD else node.domain
     version = max((versions[name] for name in (domain, node.domain) if name in versions), default=0)
     return defs.has(node.op_type, version, domain)
 
 
-def _set_shape(value: ValueInfoProto, shape: Shape) -> None:
-    dims = value.type.tensor_type.shape
-    del dims.dim[:]
-    for size in shape:
-        entry = dims.dim.add()
-        if isinstance(size, int):
-            entry.dim_value = size
-        else:
-            entry.dim_param = size
+def _with_shape(value: ValueInfoProto, shapes: Mapping[str, Shape]) -> ValueInfoProto:
+    """``value`` with the shape that is given for it, if one is."""
+    code, shape = value.type.tensor_type.elem_type, shapes.get(value.name)
+    return value if shape is None else helper.make_tensor_value_info(value.name, code, shape)
 
 
 def _count(tensor: TensorProto) -> int:

@@ -1,7 +1,7 @@
-"""The onnx library's own code for whole models, in a process of its own: a damaged model can end the process.
+"""The onnx library's C++ code for whole models, in a subprocess: a damaged model can crash it.
 
-Its shape inference aborts, for instance, where a size that it has computed is negative. One such process is kept. It
-begins when it is first needed, begins again after it was ended, and ends with this one.
+Its shape inference aborts, for instance, where a computed size is negative. One subprocess is kept; it starts when it
+is first needed, is restarted after a crash, and ends with this process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROGRAM: Final = str(Path(isolated_side.__file__).resolve())
 
 
 class LibraryError(Exception):
-    """What the library has said against a model, or that it said nothing any more. It never leaves the converter."""
+    """The library has refused a model, or crashed. Never leaves the package."""
 
 
 def infer_shapes(model: ModelProto, *, strict: bool = False) -> ModelProto:
@@ -34,13 +34,13 @@ def infer_shapes(model: ModelProto, *, strict: bool = False) -> ModelProto:
 
 
 def inline_standard_function(model: ModelProto, domain: str, operator: str) -> ModelProto:
-    """``model`` with the standard's own definition in place of an operator. Raises ``LibraryError``."""
+    """``model`` with an operator replaced by its definition in the standard. Raises ``LibraryError``."""
     return _asked(model, do="inline", function=[domain, operator])
 
 
 _turn: Final = Lock()
 _running: dict[int, subprocess.Popen[bytes]] = {}
-"""The other process, by the number of this one: a fork must not talk to that of its parent."""
+"""The subprocess, by the id of this process: a fork must not use that of its parent."""
 
 
 def _asked(model: ModelProto, **what: Any) -> ModelProto:
@@ -52,7 +52,7 @@ def _asked(model: ModelProto, **what: Any) -> ModelProto:
             raise LibraryError(f"the onnx library ended without an answer: {error}") from None
         except (EncodeError, ValueError) as error:
             raise LibraryError(f"the onnx library cannot be shown it: {error}") from None
-        except BaseException:  # What comes now would be taken for the answer to the next question.
+        except BaseException:  # A late answer would be taken for that to the next request.
             _end()
             raise
     if not done:
@@ -63,7 +63,7 @@ def _asked(model: ModelProto, **what: Any) -> ModelProto:
 
 
 def _answer(asked: bytes, model: bytes) -> tuple[bool, bytes]:
-    """Whether it could be done, and the model that was made, or what was said. Raises ``OSError`` and ``EOFError``."""
+    """Whether it succeeded, and the resulting model or the error message. Raises ``OSError`` and ``EOFError``."""
     questions, answers = _pipes()
     for part in (REQUEST.pack(len(asked), len(model)), asked, model):
         questions.write(part)
@@ -80,7 +80,7 @@ def _exactly(pipe: IO[bytes], count: int) -> bytes:
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """What the other process reads, and what it writes. ``-P`` keeps modules that lie beside the program out of it."""
+    """The pipes to and from the subprocess. ``-P`` keeps it from importing modules that lie beside the program."""
     process = _running.get(os.getpid())
     if process is None:
         _running.clear()

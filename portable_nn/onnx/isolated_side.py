@@ -1,4 +1,4 @@
-"""The program behind ``isolated``: it answers one request after the other, until there are no more."""
+"""The program that ``isolated`` runs: it answers requests until there are no more."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 from typing import Any, Final
 
 REQUEST: Final = struct.Struct("<QQ")
-"""The lengths of what is asked, as JSON, and of the model; both follow."""
+"""The lengths of the request, which is JSON, and of the model; both follow."""
 
 ANSWER: Final = struct.Struct("<?Q")
-"""Whether it could be done: then a model follows, otherwise what the library said; and its length."""
+"""Whether it succeeded, and the length of what follows: a model, or an error message."""
 
 
 def _done(what: dict[str, Any], data: bytes) -> bytes:
@@ -28,9 +28,9 @@ def _done(what: dict[str, Any], data: bytes) -> bytes:
 
 
 def main() -> None:
-    """Answer what comes in by standard input."""
+    """Answer the requests on standard input."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What the library prints is no answer.
+    os.dup2(2, 1)  # Keep what the library prints out of the answers.
     while start := requests.read(REQUEST.size):
         asked, model = REQUEST.unpack(start)
         what = json.loads(requests.read(asked))

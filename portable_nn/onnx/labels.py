@@ -1,4 +1,4 @@
-"""The names of classes, where tools are used to put them: in a model's metadata, each in its own way."""
+"""Class names in the metadata of a model, in the forms in which common tools write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 MAX_LENGTH: Final = 2**20
-"""Characters; a longer text is not read. The names of ImageNet's 21,841 classes take a third of it."""
+"""The most characters that are read. The names of ImageNet's 21,841 classes take a third of it."""
 
 
 def _json_list(text: str) -> object:
@@ -33,13 +33,13 @@ def _separated(text: str) -> object:
 _FORMS: Final[tuple[Callable[[str], object], ...]] = (_json_list, _literal_dict, _separated)
 
 KEYS: Final = ("labels", "classes", "class_names", "names")
-"""Where labels are found, best first."""
+"""The keys that labels are read from; the first that has some counts."""
 
 
 def labels_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The labels in a model's metadata: a JSON list, a Python dict that counts, or parts between commas or lines.
+    """The labels in a model's metadata: a JSON list, a Python dict with keys from 0, or a list with commas or newlines.
 
-    Labels are optional, so a text that none of the forms fits gives none.
+    Empty where there are none in any of these forms.
     """
     return next((labels for key in KEYS if (labels := _labels_in(metadata.get(key, "")))), ())
 

@@ -1,6 +1,6 @@
-"""What the standard has only since versions after ``OPSET``, said in the words of the vocabulary.
+"""Operators, and uses of them, that are newer than ``OPSET``, expressed in operators of the vocabulary.
 
-Each row of ``NEWER`` is an operator that came, or that can do more, after the version that graphs have.
+Each row of ``NEWER`` is an operator that is new, or does more, in a later version of the standard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from portable_nn.operators.symbols import sizes
 
 
 class Newer(NamedTuple):
-    """The version that brought it, what it computes as a function of symbols, and whether a use of it needs that."""
+    """The opset that introduced it, the function of symbols that computes it, and whether a node needs that."""
 
     since: int
     function: Callable[..., Symbol]
@@ -25,12 +25,12 @@ class Newer(NamedTuple):
 
 
 def has_newer(node: Node, opset: int) -> bool:
-    """Whether version ``opset`` has more of the operator than the vocabulary."""
+    """Whether the operator of ``node`` is new, or does more, at version ``opset`` than in the vocabulary."""
     return opset > OPSET and node.operator in NEWER and opset >= NEWER[node.operator].since
 
 
 def in_vocabulary(node: Node, opset: int, scope: Scope) -> list[Node]:
-    """``node`` of version ``opset`` in operators of the vocabulary; itself where it has it as it is."""
+    """``node`` of version ``opset`` in operators of the vocabulary; itself where that has it as it is."""
     if not has_newer(node, opset) or not NEWER[node.operator].needed(node, scope):
         return [node]
     return scope.spliced(node, NEWER[node.operator].function)
@@ -41,7 +41,7 @@ def _of_types(*dtypes: str) -> Callable[[Node, Scope], bool]:
 
 
 def _shift(x: Symbol, y: Symbol, *, direction: str) -> Symbol:
-    """Of signed numbers: to the right, the sign fills what becomes free; a negative shift is a very long one."""
+    """Shift of signed integers: to the right, the sign fills up; a negative shift counts as a very long one."""
     wide, by = cast(x, "int64"), cast(cast(y, "int64"), "uint64")
 
     def shifted(value: Symbol) -> Symbol:
@@ -59,7 +59,7 @@ def _celu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
 
 
 def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse: int = 0) -> Symbol:
-    """For each place along the axis the product of all elements, those behind it replaced by 1."""
+    """For each place along the axis the product of all elements, with those after it replaced by 1."""
     rank, given = len(x.shape), axis.type.content
     if given is None or len(given) != 1 or not isinstance(given[0], int) or not -rank <= given[0] < rank:
         raise Misfit(f"axis must be a constant from {-rank} to {rank - 1}")
@@ -77,7 +77,7 @@ def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse:
 
 
 def _modulo(a: Symbol, b: Symbol, *, fmod: int = 0) -> Symbol:
-    """Of floats, with the sign of B: what ``fmod`` leaves, and B more where that has the other sign."""
+    """Modulo of floats, with the sign of B: ``fmod``, plus B where that has the other sign."""
     rest = emit("Mod", a, b, fmod=1)
     if fmod:
         return rest

@@ -1,8 +1,7 @@
-"""One vocabulary, many opsets: nodes in the form that a version of the standard has for them, and back.
+"""Conversion of nodes between opsets: from ``OPSET``, which every graph has, to another one and back.
 
-A graph has every operator as it is at ``OPSET``. Where an operator had another form at some version, ``forms`` has the
-translation. What no translation can express is found by asking the standard itself. An operator that a version lacks is
-written as what its ``lowering`` makes of it.
+Where an operator had another form at some version, ``forms`` has the translation. Whether a version can express a node
+is looked up in the standard itself. An operator that a version lacks is written as its ``lowering``.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ from msgspec.structs import replace
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.forms import CHANGES, VALUES, Change
+from portable_nn.onnx.forms import CHANGES, Change
 from portable_nn.onnx.newer import has_newer, in_vocabulary
 from portable_nn.onnx.pads import explicit, numbered
-from portable_nn.onnx.scope import Names, Scope, without
+from portable_nn.onnx.scope import Scope, without
 from portable_nn.onnx.standard import check_form, signature
 from portable_nn.operators import Type, lookup
+from portable_nn.operators.inference import infer_node
 from portable_nn.operators.registry import REGISTRY, Misfit
-from portable_nn.operators.symbols import infer_node
+from portable_nn.rewrites.program import Names
 
 OLDEST_READ: Final = 6
-"""The first opset that graphs are read from: before it, operators wrote over what they read (``consumed_inputs``)."""
+"""The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
 
 OLDEST_WRITTEN: Final = 13
-"""The first opset that graphs are written at."""
+"""The oldest opset that is written."""
 
 NEWEST_READ: Final = 28
-"""The last opset that graphs are read from."""
+"""The newest opset that is read."""
 
 
 # -- to an opset
@@ -42,7 +42,7 @@ _TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
 
 
 def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[str]:
-    """What version ``opset`` of the standard lacks of ``node``."""
+    """Why version ``opset`` of the standard cannot express ``node``."""
     known = signature(node.operator, opset)
     if known is None or node.domain:
         yield "there is no such operator"
@@ -52,19 +52,19 @@ def _complaints(node: Node, opset: int, types: Mapping[str, Type]) -> Iterator[s
     for name, value in sorted(node.attributes.items()):
         if name not in known.attributes:
             yield f"there is no attribute '{name}'"
-        elif isinstance(value, str) and opset < VALUES.get((node.operator, name, value), 0):
+        elif isinstance(value, str) and opset < lookup(node.operator).since.get((name, value), 0):
             yield f"there is no {name} '{value}'"
     if len(node.inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(node.inputs)}"
         return
     for index, name in enumerate(node.inputs):
-        dtype = types[name].dtype if name in types else "int64"  # What a translation added.
+        dtype = types[name].dtype if name in types else "int64"  # A constant that a translation has added.
         if name and f"tensor({_TYPE_NAMES.get(dtype, dtype)})" not in known.inputs[min(index, len(known.inputs) - 1)]:
             yield f"there it is not defined for {dtype}"
 
 
-def _said_by_saying_nothing(node: Node, opset: int) -> Node:
-    """``node`` without attributes that version ``opset`` lacks and that have their default values."""
+def _without_new_defaults(node: Node, opset: int) -> Node:
+    """``node`` without attributes that have their default values and that version ``opset`` lacks."""
     known, table = signature(node.operator, opset), lookup(node.operator, node.domain).attributes
     silent = [
         name
@@ -75,11 +75,11 @@ def _said_by_saying_nothing(node: Node, opset: int) -> Node:
 
 
 def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -> Iterator[Node]:
-    """``node`` of ``version`` in the form of version ``opset``, one change before the other, while there is a way."""
+    """``node`` of ``version`` in the form of version ``opset``, undoing one change after the other if possible."""
     changes = (change for change in reversed(CHANGES.get(node.operator, ())) if opset < change.since <= version)
     change = next(changes, None)
     if change is None or change.older is None:
-        yield _said_by_saying_nothing(node, opset)
+        yield _without_new_defaults(node, opset)
         return
     for each in change.older(node, scope):
         form = change.since - 1 if each.operator == node.operator else OPSET
@@ -87,10 +87,10 @@ def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -
 
 
 def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
-    """``node`` at version ``opset``, in other operators if need be, and what of it cannot be said there."""
+    """``node`` at version ``opset``, in other operators if need be, and why that version cannot express it."""
     try:
         nodes = list(_in_older_form(node, opset, scope))
-    except GraphError as error:  # Other operators can say some of its uses, and not this one.
+    except GraphError as error:  # The translation to other operators does not cover this use.
         return [node], [fault.message for fault in error.faults]
     complaints = list(dict.fromkeys(text for each in nodes for text in _complaints(each, opset, scope.types)))
     lowering = lookup(node.operator, node.domain).lowering if complaints else None
@@ -107,12 +107,13 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
-    """The nodes of ``graph`` in the form that they have at version ``opset``, with pads in numbers.
+    """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
 
     Raises:
-        UsageError: they cannot be said there, or not so that all runtimes agree: every such node, and what to do.
+        UsageError: that version cannot express some nodes, or not so that all runtimes agree; each is listed, with
+            the lowest opset that can.
     """
-    names = Names([*graph.values(), *(node.name for node in graph.nodes)])
+    names = Names.beside(graph)
     scope = Scope(dict(types), names, {name for node in graph.nodes for name in node.inputs})
     nodes: list[Node] = []
     faults: list[str] = []
@@ -134,7 +135,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
 
 
 def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
-    """``nodes`` without the constants that became attributes and are read no more."""
+    """``nodes`` without the constants that are not read any more, as they have become attributes."""
     read_before = {name for node in graph.nodes for name in node.inputs}
     unread = {name for node in graph.nodes for name in node.outputs} - read_before
     needed = {name for node in nodes for name in node.inputs}.union(graph.outputs, unread)
@@ -145,35 +146,11 @@ def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
 
 
 class Translated(NamedTuple):
-    """Nodes in the form of the vocabulary, what else was changed, for people, and what is wrong.
-
-    A node with a fault is not among them.
-    """
+    """Nodes in the form of the vocabulary, notes on what was changed, and faults; invalid nodes are left out."""
 
     nodes: list[Node]
     notes: list[str]
     faults: list[Fault]
-
-
-def from_opset(
-    nodes: Iterable[Node],
-    types: Mapping[str, Type],
-    opset: int,
-    names: Names,
-    outputs: Iterable[str],
-    folder: Folder | None = None,
-) -> tuple[list[Node], list[str]]:
-    """``nodes``, as version ``opset`` has them, in the form of the vocabulary; and what else was changed, for people.
-
-    Takes the arguments of ``translated``.
-
-    Raises:
-        GraphError: a node is not what its opset has, or does not fit what it reads: every one that is found.
-    """
-    result, notes, faults = translated(nodes, types, opset, names, outputs, folder)
-    if faults:
-        raise GraphError(faults)
-    return result, notes
 
 
 def translated(
@@ -187,12 +164,12 @@ def translated(
     """``nodes``, as version ``opset`` has them, in the form of the vocabulary.
 
     Args:
-        nodes: in an order in which they can run.
-        types: those of the values that no node makes.
-        opset: the version.
-        names: those that are free.
-        outputs: the values that are read when all is done.
-        folder: knows what is constant among the values before these nodes.
+        nodes: the nodes, in an order in which they can run.
+        types: the types of the values that no node makes.
+        opset: their version.
+        names: gives names to new nodes and values.
+        outputs: the values that are read after the last node.
+        folder: holds the constant values before these nodes.
     """
     nodes, outputs = list(nodes), list(outputs)
     scope = Scope(dict(types), names, {name for node in nodes for name in node.inputs}.union(outputs))
@@ -210,7 +187,7 @@ def translated(
                     before, after = _only_in(each, plain), _only_in(plain, each)
                     notes.append(f"node '{node.name}' ({node.operator}): {before} is read as {after}")
                 _find_types(plain, scope.types)
-                for made in folder.seen(plain, scope.types):
+                for made in folder.folded(plain, scope.types):
                     _find_types(made, scope.types)
                     result.append(made)
         except Misfit as misfit:
@@ -225,7 +202,7 @@ def translated(
 def _lifted(node: Node, opset: int, scope: Scope) -> Iterator[Node]:
     """``node`` of version ``opset`` in the form of the vocabulary, one change after the other.
 
-    A node that reads what does not fit stays as it is: all of those are told together, once the graph is there.
+    A node stays as it is where the type of an input is unknown: the check of the whole graph reports why.
     """
     change = _next_change(node, opset)
     if any(name and name not in scope.types for name in node.inputs):
@@ -243,13 +220,13 @@ def _next_change(node: Node, opset: int) -> Change | None:
 
 
 def _only_in(node: Node, other: Node) -> str:
-    """The attributes of ``node`` that ``other`` has not."""
+    """The attributes of ``node`` that ``other`` does not have."""
     different = sorted(node.attributes.items() - other.attributes.items())
     return ", ".join(f"{name} {value}" for name, value in different)
 
 
 def _find_types(node: Node, types: dict[str, Type]) -> None:
-    """Find the types of what ``node`` makes, unless it does not fit."""
+    """Add the types of the outputs of ``node`` to ``types``, if it is valid."""
     operator = REGISTRY.get((node.domain, node.operator))
     if operator is None or any(name and name not in types for name in node.inputs):
         return
@@ -260,7 +237,7 @@ def _find_types(node: Node, types: dict[str, Type]) -> None:
 
 
 def _without_defaults(node: Node, opset: int) -> Node:
-    """``node`` without attributes that the vocabulary lacks and that say what is so anyway."""
+    """``node`` without attributes that have their default values and that the vocabulary lacks."""
     known, operator = signature(node.operator, opset), REGISTRY.get(("", node.operator))
     silent = [
         name

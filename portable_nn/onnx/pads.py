@@ -1,7 +1,4 @@
-"""Pads in numbers: the one way to say where a window stands that all runtimes understand alike.
-
-``auto_pad``, ``output_shape`` and ``ceil_mode`` leave to the runtime what follows from the sizes, and runtimes differ.
-"""
+"""Explicit pads in place of ``auto_pad``, ``output_shape`` and ``ceil_mode``, which runtimes interpret differently."""
 
 from __future__ import annotations
 
@@ -13,30 +10,28 @@ from msgspec.structs import replace
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
 from portable_nn.onnx.scope import without
 from portable_nn.operators import Type, lookup
-from portable_nn.operators.registry import Misfit, Use
-from portable_nn.operators.symbols import infer_node
+from portable_nn.operators.inference import infer_node
+from portable_nn.operators.registry import Misfit, Use, window_kind
 from portable_nn.operators.unpooling import unpooled
 from portable_nn.operators.window import per_axis, spatial_sizes, windows
 from portable_nn.sizes.arithmetic import pool_size, transpose_same_pads
 from portable_nn.sizes.operation import Window
 
-WINDOWED: Final = frozenset({"Conv", "ConvTranspose", "AveragePool", "LpPool", "MaxPool"})
-
 ANY_SIZE: Final = 1
-"""Stands for a size that is not known, where the pads do not depend on it."""
+"""Used for an unknown size where the pads do not depend on it."""
 
 PLENTY: Final = 2**20
-"""Stands for a size that is not known, where it must be large enough for any kernel."""
+"""Used for an unknown size where it must be large enough for any kernel."""
 
 
 def explicit(node: Node, types: Mapping[str, Type]) -> Node:
-    """``node`` with pads in numbers and without what decides them: what it computes is the same.
+    """``node`` with explicit pads in place of the other attributes; it computes the same.
 
-    Raises ``Misfit`` where that cannot be said: a size is not known, or no pads do the same.
+    Raises ``Misfit`` where a size that decides them is unknown, or no pads compute the same.
     """
     if node.operator == "MaxUnpool":
         _check_unpool(_use(node, types))
-    if node.operator not in WINDOWED:
+    if window_kind(node.operator, node.domain) is None:
         return node
     node = _numbered(node, types)
     return _without_ceil(node, types) if node.attributes.get("ceil_mode") else node
@@ -52,8 +47,8 @@ def _check_unpool(use: Use) -> None:
 
 
 def numbered(node: Node, types: Mapping[str, Type]) -> Node:
-    """``node`` with pads in numbers in place of ``auto_pad`` and ``output_shape``; itself where a size is not known."""
-    if node.operator not in WINDOWED:
+    """``node`` with explicit pads in place of ``auto_pad`` and ``output_shape``; itself where a size is unknown."""
+    if window_kind(node.operator, node.domain) is None:
         return node
     try:
         _check_fit(node, types)
@@ -63,7 +58,7 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
 
 
 def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
-    """Raise ``Misfit`` where the node fits no input, however large."""
+    """Raise ``Misfit`` where the node would fit no input size, however large."""
     inputs = [types.get(name) for name in node.inputs]
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
     infer_node(lookup(node.operator), [*large, *inputs[1:]], node.attributes, len(node.outputs))
@@ -94,7 +89,7 @@ def _kernel(use: Use) -> Sequence[int]:
 
 
 def _windows(use: Use) -> list[Window]:
-    """The windows with the pads that ``auto_pad`` stands for; with a stride of 1 those do not depend on the size."""
+    """The windows with the pads that ``auto_pad`` means; with a stride of 1 those do not depend on the size."""
     sizes = spatial_sizes(use)
     strides, same = per_axis(use, "strides", len(sizes)), use.string("auto_pad").startswith("SAME")
     reason = f"auto_pad {use.string('auto_pad')}"
@@ -116,7 +111,7 @@ def _or(stand_in: int, size: Dim) -> int:
 
 
 def _transposed(node: Node, use: Use) -> Node:
-    """With ``auto_pad`` the output has ``stride`` cells for each of the input, so that no size decides the pads."""
+    """With ``auto_pad`` the output has ``stride`` cells for each input cell, so the pads depend on no size."""
     sizes, mode = spatial_sizes(use), use.string("auto_pad")
     wanted = use.ints("output_shape")
     goals = per_axis(use, "output_shape", len(sizes)) if wanted else [None] * len(sizes)
@@ -142,7 +137,7 @@ def _transposed(node: Node, use: Use) -> Node:
 
 
 def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
-    """With an end padding on which the last window of ``ceil_mode`` ends: cells of the padding change nothing there."""
+    """The end padding reaches to the end of the last window of ``ceil_mode``: padding cells change no result there."""
     use = _use(node, types)
     sides = zip(_windows(use), spatial_sizes(use), strict=True)
     found = [_reaching(use, axis, w, size) for axis, (w, size) in enumerate(sides, start=2)]

@@ -1,17 +1,24 @@
-"""Inputs that become weights on request: some exporters, and the standard's own tests, leave weights outside."""
+"""What may be settled about a model before it is read: weights for inputs, and numbers for named sizes.
+
+Some exporters, and the standard's own tests, leave weights among the inputs; others leave sizes open in name only,
+having worked numbers into the nodes. These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because such
+a model gives no consistent graph before they are done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike
-from onnx import ModelProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.onnx.inference import type_of
 from portable_nn.operators.registry import Array
+from portable_nn.rewrites.sizes import check_sizes
 
 
 def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) -> ModelProto:
@@ -30,8 +37,7 @@ def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) ->
     arrays = {name: np.asarray(array) for name, array in weights.items()}
     if faults := [fault for name, array in arrays.items() for fault in _faults(entries[name], array)]:
         raise ShapeError(listed(faults, where))
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = deepcopy(model)
     for field in (copy.graph.input, copy.graph.initializer):
         kept = [each for each in field if each.name not in arrays]
         del field[:]
@@ -41,7 +47,7 @@ def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) ->
 
 
 def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
-    """What is wrong with an array for an input, as far as the model tells."""
+    """What is wrong with an array for an input, as far as the model says what it needs."""
     wanted = type_of(entry)
     if wanted is None:
         return
@@ -50,3 +56,23 @@ def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
     if not fits or wanted.dtype != array.dtype.name:
         found = f"{array.dtype.name} {format_shape(array.shape)}"
         yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"
+
+
+def sized(model: ModelProto, sizes: Mapping[str, int]) -> ModelProto:
+    """``model`` with numbers in place of named sizes of its inputs; itself where ``sizes`` is empty.
+
+    Raises ``UsageError`` for a name that no input has, or a size below 1.
+    """
+    if not sizes:
+        return model
+    check_sizes(sizes, [dim.dim_param for dim in _dims(model.graph.input) if dim.dim_param])
+    copy = deepcopy(model)
+    for dim in _dims([*copy.graph.input, *copy.graph.output, *copy.graph.value_info]):
+        if dim.dim_param in sizes:
+            dim.dim_value = sizes[dim.dim_param]
+    return copy
+
+
+def _dims(values: Iterable[ValueInfoProto]) -> Iterator[TensorShapeProto.Dimension]:
+    for value in values:
+        yield from value.type.tensor_type.shape.dim

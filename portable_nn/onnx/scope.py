@@ -1,33 +1,18 @@
-"""What surrounds a node that is being translated: the types of values, names that are free, and ways to make nodes."""
+"""The context of a node that is being translated: the types of values, new names, and ways to make nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Node, Tensor
 from portable_nn.operators import Leaf, Symbol, Type, emit, trace
-
-
-class Names:
-    """Names for what a translation adds: none that is taken already."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self.taken = set(taken)
-
-    def fresh(self, wish: str) -> str:
-        """``wish``, numbered if it is taken; taken from now on."""
-        name, number = wish, 1
-        while name in self.taken:
-            number += 1
-            name = f"{wish}_{number}"
-        self.taken.add(name)
-        return name
+from portable_nn.rewrites.program import Names
 
 
 class Scope(NamedTuple):
-    """What surrounds a node: the types of all values before it, names that are free, and the names that are read."""
+    """The context of a node: the types of all values before it, new names, and the names that any node reads."""
 
     types: dict[str, Type]
     names: Names
@@ -38,7 +23,7 @@ class Scope(NamedTuple):
         return self.types[node.inputs[index]]
 
     def numbers(self, name: str) -> tuple[Any, ...]:
-        """The elements of a value that the shape rules know to be constant; none for the value that is left out."""
+        """The elements of a value, if the shape rules know them; none for an input that is left out."""
         return self.types[name].content or () if name else ()
 
     def constant(self, wish: str, values: Sequence[int | float], dtype: str = "int64") -> Node:
@@ -46,7 +31,7 @@ class Scope(NamedTuple):
         return self._constant(wish, Tensor(dtype, (len(values),), tuple(values)), tuple(values))
 
     def scalar(self, wish: str, value: float, dtype: str) -> Node:
-        """A new node that makes the array ``value`` without axes."""
+        """A new node that makes the scalar ``value``."""
         return self._constant(wish, Tensor(dtype, (), (value,)), (value,))
 
     def _constant(self, wish: str, tensor: Tensor, content: tuple[int | float, ...]) -> Node:
@@ -55,10 +40,10 @@ class Scope(NamedTuple):
         return Node(name, "Constant", (), (name,), {"value": tensor})
 
     def spliced(self, node: Node, function: Callable[..., Symbol | Sequence[Symbol]]) -> list[Node]:
-        """What ``function`` makes of symbols for the inputs of ``node``, and of its attributes, as nodes.
+        """The nodes of ``function``, called with symbols for the inputs of ``node`` and with its attributes.
 
-        They have names that begin with that of ``node``; what makes the first output has that name itself, and the
-        outputs have theirs. Raises ``GraphError`` that names ``node``.
+        The node that makes the first output is named like ``node``, and the names of the others begin with that name;
+        the outputs keep their names. Raises ``GraphError`` that names ``node``.
         """
         leaves = {name: _leaf(name, self.types[name]) for name in node.inputs if name}
         try:
@@ -103,5 +88,5 @@ def given(node: Node, index: int) -> str:
 
 
 def without(node: Node, *names: str) -> dict[str, Attribute]:
-    """The attributes but for those."""
+    """The attributes of ``node`` without ``names``."""
     return {name: value for name, value in node.attributes.items() if name not in names}

@@ -1,4 +1,4 @@
-"""The onnxruntime engine: any ONNX model, a file's or a network's own, behind the errors of this package."""
+"""The onnxruntime engine: runs any ONNX model, with the errors of this package."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.feeds import fitted
 from portable_nn.onnx.files import what_it_is
-from portable_nn.onnx.model import to_bytes, to_model
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import Array
 
 OPSET: Final = 21
-"""What graphs are written at for this engine: the newest opset that the oldest onnxruntime we take (1.20) knows."""
+"""The opset of graphs for this engine: the newest that the oldest supported onnxruntime, 1.20, knows."""
 
 _QUIET: Final = 4
 """Log fatal errors only: everything else reaches the caller as an exception."""
@@ -29,22 +29,22 @@ _DTYPES: Final[Mapping[str, str]] = {
     **{f"tensor({name})": name for name in ("float16", "bool")},
     **{f"tensor({sign}int{bits})": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-"""The element types of values, as onnxruntime writes them and as numpy does."""
+"""The element types of values: onnxruntime's names and numpy's."""
 
 
 class Session:
     """A model that is ready to run.
 
     Args:
-        model: its bytes, or the path of its file.
-        where: what messages call it; the path if there is one.
-        threads: how many threads one operator may use; ``None`` for as many as there are cores.
-        folder: where the files are that a model of ``bytes`` names.
+        model: the bytes of a model, or the path of a file.
+        where: the name of the model in messages, unless it has a path.
+        threads: the number of threads for one operator; ``None`` for as many as there are cores.
+        folder: the folder of the external data files of a model given as ``bytes``.
 
     Raises:
         FileError: the file cannot be read.
         FormatError: it is not a valid ONNX model.
-        UnsupportedError: it is one, but onnxruntime lacks an operator for it, or its values are not plain arrays.
+        UnsupportedError: onnxruntime lacks an operator of it, or an input or output is not a tensor of numbers.
     """
 
     inputs: tuple[Value, ...]
@@ -128,13 +128,13 @@ def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Pa
 
 
 def _head(path: str | Path) -> bytes:
-    """The first bytes of a file; one that cannot be read is told before onnxruntime is asked."""
+    """The first bytes of a file; raises ``FileError`` where it cannot be read, before onnxruntime is called."""
     with open_regular(path) as file:
         return file.read(512)
 
 
 def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
-    """What onnxruntime has against a model that begins with ``head``."""
+    """The error for a model that onnxruntime refuses and that begins with ``head``."""
     kind = type(error).__name__
     if kind == "NotImplemented":
         return UnsupportedError(where, f"onnxruntime lacks an operator that it needs: {_reason(error)}")
@@ -144,12 +144,12 @@ def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
 
 
 def _reason(error: Exception) -> str:
-    """The message in one line, without the codes that it begins with."""
+    """The message of an exception in one line, without the codes that it begins with."""
     return " ".join(str(error).split(" : ", 3)[-1].split())
 
 
 def _value(found: Any, where: str) -> Value:
-    """An input or output; a size that is not known has a name of its own."""
+    """An input or output; an unknown size gets a name."""
     if found.type not in _DTYPES:
         raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers")
     shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(found.shape))

@@ -1,4 +1,4 @@
-"""What the standard itself says of an operator at one of its versions: the ``onnx`` package knows all of them."""
+"""The schemas of operators at all versions of the standard, from the ``onnx`` package."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SUFFIXES: Final = {_OPTION.Single: "", _OPTION.Optional: "?", _OPTION.Variadic:
 
 
 class Signature(NamedTuple):
-    """What one version says of an operator: the types of its attributes and what they are when absent; its inputs."""
+    """An operator at one version: types and defaults of attributes, types of inputs, and the most inputs it takes."""
 
     attributes: Mapping[str, int]
     defaults: Mapping[str, Attribute]
@@ -33,7 +33,7 @@ class Signature(NamedTuple):
 
 @cache
 def signature(operator: str, opset: int) -> Signature | None:
-    """The signature of a standard operator, or ``None`` where that version has no such operator."""
+    """The signature of a standard operator; ``None`` where that version does not have it."""
     schema = _schema(operator, opset)
     if schema is None:
         return None
@@ -48,7 +48,7 @@ def signature(operator: str, opset: int) -> Signature | None:
 
 
 def check_form(node: Node, opset: int) -> None:
-    """Raise ``Misfit`` where a node has not the attributes, inputs and outputs of its operator at version ``opset``."""
+    """Raise ``Misfit`` where attributes, inputs or outputs are not those of the operator at version ``opset``."""
     former = _former(node.operator, opset)
     former.check(node.attributes, node.inputs, len(node.outputs))
     for formal, name in zip(former.inputs, node.inputs, strict=False):
@@ -58,7 +58,7 @@ def check_form(node: Node, opset: int) -> None:
 
 @cache
 def _former(operator: str, opset: int) -> Operator:
-    """A standard operator as those here are described; it computes nothing."""
+    """A standard operator at one version, described like those of this package, without rules."""
     schema = _schema(operator, opset)
     if schema is None:
         raise Misfit(f"there is no operator {operator}")

@@ -1,4 +1,4 @@
-"""What of ONNX a graph can have. All that it cannot is found in one pass, before anything is translated."""
+"""Which operators, attributes and types are supported: whatever is not is found in one pass, before translation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET
-from portable_nn.onnx.forms import SUCCESSORS
 from portable_nn.onnx.newer import NEWER
 from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.tensors import is_attribute
-from portable_nn.operators import REGISTRY
-from portable_nn.operators.registry import ONNX_DTYPES
+from portable_nn.operators.registry import ONNX_DTYPES, find
 
 STANDARD: Final = {"", "ai.onnx"}
 """The two names of the standard's domain."""
 
 
 class Obstacle(NamedTuple):
-    """What a graph cannot have, more of it in words, and the places of the nodes that have it.
+    """Something that is not supported, details, and the places of the nodes that have it.
 
-    ``origin`` says of an operator where it is from; ``version`` is that of its domain, 0 where it is not known.
+    ``origin`` is the domain and version of an operator in words; ``version`` that number, 0 where it is unknown.
     """
 
     what: str
@@ -38,15 +36,15 @@ class Obstacle(NamedTuple):
 
 
 _LAST: Final = 2**31 - 1
-"""The highest version that the onnx library can be asked about."""
+"""The highest version that the onnx library accepts."""
 
 
 def opset_of(model: ModelProto, where: str) -> int:
     """The version of the standard operators that a model uses.
 
     Raises:
-        FormatError: it does not say, so that it cannot be a whole model, or tells a version that there cannot be.
-        UnsupportedError: it is not one that is read.
+        FormatError: the model does not state one, or states an impossible one.
+        UnsupportedError: the version is not supported.
     """
     for entry in model.opset_import:
         if not 0 <= entry.version <= _LAST:
@@ -55,7 +53,7 @@ def opset_of(model: ModelProto, where: str) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     nodes = model.graph.node
     if not versions and model.opset_import and nodes and not any(node.domain in STANDARD for node in nodes):
-        return OPSET  # It has operators of other domains alone, and those are not read in any version.
+        return OPSET  # All operators are of other domains, and those are not supported in any version.
     if not model.HasField("graph") or not versions:
         lacks = "version of the standard operators" if model.HasField("graph") else "graph"
         raise FormatError(where, f"is not a whole ONNX model: it has no {lacks}")
@@ -67,28 +65,45 @@ def opset_of(model: ModelProto, where: str) -> int:
 
 
 def _is_as_since(node: NodeProto, version: int) -> bool:
-    """Whether the operator of a node was at ``version`` what it is at the oldest one that is read."""
+    """Whether the operator of a node is the same at ``version`` and at the oldest opset that is read."""
     if node.domain not in STANDARD or not defs.has(node.op_type, version):
         return False
     return bool(defs.get_schema(node.op_type, OLDEST_READ).since_version <= version)
 
 
 def names_in(graph: GraphProto) -> Iterator[str]:
-    """Every name that a graph gives to a value or node."""
+    """The names of all values and nodes of a graph; some come twice."""
     for named in (*graph.input, *graph.initializer, *graph.node):
         yield named.name
     for node in graph.node:
         yield from node.output
 
 
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs in the attributes of a node, such as the branches of an ``If``."""
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+
+
+def captured(node: NodeProto) -> Iterator[str]:
+    """The values that the subgraphs of a node read from outside; a name may come several times."""
+    for graph in subgraphs(node):
+        own = {value.name for value in (*graph.input, *graph.initializer)}
+        own.update(name for inner in graph.node for name in inner.output)
+        read = [name for inner in graph.node for name in (*inner.input, *captured(inner))]
+        yield from (name for name in [*read, *(value.name for value in graph.output)] if name and name not in own)
+
+
 def check_text(graph: GraphProto, where: str) -> None:
-    """Raise ``FormatError`` where a name is no text: protocol buffers give bytes for what is not UTF-8."""
+    """Raise ``FormatError`` where a name is not UTF-8, for which protocol buffers give bytes."""
     if not all(type(name) is str for name in names_in(graph)):
         raise FormatError(where, "has a name that is not text in UTF-8")
 
 
 def obstacles(model: ModelProto) -> list[Obstacle]:
-    """All that is not supported. Whatever has none can be translated."""
+    """Everything that is not supported. A model without any can be translated."""
     return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
 
 
@@ -98,12 +113,12 @@ def full_name(node: NodeProto) -> str:
 
 
 def label(node: NodeProto) -> str:
-    """What a node is called: many have no name, but every value has one."""
+    """The name of a node, or those of its outputs where it has none."""
     return node.name or ", ".join(filter(None, node.output))
 
 
 def check_made_once(graph: GraphProto, where: str) -> None:
-    """Raise ``FormatError`` where a value has two origins."""
+    """Raise ``FormatError`` where two nodes or initializers make one value."""
     made = Counter(tensor.name for tensor in graph.initializer)
     made.update(name for node in graph.node for name in node.output if name)
     if twice := [f"'{name}'" for name, count in made.items() if count > 1]:
@@ -130,7 +145,7 @@ _UNDECIDED: Final = {"If": " (only a condition that is constant can be decided b
 
 
 def version_of(node: NodeProto, model: ModelProto) -> int:
-    """Since which version an operator is as it is; for what the standard does not know, that of its domain, or 0."""
+    """The version that introduced the present form of an operator; outside the standard that of its domain, or 0."""
     standard = node.domain in STANDARD
     used = opset_in(model, STANDARD if standard else {node.domain})
     try:
@@ -140,13 +155,13 @@ def version_of(node: NodeProto, model: ModelProto) -> int:
 
 
 def opset_in(model: ModelProto, domains: Collection[str] = STANDARD) -> int:
-    """The version of a domain, by any of its names, that a model says it uses; 0 where it does not."""
+    """The version of a domain, by any of its names, that a model imports; 0 where it does not."""
     return max((entry.version for entry in model.opset_import if entry.domain in domains), default=0)
 
 
 def is_supported(node: NodeProto) -> bool:
-    """Whether the operator of a node is one that this package has, or once had another name."""
-    known = ("", SUCCESSORS.get(node.op_type, node.op_type)) in REGISTRY or node.op_type in NEWER
+    """Whether this package has the operator of a node, perhaps under a newer name."""
+    known = find(node.op_type) is not None or node.op_type in NEWER
     return node.domain in STANDARD and known
 
 
@@ -178,7 +193,7 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
 
 
 def is_tensor(value: ValueInfoProto) -> bool:
-    """Whether an input is what a graph can have."""
+    """Whether an input is a tensor of a supported type and known rank."""
     tensor = value.type.tensor_type
     return (
         value.type.WhichOneof("value") == "tensor_type" and tensor.elem_type in ONNX_DTYPES and tensor.HasField("shape")

@@ -1,4 +1,4 @@
-"""Tensors and attributes in the two forms, ONNX's and the graph's; for each direction a function."""
+"""Conversion of tensors and attributes between ONNX and the graph."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def to_tensor(name: str, array: Array) -> TensorProto:
 
 
 def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
-    """The array that ``proto`` holds, in whichever field it keeps its elements.
+    """The array that ``proto`` holds, in whichever of its fields.
 
     Messages call it ``what``, or by its name.
 
     Raises:
         FormatError: its elements do not fit its shape and type.
-        UnsupportedError: they lie in another file, which only reading the model by its path can find.
+        UnsupportedError: they are in another file, which is only found if the model is read by its path.
     """
     what = what or f"tensor '{proto.name}'"
     if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
@@ -42,13 +42,13 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
 
 
 def literal(array: Array) -> Tensor:
-    """``array`` as an attribute of the graph: a float32 becomes the shortest decimal that means it."""
+    """``array`` as an attribute of the graph; a float32 becomes the shortest decimal that rounds to it."""
     items, written = array.ravel().tolist(), _WRITTEN.get(array.dtype.name)
     return Tensor(array.dtype.name, array.shape, tuple(map(written, items) if written else items))
 
 
 _WRITTEN: Final[Mapping[str, Callable[[Any], int | float]]] = {"float32": plain_float, "bool": int}
-"""What a graph holds of an element, where that is not the number itself."""
+"""How an element is stored in a graph, for types where that is not the number itself."""
 
 
 _FIELDS: Final[Mapping[int, str]] = {
@@ -59,7 +59,7 @@ _FIELDS: Final[Mapping[int, str]] = {
     AttributeProto.INTS: "ints",
     AttributeProto.FLOATS: "floats",
 }
-"""The field of an ``AttributeProto`` that holds a value, for each type of value that a graph can have."""
+"""The field of an ``AttributeProto`` for each supported type of attribute."""
 
 
 def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
@@ -75,7 +75,7 @@ def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
 
 
 def is_attribute(proto: AttributeProto) -> bool:
-    """Whether a graph can have what ``proto`` holds."""
+    """Whether the type of the attribute is supported."""
     return proto.type in _FIELDS
 
 

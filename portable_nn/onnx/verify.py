@@ -1,14 +1,15 @@
-"""Whether two engines compute the same numbers: the graph in numpy, and its ONNX model in onnxruntime.
+"""Comparison of two engines: a graph in numpy, and its ONNX model in onnxruntime.
 
 A number agrees where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
-error of a sum goes with the size of its terms and not with what is left of them. For float16, whose last digit is
-worth more than that, ``rtol`` is a few such digits.
+error of a sum scales with its terms and not with their sum. ``rtol`` is at least ``LAST_DIGITS`` units in the last
+place, which is what decides for float16.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,34 +21,34 @@ from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.tensors import Array
-from portable_nn.onnx.model import to_bytes
 from portable_nn.onnx.samples import BATCHES, NoInputsError, rounds
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.writing import to_bytes
 
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
 
 LAST_DIGITS: Final = 8
-"""How many units of the last place two roundings of one number may always be apart."""
+"""Units in the last place by which two roundings of one number may always differ."""
 
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
-"""What to do where a side cannot run on what was drawn."""
+"""The advice where an engine cannot run on random inputs."""
 
 
 class Tolerance(NamedTuple):
-    """How far two numbers may be apart."""
+    """The absolute and the relative tolerance of a comparison."""
 
     atol: float = 1e-5
     rtol: float = 1e-5
 
     def allowed(self, array: Array) -> float:
-        """The largest difference to an element of ``array`` that is no fault."""
+        """The largest allowed difference to an element of ``array``."""
         precision = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
         return self.atol + max(self.rtol, LAST_DIGITS * precision) * _magnitude(array)
 
 
 class Difference(NamedTuple):
-    """The largest differences in one output; the relative one is to the output's largest magnitude."""
+    """The largest absolute difference in one output, and the same relative to its largest magnitude."""
 
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
@@ -58,10 +59,12 @@ class Difference(NamedTuple):
 
 
 class Proof(dict[str, Difference]):
-    """The largest differences by output, over all that was run.
+    """The largest differences by output, over all runs.
 
-    ``batches`` are the batch sizes; ``notes`` say what could not be compared, in words; ``recorded`` has the largest
-    differences of both sides to what another program has recorded.
+    Attributes:
+        batches: the batch sizes.
+        notes: sentences on what could not be compared.
+        recorded: the largest differences of both engines to what another program has recorded.
     """
 
     def __init__(self, outputs: Iterable[str] = ()) -> None:
@@ -82,22 +85,22 @@ def compare(
     folder: Path | None = None,
     recorded: Recorded | None = None,
 ) -> Proof:
-    """Run both sides on the same seeded inputs at two batch sizes; the largest differences, by output.
+    """The largest differences between both engines on the same random inputs, at two batch sizes.
 
     Args:
         graph: what numpy runs, with ``parameters``.
         parameters: the values of its parameters.
         model: what onnxruntime runs; values have the same names.
         where: the file that messages name.
-        tolerance: how far numbers may be apart.
-        seed: what the inputs are drawn from.
-        folder: where the files are that the model names.
-        recorded: inputs to run both sides on before that, with what must come out.
+        tolerance: the allowed differences.
+        seed: the seed of the inputs.
+        folder: the folder of the external data files of the model.
+        recorded: further inputs, and the values that must come out.
 
     Raises:
-        VerificationError: the sides do not agree; the message names the first node that computes something else.
+        VerificationError: the engines do not agree; the message names the first node that differs.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
-        UsageError: no inputs are found that the graph can take, and none are recorded.
+        UsageError: no inputs are found that fit the graph, and none are recorded.
     """
     session = Session(to_bytes(model), where=where, threads=1, folder=folder)
     proof = Proof(graph.outputs)
@@ -111,8 +114,8 @@ def compare(
                 if not _agree(ours[name], theirs[name], tolerance):
                     earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
                     parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
-                    last = Pair(name, ours[name], theirs[name])
-                    raise VerificationError(f"{where}: {_told(parting or last, graph, tolerance)}")
+                    last = _Compared(name, ours[name], theirs[name])
+                    raise VerificationError(f"{where}: {_message(parting or last, graph, tolerance)}")
                 proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
                 undefined.count(name, ours[name])
             proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
@@ -135,14 +138,14 @@ def check_recorded(
 ) -> dict[str, Difference]:
     """The largest differences of numpy, and of ``session`` if there is one, to what another program has recorded.
 
-    Values in between are compared as well, in numpy, so that the first node is found that computes something else.
+    Intermediate values are compared as well, in numpy, so that the first node that differs is found.
 
     Raises:
         VerificationError: they do not agree.
     """
     made = [name for node in graph.nodes for name in node.outputs]
     wanted = tuple(sorted(recorded.values, key=made.index))
-    sides = {"numpy": _run_numpy(graph, parameters, recorded.inputs, wanted)}
+    sides = {"numpy": run_numpy(graph, parameters, recorded.inputs, wanted)}
     if session:
         sides["onnxruntime"] = session.run(recorded.inputs)
     worst = dict.fromkeys(wanted, Difference())
@@ -151,10 +154,10 @@ def check_recorded(
             if name not in values:
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
-            pair = Pair(name, values[name], expected)
+            pair = _Compared(name, values[name], expected)
             if not _agree(pair.ours, pair.theirs, tolerance):
-                told = _told(pair, graph, tolerance, side, str(recorded.path), "the first that is recorded and differs")
-                raise VerificationError(f"{where}: {told}")
+                first = "the first that is recorded and differs"
+                raise VerificationError(f"{where}: {_message(pair, graph, tolerance, side, str(recorded.path), first)}")
             worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
     return worst
 
@@ -162,9 +165,9 @@ def check_recorded(
 def _both(
     graph: Graph, parameters: Mapping[str, Array], session: Session, feeds: Mapping[str, Array], where: str
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The outputs of both sides; where one cannot run, it is said what to do."""
+    """The outputs of both engines; the error where one cannot run has advice."""
     try:
-        return _run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
+        return run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
     except (IndexError, GraphError) as error:
         raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
     except FormatError as error:
@@ -172,18 +175,18 @@ def _both(
 
 
 class _Undefined:
-    """Counts what is no number, on both sides."""
+    """Counts the NaN in outputs, which both engines have at the same places."""
 
     def __init__(self) -> None:
         self.found, self.of = Counter[str](), Counter[str]()
 
     def count(self, name: str, array: Array) -> None:
-        """See how much of an output is no number."""
+        """Count the NaN in one output."""
         self.of[name] += array.size
         self.found[name] += int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
 
     def notes(self) -> Iterator[str]:
-        """What that means for the comparison, in words."""
+        """A note on each output with NaN."""
         for name, count in self.found.items():
             if count:
                 share = "everywhere" if count == self.of[name] else f"in {count:,} of {self.of[name]:,} places"
@@ -191,7 +194,7 @@ class _Undefined:
 
 
 def difference(ours: Array, theirs: Array) -> Difference:
-    """How far two arrays of one shape are apart; infinitely, where one has a number and the other has none."""
+    """The difference of two arrays of one shape; infinite where only one has a finite number."""
     gaps = _gaps(ours, theirs)
     largest = float(gaps.max(initial=0.0))
     return Difference(largest, largest / (_magnitude(theirs) or 1.0))
@@ -214,9 +217,10 @@ def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
     return difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
 
 
-def _run_numpy(
-    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: tuple[str, ...]
+def run_numpy(
+    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: tuple[str, ...] | None = None
 ) -> dict[str, Array]:
+    """The values ``outputs``, or else the graph's own, for ``feeds``; they are the caller's."""
     plan = Plan(graph, {name: array.shape for name, array in feeds.items()}, parameters, outputs=outputs)
     for name, array in feeds.items():
         plan.inputs[name][...] = array
@@ -224,8 +228,8 @@ def _run_numpy(
     return plan.outputs
 
 
-class Pair(NamedTuple):
-    """One value, as each side has it."""
+class _Compared(NamedTuple):
+    """One value, as each engine has it."""
 
     name: str
     ours: Array
@@ -234,33 +238,32 @@ class Pair(NamedTuple):
 
 def _values_on_the_way(
     graph: Graph, parameters: Mapping[str, Array], model: ModelProto, feeds: Mapping[str, Array], folder: Path | None
-) -> Iterator[Pair]:
-    """Run both sides again with every value that both have as an output; the values in the order of their nodes."""
+) -> Iterator[_Compared]:
+    """All values that both engines have, from a second run with all of them as outputs; in the order of their nodes."""
     made = {name for node in model.graph.node for name in node.output}
     names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
-    ours = _run_numpy(graph, parameters, feeds, names)
+    ours = run_numpy(graph, parameters, feeds, names)
     theirs = Session(to_bytes(_with_outputs(model, names)), threads=1, folder=folder).run(feeds)
-    return (Pair(name, ours[name], theirs[name]) for name in names)
+    return (_Compared(name, ours[name], theirs[name]) for name in names)
 
 
 def _with_outputs(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = deepcopy(model)
     del copy.graph.output[:]
     for name in names:
         copy.graph.output.add(name=name)
     return copy
 
 
-def _told(
-    pair: Pair,
+def _message(
+    pair: _Compared,
     graph: Graph,
     tolerance: Tolerance,
     one: str = "numpy",
     other: str = "onnxruntime",
     first: str = "the first that differs",
 ) -> str:
-    """Where the sides part, in words."""
+    """Where the two differ most, in words."""
     name, ours, theirs = pair
     node = next(node for node in graph.nodes if name in node.outputs)
     begin = f"{one} and {other} part at node '{node.name}' ({node.operator}), {first}:"

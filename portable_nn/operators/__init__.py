@@ -1,64 +1,20 @@
-"""The operators: one home for each, with its shape rule, its numpy kernel and its gradient.
+"""The operators: one home for each, with its shape rule, its numpy kernel, its gradient, and all facts about it.
 
-To add one, write its rules in the module of its family, ``register`` it there, and add a row to ``tests/cases``.
+To add one, write its rules in the module of its family (or in a new module: all are imported here), ``register`` it
+there, and add a row to ``tests/cases``.
 """
 
-from portable_nn.operators import (  # noqa: F401 - importing a family registers its operators
-    activation,
-    attention,
-    batch_normalization,
-    bitwise,
-    convolution,
-    creation,
-    cropping,
-    deformable,
-    depth_space,
-    dropout,
-    einsum,
-    elementwise,
-    erf,
-    indexing,
-    layer_normalization,
-    likelihood,
-    linear,
-    lrn,
-    mean_variance,
-    movement,
-    padding,
-    pooling,
-    ranges,
-    reduce,
-    resize,
-    reversal,
-    roi,
-    rotary,
-    sampling,
-    scan,
-    scatter,
-    selection,
-    shape,
-    softmax,
-    tiling,
-    topk,
-    triangle,
-    trigonometry,
-    unpooling,
-    update,
-)
+from importlib import import_module
+from pkgutil import walk_packages
+
+from portable_nn.operators.inference import Inference, infer
 from portable_nn.operators.registry import REGISTRY, Operator, Type, lookup
-from portable_nn.operators.symbols import (
-    Inference,
-    Leaf,
-    Symbol,
-    cast,
-    constant,
-    emit,
-    emit_all,
-    infer,
-    integers,
-    replay,
-    trace,
-)
+from portable_nn.operators.replay import replay
+from portable_nn.operators.symbols import Leaf, Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators.tracing import trace
+
+for _home in walk_packages(__path__, f"{__name__}."):
+    import_module(_home.name)  # Importing a module registers its operators.
 
 __all__ = [
     "REGISTRY",

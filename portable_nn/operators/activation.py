@@ -16,25 +16,18 @@ from portable_nn.core.dims import product
 from portable_nn.core.graph import INTERNAL, format_shape
 from portable_nn.operators.blocks import in_blocks, lowest, number
 from portable_nn.operators.elementwise import WIDE, broadcast_type, check_dtype, fit, same_type
-from portable_nn.operators.registry import (
-    FLOATS,
-    NUMBERS,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, cast, emit, like, sizes
+from portable_nn.operators.registry import FLOATS, NUMBERS, Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, cast, emit, like, sizes
 
 
 def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:
     """1 where a comparison holds and 0 elsewhere, in the element type of ``a``."""
     return cast(emit(operator, a, like(b, a)), a.dtype)
+
+
+def _is_not_negative(value: object) -> bool:
+    """Whether an attribute is absent or not negative: LeakyRelu with a negative slope is not monotone."""
+    return not isinstance(value, (int, float)) or value >= 0
 
 
 def clip(x: Symbol, low: float | None, high: float | None) -> Symbol:
@@ -166,7 +159,20 @@ def exponential(
             return n.dy * (slope if a == 1 else slope * a)
         return n.dy * (slope * (b / c) + indicator("Greater", n.x[0], 0) * (a - b / c))
 
-    register(Operator(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",), inplace=True))
+    register(
+        Operator(
+            name,
+            ("X",),
+            infer,
+            kernel,
+            gradient,
+            attributes,
+            outputs=("Y",),
+            overwrites_input=True,
+            family="activation",
+            elementwise=True,
+        )
+    )
 
 
 def _elu(use: Use) -> tuple[float, float, float]:
@@ -251,7 +257,7 @@ def _swish_lowering(x: Symbol, *, alpha: float = 1.0) -> Symbol:
 def _mish(n: Bound, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
     """x · t / (t + 2) with t = exp(x)·(exp(x) + 2), which is x · tanh(log(1 + exp(x))) (Misra, BMVC 2020).
 
-    From ``far`` on, t / (t + 2) is 1; there exp(x) stays as it is, lest t be infinite.
+    From ``far`` on, t / (t + 2) is 1; there exp(x) is bounded, so that t stays finite.
     """
     far = math.log(8 / np.finfo(x.dtype).eps) / 2
     t, other = work
@@ -342,7 +348,7 @@ def _clip(n: Bound) -> Step | None:
 
 
 def _clip_gradient(n: Backward) -> list[Symbol | None]:
-    """What flows back goes to the input where nothing was cut off, elsewhere to the bound that cut it off."""
+    """The gradient goes to the input where that is inside the bounds, elsewhere to the bound."""
     kept = indicator("Equal", n.x[0], n.y[0])
     flowing: list[Symbol | None] = [n.dy * kept]
     for index in range(1, n.inputs):
@@ -351,7 +357,20 @@ def _clip_gradient(n: Backward) -> list[Symbol | None]:
     return flowing
 
 
-register(Operator("Relu", ("X",), same_type(), _relu, _relu_gradient, outputs=("Y",), inplace=True))
+register(
+    Operator(
+        "Relu",
+        ("X",),
+        same_type(),
+        _relu,
+        _relu_gradient,
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        monotone=True,
+    )
+)
 register(
     Operator(
         "ReluGrad",
@@ -360,9 +379,11 @@ register(
         _relu_grad,
         _relu_grad_gradient,
         outputs=("dX",),
-        inplace=True,
+        overwrites_input=True,
         domain=INTERNAL,
         lowering=_relu_grad_lowering,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -373,7 +394,10 @@ register(
         _sigmoid,
         lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        probabilities=True,
     )
 )
 register(
@@ -383,7 +407,9 @@ register(
         same_type(),
         lambda n: partial(np.tanh, n.x[0], out=n.out()),
         lambda n: n.dy * (1 - n.y[0] * n.y[0]),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -394,7 +420,9 @@ register(
         _softplus,
         lambda n: n.dy * emit("Sigmoid", n.x[0]),
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -406,7 +434,10 @@ register(
         _leaky_relu_gradient,
         {"alpha": Attr(float, 0.01)},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        monotone=lambda attributes: _is_not_negative(attributes.get("alpha")),
     )
 )
 register(
@@ -417,7 +448,10 @@ register(
         _parametric_relu,
         _parametric_relu_gradient,
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        weights=(1,),
     )
 )
 exponential("Elu", _elu, {"alpha": Attr(float, 1.0)}, FLOATS)
@@ -432,7 +466,9 @@ register(
         _hard_sigmoid_gradient,
         {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -443,8 +479,10 @@ register(
         _hard_swish,
         _hard_swish_gradient,
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
         lowering=_hard_swish_lowering,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -456,14 +494,38 @@ register(
         _swish_gradient,
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
         lowering=_swish_lowering,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
-    Operator("Mish", ("X",), same_type(), _mish, "lowering", outputs=("Y",), inplace=True, lowering=_mish_lowering)
+    Operator(
+        "Mish",
+        ("X",),
+        same_type(),
+        _mish,
+        "lowering",
+        outputs=("Y",),
+        overwrites_input=True,
+        lowering=_mish_lowering,
+        family="activation",
+        elementwise=True,
+    )
 )
-register(Operator("Softsign", ("input",), same_type(), _softsign, _softsign_gradient, inplace=True))
+register(
+    Operator(
+        "Softsign",
+        ("input",),
+        same_type(),
+        _softsign,
+        _softsign_gradient,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
 register(
     Operator(
         "ThresholdedRelu",
@@ -473,7 +535,9 @@ register(
         lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")),
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
     )
 )
 register(
@@ -484,7 +548,22 @@ register(
         _shrink,
         _shrink_gradient,
         {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
-        inplace=True,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
     )
 )
-register(Operator("Clip", ("input", "min?", "max?"), _clip_type, _clip, _clip_gradient, inplace=True))
+register(
+    Operator(
+        "Clip",
+        ("input", "min?", "max?"),
+        _clip_type,
+        _clip,
+        _clip_gradient,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        settings=(1, 2),
+        monotone=True,
+    )
+)

@@ -33,7 +33,7 @@ from portable_nn.operators.registry import (
 from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS = range(7)
-"""The inputs; the last tells how many keys of each example are not padding."""
+"""The inputs; the last is the number of keys of each example that are not padding."""
 
 RAW, CAPPED, BIASED, NORMALIZED = range(4)
 """What the output qk_matmul_output may hold: the scores at one of four stages."""
@@ -168,7 +168,7 @@ def _type(use: Use) -> tuple[Type, ...]:
 
 
 def _scale(use: Use, s: Sizes) -> float:
-    """What the products of queries and keys are multiplied by."""
+    """The factor of the scores."""
     scale = use.attributes.get("scale")
     return float(scale) if isinstance(scale, float) else 1 / math.sqrt(max(s.features, 1))
 
@@ -177,7 +177,7 @@ def _scale(use: Use, s: Sizes) -> float:
 
 
 class Window(NamedTuple):
-    """How far from its own position a query sees to either side; ``None`` where there is no end."""
+    """The size of the attention window on either side of a query; ``None`` where it is not limited."""
 
     left: int | None
     right: int | None
@@ -196,7 +196,7 @@ def _window(use: Use) -> Window:
 
 
 def _may_see_nothing(use: Use) -> bool:
-    """Whether a query can be without any key that it may see: what it gets is 0."""
+    """Whether all keys of a query may be masked, so that its output is 0."""
     return use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None
 
 
@@ -204,7 +204,7 @@ def _may_see_nothing(use: Use) -> bool:
 
 
 class Bias(NamedTuple):
-    """What is added to the scores, and which queries see nothing (``None``: all see something)."""
+    """The additive attention mask, and which queries see no key (``None``: each sees one)."""
 
     added: Array
     blind: Array | None
@@ -215,7 +215,7 @@ def _numbers(dims: Sequence[Dim]) -> tuple[int, ...]:
 
 
 def _bias(n: Bound, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Step]]:
-    """The sum of all that hides keys, as small as it can be; made at once where it is the same in every run."""
+    """The additive attention mask, in the smallest shape that broadcasts; computed once where it is constant."""
     batch, _, _, queries, past, keys, *_ = _numbers(s)
     window, mask = _window(n), n.x[MASK] if n.has(MASK) else None
     lengths = n.x[LENGTHS].reshape(-1, 1, 1, 1) if n.has(LENGTHS) else None
@@ -249,7 +249,7 @@ def _bias(n: Bound, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Step]]:
 
 
 def _add_mask(added: Array, mask: Array) -> None:
-    """A mask that is too short hides the keys behind its end."""
+    """A mask that is too short hides the keys beyond its end."""
     part = added[..., : mask.shape[-1]]
     if mask.dtype == np.bool_:
         np.copyto(part, -np.inf, where=~mask)
@@ -287,7 +287,7 @@ def _in(n: Bound, array: Array, dtype: Any) -> tuple[Array, list[Step]]:
 
 
 def _shown(n: Bound, stage: int, scores: Array) -> list[Step]:
-    """What copies the scores where they are wanted as they are at this stage."""
+    """The steps that copy the scores into the output that asks for this stage of them."""
     if n.output_count <= NORMALIZED or n.int("qk_matmul_output_mode") != stage:
         return []
     return [partial(np.copyto, n.out(3), scores, casting="same_kind")]
@@ -385,8 +385,8 @@ def _attention(n: Bound) -> list[Step]:
 # -- the same in other operators
 
 
-def _apart(x: Symbol, heads: int) -> Symbol:
-    """(batch, heads, positions, features)"""
+def heads_apart(x: Symbol, heads: int) -> Symbol:
+    """``x`` as (batch, heads, positions, features); it may be (batch, positions, heads · features)."""
     if len(x.shape) == 4:
         return x
     return emit("Transpose", emit("Reshape", x, integers([0, 0, heads, -1])), perm=[0, 2, 1, 3])
@@ -405,7 +405,7 @@ def _size(value: Symbol, axis: int) -> Symbol:
 
 
 def _added(use: Use, scores: Symbol, mask: Symbol | None, past: Symbol | None, lengths: Symbol | None) -> Symbol | None:
-    """The sum of all that hides keys."""
+    """The additive attention mask."""
     dtype, parts, window = scores.dtype, list[Symbol](), _window(use)
     zero, hidden = constant(0, dtype), constant(-np.inf, dtype)
     places, offset = _counted(scores, 3), constant(0, "int64") if past is None else _size(past, 2)
@@ -422,7 +422,7 @@ def _added(use: Use, scores: Symbol, mask: Symbol | None, past: Symbol | None, l
 
 
 def _whole_mask(mask: Symbol, scores: Symbol) -> Symbol:
-    """A mask as it is added, with what it leaves out at its end."""
+    """A boolean or float mask as an additive one that covers all keys."""
     hidden = constant(-np.inf, scores.dtype)
     if mask.dtype == "bool":
         mask = emit("Where", mask, constant(0, scores.dtype), hidden)
@@ -457,7 +457,7 @@ def _lowering(*inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
     assert q is not None
     assert k is not None
     assert v is not None
-    query, k, v = _apart(q, s.heads), _apart(k, s.key_heads), _apart(v, s.key_heads)
+    query, k, v = heads_apart(q, s.heads), heads_apart(k, s.key_heads), heads_apart(v, s.key_heads)
     if past_key is not None and past_value is not None:
         k, v = emit("Concat", past_key, k, axis=2), emit("Concat", past_value, v, axis=2)
     # Each by the root, as the standard has it: a product of two halves may overflow.
@@ -475,7 +475,7 @@ def _lowering(*inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
 
 
 def _weights(use: Use, scores: Symbol, added: Symbol | None) -> Symbol:
-    """Softmax over the keys; 0 for a query that sees nothing, through which nothing flows back either."""
+    """Softmax over the keys; 0 for a query that sees no key, whose gradient is 0 as well."""
     dtype, blind = scores.dtype, None
     if added is not None and _may_see_nothing(use):
         # onnxruntime finds the largest of a row in single precision only.
@@ -509,5 +509,6 @@ register(
         },
         outputs=("Y", "present_key", "present_value", "qk_matmul_output"),
         lowering=_lowering,
+        family="linear",
     )
 )

@@ -23,18 +23,9 @@ from portable_nn.operators.normalization import (
     through_standardized,
     work_parts,
 )
-from portable_nn.operators.registry import (
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Leaf, Symbol, cast, emit, emit_all, integers
+from portable_nn.operators.receptive import cellwise
+from portable_nn.operators.registry import Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Leaf, Symbol, cast, emit, emit_all, integers
 
 
 def _rest(rank: int) -> list[int]:
@@ -114,7 +105,7 @@ def _statistics(n: Bound, x: Array, steps: list[Step], dy: Array | None = None) 
 
 
 def _column(channel: Array, x: Array) -> Array:
-    """A number for each channel, (C,), as it broadcasts to ``x``."""
+    """One number a channel, (C,), reshaped to broadcast to ``x``."""
     return channel.reshape(-1, *[1] * (x.ndim - 2))
 
 
@@ -145,7 +136,7 @@ def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribut
 
 
 def _is_state(value: Symbol) -> bool:
-    """Whether it is a parameter, or what the node before makes of one."""
+    """Whether it is a parameter, or the new value of one that an earlier node computes."""
     if isinstance(value, Leaf):
         return value.parameter
     return value.origin.operator is not None and value.origin.operator.name == "BatchNormalization"
@@ -212,9 +203,13 @@ register(
         _gradient,
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
         outputs=("Y", "running_mean", "running_var"),
-        inplace=True,
+        overwrites_input=True,
         training=_training,
         state={1: 3, 2: 4},
+        family="normalization",
+        keeps_layout=True,
+        receptive=cellwise,
+        weights=(1, 2, 3, 4),
     )
 )
 register(
@@ -226,8 +221,10 @@ register(
         "lowering",
         {"epsilon": Attr(float, 1e-5)},
         outputs=("dX", "dscale", "dB"),
-        inplace=True,
+        overwrites_input=True,
         domain=INTERNAL,
         lowering=_grad_lowering,
+        family="normalization",
+        keeps_layout=True,
     )
 )

@@ -7,7 +7,18 @@ from functools import partial
 import numpy as np
 
 from portable_nn.operators.elementwise import broadcast_type, same_type
-from portable_nn.operators.registry import INTEGERS, REQUIRED, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.registry import (
+    INTEGERS,
+    REQUIRED,
+    Attr,
+    Bound,
+    Interval,
+    Operator,
+    Step,
+    Type,
+    Use,
+    register,
+)
 from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
 
 UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
@@ -64,8 +75,10 @@ def _bit_by_bit(operator: str) -> None:
             kernel,
             None,
             outputs=("C",),
-            inplace=True,
+            overwrites_input=True,
             lowering=lowering,
+            family="arithmetic",
+            elementwise=True,
         )
     )
 
@@ -84,7 +97,10 @@ register(
         None,
         {"direction": Attr(str, REQUIRED)},
         outputs=("Z",),
-        inplace=True,
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        samples={1: Interval(0, 7)},
     )
 )
 for _operator in ("And", "Or", "Xor"):
@@ -97,7 +113,9 @@ register(
         lambda n: partial(np.invert, n.x[0], out=n.out()),
         None,
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
         lowering=_not_lowering,
+        family="arithmetic",
+        elementwise=True,
     )
 )

@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.operators.registry import Array, Bound, Step, memory_order
 
 BLOCK: Final = 32_768
-"""Elements in a block: a few arrays of them fit the second-level cache."""
+"""Elements in a block: a few arrays of them fit into the second-level cache."""
 
 Passes: TypeAlias = Callable[[Bound, Array, Array, Sequence[Array]], list[Step]]
 """The steps from x to the result by way of work arrays of their size and type, all flat.

@@ -11,21 +11,9 @@ import numpy as np
 from portable_nn.core.dims import product
 from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
+from portable_nn.operators.registry import FLOATS, REQUIRED, Array, Attr, Bound, Operator, Step, Type, Use, register
 from portable_nn.operators.sliding import Grid, to_big, to_small, to_weight
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
 from portable_nn.operators.window import ATTRIBUTES, per_axis, slide, spatial_sizes, spread, windows
 from portable_nn.sizes.arithmetic import transpose_same_pads
 from portable_nn.sizes.operation import Window
@@ -131,7 +119,7 @@ def _conv_weight_grad(n: Bound) -> list[Step]:
     return to_weight(n, grid, 1, 0, n.out())
 
 
-# -- what flows back
+# -- gradients
 
 
 def _attributes(found: Sequence[Window], group: int) -> dict[str, object]:
@@ -261,6 +249,11 @@ register(
         _conv_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1)},
         outputs=("Y",),
+        family="linear",
+        window=("conv", "max"),
+        batch_inputs="first",
+        weights=(1, 2),
+        multiply_adds=lambda use, y: (*y, *use.type(1).shape[1:]),
     )
 )
 register(
@@ -272,6 +265,11 @@ register(
         _conv_transpose_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1), "output_padding": Attr(tuple), "output_shape": Attr(tuple)},
         outputs=("Y",),
+        family="linear",
+        window=("convt", "max"),
+        batch_inputs="first",
+        weights=(1, 2),
+        multiply_adds=lambda use, y: (*use.type().shape, *use.type(1).shape[1:]),
     )
 )
 register(
@@ -289,5 +287,6 @@ register(
         outputs=("dW",),
         domain=INTERNAL,
         lowering=_weight_grad_lowering,
+        family="linear",
     )
 )

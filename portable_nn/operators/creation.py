@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.graph import Tensor, format_shape
+from portable_nn.operators.elements import Elements, as_dtype, below, length
 from portable_nn.operators.elementwise import ANY, check_dtype
 from portable_nn.operators.registry import (
     INTEGERS,
@@ -16,15 +17,13 @@ from portable_nn.operators.registry import (
     Array,
     Attr,
     Bound,
+    Interval,
     Operator,
     Step,
     Type,
     Use,
     register,
 )
-
-LISTED = 1024
-"""The longest list whose elements are kept in mind while shapes are found."""
 
 _LITERALS = {"value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32"}
 
@@ -50,8 +49,8 @@ def _array(use: Use, data: Any, dtype: str) -> Array:
 
 def _constant_type(use: Use) -> Type:
     array = _literal(use)
-    content = tuple(array.ravel().tolist()) if array.dtype.kind in "iuf" and array.ndim <= 1 else None
-    return Type(str(array.dtype), array.shape, content)
+    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return Type(str(array.dtype), array.shape, tuple(numbers.ravel().tolist()) if array.ndim <= 1 else None)
 
 
 def _repeated(use: Use) -> Array:
@@ -68,8 +67,7 @@ def _constant_of_shape_type(use: Use) -> Type:
     shape, value = use.content(0), _repeated(use)
     if min((dim for dim in shape if isinstance(dim, int)), default=0) < 0:
         use.fail(f"input must hold sizes of 0 or more, not {format_shape(shape)}")
-    known = len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= LISTED and value.dtype.kind in "iu"
-    return Type(str(value.dtype), shape, (value.item(),) * shape[0] if known else None)  # type: ignore[operator]
+    return Type(str(value.dtype), shape)
 
 
 def _constant_of_shape(n: Bound) -> Step | None:
@@ -114,6 +112,15 @@ def _one_hot(n: Bound) -> list[Step]:
     return [run]
 
 
+def _filled(use: Use, type: Type) -> Elements:
+    return (as_dtype(type.dtype, _repeated(use)),) * length(type)
+
+
+def _below_depth(use: Use) -> Interval | None:
+    depth = use.type(1).content
+    return below(int(depth[0])) if depth and not isinstance(depth[0], str) else None
+
+
 register(
     Operator(
         "Constant",
@@ -131,6 +138,25 @@ register(
     )
 )
 register(
-    Operator("ConstantOfShape", ("input",), _constant_of_shape_type, _constant_of_shape, None, {"value": Attr(Tensor)})
+    Operator(
+        "ConstantOfShape",
+        ("input",),
+        _constant_of_shape_type,
+        _constant_of_shape,
+        None,
+        {"value": Attr(Tensor)},
+        constant=_filled,
+    )
 )
-register(Operator("OneHot", ("indices", "depth", "values"), _one_hot_type, _one_hot, None, {"axis": Attr(int, -1)}))
+register(
+    Operator(
+        "OneHot",
+        ("indices", "depth", "values"),
+        _one_hot_type,
+        _one_hot,
+        None,
+        {"axis": Attr(int, -1)},
+        settings=(1, 2),
+        samples={0: _below_depth},
+    )
+)

@@ -9,8 +9,8 @@ import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.registry import Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.registry import Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
 
 
 def _places(use: Use) -> tuple[int, ...]:
@@ -49,7 +49,7 @@ def _centre(n: Bound) -> list[Step]:
 
 
 def _centre_gradient(n: Backward) -> list[Symbol | None]:
-    """What was cut off comes back as zeros, and what was added is cut off."""
+    """The gradient is padded with zeros where the input was cropped, and cropped where the input was padded."""
     places = _places(n)
     return [emit("CenterCropPad", n.dy, sizes(n.x[0], places), axes=places) if places else n.dy, None]
 

@@ -61,7 +61,7 @@ def _type(use: Use) -> Type:
 
 
 def _places(use: Use, kernel: Sequence[int], found: Shape) -> list[Dim]:
-    """How often the window fits along each axis: where a size is not known, the offsets tell."""
+    """The output size along each axis: where it is not known, that of the offsets."""
     offsets = use.type(2).shape[2:]
     if len(offsets) != len(found):
         use.fail(f"offset must have {len(found)} spatial axes, not {format_shape(use.type(2).shape)}")
@@ -171,7 +171,7 @@ def _total(values: Sequence[Symbol]) -> Symbol:
 
 
 class _Unnamed(Use):
-    """A use by a lowering, whose faults the caller gives a name."""
+    """A use in a lowering; the caller names the node in errors."""
 
     def fail(self, message: str) -> NoReturn:
         raise GraphError([Fault("", message)])
@@ -194,5 +194,6 @@ _DEFORM = register(
         },
         outputs=("Y",),
         lowering=_lowering,
+        family="linear",
     )
 )

@@ -10,12 +10,12 @@ import numpy as np
 from portable_nn.core.dims import product, quotient
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
+from portable_nn.operators.receptive import FieldContext, moved, spread
 from portable_nn.operators.registry import (
     NUMBERS,
     REQUIRED,
     Array,
     Attr,
-    Backward,
     Bound,
     Operator,
     Step,
@@ -24,7 +24,9 @@ from portable_nn.operators.registry import (
     memory_order,
     register,
 )
-from portable_nn.operators.symbols import Symbol, emit, integers
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers
+from portable_nn.sizes.operation import Operation, Window
+from portable_nn.sizes.receptive import Fields
 
 
 def _image(use: Use) -> tuple[Dim, Dim, Dim, Dim]:
@@ -109,6 +111,15 @@ def _space_to_depth_gradient(n: Backward) -> Symbol:
     return emit("DepthToSpace", n.dy, blocksize=block)
 
 
+def _depth_to_space_fields(use: FieldContext) -> Fields:
+    return spread(use, [use.get("blocksize")] * 2)
+
+
+def _space_to_depth_fields(use: FieldContext) -> Fields:
+    block = use.get("blocksize")
+    return moved(use, Operation("conv", (Window(block, block),) * 2))
+
+
 register(
     Operator(
         "DepthToSpace",
@@ -117,6 +128,8 @@ register(
         _depth_to_space,
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
+        passes=(0,),
+        receptive=_depth_to_space_fields,
     )
 )
 register(
@@ -127,5 +140,7 @@ register(
         _space_to_depth,
         _space_to_depth_gradient,
         {"blocksize": Attr(int, REQUIRED)},
+        passes=(0,),
+        receptive=_space_to_depth_fields,
     )
 )

@@ -10,8 +10,9 @@ import numpy as np
 from portable_nn.core.dims import product
 from portable_nn.core.graph import Attribute
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all
+from portable_nn.operators.receptive import cellwise
+from portable_nn.operators.registry import FLOATS, Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, cast, constant, emit, emit_all
 
 
 def _type(use: Use) -> tuple[Type, Type]:
@@ -29,7 +30,7 @@ def _trains(n: Bound) -> bool:
 
 
 def _noise(n: Bound, shape: tuple[int, ...]) -> tuple[Array, Step]:
-    """Numbers from 0 to 1, drawn anew in each run; a node with a seed has the sequence of the standard's own tests."""
+    """Uniform random numbers, drawn in each run; a node with a seed has the sequence of the standard's own tests."""
     if "seed" not in n.attributes:
         noise = n.scratch(shape, np.float32)
         return noise, partial(n.rng.random, dtype=np.float32, out=noise)
@@ -70,7 +71,7 @@ def _gradient(n: Backward) -> list[Symbol | None]:
 
 
 def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
-    """With the noise of the network, whose state is saved, whatever the seed."""
+    """With the random generator of the network, whose state is saved, whatever the seed."""
     data, ratio = inputs[0], inputs[1] if len(inputs) > 1 else None
     return emit_all("Dropout", data, ratio, constant(True, "bool"), outputs=2, name=name)
 
@@ -85,5 +86,8 @@ register(
         {"seed": Attr(int)},
         outputs=("output", "mask"),
         training=_training,
+        family="normalization",
+        receptive=cellwise,
+        settings=(1, 2),
     )
 )

@@ -16,20 +16,8 @@ import numpy as np
 
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import (
-    NUMBERS,
-    REQUIRED,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, constant, emit, integers, sizes
+from portable_nn.operators.registry import NUMBERS, REQUIRED, Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, integers, sizes
 
 Labels: TypeAlias = tuple[str, ...]
 """What the axes of an array are called: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
@@ -47,7 +35,7 @@ class Equation(NamedTuple):
 
 
 def _read(use: Use) -> Equation:
-    """The equation of a node, with the axes of an ellipsis told apart; fails where it does not fit the operands."""
+    """The equation of a node, with a letter for each axis of an ellipsis; fails where it does not fit the operands."""
     text = use.string("equation").replace(" ", "")
     left, arrow, right = text.partition("->")
     words = left.split(",")
@@ -188,7 +176,7 @@ def _goal(
 
 
 def _paired(n: Bound, a: Operand, b: Operand, kept: Collection[str], out: Operand | None) -> tuple[Operand, list[Step]]:
-    """The product of two operands, summed over what both have and nobody wants; into ``out`` where that is given."""
+    """The product of two operands, summed over the labels of both that are no longer needed; into ``out`` if given."""
     both = [label for label in a.labels if label in b.labels]
     batch, inner = (tuple(label for label in both if (label in kept) == wanted) for wanted in (True, False))
     rows, columns = (tuple(label for label in each.labels if label not in both) for each in (a, b))
@@ -217,7 +205,7 @@ def _next_pair(operands: Sequence[Operand], result: Labels) -> tuple[int, int]:
 
 
 def _kept(others: Iterable[Operand], result: Labels) -> set[str]:
-    """The labels that are wanted after a step: by the result, or by an operand that is still to come."""
+    """The labels that are needed after a step: by the result, or by a remaining operand."""
     return {*result, *chain.from_iterable(operand.labels for operand in others)}
 
 
@@ -236,7 +224,7 @@ def _operand(n: Bound, equation: Equation, index: int, dtype: np.dtype[Any]) -> 
 
 
 def _einsum(n: Bound) -> list[Step]:
-    """Pair after pair; each operand is first summed over what it alone has."""
+    """Products of pairs; each operand is first summed over the labels that no other has."""
     equation = _read(n)
     # BLAS has no half precision.
     dtype = np.dtype(np.float32) if n.x[0].dtype == np.float16 else n.x[0].dtype
@@ -288,7 +276,7 @@ def _identity(n: Backward, size: Dim, dtype: str) -> Symbol:
 
 
 def _gradient(n: Backward) -> list[Symbol | None]:
-    """Another Einsum for each operand: of what flows back and all the others, to the labels that it has."""
+    """Another Einsum for each operand: of the gradient of the output and all other operands, to its own labels."""
     equation = _read(n)
     letters = _letters(equation)
     given = [_without_stretched(equation, *pair) for pair in zip(equation.terms, n.x, strict=True)]
@@ -326,5 +314,14 @@ def _lone(equation: Equation, index: int, known: Collection[str]) -> list[int]:
 
 
 register(
-    Operator("Einsum", ("Inputs*",), _type, _einsum, _gradient, {"equation": Attr(str, REQUIRED)}, outputs=("Output",))
+    Operator(
+        "Einsum",
+        ("Inputs*",),
+        _type,
+        _einsum,
+        _gradient,
+        {"equation": Attr(str, REQUIRED)},
+        outputs=("Output",),
+        family="linear",
+    )
 )

@@ -5,14 +5,37 @@ Each row of a table below is one operator: its numpy function and its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast, product, quotient, total
-from portable_nn.core.graph import Dim, format_shape
+from portable_nn.core.dims import broadcast, product, total
+from portable_nn.core.graph import format_shape
+from portable_nn.operators.elements import (
+    Element,
+    Elements,
+    Unknown,
+    as_dtype,
+    columns,
+    each,
+    elements,
+    extreme,
+    folded,
+    is_equal,
+    is_less,
+    is_less_or_equal,
+    ratio,
+    remainder,
+    rounded,
+    times,
+    truncated,
+    whole,
+    whole_ratio,
+)
 from portable_nn.operators.registry import (
+    ALL,
     FLOATS,
     INTEGERS,
     NUMBERS,
@@ -20,20 +43,20 @@ from portable_nn.operators.registry import (
     REQUIRED,
     Array,
     Attr,
-    Backward,
     Bound,
-    Gradient,
+    Constant,
+    Interval,
     Operator,
     Step,
     Type,
     Use,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
+from portable_nn.operators.symbols import Backward, Gradient, Symbol, cast, constant, emit, integers
 
 ANY = NUMBERS | {"bool"}
 WIDE = FLOATS | {"int32", "int64", "uint32", "uint64"}
-"""What the standard defines matrix products, powers and sums for."""
+"""The element types that the standard defines matrix products, powers and sums for."""
 SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
 
 
@@ -56,12 +79,12 @@ def check_dtype(use: Use, dtype: str, allowed: frozenset[str]) -> None:
         use.fail(f"it is not defined for {dtype}")
 
 
-def same_type(allowed: frozenset[str] = FLOATS) -> Callable[[Use], Type]:
-    """The rule of an operator whose output is like its first input."""
+def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[Use], Type]:
+    """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
 
     def infer(use: Use) -> Type:
         check_dtype(use, use.type().dtype, allowed)
-        return Type(use.type().dtype, use.type().shape)
+        return Type(result or use.type().dtype, use.type().shape)
 
     return infer
 
@@ -77,34 +100,6 @@ def fit(gradient: Symbol, value: Symbol) -> Symbol:
     return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
 
 
-def _shared_out(whole: Dim, parts: Dim) -> Dim | None:
-    """A division of sizes, rounded towards zero; ``None`` where it is not known what comes out."""
-    if isinstance(whole, int) and isinstance(parts, int) and parts:
-        return abs(whole) // abs(parts) * (1 if (whole < 0) == (parts < 0) else -1)
-    return quotient(whole, parts)
-
-
-_ON_SIZES: Mapping[str, Callable[[Dim, Dim], Dim | None]] = {
-    "Add": lambda a, b: total([a, b]),
-    "Sub": lambda a, b: total([a, product([-1, b])]),
-    "Mul": lambda a, b: product([a, b]),
-    "Div": _shared_out,
-}
-"""Arithmetic that is done with sizes while they are still names: what comes out may be a shape."""
-
-
-def with_sizes(use: Use, type: Type) -> Type:
-    """``type`` with what comes out where both inputs are lists of sizes that are known."""
-    function, first, second = _ON_SIZES.get(use.operator.name), use.type(0).content, use.type(1).content
-    if function is None or first is None or second is None or type.dtype not in INTEGERS or len(type.shape) > 1:
-        return type
-    length = 0 if not first or not second else max(len(first), len(second))
-    pairs = zip(*(sizes * (length if len(sizes) == 1 else 1) for sizes in (first, second)), strict=False)
-    found, limits = [function(a, b) for a, b in pairs], np.iinfo(type.dtype)
-    known = tuple(dim for dim in found if isinstance(dim, str) or (dim is not None and limits.min <= dim <= limits.max))
-    return type._replace(content=known) if len(known) == len(found) else type
-
-
 def unary(
     name: str,
     function: np.ufunc,
@@ -112,17 +107,37 @@ def unary(
     allowed: frozenset[str] = FLOATS,
     result: str | None = None,
     names: tuple[str, str] = ("X", "Y"),
+    *,
+    constant: Constant | None = None,
+    samples: Interval | None = None,
 ) -> None:
-    """Register an operator of one input; ``names`` are the standard's for its input and output."""
+    """Register an element-wise operator of one input.
 
-    def infer(use: Use) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
-        return Type(result or use.type().dtype, use.type().shape)
-
-    def kernel(n: Bound) -> Step:
-        return partial(function, n.x[0], out=n.out())
-
-    register(Operator(name, names[:1], infer, kernel, gradient, outputs=names[1:], inplace=result is None))
+    Args:
+        name: its name in the standard.
+        function: computes it; with ``out=``.
+        gradient: the rule, ``None`` where nothing flows back.
+        allowed: the element types of the input.
+        result: the element type of the output, where that is another.
+        names: the standard's names for its input and output.
+        constant: the rule for constant propagation.
+        samples: the interval that sample inputs are drawn from, where not all numbers will do.
+    """
+    register(
+        Operator(
+            name,
+            names[:1],
+            same_type(allowed, result),
+            lambda n: partial(function, n.x[0], out=n.out()),
+            gradient,
+            outputs=names[1:],
+            family="arithmetic",
+            elementwise=True,
+            overwrites_input=result is None,
+            constant=constant,
+            samples={0: samples} if samples else {},
+        )
+    )
 
 
 def binary(
@@ -131,20 +146,36 @@ def binary(
     gradient: Gradient | None,
     allowed: frozenset[str] = NUMBERS,
     result: str | None = None,
+    *,
+    constant: Constant,
 ) -> None:
-    """Register an operator of two inputs that broadcast."""
+    """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``."""
+    register(
+        Operator(
+            name,
+            ("A", "B"),
+            lambda use: broadcast_type(use, allowed, result),
+            lambda n: partial(function, n.x[0], n.x[1], out=n.out()),
+            gradient,
+            outputs=("C",),
+            family="arithmetic",
+            elementwise=True,
+            overwrites_input=result is None,
+            constant=constant,
+        )
+    )
 
-    def infer(use: Use) -> Type:
-        return with_sizes(use, broadcast_type(use, allowed, result))
 
-    def kernel(n: Bound) -> Step:
-        return partial(function, n.x[0], n.x[1], out=n.out())
-
-    register(Operator(name, ("A", "B"), infer, kernel, gradient, outputs=("C",), inplace=result is None))
-
-
-def variadic(name: str, function: np.ufunc, gradient: Gradient, *, mean: bool = False) -> None:
-    """Register an operator that folds any number of inputs that broadcast."""
+def variadic(
+    name: str,
+    function: np.ufunc,
+    gradient: Gradient,
+    *,
+    mean: bool = False,
+    constant: Constant | None = None,
+    passes: Sequence[int] = (),
+) -> None:
+    """Register an element-wise operator that folds any number of inputs that broadcast; ``mean`` divides the sum."""
 
     def infer(use: Use) -> Type:
         return broadcast_type(use, FLOATS if mean or name == "Sum" else NUMBERS)
@@ -157,16 +188,29 @@ def variadic(name: str, function: np.ufunc, gradient: Gradient, *, mean: bool = 
             steps.append(partial(np.divide, out, out.dtype.type(len(n.x)), out=out))
         return steps
 
-    register(Operator(name, ("data_0*",), infer, kernel, gradient, outputs=(name.lower(),)))
+    register(
+        Operator(
+            name,
+            ("data_0*",),
+            infer,
+            kernel,
+            gradient,
+            outputs=(name.lower(),),
+            family="arithmetic",
+            elementwise=True,
+            constant=constant,
+            passes=passes,
+        )
+    )
 
 
 def both(n: Backward, first: Symbol, second: Symbol) -> list[Symbol]:
-    """The gradients of two inputs, each brought to its shape."""
+    """The gradients of two inputs, each summed to the shape of its input."""
     return [fit(first, n.x[0]), fit(second, n.x[1])]
 
 
 def _divide_integers(a: Array, b: Array, out: Array) -> None:
-    """Division towards zero: without its remainder, which has the sign of ``a``, ``a`` divides exactly."""
+    """Division that rounds towards zero: ``a`` less its remainder, which has the sign of ``a``, divides exactly."""
     np.floor_divide(a - np.fmod(a, b), b, out=out)
 
 
@@ -201,7 +245,7 @@ def _power_gradient(n: Backward) -> list[Symbol | None]:
 
 
 def _extreme_gradient(n: Backward) -> list[Symbol]:
-    """What flows back goes to the inputs that attain the extreme, in equal shares."""
+    """The gradient goes to the inputs that attain the extreme, in equal shares."""
     masks = [cast(emit("Equal", x, n.y[0]), n.dy.dtype) for x in (n.x[i] for i in range(n.inputs))]
     share = n.dy / reduce(lambda a, b: a + b, masks)
     return [fit(share * mask, n.x[i]) for i, mask in enumerate(masks)]
@@ -241,7 +285,7 @@ def _modulo_type(use: Use) -> Type:
 
 
 def _modulo(n: Bound) -> Step:
-    """What is left over has the sign of A with ``fmod``, otherwise that of B."""
+    """The remainder has the sign of A with ``fmod``, otherwise that of B."""
     return partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out())
 
 
@@ -263,7 +307,7 @@ def _is_infinite(n: Bound) -> Step:
 
 
 def _is_infinite_lowering(x: Symbol, *, detect_negative: int = 1, detect_positive: int = 1) -> Symbol:
-    """Of what is a number, only an infinity gives none when it is taken from itself."""
+    """Of all numbers, x - x is NaN for the infinities alone."""
     gone = x - x
     found = emit("And", emit("Equal", x, x), emit("Not", emit("Equal", gone, gone)))
     if detect_negative and detect_positive:
@@ -292,57 +336,140 @@ def _cast_gradient(n: Backward) -> list[Symbol | None]:
     return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
 
 
-def _square_root_gradient(n: Backward) -> Symbol:
-    return n.dy * 0.5 / n.y[0]
+def _quotients(use: Use, type: Type) -> Elements:
+    return each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type)
+
+
+def _remainders(use: Use, type: Type) -> Elements:
+    return each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type)
+
+
+def _where_constant(use: Use, type: Type) -> Elements:
+    return tuple(first if condition else second for condition, first, second in columns(use, type))
+
+
+def _cast_constant(use: Use, type: Type) -> Elements:
+    """A size stays the same; a fraction of one that becomes an integer is rounded down."""
+    floor = rounded("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
+
+    def one(item: Element) -> Element:
+        if not isinstance(item, str):
+            return as_dtype(type.dtype, item)
+        if type.dtype not in NUMBERS:
+            raise Unknown
+        return floor(item)
+
+    return tuple(map(one, elements(use, 0)))
+
+
+def _cast_samples(use: Use) -> Interval | None:
+    """Bytes that become floats are grey levels."""
+    return Interval(0, 255) if use.type().dtype == "uint8" and ONNX_DTYPES.get(use.int("to")) in FLOATS else None
+
+
+def _divisors(use: Use) -> Interval | None:
+    """Whole numbers that are not 0."""
+    return Interval(1, 9) if use.type(1).dtype in INTEGERS else None
+
+
+def _exponents(use: Use) -> Interval | None:
+    return Interval(0, 3) if use.type(1).dtype in INTEGERS else None
 
 
 def _shares(n: Backward, share: Symbol) -> Sequence[Symbol]:
     return [fit(share, n.x[i]) for i in range(n.inputs)]
 
 
-unary("Neg", np.negative, lambda n: -n.dy, SIGNED)
-unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS)
+POSITIVE = Interval(0.1, 3)
+
+unary("Neg", np.negative, lambda n: -n.dy, SIGNED, constant=each(np.negative, lambda a: product([-1, whole(a)])))
+unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS, constant=each(np.abs, lambda a: a))
 unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
-unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"))
-unary("Sqrt", np.sqrt, _square_root_gradient)
-unary("Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0])
+unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"), samples=POSITIVE)
+unary("Sqrt", np.sqrt, lambda n: n.dy * 0.5 / n.y[0], constant=each(np.sqrt), samples=POSITIVE)
+unary(
+    "Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0], constant=each(np.reciprocal, lambda a: ratio(1, a))
+)
 unary("Sign", np.sign, None, NUMBERS, names=("input", "output"))
-unary("Floor", np.floor, None)
-unary("Ceil", np.ceil, None)
-unary("Round", np.rint, None)
-unary("Not", np.logical_not, None, frozenset({"bool"}))
+unary("Floor", np.floor, None, constant=each(np.floor, rounded("floor")))
+unary("Ceil", np.ceil, None, constant=each(np.ceil, rounded("ceil")))
+unary("Round", np.rint, None, constant=each(np.rint))
+unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical_not))
 unary("IsNaN", np.isnan, None, FLOATS, "bool")
 
-binary("Add", np.add, lambda n: both(n, n.dy, n.dy))
-binary("Sub", np.subtract, lambda n: both(n, n.dy, -n.dy))
-binary("Mul", np.multiply, lambda n: both(n, n.dy * n.x[1], n.dy * n.x[0]))
-binary("Equal", np.equal, None, ANY, "bool")
-binary("Greater", np.greater, None, NUMBERS, "bool")
-binary("GreaterOrEqual", np.greater_equal, None, NUMBERS, "bool")
-binary("Less", np.less, None, NUMBERS, "bool")
-binary("LessOrEqual", np.less_equal, None, NUMBERS, "bool")
-binary("And", np.logical_and, None, frozenset({"bool"}))
-binary("Or", np.logical_or, None, frozenset({"bool"}))
-binary("Xor", np.logical_xor, None, frozenset({"bool"}))
+binary(
+    "Add", np.add, lambda n: both(n, n.dy, n.dy), constant=each(operator.add, lambda a, b: total([whole(a), whole(b)]))
+)
+binary(
+    "Sub",
+    np.subtract,
+    lambda n: both(n, n.dy, -n.dy),
+    constant=each(operator.sub, lambda a, b: total([whole(a), product([-1, whole(b)])])),
+)
+binary("Mul", np.multiply, lambda n: both(n, n.dy * n.x[1], n.dy * n.x[0]), constant=each(operator.mul, times))
+binary("Equal", np.equal, None, ANY, "bool", constant=each(np.equal, is_equal))
+binary("Greater", np.greater, None, NUMBERS, "bool", constant=each(np.greater, lambda a, b: is_less(b, a)))
+binary(
+    "GreaterOrEqual",
+    np.greater_equal,
+    None,
+    NUMBERS,
+    "bool",
+    constant=each(np.greater_equal, lambda a, b: is_less_or_equal(b, a)),
+)
+binary("Less", np.less, None, NUMBERS, "bool", constant=each(np.less, is_less))
+binary("LessOrEqual", np.less_equal, None, NUMBERS, "bool", constant=each(np.less_equal, is_less_or_equal))
+binary("And", np.logical_and, None, frozenset({"bool"}), constant=each(np.logical_and))
+binary("Or", np.logical_or, None, frozenset({"bool"}), constant=each(np.logical_or))
+binary("Xor", np.logical_xor, None, frozenset({"bool"}), constant=each(np.logical_xor))
 
 variadic("Sum", np.add, lambda n: _shares(n, n.dy))
 variadic("Mean", np.add, lambda n: _shares(n, n.dy / n.inputs), mean=True)
-variadic("Max", np.maximum, _extreme_gradient)
-variadic("Min", np.minimum, _extreme_gradient)
+variadic("Max", np.maximum, _extreme_gradient, constant=folded(np.maximum, extreme("max")), passes=ALL)
+variadic("Min", np.minimum, _extreme_gradient, constant=folded(np.minimum, extreme("min")), passes=ALL)
 
 register(
     Operator(
         "Div",
         ("A", "B"),
-        lambda use: with_sizes(use, broadcast_type(use, NUMBERS)),
+        lambda use: broadcast_type(use, NUMBERS),
         _divide,
         lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
         outputs=("C",),
-        inplace=True,
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        constant=_quotients,
+        samples={1: _divisors},
     )
 )
-register(Operator("Pow", ("X", "Y"), _power_type, _power, _power_gradient, outputs=("Z",)))
-register(Operator("Where", ("condition", "X", "Y"), _where_type, _where, _where_gradient))
+register(
+    Operator(
+        "Pow",
+        ("X", "Y"),
+        _power_type,
+        _power,
+        _power_gradient,
+        outputs=("Z",),
+        family="arithmetic",
+        elementwise=True,
+        constant=each(np.power),
+        samples={0: POSITIVE, 1: _exponents},
+    )
+)
+register(
+    Operator(
+        "Where",
+        ("condition", "X", "Y"),
+        _where_type,
+        _where,
+        _where_gradient,
+        family="arithmetic",
+        elementwise=True,
+        passes=(1, 2),
+        constant=_where_constant,
+    )
+)
 register(
     Operator(
         "Mod",
@@ -352,23 +479,42 @@ register(
         _modulo_gradient,
         {"fmod": Attr(int, 0)},
         outputs=("C",),
-        inplace=True,
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        constant=_remainders,
+        samples={1: _divisors},
     )
 )
 register(
     Operator(
         "IsInf",
         ("X",),
-        lambda use: same_type()(use)._replace(dtype="bool"),
+        same_type(FLOATS, "bool"),
         _is_infinite,
         None,
         {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
         outputs=("Y",),
         lowering=_is_infinite_lowering,
+        family="arithmetic",
+        elementwise=True,
     )
 )
 _ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}
-register(Operator("Cast", ("input",), _cast_type, _cast, _cast_gradient, {"to": Attr(int, REQUIRED), **_ROUNDING}))
+register(
+    Operator(
+        "Cast",
+        ("input",),
+        _cast_type,
+        _cast,
+        _cast_gradient,
+        {"to": Attr(int, REQUIRED), **_ROUNDING},
+        elementwise=True,
+        passes=(0,),
+        constant=_cast_constant,
+        samples={0: _cast_samples},
+    )
+)
 register(
     Operator(
         "CastLike",
@@ -378,5 +524,7 @@ register(
         _cast_gradient,
         _ROUNDING,
         lowering=lambda x, target, **_: cast(x, target.dtype),
+        elementwise=True,
+        constant=_cast_constant,
     )
 )

@@ -15,8 +15,8 @@ import numpy as np
 from portable_nn.operators.activation import clip
 from portable_nn.operators.blocks import Passes, by_blocks, number
 from portable_nn.operators.elementwise import same_type
-from portable_nn.operators.registry import Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit
+from portable_nn.operators.registry import Array, Attr, Bound, Limit, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit
 
 LOGISTIC: Final = (
     5.605569e-09,
@@ -36,17 +36,39 @@ for beyond the fit's |x| = 3.9 both functions are 1.
 """
 
 CENTRE: Final = (
-    (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
-     3.20937758913846947e3),
+    (
+        1.85777706184603153e-1,
+        3.16112374387056560e0,
+        1.13864154151050156e2,
+        3.77485237685302021e2,
+        3.20937758913846947e3,
+    ),
     (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
-)  # fmt: skip
+)
 TAIL: Final = (
-    (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
-     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
-     1.23033935479799725e3),
-    (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
-     3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3),
-)  # fmt: skip
+    (
+        2.15311535474403846e-8,
+        5.64188496988670089e-1,
+        8.88314979438837594e0,
+        6.61191906371416295e1,
+        2.98635138197400131e2,
+        8.81952221241769090e2,
+        1.71204761263407058e3,
+        2.05107837782607147e3,
+        1.23033935479799725e3,
+    ),
+    (
+        1.0,
+        1.57449261107098347e1,
+        1.17693950891312499e2,
+        5.37181101862009858e2,
+        1.62138957456669019e3,
+        3.29079923573345963e3,
+        4.36261909014324716e3,
+        3.43936767414372164e3,
+        1.23033935480374942e3,
+    ),
+)
 """Numerators and denominators of W. J. Cody, Mathematics of Computation 23, 1969, the highest powers first.
 
 erf(x) is x times CENTRE of x² up to |x| = 0.46875; from there, 1 - erf(x) is exp(-x²) times TAIL of x.
@@ -191,7 +213,26 @@ def _gelu_lowering(x: Symbol, *, approximate: str = "none") -> Symbol:
     return x * 0.5 * (1 + function)
 
 
-register(Operator("Erf", ("input",), same_type(), _erf, _erf_gradient, inplace=True))
+_TANH = Limit(
+    "approximate",
+    lambda use, shape: use.attributes.get("approximate") == "tanh",
+    "OpenCV 5.0 computes the exact form, which differs by up to 0.0004",
+    "",
+    "note",
+)
+
+register(
+    Operator(
+        "Erf",
+        ("input",),
+        same_type(),
+        _erf,
+        _erf_gradient,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
 register(
     Operator(
         "Gelu",
@@ -201,7 +242,10 @@ register(
         _gelu_gradient,
         {"approximate": Attr(str, "none")},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
         lowering=_gelu_lowering,
+        family="activation",
+        elementwise=True,
+        limits=(_TANH,),
     )
 )

@@ -9,20 +9,11 @@ import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
 from portable_nn.core.graph import Dim, format_shape
+from portable_nn.operators.elements import below
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import (
-    NUMBERS,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, constant, emit, integers, sizes
+from portable_nn.operators.receptive import cut
+from portable_nn.operators.registry import NUMBERS, Array, Attr, Bound, Interval, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, integers, sizes
 
 
 def zeros_like(value: Symbol) -> Symbol:
@@ -50,7 +41,7 @@ def _check_range(use: Use, extremes: Iterable[int], size: int) -> None:
 
 def _range_checks(n: Bound) -> list[Step]:
     """What refuses indices that are outside the axis: now where they are constant, otherwise in each run."""
-    indices, size = n.x[1], n.x[0].shape[n.axis(n.int("axis"), n.x[0].ndim)]
+    indices, size = n.x[1], n.x[0].shape[n.attribute_axis()]
 
     def check() -> None:
         if indices.size:
@@ -72,13 +63,13 @@ def _gather_type(use: Use) -> Type:
 
 
 def _gather(n: Bound) -> list[Step]:
-    axis = n.axis(n.int("axis"), n.x[0].ndim)
+    axis = n.attribute_axis()
     # Of indices that are in range, "wrap" turns the negative ones round; unlike "raise" it needs no buffer.
     return [*_range_checks(n), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
 
 
 def _gather_gradient(n: Backward) -> list[Symbol | None]:
-    """What flows back is added up at the places it was taken from."""
+    """The gradient is added up at the places that the elements were taken from."""
     data, indices = n.x[0], n.x[1]
     rank, axis = len(data.shape), n.axis(n.int("axis"), len(data.shape))
     taken = emit("Unsqueeze", emit("Size", indices), integers([0]))
@@ -175,7 +166,7 @@ def _scatter_elements(n: Bound) -> list[Step]:
 
 
 def _scatter_elements_gradient(n: Backward) -> list[Symbol | None]:
-    """As PyTorch's: with reduction none, each of several updates to one place gets all that flows back to it."""
+    """As PyTorch's: with reduction none, each of several updates of one place gets its whole gradient."""
     dy, indices, axis, reduction = n.dy, n.x[1], n.int("axis"), n.string("reduction")
     to_updates = emit("GatherElements", dy, indices, axis=axis)
     if reduction == "none":
@@ -187,7 +178,7 @@ def _scatter_elements_gradient(n: Backward) -> list[Symbol | None]:
 
 def _parts(use: Use) -> tuple[Dim, ...]:
     """The size of each output along the axis that is split."""
-    size, axis = use.type().shape[_split_axis(use)], _split_axis(use)
+    size, axis = use.type().shape[use.attribute_axis()], use.attribute_axis()
     if use.has(1):
         if use.attributes.get("num_outputs") is not None:
             use.fail("it takes the sizes of its outputs (split) or their number (num_outputs), not both")
@@ -205,7 +196,7 @@ def _parts(use: Use) -> tuple[Dim, ...]:
 
 
 def _equal_parts(use: Use, size: Dim) -> tuple[Dim, ...]:
-    """As many parts as there are outputs, all of one size but for the last, which has what is left over."""
+    """As many parts as there are outputs, all of one size but for the last, which is what remains."""
     count = use.attributes.get("num_outputs", use.output_count)
     assert isinstance(count, int)
     if count < 1:
@@ -219,12 +210,8 @@ def _equal_parts(use: Use, size: Dim) -> tuple[Dim, ...]:
     return (each,) * (count - 1) + (last,)
 
 
-def _split_axis(use: Use) -> int:
-    return use.axis(use.int("axis"), len(use.type().shape))
-
-
 def _split_type(use: Use) -> tuple[Type, ...]:
-    (dtype, shape, content), axis, start = use.type(), _split_axis(use), 0
+    (dtype, shape, content), axis, start = use.type(), use.attribute_axis(), 0
     types = []
     for size in _parts(use):
         known = isinstance(size, int) and content is not None
@@ -235,7 +222,7 @@ def _split_type(use: Use) -> tuple[Type, ...]:
 
 
 def _split(n: Bound) -> None:
-    axis, start = _split_axis(n), 0
+    axis, start = n.attribute_axis(), 0
     for index in range(n.output_count):
         stop = start + n.output_shape(index)[axis]
         n.view(n.x[0][(slice(None),) * axis + (slice(start, stop),)], index)
@@ -244,10 +231,27 @@ def _split(n: Bound) -> None:
 
 def _split_gradient(n: Backward) -> list[Symbol | None]:
     parts = [zeros_like(y) if dy is None else dy for y, dy in zip(n.y, n.back, strict=True)]
-    return [emit("Concat", *parts, axis=_split_axis(n)), None]
+    return [emit("Concat", *parts, axis=n.attribute_axis()), None]
 
 
-register(Operator("Gather", ("data", "indices"), _gather_type, _gather, _gather_gradient, {"axis": Attr(int, 0)}))
+def along_axis(use: Use) -> Interval | None:
+    """Valid indices along the attribute ``axis``."""
+    return below(use.type().shape[use.int("axis")])
+
+
+register(
+    Operator(
+        "Gather",
+        ("data", "indices"),
+        _gather_type,
+        _gather,
+        _gather_gradient,
+        {"axis": Attr(int, 0)},
+        passes=(0,),
+        weights=(0,),
+        samples={1: along_axis},
+    )
+)
 register(
     Operator(
         "GatherElements",
@@ -256,6 +260,8 @@ register(
         _gather_elements,
         _gather_elements_gradient,
         {"axis": Attr(int, 0)},
+        passes=(0,),
+        samples={1: along_axis},
     )
 )
 register(
@@ -266,6 +272,9 @@ register(
         _scatter_elements,
         _scatter_elements_gradient,
         {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
+        samples={1: along_axis},
+        since={("reduction", "max"): 18, ("reduction", "min"): 18},
+        former_names=("Scatter",),
     )
 )
 register(
@@ -277,5 +286,7 @@ register(
         _split_gradient,
         {"axis": Attr(int, 0), "num_outputs": Attr(int)},
         outputs=("outputs*",),
+        passes=(0,),
+        receptive=cut,
     )
 )

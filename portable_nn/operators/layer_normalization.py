@@ -26,20 +26,9 @@ from portable_nn.operators.normalization import (
     wide,
     work_parts,
 )
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, cast, emit, emit_all, integers, sizes
+from portable_nn.operators.receptive import behind_batch, from_axis_on
+from portable_nn.operators.registry import FLOATS, REQUIRED, Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, cast, emit, emit_all, integers, sizes
 
 # -- the kernels, over arrays whose parameters have as many dimensions
 
@@ -333,54 +322,123 @@ def _over_groups_grad_lowering(
     return [cast(dx, x.dtype), cast(dscale, scale.dtype)]
 
 
-# fmt: off
 LAST_AXES: Final = {"axis": Attr(int, -1), "epsilon": Attr(float, 1e-5)}
 GROUPS: Final = {"num_groups": Attr(int, REQUIRED), "epsilon": Attr(float, 1e-5)}
 STASH: Final = {"stash_type": Attr(int, 1)}
 
 register(
     Operator(
-        "LayerNormalization", ("X", "Scale", "B?"), _last_axes_type, _over_last_axes, _over_last_axes_gradient,
-        LAST_AXES | STASH, outputs=("Y", "Mean", "InvStdDev"), inplace=True, lowering=_over_last_axes_lowering,
+        "LayerNormalization",
+        ("X", "Scale", "B?"),
+        _last_axes_type,
+        _over_last_axes,
+        _over_last_axes_gradient,
+        LAST_AXES | STASH,
+        outputs=("Y", "Mean", "InvStdDev"),
+        overwrites_input=True,
+        lowering=_over_last_axes_lowering,
+        family="normalization",
+        keeps_layout=True,
+        receptive=from_axis_on,
+        weights=(1, 2),
     )
 )
 register(
     Operator(
-        "RMSNormalization", ("X", "scale"), _last_axes_type, partial(_over_last_axes, centred=False),
-        _over_last_axes_gradient, LAST_AXES | STASH, outputs=("Y",), inplace=True,
+        "RMSNormalization",
+        ("X", "scale"),
+        _last_axes_type,
+        partial(_over_last_axes, centred=False),
+        _over_last_axes_gradient,
+        LAST_AXES | STASH,
+        outputs=("Y",),
+        overwrites_input=True,
         lowering=partial(_over_last_axes_lowering, centred=False),
+        family="normalization",
+        keeps_layout=True,
+        receptive=from_axis_on,
+        weights=(1,),
     )
 )
 register(
     Operator(
-        "GroupNormalization", ("X", "scale", "bias"), _group_type, lambda n: _over_groups(n, n.int("num_groups")),
-        lambda n: _over_groups_gradient(n, n.int("num_groups")), GROUPS | STASH, outputs=("Y",), inplace=True,
+        "GroupNormalization",
+        ("X", "scale", "bias"),
+        _group_type,
+        lambda n: _over_groups(n, n.int("num_groups")),
+        lambda n: _over_groups_gradient(n, n.int("num_groups")),
+        GROUPS | STASH,
+        outputs=("Y",),
+        overwrites_input=True,
         lowering=_over_groups_lowering,
+        family="normalization",
+        keeps_layout=True,
+        receptive=behind_batch,
+        batch_inputs="first",
+        weights=(1, 2),
     )
 )
 register(
     Operator(
-        "InstanceNormalization", ("input", "scale", "B"), _instance_type, lambda n: _over_groups(n, n.x[0].shape[1]),
-        _instance_gradient, {"epsilon": Attr(float, 1e-5)}, inplace=True,
+        "InstanceNormalization",
+        ("input", "scale", "B"),
+        _instance_type,
+        lambda n: _over_groups(n, n.x[0].shape[1]),
+        _instance_gradient,
+        {"epsilon": Attr(float, 1e-5)},
+        overwrites_input=True,
+        family="normalization",
+        keeps_layout=True,
+        receptive=behind_batch,
+        batch_inputs="first",
+        weights=(1, 2),
     )
 )
 register(
     Operator(
-        "LayerNormalizationGrad", ("dY", "X", "Scale"), _last_axes_grad_type, _over_last_axes_grad, "lowering",
-        LAST_AXES, outputs=("dX", "dScale"), inplace=True, domain=INTERNAL, lowering=_over_last_axes_grad_lowering,
+        "LayerNormalizationGrad",
+        ("dY", "X", "Scale"),
+        _last_axes_grad_type,
+        _over_last_axes_grad,
+        "lowering",
+        LAST_AXES,
+        outputs=("dX", "dScale"),
+        overwrites_input=True,
+        domain=INTERNAL,
+        lowering=_over_last_axes_grad_lowering,
+        family="normalization",
+        keeps_layout=True,
     )
 )
 register(
     Operator(
-        "RMSNormalizationGrad", ("dY", "X", "scale"), _last_axes_grad_type,
-        partial(_over_last_axes_grad, centred=False), "lowering", LAST_AXES, outputs=("dX", "dscale"), inplace=True,
-        domain=INTERNAL, lowering=partial(_over_last_axes_grad_lowering, centred=False),
+        "RMSNormalizationGrad",
+        ("dY", "X", "scale"),
+        _last_axes_grad_type,
+        partial(_over_last_axes_grad, centred=False),
+        "lowering",
+        LAST_AXES,
+        outputs=("dX", "dscale"),
+        overwrites_input=True,
+        domain=INTERNAL,
+        lowering=partial(_over_last_axes_grad_lowering, centred=False),
+        family="normalization",
+        keeps_layout=True,
     )
 )
 register(
     Operator(
-        "GroupNormalizationGrad", ("dY", "X", "scale"), _group_grad_type, _over_groups_grad, "lowering", GROUPS,
-        outputs=("dX", "dscale"), inplace=True, domain=INTERNAL, lowering=_over_groups_grad_lowering,
+        "GroupNormalizationGrad",
+        ("dY", "X", "scale"),
+        _group_grad_type,
+        _over_groups_grad,
+        "lowering",
+        GROUPS,
+        outputs=("dX", "dscale"),
+        overwrites_input=True,
+        domain=INTERNAL,
+        lowering=_over_groups_grad_lowering,
+        family="normalization",
+        keeps_layout=True,
     )
 )
-# fmt: on

@@ -7,10 +7,11 @@ from typing import NoReturn
 import numpy as np
 
 from portable_nn.core.graph import Dim, format_shape
+from portable_nn.operators.elements import below
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.registry import FLOATS, Array, Attr, Bound, Interval, Operator, Step, Type, Use, register
 from portable_nn.operators.softmax import log_softmax_steps
-from portable_nn.operators.symbols import Symbol, cast, emit, integers
+from portable_nn.operators.symbols import Backward, Symbol, cast, emit, integers
 
 
 def _type(use: Use) -> Type:
@@ -46,7 +47,7 @@ def _picked(n: Bound, log_prob: Array) -> Step:
         n.fail(f"{n.operator.input_name(1)} {first} is outside the {classes.shape[-1]} classes")
 
     def pick(kept: Array) -> Array:
-        # numpy itself tells of those that are too large, and takes negative ones from the back.
+        # numpy raises an error for those that are too large, and counts negative ones from the end.
         if kept.size and np.minimum.reduce(kept, None) < 0:
             outside()
         try:
@@ -83,7 +84,7 @@ def _entropy(n: Bound) -> list[Step]:
 
 
 def _one_hot(n: Backward) -> tuple[Symbol, Symbol]:
-    """One-hot codes (batch, classes, …) of the labels, and what flows back to each of them (batch, 1, …).
+    """One-hot codes (batch, classes, …) of the labels, and the gradient of each of them (batch, 1, …).
 
     That is its weight, or 0 where it is ignored, divided by the sum of the weights for the mean.
     """
@@ -116,7 +117,7 @@ def _likelihood_gradient(n: Backward) -> list[Symbol | None]:
 
 
 def _entropy_gradient(n: Backward) -> list[Symbol | None]:
-    """(softmax - one-hot) · weight, and through the log-probabilities what flows back to them."""
+    """(softmax - one-hot) · weight, and the gradient of the log-probabilities through them."""
     log_prob = n.y[1] if len(n.y) > 1 else emit("LogSoftmax", n.x[0], axis=1)
     probabilities, found = emit("Exp", log_prob), list[Symbol]()
     if n.back[0] is not None:
@@ -126,6 +127,10 @@ def _entropy_gradient(n: Backward) -> list[Symbol | None]:
     if flow is not None:
         found.append(flow - probabilities * emit("ReduceSum", flow, integers([1]), keepdims=1))
     return [found[0] if len(found) == 1 else found[0] + found[1]]
+
+
+def _classes(use: Use) -> Interval | None:
+    return below(use.type().shape[1])
 
 
 _ATTRIBUTES = {"ignore_index": Attr(int), "reduction": Attr(str, "mean")}
@@ -139,6 +144,8 @@ register(
         _likelihood_gradient,
         _ATTRIBUTES,
         outputs=("loss",),
+        family="reduction",
+        samples={1: _classes},
     )
 )
 register(
@@ -150,5 +157,7 @@ register(
         _entropy_gradient,
         _ATTRIBUTES,
         outputs=("output", "log_prob"),
+        family="reduction",
+        samples={1: _classes},
     )
 )

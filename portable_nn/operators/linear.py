@@ -8,11 +8,13 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import broadcast
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators.blas import accumulate
 from portable_nn.operators.elementwise import WIDE, check_dtype, fit
-from portable_nn.operators.registry import Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit, integers
+from portable_nn.operators.receptive import FieldContext, mixed
+from portable_nn.operators.registry import Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers
+from portable_nn.sizes.receptive import Fields
 
 
 def _gemm_type(use: Use) -> Type:
@@ -62,7 +64,7 @@ def _gemm(n: Bound) -> list[Step]:
 
 
 def _add_product(n: Bound, a: Array, b: Array, c: Array) -> list[Step]:
-    """c ← alpha·a·b + beta·c where c lies, as a step of gradient descent is."""
+    """c ← alpha·a·b + beta·c in place, as a step of gradient descent is."""
     alpha, beta = n.float("alpha"), n.float("beta")
     fused = accumulate(a, b, c, alpha, beta)
     if fused is not None:
@@ -142,6 +144,16 @@ def _matmul_gradient(n: Backward) -> list[Symbol | None]:
     ]
 
 
+def _gemm_multiply_adds(use: Use, y: Shape) -> Shape:
+    rows = use.type().shape
+    return (*y, *(rows[:1] if use.int("transA") else rows[-1:]))
+
+
+def _matmul_fields(use: FieldContext) -> Fields:
+    """A product with a constant matrix combines everything along the last axis."""
+    return mixed(use, [len(use.input) - 1])
+
+
 register(
     Operator(
         "Gemm",
@@ -151,6 +163,23 @@ register(
         _gemm_gradient,
         {"alpha": Attr(float, 1.0), "beta": Attr(float, 1.0), "transA": Attr(int, 0), "transB": Attr(int, 0)},
         outputs=("Y",),
+        family="linear",
+        batch_inputs="first",
+        weights=(0, 1, 2),
+        multiply_adds=_gemm_multiply_adds,
     )
 )
-register(Operator("MatMul", ("A", "B"), _matmul_type, _matmul, _matmul_gradient, outputs=("Y",)))
+register(
+    Operator(
+        "MatMul",
+        ("A", "B"),
+        _matmul_type,
+        _matmul,
+        _matmul_gradient,
+        outputs=("Y",),
+        family="linear",
+        weights=(0, 1),
+        receptive=_matmul_fields,
+        multiply_adds=lambda use, y: (*y, *use.type().shape[-1:]),
+    )
+)

@@ -17,8 +17,9 @@ from portable_nn.operators.normalization import (
     wide,
     work_parts,
 )
-from portable_nn.operators.registry import FLOATS, REQUIRED, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, cast, emit, integers
+from portable_nn.operators.receptive import along_axis, cellwise
+from portable_nn.operators.registry import FLOATS, REQUIRED, Attr, Bound, Limit, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, cast, emit, integers
 
 
 def _reach(use: Use) -> tuple[int, int]:
@@ -89,7 +90,7 @@ def _lrn_gradient(n: Backward) -> Symbol:
 
 def _lp_type(use: Use) -> Type:
     check_dtype(use, use.type().dtype, FLOATS)
-    use.axis(use.int("axis"), len(use.type().shape))
+    use.attribute_axis()
     if use.int("p") not in {1, 2}:
         use.fail(f"p must be 1 or 2, not {use.int('p')}")
     return use.like(use.type().shape)
@@ -97,7 +98,7 @@ def _lp_type(use: Use) -> Type:
 
 def _lp(n: Bound) -> list[Step]:
     """Where the norm is 0, so is the output: 0 / 1."""
-    x, out, axis = n.x[0], n.out(), n.axis(n.int("axis"), n.x[0].ndim)
+    x, out, axis = n.x[0], n.out(), n.attribute_axis()
     norm = statistic(n, x, [axis])
     zero = n.scratch_like(norm, np.bool_)
     if n.int("p") == 1:
@@ -122,6 +123,13 @@ def _lp_gradient(n: Backward) -> Symbol:
     return (n.dy - slope * emit("ReduceSum", n.dy * y, axis, keepdims=1)) * inverse
 
 
+_EVEN = Limit(
+    "size",
+    lambda use, shape: use.int("size") % 2 == 0,
+    "onnxruntime 1.32 and OpenCV 5.0 refuse even ones",
+    "use an odd one",
+)
+
 register(
     Operator(
         "LRN",
@@ -131,7 +139,12 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
-        inplace=True,
+        overwrites_input=True,
+        family="normalization",
+        keeps_layout=True,
+        receptive=cellwise,
+        batch_inputs="all",
+        limits=(_EVEN,),
     )
 )
 register(
@@ -142,6 +155,9 @@ register(
         _lp,
         _lp_gradient,
         {"axis": Attr(int, -1), "p": Attr(int, 2)},
-        inplace=True,
+        overwrites_input=True,
+        family="normalization",
+        keeps_layout=True,
+        receptive=along_axis(-1),
     )
 )

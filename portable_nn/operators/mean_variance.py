@@ -1,4 +1,4 @@
-"""MeanVarianceNormalization: mean 0 and standard deviation 1 along some axes, with nothing to learn."""
+"""MeanVarianceNormalization: mean 0 and standard deviation 1 along some axes, without parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portable_nn.operators.registry import FLOATS, Attr, Bound, Operator, Step, 
 from portable_nn.operators.symbols import Symbol, emit, integers
 
 EPSILON: Final = 1e-9
-"""What the standard adds to the standard deviation."""
+"""The epsilon that the standard adds to the standard deviation."""
 
 
 def _axes(use: Use) -> tuple[int, ...]:
@@ -65,5 +65,6 @@ register(
         {"axes": Attr(tuple, (0, 2, 3))},
         outputs=("Y",),
         lowering=_lowering,
+        family="normalization",
     )
 )

@@ -8,8 +8,10 @@ import numpy as np
 
 from portable_nn.core.dims import total
 from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.registry import REQUIRED, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit, emit_all, integers, sizes
+from portable_nn.operators.receptive import FieldContext, cut
+from portable_nn.operators.registry import ALL, REQUIRED, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, emit_all, integers, sizes
+from portable_nn.sizes.receptive import Fields, combine
 
 
 def _concat_type(use: Use) -> Type:
@@ -30,7 +32,7 @@ def _concat_type(use: Use) -> Type:
 
 
 def _concat(n: Bound) -> list[Step]:
-    axis, out, start = n.axis(n.int("axis"), n.x[0].ndim), n.out(), 0
+    axis, out, start = n.attribute_axis(), n.out(), 0
     steps: list[Step] = []
     for x in n.x:
         stop = start + x.shape[axis]
@@ -40,7 +42,7 @@ def _concat(n: Bound) -> list[Step]:
 
 
 def _concat_gradient(n: Backward) -> tuple[Symbol, ...]:
-    axis = n.axis(n.int("axis"), len(n.x[0].shape))
+    axis = n.attribute_axis()
     parts = [n.x[i].shape[axis] for i in range(n.inputs)]
     known = [part for part in parts if isinstance(part, int)]
     split = integers(known)
@@ -50,7 +52,7 @@ def _concat_gradient(n: Backward) -> tuple[Symbol, ...]:
 
 
 _FAR = 2**31 - 1
-"""An end from here on, or one as far before the first cell, stands for the end of the axis however long it is."""
+"""An end from here on, or one as far before the first element, means the end of the axis, however long it is."""
 
 
 def _slices(use: Use) -> tuple[list[slice], list[Dim]]:
@@ -102,7 +104,7 @@ def _slice(n: Bound) -> None:
 
 
 def _slice_gradient(n: Backward) -> list[Symbol | None]:
-    """Zeros with what flows back at the places that were read, by reversing, spreading and padding."""
+    """Zeros with the gradient at the places that were read, by reversing, spreading and padding."""
     slices, _ = _slices(n)
     dy = n.dy
     rank = len(dy.shape)
@@ -146,6 +148,12 @@ def _sizes_with(value: Symbol, axis: int, size: int) -> Symbol:
     return emit("Concat", integers([*earlier, size]), sizes(value, range(axis + 1, len(value.shape))), axis=0)
 
 
+def _concat_fields(use: FieldContext) -> Fields | None:
+    """Along the axis of the concatenation they are known only where all inputs see everything."""
+    fields = combine([fields for fields in use.fields if fields is not None])
+    return fields if fields[use.axis(0)] is None else None
+
+
 register(
     Operator(
         "Concat",
@@ -155,6 +163,19 @@ register(
         _concat_gradient,
         {"axis": Attr(int, REQUIRED)},
         outputs=("concat_result",),
+        passes=ALL,
+        receptive=_concat_fields,
+        batch_inputs="all",
     )
 )
-register(Operator("Slice", ("data", "starts", "ends", "axes?", "steps?"), _slice_type, _slice, _slice_gradient))
+register(
+    Operator(
+        "Slice",
+        ("data", "starts", "ends", "axes?", "steps?"),
+        _slice_type,
+        _slice,
+        _slice_gradient,
+        passes=(0,),
+        receptive=cut,
+    )
+)

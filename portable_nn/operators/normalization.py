@@ -97,7 +97,7 @@ def standardized(x: Symbol, axes: Sequence[int], epsilon: float, *, centred: boo
 def through_standardized(
     dy: Symbol, normalized: Symbol, inverse: Symbol, axes: Sequence[int], *, centred: bool = True
 ) -> Symbol:
-    """What flows back through ``standardized``: Ioffe and Szegedy, ICML 2015, section 3, in its simplest form."""
+    """The gradient of ``standardized``: Ioffe and Szegedy, ICML 2015, section 3, in its simplest form."""
     share = normalized * emit("ReduceMean", dy * normalized, integers(axes))
     return inverse * (dy - emit("ReduceMean", dy, integers(axes)) - share if centred else dy - share)
 
@@ -130,7 +130,7 @@ def check_channels(use: Use, indices: Iterable[int], least: int = 2, *, mixed: b
 
 
 def grad_types(use: Use) -> tuple[Type, Type]:
-    """The types of X and of its scale where what flows back, dY, is like X."""
+    """The types of X and of its scale where the gradient, dY, is like X."""
     flow, x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in range(3))
     if flow != x:
         use.fail(f"dY must be {x}, as X is, not {flow}")

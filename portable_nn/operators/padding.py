@@ -1,4 +1,4 @@
-"""Padding: with a constant, or with copies of what lies inside."""
+"""Padding: with a constant, or with copies of elements of the input."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from portable_nn.core.dims import product, total
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import INTERNAL, Dim
 from portable_nn.operators.elementwise import check_dtype
+from portable_nn.operators.receptive import FieldContext, moved
 from portable_nn.operators.registry import (
     FLOATS,
     REQUIRED,
     Array,
     Attr,
-    Backward,
     Bound,
+    Limit,
     Operator,
     Step,
     Type,
@@ -27,7 +28,9 @@ from portable_nn.operators.registry import (
     memory_order,
     register,
 )
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
+from portable_nn.sizes.operation import Operation, Window
+from portable_nn.sizes.receptive import Fields
 
 COPIED: Final[Mapping[str, Callable[[int, int], int]]] = {
     "edge": lambda place, size: min(max(place, 0), size - 1),
@@ -166,7 +169,7 @@ def _pad_grad_type(use: Use) -> Type:
 
 
 def _pad_grad(n: Bound) -> list[Step]:
-    """What flows back to a border is added to the cells that it is a copy of: the steps of ``Pad`` backwards."""
+    """The gradient of a border is added to the cells that it copies: the steps of ``Pad`` backwards."""
     dy, out, mode = n.x[0], n.out(order=memory_order(n.x[0])), n.string("mode")
     kept = [_kept(size, *pair) for size, pair in zip(out.shape, _pads(n, 2), strict=True)]
     sums = n.scratch_like(dy)
@@ -228,6 +231,22 @@ def _between(value: Symbol, axis: int, before: int, after: int) -> Symbol:
     return emit("Pad", value, integers(pads))
 
 
+def _pad_fields(use: FieldContext) -> Fields | None:
+    """Pads are those of a convolution whose kernel is one cell."""
+    pads, rank = use.setting("pads", 1, ()), len(use.input)
+    pairs = [*zip(map(int, pads[:rank]), map(int, pads[rank:]), strict=False)]
+    if len(pads) != 2 * rank or any(map(any, pairs[:2])):
+        return None
+    return moved(use, Operation("conv", tuple(Window(1, pad_begin=begin, pad_end=end) for begin, end in pairs[2:])))
+
+
+_WRAP = Limit(
+    "mode",
+    lambda use, shape: use.string("mode") == "wrap",
+    "OpenVINO 2026.4 refuses it",
+    "concatenate slices of the input",
+)
+
 register(
     Operator(
         "Pad",
@@ -236,6 +255,12 @@ register(
         _pad,
         _pad_gradient,
         {"mode": Attr(str, "constant")},
+        passes=(0,),
+        settings=(2,),
+        receptive=_pad_fields,
+        batch_inputs="all",
+        since={("mode", "wrap"): 19},
+        limits=(_WRAP,),
     )
 )
 register(

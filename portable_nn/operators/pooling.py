@@ -17,13 +17,13 @@ from numpy.lib.stride_tricks import as_strided
 
 from portable_nn.core.graph import INTERNAL, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
+from portable_nn.operators.receptive import behind_batch
 from portable_nn.operators.registry import (
     DTYPE_CODES,
     FLOATS,
     REQUIRED,
     Array,
     Attr,
-    Backward,
     Bound,
     Operator,
     Step,
@@ -33,7 +33,7 @@ from portable_nn.operators.registry import (
     memory_order,
     register,
 )
-from portable_nn.operators.symbols import Symbol, constant, emit, emit_all, integers, sizes
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.window import ATTRIBUTES, per_axis, slide, spatial_sizes, taps, windows
 from portable_nn.sizes.operation import Window
 
@@ -318,7 +318,7 @@ def _lp_pool(n: Bound) -> list[Step]:
 
 
 def _lp_inner(n: Backward, p: int) -> tuple[Symbol, Symbol]:
-    """The two factors of what flows back: dy · y ** (1 - p), spread over the window, and sign(x) · |x| ** (p - 1)."""
+    """The two factors of the gradient: dy · y ** (1 - p), spread over the window, and sign(x) · |x| ** (p - 1)."""
     x, y = n.x[0], n.y[0]
     if p == 1:
         return n.dy, emit("Sign", x)
@@ -438,6 +438,9 @@ register(
         _max_gradient,
         {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
+        family="reduction",
+        window=("pool", "max"),
+        batch_inputs="all",
     )
 )
 register(
@@ -451,6 +454,7 @@ register(
         outputs=("dX",),
         domain=INTERNAL,
         lowering=_max_grad_lowering,
+        family="reduction",
     )
 )
 register(
@@ -462,9 +466,25 @@ register(
         _average_gradient,
         {**POOL, "count_include_pad": Attr(int, 0)},
         outputs=("Y",),
+        family="reduction",
+        window=("pool", "average"),
+        batch_inputs="all",
     )
 )
-register(Operator("LpPool", ("X",), _lp_type, _lp_pool, _lp_gradient, {**POOL, "p": Attr(int, 2)}, outputs=("Y",)))
+register(
+    Operator(
+        "LpPool",
+        ("X",),
+        _lp_type,
+        _lp_pool,
+        _lp_gradient,
+        {**POOL, "p": Attr(int, 2)},
+        outputs=("Y",),
+        family="reduction",
+        window=("pool", "lp"),
+        batch_inputs="all",
+    )
+)
 SPREAD = register(
     Operator(
         "PoolSpread",
@@ -476,10 +496,46 @@ SPREAD = register(
         outputs=("dX",),
         domain=INTERNAL,
         lowering=_spread_lowering,
+        family="reduction",
     )
 )
-register(Operator("GlobalAveragePool", ("X",), _global_type, _global_average, _global_average_gradient, outputs=("Y",)))
-register(Operator("GlobalMaxPool", ("X",), _global_type, _global_max, _global_max_gradient, outputs=("Y",)))
 register(
-    Operator("GlobalLpPool", ("X",), _global_type, _global_lp, _global_lp_gradient, {"p": Attr(int, 2)}, outputs=("Y",))
+    Operator(
+        "GlobalAveragePool",
+        ("X",),
+        _global_type,
+        _global_average,
+        _global_average_gradient,
+        outputs=("Y",),
+        family="reduction",
+        receptive=behind_batch,
+        batch_inputs="all",
+    )
+)
+register(
+    Operator(
+        "GlobalMaxPool",
+        ("X",),
+        _global_type,
+        _global_max,
+        _global_max_gradient,
+        outputs=("Y",),
+        family="reduction",
+        receptive=behind_batch,
+        batch_inputs="all",
+    )
+)
+register(
+    Operator(
+        "GlobalLpPool",
+        ("X",),
+        _global_type,
+        _global_lp,
+        _global_lp_gradient,
+        {"p": Attr(int, 2)},
+        outputs=("Y",),
+        family="reduction",
+        receptive=behind_batch,
+        batch_inputs="all",
+    )
 )

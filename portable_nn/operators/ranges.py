@@ -9,6 +9,7 @@ import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
 from portable_nn.core.graph import Dim
+from portable_nn.operators.elements import Elements, Unknown, as_dtype, elements, length
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.registry import (
     DTYPE_CODES,
@@ -103,6 +104,17 @@ def _window(name: str) -> None:
     register(Operator(f"{name}Window", ("size",), infer, kernel, None, attributes, lowering=lowering))
 
 
-register(Operator("Range", ("start", "limit", "delta"), _range_type, _range, None))
+def _range_constant(use: Use, type: Type) -> Elements:
+    start, _, step = (elements(use, index)[0] for index in range(3))
+    if isinstance(start, str) or isinstance(step, str):
+        raise Unknown
+    return tuple(as_dtype(type.dtype, start + place * step) for place in range(length(type)))
+
+
+register(
+    Operator(
+        "Range", ("start", "limit", "delta"), _range_type, _range, None, settings=(0, 1, 2), constant=_range_constant
+    )
+)
 for _name in _WINDOWS:
     _window(_name)

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
+from portable_nn.core.dims import product, total
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elements import reduced, whole
 from portable_nn.operators.elementwise import WIDE, check_dtype
+from portable_nn.operators.receptive import reduced as reduced_fields
 from portable_nn.operators.registry import (
     FLOATS,
     NUMBERS,
     Array,
     Attr,
-    Backward,
     Bound,
-    Gradient,
+    Constant,
+    Interval,
     Operator,
     Step,
     Type,
     Use,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, emit, integers, sizes
+from portable_nn.operators.symbols import Backward, Gradient, Symbol, cast, emit, integers, sizes
 
 EXTREME = WIDE | {"int8", "uint8", "bool"}
 
@@ -55,7 +58,7 @@ def _ufunc(function: np.ufunc) -> Reduction:
 
 
 def _extreme(function: np.ufunc, *, least: bool) -> Reduction:
-    """Of nothing, the greatest is the least number of its type, and the other way round."""
+    """The maximum of no elements is the lowest number of the type, their minimum the highest."""
 
     def steps(n: Bound, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
         limits: tuple[float, float] = (False, True)
@@ -134,7 +137,7 @@ def _mean_gradient(n: Backward) -> Symbol:
 
 
 def _extreme_gradient(n: Backward) -> Symbol:
-    """What flows back goes to the elements that attain the extreme, in equal shares."""
+    """The gradient goes to the elements that attain the extreme, in equal shares."""
     axes = reduced_axes(n)
     if not axes:
         return n.dy
@@ -159,7 +162,7 @@ def _product_gradient(n: Backward) -> Symbol:
 
 
 def _in_older_words(name: str) -> Callable[..., Symbol]:
-    """A reduction of booleans as one of numbers, and one of nothing as what it is."""
+    """A reduction of booleans as one of integers, and one over no axes as Identity."""
 
     def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
         if noop_with_empty_axes and (axes is None or axes.shape == (0,)):
@@ -170,7 +173,15 @@ def _in_older_words(name: str) -> Callable[..., Symbol]:
     return lowering
 
 
-def reduction(name: str, steps: Reduction, gradient: Gradient, allowed: frozenset[str] = FLOATS) -> None:
+def reduction(
+    name: str,
+    steps: Reduction,
+    gradient: Gradient,
+    allowed: frozenset[str] = FLOATS,
+    *,
+    constant: Constant | None = None,
+    samples: Interval | None = None,
+) -> None:
     """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
     def infer(use: Use) -> Type:
@@ -183,12 +194,23 @@ def reduction(name: str, steps: Reduction, gradient: Gradient, allowed: frozense
     attributes = {"keepdims": Attr(int, 1), "noop_with_empty_axes": Attr(int, 0)}
     inputs = ("data", "axes?")
 
-    def back(n: Backward) -> list[Symbol | None]:
-        found = gradient(n)
-        return [found] if isinstance(found, Symbol) else list(found)
-
     lowering = _in_older_words(name) if "bool" in allowed else None
-    register(Operator(name, inputs, infer, kernel, back, attributes, outputs=("reduced",), lowering=lowering))
+    register(
+        Operator(
+            name,
+            inputs,
+            infer,
+            kernel,
+            gradient,
+            attributes,
+            outputs=("reduced",),
+            lowering=lowering,
+            constant=constant,
+            family="reduction",
+            receptive=reduced_fields,
+            samples={0: samples} if samples else {},
+        )
+    )
 
 
 def _arg_type(use: Use) -> Type:
@@ -216,11 +238,27 @@ def _arg(function: Callable[..., Array]) -> Callable[[Bound], list[Step]]:
     return kernel
 
 
-reduction("ReduceSum", _sum, lambda n: _spread(n, n.dy), WIDE)
+def _total(items: Sequence[float]) -> float:
+    return math.fsum(items) if any(isinstance(item, float) for item in items) else sum(items)
+
+
+reduction(
+    "ReduceSum",
+    _sum,
+    lambda n: _spread(n, n.dy),
+    WIDE,
+    constant=reduced(_total, lambda items: total(map(whole, items))),
+)
 reduction("ReduceMean", _mean, _mean_gradient)
-reduction("ReduceProd", _ufunc(np.multiply), _product_gradient, WIDE)
-reduction("ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME)
-reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME)
+reduction(
+    "ReduceProd",
+    _ufunc(np.multiply),
+    _product_gradient,
+    WIDE,
+    constant=reduced(math.prod, lambda items: product(map(whole, items))),
+)
+reduction("ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME, constant=reduced(max))
+reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME, constant=reduced(min))
 reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
 reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))
 reduction("ReduceL2", _then(_of_squares, np.sqrt), lambda n: _kept(n, n.dy / n.y[0]) * n.x[0])
@@ -237,5 +275,6 @@ for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
             None,
             {"axis": Attr(int, 0), "keepdims": Attr(int, 1), "select_last_index": Attr(int, 0)},
             outputs=("reduced",),
+            family="reduction",
         )
     )

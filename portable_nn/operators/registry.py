@@ -1,10 +1,12 @@
-"""The table of operators, and what an operator's rules are given.
+"""The registry of operators, and the contexts that their rules are called with.
 
-An operator is registered once, by the module that is its home, with three rules:
+An operator is registered once, by the module that is its home. Its three main rules are:
 
-- ``infer(use)`` gives the types of its outputs, or raises ``Misfit`` with what does not fit;
-- ``kernel(bound)`` gives the numpy calls that compute it, over arrays that are already there;
-- ``gradient(back)`` gives, as new graph nodes, what flows back to each input.
+- ``infer``: from ``Use`` to the types of the outputs; raises ``Misfit``;
+- ``kernel``: from ``Bound`` to the numpy calls that compute the outputs, in arrays that are allocated;
+- ``gradient``: from ``Backward`` (in ``symbols``) to the gradients of the inputs, as new graph nodes.
+
+All other fields of ``Operator`` are facts that other modules ask for. None of them keeps a table of operator names.
 """
 
 from __future__ import annotations
@@ -13,19 +15,18 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
-
-if TYPE_CHECKING:
-    from portable_nn.operators.symbols import Symbol
+from portable_nn.sizes.operation import Kind, Mode
+from portable_nn.sizes.receptive import Fields
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Step: TypeAlias = Callable[[], object]
 Order: TypeAlias = tuple[int, ...]
-"""Axes from the one that runs slowest in memory to the fastest."""
+"""Axes from the largest stride to the smallest."""
 
 ONNX_DTYPES: Final[Mapping[int, str]] = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64",
@@ -40,9 +41,10 @@ NUMBERS: Final = FLOATS | INTEGERS
 
 
 class Type(NamedTuple):
-    """What is known of a value before anything runs; ``content`` holds the elements of a constant list of numbers.
+    """The element type and shape of a value, and its elements where constant propagation finds them.
 
-    Two are equal that have the same element type and shape, whatever is known of the elements.
+    ``content`` has the elements of a constant value of at most one axis, in which a size that is not known is a name.
+    It has no part in comparisons.
     """
 
     dtype: str
@@ -67,7 +69,7 @@ class Misfit(Exception):  # noqa: N818 - never leaves the package: it becomes a 
 
 
 class Unfixed(Misfit):
-    """A node that would have to know before it runs what is computed only then."""
+    """A node with a data-dependent shape: it depends on the elements of an input that is not constant."""
 
 
 REQUIRED: Final = object()
@@ -75,7 +77,7 @@ REQUIRED: Final = object()
 
 
 class Attr(NamedTuple):
-    """One attribute of an operator: its type, and what it is when absent (``None``: the rule decides)."""
+    """One attribute of an operator: its type, and its default (``None``: the rule decides)."""
 
     kind: type[int] | type[float] | type[str] | type[tuple[int, ...]] | type[Tensor]
     default: Any = None
@@ -91,7 +93,7 @@ class Attr(NamedTuple):
 
 
 class Use:
-    """One use of an operator: typed access to its attributes and to the types of its inputs."""
+    """One use of an operator, as its rules see it: typed access to the attributes and to the types of the inputs."""
 
     def __init__(
         self,
@@ -149,15 +151,15 @@ class Use:
         return found
 
     def content(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
-        """The elements of an integer input that must be known before the graph runs."""
+        """The elements of an integer input that must be constant, for they decide the shape; sizes may be names."""
         return self._known(index, allowed, ": its values decide the shape")
 
     def floats(self, index: builtins.int, allowed: Collection[str] = FLOATS) -> tuple[builtins.float, ...]:
-        """The elements of a float input that must be known before the graph runs."""
+        """The elements of a float input that must be constant."""
         return self._known(index, allowed, "")
 
     def numbers(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[builtins.int, ...]:
-        """As ``content``, where a symbolic size will not do."""
+        """As ``content``, where the name of a size will not do."""
         found = self.content(index, allowed)
         numbers = tuple(dim for dim in found if isinstance(dim, int))
         if len(numbers) != len(found):
@@ -170,6 +172,10 @@ class Use:
             self.fail(f"axis {axis} is outside an input of {rank} dimensions")
         return axis % rank
 
+    def attribute_axis(self) -> builtins.int:
+        """The attribute ``axis`` counted from the front of the first input."""
+        return self.axis(self.int("axis"), len(self.type().shape))
+
     def axes(self, axes: Iterable[builtins.int], rank: builtins.int) -> tuple[builtins.int, ...]:
         """Several axes counted from the front, sorted, each once."""
         found = sorted(self.axis(axis, rank) for axis in axes)
@@ -178,12 +184,12 @@ class Use:
         return tuple(found)
 
     def fail(self, message: str) -> NoReturn:
-        """Raise the ``Misfit`` of this use."""
+        """Raise ``Misfit`` with a message about this use."""
         raise Misfit(message)
 
 
 class Bound(Use, ABC):
-    """A use whose input arrays are there: what a kernel is given by the numpy engine."""
+    """A use with its arrays, as the numpy engine gives it to a kernel when a plan is compiled."""
 
     x: Sequence[Array]
     """The input arrays; only those that ``has`` confirms may be touched."""
@@ -199,129 +205,175 @@ class Bound(Use, ABC):
 
     @abstractmethod
     def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
-        """The array that output ``index`` is to be written into; it may be that of input ``over``.
+        """The array for output ``index``.
 
-        Its axes lie in memory in ``order``, by default as they come; element by element, as those of the inputs do.
+        Args:
+            index: which output.
+            over: an input whose memory may be reused, if this node is the last one to read it. By default any input
+                may be reused by an operator that ``overwrites_input``.
+            order: the order of its axes in memory; by default row-major, or that of an input where the operator is
+                ``elementwise`` or ``keeps_layout``.
         """
 
     @abstractmethod
     def view(self, array: Array, index: int = 0) -> None:
-        """Make output ``index`` the same memory as ``array``, a view of an input: nothing runs for it."""
+        """Make output ``index`` a view of an input, ``array``: it costs nothing when the plan runs."""
 
     @abstractmethod
     def scratch(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Memory that only this node's steps use."""
+        """Uninitialised work memory for the steps of this node; other nodes reuse it."""
 
     @abstractmethod
     def own(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Memory of this node alone: zeros at first, and kept from run to run."""
+        """Zero-initialised memory of this node alone, kept from run to run."""
 
     @abstractmethod
     def derived(self, index: int, kind: str, shape: tuple[int, ...]) -> tuple[Array, bool]:
-        """Zeros for what input ``index`` is to be copied into; the same for each node that wants this ``kind`` of copy.
+        """A zero-initialised buffer for a copy of input ``index``, and whether this node has to fill it.
 
-        And whether this node is the first one, which fills it.
+        The buffer is shared by all nodes that ask for this ``kind`` of copy; the first one fills it.
         """
 
     @abstractmethod
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
-        """A shared array that holds ``value`` everywhere and is never written."""
+        """A shared read-only array that holds ``value`` everywhere."""
 
     def scratch_like(self, array: Array, dtype: Any = None) -> Array:
-        """Work memory of the shape of ``array`` that lies as it does: numpy is slow where layouts differ."""
+        """Work memory of the shape and memory layout of ``array``: numpy is slow where layouts differ."""
         order = memory_order(array)
         return laid_in(order, self.scratch(tuple(array.shape[axis] for axis in order), dtype or array.dtype))
 
     def filled_like(self, array: Array, value: float) -> Array:
-        """``filled`` of the shape of ``array`` that lies as it does."""
+        """``filled`` of the shape and memory layout of ``array``."""
         order = memory_order(array)
         return laid_in(order, self.filled(tuple(array.shape[axis] for axis in order), array.dtype, value))
 
 
 def memory_order(array: Array) -> Order:
-    """The axes of ``array`` from the one that runs slowest in memory to the fastest."""
+    """The axes of ``array`` from the largest stride to the smallest."""
     return tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
 
 
 def laid_in(order: Order, array: Array) -> Array:
-    """``array``, whose axes stand as they lie in memory, with its axes where ``order`` has taken them from."""
+    """``array``, whose axes are in ``order``, transposed to their usual order."""
     return array.transpose([order.index(axis) for axis in range(len(order))])
 
 
 def is_dense(array: Array) -> bool:
-    """Whether the elements fill a piece of memory, in whatever order of the axes."""
+    """Whether the elements are contiguous in memory, with the axes in any order."""
     return array.flags.c_contiguous or array.transpose(memory_order(array)).flags.c_contiguous
 
 
-class Backward(Use):
-    """A use with its symbols: what a gradient rule is given."""
+class Interval(NamedTuple):
+    """A closed interval that sample inputs are drawn from."""
 
-    def __init__(
-        self,
-        operator: Operator,
-        attributes: Mapping[str, Attribute],
-        x: Sequence[Symbol | None],
-        y: Sequence[Symbol],
-        dy: Sequence[Symbol | None],
-    ) -> None:
-        super().__init__(operator, [v.type if v is not None else None for v in x], attributes, len(y))
-        self._x, self._dy = x, dy
-        self.y: Sequence[Symbol] = y
+    low: float
+    high: float
 
-    @property
-    def inputs(self) -> int:
-        """How many inputs the use has."""
-        return len(self._x)
+    def within(self, other: Interval | None) -> Interval:
+        """What lies in both; this one alone, where nothing does."""
+        if other is None:
+            return self
+        both = Interval(max(self.low, other.low), min(self.high, other.high))
+        return both if both.low <= both.high else self
 
-    @property
-    def x(self) -> Sequence[Symbol]:
-        """The inputs; only those that ``has`` confirms may be touched."""
-        return self._x  # type: ignore[return-value]
 
-    @property
-    def back(self) -> Sequence[Symbol | None]:
-        """What flows back into each output; ``None`` where nothing does."""
-        return self._dy
+class Limit(NamedTuple):
+    """An option of an operator that some runtime lacks, ignores or reads otherwise.
 
-    @property
-    def dy(self) -> Symbol:
-        """What flows back into the first output."""
-        found = self._dy[0]
-        if found is None:
-            self.fail(f"{self.operator.name} has a gradient through its first output only")
-        return found
+    ``applies`` is given a use and the shape of its first output, ``None`` where it is not known; the attributes of the
+    use are those of the file, whose opset may be an older one. A limit with ``before`` holds below that opset alone.
+    """
 
+    option: str
+    applies: Callable[[Use, Shape | None], bool]
+    problem: str
+    hint: str
+    level: Literal["error", "warning", "note"] = "warning"
+    before: int | None = None
+
+
+Family: TypeAlias = Literal["linear", "normalization", "activation", "reduction", "arithmetic", "layout"]
+"""What operators do: products with matrices or kernels, normalizations, activation functions, pools and reductions,
+other arithmetic, and everything that moves, makes or converts elements."""
 
 Infer: TypeAlias = Callable[[Use], Type | tuple[Type, ...]]
 Kernel: TypeAlias = Callable[[Bound], Iterable[Step] | Step | None]
-Gradient: TypeAlias = "Callable[[Backward], Sequence[Symbol | None] | Symbol]"
-Training: TypeAlias = "Callable[[Sequence[Symbol | None], Mapping[str, Attribute], str], Sequence[Symbol]]"
+Constant: TypeAlias = Callable[[Use, Type], tuple[Dim | float, ...]]
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its signature in the standard's names, and its rules.
+    """One operator: its signature in the standard's names, its rules, and all that other modules ask of it.
 
-    ``inputs`` are formal names; one that ends in ``?`` may be absent, in ``*`` may repeat, as may an output's.
-    ``gradient`` is ``None`` where nothing flows back, and ``"lowering"`` where that is what flows back through the
-    lowering. ``inplace`` says that the kernel may write its output over an input of the same shape. ``training`` gives
-    the nodes that stand for it while training, where those differ; ``state`` then tells which of its outputs takes the
-    place of which input from run to run. An operator of the package's own domain has a ``lowering``, and so has a
-    standard one that is newer than opset 13: the same in standard operators of opset 13.
+    Args:
+        name: its name in the standard.
+        inputs: formal names; one that ends in ``?`` may be absent, in ``*`` may repeat.
+        infer: gives the types of the outputs of a use, or raises ``Misfit``.
+        kernel: gives the numpy calls that compute a use.
+        gradient: takes a ``Backward`` and returns the gradients of the inputs as symbols; ``None`` where nothing
+            flows back, ``"lowering"`` for the gradient of the lowering.
+        attributes: by name.
+        outputs: formal names; one that ends in ``*`` may repeat.
+        domain: empty for the standard, ``INTERNAL`` for the operators of this package.
+        training: makes the nodes that replace a use while training, from its inputs, attributes and name.
+        state: which output becomes the next value of which input, as running statistics do while training.
+        lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
+            standard ones that are newer.
+        constant: constant propagation, for outputs of at most one axis: the elements of the first output, where
+            those of all inputs are known.
+        family: what it does.
+        elementwise: each element of an output is computed from the elements at its place in the inputs, which
+            broadcast. So examples stay apart, receptive fields stay what they are, and outputs are laid out in memory
+            as inputs are.
+        overwrites_input: the kernel may write its output over an input of the same shape and element type.
+        keeps_layout: outputs have their axes in memory in the order of the inputs, as for ``elementwise``.
+        batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself.
+        receptive: takes a ``FieldContext`` and returns the receptive fields of the first output, or ``None``.
+        window: kind and mode of a convolution or pool, as ``sizes`` has them.
+        multiply_adds: takes a use and the shape of its first output; the product of what it returns is the number of
+            multiply-adds. One of the family ``linear`` without this is reported as not counted.
+        monotone: f(max(a, b)) = max(f(a), f(b)) for all elements, to the last bit; may depend on the attributes.
+        probabilities: outputs are probabilities.
+        weights: inputs that training changes: constants there are weights, however small.
+        settings: inputs that are options, not data: no training changes them, and some decide a shape.
+        passes: inputs whose elements are, or may be, elements of the outputs.
+        samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
+            without one, any small ones go into arithmetic.
+        limits: options that some runtimes lack or read otherwise.
+        since: the opset since which an attribute may have a value, where that is newer than the attribute.
+        former_names: names under which older opsets have it.
     """
 
     name: str
     inputs: tuple[str, ...]
     infer: Infer
     kernel: Kernel
-    gradient: Gradient | Literal["lowering"] | None
+    gradient: Callable[[Any], Any] | Literal["lowering"] | None
     attributes: Mapping[str, Attr] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("output",)
-    inplace: bool = False
-    training: Training | None = None
+    domain: str = ""
+    training: Callable[..., Sequence[Any]] | None = None
     state: Mapping[int, int] = field(default_factory=dict)
     lowering: Callable[..., Any] | None = None
-    domain: str = ""
+    constant: Constant | None = None
+    family: Family = "layout"
+    elementwise: bool = False
+    overwrites_input: bool = False
+    keeps_layout: bool = False
+    batch_inputs: Literal["none", "first", "all"] = "none"
+    receptive: Callable[[Any], Fields | None] | None = None
+    window: tuple[Kind, Mode] | None = None
+    multiply_adds: Callable[[Use, Shape], Iterable[Dim]] | None = None
+    monotone: bool | Callable[[Mapping[str, Attribute]], bool] = False
+    probabilities: bool = False
+    weights: tuple[int, ...] = ()
+    settings: tuple[int, ...] = ()
+    passes: Sequence[int] = ()
+    samples: Mapping[int, Interval | Callable[[Use], Interval | None]] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
+    since: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    former_names: tuple[str, ...] = ()
 
     def input_name(self, index: int) -> str:
         """The formal name of input ``index``."""
@@ -334,7 +386,7 @@ class Operator:
         return f"{name}_{repeats}" if repeats > 0 else name
 
     def check(self, attributes: Mapping[str, Attribute], inputs: Sequence[object], outputs: int) -> None:
-        """Raise ``Misfit`` for an unknown, missing or mistyped attribute, or a wrong number of inputs or outputs."""
+        """Raise ``Misfit`` for a wrong attribute, or a wrong number of inputs or outputs."""
         for name, value in attributes.items():
             known = self.attributes.get(name)
             if known is None:
@@ -358,6 +410,15 @@ class Operator:
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
 
+ABSENT: Final[Mapping[str, Family]] = {
+    **dict.fromkeys(("ConvInteger", "GRU", "LSTM", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN"), "linear"),
+    "MaxRoiPool": "reduction",
+}
+"""Operators of the standard that are not registered and are met in files; all others are of the family ``layout``."""
+
+ALL: Final = range(2**31)
+"""All inputs of an operator that takes any number of them."""
+
 
 def register(operator: Operator) -> Operator:
     """Put ``operator`` into the table; a second one of the same name is a programming error."""
@@ -375,3 +436,28 @@ def lookup(name: str, domain: str = "") -> Operator:
         full = f"{domain}.{name}" if domain else name
         raise Misfit(f"operator '{full}' is not supported")
     return found
+
+
+def window_kind(name: str, domain: str = "") -> Kind | None:
+    """The kind of a convolution or pool; ``None`` for other operators."""
+    operator = find(name, domain)
+    return operator.window[0] if operator and operator.window else None
+
+
+def current_name(name: str) -> str:
+    """The name that a standard operator has today: ``Resize`` for ``Upsample``."""
+    if ("", name) in REGISTRY:
+        return name
+    return next((operator.name for operator in REGISTRY.values() if name in operator.former_names), name)
+
+
+def find(name: str, domain: str = "") -> Operator | None:
+    """The operator of that name, which may be a former one, or ``None``."""
+    return REGISTRY.get((domain, name if domain else current_name(name)))
+
+
+def family(name: str, domain: str = "") -> Family | None:
+    """What an operator does; ``None`` of an unknown one of another domain."""
+    if operator := find(name, domain):
+        return operator.family
+    return None if domain else ABSENT.get(name, "layout")

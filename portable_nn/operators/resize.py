@@ -9,17 +9,18 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.dims import product, quotient
+from portable_nn.core.dims import product, quotient, static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
+from portable_nn.operators.receptive import FieldContext, spread
 from portable_nn.operators.registry import (
     FLOATS,
     NUMBERS,
     Array,
     Attr,
-    Backward,
     Bound,
+    Limit,
     Operator,
     Step,
     Type,
@@ -28,7 +29,8 @@ from portable_nn.operators.registry import (
     memory_order,
     register,
 )
-from portable_nn.operators.symbols import Symbol, constant, emit, sizes
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, sizes
+from portable_nn.sizes.receptive import Fields
 
 
 class Side(NamedTuple):
@@ -136,7 +138,7 @@ def _check_options(use: Use) -> None:
 
 
 def _given(use: Use, index: int) -> bool:
-    """Whether the input is there; an empty list stands for one that is not, as older exporters write it."""
+    """Whether an input is given; older exporters write an empty list for one that is not."""
     return use.has(index) and use.type(index).shape != (0,)
 
 
@@ -431,6 +433,73 @@ _ATTRIBUTES: Final[Mapping[str, Attr]] = {
     "nearest_mode": Attr(str, "round_prefer_floor"),
 }
 
+
+def _resize_fields(use: FieldContext) -> Fields | None:
+    """Known where all sizes are multiplied by whole numbers."""
+    mode, coordinates = use.get("mode", "nearest"), use.get("coordinate_transformation_mode", "half_pixel")
+    if mode not in {"nearest", "linear"} or (mode == "linear" and not str(coordinates).endswith("half_pixel")):
+        return None
+    before, after = static(use.input[2:]), static(use.output[2:])
+    if not before or not after or any(new % old for old, new in zip(before, after, strict=True)):
+        return None
+    factors = [new // old for old, new in zip(before, after, strict=True)]
+    return spread(use, factors, smooth=mode == "linear")
+
+
+def _shrinks(use: Use, shape: Shape | None) -> bool:
+    """Whether some size becomes smaller; assumed where the sizes are not known."""
+    if shape is None:
+        return True
+    pairs = zip(use.type().shape, shape, strict=True)
+    return any(isinstance(old, str) or isinstance(new, str) or new < old for old, new in pairs if old != new)
+
+
+def _ratio_is_not_the_scale(use: Use, shape: Shape | None) -> bool:
+    """Whether a scale does not take the size of the input to a whole number."""
+    scales = use.type(2).content if use.has(2) else None
+    pairs = zip(use.type().shape, scales or (), strict=False)
+    return any(
+        isinstance(dim, int) and not isinstance(scale, str) and abs(dim * scale - round(dim * scale)) > 1e-3
+        for dim, scale in pairs
+    )
+
+
+_PLAIN_MODES: Final = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"})
+"""The coordinate modes that all runtimes have, and that they read alike."""
+
+_LIMITS: Final = (
+    Limit(
+        "antialias",
+        lambda use, shape: bool(use.int("antialias")) and _shrinks(use, shape),
+        "OpenCV 5.0 and OpenVINO 2026.4 ignore it",
+        "blur before, with a convolution",
+    ),
+    Limit(
+        "coordinate_transformation_mode",
+        lambda use, shape: use.string("coordinate_transformation_mode") not in _PLAIN_MODES,
+        "OpenVINO 2026.4 refuses it, OpenCV 5.0 refuses it or takes another",
+        f"all runtimes have {', '.join(sorted(_PLAIN_MODES))}",
+    ),
+    Limit(
+        "exclude_outside",
+        lambda use, shape: bool(use.int("exclude_outside")),
+        "OpenVINO 2026.4 ignores it, onnxruntime 1.32 has it for cubic alone",
+        "leave it out",
+    ),
+    Limit(
+        "keep_aspect_ratio_policy",
+        lambda use, shape: use.string("keep_aspect_ratio_policy") != "stretch",
+        "OpenCV 5.0 and OpenVINO 2026.4 ignore it",
+        "give the sizes that come out",
+    ),
+    Limit(
+        "scales",
+        _ratio_is_not_the_scale,
+        "where size times scale is not whole, OpenCV 5.0 takes the ratio of the sizes for the scale",
+        "give sizes instead",
+    ),
+)
+
 register(
     Operator(
         "Resize",
@@ -440,6 +509,11 @@ register(
         _resize_gradient,
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
         outputs=("Y",),
+        settings=(1, 2),
+        receptive=_resize_fields,
+        limits=_LIMITS,
+        since={("coordinate_transformation_mode", "half_pixel_symmetric"): 19},
+        former_names=("Upsample",),
     )
 )
 register(

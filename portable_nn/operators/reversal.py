@@ -6,8 +6,8 @@ import numpy as np
 
 from portable_nn.core.graph import format_shape
 from portable_nn.operators.elementwise import ANY, check_dtype
-from portable_nn.operators.registry import Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit
+from portable_nn.operators.registry import Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit
 
 
 def _axes(use: Use) -> tuple[int, int]:

@@ -198,5 +198,6 @@ register(
         },
         outputs=("Y",),
         lowering=_lowering,
+        family="reduction",
     )
 )

@@ -11,20 +11,11 @@ import numpy as np
 
 from portable_nn.core.dims import quotient
 from portable_nn.core.graph import Dim, Shape, format_shape
+from portable_nn.operators.attention import heads_apart
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import zeros_like
-from portable_nn.operators.registry import (
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.registry import Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
 
 
 def _heads(use: Use) -> tuple[Dim, Dim, int]:
@@ -128,15 +119,8 @@ def _rotate(n: Bound) -> list[Step]:
 # -- the same in other operators
 
 
-def _apart(x: Symbol, heads: int) -> Symbol:
-    """(batch, heads, positions, features)"""
-    if len(x.shape) == 4:
-        return x
-    return emit("Transpose", emit("Reshape", x, integers([0, 0, heads, -1])), perm=[0, 2, 1, 3])
-
-
 def _together(x: Symbol, like: Symbol) -> Symbol:
-    """The inverse of ``_apart``."""
+    """The inverse of ``heads_apart``."""
     if len(like.shape) == 4:
         return x
     return emit("Reshape", emit("Transpose", x, perm=[0, 2, 1, 3]), integers([0, 0, -1]))
@@ -169,7 +153,7 @@ def _lowering(
     rotary_embedding_dim: int = 0,
     interleaved: int = 0,
 ) -> Symbol:
-    apart = _apart(x, num_heads)
+    apart = heads_apart(x, num_heads)
     size = apart.shape[3]
     assert isinstance(size, int)
     turned = rotary_embedding_dim or size
@@ -191,7 +175,7 @@ def _gradient(n: Backward) -> list[Symbol | None]:
     heads, turned = n.attributes.get("num_heads", 0), _heads(n)[2]
     assert isinstance(heads, int)
     (first, second), (real, imaginary) = (
-        _pairs(_apart(value, heads), turned, interleaved=n.int("interleaved")) for value in (n.x[0], n.dy)
+        _pairs(heads_apart(value, heads), turned, interleaved=n.int("interleaved")) for value in (n.x[0], n.dy)
     )
     flows = [first * real + second * imaginary, first * imaginary - second * real]
     by_position = [emit("ReduceSum", flow, integers([1]), keepdims=0) for flow in flows]
@@ -201,7 +185,7 @@ def _gradient(n: Backward) -> list[Symbol | None]:
 
 
 def _collected(flow: Symbol, cache: Symbol, places: Symbol) -> Symbol:
-    """What flows back to each position of a cache: the sum over where it was looked up."""
+    """The gradient of each position of a cache: the sum over the places where it was looked up."""
     pairs = cache.shape[1]
     rows = emit("Reshape", flow, integers([-1, pairs]))  # type: ignore[list-item]
     index = emit("Expand", emit("Reshape", places, integers([-1, 1])), sizes(rows))
@@ -218,5 +202,6 @@ register(
         {"interleaved": Attr(int, 0), "num_heads": Attr(int), "rotary_embedding_dim": Attr(int, 0)},
         outputs=("Y",),
         lowering=_lowering,
+        family="arithmetic",
     )
 )

@@ -1,6 +1,6 @@
 """Reading an image at places between its cells, and the places that an affine map gives.
 
-Jaderberg et al., "Spatial transformer networks" (NeurIPS 2015). Places are told in shares of the image, -1 to 1 along
+Jaderberg et al., "Spatial transformer networks" (NeurIPS 2015). Coordinates are relative to the image, -1 to 1 along
 each axis, the last axis first.
 """
 

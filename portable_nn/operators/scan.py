@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from portable_nn.operators.elementwise import WIDE, check_dtype
-from portable_nn.operators.registry import Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit
+from portable_nn.operators.registry import Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit
 
 
 def _axis(use: Use) -> int:
@@ -56,5 +56,6 @@ register(
         _cumulative_gradient,
         {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
         outputs=("y",),
+        family="arithmetic",
     )
 )

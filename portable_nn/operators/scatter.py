@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elements import below
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import REDUCTIONS, flat, zeros_like
-from portable_nn.operators.registry import NUMBERS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, constant, emit, integers, sizes
+from portable_nn.operators.registry import NUMBERS, Array, Attr, Bound, Interval, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, integers, sizes
 
 
 def _tuples(use: Use, batch: int = 0) -> tuple[Shape, int]:
@@ -98,7 +99,7 @@ def _with_batch(indices: Symbol, batch: int) -> Symbol:
 
 
 def _gather_gradient(n: Backward) -> list[Symbol | None]:
-    """What flows back is added up at the places it was taken from."""
+    """The gradient is added up at the places that the elements were taken from."""
     indices = _with_batch(n.x[1], n.int("batch_dims"))
     return [emit("ScatterND", zeros_like(n.x[0]), indices, n.dy, reduction="add"), None]
 
@@ -141,8 +142,25 @@ def _scatter_gradient(n: Backward) -> list[Symbol | None]:
     return [dy, None, to_updates]
 
 
+def _coordinates(use: Use) -> Interval | None:
+    """Valid along each of the first axes; each row has one number for each of them."""
+    start, last = use.attributes.get("batch_dims", 0), use.type(1).shape[-1]
+    assert isinstance(start, int)
+    sizes = use.type().shape[start : start + last] if isinstance(last, int) else ()
+    return below(min((size for size in sizes if isinstance(size, int)), default=1))
+
+
 register(
-    Operator("GatherND", ("data", "indices"), _gather_type, _gather, _gather_gradient, {"batch_dims": Attr(int, 0)})
+    Operator(
+        "GatherND",
+        ("data", "indices"),
+        _gather_type,
+        _gather,
+        _gather_gradient,
+        {"batch_dims": Attr(int, 0)},
+        passes=(0,),
+        samples={1: _coordinates},
+    )
 )
 register(
     Operator(
@@ -152,5 +170,7 @@ register(
         _scatter,
         _scatter_gradient,
         {"reduction": Attr(str, "none")},
+        samples={1: _coordinates},
+        since={("reduction", "max"): 18, ("reduction", "min"): 18},
     )
 )

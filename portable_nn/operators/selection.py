@@ -61,7 +61,15 @@ def _compress_lowering(x: Symbol, condition: Symbol, *, axis: int | None = None)
 
 
 register(
-    Operator("NonZero", ("X",), lambda use: _non_zero(use)[0], lambda n: n.view(_non_zero(n)[1]), None, outputs=("Y",))
+    Operator(
+        "NonZero",
+        ("X",),
+        lambda use: _non_zero(use)[0],
+        lambda n: n.view(_non_zero(n)[1]),
+        None,
+        outputs=("Y",),
+        settings=(0,),
+    )
 )
 register(
     Operator(
@@ -72,5 +80,6 @@ register(
         "lowering",
         {"axis": Attr(int)},
         lowering=_compress_lowering,
+        settings=(1,),
     )
 )

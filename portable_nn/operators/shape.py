@@ -1,4 +1,4 @@
-"""Operators that change or tell a shape and leave the elements as they are."""
+"""Operators that change or return a shape and leave the elements as they are."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ import numpy as np
 
 from portable_nn.core.dims import broadcast, product, quotient
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elements import expanded, same
 from portable_nn.operators.elementwise import fit
-from portable_nn.operators.registry import (
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    memory_order,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.receptive import FieldContext
+from portable_nn.operators.registry import Attr, Bound, Operator, Step, Type, Use, memory_order, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
+from portable_nn.sizes.receptive import Fields
 
 
 def _as_shape(n: Bound) -> Step | None:
@@ -35,7 +28,7 @@ def _as_shape(n: Bound) -> Step | None:
 
 
 def _reshaped_like_input(n: Backward) -> list[Symbol | None]:
-    """What flows back, in the shape of the input."""
+    """The gradient in the shape of the input."""
     shape = n.x[0].shape
     unknown = [axis for axis, dim in enumerate(shape) if not isinstance(dim, int)]
     if len(unknown) > 1:
@@ -105,7 +98,7 @@ def _squeezed_axes(use: Use) -> tuple[int, ...]:
 def _squeeze_type(use: Use) -> Type:
     axes = _squeezed_axes(use)
     shape = tuple(dim for axis, dim in enumerate(use.type().shape) if axis not in axes)
-    return Type(use.type().dtype, shape, use.type().content)
+    return Type(use.type().dtype, shape)
 
 
 def _unsqueeze_type(use: Use) -> Type:
@@ -113,7 +106,7 @@ def _unsqueeze_type(use: Use) -> Type:
     rank = len(use.type().shape) + len(axes)
     places, rest = use.axes(axes, rank), iter(use.type().shape)
     shape = tuple(1 if axis in places else next(rest) for axis in range(rank))
-    return Type(use.type().dtype, shape, use.type().content if rank == 1 else None)
+    return Type(use.type().dtype, shape)
 
 
 def _expand_type(use: Use) -> Type:
@@ -146,15 +139,34 @@ def _size_type(use: Use) -> Type:
     return Type("int64", (), (product(use.type().shape),))
 
 
-def _identity_type(use: Use) -> Type:
-    return use.type()
+def _transpose_fields(use: FieldContext) -> Fields:
+    order = use.get("perm", range(len(use.input))[::-1])
+    return tuple(use.first[axis] for axis in order)
 
 
-def _through(n: Backward) -> list[Symbol | None]:
-    return [n.dy]
+def _reshape_fields(use: FieldContext) -> Fields | None:
+    """Axes at both ends that keep their size keep their fields; those between must see everything."""
+    before, after = use.input, use.output
+    shared = min(len(before), len(after)) - 1
+    tail = next((n for n in range(shared) if before[-1 - n] != after[-1 - n]), shared)
+    middle = use.first[1 : len(before) - tail]
+    if before[:1] != after[:1] or not tail or any(field is not None for field in middle):
+        return None
+    return (use.first[0], *(None,) * (len(after) - 1 - tail), *use.first[len(before) - tail :])
 
 
-register(Operator("Identity", ("input",), _identity_type, lambda n: n.view(n.x[0]), _through))
+register(
+    Operator(
+        "Identity",
+        ("input",),
+        lambda use: use.type(),
+        lambda n: n.view(n.x[0]),
+        lambda n: n.dy,
+        elementwise=True,
+        passes=(0,),
+        constant=same,
+    )
+)
 register(
     Operator(
         "Reshape",
@@ -164,12 +176,47 @@ register(
         _reshaped_like_input,
         {"allowzero": Attr(int, 0)},
         outputs=("reshaped",),
+        passes=(0,),
+        receptive=_reshape_fields,
+        batch_inputs="all",
+        constant=same,
     )
 )
-register(Operator("Flatten", ("input",), _flatten_type, _as_shape, _reshaped_like_input, {"axis": Attr(int, 1)}))
-register(Operator("Squeeze", ("data", "axes?"), _squeeze_type, _as_shape, _reshaped_like_input, outputs=("squeezed",)))
 register(
-    Operator("Unsqueeze", ("data", "axes"), _unsqueeze_type, _as_shape, _reshaped_like_input, outputs=("expanded",))
+    Operator(
+        "Flatten",
+        ("input",),
+        _flatten_type,
+        _as_shape,
+        _reshaped_like_input,
+        {"axis": Attr(int, 1)},
+        passes=(0,),
+        batch_inputs="all",
+    )
+)
+register(
+    Operator(
+        "Squeeze",
+        ("data", "axes?"),
+        _squeeze_type,
+        _as_shape,
+        _reshaped_like_input,
+        outputs=("squeezed",),
+        passes=(0,),
+        constant=same,
+    )
+)
+register(
+    Operator(
+        "Unsqueeze",
+        ("data", "axes"),
+        _unsqueeze_type,
+        _as_shape,
+        _reshaped_like_input,
+        outputs=("expanded",),
+        passes=(0,),
+        constant=same,
+    )
 )
 register(
     Operator(
@@ -180,9 +227,21 @@ register(
         _transpose_gradient,
         {"perm": Attr(tuple)},
         outputs=("transposed",),
+        passes=(0,),
+        receptive=_transpose_fields,
     )
 )
-register(Operator("Expand", ("input", "shape"), _expand_type, _expand, lambda n: [fit(n.dy, n.x[0]), None]))
+register(
+    Operator(
+        "Expand",
+        ("input", "shape"),
+        _expand_type,
+        _expand,
+        lambda n: [fit(n.dy, n.x[0]), None],
+        passes=(0,),
+        constant=expanded,
+    )
+)
 register(
     Operator(
         "Shape", ("data",), _shape_type, _shape, None, {"start": Attr(int, 0), "end": Attr(int)}, outputs=("shape",)

@@ -3,9 +3,9 @@
 It ties a ``big`` side, over which windows slide, to a ``small`` one with a cell for each window, by a weight
 (channels of the small side, channels of the big side / group, kernel). Each of the three follows from the other two:
 
-- ``to_small``: Conv, and what flows back through ConvTranspose;
-- ``to_big``: ConvTranspose, and what flows back through Conv;
-- ``to_weight``: what flows back to the weight of both.
+- ``to_small``: Conv, and the gradient of the input of ConvTranspose;
+- ``to_big``: ConvTranspose, and the gradient of the input of Conv;
+- ``to_weight``: the gradient of the weight of both.
 
 The batch lies innermost in memory. A product then needs only the kernel's width copied out (``_columns``): its height
 is there already, as matrices that overlap, as long as its rows are not dilated. So results lie by rows: (rows,
@@ -67,7 +67,7 @@ class Grid(NamedTuple):
 
     @property
     def order(self) -> Order:
-        """How the results lie in memory."""
+        """The order of the axes of the results in memory."""
         return _by_rows(self.rank) if self.by_rows else _planes(self.rank)
 
 

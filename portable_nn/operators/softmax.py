@@ -6,14 +6,16 @@ from functools import partial
 
 import numpy as np
 
+from portable_nn.core.graph import Shape
 from portable_nn.operators.elementwise import check_dtype
-from portable_nn.operators.registry import FLOATS, Array, Attr, Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit, integers
+from portable_nn.operators.receptive import along_axis
+from portable_nn.operators.registry import FLOATS, Array, Attr, Bound, Limit, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers
 
 
 def _type(use: Use) -> Type:
     check_dtype(use, use.type().dtype, FLOATS)
-    use.axis(use.int("axis"), len(use.type().shape))
+    use.attribute_axis()
     return Type(use.type().dtype, use.type().shape)
 
 
@@ -58,12 +60,8 @@ def log_softmax_steps(n: Bound, x: Array, out: Array) -> list[Step]:
     ]
 
 
-def _log_softmax(n: Bound) -> list[Step]:
-    return log_softmax_steps(n, n.x[0], n.out())
-
-
 def _hardmax(n: Bound) -> list[Step]:
-    axis = n.axis(n.int("axis"), n.x[0].ndim)
+    axis = n.attribute_axis()
 
     def run(x: Array, out: Array) -> None:
         out.fill(0)
@@ -74,16 +72,67 @@ def _hardmax(n: Bound) -> list[Step]:
 
 
 def _softmax_gradient(n: Backward) -> Symbol:
-    axis = integers([n.axis(n.int("axis"), len(n.x[0].shape))])
+    axis = integers([n.attribute_axis()])
     weighted = n.dy * n.y[0]
     return weighted - n.y[0] * emit("ReduceSum", weighted, axis, keepdims=1)
 
 
 def _log_softmax_gradient(n: Backward) -> Symbol:
-    axis = integers([n.axis(n.int("axis"), len(n.x[0].shape))])
+    axis = integers([n.attribute_axis()])
     return n.dy - emit("Exp", n.y[0]) * emit("ReduceSum", n.dy, axis, keepdims=1)
 
 
-register(Operator("Softmax", ("input",), _type, _softmax, _softmax_gradient, {"axis": Attr(int, -1)}))
-register(Operator("LogSoftmax", ("input",), _type, _log_softmax, _log_softmax_gradient, {"axis": Attr(int, -1)}))
-register(Operator("Hardmax", ("input",), _type, _hardmax, None, {"axis": Attr(int, -1)}))
+def _flattens(use: Use, shape: Shape | None) -> bool:
+    """Whether all axes from ``axis``, 1 by default, to the last were combined."""
+    rank = len(use.type().shape)
+    return rank > 2 and use.attributes.get("axis", 1) not in (-1, rank - 1)
+
+
+_FLATTENED = Limit(
+    "axis",
+    _flattens,
+    "before opset 13 it means all axes from there on; OpenCV 5.0 and for Softmax OpenVINO 2026.4 take it alone",
+    "flatten the input first, or write the file at opset 13 or newer",
+    before=13,
+)
+
+register(
+    Operator(
+        "Softmax",
+        ("input",),
+        _type,
+        _softmax,
+        _softmax_gradient,
+        {"axis": Attr(int, -1)},
+        family="activation",
+        probabilities=True,
+        receptive=along_axis(-1),
+        limits=(_FLATTENED,),
+    )
+)
+register(
+    Operator(
+        "LogSoftmax",
+        ("input",),
+        _type,
+        lambda n: log_softmax_steps(n, n.x[0], n.out()),
+        _log_softmax_gradient,
+        {"axis": Attr(int, -1)},
+        family="activation",
+        receptive=along_axis(-1),
+        limits=(_FLATTENED,),
+    )
+)
+register(
+    Operator(
+        "Hardmax",
+        ("input",),
+        _type,
+        _hardmax,
+        None,
+        {"axis": Attr(int, -1)},
+        family="activation",
+        receptive=along_axis(-1),
+        limits=(_FLATTENED,),
+    )
+)

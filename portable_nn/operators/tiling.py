@@ -8,8 +8,8 @@ import numpy as np
 
 from portable_nn.core.dims import product
 from portable_nn.core.graph import format_shape
-from portable_nn.operators.registry import Backward, Bound, Operator, Step, Type, Use, register
-from portable_nn.operators.symbols import Symbol, emit, integers, sizes
+from portable_nn.operators.registry import Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit, integers, sizes
 
 
 def _tile_type(use: Use) -> Type:
@@ -40,4 +40,4 @@ def _tile_gradient(n: Backward) -> list[Symbol | None]:
     return [emit("ReduceSum", shared, integers(range(0, 2 * rank, 2)), keepdims=0) if rank else shared, None]
 
 
-register(Operator("Tile", ("input", "repeats"), _tile_type, _tile, _tile_gradient))
+register(Operator("Tile", ("input", "repeats"), _tile_type, _tile, _tile_gradient, passes=(0,)))

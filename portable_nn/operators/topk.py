@@ -8,32 +8,17 @@ import numpy as np
 
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import zeros_like
-from portable_nn.operators.registry import (
-    NUMBERS,
-    Array,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, emit
+from portable_nn.operators.registry import NUMBERS, Array, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, emit
 
 SPARSE: Final = 16
 """How many times as many elements as are wanted make it worth while to leave the others unsorted."""
 
 
-def _axis(use: Use) -> int:
-    return use.axis(use.int("axis"), len(use.type().shape))
-
-
 def _type(use: Use) -> tuple[Type, Type]:
     x = use.type()
     check_dtype(use, x.dtype, NUMBERS)
-    axis, wanted = _axis(use), use.content(1)
+    axis, wanted = use.attribute_axis(), use.content(1)
     if use.output_count < 2:
         use.fail("it has two outputs, Values and Indices, not 1")
     if len(wanted) != 1:
@@ -71,8 +56,8 @@ def _selected(x: Array, count: int, *, largest: bool) -> Array:
 
 
 def _top(n: Bound) -> list[Step]:
-    """In order, whether that is asked for (``sorted``) or not."""
-    axis = _axis(n)
+    """Sorted, whatever ``sorted`` says."""
+    axis = n.attribute_axis()
     x, values, indices = (np.moveaxis(array, axis, -1) for array in (n.x[0], n.out(0), n.out(1)))
     count, largest = values.shape[-1], bool(n.int("largest"))
     find = _selected if count * SPARSE <= x.shape[-1] else _sorted
@@ -86,8 +71,8 @@ def _top(n: Bound) -> list[Step]:
 
 
 def _gradient(n: Backward) -> list[Symbol | None]:
-    """What flows back goes to where the values were taken from."""
-    return [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=_axis(n))]
+    """The gradient goes to the places that the values were taken from."""
+    return [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())]
 
 
 register(
@@ -99,5 +84,6 @@ register(
         _gradient,
         {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
         outputs=("Values", "Indices"),
+        family="reduction",
     )
 )

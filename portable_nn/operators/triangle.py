@@ -14,7 +14,6 @@ from portable_nn.operators.registry import (
     ONNX_DTYPES,
     Array,
     Attr,
-    Backward,
     Bound,
     Operator,
     Step,
@@ -22,7 +21,7 @@ from portable_nn.operators.registry import (
     Use,
     register,
 )
-from portable_nn.operators.symbols import Symbol, constant, emit, integers, sizes
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, integers, sizes
 
 
 def _matrices(use: Use) -> None:
@@ -146,4 +145,6 @@ register(
     )
 )
 register(Operator("EyeLike", ("input",), _unit_type, _unit, None, {"dtype": Attr(int), "k": Attr(int, 0)}))
-register(Operator("Det", ("X",), _determinant_type, _determinant, _determinant_gradient, outputs=("Y",)))
+register(
+    Operator("Det", ("X",), _determinant_type, _determinant, _determinant_gradient, outputs=("Y",), family="arithmetic")
+)

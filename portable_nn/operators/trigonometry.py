@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from portable_nn.operators.elementwise import unary
-from portable_nn.operators.registry import Backward
-from portable_nn.operators.symbols import Symbol, emit
+from portable_nn.operators.registry import Interval
+from portable_nn.operators.symbols import Backward, Symbol, emit
 
 
 def _root(x: Symbol) -> Symbol:
@@ -33,11 +33,15 @@ _DERIVATIVES: dict[str, tuple[np.ufunc, Callable[[Symbol, Symbol], Symbol]]] = {
 }
 
 
+_INSIDE = Interval(-0.9, 0.9)
+_SAMPLES = {"Acos": _INSIDE, "Acosh": Interval(1.1, 3), "Asin": _INSIDE, "Atanh": _INSIDE}
+
+
 def _function(name: str, function: np.ufunc, derivative: Callable[[Symbol, Symbol], Symbol]) -> None:
     def gradient(n: Backward) -> Symbol:
         return n.dy * derivative(n.x[0], n.y[0])
 
-    unary(name, function, gradient, names=("input", "output"))
+    unary(name, function, gradient, names=("input", "output"), samples=_SAMPLES.get(name))
 
 
 for _name, (_ufunc, _derivative) in _DERIVATIVES.items():

@@ -14,20 +14,8 @@ from portable_nn.core.dims import product, total
 from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.elementwise import check_dtype
 from portable_nn.operators.indexing import flat
-from portable_nn.operators.registry import (
-    FLOATS,
-    NUMBERS,
-    REQUIRED,
-    Attr,
-    Backward,
-    Bound,
-    Operator,
-    Step,
-    Type,
-    Use,
-    register,
-)
-from portable_nn.operators.symbols import Symbol, constant, emit, integers, sizes
+from portable_nn.operators.registry import FLOATS, NUMBERS, REQUIRED, Attr, Bound, Operator, Step, Type, Use, register
+from portable_nn.operators.symbols import Backward, Symbol, constant, emit, integers, sizes
 from portable_nn.operators.window import per_axis, plain_windows, spatial_sizes, taps
 from portable_nn.sizes.operation import Window
 

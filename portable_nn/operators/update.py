@@ -1,6 +1,6 @@
 """The steps of optimizers, as operators that change a parameter and its state where they lie.
 
-Each stands for the standard operators of its lowering. The kernels go over a parameter in blocks that stay in the
+Each is the same as the standard operators of its lowering. The kernels go over a parameter in blocks that stay in the
 cache: several passes over a block cost little more than one.
 """
 
@@ -168,6 +168,7 @@ register(
         outputs=("weight", "velocity"),
         domain=INTERNAL,
         lowering=_momentum_lowering,
+        family="arithmetic",
     )
 )
 register(
@@ -181,6 +182,7 @@ register(
         outputs=("weight", "square"),
         domain=INTERNAL,
         lowering=_rmsprop_lowering,
+        family="arithmetic",
     )
 )
 register(
@@ -194,5 +196,6 @@ register(
         outputs=("weight", "first", "second"),
         domain=INTERNAL,
         lowering=_adam_lowering,
+        family="arithmetic",
     )
 )

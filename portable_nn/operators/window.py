@@ -45,7 +45,7 @@ def per_axis(use: Use, name: str, length: int, default: int = 1, least: int = 1)
 
 
 def windows(use: Use, kernel: Sequence[int], sizes: Shape) -> list[Window]:
-    """The window along each axis of ``sizes``, with the pads that ``auto_pad`` stands for.
+    """The window along each axis of ``sizes``, with ``auto_pad`` resolved to numbers.
 
     Where a size is not known yet, such pads are left at 0; ``slide`` knows what comes out all the same.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 from portable_nn.core.errors import UsageError
 from portable_nn.sizes.arithmetic import transpose_same_pads
@@ -19,14 +20,10 @@ from portable_nn.sizes.operation import (
     per_axis_windows,
 )
 
-NODE_KINDS: Mapping[str, tuple[Kind, Mode]] = {
-    "Conv": ("conv", "max"),
-    "ConvTranspose": ("convt", "max"),
-    "MaxPool": ("pool", "max"),
-    "AveragePool": ("pool", "average"),
-    "LpPool": ("pool", "lp"),
-}
-"""The operators of ONNX that are spatial operations."""
+
+def operator_name(kind: Kind, mode: Mode) -> str:
+    """The operator of ONNX: ``Conv``, ``ConvTranspose``, ``MaxPool``, ``AveragePool`` or ``LpPool``."""
+    return f"{mode.title()}Pool" if kind == "pool" else "Conv" if kind == "conv" else "ConvTranspose"
 
 
 def node_operation(
@@ -40,7 +37,9 @@ def node_operation(
     ``kernel_shape`` is that of the weight, for where the attribute is absent. An ``output_shape`` becomes explicit
     pads. Raises ``UsageError`` for attributes that make no sense together.
     """
-    kind, mode = NODE_KINDS[op_type]
+    kinds: Iterable[Kind] = get_args(Kind)
+    modes: Iterable[Mode] = get_args(Mode)
+    kind, mode = next(pair for pair in product(kinds, modes) if operator_name(*pair) == op_type)
     found = input_sizes(sizes)
     get: Callable[[str, Any], Any] = attributes.get
     kernel = get("kernel_shape", kernel_shape)
@@ -83,7 +82,7 @@ def _reaching(window: Window, size: int, output_size: int, *, upper: bool) -> Wi
 
 def onnx_text(operation: Operation) -> str:
     """The ONNX operator and its attributes: ``Conv(kernel_shape=[5, 5], strides=[2, 2], pads=[2, 2, 2, 2])``."""
-    op_type = next(name for name, meant in NODE_KINDS.items() if meant == (operation.kind, operation.mode))
+    op_type = operator_name(operation.kind, operation.mode)
     windows = operation.windows
     attributes: dict[str, object] = {
         "kernel_shape": [window.kernel for window in windows],

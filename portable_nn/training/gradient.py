@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators import Symbol, emit
-from portable_nn.operators.registry import Backward, Misfit
-from portable_nn.operators.symbols import Origin, reachable
+from portable_nn.operators.registry import Misfit
+from portable_nn.operators.symbols import Backward, Origin
+from portable_nn.operators.tracing import reachable
 
 
 def gradients(outputs: Sequence[Symbol], seeds: Sequence[Symbol], wrt: Sequence[Symbol]) -> list[Symbol | None]:

@@ -15,56 +15,18 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import infer
+from portable_nn.operators import infer, lookup
 from portable_nn.operators.blas import single_threaded
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, window_kind
 
 SMALLEST: Final = 32
 """The smallest batch of which it pays to compute the halves apart."""
 
-BY_ELEMENT: Final = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Relu",
-    "LeakyRelu",
-    "Sigmoid",
-    "Tanh",
-    "Softplus",
-    "Softsign",
-    "Elu",
-    "Selu",
-    "Celu",
-    "Gelu",
-    "Mish",
-    "Swish",
-    "HardSigmoid",
-    "HardSwish",
-    "Clip",
-    "Identity",
-    "Flatten",
-    "Reshape",
-    "Concat",
-    "MaxPool",
-    "AveragePool",
-    "LpPool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "GlobalLpPool",
-    "LRN",
-    "Pad",
-}
-"""Operators that keep examples apart as long as the batch stays the first axis, whatever they read."""
-
-BY_WEIGHT: Final = {"Conv", "ConvTranspose", "Gemm", "InstanceNormalization", "GroupNormalization", "PRelu"}
-"""Those that do so if only their first input has a batch."""
-
 
 def keeps_examples_apart(graph: Graph) -> bool:
-    """Whether every example goes its own way through the graph, and through a convolution."""
+    """Whether no example has a part in what is computed for another, and the graph has a convolution."""
     firsts = {value.shape[:1] for value in graph.inputs}
     if len(firsts) != 1 or not all(isinstance(dim, str) for dim in next(iter(firsts))):
         return False
@@ -73,13 +35,19 @@ def keeps_examples_apart(graph: Graph) -> bool:
     for node in graph.nodes:
         if carriers.isdisjoint(node.inputs):
             continue
-        own = node.operator in BY_WEIGHT and carriers.isdisjoint(node.inputs[1:]) and not node.attributes.get("transA")
-        if node.domain or not (own or node.operator in BY_ELEMENT):
-            return False
-        if any(types[name].shape[:1] != batch for name in node.outputs if name):
+        if not _is_apart(node, carriers) or any(types[name].shape[:1] != batch for name in node.outputs if name):
             return False
         carriers.update(node.outputs)
-    return any(node.operator in {"Conv", "ConvTranspose"} for node in graph.nodes)
+    return any(window_kind(node.operator, node.domain) in {"conv", "convt"} for node in graph.nodes)
+
+
+def _is_apart(node: Node, carriers: set[str]) -> bool:
+    """Whether a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
+    operator = lookup(node.operator, node.domain)
+    if operator.elementwise or operator.batch_inputs == "all":
+        return True
+    alone = operator.batch_inputs == "first" and carriers.isdisjoint(node.inputs[1:])
+    return alone and not node.attributes.get("transA")
 
 
 class Halves:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -12,11 +12,11 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
-from portable_nn.engines.rewrites import pool_first
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.blas import has_threads_to_set
 from portable_nn.operators.registry import Array
-from portable_nn.operators.symbols import reachable
+from portable_nn.operators.tracing import reachable
+from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart
 from portable_nn.training.losses import Loss
@@ -34,7 +34,8 @@ class TrainingStep:
 
     ``losses`` has a loss for each output that is trained. The sizes of the graph's inputs are those of ``examples``,
     arrays by input, the types of its target inputs those of ``targets``, arrays by output: all but the batch is known.
-    Raises ``UsageError`` where no gradient reaches any parameter.
+    ``rewrites`` names those that run before the gradient is taken. Raises ``UsageError`` where no gradient reaches any
+    parameter.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class TrainingStep:
         optimizer: Optimizer,
         *,
         weighted: bool,
+        rewrites: Collection[str] = DEFAULT,
     ) -> None:
         network.own_weights()
         self.network, self.optimizer = network, optimizer
         graph = sized(network.graph, examples)
-        symbols = replay(pool_first(graph, graph.outputs), training=True)
+        symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True)
         self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
         loss, extra = total_loss(symbols, losses, targets, weighted)

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from portable_nn.analysis.portability import RISKS
 from portable_nn.model_files.checking import check
+from portable_nn.operators import REGISTRY
 
 SCALES = np.array([1, 1, 2, 2], np.float32)
 
@@ -125,7 +126,8 @@ def test_risks(tmp_path, case):
 
 def test_every_row_has_a_case():
     claims = {message.split(": ", 1)[1] for _, _, (_, message, _) in CASES.values()}
-    assert {risk.source for risk in RISKS} == claims
+    limits = {limit for operator in REGISTRY.values() for limit in operator.limits}
+    assert {row.problem for row in (*RISKS, *limits)} == claims
 
 
 HARMLESS = {

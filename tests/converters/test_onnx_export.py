@@ -20,14 +20,15 @@ from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FormatError, UnsupportedError, UsageError, VerificationError
 from portable_nn.core.graph import OPSET, Graph
+from portable_nn.core.text import size
 from portable_nn.data.images import read_image
 from portable_nn.engines.plan import Plan
 from portable_nn.format import InputInfo
 from portable_nn.layers import Input
 from portable_nn.network import Network
-from portable_nn.onnx.model import to_bytes, to_model
 from portable_nn.onnx.opsets import OLDEST_WRITTEN
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, constant, emit, integers, trace
 from portable_nn.preprocessing.steps import (
     CentreCrop,
@@ -497,3 +498,24 @@ def test_all_wishes_at_once(tmp_path: Path) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
     prepared = (levels * np.float32(0.99 / 255) + np.float32(0.01)).reshape(2, 1, 28, 28)
     np.testing.assert_allclose(theirs(tmp_path / "a.onnx", image=levels)[0], net.predict(prepared), rtol=1e-2, atol=0.1)
+
+
+def test_a_report_is_readable_where_it_is_shown(tmp_path: Path) -> None:
+    net = pnn.Sequential(Input(40), pnn.Dense(30), seed=0)
+    path = tmp_path / "a.onnx"
+    plain = export_onnx(net, path, dynamic=True)
+    first, *rest = repr(plain).splitlines()
+    assert first == "ExportReport"
+    assert rest == [
+        f"  {path} ({size(plain.bytes)}, opset 17, IR version 8): largest error {plain.max_abs_error:.2g}",
+        "  the batch may be of any size as it is: batch",
+    ]
+    small = export_onnx(net, path, float16=True, external_data=True, verify=False)
+    assert repr(small).splitlines()[1:] == [
+        f"  {path} ({size(small.bytes)}, opset 17, IR version 8): not verified",
+        f"  weights in {small.data}",
+        "  1 tensor of weights in float16, computed with in float32",
+        "  not verified: verify=False",
+    ]
+    [name] = net.graph.outputs
+    assert f"\n  float16 weights move '{name}' by " in repr(export_onnx(net, path, float16=True))

@@ -93,7 +93,7 @@ def test_what_is_not_proved_leaves_nothing_behind(path: Path, monkeypatch: pytes
 
 
 def test_more_than_a_model_can_hold_needs_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portable_nn.onnx.model.MAX_BYTES", 4000)
+    monkeypatch.setattr("portable_nn.onnx.writing.MAX_BYTES", 4000)
     with pytest.raises(UsageError, match="the parameters have 14692 bytes; an ONNX file holds at most 4000"):
         export_onnx(network(), path, external_data=False)
     monkeypatch.setattr(convert, "MAX_BYTES", 4000)

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, ShapeError, UnsupportedError, UsageError
 from portable_nn.core.graph import Parameter
-from portable_nn.onnx.model import from_model, to_model
+from portable_nn.onnx.reading import from_model
+from portable_nn.onnx.writing import to_model
 from portable_nn.operators import infer
 
 Array = np.ndarray[Any, Any]
@@ -312,7 +313,7 @@ def test_a_choice_that_sizes_decide_is_made(size: int, shape: tuple[Any, ...], n
     found = read_onnx(squeezed(("batch", size, 4)), verify=size == 1)  # onnxruntime refuses the branch not taken.
     assert found.network.types["y"].shape == shape
     assert found.network.graph.nodes[-1].name == name
-    assert "one branch stands in place of these nodes, whose condition is constant: 'choice'" in found.notes
+    assert "If nodes replaced by one branch, as their condition is constant: 'choice'" in found.notes
 
 
 def test_a_choice_that_is_made_while_the_model_runs_is_refused() -> None:
@@ -347,7 +348,7 @@ def test_functions_stand_in_place_of_their_calls() -> None:
     found = read_onnx(model)
     x = real(3, 2)
     np.testing.assert_allclose(found.network.predict(x), x * x + x, rtol=1e-6)
-    assert found.notes[0] == "the functions of the model stand in place of their calls: Poly"
+    assert found.notes[0] == "functions of the model that were inlined: Poly"
 
 
 # -- all faults at once

@@ -234,7 +234,7 @@ def test_any_texts_come_back(tmp_path_factory: pytest.TempPathFactory, data: st.
     assert lost(model, again) <= left
 
 
-# -- what is not kept
+# -- what is dropped
 
 
 def two_nodes(**options: Any) -> ModelProto:
@@ -252,34 +252,34 @@ def two_nodes(**options: Any) -> ModelProto:
 
 Change = Callable[[ModelProto], object]
 
-LOSSES: dict[str, tuple[Change, tuple[str, ...]]] = {
+DROPPED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "nothing": (lambda model: None, ()),
-    "training": (lambda model: model.training_info.add(), ("not kept: training_info of the model",)),
+    "training": (lambda model: model.training_info.add(), ("dropped: training_info of the model",)),
     "devices": (
-        lambda model: model.configuration.add(name="two", num_devices=2), ("not kept: configuration of the model",),
+        lambda model: model.configuration.add(name="two", num_devices=2), ("dropped: configuration of the model",),
     ),
     "other domains": (
         lambda model: model.opset_import.extend([helper.make_opsetid("com.microsoft", 1)]),
-        ("not kept: versions of operators, of which none is left (1): 'com.microsoft 1'",),
+        ("dropped: versions of operators, of which none is left (1): 'com.microsoft 1'",),
     ),
     "metadata twice": (
         lambda model: [model.metadata_props.add(key="k", value=text) for text in "ab"],
-        ("not kept: entries of the metadata, as there is another one with their key (1): 'k'",),
+        ("dropped: entries of the metadata, as there is another one with their key (1): 'k'",),
     ),
     "a doc_string in the metadata": (
         lambda model: [model.metadata_props.add(key="doc_string", value="a"), setattr(model, "doc_string", "b")],
-        ("not kept: doc_string of the model, as there is an entry of that name in its metadata",),
+        ("dropped: doc_string of the model, as there is an entry of that name in its metadata",),
     ),
     "quantization": (
         lambda model: model.graph.quantization_annotation.add(tensor_name="h"),
-        ("not kept: quantization_annotation of the graph",),
+        ("dropped: quantization_annotation of the graph",),
     ),
     "overload": (
-        lambda model: setattr(model.graph.node[0], "overload", "o"), ("not kept: overload of nodes (1): 'relu'",),
+        lambda model: setattr(model.graph.node[0], "overload", "o"), ("dropped: overload of nodes (1): 'relu'",),
     ),
     "devices of nodes": (
         lambda model: [node.device_configurations.add(configuration_id="c") for node in model.graph.node],
-        ("not kept: device_configurations of nodes (2): 'relu', 'add'",),
+        ("dropped: device_configurations of nodes (2): 'relu', 'add'",),
     ),
     "documentation of attributes": (
         lambda model: model.graph.node.extend(
@@ -287,28 +287,28 @@ LOSSES: dict[str, tuple[Change, tuple[str, ...]]] = {
                 onnx.AttributeProto(name="alpha", type=onnx.AttributeProto.FLOAT, f=2, doc_string="d"),
             ])]
         ),
-        ("not kept: doc_string of attributes (1): 'elu.alpha'",),
+        ("dropped: doc_string of attributes (1): 'elu.alpha'",),
     ),
     "names of tensors in attributes": (
         lambda model: model.graph.node.extend(
             [helper.make_node("Constant", [], ["c"], "c", value=helper.make_tensor("t", TensorProto.FLOAT, [1], [1]))]
         ),
-        ("not kept: name of tensors in attributes (1): 'c.value'",),
+        ("dropped: name of tensors in attributes (1): 'c.value'",),
     ),
     "denotations": (
         lambda model: [
             setattr(model.graph.input[0].type, "denotation", "IMAGE"),
             setattr(model.graph.input[0].type.tensor_type.shape.dim[0], "denotation", "DATA_BATCH"),
         ],
-        ("not kept: denotation of sizes of values (1): 'x'", "not kept: denotation of types of values (1): 'x'"),
+        ("dropped: denotation of sizes of values (1): 'x'", "dropped: denotation of types of values (1): 'x'"),
     ),
     "types in between": (
         lambda model: model.graph.value_info.extend(
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2]) for name in ("h", "nobody")]
         ),
         (
-            "not kept: types of values in between, as they follow from the nodes (1): 'h'",
-            "not kept: types of values, which no node makes (1): 'nobody'",
+            "dropped: types of values in between, as they follow from the nodes (1): 'h'",
+            "dropped: types of values, which no node makes (1): 'nobody'",
         ),
     ),
     "initializers among the inputs": (
@@ -320,11 +320,11 @@ LOSSES: dict[str, tuple[Change, tuple[str, ...]]] = {
             setattr(model.graph.output[0], "doc_string", "a"),
             model.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, None, "b")),
         ],
-        ("not kept: a second documentation of values (1): 'y'",),
+        ("dropped: a second documentation of values (1): 'y'",),
     ),
     "two nodes of one name": (
         lambda model: setattr(model.graph.node[1], "name", "relu"),
-        ("not kept: names of nodes, which several nodes have (1): 'relu'",),
+        ("dropped: names of nodes, which several nodes have (1): 'relu'",),
     ),
     "another shape of an output": (
         lambda model: setattr(model.graph.output[0].type.tensor_type.shape.dim[0], "dim_value", 3),
@@ -333,9 +333,9 @@ LOSSES: dict[str, tuple[Change, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", LOSSES)
-def test_what_is_not_kept_is_listed(case: str) -> None:
-    change, expected = LOSSES[case]
+@pytest.mark.parametrize("case", DROPPED)
+def test_what_is_dropped_is_listed(case: str) -> None:
+    change, expected = DROPPED[case]
     model = two_nodes()
     change(model)
     assert read_onnx(model, verify=False).notes == expected
@@ -343,7 +343,7 @@ def test_what_is_not_kept_is_listed(case: str) -> None:
 
 def test_every_field_of_a_model_is_kept_or_listed() -> None:
     """The table that says so has no field that the standard lacks, and every message that it names is one."""
-    from portable_nn.onnx.losses import _KEPT
+    from portable_nn.onnx.dropped import _KEPT
 
     kinds = {
         kind.DESCRIPTOR.name: kind
@@ -385,11 +385,11 @@ def test_nodes_that_are_computed_or_read_in_another_form_are_listed() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     found = read_onnx(model)
     assert found.notes == (
-        "read as constants, which is what these nodes compute (1): 'flat'",
-        "not kept: nodes, as nothing needs them any more (1): 'pair'",
-        "nodes in the form of another version of the operators than 11 (1): 'softmax'",
-        "not kept: documentation of nodes, as they are not there any more (1): 'pair'",
-        "not kept: values, as nothing needs them any more (4): 'sizes', 'two', 'one', 't'",
+        "nodes folded into constants (1): 'flat'",
+        "dropped: nodes, as nothing needs them any more (1): 'pair'",
+        "nodes converted from opset 11 (1): 'softmax'",
+        "dropped: documentation of nodes, as they are not there any more (1): 'pair'",
+        "dropped: values, as nothing needs them any more (4): 'sizes', 'two', 'one', 't'",
     )
     documented = found.network.documentation.nodes
     assert documented.keys() == {"flat", "reshape", "softmax"}
@@ -409,7 +409,7 @@ def test_more_documentation_than_a_manifest_holds_is_listed(tmp_path: Path, monk
     monkeypatch.setattr(collecting.collect, "__kwdefaults__", {"most": 10})
     found = read_onnx(model, verify=False)
     assert found.notes == (
-        "not kept: documentation of the graph, its nodes and values, as it is longer than a manifest may be",
+        "dropped: documentation of the graph, its nodes and values, as it is longer than a manifest may be",
     )
     assert found.network.documentation.nodes == {}
 
@@ -510,8 +510,8 @@ def test_commands_print_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
         return capsys.readouterr()
 
     out, err = call("import", f"{tmp_path}/a.onnx", f"{tmp_path}/a.safetensors")
-    assert "not kept: training_info of the model\n" in err
-    assert "not kept: overload of nodes (200): 'r0', 'r1', " in err
+    assert "dropped: training_info of the model\n" in err
+    assert "dropped: overload of nodes (200): 'r0', 'r1', " in err
     assert "… (all of it: --format json)\n" in err
     assert "'r199'" not in err
     [note] = [note for note in json.loads(out)["notes"] if "overload" in note]
@@ -521,5 +521,5 @@ def test_commands_print_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert told in err
     assert told in json.loads(out)["notes"]
     out, err = call("convert", f"{tmp_path}/a.onnx", f"{tmp_path}/c.h5")
-    assert "not kept: training_info of the model\n" in err
-    assert "not kept: training_info of the model" in json.loads(out)["notes"]
+    assert "dropped: training_info of the model\n" in err
+    assert "dropped: training_info of the model" in json.loads(out)["notes"]

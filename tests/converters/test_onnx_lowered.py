@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.model import to_model
+from portable_nn.onnx.writing import to_model
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
 from portable_nn.operators.registry import Array
 

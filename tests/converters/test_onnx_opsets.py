@@ -21,13 +21,14 @@ from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.forms import CHANGES, SUCCESSORS
-from portable_nn.onnx.model import from_model, to_bytes, to_model
+from portable_nn.onnx.forms import CHANGES
 from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ, OLDEST_WRITTEN
-from portable_nn.onnx.pads import WINDOWED
+from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verify import Tolerance, compare
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, emit_all, integers, trace
+from portable_nn.operators.registry import current_name
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)
@@ -449,9 +450,9 @@ def test_pads_that_are_computed_from_constants_are_constants() -> None:
     assert (constant.name, constant.operator, constant.outputs) == ("n7", "Constant", ("n7",))
     assert (cast.name, pad) == ("n8", Node("pad", "Pad", ("x", "n8"), ("y",)))
     assert found.notes == (
-        "read as constants, which is what these nodes compute (1): 'n7'",
-        "not kept: nodes, as nothing needs them any more (7): 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6'",
-        "not kept: values, as nothing needs them any more (12): 'to_pairs', 'last', 'before_first', 'first_axis', "
+        "nodes folded into constants (1): 'n7'",
+        "dropped: nodes, as nothing needs them any more (7): 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6'",
+        "dropped: values, as nothing needs them any more (12): 'to_pairs', 'last', 'before_first', 'first_axis', "
         "'to_list', 'n0', 'n1', 'n2', 'n3', 'n4', 'n5', 'n6'",
     )
     np.testing.assert_array_equal(found.network.predict(x), np.pad(x, ((0, 0), (1, 2))))
@@ -489,6 +490,7 @@ def test_a_constant_that_cannot_be_computed_is_told() -> None:
 # -- files that make no sense
 
 
+WINDOWED = {operator.name for operator in REGISTRY.values() if operator.window}
 SCHEMAS = [
     schema for schema in defs.get_all_schemas_with_history()
     if schema.domain == "" and schema.name in {*CHANGES, *WINDOWED} and schema.since_version <= NEWEST_READ
@@ -546,7 +548,7 @@ def _has_an_old_form(case: Any) -> bool:
 
 
 def _is_known(case: Any) -> bool:
-    names = {SUCCESSORS.get(each.op_type, each.op_type) for each in case.model.graph.node}
+    names = {current_name(each.op_type) for each in case.model.graph.node}
     return not case.name.endswith("_expanded") and all(("", name) in REGISTRY for name in names)
 
 

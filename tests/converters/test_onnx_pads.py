@@ -15,9 +15,9 @@ from onnx import TensorProto, checker, helper, numpy_helper
 from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import Dim, Graph
-from portable_nn.onnx.model import to_bytes, to_model
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verify import Tolerance, compare
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 
 RNG = np.random.default_rng(7)

@@ -20,10 +20,10 @@ from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.engines.recording import Recorder, read_recorded, save_recorded
 from portable_nn.layers import Input
 from portable_nn.network import Network
-from portable_nn.onnx.model import to_model
 from portable_nn.onnx.samples import SIZES, rounds, spans
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verify import Proof, Tolerance, compare
+from portable_nn.onnx.writing import to_model
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, infer, integers, trace
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from onnx_suite import Case, Result, cases, run
 
 from portable_nn.converters.onnx import read_onnx
-from portable_nn.onnx.model import to_bytes, to_model
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.writing import to_bytes, to_model
 
 SIMPLE = {
     "test_expand_shape_model1", "test_expand_shape_model2", "test_expand_shape_model3", "test_expand_shape_model4",

@@ -12,8 +12,8 @@ import onnx
 import pytest
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.onnx.model import to_bytes, to_model
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.writing import to_bytes, to_model
 
 pytestmark = pytest.mark.long
 

@@ -18,6 +18,8 @@ from portable_nn.diagram import Diagram, as_dot, diagram, draw
 from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box
 from portable_nn.diagram.picture import COLOURS, MOST, shown
 from portable_nn.model_files.inspecting import inspect
+from portable_nn.operators import REGISTRY, Leaf, emit, trace
+from portable_nn.operators.registry import ABSENT, family
 
 ODD = 'say "hi" \\n {x|y} <b> $x^2$\x1b[1m ü'
 """A name with all that means something to Graphviz, to a formula, or to a terminal."""
@@ -95,12 +97,39 @@ def test_a_file_of_arrays(tmp_path: Path) -> None:
         diagram(inspect(tmp_path / "a.npz"))
 
 
-def test_every_family_is_of_operators_of_the_standard() -> None:
-    names = {schema.name for schema in onnx.defs.get_all_schemas()}
-    told = [operator for operators in FAMILIES.values() for operator in operators]
-    assert len(told) == len(set(told))
-    assert set(told) <= names
-    assert {*FAMILIES, OTHER, ENDS} < set(COLOURS)
+def test_every_family_has_a_colour() -> None:
+    assert {operator.family for operator in REGISTRY.values()} <= set(FAMILIES)
+    assert {*FAMILIES.values(), OTHER, ENDS} == set(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("operator", "family"),
+    [
+        ("Sin", "arithmetic"),
+        ("Round", "arithmetic"),
+        ("Softsign", "activation"),
+        ("Conv", "weights"),
+        ("MaxPool", "pool or sum"),
+        ("BatchNormalization", "normalisation"),
+        ("Identity", "shape and place"),
+    ],
+)
+def test_the_colour_is_that_of_what_the_operator_does(operator: str, family: str) -> None:
+    x = pnn.Input(2, 5, 5)
+    weights = {"Conv": [2, 2, 1, 1], "BatchNormalization": [2]}
+    count = {"Conv": 1, "BatchNormalization": 4}.get(operator, 0)
+    extra = [Leaf(f"w{n}", "float32", tuple(weights[operator]), parameter=True) for n in range(count)]
+    attributes = {"kernel_shape": [2, 2]} if operator == "MaxPool" else {}
+    graph = trace([x], [emit(operator, x, *extra, **attributes)]).graph
+    arrays = {value.name: np.ones(value.shape, np.float32) for value in graph.parameters}
+    [box] = [box for box in diagram(inspect(pnn.Network.from_graph(graph, arrays))).boxes if box.title == operator]
+    assert box.family == family
+
+
+def test_operators_of_the_standard_that_are_not_registered_have_a_family_too() -> None:
+    names = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+    assert set(ABSENT) <= names - {name for _, name in REGISTRY}
+    assert (family("LSTM"), family("StringSplit"), family("Relu", "com.example")) == ("linear", "layout", None)
 
 
 # -- Graphviz

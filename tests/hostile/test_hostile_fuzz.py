@@ -24,7 +24,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.format import load
 from portable_nn.network import Network
-from portable_nn.onnx.model import to_model
+from portable_nn.onnx.writing import to_model
 
 pytestmark = pytest.mark.long
 HERE = Path(__file__).parent

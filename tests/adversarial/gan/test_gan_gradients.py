@@ -16,7 +16,7 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Symbol, emit, trace
 from portable_nn.operators.registry import Array
-from portable_nn.operators.symbols import reachable
+from portable_nn.operators.tracing import reachable
 
 ACTIVATIONS: Mapping[str, Callable[[], Any]] = {
     "Tanh": pnn.Tanh, "LeakyReLU": lambda: pnn.LeakyReLU(0.2), "Softplus": pnn.Softplus, "GELU": pnn.GELU,

@@ -1,7 +1,4 @@
-"""What does not come along: of a model that a network was read from, and of a network that a model was made of.
-
-Each way gives a list for people, a line for each kind of thing, with the names of all that it is about.
-"""
+"""What an import and an export drop: notes for people, one for each kind of thing, with the names of all of them."""
 
 from __future__ import annotations
 
@@ -14,13 +11,13 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
-from portable_nn.onnx.documentation import collect, pairs, remark_of, stated, told_of_values
+from portable_nn.onnx.documentation import collect, pairs, protos_of_values, remark_of, stated
 from portable_nn.onnx.support import STANDARD, label
 from portable_nn.operators import infer
 
 
 class _Reading(NamedTuple):
-    """A model, the graph that was read from it, and what is said of that."""
+    """A model, and the graph and the documentation that were read from it."""
 
     model: ModelProto
     graph: Graph
@@ -31,13 +28,13 @@ class _Reading(NamedTuple):
         return self.model.graph
 
 
-def not_kept(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What ``model`` holds and a network of ``graph`` and ``documentation``, which were read from it, does not.
+def dropped_by_import(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
+    """What of ``model`` is dropped where ``graph`` and ``documentation`` were read from it.
 
-    Nodes that were computed are not among them, nor pads: ``from_model`` has notes of these.
+    ``from_model`` itself notes nodes that were folded and pads that became explicit.
     """
     reading = _Reading(model, graph, documentation)
-    return [line for look in _LOOKS for line in look(reading)]
+    return [line for rule in _RULES for line in rule(reading)]
 
 
 def _line(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
@@ -52,7 +49,7 @@ def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1 and name]
 
 
-# -- fields that have no place
+# -- fields that are dropped
 
 
 _CONSTANT: Final = "TensorProto of an attribute"
@@ -91,23 +88,23 @@ _KEPT: Final[Mapping[str, tuple[str, set[str]]]] = {
     "TensorShapeProto": ("shapes of values", {"dim"}),
     "Dimension": ("sizes of values", {"dim_value", "dim_param"}),
 }  # fmt: skip
-"""The messages of a model, what they are called, and their fields of which a network holds what is in them.
+"""The messages of a model, what notes call them, and their fields that a network keeps.
 
-A field that stands in no row is told to be lost: so one that a later version of the standard adds is not overlooked.
+A field that is in no row is reported as dropped, so that those of later versions of the standard are not overlooked.
 """
 
 
-def _fields_without_a_place(reading: _Reading) -> Iterator[str]:
+def _of_fields(reading: _Reading) -> Iterator[str]:
     lost: dict[str, list[str]] = defaultdict(list)
-    for what, name in _homeless(reading.model, "ModelProto", ""):
+    for what, name in _dropped_fields(reading.model, "ModelProto", ""):
         lost[what].append(name)
     for what, names in lost.items():
         named = [name for name in names if name]
-        yield from _line(f"not kept: {what}", named) if named else [f"not kept: {what}"]
+        yield from _line(f"dropped: {what}", named) if named else [f"dropped: {what}"]
 
 
-def _homeless(message: Message, kind: str, name: str) -> Iterator[tuple[str, str]]:
-    """The fields of a message, and of those in it, that have no place; with what the message is called."""
+def _dropped_fields(message: Message, kind: str, name: str) -> Iterator[tuple[str, str]]:
+    """The fields of a message, and of those in it, that are dropped; with what the message is called."""
     words, kept = _KEPT[kind]
     for field in message.DESCRIPTOR.fields:
         inner = field.message_type.name if field.message_type else ""
@@ -119,13 +116,13 @@ def _homeless(message: Message, kind: str, name: str) -> Iterator[tuple[str, str
         if field.name in kept:
             place = _CONSTANT if isinstance(message, AttributeProto) and inner == "TensorProto" else inner
             for each in value:
-                yield from _homeless(each, place, _name_of(each, name))
+                yield from _dropped_fields(each, place, _name_of(each, name))
         elif value:
             yield f"{field.name} of {words}", name
 
 
 def _name_of(message: Message, outer: str) -> str:
-    """What to call a message that stands in the one called ``outer``."""
+    """What to call a message inside the one called ``outer``."""
     match message:
         case NodeProto():
             return label(message)
@@ -144,25 +141,25 @@ def _of_the_model(reading: _Reading) -> Iterator[str]:
     versions = [(each.domain or "ai.onnx", each.version) for each in model.opset_import]
     first = next((each for each in versions if each[0] == "ai.onnx"), None)
     others = [f"{domain} {version}" for domain, version in versions if (domain, version) != first]
-    yield from _line("not kept: versions of operators", others, "of which none is left")
+    yield from _line("dropped: versions of operators", others, "of which none is left")
     keys = [entry.key for entry in model.metadata_props]
-    yield from _line("not kept: entries of the metadata", _twice(keys), "as there is another one with their key")
+    yield from _line("dropped: entries of the metadata", _twice(keys), "as there is another one with their key")
     if "doc_string" in keys and model.doc_string:
-        yield "not kept: doc_string of the model, as there is an entry of that name in its metadata"
+        yield "dropped: doc_string of the model, as there is an entry of that name in its metadata"
 
 
 def _of_nodes(reading: _Reading) -> Iterator[str]:
     found = list(pairs(reading.proto, reading.graph))
     values = set(reading.graph.values())
-    yield from _line("not kept: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
+    yield from _line("dropped: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
     stored = [label(each) for each, node in found if node is None and values.intersection(each.output)]
-    yield from _line("not kept: nodes", stored, "as what they make is stored")
+    yield from _line("dropped: nodes", stored, "as what they make is stored")
     gone = [label(each) for each, node in found if node is None and not values.intersection(each.output)]
-    yield from _line("not kept: nodes", gone, "as nothing needs them any more")
+    yield from _line("dropped: nodes", gone, "as nothing needs them any more")
     changed = [label(each) for each, node in found if node and _has_another_form(each, node)]
-    yield from _line(f"nodes in the form of another version of the operators than {_opset(reading)}", changed)
-    told = [label(each) for each, node in found if node is None and remark_of(each)]
-    yield from _line("not kept: documentation of nodes", told, "as they are not there any more")
+    yield from _line(f"nodes converted from opset {_opset(reading)}", changed)
+    documented = [label(each) for each, node in found if node is None and remark_of(each)]
+    yield from _line("dropped: documentation of nodes", documented, "as they are not there any more")
 
 
 def _opset(reading: _Reading) -> int:
@@ -170,13 +167,13 @@ def _opset(reading: _Reading) -> int:
 
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
-    """Whether ``node`` says with other inputs or attributes what ``proto`` says; numbers for pads are no other form."""
+    """Whether ``node`` has other inputs or attributes than ``proto``; explicit pads are no other form."""
     if node.operator == "Constant":
         return False
-    told, found = {each.name for each in proto.attribute}, set(node.attributes)
+    stated, found = {each.name for each in proto.attribute}, set(node.attributes)
     inputs = [tuple(each) for each in (proto.input, node.inputs)]
     same = proto.op_type == node.operator and inputs[0] == inputs[1] and tuple(proto.output) == node.outputs
-    return not same or told - _PADS != found - _PADS
+    return not same or stated - _PADS != found - _PADS
 
 
 _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
@@ -186,23 +183,23 @@ def _of_values(reading: _Reading) -> Iterator[str]:
     proto, known = reading.proto, set(reading.graph.values())
     made = [name for node in proto.node for name in node.output if name]
     gone = [name for name in (*(each.name for each in proto.initializer), *made) if name not in known]
-    yield from _line("not kept: values", gone, "as nothing needs them any more")
+    yield from _line("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
     typed = [each.name for each in proto.value_info if each.name in known and each.name not in written]
-    yield from _line("not kept: types of values in between", typed, "as they follow from the nodes")
+    yield from _line("dropped: types of values in between", typed, "as they follow from the nodes")
     nobodys = [each.name for each in proto.value_info if each.name not in known.union(gone)]
-    yield from _line("not kept: types of values", nobodys, "which no node makes")
+    yield from _line("dropped: types of values", nobodys, "which no node makes")
     inputs = {each.name for each in proto.input}
     both = [each.name for each in proto.initializer if each.name in inputs]
     yield from _line("initializers that are no inputs any more", both)
-    again = [name for name, told in told_of_values(proto, reading.graph).items() if _contradict(told)]
-    yield from _line("not kept: a second documentation of values", again)
+    again = [name for name, found in protos_of_values(proto, reading.graph).items() if _contradict(found)]
+    yield from _line("dropped: a second documentation of values", again)
 
 
-def _contradict(told: Iterable[Message]) -> bool:
-    """Whether two that speak of a value say different things."""
+def _contradict(protos: Iterable[Message]) -> bool:
+    """Whether two of the messages about a value document it differently."""
     said: dict[str, set[str]] = defaultdict(set)
-    for each in told:
+    for each in protos:
         for key, text in [("", each.doc_string), *((entry.key, entry.value) for entry in each.metadata_props)]:
             said[key].add(text)
     return any(len(texts - {""}) > 1 for texts in said.values())
@@ -215,12 +212,12 @@ def _of_outputs(reading: _Reading) -> Iterator[str]:
         written = tuple(name or dim for name, dim in zip(names or [""] * len(shape), shape, strict=True))
         said = stated(value)
         if said is not None and not _follows(said, written):
-            told = format_shape(tuple(dim or "?" for dim in said))
-            yield f"the shape of output '{value.name}' is {format_shape(written)}, and not {told} as the file says"
+            declared = format_shape(tuple(dim or "?" for dim in said))
+            yield f"the shape of output '{value.name}' is {format_shape(written)}, and not {declared} as the file says"
 
 
 def _follows(said: tuple[Dim, ...], written: tuple[Dim, ...]) -> bool:
-    """Whether nothing that was said is lost."""
+    """Whether ``written`` has all that the file states."""
     return len(said) == len(written) and all(one in ("", other) for one, other in zip(said, written, strict=True))
 
 
@@ -229,12 +226,12 @@ def _of_too_much(reading: _Reading) -> Iterator[str]:
     if not (found.graph or found.nodes or found.values):
         whole = collect(reading.model, reading.graph, most=None)
         if whole.nodes or whole.values or whole.graph:
-            yield "not kept: documentation of the graph, its nodes and values, as it is longer than a manifest may be"
+            yield "dropped: documentation of the graph, its nodes and values, as it is longer than a manifest may be"
 
 
-_LOOKS: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
+_RULES: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
     _of_the_model,
-    _fields_without_a_place,
+    _of_fields,
     _of_nodes,
     _of_values,
     _of_outputs,
@@ -242,11 +239,11 @@ _LOOKS: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
 )
 
 
-# -- what a model does not hold of a network
+# -- what an export drops
 
 
-def not_written(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What a network of ``graph`` and ``documentation`` holds and ``model``, which was made of it, does not."""
+def dropped_by_export(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
+    """What of ``graph`` and ``documentation`` is dropped or written otherwise in ``model``, which was made of them."""
     return [*_versions(model, documentation), *_of_written_nodes(model, graph, documentation)]
 
 
@@ -277,6 +274,6 @@ def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentat
     ]
     yield from _line("written as other operators", other, "which this opset has")
     lost = [name for name in documentation.nodes if name not in written]
-    yield from _line("not written: documentation of nodes", lost, "as they are not there in this form")
+    yield from _line("dropped: documentation of nodes", lost, "as they are not there in this form")
     lost = [name for name in documentation.values if name not in values]
-    yield from _line("not written: documentation of values", lost, "as they are not there in this form")
+    yield from _line("dropped: documentation of values", lost, "as they are not there in this form")

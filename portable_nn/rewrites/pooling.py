@@ -1,28 +1,27 @@
-"""What the numpy engine changes in a graph before it runs it: the same numbers from less work."""
+"""Max-pooling moved before what acts on each element alone: the same numbers from less work."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
-from typing import Final
+from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from portable_nn.core.graph import Graph, Node, Tensor
+from portable_nn.core.graph import Node, Tensor
+from portable_nn.operators.registry import find, window_kind
+from portable_nn.rewrites.program import Program
 
-MONOTONE: Final = {"Relu", "Clip", "LeakyRelu"}
-"""Operators f, element by element, with f(max(a, b)) = max(f(a), f(b)) to the last bit; LeakyRelu if alpha ≥ 0."""
 
+def max_pool_first(program: Program) -> Program:
+    """``program`` with every strided MaxPool before the activation, and the bias of the convolution, that it follows.
 
-def pool_first(graph: Graph, keep: Collection[str]) -> Graph:
-    """``graph`` with every MaxPool before the activation, and before the bias of the convolution, that it follows.
-
-    What is left to do after a pool is a fraction of what was to do before it. Rounding is monotone, so that the largest
-    of some sums with a bias is the sum of the largest with it, to the last bit. Values in ``keep`` are those they were.
+    After a pool there is a fraction of the elements left. Rounding is monotone, so the largest of some sums with a bias
+    is the sum of the largest with it, to the last bit. A value that is an output, or has another reader, stays.
     """
+    graph = program.graph
     makers = {name: node for node in graph.nodes for name in node.outputs}
     readers = Counter(name for node in graph.nodes for name in node.inputs)
-    readers.update(keep)
+    readers.update(graph.outputs)
     placed = {node.name: [node] for node in graph.nodes}
     for pool in filter(_shrinks, graph.nodes):
         source, after = pool.inputs[0], list[Node]()
@@ -40,7 +39,7 @@ def pool_first(graph: Graph, keep: Collection[str]) -> Graph:
             placed[node.name] = []
         chain = list(_chain(source, [pool, *after], pool.outputs[0]))
         placed[pool.name] = [*before, *chain]
-    return replace(graph, nodes=tuple(node for nodes in placed.values() for node in nodes))
+    return program._replace(graph=replace(graph, nodes=tuple(node for nodes in placed.values() for node in nodes)))
 
 
 def _shrinks(node: Node) -> bool:
@@ -50,14 +49,14 @@ def _shrinks(node: Node) -> bool:
 
 
 def _commutes(node: Node | None) -> bool:
-    if node is None or node.domain or node.operator not in MONOTONE:
+    operator = find(node.operator, node.domain) if node else None
+    if node is None or operator is None:
         return False
-    alpha = node.attributes.get("alpha", 0)
-    return isinstance(alpha, (int, float)) and alpha >= 0
+    return operator.monotone(node.attributes) if callable(operator.monotone) else operator.monotone
 
 
 def _has_bias(node: Node) -> bool:
-    return node.operator in {"Conv", "ConvTranspose"} and not node.domain and len(node.inputs) == 3
+    return window_kind(node.operator, node.domain) in {"conv", "convt"} and len(node.inputs) == 3
 
 
 def _bias_after(pool: Node, bias: str) -> list[Node]:

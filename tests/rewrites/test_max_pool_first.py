@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import portable_nn as pnn
 from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
-from portable_nn.engines.rewrites import pool_first
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
 from portable_nn.operators.registry import Array
+from portable_nn.rewrites import Program
+from portable_nn.rewrites.pooling import max_pool_first
 
 HALF = {"kernel_shape": [2, 2], "strides": [2, 2]}
+
+
+def pool_first(graph: Graph, keep: Collection[str]) -> Graph:
+    return replace(max_pool_first(Program(replace(graph, outputs=tuple(keep)), {})).graph, outputs=graph.outputs)
 
 
 def leaves() -> tuple[Leaf, Leaf, Leaf]:

@@ -1,0 +1,355 @@
+"""ONNX models as graphs. Nothing here knows networks, and nothing opens a file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from portable_nn.core.errors import Fault, GraphError, PortableNNError, UnsupportedError, listed
+from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
+from portable_nn.format.tensors import Array, is_finite
+from portable_nn.onnx.branches import inlined
+from portable_nn.onnx.folding import LARGE
+from portable_nn.onnx.inference import infer_standard, stated_size
+from portable_nn.onnx.opsets import translated
+from portable_nn.onnx.support import (
+    STANDARD,
+    check_made_once,
+    check_text,
+    is_tensor,
+    names_in,
+    obstacles,
+    opset_of,
+)
+from portable_nn.onnx.tensors import from_attribute, from_tensor, literal
+from portable_nn.onnx.writing import PRODUCER
+from portable_nn.operators import Type, infer
+from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, find
+from portable_nn.rewrites.program import Names
+
+
+class Read(NamedTuple):
+    """A graph that was read, the values of its parameters, and notes on what differs from the file."""
+
+    graph: Graph
+    parameters: dict[str, Array]
+    notes: list[str]
+
+
+def from_model(model: ModelProto, where: str) -> Read:
+    """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
+
+    Initializers become parameters, also those that are listed among the inputs: trainable if they are floats, unless
+    they are running statistics or hold NaN or infinities. Constant nodes become parameters where they are large or an
+    operator reads them as weights. Initializers that are small lists of integers, which the shape rules must see, or
+    settings of an operator, become Constant nodes. Nodes without a unique name get one. Pads become explicit wherever
+    the sizes are known. Functions are inlined, and so are the branches of ``If`` nodes whose condition is constant.
+
+    Args:
+        model: a model at an opset from 6 to 28.
+        where: the file that messages name.
+
+    Raises:
+        FormatError: not a whole ONNX model, or a damaged tensor.
+        UnsupportedError: an opset, operators, types or attributes that are not supported; all of them are listed,
+            together with all nodes that do not fit each other.
+        GraphError: nodes that do not fit each other; all of them are listed.
+    """
+    opset = opset_of(model, where)
+    check_text(model.graph, where)
+    check_made_once(model.graph, where)
+    model, done = inlined(model, where, answer)
+    found = obstacles(model)
+    parts = _parts(model, where, frozenset(place for obstacle in found for place in obstacle.nodes))
+    made = translated(parts.nodes, parts.types, opset, parts.names, parts.outputs)
+    graph = Graph(parts.inputs, parts.outputs, parts.parameters, tuple(made.nodes), model.graph.name or "network")
+    whole = not found and not made.faults
+    faults = [*made.faults, *_faults(graph if whole else _without_unknown(graph, parts.unknown))]
+    if found:
+        lines = [*map(str, found), *map(str, faults)]
+        raise UnsupportedError(where, listed(lines, "cannot be imported" if faults else "not supported"))
+    if faults:
+        raise _hinted(GraphError(faults, where), graph.inputs)
+    return Read(graph, parts.arrays, [*done, *parts.notes, *made.notes])
+
+
+def answer(model: ModelProto, name: str) -> bool | None:
+    """Whether a value is true, if that follows from constants and the sizes of the inputs."""
+    wanted, needed = {name}, list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if not wanted.isdisjoint(node.output):
+            needed.append(node)
+            wanted.update(node.input)
+    part = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    part.graph.node.extend(reversed(needed))
+    part.graph.input.extend(value for value in model.graph.input if value.name in wanted)
+    part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in wanted)
+    part.graph.output.add(name=name)
+    try:
+        content = infer(from_model(part, "").graph).types[name].content
+    except PortableNNError:  # Faults of the model are reported when all of it is read.
+        return None
+    return bool(content[0]) if content and len(content) == 1 and not isinstance(content[0], str) else None
+
+
+class _Parts(NamedTuple):
+    """The parts of a graph, as the opset of its model has them; nothing is known of the values ``unknown``.
+
+    Nodes that a graph cannot have are left out; the values that they make are ``inputs`` where the file has their type.
+    """
+
+    nodes: list[Node]
+    inputs: tuple[Value, ...]
+    outputs: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    arrays: dict[str, Array]
+    names: Names
+    unknown: frozenset[str]
+    notes: list[str]
+
+    @property
+    def types(self) -> dict[str, Type]:
+        """The types of the values that no node makes."""
+        return {value.name: Type(value.dtype, value.shape) for value in (*self.inputs, *self.parameters)}
+
+
+def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
+    """The parts of a model without its nodes at the places ``blocked``."""
+    graph, names = model.graph, Names(names_in(model.graph))
+    found = _constants(model, where)
+    nodes = [constant(name, array, names) for name, array in found.literals.items()]
+    for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
+        if place not in blocked and not _makes(proto, found.stored) and not _makes(proto, found.copies):
+            nodes.append(_from_node(proto, name, where))
+    arrays = found.arrays
+    nodes = [_filled(node, arrays, names) for node in nodes]
+    arrays |= {name: from_tensor(tensor_of(node), where, f"'{name}'") for name, node in found.stored.items()}
+    arrays |= {name: arrays[source] for name, source in found.copies.items()}
+    lacking = [name for place in sorted(blocked) for name in graph.node[place].output if name]
+    inputs = [*_inputs(graph, names), *(_declared(model, lacking) if blocked else [])]
+    unknown = {*lacking, *(each.name for each in (*graph.initializer, *graph.input))}
+    unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
+    outputs = tuple(value.name for value in graph.output)
+    notes = [
+        *_note("constants that are kept as parameters", found.stored),
+        *_note("copies of a parameter that are parameters of their own", found.copies),
+    ]
+    parameters = _parameters(graph, arrays)
+    return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
+
+
+class _Constants(NamedTuple):
+    """What becomes of the constant values of a model, by name.
+
+    Initializers become Constant nodes (``literals``) or parameters (``arrays``). The nodes that make ``stored`` and
+    ``copies``, which are Constant and Identity nodes, give way to parameters as well.
+    """
+
+    literals: dict[str, Array]
+    arrays: dict[str, Array]
+    stored: dict[str, NodeProto]
+    copies: dict[str, str]
+
+
+def _constants(model: ModelProto, where: str) -> _Constants:
+    """In a model that this package has written, an initializer is a parameter, and nothing else is."""
+    graph, foreign = model.graph, model.producer_name != PRODUCER
+    arrays = {proto.name: from_tensor(proto, where) for proto in graph.initializer if proto.data_type in ONNX_DTYPES}
+    settings = read_as(lambda operator: operator.settings, graph)
+    settings = {name for name in settings if name not in arrays or is_finite(arrays[name])}
+    literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
+    arrays = {name: array for name, array in arrays.items() if name not in literals}
+    weights = {*read_as(lambda operator: operator.weights, graph), *_biases(graph)} - settings
+    weights = weights if foreign else set()
+    stored = {node.output[0]: node for node in graph.node if is_stored(node) or is_weight(node, weights)}
+    return _Constants(literals, arrays, stored, _copies(graph, arrays) if foreign else {})
+
+
+def _parameters(graph: GraphProto, arrays: Mapping[str, Array]) -> tuple[Parameter, ...]:
+    """The parameters whose values are ``arrays``: trainable but for running statistics and what is not finite."""
+    states = read_as(lambda operator: operator.state.values(), graph)
+    fixed = {*states, *(name for name, array in arrays.items() if not is_finite(array))}
+    return tuple(
+        Parameter(name, array.dtype.name, array.shape, name not in fixed and array.dtype.name in FLOATS)
+        for name, array in arrays.items()
+    )
+
+
+def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
+    """The inputs that are no initializers and have a type that a graph can have."""
+    stored = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        if value.name not in stored and is_tensor(value):
+            yield _from_value(value, names)
+
+
+def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
+    """Those of the values ``names`` whose types the file states or the standard's inference finds."""
+    types = infer_standard(model, {}, {}).types
+    return [Value(name, *types[name][:2]) for name in names if name in types and types[name].dtype in DTYPE_CODES]
+
+
+def _note(what: str, names: Collection[str]) -> Iterator[str]:
+    """A note on some values, if there are any."""
+    if names:
+        yield f"{what} ({len(names)}): {', '.join(map(repr, names))}"
+
+
+def _makes(node: NodeProto, names: Collection[str]) -> bool:
+    """Whether the one output of a node is among ``names``."""
+    return len(node.output) == 1 and node.output[0] in names
+
+
+def _copies(graph: GraphProto, weights: Collection[str]) -> dict[str, str]:
+    """Outputs of Identity nodes whose input is an initializer with other readers, and that initializer.
+
+    Exporters store parameters only once that happen to have equal elements, such as all biases that are zero.
+    """
+    readers = Counter(name for node in graph.node for name in node.input)
+    readers.update(value.name for value in graph.output)
+    copies: dict[str, str] = {}
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        if node.op_type != "Identity" or len(node.input) != 1 or len(node.output) != 1 or node.output[0] in outputs:
+            continue
+        source = copies.get(node.input[0], node.input[0])
+        if node.output[0] and source in weights and readers[source] > 1:
+            copies[node.output[0]] = source
+    return copies
+
+
+def _biases(graph: GraphProto) -> Iterator[str]:
+    """The values that are added to a matrix product: MatMul and Add are one dense layer in two nodes."""
+    products = {node.output[0] for node in graph.node if node.op_type == "MatMul" and len(node.output) == 1}
+    for node in graph.node:
+        if node.op_type == "Add" and not products.isdisjoint(node.input):
+            yield from (name for name in node.input if name not in products)
+
+
+def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
+    """Whether a node makes a constant of floats that is one of ``weights``."""
+    if node.op_type != "Constant" or not _makes(node, weights):
+        return False
+    tensor = tensor_of(node)
+    return ONNX_DTYPES.get(tensor.data_type) in FLOATS and math.prod(tensor.dims) > 1
+
+
+def _hinted(error: GraphError, inputs: Sequence[Value]) -> GraphError:
+    """The error, with advice where an exporter has worked a size into the nodes and left its name on the inputs."""
+    names = dict.fromkeys(dim for value in inputs for dim in value.shape if isinstance(dim, str))
+    named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", str(error))]
+    if named:
+        fix = f"portable-nn import --dim {named[-1]}=SIZE"
+        error.add_note(f"a size may be open in name only ({', '.join(named)}); '{fix}' fixes one")
+    return error
+
+
+def _faults(graph: Graph) -> tuple[Fault, ...]:
+    """All nodes of a graph that do not fit."""
+    try:
+        infer(graph)
+    except GraphError as error:
+        return error.faults
+    return ()
+
+
+def _without_unknown(graph: Graph, unknown: Collection[str]) -> Graph:
+    """``graph`` without what depends on values that are ``unknown``, or that an invalid node should have made."""
+    made = {*graph.values()}
+    unknown = {*unknown, *(name for node in graph.nodes for name in node.inputs if name and name not in made)}
+    nodes = []
+    for node in graph.nodes:
+        if unknown.isdisjoint(node.inputs):
+            nodes.append(node)
+        else:
+            unknown.update(name for name in node.outputs if name)
+    return replace(graph, nodes=tuple(nodes), outputs=tuple(name for name in graph.outputs if name in made - unknown))
+
+
+def read_as(places: Callable[[Operator], Collection[int]], graph: GraphProto) -> set[str]:
+    """The values that some node reads at one of the ``places`` that its operator has."""
+    found = set[str]()
+    for node in graph.node:
+        if operator := find(node.op_type, "" if node.domain in STANDARD else node.domain):
+            found.update(name for place, name in enumerate(node.input) if place in places(operator))
+    return found
+
+
+def decides_shapes(array: Array) -> bool:
+    """Whether the shape rules must see an initializer, as sizes or a condition: it becomes a Constant node."""
+    listed = array.dtype.name in INTEGERS and array.ndim <= 1 and array.size <= LARGE
+    return listed or (array.dtype.name == "bool" and array.shape in ((), (1,)))
+
+
+def constant(name: str, array: Array, names: Names) -> Node:
+    """The node that makes ``array`` under ``name``."""
+    return Node(names.fresh(f"{name}.constant"), "Constant", (), (name,), {"value": literal(array)})
+
+
+def is_stored(node: NodeProto) -> bool:
+    """Whether a node makes a constant that becomes a parameter: a large one, or one with NaN or infinities."""
+    if node.op_type != "Constant" or len(node.output) != 1:
+        return False
+    tensor = tensor_of(node)
+    return math.prod(tensor.dims) > LARGE or not _holds_numbers(tensor)
+
+
+def _holds_numbers(tensor: TensorProto) -> bool:
+    """Whether a tensor has no NaN or infinity, which attributes of a graph cannot hold."""
+    with suppress(PortableNNError):  # Faults of it are reported when it is read.
+        return tensor.data_type not in ONNX_DTYPES or is_finite(from_tensor(tensor, ""))
+    return True
+
+
+def _filled(node: Node, parameters: dict[str, Array], names: Names) -> Node:
+    """``node``, or for a ConstantOfShape with NaN or infinities an Expand of a new parameter."""
+    value = node.attributes.get("value")
+    if node.operator != "ConstantOfShape" or not isinstance(value, Tensor) or all(map(math.isfinite, value.data)):
+        return node
+    name = names.fresh(f"{node.name}.value")
+    parameters[name] = np.array(value.data, value.dtype)
+    return replace(node, operator="Expand", inputs=(name, *node.inputs), attributes={})
+
+
+def tensor_of(node: NodeProto) -> TensorProto:
+    """The tensor of a Constant node; an empty one where it holds integers or strings in another attribute."""
+    for each in node.attribute:
+        match each.name:
+            case "value":
+                tensor: TensorProto = each.t
+                return tensor
+            case "value_float":
+                return TensorProto(data_type=TensorProto.FLOAT, float_data=[each.f])
+            case "value_floats":
+                return TensorProto(data_type=TensorProto.FLOAT, dims=[len(each.floats)], float_data=each.floats)
+    return TensorProto(dims=[0])
+
+
+def _node_names(graph: GraphProto, names: Names) -> Iterator[str]:
+    """A name for each node: its own, or a new one where it has none or another node before it has the same."""
+    seen: set[str] = {""}
+    for node in graph.node:
+        unique = node.name not in seen
+        seen.add(node.name)
+        yield node.name if unique else names.fresh(node.name or node.op_type.lower())
+
+
+def _from_node(proto: NodeProto, name: str, where: str) -> Node:
+    attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
+    return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes)
+
+
+def _from_value(proto: ValueInfoProto, names: Names) -> Value:
+    """An input; a size without number or name gets a name."""
+    tensor = proto.type.tensor_type
+    sizes = [stated_size(dim) for dim in tensor.shape.dim]
+    shape = tuple(names.fresh(f"{proto.name}.{axis}") if size is None else size for axis, size in enumerate(sizes))
+    return Value(proto.name, ONNX_DTYPES[tensor.elem_type], shape)

@@ -1,0 +1,118 @@
+"""Graphs as ONNX models. Nothing here knows networks, and nothing writes a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import OPSET, Graph, Node, Value
+from portable_nn.core.version import __version__
+from portable_nn.format.tensors import ITEM_SIZES, Array
+from portable_nn.onnx.external import Place, places, refer
+from portable_nn.onnx.opsets import OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.standard import signature
+from portable_nn.onnx.tensors import to_attribute, to_tensor
+from portable_nn.operators import infer
+from portable_nn.operators.registry import DTYPE_CODES
+
+PRODUCER: Final = "portable-nn"
+"""The ``producer_name`` of models that this package writes."""
+
+MAX_BYTES: Final = 2**31 - 1
+"""The size limit of protocol buffers."""
+
+
+def to_model(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    *,
+    opset: int = 17,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+    doc: str = "",
+    location: str | None = None,
+) -> ModelProto:
+    """``graph`` as a model at ``opset``, every name as it is. The same arguments give the same bytes.
+
+    An operator that the opset lacks is written as older ones, and the padding of windows always as explicit ``pads``.
+
+    Args:
+        graph: what to write, without operators of the package's own domain.
+        parameters: the values of its parameters, which become initializers.
+        opset: 13 to 25; the IR version is the lowest that goes with it.
+        metadata: the model's ``metadata_props``, written in the order of their keys.
+        doc: the model's ``doc_string``.
+        location: the name of the file beside the model for the large parameters (see ``external``), which is not
+            written here; without it all of them are in the model.
+
+    Raises:
+        UsageError: an opset out of range, or one that cannot express the graph: every node that it cannot express is
+            listed, with the lowest opset that can. Parameters of more than 2 GiB without a ``location``.
+        GraphError: the graph is not consistent.
+    """
+    apart = places(graph.parameters) if location else {}
+    if not OLDEST_WRITTEN <= opset <= OPSET:
+        raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
+    if (size := size_of(value for value in graph.parameters if value.name not in apart)) > MAX_BYTES:
+        raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
+    types = infer(graph).types
+    outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
+    proto = GraphProto(
+        name=graph.name,
+        node=[_to_node(node, opset) for node in to_opset(graph, types, opset)],
+        input=[_to_value(value) for value in graph.inputs],
+        output=[_to_value(value) for value in outputs],
+        initializer=[
+            _external(value, location or "", apart[value.name])
+            if value.name in apart
+            else to_tensor(value.name, parameters[value.name])
+            for value in graph.parameters
+        ],
+    )
+    standard = onnx.OperatorSetIdProto(domain="", version=opset)
+    model = ModelProto(
+        ir_version=helper.find_min_ir_version_for([standard]),
+        opset_import=[standard],
+        graph=proto,
+        producer_name=PRODUCER,
+        producer_version=__version__,
+    )
+    if doc:
+        model.doc_string = doc
+    helper.set_model_props(model, dict(sorted(metadata.items())))
+    return model
+
+
+def to_bytes(model: ModelProto) -> bytes:
+    """The bytes of a model; the same model gives the same bytes."""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _external(value: Value, location: str, place: Place) -> TensorProto:
+    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=DTYPE_CODES[value.dtype])
+    refer(tensor, location, place)
+    return tensor
+
+
+def size_of(values: Iterable[Value]) -> int:
+    """The size of parameters in bytes."""
+    return sum(ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape)) for value in values)
+
+
+def _to_value(value: Value) -> ValueInfoProto:
+    return helper.make_tensor_value_info(value.name, DTYPE_CODES[value.dtype], value.shape)
+
+
+def _to_node(node: Node, opset: int) -> NodeProto:
+    known = signature(node.operator, opset)
+    assert known is not None  # to_opset has refused all others
+    attributes = [to_attribute(name, value, known.attributes[name]) for name, value in sorted(node.attributes.items())]
+    return NodeProto(
+        op_type=node.operator, name=node.name, input=node.inputs, output=node.outputs, attribute=attributes
+    )

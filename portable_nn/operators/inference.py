@@ -1,0 +1,106 @@
+"""Type inference: the element type and shape of every value of a graph."""
+
+from __future__ import annotations
+
+import itertools
+import marshal
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.graph import Attribute, Graph, Node, Shape
+from portable_nn.operators.elements import with_content
+from portable_nn.operators.registry import Misfit, Operator, Type, Use, lookup
+
+
+def infer_node(
+    operator: Operator, types: Sequence[Type | None], attributes: Mapping[str, Attribute], outputs: int
+) -> tuple[Type, ...]:
+    """The types of one node's outputs; raises ``Misfit``."""
+    operator.check(attributes, types, outputs)
+    use = Use(operator, types, attributes, outputs)
+    found = operator.infer(use)
+    return with_content(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
+
+
+class _Cache:
+    """The types of the nodes of one graph. Layers repeat: a rule is called once for nodes that are alike to it."""
+
+    def __init__(self) -> None:
+        self._types: dict[tuple[str, Shape], Type] = {}
+        self._found: dict[tuple[object, ...], tuple[Type, ...]] = {}
+
+    def one(self, type: Type) -> Type:
+        """The same object for all equal types, unless they have a constant value."""
+        return type if type.content is not None else self._types.setdefault((type.dtype, tuple(type.shape)), type)
+
+    def outputs(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
+        """As ``infer_node``, for types that live as long as the cache, whose keys are their identities."""
+        try:  # Unlike ``==``, it distinguishes 1, 1.0 and True.
+            attributes = marshal.dumps(node.attributes, 2)
+        except ValueError:  # An attribute that is a tensor.
+            return self._infer(node, inputs)
+        key = (node.operator, node.domain, attributes, len(node.outputs), *map(id, inputs))
+        if (found := self._found.get(key)) is None:
+            found = self._found[key] = self._infer(node, inputs)
+        return found
+
+    def _infer(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
+        operator = lookup(node.operator, node.domain)
+        return tuple(map(self.one, infer_node(operator, inputs, node.attributes, len(node.outputs))))
+
+
+class Inference(NamedTuple):
+    """The type of every value of a graph, by name."""
+
+    types: dict[str, Type]
+
+
+def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
+    """Find the type of every value of ``graph``, with ``shapes`` in place of the declared ones of its inputs.
+
+    Raises ``GraphError`` with every fault that one pass finds: what follows from a fault is not reported again.
+    """
+    types: dict[str, Type] = {}
+    unknown: set[str] = set()
+    faults: list[Fault] = []
+    made_by: dict[str, str | Node] = {}
+    cache = _Cache()
+
+    def add(name: str, type: Type | None, by: str | Node) -> None:
+        if name in made_by:
+            faults.append(Fault(_label(by), f"the name '{name}' is taken by {_label(made_by[name])}"))
+        made_by[name] = by
+        if type is None:
+            unknown.add(name)
+        else:
+            types[name] = type
+
+    for value in graph.inputs:
+        add(value.name, cache.one(Type(value.dtype, (shapes or {}).get(value.name, value.shape))), "the inputs")
+    for value in graph.parameters:
+        add(value.name, cache.one(Type(value.dtype, value.shape)), "the parameters")
+    seen: set[str] = set()
+    for node in graph.nodes:
+        if node.name in seen:
+            faults.append(Fault(_label(node), "another node has this name"))
+        seen.add(node.name)
+        found: Sequence[Type | None] = [None] * len(node.outputs)
+        if absent := [name for name in node.inputs if name and name not in made_by]:
+            faults.extend(Fault(_label(node), f"reads '{name}', which nothing before it makes") for name in absent)
+        elif unknown.isdisjoint(node.inputs):
+            try:
+                found = cache.outputs(node, [types[name] if name else None for name in node.inputs])
+            except Misfit as misfit:
+                faults.append(Fault(_label(node), str(misfit)))
+        for name, type in itertools.zip_longest(node.outputs, found):
+            if name:
+                add(name, type, node)
+    faults.extend(Fault("", f"output '{name}' is made by no node") for name in graph.outputs if name not in made_by)
+    if faults:
+        raise GraphError(faults)
+    return Inference(types)
+
+
+def _label(by: str | Node) -> str:
+    return by if isinstance(by, str) else f"'{by.name}' ({by.operator})"

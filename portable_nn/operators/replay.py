@@ -1,0 +1,48 @@
+"""Symbols from graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from portable_nn.core.graph import Graph, Node
+from portable_nn.operators.inference import infer, infer_node
+from portable_nn.operators.registry import Operator, lookup
+from portable_nn.operators.symbols import Leaf, Origin, Symbol
+
+
+def replay(graph: Graph, *, training: bool = False) -> dict[str, Symbol]:
+    """Every value of ``graph`` as a symbol, by name.
+
+    With ``training``, nodes are replaced by their training form: Dropout drops, and a parameter that is the state of a
+    node, such as a running mean, is from there on the value that the node computes for it.
+    """
+    infer(graph)
+    parameters = {value.name for value in graph.parameters}
+    symbols: dict[str, Symbol] = {value.name: Leaf(value.name, value.dtype, value.shape) for value in graph.inputs}
+    for value in graph.parameters:
+        symbols[value.name] = Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable)
+    for node in graph.nodes:
+        operator = lookup(node.operator, node.domain)
+        inputs = [symbols[name] if name else None for name in node.inputs]
+        made: Sequence[Symbol]
+        if training and operator.training:
+            made = operator.training(inputs, node.attributes, node.name)
+            for output, index in operator.state.items():
+                if output < len(made) and node.inputs[index] in parameters:
+                    symbols[node.inputs[index]] = made[output]
+        else:
+            made = _replayed(node, operator, inputs)
+        symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)
+    return symbols
+
+
+def _replayed(node: Node, operator: Operator, inputs: Sequence[Symbol | None]) -> tuple[Symbol, ...]:
+    """The outputs of ``node`` as symbols that keep its name."""
+    origin = Origin(operator, inputs, node.attributes, node.name, node.operator.lower())
+    known = [symbol.type if symbol is not None else None for symbol in inputs]
+    types = infer_node(operator, known, node.attributes, len(node.outputs))
+    origin.outputs = tuple(
+        Symbol(type, origin, index, name or None)
+        for index, (name, type) in enumerate(zip(node.outputs, types, strict=True))
+    )
+    return origin.outputs

@@ -1,0 +1,72 @@
+"""What a rewrite takes and returns: a graph, its parameters, and what is said of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from msgspec.structs import replace
+
+from portable_nn.core.errors import GraphError, UsageError, listed
+from portable_nn.core.graph import Graph
+from portable_nn.format.documentation import Documentation, ValueRemark
+from portable_nn.format.manifest import InputInfo
+from portable_nn.operators import infer
+from portable_nn.operators.registry import Array
+
+
+class Program(NamedTuple):
+    """A graph, the values of its parameters by name, and what is said of both.
+
+    ``inputs`` has the preprocessing of each input and may be empty; ``notes`` are sentences for people on what the
+    rewrites so far have done.
+    """
+
+    graph: Graph
+    parameters: Mapping[str, Array]
+    inputs: tuple[InputInfo, ...] = ()
+    documentation: Documentation = Documentation()
+    notes: tuple[str, ...] = ()
+
+
+Rewrite: TypeAlias = Callable[[Program], Program]
+"""A pure function: the program that it is given, and the arrays in it, stay as they are."""
+
+
+def checked(after: Program, before: Program, refused: str = "") -> Program:
+    """``after``, which a rewrite has made of ``before``, without documentation that does not hold any more.
+
+    Raises ``UsageError`` where its nodes do not fit each other, with ``refused`` before the list of faults.
+    """
+    try:
+        types = infer(after.graph).types
+    except GraphError as error:
+        raise UsageError(listed(map(str, error.faults), refused)) from None
+    if not after.documentation:
+        return after
+    old, kept = infer(before.graph).types, after.documentation.within(after.graph)
+    changed = {name for name, type in types.items() if old.get(name) not in (None, type)}
+    values = {name: replace(remark, sizes=()) if name in changed else remark for name, remark in kept.values.items()}
+    values = {name: remark for name, remark in values.items() if remark != ValueRemark()}
+    return after._replace(documentation=replace(kept, values=values))
+
+
+class Names:
+    """New names for nodes and values: none that is taken already."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+
+    @classmethod
+    def beside(cls, graph: Graph) -> Names:
+        """Names that neither a value nor a node of ``graph`` has."""
+        return cls([*graph.values(), *(node.name for node in graph.nodes)])
+
+    def fresh(self, wish: str) -> str:
+        """``wish``, numbered if it is taken; taken from now on."""
+        name, number = wish, 1
+        while name in self.taken:
+            number += 1
+            name = f"{wish}_{number}"
+        self.taken.add(name)
+        return name
