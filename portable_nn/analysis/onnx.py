@@ -38,7 +38,7 @@ from portable_nn.onnx.support import (
 )
 from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators import Type, lookup
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, Misfit
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode
 from portable_nn.rewrites.program import Names
 
 
@@ -256,7 +256,7 @@ def _is_whole(node: Node) -> bool:
     """Whether a node has the inputs, outputs and attributes of its operator, as far as these are known."""
     try:
         lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
-    except Misfit:
+    except InvalidNode:
         return False
     return True
 
@@ -265,8 +265,8 @@ def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Co
     """The type of an initializer, with its elements where the shape rules must see them."""
     array = weights.get(tensor.name)
     seen = array is not None and array.ndim <= 1 and (tensor.name in settings or decides_shapes(array))
-    content = tuple(array.ravel().tolist()) if array is not None and seen else None
-    return Type(dtype_of(tensor.data_type), tuple(tensor.dims), content)
+    constant_value = tuple(array.ravel().tolist()) if array is not None and seen else None
+    return Type(dtype_of(tensor.data_type), tuple(tensor.dims), constant_value)
 
 
 def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: Iterable[Node]) -> Iterator[Finding]:

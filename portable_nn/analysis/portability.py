@@ -15,7 +15,7 @@ from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.spatial import Spatial, spatial
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.graph import Node
-from portable_nn.operators.registry import Operator, Use, find
+from portable_nn.operators.registry import Operator, OperatorContext, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Kind
 from portable_nn.sizes.spelling import onnx_text
@@ -117,7 +117,7 @@ def portability_findings(survey: Survey) -> Iterator[Finding]:
 
 def _limits(survey: Survey, node: Node, operator: Operator) -> dict[str, tuple[Level, str, str]]:
     """The limits of runtimes that apply to a node, by option."""
-    use = Use(operator, [survey.types.get(name) for name in node.inputs], node.attributes)
+    use = OperatorContext(operator, [survey.types.get(name) for name in node.inputs], node.attributes)
     shape = survey.shape(node.outputs[0])
     return {
         limit.option: (limit.level, limit.problem, limit.hint)

@@ -19,7 +19,7 @@ from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.text import fields, printable, quantity, size, table
 from portable_nn.operators import REGISTRY
-from portable_nn.operators.registry import Use, family, find
+from portable_nn.operators.registry import OperatorContext, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 
@@ -159,7 +159,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
         for place in operator.state.values()
         if place < len(node.inputs)
     }
-    settings = {name for name, type in survey.types.items() if type.content is not None}
+    settings = {name for name, type in survey.types.items() if type.constant is not None}
     return frozenset(survey.weights) - states - settings
 
 
@@ -173,7 +173,7 @@ def _multiply_adds(survey: Survey, place: int) -> int | None:
     if place not in survey.fitting or output is None:
         return None
     types = [survey.types.get(name) for name in node.inputs]
-    return _product(tuple(operator.multiply_adds(Use(operator, types, node.attributes), output)))
+    return _product(tuple(operator.multiply_adds(OperatorContext(operator, types, node.attributes), output)))
 
 
 def _is_uncounted(node: Node) -> bool:

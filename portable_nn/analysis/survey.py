@@ -62,8 +62,8 @@ class Survey:
 
     def numbers(self, name: str) -> tuple[int | float, ...]:
         """The elements of a short list of numbers that is known to be constant; none of any other value."""
-        content = self.types[name].content if name in self.types else None
-        return tuple(item for item in content or () if not isinstance(item, str))
+        constant_value = self.types[name].constant if name in self.types else None
+        return tuple(item for item in constant_value or () if not isinstance(item, str))
 
 
 def survey_graph(graph: Graph, weights: Mapping[str, Array], sizes: Sizes = None) -> Survey:

@@ -19,7 +19,7 @@ from portable_nn.core.graph import Node
 from portable_nn.core.text import quantity
 from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import Misfit, Unfixed
+from portable_nn.operators.registry import DataDependentShape, InvalidNode
 
 Meaning: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """What gives the nodes of the vocabulary that the node at a place of a file stands for, from the types before it."""
@@ -98,19 +98,19 @@ def _infer(
             return  # A step before it did not fit.
         try:
             found = infer_node(lookup(step.operator, step.domain), given, step.attributes, len(step.outputs))
-        except Misfit as misfit:
-            yield _misfit(node, step, given, misfit, declared)
+        except InvalidNode as invalid:
+            yield _invalid(node, step, given, invalid, declared)
             return
         types.update({name: type for name, type in zip(step.outputs, found, strict=False) if name})
 
 
-def _misfit(
-    node: Node, meant: Node, given: Sequence[Type | None], misfit: Misfit, declared: set[str]
+def _invalid(
+    node: Node, meant: Node, given: Sequence[Type | None], invalid: InvalidNode, declared: set[str]
 ) -> Finding | Doubt:
     """A node that does not fit, or of which that cannot be told, because sizes before it are not known."""
-    if isinstance(misfit, Unfixed):
+    if isinstance(invalid, DataDependentShape):
         return Doubt.COMPUTED
-    dims = {dim for type in given if type for dim in (*type.shape, *(type.content or ()))}
+    dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = {dim for dim in named if not declared.issuperset(_names_in(dim))}
     trials = [dict.fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
@@ -122,21 +122,21 @@ def _misfit(
         return Finding(
             "warning",
             node.name,
-            f"{node.operator} may not fit: {misfit}",
+            f"{node.operator} may not fit: {invalid}",
             "it depends on sizes that the inputs leave open: give those",
         )
-    return Finding("error", node.name, f"{node.operator} does not fit: {misfit}")
+    return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
 def _fits(node: Node, given: Sequence[Type | None], sizes: Mapping[str, int]) -> bool:
     """Whether a node fits if those that are not known are ``sizes``."""
     types = [
-        type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.content and tuple(_put(type.content, sizes)))
+        type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.constant and tuple(_put(type.constant, sizes)))
         for type in given
     ]
     try:
         infer_node(lookup(node.operator, node.domain), types, node.attributes, len(node.outputs))
-    except Misfit:
+    except InvalidNode:
         return False
     return True
 

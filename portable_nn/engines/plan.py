@@ -20,7 +20,7 @@ from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Graph, Node, Shape, format_shape
 from portable_nn.core.memory import aligned
 from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import Array, Bound, Order, Step, is_dense, laid_in, memory_order
+from portable_nn.operators.registry import Array, KernelContext, Order, Step, is_dense, laid_in, memory_order
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 
 
@@ -169,7 +169,7 @@ class Plan:
         return self._last.get(name, -1) <= place
 
 
-class Binding(Bound):
+class Binding(KernelContext):
     """What the kernel of one node is given."""
 
     def __init__(self, plan: Plan, node: Node, place: int) -> None:

@@ -11,7 +11,7 @@ from portable_nn.core.graph import format_shape
 from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, Operation
 from portable_nn.operators import Symbol, constant, emit, integers
-from portable_nn.operators.depth_space import pixel_unshuffle
+from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 
 __all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample"]
 

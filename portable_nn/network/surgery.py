@@ -15,7 +15,7 @@ from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.operators import Leaf, Symbol, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import FLOATS, Misfit
+from portable_nn.operators.registry import FLOATS, InvalidNode
 from portable_nn.operators.symbols import Origin
 from portable_nn.rewrites.unused import needed
 
@@ -181,8 +181,8 @@ def apply(
         types = [symbol.type if symbol is not None else None for symbol in given]
         try:
             made = infer_node(operator, types, node.attributes, len(node.outputs))
-        except Misfit as misfit:
-            raise GraphError([Fault(origin.label, str(misfit))]) from None
+        except InvalidNode as invalid:
+            raise GraphError([Fault(origin.label, str(invalid))]) from None
         origin.outputs = tuple(
             Symbol(type, origin, place, name + suffix if name else None)
             for place, (name, type) in enumerate(zip(node.outputs, made, strict=True))

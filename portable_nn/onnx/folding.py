@@ -49,7 +49,9 @@ class Folder:
         if not all(name in types and _is_small(types[name]) for name in outputs):
             return [node]
         read = {name: self._array(name, types) for name in node.inputs if name}
-        if all(_content(types[name]) is not None for name in outputs) or any(array is None for array in read.values()):
+        if all(_constant_value(types[name]) is not None for name in outputs) or any(
+            array is None for array in read.values()
+        ):
             return [node]
         return self._computed(node, outputs, {name: array for name, array in read.items() if array is not None})
 
@@ -80,9 +82,9 @@ class Folder:
 
     def _array(self, name: str, types: dict[str, Type]) -> Array | None:
         """The elements of a value that is constant."""
-        if name not in self._arrays and name in types and (content := _content(types[name])) is not None:
+        if name not in self._arrays and name in types and (constant_value := _constant_value(types[name])) is not None:
             dtype, shape, _ = types[name]
-            self._arrays[name] = np.array(content, dtype).reshape(static(shape) or ())
+            self._arrays[name] = np.array(constant_value, dtype).reshape(static(shape) or ())
         return self._arrays.get(name)
 
     @property
@@ -120,9 +122,9 @@ def _is_small(type: Type) -> bool:
     return type.dtype in _WHOLE and shape is not None and count(shape) <= LARGE
 
 
-def _content(type: Type) -> tuple[int, ...] | None:
+def _constant_value(type: Type) -> tuple[int, ...] | None:
     """The elements of a value, if the shape rules know all of them as numbers."""
-    if type.content is None or type.dtype not in _WHOLE:
+    if type.constant is None or type.dtype not in _WHOLE:
         return None
-    numbers = tuple(item for item in type.content if isinstance(item, int))
-    return numbers if len(numbers) == len(type.content) else None
+    numbers = tuple(item for item in type.constant if isinstance(item, int))
+    return numbers if len(numbers) == len(type.constant) else None

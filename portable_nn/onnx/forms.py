@@ -16,7 +16,7 @@ from portable_nn.core.dims import quotient
 from portable_nn.core.graph import Node, Shape, format_shape
 from portable_nn.onnx.scope import Scope, given, without
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers, lookup
-from portable_nn.operators.registry import DTYPE_CODES, Misfit
+from portable_nn.operators.registry import DTYPE_CODES, InvalidNode
 from portable_nn.operators.symbols import sizes
 
 Translation = Callable[[Node, Scope], list[Node]]
@@ -48,7 +48,7 @@ def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
     if not node.attributes.get("broadcast"):
         if not _may_be_equal(first, second):
             shapes = f"A {format_shape(first)} and B {format_shape(second)}"
-            raise Misfit(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
+            raise InvalidNode(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
         return [plain]
     axis = node.attributes.get("axis", len(first) - len(second))
     assert isinstance(axis, int)
@@ -56,7 +56,7 @@ def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
     covered = first[place : place + len(second)] if place >= 0 else ()
     stretched = tuple(1 if size == 1 else other for size, other in zip(second, covered, strict=False))
     if len(covered) < len(second) or not _may_be_equal(stretched, second):
-        raise Misfit(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
+        raise InvalidNode(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
     behind = len(first) - place - len(second)
     return _unsqueezed(plain, scope, range(len(second), len(second) + behind) if second else range(0))
 
@@ -83,7 +83,9 @@ def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
     if slope in ((), (1,)):
         return [node]
     if len(slope) != 1 or not _may_be_equal(x[1:2], slope):
-        raise Misfit(f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}")
+        raise InvalidNode(
+            f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}"
+        )
     return _unsqueezed(node, scope, range(1, len(x) - 1))
 
 
@@ -94,7 +96,7 @@ def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
     if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
         wanted = (a[1 if node.attributes.get("transA") else 0], b[0 if node.attributes.get("transB") else 1])
         if not _may_be_equal(wanted, c):
-            raise Misfit(
+            raise InvalidNode(
                 f"without the attribute 'broadcast' C has the shape {format_shape(wanted)}, not {format_shape(c)}"
             )
     return [plain]

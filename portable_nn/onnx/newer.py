@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from portable_nn.core.graph import OPSET, Node, format_shape
 from portable_nn.onnx.scope import Scope
 from portable_nn.operators import Symbol, cast, constant, emit, integers
-from portable_nn.operators.depth_space import pixel_unshuffle
-from portable_nn.operators.registry import FLOATS, INTEGERS, Misfit
+from portable_nn.operators.registry import FLOATS, INTEGERS, InvalidNode
+from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 from portable_nn.operators.symbols import sizes
 
 
@@ -60,9 +60,9 @@ def _celu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
 
 def _cumulative_product(x: Symbol, axis: Symbol, *, exclusive: int = 0, reverse: int = 0) -> Symbol:
     """For each place along the axis the product of all elements, with those after it replaced by 1."""
-    rank, given = len(x.shape), axis.type.content
+    rank, given = len(x.shape), axis.type.constant
     if given is None or len(given) != 1 or not isinstance(given[0], int) or not -rank <= given[0] < rank:
-        raise Misfit(f"axis must be a constant from {-rank} to {rank - 1}")
+        raise InvalidNode(f"axis must be a constant from {-rank} to {rank - 1}")
     along = given[0] % rank
     length = emit("Squeeze", sizes(x, [along]), integers([0]))
     places = emit("Range", constant(0, "int64"), length, constant(1, "int64"))
@@ -96,10 +96,10 @@ def _space_to_depth(x: Symbol, *, blocksize: int, mode: str = "DCR") -> Symbol:
     if mode == "DCR":
         return emit("SpaceToDepth", x, blocksize=blocksize)
     if mode != "CRD":
-        raise Misfit(f"mode must be DCR or CRD, not '{mode}'")
+        raise InvalidNode(f"mode must be DCR or CRD, not '{mode}'")
     channels = x.shape[1] if len(x.shape) == 4 else None
     if not isinstance(channels, int):
-        raise Misfit(
+        raise InvalidNode(
             f"mode CRD needs (batch, channels, height, width) with known channels, not {format_shape(x.shape)}"
         )
     return pixel_unshuffle(x, channels * blocksize * blocksize, blocksize)
@@ -107,7 +107,7 @@ def _space_to_depth(x: Symbol, *, blocksize: int, mode: str = "DCR") -> Symbol:
 
 def _gated(a: Symbol, b: Symbol, *, alpha: float = 1.0) -> Symbol:
     if a.type != b.type:
-        raise Misfit(f"A and B must be of one type and shape, not {a.type} and {b.type}")
+        raise InvalidNode(f"A and B must be of one type and shape, not {a.type} and {b.type}")
     return emit("Swish", a, alpha=alpha) * b
 
 

@@ -22,7 +22,7 @@ from portable_nn.onnx.scope import Scope, without
 from portable_nn.onnx.standard import check_form, signature
 from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import REGISTRY, Misfit
+from portable_nn.operators.registry import REGISTRY, InvalidNode
 from portable_nn.rewrites.program import Names
 
 OLDEST_READ: Final = 6
@@ -120,8 +120,8 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
     for node in graph.nodes:
         try:
             plain = explicit(node, types)
-        except Misfit as misfit:
-            faults.append(f"node '{node.name}' ({node.operator}): {misfit}")
+        except InvalidNode as invalid:
+            faults.append(f"node '{node.name}' ({node.operator}): {invalid}")
             continue
         found, complaints = _expressed(plain, opset, scope)
         nodes.extend(found)
@@ -190,8 +190,8 @@ def translated(
                 for made in folder.folded(plain, scope.types):
                     _find_types(made, scope.types)
                     result.append(made)
-        except Misfit as misfit:
-            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {misfit}"))
+        except InvalidNode as invalid:
+            faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {invalid}"))
         except GraphError as error:
             faults.extend(error.faults)
     if folder.replaced:
@@ -231,7 +231,7 @@ def _find_types(node: Node, types: dict[str, Type]) -> None:
     if operator is None or any(name and name not in types for name in node.inputs):
         return
     inputs = [types[name] if name else None for name in node.inputs]
-    with suppress(Misfit):
+    with suppress(InvalidNode):
         found = zip(node.outputs, infer_node(operator, inputs, node.attributes, len(node.outputs)), strict=True)
         types.update((name, type) for name, type in found if name)
 

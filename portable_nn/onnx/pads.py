@@ -11,9 +11,9 @@ from portable_nn.core.graph import Attribute, Dim, Node, format_shape
 from portable_nn.onnx.scope import without
 from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import Misfit, Use, window_kind
-from portable_nn.operators.unpooling import unpooled
-from portable_nn.operators.window import per_axis, spatial_sizes, windows
+from portable_nn.operators.registry import InvalidNode, OperatorContext, window_kind
+from portable_nn.operators.spatial.unpooling import unpooled
+from portable_nn.operators.spatial.window import per_axis, spatial_sizes, windows
 from portable_nn.sizes.arithmetic import pool_size, transpose_same_pads
 from portable_nn.sizes.operation import Window
 
@@ -27,7 +27,7 @@ PLENTY: Final = 2**20
 def explicit(node: Node, types: Mapping[str, Type]) -> Node:
     """``node`` with explicit pads in place of the other attributes; it computes the same.
 
-    Raises ``Misfit`` where a size that decides them is unknown, or no pads compute the same.
+    Raises ``InvalidNode`` where a size that decides them is unknown, or no pads compute the same.
     """
     if node.operator == "MaxUnpool":
         _check_unpool(_use(node, types))
@@ -37,8 +37,8 @@ def explicit(node: Node, types: Mapping[str, Type]) -> Node:
     return _without_ceil(node, types) if node.attributes.get("ceil_mode") else node
 
 
-def _check_unpool(use: Use) -> None:
-    given, counted = use.content(2) if use.has(2) else None, unpooled(use)
+def _check_unpool(use: OperatorContext) -> None:
+    given, counted = use.constant(2) if use.has(2) else None, unpooled(use)
     if given not in {None, counted}:
         use.fail(
             f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
@@ -53,20 +53,20 @@ def numbered(node: Node, types: Mapping[str, Type]) -> Node:
     try:
         _check_fit(node, types)
         return _numbered(node, types)
-    except Misfit:
+    except InvalidNode:
         return node
 
 
 def _check_fit(node: Node, types: Mapping[str, Type]) -> None:
-    """Raise ``Misfit`` where the node would fit no input size, however large."""
+    """Raise ``InvalidNode`` where the node would fit no input size, however large."""
     inputs = [types.get(name) for name in node.inputs]
     large = [type and Type(type.dtype, tuple(_or(PLENTY, size) for size in type.shape)) for type in inputs[:1]]
     infer_node(lookup(node.operator), [*large, *inputs[1:]], node.attributes, len(node.outputs))
 
 
-def _use(node: Node, types: Mapping[str, Type]) -> Use:
+def _use(node: Node, types: Mapping[str, Type]) -> OperatorContext:
     inputs = [types.get(name) for name in node.inputs]
-    return Use(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
+    return OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
 
 
 def _numbered(node: Node, types: Mapping[str, Type]) -> Node:
@@ -82,13 +82,13 @@ def _pads(found: Sequence[Window]) -> dict[str, Attribute]:
     return {"pads": (*(w.pad_begin for w in found), *(w.pad_end for w in found))}
 
 
-def _kernel(use: Use) -> Sequence[int]:
+def _kernel(use: OperatorContext) -> Sequence[int]:
     if use.operator.name.startswith("Conv"):
         return [size for size in use.type(1).shape[2:] if isinstance(size, int)]
     return per_axis(use, "kernel_shape", len(spatial_sizes(use)))
 
 
-def _windows(use: Use) -> list[Window]:
+def _windows(use: OperatorContext) -> list[Window]:
     """The windows with the pads that ``auto_pad`` means; with a stride of 1 those do not depend on the size."""
     sizes = spatial_sizes(use)
     strides, same = per_axis(use, "strides", len(sizes)), use.string("auto_pad").startswith("SAME")
@@ -100,7 +100,7 @@ def _windows(use: Use) -> list[Window]:
     return windows(use, _kernel(use), tuple(known))
 
 
-def _known(use: Use, axis: int, size: Dim, reason: str) -> int:
+def _known(use: OperatorContext, axis: int, size: Dim, reason: str) -> int:
     if not isinstance(size, int):
         use.fail(f"the pads of {reason} follow from the size along axis {axis}, which is not known: give it a number")
     return size
@@ -110,7 +110,7 @@ def _or(stand_in: int, size: Dim) -> int:
     return size if isinstance(size, int) else stand_in
 
 
-def _transposed(node: Node, use: Use) -> Node:
+def _transposed(node: Node, use: OperatorContext) -> Node:
     """With ``auto_pad`` the output has ``stride`` cells for each input cell, so the pads depend on no size."""
     sizes, mode = spatial_sizes(use), use.string("auto_pad")
     wanted = use.ints("output_shape")
@@ -144,7 +144,7 @@ def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
     return replace(node, attributes=without(node, "ceil_mode") | _pads(found))
 
 
-def _reaching(use: Use, axis: int, w: Window, size: Dim) -> Window:
+def _reaching(use: OperatorContext, axis: int, w: Window, size: Dim) -> Window:
     if w.stride == 1:
         return w  # No step is cut short.
     known = _known(use, axis, size, "ceil_mode")

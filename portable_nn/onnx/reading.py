@@ -94,10 +94,14 @@ def answer(model: ModelProto, name: str) -> bool | None:
     part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in wanted)
     part.graph.output.add(name=name)
     try:
-        content = infer(from_model(part, "").graph).types[name].content
+        constant_value = infer(from_model(part, "").graph).types[name].constant
     except PortableNNError:  # Faults of the model are reported when all of it is read.
         return None
-    return bool(content[0]) if content and len(content) == 1 and not isinstance(content[0], str) else None
+    return (
+        bool(constant_value[0])
+        if constant_value and len(constant_value) == 1 and not isinstance(constant_value[0], str)
+        else None
+    )
 
 
 class _Parts(NamedTuple):

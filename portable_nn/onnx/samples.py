@@ -17,7 +17,7 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.tensors import Array
 from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import INTEGERS, Family, Interval, Use
+from portable_nn.operators.registry import INTEGERS, Family, Interval, OperatorContext
 
 BATCHES: Final = (1, 3)
 """The values of an unknown first size: one example is a special case, and so is an odd number."""
@@ -57,7 +57,7 @@ def _limit(node: Node, place: int, types: Types, after: Interval | None, whole: 
     operator = lookup(node.operator, node.domain)
     own = operator.samples.get(place)
     if callable(own):
-        own = own(Use(operator, [types[name] if name else None for name in node.inputs], node.attributes))
+        own = own(OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes))
     if after and place in operator.passes:
         return after.within(own)
     if after and whole and own is None:  # Sums and products of indices are valid indices only if they are small.

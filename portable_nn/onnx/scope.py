@@ -24,7 +24,7 @@ class Scope(NamedTuple):
 
     def numbers(self, name: str) -> tuple[Any, ...]:
         """The elements of a value, if the shape rules know them; none for an input that is left out."""
-        return self.types[name].content or () if name else ()
+        return self.types[name].constant or () if name else ()
 
     def constant(self, wish: str, values: Sequence[int | float], dtype: str = "int64") -> Node:
         """A new node that makes the 1-D array ``values``."""
@@ -34,9 +34,9 @@ class Scope(NamedTuple):
         """A new node that makes the scalar ``value``."""
         return self._constant(wish, Tensor(dtype, (), (value,)), (value,))
 
-    def _constant(self, wish: str, tensor: Tensor, content: tuple[int | float, ...]) -> Node:
+    def _constant(self, wish: str, tensor: Tensor, constant_value: tuple[int | float, ...]) -> Node:
         name = self.names.fresh(wish)
-        self.types[name] = Type(tensor.dtype, tensor.shape, content)
+        self.types[name] = Type(tensor.dtype, tensor.shape, constant_value)
         return Node(name, "Constant", (), (name,), {"value": tensor})
 
     def spliced(self, node: Node, function: Callable[..., Symbol | Sequence[Symbol]]) -> list[Node]:

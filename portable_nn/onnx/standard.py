@@ -11,7 +11,7 @@ from onnx import AttributeProto, defs
 from portable_nn.core.graph import Attribute, Node, Tensor
 from portable_nn.onnx.tensors import from_attribute, is_attribute
 from portable_nn.operators import Operator
-from portable_nn.operators.registry import REQUIRED, Attr, Misfit
+from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode
 
 _KINDS: Final[Mapping[int, Attr]] = {
     AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),
@@ -48,12 +48,12 @@ def signature(operator: str, opset: int) -> Signature | None:
 
 
 def check_form(node: Node, opset: int) -> None:
-    """Raise ``Misfit`` where attributes, inputs or outputs are not those of the operator at version ``opset``."""
+    """Raise ``InvalidNode`` where attributes, inputs or outputs are not those of the operator at version ``opset``."""
     former = _former(node.operator, opset)
     former.check(node.attributes, node.inputs, len(node.outputs))
     for formal, name in zip(former.inputs, node.inputs, strict=False):
         if not name and not formal.endswith("?"):
-            raise Misfit(f"input '{formal}' is missing")
+            raise InvalidNode(f"input '{formal}' is missing")
 
 
 @cache
@@ -61,7 +61,7 @@ def _former(operator: str, opset: int) -> Operator:
     """A standard operator at one version, described like those of this package, without rules."""
     schema = _schema(operator, opset)
     if schema is None:
-        raise Misfit(f"there is no operator {operator}")
+        raise InvalidNode(f"there is no operator {operator}")
     attributes = {
         name: kind._replace(default=REQUIRED if attribute.required else None)
         for name, attribute in schema.attributes.items()

@@ -17,7 +17,7 @@ import numpy as np
 
 from portable_nn.core.dims import count, product, quotient, static
 from portable_nn.core.graph import Dim
-from portable_nn.operators.registry import INTEGERS, Constant, Interval, Type, Use
+from portable_nn.operators.registry import INTEGERS, Constant, Interval, OperatorContext, Type
 
 Element: TypeAlias = "int | float | str"
 Elements: TypeAlias = "tuple[Element, ...]"
@@ -30,21 +30,21 @@ class Unknown(Exception):  # noqa: N818 - never leaves this package
     """An element that is known only when the graph runs: raised by a rule, which then gives no constant value."""
 
 
-def with_content(use: Use, types: tuple[Type, ...]) -> tuple[Type, ...]:
+def with_constant(use: OperatorContext, types: tuple[Type, ...]) -> tuple[Type, ...]:
     """The ``types`` of the outputs of ``use``, the first with its constant value where that follows from the inputs."""
     rule = use.operator.constant
-    if rule is None or not types or types[0].content is not None:
+    if rule is None or not types or types[0].constant is not None:
         return types
     shape = static(types[0].shape)
     if shape is None or len(shape) > 1 or count(shape) > LARGEST:
         return types
-    if any(type is not None and type.content is None for type in use.types):
+    if any(type is not None and type.constant is None for type in use.types):
         return types
     try:
         found = rule(use, types[0])
     except (Unknown, ArithmeticError, ValueError):
         return types
-    return (types[0]._replace(content=found), *types[1:]) if len(found) == count(shape) else types
+    return (types[0]._replace(constant=found), *types[1:]) if len(found) == count(shape) else types
 
 
 # -- arithmetic on one element
@@ -175,17 +175,17 @@ def length(type: Type) -> int:
     return count(static(type.shape) or ())
 
 
-def elements(use: Use, index: int) -> tuple[Any, ...]:
+def elements(use: OperatorContext, index: int) -> tuple[Any, ...]:
     """The elements of an input; none of one that is absent. Raises ``Unknown``."""
     if not use.has(index):
         return ()
-    found = use.type(index).content
+    found = use.type(index).constant
     if found is None:
         raise Unknown
     return found
 
 
-def columns(use: Use, type: Type) -> Iterable[tuple[Element, ...]]:
+def columns(use: OperatorContext, type: Type) -> Iterable[tuple[Element, ...]]:
     """The elements of all inputs that are combined for each element of the output: inputs of one element broadcast."""
     lists = [elements(use, index) for index in range(len(use.types))]
     return zip(*(items * length(type) if len(items) == 1 else items for items in lists), strict=True)
@@ -194,7 +194,7 @@ def columns(use: Use, type: Type) -> Iterable[tuple[Element, ...]]:
 def each(numbers: Callable[..., Any], sizes: Callable[..., Element] = _never) -> Constant:
     """The rule of an element-wise operator: ``numbers`` computes it of numbers, ``sizes`` of a size and others."""
 
-    def rule(use: Use, type: Type) -> Elements:
+    def rule(use: OperatorContext, type: Type) -> Elements:
         dtype = use.type(0).dtype
 
         def one(*items: Element) -> Element:
@@ -210,7 +210,7 @@ def each(numbers: Callable[..., Any], sizes: Callable[..., Element] = _never) ->
 def folded(numbers: Callable[..., Any], sizes: Callable[..., Element]) -> Constant:
     """As ``each`` for an operator that takes any number of inputs, two at a time."""
 
-    def rule(use: Use, type: Type) -> Elements:
+    def rule(use: OperatorContext, type: Type) -> Elements:
         def two(a: Element, b: Element) -> Element:
             symbolic = isinstance(a, str) or isinstance(b, str)
             return sizes(a, b) if symbolic else _on_numbers(numbers, type.dtype, a, b)
@@ -220,12 +220,12 @@ def folded(numbers: Callable[..., Any], sizes: Callable[..., Element]) -> Consta
     return rule
 
 
-def same(use: Use, type: Type) -> Elements:
+def same(use: OperatorContext, type: Type) -> Elements:
     """The elements of the first input."""
     return elements(use, 0)
 
 
-def expanded(use: Use, type: Type) -> Elements:
+def expanded(use: OperatorContext, type: Type) -> Elements:
     """The elements of the first input, one alone as often as needed."""
     items = elements(use, 0)
     return items * length(type) if len(items) == 1 else items
@@ -234,7 +234,7 @@ def expanded(use: Use, type: Type) -> Elements:
 def reduced(numbers: Callable[..., Any], sizes: Callable[..., Element] = _never) -> Constant:
     """The rule of a reduction: both functions take all elements, as those of ``each`` do."""
 
-    def rule(use: Use, type: Type) -> Elements:
+    def rule(use: OperatorContext, type: Type) -> Elements:
         items = elements(use, 0)
         if length(type) != 1 or not len(use.type(0).shape):
             return items

@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
-from portable_nn.operators.elements import with_content
-from portable_nn.operators.registry import Misfit, Operator, Type, Use, lookup
+from portable_nn.operators.elements import with_constant
+from portable_nn.operators.registry import InvalidNode, Operator, OperatorContext, Type, lookup
 
 
 def infer_node(
     operator: Operator, types: Sequence[Type | None], attributes: Mapping[str, Attribute], outputs: int
 ) -> tuple[Type, ...]:
-    """The types of one node's outputs; raises ``Misfit``."""
+    """The types of one node's outputs; raises ``InvalidNode``."""
     operator.check(attributes, types, outputs)
-    use = Use(operator, types, attributes, outputs)
+    use = OperatorContext(operator, types, attributes, outputs)
     found = operator.infer(use)
-    return with_content(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
+    return with_constant(use, (found,)[:outputs] if isinstance(found, Type) else found[:outputs])
 
 
 class _Cache:
@@ -32,7 +32,7 @@ class _Cache:
 
     def one(self, type: Type) -> Type:
         """The same object for all equal types, unless they have a constant value."""
-        return type if type.content is not None else self._types.setdefault((type.dtype, tuple(type.shape)), type)
+        return type if type.constant is not None else self._types.setdefault((type.dtype, tuple(type.shape)), type)
 
     def outputs(self, node: Node, inputs: Sequence[Type | None]) -> tuple[Type, ...]:
         """As ``infer_node``, for types that live as long as the cache, whose keys are their identities."""
@@ -91,8 +91,8 @@ def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
         elif unknown.isdisjoint(node.inputs):
             try:
                 found = cache.outputs(node, [types[name] if name else None for name in node.inputs])
-            except Misfit as misfit:
-                faults.append(Fault(_label(node), str(misfit)))
+            except InvalidNode as invalid:
+                faults.append(Fault(_label(node), str(invalid)))
         for name, type in itertools.zip_longest(node.outputs, found):
             if name:
                 add(name, type, node)

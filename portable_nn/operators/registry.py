@@ -2,9 +2,9 @@
 
 An operator is registered once, by the module that is its home. Its three main rules are:
 
-- ``infer``: from ``Use`` to the types of the outputs; raises ``Misfit``;
-- ``kernel``: from ``Bound`` to the numpy calls that compute the outputs, in arrays that are allocated;
-- ``gradient``: from ``Backward`` (in ``symbols``) to the gradients of the inputs, as new graph nodes.
+- ``infer``: from ``OperatorContext`` to the types of the outputs; raises ``InvalidNode``;
+- ``kernel``: from ``KernelContext`` to the numpy calls that compute the outputs, in arrays that are allocated;
+- ``gradient``: from ``GradientContext`` (in ``symbols``) to the gradients of the inputs, as new graph nodes.
 
 All other fields of ``Operator`` are facts that other modules ask for. None of them keeps a table of operator names.
 """
@@ -43,13 +43,13 @@ NUMBERS: Final = FLOATS | INTEGERS
 class Type(NamedTuple):
     """The element type and shape of a value, and its elements where constant propagation finds them.
 
-    ``content`` has the elements of a constant value of at most one axis, in which a size that is not known is a name.
+    ``constant`` has the elements of a constant value of at most one axis, in which a size that is not known is a name.
     It has no part in comparisons.
     """
 
     dtype: str
     shape: Shape
-    content: tuple[Dim | float, ...] | None = None
+    constant: tuple[Dim | float, ...] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Type) and self[:2] == other[:2]
@@ -64,11 +64,11 @@ class Type(NamedTuple):
         return f"{self.dtype} {format_shape(self.shape)}"
 
 
-class Misfit(Exception):  # noqa: N818 - never leaves the package: it becomes a Fault with the node's name
+class InvalidNode(Exception):  # noqa: N818 - never leaves the package: it becomes a Fault with the node's name
     """A node whose inputs or attributes do not fit its operator."""
 
 
-class Unfixed(Misfit):
+class DataDependentShape(InvalidNode):
     """A node with a data-dependent shape: it depends on the elements of an input that is not constant."""
 
 
@@ -92,7 +92,7 @@ class Attr(NamedTuple):
         return f"tuple of {self.item.__name__}" if self.kind is tuple else self.kind.__name__
 
 
-class Use:
+class OperatorContext:
     """One use of an operator, as its rules see it: typed access to the attributes and to the types of the inputs."""
 
     def __init__(
@@ -147,10 +147,10 @@ class Use:
         if dtype not in allowed:
             self.fail(f"input '{self.operator.input_name(index)}' must be {' or '.join(sorted(allowed))}, not {dtype}")
         if found is None:
-            raise Unfixed(f"input '{self.operator.input_name(index)}' must be a constant{why}")
+            raise DataDependentShape(f"input '{self.operator.input_name(index)}' must be a constant{why}")
         return found
 
-    def content(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
+    def constant(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
         """The elements of an integer input that must be constant, for they decide the shape; sizes may be names."""
         return self._known(index, allowed, ": its values decide the shape")
 
@@ -159,8 +159,8 @@ class Use:
         return self._known(index, allowed, "")
 
     def numbers(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[builtins.int, ...]:
-        """As ``content``, where the name of a size will not do."""
-        found = self.content(index, allowed)
+        """As ``constant``, where the name of a size will not do."""
+        found = self.constant(index, allowed)
         numbers = tuple(dim for dim in found if isinstance(dim, int))
         if len(numbers) != len(found):
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")
@@ -184,11 +184,11 @@ class Use:
         return tuple(found)
 
     def fail(self, message: str) -> NoReturn:
-        """Raise ``Misfit`` with a message about this use."""
-        raise Misfit(message)
+        """Raise ``InvalidNode`` with a message about this use."""
+        raise InvalidNode(message)
 
 
-class Bound(Use, ABC):
+class KernelContext(OperatorContext, ABC):
     """A use with its arrays, as the numpy engine gives it to a kernel when a plan is compiled."""
 
     x: Sequence[Array]
@@ -286,7 +286,7 @@ class Limit(NamedTuple):
     """
 
     option: str
-    applies: Callable[[Use, Shape | None], bool]
+    applies: Callable[[OperatorContext, Shape | None], bool]
     problem: str
     hint: str
     level: Literal["error", "warning", "note"] = "warning"
@@ -297,9 +297,9 @@ Family: TypeAlias = Literal["linear", "normalization", "activation", "reduction"
 """What operators do: products with matrices or kernels, normalizations, activation functions, pools and reductions,
 other arithmetic, and everything that moves, makes or converts elements."""
 
-Infer: TypeAlias = Callable[[Use], Type | tuple[Type, ...]]
-Kernel: TypeAlias = Callable[[Bound], Iterable[Step] | Step | None]
-Constant: TypeAlias = Callable[[Use, Type], tuple[Dim | float, ...]]
+Infer: TypeAlias = Callable[[OperatorContext], Type | tuple[Type, ...]]
+Kernel: TypeAlias = Callable[[KernelContext], Iterable[Step] | Step | None]
+Constant: TypeAlias = Callable[[OperatorContext, Type], tuple[Dim | float, ...]]
 
 
 @dataclass(frozen=True)
@@ -309,9 +309,9 @@ class Operator:
     Args:
         name: its name in the standard.
         inputs: formal names; one that ends in ``?`` may be absent, in ``*`` may repeat.
-        infer: gives the types of the outputs of a use, or raises ``Misfit``.
+        infer: gives the types of the outputs of a use, or raises ``InvalidNode``.
         kernel: gives the numpy calls that compute a use.
-        gradient: takes a ``Backward`` and returns the gradients of the inputs as symbols; ``None`` where nothing
+        gradient: takes a ``GradientContext`` and returns the gradients of the inputs as symbols; ``None`` where nothing
             flows back, ``"lowering"`` for the gradient of the lowering.
         attributes: by name.
         outputs: formal names; one that ends in ``*`` may repeat.
@@ -364,13 +364,13 @@ class Operator:
     batch_inputs: Literal["none", "first", "all"] = "none"
     receptive: Callable[[Any], Fields | None] | None = None
     window: tuple[Kind, Mode] | None = None
-    multiply_adds: Callable[[Use, Shape], Iterable[Dim]] | None = None
+    multiply_adds: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
     monotone: bool | Callable[[Mapping[str, Attribute]], bool] = False
     probabilities: bool = False
     weights: tuple[int, ...] = ()
     settings: tuple[int, ...] = ()
     passes: Sequence[int] = ()
-    samples: Mapping[int, Interval | Callable[[Use], Interval | None]] = field(default_factory=dict)
+    samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     former_names: tuple[str, ...] = ()
@@ -386,26 +386,28 @@ class Operator:
         return f"{name}_{repeats}" if repeats > 0 else name
 
     def check(self, attributes: Mapping[str, Attribute], inputs: Sequence[object], outputs: int) -> None:
-        """Raise ``Misfit`` for a wrong attribute, or a wrong number of inputs or outputs."""
+        """Raise ``InvalidNode`` for a wrong attribute, or a wrong number of inputs or outputs."""
         for name, value in attributes.items():
             known = self.attributes.get(name)
             if known is None:
-                raise Misfit(f"attribute '{name}' is not one of {self.name}'s ({', '.join(self.attributes) or 'none'})")
+                raise InvalidNode(
+                    f"attribute '{name}' is not one of {self.name}'s ({', '.join(self.attributes) or 'none'})"
+                )
             if not known.takes(value):
-                raise Misfit(f"attribute '{name}' must be of type {known}, not {value!r}")
+                raise InvalidNode(f"attribute '{name}' must be of type {known}, not {value!r}")
         missing = [n for n, a in self.attributes.items() if a.default is REQUIRED and n not in attributes]
         if missing:
-            raise Misfit(f"attribute '{missing[0]}' is missing")
+            raise InvalidNode(f"attribute '{missing[0]}' is missing")
         needed = sum(not name.endswith("?") for name in self.inputs)
         most = len(self.inputs) if not self.inputs or not self.inputs[-1].endswith("*") else None
         if len(inputs) < needed or (most is not None and len(inputs) > most):
             wanted = f"{needed}" if most == needed else f"{needed} to {most}" if most else f"{needed} or more"
-            raise Misfit(f"{self.name} takes {wanted} {'input' if wanted == '1' else 'inputs'}, not {len(inputs)}")
+            raise InvalidNode(f"{self.name} takes {wanted} {'input' if wanted == '1' else 'inputs'}, not {len(inputs)}")
         repeats = self.outputs[-1].endswith("*")
         if outputs < 1 or (outputs > len(self.outputs) and not repeats):
             several = "1 or more outputs" if repeats else f"1 to {len(self.outputs)} outputs"
             wanted = several if repeats or len(self.outputs) > 1 else "1 output"
-            raise Misfit(f"{self.name} has {wanted}, not {outputs}")
+            raise InvalidNode(f"{self.name} has {wanted}, not {outputs}")
 
 
 REGISTRY: dict[tuple[str, str], Operator] = {}
@@ -430,11 +432,11 @@ def register(operator: Operator) -> Operator:
 
 
 def lookup(name: str, domain: str = "") -> Operator:
-    """The operator of that name, or ``Misfit`` that says there is none."""
+    """The operator of that name, or ``InvalidNode`` that says there is none."""
     found = REGISTRY.get((domain, name))
     if found is None:
         full = f"{domain}.{name}" if domain else name
-        raise Misfit(f"operator '{full}' is not supported")
+        raise InvalidNode(f"operator '{full}' is not supported")
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import DTYPE_CODES, Attr, Misfit, Operator, Type, Use, lookup
+from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
 
 Scalar: TypeAlias = int | float
 _clock = itertools.count()
@@ -161,9 +161,9 @@ def emit_all(
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         types = infer_node(found, [v.type if v is not None else None for v in inputs], given, outputs)
-    except Misfit as misfit:
+    except InvalidNode as invalid:
         stem = f"'{name or wish}' ({operator})" if name or wish else operator
-        raise GraphError([Fault(stem, str(misfit))]) from None
+        raise GraphError([Fault(stem, str(invalid))]) from None
     origin = Origin(found, inputs, given, name, wish or operator.lower())
     origin.outputs = tuple(Symbol(type, origin, index) for index, type in enumerate(types))
     return origin.outputs
@@ -221,7 +221,7 @@ def sizes(value: Symbol, axes: Sequence[int] | None = None) -> Symbol:
     return emit("Concat", *(emit("Shape", value, start=axis, end=axis + 1) for axis in axes), axis=0)
 
 
-class Backward(Use):
+class GradientContext(OperatorContext):
     """A use with its symbols, as a gradient rule is called with it."""
 
     def __init__(
@@ -260,4 +260,4 @@ class Backward(Use):
         return found
 
 
-Gradient: TypeAlias = Callable[[Backward], Sequence[Symbol | None] | Symbol]
+Gradient: TypeAlias = Callable[[GradientContext], Sequence[Symbol | None] | Symbol]

@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import Misfit
+from portable_nn.operators.registry import InvalidNode
 from portable_nn.rewrites.program import Names, Program, checked
 
 BATCH: Final = "batch"
@@ -111,7 +111,7 @@ def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: 
     """A node, and before it a constant for the shape that it needs instead of one that begins with ``size``."""
     if node.operator not in ("Reshape", "Expand") or any(read not in types for read in node.inputs):
         return [node]
-    target, shape = types[node.inputs[1]].content, types[node.inputs[0]].shape
+    target, shape = types[node.inputs[1]].constant, types[node.inputs[0]].shape
     if not target or target[0] != size or shape[:1] != (name,) or not all(isinstance(dim, int) for dim in target):
         return [node]
     front = _IN_FRONT[node.operator]
@@ -133,6 +133,6 @@ def _add_types(node: Node, types: dict[str, Type]) -> None:
     try:
         known = [types[name] if name else None for name in node.inputs]
         found = infer_node(lookup(node.operator, node.domain), known, node.attributes, len(node.outputs))
-    except Misfit:  # The check of the whole graph reports it.
+    except InvalidNode:  # The check of the whole graph reports it.
         return
     types.update((name, type) for name, type in zip(node.outputs, found, strict=True) if name)

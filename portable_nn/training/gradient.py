@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators import Symbol, emit
-from portable_nn.operators.registry import Misfit
-from portable_nn.operators.symbols import Backward, Origin
+from portable_nn.operators.registry import InvalidNode
+from portable_nn.operators.symbols import GradientContext, Origin
 from portable_nn.operators.tracing import reachable
 
 
@@ -46,11 +46,11 @@ def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol 
     assert origin.operator.gradient is not None
     if origin.operator.gradient == "lowering":
         return _through_lowering(origin, back)
-    use = Backward(origin.operator, origin.attributes, origin.inputs, origin.outputs, back)
+    use = GradientContext(origin.operator, origin.attributes, origin.inputs, origin.outputs, back)
     try:
         found = origin.operator.gradient(use)
-    except Misfit as misfit:
-        raise GraphError([Fault(origin.label, str(misfit))]) from None
+    except InvalidNode as invalid:
+        raise GraphError([Fault(origin.label, str(invalid))]) from None
     result = [found] if isinstance(found, Symbol) else list(found)
     # A rule may leave out trailing inputs to which nothing flows, or name optional ones that are absent.
     return (result + [None] * len(origin.inputs))[: len(origin.inputs)]

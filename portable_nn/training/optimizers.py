@@ -11,7 +11,7 @@ from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import Leaf, Symbol, emit, emit_all
-from portable_nn.operators.registry import Use
+from portable_nn.operators.registry import OperatorContext
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
 
@@ -59,7 +59,7 @@ def _minus(weight: Symbol, step: Symbol) -> Symbol:
     """weight - step; where the step is a matrix product, in the one Gemm that computes it."""
     made = step.origin
     if made.operator is not None and made.operator.name == "Gemm" and len(made.inputs) == 2:
-        attributes = {**made.attributes, "alpha": -Use(made.operator, (), made.attributes).float("alpha")}
+        attributes = {**made.attributes, "alpha": -OperatorContext(made.operator, (), made.attributes).float("alpha")}
         return emit("Gemm", *made.inputs, weight, **attributes)
     return weight - step
 

@@ -376,7 +376,7 @@ def test_a_product_is_added_to_a_matrix_where_it_lies(
 ) -> None:
     """A step of gradient descent; ``part``: of factors whose rows do not lie one after the other."""
     if not fused:
-        monkeypatch.setattr("portable_nn.operators.linear.accumulate", lambda *_: None)
+        monkeypatch.setattr("portable_nn.operators.linear.matrices.accumulate", lambda *_: None)
     rng, (alpha, beta) = np.random.default_rng(0), scales
     shapes = {"a": (4, 3) if flags[0] else (3, 4), "b": (5, 4) if flags[1] else (4, 5), "c": (3, 5)}
     arrays = {name: rng.integers(-9, 9, shape).astype(dtype) for name, shape in shapes.items()}

@@ -16,8 +16,8 @@ from onnx import defs
 from standard_side import run_plan, run_runtime
 
 from portable_nn.operators import Leaf, emit, lookup, trace
-from portable_nn.operators.blocks import BLOCK
-from portable_nn.operators.erf import LOGISTIC
+from portable_nn.operators.elementwise.blocks import BLOCK
+from portable_nn.operators.elementwise.erf import LOGISTIC
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
 

@@ -11,7 +11,7 @@ from standard_side import run_plan
 from thinning import thinned
 
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
-from portable_nn.operators.blocks import BLOCK
+from portable_nn.operators.elementwise.blocks import BLOCK
 from portable_nn.operators.registry import Array
 from portable_nn.training.gradient import gradients
 

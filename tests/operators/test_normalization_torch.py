@@ -17,7 +17,7 @@ from standard_side import run_plan, run_runtime
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, emit, emit_all, trace
-from portable_nn.operators.blocks import BLOCK
+from portable_nn.operators.elementwise.blocks import BLOCK
 from portable_nn.operators.registry import Array, memory_order
 from portable_nn.training.gradient import gradients
 

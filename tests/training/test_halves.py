@@ -14,7 +14,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
-from portable_nn.operators.blas import _set_threads, _threads, has_threads_to_set, single_threaded
+from portable_nn.operators.linear.blas import _set_threads, _threads, has_threads_to_set, single_threaded
 from portable_nn.operators.registry import Array
 from portable_nn.training import halves, step
 from portable_nn.training.halves import keeps_examples_apart

@@ -1,0 +1,1 @@
+"""Attention, and the rotation of positions that goes with it."""

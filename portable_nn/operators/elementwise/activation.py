@@ -1,0 +1,583 @@
+"""Activation functions, but for those of the error function.
+
+Where a kernel overflows it divides by the infinity and is right; a bound that changes no other result keeps infinities
+from meeting a 0 or each other, so that it gives at the infinities what the function tends to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from portable_nn.core.dims import product
+from portable_nn.core.graph import INTERNAL, format_shape
+from portable_nn.operators.elementwise.arithmetic import WIDE, broadcast_type, check_dtype, fit, same_type
+from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
+from portable_nn.operators.registry import (
+    FLOATS,
+    NUMBERS,
+    Array,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, like, sizes
+
+
+def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:
+    """1 where a comparison holds and 0 elsewhere, in the element type of ``a``."""
+    return cast(emit(operator, a, like(b, a)), a.dtype)
+
+
+def _is_not_negative(value: object) -> bool:
+    """Whether an attribute is absent or not negative: LeakyRelu with a negative slope is not monotone."""
+    return not isinstance(value, (int, float)) or value >= 0
+
+
+def clip(x: Symbol, low: float | None, high: float | None) -> Symbol:
+    """``x`` between two numbers."""
+    return emit("Clip", x, *(None if bound is None else like(bound, x) for bound in (low, high)))
+
+
+def _relu(n: KernelContext) -> Step:
+    # Against an array of zeros numpy's maximum runs up to three times faster than against one zero.
+    return partial(np.maximum, n.x[0], n.filled_like(n.x[0], 0), out=n.out())
+
+
+def _relu_gradient(n: GradientContext) -> Symbol:
+    return emit("ReluGrad", n.dy, n.y[0], domain=INTERNAL)
+
+
+def _relu_grad(n: KernelContext) -> list[Step]:
+    mask = n.scratch_like(n.x[1], np.bool_)
+    zero = n.filled((), n.x[1].dtype, 0)
+    return [partial(np.greater, n.x[1], zero, out=mask), partial(np.multiply, n.x[0], mask, out=n.out())]
+
+
+def _relu_grad_lowering(dy: Symbol, y: Symbol) -> Symbol:
+    return dy * indicator("Greater", y, 0)
+
+
+def _relu_grad_gradient(n: GradientContext) -> list[Symbol | None]:
+    return [emit("ReluGrad", n.dy, n.x[1], domain=INTERNAL), None]
+
+
+@in_blocks()
+def _sigmoid(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """1 / (1 + exp(-x)), which keeps the relative precision of small results, as (1 + tanh(x / 2)) / 2 does not."""
+    one = number(1, x)
+    return [
+        partial(np.negative, x, out=out),
+        partial(np.exp, out, out=out),
+        partial(np.add, out, one, out=out),
+        partial(np.divide, one, out, out=out),
+    ]
+
+
+@in_blocks(works=1)
+def _softplus(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """max(x, 0) + log1p(exp(-|x|)), which overflows nowhere."""
+    [positive] = work
+    return [
+        partial(np.maximum, x, n.filled_like(x, 0), out=positive),
+        partial(np.absolute, x, out=out),
+        partial(np.negative, out, out=out),
+        partial(np.exp, out, out=out),
+        partial(np.log1p, out, out=out),
+        partial(np.add, out, positive, out=out),
+    ]
+
+
+def _leaky_relu(n: KernelContext) -> list[Step] | Step:
+    """The greater of x and alpha·x, for alpha > 1 the less."""
+    x, alpha = n.x[0], n.float("alpha")
+    if alpha == 0:
+        return _relu(n)
+    scaled = n.scratch_like(x)
+    choose = np.maximum if alpha < 1 else np.minimum
+    return [partial(np.multiply, x, number(alpha, x), out=scaled), partial(choose, x, scaled, out=n.out())]
+
+
+def _leaky_relu_gradient(n: GradientContext) -> Symbol:
+    alpha = n.float("alpha")
+    return n.dy * (indicator("Greater", n.x[0], 0) * (1 - alpha) + alpha)
+
+
+def _parametric_relu_type(use: OperatorContext) -> Type:
+    found = broadcast_type(use, WIDE)
+    if found.shape != use.type().shape:
+        x, slope = format_shape(use.type(0).shape), format_shape(use.type(1).shape)
+        use.fail(f"slope {slope} does not broadcast to X {x}")
+    return found
+
+
+def _parametric_relu(n: KernelContext) -> list[Step]:
+    x, slope = n.x
+    below, zeros, out = n.scratch_like(x), n.filled_like(x, 0), n.out()
+    return [
+        partial(np.minimum, x, zeros, out=below),
+        partial(np.multiply, below, slope, out=below),
+        partial(np.maximum, x, zeros, out=out),
+        partial(np.add, out, below, out=out),
+    ]
+
+
+def _parametric_relu_gradient(n: GradientContext) -> list[Symbol]:
+    x, slope = n.x
+    return [n.dy * (indicator("Greater", x, 0) * (1 - slope) + slope), fit(n.dy * clip(x, None, 0), slope)]
+
+
+def exponential(
+    name: str,
+    parts: Callable[[OperatorContext], tuple[float, float, float]],
+    attributes: dict[str, Attr],
+    allowed: frozenset[str],
+) -> None:
+    """Register an operator that is a·x where x is positive and b·(exp(x / c) - 1) elsewhere; ``parts`` gives a, b, c.
+
+    Clevert et al., ICLR 2016 (Elu); Klambauer et al., NeurIPS 2017 (Selu); Barron, arXiv:1704.07483 (Celu).
+    """
+
+    def infer(use: OperatorContext) -> Type:
+        check_dtype(use, use.type().dtype, allowed)
+        if parts(use)[2] == 0:
+            use.fail("attribute 'alpha' must not be 0: x is divided by it")
+        return Type(use.type().dtype, use.type().shape)
+
+    @in_blocks(works=1)
+    def kernel(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+        (a, b, c), zeros, [below] = parts(n), n.filled_like(x, 0), work
+        steps: list[Step] = [partial(np.minimum, x, zeros, out=below)]
+        if c != 1:
+            steps.append(partial(np.divide, below, number(c, x), out=below))
+        steps.append(partial(np.expm1, below, out=below))
+        if b != 1:
+            steps.append(partial(np.multiply, below, number(b, x), out=below))
+        steps.append(partial(np.maximum, x, zeros, out=out))
+        if a != 1:
+            steps.append(partial(np.multiply, out, number(a, x), out=out))
+        return [*steps, partial(np.add, out, below, out=out)]
+
+    def gradient(n: GradientContext) -> Symbol:
+        a, b, c = parts(n)
+        below = clip(n.x[0], None, 0)
+        slope = emit("Exp", below if c == 1 else below / c)
+        if a == b / c:  # Then exp(0) is right where x is positive.
+            return n.dy * (slope if a == 1 else slope * a)
+        return n.dy * (slope * (b / c) + indicator("Greater", n.x[0], 0) * (a - b / c))
+
+    register(
+        Operator(
+            name,
+            ("X",),
+            infer,
+            kernel,
+            gradient,
+            attributes,
+            outputs=("Y",),
+            overwrites_input=True,
+            family="activation",
+            elementwise=True,
+        )
+    )
+
+
+def _elu(use: OperatorContext) -> tuple[float, float, float]:
+    return 1.0, use.float("alpha"), 1.0
+
+
+def _selu(use: OperatorContext) -> tuple[float, float, float]:
+    return use.float("gamma"), use.float("gamma") * use.float("alpha"), 1.0
+
+
+def _celu(use: OperatorContext) -> tuple[float, float, float]:
+    return 1.0, use.float("alpha"), use.float("alpha")
+
+
+@in_blocks()
+def _hard_sigmoid(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """alpha·x + beta, between 0 and 1."""
+    return [
+        partial(np.multiply, x, number(n.float("alpha"), x), out=out),
+        partial(np.add, out, number(n.float("beta"), x), out=out),
+        partial(np.clip, out, number(0, x), number(1, x), out=out),
+    ]
+
+
+def _hard_sigmoid_gradient(n: GradientContext) -> Symbol:
+    y = n.y[0]
+    inside = emit("And", emit("Greater", y, like(0, y)), emit("Less", y, like(1, y)))
+    return n.dy * (cast(inside, y.dtype) * n.float("alpha"))
+
+
+@in_blocks(works=1)
+def _hard_swish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x · min(max(x + 3, 0), 6) / 6, where x below -3 may as well be -3 (Howard et al., ICCV 2019)."""
+    [gate] = work
+    return [
+        partial(np.maximum, x, number(-3, x), out=out),
+        partial(np.add, out, number(3, x), out=gate),
+        partial(np.multiply, gate, number(1 / 6, x), out=gate),
+        partial(np.minimum, gate, number(1, x), out=gate),
+        partial(np.multiply, out, gate, out=out),
+    ]
+
+
+def _hard_swish_gradient(n: GradientContext) -> Symbol:
+    """x / 3 + 1/2 from -3 to 3, 0 below and 1 above: with x moved into that interval, x / 6 + 1/2 outside it."""
+    near = clip(n.x[0], -3, 3)
+    return n.dy * (near * (indicator("Equal", near, n.x[0]) / 6 + 1 / 6) + 0.5)
+
+
+def _hard_swish_lowering(x: Symbol) -> Symbol:
+    return x * emit("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+
+
+@in_blocks(works=1)
+def _swish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x / (1 + exp(-alpha·x)) (Ramachandran et al., arXiv:1710.05941)."""
+    [divisor], alpha = work, n.float("alpha")
+    # What is divided by infinity must be finite.
+    bound, limit = (np.maximum, lowest(x)) if alpha > 0 else (np.minimum, -lowest(x))
+    return [
+        partial(np.multiply, x, number(-alpha, x), out=divisor),
+        partial(np.exp, divisor, out=divisor),
+        partial(np.add, divisor, number(1, x), out=divisor),
+        partial(bound, x, limit, out=out),
+        partial(np.divide, out, divisor, out=out),
+    ]
+
+
+def _swish_gradient(n: GradientContext) -> Symbol:
+    """With s = sigmoid(alpha·x): s + alpha·y·(1 - s), where huge numbers only meet a 1 - s that is 0."""
+    alpha = n.float("alpha")
+    x, y = (n.x[0], n.y[0]) if alpha == 1 else (n.x[0] * alpha, n.y[0] * alpha)
+    gate = emit("Sigmoid", x)
+    return n.dy * (gate + y * (1 - gate))
+
+
+def _swish_lowering(x: Symbol, *, alpha: float = 1.0) -> Symbol:
+    return x * emit("Sigmoid", x if alpha == 1 else x * alpha)
+
+
+@in_blocks(works=2)
+def _mish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x · t / (t + 2) with t = exp(x)·(exp(x) + 2), which is x · tanh(log(1 + exp(x))) (Misra, BMVC 2020).
+
+    From ``far`` on, t / (t + 2) is 1; there exp(x) is bounded, so that t stays finite.
+    """
+    far = math.log(8 / np.finfo(x.dtype).eps) / 2
+    t, other = work
+    return [
+        partial(np.maximum, x, lowest(x), out=out),
+        partial(np.minimum, out, number(far, x), out=other),
+        partial(np.exp, other, out=other),
+        partial(np.add, other, number(2, x), out=t),
+        partial(np.multiply, t, other, out=t),
+        partial(np.add, t, number(2, x), out=other),
+        partial(np.divide, t, other, out=t),
+        partial(np.multiply, out, t, out=out),
+    ]
+
+
+def _mish_lowering(x: Symbol) -> Symbol:
+    return x * emit("Tanh", emit("Softplus", x))
+
+
+@in_blocks(works=1)
+def _softsign(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
+    """x / (1 + |x|)."""
+    [divisor] = work
+    return [
+        partial(np.clip, x, lowest(x), -lowest(x), out=out),
+        partial(np.absolute, out, out=divisor),
+        partial(np.add, divisor, number(1, x), out=divisor),
+        partial(np.divide, out, divisor, out=out),
+    ]
+
+
+def _softsign_gradient(n: GradientContext) -> Symbol:
+    divisor = emit("Abs", n.x[0]) + 1
+    return n.dy / (divisor * divisor)
+
+
+def _thresholded_relu(n: KernelContext) -> list[Step]:
+    x, alpha = n.x[0], number(n.float("alpha"), n.x[0])
+    mask, out = n.scratch_like(x, np.bool_), n.out()
+    return [
+        partial(np.greater, x, alpha, out=mask),
+        partial(np.maximum, x, alpha, out=out),
+        partial(np.multiply, out, mask, out=out),
+    ]
+
+
+def _shrink(n: KernelContext) -> list[Step]:
+    """x + bias below -lambd, otherwise x - bias above lambd, otherwise 0."""
+    x, bias, lambd = n.x[0], n.float("bias"), n.float("lambd")
+    low, high, out = n.scratch_like(x, np.bool_), n.scratch_like(x, np.bool_), n.out()
+    steps: list[Step] = [
+        partial(np.less, x, number(-lambd, x), out=low),
+        partial(np.greater, x, number(lambd, x), out=high),
+        partial(np.greater, high, low, out=high),
+    ]
+    if bias:
+        shift = n.scratch_like(x)
+        steps += [
+            partial(np.subtract, low, high, out=shift, dtype=x.dtype),
+            partial(np.multiply, shift, number(bias, x), out=shift),
+            partial(np.add, x, shift, out=out),
+        ]
+        x = out
+    return [*steps, partial(np.logical_or, low, high, out=high), partial(np.multiply, x, high, out=out)]
+
+
+def _shrink_gradient(n: GradientContext) -> Symbol:
+    return n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd"))
+
+
+def _clip_type(use: OperatorContext) -> Type:
+    found = use.type()
+    check_dtype(use, found.dtype, NUMBERS)
+    for index in (1, 2):
+        if use.has(index) and (use.type(index).dtype != found.dtype or product(use.type(index).shape) != 1):
+            use.fail(f"{use.operator.input_name(index)} must be one {found.dtype}, not {use.type(index)}")
+    return Type(found.dtype, found.shape)
+
+
+def _clip(n: KernelContext) -> Step | None:
+    x = n.x[0]
+    low, high = (n.x[index].reshape(()) if n.has(index) else None for index in (1, 2))
+    if low is not None and high is not None:
+        return partial(np.clip, x, low, high, out=n.out())
+    if low is not None:
+        return partial(np.maximum, x, low, out=n.out())
+    return n.view(x) if high is None else partial(np.minimum, x, high, out=n.out())
+
+
+def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
+    """The gradient goes to the input where that is inside the bounds, elsewhere to the bound."""
+    kept = indicator("Equal", n.x[0], n.y[0])
+    flowing: list[Symbol | None] = [n.dy * kept]
+    for index in range(1, n.inputs):
+        cut = n.dy * (1 - kept) * indicator("Equal", n.y[0], n.x[index]) if n.has(index) else None
+        flowing.append(cut and emit("Reshape", emit("ReduceSum", cut, keepdims=0), sizes(n.x[index])))
+    return flowing
+
+
+register(
+    Operator(
+        "Relu",
+        ("X",),
+        same_type(),
+        _relu,
+        _relu_gradient,
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        monotone=True,
+    )
+)
+register(
+    Operator(
+        "ReluGrad",
+        ("dY", "Y"),
+        lambda use: broadcast_type(use, FLOATS),
+        _relu_grad,
+        _relu_grad_gradient,
+        outputs=("dX",),
+        overwrites_input=True,
+        domain=INTERNAL,
+        lowering=_relu_grad_lowering,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Sigmoid",
+        ("X",),
+        same_type(),
+        _sigmoid,
+        lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        probabilities=True,
+    )
+)
+register(
+    Operator(
+        "Tanh",
+        ("input",),
+        same_type(),
+        lambda n: partial(np.tanh, n.x[0], out=n.out()),
+        lambda n: n.dy * (1 - n.y[0] * n.y[0]),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Softplus",
+        ("X",),
+        same_type(),
+        _softplus,
+        lambda n: n.dy * emit("Sigmoid", n.x[0]),
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "LeakyRelu",
+        ("X",),
+        same_type(),
+        _leaky_relu,
+        _leaky_relu_gradient,
+        {"alpha": Attr(float, 0.01)},
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        monotone=lambda attributes: _is_not_negative(attributes.get("alpha")),
+    )
+)
+register(
+    Operator(
+        "PRelu",
+        ("X", "slope"),
+        _parametric_relu_type,
+        _parametric_relu,
+        _parametric_relu_gradient,
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        weights=(1,),
+    )
+)
+exponential("Elu", _elu, {"alpha": Attr(float, 1.0)}, FLOATS)
+exponential("Selu", _selu, {"alpha": Attr(float, 1.6732632), "gamma": Attr(float, 1.050701)}, FLOATS)
+exponential("Celu", _celu, {"alpha": Attr(float, 1.0)}, frozenset({"float32"}))
+register(
+    Operator(
+        "HardSigmoid",
+        ("X",),
+        same_type(),
+        _hard_sigmoid,
+        _hard_sigmoid_gradient,
+        {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)},
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "HardSwish",
+        ("X",),
+        same_type(),
+        _hard_swish,
+        _hard_swish_gradient,
+        outputs=("Y",),
+        overwrites_input=True,
+        lowering=_hard_swish_lowering,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Swish",
+        ("X",),
+        same_type(),
+        _swish,
+        _swish_gradient,
+        {"alpha": Attr(float, 1.0)},
+        outputs=("Y",),
+        overwrites_input=True,
+        lowering=_swish_lowering,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Mish",
+        ("X",),
+        same_type(),
+        _mish,
+        "lowering",
+        outputs=("Y",),
+        overwrites_input=True,
+        lowering=_mish_lowering,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Softsign",
+        ("input",),
+        same_type(),
+        _softsign,
+        _softsign_gradient,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "ThresholdedRelu",
+        ("X",),
+        same_type(),
+        _thresholded_relu,
+        lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")),
+        {"alpha": Attr(float, 1.0)},
+        outputs=("Y",),
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Shrink",
+        ("input",),
+        same_type(),
+        _shrink,
+        _shrink_gradient,
+        {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+    )
+)
+register(
+    Operator(
+        "Clip",
+        ("input", "min?", "max?"),
+        _clip_type,
+        _clip,
+        _clip_gradient,
+        overwrites_input=True,
+        family="activation",
+        elementwise=True,
+        settings=(1, 2),
+        monotone=True,
+    )
+)

@@ -1,0 +1,532 @@
+"""Arithmetic, comparison and logic, element by element, with broadcasting.
+
+Each row of a table below is one operator: its numpy function and its gradient.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+
+import numpy as np
+
+from portable_nn.core.dims import broadcast, product, total
+from portable_nn.core.graph import format_shape
+from portable_nn.operators.elements import (
+    Element,
+    Elements,
+    Unknown,
+    as_dtype,
+    columns,
+    each,
+    elements,
+    extreme,
+    folded,
+    is_equal,
+    is_less,
+    is_less_or_equal,
+    ratio,
+    remainder,
+    rounded,
+    times,
+    truncated,
+    whole,
+    whole_ratio,
+)
+from portable_nn.operators.registry import (
+    ALL,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    ONNX_DTYPES,
+    REQUIRED,
+    Array,
+    Attr,
+    Constant,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, constant, emit, integers
+
+ANY = NUMBERS | {"bool"}
+WIDE = FLOATS | {"int32", "int64", "uint32", "uint64"}
+"""The element types that the standard defines matrix products, powers and sums for."""
+SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
+
+
+def broadcast_type(
+    use: OperatorContext, allowed: frozenset[str] = ANY, result: str | None = None, start: int = 0
+) -> Type:
+    """The type of inputs from ``start`` on, broadcast against each other; they must be of one element type."""
+    types = [use.type(index) for index in range(start, len(use.types))]
+    dtypes = {type.dtype for type in types}
+    if len(dtypes) > 1:
+        use.fail(f"its inputs have different element types: {', '.join(type.dtype for type in types)}")
+    check_dtype(use, types[0].dtype, allowed)
+    shape = broadcast(*(type.shape for type in types))
+    if shape is None:
+        use.fail(f"the shapes {' and '.join(format_shape(type.shape) for type in types)} do not broadcast")
+    return Type(result or types[0].dtype, shape)
+
+
+def check_dtype(use: OperatorContext, dtype: str, allowed: frozenset[str]) -> None:
+    """Fail where an operator is not defined for an element type."""
+    if dtype not in allowed:
+        use.fail(f"it is not defined for {dtype}")
+
+
+def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
+    """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
+
+    def infer(use: OperatorContext) -> Type:
+        check_dtype(use, use.type().dtype, allowed)
+        return Type(result or use.type().dtype, use.type().shape)
+
+    return infer
+
+
+def fit(gradient: Symbol, value: Symbol) -> Symbol:
+    """Sum ``gradient`` over the axes along which ``value`` was broadcast, so that it has the shape of ``value``."""
+    if gradient.shape == value.shape:
+        return gradient
+    lead = len(gradient.shape) - len(value.shape)
+    stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
+    if stretched:
+        gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
+    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
+
+
+def unary(
+    name: str,
+    function: np.ufunc,
+    gradient: Gradient | None,
+    allowed: frozenset[str] = FLOATS,
+    result: str | None = None,
+    names: tuple[str, str] = ("X", "Y"),
+    *,
+    constant: Constant | None = None,
+    samples: Interval | None = None,
+) -> None:
+    """Register an element-wise operator of one input.
+
+    Args:
+        name: its name in the standard.
+        function: computes it; with ``out=``.
+        gradient: the rule, ``None`` where nothing flows back.
+        allowed: the element types of the input.
+        result: the element type of the output, where that is another.
+        names: the standard's names for its input and output.
+        constant: the rule for constant propagation.
+        samples: the interval that sample inputs are drawn from, where not all numbers will do.
+    """
+    register(
+        Operator(
+            name,
+            names[:1],
+            same_type(allowed, result),
+            lambda n: partial(function, n.x[0], out=n.out()),
+            gradient,
+            outputs=names[1:],
+            family="arithmetic",
+            elementwise=True,
+            overwrites_input=result is None,
+            constant=constant,
+            samples={0: samples} if samples else {},
+        )
+    )
+
+
+def binary(
+    name: str,
+    function: np.ufunc,
+    gradient: Gradient | None,
+    allowed: frozenset[str] = NUMBERS,
+    result: str | None = None,
+    *,
+    constant: Constant,
+) -> None:
+    """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``."""
+    register(
+        Operator(
+            name,
+            ("A", "B"),
+            lambda use: broadcast_type(use, allowed, result),
+            lambda n: partial(function, n.x[0], n.x[1], out=n.out()),
+            gradient,
+            outputs=("C",),
+            family="arithmetic",
+            elementwise=True,
+            overwrites_input=result is None,
+            constant=constant,
+        )
+    )
+
+
+def variadic(
+    name: str,
+    function: np.ufunc,
+    gradient: Gradient,
+    *,
+    mean: bool = False,
+    constant: Constant | None = None,
+    passes: Sequence[int] = (),
+) -> None:
+    """Register an element-wise operator that folds any number of inputs that broadcast; ``mean`` divides the sum."""
+
+    def infer(use: OperatorContext) -> Type:
+        return broadcast_type(use, FLOATS if mean or name == "Sum" else NUMBERS)
+
+    def kernel(n: KernelContext) -> list[Step]:
+        out = n.out()
+        first = partial(function, n.x[0], n.x[1], out=out) if len(n.x) > 1 else partial(np.copyto, out, n.x[0])
+        steps: list[Step] = [first, *(partial(function, out, x, out=out) for x in n.x[2:])]
+        if mean:
+            steps.append(partial(np.divide, out, out.dtype.type(len(n.x)), out=out))
+        return steps
+
+    register(
+        Operator(
+            name,
+            ("data_0*",),
+            infer,
+            kernel,
+            gradient,
+            outputs=(name.lower(),),
+            family="arithmetic",
+            elementwise=True,
+            constant=constant,
+            passes=passes,
+        )
+    )
+
+
+def both(n: GradientContext, first: Symbol, second: Symbol) -> list[Symbol]:
+    """The gradients of two inputs, each summed to the shape of its input."""
+    return [fit(first, n.x[0]), fit(second, n.x[1])]
+
+
+def _divide_integers(a: Array, b: Array, out: Array) -> None:
+    """Division that rounds towards zero: ``a`` less its remainder, which has the sign of ``a``, divides exactly."""
+    np.floor_divide(a - np.fmod(a, b), b, out=out)
+
+
+def _divide(n: KernelContext) -> Step:
+    if n.type().dtype in INTEGERS:
+        return partial(_divide_integers, n.x[0], n.x[1], n.out())
+    return partial(np.divide, n.x[0], n.x[1], out=n.out())
+
+
+def _power_type(use: OperatorContext) -> Type:
+    base, exponent = use.type(0), use.type(1)
+    shape = broadcast(base.shape, exponent.shape)
+    check_dtype(use, base.dtype, FLOATS | {"int32", "int64"})
+    check_dtype(use, exponent.dtype, NUMBERS)
+    if shape is None:
+        use.fail(f"the shapes {format_shape(base.shape)} and {format_shape(exponent.shape)} do not broadcast")
+    return Type(base.dtype, shape)
+
+
+def _power(n: KernelContext) -> Step:
+    return partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe")
+
+
+def _power_gradient(n: GradientContext) -> list[Symbol | None]:
+    base, exponent = n.x[0], cast(n.x[1], n.x[0].dtype)
+    to_base = fit(n.dy * exponent * base ** (exponent - 1), base)
+    if n.x[1].dtype not in FLOATS:
+        return [to_base, None]
+    positive = emit("Greater", base, base * 0)
+    logarithm = emit("Log", emit("Where", positive, base, base * 0 + 1))
+    return [to_base, fit(cast(n.dy * n.y[0] * logarithm, n.x[1].dtype), n.x[1])]
+
+
+def _extreme_gradient(n: GradientContext) -> list[Symbol]:
+    """The gradient goes to the inputs that attain the extreme, in equal shares."""
+    masks = [cast(emit("Equal", x, n.y[0]), n.dy.dtype) for x in (n.x[i] for i in range(n.inputs))]
+    share = n.dy / reduce(lambda a, b: a + b, masks)
+    return [fit(share * mask, n.x[i]) for i, mask in enumerate(masks)]
+
+
+def _where_type(use: OperatorContext) -> Type:
+    if use.type(0).dtype != "bool":
+        use.fail(f"condition must be bool, not {use.type(0).dtype}")
+    value = broadcast_type(use, start=1)
+    shape = broadcast(use.type(0).shape, value.shape)
+    if shape is None:
+        use.fail(f"the shapes {format_shape(use.type(0).shape)} and {format_shape(value.shape)} do not broadcast")
+    return Type(value.dtype, shape)
+
+
+def _where(n: KernelContext) -> list[Step]:
+    out = n.out()
+    return [partial(np.copyto, out, n.x[2]), partial(np.copyto, out, n.x[1], where=n.x[0])]
+
+
+def _where_gradient(n: GradientContext) -> list[Symbol | None]:
+    zero = n.dy * 0
+    return [
+        None,
+        fit(emit("Where", n.x[0], n.dy, zero), n.x[1]),
+        fit(emit("Where", n.x[0], zero, n.dy), n.x[2]),
+    ]
+
+
+def _modulo_type(use: OperatorContext) -> Type:
+    if use.int("fmod") not in {0, 1}:
+        use.fail(f"fmod must be 0 or 1, not {use.int('fmod')}")
+    found = broadcast_type(use, NUMBERS)
+    if found.dtype in FLOATS and not use.int("fmod"):
+        use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")
+    return found
+
+
+def _modulo(n: KernelContext) -> Step:
+    """The remainder has the sign of A with ``fmod``, otherwise that of B."""
+    return partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out())
+
+
+def _modulo_gradient(n: GradientContext) -> list[Symbol | None]:
+    if n.dy.dtype not in FLOATS:
+        return [None, None]
+    a, b = n.x
+    return list(both(n, n.dy, -n.dy * emit("Round", (a - n.y[0]) / b)))
+
+
+def _is_infinite(n: KernelContext) -> Step:
+    x, out = n.x[0], n.out()
+    negative, positive = n.int("detect_negative"), n.int("detect_positive")
+    if negative and positive:
+        return partial(np.isinf, x, out=out)
+    if negative or positive:
+        return partial(np.equal, x, x.dtype.type(np.inf if positive else -np.inf), out=out)
+    return partial(out.fill, False)
+
+
+def _is_infinite_lowering(x: Symbol, *, detect_negative: int = 1, detect_positive: int = 1) -> Symbol:
+    """Of all numbers, x - x is NaN for the infinities alone."""
+    gone = x - x
+    found = emit("And", emit("Equal", x, x), emit("Not", emit("Equal", gone, gone)))
+    if detect_negative and detect_positive:
+        return found
+    if detect_negative or detect_positive:
+        return emit("And", found, emit("Greater" if detect_positive else "Less", x, constant(0, x.dtype)))
+    return emit("And", found, constant(False, "bool"))
+
+
+def _cast_type(use: OperatorContext) -> Type:
+    code = use.int("to")
+    if code not in ONNX_DTYPES:
+        use.fail(f"attribute 'to' is {code}, an element type that is not supported")
+    return Type(ONNX_DTYPES[code], use.type().shape)
+
+
+def _cast(n: KernelContext) -> Step | None:
+    wanted = n.x[1].dtype if n.has(1) else ONNX_DTYPES[n.int("to")]
+    if n.x[0].dtype == wanted:
+        return n.view(n.x[0])
+    return partial(np.copyto, n.out(), n.x[0], casting="unsafe")
+
+
+def _cast_gradient(n: GradientContext) -> list[Symbol | None]:
+    flows = n.x[0].dtype in FLOATS and n.y[0].dtype in FLOATS
+    return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
+
+
+def _quotients(use: OperatorContext, type: Type) -> Elements:
+    return each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type)
+
+
+def _remainders(use: OperatorContext, type: Type) -> Elements:
+    return each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type)
+
+
+def _where_constant(use: OperatorContext, type: Type) -> Elements:
+    return tuple(first if condition else second for condition, first, second in columns(use, type))
+
+
+def _cast_constant(use: OperatorContext, type: Type) -> Elements:
+    """A size stays the same; a fraction of one that becomes an integer is rounded down."""
+    floor = rounded("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
+
+    def one(item: Element) -> Element:
+        if not isinstance(item, str):
+            return as_dtype(type.dtype, item)
+        if type.dtype not in NUMBERS:
+            raise Unknown
+        return floor(item)
+
+    return tuple(map(one, elements(use, 0)))
+
+
+def _cast_samples(use: OperatorContext) -> Interval | None:
+    """Bytes that become floats are grey levels."""
+    return Interval(0, 255) if use.type().dtype == "uint8" and ONNX_DTYPES.get(use.int("to")) in FLOATS else None
+
+
+def _divisors(use: OperatorContext) -> Interval | None:
+    """Whole numbers that are not 0."""
+    return Interval(1, 9) if use.type(1).dtype in INTEGERS else None
+
+
+def _exponents(use: OperatorContext) -> Interval | None:
+    return Interval(0, 3) if use.type(1).dtype in INTEGERS else None
+
+
+def _shares(n: GradientContext, share: Symbol) -> Sequence[Symbol]:
+    return [fit(share, n.x[i]) for i in range(n.inputs)]
+
+
+POSITIVE = Interval(0.1, 3)
+
+unary("Neg", np.negative, lambda n: -n.dy, SIGNED, constant=each(np.negative, lambda a: product([-1, whole(a)])))
+unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS, constant=each(np.abs, lambda a: a))
+unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
+unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"), samples=POSITIVE)
+unary("Sqrt", np.sqrt, lambda n: n.dy * 0.5 / n.y[0], constant=each(np.sqrt), samples=POSITIVE)
+unary(
+    "Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0], constant=each(np.reciprocal, lambda a: ratio(1, a))
+)
+unary("Sign", np.sign, None, NUMBERS, names=("input", "output"))
+unary("Floor", np.floor, None, constant=each(np.floor, rounded("floor")))
+unary("Ceil", np.ceil, None, constant=each(np.ceil, rounded("ceil")))
+unary("Round", np.rint, None, constant=each(np.rint))
+unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical_not))
+unary("IsNaN", np.isnan, None, FLOATS, "bool")
+
+binary(
+    "Add", np.add, lambda n: both(n, n.dy, n.dy), constant=each(operator.add, lambda a, b: total([whole(a), whole(b)]))
+)
+binary(
+    "Sub",
+    np.subtract,
+    lambda n: both(n, n.dy, -n.dy),
+    constant=each(operator.sub, lambda a, b: total([whole(a), product([-1, whole(b)])])),
+)
+binary("Mul", np.multiply, lambda n: both(n, n.dy * n.x[1], n.dy * n.x[0]), constant=each(operator.mul, times))
+binary("Equal", np.equal, None, ANY, "bool", constant=each(np.equal, is_equal))
+binary("Greater", np.greater, None, NUMBERS, "bool", constant=each(np.greater, lambda a, b: is_less(b, a)))
+binary(
+    "GreaterOrEqual",
+    np.greater_equal,
+    None,
+    NUMBERS,
+    "bool",
+    constant=each(np.greater_equal, lambda a, b: is_less_or_equal(b, a)),
+)
+binary("Less", np.less, None, NUMBERS, "bool", constant=each(np.less, is_less))
+binary("LessOrEqual", np.less_equal, None, NUMBERS, "bool", constant=each(np.less_equal, is_less_or_equal))
+binary("And", np.logical_and, None, frozenset({"bool"}), constant=each(np.logical_and))
+binary("Or", np.logical_or, None, frozenset({"bool"}), constant=each(np.logical_or))
+binary("Xor", np.logical_xor, None, frozenset({"bool"}), constant=each(np.logical_xor))
+
+variadic("Sum", np.add, lambda n: _shares(n, n.dy))
+variadic("Mean", np.add, lambda n: _shares(n, n.dy / n.inputs), mean=True)
+variadic("Max", np.maximum, _extreme_gradient, constant=folded(np.maximum, extreme("max")), passes=ALL)
+variadic("Min", np.minimum, _extreme_gradient, constant=folded(np.minimum, extreme("min")), passes=ALL)
+
+register(
+    Operator(
+        "Div",
+        ("A", "B"),
+        lambda use: broadcast_type(use, NUMBERS),
+        _divide,
+        lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
+        outputs=("C",),
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        constant=_quotients,
+        samples={1: _divisors},
+    )
+)
+register(
+    Operator(
+        "Pow",
+        ("X", "Y"),
+        _power_type,
+        _power,
+        _power_gradient,
+        outputs=("Z",),
+        family="arithmetic",
+        elementwise=True,
+        constant=each(np.power),
+        samples={0: POSITIVE, 1: _exponents},
+    )
+)
+register(
+    Operator(
+        "Where",
+        ("condition", "X", "Y"),
+        _where_type,
+        _where,
+        _where_gradient,
+        family="arithmetic",
+        elementwise=True,
+        passes=(1, 2),
+        constant=_where_constant,
+    )
+)
+register(
+    Operator(
+        "Mod",
+        ("A", "B"),
+        _modulo_type,
+        _modulo,
+        _modulo_gradient,
+        {"fmod": Attr(int, 0)},
+        outputs=("C",),
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        constant=_remainders,
+        samples={1: _divisors},
+    )
+)
+register(
+    Operator(
+        "IsInf",
+        ("X",),
+        same_type(FLOATS, "bool"),
+        _is_infinite,
+        None,
+        {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
+        outputs=("Y",),
+        lowering=_is_infinite_lowering,
+        family="arithmetic",
+        elementwise=True,
+    )
+)
+_ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}
+register(
+    Operator(
+        "Cast",
+        ("input",),
+        _cast_type,
+        _cast,
+        _cast_gradient,
+        {"to": Attr(int, REQUIRED), **_ROUNDING},
+        elementwise=True,
+        passes=(0,),
+        constant=_cast_constant,
+        samples={0: _cast_samples},
+    )
+)
+register(
+    Operator(
+        "CastLike",
+        ("input", "target_type"),
+        lambda use: Type(use.type(1).dtype, use.type().shape),
+        _cast,
+        _cast_gradient,
+        _ROUNDING,
+        lowering=lambda x, target, **_: cast(x, target.dtype),
+        elementwise=True,
+        constant=_cast_constant,
+    )
+)

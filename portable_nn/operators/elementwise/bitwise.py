@@ -1,0 +1,121 @@
+"""Operators on the bits of integers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
+from portable_nn.operators.registry import (
+    INTEGERS,
+    REQUIRED,
+    Attr,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
+
+UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
+_LEAST = -(2**63)
+
+
+def _shift_type(use: OperatorContext) -> Type:
+    if use.string("direction") not in _SHIFTS:
+        use.fail(f"direction must be LEFT or RIGHT, not '{use.string('direction')}'")
+    return broadcast_type(use, UNSIGNED)
+
+
+_SHIFTS = {"LEFT": np.left_shift, "RIGHT": np.right_shift}
+
+
+def _shift(n: KernelContext) -> Step:
+    """numpy shifts all bits out where the standard does."""
+    return partial(_SHIFTS[n.string("direction")], n.x[0], n.x[1], out=n.out())
+
+
+def _bits(x: Symbol) -> Symbol:
+    """The 64 bits of an integer in two's complement along a new last axis, the lowest first; each 0 or 1 as int64."""
+    whole = cast(x, "int64")
+    negative = cast(emit("Less", whole, constant(0, "int64")), "int64")
+    rest = emit("Unsqueeze", whole - negative * _LEAST, integers([-1]))
+    low = emit("Mod", rest / integers(2**place for place in range(63)), constant(2, "int64"))
+    return emit("Concat", low, emit("Unsqueeze", negative, integers([-1])), axis=-1)
+
+
+def _from_bits(bits: Symbol, dtype: str) -> Symbol:
+    """The bits times what each is worth; onnxruntime adds up integers exactly in products of matrices only."""
+    return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), dtype)
+
+
+def _bit_by_bit(operator: str) -> None:
+    """Register an operator of two inputs that combines their bits."""
+    ufunc = {"And": np.bitwise_and, "Or": np.bitwise_or, "Xor": np.bitwise_xor}[operator]
+
+    def kernel(n: KernelContext) -> Step:
+        return partial(ufunc, n.x[0], n.x[1], out=n.out())
+
+    def lowering(a: Symbol, b: Symbol) -> Symbol:
+        # And is the product of two bits, Xor the square of their difference, Or the sum of both.
+        first, second = _bits(a), _bits(b)
+        different = (first - second) * (first - second)
+        both = first * second
+        return _from_bits({"And": both, "Xor": different}.get(operator, both + different), a.dtype)
+
+    register(
+        Operator(
+            f"Bitwise{operator}",
+            ("A", "B"),
+            lambda use: broadcast_type(use, INTEGERS),
+            kernel,
+            None,
+            outputs=("C",),
+            overwrites_input=True,
+            lowering=lowering,
+            family="arithmetic",
+            elementwise=True,
+        )
+    )
+
+
+def _not_lowering(x: Symbol) -> Symbol:
+    """-1 - x, whatever bits lie beyond those of the element type."""
+    return cast(-1 - cast(x, "int64"), x.dtype)
+
+
+register(
+    Operator(
+        "BitShift",
+        ("X", "Y"),
+        _shift_type,
+        _shift,
+        None,
+        {"direction": Attr(str, REQUIRED)},
+        outputs=("Z",),
+        overwrites_input=True,
+        family="arithmetic",
+        elementwise=True,
+        samples={1: Interval(0, 7)},
+    )
+)
+for _operator in ("And", "Or", "Xor"):
+    _bit_by_bit(_operator)
+register(
+    Operator(
+        "BitwiseNot",
+        ("X",),
+        same_type(INTEGERS),
+        lambda n: partial(np.invert, n.x[0], out=n.out()),
+        None,
+        outputs=("Y",),
+        overwrites_input=True,
+        lowering=_not_lowering,
+        family="arithmetic",
+        elementwise=True,
+    )
+)

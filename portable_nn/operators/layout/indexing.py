@@ -1,0 +1,303 @@
+"""Operators that pick elements by their index, put them back, and cut an array into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+
+from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.graph import Dim, format_shape
+from portable_nn.operators.elements import below
+from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.receptive import cut
+from portable_nn.operators.registry import (
+    NUMBERS,
+    Array,
+    Attr,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
+
+
+def zeros_like(value: Symbol) -> Symbol:
+    """Zeros of the shape and type of ``value``, which need not be known yet."""
+    return emit("Expand", constant(0, value.dtype), sizes(value))
+
+
+def _axis(use: OperatorContext) -> int:
+    """The axis that indices count along; fails for indices that are no whole numbers, or known to be outside it."""
+    data, indices = use.type(0), use.type(1)
+    axis = use.axis(use.int("axis"), len(data.shape))
+    if indices.dtype not in {"int32", "int64"}:
+        use.fail(f"indices must be int32 or int64, not {indices.dtype}")
+    if isinstance(size := data.shape[axis], int):
+        _check_range(use, [index for index in indices.constant or () if isinstance(index, int)], size)
+    return axis
+
+
+def _check_range(use: OperatorContext, extremes: Iterable[int], size: int) -> None:
+    for index in extremes:
+        if not -size <= index < size:
+            axis = use.axis(use.int("axis"), len(use.type(0).shape))
+            use.fail(f"index {index} is outside axis {axis}, which has {size} elements")
+
+
+def _range_checks(n: KernelContext) -> list[Step]:
+    """What refuses indices that are outside the axis: now where they are constant, otherwise in each run."""
+    indices, size = n.x[1], n.x[0].shape[n.attribute_axis()]
+
+    def check() -> None:
+        if indices.size:
+            _check_range(n, (int(indices.min()), int(indices.max())), size)
+
+    if n.is_constant(1):
+        check()
+        return []
+    return [check]
+
+
+def _gather_type(use: OperatorContext) -> Type:
+    axis = _axis(use)
+    (dtype, shape, elements), indices = use.type(0), use.type(1)
+    result = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    if elements is None or indices.constant is None:
+        return Type(dtype, result)
+    return Type(dtype, result, tuple(elements[index] for index in indices.constant if isinstance(index, int)))
+
+
+def _gather(n: KernelContext) -> list[Step]:
+    axis = n.attribute_axis()
+    # Of indices that are in range, "wrap" turns the negative ones round; unlike "raise" it needs no buffer.
+    return [*_range_checks(n), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
+
+
+def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
+    """The gradient is added up at the places that the elements were taken from."""
+    data, indices = n.x[0], n.x[1]
+    rank, axis = len(data.shape), n.axis(n.int("axis"), len(data.shape))
+    taken = emit("Unsqueeze", emit("Size", indices), integers([0]))
+    if isinstance(known := product(indices.shape), int):
+        taken = integers([known])
+    parts = [sizes(data, range(axis))] * (axis > 0) + [taken] + [sizes(data, range(axis + 1, rank))] * (axis + 1 < rank)
+    shape = emit("Concat", *parts, axis=0) if len(parts) > 1 else taken
+    row = emit("Reshape", indices, emit("Concat", taken, integers([1] * (rank - axis - 1)), axis=0))
+    places = emit("Expand", row, shape)
+    dy = emit("Reshape", n.dy, shape)
+    return [emit("ScatterElements", zeros_like(data), places, dy, axis=axis, reduction="add"), None]
+
+
+def _check_indices(use: OperatorContext) -> None:
+    """Fail where indices do not lie along one axis of the data, beside what is there along the others."""
+    axis, shape, indices = _axis(use), use.type(0).shape, use.type(1).shape
+    larger = [
+        isinstance(size, int) and isinstance(index, int) and index > size and place != axis
+        for place, (size, index) in enumerate(zip(shape, indices, strict=False))
+    ]
+    if len(shape) != len(indices) or any(larger):
+        use.fail(
+            f"indices {format_shape(indices)} must have as many axes as data {format_shape(shape)}, "
+            f"and no more along any but axis {axis}"
+        )
+
+
+def _gather_elements_type(use: OperatorContext) -> Type:
+    _check_indices(use)
+    return use.like(use.type(1).shape)
+
+
+def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
+    """The elements of ``array`` in the order of its axes, and what copies them where they lie in another one."""
+    if array.flags.c_contiguous:
+        return array.reshape(-1), []
+    copy = n.scratch(array.shape, array.dtype)
+    return copy.reshape(-1), [partial(np.copyto, copy, array)]
+
+
+def _places(n: KernelContext) -> tuple[Array, list[Step]]:
+    """Where each index points in the data, counted through all its elements."""
+    shape, indices = n.x[0].shape, n.x[1]
+    axis = n.axis(n.int("axis"), len(shape))
+    strides = [int(np.prod(shape[place + 1 :])) for place in range(len(shape))]
+    sides = np.indices((*indices.shape[:axis], 1, *indices.shape[axis + 1 :]), sparse=True)
+    base = sum(side * stride for side, stride in zip(sides, strides, strict=True))
+    places = n.scratch(indices.shape, np.int64)
+    return places.reshape(-1), [
+        *_range_checks(n),
+        partial(np.remainder, indices, shape[axis], out=places),
+        partial(np.multiply, places, strides[axis], out=places),
+        partial(np.add, places, base, out=places),
+    ]
+
+
+def _gather_elements(n: KernelContext) -> list[Step]:
+    out = n.out()
+    if not out.size:
+        return []
+    (data, copies), (places, steps) = flat(n, n.x[0]), _places(n)
+    return [*copies, *steps, partial(np.take, data, places, out=out.reshape(-1), mode="wrap")]
+
+
+def _gather_elements_gradient(n: GradientContext) -> list[Symbol | None]:
+    zeros, axis = zeros_like(n.x[0]), n.int("axis")
+    return [emit("ScatterElements", zeros, n.x[1], n.dy, axis=axis, reduction="add"), None]
+
+
+REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def _scatter_elements_type(use: OperatorContext) -> Type:
+    _check_indices(use)
+    data, indices, updates, reduction = use.type(0), use.type(1), use.type(2), use.string("reduction")
+    if updates != (wanted := Type(data.dtype, indices.shape)):
+        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
+    if reduction not in {"none", *REDUCTIONS}:
+        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
+    if reduction != "none":
+        check_dtype(use, data.dtype, NUMBERS)
+    return use.like(data.shape)
+
+
+def _scatter_elements(n: KernelContext) -> list[Step]:
+    out, reduction = n.out(), n.string("reduction")
+    copy = partial(np.copyto, out, n.x[0])
+    if not n.x[1].size:
+        return [copy]
+    (updates, copies), (places, steps), cells = flat(n, n.x[2]), _places(n), out.reshape(-1)
+    if reduction == "none":
+        return [copy, *copies, *steps, partial(np.put, cells, places, updates, mode="wrap")]
+    return [copy, *copies, *steps, partial(REDUCTIONS[reduction].at, cells, places, updates)]
+
+
+def _scatter_elements_gradient(n: GradientContext) -> list[Symbol | None]:
+    """As PyTorch's: with reduction none, each of several updates of one place gets its whole gradient."""
+    dy, indices, axis, reduction = n.dy, n.x[1], n.int("axis"), n.string("reduction")
+    to_updates = emit("GatherElements", dy, indices, axis=axis)
+    if reduction == "none":
+        return [emit("ScatterElements", dy, indices, zeros_like(n.x[2]), axis=axis), None, to_updates]
+    if reduction != "add":
+        n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
+    return [dy, None, to_updates]
+
+
+def _parts(use: OperatorContext) -> tuple[Dim, ...]:
+    """The size of each output along the axis that is split."""
+    size, axis = use.type().shape[use.attribute_axis()], use.attribute_axis()
+    if use.has(1):
+        if use.attributes.get("num_outputs") is not None:
+            use.fail("it takes the sizes of its outputs (split) or their number (num_outputs), not both")
+        parts = use.constant(1)
+        if min((part for part in parts if isinstance(part, int)), default=0) < 0:
+            use.fail(f"the sizes {format_shape(parts)} must be 0 or more")
+        # A size without a number is compared when the graph is planned.
+        if isinstance(size, int) and isinstance(whole := total(parts), int) and whole != size:
+            use.fail(f"the sizes {format_shape(parts)} make {whole}, but axis {axis} has {size}")
+    else:
+        parts = _equal_parts(use, size)
+    if len(parts) != use.output_count:
+        use.fail(f"it is split into {len(parts)} parts, but has {use.output_count} outputs")
+    return parts
+
+
+def _equal_parts(use: OperatorContext, size: Dim) -> tuple[Dim, ...]:
+    """As many parts as there are outputs, all of one size but for the last, which is what remains."""
+    count = use.attributes.get("num_outputs", use.output_count)
+    assert isinstance(count, int)
+    if count < 1:
+        use.fail(f"num_outputs must be 1 or more, not {count}")
+    if count != use.output_count:  # before there is a part for each
+        use.fail(f"it is split into {count} parts, but has {use.output_count} outputs")
+    each = -(-size // count) if isinstance(size, int) else quotient(size, count) or f"ceil(({size})/{count})"
+    last = total([size, product([1 - count, each])])
+    if isinstance(last, int) and last < 0:
+        use.fail(f"an axis of {size} cannot be split into {count} parts of {each}, of which only the last is smaller")
+    return (each,) * (count - 1) + (last,)
+
+
+def _split_type(use: OperatorContext) -> tuple[Type, ...]:
+    (dtype, shape, constant_value), axis, start = use.type(), use.attribute_axis(), 0
+    types = []
+    for size in _parts(use):
+        known = isinstance(size, int) and constant_value is not None
+        part = constant_value[start : start + size] if known else None  # type: ignore[index, operator]
+        types.append(Type(dtype, (*shape[:axis], size, *shape[axis + 1 :]), part))
+        start += size if isinstance(size, int) else 0
+    return tuple(types)
+
+
+def _split(n: KernelContext) -> None:
+    axis, start = n.attribute_axis(), 0
+    for index in range(n.output_count):
+        stop = start + n.output_shape(index)[axis]
+        n.view(n.x[0][(slice(None),) * axis + (slice(start, stop),)], index)
+        start = stop
+
+
+def _split_gradient(n: GradientContext) -> list[Symbol | None]:
+    parts = [zeros_like(y) if dy is None else dy for y, dy in zip(n.y, n.back, strict=True)]
+    return [emit("Concat", *parts, axis=n.attribute_axis()), None]
+
+
+def along_axis(use: OperatorContext) -> Interval | None:
+    """Valid indices along the attribute ``axis``."""
+    return below(use.type().shape[use.int("axis")])
+
+
+register(
+    Operator(
+        "Gather",
+        ("data", "indices"),
+        _gather_type,
+        _gather,
+        _gather_gradient,
+        {"axis": Attr(int, 0)},
+        passes=(0,),
+        weights=(0,),
+        samples={1: along_axis},
+    )
+)
+register(
+    Operator(
+        "GatherElements",
+        ("data", "indices"),
+        _gather_elements_type,
+        _gather_elements,
+        _gather_elements_gradient,
+        {"axis": Attr(int, 0)},
+        passes=(0,),
+        samples={1: along_axis},
+    )
+)
+register(
+    Operator(
+        "ScatterElements",
+        ("data", "indices", "updates"),
+        _scatter_elements_type,
+        _scatter_elements,
+        _scatter_elements_gradient,
+        {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
+        samples={1: along_axis},
+        since={("reduction", "max"): 18, ("reduction", "min"): 18},
+        former_names=("Scatter",),
+    )
+)
+register(
+    Operator(
+        "Split",
+        ("input", "split?"),
+        _split_type,
+        _split,
+        _split_gradient,
+        {"axis": Attr(int, 0), "num_outputs": Attr(int)},
+        outputs=("outputs*",),
+        passes=(0,),
+        receptive=cut,
+    )
+)

@@ -1,0 +1,120 @@
+"""Operators that make a list of numbers from its length: counts and windows."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.graph import Dim
+from portable_nn.operators.elements import Elements, Unknown, as_dtype, elements, length
+from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.registry import (
+    DTYPE_CODES,
+    INTEGERS,
+    NUMBERS,
+    ONNX_DTYPES,
+    Array,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import Symbol, cast, constant, emit
+
+_COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
+
+
+def _bounds(use: OperatorContext) -> tuple[Dim | float, Dim | float, float]:
+    """Start, limit and step, of which the first two may be sizes that are still names."""
+    types = [use.type(index) for index in range(3)]
+    check_dtype(use, types[0].dtype, _COUNTED)
+    if any(type.shape not in {(), (1,)} or type.dtype != types[0].dtype for type in types):
+        use.fail(f"start, limit and delta must be one number each, of one type, not {', '.join(map(str, types))}")
+    known = use.constant if types[0].dtype in INTEGERS else use.floats
+    start, limit, delta = (known(index, _COUNTED)[0] for index in range(3))
+    if isinstance(delta, str) or not delta or delta != delta:
+        use.fail(f"delta must be a number that is not 0, not {delta}")
+    return start, limit, delta
+
+
+def _length(start: Dim | float, limit: Dim | float, delta: float) -> Dim:
+    if isinstance(start, str) or isinstance(limit, str):
+        sign = 1 if delta > 0 else -1
+        way = product([sign, total([limit, product([-1, start])])])  # type: ignore[list-item]
+        exact = quotient(way, int(abs(delta)))
+        return f"ceil(({way})/{abs(delta)})" if exact is None else exact
+    return _steps(limit - start, delta)
+
+
+def _steps(way: float, delta: float) -> int:
+    steps = -(-way // delta) if isinstance(way, int) and isinstance(delta, int) else np.ceil(way / delta)
+    return max(0, int(steps)) if math.isfinite(steps) else 0
+
+
+def _range_type(use: OperatorContext) -> Type:
+    start, limit, delta = _bounds(use)
+    length = _length(start, limit, delta)
+    return Type(use.type().dtype, (max(0, length) if isinstance(length, int) else length,))
+
+
+def _range(n: KernelContext) -> None:
+    start, _, delta = _bounds(n)
+    assert not isinstance(start, str)  # The output has a shape.
+    [length] = n.output_shape()
+    n.view((np.arange(length) * delta + start).astype(n.type().dtype))
+
+
+_WINDOWS: Final = {"Hann": (0.5, 0.5, 0.0), "Hamming": (25 / 46, 21 / 46, 0.0), "Blackman": (0.42, 0.5, 0.08)}
+"""The weights of the mean, of a cosine that is subtracted, and of one of twice the frequency that is added."""
+
+
+def _window(name: str) -> None:
+    weights = _WINDOWS[name]
+
+    def infer(use: OperatorContext) -> Type:
+        code, size = use.int("output_datatype"), use.constant(0, ("int32", "int64"))
+        if ONNX_DTYPES.get(code) not in NUMBERS:
+            use.fail(f"attribute 'output_datatype' is {code}, an element type that is not supported")
+        if use.type().shape not in {(), (1,)} or (isinstance(size[0], int) and size[0] < 0):
+            use.fail(f"size must be one number of 0 or more, not {use.type()}")
+        return Type(ONNX_DTYPES[code], size)
+
+    def values(size: int, periodic: int) -> Array:
+        angles = np.arange(size) * (2 * np.pi / (size if periodic else size - 1)) if size > 1 else np.zeros(size)
+        return np.asarray(weights[0] - weights[1] * np.cos(angles) + weights[2] * np.cos(2 * angles))
+
+    def kernel(n: KernelContext) -> None:
+        [size] = n.output_shape()
+        n.view(values(size, n.int("periodic")).astype(ONNX_DTYPES[n.int("output_datatype")]))
+
+    def lowering(size: Symbol, *, periodic: int = 1, output_datatype: int = 1) -> Symbol:
+        count = cast(emit("Range", constant(0, size.dtype), size, constant(1, size.dtype)), "float32")
+        # A window of one place has no way from its first place to its last.
+        places = emit("Max", cast(size if periodic else size - 1, "float32"), constant(1.0, "float32"))
+        angle = count * (2 * math.pi) / places
+        found = weights[0] - emit("Cos", angle) * weights[1] + emit("Cos", angle * 2) * weights[2]
+        return cast(found, ONNX_DTYPES[output_datatype])
+
+    attributes = {"output_datatype": Attr(int, DTYPE_CODES["float32"]), "periodic": Attr(int, 1)}
+    register(Operator(f"{name}Window", ("size",), infer, kernel, None, attributes, lowering=lowering))
+
+
+def _range_constant(use: OperatorContext, type: Type) -> Elements:
+    start, _, step = (elements(use, index)[0] for index in range(3))
+    if isinstance(start, str) or isinstance(step, str):
+        raise Unknown
+    return tuple(as_dtype(type.dtype, start + place * step) for place in range(length(type)))
+
+
+register(
+    Operator(
+        "Range", ("start", "limit", "delta"), _range_type, _range, None, settings=(0, 1, 2), constant=_range_constant
+    )
+)
+for _name in _WINDOWS:
+    _window(_name)

@@ -1,0 +1,61 @@
+"""ReverseSequence: of each sequence in a batch, the first so many elements from back to front."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portable_nn.core.graph import format_shape
+from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
+from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
+from portable_nn.operators.symbols import GradientContext, Symbol, emit
+
+
+def _axes(use: OperatorContext) -> tuple[int, int]:
+    """The axis of the batch, and that of time."""
+    axes = use.int("batch_axis"), use.int("time_axis")
+    if sorted(axes) != [0, 1]:
+        use.fail(f"batch_axis and time_axis must be 0 and 1 or 1 and 0, not {axes[0]} and {axes[1]}")
+    return axes
+
+
+def _reverse_type(use: OperatorContext) -> Type:
+    (dtype, shape, _), lengths, (batch, _) = use.type(), use.type(1), _axes(use)
+    check_dtype(use, dtype, ANY)
+    if len(shape) < 2:
+        use.fail(f"input must have a batch axis and a time axis, not {format_shape(shape)}")
+    if lengths.dtype != "int64" or lengths.shape != (shape[batch],):
+        use.fail(f"sequence_lens must be {Type('int64', (shape[batch],))}, not {lengths}")
+    return use.like(shape)
+
+
+def _reverse(n: KernelContext) -> Step:
+    x, out, lengths = n.x[0], n.out(), n.x[1]
+    source, target = (np.moveaxis(array, _axes(n), (0, 1)) for array in (x, out))
+    longest = source.shape[1]
+
+    def run() -> None:
+        np.copyto(out, x)
+        for before, after, length in zip(source, target, lengths.tolist(), strict=True):
+            if not 0 <= length <= longest:
+                n.fail(f"a sequence of length {length} does not fit the time axis, which has {longest} elements")
+            if length > 1:
+                after[:length] = before[length - 1 :: -1]
+
+    return run
+
+
+def _reverse_gradient(n: GradientContext) -> list[Symbol | None]:
+    return [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None]
+
+
+register(
+    Operator(
+        "ReverseSequence",
+        ("input", "sequence_lens"),
+        _reverse_type,
+        _reverse,
+        _reverse_gradient,
+        {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
+        outputs=("Y",),
+    )
+)

@@ -1,0 +1,187 @@
+"""Operators that take and put whole slices, each by a tuple of indices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elements import below
+from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.layout.indexing import REDUCTIONS, flat, zeros_like
+from portable_nn.operators.registry import (
+    NUMBERS,
+    Array,
+    Attr,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
+
+
+def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
+    """The shape that the tuples make, and up to which axis of the data they reach; ``batch`` axes have them apart."""
+    data, indices = use.type(0).shape, use.type(1)
+    if indices.dtype != "int64":
+        use.fail(f"indices must be int64, not {indices.dtype}")
+    if not 0 <= batch < min(len(data), len(indices.shape)):
+        use.fail(
+            f"batch_dims must be 0 or more, and less than the axes of data {format_shape(data)} and of indices "
+            f"{format_shape(indices.shape)}, not {batch}"
+            if batch
+            else f"data {format_shape(data)} and indices {format_shape(indices.shape)} must have an axis"
+        )
+    if data[:batch] != indices.shape[:batch]:
+        use.fail(f"data {format_shape(data)} and indices {format_shape(indices.shape)} differ before axis {batch}")
+    length = indices.shape[-1]
+    if not isinstance(length, int) or not 0 < length <= len(data) - batch:
+        use.fail(f"indices must be tuples of 1 to {len(data) - batch} numbers, not of {length}")
+    return indices.shape[:-1], batch + length
+
+
+def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
+    """Which slice each tuple points to, counted through all slices of the data."""
+    shape, indices = n.x[0].shape, n.x[1]
+    reach = batch + indices.shape[-1]
+    weights = [math.prod(shape[axis + 1 : reach]) for axis in range(reach)]
+    sides = np.indices((*shape[:batch], *(1,) * (indices.ndim - 1 - batch)), sparse=True)
+    base = sum((side * weight for side, weight in zip(sides, weights[:batch], strict=False)), np.int64(0))
+    rows, work = n.scratch(indices.shape[:-1], np.int64), n.scratch(indices.shape[:-1], np.int64)
+    steps: list[Step] = [partial(np.copyto, rows, base)]
+    for axis in range(batch, reach):
+        column, size = indices[..., axis - batch], shape[axis]
+        check = partial(_check_range, n, column, axis, size)
+        if n.is_constant(1):
+            check()
+        else:
+            steps.append(check)
+        if not size:  # Then there are no tuples either.
+            continue
+        steps += [
+            partial(np.remainder, column, size, out=work),
+            partial(np.multiply, work, weights[axis], out=work),
+            partial(np.add, rows, work, out=rows),
+        ]
+    return rows.reshape(-1), steps
+
+
+def _check_range(n: KernelContext, column: Array, axis: int, size: int) -> None:
+    for index in (int(column.min()), int(column.max())) if column.size else ():
+        if not -size <= index < size:
+            n.fail(f"index {index} is outside axis {axis}, which has {size} elements")
+
+
+def _gather_type(use: OperatorContext) -> Type:
+    lead, reach = _tuples(use, use.int("batch_dims"))
+    return use.like([*lead, *use.type().shape[reach:]])
+
+
+def _gather(n: KernelContext) -> list[Step]:
+    out, batch = n.out(), n.int("batch_dims")
+    rows, steps = _rows(n, batch)
+    if not out.size:
+        return steps
+    data, copies = flat(n, n.x[0])
+    table = (-1, out.size // rows.size)
+    return [*steps, *copies, partial(np.take, data.reshape(table), rows, axis=0, out=out.reshape(table), mode="wrap")]
+
+
+def _with_batch(indices: Symbol, batch: int) -> Symbol:
+    """The tuples with the place of each in the batch before it."""
+    if not batch:
+        return indices
+    rank = len(indices.shape)
+    shape = emit("Concat", sizes(indices, range(rank - 1)), integers([1]), axis=0)
+    places = []
+    for axis in range(batch):
+        last = emit("Squeeze", sizes(indices, [axis]), integers([0]))
+        count = emit("Range", constant(0, "int64"), last, constant(1, "int64"))
+        others = integers(other for other in range(rank) if other != axis)
+        places.append(emit("Expand", emit("Unsqueeze", count, others), shape))
+    return emit("Concat", *places, indices, axis=-1)
+
+
+def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
+    """The gradient is added up at the places that the elements were taken from."""
+    indices = _with_batch(n.x[1], n.int("batch_dims"))
+    return [emit("ScatterND", zeros_like(n.x[0]), indices, n.dy, reduction="add"), None]
+
+
+def _scatter_type(use: OperatorContext) -> Type:
+    (lead, reach), data, updates, reduction = _tuples(use), use.type(0), use.type(2), use.string("reduction")
+    if updates != (wanted := Type(data.dtype, (*lead, *data.shape[reach:]))):
+        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
+    if reduction not in {"none", *REDUCTIONS}:
+        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
+    if reduction != "none":
+        check_dtype(use, data.dtype, NUMBERS)
+    return use.like(data.shape)
+
+
+def _scatter(n: KernelContext) -> list[Step]:
+    out, reduction = n.out(), n.string("reduction")
+    rows, steps = _rows(n)
+    copy = partial(np.copyto, out, n.x[0])
+    if not n.x[2].size:
+        return [copy, *steps]
+    updates, copies = flat(n, n.x[2])
+    length = updates.size // rows.size
+    table = (-1,) if length == 1 else (-1, length)
+    slices = out.reshape(table)
+    put: Callable[..., object] = slices.__setitem__
+    if reduction != "none":
+        put = partial(REDUCTIONS[reduction].at, slices)
+    return [copy, *steps, *copies, partial(put, rows, updates.reshape(table))]
+
+
+def _scatter_gradient(n: GradientContext) -> list[Symbol | None]:
+    """As that of ScatterElements."""
+    dy, indices, reduction = n.dy, n.x[1], n.string("reduction")
+    to_updates = emit("GatherND", dy, indices)
+    if reduction == "none":
+        return [emit("ScatterND", dy, indices, zeros_like(n.x[2])), None, to_updates]
+    if reduction != "add":
+        n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
+    return [dy, None, to_updates]
+
+
+def _coordinates(use: OperatorContext) -> Interval | None:
+    """Valid along each of the first axes; each row has one number for each of them."""
+    start, last = use.attributes.get("batch_dims", 0), use.type(1).shape[-1]
+    assert isinstance(start, int)
+    sizes = use.type().shape[start : start + last] if isinstance(last, int) else ()
+    return below(min((size for size in sizes if isinstance(size, int)), default=1))
+
+
+register(
+    Operator(
+        "GatherND",
+        ("data", "indices"),
+        _gather_type,
+        _gather,
+        _gather_gradient,
+        {"batch_dims": Attr(int, 0)},
+        passes=(0,),
+        samples={1: _coordinates},
+    )
+)
+register(
+    Operator(
+        "ScatterND",
+        ("data", "indices", "updates"),
+        _scatter_type,
+        _scatter,
+        _scatter_gradient,
+        {"reduction": Attr(str, "none")},
+        samples={1: _coordinates},
+        since={("reduction", "max"): 18, ("reduction", "min"): 18},
+    )
+)

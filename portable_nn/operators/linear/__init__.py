@@ -1,0 +1,1 @@
+"""Matrix products, and what they are computed with."""

@@ -1,0 +1,185 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from portable_nn.core.dims import broadcast
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype, fit
+from portable_nn.operators.linear.blas import accumulate
+from portable_nn.operators.receptive import FieldContext, mixed
+from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
+from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers
+from portable_nn.sizes.receptive import Fields
+
+
+def _gemm_type(use: OperatorContext) -> Type:
+    a, b = use.type(0), use.type(1)
+    check_dtype(use, a.dtype, WIDE)
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        use.fail(f"A and B must have 2 dimensions, not {format_shape(a.shape)} and {format_shape(b.shape)}")
+    rows, inner = a.shape[::-1] if use.int("transA") else a.shape
+    depth, columns = b.shape[::-1] if use.int("transB") else b.shape
+    if inner != depth:
+        use.fail(
+            f"it multiplies rows of {inner} (A is {format_shape(a.shape)}{', transposed' * bool(use.int('transA'))}) "
+            f"by columns of {depth} (B is {format_shape(b.shape)}{', transposed' * bool(use.int('transB'))})"
+        )
+    result = (rows, columns)
+    if use.has(2) and broadcast(use.type(2).shape, result) != result:
+        use.fail(f"C is {format_shape(use.type(2).shape)}, which does not broadcast to {format_shape(result)}")
+    dtypes = [type.dtype for type in use.types if type is not None]
+    if len(set(dtypes)) > 1:
+        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
+    return Type(a.dtype, result)
+
+
+def _gemm(n: KernelContext) -> list[Step]:
+    a = n.x[0].T if n.int("transA") else n.x[0]
+    b = n.x[1].T if n.int("transB") else n.x[1]
+    # BLAS is faster at a product with few columns than at one with few rows: y' = b'·a' then, which lies by columns.
+    # A product with Aᵀ is the gradient of a weight, and is to lie as the weight does.
+    rows, columns = n.output_shape()
+    alpha, beta, by_columns = n.float("alpha"), n.float("beta"), 1 < rows < columns and not n.int("transA")
+    out = n.out(over=2 if n.has(2) else None, order=(1, 0) if by_columns else None)
+    if n.has(2) and out is n.x[2]:
+        return _add_product(n, a, b, out)
+    steps: list[Step] = [partial(np.dot, b.T, a.T, out.T) if by_columns else partial(np.dot, a, b, out)]
+    if alpha != 1:
+        steps.append(partial(np.multiply, out, n.filled((), out.dtype, alpha), out=out))
+    if n.has(2):
+        c = n.x[2]
+        if beta != 1:
+            scaled = n.scratch(c.shape, c.dtype)
+            steps.append(partial(np.multiply, c, n.filled((), c.dtype, beta), out=scaled))
+            c = scaled
+        # Adding arrays of one shape takes half as long as broadcasting a short one.
+        c = c.reshape(out.shape) if c.size == out.size else c
+        steps.append(partial(np.add, out, c, out=out))
+    return steps
+
+
+def _add_product(n: KernelContext, a: Array, b: Array, c: Array) -> list[Step]:
+    """c ← alpha·a·b + beta·c in place, as a step of gradient descent is."""
+    alpha, beta = n.float("alpha"), n.float("beta")
+    fused = accumulate(a, b, c, alpha, beta)
+    if fused is not None:
+        return [fused]
+    product = n.scratch(c.shape, c.dtype)
+    steps: list[Step] = [partial(np.dot, a, b, product)]
+    if beta != 1:
+        steps.append(partial(np.multiply, c, n.filled((), c.dtype, beta), out=c))
+    if alpha == -1:
+        return [*steps, partial(np.subtract, c, product, out=c)]
+    if alpha != 1:
+        steps.append(partial(np.multiply, product, n.filled((), c.dtype, alpha), out=product))
+    return [*steps, partial(np.add, c, product, out=c)]
+
+
+def _gemm_gradient(n: GradientContext) -> list[Symbol | None]:
+    """For Y = alpha·A·B + beta·C: dA = alpha·dY·Bᵀ, dB = alpha·Aᵀ·dY, each transposed where its input was."""
+    a, b, alpha = n.x[0], n.x[1], n.float("alpha")
+    trans_a, trans_b = n.int("transA"), n.int("transB")
+    if trans_a:
+        to_a = emit("Gemm", b, n.dy, transA=trans_b, transB=1, alpha=alpha)
+    else:
+        to_a = emit("Gemm", n.dy, b, transB=1 - trans_b, alpha=alpha)
+    if trans_b:
+        to_b = emit("Gemm", n.dy, a, transA=1, transB=trans_a, alpha=alpha)
+    else:
+        to_b = emit("Gemm", a, n.dy, transA=1 - trans_a, alpha=alpha)
+    if not n.has(2):
+        return [to_a, to_b]
+    beta = n.float("beta")
+    return [to_a, to_b, fit(n.dy if beta == 1 else n.dy * beta, n.x[2])]
+
+
+def _matmul_type(use: OperatorContext) -> Type:
+    a, b = use.type(0), use.type(1)
+    if a.dtype != b.dtype:
+        use.fail(f"its inputs have different element types: {a.dtype}, {b.dtype}")
+    check_dtype(use, a.dtype, WIDE)
+    if not a.shape or not b.shape:
+        use.fail("its inputs must have at least one dimension")
+    left = (1, *a.shape) if len(a.shape) == 1 else a.shape
+    right = (*b.shape, 1) if len(b.shape) == 1 else b.shape
+    batch = broadcast(left[:-2], right[:-2])
+    if left[-1] != right[-2] or batch is None:
+        use.fail(f"the shapes {format_shape(a.shape)} and {format_shape(b.shape)} cannot be multiplied")
+    rows = left[-2:-1] if len(a.shape) > 1 else ()
+    columns = right[-1:] if len(b.shape) > 1 else ()
+    return Type(a.dtype, batch + rows + columns)
+
+
+def _matmul(n: KernelContext) -> list[Step]:
+    a, b, out = n.x[0], n.x[1], n.out()
+    if b.ndim == 2 and a.ndim >= 2 and a.flags.c_contiguous and out.flags.c_contiguous:
+        # One product of a tall matrix instead of one for each in the batch.
+        rows = math.prod(a.shape[:-1])
+        a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
+        return [partial(np.dot, a, b, out)]
+    return [partial(np.matmul, a, b, out=out)]
+
+
+def _transposed(value: Symbol) -> Symbol:
+    rank = len(value.shape)
+    return emit("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+def _matmul_gradient(n: GradientContext) -> list[Symbol | None]:
+    a, b, dy = n.x[0], n.x[1], n.dy
+    row, column = len(a.shape) == 1, len(b.shape) == 1
+    if row:
+        a, dy = emit("Unsqueeze", a, integers([0])), emit("Unsqueeze", dy, integers([-1 if column else -2]))
+    if column:
+        b, dy = emit("Unsqueeze", b, integers([-1])), emit("Unsqueeze", dy, integers([-1]))
+    to_a, to_b = fit(dy @ _transposed(b), a), fit(_transposed(a) @ dy, b)
+    return [
+        emit("Squeeze", to_a, integers([0])) if row else to_a,
+        emit("Squeeze", to_b, integers([-1])) if column else to_b,
+    ]
+
+
+def _gemm_multiply_adds(use: OperatorContext, y: Shape) -> Shape:
+    rows = use.type().shape
+    return (*y, *(rows[:1] if use.int("transA") else rows[-1:]))
+
+
+def _matmul_fields(use: FieldContext) -> Fields:
+    """A product with a constant matrix combines everything along the last axis."""
+    return mixed(use, [len(use.input) - 1])
+
+
+register(
+    Operator(
+        "Gemm",
+        ("A", "B", "C?"),
+        _gemm_type,
+        _gemm,
+        _gemm_gradient,
+        {"alpha": Attr(float, 1.0), "beta": Attr(float, 1.0), "transA": Attr(int, 0), "transB": Attr(int, 0)},
+        outputs=("Y",),
+        family="linear",
+        batch_inputs="first",
+        weights=(0, 1, 2),
+        multiply_adds=_gemm_multiply_adds,
+    )
+)
+register(
+    Operator(
+        "MatMul",
+        ("A", "B"),
+        _matmul_type,
+        _matmul,
+        _matmul_gradient,
+        outputs=("Y",),
+        family="linear",
+        weights=(0, 1),
+        receptive=_matmul_fields,
+        multiply_adds=lambda use, y: (*y, *use.type().shape[-1:]),
+    )
+)

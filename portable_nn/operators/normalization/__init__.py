@@ -1,0 +1,1 @@
+"""Normalization over a batch, a layer, groups or channels, and softmax."""

@@ -1,0 +1,230 @@
+"""Normalisation of each channel over the batch (Ioffe and Szegedy, ICML 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from portable_nn.core.graph import INTERNAL, Attribute, format_shape
+from portable_nn.operators.normalization.statistics import (
+    CHANNELS,
+    check_channels,
+    grad_types,
+    inverse_root,
+    parts,
+    per_channel,
+    precision,
+    spread,
+    standardized,
+    sum_over,
+    through_standardized,
+    work_parts,
+)
+from portable_nn.operators.receptive import cellwise
+from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
+from portable_nn.operators.symbols import GradientContext, Leaf, Symbol, cast, emit, emit_all, integers
+
+
+def _rest(rank: int) -> list[int]:
+    """All axes but that of the channels."""
+    return [axis for axis in range(rank) if axis != CHANNELS]
+
+
+def _type(use: OperatorContext) -> tuple[Type, ...]:
+    check_channels(use, range(1, 5), mixed=True)
+    wanted = 3 if use.int("training_mode") else 1
+    if use.output_count != wanted:
+        use.fail(f"with training_mode {use.int('training_mode')} its outputs are {wanted}, not {use.output_count}")
+    return (use.like(use.type().shape), *(Type(*use.type(index)[:2]) for index in (3, 4)))[:wanted]
+
+
+def _kernel(n: KernelContext) -> list[Step]:
+    x, scale, bias, mean, variance = n.x
+    steps: list[Step] = []
+    if n.int("training_mode"):
+        if x.size < 2 * x.shape[CHANNELS]:
+            n.fail(
+                f"the variance of a batch needs two values or more of each channel, and X {format_shape(x.shape)} has "
+                f"{x.size // x.shape[CHANNELS]}: choose a batch_size that leaves no example over by itself"
+            )
+        old, (mean, variance) = (mean, variance), _statistics(n, x, steps)
+        for index, (before, now) in enumerate(zip(old, (mean, variance), strict=True), 1):
+            steps += _moved(n, before, now, n.out(index, over=index + 2))
+    out, dtype = n.out(), precision(x.dtype)
+    factor, shift = n.scratch(scale.shape, dtype), n.scratch(scale.shape, dtype)
+    steps += [
+        *inverse_root(n, variance, factor),
+        partial(np.multiply, scale, factor, out=factor),
+        partial(np.multiply, mean, factor, out=shift),
+        partial(np.subtract, bias, shift, out=shift),
+    ]
+    places = parts(x, [CHANNELS])
+    spreads = [spread(n, _column(each, x), x, places, steps) for each in (factor, shift)]
+    for place, factors, shifts in zip(places, *spreads, strict=True):
+        steps += [
+            partial(np.multiply, x[place], factors, out=out[place]),
+            partial(np.add, out[place], shifts, out=out[place]),
+        ]
+    return steps
+
+
+def _moved(n: KernelContext, before: Array, now: Array, out: Array) -> list[Step]:
+    """A running statistic, moved towards that of the batch."""
+    momentum = n.float("momentum")
+    share = n.scratch(now.shape, now.dtype)
+    return [
+        partial(np.multiply, now, n.filled((), now.dtype, 1 - momentum), out=share),
+        partial(np.multiply, before, n.filled((), before.dtype, momentum), out=out),
+        partial(np.add, out, share, out=out),
+    ]
+
+
+def _statistics(n: KernelContext, x: Array, steps: list[Step], dy: Array | None = None) -> list[Array]:
+    """Mean and population variance of each channel; with ``dy`` also Σ dy and Σ dy·(x - mean).
+
+    They take two passes: in a single one, the squares of a large mean would drown the variance. ``steps`` get what
+    computes them.
+    """
+    channels, dtype, places, rest = x.shape[CHANNELS], precision(x.dtype), parts(x, [CHANNELS]), _rest(x.ndim)
+    mean, *others = results = [n.scratch((channels,), dtype) for _ in range(2 if dy is None else 4)]
+    totals = [n.scratch((len(places), channels), dtype) for _ in results]
+    size = n.filled((), dtype, max(x.size // max(channels, 1), 1))
+    steps += [sum_over(rest, total, x[place]) for total, place in zip(totals[0], places, strict=True)]
+    steps += [partial(np.add.reduce, totals[0], axis=0, out=mean), partial(np.divide, mean, size, out=mean)]
+    means, works = spread(n, _column(mean, x), x, places, steps), work_parts(n, x, places, dtype)
+    for place, means_here, centred, *into in zip(places, means, works, *totals[1:], strict=True):
+        steps += [partial(np.subtract, x[place], means_here, out=centred), sum_over(rest, into[0], centred, centred)]
+        if dy is not None:
+            steps += [sum_over(rest, into[1], dy[place]), sum_over(rest, into[2], dy[place], centred)]
+    steps += [partial(np.add.reduce, total, axis=0, out=other) for total, other in zip(totals[1:], others, strict=True)]
+    steps.append(partial(np.divide, others[0], size, out=others[0]))
+    return results
+
+
+def _column(channel: Array, x: Array) -> Array:
+    """One number a channel, (C,), reshaped to broadcast to ``x``."""
+    return channel.reshape(-1, *[1] * (x.ndim - 2))
+
+
+def _gradient(n: GradientContext) -> Sequence[Symbol | None]:
+    epsilon, rank = n.float("epsilon"), len(n.x[0].shape)
+    if n.int("training_mode"):
+        return emit_all("BatchNormalizationGrad", n.dy, *n.x[:2], outputs=3, domain=INTERNAL, epsilon=epsilon)
+    dtype, rest = precision(n.dy.dtype), integers(_rest(rank))
+    dy, x, scale, _, mean, variance = (cast(value, dtype) for value in (n.dy, *n.x))
+    inverse = 1 / emit("Sqrt", variance + epsilon)
+    factor = scale * inverse
+    to_bias = emit("ReduceSum", dy, rest, keepdims=0)
+    to_scale = emit("ReduceSum", dy * (x - per_channel(mean, rank)), rest, keepdims=0) * inverse
+    to_variance = to_scale * factor * inverse * -0.5
+    flows = [dy * per_channel(factor, rank), to_scale, to_bias, -factor * to_bias, to_variance]
+    return [cast(flow, value.dtype) for flow, value in zip(flows, n.x, strict=True)]
+
+
+def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
+    """With the statistics of the batch, except where the running ones are no state that could follow the batches.
+
+    And except where scale and bias are frozen: then so is all that they scale and shift.
+    """
+    moving = all(value and _is_state(value) for value in inputs[3:]) and not all(map(_is_frozen, inputs[1:3]))
+    mode = attributes.get("training_mode") or int(moving)
+    options: dict[str, Any] = {**attributes, "training_mode": mode}
+    return emit_all("BatchNormalization", *inputs, outputs=3 if mode else 1, name=name, **options)
+
+
+def _is_state(value: Symbol) -> bool:
+    """Whether it is a parameter, or the new value of one that an earlier node computes."""
+    if isinstance(value, Leaf):
+        return value.parameter
+    return value.origin.operator is not None and value.origin.operator.name == "BatchNormalization"
+
+
+def _is_frozen(value: Symbol | None) -> bool:
+    return isinstance(value, Leaf) and value.parameter and not value.trainable
+
+
+def _grad_type(use: OperatorContext) -> tuple[Type, ...]:
+    x, scale = grad_types(use)
+    check_channels(use, [2], mixed=True)
+    return x, scale, scale
+
+
+def _grad(n: KernelContext) -> list[Step]:
+    """dx = a·dy + b·x + c, where a = scale / √(variance + ε), and b and c belong to a channel as well."""
+    (dy, x, scale), steps = n.x, list[Step]()
+    mean, variance, to_bias, product = _statistics(n, x, steps, dy)
+    dx, dscale, dbias = n.out(), n.out(1), n.out(2)
+    dtype, size = mean.dtype, n.filled((), mean.dtype, -max(x.size // max(x.shape[CHANNELS], 1), 1))
+    inverse, a, b, c = (n.scratch(mean.shape, dtype) for _ in range(4))
+    steps += [
+        *inverse_root(n, variance, inverse),
+        partial(np.multiply, scale, inverse, out=a),
+        partial(np.multiply, product, inverse, out=product),
+        partial(np.copyto, dscale, product),
+        partial(np.copyto, dbias, to_bias),
+        partial(np.divide, a, size, out=c),
+        partial(np.multiply, product, inverse, out=b),
+        partial(np.multiply, b, c, out=b),
+        partial(np.multiply, c, to_bias, out=c),
+        partial(np.multiply, b, mean, out=mean),
+        partial(np.subtract, c, mean, out=c),
+    ]
+    places = parts(x, [CHANNELS])
+    spreads = [spread(n, _column(each, x), x, places, steps) for each in (a, b, c)]
+    for place, share, *here in zip(places, work_parts(n, x, places, dtype), *spreads, strict=True):
+        steps += [
+            partial(np.multiply, x[place], here[1], out=share),
+            partial(np.add, share, here[2], out=share),
+            partial(np.multiply, dy[place], here[0], out=dx[place]),
+            partial(np.add, dx[place], share, out=dx[place]),
+        ]
+    return steps
+
+
+def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-5) -> list[Symbol]:
+    rank, dtype = len(x.shape), precision(x.dtype)
+    rest = _rest(rank)
+    flow, x_wide, scale_wide = (cast(value, dtype) for value in (dy, x, scale))
+    normalized, inverse = standardized(x_wide, rest, epsilon)
+    dx = through_standardized(flow * per_channel(scale_wide, rank), normalized, inverse, rest)
+    to_scale, to_bias = (emit("ReduceSum", value, integers(rest), keepdims=0) for value in (flow * normalized, flow))
+    return [cast(dx, x.dtype), cast(to_scale, scale.dtype), cast(to_bias, scale.dtype)]
+
+
+register(
+    Operator(
+        "BatchNormalization",
+        ("X", "scale", "B", "input_mean", "input_var"),
+        _type,
+        _kernel,
+        _gradient,
+        {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
+        outputs=("Y", "running_mean", "running_var"),
+        overwrites_input=True,
+        training=_training,
+        state={1: 3, 2: 4},
+        family="normalization",
+        keeps_layout=True,
+        receptive=cellwise,
+        weights=(1, 2, 3, 4),
+    )
+)
+register(
+    Operator(
+        "BatchNormalizationGrad",
+        ("dY", "X", "scale"),
+        _grad_type,
+        _grad,
+        "lowering",
+        {"epsilon": Attr(float, 1e-5)},
+        outputs=("dX", "dscale", "dB"),
+        overwrites_input=True,
+        domain=INTERNAL,
+        lowering=_grad_lowering,
+        family="normalization",
+        keeps_layout=True,
+    )
+)

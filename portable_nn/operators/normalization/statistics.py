@@ -1,0 +1,146 @@
+"""What all normalisations share: passes over parts of an array, and the same in nodes.
+
+A part stays in the cache, so that several passes over it cost little more than one. Whatever the type of the input, the
+kernels compute in float32 at least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from string import ascii_letters
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.graph import format_shape
+from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.elementwise.blocks import BLOCK
+from portable_nn.operators.registry import (
+    FLOATS,
+    Array,
+    KernelContext,
+    OperatorContext,
+    Step,
+    Type,
+    laid_in,
+    memory_order,
+)
+from portable_nn.operators.symbols import Symbol, cast, emit, integers
+
+CHANNELS: Final = 1
+"""The axis of the channels."""
+
+Places: TypeAlias = list[tuple[slice, ...]]
+"""Where the parts of an array are."""
+
+
+def precision(dtype: Any) -> str:
+    """The type to compute in: float32 at least."""
+    return str(np.result_type(dtype, np.float32))
+
+
+def parts(x: Array, whole: Collection[int]) -> Places:
+    """Where to cut ``x`` along its slowest axis, so that a part stays in the cache; not along the axes ``whole``."""
+    axis = next((axis for axis in memory_order(x) if x.shape[axis] > 1), 0)
+    length = x.shape[axis]
+    step = length if axis in whole else BLOCK * length // max(x.size, 1)
+    step = max(step, 1)
+    return [(slice(None),) * axis + (slice(start, start + step),) for start in range(0, length, step)]
+
+
+def work_parts(n: KernelContext, x: Array, places: Places, dtype: Any) -> list[Array]:
+    """Work memory for the parts of ``x``, the same for all of them; it lies as they do."""
+    whole = n.scratch_like(x[places[0]], dtype) if places else x
+    return [whole[tuple(map(slice, x[place].shape))] for place in places]
+
+
+def spread(n: KernelContext, parameter: Array, x: Array, places: Places, steps: list[Step]) -> list[Array]:
+    """``parameter``, which broadcasts to every part of ``x``, as the parts meet it.
+
+    For several parts it is spread out once to their shape, by what is added to ``steps``: numpy is slow where it
+    broadcasts over short stretches.
+    """
+    if len(places) < 2:
+        return [parameter] * len(places)
+    copies = work_parts(n, x, places, parameter.dtype)
+    steps.append(partial(np.copyto, copies[0], parameter))
+    return copies
+
+
+def statistic(n: KernelContext, x: Array, axes: Collection[int]) -> Array:
+    """Work memory for one number for all places along ``axes``, which it keeps; it lies as ``x`` does."""
+    order = memory_order(x)
+    shape = tuple(1 if axis in axes else x.shape[axis] for axis in order)
+    return laid_in(order, n.scratch(shape, precision(x.dtype)))
+
+
+def sum_over(axes: Iterable[int], into: Array, *factors: Array) -> Step:
+    """Sum the product of ``factors``, arrays of one shape, over ``axes``; ``into`` may keep those, each of size 1.
+
+    This is fast for every order of the axes in memory, where ``np.add.reduce`` is not.
+    """
+    names, axes = ascii_letters[: factors[0].ndim], tuple(axes)
+    kept = "".join(name for axis, name in enumerate(names) if axis not in axes)
+    out = np.squeeze(into, axes) if into.ndim == len(names) else into
+    return partial(np.einsum, f"{','.join([names] * len(factors))}->{kept}", *factors, out=out, dtype=into.dtype)
+
+
+def inverse_root(n: KernelContext, variance: Array, out: Array) -> list[Step]:
+    """1 / √(variance + ε)."""
+    return [
+        partial(np.add, variance, n.filled((), out.dtype, n.float("epsilon")), out=out),
+        partial(np.sqrt, out, out=out),
+        partial(np.reciprocal, out, out=out),
+    ]
+
+
+def standardized(x: Symbol, axes: Sequence[int], epsilon: float, *, centred: bool = True) -> tuple[Symbol, Symbol]:
+    """``x`` less its mean over ``axes``, times s = 1 / √(variance + ε), and s; not ``centred``, with a mean of 0."""
+    if centred:
+        x = x - emit("ReduceMean", x, integers(axes))
+    inverse = 1 / emit("Sqrt", emit("ReduceMean", x * x, integers(axes)) + epsilon)
+    return x * inverse, inverse
+
+
+def through_standardized(
+    dy: Symbol, normalized: Symbol, inverse: Symbol, axes: Sequence[int], *, centred: bool = True
+) -> Symbol:
+    """The gradient of ``standardized``: Ioffe and Szegedy, ICML 2015, section 3, in its simplest form."""
+    share = normalized * emit("ReduceMean", dy * normalized, integers(axes))
+    return inverse * (dy - emit("ReduceMean", dy, integers(axes)) - share if centred else dy - share)
+
+
+def wide(*values: Symbol) -> list[Symbol]:
+    """``values`` in the type to compute in."""
+    return [cast(value, precision(value.dtype)) for value in values]
+
+
+def per_channel(value: Symbol, rank: int) -> Symbol:
+    """A value for each channel, (C,), as it broadcasts to an array of ``rank`` dimensions."""
+    return emit("Unsqueeze", value, integers(range(1, rank - 1))) if rank > 2 else value
+
+
+def check_channels(use: OperatorContext, indices: Iterable[int], least: int = 2, *, mixed: bool = False) -> None:
+    """The first input must be (batch, channels, …), the inputs ``indices`` have a number for each channel.
+
+    They must be of its type, or ``mixed``, of any float type.
+    """
+    x, name = use.type(), use.operator.input_name(0)
+    check_dtype(use, x.dtype, FLOATS)
+    if len(x.shape) < least:
+        form = "(batch, channels, …)" if least == 2 else "(batch, channels, size, …)"
+        use.fail(f"{name} must be {form}, not {format_shape(x.shape)}")
+    for index in indices:
+        found = use.type(index)
+        if found.shape != x.shape[1:2] or found.dtype not in (FLOATS if mixed else {x.dtype}):
+            wanted = f"{'a float type' if mixed else x.dtype} {format_shape(x.shape[1:2])}"
+            use.fail(f"{use.operator.input_name(index)} must be {wanted} for {name} {x}, not {found}")
+
+
+def grad_types(use: OperatorContext) -> tuple[Type, Type]:
+    """The types of X and of its scale where the gradient, dY, is like X."""
+    flow, x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in range(3))
+    if flow != x:
+        use.fail(f"dY must be {x}, as X is, not {flow}")
+    return x, scale

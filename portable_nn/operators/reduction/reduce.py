@@ -1,0 +1,280 @@
+"""Reductions along axes, and the positions of extremes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from portable_nn.core.dims import product, total
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.operators.elements import reduced, whole
+from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
+from portable_nn.operators.receptive import reduced as reduced_fields
+from portable_nn.operators.registry import (
+    FLOATS,
+    NUMBERS,
+    Array,
+    Attr,
+    Constant,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, emit, integers, sizes
+
+EXTREME = WIDE | {"int8", "uint8", "bool"}
+
+Reduction: TypeAlias = "Callable[[KernelContext, Array, tuple[int, ...], Array], list[Step]]"
+
+
+def reduced_axes(use: OperatorContext) -> tuple[int, ...]:
+    """The axes that are reduced: all of them where none are named, none with ``noop_with_empty_axes``."""
+    rank = len(use.type().shape)
+    given = use.numbers(1) if use.has(1) else ()
+    if given:
+        return use.axes(given, rank)
+    return () if use.int("noop_with_empty_axes") else tuple(range(rank))
+
+
+def _shape(shape: Shape, axes: tuple[int, ...], keepdims: int) -> Shape:
+    if keepdims:
+        return tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
+    return tuple(dim for axis, dim in enumerate(shape) if axis not in axes)
+
+
+def _ufunc(function: np.ufunc) -> Reduction:
+    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+        return [partial(function.reduce, x, axis=axes, out=out, keepdims=bool(n.int("keepdims")))]
+
+    return steps
+
+
+def _extreme(function: np.ufunc, *, least: bool) -> Reduction:
+    """The maximum of no elements is the lowest number of the type, their minimum the highest."""
+
+    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+        limits: tuple[float, float] = (False, True)
+        if x.dtype.kind != "b":
+            limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        keepdims = bool(n.int("keepdims"))
+        return [partial(function.reduce, x, axis=axes, out=out, keepdims=keepdims, initial=limits[least])]
+
+    return steps
+
+
+def _sum(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    if x.ndim == 2 and axes == (0,) and x.dtype.kind == "f" and x.dtype.itemsize >= 4 and out.flags.c_contiguous:
+        # The sum over rows as a product with a row of ones runs in BLAS.
+        return [partial(np.dot, n.filled((x.shape[0],), x.dtype, 1), x, out.reshape(-1))]
+    return _ufunc(np.add)(n, x, axes, out)
+
+
+def _mean(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    size = math.prod(x.shape[axis] for axis in axes)
+    return [*_sum(n, x, axes, out), partial(np.divide, out, n.filled((), out.dtype, size), out=out)]
+
+
+def _of_squares(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    squares = n.scratch(x.shape, x.dtype)
+    return [partial(np.multiply, x, x, out=squares), *_sum(n, squares, axes, out)]
+
+
+def _of_magnitudes(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    magnitudes = n.scratch(x.shape, x.dtype)
+    return [partial(np.absolute, x, out=magnitudes), *_sum(n, magnitudes, axes, out)]
+
+
+def _log_sum_exp(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    """log Σ exp(x - m) + m with m the maximum, or 0 where that is infinite: it overflows nowhere."""
+    kept = _shape(x.shape, axes, 1)
+    top, shifted = n.scratch(tuple(map(int, kept)), x.dtype), n.scratch(x.shape, x.dtype)
+    endless = n.scratch(top.shape, np.bool_)
+    return [
+        partial(np.maximum.reduce, x, axis=axes, out=top, keepdims=True, initial=-np.inf),
+        partial(np.isinf, top, out=endless),
+        partial(np.copyto, top, 0, where=endless),
+        partial(np.subtract, x, top, out=shifted),
+        partial(np.exp, shifted, out=shifted),
+        *_sum(n, shifted, axes, out),
+        partial(np.log, out, out=out),
+        partial(np.add, out, top.reshape(out.shape), out=out),
+    ]
+
+
+def _then(first: Reduction, function: np.ufunc) -> Reduction:
+    """A reduction followed by a function of its result."""
+
+    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+        return [*first(n, x, axes, out), partial(function, out, out=out)]
+
+    return steps
+
+
+def _kept(n: GradientContext, value: Symbol) -> Symbol:
+    """A result of the reduction with the reduced axes back in place, each of size 1."""
+    axes = reduced_axes(n)
+    return value if n.int("keepdims") or not axes else emit("Unsqueeze", value, integers(axes))
+
+
+def _spread(n: GradientContext, value: Symbol) -> Symbol:
+    return emit("Expand", _kept(n, value), sizes(n.x[0]))
+
+
+def _mean_gradient(n: GradientContext) -> Symbol:
+    axes = reduced_axes(n)
+    if not axes:
+        return n.dy
+    size = emit("ReduceProd", sizes(n.x[0], axes), keepdims=0)
+    return _spread(n, n.dy / cast(size, n.dy.dtype))
+
+
+def _extreme_gradient(n: GradientContext) -> Symbol:
+    """The gradient goes to the elements that attain the extreme, in equal shares."""
+    axes = reduced_axes(n)
+    if not axes:
+        return n.dy
+    mask = cast(emit("Equal", n.x[0], _kept(n, n.y[0])), n.dy.dtype)
+    return mask * (_kept(n, n.dy) / emit("ReduceSum", mask, integers(axes), keepdims=1))
+
+
+def _product_gradient(n: GradientContext) -> Symbol:
+    """The product of all others: exact also where one element or several are zero."""
+    if not reduced_axes(n):
+        return n.dy
+    x, axes = n.x[0], integers(reduced_axes(n))
+    zero, one = x * 0, x * 0 + 1
+    is_zero = emit("Equal", x, zero)
+    others = emit("Where", is_zero, one, x)
+    product = emit("ReduceProd", others, axes, keepdims=1)
+    zeros = emit("ReduceSum", cast(is_zero, x.dtype), axes, keepdims=1)
+    # With the zero itself left out: how many zeros remain among the others.
+    remaining = zeros - cast(is_zero, x.dtype)
+    none_left = emit("Equal", remaining, remaining * 0)
+    return _kept(n, n.dy) * emit("Where", none_left, product / others, zero)
+
+
+def _in_older_words(name: str) -> Callable[..., Symbol]:
+    """A reduction of booleans as one of integers, and one over no axes as Identity."""
+
+    def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
+        if noop_with_empty_axes and (axes is None or axes.shape == (0,)):
+            return emit("Identity", x)
+        number = cast(x, "uint8") if x.dtype == "bool" else x
+        return cast(emit(name, number, axes, keepdims=keepdims), x.dtype)
+
+    return lowering
+
+
+def reduction(
+    name: str,
+    steps: Reduction,
+    gradient: Gradient,
+    allowed: frozenset[str] = FLOATS,
+    *,
+    constant: Constant | None = None,
+    samples: Interval | None = None,
+) -> None:
+    """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
+
+    def infer(use: OperatorContext) -> Type:
+        check_dtype(use, use.type().dtype, allowed)
+        return Type(use.type().dtype, _shape(use.type().shape, reduced_axes(use), use.int("keepdims")))
+
+    def kernel(n: KernelContext) -> list[Step]:
+        return steps(n, n.x[0], reduced_axes(n), n.out())
+
+    attributes = {"keepdims": Attr(int, 1), "noop_with_empty_axes": Attr(int, 0)}
+    inputs = ("data", "axes?")
+
+    lowering = _in_older_words(name) if "bool" in allowed else None
+    register(
+        Operator(
+            name,
+            inputs,
+            infer,
+            kernel,
+            gradient,
+            attributes,
+            outputs=("reduced",),
+            lowering=lowering,
+            constant=constant,
+            family="reduction",
+            receptive=reduced_fields,
+            samples={0: samples} if samples else {},
+        )
+    )
+
+
+def _arg_type(use: OperatorContext) -> Type:
+    shape = use.type().shape
+    axis = use.axis(use.int("axis"), len(shape))
+    check_dtype(use, use.type().dtype, NUMBERS)
+    return Type("int64", _shape(shape, (axis,), use.int("keepdims")))
+
+
+def _arg(function: Callable[..., Array]) -> Callable[[KernelContext], list[Step]]:
+    def last(x: Array, axis: int, out: Array) -> None:
+        function(np.flip(x, axis), axis=axis, out=out)
+        np.subtract(x.shape[axis] - 1, out, out=out)
+
+    def kernel(n: KernelContext) -> list[Step]:
+        x, out = n.x[0], n.out()
+        axis = n.axis(n.int("axis"), x.ndim)
+        if out.size and not x.size:
+            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty: nothing in it is an extreme")
+        flat = np.squeeze(out, axis) if n.int("keepdims") else out
+        if n.int("select_last_index"):
+            return [partial(last, x, axis, flat)]
+        return [partial(function, x, axis=axis, out=flat)]
+
+    return kernel
+
+
+def _total(items: Sequence[float]) -> float:
+    return math.fsum(items) if any(isinstance(item, float) for item in items) else sum(items)
+
+
+reduction(
+    "ReduceSum",
+    _sum,
+    lambda n: _spread(n, n.dy),
+    WIDE,
+    constant=reduced(_total, lambda items: total(map(whole, items))),
+)
+reduction("ReduceMean", _mean, _mean_gradient)
+reduction(
+    "ReduceProd",
+    _ufunc(np.multiply),
+    _product_gradient,
+    WIDE,
+    constant=reduced(math.prod, lambda items: product(map(whole, items))),
+)
+reduction("ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME, constant=reduced(max))
+reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME, constant=reduced(min))
+reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
+reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))
+reduction("ReduceL2", _then(_of_squares, np.sqrt), lambda n: _kept(n, n.dy / n.y[0]) * n.x[0])
+reduction("ReduceLogSum", _then(_sum, np.log), lambda n: _spread(n, n.dy / emit("Exp", n.y[0])))
+reduction("ReduceLogSumExp", _log_sum_exp, lambda n: _kept(n, n.dy) * emit("Exp", n.x[0] - _kept(n, n.y[0])))
+
+for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+    register(
+        Operator(
+            _name,
+            ("data",),
+            _arg_type,
+            _arg(_function),
+            None,
+            {"axis": Attr(int, 0), "keepdims": Attr(int, 1), "select_last_index": Attr(int, 0)},
+            outputs=("reduced",),
+            family="reduction",
+        )
+    )

@@ -1,0 +1,61 @@
+"""Running sums: what has been summed up so far, along one axis."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
+from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
+from portable_nn.operators.symbols import GradientContext, Symbol, emit
+
+
+def _axis(use: OperatorContext) -> int:
+    """The axis, which must be known before the graph runs."""
+    found = use.numbers(1, ("int32", "int64"))
+    if len(found) != 1 or len(use.type(1).shape) > 1:
+        use.fail(f"axis must be one number, not {use.type(1)}")
+    return use.axis(found[0], len(use.type().shape))
+
+
+def _cumulative_type(use: OperatorContext) -> Type:
+    check_dtype(use, use.type().dtype, WIDE)
+    _axis(use)
+    return use.like(use.type().shape)
+
+
+def _cumulative_sum(n: KernelContext) -> list[Step]:
+    axis, x, out = _axis(n), n.x[0], n.out()
+    if not out.size:
+        return []
+    if n.int("reverse"):
+        x, out = np.flip(x, axis), np.flip(out, axis)
+    if not n.int("exclusive"):
+        return [partial(np.add.accumulate, x, axis=axis, out=out)]
+    along = (slice(None),) * axis
+    first, rest = out[(*along, slice(None, 1))], out[(*along, slice(1, None))]
+    # What comes before the first element sums to nothing.
+    steps: list[Step] = [partial(first.fill, 0)]
+    if rest.size:
+        steps.append(partial(np.add.accumulate, x[(*along, slice(None, -1))], axis=axis, out=rest))
+    return steps
+
+
+def _cumulative_gradient(n: GradientContext) -> list[Symbol | None]:
+    """An element is in the sums from its own place on: those are summed up from the other end."""
+    return [emit("CumSum", n.dy, n.x[1], exclusive=n.int("exclusive"), reverse=int(not n.int("reverse"))), None]
+
+
+register(
+    Operator(
+        "CumSum",
+        ("x", "axis"),
+        _cumulative_type,
+        _cumulative_sum,
+        _cumulative_gradient,
+        {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
+        outputs=("y",),
+        family="arithmetic",
+    )
+)

@@ -1,0 +1,99 @@
+"""The largest or smallest elements along an axis, and where they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.layout.indexing import zeros_like
+from portable_nn.operators.registry import (
+    NUMBERS,
+    Array,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    register,
+)
+from portable_nn.operators.symbols import GradientContext, Symbol, emit
+
+SPARSE: Final = 16
+"""How many times as many elements as are wanted make it worth while to leave the others unsorted."""
+
+
+def _type(use: OperatorContext) -> tuple[Type, Type]:
+    x = use.type()
+    check_dtype(use, x.dtype, NUMBERS)
+    axis, wanted = use.attribute_axis(), use.constant(1)
+    if use.output_count < 2:
+        use.fail("it has two outputs, Values and Indices, not 1")
+    if len(wanted) != 1:
+        use.fail(f"K must be one number, not {len(wanted)}")
+    size, count = x.shape[axis], wanted[0]
+    if isinstance(count, int) and (count < 0 or (isinstance(size, int) and count > size)):
+        use.fail(f"K must be 0 to {size}, the size of axis {axis}, not {count}")
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    return Type(x.dtype, shape), Type("int64", shape)
+
+
+def _sorted(x: Array, count: int, *, largest: bool) -> Array:
+    """Where the first ``count`` elements along the last axis are; of equal ones, that at the lowest index first."""
+    if not largest:
+        return np.argsort(x, axis=-1, kind="stable")[..., :count]
+    # What is turned round twice keeps its equal elements in the order in which they came.
+    places = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :count]
+    found: Array = x.shape[-1] - 1 - places
+    return found
+
+
+def _selected(x: Array, count: int, *, largest: bool) -> Array:
+    """As ``_sorted``, without sorting what is not wanted."""
+    place = x.shape[-1] - count if largest else count - 1
+    edge = np.partition(x, place, axis=-1)[..., place : place + 1]
+    if x.dtype.kind == "f" and np.isnan(np.max(x)):
+        return _sorted(x, count, largest=largest)  # What is no number compares with nothing.
+    beyond, level = x > edge if largest else x < edge, x == edge
+    # Of those at the edge, as many as are still missing, from the lowest index on.
+    missing = count - np.count_nonzero(beyond, axis=-1, keepdims=True)
+    taken = beyond | (level & (np.cumsum(level, axis=-1, dtype=np.intp) <= missing))
+    places = np.nonzero(taken)[-1].reshape(*x.shape[:-1], count)
+    order = _sorted(np.take_along_axis(x, places, -1), count, largest=largest)
+    return np.take_along_axis(places, order, -1)
+
+
+def _top(n: KernelContext) -> list[Step]:
+    """Sorted, whatever ``sorted`` says."""
+    axis = n.attribute_axis()
+    x, values, indices = (np.moveaxis(array, axis, -1) for array in (n.x[0], n.out(0), n.out(1)))
+    count, largest = values.shape[-1], bool(n.int("largest"))
+    find = _selected if count * SPARSE <= x.shape[-1] else _sorted
+
+    def run() -> None:
+        places = find(x, count, largest=largest)
+        indices[...] = places
+        values[...] = np.take_along_axis(x, places, -1)
+
+    return [run] if values.size else []
+
+
+def _gradient(n: GradientContext) -> list[Symbol | None]:
+    """The gradient goes to the places that the values were taken from."""
+    return [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())]
+
+
+register(
+    Operator(
+        "TopK",
+        ("X", "K"),
+        _type,
+        _top,
+        _gradient,
+        {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
+        outputs=("Values", "Indices"),
+        family="reduction",
+    )
+)

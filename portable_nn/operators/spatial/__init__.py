@@ -1,0 +1,1 @@
+"""Operators with windows or positions along the axes of an image: convolutions, pools, resizing, sampling."""

@@ -1,0 +1,117 @@
+"""What convolutions and pools have in common: a window that slides along the axes behind batch and channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portable_nn.core.dims import product, total
+from portable_nn.core.errors import ShapeError
+from portable_nn.core.graph import Dim, Shape, format_shape
+from portable_nn.operators.registry import Attr, OperatorContext
+from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
+from portable_nn.sizes.operation import Window
+
+ATTRIBUTES: Final[Mapping[str, Attr]] = {
+    "auto_pad": Attr(str, "NOTSET"),
+    "dilations": Attr(tuple),
+    "kernel_shape": Attr(tuple),
+    "pads": Attr(tuple),
+    "strides": Attr(tuple),
+}
+"""The attributes that all of them have."""
+
+AUTO_PADS: Final = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def spatial_sizes(use: OperatorContext) -> Shape:
+    """The sizes of the axes that the window slides along; fails where the first input has none."""
+    shape = use.type().shape
+    if len(shape) < 3:
+        use.fail(f"{use.operator.input_name(0)} must be (batch, channels, size, …), not {format_shape(shape)}")
+    return shape[2:]
+
+
+def per_axis(use: OperatorContext, name: str, length: int, default: int = 1, least: int = 1) -> tuple[int, ...]:
+    """An attribute with a number for each axis."""
+    given = use.ints(name)
+    if given is None:
+        return (default,) * length
+    if len(given) != length:
+        use.fail(f"{name} must be {length} {'number' if length == 1 else 'numbers'}, not {given}")
+    if min(given, default=least) < least:
+        use.fail(f"{name} must be {least} or more, not {given}")
+    return given
+
+
+def windows(use: OperatorContext, kernel: Sequence[int], sizes: Shape) -> list[Window]:
+    """The window along each axis of ``sizes``, with ``auto_pad`` resolved to numbers.
+
+    Where a size is not known yet, such pads are left at 0; ``slide`` knows what comes out all the same.
+    """
+    mode = use.string("auto_pad")
+    if mode not in AUTO_PADS:
+        use.fail(f"auto_pad must be one of {', '.join(AUTO_PADS)}, not '{mode}'")
+    found = plain_windows(use, kernel)
+    if mode != "NOTSET" and any(any(w.pads) for w in found):
+        use.fail(f"pads {use.ints('pads')} and auto_pad {mode} exclude each other")
+    if mode.startswith("SAME"):
+        found = [_same(w, size, upper=mode == "SAME_UPPER") for w, size in zip(found, sizes, strict=True)]
+    return found
+
+
+def plain_windows(use: OperatorContext, kernel: Sequence[int]) -> list[Window]:
+    """The window along each axis, with the pads that the attributes name."""
+    rank = len(kernel)
+    strides, dilations = per_axis(use, "strides", rank), per_axis(use, "dilations", rank)
+    pads = per_axis(use, "pads", 2 * rank, 0, 0)
+    return [Window(*each) for each in zip(kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)]
+
+
+def _same(w: Window, size: Dim, *, upper: bool) -> Window:
+    pads = same_pads(size, w.kernel, w.stride, w.dilation, upper=upper) if isinstance(size, int) else (0, 0)
+    return Window(w.kernel, w.stride, w.dilation, *pads)
+
+
+def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: bool = False) -> list[Dim]:
+    """How often each window fits: the spatial sizes that a convolution or pool gives."""
+    return [_often(use, axis, w, size, ceil) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
+
+
+def _often(use: OperatorContext, axis: int, w: Window, size: Dim, ceil: bool) -> Dim:
+    if isinstance(size, int):
+        try:
+            return pool_size(size, w.kernel, w.stride, w.dilation, *w.pads, ceil=ceil)
+        except ShapeError as error:
+            use.fail(f"along axis {axis}: {error}")
+    if use.string("auto_pad").startswith("SAME"):
+        return size if w.stride == 1 else f"ceil({size}/{w.stride})"
+    room = total([size, w.pad_begin + w.pad_end - w.extent])
+    if w.stride > 1:
+        room = f"{'ceil' if ceil else 'floor'}(({room})/{w.stride})"
+    return total([room, 1])
+
+
+def spread(use: OperatorContext, found: Sequence[Window], sizes: Shape) -> list[Dim]:
+    """The spatial sizes that a transposed convolution gives."""
+    return [_spread(use, axis, w, size) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
+
+
+def _spread(use: OperatorContext, axis: int, w: Window, size: Dim) -> Dim:
+    if not isinstance(size, int):
+        more = w.extent + w.output_padding - w.stride - w.pad_begin - w.pad_end
+        return total([product([w.stride, size]), more])
+    try:
+        return conv_transpose_size(size, w.kernel, w.stride, w.dilation, *w.pads, w.output_padding)
+    except ShapeError as error:
+        use.fail(f"along axis {axis}: {error}")
+
+
+def taps(w: Window, tap: int, size: int, count: int) -> tuple[slice, slice]:
+    """Of ``count`` windows over ``size`` cells, those whose ``tap`` meets a cell and no padding; and these cells."""
+    offset = tap * w.dilation - w.pad_begin
+    first, last = max(0, -(offset // w.stride)), min(count - 1, (size - 1 - offset) // w.stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start = first * w.stride + offset
+    return slice(first, last + 1), slice(start, last * w.stride + offset + 1, w.stride)

@@ -1,0 +1,1 @@
+"""Operators of training: dropout, losses and the updates of optimizers."""
