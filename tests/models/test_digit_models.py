@@ -163,8 +163,7 @@ def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Di
         np.testing.assert_array_equal(array, second.network.parameters[name])
 
 
-@pytest.mark.minutes
-@pytest.mark.long
+@pytest.mark.sweep
 def test_the_recipe_makes_a_model_as_good(row: Row, shipped: Shipped, held_out: Array, digits: Digits) -> None:
     trained = recipe_of(shipped)(digits, progress=False)
     found = accuracy(trained.network, held_out, digits.test_y)

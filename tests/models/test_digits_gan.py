@@ -114,8 +114,7 @@ def test_checkpoints_are_refused() -> None:
         train(checkpoint="folder")
 
 
-@pytest.mark.minutes
-@pytest.mark.long
+@pytest.mark.sweep
 def test_the_recipe_makes_a_model_as_good() -> None:
     figures = train(progress=False).figures
     assert figures["sure"] >= 0.9

@@ -109,8 +109,7 @@ def test_what_is_wrong() -> None:
         train_ring("magic")
 
 
-@pytest.mark.minutes
-@pytest.mark.long
+@pytest.mark.sweep
 def test_the_recipe_makes_all_eight_modes() -> None:
     """Two seeds of the ten that the docstring of ``ring`` has figures of, with room for another machine's rounding."""
     runs = measure_ring(range(2), progress=False)
@@ -120,8 +119,7 @@ def test_the_recipe_makes_all_eight_modes() -> None:
     assert found["kl"].mean <= 0.02
 
 
-@pytest.mark.minutes
-@pytest.mark.long
+@pytest.mark.sweep
 def test_the_plain_gan_collapses_under_the_same_budget() -> None:
     """Four seeds that have lost modes on one machine; with another machine's rounding it may be other seeds."""
     runs = measure_ring((0, 3, 4, 5), "plain", progress=False)
@@ -129,8 +127,7 @@ def test_the_plain_gan_collapses_under_the_same_budget() -> None:
     assert spreads(runs)["kl"].mean > 0.1
 
 
-@pytest.mark.minutes
-@pytest.mark.long
+@pytest.mark.sweep
 def test_the_recipe_does_so_from_the_same_first_weights_as_the_plain_gan() -> None:
     [run] = measure_ring([0], initial="he", progress=False)
     assert run.modes.strict == 8
