@@ -1,4 +1,4 @@
-"""The models that come with the package, by name: where their files are. Nothing here opens one."""
+"""The models that come with the package, by name, and the paths of their files; nothing here opens one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Shipped:
 
     @property
     def package(self) -> str:
-        """The package with its files, and with the module ``recipe`` that makes it again."""
+        """The package that contains its files, and the module ``recipe`` that trains it again."""
         return f"portable_nn.models.{self.name.replace('-', '_')}"
 
     @property
     def folder(self) -> Path:
-        """Where its files are."""
+        """The folder of its files. Raises ``ModuleNotFoundError`` where the installation lacks it."""
         spec = find_spec(self.package)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"{self.package} is missing from this installation")
@@ -44,7 +44,7 @@ class Shipped:
 
     @property
     def samples(self) -> Path:
-        """A folder of inputs to try it on."""
+        """A folder of example inputs."""
         return self.folder / "samples"
 
     @property
@@ -61,12 +61,12 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
         Shipped("digits-gan", "a generator: makes pictures of handwritten digits out of noise"),
     )
 }
-"""All of them, by name."""
+"""All shipped models by name."""
 
 CALLED: Final[Mapping[str, Shipped]] = {
     name: model for model in SHIPPED.values() for name in (*model.aliases, model.name)
 }
-"""All of them, by name and by alias."""
+"""All shipped models by name and by alias."""
 
 
 def find_model(name: str) -> Shipped:

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, text, memory, files, graphs. Nothing here knows a network."""
+"""The base of all other folders: errors, text, memory, files, graphs. Nothing here depends on networks."""

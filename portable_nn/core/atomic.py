@@ -1,4 +1,4 @@
-"""Replacing a file as a whole: after a crash at any moment, the path holds the old bytes or the new ones."""
+"""Atomic replacement of files: after a crash at any moment, the path holds the old bytes or the new ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portable_nn.core.errors import FileError
 from portable_nn.core.files import not_regular
 
 SUFFIX: Final = ".pnn-tmp"
-"""How the names of temporary files end: ``.digits.safetensors.5f0c9a1e.pnn-tmp``."""
+"""The suffix of temporary files: ``.digits.safetensors.5f0c9a1e.pnn-tmp``."""
 
 if sys.platform == "win32":  # There, a file cannot be removed while it is open: that is the lock.
 
@@ -32,7 +32,7 @@ else:
     import fcntl
 
     def _lock(file: BinaryIO) -> None:
-        with suppress(OSError):  # Some network file systems have no locks; orphans then stay where they are.
+        with suppress(OSError):  # Some network file systems have no locks; orphans then stay.
             fcntl.flock(file, fcntl.LOCK_EX)
 
     def _remove_if_unlocked(path: Path) -> None:
@@ -46,9 +46,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """A new file, open for writing, that replaces the one at ``path`` when the block ends without an exception.
 
     The bytes go to a temporary file in the same folder, and are on the disk before it is renamed. A symbolic link is
-    followed, and stays. An existing file's mode is kept; a new one's follows the umask. Whatever goes wrong, the old
-    file is as it was and the temporary one is gone; where the process was killed, the next save of ``path`` removes
-    it.
+    followed, and stays. An existing file's mode is kept; a new one's follows the umask. On any error the old file is
+    unchanged and the temporary one is removed; if the process was killed, the next save of ``path`` removes it.
 
     Raises:
         FileError: the folder is missing, the path is not a regular file or is read-only, the disk is full, ...
@@ -72,7 +71,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _resolve(path: str | Path) -> tuple[Path, int | None]:
-    """The file behind ``path``, and the mode that it has if it exists."""
+    """``path`` with symbolic links resolved, and the mode of that file, or ``None`` where there is none."""
     target = Path(os.path.realpath(path))
     try:
         status = target.lstat()
@@ -87,12 +86,12 @@ def _resolve(path: str | Path) -> tuple[Path, int | None]:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new, locked file beside ``target``; if it is still there at the end, it is removed."""
+    """A new, locked file beside ``target``; it is removed at the end unless it was renamed."""
     file, path = _create(target)
     try:
         yield file, path
     finally:
-        with suppress(OSError):  # What could not be written is tried once more on closing, and fails again.
+        with suppress(OSError):  # Closing tries to flush again what could not be written, and fails again.
             file.close()
         with suppress(OSError):
             path.unlink(missing_ok=True)
@@ -105,23 +104,23 @@ def _create(target: Path) -> tuple[BinaryIO, Path]:
         _lock(file)
         if os.fstat(file.fileno()).st_nlink:
             return file, path
-        file.close()  # Another process took it for an orphan before it was locked.
+        file.close()  # Another process removed it as an orphan before it was locked.
 
 
 def remove_orphans(folder: Path, names: str) -> None:
-    """Remove what killed saves of files in ``folder`` left, whose names the regular expression ``names`` matches.
+    """Remove temporary files of killed saves in ``folder``; ``names`` is a regular expression for the target's name.
 
-    Their locks went with their processes.
+    The system releases the locks of a process that ends.
     """
     pattern = re.compile(rf"\.{names}\.[0-9a-f]{{8}}{re.escape(SUFFIX)}")
     for path in folder.iterdir():
         if pattern.fullmatch(path.name):
-            with suppress(OSError):  # Locked: its owner is alive.
+            with suppress(OSError):  # Locked: the process that writes it is alive.
                 _remove_if_unlocked(path)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system can: the bytes of both files are safe in any case."""
+    """Make the rename durable where the system can; without it, the path holds either file after a crash."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -132,25 +131,25 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def put_back(path: str | Path) -> Iterator[None]:
-    """Should the block end with an exception, what is at ``path`` now is there again: the same file, or none."""
+    """Restore the present state of ``path`` (the same file, or none) if the block ends with an exception."""
     target = Path(os.path.realpath(path))
     if not target.is_file():
-        was_there = os.path.lexists(target)  # A folder or a device: nobody writes over those.
+        existed = os.path.lexists(target)  # A folder or a device: nobody overwrites those.
         try:
             yield
         except BaseException:
-            if not was_there:
+            if not existed:
                 target.unlink(missing_ok=True)
             raise
         return
     kept = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
         kept.hardlink_to(target)
-    except OSError:  # A file system without links.
+    except OSError:  # A file system without hard links.
         shutil.copy2(target, kept)
     try:
         with kept.open("rb") as file:
-            _lock(file)  # The next save would take it for an orphan.
+            _lock(file)  # Otherwise the next save would remove it as an orphan.
             yield
     except BaseException:
         kept.replace(target)
@@ -161,13 +160,13 @@ def put_back(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _freed_later(path: Path) -> Iterator[None]:
-    """Nobody waits until the space of the file at ``path``, which is replaced in the block, has been given back.
+    """Free the disk space of the file at ``path``, which is replaced in the block, in a background thread.
 
     For 100 MB that takes the system 20 ms.
     """
     old = None
     if sys.platform != "win32":
-        with suppress(OSError):  # There is none, or it may not be read.
+        with suppress(OSError):  # The file does not exist or may not be read.
             old = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Sizes for the inputs of a model that leaves them open."""
+"""Binding the symbolic dimensions of a model's inputs to sizes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Shape, format_shape
 
 Sizes: TypeAlias = Sequence[Dim] | Mapping[str, Sequence[Dim]] | None
-"""The shape of the one input, or of inputs by name; what is no number leaves a size as it is."""
+"""The shape of the only input, or shapes of inputs by name; a name in place of a number leaves a dimension unbound."""
 
 
 def bind(shapes: Mapping[str, Shape | None], sizes: Sizes) -> tuple[dict[str, Shape], dict[str, int]]:
-    """The ``shapes`` of inputs with the given sizes put in, and what each size that had only a name is now.
+    """The ``shapes`` of the inputs with the given sizes, and the size of each symbolic dimension that was bound.
 
-    An input of which no shape is known has the sizes that are given, or is left out.
+    An input of unknown shape (``None``) gets the given sizes, or is left out.
 
     Raises:
-        UsageError: sizes for an input that is not there, too few or too many, or other than a size that is fixed.
+        UsageError: sizes for an unknown input, too few or too many, below 1, or other than a fixed size.
     """
     known: dict[str, int] = {}
     found = dict(shapes)
@@ -54,9 +54,9 @@ def _by_name(names: Sequence[str], sizes: Sizes) -> Mapping[str, Sequence[Dim]]:
 
 
 def parse_sizes(texts: Iterable[str]) -> Sizes:
-    """The sizes that ``N,3,224,224`` means, or ``x=1,3,224,224`` and more such for several inputs.
+    """Sizes from text: ``N,3,224,224`` for the only input, or ``x=1,3,224,224`` for each of several inputs.
 
-    Raises ``UsageError`` for what is neither.
+    Raises ``UsageError`` for any other text.
     """
     found = [text.rpartition("=") for text in texts]
     if len(found) == 1 and not found[0][0]:

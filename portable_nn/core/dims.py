@@ -1,8 +1,7 @@
-"""Arithmetic on sizes that may still be symbolic: ``3 * batch``, ``784 * batch / 784``, ``batch + 1``.
+"""Arithmetic on symbolic dimensions: ``3 * batch``, ``784 * batch / 784``, ``batch + 1``.
 
-Such a size is a sum of products of names, always written in one way: ``2*batch*time+batch+1``. What is in brackets
-(``floor(height/2)``, from somebody else's file) is a name like any other. By hand: sympy takes
-0.3 s to import.
+A dimension is a polynomial in its names, in one canonical form: ``2*batch*time+batch+1``. An expression in brackets
+(``floor(height/2)``, from a file of another program) is treated as a name. Not with sympy, which takes 0.3 s to import.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from typing import TypeAlias
 from portable_nn.core.graph import Dim, Shape
 
 _Names: TypeAlias = tuple[str, ...]
-"""The sorted names of a product; none for a plain number."""
+"""The sorted names of a monomial; none for the constant."""
 
 
 def is_number(name: str) -> bool:
-    """Whether what should be the name of a size is a number, as which it would be counted."""
+    """Whether the ``name`` of a dimension is an integer literal, which arithmetic would take for a number."""
     return re.fullmatch("[+-]?[0-9]+", name) is not None
 
 
 def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
-    """``shape`` with numbers for the names that are known."""
+    """``shape`` with numbers for the names in ``known``."""
     return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
 
 
 def _split(text: str, sign: str) -> list[str]:
-    """The parts of ``text`` between the signs that are not in brackets."""
+    """The parts of ``text`` between occurrences of ``sign`` that are not in brackets."""
     parts, depth = [""], 0
     for char in text:
         depth += (char == "(") - (char == ")")
@@ -42,7 +41,7 @@ def _split(text: str, sign: str) -> list[str]:
 
 
 def _terms(dim: Dim) -> Counter[_Names]:
-    """How often each product occurs in a size."""
+    """The coefficient of each monomial of a dimension."""
     if isinstance(dim, int):
         return Counter({(): dim} if dim else {})
     terms = Counter[_Names]()
@@ -73,7 +72,7 @@ def _dim(terms: Mapping[_Names, int]) -> Dim:
 
 
 def product(dims: Iterable[Dim]) -> Dim:
-    """The product of sizes; 1 for none."""
+    """The product of dimensions; 1 for none."""
     result = Counter[_Names]({(): 1})
     for dim in dims:
         result = _times(result, _terms(dim))
@@ -81,7 +80,7 @@ def product(dims: Iterable[Dim]) -> Dim:
 
 
 def quotient(dividend: Dim, divisor: Dim) -> Dim | None:
-    """``dividend / divisor`` where that is known to be whole, otherwise ``None``: a long division of polynomials."""
+    """``dividend / divisor`` where the remainder is known to be 0, otherwise ``None``: long division of polynomials."""
     rest, by, result = _terms(dividend), _terms(divisor), Counter[_Names]()
     if not by:
         return None
@@ -98,7 +97,7 @@ def quotient(dividend: Dim, divisor: Dim) -> Dim | None:
 
 
 def total(dims: Iterable[Dim]) -> Dim:
-    """The sum of sizes; 0 for none."""
+    """The sum of dimensions; 0 for none."""
     result = Counter[_Names]()
     for dim in dims:
         result.update(_terms(dim))
@@ -106,7 +105,7 @@ def total(dims: Iterable[Dim]) -> Dim:
 
 
 def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
-    """The number that a size is where its names are those in ``sizes``, otherwise ``None``."""
+    """The value of a dimension whose names have these ``sizes``, or ``None`` where a name is missing."""
     if isinstance(dim, int):
         return dim
     terms = _terms(dim)
@@ -116,7 +115,7 @@ def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
 
 
 def broadcast(*shapes: Shape) -> Shape | None:
-    """The shape that ``shapes`` broadcast to (numpy's rule), or ``None`` where two sizes are not known to agree."""
+    """The shape that ``shapes`` broadcast to (numpy's rule), or ``None`` where two dimensions may differ."""
     rank = max(map(len, shapes), default=0)
     result: list[Dim] = []
     for column in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
@@ -128,7 +127,7 @@ def broadcast(*shapes: Shape) -> Shape | None:
 
 
 def static(shape: Shape) -> tuple[int, ...] | None:
-    """The shape when every size is a number, otherwise ``None``."""
+    """``shape`` if all its dimensions are numbers, otherwise ``None``."""
     numbers = tuple(dim for dim in shape if isinstance(dim, int))
     return numbers if len(numbers) == len(shape) else None
 

@@ -14,13 +14,13 @@ __all__ = ["PortableNNError"]
 
 
 class PortableNNError(Exception):
-    """The root of the family: catch this one to catch them all."""
+    """The base class of all errors of this package."""
 
     exit_code = 3
 
 
 class UsageError(PortableNNError, ValueError):
-    """An argument that makes no sense: the message names it, what it may be, and what was given."""
+    """An invalid argument: the message names it, the values that are allowed, and the one that was given."""
 
     exit_code = 2
 
@@ -35,20 +35,20 @@ class MissingPackageError(PortableNNError, ImportError):
 
 
 class VerificationError(PortableNNError):
-    """Two sides that should compute the same numbers do not."""
+    """Two implementations of a network disagree in their outputs."""
 
     exit_code = 1
 
 
 class TrainingError(PortableNNError):
-    """Training that cannot go on: the loss is no number any more."""
+    """Training cannot continue: the loss is NaN or infinite."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong at one place of a graph."""
+    """One fault of a graph, and the node that has it (``""`` for the graph itself)."""
 
     node: str
     message: str
@@ -58,7 +58,7 @@ class Fault:
 
 
 class GraphError(PortableNNError):
-    """A graph that cannot be: every fault that one pass finds, each with the node it is at."""
+    """An invalid graph: all faults that one pass finds, each with its node."""
 
     def __init__(self, faults: Iterable[Fault], where: str = "") -> None:
         self.faults = tuple(faults)
@@ -67,7 +67,7 @@ class GraphError(PortableNNError):
 
 
 class ShapeError(PortableNNError, ValueError):
-    """Arrays that do not fit a network: the message names each, its shape, and the shape that is needed."""
+    """Arrays whose shapes a network does not accept: the message names each, its shape, and the expected shape."""
 
 
 class FileError(PortableNNError):
@@ -82,7 +82,7 @@ class FileError(PortableNNError):
 class FormatError(FileError):
     """A model file that is damaged, hostile, or of another format or version.
 
-    ``faults`` are those of a file that is whole but contradicts itself, one by one; otherwise there are none.
+    ``faults`` lists the inconsistencies of a file that is complete but contradicts itself; otherwise it is empty.
     """
 
     def __init__(self, path: str | Path, reason: str, faults: Iterable[str] = ()) -> None:
@@ -91,7 +91,7 @@ class FormatError(FileError):
 
 
 class NoManifestError(FormatError):
-    """A file of another project in a format that weight files have too: it holds arrays, and no network."""
+    """A file of another project in one of the formats of weight files: it holds arrays, but no network."""
 
 
 class DataError(FileError):
@@ -104,8 +104,5 @@ class UnsupportedError(FileError):
 
 def listed(lines: Iterable[str], heading: str = "") -> str:
     """One line as it is, several as an indented list under ``heading``."""
-    rows = list(lines)
-    if len(rows) == 1:
-        return f"{heading}: {rows[0]}" if heading else rows[0]
-    head = f"{heading}: {len(rows)} faults" if heading else f"{len(rows)} faults"
-    return "\n  ".join([head, *rows])
+    rows, start = list(lines), f"{heading}: " if heading else ""
+    return start + (rows[0] if len(rows) == 1 else "\n  ".join([f"{len(rows)} faults", *rows]))

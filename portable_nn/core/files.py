@@ -27,23 +27,36 @@ _KINDS: Final = {
     stat.S_IFLNK: "a symbolic link to itself",
 }
 
-_FOREIGN: Final = (
-    (rb"version https://git-lfs", "is a Git LFS pointer, not the file itself: run 'git lfs pull'"),
-    (rb"(?i)\s*<(!doctype|html|head)", "is an HTML page: the download gave a page about the file, not the file"),
-    (rb"PK\x03\x04", "is a zip archive, such as torch.save, Keras or numpy's savez write"),
-    (rb"\x80[\x02-\x05]", "is a Python pickle: it can run any code when it is loaded, and is not read"),
-    (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file: its name should end in .h5"),
-    (rb"\x93NUMPY", "is a numpy .npy file"),
-    (rb"GGUF", "is a GGUF file"),
+_SIGNATURES: Final = (
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself: run 'git lfs pull'"),
+    (rb"(?i)\s*<(!doctype|html|head)", "an HTML page: the download gave a page about the file, not the file"),
+    (rb"\s*<svg", "an SVG drawing"),
+    (rb"PK\x03\x04", "a zip archive, such as torch.save, Keras or numpy's savez write"),
+    (rb"\x1f\x8b", "a gzip file"),
+    (rb"\x80[\x02-\x05]", "a Python pickle: it can run any code when it is loaded, and is not read"),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file: its name should end in .h5"),
+    (rb"\x93NUMPY", "a numpy .npy file"),
+    (rb"GGUF", "a GGUF file"),
+    (rb"\x89PNG", "a PNG picture"),
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"GIF8", "a GIF picture"),
+    (rb"(?s).{4}ftyp(heic|heix|mif1)", "a HEIC photograph"),
+    (rb"%PDF", "a PDF document"),
     # Protocol buffers have no signature: this is field 1 (ir_version), then a field that an ONNX model may have.
-    (rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", "is an ONNX model: import it with import_onnx"),
+    (rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]", "an ONNX model: import it with import_onnx"),
 )
-"""The first bytes of files that are mistaken for weight files, and the message for each."""
+"""The first bytes of common file formats, as patterns, and what messages call such a file."""
 
 
 def recognise(head: bytes) -> str | None:
-    """What a file that begins with ``head`` is, as the end of a message, or ``None`` where that is unknown."""
-    return next((text for pattern, text in _FOREIGN if re.match(pattern, head)), None)
+    """What a file that begins with ``head`` is (``"a zip archive, …"``), or ``None`` where that is unknown."""
+    return next((text for pattern, text in _SIGNATURES if re.match(pattern, head)), None)
+
+
+def kind_fault(head: bytes, otherwise: str) -> str:
+    """The fault of a file of another kind that begins with ``head``: what it is, or ``otherwise`` if unknown."""
+    found = recognise(head) if head else "empty"
+    return f"is {found}" if found else otherwise
 
 
 def not_regular(mode: int) -> str | None:
@@ -63,7 +76,7 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
     try:
         if fault := not_regular(Path(path).stat().st_mode):
             raise FileError(path, fault)
-        with open(path, "rb", buffering=0, opener=_open_now) as file:
+        with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
             if fault := not_regular(os.fstat(file.fileno()).st_mode):  # exchanged since the first look
                 raise FileError(path, fault)
             yield file
@@ -73,7 +86,7 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _open_now(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -88,7 +101,7 @@ def read_exactly(file: FileIO, count: int, where: str) -> bytes:
 
 
 def shrunk(where: str, missing: int) -> FormatError:
-    """The error for a file that was long enough a moment ago."""
+    """The error for a file that another program has truncated since its size was read."""
     return FormatError(where, f"became shorter while it was read: {missing} bytes are missing")
 
 
@@ -97,9 +110,9 @@ _turn: Final = Lock()
 if hasattr(os, "preadv"):
 
     def read_at(file: FileIO, memory: Sequence[Bytes], offset: int, where: str) -> None:
-        """Fill pieces of ``memory`` one after the other from ``offset`` on, wherever the file stands.
+        """Read from ``offset`` into the pieces of ``memory``, one after the other; the file's position is not used.
 
-        Any number of threads may do so at once.
+        Thread-safe.
 
         Raises:
             FormatError: the file ends first, though it was long enough a moment ago.
@@ -128,7 +141,7 @@ else:  # Windows
 if hasattr(os, "pwrite"):
 
     def write_at(file: BinaryIO, data: Bytes, offset: int) -> None:
-        """Write ``data`` from ``offset`` on, wherever the file stands. Any number of threads may do so at once.
+        """Write ``data`` at ``offset``; the file's position is not used. Thread-safe.
 
         The file's buffer must be empty. The system starts to write to the disk while the caller continues. Raises
         ``OSError``.
@@ -151,7 +164,7 @@ else:  # Windows
 
 
 _BEGIN: Final = getattr(os, "POSIX_FADV_DONTNEED", 0)
-"""The advice that makes the system write pages to the disk now; those not yet written stay in memory."""
+"""The advice that starts to write dirty pages to the disk now; they stay in memory until they are written."""
 
 _AT_ONCE: Final = 512
-"""So many pieces are read by one call; Linux and macOS take up to 1,024."""
+"""The most pieces that one call reads; Linux and macOS allow 1,024 (``IOV_MAX``)."""

@@ -15,10 +15,10 @@ OPSET = 25
 """The version of the ONNX operator set whose semantics every node has."""
 
 INTERNAL = "portable_nn"
-"""The domain of operators that the standard lacks (gradients, updates); never stored in a file."""
+"""The domain of operators that ONNX lacks (gradients, updates); never stored in a file."""
 
 Dim: TypeAlias = int | str
-"""A size, or the name of a size that is not known yet, such as ``"batch"``."""
+"""A dimension: a size, or the name of a symbolic dimension, such as ``"batch"``."""
 
 Shape: TypeAlias = tuple[Dim, ...]
 
@@ -46,13 +46,13 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Parameter(Value, frozen=True, forbid_unknown_fields=True):
-    """A value that is stored with the network. Training changes it unless ``trainable`` is false."""
+    """A value that is stored with the network; training updates it unless ``trainable`` is false."""
 
     trainable: bool = True
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One use of an operator. An optional input that is left out is the empty name ``""``."""
+    """One call of an operator. An omitted optional input has the empty name ``""``."""
 
     name: str
     operator: str
@@ -63,7 +63,7 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nodes in an order in which they can run, and the values that enter and leave.
+    """Nodes in topological order, and the inputs, outputs and parameters.
 
     ``outputs`` are names of values; their types follow from the nodes (see ``operators.infer``).
     """
@@ -75,7 +75,7 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "network"
 
     def values(self) -> Iterator[str]:
-        """Names of all values: inputs, parameters, then what each node makes."""
+        """Names of all values: inputs, parameters, then the outputs of each node."""
         yield from (value.name for value in self.inputs)
         yield from (value.name for value in self.parameters)
         yield from (name for node in self.nodes for name in node.outputs if name)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
 from portable_nn.core.text import printable
 
 LONG: Final = 40
-"""A table with more rows is folded up at first."""
+"""A table with more rows is collapsed at first."""
 
 _LINE: Final = "1px solid rgba(128, 128, 128, 0.4)"
 
 
 def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] = ()) -> str:
-    """A table under a title that folds it up.
+    """A table under a title that expands and collapses it.
 
-    All text is escaped (it stands in no attribute). A heading that begins with ``>`` makes a column of numbers, aligned
-    to the right.
+    All text is escaped (none is put into an attribute). A heading that begins with ``>`` makes a column of numbers,
+    aligned to the right.
 
     Args:
         title: one line or several.
         headings: one for each column.
         rows: the cells, row by row.
-        total: the cells of a last row, set apart by a line.
+        total: the cells of a last row, separated by a line; or none.
     """
     parts = [
         f"<details{'' if len(rows) > LONG else ' open'}>",
@@ -39,13 +39,12 @@ def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def _row(tag: str, headings: Sequence[str], cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(_cells(tag, headings, cells))}</tr>"
-
-
-def _cells(tag: str, headings: Sequence[str], cells: Iterable[str]) -> Iterator[str]:
-    for heading, cell in zip(headings, cells, strict=True):
-        side = "right" if heading.startswith(">") else "left"
-        yield f'<{tag} style="text-align: {side}; padding: 0.1em 0.8em">{_text(cell.removeprefix(">"))}</{tag}>'
+    sides = ["right" if heading.startswith(">") else "left" for heading in headings]
+    marked = (
+        f'<{tag} style="text-align: {side}; padding: 0.1em 0.8em">{_text(cell.removeprefix(">"))}</{tag}>'
+        for side, cell in zip(sides, cells, strict=True)
+    )
+    return f"<tr>{''.join(marked)}</tr>"
 
 
 def _text(text: str) -> str:

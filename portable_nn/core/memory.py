@@ -1,4 +1,4 @@
-"""Memory that begins where the vector units of a processor like it: BLAS reads it a fifth faster."""
+"""Memory aligned for the vector units of a processor: BLAS reads it a fifth faster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALIGNMENT: Final = 64
 
 
 def aligned(size: int) -> Bytes:
-    """Memory for ``size`` bytes whose address is a multiple of ``ALIGNMENT``; its content is not set."""
+    """Uninitialised memory for ``size`` bytes whose address is a multiple of ``ALIGNMENT``."""
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size]
@@ -27,12 +27,12 @@ CHUNK: Final = 2**19
 """Bytes that are read, hashed and written at once: they fit into the cache of a core."""
 
 _lent: Final[deque[Bytes]] = deque(maxlen=8)
-"""Memory that was given back: a system takes ten times as long to find new memory as it takes to fill."""
+"""A pool of buffers for reuse: getting new memory from the system takes ten times as long as filling it."""
 
 
 @contextmanager
 def borrowed(size: int) -> Iterator[Bytes]:
-    """``aligned`` memory for up to a ``CHUNK`` that nobody else has in the block; its content is not set."""
+    """Uninitialised ``aligned`` memory for up to a ``CHUNK``, from the pool, for the block alone."""
     assert size <= CHUNK
     try:
         memory = _lent.pop()
@@ -45,7 +45,7 @@ def borrowed(size: int) -> Iterator[Bytes]:
 
 
 def aligned_copy(values: ArrayLike, dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """A copy of ``values`` in aligned memory, by rows."""
+    """A copy of ``values`` in aligned memory, in row-major order."""
     array = np.asarray(values)
     size = array.size * np.dtype(dtype).itemsize
     copy = aligned(size).view(dtype).reshape(array.shape)

@@ -12,7 +12,7 @@ Engine: TypeAlias = Literal["numpy", "onnxruntime"]
 """What runs a graph."""
 
 Found: TypeAlias = Literal["auto", "light", "dark"]
-"""The colour of the ink in a picture: light on dark, dark on light, or to be found for each picture."""
+"""The colour of the ink in a picture: light on dark, dark on light, or to be detected for each picture."""
 
 OPTIMIZERS: Final[Mapping[str, str]] = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 """Optimizers: the name, and the class in ``training.optimizers``."""

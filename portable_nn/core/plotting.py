@@ -1,4 +1,4 @@
-"""The look of every picture of this package, and how pictures are written: whole, and with the same bytes each time."""
+"""The style of all figures of this package, and how they are written: atomically and reproducibly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from portable_nn.core.errors import MissingPackageError, UsageError
+from portable_nn.core.text import either
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,12 +41,12 @@ FORMATS: Final[dict[str, dict[str, None]]] = {
     ".svg": {"Creator": None, "Date": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
-"""What a picture's name may end in, and what the file is not to tell, because it changes without the picture."""
+"""The suffixes of figures, and the metadata to leave out of such a file because they would change its bytes."""
 
 ANIMATION: Final = ".gif"
 
 PAUSE: Final = 1500
-"""How many milliseconds the last frame of an animation stands."""
+"""Milliseconds for which the last frame of an animation is shown."""
 
 
 def tint(colour: str, share: float) -> str:
@@ -55,17 +56,17 @@ def tint(colour: str, share: float) -> str:
 
 
 COLOURS: Final = 256
-"""How many colours a GIF may have."""
+"""The most colours that a GIF can have."""
 
 ALIKE: Final = 16
-"""How far apart two colours are at most, in each part of 0 to 255, that an animation takes for one."""
+"""The largest difference, in each channel (0 to 255), of two colours that an animation merges into one."""
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of this package for what is drawn and saved in the block, or in a function: ``@style()``.
+    """The style of this package for what is drawn and saved in the block, or in a function: ``@style()``.
 
-    What users have set in their ``matplotlibrc`` has no influence. Raises ``MissingPackageError`` without matplotlib.
+    The user's ``matplotlibrc`` has no influence. Raises ``MissingPackageError`` without matplotlib.
     """
     try:
         import matplotlib.style
@@ -78,7 +79,7 @@ def style() -> Iterator[None]:
 
 @style()
 def figure(width: float, height: float) -> Figure:
-    """An empty figure of that many inches, which is not known to ``pyplot``."""
+    """An empty figure of ``width`` by ``height`` inches, not registered with ``pyplot``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -86,15 +87,14 @@ def figure(width: float, height: float) -> Figure:
 
 
 def check_picture(path: Path) -> Path:
-    """``path``, whose name must end as that of a picture does. Raises ``UsageError``."""
+    """``path``, whose suffix must be one of ``FORMATS``. Raises ``UsageError``."""
     if path.suffix.lower() not in FORMATS:
-        *others, last = FORMATS
-        raise UsageError(f"{path}: the name of a picture ends in {', '.join(others)} or {last}")
+        raise UsageError(f"{path}: the name of a picture ends in {either(FORMATS)}")
     return path
 
 
 def check_animation(path: Path) -> Path:
-    """``path``, whose name must end as that of an animation does. Raises ``UsageError``."""
+    """``path``, whose suffix must be ``ANIMATION``. Raises ``UsageError``."""
     if path.suffix.lower() != ANIMATION:
         raise UsageError(f"{path}: the name of an animation ends in {ANIMATION}")
     return path
@@ -102,7 +102,7 @@ def check_animation(path: Path) -> Path:
 
 @style()
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the end of the name. Raises ``UsageError`` and ``FileError``."""
+    """Write a figure as PNG, SVG or PDF, by the suffix of ``path``. Raises ``UsageError`` and ``FileError``."""
     from portable_nn.core.atomic import atomic_write
 
     suffix = check_picture(Path(path)).suffix.lower()
@@ -111,7 +111,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def save_animation(frames: Sequence[Image], path: str | Path) -> None:
-    """Write frames as a GIF that runs for ever, each time in some 20 seconds, or faster where there are few frames.
+    """Write frames as a GIF that loops for ever, in some 20 seconds each time, or faster where there are few frames.
 
     Raises ``UsageError`` and ``FileError``.
     """
@@ -120,7 +120,7 @@ def save_animation(frames: Sequence[Image], path: str | Path) -> None:
     from portable_nn.core.atomic import atomic_write
 
     check_animation(Path(path))
-    # One table of colours for all, and no dithering: what does not change between two frames takes no space.
+    # One palette for all, and no dithering: what does not change between two frames takes no space.
     colours = _commonest_colours(frames[-1])
     first, *others = [frame.quantize(palette=colours, dither=Dither.NONE) for frame in frames]
     milliseconds = min(500, 20_000 // len(frames))
@@ -130,7 +130,7 @@ def save_animation(frames: Sequence[Image], path: str | Path) -> None:
 
 
 def _commonest_colours(picture: Image) -> Image:
-    """A palette of the colours that take most of a picture, exactly as they are; of those that are alike, one."""
+    """A palette of the most frequent colours of a picture, unchanged; of similar ones (``ALIKE``), the first."""
     from PIL import Image
 
     found: list[tuple[int, Any]] = picture.getcolors(picture.width * picture.height) or []

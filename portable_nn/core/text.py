@@ -1,4 +1,4 @@
-"""Text for people: tables, sizes, and names out of files that nobody vouches for."""
+"""Text for people: tables, sizes, and names from untrusted files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 GAP = "  "
-"""What stands between two columns."""
+"""The separator of two columns."""
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, with what a terminal would obey instead of show written as an escape: ``\\x1b``."""
+    """``text`` on one line, with control and invisible characters as escapes: ``\\x1b``."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -26,7 +26,7 @@ def either(names: Iterable[str]) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes as people say it: ``640 kB``, ``1.2 MB``."""
+    """A number of bytes in decimal units: ``640 kB``, ``1.2 MB``."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB"):
         if value < 999.5:
@@ -36,17 +36,17 @@ def size(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1: ``99.8 %``. Only what is nothing is 0, and only what is all of it is 100."""
+    """A fraction of 1: ``99.8 %``. Only 0 is written as 0, and only 1 as 100."""
     if 0 < share < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
 
 
 class Table:
-    """Columns that stand under each other, written as the rows come.
+    """A table with aligned columns, written as its rows come.
 
-    A heading that begins with ``>`` makes a column of numbers, which stand to the right. Where all headings are empty,
-    none are written. Nothing is cut: a column is as wide as the widest cell so far.
+    A heading that begins with ``>`` makes a column of numbers, aligned to the right. Where all headings are empty,
+    none are written. Nothing is truncated: a column is as wide as the widest cell so far.
     """
 
     def __init__(self, *headings: str) -> None:
@@ -56,7 +56,7 @@ class Table:
         self.begun = not any(self.headings)
 
     def lines(self, rows: Iterable[Sequence[str]]) -> str:
-        """The lines of some rows, each with its end; the headings before the first."""
+        """The next ``rows`` as lines with line ends; before the first of all, the headings."""
         cells = [[printable(cell) for cell in row] for row in rows]
         for row in cells:
             self.widths = [max(width, _width(cell)) for width, cell in zip(self.widths, row, strict=True)]
@@ -75,7 +75,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and what they are, one a line; those that are nothing are left out."""
+    """Pairs of name and value, one a line; those with an empty value are left out."""
     return table(("", ""), [pair for pair in pairs if pair[1]])
 
 
@@ -85,7 +85,7 @@ def _pad(cell: str, width: int, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """The columns that ``text`` takes on a terminal."""
+    """The width of ``text`` on a terminal, in columns."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)

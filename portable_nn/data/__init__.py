@@ -1,1 +1,1 @@
-"""Data in: readers of pictures, tables and arrays, and the preprocessing that travels with a model."""
+"""Reading training and inference data: pictures, tables and arrays."""

@@ -1,7 +1,7 @@
 """Examples and labels in files of arrays: npy, npz and HDF5 (read by ``plain``), and IDX, the format of MNIST.
 
-What a header promises is compared with what the file holds before anything of that size is allocated, and large
-arrays are mapped rather than read. Nothing is unpickled, and no file makes another one be opened.
+The sizes in a header are compared with the size of the file before memory is allocated, and large arrays are
+memory-mapped. Nothing is unpickled, and no file can make another one be opened.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from portable_nn.plain import PlainTensors, open_tensors
 Array: TypeAlias = NDArray[Any]
 
 IDX_NAME = re.compile(r"[.-]idx\d\b", re.IGNORECASE)
-"""``train-images-idx3-ubyte``, ``t10k-labels.idx1-ubyte.gz``: how IDX files are recognised."""
+"""The pattern of the names of IDX files: ``train-images-idx3-ubyte``, ``t10k-labels.idx1-ubyte.gz``."""
 
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-"""The third byte of an IDX file, as the page of the MNIST database defines it."""
+"""The element types by the third byte of an IDX file, as the page of the MNIST database defines them."""
 
 PAIRS = (("x", "y"), ("images", "labels"), ("data", "target"))
-"""The names by which examples and their labels are found in a file of several arrays."""
+"""The names of examples and labels that are recognised in a file of several arrays."""
 
 
 def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
     """The examples and, if there are any, the labels of an ``.npy``, ``.npz`` or HDF5 file.
 
-    They are the arrays named as in ``PAIRS``, at the top of the file, or the only array there is. Arrays that lie in
-    one piece in an ``.npy`` or HDF5 file are mapped into memory. Labels in an ``.npz`` file may be text.
+    They are the arrays named as in ``PAIRS`` at the top level of the file, or its only array. Contiguous arrays in an
+    ``.npy`` or HDF5 file are memory-mapped. Labels in an ``.npz`` file may be text.
 
     Raises:
-        DataError: the file is damaged or leads to other files, it is unclear which arrays are meant, they do not hold
-            real numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
+        DataError: the file is damaged or refers to other files, it is ambiguous which arrays are meant, they do not
+            hold real numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
     """
     with opened(path, f"arrays ({Path(path).suffix.lower()})"):
-        pass  # It is there, and can be read.
+        pass  # The file exists and can be read.
     try:
         with open_tensors(path, text=True) as tensors:
             names = _choose([name for name in (*tensors, *tensors.skipped) if "/" not in name.strip("/")], path)
@@ -69,10 +69,10 @@ def _read(tensors: PlainTensors, name: str) -> Array:
 
 
 def read_idx(path: str | Path) -> Array:
-    """The array in an IDX file, mapped into memory, or unpacked if its name ends in ``.gz``.
+    """The array in an IDX file, memory-mapped, or unpacked if the name ends in ``.gz``.
 
     Raises:
-        DataError: no IDX header, or more or less data than it declares.
+        DataError: the file cannot be read, has no IDX header, or has more or less data than the header declares.
     """
     with opened(path, "an IDX file") as file:
         try:
@@ -96,7 +96,7 @@ def _unpack_idx(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> Array:
     needed = math.prod(shape) * dtype.itemsize
     _check_unpacked(path, needed)
     data = bytearray()
-    # One byte more than is needed shows that there is more; no read asks for more than a mebibyte.
+    # Reading one byte more than is needed shows excess data; no read asks for more than a mebibyte.
     while len(data) <= needed and (piece := file.read(min(2**20, needed + 1 - len(data)))):
         data += piece
     _check_size(path, dtype, shape, len(data))
@@ -106,15 +106,12 @@ def _unpack_idx(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> Array:
 def _idx_header(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES or not 1 <= magic[3] <= 8:
-        raise DataError(path, f"expected an IDX file (two zero bytes, a type, 1 to 8 axes), found {_shown(magic)}")
+        found = f"bytes {magic.hex(' ')}" if magic else "an empty file"
+        raise DataError(path, f"expected an IDX file (two zero bytes, a type, 1 to 8 axes), found {found}")
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise DataError(path, f"expected the sizes of {magic[3]} axes, found a file of {4 + len(sizes)} bytes")
     return np.dtype(IDX_DTYPES[magic[2]]), tuple(np.frombuffer(sizes, ">u4").tolist())
-
-
-def _shown(magic: bytes) -> str:
-    return f"bytes {magic.hex(' ')}" if magic else "an empty file"
 
 
 def _check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
@@ -123,7 +120,7 @@ def _check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
 
 
 def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], found: int) -> None:
-    """See that exactly the data that a header declares are there; ``found`` counts bytes."""
+    """Raise ``DataError`` unless ``found``, the bytes of data, are as many as the header declares."""
     _check_not_empty(path, shape)
     needed = math.prod(shape) * dtype.itemsize
     if found != needed:
@@ -137,7 +134,7 @@ def _check_unpacked(path: str | Path, size: int) -> None:
 
 
 def _choose(names: Iterable[str], path: str | Path) -> list[str]:
-    """The names of the examples and, if there are any, of the labels."""
+    """The name of the examples and, where the file has labels, theirs."""
     by_name = {name.removeprefix("/").lower(): name for name in names}
     for x, y in PAIRS:
         if x in by_name:

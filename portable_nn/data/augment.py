@@ -1,4 +1,4 @@
-"""Random small changes to pictures, so that a network sees each example a little differently every time."""
+"""Data augmentation: random affine transformations of pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ class RandomAffine:
     """Rotate, scale and shift pictures at random: ``augment=RandomAffine(28, 28)`` in ``fit``.
 
     Args:
-        height, width: the size of a picture in pixels; a batch (n, height·width) or (n, …, height, width).
-        rotation: the largest angle, in degrees, either way.
-        scale: the largest change of size, as a share: 0.1 draws from 0.9 to 1.1.
+        height: the height of a picture, in pixels. A batch is (n, height·width) or (n, …, height, width).
+        width: its width, in pixels.
+        rotation: the largest angle in either direction, in degrees.
+        scale: the largest relative change of size, at least 0 and below 1: 0.1 draws factors from 0.9 to 1.1.
         shift: the largest displacement along each axis, in pixels.
-        fill: what lies outside the picture.
+        fill: the value of pixels outside the picture.
+
+    Raises:
+        UsageError: ``scale`` is out of range, or pictures of that size cannot be found in a batch.
     """
 
     height: int
@@ -36,7 +40,7 @@ class RandomAffine:
             raise UsageError(f"scale must be from 0 to less than 1, not {self.scale}")
 
     def __call__(self, batch: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-        """A batch of the same shape, each picture changed by its own draw; whole numbers become float32."""
+        """A batch of the same shape, each picture with its own random transformation; integers become float32."""
         size = self.height * self.width
         if batch.shape[1:] != (size,) and (batch.ndim < 3 or batch.shape[-2:] != (self.height, self.width)):
             raise UsageError(f"pictures of {self.height}x{self.width} cannot be found in {batch.shape}")
@@ -46,7 +50,7 @@ class RandomAffine:
         return _bilinear(pictures, rows, columns, self.height, self.width, self.fill).reshape(batch.shape)
 
     def _sources(self, count: int, rng: np.random.Generator, dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """For each pixel of each new picture the place in the old one that it comes from: rows, columns (n, size)."""
+        """For each output pixel its source position in the input picture: rows and columns, both (n, size)."""
         angle = rng.uniform(-1, 1, count) * math.radians(self.rotation)
         zoom = 1 + rng.uniform(-1, 1, count) * self.scale
         down, right = rng.uniform(-1, 1, (2, count)) * self.shift
@@ -60,7 +64,7 @@ class RandomAffine:
 def _bilinear(
     pictures: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], height: int, width: int, fill: float
 ) -> NDArray[Any]:
-    """The pictures (n, channels, height·width) read at fractional places (n, size)."""
+    """Bilinear interpolation of pictures (n, channels, height·width) at fractional positions (n, size)."""
     n, channels, _ = pictures.shape
     framed = np.full((n, channels, height + 2, width + 2), fill, pictures.dtype)
     framed[:, :, 1:-1, 1:-1] = pictures.reshape(n, channels, height, width)

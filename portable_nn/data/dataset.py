@@ -1,4 +1,4 @@
-"""Examples with their labels, from any file that holds arrays."""
+"""Data sets, examples with their labels, from files of arrays or tables."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """``x`` is ``(n, *shape)`` and may be mapped from its file; ``y`` is ``(n, ...)``, or None without labels."""
+    """Examples ``x``, ``(n, *shape)``, which may be memory-mapped, and labels ``y``, ``(n, ...)``, or None."""
 
     x: NDArray[Any]
     y: NDArray[Any] | None
 
 
 def kind_of(path: str | Path) -> Kind:
-    """What a file is, judged by its name: a picture unless it is anything else."""
+    """The kind of a file, by its name alone: a picture unless the name is that of another kind."""
     path = Path(path)
     if str(path) == STDIN:
         return "csv"
@@ -53,8 +53,9 @@ def read_dataset(path: str | Path, labels_path: str | Path | None = None, *, wid
     number of values in a row of CSV; without it the first column holds the labels.
 
     Raises:
-        DataError: a file is not what it should be, or there are not as many labels as examples.
-        UsageError: a picture, or labels for a CSV that has its own.
+        DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
+        UsageError: ``path`` is a picture, ``labels_path`` is given for a CSV that has labels, or ``width`` is missing
+            for a CSV that has none.
     """
     found = _read(path, width, has_labels=labels_path is None)
     if labels_path is None:
@@ -90,13 +91,13 @@ def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
 def _read_table(path: str | Path, width: int | None) -> Dataset:
     chunks = list(iterate_csv(path, width))
     labels = [chunk.labels for chunk in chunks if chunk.labels is not None]
-    # Chunks may differ in what they found to be whole.
+    # The labels of one chunk may all be integers, and those of another not.
     y = whole(np.concatenate(labels)) if labels else None
     return Dataset(np.concatenate([chunk.values for chunk in chunks]), y)
 
 
 def _read_labels(path: str | Path) -> NDArray[Any]:
-    """Labels alone: ``(n,)`` from CSV with one column, else as they are."""
+    """Labels from a file of their own: ``(n,)`` from a CSV with one column, else unchanged."""
     dataset = _read(path, width=1, has_labels=False)
     return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
 

@@ -1,4 +1,4 @@
-"""Open files, and say in one line what a file is that cannot be used."""
+"""Opening data files, and naming in one line what a file is that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,34 +9,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.files import recognise
 
 MAX_UNPACKED = 4 * 2**30
-"""What is compressed is unpacked into memory only up to this many bytes: a small file may claim to hold any amount."""
+"""The most bytes that compressed data may unpack to in memory: a small file can claim any size."""
 
-SIGNATURES = {
-    b"\x89PNG": "a PNG picture that is damaged or cut short",
-    b"\xff\xd8\xff": "a JPEG picture that is damaged or cut short",
-    b"GIF8": "a GIF picture that is damaged or cut short",
-    b"\x89HDF": "an HDF5 file",
-    b"\x93NUMPY": "an array of numpy: name it .npy",
-    b"%PDF": "a PDF document: export its page as PNG",
-    b"PK\x03\x04": "a zip archive, or what is one inside (.npz, Office documents)",
-    b"\x1f\x8b": "a file that gzip compressed",
-    b"version https://git-lfs": "a Git LFS pointer in place of the file: run git lfs pull",
-    b"<svg": "an SVG drawing: export it as PNG",
-    b"<": "a web page or other markup",
+ADVICE = {
+    "a PNG picture": " that is damaged or cut short",
+    "a JPEG picture": " that is damaged or cut short",
+    "a GIF picture": " that is damaged or cut short",
+    "a PDF document": ": export its page as PNG",
+    "an SVG drawing": ": export it as PNG",
+    "a HEIC photograph": ": export it as JPEG",
 }
-"""How files begin, and what they then are; the first that fits counts."""
-
-HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1")
+"""What to add to the names of some kinds of files (see ``recognise``) that cannot be read as pictures."""
 
 
 @contextmanager
 def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
-    """The open file; whatever the operating system has against it becomes an error that says what was ``expected``.
+    """The open file. Every error of the system becomes a ``DataError`` that says what was ``expected``.
 
     Raises:
-        DataError: no such file, a folder, a device, no permission, a fault while reading.
+        DataError: no such file, a folder, a device, no permission, an I/O error.
     """
     path = Path(path)
     try:
@@ -52,20 +46,17 @@ def opened(path: str | Path, expected: str) -> Iterator[BinaryIO]:
 
 
 def what_is(start: bytes) -> str:
-    """What a file is that begins with ``start``, as far as one can tell."""
+    """What a file that begins with ``start`` and is not a readable picture is, as far as one can tell."""
     if not start:
         return "an empty file"
-    if start[4:12] in HEIC_BRANDS:
-        return "a HEIC photograph: export it as JPEG"
-    for signature, kind in SIGNATURES.items():
-        if start.lstrip().startswith(signature):
-            return kind
+    if kind := recognise(start):
+        return kind + ADVICE.get(kind, "")
     return "a text file" if _is_text(start) else "a file of an unknown kind, or one that is damaged"
 
 
 def _is_text(start: bytes) -> bool:
     try:
-        # The incremental decoder allows for a last character that is cut in two.
+        # The incremental decoder accepts an incomplete last character.
         text = codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         return False

@@ -1,4 +1,4 @@
-"""Read a picture from a file, whatever its format, and say in one line what is wrong with one that cannot be read."""
+"""Reading a picture from a file of any format; one that cannot be read is an error of one line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from portable_nn.data.files import opened, what_is
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
 )
-"""Names that pictures have in a folder; a file that is named one by one may have any."""
+"""The suffixes of pictures in a folder; a file that is given by its own name may have any."""
 
 ARRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA"})
-"""Pillow's modes whose arrays mean what they look like; a palette, CMYK, L*a*b* and so on are converted."""
+"""Pillow's modes whose arrays are used directly; others (palettes, CMYK, L*a*b*, …) are converted."""
 
 WITH_ALPHA = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA", "PA": "RGBA"}
 """The mode that keeps the transparency of each mode."""
@@ -31,7 +31,7 @@ def read_image(path: str | Path) -> NDArray[Any]:
     or float32. Decoded by imageio's plugin for Pillow.
 
     Raises:
-        DataError: whatever is wrong with the file, in one line.
+        DataError: the file cannot be read or decoded; the message is one line.
     """
     with opened(path, "a picture") as file:
         return _decode(file, path)
@@ -42,15 +42,15 @@ def _decode(file: BinaryIO, path: str | Path) -> NDArray[Any]:
     file.seek(0)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of metadata and of sizes that it then reads all the same.
+            # Pillow warns of metadata and sizes that it reads nevertheless.
             warnings.simplefilter("ignore")
             picture = _imread(file)
     except Exception as error:
-        # Pillow's decoders raise what they like (SyntaxError, struct.error, …) on bytes that they do not expect.
+        # Pillow's decoders raise errors of any type (SyntaxError, struct.error, …) for damaged files.
         raise DataError(path, _reason(start, error)) from error
     if picture.dtype.kind != "i":
         return picture
-    # Modes "I" come from 16-bit PGM files, and from TIFF files of 32 bits, whose white is anybody's guess.
+    # Mode "I" is that of 16-bit PGM files, and of 32-bit TIFF files, whose white level is unknown.
     if picture.min() < 0 or picture.max() > np.iinfo(np.uint16).max:
         raise DataError(path, "expected pixels of 8 or 16 bits or floats, found 32-bit integers")
     return picture.astype(np.uint16)
@@ -60,8 +60,7 @@ def _imread(file: BinaryIO) -> NDArray[Any]:
     import imageio.v3 as iio
 
     with iio.imopen(file, "r", plugin="pillow") as plugin:
-        # The arguments that Pillow's plugin adds are not in the type that all plugins share.
-        image: Any = plugin
+        image: Any = plugin  # The type that all plugins share lacks the arguments of Pillow's.
         metadata = image.metadata(index=0, exclude_applied=False)
         mode = _array_mode(metadata["mode"], "transparency" in metadata)
         pixels: NDArray[Any] = image.read(index=0, rotate=True, mode=mode)
@@ -69,7 +68,7 @@ def _imread(file: BinaryIO) -> NDArray[Any]:
 
 
 def _array_mode(mode: str, transparent: bool) -> str | None:
-    """The mode to convert to, or None where the array can be used as it is."""
+    """The mode to convert to, or None where no conversion is needed."""
     if (transparent or mode == "PA") and mode in WITH_ALPHA:
         return WITH_ALPHA[mode]
     return None if mode in ARRAY_MODES else "RGB"
@@ -78,7 +77,7 @@ def _array_mode(mode: str, transparent: bool) -> str | None:
 def _reason(start: bytes, error: Exception) -> str:
     from PIL.Image import DecompressionBombError
 
-    # imageio wraps what Pillow raised while it opened the file.
+    # imageio wraps the errors of Pillow.
     cause = error.__cause__ or error
     if isinstance(cause, DecompressionBombError):
         return f"the picture is too large to open: {cause}"

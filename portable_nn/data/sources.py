@@ -1,4 +1,4 @@
-"""What a trained network can be shown: pictures, folders of them, tables and arrays, in batches."""
+"""Batches of inputs for inference, from pictures, folders of pictures, tables and arrays."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from portable_nn.preprocessing.steps import (
 class Batch:
     """Some examples, ready for a network.
 
-    ``names`` tell where each comes from: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or
-    ``array.npy:0`` (index, from 0). ``x`` is ``(n, *example_shape)``; ``labels`` has n entries, if there are any.
+    ``names`` are the origins of the examples: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or
+    ``array.npy:0`` (index, from 0). ``x`` is ``(n, *example_shape)``; ``labels`` has n entries, or is None.
     """
 
     names: list[str]
@@ -56,14 +56,20 @@ def iterate(
 ) -> Iterator[Batch]:
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples of ``example_shape``.
 
-    An input is a picture, a folder (the pictures that are directly in it, by name), a CSV, npy, npz, IDX or HDF5
-    file, or ``"-"`` for CSV on standard input. Arrays enter after the picture steps of ``preprocessing``, or with
-    ``raw`` after all of it. Without preprocessing, pictures get what ``default_preprocessing`` proposes.
-    ``polarity`` tells what ink the pictures have; ``notes`` receives what was guessed.
+    Args:
+        inputs: each a picture, a folder (the pictures directly in it, sorted by name), a CSV, npy, npz, IDX or HDF5
+            file, or ``"-"`` for CSV on standard input.
+        preprocessing: the steps of the model. Pictures get all of them, arrays and tables the arithmetic ones. Where
+            there are none, pictures get ``default_preprocessing``.
+        example_shape: the shape of one example, without the batch axis.
+        batch_size: the most examples in a batch.
+        polarity: the colour of the ink in the pictures, in place of the one in ``preprocessing``.
+        raw: pass arrays and tables to the network without any preprocessing.
+        notes: a list to which assumptions about the pictures are appended, in words.
 
     Raises:
-        UsageError: wrong arguments, at once.
-        DataError: a missing file or an empty folder, at once; what is wrong inside a file, when its turn comes.
+        UsageError: invalid arguments, before the first batch.
+        DataError: a missing file or an empty folder, before the first batch; a damaged file, when it is read.
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
@@ -81,10 +87,10 @@ def iterate(
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
-    """The pictures directly in ``folder``, by name, without hidden files and what macOS leaves in archives.
+    """The pictures directly in ``folder``, sorted by name, without hidden files (such as macOS puts into archives).
 
     Raises:
-        DataError: there are none, or the folder cannot be read.
+        DataError: the folder has no pictures or cannot be read.
     """
     try:
         paths = sorted(Path(folder).iterdir())
@@ -99,7 +105,7 @@ def pictures_in(folder: str | Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How to turn files into batches."""
+    """The preprocessing and the batches that ``iterate`` makes of files."""
 
     for_pictures: Preprocessing
     for_arrays: Preprocessing
@@ -130,7 +136,7 @@ class _Plan:
 
     def array(self, path: Path) -> Iterator[Batch]:
         dataset = read_dataset(path)
-        # An array may be one example, without an axis to count by.
+        # An array may be a single example without a batch axis.
         alone = dataset.x.shape in (self.example_shape, picture_shape(self.for_arrays))
         x = dataset.x[np.newaxis] if alone else dataset.x
         y = None if alone else dataset.y
@@ -158,7 +164,7 @@ class _Plan:
 def _picture_steps(
     preprocessing: Preprocessing, example_shape: tuple[int, ...], notes: list[str] | None
 ) -> Preprocessing:
-    """The steps for pictures: the model's own, or else what is likely, which ``notes`` then tells."""
+    """The steps for pictures: the model's own, or the default ones, which are then added to ``notes``."""
     if any(isinstance(step, PictureStep) for step in preprocessing):
         return preprocessing
     if preprocessing:
@@ -170,7 +176,7 @@ def _picture_steps(
 
 
 def _expand(given: str | Path) -> list[Path]:
-    """The files that one input stands for."""
+    """The files of one input: itself, or the pictures in a folder."""
     path = Path(given)
     if path.is_dir():
         return pictures_in(path)
@@ -180,7 +186,7 @@ def _expand(given: str | Path) -> list[Path]:
 
 
 def _finite(values: NDArray[Any], names: list[str]) -> Tensor:
-    """``values`` as float32, if they can be."""
+    """``values`` as float32. Raises ``DataError`` for NaN, infinity and what float32 cannot hold."""
     with np.errstate(over="ignore"):
         numbers = np.asarray(values, np.float32)
     _check_each(np.isfinite(numbers), names, "expected finite float32 numbers, found NaN or infinity")
@@ -188,16 +194,15 @@ def _finite(values: NDArray[Any], names: list[str]) -> Tensor:
 
 
 def _check_pixels(pixels: Tensor, names: list[str]) -> None:
-    """Catch what is not, or no longer, 0..255 before it is scaled once more: predictions would be silently wrong."""
+    """Raise ``DataError`` for values not in 0..255 or scaled already: predictions would be silently wrong."""
     otherwise = "if the values are what the network takes already, skip its preprocessing: raw (--raw)"
     _check_each((pixels >= 0) & (pixels <= 255), names, f"expected pixels from 0 to 255; {otherwise}")
-    scaled = pixels.max() <= 1 and (pixels != np.round(pixels)).any()
-    if scaled:
+    if pixels.max() <= 1 and (pixels != np.round(pixels)).any():
         raise DataError(names[0], f"expected pixels from 0 to 255, found none above {pixels.max():g}; {otherwise}")
 
 
 def _check_each(good: NDArray[np.bool_], names: list[str], reason: str) -> None:
-    """Name the first example that is not good in every value."""
+    """Raise ``DataError`` with ``reason`` for the first example that is not good in every value."""
     examples = good.reshape(len(names), -1).all(axis=1)
     if not examples.all():
         raise DataError(names[int(examples.argmin())], reason)

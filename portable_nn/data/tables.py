@@ -1,4 +1,4 @@
-"""Tables of numbers in text: CSV as the MNIST in T. Rashid's book has it, a label and then 784 values in each row."""
+"""Tables of numbers as text (CSV), such as MNIST in T. Rashid's book: a label and 784 values in each row."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from portable_nn.core.errors import DataError
 from portable_nn.data.files import opened
 
 STDIN = "-"
-"""The path that stands for CSV on standard input."""
+"""The path that means CSV on standard input."""
 
 DELIMITERS = ",;\t"
 
 MAX_LINE = 2**24
-"""Characters in one line; a file without line ends must not be read into memory as one row."""
+"""The longest line, in characters: a file without line ends must not be read into memory as one row."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -45,7 +45,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What each row of a table has to look like."""
+    """The format of the rows of a table."""
 
     path: str
     delimiter: str
@@ -57,9 +57,9 @@ class _Layout:
 def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]:
     """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
 
-    Without ``width`` the first column holds the labels and the first row tells how many values follow. Columns are
-    parted by commas, semicolons or tabs; a row of headings and blank lines are skipped. The path ``"-"`` is standard
-    input.
+    Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
+    separated by commas, semicolons or tabs; a row of headings and blank lines are skipped. The path ``"-"`` is
+    standard input.
 
     Raises:
         DataError: the file cannot be read as text, it has no rows, or a row has a wrong number of cells or a cell
@@ -68,8 +68,9 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
     with _text(path) as (name, file):
         lines = _lines(file, name)
         first = next(lines, None)
-        delimiter = _delimiter(first)
-        if first and _is_heading(first, delimiter):
+        delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
+        # Headings start with a name or an empty cell; an invalid number further on is an error, not a heading.
+        if first and not _is_number(_cells(first, delimiter)[0]):
             first = next(lines, None)
         if first is None:
             raise DataError(name, "expected rows of numbers, found none")
@@ -81,7 +82,7 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
 
 @contextmanager
 def _text(path: str | Path) -> Iterator[tuple[str, TextIO]]:
-    """The name that messages use, and the text."""
+    """The name for messages, and the open text."""
     if str(path) == STDIN:
         yield "stdin", sys.stdin
         return
@@ -103,29 +104,20 @@ def _lines(file: TextIO, name: str) -> Iterator[Line]:
         raise DataError(name, f"expected a table in UTF-8, found bytes that are no text after row {number}") from None
 
 
-def _delimiter(first: Line | None) -> str:
-    return max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
-
-
 def _cells(line: Line, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line[1].split(delimiter)]
 
 
-def _is_heading(line: Line, delimiter: str) -> bool:
-    """Headings start with a name or an empty corner; a faulty number further on is a fault, not a heading."""
-    return not _is_number(_cells(line, delimiter)[0])
-
-
 def _is_number(cell: str) -> bool:
     try:
-        # Python reads more than numpy does: 1_0, and the digits of other scripts.
+        # Python accepts more than numpy does: 1_0, and the digits of other scripts.
         return abs(float(cell)) <= MAX_FLOAT and cell.isascii() and "_" not in cell
     except ValueError:
         return False
 
 
 def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layout:
-    """Decide by the first row whether there are labels."""
+    """The format of all rows, by the ``first`` one: whether they have labels, and how many cells."""
     columns = len(_cells(first, delimiter))
     if width is None:
         if columns < 2:
@@ -153,12 +145,12 @@ def _parse(lines: list[Line], layout: _Layout) -> Rows:
 
 
 def whole(values: NDArray[Any]) -> NDArray[Any]:
-    """Floats that are all whole numbers as int64: labels are looked up by them."""
+    """Floats that are all integers as int64, others unchanged: labels are used as keys and indices."""
     return values.astype(np.int64) if (values == np.round(values)).all() else values
 
 
 def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:
-    """The first fault in ``lines``; it is only looked for when numpy, which is fast, has found that there is one."""
+    """The error for the first fault in ``lines``, which is searched for only after numpy, which is fast, failed."""
     for line in lines:
         number, cells = line[0], _cells(line, layout.delimiter)
         if len(cells) != layout.columns:

@@ -1,4 +1,4 @@
-"""The weight file: the tensors of a network, its graph, inputs and outputs, in one file that is verified as a whole.
+"""The weight file: the tensors of a network, its graph, inputs and outputs, in one file that is verified completely.
 
 The format is specified in SPEC.md. ``manifest`` has the metadata, ``layout`` the positions of the tensors, ``carriers``
 the file formats that hold both, ``validate`` the checks; ``writing``, ``reading`` and ``mapped`` access files.
@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError, listed
 from portable_nn.core.files import open_regular
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
-from portable_nn.format.documentation import Documentation, Origin, Remark, ValueRemark
+from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, encode, normalised
 from portable_nn.format.mapped import MappedTensors
-from portable_nn.format.reading import Reader, checks_for, opened
-from portable_nn.format.tensors import Array
+from portable_nn.format.reading import Checks, Reader, opened
+from portable_nn.format.tensors import CHECKSUM, DIGEST, Array
 from portable_nn.format.validate import manifest_faults, tensor_faults
 from portable_nn.format.writing import Prepared, Tensors, blank, prepare, write
 
@@ -35,7 +35,7 @@ __all__ = [
     "InputInfo",
     "Manifest",
     "MappedTensors",
-    "Origin",
+    "ModelOrigin",
     "OutputInfo",
     "Remark",
     "Tensors",
@@ -65,22 +65,23 @@ class Contents:
 
 
 def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
-    """Write a weight file, replacing one at ``path`` only when the new one is complete and on the disk.
+    """Write a weight file; an existing one at ``path`` is replaced when the new one is complete and on the disk.
 
-    The same network gives the same bytes. Hashes need not be in ``manifest``: they are computed.
+    The same network gives the same bytes. Hashes in ``manifest`` are computed anew.
 
     Args:
-        path: where to; the suffix chooses the carrier.
+        path: the file to write; its suffix selects the carrier.
         manifest: the description of the network.
         tensors: for each of ``manifest.tensors`` an array of its dtype and shape, in any layout and byte order: by
             name, or as pairs of name and array in any order, of which no more than one is kept in memory.
-        allow_nonfinite: whether trainable parameters, too, may have NaN and infinities; ``load`` then needs the same.
+        allow_nonfinite: whether trainable parameters, too, may have NaN and infinities; ``load`` needs the same option
+            then.
 
     Returns:
-        The digest of the network, which can be passed to ``load``.
+        The digest of the network, which ``load`` accepts.
 
     Raises:
-        UsageError: an unknown suffix, or contents that ``load`` would refuse: all that is wrong with them is listed.
+        UsageError: an unknown suffix, or contents that ``load`` would refuse: all faults are listed.
         FileError: the file cannot be written.
     """
     carrier, manifest = carrier_of(path), replace(blank(manifest), version=VERSION)
@@ -98,10 +99,10 @@ def save(path: str | Path, manifest: Manifest, tensors: Tensors, *, allow_nonfin
 
 
 LONGEST: Final = 2**21
-"""The longest manifest, in bytes, that is cached."""
+"""The longest manifest that is cached, in bytes."""
 
 _prepared: Final[deque[tuple[Carrier, Prepared]]] = deque(maxlen=4)
-"""A cache of the last valid manifests: a training saves the same network again and again."""
+"""A cache of the last valid manifests: training saves the same network repeatedly."""
 
 
 def _remembered(carrier: Carrier, manifest: Manifest) -> Prepared | None:
@@ -121,22 +122,22 @@ def load(
     digest: str | None = None,
     allow_nonfinite: bool = False,
 ) -> Contents:
-    """The contents of a weight file, after its head has been checked whole, and its tensors as ``verify`` says.
+    """The contents of a weight file; its head is always verified, its tensors as ``verify`` says.
 
     Args:
         path: the file; its suffix selects the carrier.
-        lazy: map the tensors instead of reading them: read-only arrays, of which nothing is in memory before its use.
-        verify: when the tensors are checked: all now (``"eager"``), each when it is first asked for (``"lazy"``, which
-            is the default with ``lazy`` and needs it), or never (``"off"``).
+        lazy: memory-map the tensors instead of reading them: read-only arrays that are loaded when they are used.
+        verify: when the tensors are verified: all now (``"eager"``), each at its first access (``"lazy"``, which is
+            the default with ``lazy`` and needs it), or never (``"off"``).
         digest: the digest that the network must have, from a source that is trusted more than the file. Tensors are
-            then checked by their SHA-256, otherwise by the faster checksum, which finds damage but no forgery.
-        allow_nonfinite: whether its trainable parameters, too, may have NaN and infinities.
+            then verified by their SHA-256, otherwise by the faster checksum, which detects damage but no forgery.
+        allow_nonfinite: whether trainable parameters, too, may have NaN and infinities.
 
     Raises:
         UsageError: an unknown suffix or way to verify.
         FileError: the file cannot be read.
-        FormatError: it is damaged, hostile, of another format or a newer version, disagrees with itself, or has another
-            digest.
+        FormatError: the file is damaged, hostile, of another format or a newer version, contradicts itself, or has
+            another digest.
     """
     verify = verify or ("lazy" if lazy else "eager")
     if verify not in WAYS:
@@ -146,22 +147,21 @@ def load(
             "verify='lazy' checks tensors of a mapped file when they are first asked for: it needs lazy=True"
         )
     expected = None if digest is None else as_digest(digest)
-    with opened(path) as (file, understood):
-        if expected not in (None, understood.text.digest):
+    with opened(path) as (file, head):
+        if expected not in (None, head.text.digest):
             raise FormatError(
-                path, f"is another network: its digest is {understood.text.digest}, and {expected} was expected"
+                path, f"is another network: its digest is {head.text.digest}, and {expected} was expected"
             )
-        checks = checks_for(
-            understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
-        )
-        found = understood.manifest
-        manifest = _own(found)
+        # Files of version 1 have no checksums.
+        kind = DIGEST if expected or not head.manifest.checksums else CHECKSUM
+        checks = Checks(kind, allow_nonfinite, verify == "off")
+        manifest = _own(head.manifest)
         if not lazy:
-            return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.text.digest)
-        mapped = MappedTensors(file, str(path), understood, checks)
+            return Contents(manifest, Reader(file, str(path), head, checks).read(), head.text.digest)
+        mapped = MappedTensors(file, str(path), head, checks)
         if verify == "eager":
             mapped.verify()
-        return Contents(manifest, mapped, understood.text.digest)
+        return Contents(manifest, mapped, head.text.digest)
 
 
 def _own(manifest: Manifest) -> Manifest:
@@ -179,7 +179,7 @@ def _own(manifest: Manifest) -> Manifest:
 
 
 def has_manifest(path: str | Path) -> bool:
-    """Whether a file begins as the weight files of this package do, also where the manifest in it is damaged.
+    """Whether a file begins with a manifest of this package, even a damaged one.
 
     Raises ``FileError`` where it cannot be read.
     """
@@ -201,7 +201,7 @@ def has_manifest(path: str | Path) -> bool:
 
 
 def as_digest(text: str) -> str:
-    """A digest as people copy it. Raises ``UsageError`` for what cannot be one."""
+    """A digest in lower case, without white space and the prefix ``sha256:``. Raises ``UsageError`` for other text."""
     digest = text.strip().lower().removeprefix("sha256:")
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
         raise UsageError(f"a digest is the 64 hexadecimal digits that 'portable-nn inspect' prints, not {text!r}")

@@ -1,6 +1,6 @@
-"""Canonical JSON: one value has exactly one text, so that reading and writing again must give the same bytes.
+"""Canonical JSON: each value has exactly one text, so that reading and writing a file again gives the same bytes.
 
-That one comparison rules out duplicate keys, unknown fields, ``4.0`` for ``4``, other orders and hidden white space.
+Comparing these bytes rules out duplicate keys, unknown fields, ``4.0`` for ``4``, other orders and white space.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def dumps(value: object) -> bytes:
     """The canonical text of ``value``; see "Canonical JSON" in SPEC.md.
 
     Raises:
-        ValueError: a NaN, an infinity or half of a surrogate pair, which JSON in UTF-8 cannot hold; or too deep.
+        ValueError: a NaN, an infinity or a lone surrogate, which JSON in UTF-8 cannot hold; or nested too deeply.
     """
     try:
         builtins = msgspec.to_builtins(value)
@@ -31,7 +31,7 @@ def dumps(value: object) -> bytes:
 
 
 def dumps_without_floats(value: object) -> bytes:
-    """The canonical text of a ``value`` in which there are no floats, whose digits msgspec writes otherwise: faster."""
+    """The canonical text of a ``value`` without floats, which msgspec formats differently; faster than ``dumps``."""
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -39,7 +39,7 @@ def loads(data: bytes | memoryview, kind: type[T]) -> T:
     """``data`` as a value of the type ``kind``.
 
     Raises:
-        ValueError: not JSON, not UTF-8, nested too deeply, or of another type; what is wrong in one printable line.
+        ValueError: not JSON, not UTF-8, nested too deeply, or of another type; the message is one printable line.
     """
     try:
         return msgspec.json.decode(data, type=kind)
@@ -50,14 +50,11 @@ def loads(data: bytes | memoryview, kind: type[T]) -> T:
 
 
 LONGEST: Final = 1000
-"""How many characters of one line of a message are printed."""
+"""The longest line of a message, in characters; the rest of a line is cut off."""
 
 
 def printable(line: str) -> str:
-    """``line`` with escapes for what would drive a terminal: messages quote files that nobody vouches for.
-
-    Of a line that is longer than ``LONGEST`` it is the beginning.
-    """
+    """``line``, cut off at ``LONGEST``, with escapes for control characters: messages quote untrusted files."""
     shown = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
     return shown if shown.isprintable() else ascii(shown)[1:-1]
 
@@ -69,7 +66,7 @@ def difference(expected: bytes, found: bytes) -> str:
 
 
 def _parting(expected: bytes, found: bytes) -> int:
-    """The index of the first byte that differs or that only one of them has."""
+    """The index of the first byte that differs or that only one of the texts has."""
     common = min(len(expected), len(found))
     differs = np.frombuffer(expected, np.uint8)[:common] != np.frombuffer(found, np.uint8)[:common]
     return int(differs.argmax()) if differs.any() else common
@@ -82,7 +79,7 @@ def _excerpt(text: bytes, at: int) -> str:
 def byte_difference(expected: bytes, found: bytes, start: int = 0, fields: Sequence[tuple[str, int]] = ()) -> str:
     """The first difference between two pieces of a file that begin at byte ``start``.
 
-    ``fields`` are names and sizes of what the pieces begin with.
+    ``fields`` are the names and sizes of the fields at the start of the pieces.
     """
     at = _parting(expected, found)
     there = f"is 0x{found[at]:02x}" if at < len(found) else "is missing"

@@ -1,8 +1,8 @@
 """The carriers: a row for each file format that can hold a network.
 
-A carrier is a module that knows the bytes around the tensors of a file, and nothing else: how they follow from a
-manifest's text, how the text is found in them, and what to report where they differ. All else is the same for all. A
-carrier is added by its module and its row in ``CARRIERS``.
+A carrier is a module that defines the bytes around the tensors of a file: how they follow from a manifest's text, how
+that text is extracted from them, and how differences are reported. Everything else is shared by all carriers. To add a
+carrier, add its module and a row in ``CARRIERS``.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from portable_nn.format.manifest import Manifest, Text
 
 
 class Carrier(Protocol):
-    """The contents of such a module. Faults are raised as ``FormatError``; ``where`` names the file in them."""
+    """The interface of a carrier module. Faults are raised as ``FormatError``; ``where`` is the file's name in them."""
 
     SINCE: int
-    """The version of the format that the carrier came with."""
+    """The version of the format that introduced the carrier."""
 
     def frame(self, values: Sequence[Value], length: int) -> Frame:
         """The layout of a file that holds the tensors ``values`` and a manifest's text of that ``length``.
 
-        Texts that differ in their hashes alone give equally many bytes. Raises ``UsageError`` where the carrier cannot
-        hold the tensors, as does the ``around`` of the frame.
+        Texts that differ only in their hashes give the same number of bytes. Raises ``UsageError`` where the carrier
+        cannot hold the tensors, as does the ``around`` of the frame.
         """
 
     def preamble(self, file: FileIO, size: int, where: str) -> bytes:
-        """The first bytes of a file of ``size`` bytes, in which ``manifest_text`` finds what it looks for."""
+        """The first bytes of a file of ``size`` bytes, up to the end of the manifest."""
 
     def manifest_text(self, start: bytes, where: str) -> Text:
-        """The manifest's text in a ``preamble``, whole."""
+        """The manifest's text in a ``preamble``, verified by its digest."""
 
     def faults(self, text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
-        """In words, how the ``found`` bytes differ from those that the ``frame`` puts around the tensors."""
+        """The differences, in words, between the ``found`` bytes and those that ``frame`` puts around the tensors."""
 
 
 CARRIERS: Final[Mapping[str, Carrier]] = {".safetensors": safetensors, ".h5": hdf5, ".npz": npz}

@@ -1,4 +1,4 @@
-"""Documentation of the parts of a network, for people and other tools: nothing that is computed depends on it."""
+"""Documentation of the parts of a network, for people and other tools; it has no effect on results."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
-from msgspec import Meta
 
 from portable_nn.core.graph import Graph, Node, Shape, Tensor, format_shape
 
-Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Remark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The documentation of one thing: a text, and properties by name."""
+    """The documentation of a graph, a node or a value: a text, and properties by name."""
 
     doc: str = ""
     properties: dict[str, str] = {}
 
 
 class ValueRemark(Remark, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The documentation of a value, and names for those of its sizes that are no numbers.
+    """The documentation of a value, and names for its symbolic dimensions.
 
-    ``sizes`` is empty, or has an entry for each axis: ``""`` where the name that follows from the graph is the one.
+    ``sizes`` is empty, or has an entry for each axis: ``""`` where the name that shape inference gives is kept.
     """
 
     sizes: tuple[str, ...] = ()
 
 
-class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """The ONNX file that a network was read from: what wrote it, in which versions, and what its author called it."""
+class ModelOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The ONNX file that a network was read from: its producer, domain and versions (0 and ``""``: not given)."""
 
     producer: str = ""
     producer_version: str = ""
@@ -42,22 +41,22 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Documentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Remarks on a graph, on its nodes and on its values, each by its name, and where the network comes from.
+    """Remarks on a graph, on its nodes and values by name, and the origin of the network.
 
-    ``initializers`` are the values of Constant nodes that an ONNX file holds as initializers instead.
+    ``initializers`` are the outputs of Constant nodes that an ONNX file has as initializers instead.
     """
 
     graph: Remark | None = None
     nodes: dict[str, Remark] = {}
     values: dict[str, ValueRemark] = {}
     initializers: tuple[str, ...] = ()
-    origin: Origin | None = None
+    origin: ModelOrigin | None = None
 
     def __bool__(self) -> bool:
         return self != Documentation()
 
     def within(self, graph: Graph) -> Documentation:
-        """The part of it that documents parts of ``graph``."""
+        """The part of it that is about ``graph``, its nodes and its values."""
         nodes, values, constants = {node.name for node in graph.nodes}, set(graph.values()), constants_of(graph)
         return msgspec.structs.replace(
             self,
@@ -67,24 +66,24 @@ class Documentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         )
 
 
-PARTS: Final = (Remark, ValueRemark, Origin)
-"""What documentation is made of."""
+PARTS: Final = (Remark, ValueRemark, ModelOrigin)
+"""The classes that documentation consists of."""
 
 
 def constants_of(graph: Graph) -> dict[str, Node]:
-    """The Constant nodes that hold a tensor, by the values that they make."""
+    """The Constant nodes that hold a tensor, by their outputs."""
     nodes = (node for node in graph.nodes if node.operator == "Constant" and len(node.outputs) == 1)
     return {node.outputs[0]: node for node in nodes if isinstance(node.attributes.get("value"), Tensor)}
 
 
 def documentation_faults(documentation: Documentation, graph: Graph) -> Iterator[str]:
-    """Where ``documentation`` says nothing, or something of what ``graph`` does not have."""
-    if not documentation:
-        yield "the documentation is empty: it must be left out"
-    if documentation.graph is not None and documentation.graph == Remark():
-        yield "the documentation of the graph is empty: it must be left out"
-    if documentation.origin is not None and documentation.origin == Origin():
-        yield "the documentation of where the network comes from is empty: it must be left out"
+    """The parts of ``documentation`` that are empty, or about something that ``graph`` does not have."""
+    parts = (
+        ("documentation", documentation, Documentation()),
+        ("documentation of the graph", documentation.graph, Remark()),
+        ("documentation of where the network comes from", documentation.origin, ModelOrigin()),
+    )
+    yield from (f"the {what} is empty: it must be left out" for what, part, empty in parts if part == empty)
     yield from _remark_faults("node", documentation.nodes, {node.name for node in graph.nodes})
     yield from _remark_faults("value", documentation.values, set(graph.values()))
     yield from _initializer_faults(documentation.initializers, constants_of(graph))
@@ -107,7 +106,7 @@ def _initializer_faults(names: tuple[str, ...], constants: Mapping[str, Node]) -
 
 
 def size_faults(documentation: Documentation, shapes: Mapping[str, Shape]) -> Iterator[str]:
-    """Where names are given to sizes that a value does not have, or that are numbers."""
+    """The values with names for dimensions that they do not have or that are numbers."""
     for name, remark in documentation.values.items():
         shape = shapes.get(name)
         if not remark.sizes or shape is None:

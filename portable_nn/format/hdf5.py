@@ -1,11 +1,11 @@
 """The HDF5 carrier: a weight file that h5py, MATLAB, Julia and R open, one group a layer and one dataset a tensor.
 
-All bytes before the data follow from the manifest, as in the safetensors carrier, and are written and compared here as
-SPEC.md has them. They are packed by hand, without the HDF5 library: a hostile file never reaches it, the same network
-gives the same bytes, and every dataset can be mapped. What is used of the format is its smallest part: a superblock,
-object headers with their checksums, hard links, contiguous datasets.
+All bytes before the data follow from the manifest, as in the safetensors carrier, and are written and compared as
+SPEC.md specifies them. They are packed here, without the HDF5 library: a hostile file never reaches it, the same
+network gives the same bytes, and every dataset can be mapped. Only the simplest part of the format is used: a
+superblock, object headers with their checksums, hard links, contiguous datasets.
 
-Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, which the numbers of messages refer to.
+Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html, to which the message numbers below refer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
-from portable_nn.core.files import read_exactly, recognise
+from portable_nn.core.files import kind_fault, read_exactly
 from portable_nn.core.graph import Value
 from portable_nn.format.layout import Crcs, Frame, Piece, Span, layout, padding, piece_fault
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
@@ -29,18 +29,18 @@ SINCE: Final = 2
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 MANIFEST: Final = "portable_nn"
-"""The dataset that holds the manifest; its attribute ``DIGEST`` has the SHA-256."""
+"""The dataset that holds the manifest; its attribute ``DIGEST`` holds the SHA-256."""
 
 DIGEST: Final = "sha256"
 
 ESCAPED: Final = "%"
-"""The group of tensors whose names cannot be paths, by their whole names."""
+"""The group of the tensors whose names cannot be paths."""
 
 MAX_PARTS: Final = 32
-"""How many links may lead to a tensor: whoever walks through a file need not be prepared for any depth."""
+"""The most links in a path: readers that walk through a file recursively need no deeper stack."""
 
 MAX_NAME: Final = 2**16 - 14
-"""The longest name of a link, in bytes: its message has no room for more."""
+"""The longest name of a link, in bytes, which is what its message can hold."""
 
 _NO_PARTS: Final = frozenset({"", ".", ".."})
 _UNDEFINED: Final = 2**64 - 1
@@ -48,19 +48,19 @@ _SUPERBLOCK: Final = 48
 _CHECKSUM: Final = 4
 
 Tree: TypeAlias = dict[str, Any]
-"""A group: what its links lead to, which is another group, or the ``Span`` of a dataset."""
+"""A group: the targets of its links by name, each a group or the ``Span`` of a dataset."""
 
 
 # -- names and paths
 
 
 def paths(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Where each tensor lies, as the names of the links that lead to it.
+    """The path of each tensor, as the names of the links that lead to it.
 
-    The tensor ``dense_1.weight`` is the dataset ``/dense_1/weight``: the last ``.`` and every ``/`` of a name part it.
-    Where that gives an empty part, one of dots alone, which HDF5 takes for the group itself, more than ``MAX_PARTS``
-    parts, a path that is taken or leads through a dataset, or one of the two names that the root has for itself, the
-    tensor lies in the group ``%`` under its whole name, with ``/`` written ``%2F`` and ``%`` written ``%25``.
+    The tensor ``dense_1.weight`` is the dataset ``/dense_1/weight``: a name is split at its last ``.`` and at every
+    ``/``. Where that gives an empty part, ``.`` or ``..``, more than ``MAX_PARTS`` parts, a path that is taken or leads
+    through a dataset, or one that begins with a reserved name (``MANIFEST``, ``ESCAPED``), the tensor is in the group
+    ``%`` under its whole name, with ``/`` written as ``%2F`` and ``%`` as ``%25``.
     """
     found: dict[str, tuple[str, ...]] = {}
     datasets: set[tuple[str, ...]] = set()
@@ -111,7 +111,7 @@ def _dataspace(shape: tuple[int, ...]) -> bytes:
 
 
 def _text(length: int) -> bytes:
-    """Message 0x0003: a string of ``length`` bytes of UTF-8, padded with NUL (of which there are none)."""
+    """Message 0x0003: a string of ``length`` bytes of UTF-8, padded with NUL (here without padding)."""
     return struct.pack("<BBBBI", 0x13, 0x11, 0, 0, length)
 
 
@@ -136,16 +136,16 @@ _DATATYPES: Final[Mapping[str, bytes]] = {
 """Message 0x0003 of each element type."""
 
 _FILL_VALUE: Final = bytes([3, 0b1010])
-"""Message 0x0005, version 3: the library's default, without a meaning where all data are there."""
+"""Message 0x0005, version 3: the library's default, which has no effect on complete data."""
 
 
 def _contiguous(address: int, size: int) -> bytes:
-    """Message 0x0008, version 3, class 1: where the data lie; nowhere, where there are none."""
+    """Message 0x0008, version 3, class 1: the address of the data, undefined where there are none."""
     return struct.pack("<BBQQ", 3, 1, address if size else _UNDEFINED, size)
 
 
 def _link(name: str, address: int) -> bytes:
-    """Message 0x0006, version 1: a hard link with its name in UTF-8. Raises ``UsageError`` where that is too long."""
+    """Message 0x0006, version 1: a hard link with its name in UTF-8. Raises ``UsageError`` for too long a name."""
     text = name.encode()
     if len(text) > MAX_NAME:
         raise UsageError(f"the name '{name[:32]}…' has {len(text)} bytes; at most {MAX_NAME} are possible in HDF5")
@@ -160,19 +160,19 @@ def _attribute(name: str, value: bytes) -> bytes:
 
 
 def _object(*messages: bytes) -> bytes:
-    """A version 2 object header without the checksum that ends it."""
+    """A version 2 object header without its final checksum."""
     body = b"".join(messages)
     return b"OHDR" + struct.pack("<BBI", 2, 2, len(body)) + body
 
 
 def _group(links: Mapping[str, int]) -> bytes:
-    """Link info (0x0002) and group info (0x000A), both of links that stand here, and the links."""
+    """Link info (0x0002) and group info (0x000A), both for compact storage, and the links."""
     info = struct.pack("<BBQQ", 0, 0, _UNDEFINED, _UNDEFINED)
     return _object(_message(2, info), _message(10, bytes(2)), *(_message(6, _link(*each)) for each in links.items()))
 
 
 def _group_length(names: Iterable[str]) -> int:
-    """How long it is with links of these names, wherever they lead."""
+    """The length of a group's header with links of these names."""
     return _EMPTY + sum(_LINK + len(name.encode()) for name in names)
 
 
@@ -186,21 +186,21 @@ def _dataset(span: Span, data: int) -> bytes:
 
 @lru_cache(maxsize=256)
 def _dataset_start(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """All but the layout, which comes last and is always as long: many tensors are alike."""
+    """The header without the layout message, which is last and of fixed size; cached, as many tensors are alike."""
     layout = _contiguous(0, 0)
     kinds = (1, _dataspace(shape)), (3, _DATATYPES[dtype]), (5, _FILL_VALUE), (8, layout)
     return _object(*(_message(*each) for each in kinds)).removesuffix(layout)
 
 
 def _manifest_object(length: int, digest: bytes) -> bytes:
-    """The header of the manifest's dataset. It is always as long, and the text comes right after it."""
+    """The header of the manifest's dataset; its size is fixed, and the text follows it directly."""
     layout = _contiguous(_SUPERBLOCK + _OBJECT, length)
     kinds = (1, _dataspace(())), (3, _text(length)), (5, _FILL_VALUE), (8, layout), (12, _attribute(DIGEST, digest))
     return _object(*(_message(*each) for each in kinds))
 
 
 def _superblock(end: int, root: int) -> bytes:
-    """Version 2: addresses and lengths of 8 bytes, no extension; how long the file is, and where the root group is."""
+    """Version 2: addresses and lengths of 8 bytes, no extension, the length of the file, the root's address."""
     return SIGNATURE + struct.pack("<BBBBQQQQ", 2, 8, 8, 0, 0, _UNDEFINED, end, root)
 
 
@@ -209,16 +209,16 @@ _OBJECT = len(_manifest_object(0, bytes(64))) + _CHECKSUM
 """The length of the manifest's header."""
 
 _LENGTH_AT: Final = len(_object(_message(1, _dataspace(())))) + 8
-"""The offset in it of the manifest's length."""
+"""The offset of the manifest's length in it."""
 
 
 # -- checksums
 
 
 def checksums(headers: Sequence[bytes]) -> list[bytes]:
-    """Bob Jenkins's lookup3 (https://burtleburtle.net/bob/c/lookup3.c) of each header; it ends the header.
+    """Bob Jenkins's lookup3 (https://burtleburtle.net/bob/c/lookup3.c) of each header.
 
-    Those of one length are computed side by side.
+    Those of headers of the same length are computed as arrays.
     """
     sums: dict[int, int] = {}
     for length in {len(header) for header in headers}:
@@ -233,7 +233,7 @@ def checksums(headers: Sequence[bytes]) -> list[bytes]:
 
 
 _WORTH_ARRAYS: Final = 8
-"""From so many headers on, numpy is faster than Python's integers."""
+"""The number of headers from which numpy is faster than Python's integers."""
 
 
 def _lookup3(words: Sequence[Any], length: int) -> Any:
@@ -245,25 +245,16 @@ def _lookup3(words: Sequence[Any], length: int) -> Any:
     for at in range(0, len(words), 3):
         a, b, c = (a + words[at]) & _M, (b + words[at + 1]) & _M, (c + words[at + 2]) & _M
         if at + 3 < len(words):
-            a, b, c = _mix(a, b, c)
-    return _final(a, b, c)
-
-
-_M: Final = 0xFFFFFFFF
-
-
-def _mix(a: Any, b: Any, c: Any) -> tuple[Any, Any, Any]:
-    for bits in (4, 6, 8, 16, 19, 4):
-        a, c = ((a - c) ^ (c << bits | c >> 32 - bits)) & _M, (c + b) & _M
-        a, b, c = b, c, a
-    return a, b, c
-
-
-def _final(a: Any, b: Any, c: Any) -> Any:
-    for bits in (14, 11, 25, 16, 4, 14, 24):
+            for bits in (4, 6, 8, 16, 19, 4):  # mix
+                a, c = ((a - c) ^ (c << bits | c >> 32 - bits)) & _M, (c + b) & _M
+                a, b, c = b, c, a
+    for bits in (14, 11, 25, 16, 4, 14, 24):  # final
         c = ((c ^ b) - (b << bits | b >> 32 - bits)) & _M
         a, b, c = b, c, a
     return b
+
+
+_M: Final = 0xFFFFFFFF
 
 
 # -- the carrier
@@ -289,10 +280,7 @@ def _manifest(text: Text) -> tuple[Piece, Piece]:
 
 
 def _objects(spans: Sequence[Span], length: int) -> list[Piece]:
-    """All but the manifest: the superblock, then the headers of groups and datasets as a walk from the root has them.
-
-    Last comes the padding before the data.
-    """
+    """All pieces but the manifest: the superblock, the headers of groups and datasets, depth first, the padding."""
     objects = list(_walk("", _tree(spans)))
     addresses, address = {"/" + MANIFEST: _SUPERBLOCK}, _SUPERBLOCK + _OBJECT + length
     for path, found in objects:
@@ -319,7 +307,7 @@ def _walk(path: str, found: Tree | Span) -> Iterator[tuple[str, Tree | Span]]:
 
 
 def _links(path: str, group: Tree) -> list[str]:
-    """The names of the links of a group; the root has one to the manifest."""
+    """The names of the links of a group; those of the root begin with the manifest."""
     return [*group] if path else [MANIFEST, *group]
 
 
@@ -347,30 +335,28 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
 
 
 def _framing_fault(start: bytes, size: int) -> str | None:
-    if not size:
-        return "is empty"
     if start[8:10] == b'{"':
         return "is a safetensors file: its name should end in .safetensors"
     if not start.startswith(SIGNATURE):
-        return recognise(start) or f"begins with {start[:8]!r} instead of {SIGNATURE!r}, as an HDF5 file does"
+        return kind_fault(start, f"begins with {start[:8]!r} instead of {SIGNATURE!r}, as an HDF5 file does")
     if len(start) < _SUPERBLOCK + _OBJECT:
         return f"is only {size} bytes long: it is truncated"
     return None
 
 
 def _stored(start: bytes) -> tuple[int, bytes]:
-    """The length of the manifest and its digest, as they are stored."""
+    """The stored length of the manifest, and its stored digest."""
     (length,) = struct.unpack_from("<I", start, _SUPERBLOCK + _LENGTH_AT)
     return length, start[-_CHECKSUM - 64 : -_CHECKSUM]
 
 
 def manifest_text(start: bytes, where: str) -> Text:
-    """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
+    """The text of the manifest in a ``preamble``, verified by its digest. Raises ``FormatError``."""
     text, (_, expected) = start[_SUPERBLOCK + _OBJECT :], _stored(start[: _SUPERBLOCK + _OBJECT])
     return checked(text, expected.decode("ascii", "replace"), where)
 
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
-    """The first difference between the ``found`` bytes and what ``manifest``, whose text is ``text``, demands."""
+    """The first difference between the ``found`` bytes and those that follow from ``manifest`` with its ``text``."""
     superblock, *objects = _objects(layout(manifest.tensors), len(text.data))
     return piece_fault((superblock, *_manifest(text), *objects), found[0])

@@ -1,24 +1,27 @@
-"""Where the tensors lie in a weight file, and what lies around them: decided by the manifest alone."""
+"""The layout of a weight file, which follows from the manifest: the tensors, and the bytes around them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from portable_nn.core.graph import Value
-from portable_nn.core.memory import CHUNK
+from portable_nn.core.memory import CHUNK, Bytes
 from portable_nn.format.canonical import byte_difference
 from portable_nn.format.manifest import Text
-from portable_nn.format.tensors import ITEM_SIZES
+from portable_nn.format.tensors import ITEM_SIZES, from_bytes, value_fault
 
 ALIGNMENT: Final = 64
 """The data start at a multiple of this many bytes, so that a mapped file is aligned for every vector unit."""
 
+WORTH_THREADS: Final = 4 * CHUNK
+"""Bytes of data from which several threads are faster than one."""
+
 
 class Span(NamedTuple):
-    """One tensor, and where its bytes lie, counted from the first byte of the data."""
+    """One tensor, and the place of its bytes, counted from the first byte of the data."""
 
     name: str
     dtype: str
@@ -28,7 +31,7 @@ class Span(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The number of its bytes."""
         return self.stop - self.start
 
 
@@ -43,8 +46,8 @@ class Frame(NamedTuple):
         spans: the tensors, in the order of the file.
         around: makes all other bytes from the manifest's text and the CRC-32 of the tensors: the bytes before the first
             tensor and, where the tensors are not contiguous up to the end of the file, those after each tensor.
-        seeds: in a carrier that stores the CRC-32 of each tensor, the value that its computation starts from.
-        crcs: what such a file says that they are, read from the bytes around the tensors, which may be cut short.
+        seeds: in a carrier that stores the CRC-32 of each tensor, the initial values of their computation.
+        crcs: extracts the stored CRC-32 from the bytes around the tensors, which may be truncated.
     """
 
     spans: Sequence[Span]
@@ -54,7 +57,7 @@ class Frame(NamedTuple):
 
     @property
     def data(self) -> int:
-        """The bytes from the first tensor to the end of the last one."""
+        """The number of bytes from the first tensor to the end of the last one."""
         return self.spans[-1].stop if self.spans else 0
 
 
@@ -64,7 +67,7 @@ def places(around: Sequence[bytes], spans: Sequence[Span]) -> list[int]:
 
 
 class Piece(NamedTuple):
-    """A part of the bytes around the tensors, what messages call it, and the names and sizes of its first fields."""
+    """A part of the bytes around the tensors, its name in messages, and the names and sizes of its first fields."""
 
     what: str
     data: bytes
@@ -84,7 +87,7 @@ def piece_fault(pieces: Iterable[Piece], found: bytes, start: int = 0) -> list[s
 def layout(values: Iterable[Value]) -> list[Span]:
     """The spans of ``values`` without gaps: larger elements first, then in the order given.
 
-    So every tensor starts at a multiple of the size of its elements.
+    This aligns every tensor to the size of its elements.
     """
     spans, start = [], 0
     for value in sorted(values, key=lambda value: -ITEM_SIZES[value.dtype]):
@@ -95,8 +98,14 @@ def layout(values: Iterable[Value]) -> list[Span]:
     return spans
 
 
+def value_faults(span: Span, data: Bytes, finite: Collection[str]) -> list[str]:
+    """The fault of the values in ``data``, a part of a tensor, if any; the tensors ``finite`` must not have NaN."""
+    fault = value_fault(from_bytes(data, span.dtype, (-1,)), allow_nonfinite=span.name not in finite)
+    return [f"tensor {span.name!r} {fault}"] if fault else []
+
+
 def groups(spans: Sequence[Span]) -> Iterator[range]:
-    """Indices of contiguous spans of one type that together have at most a ``CHUNK``; a large one is alone."""
+    """Ranges of contiguous spans of one dtype that together have at most a ``CHUNK``; a larger one is alone."""
     start = 0
     while start < len(spans):
         stop, total = start + 1, spans[start].size
@@ -113,5 +122,5 @@ def groups(spans: Sequence[Span]) -> Iterator[range]:
 
 
 def padding(length: int) -> int:
-    """How many bytes are missing from ``length`` to a multiple of ``ALIGNMENT``."""
+    """The number of bytes from ``length`` to the next multiple of ``ALIGNMENT``."""
     return -length % ALIGNMENT

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Tensor, Value
@@ -16,7 +15,7 @@ from portable_nn.core.version import __version__
 from portable_nn.format import canonical
 from portable_nn.format.documentation import Documentation
 from portable_nn.format.migrations import migrate
-from portable_nn.format.training import Training
+from portable_nn.format.training import TrainingRecord
 from portable_nn.preprocessing.steps import Preprocessing
 
 FORMAT: Final = "portable-nn"
@@ -24,11 +23,11 @@ VERSION: Final = 2
 PRODUCER: Final = f"{FORMAT} {__version__}"
 
 MAX_BYTES: Final = 16 * 2**20
-"""The longest manifest. A network of a thousand nodes needs a few hundredths of it."""
+"""The longest manifest, in bytes. A network of a thousand nodes needs a few hundredths of it."""
 
 
 class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The kind of a graph input, and the preprocessing that makes it from an image or a row of a table."""
+    """The kind of a graph input, and its preprocessing from an image or a row of a table."""
 
     name: str
     kind: Literal["tensor", "image", "table"] = "tensor"
@@ -48,8 +47,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The description of one network. The fields are explained in SPEC.md, section "The manifest".
 
     ``digests`` gives for each tensor the SHA-256 of its little-endian, row-major bytes, ``checksums`` their XXH3-128,
-    both in hexadecimal. They are empty in a manifest that is to be saved; saving fills them in. ``documentation`` is
-    omitted where it is empty.
+    both in hexadecimal. They may be empty in a manifest that is passed to ``save``, which computes them.
+    ``documentation`` is omitted where it is empty.
     """
 
     graph: Graph
@@ -58,8 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     metadata: dict[str, str] = {}
     digests: dict[str, str] = {}
     checksums: dict[str, str] = {}
-    training: Training | None = None
-    documentation: Documentation | UnsetType = UNSET
+    training: TrainingRecord | None = None
+    documentation: Documentation | msgspec.UnsetType = msgspec.UNSET
     producer: str = PRODUCER
     opset: int = OPSET
     format: str = FORMAT
@@ -72,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def remarks(self) -> Documentation:
-        """The documentation; an empty one where there is none."""
+        """The documentation; an empty one where it is omitted."""
         return self.documentation if isinstance(self.documentation, Documentation) else Documentation()
 
     @property
@@ -101,10 +100,10 @@ class _Envelope(msgspec.Struct):
 
 
 def normalised(manifest: Manifest) -> Manifest:
-    """``manifest`` as a reader will get it: a whole number in a float field becomes a float, a list a tuple.
+    """``manifest`` as a reader gets it: an integer in a float field becomes a float, a list a tuple.
 
     Raises:
-        UsageError: a field holds what its type does not allow.
+        UsageError: a field has a value of the wrong type.
     """
     try:
         return msgspec.convert(msgspec.to_builtins(manifest), Manifest)
@@ -116,7 +115,7 @@ def encode(manifest: Manifest) -> bytes:
     """The canonical JSON text of ``manifest``.
 
     Raises:
-        UsageError: it has a number or a text that JSON cannot hold, or is longer than ``MAX_BYTES``.
+        UsageError: it contains a number or a text that JSON cannot represent, or is longer than ``MAX_BYTES``.
     """
     try:
         data = _dumps(manifest)
@@ -128,20 +127,20 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def hashes_text(checksums: Mapping[str, str], digests: Mapping[str, str]) -> bytes:
-    """How the text of a manifest with these hashes begins: they stand first."""
+    """The beginning of the text of a manifest with these hashes, which are its first fields."""
     return canonical.dumps_without_floats({"checksums": checksums, "digests": digests})[:-1]
 
 
 def _dumps(manifest: Manifest) -> bytes:
-    """Its canonical text, in the fast way where there is no float in it. Raises ``ValueError``."""
+    """Its canonical text, in the faster way where it has no floats. Raises ``ValueError``."""
     if not _has_floats(manifest):
-        with suppress(OverflowError):  # Whole numbers beyond 64 bits.
+        with suppress(OverflowError):  # Integers beyond 64 bits.
             return canonical.dumps_without_floats(manifest)
     return canonical.dumps(manifest)
 
 
 def _has_floats(manifest: Manifest) -> bool:
-    """Whether there may be one."""
+    """Whether the manifest may have a float."""
     if manifest.training or any(info.preprocessing for info in manifest.inputs):
         return True
     values = [value for node in manifest.graph.nodes for value in node.attributes.values()]
@@ -152,11 +151,11 @@ def _has_floats(manifest: Manifest) -> bool:
 def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
     """The manifest whose canonical text is ``data``; ``where`` names the file in messages.
 
-    ``since`` is the version of the format that such files came with.
+    ``since`` is the version of the format that introduced the carrier of the file.
 
     Raises:
         FormatError: another format or version, a field that is missing, unknown or of another type, or a text that
-            is not the canonical one.
+            is not canonical.
     """
     if len(data) > MAX_BYTES:
         raise FormatError(where, f"the manifest is {len(data)} bytes long; at most {MAX_BYTES} are allowed")
@@ -175,7 +174,7 @@ def decode(data: bytes, where: str, *, since: int = 1) -> Manifest:
 
 
 def _migrated(data: bytes, version: int) -> bytes:
-    """The text of an older manifest as one of the present version; raises ``ValueError`` where it is not canonical."""
+    """The text of an older manifest in the current version; raises ``ValueError`` where it is not canonical."""
     fields = canonical.loads(data, dict[str, Any])
     if (text := canonical.dumps(fields)) != data:
         raise ValueError(f"it is not canonical JSON: {canonical.difference(text, data)}")
@@ -183,7 +182,7 @@ def _migrated(data: bytes, version: int) -> bytes:
 
 
 def checked(data: bytes, digest: str | None, where: str) -> Text:
-    """The text of a manifest. Raises ``FormatError`` where it does not have the ``digest`` that stands beside it."""
+    """The text of a manifest. Raises ``FormatError`` where its SHA-256 is not the stored ``digest``."""
     text = Text.of(data)
     if digest != text.digest:
         said = canonical.printable(digest[: len(text.digest)]) if digest else digest
@@ -192,7 +191,7 @@ def checked(data: bytes, digest: str | None, where: str) -> Text:
 
 
 def _check_version(envelope: _Envelope, where: str) -> int:
-    """First of all checks: the fields of another version may mean other things."""
+    """The first of all checks: in another version, the same fields may have other meanings."""
     if envelope.format != FORMAT:
         found = canonical.printable(repr(envelope.format))
         raise FormatError(where, f"the manifest's format is {found}, not {FORMAT!r}")

@@ -1,4 +1,4 @@
-"""How the manifest of an older version becomes one of the next: a row for each version, a function of JSON objects.
+"""Migrations of a manifest to the next version: a function of JSON objects for each older version.
 
 Version 0, two arrays of a beginner's book, has no manifest; ``converters.book`` reads it.
 """
@@ -12,28 +12,27 @@ Fields: TypeAlias = dict[str, Any]
 
 
 def _from_1(fields: Fields) -> Fields:
-    """Version 2 has checksums beside the digests, and may hold documentation and the state of a training.
+    """Version 2 adds checksums to the digests, and may hold documentation and the state of a training.
 
-    Of an older file the checksums are not known: its tensors are checked by their digests.
+    An older file has no checksums: its tensors are verified by their digests.
     """
     if fields.get("training") is not None:
         raise ValueError("in version 1, the field 'training' must be null")
-    if "checksums" in fields:
-        raise ValueError("in version 1, there is no field 'checksums'")
-    if "documentation" in fields:
-        raise ValueError("in version 1, there is no field 'documentation'")
+    for name in ("checksums", "documentation"):
+        if name in fields:
+            raise ValueError(f"in version 1, there is no field '{name}'")
     return {**fields, "checksums": {}}
 
 
 MIGRATIONS: Final[Mapping[int, Callable[[Fields], Fields]]] = {1: _from_1}
-"""By the version that a function begins with. The field ``version`` stays: it is the version that was read.
+"""The functions by the version that they convert from. The field ``version`` is kept: it is that of the file.
 
-A function raises ``ValueError`` for what its version does not allow and the next one does.
+A function raises ``ValueError`` for fields that its version does not allow and the next one does.
 """
 
 
 def migrate(fields: Fields, version: int, to: int) -> Fields:
-    """The fields of a manifest of ``version`` as those of the version ``to``."""
+    """The fields of a manifest of ``version``, converted to the version ``to``."""
     for each in range(version, to):
         fields = MIGRATIONS[each](fields)
     return fields

@@ -1,9 +1,9 @@
 """The npz carrier: a weight file that ``numpy.load`` opens, one array a tensor, stored so that it can be mapped.
 
 An ``.npz`` file is a zip archive of ``.npy`` files. The first two hold the manifest and its SHA-256, as bytes; the
-tensors follow under their own names. All bytes around the tensors follow from the manifest and from the CRC-32 that an
-archive stores of each member. They are packed here, as SPEC.md has them, and not by ``zipfile``, which writes other
-bytes in other versions of Python and hides what it skips.
+tensors follow under their own names. All bytes around the tensors follow from the manifest and from the CRC-32 of each
+member. They are packed here, as SPEC.md specifies them, and not by ``zipfile``, whose output depends on the version of
+Python and which ignores data between members.
 
 Formats: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT (6.3) and numpy.lib.format (1.0).
 """
@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, cast
 import numpy as np
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
-from portable_nn.core.files import read_exactly, recognise
+from portable_nn.core.files import kind_fault, read_exactly
 from portable_nn.core.graph import Value
 from portable_nn.format.layout import ALIGNMENT, Crcs, Frame, Piece, Span, padding, piece_fault, places
 from portable_nn.format.manifest import MAX_BYTES, Manifest, Text, checked
@@ -33,12 +33,12 @@ DIGEST: Final = "portable_nn.sha256"
 """The names of the first two arrays, both of bytes: the manifest's text, and its SHA-256 in hexadecimal digits."""
 
 WIDE: Final = 2**32 - 1
-"""Numbers from here on are held by extra fields of 64 bits, and all bits of their own fields are ones."""
+"""Larger numbers, and this one, are stored in extra fields of 64 bits, with all ones in the field of 32 bits."""
 
 _NPY: Final = ".npy"
 _MAX_NAME: Final = 2**16 - 1
 _DAY: Final = 0x0021
-"""The first of January 1980, the earliest date of the format."""
+"""The first of January 1980, the earliest date that the format can store."""
 
 _UTF_8: Final = 0x0800
 _STORED: Final = 0
@@ -53,7 +53,7 @@ _PADDING: Final = 0xD935
 
 
 class _Record:
-    """A record of a zip archive: how it is packed, and its fields, for messages."""
+    """A record of a zip archive: its packing, and the names and sizes of its fields, for messages."""
 
     def __init__(self, signature: bytes, code: str, fields: str) -> None:
         self._signature, self._struct = b"PK" + signature, struct.Struct(f"<4s{code}")
@@ -86,7 +86,7 @@ _SIZE_AT: Final = 22
 
 
 class _Member(NamedTuple):
-    """An ``.npy`` file in the archive: its name, its own header, the bytes of its numbers, the offset in the file."""
+    """An ``.npy`` file in the archive: its name, its own header, the size of its data, its offset in the file."""
 
     name: str
     header: bytes
@@ -95,7 +95,7 @@ class _Member(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of header and numbers."""
+        """The bytes of header and data."""
         return len(self.header) + self.length
 
     @property
@@ -105,12 +105,12 @@ class _Member(NamedTuple):
 
     @property
     def data(self) -> int:
-        """The offset of the numbers in the file."""
+        """The offset of the data in the file."""
         return self.start + len(_local(self, 0)) + len(self.header)
 
     @property
     def stop(self) -> int:
-        """The offset of the next one."""
+        """The offset of the next member."""
         return self.data + self.length
 
 
@@ -123,7 +123,7 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _field(number: int) -> int:
-    """A number as a field of 32 bits holds it."""
+    """A number as a field of 32 bits stores it."""
     return number if number < WIDE else 2**32 - 1
 
 
@@ -168,7 +168,7 @@ def _central(member: _Member, crc: int) -> bytes:
 
 
 def _end(start: int, length: int, count: int) -> Iterator[Piece]:
-    """The records that follow a central directory of so many bytes and entries that begins at ``start``."""
+    """The records after a central directory of ``count`` entries and ``length`` bytes that begins at ``start``."""
     if start >= WIDE or length >= WIDE:
         table = (_UNIX | _ZIP_64, _ZIP_64, 0, 0, count, count, length, start)
         yield Piece("the end record of 64 bits", _END_64.pack(_END_64.size - 12, *table), _END_64.fields)
@@ -184,7 +184,7 @@ def _own(length: int) -> list[_Member]:
 
 
 def _members(values: Sequence[Value], length: int) -> list[_Member]:
-    """All members of the archive, in their order. Raises ``UsageError`` for a name that is too long."""
+    """All members of the archive, in order. Raises ``UsageError`` for a name that is too long."""
     members = _own(length)
     for value in values:
         shape = cast("tuple[int, ...]", value.shape)
@@ -197,7 +197,7 @@ def _members(values: Sequence[Value], length: int) -> list[_Member]:
 
 
 def array_name(tensor: str) -> str:
-    """The name of the array that holds a tensor: the same, but for names that mean something else in an archive."""
+    """The name of the array that holds a tensor: the tensor's, or ``%name%`` where that has a special meaning."""
     taken = tensor in {MANIFEST, DIGEST} or tensor.startswith("%") or tensor.lower().endswith(_NPY)
     return f"%{tensor}%" if taken else tensor
 
@@ -255,9 +255,9 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     Raises ``NoManifestError`` for an archive that begins otherwise than these do, ``FormatError`` for any other file.
     """
     start = file.read(_own(0)[0].data)
-    length = _text_length(start)
-    if length is None:
+    if start != _first(start):
         raise _no_manifest(start, where)
+    length = _text_length(start)
     if length > MAX_BYTES:
         raise FormatError(where, f"should have a manifest of {length} bytes; at most {MAX_BYTES} are allowed")
     stop = _own(length)[1].stop
@@ -266,29 +266,21 @@ def preamble(file: FileIO, size: int, where: str) -> bytes:
     return start + read_exactly(file, stop - len(start), where)
 
 
-def _text_length(start: bytes) -> int | None:
-    """The length of the manifest, if these are the bytes before one."""
-    length = _size(start) - len(_npy_header("uint8", (0,)))
-    return length if start == _first(start) else None
-
-
-def _size(start: bytes) -> int:
-    """The size of the first member, according to its local header."""
-    return int.from_bytes(start[_SIZE_AT : _SIZE_AT + 4], "little")
+def _text_length(start: bytes) -> int:
+    """The length of the manifest, from the size of the first member in its local header."""
+    return int.from_bytes(start[_SIZE_AT : _SIZE_AT + 4], "little") - len(_npy_header("uint8", (0,)))
 
 
 def _first(start: bytes) -> bytes:
-    """The bytes before a manifest of that size and CRC-32."""
-    manifest = _own(max(_size(start) - len(_npy_header("uint8", (0,))), 0))[0]
+    """The bytes before a manifest with the size and the CRC-32 in ``start``."""
+    manifest = _own(max(_text_length(start), 0))[0]
     return _local(manifest, int.from_bytes(start[_CRC_AT : _CRC_AT + 4], "little")) + manifest.header
 
 
 def _no_manifest(start: bytes, where: str) -> FormatError:
-    """The error for a file that begins otherwise than one with a manifest."""
-    if not start:
-        return FormatError(where, "is empty")
+    """The error for a file that does not begin with a manifest."""
     if not start.startswith(b"PK\x03\x04"):
-        return FormatError(where, recognise(start) or f"begins with {start[:4]!r}, not as an .npz file does")
+        return FormatError(where, kind_fault(start, f"begins with {start[:4]!r}, not as an .npz file does"))
     reason = (
         "is an .npz file that does not begin with a portable-nn manifest: it holds arrays and not a network, or "
         "another program has changed it"
@@ -299,14 +291,14 @@ def _no_manifest(start: bytes, where: str) -> FormatError:
 
 
 def manifest_text(start: bytes, where: str) -> Text:
-    """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
-    manifest, digest = _own(_size(start) - len(_npy_header("uint8", (0,))))
+    """The text of the manifest in a ``preamble``, verified by its digest. Raises ``FormatError``."""
+    manifest, digest = _own(_text_length(start))
     text, expected = start[manifest.data : manifest.stop], start[digest.data : digest.stop]
     return checked(text, expected.decode("ascii", "replace"), where)
 
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
-    """The first difference between the ``found`` bytes and what ``manifest``, whose text is ``text``, demands."""
+    """The first difference between the ``found`` bytes and those that follow from ``manifest`` with its ``text``."""
     spans, around, _, crcs = frame(manifest.tensors, len(text.data))
     members = _members(manifest.tensors, len(text.data))
     pieces, starts = _pieces(members, text, crcs(found)), places(around(text, {}), spans)

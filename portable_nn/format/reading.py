@@ -1,4 +1,4 @@
-"""Reading a weight file of any carrier: the manifest and all bytes around the tensors are verified first."""
+"""Reading a weight file of any carrier; the manifest and all bytes around the tensors are verified first."""
 
 from __future__ import annotations
 
@@ -18,23 +18,20 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular, read_at, read_exactly
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.format.carriers import Carrier, carrier_of
-from portable_nn.format.layout import Crcs, Frame, Span, groups, padding, places
+from portable_nn.format.layout import WORTH_THREADS, Crcs, Frame, Span, groups, padding, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, decode
-from portable_nn.format.tensors import CHECKSUM, DIGEST, HASHES, Array, from_bytes, value_fault
+from portable_nn.format.tensors import HASHES, Array, from_bytes, value_fault
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults, refuse
 
 Work = TypeVar("Work")
-
-WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data from which several threads are faster than one."""
 
 
 # -- the head
 
 
 @dataclass(frozen=True)
-class Understood:
-    """The contents of a file apart from its tensors, all of which has been checked; see ``Frame`` for the fields."""
+class VerifiedHead:
+    """The verified contents of a file apart from its tensors; see ``Frame`` for the fields."""
 
     manifest: Manifest
     text: Text
@@ -49,18 +46,18 @@ class Understood:
 
     @property
     def size(self) -> int:
-        """The bytes of the whole file."""
+        """The number of bytes of the whole file."""
         return self.start + self.frame.data + sum(map(len, self.around[1:][-1:]))
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
-    """The file at ``path`` and its contents, after everything but the tensors has been checked.
+def opened(path: str | Path) -> Iterator[tuple[FileIO, VerifiedHead]]:
+    """The open file at ``path`` and its head, after everything but the tensors has been verified.
 
     Raises:
         UsageError: an unknown suffix.
-        FileError: not a file that can be read.
-        FormatError: not a file that this package would have written.
+        FileError: the file cannot be read.
+        FormatError: the head is not exactly the one that this package writes.
     """
     carrier, where = carrier_of(path), str(path)
     with open_regular(path) as file:
@@ -78,19 +75,19 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, Understood]]:
         yield file, found
 
 
-def _understand(carrier: Carrier, start: bytes, where: str) -> Understood:
+def _understand(carrier: Carrier, start: bytes, where: str) -> VerifiedHead:
     text = carrier.manifest_text(start, where)
     manifest = decode(text.data, where, since=carrier.SINCE)
     refuse(where, manifest_faults(manifest))
     try:
         frame = carrier.frame(manifest.tensors, len(text.data))
-        return Understood(manifest, text, frame, frame.around(text, {}), {})
+        return VerifiedHead(manifest, text, frame, frame.around(text, {}), {})
     except UsageError as error:
         raise FormatError(where, str(error)) from error
 
 
-def _around(file: FileIO, size: int, start: bytes, known: Understood, where: str) -> list[bytes]:
-    """The pieces around the tensors in a file that begins with ``start``, as many as it has room for."""
+def _around(file: FileIO, size: int, start: bytes, known: VerifiedHead, where: str) -> list[bytes]:
+    """The pieces around the tensors in a file that begins with ``start``, as far as the file is long enough."""
     found = [start]
     if len(start) < known.start <= size:
         file.seek(len(start))
@@ -104,16 +101,16 @@ def _around(file: FileIO, size: int, start: bytes, known: Understood, where: str
 
 _REMEMBERED: Final = 8
 _LONGEST: Final = 4 * CHUNK
-_memory: dict[tuple[Carrier, str], tuple[bytes, Understood]] = {}
-"""A cache of the last heads, by their bytes: opening a file again needs no parsing."""
+_memory: dict[tuple[Carrier, str], tuple[bytes, VerifiedHead]] = {}
+"""A cache of the last heads by their bytes: opening a file again needs no parsing."""
 
 
-def _known(carrier: Carrier, start: bytes) -> Understood | None:
+def _known(carrier: Carrier, start: bytes) -> VerifiedHead | None:
     before, found = _memory.get((carrier, xxhash.xxh3_128_hexdigest(start)), (None, None))
     return found if before == start else None
 
 
-def _remember(carrier: Carrier, start: bytes, found: Understood) -> None:
+def _remember(carrier: Carrier, start: bytes, found: VerifiedHead) -> None:
     if sum(map(len, found.around)) > _LONGEST:
         return
     _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, found
@@ -126,8 +123,8 @@ def forget() -> None:
     _memory.clear()
 
 
-def _check_size(size: int, found: Understood, where: str) -> None:
-    """A file has exactly the bytes that its header and its data need."""
+def _check_size(size: int, found: VerifiedHead, where: str) -> None:
+    """Raise ``FormatError`` unless the file has exactly the bytes that its head describes."""
     if excess := size - found.size:
         what = f"{-excess} missing: it is truncated" if excess < 0 else f"{excess} too many at the end"
         raise FormatError(where, f"is {size} bytes long, but its header describes {found.size}: {what}")
@@ -138,25 +135,26 @@ def _check_size(size: int, found: Understood, where: str) -> None:
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a tensor: that its hash agrees, and that the numbers of a trainable one are finite; or none."""
+    """The checks of tensors.
+
+    Attributes:
+        hash: the kind of hash that must agree.
+        allow_nonfinite: whether trainable parameters may have NaN and infinities.
+        off: whether nothing is checked.
+    """
 
     hash: str
     allow_nonfinite: bool
-    off: bool = False
-
-
-def checks_for(manifest: Manifest, *, strong: bool, allow_nonfinite: bool, off: bool) -> Checks:
-    """Checks by checksum; by digest in files of version 1, which have no checksums, or where ``strong`` is set."""
-    return Checks(DIGEST if strong or not manifest.checksums else CHECKSUM, allow_nonfinite, off)
+    off: bool
 
 
 class Reader:
     """The tensors of an open weight file whose head was verified."""
 
-    def __init__(self, file: FileIO, where: str, understood: Understood, checks: Checks) -> None:
+    def __init__(self, file: FileIO, where: str, head: VerifiedHead, checks: Checks) -> None:
         self.file, self.where, self.checks = file, where, checks
-        self.manifest, self.spans, self.start = understood.manifest, understood.frame.spans, understood.start
-        self._seeds, self._crcs = understood.frame.seeds, understood.crcs
+        self.manifest, self.spans, self.start = head.manifest, head.frame.spans, head.start
+        self._seeds, self._crcs = head.frame.seeds, head.crcs
         self._expected = expected_hashes(self.manifest, checks.hash)
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
@@ -186,7 +184,7 @@ class Reader:
     def faults(self, span: Span, into: Bytes | None = None) -> list[str]:
         """Read a tensor, ``into`` memory if given, and return its faults.
 
-        A file that was truncated meanwhile is an error here; with mapped memory it would end the process.
+        Raises ``FormatError`` where the file was truncated meanwhile; with mapped memory that would end the process.
         """
         found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
         with borrowed(CHUNK) as memory:
@@ -197,8 +195,7 @@ class Reader:
                 if not self.checks.off:
                     found.update(chunk.data)
                     crc = None if crc is None else zlib.crc32(chunk.data, crc)
-                    fault = None if faults else self._value_fault(chunk, span)
-                    faults += [f"tensor {span.name!r} {fault}"] if fault else []
+                    faults = faults or value_faults(span, chunk, self._numbers)
         faults += self._hash_faults(span, found.hexdigest())
         said = self._crcs.get(span.name)
         if crc != said and not self.checks.off and not faults:
@@ -208,23 +205,17 @@ class Reader:
     def _fill(self, group: range, pieces: Sequence[Bytes], whole: Bytes) -> list[str]:
         """Read small contiguous tensors of one type at once."""
         spans = [self.spans[place] for place in group]
-        whole[...] = 0  # what is between them
+        whole[...] = 0  # The gaps between them.
         read_at(self.file, [pieces[place] for place in group], self.start + spans[0].start, self.where)
         if self.checks.off:
             return []
         faults = []
         if value_fault(from_bytes(whole, spans[0].dtype, (-1,)), allow_nonfinite=self.checks.allow_nonfinite):
             for place, span in zip(group, spans, strict=True):
-                fault = self._value_fault(pieces[place], span)
-                faults += [f"tensor {span.name!r} {fault}"] if fault else []
+                faults += value_faults(span, pieces[place], self._numbers)
         for place, span in zip(group, spans, strict=True):
-            found = HASHES[self.checks.hash]()
-            found.update(pieces[place].data)
-            faults += self._hash_faults(span, found.hexdigest())
+            faults += self._hash_faults(span, HASHES[self.checks.hash](pieces[place].data).hexdigest())
         return faults
-
-    def _value_fault(self, data: Bytes, span: Span) -> str | None:
-        return value_fault(from_bytes(data, span.dtype, (-1,)), allow_nonfinite=span.name not in self._numbers)
 
     def _hash_faults(self, span: Span, found: str) -> list[str]:
         expected = self._expected.get(span.name, "")
@@ -234,7 +225,7 @@ class Reader:
 
 
 def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:
-    """The results of ``work`` for all items, in threads where ``total`` bytes are worth it."""
+    """The concatenated results of ``work`` for all items, in threads where ``total`` bytes are worth it."""
     if total < WORTH_THREADS:
         return [fault for item in items for fault in work(item)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:

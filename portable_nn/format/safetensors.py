@@ -1,10 +1,9 @@
 """The safetensors carrier: a weight file that every safetensors reader can open.
 
-The bytes before the data are a function of the manifest alone (``frame``). Writing is therefore that function and the
-tensors' bytes; reading takes the manifest out of the header, applies the function, and demands the very bytes that are
-there.
+The bytes before the data are a function of the manifest alone (``frame``). Writing applies that function and appends
+the tensors' bytes; reading takes the manifest from the header, applies the function, and requires equal bytes.
 
-Format: https://github.com/huggingface/safetensors#format, and SPEC.md for what this package demands beyond it.
+Format: https://github.com/huggingface/safetensors#format, and SPEC.md for what this package requires beyond it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Final
 import msgspec
 
 from portable_nn.core.errors import FormatError, NoManifestError, UsageError
-from portable_nn.core.files import read_exactly, recognise
+from portable_nn.core.files import kind_fault, read_exactly
 from portable_nn.core.graph import Value
 from portable_nn.format import canonical
 from portable_nn.format.layout import Crcs, Frame, Span, layout, padding
@@ -32,17 +31,20 @@ MANIFEST: Final = "portable_nn"
 """The key of the manifest in ``__metadata__``."""
 
 _DIGEST: Final = "portable_nn.sha256"
-_LENGTH: Final = 8
-_METADATA: Final = "__metadata__"
-_KEY: Final = f'"{_METADATA}":0'.encode()
-"""The placeholder of the metadata. Quotes in names are escaped, so it occurs once."""
+LENGTH: Final = 8
+"""The bytes of the header's length."""
+
+METADATA: Final = "__metadata__"
+_KEY: Final = f'"{METADATA}":0'.encode()
+"""The placeholder of the metadata. Quotes in names are escaped, so it is unique."""
 
 _CODES: Final = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
     "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
     "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
 }  # fmt: skip
-_DTYPES: Final = {code: dtype for dtype, code in _CODES.items()}
+DTYPES: Final = {code: dtype for dtype, code in _CODES.items()}
+"""Numpy's names of the element types by their codes in the header."""
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Probe(msgspec.Struct):
     """The only part of a header that is parsed before the header is verified."""
 
-    metadata: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
+    metadata: dict[str, str] = msgspec.field(name=METADATA, default_factory=dict)
 
 
 def frame(values: Sequence[Value], length: int) -> Frame:
@@ -66,54 +68,54 @@ def frame(values: Sequence[Value], length: int) -> Frame:
     """
     spans = layout(values)
     header: dict[str, object] = {s.name: _Entry((s.start, s.stop), _CODES[s.dtype], s.shape) for s in spans}
-    header[_METADATA] = 0
+    header[METADATA] = 0
     before, key, after = canonical.dumps_without_floats(header).partition(_KEY)
 
     def around(manifest: Text, crcs: Crcs) -> list[bytes]:
         metadata = {MANIFEST: manifest.data.decode(), _DIGEST: manifest.digest}
         data = b"".join([before, key[:-1], canonical.dumps_without_floats(metadata), after])
-        data += b" " * padding(_LENGTH + len(data))
+        data += b" " * padding(LENGTH + len(data))
         if len(data) > MAX_HEADER:
             raise UsageError(f"the header would be {len(data)} bytes long; at most {MAX_HEADER} are allowed")
-        return [len(data).to_bytes(_LENGTH, "little") + data]
+        return [len(data).to_bytes(LENGTH, "little") + data]
 
     return Frame(spans, around)
 
 
 def preamble(file: FileIO, size: int, where: str) -> bytes:
-    """The header of a file of ``size`` bytes, with its length before and its padding after it.
+    """The header of a file of ``size`` bytes, with the length before it and its padding.
 
-    Raises ``FormatError`` where there is none.
+    Raises ``FormatError`` where the file has none.
     """
     start = file.read(64)
-    if fault := _framing_fault(start, size):
-        raise FormatError(where, recognise(start) or fault)
+    fault = framing_fault(start, size, MAX_HEADER)
+    if not fault and not start.startswith(b"{", LENGTH):
+        fault = f"has a header that begins with {start[LENGTH : 2 * LENGTH]!r} instead of '{{'"
+    if fault:
+        raise FormatError(where, kind_fault(start, fault))
     file.seek(0)
-    return read_exactly(file, _LENGTH + int.from_bytes(start[:_LENGTH], "little"), where)
+    return read_exactly(file, LENGTH + int.from_bytes(start[:LENGTH], "little"), where)
 
 
-def _framing_fault(start: bytes, size: int) -> str | None:
-    """What is wrong with a file of ``size`` bytes that begins with ``start``; nothing is read or allocated for it."""
-    length = int.from_bytes(start[:_LENGTH], "little")
-    if size == 0:
-        return "is empty"
-    if size < _LENGTH:
-        return f"is only {size} bytes long: it does not even hold the {_LENGTH} bytes of the header's length"
-    if length > MAX_HEADER:
-        return f"begins with a header length of {length} bytes; at most {MAX_HEADER} are allowed"
-    if length > size - _LENGTH:
-        return f"should have a header of {length} bytes, but only {size - _LENGTH} follow: it is truncated"
-    if length == 0:
-        return "has a header of 0 bytes"
-    if not start.startswith(b"{", _LENGTH):
-        return f"has a header that begins with {start[_LENGTH : 2 * _LENGTH]!r} instead of '{{'"
-    return None
+def framing_fault(start: bytes, size: int, longest: int) -> str | None:
+    """The fault of a file of ``size`` bytes that begins with ``start``, by the length of its header alone.
+
+    ``longest`` is the longest header that is allowed, in bytes.
+    """
+    length = int.from_bytes(start[:LENGTH], "little")
+    if size < LENGTH:
+        return f"is only {size} bytes long: it does not even hold the {LENGTH} bytes of the header's length"
+    if length > longest:
+        return f"begins with a header length of {length} bytes; at most {longest} are allowed"
+    if length > size - LENGTH:
+        return f"should have a header of {length} bytes, but only {size - LENGTH} follow: it is truncated"
+    return None if length else "has a header of 0 bytes"
 
 
 def manifest_text(start: bytes, where: str) -> Text:
-    """The text of the manifest in a ``preamble``, as it was when its digest was made. Raises ``FormatError``."""
+    """The text of the manifest in a ``preamble``, verified by its digest. Raises ``FormatError``."""
     try:
-        metadata = canonical.loads(memoryview(start)[_LENGTH:], _Probe).metadata
+        metadata = canonical.loads(memoryview(start)[LENGTH:], _Probe).metadata
     except ValueError as error:
         kind = FormatError if f'"{MANIFEST}":'.encode() in start else NoManifestError
         raise kind(where, f"the header is malformed: {error}") from error
@@ -124,26 +126,26 @@ def manifest_text(start: bytes, where: str) -> Text:
 
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
-    """How ``found`` differs from what ``manifest`` demands, by tensors where that is possible."""
-    header = found[0][_LENGTH:]
+    """The differences between ``found`` and the bytes that follow from ``manifest``, by tensors where possible."""
+    header = found[0][LENGTH:]
     try:
         entries = _entries(header)
     except ValueError as error:
         return [f"the header is malformed: {error}"]
-    signatures = {name: (_DTYPES.get(entry.dtype, entry.dtype), entry.shape) for name, entry in entries.items()}
+    signatures = {name: (DTYPES.get(entry.dtype, entry.dtype), entry.shape) for name, entry in entries.items()}
     spans, around, *_ = frame(manifest.tensors, len(text.data))
     wrong = agreement_faults(manifest, signatures, "in the safetensors header") + _offset_faults(spans, entries)
-    expected = around(text, {})[0][_LENGTH:]
+    expected = around(text, {})[0][LENGTH:]
     return wrong or [f"the header is not canonical JSON: {canonical.difference(expected, header)}"]
 
 
 def _entries(header: bytes) -> dict[str, _Entry]:
     raw = canonical.loads(header, dict[str, msgspec.Raw])
-    return {name: canonical.loads(bytes(text), _Entry) for name, text in raw.items() if name != _METADATA}
+    return {name: canonical.loads(bytes(text), _Entry) for name, text in raw.items() if name != METADATA}
 
 
 def _offset_faults(spans: Sequence[Span], entries: Mapping[str, _Entry]) -> list[str]:
-    """Overlaps, holes, and any order but the one of ``layout``."""
+    """Overlaps, gaps, and any order other than that of ``layout``."""
     return [
         f"tensor {span.name!r} should lie at bytes {span.start} to {span.stop} of the data, "
         f"but the header puts it at {start} to {stop}"

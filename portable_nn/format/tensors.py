@@ -1,4 +1,4 @@
-"""The bytes of tensors, the hashes that find damage in them, and what values they may have."""
+"""The bytes of tensors, their hashes, and the check of their values."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ITEM_SIZES: Final[Mapping[str, int]] = {
     "float16": 2, "int16": 2, "uint16": 2,
     "int8": 1, "uint8": 1, "bool": 1,
 }  # fmt: skip
-"""The element types that a file may hold, by numpy's name, and the bytes of one element."""
+"""The element types that a file may hold, by numpy's name, and the size of one element in bytes."""
 
 _NAMES: Final = {np.dtype(name).char: name for name in ITEM_SIZES}
 
 SMALL: Final = 2**18
-"""Tensors of up to so many bytes are hashed in the calling thread: starting another one takes longer."""
+"""Tensors of up to this many bytes are hashed in the calling thread: starting another one takes longer."""
 
 DIGEST: Final = "SHA-256"
 """The cryptographic hash, which identifies a network."""
@@ -39,7 +39,7 @@ class Hash(Protocol):
     """A hash of hashlib or xxhash."""
 
     def update(self, data: Any, /) -> None:
-        """Take more bytes."""
+        """Hash further bytes."""
 
     def hexdigest(self) -> str:
         """The hash of all bytes so far, in hexadecimal."""
@@ -49,16 +49,16 @@ HASHES: Final[Mapping[str, Callable[..., Hash]]] = {DIGEST: hashlib.sha256, CHEC
 """The hashes that a manifest holds of each tensor. Both release the interpreter's lock."""
 
 DIGITS: Final[Mapping[str, int]] = {DIGEST: 64, CHECKSUM: 32}
-"""How many hexadecimal digits they have."""
+"""The number of their hexadecimal digits."""
 
 
 def signature(array: Array) -> tuple[str, tuple[int, ...]]:
-    """The dtype of ``array``, as a file says it, and its shape; numpy takes its time to write the name of a dtype."""
+    """The dtype of ``array``, by its name in a file, and its shape; ``dtype.name`` of numpy is slow."""
     return _NAMES.get(array.dtype.char) or array.dtype.name, array.shape
 
 
 def to_bytes(array: Array) -> Bytes:
-    """The little-endian, row-major bytes of ``array``, shape ``(array.nbytes,)``; a view wherever one can be had."""
+    """The little-endian, row-major bytes of ``array``, shape ``(array.nbytes,)``; a view where possible."""
     stored = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return stored.reshape(-1).view(np.uint8)
 
@@ -70,9 +70,9 @@ def from_bytes(data: Bytes, dtype: str, shape: tuple[int, ...]) -> Array:
 
 
 def hashes(tensors: Mapping[str, Array]) -> dict[str, dict[str, str]]:
-    """For each kind of hash the one of each tensor. Threads compute those of large tensors.
+    """The hashes of all tensors, by kind and by name. Threads compute those of large tensors.
 
-    No tensor is kept longer than it takes, so that of mapped ones no more than a few are in memory.
+    No tensor is kept after it was hashed, so that only a few mapped ones are in memory at once.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pending: dict[str, Future[dict[str, str]] | dict[str, str]] = {}
@@ -102,9 +102,9 @@ def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
 
 
 def is_finite(array: Array) -> bool:
-    """Whether there is no NaN and no infinity.
+    """Whether ``array`` has neither NaN nor infinity.
 
-    Their exponent is all ones. As integers, with a sign and without, they are then the largest ones, from infinity on:
+    Their exponent is all ones, so that their bits, as signed and as unsigned integers, are at least those of infinity:
     the fastest way to find them, and it needs no memory.
     """
     if array.dtype.kind != "f" or not array.size:

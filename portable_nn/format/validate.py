@@ -1,7 +1,7 @@
-"""Whether a manifest, its graph and the tensors agree. Each function lists every fault that it finds.
+"""Validation of a manifest, its graph and its tensors. Each function returns all faults that it finds.
 
-Carriers and ``load`` turn faults into a ``FormatError``, ``save`` into a ``UsageError``: one validator for both, so
-that nothing is written that would be refused.
+Reading raises them as a ``FormatError``, saving as a ``UsageError``: one validator for both, so that no file is written
+that could not be read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import filterfalse
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from portable_nn.format.tensors import (
     signature,
     value_fault,
 )
-from portable_nn.format.training import training_faults
+from portable_nn.format.training import Signature, training_faults
 from portable_nn.preprocessing.steps import check_order
 
 MAX_TENSORS: Final = 2**14
@@ -44,26 +44,23 @@ MAX_BYTES: Final = 2**63 - 1
 """The longest file that a file system can hold."""
 
 MAX_LISTED: Final = 100
-"""How many faults one error lists."""
+"""The most faults that one error lists."""
 
 RESERVED: Final = "__metadata__"
-"""The one name that a safetensors file cannot give to a tensor."""
+"""The only name that a tensor cannot have in a safetensors file."""
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
 
 _NO_HEXADECIMAL: Final = str.maketrans("", "", "0123456789abcdef")
-"""Takes such digits out of a text."""
+"""Deletes hexadecimal digits from a text."""
 
 _ATTRIBUTE_DTYPES: Final[Mapping[type, str]] = {int: "int64", float: "float32"}
-"""What ONNX stores attributes in, by their Python type."""
-
-Signature: TypeAlias = tuple[str, Shape]
-"""A dtype and a shape."""
+"""The dtypes in which ONNX stores attributes, by their Python type."""
 
 
 def refuse(where: str, faults: Sequence[str]) -> None:
-    """Raise the one ``FormatError`` that lists all ``faults``, or as many as somebody may read, if there are any."""
+    """Raise one ``FormatError`` that lists all ``faults``, or the first ``MAX_LISTED``, if there are any."""
     if faults:
         lines = list(map(printable, faults[:MAX_LISTED]))
         more = len(faults) - len(lines)
@@ -72,7 +69,7 @@ def refuse(where: str, faults: Sequence[str]) -> None:
 
 
 def manifest_faults(manifest: Manifest) -> list[str]:
-    """What is wrong with ``manifest`` by itself: no tensor is needed, and no memory is taken for one."""
+    """The faults of ``manifest`` by itself: no tensor is needed or allocated."""
     graph = manifest.graph
     faults = [
         *_opset_faults(manifest.opset),
@@ -81,15 +78,14 @@ def manifest_faults(manifest: Manifest) -> list[str]:
         *_side_faults("input", [value.name for value in graph.inputs], manifest.inputs),
         *_side_faults("output", graph.outputs, manifest.outputs),
         *_preprocessing_faults(manifest.inputs),
-        *_text_faults(manifest.outputs),
+        *_hidden_faults(manifest),
     ]
     if isinstance(manifest.documentation, Documentation):
         faults += documentation_faults(manifest.documentation, graph)
-        faults += _size_name_faults(manifest.documentation)
     if manifest.training:
         faults += training_faults(manifest.training, graph.parameters)
     if unsound := [*_input_faults(graph.inputs), *_parameter_faults(manifest.tensors), *_node_faults(graph)]:
-        return faults + unsound  # The operators' rules are made for types and attributes that can be.
+        return faults + unsound  # The operators' rules require valid types and attributes.
     try:
         types = operators.infer(graph).types
     except GraphError as error:
@@ -99,7 +95,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
 
 
 def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
-    """What is wrong with ``tensors`` as those of ``manifest``, apart from their hashes."""
+    """The faults of ``tensors`` as those of ``manifest``, apart from their hashes."""
     found = {name: signature(array) for name, array in tensors.items()}
     faults = agreement_faults(manifest, found, "in the given arrays")
     numbers = manifest.numbers
@@ -110,7 +106,7 @@ def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_non
 
 
 def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
-    """Every tensor whose bytes are not those that the manifest was made with."""
+    """The faults of all tensors that do not have the hash in ``manifest``."""
     found = hashes(tensors)
     kind = DIGEST if manifest.version < 2 else CHECKSUM
     return [
@@ -121,24 +117,24 @@ def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
 
 
 def expected_hashes(manifest: Manifest, kind: str) -> Mapping[str, str]:
-    """What the hashes of this kind must be."""
+    """The hashes of this kind in ``manifest``, by tensor."""
     return manifest.digests if kind == DIGEST else manifest.checksums
 
 
 def hash_fault(name: str, kind: str, expected: str, found: str) -> str:
-    """What to say of a tensor with another hash."""
+    """The fault of a tensor with another hash."""
     return f"tensor {name!r} is damaged or another network's: its {kind} is {found}, but the manifest says {expected}"
 
 
 def agreement_faults(manifest: Manifest, found: Mapping[str, Signature], where: str) -> list[str]:
-    """Where what was ``found`` differs from the tensors of ``manifest``; ``where`` says in words where it was found."""
+    """The differences between the ``found`` dtypes and shapes and ``manifest``; ``where`` is their source, in words."""
     names = {value.name for value in manifest.tensors}
     faults = [f"tensor {name!r} is {where}, but not in the graph" for name in found if name not in names]
     wrong = [value for value in manifest.tensors if found.get(value.name) != _signature(value)]
     users = _users(manifest.graph) if wrong else {}
     for value in wrong:
         user = users.get(value.name, "the graph" if value in manifest.graph.parameters else "the training")
-        faults.extend(_misfits(value, found.get(value.name), where, user))
+        faults.extend(_mismatches(value, found.get(value.name), where, user))
     return faults
 
 
@@ -147,12 +143,12 @@ def _signature(value: Value) -> Signature:
 
 
 def _users(graph: Graph) -> dict[str, str]:
-    """For each value that a node takes, the first such node in words."""
+    """For each input of a node, the first node that has it, in words."""
     backwards = reversed(graph.nodes)
     return {name: f"node {_label(node)}" for node in backwards for name in node.inputs}
 
 
-def _misfits(parameter: Value, found: Signature | None, where: str, user: str) -> Iterator[str]:
+def _mismatches(parameter: Value, found: Signature | None, where: str, user: str) -> Iterator[str]:
     name, needed = parameter.name, format_shape(parameter.shape)
     if found is None:
         yield f"tensor {name!r} is missing {where}: {user} needs {parameter.dtype} {needed}"
@@ -174,25 +170,23 @@ def _opset_faults(opset: int) -> Iterator[str]:
 def _name_faults(manifest: Manifest) -> Iterator[str]:
     graph = manifest.graph
     extra = [value.name for value in manifest.training.tensors] if manifest.training else []
-    for name in filterfalse(_PLAIN.fullmatch, (*graph.values(), *extra)):
-        if fault := _name_fault(name):
-            yield f"the name {name!r} of a value {fault}"
+    for what, names in (("value", (*graph.values(), *extra)), ("node", [node.name for node in graph.nodes])):
+        for name in filterfalse(_PLAIN.fullmatch, names):
+            if fault := _name_fault(name):
+                yield f"the name {name!r} of a {what} {fault}"
     if extra:
         own = set(graph.values())
         for name, count in Counter(extra).items():
             if count > 1 or name in own:
                 yield f"the tensor {name!r} of the training has a name that another value has"
-    for name in filterfalse(_PLAIN.fullmatch, [node.name for node in graph.nodes]):
-        if fault := _name_fault(name):
-            yield f"the name {name!r} of a node {fault}"
 
 
 _PLAIN: Final = re.compile(r"[a-z0-9]\w*(\.\w+)*", re.ASCII)
-"""The names of nearly all values: nothing can be wrong with them."""
+"""The names of nearly all values, which need no further check."""
 
 
 def _name_fault(name: str) -> str | None:
-    """Names become keys, paths in HDF5 and lines on terminals, and must mean the same in each of them."""
+    """The fault of a name: names become keys, paths in HDF5 and lines on terminals, and must be unambiguous in each."""
     if not name:
         return "is empty"
     if name == RESERVED:
@@ -236,7 +230,7 @@ def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
 
 
 def _type_fault(dtype: str, shape: Shape, *, named: bool = False) -> str | None:
-    """What is wrong with the type of a value, of which sizes may be ``named``."""
+    """The fault of the type of a value, whose dimensions may be symbolic where ``named``."""
     if dtype not in ITEM_SIZES:
         return f"has dtype {dtype!r}; a file can hold {', '.join(ITEM_SIZES)}"
     if len(shape) > MAX_RANK:
@@ -245,7 +239,7 @@ def _type_fault(dtype: str, shape: Shape, *, named: bool = False) -> str | None:
     if not all(isinstance(dim, int) and dim >= 0 for dim in numbers):
         needed = "a whole number from 0" + (" or a name" if named else "")
         return f"has shape {format_shape(shape)}; each size must be {needed}"
-    # A size of 0 must not hide an absurd one beside it: numpy refuses such shapes.
+    # A size of 0 must not hide a huge one beside it: numpy refuses such shapes.
     if _size(dtype, tuple(dim or 1 for dim in numbers)) > MAX_BYTES:
         return f"has shape {format_shape(shape)}, more than {MAX_BYTES} bytes"
     return None
@@ -258,7 +252,7 @@ def _size(dtype: str, shape: Shape) -> int:
 def _node_faults(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         if node.domain == INTERNAL:
-            yield f"{_label(node)}: operator '{INTERNAL}.{node.operator}' is internal and cannot stand in a file"
+            yield f"{_label(node)}: operator '{INTERNAL}.{node.operator}' is internal and cannot be in a file"
         for name, attribute in node.attributes.items():
             if fault := _attribute_fault(attribute):
                 yield f"{_label(node)}: attribute '{name}' {fault}"
@@ -288,7 +282,7 @@ def _tensor_fault(tensor: Tensor) -> str | None:
 
 
 def _number_fault(numbers: Sequence[int | float | str], dtype: str) -> str | None:
-    """The first that ``dtype`` cannot hold: out of its range, a float among integers, NaN or infinity."""
+    """The first number that ``dtype`` cannot hold: out of range, a float among integers, NaN or infinity."""
     low, high = _limits(dtype)
     allowed = int | float if dtype.startswith("float") else int
     wrong = [number for number in numbers if not (isinstance(number, allowed) and low <= number <= high)]
@@ -301,7 +295,7 @@ def _limits(dtype: str) -> tuple[float, float]:
         return 0, 1
     if dtype.startswith("float"):
         largest = np.finfo(dtype).max
-        high = max(float(largest), float(str(largest)))  # Its shortest decimal, 3.4028235e+38, lies a little above it.
+        high = max(float(largest), float(str(largest)))  # Its shortest decimal, 3.4028235e+38, is slightly larger.
         return -high, high
     return np.iinfo(dtype).min, np.iinfo(dtype).max
 
@@ -342,18 +336,14 @@ def _preprocessing_faults(inputs: Sequence[InputInfo]) -> Iterator[str]:
             yield f"input {info.name!r}: preprocessing: {error}"
 
 
-def _text_faults(outputs: Sequence[OutputInfo]) -> Iterator[str]:
-    for info in outputs:
-        for text in (*info.labels, info.unit):
-            if _hidden(text):
-                yield f"output {info.name!r}: the label or unit {text!r} has a control or invisible character"
-
-
-def _size_name_faults(documentation: Documentation) -> Iterator[str]:
-    for name, remark in documentation.values.items():
-        for size in remark.sizes:
-            if _hidden(size):
-                yield f"value {name!r}: the name {size!r} of a size has a control or invisible character"
+def _hidden_faults(manifest: Manifest) -> Iterator[str]:
+    """Control and invisible characters in labels, units and names of dimensions."""
+    texts = [(info.name, "output {!r}: the label or unit {!r}", (*info.labels, info.unit)) for info in manifest.outputs]
+    texts += [(n, "value {!r}: the name {!r} of a size", each.sizes) for n, each in manifest.remarks.values.items()]
+    for name, what, several in texts:
+        yield from (
+            f"{what.format(name, text)} has a control or invisible character" for text in several if _hidden(text)
+        )
 
 
 def _label_faults(outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Writing a weight file: tensors in any order, one at a time, and the head last, when their hashes are known."""
+"""Writing a weight file: the tensors in any order, then the head, when their hashes are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.files import write_at
 from portable_nn.core.memory import CHUNK, Bytes, borrowed
 from portable_nn.format.carriers import Carrier
-from portable_nn.format.layout import Frame, Span, groups, places
+from portable_nn.format.layout import WORTH_THREADS, Frame, Span, groups, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
 from portable_nn.format.tensors import (
     CHECKSUM,
@@ -37,7 +37,7 @@ Tensors: TypeAlias = Mapping[str, Array] | Iterable[tuple[str, Array]]
 
 
 def blank(manifest: Manifest) -> Manifest:
-    """``manifest`` with zeros for all hashes: its text has the length that it will have with them."""
+    """``manifest`` with zeros for all hashes: its text has the same length as with the real ones."""
     names = [value.name for value in manifest.tensors]
     zeros = {kind: dict.fromkeys(names, "0" * DIGITS[kind]) for kind in HASHES}
     return replace(manifest, digests=zeros[DIGEST], checksums=zeros[CHECKSUM])
@@ -59,7 +59,7 @@ class Prepared(NamedTuple):
 
     @property
     def spans(self) -> Sequence[Span]:
-        """Those of the frame."""
+        """The spans of the frame."""
         return self.frame.spans
 
 
@@ -76,23 +76,23 @@ def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
 
 
 def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinite: bool = False) -> str:
-    """Write a file that ``reading`` gives back.
+    """Write a weight file.
 
     Args:
         path: the file to make or replace (see ``atomic_write``).
-        ready: what ``prepare`` has made of a manifest for this carrier.
+        ready: the result of ``prepare`` for the manifest and the carrier.
         tensors: an array for each of the manifest's tensors. Of pairs, no more than one is kept at a time.
-        allow_nonfinite: whether NaN and infinities may be written into trainable parameters, too.
+        allow_nonfinite: whether trainable parameters may have NaN and infinities, too.
 
     Returns:
         The digest of the network: SHA-256 of the manifest's text.
 
     Raises:
         UsageError: a tensor is missing, unexpected, or of another type.
-        FileError: the file cannot be written; the old one is as it was.
+        FileError: the file cannot be written; the old one is unchanged.
     """
     manifest = ready.manifest
-    if isinstance(tensors, dict):  # All are given: mismatches are reported before anything is written.
+    if isinstance(tensors, dict):  # Mismatches are reported before anything is written.
         tensors = {name: np.asarray(array) for name, array in tensors.items()}
         found = {name: signature(array) for name, array in tensors.items()}
         if found != ready.signatures:
@@ -119,7 +119,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
 
 
 def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], writers: Executor) -> None:
-    """Write tensors that are all there: small ones many at once, large ones side by side."""
+    """Write tensors that are all in memory: groups of small ones at once, large ones in parallel."""
     pending, spans = [], ready.spans
     for group in ready.groups:
         several = [(spans[place], tensors[spans[place].name]) for place in group]
@@ -138,9 +138,6 @@ _GIVEN: Final = "in the given arrays"
 WRITERS: Final = 2
 """The number of large tensors that are written in parallel, each with another thread for its digest."""
 
-WORTH_THREADS: Final = 4 * CHUNK
-"""Bytes of data from which several threads are faster than one."""
-
 
 def _refuse(path: str | Path, faults: Sequence[str]) -> None:
     if faults:
@@ -148,7 +145,7 @@ def _refuse(path: str | Path, faults: Sequence[str]) -> None:
 
 
 class _Writer:
-    """Writes tensors at their places; mismatches are collected in ``faults``."""
+    """Writes tensors at their places in the file, and collects ``faults``."""
 
     def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""
@@ -162,7 +159,7 @@ class _Writer:
         self.faults: list[str] = []
 
     def write(self, name: str, array: Array) -> None:
-        """Write the tensor of that name at its place, unless it does not fit there."""
+        """Write the tensor of that name, if the manifest has it with this dtype and shape."""
         if name in self.found:
             self.faults.append(f"tensor {name!r} is given twice")
             return
@@ -171,12 +168,12 @@ class _Writer:
             self.write_one(span, array)
 
     def write_one(self, span: Span, array: Array) -> None:
-        """Write a tensor at its place, a part after the other."""
+        """Write a tensor in chunks."""
         with borrowed(CHUNK) as copy, borrowed(CHUNK) as another:
             self._write(span, to_bytes(array), (copy, another))
 
     def write_small(self, several: Sequence[tuple[Span, Array]]) -> None:
-        """Write tensors of one type that lie one after the other, no more than a ``CHUNK``, all at once."""
+        """Write contiguous tensors of one dtype, together at most a ``CHUNK``, at once."""
         spans = [span for span, _ in several]
         start, stop, dtype = spans[0].start, spans[-1].stop, spans[0].dtype
         with borrowed(stop - start) as whole:
@@ -184,7 +181,7 @@ class _Writer:
             np.concatenate([array.ravel() for _, array in several], out=stored)
             if value_fault(from_bytes(whole, dtype, (-1,)), allow_nonfinite=False):
                 for span in spans:
-                    self._note(span, self._value_fault(whole[span.start - start : span.stop - start], span))
+                    self.faults += value_faults(span, whole[span.start - start : span.stop - start], self._numbers)
             write_at(self._file, whole, self._start + start)
             data = whole.data
             for kind, make in HASHES.items():
@@ -196,14 +193,14 @@ class _Writer:
 
     def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
         made = {kind: make() for kind, make in HASHES.items()}
-        fault, pending, crc = None, None, self._seeds.get(span.name)
+        faults, pending, crc = list[str](), None, self._seeds.get(span.name)
         threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
         for start in range(0, len(data), CHUNK):
             part = data[start : start + CHUNK]
             copies = copies[::-1]  # The other one may still be hashed.
             chunk = copies[0][: len(part)]
-            chunk[...] = part  # What is hashed is written, whoever else has the array.
-            fault = fault or self._value_fault(chunk, span)
+            chunk[...] = part  # The hashed bytes are written, even if another thread changes the array.
+            faults = faults or value_faults(span, chunk, self._numbers)
             if pending:
                 pending.result()
             pending = self._pool.submit(made[DIGEST].update, chunk.data) if threads else None
@@ -214,15 +211,8 @@ class _Writer:
                 made[DIGEST].update(chunk.data)
         if pending:
             pending.result()
-        self._note(span, fault)
+        self.faults.extend(faults)
         if crc is not None:
             self.crcs[span.name] = crc
         for kind, each in made.items():
             self.hashes[kind][span.name] = each.hexdigest()
-
-    def _note(self, span: Span, fault: str | None) -> None:
-        if fault:
-            self.faults.append(f"tensor {span.name!r} {fault}")
-
-    def _value_fault(self, chunk: Bytes, span: Span) -> str | None:
-        return value_fault(from_bytes(chunk, span.dtype, (-1,)), allow_nonfinite=span.name not in self._numbers)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.graph import Graph, Node, Shape
-from portable_nn.format.documentation import Documentation, Origin, Remark, ValueRemark, constants_of
+from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark, constants_of
 from portable_nn.onnx.support import STANDARD
 from portable_nn.operators import Type, infer
 from portable_nn.operators.registry import DTYPE_CODES
@@ -49,9 +49,9 @@ def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Docu
     return Documentation(initializers=found.initializers, origin=found.origin)
 
 
-def _origin(model: ModelProto) -> Origin:
+def _origin(model: ModelProto) -> ModelOrigin:
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
-    return Origin(
+    return ModelOrigin(
         producer=model.producer_name,
         producer_version=model.producer_version,
         domain=model.domain,

@@ -71,7 +71,7 @@ def what_it_is(data: bytes) -> str:
     head = data[:512]
     known = recognise(head)
     if known and known != _ONNX:
-        return known
+        return f"is {known}"
     if not data:
         return "is empty"
     if head[8:10] == b'{"':

@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import FormatError
-from portable_nn.core.files import read_at, recognise
+from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.tensors import Array
-from portable_nn.plain.tensors import NUMBERS, Entry, Listing, Opened, Place, shape_fault
+from portable_nn.plain.tensors import NUMBERS, ArrayPlace, Entry, Listing, Opened, shape_fault
 
 MAGIC: Final = b"\x93NUMPY"
 
@@ -23,7 +23,7 @@ HEAD: Final = 10_240
 
 
 class Header(NamedTuple):
-    """The header of an array: its type, its shape, whether it is in Fortran order, and the header's length."""
+    """The header of an array: its dtype, its shape, whether it is in Fortran order, and the header's size in bytes."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ class Header(NamedTuple):
 
     @property
     def entry(self) -> Entry:
-        """As the listing has it."""
+        """The array's entry in a listing."""
         return Entry(self.dtype.name, self.shape, math.prod(self.shape) * self.dtype.itemsize)
 
 
@@ -47,9 +47,9 @@ def header(head: bytes) -> Header | None:
     """The header at the beginning of ``head``, or ``None``."""
     file = io.BytesIO(head)
     try:
-        with warnings.catch_warnings(action="ignore"):  # Python 2 wrote headers that numpy warns of.
+        with warnings.catch_warnings(action="ignore"):  # numpy warns of headers that Python 2 wrote.
             version = np.lib.format.read_magic(file)
-            # Version 3 differs from 2 in its encoding alone, which matters for names of fields, which are refused.
+            # Version 3 differs from 2 only in the encoding, which matters for names of fields, which are refused.
             shape, fortran_order, dtype = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             )(file)
@@ -59,7 +59,7 @@ def header(head: bytes) -> Header | None:
 
 
 def header_fault(found: Header, size: int) -> str | None:
-    """The fault of a header, where header and numbers have ``size`` bytes, or ``None``."""
+    """The fault of the header of an array that has ``size`` bytes with its header, or ``None``."""
     if fault := shape_fault(found.shape, found.dtype.itemsize):
         return fault
     needed, there = math.prod(found.shape) * found.dtype.itemsize, size - found.length
@@ -69,7 +69,7 @@ def header_fault(found: Header, size: int) -> str | None:
 
 
 def array(memory: Bytes, found: Header) -> Array:
-    """The array whose numbers are in ``memory``, which is changed where they are of the other byte order."""
+    """The array whose data are in ``memory``, in native byte order; others are swapped in place."""
     numbers = memory.view(found.dtype)
     if not found.dtype.isnative:
         numbers = numbers.byteswap(inplace=True).view(found.dtype.newbyteorder("="))
@@ -82,9 +82,11 @@ def open_file(opened: Opened) -> Listing:
     head = opened.file.read(HEAD)
     found = header(head)
     if found is None:
-        raise FormatError(where, _what_is(head))
+        damaged = head.startswith(MAGIC)
+        reason = "has a damaged header: it is not one that numpy writes" if damaged else None
+        raise FormatError(where, reason or kind_fault(head, f"begins with {head[:6]!r}, not as an .npy file does"))
     if reason := found.unreadable(opened.text):
-        return Listing({}, _none, {name: reason})
+        return Listing({}, dict[str, Array]().__getitem__, {name: reason})
     if fault := header_fault(found, opened.size):
         raise FormatError(where, f"the array {fault}")
     length, size = found.length, found.entry.bytes
@@ -94,15 +96,5 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], length, where)
         return array(memory, found)
 
-    place = Place(opened.file, length, found.dtype, "F" if found.fortran_order else "C")
+    place = ArrayPlace(opened.file, length, found.dtype, "F" if found.fortran_order else "C")
     return Listing({name: found.entry}, read, places={name: place})
-
-
-def _none(name: str) -> Array:
-    raise KeyError(name)
-
-
-def _what_is(head: bytes) -> str:
-    if head.startswith(MAGIC):
-        return "has a damaged header: it is not one that numpy writes"
-    return recognise(head) or (f"begins with {head[:6]!r}, not as an .npy file does" if head else "is empty")

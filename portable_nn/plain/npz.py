@@ -7,29 +7,28 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
 
-from portable_nn.core.errors import FileError, FormatError
-from portable_nn.core.files import recognise
+from portable_nn.core.errors import FormatError
+from portable_nn.core.files import kind_fault
 from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
 from portable_nn.plain import npy
-from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, overlaps
+from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, damage_reported, overlaps
 
 _METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: RATIO}
-"""The compressions that numpy writes, and how many times their size data may unpack to."""
+"""The compression methods that numpy writes, and the largest ratio of unpacked to packed size."""
 
 _MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 """The first bytes of a zip file, and of one without members."""
 
 _ENCRYPTED: Final = 1
 _LOCAL_HEADER: Final = 30
-"""The least size of a member's local header."""
+"""The smallest size of a member's local header, in bytes."""
 
 _ERRORS: Final = (
     zipfile.BadZipFile,
@@ -43,24 +42,24 @@ _ERRORS: Final = (
     IndexError,
     OSError,
 )
-"""What zipfile raises for damaged archives."""
+"""The errors of zipfile for damaged archives."""
 
 
 def open_file(opened: Opened) -> Listing:
-    """The arrays of an archive, after its table of contents and the header of each array have been checked."""
+    """The arrays of an archive, after its central directory and the header of each array have been checked."""
     where = str(opened.path)
     head = opened.file.read(npy.HEAD)
     if not head.startswith(_MAGIC):
-        raise FormatError(where, recognise(head) or ("is not a zip archive, as .npz files are" if head else "is empty"))
-    with _errors(opened.path):
+        raise FormatError(where, kind_fault(head, "is not a zip archive, as .npz files are"))
+    with _damage_reported(opened):
         archive = opened.stack.enter_context(zipfile.ZipFile(opened.file))
     members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     refuse(where, list(_member_faults(members)))
-    heads = {_name(info): _head(archive, info, opened.path) for info in members}
     by_name = {_name(info): info for info in members}
+    heads = {name: _head(archive, info, opened) for name, info in by_name.items()}
     found = {name: header for name, head in heads.items() if (header := npy.header(head))}
     skipped = {name: reason for name, header in found.items() if (reason := header.unreadable(opened.text))}
-    skipped |= {name: "is no array of numpy" for name in heads if name not in found}
+    skipped |= {name: "is not an array of numpy" for name in heads if name not in found}
     arrays = {name: header for name, header in found.items() if name not in skipped}
     faults = [(name, npy.header_fault(header, by_name[name].file_size)) for name, header in arrays.items()]
     refuse(where, [f"{name!r} {fault}" for name, fault in faults if fault])
@@ -68,7 +67,7 @@ def open_file(opened: Opened) -> Listing:
     def read(name: str) -> Array:
         header, info = arrays[name], by_name[name]
         memory = aligned(info.file_size - header.length)
-        with _errors(opened.path, info), archive.open(info) as member:
+        with _damage_reported(opened, info), archive.open(info) as member:
             member.read(header.length)
             for at in range(0, len(memory), CHUNK):
                 piece = memory[at : at + CHUNK]
@@ -109,18 +108,11 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    with _errors(path, info), archive.open(info) as member:
+def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, opened: Opened) -> bytes:
+    with _damage_reported(opened, info), archive.open(info) as member:
         return member.read(npy.HEAD)
 
 
-@contextmanager
-def _errors(path: Path, info: zipfile.ZipInfo | None = None) -> Iterator[None]:
-    """Turns every error that ``zipfile`` raises for an archive into one of this package."""
-    try:
-        yield
-    except FileError:
-        raise
-    except _ERRORS as error:
-        what = f"{_name(info)!r} in the archive" if info else "the archive"
-        raise FormatError(path, f"{what} is damaged: {error}") from error
+def _damage_reported(opened: Opened, info: zipfile.ZipInfo | None = None) -> AbstractContextManager[None]:
+    what = f"{_name(info)!r} in the archive" if info else "the archive"
+    return damage_reported(opened.path, f"{what} is damaged", _ERRORS)

@@ -1,7 +1,7 @@
 """Plain safetensors files: https://github.com/huggingface/safetensors#format.
 
-They need not be in the form that this package writes, but all that the format demands is checked, and a header that
-could be read in two ways is refused.
+They need not be in the canonical form that this package writes, but everything that the format requires is checked,
+and an ambiguous header is refused.
 """
 
 from __future__ import annotations
@@ -15,29 +15,22 @@ import msgspec
 import numpy as np
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.files import read_at, recognise
+from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.canonical import printable
+from portable_nn.format.safetensors import DTYPES, LENGTH, METADATA, framing_fault
 from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import refuse
-from portable_nn.plain.tensors import Entry, Listing, Opened, count_fault, entry, shape_fault
+from portable_nn.plain.tensors import Entry, Listing, Opened, count_fault, shape_fault
 
 MAX_HEADER: Final = 100_000_000
 """The longest header that the format allows, in bytes."""
 
-_LENGTH: Final = 8
-_METADATA: Final = "__metadata__"
-
-_DTYPES: Final = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
-    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
-    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
-    "C64": "complex64",
-}  # fmt: skip
+_DTYPES: Final = {**DTYPES, "C64": "complex64"}
 
 BFLOAT16: Final = "BF16"
-"""The upper half of a float32."""
+"""The element type bfloat16: the upper half of a float32."""
 
 _BITS: Final = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32,
@@ -45,13 +38,13 @@ _BITS: Final = {
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
     "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }  # fmt: skip
-"""The element types of the format, and their bits."""
+"""The element types of the format, and their sizes in bits."""
 
 _Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the header says of one tensor; the offsets count from the start of the data."""
+class _TensorHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The header's entry of a tensor; the offsets count from the start of the data."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -71,7 +64,7 @@ def open_file(opened: Opened) -> Listing:
     except (ValueError, RecursionError) as error:
         reason = "JSON is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise FormatError(where, f"the header is malformed: {reason}") from error
-    start = _LENGTH + len(header)
+    start = LENGTH + len(header)
     faults = [fault for name, tensor in tensors.items() for fault in _tensor_faults(name, tensor)]
     refuse(where, faults + list(_layout_faults(tensors, opened.size - start)))
 
@@ -83,39 +76,30 @@ def open_file(opened: Opened) -> Listing:
         read_at(opened.file, [memory], start + tensor.data_offsets[0], where)
         return _array(memory, tensor)
 
-    entries = {name: _entry(tensor) for name, tensor in tensors.items()}
+    entries = {
+        name: Entry(_DTYPES.get(tensor.dtype, tensor.dtype), tensor.shape, tensor.size)
+        for name, tensor in tensors.items()
+    }
     return Listing(entries, read, notes=list(_notes(tensors)), metadata=metadata)
 
 
 def _header(opened: Opened) -> bytes:
     start = opened.file.read(64)
-    if fault := _framing_fault(start, opened.size):
-        raise FormatError(opened.path, recognise(start) or fault)
-    memory = aligned(int.from_bytes(start[:_LENGTH], "little"))
-    read_at(opened.file, [memory], _LENGTH, str(opened.path))
+    if fault := framing_fault(start, opened.size, MAX_HEADER):
+        raise FormatError(opened.path, kind_fault(start, fault))
+    memory = aligned(int.from_bytes(start[:LENGTH], "little"))
+    read_at(opened.file, [memory], LENGTH, str(opened.path))
     return memory.tobytes()
 
 
-def _framing_fault(start: bytes, size: int) -> str | None:
-    """What is wrong with a file of ``size`` bytes that begins with ``start``; nothing is allocated to find it."""
-    length = int.from_bytes(start[:_LENGTH], "little")
-    if size < _LENGTH:
-        return f"is only {size} bytes long, which is no safetensors file" if size else "is empty"
-    if length > MAX_HEADER:
-        return f"begins with a header length of {length} bytes; at most {MAX_HEADER} are allowed"
-    if length > size - _LENGTH:
-        return f"should have a header of {length} bytes, but only {size - _LENGTH} follow: it is truncated"
-    return None if length else "has a header of 0 bytes"
-
-
-def _parsed(header: bytes) -> tuple[dict[str, _Tensor], dict[str, str]]:
-    """The tensors and the metadata; raises ``ValueError`` or ``RecursionError`` for all that is not clear JSON."""
+def _parsed(header: bytes) -> tuple[dict[str, _TensorHeader], dict[str, str]]:
+    """The tensors and the metadata; raises ``ValueError`` or ``RecursionError`` for invalid or ambiguous JSON."""
     found = json.loads(header.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     if type(found) is not dict:
         raise ValueError("it is not a JSON object")
-    metadata = msgspec.convert(found.pop(_METADATA, {}), dict[str, str])
+    metadata = msgspec.convert(found.pop(METADATA, {}), dict[str, str])
     for text in (*found, *metadata, *metadata.values()):
-        text.encode()  # half of a surrogate pair is no text
+        text.encode()  # Raises an error for a lone surrogate.
     return {name: _tensor(name, fields) for name, fields in found.items()}, metadata
 
 
@@ -131,14 +115,14 @@ def _refuse_constant(token: str) -> None:
     raise ValueError(f"{token} is not JSON")
 
 
-def _tensor(name: str, fields: object) -> _Tensor:
+def _tensor(name: str, fields: object) -> _TensorHeader:
     try:
-        return msgspec.convert(fields, _Tensor)
+        return msgspec.convert(fields, _TensorHeader)
     except msgspec.ValidationError as error:
         raise ValueError(f"tensor {name!r}: {error}") from error
 
 
-def _tensor_faults(name: str, tensor: _Tensor) -> Iterator[str]:
+def _tensor_faults(name: str, tensor: _TensorHeader) -> Iterator[str]:
     bits = _BITS.get(tensor.dtype)
     if bits is None:
         yield f"tensor {name!r} has the unknown dtype {tensor.dtype!r}"
@@ -148,14 +132,14 @@ def _tensor_faults(name: str, tensor: _Tensor) -> Iterator[str]:
         return
     whole, rest = divmod(math.prod(tensor.shape) * bits, 8)
     if rest:
-        yield f"tensor {name!r} is {tensor.dtype} {format_shape(tensor.shape)}, which is no whole number of bytes"
+        yield f"tensor {name!r} is {tensor.dtype} {format_shape(tensor.shape)}, which is not a whole number of bytes"
     elif tensor.size != whole:
         what = f"{tensor.dtype} {format_shape(tensor.shape)} takes {whole}"
         yield f"tensor {name!r} has {tensor.size} bytes of data, but {what}"
 
 
-def _layout_faults(tensors: Mapping[str, _Tensor], size: int) -> Iterator[str]:
-    """Where the tensors do not fill ``size`` bytes of data one after the other."""
+def _layout_faults(tensors: Mapping[str, _TensorHeader], size: int) -> Iterator[str]:
+    """The overlaps and gaps of the tensors in ``size`` bytes of data."""
     if fault := count_fault(len(tensors)):
         yield fault
     before, end = "", 0
@@ -172,13 +156,7 @@ def _layout_faults(tensors: Mapping[str, _Tensor], size: int) -> Iterator[str]:
         yield f"should have {end} bytes of data, but {size} follow the header: {what}"
 
 
-def _entry(tensor: _Tensor) -> Entry:
-    if tensor.dtype in _DTYPES:
-        return entry(_DTYPES[tensor.dtype], tensor.shape)
-    return Entry(tensor.dtype, tensor.shape, tensor.size)
-
-
-def _notes(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
+def _notes(tensors: Mapping[str, _TensorHeader]) -> Iterator[str]:
     found = {tensor.dtype for tensor in tensors.values()}
     if BFLOAT16 in found:
         yield f"{BFLOAT16} is read as float32, which loses nothing"
@@ -186,7 +164,7 @@ def _notes(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
         yield f"{', '.join(lacking)}: numpy has no such type, so these tensors are listed and cannot be read"
 
 
-def _array(memory: Bytes, tensor: _Tensor) -> Array:
+def _array(memory: Bytes, tensor: _TensorHeader) -> Array:
     if tensor.dtype != BFLOAT16:
         return from_bytes(memory, _DTYPES[tensor.dtype], tensor.shape)
     wide = np.zeros((len(memory) // 2, 2), "<u2")

@@ -17,7 +17,7 @@ from portable_nn.core.text import printable
 from portable_nn.format import Contents
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
-from portable_nn.format.training import Training
+from portable_nn.format.training import TrainingRecord
 from portable_nn.training.history import EarlyStopping, Watch
 from portable_nn.training.settings import UNSET, differences, graph_differences
 from portable_nn.training.state import State
@@ -164,7 +164,7 @@ def _found(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(name[1]), folder / name[0]) for name in names if name))
 
 
-def _read(path: Path, *, lazy: bool = False) -> tuple[Contents, Training]:
+def _read(path: Path, *, lazy: bool = False) -> tuple[Contents, TrainingRecord]:
     """A checkpoint, and where its training stands."""
     try:
         contents = load_file(path, lazy=lazy, allow_nonfinite=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.graph import Value
-from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, Training
+from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, TrainingRecord
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Best, Watch
 from portable_nn.training.trainable import Trainable
@@ -83,9 +83,9 @@ class State:
         kept = {STATE + name: array for name, array in self.optimizer.items()}
         return kept | {BEST + name: array for name, array in self.best.weights.items()}
 
-    def training(self, settings: Mapping[str, str]) -> Training:
+    def training(self, settings: Mapping[str, str]) -> TrainingRecord:
         """What the manifest of a checkpoint says."""
-        return Training(
+        return TrainingRecord(
             tensors=tuple(Value(name, array.dtype.name, array.shape) for name, array in self.tensors().items()),
             settings=dict(settings),
             epoch=self.epoch,
@@ -99,7 +99,7 @@ class State:
             best_epoch=self.best.epoch,
         )
 
-    def misfits(self, training: Training) -> Iterator[str]:
+    def misfits(self, training: TrainingRecord) -> Iterator[str]:
         """Why this cannot become what ``training`` says, which contradicts itself nowhere."""
         if training.batch >= self.batches:
             yield f"{training.batch} batches of an epoch are done, but an epoch has {self.batches}"
@@ -115,7 +115,7 @@ class State:
         if best != training.best_epoch:
             yield f"epoch {training.best_epoch} is said to be the best, but by the rows it is {best}"
 
-    def resume(self, training: Training, tensors: Mapping[str, Array]) -> None:
+    def resume(self, training: TrainingRecord, tensors: Mapping[str, Array]) -> None:
         """Become what a checkpoint says: in place, because plans hold the arrays and the generator."""
         for name, array in self.network.parameters.items():
             array[...] = tensors[name]
@@ -129,7 +129,7 @@ class State:
         best = [value.name for value in training.tensors if value.name.startswith(BEST)]
         self.best.resume(self.rows, {name.removeprefix(BEST): np.array(tensors[name]) for name in best})
 
-    def _rows(self, training: Training) -> list[dict[str, float]]:
+    def _rows(self, training: TrainingRecord) -> list[dict[str, float]]:
         return [{name: _as_number(row[name]) for name in self.columns} for row in training.rows]
 
 

@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import UsageError
-from portable_nn.format import Documentation, Origin, Remark, ValueRemark
+from portable_nn.format import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.model_files.convert import convert
 from portable_nn.onnx import documentation as collecting
 
@@ -171,7 +171,7 @@ def test_the_bits_of_what_is_no_number_are_kept(tmp_path: Path) -> None:
 
 def test_what_the_network_knows_of_it() -> None:
     found = import_onnx(rich(), verify=False).documentation
-    assert found.origin == Origin(
+    assert found.origin == ModelOrigin(
         producer="painter", producer_version="2.0", domain="org.x", model_version=7, ir_version=8, opset=17
     )
     assert found.nodes["add"].properties == {"tool.z": "node add", "a": "", "tool.namespace": "node add/b: {}"}

@@ -65,7 +65,7 @@ NPY_FAULTS = [
     (npy_bytes(npy_header(), b"abc"), r"which takes 2 bytes, but 3 follow the header"),
     (npy_bytes(npy_header("'<f8'", f"({HUGE}, {HUGE})")), r"has a shape that no memory can hold"),
     (npy_bytes(npy_header("'<f8'", f"({HUGE},)")), r"but 0 follow the header"),
-    (npy_bytes(npy_header(shape="(-1, -2)"), b"ab"), r"has a shape that is no row of whole numbers from 0: \(-1, -2\)"),
+    (npy_bytes(npy_header(shape="(-1, -2)"), b"ab"), r"is not a list of whole numbers from 0: \(-1, -2\)"),
     (npy_bytes(npy_header(shape="(0, 4)")), r"the array is empty: its shape is \(0, 4\)"),
     (npy_bytes(npy_header("'|O'"), pickle.dumps([os.getcwd])), "Python objects .*never loaded"),
     (npy_bytes(npy_header("[('a', '|O')]"), b"ab"), "Python objects .*never loaded"),

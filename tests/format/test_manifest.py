@@ -133,7 +133,13 @@ def test_the_producer_is_this_package() -> None:
 
 def test_the_specification_names_every_field_step_type_and_limit() -> None:
     text = (ROOT / "portable_nn/format/SPEC.md").read_text()
-    structs = [Manifest, documentation.Documentation, *documentation.PARTS, training.Training, training.GeneratorState]
+    structs = [
+        Manifest,
+        documentation.Documentation,
+        *documentation.PARTS,
+        training.TrainingRecord,
+        training.GeneratorState,
+    ]
     structs += preprocessing.Step.__args__
     info = msgspec.inspect.multi_type_info(structs)
     names = {field.name for struct in info for field in struct.fields} | set(ITEM_SIZES)

@@ -148,7 +148,7 @@ def shape_beyond_all_memory(file, path):
 @row(
     "48",
     "'/a' is float32 (1000000,), which takes 4000000 bytes (in whole chunks, 4000000), but 10 are stored, "
-    "of which at most 1,100 times as much can be made",
+    "which unpack to at most 1,100 times as much",
 )
 def chunk_bomb(file, path):
     made = file.create_dataset("a", shape=(10**6,), dtype="<f4", chunks=(10**6,), compression="gzip")
@@ -158,7 +158,7 @@ def chunk_bomb(file, path):
 @row(
     "48",
     "'/a' is float32 (1,), which takes 4 bytes (in whole chunks, 400000000), but 10 are stored, "
-    "of which at most 1,100 times as much can be made",
+    "which unpack to at most 1,100 times as much",
 )
 def one_number_of_a_large_chunk(file, path):
     made = file.create_dataset("a", shape=(1,), maxshape=(None,), dtype="<f4", chunks=(10**8,), compression="gzip")

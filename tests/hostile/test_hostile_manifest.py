@@ -352,7 +352,7 @@ def operator_like_an_import(valid: Forge) -> None:
     valid.graph["nodes"][1]["operator"] = "os.system"
 
 
-@row("37", r"'s' \(Update\): operator 'portable_nn\.Update' is internal and cannot stand in a file")
+@row("37", r"'s' \(Update\): operator 'portable_nn\.Update' is internal and cannot be in a file")
 def internal_operator(valid: Forge) -> None:
     valid.graph["nodes"][1].update(operator="Update", domain="portable_nn")
 

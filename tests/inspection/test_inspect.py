@@ -18,7 +18,7 @@ from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.format import load, save
-from portable_nn.format.training import GeneratorState, Training
+from portable_nn.format.training import GeneratorState, TrainingRecord
 from portable_nn.inspection import as_json, as_text
 from portable_nn.inspection.rows import TensorRow, TrainingRow
 from portable_nn.model_files.inspecting import against, inspect, manifest_text
@@ -118,7 +118,7 @@ GENERATOR = GeneratorState("0" * 32, "0" * 31 + "1", 0, 0)
 )
 def test_where_the_training_of_a_checkpoint_stands(tmp_path, epoch, batch, step, text):
     net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), seed=0)
-    training = Training(
+    training = TrainingRecord(
         tensors=(),
         settings={},
         epoch=epoch,
@@ -311,7 +311,7 @@ def test_the_weights_of_a_training_are_not_those_of_the_network(tmp_path):
     state = {f"training/state/{name}/first": np.zeros_like(array) for name, array in net.parameters.items()}
     values = tuple(replace(value, name=f"training/state/{value.name}/first") for value in net.graph.parameters)
     plain = tuple(type(net.graph.inputs[0])(value.name, value.dtype, value.shape) for value in values)
-    training = Training(
+    training = TrainingRecord(
         tensors=plain,
         settings={},
         epoch=0,

@@ -52,7 +52,7 @@ def test_a_file_of_keras_2(path):
     np.testing.assert_array_equal(found["model_weights/dense/dense/kernel:0"], kernel, strict=True)
     assert found.metadata == {"keras_version": "2.15.0", "backend": "tensorflow"}
     assert found.notes == (
-        "the file says more about itself, in texts of variable length: model_config, training_config: skipped",
+        "the file has attributes with texts of variable length: model_config, training_config: skipped",
     )
 
 

@@ -151,7 +151,7 @@ def test_arrays_of_something_else_are_skipped(opened, capsys, case):
 def test_other_members_are_skipped(opened, tmp_path):
     found = opened(archive([("archive/data.pkl", b"\x80\x02"), ("folder/", b""), ("a.npy", npy(np.ones(1)))]))
     assert list(found) == ["a"]
-    assert found.notes == ("'archive/data.pkl' is no array of numpy: it is skipped",)
+    assert found.notes == ("'archive/data.pkl' is not an array of numpy: it is skipped",)
     assert opened(archive([])).entries == {}
 
 
@@ -219,7 +219,7 @@ REFUSED = {
     ),
     "negative": (
         archive([("a.npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -1), }") + bytes(8))]),
-        r"m.npz: 'a' has a shape that is no row of whole numbers from 0: \(-1, -1\)$",
+        r"m.npz: 'a' has a shape that is not a list of whole numbers from 0: \(-1, -1\)$",
     ),
     "trailing": (
         archive([("a.npy", npy(np.ones(2)) + b"x")]),
@@ -276,7 +276,7 @@ def test_a_long_header_is_not_read(opened):
     """numpy itself reads all of it first."""
     text = header("{'descr': '<f8', 'fortran_order': False, 'shape': ()}".ljust(2**24), (2, 0))
     found = opened(archive([("a.npy", text + bytes(8))]))
-    assert found.notes == ("'a' is no array of numpy: it is skipped",)
+    assert found.notes == ("'a' is not an array of numpy: it is skipped",)
 
 
 SINGLE = {

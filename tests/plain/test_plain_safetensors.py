@@ -128,7 +128,7 @@ def test_what_other_writers_may_do(opened, data):
 NESTED = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 
 REFUSED = {
-    "7 bytes": (bytes(7), r"is only 7 bytes long, which is no safetensors file$"),
+    "7 bytes": (bytes(7), r"is only 7 bytes long: it does not even hold the 8 bytes of the header's length$"),
     "no header": (bytes(16), r"has a header of 0 bytes$"),
     "longer than the file": (struct.pack("<Q", 5000) + b"{}", r"should have a header of 5000 bytes, but only 2 follow"),
     "all ones": (b"\xff" * 8 + b"{}", r"header length of 18446744073709551615 bytes; at most 100000000 are allowed$"),
@@ -171,11 +171,11 @@ REFUSED = {
     "size": (frame({"a": tensor(shape=[5])}), r"tensor 'a' has 16 bytes of data, but F32 \(5,\) takes 20$"),
     "half bytes": (
         frame({"a": tensor(0, 1, "F4", [3])}, b"a"),
-        r"tensor 'a' is F4 \(3,\), which is no whole number of",
+        r"tensor 'a' is F4 \(3,\), which is not a whole number of",
     ),
     "negative size": (
         frame({"a": tensor(shape=[-4])}),
-        r"'a' has a shape that is no row of whole numbers from 0: \(-4,\)",
+        r"'a' has a shape that is not a list of whole numbers from 0: \(-4,\)",
     ),
     "product": (
         frame({"a": tensor(shape=[2**40, 2**40])}),
