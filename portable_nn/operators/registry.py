@@ -38,6 +38,9 @@ DTYPE_CODES: Final[Mapping[str, int]] = {dtype: code for code, dtype in ONNX_DTY
 FLOATS: Final = frozenset({"float16", "float32", "float64"})
 INTEGERS: Final = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 NUMBERS: Final = FLOATS | INTEGERS
+ANY: Final = NUMBERS | {"bool"}
+WIDE: Final = FLOATS | {"int32", "int64", "uint32", "uint64"}
+"""The element types that the standard defines matrix products, powers and sums for."""
 
 
 class Type(NamedTuple):
@@ -165,6 +168,40 @@ class OperatorContext:
         if len(numbers) != len(found):
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")
         return numbers
+
+    def choice(self, name: str, allowed: Sequence[str | builtins.int]) -> Any:
+        """An attribute that must be one of the values ``allowed``."""
+        value = self._attribute(name)
+        if value not in allowed:
+            names = [str(each) for each in allowed]
+            wanted = " or ".join(names) if len(names) == 2 else f"one of {', '.join(names)}"
+            self.fail(f"{name} must be {wanted}, not {value!r}")
+        return value
+
+    def at_least(self, name: str, least: builtins.int = 1) -> builtins.int:
+        """An integer attribute that must not be below ``least``."""
+        value = self.int(name)
+        if value < least:
+            self.fail(f"{name} must be {least} or more, not {value}")
+        return value
+
+    def check_dtype(self, dtype: str, allowed: Collection[str]) -> None:
+        """Fail where the operator is not defined for an element type."""
+        if dtype not in allowed:
+            self.fail(f"it is not defined for {dtype}")
+
+    def common_dtype(self, allowed: Collection[str], start: builtins.int = 0) -> str:
+        """The element type that all inputs from ``start`` on share."""
+        dtypes = [type.dtype for type in self.types[start:] if type is not None]
+        if len(set(dtypes)) > 1:
+            self.fail(f"its inputs have different element types: {', '.join(dtypes)}")
+        self.check_dtype(dtypes[0], allowed)
+        return dtypes[0]
+
+    def expect(self, index: builtins.int, wanted: Type, why: str = "") -> None:
+        """Fail where input ``index`` is of another element type or shape than ``wanted``; the message adds ``why``."""
+        if self.type(index) != wanted:
+            self.fail(f"{self.operator.input_name(index)} must be {wanted}{why}, not {self.type(index)}")
 
     def axis(self, axis: builtins.int, rank: builtins.int) -> builtins.int:
         """``axis`` counted from the front, checked against ``rank``."""

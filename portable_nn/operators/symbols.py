@@ -221,6 +221,22 @@ def sizes(value: Symbol, axes: Sequence[int] | None = None) -> Symbol:
     return emit("Concat", *(emit("Shape", value, start=axis, end=axis + 1) for axis in axes), axis=0)
 
 
+def zeros_like(value: Symbol) -> Symbol:
+    """Zeros of the shape and type of ``value``, which need not be known yet."""
+    return emit("Expand", constant(0, value.dtype), sizes(value))
+
+
+def fit(gradient: Symbol, value: Symbol) -> Symbol:
+    """Sum ``gradient`` over the axes along which ``value`` was broadcast, so that it has the shape of ``value``."""
+    if gradient.shape == value.shape:
+        return gradient
+    lead = len(gradient.shape) - len(value.shape)
+    stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
+    if stretched:
+        gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
+    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
+
+
 class GradientContext(OperatorContext):
     """A use with its symbols, as a gradient rule is called with it."""
 

@@ -14,23 +14,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portable_nn.core.dims import quotient, total
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     FLOATS,
     ONNX_DTYPES,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    format_shape,
+    integers,
     lookup,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS = range(7)
 """The inputs; the last is the number of keys of each example that are not padding."""
@@ -125,7 +131,7 @@ def _check_options(use: OperatorContext) -> None:
     dtypes = [use.type(index).dtype for index in (Q, K, V)]
     if len(set(dtypes)) > 1:
         use.fail(f"Q, K and V have different element types: {', '.join(dtypes)}")
-    check_dtype(use, dtypes[0], FLOATS)
+    use.check_dtype(dtypes[0], FLOATS)
     if not 0 <= use.int("qk_matmul_output_mode") <= NORMALIZED:
         use.fail(f"qk_matmul_output_mode must be 0 to 3, not {use.int('qk_matmul_output_mode')}")
     precision = use.attributes.get("softmax_precision", DTYPE_CODES["float32"])

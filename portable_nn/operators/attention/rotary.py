@@ -10,12 +10,26 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import quotient
-from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.attention.attention import heads_apart
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import zeros_like
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.base import (
+    Array,
+    Attr,
+    Dim,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+    sizes,
+    zeros_like,
+)
 
 
 def _heads(use: OperatorContext) -> tuple[Dim, Dim, int]:
@@ -48,7 +62,7 @@ def _heads(use: OperatorContext) -> tuple[Dim, Dim, int]:
 
 def _type(use: OperatorContext) -> Type:
     x = use.type()
-    check_dtype(use, x.dtype, frozenset({"float16", "float32"}))
+    use.check_dtype(x.dtype, frozenset({"float16", "float32"}))
     batch, positions, turned = _heads(use)
     for index in (1, 2):
         cache, name = use.type(index), use.operator.input_name(index)

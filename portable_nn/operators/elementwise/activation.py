@@ -13,22 +13,30 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import INTERNAL, format_shape
-from portable_nn.operators.elementwise.arithmetic import WIDE, broadcast_type, check_dtype, fit, same_type
-from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     NUMBERS,
+    WIDE,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    fit,
+    format_shape,
+    like,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, like, sizes
+from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
+from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
 
 
 def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:
@@ -146,7 +154,7 @@ def exponential(
     """
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         if parts(use)[2] == 0:
             use.fail("attribute 'alpha' must not be 0: x is divided by it")
         return Type(use.type().dtype, use.type().shape)
@@ -344,7 +352,7 @@ def _shrink_gradient(n: GradientContext) -> Symbol:
 
 def _clip_type(use: OperatorContext) -> Type:
     found = use.type()
-    check_dtype(use, found.dtype, NUMBERS)
+    use.check_dtype(found.dtype, NUMBERS)
     for index in (1, 2):
         if use.has(index) and (use.type(index).dtype != found.dtype or product(use.type(index).shape) != 1):
             use.fail(f"{use.operator.input_name(index)} must be one {found.dtype}, not {use.type(index)}")

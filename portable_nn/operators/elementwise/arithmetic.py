@@ -12,15 +12,42 @@ from functools import partial, reduce
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product, total
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elements import (
-    Element,
+from portable_nn.operators.base import (
+    ALL,
+    ANY,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    ONNX_DTYPES,
+    REQUIRED,
+    Array,
+    Attr,
+    Constant,
     Elements,
+    Gradient,
+    GradientContext,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
     Unknown,
     as_dtype,
+    cast,
+    constant,
+    elements,
+    emit,
+    fit,
+    format_shape,
+    register,
+    whole,
+)
+from portable_nn.operators.elements import (
+    Element,
     columns,
     each,
-    elements,
     extreme,
     folded,
     is_equal,
@@ -31,32 +58,9 @@ from portable_nn.operators.elements import (
     rounded,
     times,
     truncated,
-    whole,
     whole_ratio,
 )
-from portable_nn.operators.registry import (
-    ALL,
-    FLOATS,
-    INTEGERS,
-    NUMBERS,
-    ONNX_DTYPES,
-    REQUIRED,
-    Array,
-    Attr,
-    Constant,
-    Interval,
-    KernelContext,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, constant, emit, integers
 
-ANY = NUMBERS | {"bool"}
-WIDE = FLOATS | {"int32", "int64", "uint32", "uint64"}
-"""The element types that the standard defines matrix products, powers and sums for."""
 SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
 
 
@@ -68,38 +72,21 @@ def broadcast_type(
     dtypes = {type.dtype for type in types}
     if len(dtypes) > 1:
         use.fail(f"its inputs have different element types: {', '.join(type.dtype for type in types)}")
-    check_dtype(use, types[0].dtype, allowed)
+    use.check_dtype(types[0].dtype, allowed)
     shape = broadcast(*(type.shape for type in types))
     if shape is None:
         use.fail(f"the shapes {' and '.join(format_shape(type.shape) for type in types)} do not broadcast")
     return Type(result or types[0].dtype, shape)
 
 
-def check_dtype(use: OperatorContext, dtype: str, allowed: frozenset[str]) -> None:
-    """Fail where an operator is not defined for an element type."""
-    if dtype not in allowed:
-        use.fail(f"it is not defined for {dtype}")
-
-
 def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
     """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         return Type(result or use.type().dtype, use.type().shape)
 
     return infer
-
-
-def fit(gradient: Symbol, value: Symbol) -> Symbol:
-    """Sum ``gradient`` over the axes along which ``value`` was broadcast, so that it has the shape of ``value``."""
-    if gradient.shape == value.shape:
-        return gradient
-    lead = len(gradient.shape) - len(value.shape)
-    stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
-    if stretched:
-        gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
-    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
 
 
 def unary(
@@ -225,8 +212,8 @@ def _divide(n: KernelContext) -> Step:
 def _power_type(use: OperatorContext) -> Type:
     base, exponent = use.type(0), use.type(1)
     shape = broadcast(base.shape, exponent.shape)
-    check_dtype(use, base.dtype, FLOATS | {"int32", "int64"})
-    check_dtype(use, exponent.dtype, NUMBERS)
+    use.check_dtype(base.dtype, FLOATS | {"int32", "int64"})
+    use.check_dtype(exponent.dtype, NUMBERS)
     if shape is None:
         use.fail(f"the shapes {format_shape(base.shape)} and {format_shape(exponent.shape)} do not broadcast")
     return Type(base.dtype, shape)

@@ -6,8 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     INTEGERS,
     REQUIRED,
     Attr,
@@ -16,10 +15,15 @@ from portable_nn.operators.registry import (
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    integers,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
+from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
 
 UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
 _LEAST = -(2**63)

@@ -12,21 +12,23 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.elementwise.activation import clip
-from portable_nn.operators.elementwise.arithmetic import same_type
-from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.elementwise.activation import clip
+from portable_nn.operators.elementwise.arithmetic import same_type
+from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
 
 LOGISTIC: Final = (
     5.605569e-09,

@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from portable_nn.operators.base import GradientContext, Interval, Symbol, emit
 from portable_nn.operators.elementwise.arithmetic import unary
-from portable_nn.operators.registry import Interval
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
 
 
 def _root(x: Symbol) -> Symbol:

@@ -8,9 +8,22 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.base import (
+    Attr,
+    Dim,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+    sizes,
+)
 
 
 def _places(use: OperatorContext) -> tuple[int, ...]:

@@ -8,28 +8,28 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import cut
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    below,
+    cut_fields,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
-
-
-def zeros_like(value: Symbol) -> Symbol:
-    """Zeros of the shape and type of ``value``, which need not be known yet."""
-    return emit("Expand", constant(0, value.dtype), sizes(value))
 
 
 def _axis(use: OperatorContext) -> int:
@@ -161,7 +161,7 @@ def _scatter_elements_type(use: OperatorContext) -> Type:
     if reduction not in {"none", *REDUCTIONS}:
         use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
     if reduction != "none":
-        check_dtype(use, data.dtype, NUMBERS)
+        use.check_dtype(data.dtype, NUMBERS)
     return use.like(data.shape)
 
 
@@ -298,6 +298,6 @@ register(
         {"axis": Attr(int, 0), "num_outputs": Attr(int)},
         outputs=("outputs*",),
         passes=(0,),
-        receptive=cut,
+        receptive=cut_fields,
     )
 )

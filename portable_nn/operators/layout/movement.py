@@ -7,21 +7,29 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import total
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.receptive import FieldContext, cut
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     ALL,
     REQUIRED,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cut_fields,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, emit_all, integers, sizes
-from portable_nn.sizes.receptive import Fields, combine
+from portable_nn.sizes.receptive import combine
 
 
 def _concat_type(use: OperatorContext) -> Type:
@@ -190,6 +198,6 @@ register(
         _slice,
         _slice_gradient,
         passes=(0,),
-        receptive=cut,
+        receptive=cut_fields,
     )
 )

@@ -10,27 +10,32 @@ import numpy as np
 
 from portable_nn.core.dims import product, total
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import INTERNAL, Dim
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import FieldContext, moved
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
+    integers,
     lookup,
     memory_order,
+    moved_fields,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
 from portable_nn.sizes.operation import Operation, Window
-from portable_nn.sizes.receptive import Fields
 
 COPIED: Final[Mapping[str, Callable[[int, int], int]]] = {
     "edge": lambda place, size: min(max(place, 0), size - 1),
@@ -155,7 +160,7 @@ def _pad_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _pad_grad_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     if use.string("mode") == "constant":
         use.fail("mode 'constant' is not supported")
     shape: list[Dim] = []
@@ -237,7 +242,9 @@ def _pad_fields(use: FieldContext) -> Fields | None:
     pairs = [*zip(map(int, pads[:rank]), map(int, pads[rank:]), strict=False)]
     if len(pads) != 2 * rank or any(map(any, pairs[:2])):
         return None
-    return moved(use, Operation("conv", tuple(Window(1, pad_begin=begin, pad_end=end) for begin, end in pairs[2:])))
+    return moved_fields(
+        use, Operation("conv", tuple(Window(1, pad_begin=begin, pad_end=end) for begin, end in pairs[2:]))
+    )
 
 
 _WRAP = Limit(

@@ -8,23 +8,29 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
-from portable_nn.core.graph import Dim
-from portable_nn.operators.elements import Elements, Unknown, as_dtype, elements, length
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     INTEGERS,
     NUMBERS,
     ONNX_DTYPES,
     Array,
     Attr,
+    Dim,
+    Elements,
     KernelContext,
     Operator,
     OperatorContext,
+    Symbol,
     Type,
+    Unknown,
+    as_dtype,
+    cast,
+    constant,
+    elements,
+    emit,
+    length,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit
 
 _COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
 
@@ -32,7 +38,7 @@ _COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
 def _bounds(use: OperatorContext) -> tuple[Dim | float, Dim | float, float]:
     """Start, limit and step, of which the first two may be sizes that are still names."""
     types = [use.type(index) for index in range(3)]
-    check_dtype(use, types[0].dtype, _COUNTED)
+    use.check_dtype(types[0].dtype, _COUNTED)
     if any(type.shape not in {(), (1,)} or type.dtype != types[0].dtype for type in types):
         use.fail(f"start, limit and delta must be one number each, of one type, not {', '.join(map(str, types))}")
     known = use.constant if types[0].dtype in INTEGERS else use.floats

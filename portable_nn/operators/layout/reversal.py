@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.base import (
+    ANY,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    register,
+)
 
 
 def _axes(use: OperatorContext) -> tuple[int, int]:
@@ -20,7 +30,7 @@ def _axes(use: OperatorContext) -> tuple[int, int]:
 
 def _reverse_type(use: OperatorContext) -> Type:
     (dtype, shape, _), lengths, (batch, _) = use.type(), use.type(1), _axes(use)
-    check_dtype(use, dtype, ANY)
+    use.check_dtype(dtype, ANY)
     if len(shape) < 2:
         use.fail(f"input must have a batch axis and a time axis, not {format_shape(shape)}")
     if lengths.dtype != "int64" or lengths.shape != (shape[batch],):

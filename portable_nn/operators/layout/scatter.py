@@ -8,23 +8,29 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import REDUCTIONS, flat, zeros_like
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    below,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
+from portable_nn.operators.layout.indexing import REDUCTIONS, flat
 
 
 def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
@@ -122,7 +128,7 @@ def _scatter_type(use: OperatorContext) -> Type:
     if reduction not in {"none", *REDUCTIONS}:
         use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
     if reduction != "none":
-        check_dtype(use, data.dtype, NUMBERS)
+        use.check_dtype(data.dtype, NUMBERS)
     return use.like(data.shape)
 
 

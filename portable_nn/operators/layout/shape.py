@@ -8,22 +8,28 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product, quotient
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import expanded, same
-from portable_nn.operators.elementwise.arithmetic import fit
-from portable_nn.operators.receptive import FieldContext
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     Attr,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    emit,
+    expanded,
+    fit,
+    format_shape,
+    integers,
     memory_order,
     register,
+    same,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
-from portable_nn.sizes.receptive import Fields
 
 
 def _as_shape(n: KernelContext) -> Step | None:

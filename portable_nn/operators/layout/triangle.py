@@ -6,22 +6,27 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
+    ANY,
     DTYPE_CODES,
     FLOATS,
     ONNX_DTYPES,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 
 
 def _matrices(use: OperatorContext) -> None:
@@ -76,7 +81,7 @@ def _triangle_lowering(x: Symbol, k: Symbol | None = None, *, upper: int = 1) ->
 
 
 def _unit_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, ANY)
+    use.check_dtype(use.type().dtype, ANY)
     shape, code = use.type().shape, use.attributes.get("dtype", DTYPE_CODES[use.type().dtype])
     if len(shape) != 2:
         use.fail(f"input must be (rows, columns), not {format_shape(shape)}")
@@ -94,7 +99,7 @@ def _unit(n: KernelContext) -> None:
 
 
 def _determinant_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     _matrices(use)
     *batch, rows, columns = use.type().shape
     if rows != columns:

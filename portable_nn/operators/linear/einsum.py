@@ -14,21 +14,26 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 
 Labels: TypeAlias = tuple[str, ...]
 """What the axes of an array are called: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
@@ -118,7 +123,7 @@ def _type(use: OperatorContext) -> Type:
     dtypes = [use.type(index).dtype for index in range(len(use.types))]
     if len(set(dtypes)) > 1:
         use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    check_dtype(use, dtypes[0], NUMBERS)
+    use.check_dtype(dtypes[0], NUMBERS)
     equation = _read(use)
     return use.like(equation.sizes[label] for label in equation.result)
 

@@ -8,18 +8,33 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import broadcast
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype, fit
+from portable_nn.operators.base import (
+    WIDE,
+    Array,
+    Attr,
+    FieldContext,
+    Fields,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    fit,
+    format_shape,
+    integers,
+    mixed_fields,
+    register,
+)
 from portable_nn.operators.linear.blas import accumulate
-from portable_nn.operators.receptive import FieldContext, mixed
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers
-from portable_nn.sizes.receptive import Fields
 
 
 def _gemm_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
-    check_dtype(use, a.dtype, WIDE)
+    use.check_dtype(a.dtype, WIDE)
     if len(a.shape) != 2 or len(b.shape) != 2:
         use.fail(f"A and B must have 2 dimensions, not {format_shape(a.shape)} and {format_shape(b.shape)}")
     rows, inner = a.shape[::-1] if use.int("transA") else a.shape
@@ -102,7 +117,7 @@ def _matmul_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
     if a.dtype != b.dtype:
         use.fail(f"its inputs have different element types: {a.dtype}, {b.dtype}")
-    check_dtype(use, a.dtype, WIDE)
+    use.check_dtype(a.dtype, WIDE)
     if not a.shape or not b.shape:
         use.fail("its inputs must have at least one dimension")
     left = (1, *a.shape) if len(a.shape) == 1 else a.shape
@@ -151,7 +166,7 @@ def _gemm_multiply_adds(use: OperatorContext, y: Shape) -> Shape:
 
 def _matmul_fields(use: FieldContext) -> Fields:
     """A product with a constant matrix combines everything along the last axis."""
-    return mixed(use, [len(use.input) - 1])
+    return mixed_fields(use, [len(use.input) - 1])
 
 
 register(

@@ -8,7 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.graph import INTERNAL, Attribute, format_shape
+from portable_nn.operators.base import (
+    INTERNAL,
+    Array,
+    Attr,
+    Attribute,
+    GradientContext,
+    KernelContext,
+    Leaf,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    cast,
+    cellwise_fields,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
+    register,
+)
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
     check_channels,
@@ -23,9 +43,6 @@ from portable_nn.operators.normalization.statistics import (
     through_standardized,
     work_parts,
 )
-from portable_nn.operators.receptive import cellwise
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Leaf, Symbol, cast, emit, emit_all, integers
 
 
 def _rest(rank: int) -> list[int]:
@@ -208,7 +225,7 @@ register(
         state={1: 3, 2: 4},
         family="normalization",
         keeps_layout=True,
-        receptive=cellwise,
+        receptive=cellwise_fields,
         weights=(1, 2, 3, 4),
     )
 )

@@ -10,8 +10,29 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product
-from portable_nn.core.graph import INTERNAL
-from portable_nn.operators.elementwise.arithmetic import check_dtype, fit
+from portable_nn.operators.base import (
+    FLOATS,
+    INTERNAL,
+    REQUIRED,
+    Array,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    cast,
+    emit,
+    emit_all,
+    fit,
+    integers,
+    per_example_fields,
+    register,
+    sizes,
+    trailing_axes_fields,
+)
 from portable_nn.operators.normalization.statistics import (
     check_channels,
     grad_types,
@@ -26,20 +47,6 @@ from portable_nn.operators.normalization.statistics import (
     wide,
     work_parts,
 )
-from portable_nn.operators.receptive import behind_batch, from_axis_on
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Array,
-    Attr,
-    KernelContext,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, emit_all, integers, sizes
 
 # -- the kernels, over arrays whose parameters have as many dimensions
 
@@ -142,7 +149,7 @@ def _check_precision(use: OperatorContext) -> None:
 
 def _check_broadcast(use: OperatorContext, indices: Iterable[int]) -> None:
     x, name = use.type(), use.operator.input_name(0)
-    check_dtype(use, x.dtype, FLOATS)
+    use.check_dtype(x.dtype, FLOATS)
     for index in indices:
         found = use.type(index)
         if found.dtype != x.dtype or broadcast(x.shape, found.shape) != x.shape:
@@ -350,7 +357,7 @@ register(
         lowering=_over_last_axes_lowering,
         family="normalization",
         keeps_layout=True,
-        receptive=from_axis_on,
+        receptive=trailing_axes_fields,
         weights=(1, 2),
     )
 )
@@ -367,7 +374,7 @@ register(
         lowering=partial(_over_last_axes_lowering, centred=False),
         family="normalization",
         keeps_layout=True,
-        receptive=from_axis_on,
+        receptive=trailing_axes_fields,
         weights=(1,),
     )
 )
@@ -384,7 +391,7 @@ register(
         lowering=_over_groups_lowering,
         family="normalization",
         keeps_layout=True,
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )
@@ -400,7 +407,7 @@ register(
         overwrites_input=True,
         family="normalization",
         keeps_layout=True,
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )

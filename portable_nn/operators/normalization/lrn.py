@@ -6,7 +6,25 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.base import (
+    FLOATS,
+    REQUIRED,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Limit,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    axis_fields,
+    cast,
+    cellwise_fields,
+    emit,
+    integers,
+    register,
+)
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
     check_channels,
@@ -17,20 +35,6 @@ from portable_nn.operators.normalization.statistics import (
     wide,
     work_parts,
 )
-from portable_nn.operators.receptive import along_axis, cellwise
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Attr,
-    KernelContext,
-    Limit,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, integers
 
 
 def _reach(use: OperatorContext) -> tuple[int, int]:
@@ -100,7 +104,7 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
 
 
 def _lp_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     use.attribute_axis()
     if use.int("p") not in {1, 2}:
         use.fail(f"p must be 1 or 2, not {use.int('p')}")
@@ -153,7 +157,7 @@ register(
         overwrites_input=True,
         family="normalization",
         keeps_layout=True,
-        receptive=cellwise,
+        receptive=cellwise_fields,
         batch_inputs="all",
         limits=(_EVEN,),
     )
@@ -169,6 +173,6 @@ register(
         overwrites_input=True,
         family="normalization",
         keeps_layout=True,
-        receptive=along_axis(-1),
+        receptive=axis_fields(-1),
     )
 )

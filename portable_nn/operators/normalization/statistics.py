@@ -13,20 +13,22 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.elementwise.blocks import BLOCK
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     KernelContext,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    format_shape,
+    integers,
     laid_in,
     memory_order,
 )
-from portable_nn.operators.symbols import Symbol, cast, emit, integers
+from portable_nn.operators.elementwise.blocks import BLOCK
 
 CHANNELS: Final = 1
 """The axis of the channels."""
@@ -127,7 +129,7 @@ def check_channels(use: OperatorContext, indices: Iterable[int], least: int = 2,
     They must be of its type, or ``mixed``, of any float type.
     """
     x, name = use.type(), use.operator.input_name(0)
-    check_dtype(use, x.dtype, FLOATS)
+    use.check_dtype(x.dtype, FLOATS)
     if len(x.shape) < least:
         form = "(batch, channels, …)" if least == 2 else "(batch, channels, size, …)"
         use.fail(f"{name} must be {form}, not {format_shape(x.shape)}")

@@ -10,25 +10,33 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn.core.dims import product, total
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import reduced, whole
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
-from portable_nn.operators.receptive import reduced as reduced_fields
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
+    WIDE,
     Array,
     Attr,
     Constant,
+    Gradient,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    format_shape,
+    integers,
+    reduced,
+    reduced_fields,
     register,
+    sizes,
+    whole,
 )
-from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, emit, integers, sizes
 
 EXTREME = WIDE | {"int8", "uint8", "bool"}
 
@@ -185,7 +193,7 @@ def reduction(
     """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         return Type(use.type().dtype, _shape(use.type().shape, reduced_axes(use), use.int("keepdims")))
 
     def kernel(n: KernelContext) -> list[Step]:
@@ -216,7 +224,7 @@ def reduction(
 def _arg_type(use: OperatorContext) -> Type:
     shape = use.type().shape
     axis = use.axis(use.int("axis"), len(shape))
-    check_dtype(use, use.type().dtype, NUMBERS)
+    use.check_dtype(use.type().dtype, NUMBERS)
     return Type("int64", _shape(shape, (axis,), use.int("keepdims")))
 
 

@@ -6,9 +6,19 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.base import (
+    WIDE,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    register,
+)
 
 
 def _axis(use: OperatorContext) -> int:
@@ -20,7 +30,7 @@ def _axis(use: OperatorContext) -> int:
 
 
 def _cumulative_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, WIDE)
+    use.check_dtype(use.type().dtype, WIDE)
     _axis(use)
     return use.like(use.type().shape)
 

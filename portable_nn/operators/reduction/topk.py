@@ -6,20 +6,21 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import zeros_like
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
     register,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
 
 SPARSE: Final = 16
 """How many times as many elements as are wanted make it worth while to leave the others unsorted."""
@@ -27,7 +28,7 @@ SPARSE: Final = 16
 
 def _type(use: OperatorContext) -> tuple[Type, Type]:
     x = use.type()
-    check_dtype(use, x.dtype, NUMBERS)
+    use.check_dtype(x.dtype, NUMBERS)
     axis, wanted = use.attribute_axis(), use.constant(1)
     if use.output_count < 2:
         use.fail("it has two outputs, Values and Indices, not 1")

@@ -9,23 +9,29 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
 from portable_nn.operators.spatial.sliding import Grid, to_big, to_small, to_weight
 from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, spread, windows
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
 from portable_nn.sizes.arithmetic import transpose_same_pads
 from portable_nn.sizes.operation import Window
 
@@ -33,7 +39,7 @@ from portable_nn.sizes.operation import Window
 def _kernel(use: OperatorContext, rank: int) -> tuple[int, ...]:
     """The taps of the weight along each axis; fails where the inputs, ``kernel_shape`` or ``group`` do not fit."""
     weight = use.type(1).shape
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     dtypes = [type.dtype for type in use.types if type is not None]
     if len(set(dtypes)) > 1:
         use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
@@ -196,7 +202,7 @@ def _weight_grad_windows(use: OperatorContext) -> list[Window]:
 
 def _weight_grad_type(use: OperatorContext) -> Type:
     small, big = use.type(0), use.type(1)
-    check_dtype(use, small.dtype, FLOATS)
+    use.check_dtype(small.dtype, FLOATS)
     found, group = _weight_grad_windows(use), use.int("group")
     filters, channels = small.shape[1], (big.shape[1:] or ("",))[0]
     if small.dtype != big.dtype or len(small.shape) != len(big.shape) or small.shape[0] != big.shape[0]:

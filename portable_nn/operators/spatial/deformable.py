@@ -16,22 +16,28 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError, ShapeError
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.normalization.statistics import precision
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
+from portable_nn.operators.normalization.statistics import precision
 from portable_nn.operators.spatial.window import plain_windows, spatial_sizes
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 from portable_nn.sizes.arithmetic import pool_size
 
 
@@ -43,7 +49,7 @@ def _numbers(use: OperatorContext, index: int, shape: Shape) -> tuple[int, ...]:
 
 
 def _type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     found, weight = spatial_sizes(use), use.type(1).shape
     rank, group, groups = len(found), use.int("group"), use.int("offset_group")
     if len(weight) != rank + 2 or use.ints("kernel_shape") not in {None, weight[2:]}:

@@ -15,26 +15,33 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from portable_nn.core.graph import INTERNAL, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import behind_batch
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     laid_in,
     memory_order,
+    per_example_fields,
     register,
+    sizes,
 )
 from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, taps, windows
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, emit_all, integers, sizes
 from portable_nn.sizes.operation import Window
 
 POOL = {**ATTRIBUTES, "kernel_shape": Attr(tuple, REQUIRED), "ceil_mode": Attr(int, 0)}
@@ -45,7 +52,7 @@ def _windows(use: OperatorContext, shape: Shape) -> list[Window]:
 
 
 def _type(use: OperatorContext, allowed: frozenset[str] = FLOATS) -> Type:
-    check_dtype(use, use.type().dtype, allowed)
+    use.check_dtype(use.type().dtype, allowed)
     found = spatial_sizes(use)
     kernels = _windows(use, use.type().shape)
     if any(max(w.pads) >= w.extent for w in kernels):
@@ -379,7 +386,7 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
 
 
 def _global_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     if "p" in use.operator.attributes:
         _check_p(use)
     return use.like([*use.type().shape[:2], *(1 for _ in spatial_sizes(use))])
@@ -508,7 +515,7 @@ register(
         _global_average_gradient,
         outputs=("Y",),
         family="reduction",
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="all",
     )
 )
@@ -521,7 +528,7 @@ register(
         _global_max_gradient,
         outputs=("Y",),
         family="reduction",
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="all",
     )
 )
@@ -535,7 +542,7 @@ register(
         {"p": Attr(int, 2)},
         outputs=("Y",),
         family="reduction",
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="all",
     )
 )

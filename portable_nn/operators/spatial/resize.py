@@ -11,26 +11,33 @@ import numpy as np
 
 from portable_nn.core.dims import product, quotient, static
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import FieldContext, spread
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     NUMBERS,
     Array,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
     lookup,
     memory_order,
     register,
+    sizes,
+    spread_fields,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, sizes
-from portable_nn.sizes.receptive import Fields
 
 
 class Side(NamedTuple):
@@ -116,7 +123,7 @@ def _sides(use: OperatorContext, shape: Shape) -> list[Side]:
         edges = zip(found, regions[: len(axes)], regions[len(axes) :], strict=True)
         found = [side._replace(start=start, end=end) for side, start, end in edges]
     elif use.has(1):
-        check_dtype(use, use.type(1).dtype, FLOATS)
+        use.check_dtype(use.type(1).dtype, FLOATS)
     sides = [Side(dim, dim) for dim in shape]
     for axis, side in zip(axes, found, strict=True):
         if side.size == 0 != side.result:
@@ -130,7 +137,7 @@ def _check_options(use: OperatorContext) -> None:
         if name in use.operator.attributes and use.string(name) not in allowed:
             use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
     mode, dtype = use.string("mode"), use.type().dtype
-    check_dtype(use, dtype, NUMBERS)
+    use.check_dtype(dtype, NUMBERS)
     if mode != "nearest" and dtype not in FLOATS:
         use.fail(f"mode '{mode}' is defined for floats only, not {dtype}: runtimes round it in different ways; cast it")
     if mode == "nearest" and use.int("antialias"):
@@ -377,7 +384,7 @@ def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _resize_grad_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     shape = use.constant(4)
     results = tuple(side.result for side in _sides(use, shape))
     if results != use.type().shape:
@@ -445,7 +452,7 @@ def _resize_fields(use: FieldContext) -> Fields | None:
     if not before or not after or any(new % old for old, new in zip(before, after, strict=True)):
         return None
     factors = [new // old for old, new in zip(before, after, strict=True)]
-    return spread(use, factors, smooth=mode == "linear")
+    return spread_fields(use, factors, smooth=mode == "linear")
 
 
 def _shrinks(use: OperatorContext, shape: Shape | None) -> bool:

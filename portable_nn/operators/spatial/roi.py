@@ -12,27 +12,33 @@ from typing import Final, NoReturn
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all, integers, sizes
 
 _CHOICES: Final = {"mode": ("avg", "max"), "coordinate_transformation_mode": ("half_pixel", "output_half_pixel")}
 
 
 def _type(use: OperatorContext) -> Type:
     x, rois, indices = (use.type(index) for index in range(3))
-    check_dtype(use, x.dtype, FLOATS)
+    use.check_dtype(x.dtype, FLOATS)
     for name, allowed in _CHOICES.items():
         if use.string(name) not in allowed:
             use.fail(f"{name} must be {' or '.join(allowed)}, not '{use.string(name)}'")

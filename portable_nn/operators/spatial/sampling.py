@@ -14,21 +14,28 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all, integers, sizes
 
 # -- AffineGrid
 
@@ -36,7 +43,7 @@ from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all
 def _grid_sizes(use: OperatorContext) -> Shape:
     """The sizes of the image, for which there are places."""
     theta, size = use.type(), use.constant(1)
-    check_dtype(use, theta.dtype, FLOATS)
+    use.check_dtype(theta.dtype, FLOATS)
     axes = len(size) - 2
     if axes not in {2, 3}:
         use.fail(f"size must be (batch, channels, …) of an image of 2 or 3 axes, not {format_shape(size)}")
@@ -251,8 +258,8 @@ def _sample_type(use: OperatorContext) -> Type:
     for name, allowed in (("mode", _MODES), ("padding_mode", _PADDINGS)):
         if use.string(name) not in allowed:
             use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
-    check_dtype(use, x.dtype, NUMBERS if use.string("mode") == "nearest" else FLOATS)
-    check_dtype(use, grid.dtype, FLOATS)
+    use.check_dtype(x.dtype, NUMBERS if use.string("mode") == "nearest" else FLOATS)
+    use.check_dtype(grid.dtype, FLOATS)
     axes = len(x.shape) - 2
     if axes < 1:
         use.fail(f"X must be (batch, channels, size, …), not {format_shape(x.shape)}")

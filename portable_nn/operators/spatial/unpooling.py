@@ -11,23 +11,29 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product, total
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import flat
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
     REQUIRED,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
+from portable_nn.operators.layout.indexing import flat
 from portable_nn.operators.spatial.window import per_axis, plain_windows, spatial_sizes, taps
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 from portable_nn.sizes.operation import Window
 
 # -- the largest, back where they were
@@ -47,7 +53,7 @@ def unpooled(use: OperatorContext) -> Shape:
 
 
 def _unpool_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     shape, indices = unpooled(use), use.type(1)
     if indices != (wanted := Type("int64", use.type().shape)):
         use.fail(f"I must be {wanted}, as X is, not {indices}")
@@ -111,7 +117,7 @@ def _windows(use: OperatorContext) -> tuple[list[Window], tuple[int, ...], tuple
 
 
 def _image_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, NUMBERS)
+    use.check_dtype(use.type().dtype, NUMBERS)
     found, image, counts = _windows(use)
     shape, cells = use.type().shape, math.prod(w.kernel for w in found)
     if len(shape) != 3:

@@ -7,8 +7,7 @@ from typing import Final
 
 from portable_nn.core.dims import product, total
 from portable_nn.core.errors import ShapeError
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.registry import Attr, OperatorContext
+from portable_nn.operators.base import Attr, Dim, OperatorContext, Shape, format_shape
 from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
 from portable_nn.sizes.operation import Window
 

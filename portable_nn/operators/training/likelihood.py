@@ -6,30 +6,34 @@ from typing import NoReturn
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.normalization.softmax import log_softmax_steps
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    below,
+    cast,
+    emit,
+    format_shape,
+    integers,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, integers
+from portable_nn.operators.normalization.softmax import log_softmax_steps
 
 
 def _type(use: OperatorContext) -> Type:
     """The type of a loss of scores (batch, classes, …) at labels (batch, …)."""
     scores, labels = use.type(0), use.type(1)
     names = [use.operator.input_name(index) for index in range(3)]
-    check_dtype(use, scores.dtype, FLOATS)
+    use.check_dtype(scores.dtype, FLOATS)
     if labels.dtype not in {"int32", "int64"}:
         use.fail(f"{names[1]} must be int32 or int64, not {labels.dtype}")
     if len(scores.shape) < 2:

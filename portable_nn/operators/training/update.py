@@ -11,20 +11,20 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import INTERNAL
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     Array,
     Attr,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
     register,
 )
-from portable_nn.operators.symbols import Symbol, emit
 
 BLOCK = 32_768
 """Elements in a block: four arrays of them fit the second-level cache."""
@@ -35,7 +35,7 @@ def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
 
     def infer(use: OperatorContext) -> tuple[Type, ...]:
         first = use.type(0)
-        check_dtype(use, first.dtype, FLOATS)
+        use.check_dtype(first.dtype, FLOATS)
         for index in range(1, len(use.types)):
             wanted = first if index < 2 + states else Type(first.dtype, ())
             if use.type(index) != wanted:
