@@ -192,11 +192,11 @@ class OperatorContext:
 
     def common_dtype(self, allowed: Collection[str], start: builtins.int = 0) -> str:
         """The element type that all inputs from ``start`` on share."""
-        dtypes = [type.dtype for type in self.types[start:] if type is not None]
+        first, dtypes = self.type(start).dtype, [type.dtype for type in self.types[start:] if type is not None]
         if len(set(dtypes)) > 1:
             self.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-        self.check_dtype(dtypes[0], allowed)
-        return dtypes[0]
+        self.check_dtype(first, allowed)
+        return first
 
     def expect(self, index: builtins.int, wanted: Type, why: str = "") -> None:
         """Fail where input ``index`` is of another element type or shape than ``wanted``; the message adds ``why``."""

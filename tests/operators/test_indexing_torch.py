@@ -227,7 +227,7 @@ MISFITS: list[Row] = [
     ("ScatterElements", [f(3), i(2), i(2)], {},
      "updates must be float32 (2,), as the data and indices are, not int64 (2,)"),
     ("ScatterElements", [f(3), i(2), f(2)], {"reduction": "sum"},
-     "reduction must be none, add, mul, max, min, not 'sum'"),
+     "reduction must be one of none, add, mul, max, min, not 'sum'"),
     ("ScatterElements", [Leaf(None, "bool", (3,)), i(2), Leaf(None, "bool", (2,))], {"reduction": "add"},
      "it is not defined for bool"),
     ("Split", [f(4), integers([2, 3])], {"outputs": 2}, "the sizes (2, 3) make 5, but axis 0 has 4"),

@@ -87,7 +87,7 @@ MISFITS: list[Row] = [
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(3)], {}, "input (2, 3) need target (2,), not (3,)"),
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(2), f(2)], {}, "weight must be float32 (3,), not float32 (2,)"),
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(2)], {"reduction": "max"},
-     "reduction must be none, mean or sum, not 'max'"),
+     "reduction must be one of none, mean, sum, not 'max'"),
 ]  # fmt: skip
 
 

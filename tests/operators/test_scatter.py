@@ -208,7 +208,7 @@ ROWS: list[Row] = [
         "ScatterND",
         [f(2), i(1, 1), f(1)],
         {"reduction": "mean"},
-        "reduction must be none, add, mul, max, min, not 'mean'",
+        "reduction must be one of none, add, mul, max, min, not 'mean'",
     ),
     ("NonZero", [f(2)], {}, "input 'X' must be a constant: its values decide the shape"),
     ("NonZero", [emit("Shape", f("n", 2))], {}, "input 'X' holds the unknown size (n, 2)"),

@@ -121,9 +121,7 @@ def _past(use: OperatorContext, lead: Shape, features: Sequence[int]) -> Dim:
     shape = use.type(PAST_KEY).shape
     positions = shape[2] if len(shape) == 4 else "positions"
     for index, size in zip((PAST_KEY, PAST_VALUE), features, strict=True):
-        wanted = Type(use.type().dtype, (*lead, positions, size))
-        if use.type(index) != wanted:
-            use.fail(f"{use.operator.input_name(index)} must be {wanted}, not {use.type(index)}")
+        use.expect(index, use.like((*lead, positions, size)))
     return positions
 
 
@@ -159,8 +157,8 @@ def _type(use: OperatorContext) -> tuple[Type, ...]:
     s, dtype = _sizes(use), use.type().dtype
     if use.has(MASK):
         _check_mask(use, s)
-    if use.has(LENGTHS) and use.type(LENGTHS) != (wanted := Type("int64", (s.batch,))):
-        use.fail(f"nonpad_kv_seqlen must be {wanted}, not {use.type(LENGTHS)}")
+    if use.has(LENGTHS):
+        use.expect(LENGTHS, Type("int64", (s.batch,)))
     if len(use.type().shape) == 4:
         result: Shape = (s.batch, s.heads, s.queries, s.value_features)
     else:

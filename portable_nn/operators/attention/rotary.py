@@ -19,7 +19,6 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
-    Shape,
     Step,
     Symbol,
     Type,
@@ -65,14 +64,11 @@ def _type(use: OperatorContext) -> Type:
     use.check_dtype(x.dtype, frozenset({"float16", "float32"}))
     batch, positions, turned = _heads(use)
     for index in (1, 2):
-        cache, name = use.type(index), use.operator.input_name(index)
-        wanted: Shape = (batch, positions, turned // 2)
-        if use.has(3):
-            wanted = (cache.shape[0] if len(cache.shape) == 2 else "positions", turned // 2)
-        if cache != Type(x.dtype, wanted):
-            use.fail(f"{name} must be {Type(x.dtype, wanted)}, not {cache}")
-    if use.has(3) and use.type(3) != (places := Type("int64", (batch, positions))):
-        use.fail(f"position_ids must be {places}, as X has its positions, not {use.type(3)}")
+        cache = use.type(index).shape
+        looked_up = (cache[0] if len(cache) == 2 else "positions", turned // 2)
+        use.expect(index, use.like(looked_up if use.has(3) else (batch, positions, turned // 2)))
+    if use.has(3):
+        use.expect(3, Type("int64", (batch, positions)), ", as X has its positions")
     return Type(x.dtype, x.shape)
 
 

@@ -6,7 +6,7 @@ Each row of a table below is one operator: its numpy function and its gradient.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
 
 import numpy as np
@@ -30,6 +30,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
     Symbol,
     Type,
@@ -68,15 +69,17 @@ def broadcast_type(
     use: OperatorContext, allowed: frozenset[str] = ANY, result: str | None = None, start: int = 0
 ) -> Type:
     """The type of inputs from ``start`` on, broadcast against each other; they must be of one element type."""
-    types = [use.type(index) for index in range(start, len(use.types))]
-    dtypes = {type.dtype for type in types}
-    if len(dtypes) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(type.dtype for type in types)}")
-    use.check_dtype(types[0].dtype, allowed)
-    shape = broadcast(*(type.shape for type in types))
+    dtype = use.common_dtype(allowed, start)
+    return Type(result or dtype, broadcast_shape(use, range(start, len(use.types))))
+
+
+def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:
+    """The shape of several inputs, broadcast against each other."""
+    shapes = [use.type(index).shape for index in indices]
+    shape = broadcast(*shapes)
     if shape is None:
-        use.fail(f"the shapes {' and '.join(format_shape(type.shape) for type in types)} do not broadcast")
-    return Type(result or types[0].dtype, shape)
+        use.fail(f"the shapes {' and '.join(map(format_shape, shapes))} do not broadcast")
+    return shape
 
 
 def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
@@ -210,13 +213,9 @@ def _divide(n: KernelContext) -> Step:
 
 
 def _power_type(use: OperatorContext) -> Type:
-    base, exponent = use.type(0), use.type(1)
-    shape = broadcast(base.shape, exponent.shape)
-    use.check_dtype(base.dtype, FLOATS | {"int32", "int64"})
-    use.check_dtype(exponent.dtype, NUMBERS)
-    if shape is None:
-        use.fail(f"the shapes {format_shape(base.shape)} and {format_shape(exponent.shape)} do not broadcast")
-    return Type(base.dtype, shape)
+    use.check_dtype(use.type(0).dtype, FLOATS | {"int32", "int64"})
+    use.check_dtype(use.type(1).dtype, NUMBERS)
+    return use.like(broadcast_shape(use, (0, 1)))
 
 
 def _power(n: KernelContext) -> Step:
@@ -243,11 +242,7 @@ def _extreme_gradient(n: GradientContext) -> list[Symbol]:
 def _where_type(use: OperatorContext) -> Type:
     if use.type(0).dtype != "bool":
         use.fail(f"condition must be bool, not {use.type(0).dtype}")
-    value = broadcast_type(use, start=1)
-    shape = broadcast(use.type(0).shape, value.shape)
-    if shape is None:
-        use.fail(f"the shapes {format_shape(use.type(0).shape)} and {format_shape(value.shape)} do not broadcast")
-    return Type(value.dtype, shape)
+    return Type(use.common_dtype(ANY, 1), broadcast_shape(use, range(3)))
 
 
 def _where(n: KernelContext) -> list[Step]:
@@ -265,8 +260,7 @@ def _where_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _modulo_type(use: OperatorContext) -> Type:
-    if use.int("fmod") not in {0, 1}:
-        use.fail(f"fmod must be 0 or 1, not {use.int('fmod')}")
+    use.choice("fmod", (0, 1))
     found = broadcast_type(use, NUMBERS)
     if found.dtype in FLOATS and not use.int("fmod"):
         use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")

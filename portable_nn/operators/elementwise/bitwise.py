@@ -30,8 +30,7 @@ _LEAST = -(2**63)
 
 
 def _shift_type(use: OperatorContext) -> Type:
-    if use.string("direction") not in _SHIFTS:
-        use.fail(f"direction must be LEFT or RIGHT, not '{use.string('direction')}'")
+    use.choice("direction", list(_SHIFTS))
     return broadcast_type(use, UNSIGNED)
 
 

@@ -191,8 +191,7 @@ def double_gelu(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -
 
 
 def _gelu_type(use: OperatorContext) -> Type:
-    if use.string("approximate") not in {"none", "tanh"}:
-        use.fail(f"approximate must be none or tanh, not '{use.string('approximate')}'")
+    use.choice("approximate", ("none", "tanh"))
     return same_type()(use)
 
 

@@ -18,6 +18,7 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
     Symbol,
     Type,
@@ -153,16 +154,17 @@ def _gather_elements_gradient(n: GradientContext) -> list[Symbol | None]:
 REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+def scattered_type(use: OperatorContext, shape: Shape) -> Type:
+    """The type of the data with ``updates``, which must be of ``shape``, put into it."""
+    use.expect(2, use.like(shape), ", as the data and indices are")
+    if use.choice("reduction", ("none", *REDUCTIONS)) != "none":
+        use.check_dtype(use.type().dtype, NUMBERS)
+    return use.like(use.type().shape)
+
+
 def _scatter_elements_type(use: OperatorContext) -> Type:
     _check_indices(use)
-    data, indices, updates, reduction = use.type(0), use.type(1), use.type(2), use.string("reduction")
-    if updates != (wanted := Type(data.dtype, indices.shape)):
-        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
-    if reduction not in {"none", *REDUCTIONS}:
-        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
-    if reduction != "none":
-        use.check_dtype(data.dtype, NUMBERS)
-    return use.like(data.shape)
+    return scattered_type(use, use.type(1).shape)
 
 
 def _scatter_elements(n: KernelContext) -> list[Step]:
@@ -176,12 +178,13 @@ def _scatter_elements(n: KernelContext) -> list[Step]:
     return [copy, *copies, *steps, partial(REDUCTIONS[reduction].at, cells, places, updates)]
 
 
-def _scatter_elements_gradient(n: GradientContext) -> list[Symbol | None]:
+def scatter_gradient(n: GradientContext) -> list[Symbol | None]:
     """As PyTorch's: with reduction none, each of several updates of one place gets its whole gradient."""
-    dy, indices, axis, reduction = n.dy, n.x[1], n.int("axis"), n.string("reduction")
-    to_updates = emit("GatherElements", dy, indices, axis=axis)
+    dy, indices, reduction, kind = n.dy, n.x[1], n.string("reduction"), n.operator.name
+    where = {name: n.int(name) for name in n.operator.attributes if name == "axis"}
+    to_updates = emit(kind.replace("Scatter", "Gather"), dy, indices, **where)
     if reduction == "none":
-        return [emit("ScatterElements", dy, indices, zeros_like(n.x[2]), axis=axis), None, to_updates]
+        return [emit(kind, dy, indices, zeros_like(n.x[2]), **where), None, to_updates]
     if reduction != "add":
         n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
     return [dy, None, to_updates]
@@ -281,7 +284,7 @@ register(
         ("data", "indices", "updates"),
         _scatter_elements_type,
         _scatter_elements,
-        _scatter_elements_gradient,
+        scatter_gradient,
         {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
         samples={1: along_axis},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},

@@ -29,12 +29,11 @@ def _axes(use: OperatorContext) -> tuple[int, int]:
 
 
 def _reverse_type(use: OperatorContext) -> Type:
-    (dtype, shape, _), lengths, (batch, _) = use.type(), use.type(1), _axes(use)
+    (dtype, shape, _), (batch, _) = use.type(), _axes(use)
     use.check_dtype(dtype, ANY)
     if len(shape) < 2:
         use.fail(f"input must have a batch axis and a time axis, not {format_shape(shape)}")
-    if lengths.dtype != "int64" or lengths.shape != (shape[batch],):
-        use.fail(f"sequence_lens must be {Type('int64', (shape[batch],))}, not {lengths}")
+    use.expect(1, Type("int64", (shape[batch],)))
     return use.like(shape)
 
 

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from portable_nn.operators.base import (
-    NUMBERS,
     Array,
     Attr,
     GradientContext,
@@ -30,7 +29,7 @@ from portable_nn.operators.base import (
     sizes,
     zeros_like,
 )
-from portable_nn.operators.layout.indexing import REDUCTIONS, flat
+from portable_nn.operators.layout.indexing import REDUCTIONS, flat, scatter_gradient, scattered_type
 
 
 def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
@@ -122,14 +121,8 @@ def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _scatter_type(use: OperatorContext) -> Type:
-    (lead, reach), data, updates, reduction = _tuples(use), use.type(0), use.type(2), use.string("reduction")
-    if updates != (wanted := Type(data.dtype, (*lead, *data.shape[reach:]))):
-        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
-    if reduction not in {"none", *REDUCTIONS}:
-        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
-    if reduction != "none":
-        use.check_dtype(data.dtype, NUMBERS)
-    return use.like(data.shape)
+    lead, reach = _tuples(use)
+    return scattered_type(use, (*lead, *use.type().shape[reach:]))
 
 
 def _scatter(n: KernelContext) -> list[Step]:
@@ -146,17 +139,6 @@ def _scatter(n: KernelContext) -> list[Step]:
     if reduction != "none":
         put = partial(REDUCTIONS[reduction].at, slices)
     return [copy, *steps, *copies, partial(put, rows, updates.reshape(table))]
-
-
-def _scatter_gradient(n: GradientContext) -> list[Symbol | None]:
-    """As that of ScatterElements."""
-    dy, indices, reduction = n.dy, n.x[1], n.string("reduction")
-    to_updates = emit("GatherND", dy, indices)
-    if reduction == "none":
-        return [emit("ScatterND", dy, indices, zeros_like(n.x[2])), None, to_updates]
-    if reduction != "add":
-        n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
-    return [dy, None, to_updates]
 
 
 def _coordinates(use: OperatorContext) -> Interval | None:
@@ -185,7 +167,7 @@ register(
         ("data", "indices", "updates"),
         _scatter_type,
         _scatter,
-        _scatter_gradient,
+        scatter_gradient,
         {"reduction": Attr(str, "none")},
         samples={1: _coordinates},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},

@@ -120,10 +120,7 @@ def _stretched(equation: Equation, labels: Labels, shape: Sequence[Dim]) -> list
 
 
 def _type(use: OperatorContext) -> Type:
-    dtypes = [use.type(index).dtype for index in range(len(use.types))]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    use.check_dtype(dtypes[0], NUMBERS)
+    use.common_dtype(NUMBERS)
     equation = _read(use)
     return use.like(equation.sizes[label] for label in equation.result)
 

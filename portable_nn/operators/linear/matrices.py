@@ -34,7 +34,7 @@ from portable_nn.operators.linear.blas import accumulate
 
 def _gemm_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
-    use.check_dtype(a.dtype, WIDE)
+    dtype = use.common_dtype(WIDE)
     if len(a.shape) != 2 or len(b.shape) != 2:
         use.fail(f"A and B must have 2 dimensions, not {format_shape(a.shape)} and {format_shape(b.shape)}")
     rows, inner = a.shape[::-1] if use.int("transA") else a.shape
@@ -47,10 +47,7 @@ def _gemm_type(use: OperatorContext) -> Type:
     result = (rows, columns)
     if use.has(2) and broadcast(use.type(2).shape, result) != result:
         use.fail(f"C is {format_shape(use.type(2).shape)}, which does not broadcast to {format_shape(result)}")
-    dtypes = [type.dtype for type in use.types if type is not None]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    return Type(a.dtype, result)
+    return Type(dtype, result)
 
 
 def _gemm(n: KernelContext) -> list[Step]:
@@ -115,9 +112,7 @@ def _gemm_gradient(n: GradientContext) -> list[Symbol | None]:
 
 def _matmul_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
-    if a.dtype != b.dtype:
-        use.fail(f"its inputs have different element types: {a.dtype}, {b.dtype}")
-    use.check_dtype(a.dtype, WIDE)
+    use.common_dtype(WIDE)
     if not a.shape or not b.shape:
         use.fail("its inputs must have at least one dimension")
     left = (1, *a.shape) if len(a.shape) == 1 else a.shape

@@ -45,8 +45,7 @@ def _reach(use: OperatorContext) -> tuple[int, int]:
 
 def _lrn_type(use: OperatorContext) -> Type:
     check_channels(use, [])
-    if use.int("size") < 1:
-        use.fail(f"size must be 1 or more, not {use.int('size')}")
+    use.at_least("size")
     return use.like(use.type().shape)
 
 
@@ -106,8 +105,7 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
 def _lp_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
     use.attribute_axis()
-    if use.int("p") not in {1, 2}:
-        use.fail(f"p must be 1 or 2, not {use.int('p')}")
+    use.choice("p", (1, 2))
     return use.like(use.type().shape)
 
 

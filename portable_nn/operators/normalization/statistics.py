@@ -142,7 +142,6 @@ def check_channels(use: OperatorContext, indices: Iterable[int], least: int = 2,
 
 def grad_types(use: OperatorContext) -> tuple[Type, Type]:
     """The types of X and of its scale where the gradient, dY, is like X."""
-    flow, x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in range(3))
-    if flow != x:
-        use.fail(f"dY must be {x}, as X is, not {flow}")
+    x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in (1, 2))
+    use.expect(0, x, ", as X is")
     return x, scale

@@ -39,12 +39,8 @@ from portable_nn.sizes.operation import Window
 def _kernel(use: OperatorContext, rank: int) -> tuple[int, ...]:
     """The taps of the weight along each axis; fails where the inputs, ``kernel_shape`` or ``group`` do not fit."""
     weight = use.type(1).shape
-    use.check_dtype(use.type().dtype, FLOATS)
-    dtypes = [type.dtype for type in use.types if type is not None]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    if use.int("group") < 1:
-        use.fail(f"group must be 1 or more, not {use.int('group')}")
+    use.common_dtype(FLOATS)
+    use.at_least("group")
     if len(weight) != rank + 2:
         use.fail(f"W must have {rank + 2} dimensions, as X has, not {format_shape(weight)}")
     kernel = tuple(dim for dim in weight[2:] if isinstance(dim, int))

@@ -71,8 +71,8 @@ def _type(use: OperatorContext) -> Type:
         4: (batch, cells, *places),
     }
     for index, shape in wanted.items():
-        if (index < 3 or use.has(index)) and use.type(index) != use.like(shape):
-            use.fail(f"{use.operator.input_name(index)} must be {use.like(shape)}, not {use.type(index)}")
+        if index < 3 or use.has(index):
+            use.expect(index, use.like(shape))
     return use.like([batch, filters, *places])
 
 

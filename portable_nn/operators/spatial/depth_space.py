@@ -39,15 +39,13 @@ def _image(use: OperatorContext) -> tuple[Dim, Dim, Dim, Dim]:
     shape = use.type().shape
     if len(shape) != 4:
         use.fail(f"input must be (batch, channels, height, width), not {format_shape(shape)}")
-    if use.int("blocksize") < 1:
-        use.fail(f"blocksize must be 1 or more, not {use.int('blocksize')}")
+    use.at_least("blocksize")
     return shape
 
 
 def _depth_to_space_type(use: OperatorContext) -> Type:
     (batch, depth, height, width), block = _image(use), use.int("blocksize")
-    if use.string("mode") not in {"DCR", "CRD"}:
-        use.fail(f"mode must be DCR or CRD, not '{use.string('mode')}'")
+    use.choice("mode", ("DCR", "CRD"))
     channels = quotient(depth, block * block)
     if channels is None:
         use.fail(f"blocksize {block} needs channels in multiples of {block * block}, not {depth}")

@@ -51,8 +51,14 @@ def _windows(use: OperatorContext, shape: Shape) -> list[Window]:
     return windows(use, per_axis(use, "kernel_shape", len(shape) - 2), shape[2:])
 
 
+def _check_norm(use: OperatorContext) -> None:
+    if "p" in use.operator.attributes:
+        use.at_least("p")
+
+
 def _type(use: OperatorContext, allowed: frozenset[str] = FLOATS) -> Type:
     use.check_dtype(use.type().dtype, allowed)
+    _check_norm(use)
     found = spatial_sizes(use)
     kernels = _windows(use, use.type().shape)
     if any(max(w.pads) >= w.extent for w in kernels):
@@ -120,8 +126,7 @@ def _unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> 
 
 
 def _max_type(use: OperatorContext) -> tuple[Type, Type]:
-    if use.int("storage_order") not in {0, 1}:
-        use.fail(f"storage_order must be 0 or 1, not {use.int('storage_order')}")
+    use.choice("storage_order", (0, 1))
     values = _type(use, FLOATS | {"int8", "uint8"})
     return values, Type("int64", values.shape)
 
@@ -291,18 +296,6 @@ def _average_gradient(n: GradientContext) -> Symbol:
     return _spread(n, n.dy / _count(n, n.x[0], n.y[0], pads=bool(n.int("count_include_pad"))), n.x[0])
 
 
-def _check_p(use: OperatorContext) -> int:
-    p = use.int("p")
-    if p < 1:
-        use.fail(f"p must be 1 or more, not {p}")
-    return p
-
-
-def _lp_type(use: OperatorContext) -> Type:
-    _check_p(use)
-    return _type(use)
-
-
 def _power(n: KernelContext, x: Array, p: int) -> tuple[list[Step], Array]:
     """|x| ** p."""
     work = n.scratch_like(x)
@@ -340,10 +333,8 @@ def _lp_gradient(n: GradientContext) -> Symbol:
 
 
 def _spread_type(use: OperatorContext) -> Type:
-    small, big = use.type(0), use.type(1)
-    wanted = _type(OperatorContext(use.operator, [big], use.attributes))
-    if small != wanted:
-        use.fail(f"dY must be {wanted} for an X of {big}, not {small}")
+    big = use.type(1)
+    use.expect(0, _type(OperatorContext(use.operator, [big], use.attributes)), f" for an X of {big}")
     return Type(big.dtype, big.shape)
 
 
@@ -387,8 +378,7 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
 
 def _global_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
-    if "p" in use.operator.attributes:
-        _check_p(use)
+    _check_norm(use)
     return use.like([*use.type().shape[:2], *(1 for _ in spatial_sizes(use))])
 
 
@@ -482,7 +472,7 @@ register(
     Operator(
         "LpPool",
         ("X",),
-        _lp_type,
+        _type,
         _lp_pool,
         _lp_gradient,
         {**POOL, "p": Attr(int, 2)},

@@ -134,8 +134,7 @@ def _sides(use: OperatorContext, shape: Shape) -> list[Side]:
 
 def _check_options(use: OperatorContext) -> None:
     for name, allowed in _CHOICES.items():
-        if name in use.operator.attributes and use.string(name) not in allowed:
-            use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
+        use.choice(name, allowed)
     mode, dtype = use.string("mode"), use.type().dtype
     use.check_dtype(dtype, NUMBERS)
     if mode != "nearest" and dtype not in FLOATS:

@@ -7,7 +7,7 @@ axis, of which there is one for each region.
 from __future__ import annotations
 
 from itertools import product
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -33,26 +33,20 @@ from portable_nn.operators.base import (
     sizes,
 )
 
-_CHOICES: Final = {"mode": ("avg", "max"), "coordinate_transformation_mode": ("half_pixel", "output_half_pixel")}
-
 
 def _type(use: OperatorContext) -> Type:
-    x, rois, indices = (use.type(index) for index in range(3))
+    x, rois = use.type(0), use.type(1)
     use.check_dtype(x.dtype, FLOATS)
-    for name, allowed in _CHOICES.items():
-        if use.string(name) not in allowed:
-            use.fail(f"{name} must be {' or '.join(allowed)}, not '{use.string(name)}'")
-    for name in ("output_height", "output_width", "sampling_ratio"):
-        if use.int(name) < (least := int(name != "sampling_ratio")):
-            use.fail(f"{name} must be {least} or more, not {use.int(name)}")
+    use.choice("mode", ("avg", "max"))
+    use.choice("coordinate_transformation_mode", ("half_pixel", "output_half_pixel"))
+    height, width = use.at_least("output_height"), use.at_least("output_width")
+    use.at_least("sampling_ratio", 0)
     if len(x.shape) != 4:
         use.fail(f"X must be (batch, channels, height, width), not {format_shape(x.shape)}")
     count: Dim = rois.shape[0] if rois.shape else 0
-    if rois != (wanted := Type(x.dtype, (count, 4))):
-        use.fail(f"rois must be {wanted}, the corners x, y, x, y of each, not {rois}")
-    if indices != (wanted := Type("int64", (count,))):
-        use.fail(f"batch_indices must be {wanted}, one for each of rois, not {indices}")
-    return use.like((count, x.shape[1], use.int("output_height"), use.int("output_width")))
+    use.expect(1, use.like((count, 4)), ", the corners x, y, x, y of each")
+    use.expect(2, Type("int64", (count,)), ", one for each of rois")
+    return use.like((count, x.shape[1], height, width))
 
 
 def _points(start: float, extent: float, cells: int, size: int, ratio: int) -> tuple[Array, Array]:

@@ -249,16 +249,11 @@ def _joined(axes: Sequence[Sequence[Tap]], strides: Sequence[Any]) -> Iterator[T
         yield index, reduce(lambda a, b: a * b, weights) if weights else None
 
 
-_MODES: Final = ("linear", "nearest", "cubic")
-_PADDINGS: Final = ("zeros", "border", "reflection")
-
-
 def _sample_type(use: OperatorContext) -> Type:
     x, grid = use.type(0), use.type(1)
-    for name, allowed in (("mode", _MODES), ("padding_mode", _PADDINGS)):
-        if use.string(name) not in allowed:
-            use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
-    use.check_dtype(x.dtype, NUMBERS if use.string("mode") == "nearest" else FLOATS)
+    use.choice("padding_mode", ("zeros", "border", "reflection"))
+    mode = use.choice("mode", ("linear", "nearest", "cubic"))
+    use.check_dtype(x.dtype, NUMBERS if mode == "nearest" else FLOATS)
     use.check_dtype(grid.dtype, FLOATS)
     axes = len(x.shape) - 2
     if axes < 1:

@@ -54,9 +54,8 @@ def unpooled(use: OperatorContext) -> Shape:
 
 def _unpool_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
-    shape, indices = unpooled(use), use.type(1)
-    if indices != (wanted := Type("int64", use.type().shape)):
-        use.fail(f"I must be {wanted}, as X is, not {indices}")
+    shape = unpooled(use)
+    use.expect(1, Type("int64", use.type().shape), ", as X is")
     given = use.constant(2) if use.has(2) else shape
     if len(given) != len(shape):
         use.fail(f"output_shape must have {len(shape)} sizes, not {format_shape(given)}")

@@ -48,9 +48,7 @@ def windows(use: OperatorContext, kernel: Sequence[int], sizes: Shape) -> list[W
 
     Where a size is not known yet, such pads are left at 0; ``slide`` knows what comes out all the same.
     """
-    mode = use.string("auto_pad")
-    if mode not in AUTO_PADS:
-        use.fail(f"auto_pad must be one of {', '.join(AUTO_PADS)}, not '{mode}'")
+    mode = use.choice("auto_pad", AUTO_PADS)
     found = plain_windows(use, kernel)
     if mode != "NOTSET" and any(any(w.pads) for w in found):
         use.fail(f"pads {use.ints('pads')} and auto_pad {mode} exclude each other")

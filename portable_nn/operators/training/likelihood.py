@@ -32,7 +32,7 @@ from portable_nn.operators.normalization.softmax import log_softmax_steps
 def _type(use: OperatorContext) -> Type:
     """The type of a loss of scores (batch, classes, …) at labels (batch, …)."""
     scores, labels = use.type(0), use.type(1)
-    names = [use.operator.input_name(index) for index in range(3)]
+    names = [use.operator.input_name(index) for index in range(2)]
     use.check_dtype(scores.dtype, FLOATS)
     if labels.dtype not in {"int32", "int64"}:
         use.fail(f"{names[1]} must be int32 or int64, not {labels.dtype}")
@@ -42,11 +42,9 @@ def _type(use: OperatorContext) -> Type:
     if labels.shape != rest:
         shapes = [format_shape(shape) for shape in (scores.shape, rest, labels.shape)]
         use.fail(f"{names[0]} {shapes[0]} need {names[1]} {shapes[1]}, not {shapes[2]}")
-    if use.has(2) and use.type(2) != (wanted := Type(scores.dtype, (scores.shape[1],))):
-        use.fail(f"{names[2]} must be {wanted}, not {use.type(2)}")
-    if use.string("reduction") not in {"none", "mean", "sum"}:
-        use.fail(f"reduction must be none, mean or sum, not '{use.string('reduction')}'")
-    return Type(scores.dtype, rest if use.string("reduction") == "none" else ())
+    if use.has(2):
+        use.expect(2, use.like((scores.shape[1],)))
+    return use.like(rest if use.choice("reduction", ("none", "mean", "sum")) == "none" else ())
 
 
 def _picked(n: KernelContext, log_prob: Array) -> Step:

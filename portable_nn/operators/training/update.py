@@ -37,9 +37,7 @@ def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
         first = use.type(0)
         use.check_dtype(first.dtype, FLOATS)
         for index in range(1, len(use.types)):
-            wanted = first if index < 2 + states else Type(first.dtype, ())
-            if use.type(index) != wanted:
-                use.fail(f"input '{use.operator.input_name(index)}' is {use.type(index)}, not {wanted}")
+            use.expect(index, first if index < 2 + states else use.like(()))
         return (first,) * (1 + states)
 
     return infer
