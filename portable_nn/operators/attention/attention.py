@@ -199,11 +199,6 @@ def _window(use: OperatorContext) -> Window:
     return Window(left, right)
 
 
-def _may_see_nothing(use: OperatorContext) -> bool:
-    """Whether all keys of a query may be masked, so that its output is 0."""
-    return use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None
-
-
 # -- kernel
 
 
@@ -485,7 +480,8 @@ def _lowering(*inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
 def _weights(use: OperatorContext, scores: Symbol, added: Symbol | None) -> Symbol:
     """Softmax over the keys; 0 for a query that sees no key, whose gradient is 0 as well."""
     dtype, blind = scores.dtype, None
-    if added is not None and _may_see_nothing(use):
+    # All keys of a query may be masked then, so that its output is 0.
+    if added is not None and (use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None):
         # onnxruntime finds the largest of a row in single precision only.
         largest = emit("ReduceMax", cast(added, "float32"), integers([-1]), keepdims=1)
         blind = emit("Equal", largest, constant(-np.inf, "float32"))

@@ -218,10 +218,6 @@ def _power_type(use: OperatorContext) -> Type:
     return use.like(broadcast_shape(use, (0, 1)))
 
 
-def _power(n: KernelContext) -> Step:
-    return partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe")
-
-
 def _power_gradient(n: GradientContext) -> list[Symbol | None]:
     base, exponent = n.x[0], cast(n.x[1], n.x[0].dtype)
     to_base = fit(n.dy * exponent * base ** (exponent - 1), base)
@@ -265,11 +261,6 @@ def _modulo_type(use: OperatorContext) -> Type:
     if found.dtype in FLOATS and not use.int("fmod"):
         use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")
     return found
-
-
-def _modulo(n: KernelContext) -> Step:
-    """The remainder has the sign of A with ``fmod``, otherwise that of B."""
-    return partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out())
 
 
 def _modulo_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -319,18 +310,6 @@ def _cast_gradient(n: GradientContext) -> list[Symbol | None]:
     return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
 
 
-def _quotients(use: OperatorContext, type: Type) -> Elements:
-    return each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type)
-
-
-def _remainders(use: OperatorContext, type: Type) -> Elements:
-    return each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type)
-
-
-def _where_constant(use: OperatorContext, type: Type) -> Elements:
-    return tuple(first if condition else second for condition, first, second in columns(use, type))
-
-
 def _cast_constant(use: OperatorContext, type: Type) -> Elements:
     """A size stays the same; a fraction of one that becomes an integer is rounded down."""
     floor = rounded("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
@@ -353,10 +332,6 @@ def _cast_samples(use: OperatorContext) -> Interval | None:
 def _divisors(use: OperatorContext) -> Interval | None:
     """Whole numbers that are not 0."""
     return Interval(1, 9) if use.type(1).dtype in INTEGERS else None
-
-
-def _exponents(use: OperatorContext) -> Interval | None:
-    return Interval(0, 3) if use.type(1).dtype in INTEGERS else None
 
 
 def _shares(n: GradientContext, share: Symbol) -> Sequence[Symbol]:
@@ -422,7 +397,7 @@ register(
         overwrites_input=True,
         family="arithmetic",
         elementwise=True,
-        constant=_quotients,
+        constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
     )
 )
@@ -431,13 +406,13 @@ register(
         "Pow",
         ("X", "Y"),
         _power_type,
-        _power,
+        lambda n: partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe"),
         _power_gradient,
         outputs=("Z",),
         family="arithmetic",
         elementwise=True,
         constant=each(np.power),
-        samples={0: POSITIVE, 1: _exponents},
+        samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
     )
 )
 register(
@@ -450,7 +425,7 @@ register(
         family="arithmetic",
         elementwise=True,
         passes=(1, 2),
-        constant=_where_constant,
+        constant=lambda use, type: tuple(a if condition else b for condition, a, b in columns(use, type)),
     )
 )
 register(
@@ -458,14 +433,15 @@ register(
         "Mod",
         ("A", "B"),
         _modulo_type,
-        _modulo,
+        # The remainder has the sign of A with fmod, otherwise that of B.
+        lambda n: partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out()),
         _modulo_gradient,
         {"fmod": Attr(int, 0)},
         outputs=("C",),
         overwrites_input=True,
         family="arithmetic",
         elementwise=True,
-        constant=_remainders,
+        constant=lambda use, type: each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type),
         samples={1: _divisors},
     )
 )

@@ -11,10 +11,8 @@ from portable_nn.operators.base import (
     REQUIRED,
     Attr,
     Interval,
-    KernelContext,
     Operator,
     OperatorContext,
-    Step,
     Symbol,
     Type,
     cast,
@@ -37,11 +35,6 @@ def _shift_type(use: OperatorContext) -> Type:
 _SHIFTS = {"LEFT": np.left_shift, "RIGHT": np.right_shift}
 
 
-def _shift(n: KernelContext) -> Step:
-    """numpy shifts all bits out where the standard does."""
-    return partial(_SHIFTS[n.string("direction")], n.x[0], n.x[1], out=n.out())
-
-
 def _bits(x: Symbol) -> Symbol:
     """The 64 bits of an integer in two's complement along a new last axis, the lowest first; each 0 or 1 as int64."""
     whole = cast(x, "int64")
@@ -51,31 +44,25 @@ def _bits(x: Symbol) -> Symbol:
     return emit("Concat", low, emit("Unsqueeze", negative, integers([-1])), axis=-1)
 
 
-def _from_bits(bits: Symbol, dtype: str) -> Symbol:
-    """The bits times what each is worth; onnxruntime adds up integers exactly in products of matrices only."""
-    return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), dtype)
-
-
 def _bit_by_bit(operator: str) -> None:
     """Register an operator of two inputs that combines their bits."""
     ufunc = {"And": np.bitwise_and, "Or": np.bitwise_or, "Xor": np.bitwise_xor}[operator]
-
-    def kernel(n: KernelContext) -> Step:
-        return partial(ufunc, n.x[0], n.x[1], out=n.out())
 
     def lowering(a: Symbol, b: Symbol) -> Symbol:
         # And is the product of two bits, Xor the square of their difference, Or the sum of both.
         first, second = _bits(a), _bits(b)
         different = (first - second) * (first - second)
         both = first * second
-        return _from_bits({"And": both, "Xor": different}.get(operator, both + different), a.dtype)
+        bits = {"And": both, "Xor": different}.get(operator, both + different)
+        # Each times what it is worth; onnxruntime adds up integers exactly in products of matrices only.
+        return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), a.dtype)
 
     register(
         Operator(
             f"Bitwise{operator}",
             ("A", "B"),
             lambda use: broadcast_type(use, INTEGERS),
-            kernel,
+            lambda n: partial(ufunc, n.x[0], n.x[1], out=n.out()),
             None,
             outputs=("C",),
             overwrites_input=True,
@@ -86,17 +73,13 @@ def _bit_by_bit(operator: str) -> None:
     )
 
 
-def _not_lowering(x: Symbol) -> Symbol:
-    """-1 - x, whatever bits lie beyond those of the element type."""
-    return cast(-1 - cast(x, "int64"), x.dtype)
-
-
 register(
     Operator(
         "BitShift",
         ("X", "Y"),
         _shift_type,
-        _shift,
+        # numpy shifts all bits out where the standard does.
+        lambda n: partial(_SHIFTS[n.string("direction")], n.x[0], n.x[1], out=n.out()),
         None,
         {"direction": Attr(str, REQUIRED)},
         outputs=("Z",),
@@ -117,7 +100,8 @@ register(
         None,
         outputs=("Y",),
         overwrites_input=True,
-        lowering=_not_lowering,
+        # -1 - x, whatever bits lie beyond those of the element type.
+        lowering=lambda x: cast(-1 - cast(x, "int64"), x.dtype),
         family="arithmetic",
         elementwise=True,
     )

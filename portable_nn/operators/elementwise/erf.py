@@ -18,7 +18,6 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     Limit,
-    Operator,
     OperatorContext,
     Step,
     Symbol,
@@ -26,7 +25,7 @@ from portable_nn.operators.base import (
     emit,
     register,
 )
-from portable_nn.operators.elementwise.activation import clip
+from portable_nn.operators.elementwise.activation import activation, clip
 from portable_nn.operators.elementwise.arithmetic import same_type
 from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
 
@@ -144,14 +143,6 @@ def double_erf(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) ->
     ]
 
 
-def _erf(n: KernelContext) -> list[Step]:
-    return by_blocks(n, double_erf, 5) if n.x[0].dtype == np.float64 else by_blocks(n, single_erf, 2)
-
-
-def _erf_gradient(n: GradientContext) -> Symbol:
-    return n.dy * (emit("Exp", -(n.x[0] * n.x[0])) * (2 / math.sqrt(math.pi)))
-
-
 def logistic_gelu(coefficients: Sequence[float]) -> Passes:
     """x / (1 + exp(x · p(x²))), which keeps the relative precision of small results."""
 
@@ -233,19 +224,16 @@ _TANH = Limit(
 )
 
 register(
-    Operator(
+    activation(
         "Erf",
         ("input",),
         same_type(),
-        _erf,
-        _erf_gradient,
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
+        lambda n: by_blocks(n, double_erf, 5) if n.x[0].dtype == np.float64 else by_blocks(n, single_erf, 2),
+        lambda n: n.dy * (emit("Exp", -(n.x[0] * n.x[0])) * (2 / math.sqrt(math.pi))),
     )
 )
 register(
-    Operator(
+    activation(
         "Gelu",
         ("X",),
         _gelu_type,
@@ -253,10 +241,7 @@ register(
         _gelu_gradient,
         {"approximate": Attr(str, "none")},
         outputs=("Y",),
-        overwrites_input=True,
         lowering=_gelu_lowering,
-        family="activation",
-        elementwise=True,
         limits=(_TANH,),
     )
 )

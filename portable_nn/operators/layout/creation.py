@@ -14,7 +14,6 @@ from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
-    Elements,
     Interval,
     KernelContext,
     Operator,
@@ -116,10 +115,6 @@ def _one_hot(n: KernelContext) -> list[Step]:
     return [run]
 
 
-def _filled(use: OperatorContext, type: Type) -> Elements:
-    return (as_dtype(type.dtype, _repeated(use)),) * length(type)
-
-
 def _below_depth(use: OperatorContext) -> Interval | None:
     depth = use.type(1).constant
     return below(int(depth[0])) if depth and not isinstance(depth[0], str) else None
@@ -149,7 +144,7 @@ register(
         _constant_of_shape,
         None,
         {"value": Attr(Tensor)},
-        constant=_filled,
+        constant=lambda use, type: (as_dtype(type.dtype, _repeated(use)),) * length(type),
     )
 )
 register(

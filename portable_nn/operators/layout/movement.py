@@ -121,10 +121,6 @@ def _slice_type(use: OperatorContext) -> Type:
     )
 
 
-def _slice(n: KernelContext) -> None:
-    n.view(n.x[0][tuple(_slices(n)[0])])
-
-
 def _slice_gradient(n: GradientContext) -> list[Symbol | None]:
     """Zeros with the gradient at the places that were read, by reversing, spreading and padding."""
     slices, _ = _slices(n)
@@ -195,7 +191,7 @@ register(
         "Slice",
         ("data", "starts", "ends", "axes?", "steps?"),
         _slice_type,
-        _slice,
+        lambda n: n.view(n.x[0][tuple(_slices(n)[0])]),
         _slice_gradient,
         passes=(0,),
         receptive=cut_fields,

@@ -195,10 +195,6 @@ def _pad_grad(n: KernelContext) -> list[Step]:
     return [*steps, partial(np.copyto, _at(out, inside), _at(sums, region))]
 
 
-def _pad_grad_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("Pad", n.dy, n.x[1], None, n.x[2] if n.has(2) else None, mode=n.string("mode"))]
-
-
 def _pad_grad_lowering(dy: Symbol, pads: Symbol, axes: Symbol | None = None, *, mode: str) -> Symbol:
     """Axis by axis: the middle, and each piece of the borders with zeros around it."""
     types = [dy.type, pads.type, axes.type if axes else None]
@@ -276,7 +272,7 @@ register(
         ("dY", "pads", "axes?"),
         _pad_grad_type,
         _pad_grad,
-        _pad_grad_gradient,
+        lambda n: [emit("Pad", n.dy, n.x[1], None, n.x[2] if n.has(2) else None, mode=n.string("mode"))],
         {"mode": Attr(str, REQUIRED)},
         outputs=("dX",),
         domain=INTERNAL,

@@ -7,12 +7,10 @@ import numpy as np
 from portable_nn.operators.base import (
     ANY,
     Attr,
-    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
-    Symbol,
     Type,
     emit,
     format_shape,
@@ -53,17 +51,13 @@ def _reverse(n: KernelContext) -> Step:
     return run
 
 
-def _reverse_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None]
-
-
 register(
     Operator(
         "ReverseSequence",
         ("input", "sequence_lens"),
         _reverse_type,
         _reverse,
-        _reverse_gradient,
+        lambda n: [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None],
         {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
         outputs=("Y",),
     )

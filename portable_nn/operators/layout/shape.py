@@ -16,7 +16,6 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
-    Shape,
     Step,
     Symbol,
     Type,
@@ -90,10 +89,6 @@ def _permutation(use: OperatorContext) -> tuple[int, ...]:
     return perm
 
 
-def _transpose_type(use: OperatorContext) -> Type:
-    return use.like([use.type().shape[axis] for axis in _permutation(use)])
-
-
 def _transpose_gradient(n: GradientContext) -> Symbol:
     perm = _permutation(n)
     return emit("Transpose", n.dy, perm=[perm.index(axis) for axis in range(len(perm))])
@@ -132,26 +127,13 @@ def _expand_type(use: OperatorContext) -> Type:
     return use.like(shape)
 
 
-def _expand(n: KernelContext) -> None:
-    n.view(np.broadcast_to(n.x[0], n.output_shape()))
-
-
 def _shape_type(use: OperatorContext) -> Type:
-    shape: Shape = use.type().shape
-    constant_value = shape[_range(use)]
+    constant_value = use.type().shape[_range(use)]
     return Type("int64", (len(constant_value),), constant_value)
 
 
 def _range(use: OperatorContext) -> slice:
     return slice(use.int("start"), use.int("end") if "end" in use.attributes else None)
-
-
-def _shape(n: KernelContext) -> None:
-    n.view(np.array(n.x[0].shape[_range(n)], np.int64))
-
-
-def _size_type(use: OperatorContext) -> Type:
-    return Type("int64", (), (product(use.type().shape),))
 
 
 def _transpose_fields(use: FieldContext) -> Fields:
@@ -237,7 +219,7 @@ register(
     Operator(
         "Transpose",
         ("data",),
-        _transpose_type,
+        lambda use: use.like(use.type().shape[axis] for axis in _permutation(use)),
         lambda n: n.view(n.x[0].transpose(_permutation(n))),
         _transpose_gradient,
         {"perm": Attr(tuple)},
@@ -251,7 +233,7 @@ register(
         "Expand",
         ("input", "shape"),
         _expand_type,
-        _expand,
+        lambda n: n.view(np.broadcast_to(n.x[0], n.output_shape())),
         lambda n: [fit(n.dy, n.x[0]), None],
         passes=(0,),
         constant=expanded,
@@ -259,9 +241,22 @@ register(
 )
 register(
     Operator(
-        "Shape", ("data",), _shape_type, _shape, None, {"start": Attr(int, 0), "end": Attr(int)}, outputs=("shape",)
+        "Shape",
+        ("data",),
+        _shape_type,
+        lambda n: n.view(np.array(n.x[0].shape[_range(n)], np.int64)),
+        None,
+        {"start": Attr(int, 0), "end": Attr(int)},
+        outputs=("shape",),
     )
 )
 register(
-    Operator("Size", ("data",), _size_type, lambda n: n.view(np.array(n.x[0].size, np.int64)), None, outputs=("size",))
+    Operator(
+        "Size",
+        ("data",),
+        lambda use: Type("int64", (), (product(use.type().shape),)),
+        lambda n: n.view(np.array(n.x[0].size, np.int64)),
+        None,
+        outputs=("size",),
+    )
 )

@@ -322,15 +322,12 @@ def _to_operand(
     summed = [axis for axis, label in enumerate(labels) if label not in known]
     target = "".join(name for axis, name in enumerate(names) if axis not in summed)
     flow = emit("Einsum", *values, equation=f"{','.join(words)}->{target}")
-    missing = sorted([*_stretched(equation, equation.terms[index], x.shape), *_lone(equation, index, known)])
+    # Axes that this operand alone has, and that are summed over: the same flows to all along them.
+    lone = [axis for axis, label in enumerate(equation.terms[index]) if label not in known]
+    missing = sorted([*_stretched(equation, equation.terms[index], x.shape), *lone])
     if missing:
         flow = emit("Unsqueeze", flow, integers(missing))
     return flow if flow.shape == x.shape else emit("Expand", flow, sizes(x))
-
-
-def _lone(equation: Equation, index: int, known: Collection[str]) -> list[int]:
-    """The axes of an operand that it alone has, and that are summed over: the same flows to all along them."""
-    return [axis for axis, label in enumerate(equation.terms[index]) if label not in known]
 
 
 register(

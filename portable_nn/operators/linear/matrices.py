@@ -12,8 +12,6 @@ from portable_nn.operators.base import (
     WIDE,
     Array,
     Attr,
-    FieldContext,
-    Fields,
     GradientContext,
     KernelContext,
     Operator,
@@ -159,11 +157,6 @@ def _gemm_multiply_adds(use: OperatorContext, y: Shape) -> Shape:
     return (*y, *(rows[:1] if use.int("transA") else rows[-1:]))
 
 
-def _matmul_fields(use: FieldContext) -> Fields:
-    """A product with a constant matrix combines everything along the last axis."""
-    return mixed_fields(use, [len(use.input) - 1])
-
-
 register(
     Operator(
         "Gemm",
@@ -189,7 +182,8 @@ register(
         outputs=("Y",),
         family="linear",
         weights=(0, 1),
-        receptive=_matmul_fields,
+        # A product with a constant matrix combines everything along the last axis.
+        receptive=lambda use: mixed_fields(use, [len(use.input) - 1]),
         multiply_adds=lambda use, y: (*y, *use.type().shape[-1:]),
     )
 )

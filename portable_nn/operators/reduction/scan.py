@@ -9,12 +9,10 @@ import numpy as np
 from portable_nn.operators.base import (
     WIDE,
     Attr,
-    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
-    Symbol,
     Type,
     emit,
     register,
@@ -52,18 +50,14 @@ def _cumulative_sum(n: KernelContext) -> list[Step]:
     return steps
 
 
-def _cumulative_gradient(n: GradientContext) -> list[Symbol | None]:
-    """An element is in the sums from its own place on: those are summed up from the other end."""
-    return [emit("CumSum", n.dy, n.x[1], exclusive=n.int("exclusive"), reverse=int(not n.int("reverse"))), None]
-
-
 register(
     Operator(
         "CumSum",
         ("x", "axis"),
         _cumulative_type,
         _cumulative_sum,
-        _cumulative_gradient,
+        # An element is in the sums from its own place on: those are summed up from the other end.
+        lambda n: [emit("CumSum", n.dy, n.x[1], exclusive=n.int("exclusive"), reverse=int(not n.int("reverse"))), None],
         {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
         outputs=("y",),
         family="arithmetic",

@@ -10,12 +10,10 @@ from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
-    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
-    Symbol,
     Type,
     emit,
     register,
@@ -81,18 +79,14 @@ def _top(n: KernelContext) -> list[Step]:
     return [run] if values.size else []
 
 
-def _gradient(n: GradientContext) -> list[Symbol | None]:
-    """The gradient goes to the places that the values were taken from."""
-    return [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())]
-
-
 register(
     Operator(
         "TopK",
         ("X", "K"),
         _type,
         _top,
-        _gradient,
+        # The gradient goes to the places that the values were taken from.
+        lambda n: [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())],
         {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
         outputs=("Values", "Indices"),
         family="reduction",

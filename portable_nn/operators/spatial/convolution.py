@@ -31,7 +31,15 @@ from portable_nn.operators.base import (
     sizes,
 )
 from portable_nn.operators.spatial.sliding import Grid, to_big, to_small, to_weight
-from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, spread, windows
+from portable_nn.operators.spatial.window import (
+    ATTRIBUTES,
+    per_axis,
+    plain_windows,
+    slide,
+    spatial_sizes,
+    spread,
+    windows,
+)
 from portable_nn.sizes.arithmetic import transpose_same_pads
 from portable_nn.sizes.operation import Window
 
@@ -190,10 +198,7 @@ def _conv_transpose_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _weight_grad_windows(use: OperatorContext) -> list[Window]:
-    rank = len(spatial_sizes(use))
-    pads = per_axis(use, "pads", 2 * rank, 0, 0)
-    options = (per_axis(use, name, rank) for name in ("kernel_shape", "strides", "dilations"))
-    return [Window(*each) for each in zip(*options, pads[:rank], pads[rank:], strict=True)]
+    return plain_windows(use, per_axis(use, "kernel_shape", len(spatial_sizes(use))))
 
 
 def _weight_grad_type(use: OperatorContext) -> Type:

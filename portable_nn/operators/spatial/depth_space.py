@@ -114,10 +114,6 @@ def _space_to_depth_gradient(n: GradientContext) -> Symbol:
     return emit("DepthToSpace", n.dy, blocksize=block)
 
 
-def _depth_to_space_fields(use: FieldContext) -> Fields:
-    return spread_fields(use, [use.get("blocksize")] * 2)
-
-
 def _space_to_depth_fields(use: FieldContext) -> Fields:
     block = use.get("blocksize")
     return moved_fields(use, Operation("conv", (Window(block, block),) * 2))
@@ -132,7 +128,7 @@ register(
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
         passes=(0,),
-        receptive=_depth_to_space_fields,
+        receptive=lambda use: spread_fields(use, [use.get("blocksize")] * 2),
     )
 )
 register(

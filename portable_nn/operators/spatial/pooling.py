@@ -183,10 +183,6 @@ def _without(use: OperatorContext, *names: str) -> dict[str, Any]:
     return {name: value for name, value in use.attributes.items() if name not in names}
 
 
-def _max_gradient(n: GradientContext) -> Symbol:
-    return emit("MaxPoolGrad", n.dy, n.x[0], n.y[0], domain=INTERNAL, **_without(n, "storage_order"))
-
-
 def _max_grad_type(use: OperatorContext) -> Type:
     dy, x, y = use.type(0), use.type(1), use.type(2)
     wanted = _type(OperatorContext(use.operator, [x], use.attributes))
@@ -432,7 +428,7 @@ register(
         ("X",),
         _max_type,
         _max_pool,
-        _max_gradient,
+        lambda n: emit("MaxPoolGrad", n.dy, n.x[0], n.y[0], domain=INTERNAL, **_without(n, "storage_order")),
         {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
         family="reduction",

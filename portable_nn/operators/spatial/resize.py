@@ -351,10 +351,6 @@ def _working_dtype(n: KernelContext, *, copies: bool) -> Any:
     return np.dtype(np.float32) if n.x[0].dtype == np.float16 and not copies else n.x[0].dtype
 
 
-def _resize_type(use: OperatorContext) -> Type:
-    return use.like(side.result for side in _sides(use, use.type().shape))
-
-
 def _resize(n: KernelContext) -> list[Step]:
     sides, nearest = _sides(n, n.type().shape), n.string("mode") == "nearest"
     moved = _moved(sides)
@@ -376,10 +372,14 @@ def _resize(n: KernelContext) -> list[Step]:
     return steps
 
 
+def _places(n: GradientContext) -> list[Symbol | None]:
+    """The inputs roi, scales and sizes."""
+    return [n.x[index] if n.has(index) else None for index in (1, 2, 3)]
+
+
 def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
     attributes = {name: value for name, value in n.attributes.items() if name != "extrapolation_value"}
-    places = [n.x[index] if n.has(index) else None for index in (1, 2, 3)]
-    return [emit("ResizeGrad", n.dy, *places, sizes(n.x[0]), domain=INTERNAL, **attributes)]
+    return [emit("ResizeGrad", n.dy, *_places(n), sizes(n.x[0]), domain=INTERNAL, **attributes)]
 
 
 def _resize_grad_type(use: OperatorContext) -> Type:
@@ -404,10 +404,6 @@ def _resize_grad(n: KernelContext) -> list[Step]:
         n.view(n.x[0])
         return []
     return _along_axes(n, moves, _working_dtype(n, copies=False))[1]
-
-
-def _resize_grad_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("Resize", n.dy, *(n.x[index] if n.has(index) else None for index in (1, 2, 3)), **n.attributes)]
 
 
 def _resize_grad_lowering(dy: Symbol, *inputs: Symbol | None, **attributes: Any) -> Symbol:
@@ -512,7 +508,7 @@ register(
     Operator(
         "Resize",
         ("X", "roi?", "scales?", "sizes?"),
-        _resize_type,
+        lambda use: use.like(side.result for side in _sides(use, use.type().shape)),
         _resize,
         _resize_gradient,
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
@@ -530,7 +526,7 @@ register(
         ("dY", "roi?", "scales?", "sizes?", "shape"),
         _resize_grad_type,
         _resize_grad,
-        _resize_grad_gradient,
+        lambda n: [emit("Resize", n.dy, *_places(n), **n.attributes)],
         _ATTRIBUTES,
         outputs=("dX",),
         domain=INTERNAL,

@@ -147,7 +147,8 @@ def _lowering(
     if not sampling_ratio:
         _refuse("a sampling_ratio of 1 or more")
     dtype, shift = x.dtype, 0.5 if coordinate_transformation_mode == "half_pixel" else 0.0
-    left, top, right, bottom = (part * spatial_scale - shift for part in _columns(rois))
+    columns = emit_all("Split", rois, integers([1] * 4), axis=1, outputs=4)
+    left, top, right, bottom = (part * spatial_scale - shift for part in columns)
     matrices = []
     for start, end, cells, axis in ((top, bottom, output_height, 2), (left, right, output_width, 3)):
         extent = end - start
@@ -156,12 +157,8 @@ def _lowering(
         shares = (np.arange(cells * sampling_ratio) + 0.5) / (sampling_ratio * cells)
         matrices.append(_matrix(x, start + extent * constant(shares, dtype), axis, cells))
     images = emit("Gather", x, indices, axis=0)
-    rows, columns = (emit("Unsqueeze", matrix, integers([1])) for matrix in matrices)
-    return rows @ images @ emit("Transpose", columns, perm=[0, 1, 3, 2])
-
-
-def _columns(rois: Symbol) -> tuple[Symbol, ...]:
-    return emit_all("Split", rois, integers([1] * 4), axis=1, outputs=4)
+    down, across = (emit("Unsqueeze", matrix, integers([1])) for matrix in matrices)
+    return down @ images @ emit("Transpose", across, perm=[0, 1, 3, 2])
 
 
 def _matrix(x: Symbol, points: Symbol, axis: int, cells: int) -> Symbol:

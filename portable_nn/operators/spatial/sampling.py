@@ -237,10 +237,6 @@ def _far(d: Any) -> Any:
     return ((_A * d - 5 * _A) * d + 8 * _A) * d - 4 * _A
 
 
-def _options(use: OperatorContext, functions: Functions) -> Options:
-    return Options(use.string("mode"), use.string("padding_mode"), bool(use.int("align_corners")), functions)
-
-
 def _joined(axes: Sequence[Sequence[Tap]], strides: Sequence[Any]) -> Iterator[Tap]:
     """The cells of an image, counted through all of them, by their indices along its axes."""
     for taps in product(*axes):
@@ -273,7 +269,8 @@ def _grid_sample(n: KernelContext) -> list[Step]:
     if not out.size:
         return []
     batch, channels, *shape = x.shape
-    axes, options = len(shape), _options(n, _IN_NUMPY)
+    axes = len(shape)
+    options = Options(n.string("mode"), n.string("padding_mode"), bool(n.int("align_corners")), _IN_NUMPY)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(axes)]
     flat, steps = x, list[Step]()
     if not x.flags.c_contiguous:

@@ -87,10 +87,6 @@ def _picked(n: KernelContext, log_prob: Array) -> Step:
     return run_mean if weights is None and ignored is None and reduction == "mean" else run
 
 
-def _likelihood(n: KernelContext) -> Step:
-    return _picked(n, n.x[0])
-
-
 def _entropy(n: KernelContext) -> list[Step]:
     log_prob = n.out(1)
     return [*log_softmax_steps(n, n.x[0], log_prob), _picked(n, log_prob)]
@@ -153,7 +149,7 @@ register(
         "NegativeLogLikelihoodLoss",
         ("input", "target", "weight?"),
         _type,
-        _likelihood,
+        lambda n: _picked(n, n.x[0]),
         _likelihood_gradient,
         _ATTRIBUTES,
         outputs=("loss",),

@@ -44,10 +44,12 @@ def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
 
 
 def _blocks(n: KernelContext, inputs: int) -> tuple[list[Step], list[list[Array]]]:
-    """Copies to make first, and matching flat blocks of parameter, gradient and state, to be changed where they lie.
+    """Copies to make first, and matching flat blocks of parameter, gradient and state, to be changed in place.
 
-    That is in the memory of the inputs themselves, except where somebody reads those later.
+    That is in the memory of the inputs themselves, except where a later node reads those. The last array of each block
+    is work memory.
     """
+    work = n.scratch((min(BLOCK, n.x[0].size),), n.x[0].dtype)
     copies: list[Step] = []
     flat: list[Array] = []
     for index, x in enumerate(n.x[:inputs]):
@@ -59,15 +61,14 @@ def _blocks(n: KernelContext, inputs: int) -> tuple[list[Step], list[list[Array]
             copies.append(partial(np.copyto, array, x))
         flat.append(array.reshape(-1))
     starts = range(0, flat[0].size, BLOCK)
-    return copies, [[array[start : start + BLOCK] for array in flat] for start in starts]
+    parts = [[array[start : start + BLOCK] for array in flat] for start in starts]
+    return copies, [[*arrays, work[: arrays[0].size]] for arrays in parts]
 
 
 def _momentum(n: KernelContext) -> list[Step]:
     rate, momentum = n.x[3], n.filled((), n.x[0].dtype, n.float("momentum"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), n.x[0].dtype)
     steps, blocks = _blocks(n, 3)
-    for weight, gradient, velocity in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, velocity, temporary in blocks:
         steps += [
             partial(np.multiply, velocity, momentum, out=velocity),
             partial(np.add, velocity, gradient, out=velocity),
@@ -96,10 +97,8 @@ def _rmsprop(n: KernelContext) -> list[Step]:
     rate, dtype = n.x[3], n.x[0].dtype
     decay, rest = n.filled((), dtype, n.float("alpha")), n.filled((), dtype, 1 - n.float("alpha"))
     epsilon = n.filled((), dtype, n.float("epsilon"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), dtype)
     steps, blocks = _blocks(n, 3)
-    for weight, gradient, square in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, square, temporary in blocks:
         steps += [
             partial(np.multiply, gradient, gradient, out=temporary),
             partial(np.multiply, temporary, rest, out=temporary),
@@ -126,10 +125,8 @@ def _adam(n: KernelContext) -> list[Step]:
     rate, epsilon, dtype = n.x[4], n.x[5], n.x[0].dtype
     keep = n.x[6] if n.has(6) else None
     beta1, beta2 = n.filled((), dtype, n.float("beta1")), n.filled((), dtype, n.float("beta2"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), dtype)
     steps, blocks = _blocks(n, 4)
-    for weight, gradient, first, second in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, first, second, temporary in blocks:
         if keep is not None:
             steps.append(partial(np.multiply, weight, keep, out=weight))
         steps += [
