@@ -221,6 +221,16 @@ def sizes(value: Symbol, axes: Sequence[int] | None = None) -> Symbol:
     return emit("Concat", *(emit("Shape", value, start=axis, end=axis + 1) for axis in axes), axis=0)
 
 
+def size_of(value: Symbol, axis: int) -> Symbol:
+    """The size of ``value`` along an axis as an int64 scalar."""
+    return emit("Squeeze", sizes(value, [axis]), integers([0]))
+
+
+def count_up(end: Symbol) -> Symbol:
+    """0, 1, 2, … below the integer scalar ``end``, in its element type."""
+    return emit("Range", constant(0, end.dtype), end, constant(1, end.dtype))
+
+
 def zeros_like(value: Symbol) -> Symbol:
     """Zeros of the shape and type of ``value``, which need not be known yet."""
     return emit("Expand", constant(0, value.dtype), sizes(value))

@@ -35,6 +35,7 @@ from portable_nn.operators.base import (
     integers,
     lookup,
     register,
+    size_of,
     sizes,
 )
 
@@ -396,11 +397,7 @@ def _counted(value: Symbol, axis: int) -> Symbol:
     size = value.shape[axis]
     if isinstance(size, int):
         return integers(range(size))
-    return emit("Range", constant(0, "int64"), _size(value, axis), constant(1, "int64"))
-
-
-def _size(value: Symbol, axis: int) -> Symbol:
-    return emit("Squeeze", sizes(value, [axis]), integers([0]))
+    return emit("Range", constant(0, "int64"), size_of(value, axis), constant(1, "int64"))
 
 
 def _added(
@@ -409,11 +406,11 @@ def _added(
     """The additive attention mask."""
     dtype, parts, window = scores.dtype, list[Symbol](), _window(use)
     zero, hidden = constant(0, dtype), constant(-np.inf, dtype)
-    places, offset = _counted(scores, 3), constant(0, "int64") if past is None else _size(past, 2)
+    places, offset = _counted(scores, 3), constant(0, "int64") if past is None else size_of(past, 2)
     if lengths is not None:
         each = emit("Reshape", lengths, integers([-1, 1, 1, 1]))
         parts.append(emit("Where", emit("Less", places, each), zero, hidden))
-        offset = each - _size(scores, 2)
+        offset = each - size_of(scores, 2)
     positions = emit("Unsqueeze", _counted(scores, 2), integers([1])) + offset
     for low, high in window.allows(places, positions):
         parts.append(emit("Where", emit("LessOrEqual", low, high), zero, hidden))

@@ -40,24 +40,23 @@ def _axis(use: OperatorContext) -> int:
     if indices.dtype not in {"int32", "int64"}:
         use.fail(f"indices must be int32 or int64, not {indices.dtype}")
     if isinstance(size := data.shape[axis], int):
-        _check_range(use, [index for index in indices.constant or () if isinstance(index, int)], size)
+        _check_range(use, [index for index in indices.constant or () if isinstance(index, int)], axis, size)
     return axis
 
 
-def _check_range(use: OperatorContext, extremes: Iterable[int], size: int) -> None:
+def _check_range(use: OperatorContext, extremes: Iterable[int], axis: int, size: int) -> None:
     for index in extremes:
         if not -size <= index < size:
-            axis = use.axis(use.int("axis"), len(use.type(0).shape))
             use.fail(f"index {index} is outside axis {axis}, which has {size} elements")
 
 
-def _range_checks(n: KernelContext) -> list[Step]:
-    """What refuses indices that are outside the axis: now where they are constant, otherwise in each run."""
-    indices, size = n.x[1], n.x[0].shape[n.attribute_axis()]
+def range_checks(n: KernelContext, indices: Array, axis: int) -> list[Step]:
+    """Fail for indices outside ``axis`` of the data: now where the second input is constant, otherwise in each run."""
+    size = n.x[0].shape[axis]
 
     def check() -> None:
         if indices.size:
-            _check_range(n, (int(indices.min()), int(indices.max())), size)
+            _check_range(n, (int(indices.min()), int(indices.max())), axis, size)
 
     if n.is_constant(1):
         check()
@@ -77,7 +76,7 @@ def _gather_type(use: OperatorContext) -> Type:
 def _gather(n: KernelContext) -> list[Step]:
     axis = n.attribute_axis()
     # Of indices that are in range, "wrap" turns the negative ones round; unlike "raise" it needs no buffer.
-    return [*_range_checks(n), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
+    return [*range_checks(n, n.x[1], axis), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
 
 
 def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -131,7 +130,7 @@ def _places(n: KernelContext) -> tuple[Array, list[Step]]:
     base = sum(side * stride for side, stride in zip(sides, strides, strict=True))
     places = n.scratch(indices.shape, np.int64)
     return places.reshape(-1), [
-        *_range_checks(n),
+        *range_checks(n, indices, axis),
         partial(np.remainder, indices, shape[axis], out=places),
         partial(np.multiply, places, strides[axis], out=places),
         partial(np.add, places, base, out=places),

@@ -26,6 +26,7 @@ from portable_nn.operators.base import (
     as_dtype,
     cast,
     constant,
+    count_up,
     elements,
     emit,
     length,
@@ -99,7 +100,7 @@ def _window(name: str) -> None:
         n.view(values(size, n.int("periodic")).astype(ONNX_DTYPES[n.int("output_datatype")]))
 
     def lowering(size: Symbol, *, periodic: int = 1, output_datatype: int = 1) -> Symbol:
-        count = cast(emit("Range", constant(0, size.dtype), size, constant(1, size.dtype)), "float32")
+        count = cast(count_up(size), "float32")
         # A window of one place has no way from its first place to its last.
         places = emit("Max", cast(size if periodic else size - 1, "float32"), constant(1.0, "float32"))
         angle = count * (2 * math.pi) / places

@@ -21,15 +21,16 @@ from portable_nn.operators.base import (
     Symbol,
     Type,
     below,
-    constant,
+    count_up,
     emit,
     format_shape,
     integers,
     register,
+    size_of,
     sizes,
     zeros_like,
 )
-from portable_nn.operators.layout.indexing import REDUCTIONS, flat, scatter_gradient, scattered_type
+from portable_nn.operators.layout.indexing import REDUCTIONS, flat, range_checks, scatter_gradient, scattered_type
 
 
 def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
@@ -63,11 +64,7 @@ def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
     steps: list[Step] = [partial(np.copyto, rows, base)]
     for axis in range(batch, reach):
         column, size = indices[..., axis - batch], shape[axis]
-        check = partial(_check_range, n, column, axis, size)
-        if n.is_constant(1):
-            check()
-        else:
-            steps.append(check)
+        steps += range_checks(n, column, axis)
         if not size:  # Then there are no tuples either.
             continue
         steps += [
@@ -76,12 +73,6 @@ def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
             partial(np.add, rows, work, out=rows),
         ]
     return rows.reshape(-1), steps
-
-
-def _check_range(n: KernelContext, column: Array, axis: int, size: int) -> None:
-    for index in (int(column.min()), int(column.max())) if column.size else ():
-        if not -size <= index < size:
-            n.fail(f"index {index} is outside axis {axis}, which has {size} elements")
 
 
 def _gather_type(use: OperatorContext) -> Type:
@@ -107,8 +98,7 @@ def _with_batch(indices: Symbol, batch: int) -> Symbol:
     shape = emit("Concat", sizes(indices, range(rank - 1)), integers([1]), axis=0)
     places = []
     for axis in range(batch):
-        last = emit("Squeeze", sizes(indices, [axis]), integers([0]))
-        count = emit("Range", constant(0, "int64"), last, constant(1, "int64"))
+        count = count_up(size_of(indices, axis))
         others = integers(other for other in range(rank) if other != axis)
         places.append(emit("Expand", emit("Unsqueeze", count, others), shape))
     return emit("Concat", *places, indices, axis=-1)

@@ -21,10 +21,12 @@ from portable_nn.operators.base import (
     Symbol,
     Type,
     constant,
+    count_up,
     emit,
     format_shape,
     integers,
     register,
+    size_of,
     sizes,
 )
 
@@ -63,16 +65,10 @@ def _triangle_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Trilu", n.dy, k, upper=n.int("upper")), None][: n.inputs]
 
 
-def _count(size: Symbol) -> Symbol:
-    """0, 1, … below a size that is given in an array of one element."""
-    last = emit("Squeeze", size, integers([0]))
-    return emit("Range", constant(0, "int64"), last, constant(1, "int64"))
-
-
 def _triangle_lowering(x: Symbol, k: Symbol | None = None, *, upper: int = 1) -> Symbol:
     rank = len(x.shape)
-    rows = emit("Unsqueeze", _count(sizes(x, [rank - 2])), integers([1]))
-    diagonals = _count(sizes(x, [rank - 1])) - rows
+    rows = emit("Unsqueeze", count_up(size_of(x, rank - 2)), integers([1]))
+    diagonals = count_up(size_of(x, rank - 1)) - rows
     inside = emit("GreaterOrEqual" if upper else "LessOrEqual", diagonals, constant(0, "int64") if k is None else k)
     return emit("Where", inside, x, constant(0, x.dtype))
 

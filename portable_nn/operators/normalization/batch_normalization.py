@@ -16,7 +16,6 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     Leaf,
-    Operator,
     OperatorContext,
     Step,
     Symbol,
@@ -34,6 +33,7 @@ from portable_nn.operators.normalization.statistics import (
     check_channels,
     grad_types,
     inverse_root,
+    normalization,
     parts,
     per_channel,
     precision,
@@ -212,7 +212,7 @@ def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-
 
 
 register(
-    Operator(
+    normalization(
         "BatchNormalization",
         ("X", "scale", "B", "input_mean", "input_var"),
         _type,
@@ -220,17 +220,14 @@ register(
         _gradient,
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
         outputs=("Y", "running_mean", "running_var"),
-        overwrites_input=True,
         training=_training,
         state={1: 3, 2: 4},
-        family="normalization",
-        keeps_layout=True,
         receptive=cellwise_fields,
         weights=(1, 2, 3, 4),
     )
 )
 register(
-    Operator(
+    normalization(
         "BatchNormalizationGrad",
         ("dY", "X", "scale"),
         _grad_type,
@@ -238,10 +235,7 @@ register(
         "lowering",
         {"epsilon": Attr(float, 1e-5)},
         outputs=("dX", "dscale", "dB"),
-        overwrites_input=True,
         domain=INTERNAL,
         lowering=_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
     )
 )

@@ -18,7 +18,6 @@ from portable_nn.operators.base import (
     Attr,
     GradientContext,
     KernelContext,
-    Operator,
     OperatorContext,
     Step,
     Symbol,
@@ -37,6 +36,7 @@ from portable_nn.operators.normalization.statistics import (
     check_channels,
     grad_types,
     inverse_root,
+    normalization,
     parts,
     per_channel,
     spread,
@@ -174,7 +174,7 @@ def _as_wide(parameter: Array, x: Array) -> Array:
     return parameter.reshape((1,) * (x.ndim - parameter.ndim) + parameter.shape)
 
 
-def _over_last_axes(n: KernelContext, *, centred: bool = True) -> list[Step]:
+def _over_last_axes(n: KernelContext, *, centred: bool) -> list[Step]:
     x, out = n.x[0], n.out(over=0)
     scale, bias = _as_wide(n.x[1], x), _as_wide(n.x[2], x) if n.has(2) else None
     mean, inverse, steps = _normalize(n, x, out, scale, bias, _last_axes(n), centred=centred)
@@ -203,7 +203,7 @@ def _last_axes_grad_type(use: OperatorContext) -> tuple[Type, Type]:
     return types
 
 
-def _over_last_axes_grad(n: KernelContext, *, centred: bool = True) -> list[Step]:
+def _over_last_axes_grad(n: KernelContext, *, centred: bool) -> list[Step]:
     dy, x, scale = n.x
     dx, dscale = n.out(over=0), n.out(1)
     return _normalize_grad(n, dy, x, _as_wide(scale, x), dx, _as_wide(dscale, x), _last_axes(n), centred=centred)
@@ -344,42 +344,40 @@ LAST_AXES: Final = {"axis": Attr(int, -1), "epsilon": Attr(float, 1e-5)}
 GROUPS: Final = {"num_groups": Attr(int, REQUIRED), "epsilon": Attr(float, 1e-5)}
 STASH: Final = {"stash_type": Attr(int, 1)}
 
-register(
-    Operator(
-        "LayerNormalization",
-        ("X", "Scale", "B?"),
-        _last_axes_type,
-        _over_last_axes,
-        _over_last_axes_gradient,
-        LAST_AXES | STASH,
-        outputs=("Y", "Mean", "InvStdDev"),
-        overwrites_input=True,
-        lowering=_over_last_axes_lowering,
-        family="normalization",
-        keeps_layout=True,
-        receptive=trailing_axes_fields,
-        weights=(1, 2),
+for _name, _scale, _further, _outputs in (
+    ("LayerNormalization", "Scale", ("B?",), ("Y", "Mean", "InvStdDev")),
+    ("RMSNormalization", "scale", (), ("Y",)),
+):
+    _centred = _name == "LayerNormalization"
+    register(
+        normalization(
+            _name,
+            ("X", _scale, *_further),
+            _last_axes_type,
+            partial(_over_last_axes, centred=_centred),
+            _over_last_axes_gradient,
+            LAST_AXES | STASH,
+            outputs=_outputs,
+            lowering=partial(_over_last_axes_lowering, centred=_centred),
+            receptive=trailing_axes_fields,
+            weights=(1, 2) if _centred else (1,),
+        )
     )
-)
-register(
-    Operator(
-        "RMSNormalization",
-        ("X", "scale"),
-        _last_axes_type,
-        partial(_over_last_axes, centred=False),
-        _over_last_axes_gradient,
-        LAST_AXES | STASH,
-        outputs=("Y",),
-        overwrites_input=True,
-        lowering=partial(_over_last_axes_lowering, centred=False),
-        family="normalization",
-        keeps_layout=True,
-        receptive=trailing_axes_fields,
-        weights=(1,),
+    register(
+        normalization(
+            f"{_name}Grad",
+            ("dY", "X", _scale),
+            _last_axes_grad_type,
+            partial(_over_last_axes_grad, centred=_centred),
+            "lowering",
+            LAST_AXES,
+            outputs=("dX", f"d{_scale}"),
+            domain=INTERNAL,
+            lowering=partial(_over_last_axes_grad_lowering, centred=_centred),
+        )
     )
-)
 register(
-    Operator(
+    normalization(
         "GroupNormalization",
         ("X", "scale", "bias"),
         _group_type,
@@ -387,65 +385,27 @@ register(
         lambda n: _over_groups_gradient(n, n.int("num_groups")),
         GROUPS | STASH,
         outputs=("Y",),
-        overwrites_input=True,
         lowering=_over_groups_lowering,
-        family="normalization",
-        keeps_layout=True,
         receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )
 )
 register(
-    Operator(
+    normalization(
         "InstanceNormalization",
         ("input", "scale", "B"),
         _instance_type,
         lambda n: _over_groups(n, n.x[0].shape[1]),
         _instance_gradient,
         {"epsilon": Attr(float, 1e-5)},
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
         receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )
 )
 register(
-    Operator(
-        "LayerNormalizationGrad",
-        ("dY", "X", "Scale"),
-        _last_axes_grad_type,
-        _over_last_axes_grad,
-        "lowering",
-        LAST_AXES,
-        outputs=("dX", "dScale"),
-        overwrites_input=True,
-        domain=INTERNAL,
-        lowering=_over_last_axes_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
-    )
-)
-register(
-    Operator(
-        "RMSNormalizationGrad",
-        ("dY", "X", "scale"),
-        _last_axes_grad_type,
-        partial(_over_last_axes_grad, centred=False),
-        "lowering",
-        LAST_AXES,
-        outputs=("dX", "dscale"),
-        overwrites_input=True,
-        domain=INTERNAL,
-        lowering=partial(_over_last_axes_grad_lowering, centred=False),
-        family="normalization",
-        keeps_layout=True,
-    )
-)
-register(
-    Operator(
+    normalization(
         "GroupNormalizationGrad",
         ("dY", "X", "scale"),
         _group_grad_type,
@@ -453,10 +413,7 @@ register(
         "lowering",
         GROUPS,
         outputs=("dX", "dscale"),
-        overwrites_input=True,
         domain=INTERNAL,
         lowering=_over_groups_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
     )
 )

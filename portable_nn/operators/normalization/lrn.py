@@ -13,7 +13,6 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     Limit,
-    Operator,
     OperatorContext,
     Step,
     Symbol,
@@ -28,6 +27,7 @@ from portable_nn.operators.base import (
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
     check_channels,
+    normalization,
     parts,
     precision,
     statistic,
@@ -144,7 +144,7 @@ _EVEN = Limit(
 )
 
 register(
-    Operator(
+    normalization(
         "LRN",
         ("X",),
         _lrn_type,
@@ -152,25 +152,19 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
         receptive=cellwise_fields,
         batch_inputs="all",
         limits=(_EVEN,),
     )
 )
 register(
-    Operator(
+    normalization(
         "LpNormalization",
         ("input",),
         _lp_type,
         _lp,
         _lp_gradient,
         {"axis": Attr(int, -1), "p": Attr(int, 2)},
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
         receptive=axis_fields(-1),
     )
 )

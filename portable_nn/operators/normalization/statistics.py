@@ -17,6 +17,7 @@ from portable_nn.operators.base import (
     FLOATS,
     Array,
     KernelContext,
+    Operator,
     OperatorContext,
     Step,
     Symbol,
@@ -29,6 +30,9 @@ from portable_nn.operators.base import (
     memory_order,
 )
 from portable_nn.operators.elementwise.blocks import BLOCK
+
+normalization = partial(Operator, family="normalization", overwrites_input=True, keeps_layout=True)
+"""An operator of this family, with the facts that most of them share."""
 
 CHANNELS: Final = 1
 """The axis of the channels."""

@@ -25,11 +25,13 @@ from portable_nn.operators.base import (
     Type,
     cast,
     constant,
+    count_up,
     emit,
     emit_all,
     format_shape,
     integers,
     register,
+    size_of,
     sizes,
 )
 
@@ -167,8 +169,8 @@ def _matrix(x: Symbol, points: Symbol, axis: int, cells: int) -> Symbol:
     if isinstance(size, int):
         places, whole = constant(np.arange(size), dtype), constant(size, dtype)
     else:
-        count = emit("Squeeze", sizes(x, [axis]), integers([0]))
-        places = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), dtype)
+        count = size_of(x, axis)
+        places = cast(count_up(count), dtype)
         whole = cast(count, dtype)
     outside = emit("Or", emit("Less", points, constant(-1.0, dtype)), emit("Greater", points, whole))
     near = emit("Min", emit("Max", points, constant(0.0, dtype)), whole - 1)

@@ -29,11 +29,13 @@ from portable_nn.operators.base import (
     Type,
     cast,
     constant,
+    count_up,
     emit,
     emit_all,
     format_shape,
     integers,
     register,
+    size_of,
     sizes,
 )
 
@@ -107,7 +109,7 @@ def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> 
 def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
     """As ``_positions``, of a size that is known only when the graph runs."""
     count = emit("Gather", size, constant(axis, "int64"))
-    cells = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), "float32")
+    cells = cast(count_up(count), "float32")
     whole = cast(count, "float32")
     if not align_corners:
         return (cells * 2 + 1) / whole - 1
@@ -328,7 +330,7 @@ def _sample_lowering(
 def _count(x: Symbol, axis: int) -> Any:
     """The size of an axis, a number or a symbol of one."""
     size = x.shape[axis]
-    return size if isinstance(size, int) else emit("Squeeze", sizes(x, [axis]), integers([0]))
+    return size if isinstance(size, int) else size_of(x, axis)
 
 
 def _as_float(size: Any, dtype: str) -> Any:
