@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer
+from portable_nn.layers.layer import Layer, positive
 from portable_nn.operators import Symbol, emit
 
 __all__ = ["Dense"]
@@ -46,9 +43,7 @@ class Dense(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if not isinstance(units, (int, np.integer)) or units < 1:
-            raise UsageError(f"Dense: units must be a positive whole number, not {units!r}")
-        self.units, self.bias = int(units), bias
+        self.units, self.bias = positive("Dense", "units", units), bias
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol) -> Symbol:

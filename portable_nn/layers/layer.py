@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.layers.initializers import Initial
@@ -36,6 +38,13 @@ def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: D
     if dtype not in DTYPE_CODES:
         raise UsageError(f"Input: dtype must be one of {', '.join(DTYPE_CODES)}, not {dtype!r}")
     return Leaf(name, dtype, (batch, *shape))
+
+
+def positive(layer: str, option: str, value: object) -> int:
+    """The value of an option that must be a positive whole number. Raises ``UsageError`` that names the layer."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{layer}: {option} must be a positive whole number, not {value!r}")
+    return int(value)
 
 
 class Layer(ABC):
@@ -131,8 +140,8 @@ class Layer(ABC):
         return GraphError([Fault(f"'{self.name or self.stem}' ({type(self).__name__})", reason)])
 
 
-class Operation(Layer):
-    """One node without parameters, such as an activation."""
+class OperatorLayer(Layer):
+    """A layer of one node without parameters, such as an activation."""
 
     def __init__(self, operator: str, stem: str, name: str | None = None, **attributes: Any) -> None:
         super().__init__(name, stem)

@@ -181,7 +181,7 @@ def _scale(use: OperatorContext, s: Sizes) -> float:
 # -- what may be seen
 
 
-class Window(NamedTuple):
+class AttentionWindow(NamedTuple):
     """The size of the attention window on either side of a query; ``None`` where it is not limited."""
 
     left: int | None
@@ -193,11 +193,11 @@ class Window(NamedTuple):
         return behind + ([] if self.right is None else [(places, positions + self.right)])
 
 
-def _window(use: OperatorContext) -> Window:
+def _window(use: OperatorContext) -> AttentionWindow:
     left, right = (size if (size := use.int(f"{side}_window_size")) >= 0 else None for side in ("left", "right"))
     if use.int("is_causal"):
         right = 0
-    return Window(left, right)
+    return AttentionWindow(left, right)
 
 
 # -- kernel
@@ -219,7 +219,7 @@ def _bias(n: KernelContext, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Ste
     batch, _, _, queries, past, keys, *_ = _numbers(s)
     window, mask = _window(n), n.x[MASK] if n.has(MASK) else None
     lengths = n.x[LENGTHS].reshape(-1, 1, 1, 1) if n.has(LENGTHS) else None
-    bounded = window != Window(None, None)
+    bounded = window != AttentionWindow(None, None)
     shapes = [(queries, keys)] * bounded + [(batch, 1, 1, keys)] * (lengths is not None)
     if mask is not None:
         shapes.append((*mask.shape[:-1], keys))

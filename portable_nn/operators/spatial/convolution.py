@@ -30,7 +30,7 @@ from portable_nn.operators.base import (
     register,
     sizes,
 )
-from portable_nn.operators.spatial.sliding import Grid, to_big, to_small, to_weight
+from portable_nn.operators.spatial.sliding import Geometry, to_big, to_small, to_weight
 from portable_nn.operators.spatial.window import (
     ATTRIBUTES,
     per_axis,
@@ -123,21 +123,21 @@ def _with_bias(n: KernelContext, out: Array) -> list[Step]:
 
 
 def _conv(n: KernelContext) -> list[Step]:
-    grid = Grid(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
-    out = n.out(order=grid.order)
-    return [*to_small(n, grid, 0, n.x[1], out), *_with_bias(n, out)]
+    geometry = Geometry(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
+    out = n.out(order=geometry.order)
+    return [*to_small(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
 
 def _conv_transpose(n: KernelContext) -> list[Step]:
-    grid = Grid(n.output_shape(), n.x[0].shape, tuple(_transpose_windows(n)), n.int("group"))
-    out = n.out(order=grid.order)
-    return [*to_big(n, grid, 0, n.x[1], out), *_with_bias(n, out)]
+    geometry = Geometry(n.output_shape(), n.x[0].shape, tuple(_transpose_windows(n)), n.int("group"))
+    out = n.out(order=geometry.order)
+    return [*to_big(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
 
 def _conv_weight_grad(n: KernelContext) -> list[Step]:
     found = tuple(_weight_grad_windows(n))
-    grid = Grid(n.x[1].shape, n.x[0].shape, found, n.int("group"))
-    return to_weight(n, grid, 1, 0, n.out())
+    geometry = Geometry(n.x[1].shape, n.x[0].shape, found, n.int("group"))
+    return to_weight(n, geometry, 1, 0, n.out())
 
 
 # -- gradients

@@ -91,7 +91,7 @@ def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[D
     return places
 
 
-class _Grid(NamedTuple):
+class _Sampling(NamedTuple):
     """What the sizes alone say: those of the input and the output, and where each window looks without an offset."""
 
     cells: tuple[int, ...]
@@ -100,7 +100,7 @@ class _Grid(NamedTuple):
     """For each axis (K, O)."""
 
 
-def _grid(use: OperatorContext) -> _Grid:
+def _sampling(use: OperatorContext) -> _Sampling:
     kernel = _numbers(use, 1, use.type(1).shape[2:])
     cells = _numbers(use, 0, use.type().shape[2:])
     places = _numbers(use, 2, use.type(2).shape[2:])
@@ -110,11 +110,11 @@ def _grid(use: OperatorContext) -> _Grid:
         place = np.indices(places, sparse=True)[axis] * w.stride - w.pad_begin
         column, row = (np.broadcast_to(found, of).reshape(-1) for found, of in ((tap, kernel), (place, places)))
         base.append(np.add.outer(column, row))
-    return _Grid(cells, places, base)
+    return _Sampling(cells, places, base)
 
 
 def _kernel(n: KernelContext) -> list[Step]:
-    (cells, places, base), groups, out = _grid(n), n.int("offset_group"), n.out()
+    (cells, places, base), groups, out = _sampling(n), n.int("offset_group"), n.out()
     batch, depth = n.x[0].shape[:2]
     wide, rank = precision(out.dtype), len(cells)
     strides = [math.prod(cells[axis + 1 :]) for axis in range(rank)]
@@ -149,7 +149,7 @@ def _lowering(
 ) -> Symbol:
     """The same in operators that have gradients: the offsets get theirs through the shares of the cells."""
     inputs = [value.type if value is not None else None for value in (x, w, offset, b, mask)]
-    (cells, places, base), rank = _grid(_Unnamed(_DEFORM, inputs, attributes)), len(x.shape) - 2
+    (cells, places, base), rank = _sampling(_Unnamed(_DEFORM, inputs, attributes)), len(x.shape) - 2
     group, groups = attributes.get("group", 1), attributes.get("offset_group", 1)
     filters, depth, *kernel = (int(size) for size in w.shape)
     length, taps = math.prod(places), math.prod(kernel)
