@@ -62,6 +62,9 @@ from portable_nn.operators.elements import (
     whole_ratio,
 )
 
+arithmetic = partial(Operator, family="arithmetic", elementwise=True)
+"""An operator of this family, element by element."""
+
 SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
 
 
@@ -116,15 +119,13 @@ def unary(
         samples: the interval that sample inputs are drawn from, where not all numbers will do.
     """
     register(
-        Operator(
+        arithmetic(
             name,
             names[:1],
             same_type(allowed, result),
             lambda n: partial(function, n.x[0], out=n.out()),
             gradient,
             outputs=names[1:],
-            family="arithmetic",
-            elementwise=True,
             overwrites_input=result is None,
             constant=constant,
             samples={0: samples} if samples else {},
@@ -143,15 +144,13 @@ def binary(
 ) -> None:
     """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``."""
     register(
-        Operator(
+        arithmetic(
             name,
             ("A", "B"),
             lambda use: broadcast_type(use, allowed, result),
             lambda n: partial(function, n.x[0], n.x[1], out=n.out()),
             gradient,
             outputs=("C",),
-            family="arithmetic",
-            elementwise=True,
             overwrites_input=result is None,
             constant=constant,
         )
@@ -181,15 +180,13 @@ def variadic(
         return steps
 
     register(
-        Operator(
+        arithmetic(
             name,
             ("data_0*",),
             infer,
             kernel,
             gradient,
             outputs=(name.lower(),),
-            family="arithmetic",
-            elementwise=True,
             constant=constant,
             passes=passes,
         )
@@ -387,7 +384,7 @@ variadic("Max", np.maximum, _extreme_gradient, constant=folded(np.maximum, extre
 variadic("Min", np.minimum, _extreme_gradient, constant=folded(np.minimum, extreme("min")), passes=ALL)
 
 register(
-    Operator(
+    arithmetic(
         "Div",
         ("A", "B"),
         lambda use: broadcast_type(use, NUMBERS),
@@ -395,41 +392,35 @@ register(
         lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
         outputs=("C",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
         constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Pow",
         ("X", "Y"),
         _power_type,
         lambda n: partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe"),
         _power_gradient,
         outputs=("Z",),
-        family="arithmetic",
-        elementwise=True,
         constant=each(np.power),
         samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Where",
         ("condition", "X", "Y"),
         _where_type,
         _where,
         _where_gradient,
-        family="arithmetic",
-        elementwise=True,
         passes=(1, 2),
         constant=lambda use, type: tuple(a if condition else b for condition, a, b in columns(use, type)),
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Mod",
         ("A", "B"),
         _modulo_type,
@@ -439,14 +430,12 @@ register(
         {"fmod": Attr(int, 0)},
         outputs=("C",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
         constant=lambda use, type: each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type),
         samples={1: _divisors},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "IsInf",
         ("X",),
         same_type(FLOATS, "bool"),
@@ -455,8 +444,6 @@ register(
         {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
         outputs=("Y",),
         lowering=_is_infinite_lowering,
-        family="arithmetic",
-        elementwise=True,
     )
 )
 _ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}

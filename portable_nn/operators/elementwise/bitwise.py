@@ -11,7 +11,6 @@ from portable_nn.operators.base import (
     REQUIRED,
     Attr,
     Interval,
-    Operator,
     OperatorContext,
     Symbol,
     Type,
@@ -21,7 +20,7 @@ from portable_nn.operators.base import (
     integers,
     register,
 )
-from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
+from portable_nn.operators.elementwise.arithmetic import arithmetic, broadcast_type, same_type
 
 UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
 _LEAST = -(2**63)
@@ -58,7 +57,7 @@ def _bit_by_bit(operator: str) -> None:
         return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), a.dtype)
 
     register(
-        Operator(
+        arithmetic(
             f"Bitwise{operator}",
             ("A", "B"),
             lambda use: broadcast_type(use, INTEGERS),
@@ -67,14 +66,12 @@ def _bit_by_bit(operator: str) -> None:
             outputs=("C",),
             overwrites_input=True,
             lowering=lowering,
-            family="arithmetic",
-            elementwise=True,
         )
     )
 
 
 register(
-    Operator(
+    arithmetic(
         "BitShift",
         ("X", "Y"),
         _shift_type,
@@ -84,15 +81,13 @@ register(
         {"direction": Attr(str, REQUIRED)},
         outputs=("Z",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
         samples={1: Interval(0, 7)},
     )
 )
 for _operator in ("And", "Or", "Xor"):
     _bit_by_bit(_operator)
 register(
-    Operator(
+    arithmetic(
         "BitwiseNot",
         ("X",),
         same_type(INTEGERS),
@@ -102,7 +97,5 @@ register(
         overwrites_input=True,
         # -1 - x, whatever bits lie beyond those of the element type.
         lowering=lambda x: cast(-1 - cast(x, "int64"), x.dtype),
-        family="arithmetic",
-        elementwise=True,
     )
 )

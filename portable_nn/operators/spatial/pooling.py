@@ -44,6 +44,9 @@ from portable_nn.operators.base import (
 from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, taps, windows
 from portable_nn.sizes.operation import Window
 
+pool = partial(Operator, outputs=("Y",), family="reduction", batch_inputs="all")
+"""A pool, with the facts that most of them share."""
+
 POOL = {**ATTRIBUTES, "kernel_shape": Attr(tuple, REQUIRED), "ceil_mode": Attr(int, 0)}
 
 
@@ -451,31 +454,25 @@ register(
     )
 )
 register(
-    Operator(
+    pool(
         "AveragePool",
         ("X",),
         _type,
         _average_pool,
         _average_gradient,
         {**POOL, "count_include_pad": Attr(int, 0)},
-        outputs=("Y",),
-        family="reduction",
         window=("pool", "average"),
-        batch_inputs="all",
     )
 )
 register(
-    Operator(
+    pool(
         "LpPool",
         ("X",),
         _type,
         _lp_pool,
         _lp_gradient,
         {**POOL, "p": Attr(int, 2)},
-        outputs=("Y",),
-        family="reduction",
         window=("pool", "lp"),
-        batch_inputs="all",
     )
 )
 SPREAD = register(
@@ -493,42 +490,33 @@ SPREAD = register(
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalAveragePool",
         ("X",),
         _global_type,
         _global_average,
         _global_average_gradient,
-        outputs=("Y",),
-        family="reduction",
         receptive=per_example_fields,
-        batch_inputs="all",
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalMaxPool",
         ("X",),
         _global_type,
         _global_max,
         _global_max_gradient,
-        outputs=("Y",),
-        family="reduction",
         receptive=per_example_fields,
-        batch_inputs="all",
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalLpPool",
         ("X",),
         _global_type,
         _global_lp,
         _global_lp_gradient,
         {"p": Attr(int, 2)},
-        outputs=("Y",),
-        family="reduction",
         receptive=per_example_fields,
-        batch_inputs="all",
     )
 )
