@@ -17,7 +17,7 @@ class Dense(Layer):
     ``bias`` (units,).
 
     Args:
-        units: how many numbers come out, PyTorch's ``out_features``.
+        units: the number of output features, PyTorch's ``out_features``.
         bias: whether b is added.
         weight_initial: the first values of W: the name of an initializer, a number, an array, or a function of a random
             generator and the shape (see ``portable_nn.layers.initializers``).
@@ -25,7 +25,7 @@ class Dense(Layer):
         name: the name of the node.
 
     Raises ``UsageError`` for ``units`` that is no positive whole number, and ``GraphError`` where the last size of the
-    input is not known.
+    input is symbolic.
 
     >>> import portable_nn as pnn
     >>> net = pnn.Sequential(pnn.Input(784), pnn.Dense(200, name="hidden"), pnn.Sigmoid(), pnn.Dense(10))

@@ -1,4 +1,4 @@
-"""What every layer is: a function from a symbol to a symbol that keeps its own parameters."""
+"""The base class of layers, a function from a symbol to a symbol that keeps its own parameters, and ``Input``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def positive(layer: str, option: str, value: object) -> int:
 
 
 class Layer(ABC):
-    """A layer: called on a symbol, it adds nodes and parameters to the graph, and returns the symbol of its result.
+    """A layer: called on a symbol, it adds nodes and parameters to the graph, and returns the symbol of its output.
 
     A layer of your own implements ``__call__``. ``parameter`` makes its weights, ``emit`` and arithmetic on symbols
     make nodes, and ``self.emit`` makes the last one, which bears the layer's name. There is no backward pass to write:
@@ -111,7 +111,7 @@ class Layer(ABC):
         if role not in self._parameters:
             name = f"{self.name}.{role}" if self.name else None
             self._parameters[role] = Leaf(
-                name, dtype, shape, wish=role, parameter=True, trainable=trainable, initial=initial
+                name, dtype, shape, stem=role, parameter=True, trainable=trainable, initial=initial
             )
         return self._parameters[role]
 
@@ -124,13 +124,13 @@ class Layer(ABC):
             operator: the ONNX operator.
             inputs: its inputs; ``None`` for an optional one that is left out.
             outputs: how many outputs the node has.
-            attributes: its attributes by the names that ONNX gives them; ``None`` is as good as left out.
+            attributes: its attributes by the names that ONNX gives them; ``None`` is left out.
 
         Raises ``GraphError`` where the inputs do not fit the operator.
         """
         self._uses += 1
         name = f"{self.name}_{self._uses}" if self.name and self._uses > 1 else self.name
-        result = emit_all(operator, *inputs, outputs=outputs, name=name, wish=self.stem, **attributes)[0]
+        result = emit_all(operator, *inputs, outputs=outputs, name=name, stem=self.stem, **attributes)[0]
         for leaf in self._parameters.values():
             leaf.owner = leaf.owner or result
         return result

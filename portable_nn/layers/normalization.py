@@ -158,8 +158,7 @@ class InstanceNorm(_OfChannels):
         name: the name of the node.
 
     Raises ``UsageError`` for a negative ``eps``, and ``GraphError`` where the input has no axis after the channels or
-    these are not known.
-    """
+    these are symbolic."""
 
     form, ranks = "(batch, channels, size, …)", range(3, ANY)
 

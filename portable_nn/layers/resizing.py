@@ -130,7 +130,7 @@ class PixelUnshuffle(Layer):
         name: the name of the node.
 
     Raises ``UsageError`` where ``factor`` is not a positive whole number, and ``GraphError`` where the input is no
-    image, its channels are not known or ``factor`` does not divide its sizes.
+    image, its channels are symbolic or ``factor`` does not divide its sizes.
     """
 
     def __init__(self, factor: int, *, name: str | None = None) -> None:

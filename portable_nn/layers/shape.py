@@ -127,4 +127,4 @@ def concatenate(*values: Symbol, axis: int = 1, name: str | None = None) -> Symb
     >>> pnn.concatenate(pnn.Input(3, name="a"), pnn.Input(4, name="b")).shape
     ('batch', 7)
     """
-    return emit("Concat", *values, axis=axis, name=name, wish="concat")
+    return emit("Concat", *values, axis=axis, name=name, stem="concat")

@@ -1,8 +1,8 @@
-"""Receptive fields through operators: what an output sees of the network's input, from what the inputs see.
+"""Receptive fields through operators: those of an output in the network's input, from those of the inputs.
 
-A value has a field for each of its axes, batch and channels included; ``None`` where an element sees everything along
-that axis, as channels do after a convolution. A rule takes a ``FieldContext`` and returns the fields of the first
-output, or ``None`` where it does not know them.
+A value has a field for each of its axes, batch and channels included; ``None`` where it is global along
+that axis, as over the channels after a convolution. A rule takes a ``FieldContext`` and returns the fields of the first
+output, or ``None`` where they are unknown.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ Rule: TypeAlias = Callable[[FieldContext], Fields | None]
 
 
 def cellwise_fields(use: FieldContext) -> Fields:
-    """Each element sees what the elements at its place in the inputs see, which broadcast."""
+    """The union of the fields of the elements at the same place in the inputs, which broadcast."""
     pairs = zip(use.fields, use.shapes, strict=True)
     return combine([_broadcast(fields, shape, use.output) for fields, shape in pairs if fields is not None])
 
@@ -81,7 +81,7 @@ def _broadcast(fields: Fields, shape: Shape, wanted: Shape) -> Fields:
 
 
 def moved_fields(use: FieldContext, operation: Operation) -> Fields:
-    """After a spatial operation: nothing moves over the batch, and a channel sees all channels."""
+    """After a spatial operation: the batch stays, and the field is global over the channels."""
     return (use.first[0], None, *through(use.first[2:], operation, (1,) * operation.axes))
 
 
@@ -97,7 +97,7 @@ def spread_fields(use: FieldContext, factors: Sequence[int], *, smooth: bool = F
 
 
 def mixed_fields(use: FieldContext, axes: Collection[int]) -> Fields:
-    """Elements along ``axes`` are combined, so that each result sees everything there."""
+    """Elements along ``axes`` are combined: the field is global there."""
     return tuple(None if axis in axes else field for axis, field in enumerate(use.first))
 
 
@@ -124,6 +124,6 @@ def reduced_fields(use: FieldContext) -> Fields:
 
 
 def cut_fields(use: FieldContext) -> Fields | None:
-    """Parts along axes on which everything is seen anyway; other axes must keep their size."""
+    """Parts along axes where the field is global; other axes must keep their size."""
     sides = zip(use.first, use.input, use.output, strict=True)
     return use.first if all(field is None or old == new for field, old, new in sides) else None

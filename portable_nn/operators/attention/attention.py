@@ -1,4 +1,4 @@
-"""Attention: each query gets a mean of the values, weighted by how well their keys fit it.
+"""Attention: for each query a mean of the values, weighted by the softmax of the products of query and keys.
 
 Vaswani et al., "Attention is all you need" (NeurIPS 2017), equation 1; with several query heads for one head of keys
 and values, Ainslie et al., "GQA" (EMNLP 2023).
@@ -114,7 +114,7 @@ def _by_heads(use: OperatorContext, index: int) -> Shape:
 def _past(use: OperatorContext, lead: Shape, features: Sequence[int]) -> Dim:
     """How many positions the past has."""
     if use.has(PAST_KEY) != use.has(PAST_VALUE):
-        use.fail("past_key and past_value go together, and only one of them is there")
+        use.fail("past_key and past_value go together, and only one of them is given")
     if not use.has(PAST_KEY):
         return 0
     if use.has(LENGTHS):
@@ -178,11 +178,11 @@ def _scale(use: OperatorContext, s: Sizes) -> float:
     return float(scale) if isinstance(scale, float) else 1 / math.sqrt(max(s.features, 1))
 
 
-# -- what may be seen
+# -- masks
 
 
 class AttentionWindow(NamedTuple):
-    """The size of the attention window on either side of a query; ``None`` where it is not limited."""
+    """How far a query attends to earlier and to later keys; ``None`` where that is not limited."""
 
     left: int | None
     right: int | None
@@ -204,7 +204,7 @@ def _window(use: OperatorContext) -> AttentionWindow:
 
 
 class Bias(NamedTuple):
-    """The additive attention mask, and which queries see no key (``None``: each sees one)."""
+    """The additive attention mask, and which queries attend to no key (``None``: each attends to one)."""
 
     added: Array
     blind: Array | None
@@ -249,7 +249,7 @@ def _bias(n: KernelContext, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Ste
 
 
 def _add_mask(added: Array, mask: Array) -> None:
-    """A mask that is too short hides the keys beyond its end."""
+    """Add a mask; one that is too short masks the keys beyond its end."""
     part = added[..., : mask.shape[-1]]
     if mask.dtype == np.bool_:
         np.copyto(part, -np.inf, where=~mask)
@@ -267,7 +267,7 @@ def _view_by_heads(array: Array, heads: int) -> Array:
 
 
 def _remembered(n: KernelContext, index: int, s: Sizes) -> tuple[Array, list[Step]]:
-    """The keys or the values, with those of the past before them: also an output."""
+    """The keys or values, those of the past first: also an output."""
     new, output = _view_by_heads(n.x[index], s.key_heads), index
     if not n.has(PAST_KEY):
         if output < n.output_count:
@@ -339,7 +339,7 @@ def _weights_in_place(n: KernelContext, s: Sizes, scores: Array, row: Array) -> 
 
 
 def _in_precision(n: KernelContext, scores: Array, row: Array, blind: Array | None, dtype: Any) -> list[Step]:
-    """The softmax in another precision, in place of the scores; nothing is left to divide by."""
+    """The softmax in another precision, in place of the scores; ``row`` is then 1."""
     other, total = n.scratch(scores.shape, dtype), n.scratch(row.shape, dtype)
     return [
         partial(np.copyto, other, scores, casting="same_kind"),
@@ -353,7 +353,7 @@ def _in_precision(n: KernelContext, scores: Array, row: Array, blind: Array | No
 def _attention(n: KernelContext) -> list[Step]:
     """The scores lie by heads of keys, the queries that share one below each other: fewer and larger products.
 
-    What comes out is divided by the sums of the exponentials, and not they themselves: there are more of them.
+    The outputs are divided by the sums of the exponentials, not the weights, of which there are more.
     """
     s = _sizes(n)
     batch, heads, key_heads, queries, _, keys, features, value_features = _numbers(s)
@@ -382,7 +382,7 @@ def _attention(n: KernelContext) -> list[Step]:
     ]
 
 
-# -- the same in other operators
+# -- lowering
 
 
 def heads_apart(x: Symbol, heads: int) -> Symbol:
@@ -441,7 +441,7 @@ def _shared_out(x: Symbol, s: Sizes) -> Symbol:
 
 
 def _product(a: Symbol, b: Symbol, s: Sizes) -> Symbol:
-    """A product for each head of queries, with what each head of keys has."""
+    """A matrix product for each query head with its head of keys or values."""
     if s.heads == s.key_heads:
         return a @ b
     made = _shared_out(a, s) @ emit("Unsqueeze", b, integers([2]))
@@ -475,7 +475,7 @@ def _lowering(*inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
 
 
 def _weights(use: OperatorContext, scores: Symbol, added: Symbol | None) -> Symbol:
-    """Softmax over the keys; 0 for a query that sees no key, whose gradient is 0 as well."""
+    """Softmax over the keys; 0 for a query that attends to no key, whose gradient is 0 as well."""
     dtype, blind = scores.dtype, None
     # All keys of a query may be masked then, so that its output is 0.
     if added is not None and (use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None):

@@ -126,7 +126,7 @@ def _rotate(n: KernelContext) -> list[Step]:
     return steps
 
 
-# -- the same in other operators
+# -- lowering and gradient
 
 
 def _together(x: Symbol, like: Symbol) -> Symbol:
@@ -179,7 +179,7 @@ def _lowering(
 
 
 def _gradient(n: GradientContext) -> list[Symbol | None]:
-    """Turned back by the same angles; to these, what flows along the turn, from all heads."""
+    """Rotated back by the same angles; the gradients of cosines and sines are summed over the heads."""
     places = n.x[3] if n.has(3) else None
     back = emit("RotaryEmbedding", n.dy, n.x[1], -n.x[2], places, **n.attributes)
     heads, turned = n.attributes.get("num_heads", 0), _heads(n)[2]

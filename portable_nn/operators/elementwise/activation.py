@@ -1,7 +1,7 @@
-"""Activation functions, but for those of the error function.
+"""Activation functions, except those of the error function.
 
-Where a kernel overflows it divides by the infinity and is right; a bound that changes no other result keeps infinities
-from meeting a 0 or each other, so that it gives at the infinities what the function tends to.
+Where a kernel overflows it divides by the infinity, which is right; clipping that changes no other result keeps 0 · ∞
+and ∞ / ∞ from occurring, so that at ±∞ the kernel gives the limit of the function.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_ty
 from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
 
 activation = partial(Operator, family="activation", elementwise=True, overwrites_input=True)
-"""An operator of this family, with the facts that all of them share."""
+"""An activation, with the facts that all of them share."""
 
 
 def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:

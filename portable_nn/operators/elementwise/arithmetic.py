@@ -116,7 +116,7 @@ def unary(
         result: the element type of the output, where that is another.
         names: the standard's names for its input and output.
         constant: the rule for constant propagation.
-        samples: the interval that sample inputs are drawn from, where not all numbers will do.
+        samples: the interval that sample inputs are drawn from, where the domain is limited.
     """
     register(
         arithmetic(
@@ -256,7 +256,7 @@ def _modulo_type(use: OperatorContext) -> Type:
     use.choice("fmod", (0, 1))
     found = broadcast_type(use, NUMBERS)
     if found.dtype in FLOATS and not use.int("fmod"):
-        use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")
+        use.fail(f"fmod must be 1 for {found.dtype}: the remainder has the sign of A")
     return found
 
 

@@ -87,10 +87,10 @@ erf(x) is x times CENTRE of x² up to |x| = 0.46875; from there, 1 - erf(x) is e
 
 NEAR: Final = 0.46875
 FAR: Final = 6.0
-"""Where CENTRE ends, and where 1 - erf(x) is nothing in float64; Cody's limit of TAIL, 4, matters to erfc alone."""
+"""Where CENTRE ends, and where 1 - erf(x) vanishes in float64; Cody's limit of TAIL, 4, matters to erfc alone."""
 
 LEAST: Final = -40.0
-"""Gelu of this is 0, so all below may be this: minus infinity times 0 is no number."""
+"""Gelu of this is 0, so smaller inputs are clipped to it: -∞ · 0 is NaN."""
 
 
 def horner(coefficients: Sequence[float], x: Array, out: Array) -> list[Step]:

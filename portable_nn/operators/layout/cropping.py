@@ -1,4 +1,4 @@
-"""CenterCropPad: what lies in the middle, or the whole with zeros around it."""
+"""CenterCropPad: crop to the middle along some axes, and pad with zeros along others."""
 
 from __future__ import annotations
 

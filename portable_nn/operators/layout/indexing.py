@@ -34,7 +34,7 @@ from portable_nn.operators.base import (
 
 
 def _axis(use: OperatorContext) -> int:
-    """The axis that indices count along; fails for indices that are no whole numbers, or known to be outside it."""
+    """The axis that indices count along; fails for indices that are not integers, or constant and outside it."""
     data, indices = use.type(0), use.type(1)
     axis = use.axis(use.int("axis"), len(data.shape))
     if indices.dtype not in {"int32", "int64"}:
@@ -95,7 +95,7 @@ def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _check_indices(use: OperatorContext) -> None:
-    """Fail where indices do not lie along one axis of the data, beside what is there along the others."""
+    """Fail where indices have another rank than the data, or a larger size along any other axis than ``axis``."""
     axis, shape, indices = _axis(use), use.type(0).shape, use.type(1).shape
     larger = [
         isinstance(size, int) and isinstance(index, int) and index > size and place != axis
@@ -114,7 +114,7 @@ def _gather_elements_type(use: OperatorContext) -> Type:
 
 
 def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
-    """The elements of ``array`` in the order of its axes, and what copies them where they lie in another one."""
+    """The elements of ``array`` in the order of its axes, and the steps that copy them if the layout is another."""
     if array.flags.c_contiguous:
         return array.reshape(-1), []
     copy = n.scratch(array.shape, array.dtype)

@@ -74,11 +74,11 @@ _FAR = 2**31 - 1
 
 
 def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
-    """A slice for each axis, and the shape that comes out.
+    """A slice for each axis, and the shape of the output.
 
     Ends count from the back where negative and are moved into the axis; with a negative step the start is at least 0,
-    where Python's slices would come out empty. Of an axis whose size is not known, any number of cells can be cut off
-    each end, and the rest be reversed; the sizes are those of an axis that has as many cells.
+    where Python's slices would be empty. Of an axis of symbolic size, any number of cells can be cut off each end, and
+    the rest be reversed; the size is right for an axis that has as many cells.
     """
     shape = use.type().shape
     places_in = partial(use.numbers, allowed=("int32", "int64"))
@@ -101,7 +101,7 @@ def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
             elif (start, step) == (-1, -1) and end <= -_FAR:
                 slices[axis] = slice(None, None, -1)
             else:
-                use.fail(f"it slices axis {axis}, whose size {size} is not known")
+                use.fail(f"it slices axis {axis}, whose size {size} is unknown")
             continue
         first, last, _ = slice(start, end, step).indices(size)
         places = range(max(first, 0), last, step) if size else range(0)

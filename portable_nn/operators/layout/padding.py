@@ -174,7 +174,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
 
 
 def _pad_grad(n: KernelContext) -> list[Step]:
-    """The gradient of a border is added to the cells that it copies: the steps of ``Pad`` backwards."""
+    """The gradient of a border is added to the cells that it copies, in the reverse order of ``Pad``."""
     dy, out, mode = n.x[0], n.out(order=memory_order(n.x[0])), n.string("mode")
     kept = [_kept(size, *pair) for size, pair in zip(out.shape, _pads(n, 2), strict=True)]
     sums = n.scratch_like(dy)

@@ -1,4 +1,4 @@
-"""Operators that make a list of numbers from its length: counts and windows."""
+"""Operators that make a 1-D array from its length: Range and window functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
 
 
 def _bounds(use: OperatorContext) -> tuple[Dim | float, Dim | float, float]:
-    """Start, limit and step, of which the first two may be sizes that are still names."""
+    """Start, limit and step, of which the first two may be symbolic sizes."""
     types = [use.type(index) for index in range(3)]
     use.check_dtype(types[0].dtype, _COUNTED)
     if any(type.shape not in {(), (1,)} or type.dtype != types[0].dtype for type in types):

@@ -1,4 +1,4 @@
-"""ReverseSequence: of each sequence in a batch, the first so many elements from back to front."""
+"""ReverseSequence: the first elements of each sequence in a batch in reverse, as many as its length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators whose result has as many elements as hold something: what they look at must be known beforehand."""
+"""Operators with a data-dependent shape, NonZero and Compress: the input that decides it must be constant."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from portable_nn.operators.base import (
 
 
 def _as_shape(n: KernelContext) -> Step | None:
-    """The input's memory under the output's shape: a view wherever numpy has one; a batch that lies innermost stays."""
+    """The input's memory under the output's shape: a view where possible; an innermost batch stays innermost."""
     x, shape = n.x[0], n.output_shape()
     with contextlib.suppress(ValueError):
         return n.view(x.reshape(shape, copy=False))

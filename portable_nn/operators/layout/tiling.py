@@ -1,4 +1,4 @@
-"""Tile: the whole array again and again, along each axis."""
+"""Tile: the array repeated along each axis."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _determinant(n: KernelContext) -> list[Step]:
 
 
 def _determinant_gradient(n: GradientContext) -> Symbol:
-    """The cofactors, from the determinants of what is left without one row and one column: right of any matrix."""
+    """The cofactors, from the determinants of the minors: also right for singular matrices."""
     x, size = n.x[0], n.x[0].shape[-1]
     if not isinstance(size, int):
         n.fail(f"its gradient needs a known size, not {format_shape(x.shape)}")

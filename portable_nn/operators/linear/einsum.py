@@ -1,4 +1,4 @@
-"""Einstein summation: any product of arrays, index by index, as matrix products wherever there are any in it."""
+"""Einstein summation: any product of arrays, index by index, as matrix products where possible."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _read(use: OperatorContext) -> Equation:
         sum(label.startswith(".") for label in term) for term, word in zip(terms, words, strict=True) if "." in word
     }
     if len(counts) > 1:
-        use.fail(f"the ellipses of equation '{text}' stand for different numbers of axes: {format_shapes(types)}")
+        use.fail(f"the ellipses of equation '{text}' have different numbers of axes: {format_shapes(types)}")
     found = _sizes(use, terms, types)
     spread = tuple(label for label in found if label.startswith("."))
     if arrow and spread and "." not in right:
@@ -110,7 +110,7 @@ def _sizes(use: OperatorContext, terms: Sequence[Labels], types: Sequence[Type])
 
 
 def format_shapes(types: Iterable[Type]) -> str:
-    """The shapes of several operands, for people."""
+    """The shapes of several operands, as messages show them."""
     return ", ".join(format_shape(type.shape) for type in types)
 
 
@@ -140,7 +140,7 @@ class Operand(NamedTuple):
 
 
 def _diagonal(array: Array, labels: Labels) -> Operand:
-    """Each label once: along one that is there several times, what lies on the diagonal."""
+    """Each label once: of a repeated one, the diagonal."""
     kept = tuple(dict.fromkeys(labels))
     strides = [sum(array.strides[axis] for axis, each in enumerate(labels) if each == label) for label in kept]
     shape = [array.shape[labels.index(label)] for label in kept]
@@ -314,7 +314,7 @@ def _to_operand(
     words = ["".join(letters[label] for label in term) for _, term in terms]
     values = [value for value, _ in terms]
     for axis, label in enumerate(labels):
-        if label in labels[:axis]:  # On a diagonal: nothing flows to what lies beside it.
+        if label in labels[:axis]:  # Elements beside the diagonal have no gradient.
             names[axis] = next(spare)
             values.append(_identity(n, equation.sizes[label], x.dtype))
             words.append(letters[label] + names[axis])

@@ -51,8 +51,8 @@ def _gemm_type(use: OperatorContext) -> Type:
 def _gemm(n: KernelContext) -> list[Step]:
     a = n.x[0].T if n.int("transA") else n.x[0]
     b = n.x[1].T if n.int("transB") else n.x[1]
-    # BLAS is faster at a product with few columns than at one with few rows: y' = b'·a' then, which lies by columns.
-    # A product with Aᵀ is the gradient of a weight, and is to lie as the weight does.
+    # BLAS is faster at a product with few columns than at one with few rows: yᵀ = bᵀ·aᵀ then, laid out by columns.
+    # A product with Aᵀ is the gradient of a weight, and gets the memory layout of the weight.
     rows, columns = n.output_shape()
     alpha, beta, by_columns = n.float("alpha"), n.float("beta"), 1 < rows < columns and not n.int("transA")
     out = n.out(over=2 if n.has(2) else None, order=(1, 0) if by_columns else None)

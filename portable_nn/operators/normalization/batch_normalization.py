@@ -142,10 +142,7 @@ def _gradient(n: GradientContext) -> Sequence[Symbol | None]:
 
 
 def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
-    """With the statistics of the batch, except where the running ones are no state that could follow the batches.
-
-    And except where scale and bias are frozen: then so is all that they scale and shift.
-    """
+    """With the statistics of the batch, unless the running ones are no parameters, or scale and bias are frozen."""
     moving = all(value and _is_state(value) for value in inputs[3:]) and not all(map(_is_frozen, inputs[1:3]))
     mode = attributes.get("training_mode") or int(moving)
     options: dict[str, Any] = {**attributes, "training_mode": mode}

@@ -114,7 +114,10 @@ def _normalize_grad(
     *,
     centred: bool = True,
 ) -> list[Step]:
-    """As ``through_standardized`` for dy·scale, and the sums of dy·(x - mean) / √(variance + ε) in ``dscale``."""
+    """As ``through_standardized`` for dy·scale, into ``dx``; and the gradient of the scale into ``dscale``.
+
+    That is the sum of dy·(x - mean) / √(variance + ε).
+    """
     mean, inverse, share = (statistic(n, x, axes) for _ in range(3))
     places = parts(x, _uncut(axes, scale))
     shared = [axis for axis, size in enumerate(scale.shape) if size == 1]

@@ -1,4 +1,4 @@
-"""What all normalisations share: passes over parts of an array, and the same in nodes.
+"""What all normalisations share: kernels over parts of an array, and the same in symbols.
 
 A part stays in the cache, so that several passes over it cost little more than one. Whatever the type of the input, the
 kernels compute in float32 at least.
@@ -42,7 +42,7 @@ Places: TypeAlias = list[tuple[slice, ...]]
 
 
 def precision(dtype: Any) -> str:
-    """The type to compute in: float32 at least."""
+    """The element type to compute in: float32 at least."""
     return str(np.result_type(dtype, np.float32))
 
 
@@ -56,7 +56,7 @@ def parts(x: Array, whole: Collection[int]) -> Places:
 
 
 def work_parts(n: KernelContext, x: Array, places: Places, dtype: Any) -> list[Array]:
-    """Work memory for the parts of ``x``, the same for all of them; it lies as they do."""
+    """Work memory for the parts of ``x``, the same for all of them, in their memory layout."""
     whole = n.scratch_like(x[places[0]], dtype) if places else x
     return [whole[tuple(map(slice, x[place].shape))] for place in places]
 
@@ -75,7 +75,7 @@ def spread(n: KernelContext, parameter: Array, x: Array, places: Places, steps: 
 
 
 def statistic(n: KernelContext, x: Array, axes: Collection[int]) -> Array:
-    """Work memory for one number for all places along ``axes``, which it keeps; it lies as ``x`` does."""
+    """Work memory for one number for all places along ``axes``, which it keeps with size 1; laid out as ``x`` is."""
     order = memory_order(x)
     shape = tuple(1 if axis in axes else x.shape[axis] for axis in order)
     return laid_in(order, n.scratch(shape, precision(x.dtype)))
@@ -118,7 +118,7 @@ def through_standardized(
 
 
 def wide(*values: Symbol) -> list[Symbol]:
-    """``values`` in the type to compute in."""
+    """``values`` in float32 at least."""
     return [cast(value, precision(value.dtype)) for value in values]
 
 

@@ -169,7 +169,7 @@ def _product_gradient(n: GradientContext) -> Symbol:
     return _kept(n, n.dy) * emit("Where", none_left, product / others, zero)
 
 
-def _in_older_words(name: str) -> Callable[..., Symbol]:
+def _older_form(name: str) -> Callable[..., Symbol]:
     """A reduction of booleans as one of integers, and one over no axes as Identity."""
 
     def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
@@ -202,7 +202,7 @@ def reduction(
     attributes = {"keepdims": Attr(int, 1), "noop_with_empty_axes": Attr(int, 0)}
     inputs = ("data", "axes?")
 
-    lowering = _in_older_words(name) if "bool" in allowed else None
+    lowering = _older_form(name) if "bool" in allowed else None
     register(
         Operator(
             name,
@@ -237,7 +237,7 @@ def _arg(function: Callable[..., Array]) -> Callable[[KernelContext], list[Step]
         x, out = n.x[0], n.out()
         axis = n.axis(n.int("axis"), x.ndim)
         if out.size and not x.size:
-            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty: nothing in it is an extreme")
+            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty and has no extreme")
         flat = np.squeeze(out, axis) if n.int("keepdims") else out
         if n.int("select_last_index"):
             return [partial(last, x, axis, flat)]

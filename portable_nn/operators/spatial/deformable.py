@@ -1,6 +1,6 @@
-"""DeformConv: a convolution whose windows see cells that an input moves, between cells by interpolation.
+"""DeformConv: a convolution whose taps an input shifts by offsets, with interpolation between cells.
 
-Dai et al., ICCV 2017; with a mask that weighs what they see, Zhu et al., CVPR 2019. Shapes are written with N examples,
+Dai et al., ICCV 2017; with a mask that weighs each tap, Zhu et al., CVPR 2019. Shapes are written with N examples,
 G groups of offsets, C channels in a group, K cells of the kernel, r spatial axes, S cells of the input and O of the
 output.
 """
@@ -77,7 +77,7 @@ def _type(use: OperatorContext) -> Type:
 
 
 def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[Dim]:
-    """The output size along each axis: where it is not known, that of the offsets."""
+    """The output size along each axis: where that of the input is symbolic, the size of the offsets."""
     offsets = use.type(2).shape[2:]
     if len(offsets) != len(found):
         use.fail(f"offset must have {len(found)} spatial axes, not {format_shape(use.type(2).shape)}")
@@ -92,7 +92,7 @@ def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[D
 
 
 class _Sampling(NamedTuple):
-    """What the sizes alone say: those of the input and the output, and where each window looks without an offset."""
+    """The sizes of the input and the output, and the cell that each tap of each window reads without an offset."""
 
     cells: tuple[int, ...]
     places: tuple[int, ...]

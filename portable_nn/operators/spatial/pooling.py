@@ -1,7 +1,7 @@
-"""Pools: the largest, the mean or the norm of what a window sees, in any number of spatial axes.
+"""Pools: the maximum, mean or p-norm of each window, in any number of spatial axes.
 
-A window is the product of its axes, so it is gone through axis by axis: k + k steps and not k · k. Every step is one
-numpy call over slices, whatever the order in which the arrays lie.
+These are separable, and computed axis by axis: k + k steps and not k · k. Every step is one numpy call over slices,
+whatever the memory layout of the arrays.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
 def _fold(
     n: KernelContext, x: Array, found: Sequence[Window], out: Array, combine: Callable[..., Any], neutral: float
 ) -> list[Step]:
-    """Combine what each window sees, one axis after the other; ``neutral`` is what the padding holds."""
+    """Reduce each window, one axis after the other; ``neutral`` is the value of the padding."""
     steps: list[Step] = []
     order = memory_order(x)
     sliding = [axis for axis, w in enumerate(found) if (x.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
@@ -102,7 +102,7 @@ def _fold(
 
 
 def _unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> list[Step]:
-    """Add each cell of ``y`` to all the cells that its window sees, one axis after the other."""
+    """Add each cell of ``y`` to all the cells of its window, one axis after the other."""
     steps: list[Step] = []
     order = memory_order(y)
     sliding = [axis for axis, w in enumerate(found) if (y.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
@@ -125,7 +125,7 @@ def _unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> 
     return steps
 
 
-# -- the largest
+# -- MaxPool
 
 
 def _max_type(use: OperatorContext) -> tuple[Type, Type]:
@@ -146,7 +146,7 @@ def _max_pool(n: KernelContext) -> list[Step]:
 
 
 def _indices(n: KernelContext, x: Array, found: Sequence[Window]) -> list[Step]:
-    """Where each largest element stands in the flat input; the first one where several are equal."""
+    """The index of each maximum in the flattened input; the first one where several are equal."""
     out, rank = n.out(1), len(found)
     places, kernel = out.shape[2:], tuple(w.kernel for w in found)
     # Room for the pads, and for what a last window of ceil_mode sees beyond them.
@@ -244,13 +244,13 @@ def _max_grad_lowering(dy: Symbol, x: Symbol, y: Symbol, **attributes: Any) -> S
     return emit("Reshape", found, sizes(x))
 
 
-# -- the mean, and the norm
+# -- AveragePool and LpPool
 
 
 def _cells_seen(
     use: OperatorContext, found: Sequence[Window], shape: tuple[int, ...], places: tuple[int, ...], *, pads: bool
 ) -> Array:
-    """How many cells each window sees, (1, 1, positions …): with ``pads``, those of the padding as well."""
+    """The number of cells in each window, (1, 1, positions …): with ``pads``, those of the padding as well."""
     counts = np.ones((1, 1, *(1,) * len(found)))
     for axis, (w, size, count) in enumerate(zip(found, shape[2:], places[2:], strict=True)):
         cells = np.arange(count)[:, None] * w.stride + np.arange(w.kernel) * w.dilation - w.pad_begin
@@ -271,7 +271,7 @@ def _average_pool(n: KernelContext) -> list[Step]:
 
 
 def _count(n: GradientContext, x: Symbol, y: Symbol, *, pads: bool) -> Symbol:
-    """The number of cells that each window sees, as a constant."""
+    """The number of cells in each window, as a constant."""
     found = _windows(n, x.shape)
     known = [dim for dim in (*x.shape[2:], *y.shape[2:]) if isinstance(dim, int)]
     if len(known) < 2 * len(found):
@@ -372,7 +372,7 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
     return emit("Reshape", spread, sizes(big))
 
 
-# -- over all there is
+# -- global pools
 
 
 def _global_type(use: OperatorContext) -> Type:

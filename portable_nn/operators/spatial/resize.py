@@ -41,7 +41,7 @@ from portable_nn.operators.base import (
 
 
 class Side(NamedTuple):
-    """How one axis is resized: from ``size`` cells to ``result``, which are ``scale`` times as many but for rounding.
+    """How one axis is resized: from ``size`` cells to ``result``, ``size`` · ``scale`` before rounding.
 
     ``start`` and ``end`` are its region of interest, as shares of the axis.
     """
@@ -92,7 +92,7 @@ _FILTERS: Final[Mapping[str, tuple[int, Callable[[Array, float], Array]]]] = {
     "linear": (1, _linear),
     "cubic": (2, _cubic),
 }
-"""How far each mode looks to either side, and the weight of a cell by its distance."""
+"""The radius of each mode's interpolation kernel, and the weight of a cell by its distance."""
 
 _CHOICES: Final[Mapping[str, Sequence[str]]] = {
     "mode": ("nearest", *_FILTERS),
@@ -192,12 +192,12 @@ def _sized(use: OperatorContext, dims: Sequence[Dim]) -> list[Side]:
 
 
 def _ratio(result: Dim, size: Dim) -> float:
-    """What an axis is scaled by; 1 where that is not known yet, or of no use."""
+    """The scale of an axis; 1 where a size is symbolic or 0."""
     return result / size if isinstance(result, int) and isinstance(size, int) and size else 1.0
 
 
 def _moved(sides: Sequence[Side]) -> list[int]:
-    """The axes along which anything happens."""
+    """The axes that are resized."""
     return [axis for axis, side in enumerate(sides) if side.size and side != Side(side.size, side.size)]
 
 
@@ -213,7 +213,7 @@ class Taps(NamedTuple):
 
 
 def _taps(use: OperatorContext, side: Side) -> Taps:
-    """The weights of the cells that each cell of the result is made of."""
+    """The interpolation weights along one axis."""
     assert isinstance(side.size, int)
     assert isinstance(side.result, int)
     inside = _inside(use, side)
@@ -240,7 +240,7 @@ def _coordinates(use: OperatorContext, side: Side, dtype: str) -> Array:
 
 
 def _inside(use: OperatorContext, side: Side) -> Array:
-    """Which cells of the result lie on the input; ``extrapolation_value`` stands in the others."""
+    """Which cells of the result are inside the input; the others are ``extrapolation_value``."""
     assert isinstance(side.size, int)
     found = _coordinates(use, side, "float32")
     if use.string("coordinate_transformation_mode") != "tf_crop_and_resize":
@@ -249,7 +249,7 @@ def _inside(use: OperatorContext, side: Side) -> Array:
 
 
 def _nearest(use: OperatorContext, side: Side) -> Array:
-    """The cell that each cell of the result is a copy of.
+    """The index of the input cell that each cell of the result copies.
 
     In single precision, as onnxruntime has it: where a coordinate is a whole number but for rounding, ``floor`` and
     ``ceil`` depend on that.
@@ -451,7 +451,7 @@ def _resize_fields(use: FieldContext) -> Fields | None:
 
 
 def _shrinks(use: OperatorContext, shape: Shape | None) -> bool:
-    """Whether some size becomes smaller; assumed where the sizes are not known."""
+    """Whether some size becomes smaller; assumed where sizes are symbolic."""
     if shape is None:
         return True
     pairs = zip(use.type().shape, shape, strict=True)
@@ -469,7 +469,7 @@ def _ratio_is_not_the_scale(use: OperatorContext, shape: Shape | None) -> bool:
 
 
 _PLAIN_MODES: Final = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"})
-"""The coordinate modes that all runtimes have, and that they read alike."""
+"""The coordinate modes that all runtimes implement in the same way."""
 
 _LIMITS: Final = (
     Limit(
@@ -494,7 +494,7 @@ _LIMITS: Final = (
         "keep_aspect_ratio_policy",
         lambda use, shape: use.string("keep_aspect_ratio_policy") != "stretch",
         "OpenCV 5.0 and OpenVINO 2026.4 ignore it",
-        "give the sizes that come out",
+        "give the output sizes",
     ),
     Limit(
         "scales",

@@ -52,7 +52,7 @@ def _type(use: OperatorContext) -> Type:
 
 
 def _points(start: float, extent: float, cells: int, size: int, ratio: int) -> tuple[Array, Array]:
-    """Where an axis of ``size`` cells is read for each of the ``cells`` of the result, and which of that lies on it."""
+    """The sampling points on an axis of ``size`` cells for each of ``cells`` of the result, and which are inside."""
     count = ratio or max(0, int(np.ceil(extent / cells)))
     points = start + (np.arange(cells)[:, np.newaxis] + (np.arange(count) + 0.5) / max(count, 1)) * (extent / cells)
     return np.clip(points, 0, size - 1), (points >= -1) & (points <= size)
@@ -125,7 +125,7 @@ def _largest(image: Array, rows: tuple[Array, Array], columns: tuple[Array, Arra
     return np.asarray(np.max(shares, axis=0).reshape(len(image), height, down, width, across).max((2, 4)))
 
 
-# -- the same in other operators, for a number of points that does not depend on the region
+# -- lowering, for a number of sampling points that does not depend on the region
 
 
 def _refuse(reason: str) -> NoReturn:

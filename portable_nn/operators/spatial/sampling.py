@@ -1,4 +1,4 @@
-"""Reading an image at places between its cells, and the places that an affine map gives.
+"""Sampling an image at points between its cells, and the points that an affine map gives.
 
 Jaderberg et al., "Spatial transformer networks" (NeurIPS 2015). Coordinates are relative to the image, -1 to 1 along
 each axis, the last axis first.
@@ -43,7 +43,7 @@ from portable_nn.operators.base import (
 
 
 def _grid_sizes(use: OperatorContext) -> Shape:
-    """The sizes of the image, for which there are places."""
+    """The spatial sizes of the image."""
     theta, size = use.type(), use.constant(1)
     use.check_dtype(theta.dtype, FLOATS)
     axes = len(size) - 2
@@ -89,7 +89,7 @@ def _affine_grid(n: KernelContext) -> list[Step]:
 
 
 def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> Symbol:
-    """Column by column: what each coordinate adds to all of them."""
+    """The sum of each column of theta times its coordinate."""
     assert size.type.constant is not None
     shape = size.type.constant[2:]
     axes = len(shape)
@@ -107,7 +107,7 @@ def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> 
 
 
 def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
-    """As ``_positions``, of a size that is known only when the graph runs."""
+    """As ``_positions``, of a symbolic size."""
     count = emit("Gather", size, constant(axis, "int64"))
     cells = cast(count_up(count), "float32")
     whole = cast(count, "float32")
@@ -118,11 +118,11 @@ def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
     return cells * 2 / emit("Max", whole - 1, constant(1.0, "float32")) - several
 
 
-# -- GridSample: one way to find the cells and their weights, in numpy's functions or in nodes
+# -- GridSample: one way to find the cells and their weights, with numpy or with symbols
 
 
 class Functions(NamedTuple):
-    """What finds cells and weights, beside arithmetic."""
+    """The functions, beside arithmetic, that cells and weights are computed with."""
 
     floor: Callable[[Any], Any]
     nearest: Callable[[Any], Any]
@@ -176,7 +176,7 @@ _IN_NODES: Final = Functions(
 
 
 class Options(NamedTuple):
-    """How a grid is read."""
+    """The options of GridSample."""
 
     mode: str
     padding: str
@@ -199,7 +199,7 @@ class Options(NamedTuple):
             yield self.use.cell(self.use.clip(cell, 0, size - 1)), weight
 
     def _brought_in(self, x: Any, low: Any, high: Any, size: Any) -> Any:
-        """A place that is outside, by the edge or reflected at it."""
+        """Coordinates outside the image clipped to its edge, or reflected at it."""
         if self.padding == "reflection":
             return self._reflected(x, low, high)
         if self.padding == "zeros":

@@ -1,4 +1,4 @@
-"""The linear relation behind all convolutions, as products of matrices.
+"""The bilinear map behind all convolutions, as matrix products.
 
 It ties a ``big`` side, over which windows slide, to a ``small`` one with a cell for each window, by a weight
 (channels of the small side, channels of the big side / group, kernel). Each of the three follows from the other two:
@@ -7,9 +7,9 @@ It ties a ``big`` side, over which windows slide, to a ``small`` one with a cell
 - ``to_big``: ConvTranspose, and the gradient of the input of Conv;
 - ``to_weight``: the gradient of the weight of both.
 
-The batch lies innermost in memory. A product then needs only the kernel's width copied out (``_columns``): its height
-is there already, as matrices that overlap, as long as its rows are not dilated. So results lie by rows: (rows,
-channels, columns, batch). Where that does not pay, they lie in planes: (channels, rows, columns, batch).
+The batch is innermost in memory. A product then needs only the kernel's width unrolled (``_columns``, a partial
+im2col): its height is a view of overlapping matrices, as long as its rows are not dilated. So results are laid out by
+rows: (rows, channels, columns, batch). Where that does not pay, in planes: (channels, rows, columns, batch).
 """
 
 from __future__ import annotations

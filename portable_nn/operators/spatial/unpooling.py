@@ -1,4 +1,4 @@
-"""The ways back from windows to the cells that they saw: MaxUnpool and Col2Im."""
+"""From windows back to the cells that they cover: MaxUnpool and Col2Im."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from portable_nn.operators.layout.indexing import flat
 from portable_nn.operators.spatial.window import per_axis, plain_windows, spatial_sizes, taps
 from portable_nn.sizes.operation import Window
 
-# -- the largest, back where they were
+# -- MaxUnpool
 
 
 def unpooled(use: OperatorContext) -> Shape:
@@ -99,7 +99,7 @@ def _unpool_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Reshape", picked, sizes(n.x[0])), None, None][: n.inputs]
 
 
-# -- columns to an image
+# -- Col2Im
 
 
 def _windows(use: OperatorContext) -> tuple[list[Window], tuple[int, ...], tuple[int, ...]]:

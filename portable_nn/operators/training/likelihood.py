@@ -1,4 +1,4 @@
-"""The losses of classifiers: how unlikely the labels are, by class weights and without the labels that are ignored."""
+"""Negative log-likelihood losses of classifiers, with class weights and an ignored label."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _type(use: OperatorContext) -> Type:
 
 
 def _picked(n: KernelContext, log_prob: Array) -> Step:
-    """What writes the loss: minus the log-probability of each label, times its weight, added up or averaged."""
+    """The step that writes the loss: minus the log-probability of each label, times its weight, summed or averaged."""
     labels, out, weights = n.x[1], n.out(), n.x[2] if n.has(2) else None
     classes, dtype = np.moveaxis(log_prob, 1, -1), log_prob.dtype.type
     ignored, reduction = n.attributes.get("ignore_index"), n.string("reduction")

@@ -1,4 +1,4 @@
-"""The steps of optimizers, as operators that change a parameter and its state where they lie.
+"""The steps of optimizers, as operators that update a parameter and its state in place.
 
 Each is the same as the standard operators of its lowering. The kernels go over a parameter in blocks that stay in the
 cache: several passes over a block cost little more than one.
@@ -31,7 +31,7 @@ BLOCK = 32_768
 
 
 def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
-    """Parameter, gradient and state must be of one type, the rest scalars; the parameter and its state come out."""
+    """Parameter, gradient and state must be of one type, the rest scalars; outputs: the new parameter and state."""
 
     def infer(use: OperatorContext) -> tuple[Type, ...]:
         first = use.type(0)
@@ -121,7 +121,7 @@ def _rmsprop_lowering(
 
 
 def _adam(n: KernelContext) -> list[Step]:
-    """Ten passes: the running means are kept as running sums, and what that scales is in the rate and ε."""
+    """Ten passes: the running means are kept as running sums; the rate and ε make up for the scale."""
     rate, epsilon, dtype = n.x[4], n.x[5], n.x[0].dtype
     keep = n.x[6] if n.has(6) else None
     beta1, beta2 = n.filled((), dtype, n.float("beta1")), n.filled((), dtype, n.float("beta2"))
