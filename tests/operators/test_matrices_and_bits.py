@@ -145,7 +145,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes", "message"), ROWS)
-def test_what_does_not_fit_is_told(
+def test_invalid_nodes_raise_an_error(
     operator: str, inputs: Sequence[Symbol], attributes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):
