@@ -26,7 +26,7 @@ NEW_LAYER = '''
 
 def Thrice(*, name: str | None = None) -> Layer:
     """3 · x."""
-    return Operation("Sum", "thrice", name)
+    return OperatorLayer("Sum", "thrice", name)
 '''
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from portable_nn.analysis.spatial import operation_of
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.errors import ShapeError
-from portable_nn.operators.receptive import FieldContext, cellwise, moved
+from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import find
 from portable_nn.sizes.receptive import INPUT, Fields
 
@@ -49,8 +49,8 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
     try:
         if operator.window:
             operation = operation_of(survey, place)
-            return moved(use, operation) if operation else None
-        rule = cellwise if operator.elementwise else operator.receptive
+            return moved_fields(use, operation) if operation else None
+        rule = cellwise_fields if operator.elementwise else operator.receptive
         return rule(use) if rule else None
     except ShapeError:  # Branches that do not move over the input alike, or inputs that the rule does not take.
         return None

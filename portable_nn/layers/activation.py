@@ -8,7 +8,7 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.layers.layer import Layer, Operation
+from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Symbol, constant, emit, integers
 
 __all__ = [
@@ -47,7 +47,7 @@ def _number(layer: str, option: str, value: float) -> float:
 
 def ReLU(*, name: str | None = None) -> Layer:
     """Rectified linear unit: max(x, 0)."""
-    return Operation("Relu", "relu", name)
+    return OperatorLayer("Relu", "relu", name)
 
 
 def LeakyReLU(alpha: float = 0.01, *, name: str | None = None) -> Layer:
@@ -59,7 +59,7 @@ def LeakyReLU(alpha: float = 0.01, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return Operation("LeakyRelu", "leaky_relu", name, alpha=_number("LeakyReLU", "alpha", alpha))
+    return OperatorLayer("LeakyRelu", "leaky_relu", name, alpha=_number("LeakyReLU", "alpha", alpha))
 
 
 def ThresholdedReLU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
@@ -71,7 +71,7 @@ def ThresholdedReLU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return Operation("ThresholdedRelu", "thresholded_relu", name, alpha=_number("ThresholdedReLU", "alpha", alpha))
+    return OperatorLayer("ThresholdedRelu", "thresholded_relu", name, alpha=_number("ThresholdedReLU", "alpha", alpha))
 
 
 def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
@@ -85,7 +85,7 @@ def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is not a finite number.
     """
-    return Operation("Elu", "elu", name, alpha=_number("ELU", "alpha", alpha))
+    return OperatorLayer("Elu", "elu", name, alpha=_number("ELU", "alpha", alpha))
 
 
 def SELU(*, name: str | None = None) -> Layer:
@@ -94,7 +94,7 @@ def SELU(*, name: str | None = None) -> Layer:
     With weights of mean 0 and variance 1 / inputs (``lecun_normal``) it drives activations towards mean 0 and variance
     1. Source: Klambauer et al., "Self-normalizing neural networks" (2017), arXiv:1706.02515.
     """
-    return Operation("Selu", "selu", name)
+    return OperatorLayer("Selu", "selu", name)
 
 
 def CELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
@@ -110,7 +110,7 @@ def CELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
     """
     if _number("CELU", "alpha", alpha) == 0:
         raise UsageError("CELU: alpha must not be 0: x is divided by it")
-    return Operation("Celu", "celu", name, alpha=float(alpha))
+    return OperatorLayer("Celu", "celu", name, alpha=float(alpha))
 
 
 def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
@@ -127,47 +127,47 @@ def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
     """
     if approximate not in {"none", "tanh"}:
         raise UsageError(f"GELU: approximate must be 'none' or 'tanh', not {approximate!r}")
-    return Operation("Gelu", "gelu", name, approximate=approximate)
+    return OperatorLayer("Gelu", "gelu", name, approximate=approximate)
 
 
 def Sigmoid(*, name: str | None = None) -> Layer:
     """The logistic function: 1 / (1 + exp(-x)), between 0 and 1."""
-    return Operation("Sigmoid", "sigmoid", name)
+    return OperatorLayer("Sigmoid", "sigmoid", name)
 
 
 def Hardsigmoid(*, name: str | None = None) -> Layer:
     """A piecewise linear sigmoid: x / 6 + 1 / 2, clipped to 0 … 1."""
-    return Operation("HardSigmoid", "hardsigmoid", name, alpha=1 / 6, beta=0.5)
+    return OperatorLayer("HardSigmoid", "hardsigmoid", name, alpha=1 / 6, beta=0.5)
 
 
 def SiLU(*, name: str | None = None) -> Layer:
     """Sigmoid linear unit, also called Swish: x · sigmoid(x). Source: Elfwing et al. (2017), arXiv:1702.03118."""
-    return Operation("Swish", "silu", name)
+    return OperatorLayer("Swish", "silu", name)
 
 
 def Hardswish(*, name: str | None = None) -> Layer:
     """x · Hardsigmoid(x). Source: Howard et al., "Searching for MobileNetV3" (2019), arXiv:1905.02244."""
-    return Operation("HardSwish", "hardswish", name)
+    return OperatorLayer("HardSwish", "hardswish", name)
 
 
 def Mish(*, name: str | None = None) -> Layer:
     """x · tanh(Softplus(x)) = x · tanh(log(1 + exp(x))). Source: Misra (2019), arXiv:1908.08681."""
-    return Operation("Mish", "mish", name)
+    return OperatorLayer("Mish", "mish", name)
 
 
 def Tanh(*, name: str | None = None) -> Layer:
     """The hyperbolic tangent, between -1 and 1."""
-    return Operation("Tanh", "tanh", name)
+    return OperatorLayer("Tanh", "tanh", name)
 
 
 def Softplus(*, name: str | None = None) -> Layer:
     """A smooth ReLU: log(1 + exp(x))."""
-    return Operation("Softplus", "softplus", name)
+    return OperatorLayer("Softplus", "softplus", name)
 
 
 def Softsign(*, name: str | None = None) -> Layer:
     """x / (1 + |x|), between -1 and 1."""
-    return Operation("Softsign", "softsign", name)
+    return OperatorLayer("Softsign", "softsign", name)
 
 
 def Softshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
@@ -181,7 +181,7 @@ def Softshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
     """
     if _number("Softshrink", "lambd", lambd) < 0:
         raise UsageError(f"Softshrink: lambd must be at least 0, not {lambd:g}")
-    return Operation("Shrink", "softshrink", name, lambd=float(lambd), bias=float(lambd))
+    return OperatorLayer("Shrink", "softshrink", name, lambd=float(lambd), bias=float(lambd))
 
 
 def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
@@ -193,7 +193,7 @@ def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``lambd`` is not a finite number.
     """
-    return Operation("Shrink", "hardshrink", name, lambd=_number("Hardshrink", "lambd", lambd))
+    return OperatorLayer("Shrink", "hardshrink", name, lambd=_number("Hardshrink", "lambd", lambd))
 
 
 class Clip(Layer):
@@ -252,9 +252,8 @@ class PReLU(Layer):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, name: str | None = None) -> None:
         super().__init__(name)
-        if not isinstance(num_parameters, (int, np.integer)) or num_parameters < 1:
-            raise UsageError(f"PReLU: num_parameters must be a positive whole number, not {num_parameters!r}")
-        self.num_parameters, self.init = int(num_parameters), _number("PReLU", "init", init)
+        self.num_parameters = positive("PReLU", "num_parameters", num_parameters)
+        self.init = _number("PReLU", "init", init)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
@@ -275,7 +274,7 @@ def Softmax(axis: int = -1, *, name: str | None = None) -> Layer:
 
     The loss ``cross_entropy`` includes it: a network that is trained with this loss ends without a Softmax.
     """
-    return Operation("Softmax", "softmax", name, axis=axis)
+    return OperatorLayer("Softmax", "softmax", name, axis=axis)
 
 
 def LogSoftmax(axis: int = -1, *, name: str | None = None) -> Layer:
@@ -285,4 +284,4 @@ def LogSoftmax(axis: int = -1, *, name: str | None = None) -> Layer:
         axis: the axis, PyTorch's ``dim``.
         name: the name of the node.
     """
-    return Operation("LogSoftmax", "log_softmax", name, axis=axis)
+    return OperatorLayer("LogSoftmax", "log_softmax", name, axis=axis)

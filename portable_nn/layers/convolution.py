@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, format_shape
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer
+from portable_nn.layers.layer import Layer, positive
 from portable_nn.operators import Symbol
 from portable_nn.sizes import Operation, check_channels, conv, convt
 from portable_nn.sizes.operation import Padding, PerAxis
@@ -105,10 +105,8 @@ class _Convolution(Layer):
     ) -> None:
         super().__init__(name, "conv_transpose" if self.transposed else "conv")
         kind = type(self).__name__
-        if type(filters) is not int or filters < 1:
-            raise UsageError(f"{kind}: filters must be a positive whole number, not {filters!r}")
+        self.filters, self.bias = positive(kind, "filters", filters), bias
         self.operation = described(kind, convt if self.transposed else conv, self.axes, kernel, **options)
-        self.filters, self.bias = filters, bias
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol) -> Symbol:

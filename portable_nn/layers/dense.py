@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.initializers import Initial
-from portable_nn.layers.layer import Layer
+from portable_nn.layers.layer import Layer, positive
 from portable_nn.operators import Symbol, emit
 
 __all__ = ["Dense"]
@@ -20,7 +17,7 @@ class Dense(Layer):
     ``bias`` (units,).
 
     Args:
-        units: how many numbers come out, PyTorch's ``out_features``.
+        units: the number of output features, PyTorch's ``out_features``.
         bias: whether b is added.
         weight_initial: the first values of W: the name of an initializer, a number, an array, or a function of a random
             generator and the shape (see ``portable_nn.layers.initializers``).
@@ -28,7 +25,7 @@ class Dense(Layer):
         name: the name of the node.
 
     Raises ``UsageError`` for ``units`` that is no positive whole number, and ``GraphError`` where the last size of the
-    input is not known.
+    input is symbolic.
 
     >>> import portable_nn as pnn
     >>> net = pnn.Sequential(pnn.Input(784), pnn.Dense(200, name="hidden"), pnn.Sigmoid(), pnn.Dense(10))
@@ -46,9 +43,7 @@ class Dense(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if not isinstance(units, (int, np.integer)) or units < 1:
-            raise UsageError(f"Dense: units must be a positive whole number, not {units!r}")
-        self.units, self.bias = int(units), bias
+        self.units, self.bias = positive("Dense", "units", units), bias
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
     def __call__(self, x: Symbol) -> Symbol:

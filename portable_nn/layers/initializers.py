@@ -45,10 +45,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _normal(variance: Callable[[int, int], float]) -> Draw:
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        return rng.normal(0.0, math.sqrt(variance(*fans(shape))), shape)
-
-    return draw
+    return lambda rng, shape: rng.normal(0.0, math.sqrt(variance(*fans(shape))), shape)
 
 
 def _uniform(variance: Callable[[int, int], float]) -> Draw:
@@ -59,26 +56,20 @@ def _uniform(variance: Callable[[int, int], float]) -> Draw:
     return draw
 
 
-def _glorot(fan_in: int, fan_out: int) -> float:
-    return 2 / (fan_in + fan_out)
-
-
-def _he(fan_in: int, fan_out: int) -> float:
-    return 2 / fan_in
-
-
-def _lecun(fan_in: int, fan_out: int) -> float:
-    return 1 / fan_in
-
+_VARIANCES: Final[Mapping[str, Callable[[int, int], float]]] = {
+    "glorot": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "he": lambda fan_in, fan_out: 2 / fan_in,
+    "lecun": lambda fan_in, fan_out: 1 / fan_in,
+}
+"""The variance of the first values from fan_in and fan_out."""
 
 INITIALIZERS: Final[Mapping[str, Draw]] = {
-    "glorot_normal": _normal(_glorot),
-    "glorot_uniform": _uniform(_glorot),
-    "he_normal": _normal(_he),
-    "he_uniform": _uniform(_he),
-    "lecun_normal": _normal(_lecun),
-    "lecun_uniform": _uniform(_lecun),
-    "book": _normal(_lecun),
+    **{
+        f"{scheme}_{kind}": distribution(variance)
+        for scheme, variance in _VARIANCES.items()
+        for kind, distribution in (("normal", _normal), ("uniform", _uniform))
+    },
+    "book": _normal(_VARIANCES["lecun"]),
     "zeros": lambda rng, shape: np.zeros(shape),
     "ones": lambda rng, shape: np.ones(shape),
 }

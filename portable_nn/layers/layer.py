@@ -1,9 +1,11 @@
-"""What every layer is: a function from a symbol to a symbol that keeps its own parameters."""
+"""The base class of layers, a function from a symbol to a symbol that keeps its own parameters, and ``Input``."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any
+
+import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
@@ -38,8 +40,15 @@ def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: D
     return Leaf(name, dtype, (batch, *shape))
 
 
+def positive(layer: str, option: str, value: object) -> int:
+    """The value of an option that must be a positive whole number. Raises ``UsageError`` that names the layer."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{layer}: {option} must be a positive whole number, not {value!r}")
+    return int(value)
+
+
 class Layer(ABC):
-    """A layer: called on a symbol, it adds nodes and parameters to the graph, and returns the symbol of its result.
+    """A layer: called on a symbol, it adds nodes and parameters to the graph, and returns the symbol of its output.
 
     A layer of your own implements ``__call__``. ``parameter`` makes its weights, ``emit`` and arithmetic on symbols
     make nodes, and ``self.emit`` makes the last one, which bears the layer's name. There is no backward pass to write:
@@ -102,7 +111,7 @@ class Layer(ABC):
         if role not in self._parameters:
             name = f"{self.name}.{role}" if self.name else None
             self._parameters[role] = Leaf(
-                name, dtype, shape, wish=role, parameter=True, trainable=trainable, initial=initial
+                name, dtype, shape, stem=role, parameter=True, trainable=trainable, initial=initial
             )
         return self._parameters[role]
 
@@ -115,13 +124,13 @@ class Layer(ABC):
             operator: the ONNX operator.
             inputs: its inputs; ``None`` for an optional one that is left out.
             outputs: how many outputs the node has.
-            attributes: its attributes by the names that ONNX gives them; ``None`` is as good as left out.
+            attributes: its attributes by the names that ONNX gives them; ``None`` is left out.
 
         Raises ``GraphError`` where the inputs do not fit the operator.
         """
         self._uses += 1
         name = f"{self.name}_{self._uses}" if self.name and self._uses > 1 else self.name
-        result = emit_all(operator, *inputs, outputs=outputs, name=name, wish=self.stem, **attributes)[0]
+        result = emit_all(operator, *inputs, outputs=outputs, name=name, stem=self.stem, **attributes)[0]
         for leaf in self._parameters.values():
             leaf.owner = leaf.owner or result
         return result
@@ -131,8 +140,8 @@ class Layer(ABC):
         return GraphError([Fault(f"'{self.name or self.stem}' ({type(self).__name__})", reason)])
 
 
-class Operation(Layer):
-    """One node without parameters, such as an activation."""
+class OperatorLayer(Layer):
+    """A layer of one node without parameters, such as an activation."""
 
     def __init__(self, operator: str, stem: str, name: str | None = None, **attributes: Any) -> None:
         super().__init__(name, stem)

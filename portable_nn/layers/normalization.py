@@ -14,7 +14,7 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.layers.layer import Layer, Operation
+from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Symbol, constant, emit, integers
 
 __all__ = [
@@ -158,8 +158,7 @@ class InstanceNorm(_OfChannels):
         name: the name of the node.
 
     Raises ``UsageError`` for a negative ``eps``, and ``GraphError`` where the input has no axis after the channels or
-    these are not known.
-    """
+    these are symbolic."""
 
     form, ranks = "(batch, channels, size, …)", range(3, ANY)
 
@@ -192,9 +191,7 @@ class GroupNorm(_OfChannels):
 
     def __init__(self, groups: int, *, eps: float = 1e-5, affine: bool = True, name: str | None = None) -> None:
         super().__init__("group_norm", eps=eps, affine=affine, name=name)
-        if type(groups) is not int or groups < 1:
-            raise UsageError(f"GroupNorm: groups must be a positive whole number, not {groups!r}")
-        self.groups = groups
+        self.groups = positive("GroupNorm", "groups", groups)
 
     def __call__(self, x: Symbol) -> Symbol:
         """The same shape."""
@@ -296,6 +293,5 @@ def LocalResponseNorm(
 
     Raises ``UsageError`` where ``size`` is not a positive whole number.
     """
-    if type(size) is not int or size < 1:
-        raise UsageError(f"LocalResponseNorm: size must be a positive whole number, not {size!r}")
-    return Operation("LRN", "local_response_norm", name, size=size, alpha=alpha, beta=beta, bias=k)
+    window = positive("LocalResponseNorm", "size", size)
+    return OperatorLayer("LRN", "local_response_norm", name, size=window, alpha=alpha, beta=beta, bias=k)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from portable_nn.core.errors import UsageError
 from portable_nn.layers.convolution import channels_of, described, spatial_attributes
-from portable_nn.layers.layer import Layer, Operation
+from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Symbol
 from portable_nn.sizes import pool
 from portable_nn.sizes.operation import Padding, PerAxis
@@ -138,7 +137,7 @@ class _LPPool(_Pool):
         has another rank or its channels are not known.
         """
         options = {"stride": stride, "padding": padding, "ceil": ceil_mode}
-        self._set("lp_pool", name, kernel, options, p=_norm(type(self).__name__, p))
+        self._set("lp_pool", name, kernel, options, p=positive(type(self).__name__, "p", p))
 
 
 class MaxPool1d(_MaxPool):
@@ -208,12 +207,12 @@ class LPPool3d(_LPPool):
 
 def GlobalAvgPool(*, name: str | None = None) -> Layer:
     """The mean of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
-    return Operation("GlobalAveragePool", "global_average_pool", name)
+    return OperatorLayer("GlobalAveragePool", "global_average_pool", name)
 
 
 def GlobalMaxPool(*, name: str | None = None) -> Layer:
     """The maximum of each channel: (batch, channels, …) → (batch, channels, 1, …)."""
-    return Operation("GlobalMaxPool", "global_max_pool", name)
+    return OperatorLayer("GlobalMaxPool", "global_max_pool", name)
 
 
 def GlobalLPPool(p: int = 2, *, name: str | None = None) -> Layer:
@@ -225,10 +224,4 @@ def GlobalLPPool(p: int = 2, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` for any other ``p``.
     """
-    return Operation("GlobalLpPool", "global_lp_pool", name, p=_norm("GlobalLPPool", p))
-
-
-def _norm(layer: str, p: int) -> int:
-    if type(p) is not int or p < 1:
-        raise UsageError(f"{layer}: p must be a positive whole number, not {p!r}")
-    return p
+    return OperatorLayer("GlobalLpPool", "global_lp_pool", name, p=positive("GlobalLPPool", "p", p))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.layers.convolution import channels_of
-from portable_nn.layers.layer import Layer, Operation
+from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 
@@ -115,7 +115,9 @@ def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``factor`` is not a positive whole number.
     """
-    return Operation("DepthToSpace", "pixel_shuffle", name, blocksize=_factor("PixelShuffle", factor), mode="CRD")
+    return OperatorLayer(
+        "DepthToSpace", "pixel_shuffle", name, blocksize=positive("PixelShuffle", "factor", factor), mode="CRD"
+    )
 
 
 class PixelUnshuffle(Layer):
@@ -128,20 +130,14 @@ class PixelUnshuffle(Layer):
         name: the name of the node.
 
     Raises ``UsageError`` where ``factor`` is not a positive whole number, and ``GraphError`` where the input is no
-    image, its channels are not known or ``factor`` does not divide its sizes.
+    image, its channels are symbolic or ``factor`` does not divide its sizes.
     """
 
     def __init__(self, factor: int, *, name: str | None = None) -> None:
         super().__init__(name, "pixel_unshuffle")
-        self.factor = _factor("PixelUnshuffle", factor)
+        self.factor = positive("PixelUnshuffle", "factor", factor)
 
     def __call__(self, x: Symbol) -> Symbol:
         """(batch, channels, height, width) → (batch, channels·factor², height/factor, width/factor)."""
         depth = channels_of(self, x, 2) * self.factor**2
         return pixel_unshuffle(x, depth, self.factor, self.emit)
-
-
-def _factor(layer: str, factor: int) -> int:
-    if type(factor) is not int or factor < 1:
-        raise UsageError(f"{layer}: factor must be a positive whole number, not {factor!r}")
-    return factor

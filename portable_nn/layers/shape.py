@@ -7,7 +7,7 @@ from typing import Final
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.layers.layer import Layer, Operation
+from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers
 
 __all__ = ["Flatten", "Pad", "Reshape", "concatenate"]
@@ -15,7 +15,7 @@ __all__ = ["Flatten", "Pad", "Reshape", "concatenate"]
 
 def Flatten(*, name: str | None = None) -> Layer:
     """All axes but the batch as one: (batch, a, b, …) → (batch, a·b·…)."""
-    return Operation("Flatten", "flatten", name, axis=1)
+    return OperatorLayer("Flatten", "flatten", name, axis=1)
 
 
 class Reshape(Layer):
@@ -127,4 +127,4 @@ def concatenate(*values: Symbol, axis: int = 1, name: str | None = None) -> Symb
     >>> pnn.concatenate(pnn.Input(3, name="a"), pnn.Input(4, name="b")).shape
     ('batch', 7)
     """
-    return emit("Concat", *values, axis=axis, name=name, wish="concat")
+    return emit("Concat", *values, axis=axis, name=name, stem="concat")

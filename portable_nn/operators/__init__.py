@@ -7,29 +7,100 @@ there, and add a row to ``tests/cases``.
 from importlib import import_module
 from pkgutil import walk_packages
 
-from portable_nn.operators.inference import Inference, infer
-from portable_nn.operators.registry import REGISTRY, Operator, Type, lookup
+from portable_nn.operators.inference import Inference, infer, infer_node
+from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
+from portable_nn.operators.registry import (
+    DTYPE_CODES,
+    FLOATS,
+    INTEGERS,
+    ONNX_DTYPES,
+    REGISTRY,
+    REQUIRED,
+    Array,
+    Attr,
+    DataDependentShape,
+    Family,
+    Interval,
+    InvalidNode,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Order,
+    Step,
+    Type,
+    family,
+    find,
+    is_dense,
+    laid_in,
+    lookup,
+    memory_order,
+    window_kind,
+)
 from portable_nn.operators.replay import replay
-from portable_nn.operators.symbols import Leaf, Symbol, cast, constant, emit, emit_all, integers
-from portable_nn.operators.tracing import trace
+from portable_nn.operators.scalars import SCALARS
+from portable_nn.operators.symbols import (
+    GradientContext,
+    Leaf,
+    Origin,
+    Symbol,
+    cast,
+    constant,
+    emit,
+    emit_all,
+    integers,
+    plain_float,
+    sizes,
+)
+from portable_nn.operators.tracing import reachable, trace
 
 for _home in walk_packages(__path__, f"{__name__}."):
     import_module(_home.name)  # Importing a module registers its operators.
 
 __all__ = [
+    "DTYPE_CODES",
+    "FLOATS",
+    "INTEGERS",
+    "ONNX_DTYPES",
     "REGISTRY",
+    "REQUIRED",
+    "SCALARS",
+    "Array",
+    "Attr",
+    "DataDependentShape",
+    "Family",
+    "FieldContext",
+    "GradientContext",
     "Inference",
+    "Interval",
+    "InvalidNode",
+    "KernelContext",
     "Leaf",
     "Operator",
+    "OperatorContext",
+    "Order",
+    "Origin",
+    "Step",
     "Symbol",
     "Type",
     "cast",
+    "cellwise_fields",
     "constant",
     "emit",
     "emit_all",
+    "family",
+    "find",
     "infer",
+    "infer_node",
     "integers",
+    "is_dense",
+    "laid_in",
     "lookup",
+    "memory_order",
+    "moved_fields",
+    "plain_float",
+    "reachable",
     "replay",
+    "sizes",
     "trace",
+    "window_kind",
 ]

@@ -1,9 +1,8 @@
 """Constant propagation for small integer and float tensors: exporters compute sizes, axes and pads in many steps.
 
-An element of a constant value is a number, or the name of a size that is not known yet. The result of arithmetic on
-names is written as ``dims`` writes it where it is a sum of products, and otherwise as a name of its own:
-``floor(height/2)``. A boolean is 0 or 1. Operators have these rules as their ``constant``; a value whose elements do
-not follow from constants has no constant value at all.
+An element of a constant value is a number or a symbolic size. Arithmetic on symbolic sizes is written as ``dims``
+writes it where the result is a sum of products, and otherwise as a name of its own: ``floor(height/2)``. A boolean is 0
+or 1. Operators have these rules as their ``constant``; a value whose elements do not follow from constants has none.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def as_dtype(dtype: str, value: Any) -> Element:
 
 
 def truncated(a: Any, b: Any) -> Any:
-    """``a / b`` as Div computes it: of whole numbers, rounded towards zero."""
+    """``a / b`` as Div computes it: integers are rounded towards zero."""
     return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1) if isinstance(a, int) else a / b
 
 
@@ -78,7 +77,7 @@ def _on_numbers(function: Callable[..., Any], dtype: str, *items: Any) -> Elemen
 
 
 def whole(value: Element) -> int | str:
-    """A size, or a whole number even if it is a float. Raises ``Unknown`` for a fraction."""
+    """A symbolic size, or a number as an integer. Raises ``Unknown`` for a fraction."""
     if isinstance(value, str):
         return value
     if value != int(value):
@@ -91,7 +90,7 @@ def _bracketed(value: Element) -> str:
 
 
 def times(a: Element, b: Element) -> Element:
-    """``a * b`` of which one at least is a size."""
+    """``a * b`` of which one at least is a symbolic size."""
     for size, factor in ((a, b), (b, a)):
         if isinstance(factor, float) and factor != int(factor):
             return f"({factor!r}*{_bracketed(size)})"
@@ -128,7 +127,7 @@ def remainder(a: Element, b: Element) -> Element:
 
 
 def extreme(name: str) -> Callable[[Element, Element], Element]:
-    """``max(h,4)``: the larger or smaller of two, of which one at least is a size."""
+    """``max(h,4)``: the larger or smaller of two, of which one at least is a symbolic size."""
 
     def rule(a: Element, b: Element) -> Element:
         return a if a == b else f"{name}({a},{b})"
@@ -137,7 +136,7 @@ def extreme(name: str) -> Callable[[Element, Element], Element]:
 
 
 def is_equal(a: Element, b: Element) -> Element:
-    """A size is itself, and no negative number; of two others nothing is known."""
+    """1 for one size twice, 0 for a size and a negative number; otherwise unknown."""
     if a == b:
         return 1
     if any(isinstance(one, (int, float)) and one < 0 for one in (a, b)):

@@ -1,8 +1,8 @@
-"""Receptive fields through operators: what an output sees of the network's input, from what the inputs see.
+"""Receptive fields through operators: those of an output in the network's input, from those of the inputs.
 
-A value has a field for each of its axes, batch and channels included; ``None`` where an element sees everything along
-that axis, as channels do after a convolution. A rule takes a ``FieldContext`` and returns the fields of the first
-output, or ``None`` where it does not know them.
+A value has a field for each of its axes, batch and channels included; ``None`` where it is global along
+that axis, as over the channels after a convolution. A rule takes a ``FieldContext`` and returns the fields of the first
+output, or ``None`` where they are unknown.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class FieldContext:
 Rule: TypeAlias = Callable[[FieldContext], Fields | None]
 
 
-def cellwise(use: FieldContext) -> Fields:
-    """Each element sees what the elements at its place in the inputs see, which broadcast."""
+def cellwise_fields(use: FieldContext) -> Fields:
+    """The union of the fields of the elements at the same place in the inputs, which broadcast."""
     pairs = zip(use.fields, use.shapes, strict=True)
     return combine([_broadcast(fields, shape, use.output) for fields, shape in pairs if fields is not None])
 
@@ -80,12 +80,12 @@ def _broadcast(fields: Fields, shape: Shape, wanted: Shape) -> Fields:
     return (*(None,) * missing, *repeated)
 
 
-def moved(use: FieldContext, operation: Operation) -> Fields:
-    """After a spatial operation: nothing moves over the batch, and a channel sees all channels."""
+def moved_fields(use: FieldContext, operation: Operation) -> Fields:
+    """After a spatial operation: the batch stays, and the field is global over the channels."""
     return (use.first[0], None, *through(use.first[2:], operation, (1,) * operation.axes))
 
 
-def spread(use: FieldContext, factors: Sequence[int], *, smooth: bool = False) -> Fields:
+def spread_fields(use: FieldContext, factors: Sequence[int], *, smooth: bool = False) -> Fields:
     """Each cell becomes several, as a transposed convolution with a box (or a tent) for a kernel makes them."""
     windows = [
         Window(2 * factor - factor % 2, factor, pad_begin=factor // 2)
@@ -93,37 +93,37 @@ def spread(use: FieldContext, factors: Sequence[int], *, smooth: bool = False) -
         else Window(factor, factor)
         for factor in factors
     ]
-    return moved(use, Operation("convt", tuple(windows)))
+    return moved_fields(use, Operation("convt", tuple(windows)))
 
 
-def mixed(use: FieldContext, axes: Collection[int]) -> Fields:
-    """Elements along ``axes`` are combined, so that each result sees everything there."""
+def mixed_fields(use: FieldContext, axes: Collection[int]) -> Fields:
+    """Elements along ``axes`` are combined: the field is global there."""
     return tuple(None if axis in axes else field for axis, field in enumerate(use.first))
 
 
-def behind_batch(use: FieldContext) -> Fields:
+def per_example_fields(use: FieldContext) -> Fields:
     """Everything but the batch is combined, by global pools and by normalization over space."""
-    return mixed(use, range(1, len(use.first)))
+    return mixed_fields(use, range(1, len(use.first)))
 
 
-def along_axis(default: int) -> Rule:
+def axis_fields(default: int) -> Rule:
     """The rule of an operator that combines elements along the attribute ``axis``, as Softmax does."""
-    return lambda use: mixed(use, [use.axis(default)])
+    return lambda use: mixed_fields(use, [use.axis(default)])
 
 
-def from_axis_on(use: FieldContext) -> Fields:
+def trailing_axes_fields(use: FieldContext) -> Fields:
     """Elements along all axes from the attribute ``axis`` on are combined, by LayerNormalization."""
-    return mixed(use, range(use.axis(-1), len(use.first)))
+    return mixed_fields(use, range(use.axis(-1), len(use.first)))
 
 
-def reduced(use: FieldContext) -> Fields:
+def reduced_fields(use: FieldContext) -> Fields:
     """Elements along ``axes`` are combined by a reduction, which keeps those axes or not."""
     axes = [int(axis) % len(use.input) for axis in use.setting("axes", 1, range(len(use.input)))]
-    kept = mixed(use, axes)
+    kept = mixed_fields(use, axes)
     return kept if use.get("keepdims", 1) else tuple(field for axis, field in enumerate(kept) if axis not in axes)
 
 
-def cut(use: FieldContext) -> Fields | None:
-    """Parts along axes on which everything is seen anyway; other axes must keep their size."""
+def cut_fields(use: FieldContext) -> Fields | None:
+    """Parts along axes where the field is global; other axes must keep their size."""
     sides = zip(use.first, use.input, use.output, strict=True)
     return use.first if all(field is None or old == new for field, old, new in sides) else None

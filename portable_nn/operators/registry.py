@@ -6,7 +6,7 @@ An operator is registered once, by the module that is its home. Its three main r
 - ``kernel``: from ``KernelContext`` to the numpy calls that compute the outputs, in arrays that are allocated;
 - ``gradient``: from ``GradientContext`` (in ``symbols``) to the gradients of the inputs, as new graph nodes.
 
-All other fields of ``Operator`` are facts that other modules ask for. None of them keeps a table of operator names.
+All other fields of ``Operator`` are facts that other modules read: none of these keeps a table of operator names.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ DTYPE_CODES: Final[Mapping[str, int]] = {dtype: code for code, dtype in ONNX_DTY
 FLOATS: Final = frozenset({"float16", "float32", "float64"})
 INTEGERS: Final = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 NUMBERS: Final = FLOATS | INTEGERS
+ANY: Final = NUMBERS | {"bool"}
+WIDE: Final = FLOATS | {"int32", "int64", "uint32", "uint64"}
+"""The element types that the standard defines matrix products, powers and sums for."""
 
 
 class Type(NamedTuple):
     """The element type and shape of a value, and its elements where constant propagation finds them.
 
-    ``constant`` has the elements of a constant value of at most one axis, in which a size that is not known is a name.
-    It has no part in comparisons.
+    ``constant`` has the elements of a constant value of at most one axis; a symbolic size is a name. Comparisons ignore
+    it.
     """
 
     dtype: str
@@ -93,7 +96,7 @@ class Attr(NamedTuple):
 
 
 class OperatorContext:
-    """One use of an operator, as its rules see it: typed access to the attributes and to the types of the inputs."""
+    """A use of an operator, as its rules see it: typed access to the attributes and to the types of the inputs."""
 
     def __init__(
         self,
@@ -151,7 +154,7 @@ class OperatorContext:
         return found
 
     def constant(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
-        """The elements of an integer input that must be constant, for they decide the shape; sizes may be names."""
+        """The elements of an integer input that must be constant, for they decide the shape; sizes may be symbolic."""
         return self._known(index, allowed, ": its values decide the shape")
 
     def floats(self, index: builtins.int, allowed: Collection[str] = FLOATS) -> tuple[builtins.float, ...]:
@@ -159,12 +162,46 @@ class OperatorContext:
         return self._known(index, allowed, "")
 
     def numbers(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[builtins.int, ...]:
-        """As ``constant``, where the name of a size will not do."""
+        """As ``constant``, where no size may be symbolic."""
         found = self.constant(index, allowed)
         numbers = tuple(dim for dim in found if isinstance(dim, int))
         if len(numbers) != len(found):
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")
         return numbers
+
+    def choice(self, name: str, allowed: Sequence[str | builtins.int]) -> Any:
+        """An attribute that must be one of the values ``allowed``."""
+        value = self._attribute(name)
+        if value not in allowed:
+            names = [str(each) for each in allowed]
+            wanted = " or ".join(names) if len(names) == 2 else f"one of {', '.join(names)}"
+            self.fail(f"{name} must be {wanted}, not {value!r}")
+        return value
+
+    def at_least(self, name: str, least: builtins.int = 1) -> builtins.int:
+        """An integer attribute that must not be below ``least``."""
+        value = self.int(name)
+        if value < least:
+            self.fail(f"{name} must be {least} or more, not {value}")
+        return value
+
+    def check_dtype(self, dtype: str, allowed: Collection[str]) -> None:
+        """Fail where the operator is not defined for an element type."""
+        if dtype not in allowed:
+            self.fail(f"it is not defined for {dtype}")
+
+    def common_dtype(self, allowed: Collection[str], start: builtins.int = 0) -> str:
+        """The element type that all inputs from ``start`` on share."""
+        first, dtypes = self.type(start).dtype, [type.dtype for type in self.types[start:] if type is not None]
+        if len(set(dtypes)) > 1:
+            self.fail(f"its inputs have different element types: {', '.join(dtypes)}")
+        self.check_dtype(first, allowed)
+        return first
+
+    def expect(self, index: builtins.int, wanted: Type, why: str = "") -> None:
+        """Fail where input ``index`` is of another element type or shape than ``wanted``; the message adds ``why``."""
+        if self.type(index) != wanted:
+            self.fail(f"{self.operator.input_name(index)} must be {wanted}{why}, not {self.type(index)}")
 
     def axis(self, axis: builtins.int, rank: builtins.int) -> builtins.int:
         """``axis`` counted from the front, checked against ``rank``."""
@@ -271,7 +308,7 @@ class Interval(NamedTuple):
     high: float
 
     def within(self, other: Interval | None) -> Interval:
-        """What lies in both; this one alone, where nothing does."""
+        """The intersection of both; this interval where that is empty."""
         if other is None:
             return self
         both = Interval(max(self.low, other.low), min(self.high, other.high))
@@ -279,9 +316,9 @@ class Interval(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """An option of an operator that some runtime lacks, ignores or reads otherwise.
+    """An option of an operator that some runtime lacks, ignores or implements differently.
 
-    ``applies`` is given a use and the shape of its first output, ``None`` where it is not known; the attributes of the
+    ``applies`` is given a use and the shape of its first output, ``None`` where that is unknown; the attributes of the
     use are those of the file, whose opset may be an older one. A limit with ``before`` holds below that opset alone.
     """
 
@@ -294,8 +331,8 @@ class Limit(NamedTuple):
 
 
 Family: TypeAlias = Literal["linear", "normalization", "activation", "reduction", "arithmetic", "layout"]
-"""What operators do: products with matrices or kernels, normalizations, activation functions, pools and reductions,
-other arithmetic, and everything that moves, makes or converts elements."""
+"""The families of operators: products with matrices or kernels, normalizations, activation functions, pools and
+reductions, other arithmetic, and everything that moves, makes or converts elements."""
 
 Infer: TypeAlias = Callable[[OperatorContext], Type | tuple[Type, ...]]
 Kernel: TypeAlias = Callable[[KernelContext], Iterable[Step] | Step | None]
@@ -304,7 +341,7 @@ Constant: TypeAlias = Callable[[OperatorContext, Type], tuple[Dim | float, ...]]
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its signature in the standard's names, its rules, and all that other modules ask of it.
+    """An operator: its signature in the standard's names, its rules, and the facts that other modules read.
 
     Args:
         name: its name in the standard.
@@ -324,8 +361,8 @@ class Operator:
             those of all inputs are known.
         family: what it does.
         elementwise: each element of an output is computed from the elements at its place in the inputs, which
-            broadcast. So examples stay apart, receptive fields stay what they are, and outputs are laid out in memory
-            as inputs are.
+            broadcast. So examples do not mix, receptive fields do not grow, and outputs have the memory layout of the
+            inputs.
         overwrites_input: the kernel may write its output over an input of the same shape and element type.
         keeps_layout: outputs have their axes in memory in the order of the inputs, as for ``elementwise``.
         batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself.
@@ -340,7 +377,7 @@ class Operator:
         passes: inputs whose elements are, or may be, elements of the outputs.
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
-        limits: options that some runtimes lack or read otherwise.
+        limits: options that some runtimes lack or implement differently.
         since: the opset since which an attribute may have a value, where that is newer than the attribute.
         former_names: names under which older opsets have it.
     """
@@ -432,7 +469,7 @@ def register(operator: Operator) -> Operator:
 
 
 def lookup(name: str, domain: str = "") -> Operator:
-    """The operator of that name, or ``InvalidNode`` that says there is none."""
+    """The operator of that name. Raises ``InvalidNode`` for an unknown one."""
     found = REGISTRY.get((domain, name))
     if found is None:
         full = f"{domain}.{name}" if domain else name

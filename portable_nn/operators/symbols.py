@@ -30,10 +30,10 @@ class Origin:
         inputs: Sequence[Symbol | None],
         attributes: Mapping[str, Attribute],
         name: str | None,
-        wish: str,
+        stem: str,
     ) -> None:
         self.operator, self.inputs, self.attributes = operator, tuple(inputs), dict(attributes)
-        self.name, self.wish = name, wish
+        self.name, self.stem = name, stem
         self.time = next(_clock)
         self.outputs: tuple[Symbol, ...] = ()
 
@@ -41,7 +41,7 @@ class Origin:
     def label(self) -> str:
         """The node, as messages name it."""
         kind = self.operator.name if self.operator else "input"
-        return f"'{self.name}' ({kind})" if self.name else f"'{self.wish}' ({kind})"
+        return f"'{self.name}' ({kind})" if self.name else f"'{self.stem}' ({kind})"
 
 
 class Symbol:
@@ -108,12 +108,12 @@ class Leaf(Symbol):
         dtype: str,
         shape: Shape,
         *,
-        wish: str = "input",
+        stem: str = "input",
         parameter: bool = False,
         trainable: bool = True,
         initial: Any = None,
     ) -> None:
-        super().__init__(Type(dtype, shape), Origin(None, (), {}, name, wish), 0, name)
+        super().__init__(Type(dtype, shape), Origin(None, (), {}, name, stem), 0, name)
         self.origin.outputs = (self,)
         self.parameter, self.trainable, self.initial = parameter, trainable, initial
         self.owner: Symbol | None = None
@@ -147,13 +147,13 @@ def emit_all(
     *inputs: Symbol | None,
     outputs: int = 1,
     name: str | None = None,
-    wish: str | None = None,
+    stem: str | None = None,
     domain: str = "",
     **attributes: Any,
 ) -> tuple[Symbol, ...]:
     """Make a node; the symbols of its outputs.
 
-    ``name`` is its exact name, ``wish`` the stem of a numbered one. Raises ``GraphError`` where the inputs do not fit.
+    ``name`` is its exact name, ``stem`` the stem of a numbered one. Raises ``GraphError`` where the inputs do not fit.
     """
     try:
         found = lookup(operator, domain)
@@ -162,9 +162,9 @@ def emit_all(
             inputs = inputs[:-1]
         types = infer_node(found, [v.type if v is not None else None for v in inputs], given, outputs)
     except InvalidNode as invalid:
-        stem = f"'{name or wish}' ({operator})" if name or wish else operator
-        raise GraphError([Fault(stem, str(invalid))]) from None
-    origin = Origin(found, inputs, given, name, wish or operator.lower())
+        node = f"'{name or stem}' ({operator})" if name or stem else operator
+        raise GraphError([Fault(node, str(invalid))]) from None
+    origin = Origin(found, inputs, given, name, stem or operator.lower())
     origin.outputs = tuple(Symbol(type, origin, index) for index, type in enumerate(types))
     return origin.outputs
 
@@ -176,7 +176,7 @@ def emit(operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
         operator: an ONNX operator.
         inputs: its inputs; ``None`` for an optional one that is left out.
         attributes: its attributes by the names that ONNX gives them, and what ``emit_all`` takes: ``name``, the exact
-            name of the node, or ``wish``, the stem of a numbered one, and ``domain``.
+            name of the node, or ``stem``, the stem of a numbered one, and ``domain``.
 
     Raises ``GraphError`` where the inputs do not fit the operator.
 
@@ -219,6 +219,32 @@ def sizes(value: Symbol, axes: Sequence[int] | None = None) -> Symbol:
     if axes is None:
         return emit("Shape", value)
     return emit("Concat", *(emit("Shape", value, start=axis, end=axis + 1) for axis in axes), axis=0)
+
+
+def size_of(value: Symbol, axis: int) -> Symbol:
+    """The size of ``value`` along an axis as an int64 scalar."""
+    return emit("Squeeze", sizes(value, [axis]), integers([0]))
+
+
+def count_up(end: Symbol) -> Symbol:
+    """0, 1, 2, … below the integer scalar ``end``, in its element type."""
+    return emit("Range", constant(0, end.dtype), end, constant(1, end.dtype))
+
+
+def zeros_like(value: Symbol) -> Symbol:
+    """Zeros of the shape and type of ``value``, which need not be known yet."""
+    return emit("Expand", constant(0, value.dtype), sizes(value))
+
+
+def fit(gradient: Symbol, value: Symbol) -> Symbol:
+    """Sum ``gradient`` over the axes along which ``value`` was broadcast, so that it has the shape of ``value``."""
+    if gradient.shape == value.shape:
+        return gradient
+    lead = len(gradient.shape) - len(value.shape)
+    stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
+    if stretched:
+        gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
+    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
 
 
 class GradientContext(OperatorContext):

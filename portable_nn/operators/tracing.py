@@ -32,7 +32,7 @@ def trace(inputs: Sequence[Leaf], outputs: Sequence[Symbol], name: str = "networ
         tracer.add(origin)
     for symbol in outputs:
         if isinstance(symbol, Leaf) and symbol.parameter and symbol not in tracer.known:
-            tracer.add_parameter(symbol, symbol.name or tracer.names.number(symbol.origin.wish))
+            tracer.add_parameter(symbol, symbol.name or tracer.names.number(symbol.origin.stem))
     known = tracer.known
     values = tuple(Value(known[leaf], leaf.dtype, leaf.shape) for leaf in inputs)
     results = tuple(known[symbol] for symbol in outputs)
@@ -56,7 +56,7 @@ class _Tracer:
             [symbol.name or (None if symbol.index else symbol.origin.name) for symbol in symbols],
         )
         self.known: dict[Symbol, str] = {
-            leaf: leaf.name or self.names.number(leaf.origin.wish, bare=True) for leaf in inputs
+            leaf: leaf.name or self.names.number(leaf.origin.stem, bare=True) for leaf in inputs
         }
         self.nodes: list[Node] = []
         self.parameters: list[Parameter] = []
@@ -71,7 +71,7 @@ class _Tracer:
         for leaf in origin.inputs:
             if isinstance(leaf, Leaf) and leaf.parameter and leaf not in self.known:
                 owner = self.names.node(leaf.owner.origin if leaf.owner else origin)
-                self.add_parameter(leaf, leaf.name or self.names.exact(f"{owner}.{leaf.origin.wish}"))
+                self.add_parameter(leaf, leaf.name or self.names.exact(f"{owner}.{leaf.origin.stem}"))
         for symbol in origin.outputs:
             further = f"{name}.{operator.output_name(symbol.index)}"
             self.known[symbol] = symbol.name or (self.names.exact(further) if symbol.index else name)
@@ -122,7 +122,7 @@ class _Names:
     def node(self, origin: Origin) -> str:
         """The name of a node: its own, or the next free number of its stem."""
         if origin not in self.nodes:
-            self.nodes[origin] = origin.name or self.number(origin.wish)
+            self.nodes[origin] = origin.name or self.number(origin.stem)
         return self.nodes[origin]
 
     def exact(self, name: str) -> str:

@@ -121,15 +121,15 @@ def test_shapes_given_at_inference_take_the_place_of_the_declared_ones() -> None
 def network() -> tuple[list[Leaf], list[Symbol]]:
     """A network with shared parameters, an absent optional input, unused outputs and constants."""
     x = Leaf("image", "float32", ("batch", 4))
-    mask = Leaf(None, "float32", ("batch", 3), wish="mask")
-    w = Leaf(None, "float32", (3, 4), wish="weight", parameter=True)
-    b = Leaf("my.bias", "float32", (3,), wish="bias", parameter=True, trainable=False)
-    h = emit("Gemm", x, w, b, transB=1, wish="dense")
-    h = emit("Gemm", h @ w, w, transB=1, wish="dense", alpha=0.1)
+    mask = Leaf(None, "float32", ("batch", 3), stem="mask")
+    w = Leaf(None, "float32", (3, 4), stem="weight", parameter=True)
+    b = Leaf("my.bias", "float32", (3,), stem="bias", parameter=True, trainable=False)
+    h = emit("Gemm", x, w, b, transB=1, stem="dense")
+    h = emit("Gemm", h @ w, w, transB=1, stem="dense", alpha=0.1)
     h = emit("Pad", h * 2, integers([0, 1]), None, integers([1]))
     h = emit("ReduceSum", h * 2 + 1, integers([1]), keepdims=0, name="sum")
     noisy, kept = emit_all("Dropout", h, constant(0.5, "float32"), constant(True, "bool"), outputs=2)
-    return [x, mask], [noisy, emit("Not", kept), emit("Relu", mask, wish="dense"), emit("Identity", b)]
+    return [x, mask], [noisy, emit("Not", kept), emit("Relu", mask, stem="dense"), emit("Identity", b)]
 
 
 def test_round_trip() -> None:
@@ -214,7 +214,7 @@ def test_what_leads_to_no_output_is_left_out() -> None:
 
 
 def test_a_parameter_or_an_input_may_be_an_output() -> None:
-    x, w = Leaf("x", "float32", (2,)), Leaf(None, "float32", (3,), wish="weight", parameter=True)
+    x, w = Leaf("x", "float32", (2,)), Leaf(None, "float32", (3,), stem="weight", parameter=True)
     made = trace([x], [x, w]).graph
     assert made.outputs == ("x", "weight_1")
     assert infer(made).types["weight_1"] == Type("float32", (3,))
@@ -267,4 +267,4 @@ def test_attributes_are_plain_numbers_in_the_precision_of_onnx() -> None:
 def test_how_things_are_written() -> None:
     assert [format_shape(shape) for shape in ((), ("batch",), ("batch", 3))] == ["()", "(batch,)", "(batch, 3)"]
     assert str(Value("x", "float32", ("batch", 3))) == "x: float32(batch, 3)"
-    assert repr(emit("Relu", Leaf("x", "float32", (2,)), wish="hidden")) == "<'hidden' (Relu): float32 (2,)>"
+    assert repr(emit("Relu", Leaf("x", "float32", (2,)), stem="hidden")) == "<'hidden' (Relu): float32 (2,)>"

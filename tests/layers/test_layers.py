@@ -156,7 +156,7 @@ def test_wrong_arguments(make: Callable[[], Any], error: type[PortableNNError], 
         (lambda x: pnn.ReLU(name="n")(pnn.Input(3, dtype="bool")), r"^'n' \(Relu\): "),
     ],
 )
-def test_misfits_name_the_node(make: Callable[[Any], Any], message: str) -> None:
+def test_errors_name_the_node(make: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(GraphError, match=message):
         make(pnn.Input(3))
 

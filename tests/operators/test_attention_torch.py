@@ -182,7 +182,7 @@ ROWS: list[tuple[list[Any], dict[str, Any], str]] = [
      "K must have the batch and the features of Q (2, 4, 3, 8): (2, 2, 5, 8) by heads, not (2, 2, 5, 7)"),
     ([Q, K, f(2, 2, 4, 6)], {}, "V must have the batch, heads and positions of K, (2, 2, 5) by heads, not (2, 2, 4)"),
     ([f(2, 3, 3, 8), K, V], {}, "3 heads of queries cannot share 2 of keys evenly"),
-    ([Q, K, V, None, PAST[1]], {}, "past_key and past_value go together, and only one of them is there"),
+    ([Q, K, V, None, PAST[1]], {}, "past_key and past_value go together, and only one of them is given"),
     ([Q, K, V, *PAST, Leaf(None, "int64", (2,))], {},
      "nonpad_kv_seqlen goes with keys that hold the past already, not with past_key and past_value"),
     ([Q, K, V, None, PAST[1], f(2, 2, 3, 6)], {},

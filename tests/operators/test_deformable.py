@@ -83,7 +83,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("inputs", "attributes", "message"), ROWS)
-def test_what_does_not_fit_is_told(
+def test_invalid_nodes_raise_an_error(
     inputs: Sequence[Symbol | None], attributes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' (DeformConv): {message}")):

@@ -94,7 +94,7 @@ MISFITS: list[Row] = [
     ("Einsum", [f(2, 3)], {"equation": "...i->i"},
      "equation '...i->i' has an ellipsis in its operands and none in its result"),
     ("Einsum", [f(4, 2, 3), f(2, 3)], {"equation": "...i,...i->..."},
-     "the ellipses of equation '...i,...i->...' stand for different numbers of axes: (4, 2, 3), (2, 3)"),
+     "the ellipses of equation '...i,...i->...' have different numbers of axes: (4, 2, 3), (2, 3)"),
     ("Einsum", [f(2), Leaf(None, "int64", (2,))], {"equation": "i,i->"},
      "its inputs have different element types: float32, int64"),
     ("Einsum", [Leaf(None, "bool", (2,))], {"equation": "i->i"}, "it is not defined for bool"),

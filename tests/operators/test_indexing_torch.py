@@ -227,7 +227,7 @@ MISFITS: list[Row] = [
     ("ScatterElements", [f(3), i(2), i(2)], {},
      "updates must be float32 (2,), as the data and indices are, not int64 (2,)"),
     ("ScatterElements", [f(3), i(2), f(2)], {"reduction": "sum"},
-     "reduction must be none, add, mul, max, min, not 'sum'"),
+     "reduction must be one of none, add, mul, max, min, not 'sum'"),
     ("ScatterElements", [Leaf(None, "bool", (3,)), i(2), Leaf(None, "bool", (2,))], {"reduction": "add"},
      "it is not defined for bool"),
     ("Split", [f(4), integers([2, 3])], {"outputs": 2}, "the sizes (2, 3) make 5, but axis 0 has 4"),
@@ -259,7 +259,7 @@ def test_sizes_of_parts_are_compared_when_the_size_is_known() -> None:
 
 @pytest.mark.parametrize("index", [-4, 3])
 @pytest.mark.parametrize("operator", ["Gather", "GatherElements", "ScatterElements"])
-def test_an_index_that_is_outside_is_told_while_it_runs(operator: str, index: int) -> None:
+def test_an_index_that_is_outside_raises_an_error_while_it_runs(operator: str, index: int) -> None:
     x, places = Leaf("x", "float32", (2, 3)), Leaf("i", "int64", (2, 1))
     more = [emit("Cast", places, to=1)] if operator == "ScatterElements" else []
     plan = Plan(trace([x, places], [emit(operator, x, places, *more, axis=1, name="here")]).graph, {}, {})
@@ -271,7 +271,7 @@ def test_an_index_that_is_outside_is_told_while_it_runs(operator: str, index: in
         plan.run()
 
 
-def test_a_constant_index_that_is_outside_is_told_when_the_plan_is_made() -> None:
+def test_a_constant_index_that_is_outside_raises_an_error_when_the_plan_is_made() -> None:
     x = Leaf("x", "float32", ("batch", 2))
     graph = trace([x], [emit("Gather", x, integers([2]), name="here")]).graph
     with pytest.raises(GraphError, match=r"^'here' \(Gather\): index 2 is outside axis 0, which has 2 elements$"):

@@ -63,7 +63,7 @@ def test_the_log_probabilities_are_an_output_through_which_something_flows_back(
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("label", [-1, 3])
 @pytest.mark.parametrize("options", [{}, {"reduction": "none"}, {"ignore_index": 7}])
-def test_a_label_that_is_no_class_is_told_while_it_runs(loss: str, label: int, options: dict[str, Any]) -> None:
+def test_a_label_that_is_no_class_raises_an_error_while_it_runs(loss: str, label: int, options: dict[str, Any]) -> None:
     scores, labels = Leaf("x", "float32", (2, 3)), Leaf("y", "int64", (2,))
     plan = Plan(trace([scores, labels], [emit(loss, scores, labels, name="here", **options)]).graph, {}, {})
     plan.run()
@@ -87,7 +87,7 @@ MISFITS: list[Row] = [
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(3)], {}, "input (2, 3) need target (2,), not (3,)"),
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(2), f(2)], {}, "weight must be float32 (3,), not float32 (2,)"),
     ("NegativeLogLikelihoodLoss", [f(2, 3), i(2)], {"reduction": "max"},
-     "reduction must be none, mean or sum, not 'max'"),
+     "reduction must be one of none, mean, sum, not 'max'"),
 ]  # fmt: skip
 
 

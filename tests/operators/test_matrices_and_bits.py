@@ -134,7 +134,7 @@ ROWS: list[Row] = [
     ("EyeLike", [f(3, 3)], {"dtype": 8}, "attribute 'dtype' is 8, an element type that is not supported"),
     ("Det", [f(2, 3)], {}, "X must be square, not 2 by 3"),
     ("Det", [i(2, 2)], {}, "it is not defined for int64"),
-    ("Mod", [f(2), f(2)], {}, "fmod must be 1 for float32: what is left over has the sign of A"),
+    ("Mod", [f(2), f(2)], {}, "fmod must be 1 for float32: the remainder has the sign of A"),
     ("Mod", [i(2), i(2)], {"fmod": 2}, "fmod must be 0 or 1, not 2"),
     ("BitShift", [Leaf(None, "uint8", (2,))] * 2, {"direction": "UP"}, "direction must be LEFT or RIGHT, not 'UP'"),
     ("BitShift", [i(2), i(2)], {"direction": "LEFT"}, "it is not defined for int64"),
@@ -145,7 +145,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes", "message"), ROWS)
-def test_what_does_not_fit_is_told(
+def test_invalid_nodes_raise_an_error(
     operator: str, inputs: Sequence[Symbol], attributes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):

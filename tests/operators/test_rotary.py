@@ -114,7 +114,7 @@ def test_node_that_does_not_fit(row: Row) -> None:
 
 
 @pytest.mark.parametrize("place", [9, -10])
-def test_a_position_that_is_outside_is_told_while_it_runs(place: int) -> None:
+def test_a_position_that_is_outside_raises_an_error_while_it_runs(place: int) -> None:
     leaves = [Leaf("x", "float32", (1, 1, 1, 6)), Leaf("c", "float32", (9, 3)), Leaf("p", "int64", (1, 1))]
     x, cache, places = leaves
     plan = Plan(trace(leaves, [emit("RotaryEmbedding", x, cache, cache, places, name="here")]).graph, {}, {})

@@ -113,7 +113,7 @@ def test_regions_without_a_gradient(options: dict[str, str], reason: str) -> Non
 
 
 @pytest.mark.parametrize("index", [-3, 2])
-def test_an_image_that_is_not_in_the_batch_is_told_while_it_runs(index: int) -> None:
+def test_an_image_that_is_not_in_the_batch_raises_an_error_while_it_runs(index: int) -> None:
     leaves = [Leaf("x", "float32", (2, 1, 3, 3)), Leaf("r", "float32", (1, 4)), Leaf("i", "int64", (1,))]
     plan = Plan(trace(leaves, [emit("RoiAlign", *leaves, name="here")]).graph, {}, {})
     plan.run()

@@ -81,7 +81,7 @@ def test_the_last_of_several_updates_stays() -> None:
 
 @pytest.mark.parametrize("index", [(0, 3), (2, 0), (0, -4), (-3, 0)])
 @pytest.mark.parametrize("operator", ["GatherND", "ScatterND"])
-def test_an_index_that_is_outside_is_told_while_it_runs(operator: str, index: tuple[int, int]) -> None:
+def test_an_index_that_is_outside_raises_an_error_while_it_runs(operator: str, index: tuple[int, int]) -> None:
     x, places, updates = Leaf("x", "float32", (2, 3)), Leaf("i", "int64", (1, 2)), Leaf("u", "float32", (1,))
     more = [updates] if operator == "ScatterND" else []
     plan = Plan(trace([x, places, *more], [emit(operator, x, places, *more, name="here")]).graph, {}, {})
@@ -93,7 +93,7 @@ def test_an_index_that_is_outside_is_told_while_it_runs(operator: str, index: tu
         plan.run()
 
 
-def test_a_constant_index_that_is_outside_is_told_when_the_plan_is_made() -> None:
+def test_a_constant_index_that_is_outside_raises_an_error_when_the_plan_is_made() -> None:
     x = Leaf("x", "float32", ("rows",))
     graph = trace([x], [emit("GatherND", x, constant([[2]], "int64"), name="here")]).graph
     with pytest.raises(GraphError, match=r"^'here' \(GatherND\): index 2 is outside axis 0, which has 2 elements$"):
@@ -157,7 +157,7 @@ def test_unpooling_to_a_larger_output_leaves_zeros_behind() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 4])
-def test_a_cell_that_is_not_there_is_told_while_it_runs(index: int) -> None:
+def test_a_cell_that_is_not_there_raises_an_error_while_it_runs(index: int) -> None:
     x, places = Leaf("x", "float32", (1, 1, 2)), Leaf("i", "int64", (1, 1, 2))
     graph = trace([x, places], [emit("MaxUnpool", x, places, kernel_shape=(2,), strides=(2,), name="here")]).graph
     plan = Plan(graph, {}, {})
@@ -208,7 +208,7 @@ ROWS: list[Row] = [
         "ScatterND",
         [f(2), i(1, 1), f(1)],
         {"reduction": "mean"},
-        "reduction must be none, add, mul, max, min, not 'mean'",
+        "reduction must be one of none, add, mul, max, min, not 'mean'",
     ),
     ("NonZero", [f(2)], {}, "input 'X' must be a constant: its values decide the shape"),
     ("NonZero", [emit("Shape", f("n", 2))], {}, "input 'X' holds the unknown size (n, 2)"),
@@ -273,7 +273,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes", "message"), ROWS)
-def test_what_does_not_fit_is_told(
+def test_invalid_nodes_raise_an_error(
     operator: str, inputs: Sequence[Symbol], attributes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):

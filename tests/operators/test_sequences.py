@@ -168,7 +168,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes", "message"), ROWS)
-def test_what_does_not_fit_is_told(
+def test_invalid_nodes_raise_an_error(
     operator: str, inputs: Sequence[Symbol], attributes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"'here' ({operator}): {message}") + "$"):
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_told(
 
 
 @pytest.mark.parametrize("length", [-1, 5])
-def test_a_sequence_that_is_too_long_is_told_while_it_runs(length: int) -> None:
+def test_a_sequence_that_is_too_long_raises_an_error_while_it_runs(length: int) -> None:
     x, lengths = Leaf("x", "float32", (4, 2)), Leaf("n", "int64", (2,))
     plan = Plan(trace([x, lengths], [emit("ReverseSequence", x, lengths, name="here")]).graph, {}, {})
     plan.run()

@@ -79,7 +79,7 @@ def test_node_that_does_not_fit(row: Row) -> None:
     assert_refused(row)
 
 
-def test_more_than_there_are_is_told_when_the_plan_is_made() -> None:
+def test_more_than_there_are_raises_an_error_when_the_plan_is_made() -> None:
     x = f("n", 2)
     graph = trace([x], emit_all("TopK", x, integers([3]), axis=0, outputs=2, name="here")).graph
     Plan(graph, {graph.inputs[0].name: (3, 2)}, {})

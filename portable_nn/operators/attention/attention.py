@@ -1,4 +1,4 @@
-"""Attention: each query gets a mean of the values, weighted by how well their keys fit it.
+"""Attention: for each query a mean of the values, weighted by the softmax of the products of query and keys.
 
 Vaswani et al., "Attention is all you need" (NeurIPS 2017), equation 1; with several query heads for one head of keys
 and values, Ainslie et al., "GQA" (EMNLP 2023).
@@ -14,23 +14,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from portable_nn.core.dims import quotient, total
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     FLOATS,
     ONNX_DTYPES,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    format_shape,
+    integers,
     lookup,
     register,
+    size_of,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 Q, K, V, MASK, PAST_KEY, PAST_VALUE, LENGTHS = range(7)
 """The inputs; the last is the number of keys of each example that are not padding."""
@@ -107,7 +114,7 @@ def _by_heads(use: OperatorContext, index: int) -> Shape:
 def _past(use: OperatorContext, lead: Shape, features: Sequence[int]) -> Dim:
     """How many positions the past has."""
     if use.has(PAST_KEY) != use.has(PAST_VALUE):
-        use.fail("past_key and past_value go together, and only one of them is there")
+        use.fail("past_key and past_value go together, and only one of them is given")
     if not use.has(PAST_KEY):
         return 0
     if use.has(LENGTHS):
@@ -115,9 +122,7 @@ def _past(use: OperatorContext, lead: Shape, features: Sequence[int]) -> Dim:
     shape = use.type(PAST_KEY).shape
     positions = shape[2] if len(shape) == 4 else "positions"
     for index, size in zip((PAST_KEY, PAST_VALUE), features, strict=True):
-        wanted = Type(use.type().dtype, (*lead, positions, size))
-        if use.type(index) != wanted:
-            use.fail(f"{use.operator.input_name(index)} must be {wanted}, not {use.type(index)}")
+        use.expect(index, use.like((*lead, positions, size)))
     return positions
 
 
@@ -125,7 +130,7 @@ def _check_options(use: OperatorContext) -> None:
     dtypes = [use.type(index).dtype for index in (Q, K, V)]
     if len(set(dtypes)) > 1:
         use.fail(f"Q, K and V have different element types: {', '.join(dtypes)}")
-    check_dtype(use, dtypes[0], FLOATS)
+    use.check_dtype(dtypes[0], FLOATS)
     if not 0 <= use.int("qk_matmul_output_mode") <= NORMALIZED:
         use.fail(f"qk_matmul_output_mode must be 0 to 3, not {use.int('qk_matmul_output_mode')}")
     precision = use.attributes.get("softmax_precision", DTYPE_CODES["float32"])
@@ -153,8 +158,8 @@ def _type(use: OperatorContext) -> tuple[Type, ...]:
     s, dtype = _sizes(use), use.type().dtype
     if use.has(MASK):
         _check_mask(use, s)
-    if use.has(LENGTHS) and use.type(LENGTHS) != (wanted := Type("int64", (s.batch,))):
-        use.fail(f"nonpad_kv_seqlen must be {wanted}, not {use.type(LENGTHS)}")
+    if use.has(LENGTHS):
+        use.expect(LENGTHS, Type("int64", (s.batch,)))
     if len(use.type().shape) == 4:
         result: Shape = (s.batch, s.heads, s.queries, s.value_features)
     else:
@@ -173,11 +178,11 @@ def _scale(use: OperatorContext, s: Sizes) -> float:
     return float(scale) if isinstance(scale, float) else 1 / math.sqrt(max(s.features, 1))
 
 
-# -- what may be seen
+# -- masks
 
 
-class Window(NamedTuple):
-    """The size of the attention window on either side of a query; ``None`` where it is not limited."""
+class AttentionWindow(NamedTuple):
+    """How far a query attends to earlier and to later keys; ``None`` where that is not limited."""
 
     left: int | None
     right: int | None
@@ -188,23 +193,18 @@ class Window(NamedTuple):
         return behind + ([] if self.right is None else [(places, positions + self.right)])
 
 
-def _window(use: OperatorContext) -> Window:
+def _window(use: OperatorContext) -> AttentionWindow:
     left, right = (size if (size := use.int(f"{side}_window_size")) >= 0 else None for side in ("left", "right"))
     if use.int("is_causal"):
         right = 0
-    return Window(left, right)
-
-
-def _may_see_nothing(use: OperatorContext) -> bool:
-    """Whether all keys of a query may be masked, so that its output is 0."""
-    return use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None
+    return AttentionWindow(left, right)
 
 
 # -- kernel
 
 
 class Bias(NamedTuple):
-    """The additive attention mask, and which queries see no key (``None``: each sees one)."""
+    """The additive attention mask, and which queries attend to no key (``None``: each attends to one)."""
 
     added: Array
     blind: Array | None
@@ -219,7 +219,7 @@ def _bias(n: KernelContext, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Ste
     batch, _, _, queries, past, keys, *_ = _numbers(s)
     window, mask = _window(n), n.x[MASK] if n.has(MASK) else None
     lengths = n.x[LENGTHS].reshape(-1, 1, 1, 1) if n.has(LENGTHS) else None
-    bounded = window != Window(None, None)
+    bounded = window != AttentionWindow(None, None)
     shapes = [(queries, keys)] * bounded + [(batch, 1, 1, keys)] * (lengths is not None)
     if mask is not None:
         shapes.append((*mask.shape[:-1], keys))
@@ -249,7 +249,7 @@ def _bias(n: KernelContext, s: Sizes, dtype: Any) -> tuple[Bias | None, list[Ste
 
 
 def _add_mask(added: Array, mask: Array) -> None:
-    """A mask that is too short hides the keys beyond its end."""
+    """Add a mask; one that is too short masks the keys beyond its end."""
     part = added[..., : mask.shape[-1]]
     if mask.dtype == np.bool_:
         np.copyto(part, -np.inf, where=~mask)
@@ -267,7 +267,7 @@ def _view_by_heads(array: Array, heads: int) -> Array:
 
 
 def _remembered(n: KernelContext, index: int, s: Sizes) -> tuple[Array, list[Step]]:
-    """The keys or the values, with those of the past before them: also an output."""
+    """The keys or values, those of the past first: also an output."""
     new, output = _view_by_heads(n.x[index], s.key_heads), index
     if not n.has(PAST_KEY):
         if output < n.output_count:
@@ -339,7 +339,7 @@ def _weights_in_place(n: KernelContext, s: Sizes, scores: Array, row: Array) -> 
 
 
 def _in_precision(n: KernelContext, scores: Array, row: Array, blind: Array | None, dtype: Any) -> list[Step]:
-    """The softmax in another precision, in place of the scores; nothing is left to divide by."""
+    """The softmax in another precision, in place of the scores; ``row`` is then 1."""
     other, total = n.scratch(scores.shape, dtype), n.scratch(row.shape, dtype)
     return [
         partial(np.copyto, other, scores, casting="same_kind"),
@@ -353,7 +353,7 @@ def _in_precision(n: KernelContext, scores: Array, row: Array, blind: Array | No
 def _attention(n: KernelContext) -> list[Step]:
     """The scores lie by heads of keys, the queries that share one below each other: fewer and larger products.
 
-    What comes out is divided by the sums of the exponentials, and not they themselves: there are more of them.
+    The outputs are divided by the sums of the exponentials, not the weights, of which there are more.
     """
     s = _sizes(n)
     batch, heads, key_heads, queries, _, keys, features, value_features = _numbers(s)
@@ -382,7 +382,7 @@ def _attention(n: KernelContext) -> list[Step]:
     ]
 
 
-# -- the same in other operators
+# -- lowering
 
 
 def heads_apart(x: Symbol, heads: int) -> Symbol:
@@ -397,11 +397,7 @@ def _counted(value: Symbol, axis: int) -> Symbol:
     size = value.shape[axis]
     if isinstance(size, int):
         return integers(range(size))
-    return emit("Range", constant(0, "int64"), _size(value, axis), constant(1, "int64"))
-
-
-def _size(value: Symbol, axis: int) -> Symbol:
-    return emit("Squeeze", sizes(value, [axis]), integers([0]))
+    return emit("Range", constant(0, "int64"), size_of(value, axis), constant(1, "int64"))
 
 
 def _added(
@@ -410,11 +406,11 @@ def _added(
     """The additive attention mask."""
     dtype, parts, window = scores.dtype, list[Symbol](), _window(use)
     zero, hidden = constant(0, dtype), constant(-np.inf, dtype)
-    places, offset = _counted(scores, 3), constant(0, "int64") if past is None else _size(past, 2)
+    places, offset = _counted(scores, 3), constant(0, "int64") if past is None else size_of(past, 2)
     if lengths is not None:
         each = emit("Reshape", lengths, integers([-1, 1, 1, 1]))
         parts.append(emit("Where", emit("Less", places, each), zero, hidden))
-        offset = each - _size(scores, 2)
+        offset = each - size_of(scores, 2)
     positions = emit("Unsqueeze", _counted(scores, 2), integers([1])) + offset
     for low, high in window.allows(places, positions):
         parts.append(emit("Where", emit("LessOrEqual", low, high), zero, hidden))
@@ -445,7 +441,7 @@ def _shared_out(x: Symbol, s: Sizes) -> Symbol:
 
 
 def _product(a: Symbol, b: Symbol, s: Sizes) -> Symbol:
-    """A product for each head of queries, with what each head of keys has."""
+    """A matrix product for each query head with its head of keys or values."""
     if s.heads == s.key_heads:
         return a @ b
     made = _shared_out(a, s) @ emit("Unsqueeze", b, integers([2]))
@@ -479,9 +475,10 @@ def _lowering(*inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
 
 
 def _weights(use: OperatorContext, scores: Symbol, added: Symbol | None) -> Symbol:
-    """Softmax over the keys; 0 for a query that sees no key, whose gradient is 0 as well."""
+    """Softmax over the keys; 0 for a query that attends to no key, whose gradient is 0 as well."""
     dtype, blind = scores.dtype, None
-    if added is not None and _may_see_nothing(use):
+    # All keys of a query may be masked then, so that its output is 0.
+    if added is not None and (use.has(MASK) or use.has(LENGTHS) or _window(use).left is not None):
         # onnxruntime finds the largest of a row in single precision only.
         largest = emit("ReduceMax", cast(added, "float32"), integers([-1]), keepdims=1)
         blind = emit("Equal", largest, constant(-np.inf, "float32"))

@@ -10,12 +10,25 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import quotient
-from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.operators.attention.attention import heads_apart
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import zeros_like
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.base import (
+    Array,
+    Attr,
+    Dim,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+    sizes,
+    zeros_like,
+)
 
 
 def _heads(use: OperatorContext) -> tuple[Dim, Dim, int]:
@@ -48,17 +61,14 @@ def _heads(use: OperatorContext) -> tuple[Dim, Dim, int]:
 
 def _type(use: OperatorContext) -> Type:
     x = use.type()
-    check_dtype(use, x.dtype, frozenset({"float16", "float32"}))
+    use.check_dtype(x.dtype, frozenset({"float16", "float32"}))
     batch, positions, turned = _heads(use)
     for index in (1, 2):
-        cache, name = use.type(index), use.operator.input_name(index)
-        wanted: Shape = (batch, positions, turned // 2)
-        if use.has(3):
-            wanted = (cache.shape[0] if len(cache.shape) == 2 else "positions", turned // 2)
-        if cache != Type(x.dtype, wanted):
-            use.fail(f"{name} must be {Type(x.dtype, wanted)}, not {cache}")
-    if use.has(3) and use.type(3) != (places := Type("int64", (batch, positions))):
-        use.fail(f"position_ids must be {places}, as X has its positions, not {use.type(3)}")
+        cache = use.type(index).shape
+        looked_up = (cache[0] if len(cache) == 2 else "positions", turned // 2)
+        use.expect(index, use.like(looked_up if use.has(3) else (batch, positions, turned // 2)))
+    if use.has(3):
+        use.expect(3, Type("int64", (batch, positions)), ", as X has its positions")
     return Type(x.dtype, x.shape)
 
 
@@ -116,7 +126,7 @@ def _rotate(n: KernelContext) -> list[Step]:
     return steps
 
 
-# -- the same in other operators
+# -- lowering and gradient
 
 
 def _together(x: Symbol, like: Symbol) -> Symbol:
@@ -169,7 +179,7 @@ def _lowering(
 
 
 def _gradient(n: GradientContext) -> list[Symbol | None]:
-    """Turned back by the same angles; to these, what flows along the turn, from all heads."""
+    """Rotated back by the same angles; the gradients of cosines and sines are summed over the heads."""
     places = n.x[3] if n.has(3) else None
     back = emit("RotaryEmbedding", n.dy, n.x[1], -n.x[2], places, **n.attributes)
     heads, turned = n.attributes.get("num_heads", 0), _heads(n)[2]

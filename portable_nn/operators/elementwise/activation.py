@@ -1,44 +1,51 @@
-"""Activation functions, but for those of the error function.
+"""Activation functions, except those of the error function.
 
-Where a kernel overflows it divides by the infinity and is right; a bound that changes no other result keeps infinities
-from meeting a 0 or each other, so that it gives at the infinities what the function tends to.
+Where a kernel overflows it divides by the infinity, which is right; clipping that changes no other result keeps 0 · ∞
+and ∞ / ∞ from occurring, so that at ±∞ the kernel gives the limit of the function.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import INTERNAL, format_shape
-from portable_nn.operators.elementwise.arithmetic import WIDE, broadcast_type, check_dtype, fit, same_type
-from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     NUMBERS,
+    WIDE,
     Array,
     Attr,
+    Attribute,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    fit,
+    format_shape,
+    like,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, like, sizes
+from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
+from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
+
+activation = partial(Operator, family="activation", elementwise=True, overwrites_input=True)
+"""An activation, with the facts that all of them share."""
 
 
 def indicator(operator: str, a: Symbol, b: Symbol | float) -> Symbol:
     """1 where a comparison holds and 0 elsewhere, in the element type of ``a``."""
     return cast(emit(operator, a, like(b, a)), a.dtype)
-
-
-def _is_not_negative(value: object) -> bool:
-    """Whether an attribute is absent or not negative: LeakyRelu with a negative slope is not monotone."""
-    return not isinstance(value, (int, float)) or value >= 0
 
 
 def clip(x: Symbol, low: float | None, high: float | None) -> Symbol:
@@ -51,22 +58,10 @@ def _relu(n: KernelContext) -> Step:
     return partial(np.maximum, n.x[0], n.filled_like(n.x[0], 0), out=n.out())
 
 
-def _relu_gradient(n: GradientContext) -> Symbol:
-    return emit("ReluGrad", n.dy, n.y[0], domain=INTERNAL)
-
-
 def _relu_grad(n: KernelContext) -> list[Step]:
     mask = n.scratch_like(n.x[1], np.bool_)
     zero = n.filled((), n.x[1].dtype, 0)
     return [partial(np.greater, n.x[1], zero, out=mask), partial(np.multiply, n.x[0], mask, out=n.out())]
-
-
-def _relu_grad_lowering(dy: Symbol, y: Symbol) -> Symbol:
-    return dy * indicator("Greater", y, 0)
-
-
-def _relu_grad_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("ReluGrad", n.dy, n.x[1], domain=INTERNAL), None]
 
 
 @in_blocks()
@@ -103,6 +98,12 @@ def _leaky_relu(n: KernelContext) -> list[Step] | Step:
     scaled = n.scratch_like(x)
     choose = np.maximum if alpha < 1 else np.minimum
     return [partial(np.multiply, x, number(alpha, x), out=scaled), partial(choose, x, scaled, out=n.out())]
+
+
+def _is_monotone(attributes: Mapping[str, Attribute]) -> bool:
+    """Not so with a negative slope."""
+    alpha = attributes.get("alpha")
+    return not isinstance(alpha, (int, float)) or alpha >= 0
 
 
 def _leaky_relu_gradient(n: GradientContext) -> Symbol:
@@ -146,7 +147,7 @@ def exponential(
     """
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         if parts(use)[2] == 0:
             use.fail("attribute 'alpha' must not be 0: x is divided by it")
         return Type(use.type().dtype, use.type().shape)
@@ -173,32 +174,7 @@ def exponential(
             return n.dy * (slope if a == 1 else slope * a)
         return n.dy * (slope * (b / c) + indicator("Greater", n.x[0], 0) * (a - b / c))
 
-    register(
-        Operator(
-            name,
-            ("X",),
-            infer,
-            kernel,
-            gradient,
-            attributes,
-            outputs=("Y",),
-            overwrites_input=True,
-            family="activation",
-            elementwise=True,
-        )
-    )
-
-
-def _elu(use: OperatorContext) -> tuple[float, float, float]:
-    return 1.0, use.float("alpha"), 1.0
-
-
-def _selu(use: OperatorContext) -> tuple[float, float, float]:
-    return use.float("gamma"), use.float("gamma") * use.float("alpha"), 1.0
-
-
-def _celu(use: OperatorContext) -> tuple[float, float, float]:
-    return 1.0, use.float("alpha"), use.float("alpha")
+    register(activation(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",)))
 
 
 @in_blocks()
@@ -236,10 +212,6 @@ def _hard_swish_gradient(n: GradientContext) -> Symbol:
     return n.dy * (near * (indicator("Equal", near, n.x[0]) / 6 + 1 / 6) + 0.5)
 
 
-def _hard_swish_lowering(x: Symbol) -> Symbol:
-    return x * emit("HardSigmoid", x, alpha=1 / 6, beta=0.5)
-
-
 @in_blocks(works=1)
 def _swish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
     """x / (1 + exp(-alpha·x)) (Ramachandran et al., arXiv:1710.05941)."""
@@ -263,10 +235,6 @@ def _swish_gradient(n: GradientContext) -> Symbol:
     return n.dy * (gate + y * (1 - gate))
 
 
-def _swish_lowering(x: Symbol, *, alpha: float = 1.0) -> Symbol:
-    return x * emit("Sigmoid", x if alpha == 1 else x * alpha)
-
-
 @in_blocks(works=2)
 def _mish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
     """x · t / (t + 2) with t = exp(x)·(exp(x) + 2), which is x · tanh(log(1 + exp(x))) (Misra, BMVC 2020).
@@ -285,10 +253,6 @@ def _mish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list
         partial(np.divide, t, other, out=t),
         partial(np.multiply, out, t, out=out),
     ]
-
-
-def _mish_lowering(x: Symbol) -> Symbol:
-    return x * emit("Tanh", emit("Softplus", x))
 
 
 @in_blocks(works=1)
@@ -338,13 +302,9 @@ def _shrink(n: KernelContext) -> list[Step]:
     return [*steps, partial(np.logical_or, low, high, out=high), partial(np.multiply, x, high, out=out)]
 
 
-def _shrink_gradient(n: GradientContext) -> Symbol:
-    return n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd"))
-
-
 def _clip_type(use: OperatorContext) -> Type:
     found = use.type()
-    check_dtype(use, found.dtype, NUMBERS)
+    use.check_dtype(found.dtype, NUMBERS)
     for index in (1, 2):
         if use.has(index) and (use.type(index).dtype != found.dtype or product(use.type(index).shape) != 1):
             use.fail(f"{use.operator.input_name(index)} must be one {found.dtype}, not {use.type(index)}")
@@ -372,75 +332,60 @@ def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 register(
-    Operator(
+    activation(
         "Relu",
         ("X",),
         same_type(),
         _relu,
-        _relu_gradient,
+        lambda n: emit("ReluGrad", n.dy, n.y[0], domain=INTERNAL),
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
         monotone=True,
     )
 )
 register(
-    Operator(
+    activation(
         "ReluGrad",
         ("dY", "Y"),
         lambda use: broadcast_type(use, FLOATS),
         _relu_grad,
-        _relu_grad_gradient,
+        lambda n: [emit("ReluGrad", n.dy, n.x[1], domain=INTERNAL), None],
         outputs=("dX",),
-        overwrites_input=True,
         domain=INTERNAL,
-        lowering=_relu_grad_lowering,
-        family="activation",
-        elementwise=True,
+        lowering=lambda dy, y: dy * indicator("Greater", y, 0),
     )
 )
 register(
-    Operator(
+    activation(
         "Sigmoid",
         ("X",),
         same_type(),
         _sigmoid,
         lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
         probabilities=True,
     )
 )
 register(
-    Operator(
+    activation(
         "Tanh",
         ("input",),
         same_type(),
         lambda n: partial(np.tanh, n.x[0], out=n.out()),
         lambda n: n.dy * (1 - n.y[0] * n.y[0]),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "Softplus",
         ("X",),
         same_type(),
         _softplus,
         lambda n: n.dy * emit("Sigmoid", n.x[0]),
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "LeakyRelu",
         ("X",),
         same_type(),
@@ -448,31 +393,35 @@ register(
         _leaky_relu_gradient,
         {"alpha": Attr(float, 0.01)},
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
-        monotone=lambda attributes: _is_not_negative(attributes.get("alpha")),
+        monotone=_is_monotone,
     )
 )
 register(
-    Operator(
+    activation(
         "PRelu",
         ("X", "slope"),
         _parametric_relu_type,
         _parametric_relu,
         _parametric_relu_gradient,
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
         weights=(1,),
     )
 )
-exponential("Elu", _elu, {"alpha": Attr(float, 1.0)}, FLOATS)
-exponential("Selu", _selu, {"alpha": Attr(float, 1.6732632), "gamma": Attr(float, 1.050701)}, FLOATS)
-exponential("Celu", _celu, {"alpha": Attr(float, 1.0)}, frozenset({"float32"}))
+exponential("Elu", lambda use: (1.0, use.float("alpha"), 1.0), {"alpha": Attr(float, 1.0)}, FLOATS)
+exponential(
+    "Selu",
+    lambda use: (use.float("gamma"), use.float("gamma") * use.float("alpha"), 1.0),
+    {"alpha": Attr(float, 1.6732632), "gamma": Attr(float, 1.050701)},
+    FLOATS,
+)
+exponential(
+    "Celu",
+    lambda use: (1.0, use.float("alpha"), use.float("alpha")),
+    {"alpha": Attr(float, 1.0)},
+    frozenset({"float32"}),
+)
 register(
-    Operator(
+    activation(
         "HardSigmoid",
         ("X",),
         same_type(),
@@ -480,27 +429,21 @@ register(
         _hard_sigmoid_gradient,
         {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)},
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "HardSwish",
         ("X",),
         same_type(),
         _hard_swish,
         _hard_swish_gradient,
         outputs=("Y",),
-        overwrites_input=True,
-        lowering=_hard_swish_lowering,
-        family="activation",
-        elementwise=True,
+        lowering=lambda x: x * emit("HardSigmoid", x, alpha=1 / 6, beta=0.5),
     )
 )
 register(
-    Operator(
+    activation(
         "Swish",
         ("X",),
         same_type(),
@@ -508,40 +451,31 @@ register(
         _swish_gradient,
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
-        overwrites_input=True,
-        lowering=_swish_lowering,
-        family="activation",
-        elementwise=True,
+        lowering=lambda x, *, alpha=1.0: x * emit("Sigmoid", x if alpha == 1 else x * alpha),
     )
 )
 register(
-    Operator(
+    activation(
         "Mish",
         ("X",),
         same_type(),
         _mish,
         "lowering",
         outputs=("Y",),
-        overwrites_input=True,
-        lowering=_mish_lowering,
-        family="activation",
-        elementwise=True,
+        lowering=lambda x: x * emit("Tanh", emit("Softplus", x)),
     )
 )
 register(
-    Operator(
+    activation(
         "Softsign",
         ("input",),
         same_type(),
         _softsign,
         _softsign_gradient,
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "ThresholdedRelu",
         ("X",),
         same_type(),
@@ -549,34 +483,25 @@ register(
         lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")),
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "Shrink",
         ("input",),
         same_type(),
         _shrink,
-        _shrink_gradient,
+        lambda n: n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd")),
         {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
     )
 )
 register(
-    Operator(
+    activation(
         "Clip",
         ("input", "min?", "max?"),
         _clip_type,
         _clip,
         _clip_gradient,
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
         settings=(1, 2),
         monotone=True,
     )

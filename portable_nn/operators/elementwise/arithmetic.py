@@ -6,21 +6,49 @@ Each row of a table below is one operator: its numpy function and its gradient.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
 
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product, total
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elements import (
-    Element,
+from portable_nn.operators.base import (
+    ALL,
+    ANY,
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    ONNX_DTYPES,
+    REQUIRED,
+    Array,
+    Attr,
+    Constant,
     Elements,
+    Gradient,
+    GradientContext,
+    Interval,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Symbol,
+    Type,
     Unknown,
     as_dtype,
+    cast,
+    constant,
+    elements,
+    emit,
+    fit,
+    format_shape,
+    register,
+    whole,
+)
+from portable_nn.operators.elements import (
+    Element,
     columns,
     each,
-    elements,
     extreme,
     folded,
     is_equal,
@@ -31,32 +59,12 @@ from portable_nn.operators.elements import (
     rounded,
     times,
     truncated,
-    whole,
     whole_ratio,
 )
-from portable_nn.operators.registry import (
-    ALL,
-    FLOATS,
-    INTEGERS,
-    NUMBERS,
-    ONNX_DTYPES,
-    REQUIRED,
-    Array,
-    Attr,
-    Constant,
-    Interval,
-    KernelContext,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, constant, emit, integers
 
-ANY = NUMBERS | {"bool"}
-WIDE = FLOATS | {"int32", "int64", "uint32", "uint64"}
-"""The element types that the standard defines matrix products, powers and sums for."""
+arithmetic = partial(Operator, family="arithmetic", elementwise=True)
+"""An operator of this family, element by element."""
+
 SIGNED = NUMBERS - {"uint8", "uint16", "uint32", "uint64"}
 
 
@@ -64,42 +72,27 @@ def broadcast_type(
     use: OperatorContext, allowed: frozenset[str] = ANY, result: str | None = None, start: int = 0
 ) -> Type:
     """The type of inputs from ``start`` on, broadcast against each other; they must be of one element type."""
-    types = [use.type(index) for index in range(start, len(use.types))]
-    dtypes = {type.dtype for type in types}
-    if len(dtypes) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(type.dtype for type in types)}")
-    check_dtype(use, types[0].dtype, allowed)
-    shape = broadcast(*(type.shape for type in types))
+    dtype = use.common_dtype(allowed, start)
+    return Type(result or dtype, broadcast_shape(use, range(start, len(use.types))))
+
+
+def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:
+    """The shape of several inputs, broadcast against each other."""
+    shapes = [use.type(index).shape for index in indices]
+    shape = broadcast(*shapes)
     if shape is None:
-        use.fail(f"the shapes {' and '.join(format_shape(type.shape) for type in types)} do not broadcast")
-    return Type(result or types[0].dtype, shape)
-
-
-def check_dtype(use: OperatorContext, dtype: str, allowed: frozenset[str]) -> None:
-    """Fail where an operator is not defined for an element type."""
-    if dtype not in allowed:
-        use.fail(f"it is not defined for {dtype}")
+        use.fail(f"the shapes {' and '.join(map(format_shape, shapes))} do not broadcast")
+    return shape
 
 
 def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
     """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         return Type(result or use.type().dtype, use.type().shape)
 
     return infer
-
-
-def fit(gradient: Symbol, value: Symbol) -> Symbol:
-    """Sum ``gradient`` over the axes along which ``value`` was broadcast, so that it has the shape of ``value``."""
-    if gradient.shape == value.shape:
-        return gradient
-    lead = len(gradient.shape) - len(value.shape)
-    stretched = [axis + lead for axis, dim in enumerate(value.shape) if dim == 1 and gradient.shape[axis + lead] != 1]
-    if stretched:
-        gradient = emit("ReduceSum", gradient, integers(stretched), keepdims=1)
-    return emit("ReduceSum", gradient, integers(range(lead)), keepdims=0) if lead else gradient
 
 
 def unary(
@@ -123,18 +116,16 @@ def unary(
         result: the element type of the output, where that is another.
         names: the standard's names for its input and output.
         constant: the rule for constant propagation.
-        samples: the interval that sample inputs are drawn from, where not all numbers will do.
+        samples: the interval that sample inputs are drawn from, where the domain is limited.
     """
     register(
-        Operator(
+        arithmetic(
             name,
             names[:1],
             same_type(allowed, result),
             lambda n: partial(function, n.x[0], out=n.out()),
             gradient,
             outputs=names[1:],
-            family="arithmetic",
-            elementwise=True,
             overwrites_input=result is None,
             constant=constant,
             samples={0: samples} if samples else {},
@@ -153,15 +144,13 @@ def binary(
 ) -> None:
     """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``."""
     register(
-        Operator(
+        arithmetic(
             name,
             ("A", "B"),
             lambda use: broadcast_type(use, allowed, result),
             lambda n: partial(function, n.x[0], n.x[1], out=n.out()),
             gradient,
             outputs=("C",),
-            family="arithmetic",
-            elementwise=True,
             overwrites_input=result is None,
             constant=constant,
         )
@@ -191,15 +180,13 @@ def variadic(
         return steps
 
     register(
-        Operator(
+        arithmetic(
             name,
             ("data_0*",),
             infer,
             kernel,
             gradient,
             outputs=(name.lower(),),
-            family="arithmetic",
-            elementwise=True,
             constant=constant,
             passes=passes,
         )
@@ -223,17 +210,9 @@ def _divide(n: KernelContext) -> Step:
 
 
 def _power_type(use: OperatorContext) -> Type:
-    base, exponent = use.type(0), use.type(1)
-    shape = broadcast(base.shape, exponent.shape)
-    check_dtype(use, base.dtype, FLOATS | {"int32", "int64"})
-    check_dtype(use, exponent.dtype, NUMBERS)
-    if shape is None:
-        use.fail(f"the shapes {format_shape(base.shape)} and {format_shape(exponent.shape)} do not broadcast")
-    return Type(base.dtype, shape)
-
-
-def _power(n: KernelContext) -> Step:
-    return partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe")
+    use.check_dtype(use.type(0).dtype, FLOATS | {"int32", "int64"})
+    use.check_dtype(use.type(1).dtype, NUMBERS)
+    return use.like(broadcast_shape(use, (0, 1)))
 
 
 def _power_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -256,11 +235,7 @@ def _extreme_gradient(n: GradientContext) -> list[Symbol]:
 def _where_type(use: OperatorContext) -> Type:
     if use.type(0).dtype != "bool":
         use.fail(f"condition must be bool, not {use.type(0).dtype}")
-    value = broadcast_type(use, start=1)
-    shape = broadcast(use.type(0).shape, value.shape)
-    if shape is None:
-        use.fail(f"the shapes {format_shape(use.type(0).shape)} and {format_shape(value.shape)} do not broadcast")
-    return Type(value.dtype, shape)
+    return Type(use.common_dtype(ANY, 1), broadcast_shape(use, range(3)))
 
 
 def _where(n: KernelContext) -> list[Step]:
@@ -278,17 +253,11 @@ def _where_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _modulo_type(use: OperatorContext) -> Type:
-    if use.int("fmod") not in {0, 1}:
-        use.fail(f"fmod must be 0 or 1, not {use.int('fmod')}")
+    use.choice("fmod", (0, 1))
     found = broadcast_type(use, NUMBERS)
     if found.dtype in FLOATS and not use.int("fmod"):
-        use.fail(f"fmod must be 1 for {found.dtype}: what is left over has the sign of A")
+        use.fail(f"fmod must be 1 for {found.dtype}: the remainder has the sign of A")
     return found
-
-
-def _modulo(n: KernelContext) -> Step:
-    """The remainder has the sign of A with ``fmod``, otherwise that of B."""
-    return partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out())
 
 
 def _modulo_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -338,18 +307,6 @@ def _cast_gradient(n: GradientContext) -> list[Symbol | None]:
     return [cast(n.dy, n.x[0].dtype) if flows else None, None][: n.inputs]
 
 
-def _quotients(use: OperatorContext, type: Type) -> Elements:
-    return each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type)
-
-
-def _remainders(use: OperatorContext, type: Type) -> Elements:
-    return each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type)
-
-
-def _where_constant(use: OperatorContext, type: Type) -> Elements:
-    return tuple(first if condition else second for condition, first, second in columns(use, type))
-
-
 def _cast_constant(use: OperatorContext, type: Type) -> Elements:
     """A size stays the same; a fraction of one that becomes an integer is rounded down."""
     floor = rounded("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
@@ -372,10 +329,6 @@ def _cast_samples(use: OperatorContext) -> Interval | None:
 def _divisors(use: OperatorContext) -> Interval | None:
     """Whole numbers that are not 0."""
     return Interval(1, 9) if use.type(1).dtype in INTEGERS else None
-
-
-def _exponents(use: OperatorContext) -> Interval | None:
-    return Interval(0, 3) if use.type(1).dtype in INTEGERS else None
 
 
 def _shares(n: GradientContext, share: Symbol) -> Sequence[Symbol]:
@@ -431,7 +384,7 @@ variadic("Max", np.maximum, _extreme_gradient, constant=folded(np.maximum, extre
 variadic("Min", np.minimum, _extreme_gradient, constant=folded(np.minimum, extreme("min")), passes=ALL)
 
 register(
-    Operator(
+    arithmetic(
         "Div",
         ("A", "B"),
         lambda use: broadcast_type(use, NUMBERS),
@@ -439,57 +392,50 @@ register(
         lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
         outputs=("C",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
-        constant=_quotients,
+        constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Pow",
         ("X", "Y"),
         _power_type,
-        _power,
+        lambda n: partial(np.power, n.x[0], n.x[1], out=n.out(), casting="unsafe"),
         _power_gradient,
         outputs=("Z",),
-        family="arithmetic",
-        elementwise=True,
         constant=each(np.power),
-        samples={0: POSITIVE, 1: _exponents},
+        samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Where",
         ("condition", "X", "Y"),
         _where_type,
         _where,
         _where_gradient,
-        family="arithmetic",
-        elementwise=True,
         passes=(1, 2),
-        constant=_where_constant,
+        constant=lambda use, type: tuple(a if condition else b for condition, a, b in columns(use, type)),
     )
 )
 register(
-    Operator(
+    arithmetic(
         "Mod",
         ("A", "B"),
         _modulo_type,
-        _modulo,
+        # The remainder has the sign of A with fmod, otherwise that of B.
+        lambda n: partial(np.fmod if n.int("fmod") else np.remainder, n.x[0], n.x[1], out=n.out()),
         _modulo_gradient,
         {"fmod": Attr(int, 0)},
         outputs=("C",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
-        constant=_remainders,
+        constant=lambda use, type: each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type),
         samples={1: _divisors},
     )
 )
 register(
-    Operator(
+    arithmetic(
         "IsInf",
         ("X",),
         same_type(FLOATS, "bool"),
@@ -498,8 +444,6 @@ register(
         {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
         outputs=("Y",),
         lowering=_is_infinite_lowering,
-        family="arithmetic",
-        elementwise=True,
     )
 )
 _ROUNDING = {"saturate": Attr(int, 1), "round_mode": Attr(str, "up")}

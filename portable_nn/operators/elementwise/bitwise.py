@@ -6,37 +6,32 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     INTEGERS,
     REQUIRED,
     Attr,
     Interval,
-    KernelContext,
-    Operator,
     OperatorContext,
-    Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    integers,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers
+from portable_nn.operators.elementwise.arithmetic import arithmetic, broadcast_type, same_type
 
 UNSIGNED = frozenset(dtype for dtype in INTEGERS if dtype.startswith("u"))
 _LEAST = -(2**63)
 
 
 def _shift_type(use: OperatorContext) -> Type:
-    if use.string("direction") not in _SHIFTS:
-        use.fail(f"direction must be LEFT or RIGHT, not '{use.string('direction')}'")
+    use.choice("direction", list(_SHIFTS))
     return broadcast_type(use, UNSIGNED)
 
 
 _SHIFTS = {"LEFT": np.left_shift, "RIGHT": np.right_shift}
-
-
-def _shift(n: KernelContext) -> Step:
-    """numpy shifts all bits out where the standard does."""
-    return partial(_SHIFTS[n.string("direction")], n.x[0], n.x[1], out=n.out())
 
 
 def _bits(x: Symbol) -> Symbol:
@@ -48,65 +43,51 @@ def _bits(x: Symbol) -> Symbol:
     return emit("Concat", low, emit("Unsqueeze", negative, integers([-1])), axis=-1)
 
 
-def _from_bits(bits: Symbol, dtype: str) -> Symbol:
-    """The bits times what each is worth; onnxruntime adds up integers exactly in products of matrices only."""
-    return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), dtype)
-
-
 def _bit_by_bit(operator: str) -> None:
     """Register an operator of two inputs that combines their bits."""
     ufunc = {"And": np.bitwise_and, "Or": np.bitwise_or, "Xor": np.bitwise_xor}[operator]
-
-    def kernel(n: KernelContext) -> Step:
-        return partial(ufunc, n.x[0], n.x[1], out=n.out())
 
     def lowering(a: Symbol, b: Symbol) -> Symbol:
         # And is the product of two bits, Xor the square of their difference, Or the sum of both.
         first, second = _bits(a), _bits(b)
         different = (first - second) * (first - second)
         both = first * second
-        return _from_bits({"And": both, "Xor": different}.get(operator, both + different), a.dtype)
+        bits = {"And": both, "Xor": different}.get(operator, both + different)
+        # Each times what it is worth; onnxruntime adds up integers exactly in products of matrices only.
+        return cast(bits @ integers([*(2**place for place in range(63)), _LEAST]), a.dtype)
 
     register(
-        Operator(
+        arithmetic(
             f"Bitwise{operator}",
             ("A", "B"),
             lambda use: broadcast_type(use, INTEGERS),
-            kernel,
+            lambda n: partial(ufunc, n.x[0], n.x[1], out=n.out()),
             None,
             outputs=("C",),
             overwrites_input=True,
             lowering=lowering,
-            family="arithmetic",
-            elementwise=True,
         )
     )
 
 
-def _not_lowering(x: Symbol) -> Symbol:
-    """-1 - x, whatever bits lie beyond those of the element type."""
-    return cast(-1 - cast(x, "int64"), x.dtype)
-
-
 register(
-    Operator(
+    arithmetic(
         "BitShift",
         ("X", "Y"),
         _shift_type,
-        _shift,
+        # numpy shifts all bits out where the standard does.
+        lambda n: partial(_SHIFTS[n.string("direction")], n.x[0], n.x[1], out=n.out()),
         None,
         {"direction": Attr(str, REQUIRED)},
         outputs=("Z",),
         overwrites_input=True,
-        family="arithmetic",
-        elementwise=True,
         samples={1: Interval(0, 7)},
     )
 )
 for _operator in ("And", "Or", "Xor"):
     _bit_by_bit(_operator)
 register(
-    Operator(
+    arithmetic(
         "BitwiseNot",
         ("X",),
         same_type(INTEGERS),
@@ -114,8 +95,7 @@ register(
         None,
         outputs=("Y",),
         overwrites_input=True,
-        lowering=_not_lowering,
-        family="arithmetic",
-        elementwise=True,
+        # -1 - x, whatever bits lie beyond those of the element type.
+        lowering=lambda x: cast(-1 - cast(x, "int64"), x.dtype),
     )
 )

@@ -61,7 +61,7 @@ def by_blocks(n: KernelContext, passes: Passes, works: int = 0) -> list[Step]:
 
 
 def in_blocks(works: int = 0) -> Callable[[Passes], Callable[[KernelContext], list[Step]]]:
-    """Make a kernel of passes that need so many work arrays."""
+    """Make a kernel of passes that need ``works`` work arrays."""
 
     def decorate(passes: Passes) -> Callable[[KernelContext], list[Step]]:
         @wraps(passes)

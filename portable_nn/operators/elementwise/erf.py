@@ -12,21 +12,22 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.elementwise.activation import clip
-from portable_nn.operators.elementwise.arithmetic import same_type
-from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Limit,
-    Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.elementwise.activation import activation, clip
+from portable_nn.operators.elementwise.arithmetic import same_type
+from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
 
 LOGISTIC: Final = (
     5.605569e-09,
@@ -86,10 +87,10 @@ erf(x) is x times CENTRE of x² up to |x| = 0.46875; from there, 1 - erf(x) is e
 
 NEAR: Final = 0.46875
 FAR: Final = 6.0
-"""Where CENTRE ends, and where 1 - erf(x) is nothing in float64; Cody's limit of TAIL, 4, matters to erfc alone."""
+"""Where CENTRE ends, and where 1 - erf(x) vanishes in float64; Cody's limit of TAIL, 4, matters to erfc alone."""
 
 LEAST: Final = -40.0
-"""Gelu of this is 0, so all below may be this: minus infinity times 0 is no number."""
+"""Gelu of this is 0, so smaller inputs are clipped to it: -∞ · 0 is NaN."""
 
 
 def horner(coefficients: Sequence[float], x: Array, out: Array) -> list[Step]:
@@ -142,14 +143,6 @@ def double_erf(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) ->
     ]
 
 
-def _erf(n: KernelContext) -> list[Step]:
-    return by_blocks(n, double_erf, 5) if n.x[0].dtype == np.float64 else by_blocks(n, single_erf, 2)
-
-
-def _erf_gradient(n: GradientContext) -> Symbol:
-    return n.dy * (emit("Exp", -(n.x[0] * n.x[0])) * (2 / math.sqrt(math.pi)))
-
-
 def logistic_gelu(coefficients: Sequence[float]) -> Passes:
     """x / (1 + exp(x · p(x²))), which keeps the relative precision of small results."""
 
@@ -189,8 +182,7 @@ def double_gelu(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -
 
 
 def _gelu_type(use: OperatorContext) -> Type:
-    if use.string("approximate") not in {"none", "tanh"}:
-        use.fail(f"approximate must be none or tanh, not '{use.string('approximate')}'")
+    use.choice("approximate", ("none", "tanh"))
     return same_type()(use)
 
 
@@ -232,19 +224,16 @@ _TANH = Limit(
 )
 
 register(
-    Operator(
+    activation(
         "Erf",
         ("input",),
         same_type(),
-        _erf,
-        _erf_gradient,
-        overwrites_input=True,
-        family="activation",
-        elementwise=True,
+        lambda n: by_blocks(n, double_erf, 5) if n.x[0].dtype == np.float64 else by_blocks(n, single_erf, 2),
+        lambda n: n.dy * (emit("Exp", -(n.x[0] * n.x[0])) * (2 / math.sqrt(math.pi))),
     )
 )
 register(
-    Operator(
+    activation(
         "Gelu",
         ("X",),
         _gelu_type,
@@ -252,10 +241,7 @@ register(
         _gelu_gradient,
         {"approximate": Attr(str, "none")},
         outputs=("Y",),
-        overwrites_input=True,
         lowering=_gelu_lowering,
-        family="activation",
-        elementwise=True,
         limits=(_TANH,),
     )
 )

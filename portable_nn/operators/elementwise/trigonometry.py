@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from portable_nn.operators.base import Interval, Symbol, emit
 from portable_nn.operators.elementwise.arithmetic import unary
-from portable_nn.operators.registry import Interval
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
 
 
 def _root(x: Symbol) -> Symbol:
@@ -38,10 +37,13 @@ _SAMPLES = {"Acos": _INSIDE, "Acosh": Interval(1.1, 3), "Asin": _INSIDE, "Atanh"
 
 
 def _function(name: str, function: np.ufunc, derivative: Callable[[Symbol, Symbol], Symbol]) -> None:
-    def gradient(n: GradientContext) -> Symbol:
-        return n.dy * derivative(n.x[0], n.y[0])
-
-    unary(name, function, gradient, names=("input", "output"), samples=_SAMPLES.get(name))
+    unary(
+        name,
+        function,
+        lambda n: n.dy * derivative(n.x[0], n.y[0]),
+        names=("input", "output"),
+        samples=_SAMPLES.get(name),
+    )
 
 
 for _name, (_ufunc, _derivative) in _DERIVATIVES.items():

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.graph import Tensor, format_shape
-from portable_nn.operators.elements import Elements, as_dtype, below, length
-from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
+    ANY,
     INTEGERS,
     NUMBERS,
     Array,
@@ -21,7 +19,12 @@ from portable_nn.operators.registry import (
     Operator,
     OperatorContext,
     Step,
+    Tensor,
     Type,
+    as_dtype,
+    below,
+    format_shape,
+    length,
     register,
 )
 
@@ -81,7 +84,7 @@ def _constant_of_shape(n: KernelContext) -> Step | None:
 
 def _one_hot_type(use: OperatorContext) -> Type:
     indices = use.type(0)
-    check_dtype(use, indices.dtype, NUMBERS)
+    use.check_dtype(indices.dtype, NUMBERS)
     depth = use.constant(1, INTEGERS) if use.type(1).dtype in INTEGERS else tuple(map(int, use.floats(1)))
     if use.type(2).shape != (2,) or len(depth) != 1:
         use.fail("depth must be one number and values must be the pair (off, on)")
@@ -110,10 +113,6 @@ def _one_hot(n: KernelContext) -> list[Step]:
             np.put_along_axis(moved, np.where(inside, wrapped, 0)[..., np.newaxis], on_or_off[..., np.newaxis], -1)
 
     return [run]
-
-
-def _filled(use: OperatorContext, type: Type) -> Elements:
-    return (as_dtype(type.dtype, _repeated(use)),) * length(type)
 
 
 def _below_depth(use: OperatorContext) -> Interval | None:
@@ -145,7 +144,7 @@ register(
         _constant_of_shape,
         None,
         {"value": Attr(Tensor)},
-        constant=_filled,
+        constant=lambda use, type: (as_dtype(type.dtype, _repeated(use)),) * length(type),
     )
 )
 register(

@@ -1,4 +1,4 @@
-"""CenterCropPad: what lies in the middle, or the whole with zeros around it."""
+"""CenterCropPad: crop to the middle along some axes, and pad with zeros along others."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.base import (
+    Attr,
+    Dim,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+    sizes,
+)
 
 
 def _places(use: OperatorContext) -> tuple[int, ...]:

@@ -8,55 +8,55 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import cut
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    below,
+    cut_fields,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
-
-
-def zeros_like(value: Symbol) -> Symbol:
-    """Zeros of the shape and type of ``value``, which need not be known yet."""
-    return emit("Expand", constant(0, value.dtype), sizes(value))
 
 
 def _axis(use: OperatorContext) -> int:
-    """The axis that indices count along; fails for indices that are no whole numbers, or known to be outside it."""
+    """The axis that indices count along; fails for indices that are not integers, or constant and outside it."""
     data, indices = use.type(0), use.type(1)
     axis = use.axis(use.int("axis"), len(data.shape))
     if indices.dtype not in {"int32", "int64"}:
         use.fail(f"indices must be int32 or int64, not {indices.dtype}")
     if isinstance(size := data.shape[axis], int):
-        _check_range(use, [index for index in indices.constant or () if isinstance(index, int)], size)
+        _check_range(use, [index for index in indices.constant or () if isinstance(index, int)], axis, size)
     return axis
 
 
-def _check_range(use: OperatorContext, extremes: Iterable[int], size: int) -> None:
+def _check_range(use: OperatorContext, extremes: Iterable[int], axis: int, size: int) -> None:
     for index in extremes:
         if not -size <= index < size:
-            axis = use.axis(use.int("axis"), len(use.type(0).shape))
             use.fail(f"index {index} is outside axis {axis}, which has {size} elements")
 
 
-def _range_checks(n: KernelContext) -> list[Step]:
-    """What refuses indices that are outside the axis: now where they are constant, otherwise in each run."""
-    indices, size = n.x[1], n.x[0].shape[n.attribute_axis()]
+def range_checks(n: KernelContext, indices: Array, axis: int) -> list[Step]:
+    """Fail for indices outside ``axis`` of the data: now where the second input is constant, otherwise in each run."""
+    size = n.x[0].shape[axis]
 
     def check() -> None:
         if indices.size:
-            _check_range(n, (int(indices.min()), int(indices.max())), size)
+            _check_range(n, (int(indices.min()), int(indices.max())), axis, size)
 
     if n.is_constant(1):
         check()
@@ -76,7 +76,7 @@ def _gather_type(use: OperatorContext) -> Type:
 def _gather(n: KernelContext) -> list[Step]:
     axis = n.attribute_axis()
     # Of indices that are in range, "wrap" turns the negative ones round; unlike "raise" it needs no buffer.
-    return [*_range_checks(n), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
+    return [*range_checks(n, n.x[1], axis), partial(np.take, n.x[0], n.x[1], axis=axis, out=n.out(), mode="wrap")]
 
 
 def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -95,7 +95,7 @@ def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _check_indices(use: OperatorContext) -> None:
-    """Fail where indices do not lie along one axis of the data, beside what is there along the others."""
+    """Fail where indices have another rank than the data, or a larger size along any other axis than ``axis``."""
     axis, shape, indices = _axis(use), use.type(0).shape, use.type(1).shape
     larger = [
         isinstance(size, int) and isinstance(index, int) and index > size and place != axis
@@ -114,7 +114,7 @@ def _gather_elements_type(use: OperatorContext) -> Type:
 
 
 def flat(n: KernelContext, array: Array) -> tuple[Array, list[Step]]:
-    """The elements of ``array`` in the order of its axes, and what copies them where they lie in another one."""
+    """The elements of ``array`` in the order of its axes, and the steps that copy them if the layout is another."""
     if array.flags.c_contiguous:
         return array.reshape(-1), []
     copy = n.scratch(array.shape, array.dtype)
@@ -130,7 +130,7 @@ def _places(n: KernelContext) -> tuple[Array, list[Step]]:
     base = sum(side * stride for side, stride in zip(sides, strides, strict=True))
     places = n.scratch(indices.shape, np.int64)
     return places.reshape(-1), [
-        *_range_checks(n),
+        *range_checks(n, indices, axis),
         partial(np.remainder, indices, shape[axis], out=places),
         partial(np.multiply, places, strides[axis], out=places),
         partial(np.add, places, base, out=places),
@@ -153,16 +153,17 @@ def _gather_elements_gradient(n: GradientContext) -> list[Symbol | None]:
 REDUCTIONS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
+def scattered_type(use: OperatorContext, shape: Shape) -> Type:
+    """The type of the data with ``updates``, which must be of ``shape``, put into it."""
+    use.expect(2, use.like(shape), ", as the data and indices are")
+    if use.choice("reduction", ("none", *REDUCTIONS)) != "none":
+        use.check_dtype(use.type().dtype, NUMBERS)
+    return use.like(use.type().shape)
+
+
 def _scatter_elements_type(use: OperatorContext) -> Type:
     _check_indices(use)
-    data, indices, updates, reduction = use.type(0), use.type(1), use.type(2), use.string("reduction")
-    if updates != (wanted := Type(data.dtype, indices.shape)):
-        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
-    if reduction not in {"none", *REDUCTIONS}:
-        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
-    if reduction != "none":
-        check_dtype(use, data.dtype, NUMBERS)
-    return use.like(data.shape)
+    return scattered_type(use, use.type(1).shape)
 
 
 def _scatter_elements(n: KernelContext) -> list[Step]:
@@ -176,12 +177,13 @@ def _scatter_elements(n: KernelContext) -> list[Step]:
     return [copy, *copies, *steps, partial(REDUCTIONS[reduction].at, cells, places, updates)]
 
 
-def _scatter_elements_gradient(n: GradientContext) -> list[Symbol | None]:
+def scatter_gradient(n: GradientContext) -> list[Symbol | None]:
     """As PyTorch's: with reduction none, each of several updates of one place gets its whole gradient."""
-    dy, indices, axis, reduction = n.dy, n.x[1], n.int("axis"), n.string("reduction")
-    to_updates = emit("GatherElements", dy, indices, axis=axis)
+    dy, indices, reduction, kind = n.dy, n.x[1], n.string("reduction"), n.operator.name
+    where = {name: n.int(name) for name in n.operator.attributes if name == "axis"}
+    to_updates = emit(kind.replace("Scatter", "Gather"), dy, indices, **where)
     if reduction == "none":
-        return [emit("ScatterElements", dy, indices, zeros_like(n.x[2]), axis=axis), None, to_updates]
+        return [emit(kind, dy, indices, zeros_like(n.x[2]), **where), None, to_updates]
     if reduction != "add":
         n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
     return [dy, None, to_updates]
@@ -281,7 +283,7 @@ register(
         ("data", "indices", "updates"),
         _scatter_elements_type,
         _scatter_elements,
-        _scatter_elements_gradient,
+        scatter_gradient,
         {"axis": Attr(int, 0), "reduction": Attr(str, "none")},
         samples={1: along_axis},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},
@@ -298,6 +300,6 @@ register(
         {"axis": Attr(int, 0), "num_outputs": Attr(int)},
         outputs=("outputs*",),
         passes=(0,),
-        receptive=cut,
+        receptive=cut_fields,
     )
 )

@@ -7,21 +7,29 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import total
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.receptive import FieldContext, cut
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     ALL,
     REQUIRED,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cut_fields,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, emit_all, integers, sizes
-from portable_nn.sizes.receptive import Fields, combine
+from portable_nn.sizes.receptive import combine
 
 
 def _concat_type(use: OperatorContext) -> Type:
@@ -66,11 +74,11 @@ _FAR = 2**31 - 1
 
 
 def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
-    """A slice for each axis, and the shape that comes out.
+    """A slice for each axis, and the shape of the output.
 
     Ends count from the back where negative and are moved into the axis; with a negative step the start is at least 0,
-    where Python's slices would come out empty. Of an axis whose size is not known, any number of cells can be cut off
-    each end, and the rest be reversed; the sizes are those of an axis that has as many cells.
+    where Python's slices would be empty. Of an axis of symbolic size, any number of cells can be cut off each end, and
+    the rest be reversed; the size is right for an axis that has as many cells.
     """
     shape = use.type().shape
     places_in = partial(use.numbers, allowed=("int32", "int64"))
@@ -93,7 +101,7 @@ def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
             elif (start, step) == (-1, -1) and end <= -_FAR:
                 slices[axis] = slice(None, None, -1)
             else:
-                use.fail(f"it slices axis {axis}, whose size {size} is not known")
+                use.fail(f"it slices axis {axis}, whose size {size} is unknown")
             continue
         first, last, _ = slice(start, end, step).indices(size)
         places = range(max(first, 0), last, step) if size else range(0)
@@ -111,10 +119,6 @@ def _slice_type(use: OperatorContext) -> Type:
         tuple(shape),
         constant_value[slices[0]] if constant_value is not None and len(shape) == 1 else None,
     )
-
-
-def _slice(n: KernelContext) -> None:
-    n.view(n.x[0][tuple(_slices(n)[0])])
 
 
 def _slice_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -187,9 +191,9 @@ register(
         "Slice",
         ("data", "starts", "ends", "axes?", "steps?"),
         _slice_type,
-        _slice,
+        lambda n: n.view(n.x[0][tuple(_slices(n)[0])]),
         _slice_gradient,
         passes=(0,),
-        receptive=cut,
+        receptive=cut_fields,
     )
 )

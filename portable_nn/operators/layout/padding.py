@@ -10,27 +10,32 @@ import numpy as np
 
 from portable_nn.core.dims import product, total
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import INTERNAL, Dim
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import FieldContext, moved
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
+    integers,
     lookup,
     memory_order,
+    moved_fields,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
 from portable_nn.sizes.operation import Operation, Window
-from portable_nn.sizes.receptive import Fields
 
 COPIED: Final[Mapping[str, Callable[[int, int], int]]] = {
     "edge": lambda place, size: min(max(place, 0), size - 1),
@@ -155,7 +160,7 @@ def _pad_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _pad_grad_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     if use.string("mode") == "constant":
         use.fail("mode 'constant' is not supported")
     shape: list[Dim] = []
@@ -169,7 +174,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
 
 
 def _pad_grad(n: KernelContext) -> list[Step]:
-    """The gradient of a border is added to the cells that it copies: the steps of ``Pad`` backwards."""
+    """The gradient of a border is added to the cells that it copies, in the reverse order of ``Pad``."""
     dy, out, mode = n.x[0], n.out(order=memory_order(n.x[0])), n.string("mode")
     kept = [_kept(size, *pair) for size, pair in zip(out.shape, _pads(n, 2), strict=True)]
     sums = n.scratch_like(dy)
@@ -188,10 +193,6 @@ def _pad_grad(n: KernelContext) -> list[Step]:
     if _at(out, inside).shape != out.shape:
         steps.append(partial(out.fill, 0))
     return [*steps, partial(np.copyto, _at(out, inside), _at(sums, region))]
-
-
-def _pad_grad_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("Pad", n.dy, n.x[1], None, n.x[2] if n.has(2) else None, mode=n.string("mode"))]
 
 
 def _pad_grad_lowering(dy: Symbol, pads: Symbol, axes: Symbol | None = None, *, mode: str) -> Symbol:
@@ -237,7 +238,9 @@ def _pad_fields(use: FieldContext) -> Fields | None:
     pairs = [*zip(map(int, pads[:rank]), map(int, pads[rank:]), strict=False)]
     if len(pads) != 2 * rank or any(map(any, pairs[:2])):
         return None
-    return moved(use, Operation("conv", tuple(Window(1, pad_begin=begin, pad_end=end) for begin, end in pairs[2:])))
+    return moved_fields(
+        use, Operation("conv", tuple(Window(1, pad_begin=begin, pad_end=end) for begin, end in pairs[2:]))
+    )
 
 
 _WRAP = Limit(
@@ -269,7 +272,7 @@ register(
         ("dY", "pads", "axes?"),
         _pad_grad_type,
         _pad_grad,
-        _pad_grad_gradient,
+        lambda n: [emit("Pad", n.dy, n.x[1], None, n.x[2] if n.has(2) else None, mode=n.string("mode"))],
         {"mode": Attr(str, REQUIRED)},
         outputs=("dX",),
         domain=INTERNAL,

@@ -1,4 +1,4 @@
-"""Operators that make a list of numbers from its length: counts and windows."""
+"""Operators that make a 1-D array from its length: Range and window functions."""
 
 from __future__ import annotations
 
@@ -8,31 +8,38 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.dims import product, quotient, total
-from portable_nn.core.graph import Dim
-from portable_nn.operators.elements import Elements, Unknown, as_dtype, elements, length
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     INTEGERS,
     NUMBERS,
     ONNX_DTYPES,
     Array,
     Attr,
+    Dim,
+    Elements,
     KernelContext,
     Operator,
     OperatorContext,
+    Symbol,
     Type,
+    Unknown,
+    as_dtype,
+    cast,
+    constant,
+    count_up,
+    elements,
+    emit,
+    length,
     register,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit
 
 _COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
 
 
 def _bounds(use: OperatorContext) -> tuple[Dim | float, Dim | float, float]:
-    """Start, limit and step, of which the first two may be sizes that are still names."""
+    """Start, limit and step, of which the first two may be symbolic sizes."""
     types = [use.type(index) for index in range(3)]
-    check_dtype(use, types[0].dtype, _COUNTED)
+    use.check_dtype(types[0].dtype, _COUNTED)
     if any(type.shape not in {(), (1,)} or type.dtype != types[0].dtype for type in types):
         use.fail(f"start, limit and delta must be one number each, of one type, not {', '.join(map(str, types))}")
     known = use.constant if types[0].dtype in INTEGERS else use.floats
@@ -93,7 +100,7 @@ def _window(name: str) -> None:
         n.view(values(size, n.int("periodic")).astype(ONNX_DTYPES[n.int("output_datatype")]))
 
     def lowering(size: Symbol, *, periodic: int = 1, output_datatype: int = 1) -> Symbol:
-        count = cast(emit("Range", constant(0, size.dtype), size, constant(1, size.dtype)), "float32")
+        count = cast(count_up(size), "float32")
         # A window of one place has no way from its first place to its last.
         places = emit("Max", cast(size if periodic else size - 1, "float32"), constant(1.0, "float32"))
         angle = count * (2 * math.pi) / places

@@ -1,13 +1,21 @@
-"""ReverseSequence: of each sequence in a batch, the first so many elements from back to front."""
+"""ReverseSequence: the first elements of each sequence in a batch in reverse, as many as its length."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.base import (
+    ANY,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    emit,
+    format_shape,
+    register,
+)
 
 
 def _axes(use: OperatorContext) -> tuple[int, int]:
@@ -19,12 +27,11 @@ def _axes(use: OperatorContext) -> tuple[int, int]:
 
 
 def _reverse_type(use: OperatorContext) -> Type:
-    (dtype, shape, _), lengths, (batch, _) = use.type(), use.type(1), _axes(use)
-    check_dtype(use, dtype, ANY)
+    (dtype, shape, _), (batch, _) = use.type(), _axes(use)
+    use.check_dtype(dtype, ANY)
     if len(shape) < 2:
         use.fail(f"input must have a batch axis and a time axis, not {format_shape(shape)}")
-    if lengths.dtype != "int64" or lengths.shape != (shape[batch],):
-        use.fail(f"sequence_lens must be {Type('int64', (shape[batch],))}, not {lengths}")
+    use.expect(1, Type("int64", (shape[batch],)))
     return use.like(shape)
 
 
@@ -44,17 +51,13 @@ def _reverse(n: KernelContext) -> Step:
     return run
 
 
-def _reverse_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None]
-
-
 register(
     Operator(
         "ReverseSequence",
         ("input", "sequence_lens"),
         _reverse_type,
         _reverse,
-        _reverse_gradient,
+        lambda n: [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None],
         {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
         outputs=("Y",),
     )

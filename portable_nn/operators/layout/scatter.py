@@ -8,23 +8,29 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import REDUCTIONS, flat, zeros_like
-from portable_nn.operators.registry import (
-    NUMBERS,
+from portable_nn.operators.base import (
     Array,
     Attr,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    below,
+    count_up,
+    emit,
+    format_shape,
+    integers,
     register,
+    size_of,
+    sizes,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
+from portable_nn.operators.layout.indexing import REDUCTIONS, flat, range_checks, scatter_gradient, scattered_type
 
 
 def _tuples(use: OperatorContext, batch: int = 0) -> tuple[Shape, int]:
@@ -58,11 +64,7 @@ def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
     steps: list[Step] = [partial(np.copyto, rows, base)]
     for axis in range(batch, reach):
         column, size = indices[..., axis - batch], shape[axis]
-        check = partial(_check_range, n, column, axis, size)
-        if n.is_constant(1):
-            check()
-        else:
-            steps.append(check)
+        steps += range_checks(n, column, axis)
         if not size:  # Then there are no tuples either.
             continue
         steps += [
@@ -71,12 +73,6 @@ def _rows(n: KernelContext, batch: int = 0) -> tuple[Array, list[Step]]:
             partial(np.add, rows, work, out=rows),
         ]
     return rows.reshape(-1), steps
-
-
-def _check_range(n: KernelContext, column: Array, axis: int, size: int) -> None:
-    for index in (int(column.min()), int(column.max())) if column.size else ():
-        if not -size <= index < size:
-            n.fail(f"index {index} is outside axis {axis}, which has {size} elements")
 
 
 def _gather_type(use: OperatorContext) -> Type:
@@ -102,8 +98,7 @@ def _with_batch(indices: Symbol, batch: int) -> Symbol:
     shape = emit("Concat", sizes(indices, range(rank - 1)), integers([1]), axis=0)
     places = []
     for axis in range(batch):
-        last = emit("Squeeze", sizes(indices, [axis]), integers([0]))
-        count = emit("Range", constant(0, "int64"), last, constant(1, "int64"))
+        count = count_up(size_of(indices, axis))
         others = integers(other for other in range(rank) if other != axis)
         places.append(emit("Expand", emit("Unsqueeze", count, others), shape))
     return emit("Concat", *places, indices, axis=-1)
@@ -116,14 +111,8 @@ def _gather_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _scatter_type(use: OperatorContext) -> Type:
-    (lead, reach), data, updates, reduction = _tuples(use), use.type(0), use.type(2), use.string("reduction")
-    if updates != (wanted := Type(data.dtype, (*lead, *data.shape[reach:]))):
-        use.fail(f"updates must be {wanted}, as the data and indices are, not {updates}")
-    if reduction not in {"none", *REDUCTIONS}:
-        use.fail(f"reduction must be none, {', '.join(REDUCTIONS)}, not '{reduction}'")
-    if reduction != "none":
-        check_dtype(use, data.dtype, NUMBERS)
-    return use.like(data.shape)
+    lead, reach = _tuples(use)
+    return scattered_type(use, (*lead, *use.type().shape[reach:]))
 
 
 def _scatter(n: KernelContext) -> list[Step]:
@@ -140,17 +129,6 @@ def _scatter(n: KernelContext) -> list[Step]:
     if reduction != "none":
         put = partial(REDUCTIONS[reduction].at, slices)
     return [copy, *steps, *copies, partial(put, rows, updates.reshape(table))]
-
-
-def _scatter_gradient(n: GradientContext) -> list[Symbol | None]:
-    """As that of ScatterElements."""
-    dy, indices, reduction = n.dy, n.x[1], n.string("reduction")
-    to_updates = emit("GatherND", dy, indices)
-    if reduction == "none":
-        return [emit("ScatterND", dy, indices, zeros_like(n.x[2])), None, to_updates]
-    if reduction != "add":
-        n.fail(f"it has a gradient with reduction none and add only, not {reduction}")
-    return [dy, None, to_updates]
 
 
 def _coordinates(use: OperatorContext) -> Interval | None:
@@ -179,7 +157,7 @@ register(
         ("data", "indices", "updates"),
         _scatter_type,
         _scatter,
-        _scatter_gradient,
+        scatter_gradient,
         {"reduction": Attr(str, "none")},
         samples={1: _coordinates},
         since={("reduction", "max"): 18, ("reduction", "min"): 18},

@@ -1,4 +1,4 @@
-"""Operators whose result has as many elements as hold something: what they look at must be known beforehand."""
+"""Operators with a data-dependent shape, NonZero and Compress: the input that decides it must be constant."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import ANY
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import Symbol, emit, integers
+from portable_nn.operators.base import (
+    ANY,
+    Attr,
+    Dim,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+)
 
 
 def _found(use: OperatorContext, index: int, allowed: frozenset[str] = ANY) -> tuple[int, ...]:

@@ -8,26 +8,31 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product, quotient
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import expanded, same
-from portable_nn.operators.elementwise.arithmetic import fit
-from portable_nn.operators.receptive import FieldContext
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     Attr,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
+    expanded,
+    fit,
+    format_shape,
+    integers,
     memory_order,
     register,
+    same,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
-from portable_nn.sizes.receptive import Fields
 
 
 def _as_shape(n: KernelContext) -> Step | None:
-    """The input's memory under the output's shape: a view wherever numpy has one; a batch that lies innermost stays."""
+    """The input's memory under the output's shape: a view where possible; an innermost batch stays innermost."""
     x, shape = n.x[0], n.output_shape()
     with contextlib.suppress(ValueError):
         return n.view(x.reshape(shape, copy=False))
@@ -84,10 +89,6 @@ def _permutation(use: OperatorContext) -> tuple[int, ...]:
     return perm
 
 
-def _transpose_type(use: OperatorContext) -> Type:
-    return use.like([use.type().shape[axis] for axis in _permutation(use)])
-
-
 def _transpose_gradient(n: GradientContext) -> Symbol:
     perm = _permutation(n)
     return emit("Transpose", n.dy, perm=[perm.index(axis) for axis in range(len(perm))])
@@ -126,26 +127,13 @@ def _expand_type(use: OperatorContext) -> Type:
     return use.like(shape)
 
 
-def _expand(n: KernelContext) -> None:
-    n.view(np.broadcast_to(n.x[0], n.output_shape()))
-
-
 def _shape_type(use: OperatorContext) -> Type:
-    shape: Shape = use.type().shape
-    constant_value = shape[_range(use)]
+    constant_value = use.type().shape[_range(use)]
     return Type("int64", (len(constant_value),), constant_value)
 
 
 def _range(use: OperatorContext) -> slice:
     return slice(use.int("start"), use.int("end") if "end" in use.attributes else None)
-
-
-def _shape(n: KernelContext) -> None:
-    n.view(np.array(n.x[0].shape[_range(n)], np.int64))
-
-
-def _size_type(use: OperatorContext) -> Type:
-    return Type("int64", (), (product(use.type().shape),))
 
 
 def _transpose_fields(use: FieldContext) -> Fields:
@@ -231,7 +219,7 @@ register(
     Operator(
         "Transpose",
         ("data",),
-        _transpose_type,
+        lambda use: use.like(use.type().shape[axis] for axis in _permutation(use)),
         lambda n: n.view(n.x[0].transpose(_permutation(n))),
         _transpose_gradient,
         {"perm": Attr(tuple)},
@@ -245,7 +233,7 @@ register(
         "Expand",
         ("input", "shape"),
         _expand_type,
-        _expand,
+        lambda n: n.view(np.broadcast_to(n.x[0], n.output_shape())),
         lambda n: [fit(n.dy, n.x[0]), None],
         passes=(0,),
         constant=expanded,
@@ -253,9 +241,22 @@ register(
 )
 register(
     Operator(
-        "Shape", ("data",), _shape_type, _shape, None, {"start": Attr(int, 0), "end": Attr(int)}, outputs=("shape",)
+        "Shape",
+        ("data",),
+        _shape_type,
+        lambda n: n.view(np.array(n.x[0].shape[_range(n)], np.int64)),
+        None,
+        {"start": Attr(int, 0), "end": Attr(int)},
+        outputs=("shape",),
     )
 )
 register(
-    Operator("Size", ("data",), _size_type, lambda n: n.view(np.array(n.x[0].size, np.int64)), None, outputs=("size",))
+    Operator(
+        "Size",
+        ("data",),
+        lambda use: Type("int64", (), (product(use.type().shape),)),
+        lambda n: n.view(np.array(n.x[0].size, np.int64)),
+        None,
+        outputs=("size",),
+    )
 )

@@ -1,4 +1,4 @@
-"""Tile: the whole array again and again, along each axis."""
+"""Tile: the array repeated along each axis."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.registry import KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.base import (
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    format_shape,
+    integers,
+    register,
+    sizes,
+)
 
 
 def _tile_type(use: OperatorContext) -> Type:

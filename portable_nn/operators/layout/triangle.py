@@ -6,22 +6,29 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import ANY, check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
+    ANY,
     DTYPE_CODES,
     FLOATS,
     ONNX_DTYPES,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    constant,
+    count_up,
+    emit,
+    format_shape,
+    integers,
     register,
+    size_of,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 
 
 def _matrices(use: OperatorContext) -> None:
@@ -58,16 +65,10 @@ def _triangle_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Trilu", n.dy, k, upper=n.int("upper")), None][: n.inputs]
 
 
-def _count(size: Symbol) -> Symbol:
-    """0, 1, … below a size that is given in an array of one element."""
-    last = emit("Squeeze", size, integers([0]))
-    return emit("Range", constant(0, "int64"), last, constant(1, "int64"))
-
-
 def _triangle_lowering(x: Symbol, k: Symbol | None = None, *, upper: int = 1) -> Symbol:
     rank = len(x.shape)
-    rows = emit("Unsqueeze", _count(sizes(x, [rank - 2])), integers([1]))
-    diagonals = _count(sizes(x, [rank - 1])) - rows
+    rows = emit("Unsqueeze", count_up(size_of(x, rank - 2)), integers([1]))
+    diagonals = count_up(size_of(x, rank - 1)) - rows
     inside = emit("GreaterOrEqual" if upper else "LessOrEqual", diagonals, constant(0, "int64") if k is None else k)
     return emit("Where", inside, x, constant(0, x.dtype))
 
@@ -76,7 +77,7 @@ def _triangle_lowering(x: Symbol, k: Symbol | None = None, *, upper: int = 1) ->
 
 
 def _unit_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, ANY)
+    use.check_dtype(use.type().dtype, ANY)
     shape, code = use.type().shape, use.attributes.get("dtype", DTYPE_CODES[use.type().dtype])
     if len(shape) != 2:
         use.fail(f"input must be (rows, columns), not {format_shape(shape)}")
@@ -94,7 +95,7 @@ def _unit(n: KernelContext) -> None:
 
 
 def _determinant_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     _matrices(use)
     *batch, rows, columns = use.type().shape
     if rows != columns:
@@ -116,7 +117,7 @@ def _determinant(n: KernelContext) -> list[Step]:
 
 
 def _determinant_gradient(n: GradientContext) -> Symbol:
-    """The cofactors, from the determinants of what is left without one row and one column: right of any matrix."""
+    """The cofactors, from the determinants of the minors: also right for singular matrices."""
     x, size = n.x[0], n.x[0].shape[-1]
     if not isinstance(size, int):
         n.fail(f"its gradient needs a known size, not {format_shape(x.shape)}")

@@ -1,4 +1,4 @@
-"""What numpy does not offer of its BLAS: a product that is added to what is there already, and the number of threads.
+"""What numpy does not offer of its BLAS: gemm with accumulation (c ← alpha·a·b + beta·c), and the number of threads.
 
 numpy brings a BLAS library with it, and that library has the call under the names of the CBLAS standard. Where it is
 found, a step of gradient descent needs no array for the gradient and one pass less over the weights; where it is not
@@ -35,7 +35,7 @@ def _routine(name: str, argument_types: tuple[Any, ...], result: Any = None) -> 
 
 
 def has_threads_to_set() -> bool:
-    """Whether ``single_threaded`` can do what it says."""
+    """Whether ``single_threaded`` can set the number of threads."""
     return _threads() is not None and _set_threads() is not None
 
 

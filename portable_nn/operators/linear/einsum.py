@@ -1,4 +1,4 @@
-"""Einstein summation: any product of arrays, index by index, as matrix products wherever there are any in it."""
+"""Einstein summation: any product of arrays, index by index, as matrix products where possible."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 
 Labels: TypeAlias = tuple[str, ...]
 """What the axes of an array are called: a letter, or ``.0``, ``.1``, … for those of an ellipsis."""
@@ -61,7 +66,7 @@ def _read(use: OperatorContext) -> Equation:
         sum(label.startswith(".") for label in term) for term, word in zip(terms, words, strict=True) if "." in word
     }
     if len(counts) > 1:
-        use.fail(f"the ellipses of equation '{text}' stand for different numbers of axes: {format_shapes(types)}")
+        use.fail(f"the ellipses of equation '{text}' have different numbers of axes: {format_shapes(types)}")
     found = _sizes(use, terms, types)
     spread = tuple(label for label in found if label.startswith("."))
     if arrow and spread and "." not in right:
@@ -105,7 +110,7 @@ def _sizes(use: OperatorContext, terms: Sequence[Labels], types: Sequence[Type])
 
 
 def format_shapes(types: Iterable[Type]) -> str:
-    """The shapes of several operands, for people."""
+    """The shapes of several operands, as messages show them."""
     return ", ".join(format_shape(type.shape) for type in types)
 
 
@@ -115,10 +120,7 @@ def _stretched(equation: Equation, labels: Labels, shape: Sequence[Dim]) -> list
 
 
 def _type(use: OperatorContext) -> Type:
-    dtypes = [use.type(index).dtype for index in range(len(use.types))]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    check_dtype(use, dtypes[0], NUMBERS)
+    use.common_dtype(NUMBERS)
     equation = _read(use)
     return use.like(equation.sizes[label] for label in equation.result)
 
@@ -138,7 +140,7 @@ class Operand(NamedTuple):
 
 
 def _diagonal(array: Array, labels: Labels) -> Operand:
-    """Each label once: along one that is there several times, what lies on the diagonal."""
+    """Each label once: of a repeated one, the diagonal."""
     kept = tuple(dict.fromkeys(labels))
     strides = [sum(array.strides[axis] for axis, each in enumerate(labels) if each == label) for label in kept]
     shape = [array.shape[labels.index(label)] for label in kept]
@@ -312,7 +314,7 @@ def _to_operand(
     words = ["".join(letters[label] for label in term) for _, term in terms]
     values = [value for value, _ in terms]
     for axis, label in enumerate(labels):
-        if label in labels[:axis]:  # On a diagonal: nothing flows to what lies beside it.
+        if label in labels[:axis]:  # Elements beside the diagonal have no gradient.
             names[axis] = next(spare)
             values.append(_identity(n, equation.sizes[label], x.dtype))
             words.append(letters[label] + names[axis])
@@ -320,15 +322,12 @@ def _to_operand(
     summed = [axis for axis, label in enumerate(labels) if label not in known]
     target = "".join(name for axis, name in enumerate(names) if axis not in summed)
     flow = emit("Einsum", *values, equation=f"{','.join(words)}->{target}")
-    missing = sorted([*_stretched(equation, equation.terms[index], x.shape), *_lone(equation, index, known)])
+    # Axes that this operand alone has, and that are summed over: the same flows to all along them.
+    lone = [axis for axis, label in enumerate(equation.terms[index]) if label not in known]
+    missing = sorted([*_stretched(equation, equation.terms[index], x.shape), *lone])
     if missing:
         flow = emit("Unsqueeze", flow, integers(missing))
     return flow if flow.shape == x.shape else emit("Expand", flow, sizes(x))
-
-
-def _lone(equation: Equation, index: int, known: Collection[str]) -> list[int]:
-    """The axes of an operand that it alone has, and that are summed over: the same flows to all along them."""
-    return [axis for axis, label in enumerate(equation.terms[index]) if label not in known]
 
 
 register(

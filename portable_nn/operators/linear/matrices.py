@@ -8,18 +8,31 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import broadcast
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype, fit
+from portable_nn.operators.base import (
+    WIDE,
+    Array,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Shape,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    fit,
+    format_shape,
+    integers,
+    mixed_fields,
+    register,
+)
 from portable_nn.operators.linear.blas import accumulate
-from portable_nn.operators.receptive import FieldContext, mixed
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers
-from portable_nn.sizes.receptive import Fields
 
 
 def _gemm_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
-    check_dtype(use, a.dtype, WIDE)
+    dtype = use.common_dtype(WIDE)
     if len(a.shape) != 2 or len(b.shape) != 2:
         use.fail(f"A and B must have 2 dimensions, not {format_shape(a.shape)} and {format_shape(b.shape)}")
     rows, inner = a.shape[::-1] if use.int("transA") else a.shape
@@ -32,17 +45,14 @@ def _gemm_type(use: OperatorContext) -> Type:
     result = (rows, columns)
     if use.has(2) and broadcast(use.type(2).shape, result) != result:
         use.fail(f"C is {format_shape(use.type(2).shape)}, which does not broadcast to {format_shape(result)}")
-    dtypes = [type.dtype for type in use.types if type is not None]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    return Type(a.dtype, result)
+    return Type(dtype, result)
 
 
 def _gemm(n: KernelContext) -> list[Step]:
     a = n.x[0].T if n.int("transA") else n.x[0]
     b = n.x[1].T if n.int("transB") else n.x[1]
-    # BLAS is faster at a product with few columns than at one with few rows: y' = b'·a' then, which lies by columns.
-    # A product with Aᵀ is the gradient of a weight, and is to lie as the weight does.
+    # BLAS is faster at a product with few columns than at one with few rows: yᵀ = bᵀ·aᵀ then, laid out by columns.
+    # A product with Aᵀ is the gradient of a weight, and gets the memory layout of the weight.
     rows, columns = n.output_shape()
     alpha, beta, by_columns = n.float("alpha"), n.float("beta"), 1 < rows < columns and not n.int("transA")
     out = n.out(over=2 if n.has(2) else None, order=(1, 0) if by_columns else None)
@@ -100,9 +110,7 @@ def _gemm_gradient(n: GradientContext) -> list[Symbol | None]:
 
 def _matmul_type(use: OperatorContext) -> Type:
     a, b = use.type(0), use.type(1)
-    if a.dtype != b.dtype:
-        use.fail(f"its inputs have different element types: {a.dtype}, {b.dtype}")
-    check_dtype(use, a.dtype, WIDE)
+    use.common_dtype(WIDE)
     if not a.shape or not b.shape:
         use.fail("its inputs must have at least one dimension")
     left = (1, *a.shape) if len(a.shape) == 1 else a.shape
@@ -149,11 +157,6 @@ def _gemm_multiply_adds(use: OperatorContext, y: Shape) -> Shape:
     return (*y, *(rows[:1] if use.int("transA") else rows[-1:]))
 
 
-def _matmul_fields(use: FieldContext) -> Fields:
-    """A product with a constant matrix combines everything along the last axis."""
-    return mixed(use, [len(use.input) - 1])
-
-
 register(
     Operator(
         "Gemm",
@@ -179,7 +182,8 @@ register(
         outputs=("Y",),
         family="linear",
         weights=(0, 1),
-        receptive=_matmul_fields,
+        # A product with a constant matrix combines everything along the last axis.
+        receptive=lambda use: mixed_fields(use, [len(use.input) - 1]),
         multiply_adds=lambda use, y: (*y, *use.type().shape[-1:]),
     )
 )

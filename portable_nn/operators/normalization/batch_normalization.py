@@ -8,12 +8,32 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.graph import INTERNAL, Attribute, format_shape
+from portable_nn.operators.base import (
+    INTERNAL,
+    Array,
+    Attr,
+    Attribute,
+    GradientContext,
+    KernelContext,
+    Leaf,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    cast,
+    cellwise_fields,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
+    register,
+)
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
     check_channels,
     grad_types,
     inverse_root,
+    normalization,
     parts,
     per_channel,
     precision,
@@ -23,9 +43,6 @@ from portable_nn.operators.normalization.statistics import (
     through_standardized,
     work_parts,
 )
-from portable_nn.operators.receptive import cellwise
-from portable_nn.operators.registry import Array, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Leaf, Symbol, cast, emit, emit_all, integers
 
 
 def _rest(rank: int) -> list[int]:
@@ -125,10 +142,7 @@ def _gradient(n: GradientContext) -> Sequence[Symbol | None]:
 
 
 def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str) -> Sequence[Symbol]:
-    """With the statistics of the batch, except where the running ones are no state that could follow the batches.
-
-    And except where scale and bias are frozen: then so is all that they scale and shift.
-    """
+    """With the statistics of the batch, unless the running ones are no parameters, or scale and bias are frozen."""
     moving = all(value and _is_state(value) for value in inputs[3:]) and not all(map(_is_frozen, inputs[1:3]))
     mode = attributes.get("training_mode") or int(moving)
     options: dict[str, Any] = {**attributes, "training_mode": mode}
@@ -195,7 +209,7 @@ def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-
 
 
 register(
-    Operator(
+    normalization(
         "BatchNormalization",
         ("X", "scale", "B", "input_mean", "input_var"),
         _type,
@@ -203,17 +217,14 @@ register(
         _gradient,
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
         outputs=("Y", "running_mean", "running_var"),
-        overwrites_input=True,
         training=_training,
         state={1: 3, 2: 4},
-        family="normalization",
-        keeps_layout=True,
-        receptive=cellwise,
+        receptive=cellwise_fields,
         weights=(1, 2, 3, 4),
     )
 )
 register(
-    Operator(
+    normalization(
         "BatchNormalizationGrad",
         ("dY", "X", "scale"),
         _grad_type,
@@ -221,10 +232,7 @@ register(
         "lowering",
         {"epsilon": Attr(float, 1e-5)},
         outputs=("dX", "dscale", "dB"),
-        overwrites_input=True,
         domain=INTERNAL,
         lowering=_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
     )
 )

@@ -10,12 +10,33 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.dims import broadcast, product
-from portable_nn.core.graph import INTERNAL
-from portable_nn.operators.elementwise.arithmetic import check_dtype, fit
+from portable_nn.operators.base import (
+    FLOATS,
+    INTERNAL,
+    REQUIRED,
+    Array,
+    Attr,
+    GradientContext,
+    KernelContext,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    cast,
+    emit,
+    emit_all,
+    fit,
+    integers,
+    per_example_fields,
+    register,
+    sizes,
+    trailing_axes_fields,
+)
 from portable_nn.operators.normalization.statistics import (
     check_channels,
     grad_types,
     inverse_root,
+    normalization,
     parts,
     per_channel,
     spread,
@@ -26,20 +47,6 @@ from portable_nn.operators.normalization.statistics import (
     wide,
     work_parts,
 )
-from portable_nn.operators.receptive import behind_batch, from_axis_on
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Array,
-    Attr,
-    KernelContext,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, emit_all, integers, sizes
 
 # -- the kernels, over arrays whose parameters have as many dimensions
 
@@ -107,7 +114,10 @@ def _normalize_grad(
     *,
     centred: bool = True,
 ) -> list[Step]:
-    """As ``through_standardized`` for dy·scale, and the sums of dy·(x - mean) / √(variance + ε) in ``dscale``."""
+    """As ``through_standardized`` for dy·scale, into ``dx``; and the gradient of the scale into ``dscale``.
+
+    That is the sum of dy·(x - mean) / √(variance + ε).
+    """
     mean, inverse, share = (statistic(n, x, axes) for _ in range(3))
     places = parts(x, _uncut(axes, scale))
     shared = [axis for axis, size in enumerate(scale.shape) if size == 1]
@@ -142,7 +152,7 @@ def _check_precision(use: OperatorContext) -> None:
 
 def _check_broadcast(use: OperatorContext, indices: Iterable[int]) -> None:
     x, name = use.type(), use.operator.input_name(0)
-    check_dtype(use, x.dtype, FLOATS)
+    use.check_dtype(x.dtype, FLOATS)
     for index in indices:
         found = use.type(index)
         if found.dtype != x.dtype or broadcast(x.shape, found.shape) != x.shape:
@@ -167,7 +177,7 @@ def _as_wide(parameter: Array, x: Array) -> Array:
     return parameter.reshape((1,) * (x.ndim - parameter.ndim) + parameter.shape)
 
 
-def _over_last_axes(n: KernelContext, *, centred: bool = True) -> list[Step]:
+def _over_last_axes(n: KernelContext, *, centred: bool) -> list[Step]:
     x, out = n.x[0], n.out(over=0)
     scale, bias = _as_wide(n.x[1], x), _as_wide(n.x[2], x) if n.has(2) else None
     mean, inverse, steps = _normalize(n, x, out, scale, bias, _last_axes(n), centred=centred)
@@ -196,7 +206,7 @@ def _last_axes_grad_type(use: OperatorContext) -> tuple[Type, Type]:
     return types
 
 
-def _over_last_axes_grad(n: KernelContext, *, centred: bool = True) -> list[Step]:
+def _over_last_axes_grad(n: KernelContext, *, centred: bool) -> list[Step]:
     dy, x, scale = n.x
     dx, dscale = n.out(over=0), n.out(1)
     return _normalize_grad(n, dy, x, _as_wide(scale, x), dx, _as_wide(dscale, x), _last_axes(n), centred=centred)
@@ -337,42 +347,40 @@ LAST_AXES: Final = {"axis": Attr(int, -1), "epsilon": Attr(float, 1e-5)}
 GROUPS: Final = {"num_groups": Attr(int, REQUIRED), "epsilon": Attr(float, 1e-5)}
 STASH: Final = {"stash_type": Attr(int, 1)}
 
-register(
-    Operator(
-        "LayerNormalization",
-        ("X", "Scale", "B?"),
-        _last_axes_type,
-        _over_last_axes,
-        _over_last_axes_gradient,
-        LAST_AXES | STASH,
-        outputs=("Y", "Mean", "InvStdDev"),
-        overwrites_input=True,
-        lowering=_over_last_axes_lowering,
-        family="normalization",
-        keeps_layout=True,
-        receptive=from_axis_on,
-        weights=(1, 2),
+for _name, _scale, _further, _outputs in (
+    ("LayerNormalization", "Scale", ("B?",), ("Y", "Mean", "InvStdDev")),
+    ("RMSNormalization", "scale", (), ("Y",)),
+):
+    _centred = _name == "LayerNormalization"
+    register(
+        normalization(
+            _name,
+            ("X", _scale, *_further),
+            _last_axes_type,
+            partial(_over_last_axes, centred=_centred),
+            _over_last_axes_gradient,
+            LAST_AXES | STASH,
+            outputs=_outputs,
+            lowering=partial(_over_last_axes_lowering, centred=_centred),
+            receptive=trailing_axes_fields,
+            weights=(1, 2) if _centred else (1,),
+        )
     )
-)
-register(
-    Operator(
-        "RMSNormalization",
-        ("X", "scale"),
-        _last_axes_type,
-        partial(_over_last_axes, centred=False),
-        _over_last_axes_gradient,
-        LAST_AXES | STASH,
-        outputs=("Y",),
-        overwrites_input=True,
-        lowering=partial(_over_last_axes_lowering, centred=False),
-        family="normalization",
-        keeps_layout=True,
-        receptive=from_axis_on,
-        weights=(1,),
+    register(
+        normalization(
+            f"{_name}Grad",
+            ("dY", "X", _scale),
+            _last_axes_grad_type,
+            partial(_over_last_axes_grad, centred=_centred),
+            "lowering",
+            LAST_AXES,
+            outputs=("dX", f"d{_scale}"),
+            domain=INTERNAL,
+            lowering=partial(_over_last_axes_grad_lowering, centred=_centred),
+        )
     )
-)
 register(
-    Operator(
+    normalization(
         "GroupNormalization",
         ("X", "scale", "bias"),
         _group_type,
@@ -380,65 +388,27 @@ register(
         lambda n: _over_groups_gradient(n, n.int("num_groups")),
         GROUPS | STASH,
         outputs=("Y",),
-        overwrites_input=True,
         lowering=_over_groups_lowering,
-        family="normalization",
-        keeps_layout=True,
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )
 )
 register(
-    Operator(
+    normalization(
         "InstanceNormalization",
         ("input", "scale", "B"),
         _instance_type,
         lambda n: _over_groups(n, n.x[0].shape[1]),
         _instance_gradient,
         {"epsilon": Attr(float, 1e-5)},
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
-        receptive=behind_batch,
+        receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),
     )
 )
 register(
-    Operator(
-        "LayerNormalizationGrad",
-        ("dY", "X", "Scale"),
-        _last_axes_grad_type,
-        _over_last_axes_grad,
-        "lowering",
-        LAST_AXES,
-        outputs=("dX", "dScale"),
-        overwrites_input=True,
-        domain=INTERNAL,
-        lowering=_over_last_axes_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
-    )
-)
-register(
-    Operator(
-        "RMSNormalizationGrad",
-        ("dY", "X", "scale"),
-        _last_axes_grad_type,
-        partial(_over_last_axes_grad, centred=False),
-        "lowering",
-        LAST_AXES,
-        outputs=("dX", "dscale"),
-        overwrites_input=True,
-        domain=INTERNAL,
-        lowering=partial(_over_last_axes_grad_lowering, centred=False),
-        family="normalization",
-        keeps_layout=True,
-    )
-)
-register(
-    Operator(
+    normalization(
         "GroupNormalizationGrad",
         ("dY", "X", "scale"),
         _group_grad_type,
@@ -446,10 +416,7 @@ register(
         "lowering",
         GROUPS,
         outputs=("dX", "dscale"),
-        overwrites_input=True,
         domain=INTERNAL,
         lowering=_over_groups_grad_lowering,
-        family="normalization",
-        keeps_layout=True,
     )
 )

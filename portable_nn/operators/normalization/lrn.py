@@ -6,10 +6,28 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.base import (
+    FLOATS,
+    REQUIRED,
+    Attr,
+    GradientContext,
+    KernelContext,
+    Limit,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    axis_fields,
+    cast,
+    cellwise_fields,
+    emit,
+    integers,
+    register,
+)
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
     check_channels,
+    normalization,
     parts,
     precision,
     statistic,
@@ -17,20 +35,6 @@ from portable_nn.operators.normalization.statistics import (
     wide,
     work_parts,
 )
-from portable_nn.operators.receptive import along_axis, cellwise
-from portable_nn.operators.registry import (
-    FLOATS,
-    REQUIRED,
-    Attr,
-    KernelContext,
-    Limit,
-    Operator,
-    OperatorContext,
-    Step,
-    Type,
-    register,
-)
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, integers
 
 
 def _reach(use: OperatorContext) -> tuple[int, int]:
@@ -41,8 +45,7 @@ def _reach(use: OperatorContext) -> tuple[int, int]:
 
 def _lrn_type(use: OperatorContext) -> Type:
     check_channels(use, [])
-    if use.int("size") < 1:
-        use.fail(f"size must be 1 or more, not {use.int('size')}")
+    use.at_least("size")
     return use.like(use.type().shape)
 
 
@@ -100,10 +103,9 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
 
 
 def _lp_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     use.attribute_axis()
-    if use.int("p") not in {1, 2}:
-        use.fail(f"p must be 1 or 2, not {use.int('p')}")
+    use.choice("p", (1, 2))
     return use.like(use.type().shape)
 
 
@@ -142,7 +144,7 @@ _EVEN = Limit(
 )
 
 register(
-    Operator(
+    normalization(
         "LRN",
         ("X",),
         _lrn_type,
@@ -150,25 +152,19 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
-        receptive=cellwise,
+        receptive=cellwise_fields,
         batch_inputs="all",
         limits=(_EVEN,),
     )
 )
 register(
-    Operator(
+    normalization(
         "LpNormalization",
         ("input",),
         _lp_type,
         _lp,
         _lp_gradient,
         {"axis": Attr(int, -1), "p": Attr(int, 2)},
-        overwrites_input=True,
-        family="normalization",
-        keeps_layout=True,
-        receptive=along_axis(-1),
+        receptive=axis_fields(-1),
     )
 )

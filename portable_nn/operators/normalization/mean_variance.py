@@ -9,10 +9,20 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import check_dtype
+from portable_nn.operators.base import (
+    FLOATS,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Symbol,
+    Type,
+    emit,
+    integers,
+    register,
+)
 from portable_nn.operators.normalization.statistics import precision
-from portable_nn.operators.registry import FLOATS, Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import Symbol, emit, integers
 
 EPSILON: Final = 1e-9
 """The epsilon that the standard adds to the standard deviation."""
@@ -23,7 +33,7 @@ def _axes(use: OperatorContext) -> tuple[int, ...]:
 
 
 def _type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     _axes(use)
     return use.like(use.type().shape)
 

@@ -6,26 +6,28 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import Shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import along_axis
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    axis_fields,
+    emit,
+    integers,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers
 
 
 def _type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     use.attribute_axis()
     return Type(use.type().dtype, use.type().shape)
 
@@ -117,7 +119,7 @@ register(
         {"axis": Attr(int, -1)},
         family="activation",
         probabilities=True,
-        receptive=along_axis(-1),
+        receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )
 )
@@ -130,7 +132,7 @@ register(
         _log_softmax_gradient,
         {"axis": Attr(int, -1)},
         family="activation",
-        receptive=along_axis(-1),
+        receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )
 )
@@ -143,7 +145,7 @@ register(
         None,
         {"axis": Attr(int, -1)},
         family="activation",
-        receptive=along_axis(-1),
+        receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )
 )

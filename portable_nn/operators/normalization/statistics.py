@@ -1,4 +1,4 @@
-"""What all normalisations share: passes over parts of an array, and the same in nodes.
+"""What all normalisations share: kernels over parts of an array, and the same in symbols.
 
 A part stays in the cache, so that several passes over it cost little more than one. Whatever the type of the input, the
 kernels compute in float32 at least.
@@ -13,20 +13,26 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.elementwise.blocks import BLOCK
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     KernelContext,
+    Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    format_shape,
+    integers,
     laid_in,
     memory_order,
 )
-from portable_nn.operators.symbols import Symbol, cast, emit, integers
+from portable_nn.operators.elementwise.blocks import BLOCK
+
+normalization = partial(Operator, family="normalization", overwrites_input=True, keeps_layout=True)
+"""An operator of this family, with the facts that most of them share."""
 
 CHANNELS: Final = 1
 """The axis of the channels."""
@@ -36,7 +42,7 @@ Places: TypeAlias = list[tuple[slice, ...]]
 
 
 def precision(dtype: Any) -> str:
-    """The type to compute in: float32 at least."""
+    """The element type to compute in: float32 at least."""
     return str(np.result_type(dtype, np.float32))
 
 
@@ -50,7 +56,7 @@ def parts(x: Array, whole: Collection[int]) -> Places:
 
 
 def work_parts(n: KernelContext, x: Array, places: Places, dtype: Any) -> list[Array]:
-    """Work memory for the parts of ``x``, the same for all of them; it lies as they do."""
+    """Work memory for the parts of ``x``, the same for all of them, in their memory layout."""
     whole = n.scratch_like(x[places[0]], dtype) if places else x
     return [whole[tuple(map(slice, x[place].shape))] for place in places]
 
@@ -69,7 +75,7 @@ def spread(n: KernelContext, parameter: Array, x: Array, places: Places, steps: 
 
 
 def statistic(n: KernelContext, x: Array, axes: Collection[int]) -> Array:
-    """Work memory for one number for all places along ``axes``, which it keeps; it lies as ``x`` does."""
+    """Work memory for one number for all places along ``axes``, which it keeps with size 1; laid out as ``x`` is."""
     order = memory_order(x)
     shape = tuple(1 if axis in axes else x.shape[axis] for axis in order)
     return laid_in(order, n.scratch(shape, precision(x.dtype)))
@@ -112,7 +118,7 @@ def through_standardized(
 
 
 def wide(*values: Symbol) -> list[Symbol]:
-    """``values`` in the type to compute in."""
+    """``values`` in float32 at least."""
     return [cast(value, precision(value.dtype)) for value in values]
 
 
@@ -127,7 +133,7 @@ def check_channels(use: OperatorContext, indices: Iterable[int], least: int = 2,
     They must be of its type, or ``mixed``, of any float type.
     """
     x, name = use.type(), use.operator.input_name(0)
-    check_dtype(use, x.dtype, FLOATS)
+    use.check_dtype(x.dtype, FLOATS)
     if len(x.shape) < least:
         form = "(batch, channels, …)" if least == 2 else "(batch, channels, size, …)"
         use.fail(f"{name} must be {form}, not {format_shape(x.shape)}")
@@ -140,7 +146,6 @@ def check_channels(use: OperatorContext, indices: Iterable[int], least: int = 2,
 
 def grad_types(use: OperatorContext) -> tuple[Type, Type]:
     """The types of X and of its scale where the gradient, dY, is like X."""
-    flow, x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in range(3))
-    if flow != x:
-        use.fail(f"dY must be {x}, as X is, not {flow}")
+    x, scale = (Type(use.type(index).dtype, use.type(index).shape) for index in (1, 2))
+    use.expect(0, x, ", as X is")
     return x, scale

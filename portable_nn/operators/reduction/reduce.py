@@ -10,25 +10,33 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn.core.dims import product, total
-from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators.elements import reduced, whole
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
-from portable_nn.operators.receptive import reduced as reduced_fields
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
+    WIDE,
     Array,
     Attr,
     Constant,
+    Gradient,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    emit,
+    format_shape,
+    integers,
+    reduced,
+    reduced_fields,
     register,
+    sizes,
+    whole,
 )
-from portable_nn.operators.symbols import Gradient, GradientContext, Symbol, cast, emit, integers, sizes
 
 EXTREME = WIDE | {"int8", "uint8", "bool"}
 
@@ -161,7 +169,7 @@ def _product_gradient(n: GradientContext) -> Symbol:
     return _kept(n, n.dy) * emit("Where", none_left, product / others, zero)
 
 
-def _in_older_words(name: str) -> Callable[..., Symbol]:
+def _older_form(name: str) -> Callable[..., Symbol]:
     """A reduction of booleans as one of integers, and one over no axes as Identity."""
 
     def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
@@ -185,7 +193,7 @@ def reduction(
     """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
     def infer(use: OperatorContext) -> Type:
-        check_dtype(use, use.type().dtype, allowed)
+        use.check_dtype(use.type().dtype, allowed)
         return Type(use.type().dtype, _shape(use.type().shape, reduced_axes(use), use.int("keepdims")))
 
     def kernel(n: KernelContext) -> list[Step]:
@@ -194,7 +202,7 @@ def reduction(
     attributes = {"keepdims": Attr(int, 1), "noop_with_empty_axes": Attr(int, 0)}
     inputs = ("data", "axes?")
 
-    lowering = _in_older_words(name) if "bool" in allowed else None
+    lowering = _older_form(name) if "bool" in allowed else None
     register(
         Operator(
             name,
@@ -216,7 +224,7 @@ def reduction(
 def _arg_type(use: OperatorContext) -> Type:
     shape = use.type().shape
     axis = use.axis(use.int("axis"), len(shape))
-    check_dtype(use, use.type().dtype, NUMBERS)
+    use.check_dtype(use.type().dtype, NUMBERS)
     return Type("int64", _shape(shape, (axis,), use.int("keepdims")))
 
 
@@ -229,7 +237,7 @@ def _arg(function: Callable[..., Array]) -> Callable[[KernelContext], list[Step]
         x, out = n.x[0], n.out()
         axis = n.axis(n.int("axis"), x.ndim)
         if out.size and not x.size:
-            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty: nothing in it is an extreme")
+            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty and has no extreme")
         flat = np.squeeze(out, axis) if n.int("keepdims") else out
         if n.int("select_last_index"):
             return [partial(last, x, axis, flat)]

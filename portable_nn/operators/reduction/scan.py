@@ -1,4 +1,4 @@
-"""Running sums: what has been summed up so far, along one axis."""
+"""CumSum: the cumulative sum along one axis."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import WIDE, check_dtype
-from portable_nn.operators.registry import Attr, KernelContext, Operator, OperatorContext, Step, Type, register
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
+from portable_nn.operators.base import (
+    WIDE,
+    Attr,
+    KernelContext,
+    Operator,
+    OperatorContext,
+    Step,
+    Type,
+    emit,
+    register,
+)
 
 
 def _axis(use: OperatorContext) -> int:
-    """The axis, which must be known before the graph runs."""
+    """The axis, which must be constant."""
     found = use.numbers(1, ("int32", "int64"))
     if len(found) != 1 or len(use.type(1).shape) > 1:
         use.fail(f"axis must be one number, not {use.type(1)}")
@@ -20,7 +28,7 @@ def _axis(use: OperatorContext) -> int:
 
 
 def _cumulative_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, WIDE)
+    use.check_dtype(use.type().dtype, WIDE)
     _axis(use)
     return use.like(use.type().shape)
 
@@ -35,16 +43,11 @@ def _cumulative_sum(n: KernelContext) -> list[Step]:
         return [partial(np.add.accumulate, x, axis=axis, out=out)]
     along = (slice(None),) * axis
     first, rest = out[(*along, slice(None, 1))], out[(*along, slice(1, None))]
-    # What comes before the first element sums to nothing.
+    # The sum of no elements.
     steps: list[Step] = [partial(first.fill, 0)]
     if rest.size:
         steps.append(partial(np.add.accumulate, x[(*along, slice(None, -1))], axis=axis, out=rest))
     return steps
-
-
-def _cumulative_gradient(n: GradientContext) -> list[Symbol | None]:
-    """An element is in the sums from its own place on: those are summed up from the other end."""
-    return [emit("CumSum", n.dy, n.x[1], exclusive=n.int("exclusive"), reverse=int(not n.int("reverse"))), None]
 
 
 register(
@@ -53,7 +56,8 @@ register(
         ("x", "axis"),
         _cumulative_type,
         _cumulative_sum,
-        _cumulative_gradient,
+        # An element is in all sums from its own place on: their gradients are summed from the other end.
+        lambda n: [emit("CumSum", n.dy, n.x[1], exclusive=n.int("exclusive"), reverse=int(not n.int("reverse"))), None],
         {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
         outputs=("y",),
         family="arithmetic",

@@ -1,4 +1,4 @@
-"""The largest or smallest elements along an axis, and where they are."""
+"""TopK: the largest or smallest elements along an axis, and their indices."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import zeros_like
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
@@ -17,17 +15,18 @@ from portable_nn.operators.registry import (
     OperatorContext,
     Step,
     Type,
+    emit,
     register,
+    zeros_like,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit
 
 SPARSE: Final = 16
-"""How many times as many elements as are wanted make it worth while to leave the others unsorted."""
+"""From so many times K elements on, selecting K before sorting is faster than sorting all."""
 
 
 def _type(use: OperatorContext) -> tuple[Type, Type]:
     x = use.type()
-    check_dtype(use, x.dtype, NUMBERS)
+    use.check_dtype(x.dtype, NUMBERS)
     axis, wanted = use.attribute_axis(), use.constant(1)
     if use.output_count < 2:
         use.fail("it has two outputs, Values and Indices, not 1")
@@ -44,18 +43,18 @@ def _sorted(x: Array, count: int, *, largest: bool) -> Array:
     """Where the first ``count`` elements along the last axis are; of equal ones, that at the lowest index first."""
     if not largest:
         return np.argsort(x, axis=-1, kind="stable")[..., :count]
-    # What is turned round twice keeps its equal elements in the order in which they came.
+    # Reversed twice, equal elements keep their order.
     places = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :count]
     found: Array = x.shape[-1] - 1 - places
     return found
 
 
 def _selected(x: Array, count: int, *, largest: bool) -> Array:
-    """As ``_sorted``, without sorting what is not wanted."""
+    """As ``_sorted``, without sorting the other elements."""
     place = x.shape[-1] - count if largest else count - 1
     edge = np.partition(x, place, axis=-1)[..., place : place + 1]
     if x.dtype.kind == "f" and np.isnan(np.max(x)):
-        return _sorted(x, count, largest=largest)  # What is no number compares with nothing.
+        return _sorted(x, count, largest=largest)  # NaN compares with nothing.
     beyond, level = x > edge if largest else x < edge, x == edge
     # Of those at the edge, as many as are still missing, from the lowest index on.
     missing = count - np.count_nonzero(beyond, axis=-1, keepdims=True)
@@ -66,7 +65,7 @@ def _selected(x: Array, count: int, *, largest: bool) -> Array:
 
 
 def _top(n: KernelContext) -> list[Step]:
-    """Sorted, whatever ``sorted`` says."""
+    """Sorted, also with ``sorted=0``."""
     axis = n.attribute_axis()
     x, values, indices = (np.moveaxis(array, axis, -1) for array in (n.x[0], n.out(0), n.out(1)))
     count, largest = values.shape[-1], bool(n.int("largest"))
@@ -80,18 +79,14 @@ def _top(n: KernelContext) -> list[Step]:
     return [run] if values.size else []
 
 
-def _gradient(n: GradientContext) -> list[Symbol | None]:
-    """The gradient goes to the places that the values were taken from."""
-    return [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())]
-
-
 register(
     Operator(
         "TopK",
         ("X", "K"),
         _type,
         _top,
-        _gradient,
+        # The gradient goes to the places that the values were taken from.
+        lambda n: [emit("ScatterElements", zeros_like(n.x[0]), n.y[1], n.dy, axis=n.attribute_axis())],
         {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
         outputs=("Values", "Indices"),
         family="reduction",

@@ -9,23 +9,37 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
-from portable_nn.operators.spatial.sliding import Grid, to_big, to_small, to_weight
-from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, spread, windows
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers, sizes
+from portable_nn.operators.spatial.sliding import Geometry, to_big, to_small, to_weight
+from portable_nn.operators.spatial.window import (
+    ATTRIBUTES,
+    per_axis,
+    plain_windows,
+    slide,
+    spatial_sizes,
+    spread,
+    windows,
+)
 from portable_nn.sizes.arithmetic import transpose_same_pads
 from portable_nn.sizes.operation import Window
 
@@ -33,12 +47,8 @@ from portable_nn.sizes.operation import Window
 def _kernel(use: OperatorContext, rank: int) -> tuple[int, ...]:
     """The taps of the weight along each axis; fails where the inputs, ``kernel_shape`` or ``group`` do not fit."""
     weight = use.type(1).shape
-    check_dtype(use, use.type().dtype, FLOATS)
-    dtypes = [type.dtype for type in use.types if type is not None]
-    if len(set(dtypes)) > 1:
-        use.fail(f"its inputs have different element types: {', '.join(dtypes)}")
-    if use.int("group") < 1:
-        use.fail(f"group must be 1 or more, not {use.int('group')}")
+    use.common_dtype(FLOATS)
+    use.at_least("group")
     if len(weight) != rank + 2:
         use.fail(f"W must have {rank + 2} dimensions, as X has, not {format_shape(weight)}")
     kernel = tuple(dim for dim in weight[2:] if isinstance(dim, int))
@@ -113,21 +123,21 @@ def _with_bias(n: KernelContext, out: Array) -> list[Step]:
 
 
 def _conv(n: KernelContext) -> list[Step]:
-    grid = Grid(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
-    out = n.out(order=grid.order)
-    return [*to_small(n, grid, 0, n.x[1], out), *_with_bias(n, out)]
+    geometry = Geometry(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
+    out = n.out(order=geometry.order)
+    return [*to_small(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
 
 def _conv_transpose(n: KernelContext) -> list[Step]:
-    grid = Grid(n.output_shape(), n.x[0].shape, tuple(_transpose_windows(n)), n.int("group"))
-    out = n.out(order=grid.order)
-    return [*to_big(n, grid, 0, n.x[1], out), *_with_bias(n, out)]
+    geometry = Geometry(n.output_shape(), n.x[0].shape, tuple(_transpose_windows(n)), n.int("group"))
+    out = n.out(order=geometry.order)
+    return [*to_big(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
 
 def _conv_weight_grad(n: KernelContext) -> list[Step]:
     found = tuple(_weight_grad_windows(n))
-    grid = Grid(n.x[1].shape, n.x[0].shape, found, n.int("group"))
-    return to_weight(n, grid, 1, 0, n.out())
+    geometry = Geometry(n.x[1].shape, n.x[0].shape, found, n.int("group"))
+    return to_weight(n, geometry, 1, 0, n.out())
 
 
 # -- gradients
@@ -188,15 +198,12 @@ def _conv_transpose_gradient(n: GradientContext) -> list[Symbol | None]:
 
 
 def _weight_grad_windows(use: OperatorContext) -> list[Window]:
-    rank = len(spatial_sizes(use))
-    pads = per_axis(use, "pads", 2 * rank, 0, 0)
-    options = (per_axis(use, name, rank) for name in ("kernel_shape", "strides", "dilations"))
-    return [Window(*each) for each in zip(*options, pads[:rank], pads[rank:], strict=True)]
+    return plain_windows(use, per_axis(use, "kernel_shape", len(spatial_sizes(use))))
 
 
 def _weight_grad_type(use: OperatorContext) -> Type:
     small, big = use.type(0), use.type(1)
-    check_dtype(use, small.dtype, FLOATS)
+    use.check_dtype(small.dtype, FLOATS)
     found, group = _weight_grad_windows(use), use.int("group")
     filters, channels = small.shape[1], (big.shape[1:] or ("",))[0]
     if small.dtype != big.dtype or len(small.shape) != len(big.shape) or small.shape[0] != big.shape[0]:

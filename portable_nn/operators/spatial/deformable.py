@@ -1,6 +1,6 @@
-"""DeformConv: a convolution whose windows see cells that an input moves, between cells by interpolation.
+"""DeformConv: a convolution whose taps an input shifts by offsets, with interpolation between cells.
 
-Dai et al., ICCV 2017; with a mask that weighs what they see, Zhu et al., CVPR 2019. Shapes are written with N examples,
+Dai et al., ICCV 2017; with a mask that weighs each tap, Zhu et al., CVPR 2019. Shapes are written with N examples,
 G groups of offsets, C channels in a group, K cells of the kernel, r spatial axes, S cells of the input and O of the
 output.
 """
@@ -16,22 +16,28 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError, ShapeError
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.normalization.statistics import precision
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
+from portable_nn.operators.normalization.statistics import precision
 from portable_nn.operators.spatial.window import plain_windows, spatial_sizes
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 from portable_nn.sizes.arithmetic import pool_size
 
 
@@ -43,7 +49,7 @@ def _numbers(use: OperatorContext, index: int, shape: Shape) -> tuple[int, ...]:
 
 
 def _type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     found, weight = spatial_sizes(use), use.type(1).shape
     rank, group, groups = len(found), use.int("group"), use.int("offset_group")
     if len(weight) != rank + 2 or use.ints("kernel_shape") not in {None, weight[2:]}:
@@ -65,13 +71,13 @@ def _type(use: OperatorContext) -> Type:
         4: (batch, cells, *places),
     }
     for index, shape in wanted.items():
-        if (index < 3 or use.has(index)) and use.type(index) != use.like(shape):
-            use.fail(f"{use.operator.input_name(index)} must be {use.like(shape)}, not {use.type(index)}")
+        if index < 3 or use.has(index):
+            use.expect(index, use.like(shape))
     return use.like([batch, filters, *places])
 
 
 def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[Dim]:
-    """The output size along each axis: where it is not known, that of the offsets."""
+    """The output size along each axis: where that of the input is symbolic, the size of the offsets."""
     offsets = use.type(2).shape[2:]
     if len(offsets) != len(found):
         use.fail(f"offset must have {len(found)} spatial axes, not {format_shape(use.type(2).shape)}")
@@ -85,8 +91,8 @@ def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[D
     return places
 
 
-class _Grid(NamedTuple):
-    """What the sizes alone say: those of the input and the output, and where each window looks without an offset."""
+class _Sampling(NamedTuple):
+    """The sizes of the input and the output, and the cell that each tap of each window reads without an offset."""
 
     cells: tuple[int, ...]
     places: tuple[int, ...]
@@ -94,7 +100,7 @@ class _Grid(NamedTuple):
     """For each axis (K, O)."""
 
 
-def _grid(use: OperatorContext) -> _Grid:
+def _sampling(use: OperatorContext) -> _Sampling:
     kernel = _numbers(use, 1, use.type(1).shape[2:])
     cells = _numbers(use, 0, use.type().shape[2:])
     places = _numbers(use, 2, use.type(2).shape[2:])
@@ -104,11 +110,11 @@ def _grid(use: OperatorContext) -> _Grid:
         place = np.indices(places, sparse=True)[axis] * w.stride - w.pad_begin
         column, row = (np.broadcast_to(found, of).reshape(-1) for found, of in ((tap, kernel), (place, places)))
         base.append(np.add.outer(column, row))
-    return _Grid(cells, places, base)
+    return _Sampling(cells, places, base)
 
 
 def _kernel(n: KernelContext) -> list[Step]:
-    (cells, places, base), groups, out = _grid(n), n.int("offset_group"), n.out()
+    (cells, places, base), groups, out = _sampling(n), n.int("offset_group"), n.out()
     batch, depth = n.x[0].shape[:2]
     wide, rank = precision(out.dtype), len(cells)
     strides = [math.prod(cells[axis + 1 :]) for axis in range(rank)]
@@ -143,7 +149,7 @@ def _lowering(
 ) -> Symbol:
     """The same in operators that have gradients: the offsets get theirs through the shares of the cells."""
     inputs = [value.type if value is not None else None for value in (x, w, offset, b, mask)]
-    (cells, places, base), rank = _grid(_Unnamed(_DEFORM, inputs, attributes)), len(x.shape) - 2
+    (cells, places, base), rank = _sampling(_Unnamed(_DEFORM, inputs, attributes)), len(x.shape) - 2
     group, groups = attributes.get("group", 1), attributes.get("offset_group", 1)
     filters, depth, *kernel = (int(size) for size in w.shape)
     length, taps = math.prod(places), math.prod(kernel)

@@ -8,41 +8,44 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product, quotient
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import FieldContext, moved, spread
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
     Array,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
+    format_shape,
+    integers,
     memory_order,
+    moved_fields,
     register,
+    spread_fields,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, emit, integers
 from portable_nn.sizes.operation import Operation, Window
-from portable_nn.sizes.receptive import Fields
 
 
 def _image(use: OperatorContext) -> tuple[Dim, Dim, Dim, Dim]:
-    check_dtype(use, use.type().dtype, NUMBERS)
+    use.check_dtype(use.type().dtype, NUMBERS)
     shape = use.type().shape
     if len(shape) != 4:
         use.fail(f"input must be (batch, channels, height, width), not {format_shape(shape)}")
-    if use.int("blocksize") < 1:
-        use.fail(f"blocksize must be 1 or more, not {use.int('blocksize')}")
+    use.at_least("blocksize")
     return shape
 
 
 def _depth_to_space_type(use: OperatorContext) -> Type:
     (batch, depth, height, width), block = _image(use), use.int("blocksize")
-    if use.string("mode") not in {"DCR", "CRD"}:
-        use.fail(f"mode must be DCR or CRD, not '{use.string('mode')}'")
+    use.choice("mode", ("DCR", "CRD"))
     channels = quotient(depth, block * block)
     if channels is None:
         use.fail(f"blocksize {block} needs channels in multiples of {block * block}, not {depth}")
@@ -111,13 +114,9 @@ def _space_to_depth_gradient(n: GradientContext) -> Symbol:
     return emit("DepthToSpace", n.dy, blocksize=block)
 
 
-def _depth_to_space_fields(use: FieldContext) -> Fields:
-    return spread(use, [use.get("blocksize")] * 2)
-
-
 def _space_to_depth_fields(use: FieldContext) -> Fields:
     block = use.get("blocksize")
-    return moved(use, Operation("conv", (Window(block, block),) * 2))
+    return moved_fields(use, Operation("conv", (Window(block, block),) * 2))
 
 
 register(
@@ -129,7 +128,7 @@ register(
         _depth_to_space_gradient,
         {"blocksize": Attr(int, REQUIRED), "mode": Attr(str, "DCR")},
         passes=(0,),
-        receptive=_depth_to_space_fields,
+        receptive=lambda use: spread_fields(use, [use.get("blocksize")] * 2),
     )
 )
 register(

@@ -1,7 +1,7 @@
-"""Pools: the largest, the mean or the norm of what a window sees, in any number of spatial axes.
+"""Pools: the maximum, mean or p-norm of each window, in any number of spatial axes.
 
-A window is the product of its axes, so it is gone through axis by axis: k + k steps and not k · k. Every step is one
-numpy call over slices, whatever the order in which the arrays lie.
+These are separable, and computed axis by axis: k + k steps and not k · k. Every step is one numpy call over slices,
+whatever the memory layout of the arrays.
 """
 
 from __future__ import annotations
@@ -15,27 +15,37 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from portable_nn.core.graph import INTERNAL, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import behind_batch
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     DTYPE_CODES,
     FLOATS,
+    INTERNAL,
     REQUIRED,
     Array,
     Attr,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     laid_in,
     memory_order,
+    per_example_fields,
     register,
+    sizes,
 )
 from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, taps, windows
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, emit_all, integers, sizes
 from portable_nn.sizes.operation import Window
+
+pool = partial(Operator, outputs=("Y",), family="reduction", batch_inputs="all")
+"""A pool, with the facts that most of them share."""
 
 POOL = {**ATTRIBUTES, "kernel_shape": Attr(tuple, REQUIRED), "ceil_mode": Attr(int, 0)}
 
@@ -44,8 +54,14 @@ def _windows(use: OperatorContext, shape: Shape) -> list[Window]:
     return windows(use, per_axis(use, "kernel_shape", len(shape) - 2), shape[2:])
 
 
+def _check_norm(use: OperatorContext) -> None:
+    if "p" in use.operator.attributes:
+        use.at_least("p")
+
+
 def _type(use: OperatorContext, allowed: frozenset[str] = FLOATS) -> Type:
-    check_dtype(use, use.type().dtype, allowed)
+    use.check_dtype(use.type().dtype, allowed)
+    _check_norm(use)
     found = spatial_sizes(use)
     kernels = _windows(use, use.type().shape)
     if any(max(w.pads) >= w.extent for w in kernels):
@@ -60,7 +76,7 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
 def _fold(
     n: KernelContext, x: Array, found: Sequence[Window], out: Array, combine: Callable[..., Any], neutral: float
 ) -> list[Step]:
-    """Combine what each window sees, one axis after the other; ``neutral`` is what the padding holds."""
+    """Reduce each window, one axis after the other; ``neutral`` is the value of the padding."""
     steps: list[Step] = []
     order = memory_order(x)
     sliding = [axis for axis, w in enumerate(found) if (x.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
@@ -86,7 +102,7 @@ def _fold(
 
 
 def _unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> list[Step]:
-    """Add each cell of ``y`` to all the cells that its window sees, one axis after the other."""
+    """Add each cell of ``y`` to all the cells of its window, one axis after the other."""
     steps: list[Step] = []
     order = memory_order(y)
     sliding = [axis for axis, w in enumerate(found) if (y.shape[axis + 2], 1) != (out.shape[axis + 2], w.kernel)]
@@ -109,12 +125,11 @@ def _unfold(n: KernelContext, y: Array, found: Sequence[Window], out: Array) -> 
     return steps
 
 
-# -- the largest
+# -- MaxPool
 
 
 def _max_type(use: OperatorContext) -> tuple[Type, Type]:
-    if use.int("storage_order") not in {0, 1}:
-        use.fail(f"storage_order must be 0 or 1, not {use.int('storage_order')}")
+    use.choice("storage_order", (0, 1))
     values = _type(use, FLOATS | {"int8", "uint8"})
     return values, Type("int64", values.shape)
 
@@ -131,7 +146,7 @@ def _max_pool(n: KernelContext) -> list[Step]:
 
 
 def _indices(n: KernelContext, x: Array, found: Sequence[Window]) -> list[Step]:
-    """Where each largest element stands in the flat input; the first one where several are equal."""
+    """The index of each maximum in the flattened input; the first one where several are equal."""
     out, rank = n.out(1), len(found)
     places, kernel = out.shape[2:], tuple(w.kernel for w in found)
     # Room for the pads, and for what a last window of ceil_mode sees beyond them.
@@ -169,10 +184,6 @@ def _indices(n: KernelContext, x: Array, found: Sequence[Window]) -> list[Step]:
 
 def _without(use: OperatorContext, *names: str) -> dict[str, Any]:
     return {name: value for name, value in use.attributes.items() if name not in names}
-
-
-def _max_gradient(n: GradientContext) -> Symbol:
-    return emit("MaxPoolGrad", n.dy, n.x[0], n.y[0], domain=INTERNAL, **_without(n, "storage_order"))
 
 
 def _max_grad_type(use: OperatorContext) -> Type:
@@ -233,13 +244,13 @@ def _max_grad_lowering(dy: Symbol, x: Symbol, y: Symbol, **attributes: Any) -> S
     return emit("Reshape", found, sizes(x))
 
 
-# -- the mean, and the norm
+# -- AveragePool and LpPool
 
 
 def _cells_seen(
     use: OperatorContext, found: Sequence[Window], shape: tuple[int, ...], places: tuple[int, ...], *, pads: bool
 ) -> Array:
-    """How many cells each window sees, (1, 1, positions …): with ``pads``, those of the padding as well."""
+    """The number of cells in each window, (1, 1, positions …): with ``pads``, those of the padding as well."""
     counts = np.ones((1, 1, *(1,) * len(found)))
     for axis, (w, size, count) in enumerate(zip(found, shape[2:], places[2:], strict=True)):
         cells = np.arange(count)[:, None] * w.stride + np.arange(w.kernel) * w.dilation - w.pad_begin
@@ -260,7 +271,7 @@ def _average_pool(n: KernelContext) -> list[Step]:
 
 
 def _count(n: GradientContext, x: Symbol, y: Symbol, *, pads: bool) -> Symbol:
-    """The number of cells that each window sees, as a constant."""
+    """The number of cells in each window, as a constant."""
     found = _windows(n, x.shape)
     known = [dim for dim in (*x.shape[2:], *y.shape[2:]) if isinstance(dim, int)]
     if len(known) < 2 * len(found):
@@ -282,18 +293,6 @@ def _spread(n: GradientContext, small: Symbol, big: Symbol) -> Symbol:
 
 def _average_gradient(n: GradientContext) -> Symbol:
     return _spread(n, n.dy / _count(n, n.x[0], n.y[0], pads=bool(n.int("count_include_pad"))), n.x[0])
-
-
-def _check_p(use: OperatorContext) -> int:
-    p = use.int("p")
-    if p < 1:
-        use.fail(f"p must be 1 or more, not {p}")
-    return p
-
-
-def _lp_type(use: OperatorContext) -> Type:
-    _check_p(use)
-    return _type(use)
 
 
 def _power(n: KernelContext, x: Array, p: int) -> tuple[list[Step], Array]:
@@ -333,10 +332,8 @@ def _lp_gradient(n: GradientContext) -> Symbol:
 
 
 def _spread_type(use: OperatorContext) -> Type:
-    small, big = use.type(0), use.type(1)
-    wanted = _type(OperatorContext(use.operator, [big], use.attributes))
-    if small != wanted:
-        use.fail(f"dY must be {wanted} for an X of {big}, not {small}")
+    big = use.type(1)
+    use.expect(0, _type(OperatorContext(use.operator, [big], use.attributes)), f" for an X of {big}")
     return Type(big.dtype, big.shape)
 
 
@@ -375,13 +372,12 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
     return emit("Reshape", spread, sizes(big))
 
 
-# -- over all there is
+# -- global pools
 
 
 def _global_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
-    if "p" in use.operator.attributes:
-        _check_p(use)
+    use.check_dtype(use.type().dtype, FLOATS)
+    _check_norm(use)
     return use.like([*use.type().shape[:2], *(1 for _ in spatial_sizes(use))])
 
 
@@ -435,7 +431,7 @@ register(
         ("X",),
         _max_type,
         _max_pool,
-        _max_gradient,
+        lambda n: emit("MaxPoolGrad", n.dy, n.x[0], n.y[0], domain=INTERNAL, **_without(n, "storage_order")),
         {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
         family="reduction",
@@ -458,31 +454,25 @@ register(
     )
 )
 register(
-    Operator(
+    pool(
         "AveragePool",
         ("X",),
         _type,
         _average_pool,
         _average_gradient,
         {**POOL, "count_include_pad": Attr(int, 0)},
-        outputs=("Y",),
-        family="reduction",
         window=("pool", "average"),
-        batch_inputs="all",
     )
 )
 register(
-    Operator(
+    pool(
         "LpPool",
         ("X",),
-        _lp_type,
+        _type,
         _lp_pool,
         _lp_gradient,
         {**POOL, "p": Attr(int, 2)},
-        outputs=("Y",),
-        family="reduction",
         window=("pool", "lp"),
-        batch_inputs="all",
     )
 )
 SPREAD = register(
@@ -500,42 +490,33 @@ SPREAD = register(
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalAveragePool",
         ("X",),
         _global_type,
         _global_average,
         _global_average_gradient,
-        outputs=("Y",),
-        family="reduction",
-        receptive=behind_batch,
-        batch_inputs="all",
+        receptive=per_example_fields,
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalMaxPool",
         ("X",),
         _global_type,
         _global_max,
         _global_max_gradient,
-        outputs=("Y",),
-        family="reduction",
-        receptive=behind_batch,
-        batch_inputs="all",
+        receptive=per_example_fields,
     )
 )
 register(
-    Operator(
+    pool(
         "GlobalLpPool",
         ("X",),
         _global_type,
         _global_lp,
         _global_lp_gradient,
         {"p": Attr(int, 2)},
-        outputs=("Y",),
-        family="reduction",
-        receptive=behind_batch,
-        batch_inputs="all",
+        receptive=per_example_fields,
     )
 )

@@ -11,30 +11,37 @@ import numpy as np
 
 from portable_nn.core.dims import product, quotient, static
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import INTERNAL, Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import FieldContext, spread
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     NUMBERS,
     Array,
     Attr,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
     KernelContext,
     Limit,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
     lookup,
     memory_order,
     register,
+    sizes,
+    spread_fields,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, sizes
-from portable_nn.sizes.receptive import Fields
 
 
 class Side(NamedTuple):
-    """How one axis is resized: from ``size`` cells to ``result``, which are ``scale`` times as many but for rounding.
+    """How one axis is resized: from ``size`` cells to ``result``, ``size`` · ``scale`` before rounding.
 
     ``start`` and ``end`` are its region of interest, as shares of the axis.
     """
@@ -85,7 +92,7 @@ _FILTERS: Final[Mapping[str, tuple[int, Callable[[Array, float], Array]]]] = {
     "linear": (1, _linear),
     "cubic": (2, _cubic),
 }
-"""How far each mode looks to either side, and the weight of a cell by its distance."""
+"""The radius of each mode's interpolation kernel, and the weight of a cell by its distance."""
 
 _CHOICES: Final[Mapping[str, Sequence[str]]] = {
     "mode": ("nearest", *_FILTERS),
@@ -116,7 +123,7 @@ def _sides(use: OperatorContext, shape: Shape) -> list[Side]:
         edges = zip(found, regions[: len(axes)], regions[len(axes) :], strict=True)
         found = [side._replace(start=start, end=end) for side, start, end in edges]
     elif use.has(1):
-        check_dtype(use, use.type(1).dtype, FLOATS)
+        use.check_dtype(use.type(1).dtype, FLOATS)
     sides = [Side(dim, dim) for dim in shape]
     for axis, side in zip(axes, found, strict=True):
         if side.size == 0 != side.result:
@@ -127,10 +134,9 @@ def _sides(use: OperatorContext, shape: Shape) -> list[Side]:
 
 def _check_options(use: OperatorContext) -> None:
     for name, allowed in _CHOICES.items():
-        if name in use.operator.attributes and use.string(name) not in allowed:
-            use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
+        use.choice(name, allowed)
     mode, dtype = use.string("mode"), use.type().dtype
-    check_dtype(use, dtype, NUMBERS)
+    use.check_dtype(dtype, NUMBERS)
     if mode != "nearest" and dtype not in FLOATS:
         use.fail(f"mode '{mode}' is defined for floats only, not {dtype}: runtimes round it in different ways; cast it")
     if mode == "nearest" and use.int("antialias"):
@@ -186,12 +192,12 @@ def _sized(use: OperatorContext, dims: Sequence[Dim]) -> list[Side]:
 
 
 def _ratio(result: Dim, size: Dim) -> float:
-    """What an axis is scaled by; 1 where that is not known yet, or of no use."""
+    """The scale of an axis; 1 where a size is symbolic or 0."""
     return result / size if isinstance(result, int) and isinstance(size, int) and size else 1.0
 
 
 def _moved(sides: Sequence[Side]) -> list[int]:
-    """The axes along which anything happens."""
+    """The axes that are resized."""
     return [axis for axis, side in enumerate(sides) if side.size and side != Side(side.size, side.size)]
 
 
@@ -207,7 +213,7 @@ class Taps(NamedTuple):
 
 
 def _taps(use: OperatorContext, side: Side) -> Taps:
-    """The weights of the cells that each cell of the result is made of."""
+    """The interpolation weights along one axis."""
     assert isinstance(side.size, int)
     assert isinstance(side.result, int)
     inside = _inside(use, side)
@@ -234,7 +240,7 @@ def _coordinates(use: OperatorContext, side: Side, dtype: str) -> Array:
 
 
 def _inside(use: OperatorContext, side: Side) -> Array:
-    """Which cells of the result lie on the input; ``extrapolation_value`` stands in the others."""
+    """Which cells of the result are inside the input; the others are ``extrapolation_value``."""
     assert isinstance(side.size, int)
     found = _coordinates(use, side, "float32")
     if use.string("coordinate_transformation_mode") != "tf_crop_and_resize":
@@ -243,7 +249,7 @@ def _inside(use: OperatorContext, side: Side) -> Array:
 
 
 def _nearest(use: OperatorContext, side: Side) -> Array:
-    """The cell that each cell of the result is a copy of.
+    """The index of the input cell that each cell of the result copies.
 
     In single precision, as onnxruntime has it: where a coordinate is a whole number but for rounding, ``floor`` and
     ``ceil`` depend on that.
@@ -345,10 +351,6 @@ def _working_dtype(n: KernelContext, *, copies: bool) -> Any:
     return np.dtype(np.float32) if n.x[0].dtype == np.float16 and not copies else n.x[0].dtype
 
 
-def _resize_type(use: OperatorContext) -> Type:
-    return use.like(side.result for side in _sides(use, use.type().shape))
-
-
 def _resize(n: KernelContext) -> list[Step]:
     sides, nearest = _sides(n, n.type().shape), n.string("mode") == "nearest"
     moved = _moved(sides)
@@ -370,14 +372,18 @@ def _resize(n: KernelContext) -> list[Step]:
     return steps
 
 
+def _places(n: GradientContext) -> list[Symbol | None]:
+    """The inputs roi, scales and sizes."""
+    return [n.x[index] if n.has(index) else None for index in (1, 2, 3)]
+
+
 def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
     attributes = {name: value for name, value in n.attributes.items() if name != "extrapolation_value"}
-    places = [n.x[index] if n.has(index) else None for index in (1, 2, 3)]
-    return [emit("ResizeGrad", n.dy, *places, sizes(n.x[0]), domain=INTERNAL, **attributes)]
+    return [emit("ResizeGrad", n.dy, *_places(n), sizes(n.x[0]), domain=INTERNAL, **attributes)]
 
 
 def _resize_grad_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     shape = use.constant(4)
     results = tuple(side.result for side in _sides(use, shape))
     if results != use.type().shape:
@@ -398,10 +404,6 @@ def _resize_grad(n: KernelContext) -> list[Step]:
         n.view(n.x[0])
         return []
     return _along_axes(n, moves, _working_dtype(n, copies=False))[1]
-
-
-def _resize_grad_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [emit("Resize", n.dy, *(n.x[index] if n.has(index) else None for index in (1, 2, 3)), **n.attributes)]
 
 
 def _resize_grad_lowering(dy: Symbol, *inputs: Symbol | None, **attributes: Any) -> Symbol:
@@ -445,11 +447,11 @@ def _resize_fields(use: FieldContext) -> Fields | None:
     if not before or not after or any(new % old for old, new in zip(before, after, strict=True)):
         return None
     factors = [new // old for old, new in zip(before, after, strict=True)]
-    return spread(use, factors, smooth=mode == "linear")
+    return spread_fields(use, factors, smooth=mode == "linear")
 
 
 def _shrinks(use: OperatorContext, shape: Shape | None) -> bool:
-    """Whether some size becomes smaller; assumed where the sizes are not known."""
+    """Whether some size becomes smaller; assumed where sizes are symbolic."""
     if shape is None:
         return True
     pairs = zip(use.type().shape, shape, strict=True)
@@ -467,7 +469,7 @@ def _ratio_is_not_the_scale(use: OperatorContext, shape: Shape | None) -> bool:
 
 
 _PLAIN_MODES: Final = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"})
-"""The coordinate modes that all runtimes have, and that they read alike."""
+"""The coordinate modes that all runtimes implement in the same way."""
 
 _LIMITS: Final = (
     Limit(
@@ -492,7 +494,7 @@ _LIMITS: Final = (
         "keep_aspect_ratio_policy",
         lambda use, shape: use.string("keep_aspect_ratio_policy") != "stretch",
         "OpenCV 5.0 and OpenVINO 2026.4 ignore it",
-        "give the sizes that come out",
+        "give the output sizes",
     ),
     Limit(
         "scales",
@@ -506,7 +508,7 @@ register(
     Operator(
         "Resize",
         ("X", "roi?", "scales?", "sizes?"),
-        _resize_type,
+        lambda use: use.like(side.result for side in _sides(use, use.type().shape)),
         _resize,
         _resize_gradient,
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
@@ -524,7 +526,7 @@ register(
         ("dY", "roi?", "scales?", "sizes?", "shape"),
         _resize_grad_type,
         _resize_grad,
-        _resize_grad_gradient,
+        lambda n: [emit("Resize", n.dy, *_places(n), **n.attributes)],
         _ATTRIBUTES,
         outputs=("dX",),
         domain=INTERNAL,

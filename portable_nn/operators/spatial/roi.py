@@ -7,50 +7,52 @@ axis, of which there is one for each region.
 from __future__ import annotations
 
 from itertools import product
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    count_up,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    size_of,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all, integers, sizes
-
-_CHOICES: Final = {"mode": ("avg", "max"), "coordinate_transformation_mode": ("half_pixel", "output_half_pixel")}
 
 
 def _type(use: OperatorContext) -> Type:
-    x, rois, indices = (use.type(index) for index in range(3))
-    check_dtype(use, x.dtype, FLOATS)
-    for name, allowed in _CHOICES.items():
-        if use.string(name) not in allowed:
-            use.fail(f"{name} must be {' or '.join(allowed)}, not '{use.string(name)}'")
-    for name in ("output_height", "output_width", "sampling_ratio"):
-        if use.int(name) < (least := int(name != "sampling_ratio")):
-            use.fail(f"{name} must be {least} or more, not {use.int(name)}")
+    x, rois = use.type(0), use.type(1)
+    use.check_dtype(x.dtype, FLOATS)
+    use.choice("mode", ("avg", "max"))
+    use.choice("coordinate_transformation_mode", ("half_pixel", "output_half_pixel"))
+    height, width = use.at_least("output_height"), use.at_least("output_width")
+    use.at_least("sampling_ratio", 0)
     if len(x.shape) != 4:
         use.fail(f"X must be (batch, channels, height, width), not {format_shape(x.shape)}")
     count: Dim = rois.shape[0] if rois.shape else 0
-    if rois != (wanted := Type(x.dtype, (count, 4))):
-        use.fail(f"rois must be {wanted}, the corners x, y, x, y of each, not {rois}")
-    if indices != (wanted := Type("int64", (count,))):
-        use.fail(f"batch_indices must be {wanted}, one for each of rois, not {indices}")
-    return use.like((count, x.shape[1], use.int("output_height"), use.int("output_width")))
+    use.expect(1, use.like((count, 4)), ", the corners x, y, x, y of each")
+    use.expect(2, Type("int64", (count,)), ", one for each of rois")
+    return use.like((count, x.shape[1], height, width))
 
 
 def _points(start: float, extent: float, cells: int, size: int, ratio: int) -> tuple[Array, Array]:
-    """Where an axis of ``size`` cells is read for each of the ``cells`` of the result, and which of that lies on it."""
+    """The sampling points on an axis of ``size`` cells for each of ``cells`` of the result, and which are inside."""
     count = ratio or max(0, int(np.ceil(extent / cells)))
     points = start + (np.arange(cells)[:, np.newaxis] + (np.arange(count) + 0.5) / max(count, 1)) * (extent / cells)
     return np.clip(points, 0, size - 1), (points >= -1) & (points <= size)
@@ -123,7 +125,7 @@ def _largest(image: Array, rows: tuple[Array, Array], columns: tuple[Array, Arra
     return np.asarray(np.max(shares, axis=0).reshape(len(image), height, down, width, across).max((2, 4)))
 
 
-# -- the same in other operators, for a number of points that does not depend on the region
+# -- lowering, for a number of sampling points that does not depend on the region
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -147,7 +149,8 @@ def _lowering(
     if not sampling_ratio:
         _refuse("a sampling_ratio of 1 or more")
     dtype, shift = x.dtype, 0.5 if coordinate_transformation_mode == "half_pixel" else 0.0
-    left, top, right, bottom = (part * spatial_scale - shift for part in _columns(rois))
+    columns = emit_all("Split", rois, integers([1] * 4), axis=1, outputs=4)
+    left, top, right, bottom = (part * spatial_scale - shift for part in columns)
     matrices = []
     for start, end, cells, axis in ((top, bottom, output_height, 2), (left, right, output_width, 3)):
         extent = end - start
@@ -156,12 +159,8 @@ def _lowering(
         shares = (np.arange(cells * sampling_ratio) + 0.5) / (sampling_ratio * cells)
         matrices.append(_matrix(x, start + extent * constant(shares, dtype), axis, cells))
     images = emit("Gather", x, indices, axis=0)
-    rows, columns = (emit("Unsqueeze", matrix, integers([1])) for matrix in matrices)
-    return rows @ images @ emit("Transpose", columns, perm=[0, 1, 3, 2])
-
-
-def _columns(rois: Symbol) -> tuple[Symbol, ...]:
-    return emit_all("Split", rois, integers([1] * 4), axis=1, outputs=4)
+    down, across = (emit("Unsqueeze", matrix, integers([1])) for matrix in matrices)
+    return down @ images @ emit("Transpose", across, perm=[0, 1, 3, 2])
 
 
 def _matrix(x: Symbol, points: Symbol, axis: int, cells: int) -> Symbol:
@@ -170,8 +169,8 @@ def _matrix(x: Symbol, points: Symbol, axis: int, cells: int) -> Symbol:
     if isinstance(size, int):
         places, whole = constant(np.arange(size), dtype), constant(size, dtype)
     else:
-        count = emit("Squeeze", sizes(x, [axis]), integers([0]))
-        places = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), dtype)
+        count = size_of(x, axis)
+        places = cast(count_up(count), dtype)
         whole = cast(count, dtype)
     outside = emit("Or", emit("Less", points, constant(-1.0, dtype)), emit("Greater", points, whole))
     near = emit("Min", emit("Max", points, constant(0.0, dtype)), whole - 1)

@@ -1,4 +1,4 @@
-"""Reading an image at places between its cells, and the places that an affine map gives.
+"""Sampling an image at points between its cells, and the points that an affine map gives.
 
 Jaderberg et al., "Spatial transformer networks" (NeurIPS 2015). Coordinates are relative to the image, -1 to 1 along
 each axis, the last axis first.
@@ -14,29 +14,38 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
     Array,
     Attr,
+    Dim,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    cast,
+    constant,
+    count_up,
+    emit,
+    emit_all,
+    format_shape,
+    integers,
     register,
+    size_of,
+    sizes,
 )
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, emit_all, integers, sizes
 
 # -- AffineGrid
 
 
 def _grid_sizes(use: OperatorContext) -> Shape:
-    """The sizes of the image, for which there are places."""
+    """The spatial sizes of the image."""
     theta, size = use.type(), use.constant(1)
-    check_dtype(use, theta.dtype, FLOATS)
+    use.check_dtype(theta.dtype, FLOATS)
     axes = len(size) - 2
     if axes not in {2, 3}:
         use.fail(f"size must be (batch, channels, …) of an image of 2 or 3 axes, not {format_shape(size)}")
@@ -80,7 +89,7 @@ def _affine_grid(n: KernelContext) -> list[Step]:
 
 
 def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> Symbol:
-    """Column by column: what each coordinate adds to all of them."""
+    """The sum of each column of theta times its coordinate."""
     assert size.type.constant is not None
     shape = size.type.constant[2:]
     axes = len(shape)
@@ -98,9 +107,9 @@ def _affine_lowering(theta: Symbol, size: Symbol, *, align_corners: int = 0) -> 
 
 
 def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
-    """As ``_positions``, of a size that is known only when the graph runs."""
+    """As ``_positions``, of a symbolic size."""
     count = emit("Gather", size, constant(axis, "int64"))
-    cells = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), "float32")
+    cells = cast(count_up(count), "float32")
     whole = cast(count, "float32")
     if not align_corners:
         return (cells * 2 + 1) / whole - 1
@@ -109,11 +118,11 @@ def _unknown_positions(size: Symbol, axis: int, align_corners: int) -> Symbol:
     return cells * 2 / emit("Max", whole - 1, constant(1.0, "float32")) - several
 
 
-# -- GridSample: one way to find the cells and their weights, in numpy's functions or in nodes
+# -- GridSample: one way to find the cells and their weights, with numpy or with symbols
 
 
 class Functions(NamedTuple):
-    """What finds cells and weights, beside arithmetic."""
+    """The functions, beside arithmetic, that cells and weights are computed with."""
 
     floor: Callable[[Any], Any]
     nearest: Callable[[Any], Any]
@@ -167,7 +176,7 @@ _IN_NODES: Final = Functions(
 
 
 class Options(NamedTuple):
-    """How a grid is read."""
+    """The options of GridSample."""
 
     mode: str
     padding: str
@@ -190,7 +199,7 @@ class Options(NamedTuple):
             yield self.use.cell(self.use.clip(cell, 0, size - 1)), weight
 
     def _brought_in(self, x: Any, low: Any, high: Any, size: Any) -> Any:
-        """A place that is outside, by the edge or reflected at it."""
+        """Coordinates outside the image clipped to its edge, or reflected at it."""
         if self.padding == "reflection":
             return self._reflected(x, low, high)
         if self.padding == "zeros":
@@ -230,10 +239,6 @@ def _far(d: Any) -> Any:
     return ((_A * d - 5 * _A) * d + 8 * _A) * d - 4 * _A
 
 
-def _options(use: OperatorContext, functions: Functions) -> Options:
-    return Options(use.string("mode"), use.string("padding_mode"), bool(use.int("align_corners")), functions)
-
-
 def _joined(axes: Sequence[Sequence[Tap]], strides: Sequence[Any]) -> Iterator[Tap]:
     """The cells of an image, counted through all of them, by their indices along its axes."""
     for taps in product(*axes):
@@ -242,17 +247,12 @@ def _joined(axes: Sequence[Sequence[Tap]], strides: Sequence[Any]) -> Iterator[T
         yield index, reduce(lambda a, b: a * b, weights) if weights else None
 
 
-_MODES: Final = ("linear", "nearest", "cubic")
-_PADDINGS: Final = ("zeros", "border", "reflection")
-
-
 def _sample_type(use: OperatorContext) -> Type:
     x, grid = use.type(0), use.type(1)
-    for name, allowed in (("mode", _MODES), ("padding_mode", _PADDINGS)):
-        if use.string(name) not in allowed:
-            use.fail(f"{name} must be one of {', '.join(allowed)}, not '{use.string(name)}'")
-    check_dtype(use, x.dtype, NUMBERS if use.string("mode") == "nearest" else FLOATS)
-    check_dtype(use, grid.dtype, FLOATS)
+    use.choice("padding_mode", ("zeros", "border", "reflection"))
+    mode = use.choice("mode", ("linear", "nearest", "cubic"))
+    use.check_dtype(x.dtype, NUMBERS if mode == "nearest" else FLOATS)
+    use.check_dtype(grid.dtype, FLOATS)
     axes = len(x.shape) - 2
     if axes < 1:
         use.fail(f"X must be (batch, channels, size, …), not {format_shape(x.shape)}")
@@ -271,7 +271,8 @@ def _grid_sample(n: KernelContext) -> list[Step]:
     if not out.size:
         return []
     batch, channels, *shape = x.shape
-    axes, options = len(shape), _options(n, _IN_NUMPY)
+    axes = len(shape)
+    options = Options(n.string("mode"), n.string("padding_mode"), bool(n.int("align_corners")), _IN_NUMPY)
     strides = [math.prod(shape[axis + 1 :]) for axis in range(axes)]
     flat, steps = x, list[Step]()
     if not x.flags.c_contiguous:
@@ -329,7 +330,7 @@ def _sample_lowering(
 def _count(x: Symbol, axis: int) -> Any:
     """The size of an axis, a number or a symbol of one."""
     size = x.shape[axis]
-    return size if isinstance(size, int) else emit("Squeeze", sizes(x, [axis]), integers([0]))
+    return size if isinstance(size, int) else size_of(x, axis)
 
 
 def _as_float(size: Any, dtype: str) -> Any:

@@ -1,4 +1,4 @@
-"""The linear relation behind all convolutions, as products of matrices.
+"""The bilinear map behind all convolutions, as matrix products.
 
 It ties a ``big`` side, over which windows slide, to a ``small`` one with a cell for each window, by a weight
 (channels of the small side, channels of the big side / group, kernel). Each of the three follows from the other two:
@@ -7,9 +7,9 @@ It ties a ``big`` side, over which windows slide, to a ``small`` one with a cell
 - ``to_big``: ConvTranspose, and the gradient of the input of Conv;
 - ``to_weight``: the gradient of the weight of both.
 
-The batch lies innermost in memory. A product then needs only the kernel's width copied out (``_columns``): its height
-is there already, as matrices that overlap, as long as its rows are not dilated. So results lie by rows: (rows,
-channels, columns, batch). Where that does not pay, they lie in planes: (channels, rows, columns, batch).
+The batch is innermost in memory. A product then needs only the kernel's width unrolled (``_columns``, a partial
+im2col): its height is a view of overlapping matrices, as long as its rows are not dilated. So results are laid out by
+rows: (rows, channels, columns, batch). Where that does not pay, in planes: (channels, rows, columns, batch).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FEW_CHANNELS, MANY_TAPS = 32, 64
 """Up to so many channels, and from so many taps on, it pays to make two rows of the output at once."""
 
 
-class Grid(NamedTuple):
+class Geometry(NamedTuple):
     """One convolution at known sizes: (batch, channels, …) of both sides, the window along each axis, the groups."""
 
     big: tuple[int, ...]
@@ -82,66 +82,70 @@ def _planes(rank: int) -> Order:
 # -- the three products
 
 
-def to_small(n: KernelContext, grid: Grid, big: int, weight: Array, small: Array) -> list[Step]:
+def to_small(n: KernelContext, geometry: Geometry, big: int, weight: Array, small: Array) -> list[Step]:
     """small[m, position] = Σ weight[m, c, tap] · big[c, position · stride + tap · dilation - pad]."""
-    group, channels = grid.group, grid.small[1] // grid.group
-    if not grid.by_rows:
-        steps, columns = _columns(n, grid, big)
+    group, channels = geometry.group, geometry.small[1] // geometry.group
+    if not geometry.by_rows:
+        steps, columns = _columns(n, geometry, big)
         more, matrix = _as(n, weight, (group, channels, columns.shape[1]))
-        out: Array = small.transpose(_planes(grid.rank)).reshape(group, channels, columns.shape[2])
+        out: Array = small.transpose(_planes(geometry.rank)).reshape(group, channels, columns.shape[2])
         return [*steps, *more, _product(matrix, columns, out)]
-    together = _rows_together(grid)
-    steps, columns = _columns(n, grid, big, together)
-    matrix, ordered = _kernel_rows_first(n, grid, weight, together)
-    out = small.transpose(_by_rows(grid.rank))
-    rows, width = out.shape[-4] // together, grid.small[-1] * grid.small[0]
+    together = _rows_together(geometry)
+    steps, columns = _columns(n, geometry, big, together)
+    matrix, ordered = _kernel_rows_first(n, geometry, weight, together)
+    out = small.transpose(_by_rows(geometry.rank))
+    rows, width = out.shape[-4] // together, geometry.small[-1] * geometry.small[0]
     out = np.moveaxis(out.reshape(*out.shape[:-4], rows, group, together * channels, width), -3, 0)
-    return [*steps, *ordered, _product(matrix.reshape(group, *(1,) * (grid.rank - 1), out.shape[-2], -1), columns, out)]
+    return [
+        *steps,
+        *ordered,
+        _product(matrix.reshape(group, *(1,) * (geometry.rank - 1), out.shape[-2], -1), columns, out),
+    ]
 
 
-def to_big(n: KernelContext, grid: Grid, small: int, weight: Array, big: Array) -> list[Step]:
+def to_big(n: KernelContext, geometry: Geometry, small: int, weight: Array, big: Array) -> list[Step]:
     """big[c, position · stride + tap · dilation - pad] = Σ weight[m, c, tap] · small[m, position]."""
-    rank, group, kernel = grid.rank, grid.group, grid.kernel
-    batch, channels, width = grid.small[0], grid.big[1] // group, grid.small[-1]
-    if grid.reversible:
-        steps, stack = _stacked_rows(n, grid, small)
+    rank, group, kernel = geometry.rank, geometry.group, geometry.kernel
+    batch, channels, width = geometry.small[0], geometry.big[1] // group, geometry.small[-1]
+    if geometry.reversible:
+        steps, stack = _stacked_rows(n, geometry, small)
         # (group, m, c, …, rows, columns) -> (group, …, c, columns, rows from the last, m)
         parts = weight.reshape(group, -1, channels, *kernel)[..., ::-1, :]
         axes = (0, *range(3, rank + 1), 2, rank + 2, rank + 1, 1)
         matrix = n.scratch(tuple(parts.shape[axis] for axis in axes), weight.dtype)
         steps.append(partial(np.copyto, matrix, parts.transpose(axes)))
-        shape = (group, *grid.small[2:-2], grid.big[-2], *kernel[:-2], channels, kernel[-1], width, batch)
+        shape = (group, *geometry.small[2:-2], geometry.big[-2], *kernel[:-2], channels, kernel[-1], width, batch)
         found = n.scratch(shape, weight.dtype)
         out = found.reshape(*shape[:rank], matrix[0].size // stack.shape[-2], width * batch)
         steps.append(_product(matrix.reshape(group, *(1,) * (rank - 1), *out.shape[-2:-1], -1), stack, out))
         # The rows are those of the big side already.
         places, tap_axes = [*range(1, rank), 2 * rank], [*range(rank, 2 * rank - 2), None, 2 * rank - 1]
-        return [*steps, *_scatter(grid, found, places, tap_axes, 2 * rank - 2, big)]
-    steps, planes = _channels_first(n, grid, small)
-    more, matrix = _as(n, weight, (group, grid.small[1] // group, channels * math.prod(kernel)))
-    found = n.scratch((group, channels, *kernel, *grid.small[2:], batch), weight.dtype)
+        return [*steps, *_scatter(geometry, found, places, tap_axes, 2 * rank - 2, big)]
+    steps, planes = _channels_first(n, geometry, small)
+    more, matrix = _as(n, weight, (group, geometry.small[1] // group, channels * math.prod(kernel)))
+    found = n.scratch((group, channels, *kernel, *geometry.small[2:], batch), weight.dtype)
     out = found.reshape(group, matrix.shape[2], planes.shape[2])
     steps += [*more, _product(np.swapaxes(matrix, 1, 2), planes, out)]
     places = list(range(2 + rank, 2 + 2 * rank))
-    return [*steps, *_scatter(grid, found, places, list(range(2, 2 + rank)), 1, big)]
+    return [*steps, *_scatter(geometry, found, places, list(range(2, 2 + rank)), 1, big)]
 
 
-def to_weight(n: KernelContext, grid: Grid, big: int, small: int, weight: Array) -> list[Step]:
+def to_weight(n: KernelContext, geometry: Geometry, big: int, small: int, weight: Array) -> list[Step]:
     """weight[m, c, tap] = Σ small[m, position] · big[c, position · stride + tap · dilation - pad]."""
-    rank, group, kernel = grid.rank, grid.group, grid.kernel
-    filters, channels = grid.small[1] // group, grid.big[1] // group
-    if not grid.by_rows:
-        steps, columns = _columns(n, grid, big)
-        more, planes = _channels_first(n, grid, small)
+    rank, group, kernel = geometry.rank, geometry.group, geometry.kernel
+    filters, channels = geometry.small[1] // group, geometry.big[1] // group
+    if not geometry.by_rows:
+        steps, columns = _columns(n, geometry, big)
+        more, planes = _channels_first(n, geometry, small)
         return [*steps, *more, _product(planes, np.swapaxes(columns, 1, 2), weight.reshape(group, filters, -1))]
     inner = channels * math.prod(kernel) // kernel[-2]
-    stacked = grid.reversible and kernel[-2] * filters + inner < filters + kernel[-2] * inner
+    stacked = geometry.reversible and kernel[-2] * filters + inner < filters + kernel[-2] * inner
     if stacked:  # Fewer numbers to read than those of the kernel's rows of the big side.
-        steps, columns = _columns(n, grid, big, 0)
-        more, stack = _stacked_rows(n, grid, small)
+        steps, columns = _columns(n, geometry, big, 0)
+        more, stack = _stacked_rows(n, geometry, small)
     else:
-        steps, columns = _columns(n, grid, big)
-        more, stack = _rows(n, grid, small)
+        steps, columns = _columns(n, geometry, big)
+        more, stack = _rows(n, geometry, small)
     products = n.scratch((*stack.shape[:-1], columns.shape[-2]), weight.dtype)
     steps += [*more, _product(stack, np.swapaxes(columns, -1, -2), products)]
     found = n.scratch((group, *products.shape[-2:]), weight.dtype)
@@ -187,58 +191,58 @@ def _as(n: KernelContext, view: Array, shape: tuple[int, ...]) -> tuple[list[Ste
     return [partial(np.copyto, copy, view)], copy.reshape(shape)
 
 
-def _columns(n: KernelContext, grid: Grid, index: int, together: int = 1) -> tuple[list[Step], Array]:
+def _columns(n: KernelContext, geometry: Geometry, index: int, together: int = 1) -> tuple[list[Step], Array]:
     """The cells of the big side that the windows see, as matrices with a row for each tap and channel.
 
     By rows: (group, outer positions …, rows, taps · c, columns · batch), the taps of one row of the kernel after those
     of the row before; for each row of the small side, or for several ``together``. With 0 together: for each row of
     the big side, a single row of the kernel. In planes: (group, c · taps, positions · batch).
     """
-    rank, group = grid.rank, grid.group
-    steps, big = _padded(n, index, [(0, 0), (0, 0), *(w.pads for w in grid.windows)], grid.order)
+    rank, group = geometry.rank, geometry.group
+    steps, big = _padded(n, index, [(0, 0), (0, 0), *(w.pads for w in geometry.windows)], geometry.order)
     if not together:
-        begin = grid.windows[-2].pad_begin
-        big = big[(slice(None),) * rank + (slice(begin, begin + grid.big[-2]),)]
+        begin = geometry.windows[-2].pad_begin
+        big = big[(slice(None),) * rank + (slice(begin, begin + geometry.big[-2]),)]
     batch, channels, *spatial = big.strides
     per_group = big.shape[1] // group
-    tap_axes = [(w.kernel, w.dilation * stride) for w, stride in zip(grid.windows, spatial, strict=True)]
-    places = [(count, w.stride * s) for count, w, s in zip(grid.small[2:], grid.windows, spatial, strict=True)]
+    tap_axes = [(w.kernel, w.dilation * stride) for w, stride in zip(geometry.windows, spatial, strict=True)]
+    places = [(count, w.stride * s) for count, w, s in zip(geometry.small[2:], geometry.windows, spatial, strict=True)]
     c, g, last = (per_group, channels), (group, per_group * channels), (big.shape[0], batch)
-    if grid.by_rows:
+    if geometry.by_rows:
         axes = [g, *places[:-2], (big.shape[rank], spatial[-2]), *tap_axes[:-2], c, tap_axes[-1], places[-1], last]
     else:
         axes = [g, c, *tap_axes, *places, last]
     view = as_strided(big, [size for size, _ in axes], [stride for _, stride in axes])
-    if not grid.by_rows:
-        more, columns = _as(n, view, (group, per_group * math.prod(grid.kernel), math.prod(view.shape[2 + rank :])))
+    if not geometry.by_rows:
+        more, columns = _as(n, view, (group, per_group * math.prod(geometry.kernel), math.prod(view.shape[2 + rank :])))
         return steps + more, columns
     inner, wide = math.prod(view.shape[rank:-2]), math.prod(view.shape[-2:])
     more, columns = _as(n, view, (*view.shape[:rank], inner, wide))
     if not together:
         return steps + more, columns
-    w = grid.windows[-2]
+    w = geometry.windows[-2]
     *outer, row, tap, cell = columns.strides
     taps_high = (w.kernel + w.stride * (together - 1)) * inner
-    shape = (*columns.shape[: rank - 1], grid.small[-2] // together, taps_high, wide)
+    shape = (*columns.shape[: rank - 1], geometry.small[-2] // together, taps_high, wide)
     return steps + more, as_strided(columns, shape, (*outer, w.stride * together * row, tap, cell))
 
 
-def _rows_together(grid: Grid) -> int:
+def _rows_together(geometry: Geometry) -> int:
     """How many rows of the small side one product makes.
 
     With few channels two of them are faster, although a sixth of the larger matrix, or a quarter, is zeros.
     """
-    taps = grid.big[1] * math.prod(grid.kernel)
-    small = grid.group == 1 and grid.small[1] <= FEW_CHANNELS and taps >= MANY_TAPS
-    return 2 if small and grid.small[-2] % 2 == 0 and grid.windows[-2].stride == 1 else 1
+    taps = geometry.big[1] * math.prod(geometry.kernel)
+    small = geometry.group == 1 and geometry.small[1] <= FEW_CHANNELS and taps >= MANY_TAPS
+    return 2 if small and geometry.small[-2] % 2 == 0 and geometry.windows[-2].stride == 1 else 1
 
 
-def _kernel_rows_first(n: KernelContext, grid: Grid, weight: Array, together: int) -> tuple[Array, list[Step]]:
+def _kernel_rows_first(n: KernelContext, geometry: Geometry, weight: Array, together: int) -> tuple[Array, list[Step]]:
     """The weight as (m, rows, …, c, columns): the order of the taps in ``columns`` by rows.
 
     For several rows ``together``, below each other and each a row of the kernel further on.
     """
-    rank = grid.rank
+    rank = geometry.rank
     ordered = weight.transpose(0, rank, *range(2, rank), 1, rank + 1)
     if together == 1:
         if ordered.flags.c_contiguous:
@@ -251,24 +255,24 @@ def _kernel_rows_first(n: KernelContext, grid: Grid, weight: Array, together: in
     return matrix, [partial(np.copyto, part, ordered) for part in parts]
 
 
-def _rows(n: KernelContext, grid: Grid, index: int) -> tuple[list[Step], Array]:
+def _rows(n: KernelContext, geometry: Geometry, index: int) -> tuple[list[Step], Array]:
     """The small side as (group, outer positions …, rows, m, columns · batch)."""
-    lying = n.x[index].transpose(_by_rows(grid.rank))
+    lying = n.x[index].transpose(_by_rows(geometry.rank))
     *lead, channels, width, batch = lying.shape
-    steps, split = _as(n, lying, (*lead, grid.group, channels // grid.group, width * batch))
+    steps, split = _as(n, lying, (*lead, geometry.group, channels // geometry.group, width * batch))
     return steps, np.moveaxis(split, -3, 0)
 
 
-def _stacked_rows(n: KernelContext, grid: Grid, index: int) -> tuple[list[Step], Array]:
+def _stacked_rows(n: KernelContext, geometry: Geometry, index: int) -> tuple[list[Step], Array]:
     """For each row of the big side, the rows of the small one that meet it, the last row of the kernel first.
 
     (group, outer positions …, rows of the big side, kernel rows · m, columns · batch).
     """
-    rank, group, w, small = grid.rank, grid.group, grid.windows[-2], n.x[index]
-    rows, kernel = grid.big[-2], w.kernel
+    rank, group, w, small = geometry.rank, geometry.group, geometry.windows[-2], n.x[index]
+    rows, kernel = geometry.big[-2], w.kernel
     begin = kernel - 1 - w.pad_begin
-    end = rows + kernel - 1 - begin - grid.small[-2]
-    filters = grid.small[1] // group
+    end = rows + kernel - 1 - begin - geometry.small[-2]
+    filters = geometry.small[1] // group
     lying = small.transpose(_by_rows(rank))
     lead = lying.shape[: rank - 2]
     shape = (group, *lead, rows + kernel - 1, filters, lying.shape[-2] * lying.shape[-1])
@@ -278,7 +282,7 @@ def _stacked_rows(n: KernelContext, grid: Grid, index: int) -> tuple[list[Step],
     else:
         stack, first = n.derived(index, f"stacked {begin} {group}", shape)
         split = stack.reshape(*shape[:-1], *lying.shape[-2:])
-        inside = split[(slice(None),) * (rank - 1) + (slice(begin, begin + grid.small[-2]),)]
+        inside = split[(slice(None),) * (rank - 1) + (slice(begin, begin + geometry.small[-2]),)]
         source = small.reshape(small.shape[0], group, filters, *small.shape[2:])
         source = source.transpose(1, *range(3, rank + 2), 2, rank + 2, 0)
         if first:
@@ -287,14 +291,19 @@ def _stacked_rows(n: KernelContext, grid: Grid, index: int) -> tuple[list[Step],
     return steps, as_strided(stack, (*shape[: rank - 1], rows, kernel * filters, shape[-1]), strides)
 
 
-def _channels_first(n: KernelContext, grid: Grid, index: int) -> tuple[list[Step], Array]:
+def _channels_first(n: KernelContext, geometry: Geometry, index: int) -> tuple[list[Step], Array]:
     """The small side as (group, m, positions · batch)."""
-    lying = n.x[index].transpose(_planes(grid.rank))
-    return _as(n, lying, (grid.group, grid.small[1] // grid.group, math.prod(lying.shape[1:])))
+    lying = n.x[index].transpose(_planes(geometry.rank))
+    return _as(n, lying, (geometry.group, geometry.small[1] // geometry.group, math.prod(lying.shape[1:])))
 
 
 def _scatter(
-    grid: Grid, source: Array, places: list[int], tap_axes: Sequence[int | None], channel: int, big: Array
+    geometry: Geometry,
+    source: Array,
+    places: list[int],
+    tap_axes: Sequence[int | None],
+    channel: int,
+    big: Array,
 ) -> list[Step]:
     """Add what stands at every tap to the cell that it meets.
 
@@ -303,14 +312,18 @@ def _scatter(
     """
     used = [axis for axis in tap_axes if axis is not None]
     by_tap = source.transpose(*used, source.ndim - 1, 0, channel, *places)
-    target = big.reshape(big.shape[0], grid.group, big.shape[1] // grid.group, *big.shape[2:])
-    counts = [range(w.kernel) if axis is not None else range(1) for w, axis in zip(grid.windows, tap_axes, strict=True)]
+    target = big.reshape(big.shape[0], geometry.group, big.shape[1] // geometry.group, *big.shape[2:])
+    counts = [
+        range(w.kernel) if axis is not None else range(1) for w, axis in zip(geometry.windows, tap_axes, strict=True)
+    ]
     moves: list[tuple[Array, Array]] = []
     for tap in itertools.product(*counts):
         index = tuple(t for t, axis in zip(tap, tap_axes, strict=True) if axis is not None)
         pairs = [
             taps(w, t, size, count) if axis is not None else (slice(None), slice(None))
-            for w, t, size, count, axis in zip(grid.windows, tap, grid.big[2:], grid.small[2:], tap_axes, strict=True)
+            for w, t, size, count, axis in zip(
+                geometry.windows, tap, geometry.big[2:], geometry.small[2:], tap_axes, strict=True
+            )
         ]
         every = (slice(None),) * 3
         moves.append(

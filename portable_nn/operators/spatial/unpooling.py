@@ -1,4 +1,4 @@
-"""The ways back from windows to the cells that they saw: MaxUnpool and Col2Im."""
+"""From windows back to the cells that they cover: MaxUnpool and Col2Im."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product, total
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.layout.indexing import flat
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     NUMBERS,
     REQUIRED,
     Attr,
+    Dim,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
+    Shape,
     Step,
+    Symbol,
     Type,
+    constant,
+    emit,
+    format_shape,
+    integers,
     register,
+    sizes,
 )
+from portable_nn.operators.layout.indexing import flat
 from portable_nn.operators.spatial.window import per_axis, plain_windows, spatial_sizes, taps
-from portable_nn.operators.symbols import GradientContext, Symbol, constant, emit, integers, sizes
 from portable_nn.sizes.operation import Window
 
-# -- the largest, back where they were
+# -- MaxUnpool
 
 
 def unpooled(use: OperatorContext) -> Shape:
@@ -47,10 +53,9 @@ def unpooled(use: OperatorContext) -> Shape:
 
 
 def _unpool_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, FLOATS)
-    shape, indices = unpooled(use), use.type(1)
-    if indices != (wanted := Type("int64", use.type().shape)):
-        use.fail(f"I must be {wanted}, as X is, not {indices}")
+    use.check_dtype(use.type().dtype, FLOATS)
+    shape = unpooled(use)
+    use.expect(1, Type("int64", use.type().shape), ", as X is")
     given = use.constant(2) if use.has(2) else shape
     if len(given) != len(shape):
         use.fail(f"output_shape must have {len(shape)} sizes, not {format_shape(given)}")
@@ -94,7 +99,7 @@ def _unpool_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Reshape", picked, sizes(n.x[0])), None, None][: n.inputs]
 
 
-# -- columns to an image
+# -- Col2Im
 
 
 def _windows(use: OperatorContext) -> tuple[list[Window], tuple[int, ...], tuple[int, ...]]:
@@ -111,7 +116,7 @@ def _windows(use: OperatorContext) -> tuple[list[Window], tuple[int, ...], tuple
 
 
 def _image_type(use: OperatorContext) -> Type:
-    check_dtype(use, use.type().dtype, NUMBERS)
+    use.check_dtype(use.type().dtype, NUMBERS)
     found, image, counts = _windows(use)
     shape, cells = use.type().shape, math.prod(w.kernel for w in found)
     if len(shape) != 3:

@@ -7,8 +7,7 @@ from typing import Final
 
 from portable_nn.core.dims import product, total
 from portable_nn.core.errors import ShapeError
-from portable_nn.core.graph import Dim, Shape, format_shape
-from portable_nn.operators.registry import Attr, OperatorContext
+from portable_nn.operators.base import Attr, Dim, OperatorContext, Shape, format_shape
 from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
 from portable_nn.sizes.operation import Window
 
@@ -19,7 +18,7 @@ ATTRIBUTES: Final[Mapping[str, Attr]] = {
     "pads": Attr(tuple),
     "strides": Attr(tuple),
 }
-"""The attributes that all of them have."""
+"""The attributes that all convolutions and pools have."""
 
 AUTO_PADS: Final = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
@@ -47,11 +46,9 @@ def per_axis(use: OperatorContext, name: str, length: int, default: int = 1, lea
 def windows(use: OperatorContext, kernel: Sequence[int], sizes: Shape) -> list[Window]:
     """The window along each axis of ``sizes``, with ``auto_pad`` resolved to numbers.
 
-    Where a size is not known yet, such pads are left at 0; ``slide`` knows what comes out all the same.
+    Where a size is symbolic, such pads are left at 0; ``slide`` finds the output size all the same.
     """
-    mode = use.string("auto_pad")
-    if mode not in AUTO_PADS:
-        use.fail(f"auto_pad must be one of {', '.join(AUTO_PADS)}, not '{mode}'")
+    mode = use.choice("auto_pad", AUTO_PADS)
     found = plain_windows(use, kernel)
     if mode != "NOTSET" and any(any(w.pads) for w in found):
         use.fail(f"pads {use.ints('pads')} and auto_pad {mode} exclude each other")
@@ -74,7 +71,7 @@ def _same(w: Window, size: Dim, *, upper: bool) -> Window:
 
 
 def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: bool = False) -> list[Dim]:
-    """How often each window fits: the spatial sizes that a convolution or pool gives."""
+    """How often each window fits: the spatial sizes of the output of a convolution or pool."""
     return [_often(use, axis, w, size, ceil) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
 
 
@@ -93,7 +90,7 @@ def _often(use: OperatorContext, axis: int, w: Window, size: Dim, ceil: bool) ->
 
 
 def spread(use: OperatorContext, found: Sequence[Window], sizes: Shape) -> list[Dim]:
-    """The spatial sizes that a transposed convolution gives."""
+    """The spatial sizes of the output of a transposed convolution."""
     return [_spread(use, axis, w, size) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
 
 

@@ -8,25 +8,29 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product
-from portable_nn.core.graph import Attribute
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.receptive import cellwise
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Attribute,
+    GradientContext,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    cast,
+    cellwise_fields,
+    constant,
+    emit,
+    emit_all,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, constant, emit, emit_all
 
 
 def _type(use: OperatorContext) -> tuple[Type, Type]:
-    check_dtype(use, use.type().dtype, FLOATS)
+    use.check_dtype(use.type().dtype, FLOATS)
     for index, allowed, wanted in ((1, FLOATS, "one float"), (2, {"bool"}, "one bool")):
         if use.has(index) and (use.type(index).dtype not in allowed or product(use.type(index).shape) != 1):
             use.fail(f"{use.operator.input_name(index)} must be {wanted}, not {use.type(index)}")
@@ -97,7 +101,7 @@ register(
         outputs=("output", "mask"),
         training=_training,
         family="normalization",
-        receptive=cellwise,
+        receptive=cellwise_fields,
         settings=(1, 2),
     )
 )

@@ -1,4 +1,4 @@
-"""The losses of classifiers: how unlikely the labels are, by class weights and without the labels that are ignored."""
+"""Negative log-likelihood losses of classifiers, with class weights and an ignored label."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ from typing import NoReturn
 
 import numpy as np
 
-from portable_nn.core.graph import Dim, format_shape
-from portable_nn.operators.elements import below
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.normalization.softmax import log_softmax_steps
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
+    GradientContext,
     Interval,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    below,
+    cast,
+    emit,
+    format_shape,
+    integers,
     register,
 )
-from portable_nn.operators.symbols import GradientContext, Symbol, cast, emit, integers
+from portable_nn.operators.normalization.softmax import log_softmax_steps
 
 
 def _type(use: OperatorContext) -> Type:
     """The type of a loss of scores (batch, classes, …) at labels (batch, …)."""
     scores, labels = use.type(0), use.type(1)
-    names = [use.operator.input_name(index) for index in range(3)]
-    check_dtype(use, scores.dtype, FLOATS)
+    names = [use.operator.input_name(index) for index in range(2)]
+    use.check_dtype(scores.dtype, FLOATS)
     if labels.dtype not in {"int32", "int64"}:
         use.fail(f"{names[1]} must be int32 or int64, not {labels.dtype}")
     if len(scores.shape) < 2:
@@ -38,15 +42,13 @@ def _type(use: OperatorContext) -> Type:
     if labels.shape != rest:
         shapes = [format_shape(shape) for shape in (scores.shape, rest, labels.shape)]
         use.fail(f"{names[0]} {shapes[0]} need {names[1]} {shapes[1]}, not {shapes[2]}")
-    if use.has(2) and use.type(2) != (wanted := Type(scores.dtype, (scores.shape[1],))):
-        use.fail(f"{names[2]} must be {wanted}, not {use.type(2)}")
-    if use.string("reduction") not in {"none", "mean", "sum"}:
-        use.fail(f"reduction must be none, mean or sum, not '{use.string('reduction')}'")
-    return Type(scores.dtype, rest if use.string("reduction") == "none" else ())
+    if use.has(2):
+        use.expect(2, use.like((scores.shape[1],)))
+    return use.like(rest if use.choice("reduction", ("none", "mean", "sum")) == "none" else ())
 
 
 def _picked(n: KernelContext, log_prob: Array) -> Step:
-    """What writes the loss: minus the log-probability of each label, times its weight, added up or averaged."""
+    """The step that writes the loss: minus the log-probability of each label, times its weight, summed or averaged."""
     labels, out, weights = n.x[1], n.out(), n.x[2] if n.has(2) else None
     classes, dtype = np.moveaxis(log_prob, 1, -1), log_prob.dtype.type
     ignored, reduction = n.attributes.get("ignore_index"), n.string("reduction")
@@ -83,10 +85,6 @@ def _picked(n: KernelContext, log_prob: Array) -> Step:
         np.divide(-pick(labels).sum(), labels.size, out=out)
 
     return run_mean if weights is None and ignored is None and reduction == "mean" else run
-
-
-def _likelihood(n: KernelContext) -> Step:
-    return _picked(n, n.x[0])
 
 
 def _entropy(n: KernelContext) -> list[Step]:
@@ -151,7 +149,7 @@ register(
         "NegativeLogLikelihoodLoss",
         ("input", "target", "weight?"),
         _type,
-        _likelihood,
+        lambda n: _picked(n, n.x[0]),
         _likelihood_gradient,
         _ATTRIBUTES,
         outputs=("loss",),

@@ -1,4 +1,4 @@
-"""The steps of optimizers, as operators that change a parameter and its state where they lie.
+"""The steps of optimizers, as operators that update a parameter and its state in place.
 
 Each is the same as the standard operators of its lowering. The kernels go over a parameter in blocks that stay in the
 cache: several passes over a block cost little more than one.
@@ -11,45 +11,45 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.graph import INTERNAL
-from portable_nn.operators.elementwise.arithmetic import check_dtype
-from portable_nn.operators.registry import (
+from portable_nn.operators.base import (
     FLOATS,
+    INTERNAL,
     Array,
     Attr,
     KernelContext,
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Type,
+    emit,
     register,
 )
-from portable_nn.operators.symbols import Symbol, emit
 
 BLOCK = 32_768
 """Elements in a block: four arrays of them fit the second-level cache."""
 
 
 def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
-    """Parameter, gradient and state must be of one type, the rest scalars; the parameter and its state come out."""
+    """Parameter, gradient and state must be of one type, the rest scalars; outputs: the new parameter and state."""
 
     def infer(use: OperatorContext) -> tuple[Type, ...]:
         first = use.type(0)
-        check_dtype(use, first.dtype, FLOATS)
+        use.check_dtype(first.dtype, FLOATS)
         for index in range(1, len(use.types)):
-            wanted = first if index < 2 + states else Type(first.dtype, ())
-            if use.type(index) != wanted:
-                use.fail(f"input '{use.operator.input_name(index)}' is {use.type(index)}, not {wanted}")
+            use.expect(index, first if index < 2 + states else use.like(()))
         return (first,) * (1 + states)
 
     return infer
 
 
 def _blocks(n: KernelContext, inputs: int) -> tuple[list[Step], list[list[Array]]]:
-    """Copies to make first, and matching flat blocks of parameter, gradient and state, to be changed where they lie.
+    """Copies to make first, and matching flat blocks of parameter, gradient and state, to be changed in place.
 
-    That is in the memory of the inputs themselves, except where somebody reads those later.
+    That is in the memory of the inputs themselves, except where a later node reads those. The last array of each block
+    is work memory.
     """
+    work = n.scratch((min(BLOCK, n.x[0].size),), n.x[0].dtype)
     copies: list[Step] = []
     flat: list[Array] = []
     for index, x in enumerate(n.x[:inputs]):
@@ -61,15 +61,14 @@ def _blocks(n: KernelContext, inputs: int) -> tuple[list[Step], list[list[Array]
             copies.append(partial(np.copyto, array, x))
         flat.append(array.reshape(-1))
     starts = range(0, flat[0].size, BLOCK)
-    return copies, [[array[start : start + BLOCK] for array in flat] for start in starts]
+    parts = [[array[start : start + BLOCK] for array in flat] for start in starts]
+    return copies, [[*arrays, work[: arrays[0].size]] for arrays in parts]
 
 
 def _momentum(n: KernelContext) -> list[Step]:
     rate, momentum = n.x[3], n.filled((), n.x[0].dtype, n.float("momentum"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), n.x[0].dtype)
     steps, blocks = _blocks(n, 3)
-    for weight, gradient, velocity in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, velocity, temporary in blocks:
         steps += [
             partial(np.multiply, velocity, momentum, out=velocity),
             partial(np.add, velocity, gradient, out=velocity),
@@ -98,10 +97,8 @@ def _rmsprop(n: KernelContext) -> list[Step]:
     rate, dtype = n.x[3], n.x[0].dtype
     decay, rest = n.filled((), dtype, n.float("alpha")), n.filled((), dtype, 1 - n.float("alpha"))
     epsilon = n.filled((), dtype, n.float("epsilon"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), dtype)
     steps, blocks = _blocks(n, 3)
-    for weight, gradient, square in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, square, temporary in blocks:
         steps += [
             partial(np.multiply, gradient, gradient, out=temporary),
             partial(np.multiply, temporary, rest, out=temporary),
@@ -124,14 +121,12 @@ def _rmsprop_lowering(
 
 
 def _adam(n: KernelContext) -> list[Step]:
-    """Ten passes: the running means are kept as running sums, and what that scales is in the rate and ε."""
+    """Ten passes: the running means are kept as running sums; the rate and ε make up for the scale."""
     rate, epsilon, dtype = n.x[4], n.x[5], n.x[0].dtype
     keep = n.x[6] if n.has(6) else None
     beta1, beta2 = n.filled((), dtype, n.float("beta1")), n.filled((), dtype, n.float("beta2"))
-    work = n.scratch((min(BLOCK, n.x[0].size),), dtype)
     steps, blocks = _blocks(n, 4)
-    for weight, gradient, first, second in blocks:
-        temporary = work[: weight.size]
+    for weight, gradient, first, second, temporary in blocks:
         if keep is not None:
             steps.append(partial(np.multiply, weight, keep, out=weight))
         steps += [
