@@ -1,7 +1,7 @@
-"""Run the commands that the pages show, and write what they print and draw: ``python refresh.py [PAGE.md]…``.
+"""Run the commands that the pages show, and update their output and pictures: ``python docs/refresh.py [PAGE.md]…``.
 
-What stands below a ``$`` in a block of console text is replaced by what the command prints now; so is what stands
-between the comment ``<!-- $ command -->`` and the next comment.
+In a block of console text, everything from a line with ``$`` to the next one is replaced by the output of the command;
+likewise the text between a comment ``<!-- $ command -->`` and the next comment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROMPT = f"$ {PROGRAM}"
 
 
 def commands(block: str) -> list[tuple[str, str]]:
-    """The commands in a block, each with what the page says that it prints; a backslash goes on in the next line."""
+    """The commands in a block, each with the output on the page; a backslash continues a command on the next line."""
     found: list[tuple[str, str]] = []
     for part in re.split(rf"^{re.escape(PROMPT)}", block, flags=re.MULTILINE)[1:]:
         words = re.match(r"(?:.*\\\n)*.*\n", part)
@@ -32,7 +32,7 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def refreshed(page: str, printed: Callable[[str], str]) -> str:
-    """The page with what each command prints now."""
+    """The page with the output of each command replaced; ``printed`` runs a command."""
 
     def block(match: re.Match[str]) -> str:
         shown = (f"{PROMPT}{words}\n{printed(PROGRAM + words)}".rstrip() for words, _ in commands(match[0]))
@@ -45,7 +45,7 @@ def refreshed(page: str, printed: Callable[[str], str]) -> str:
 
 
 def run(words: str, folder: Path) -> str:
-    """What a command prints: one of ``portable-nn`` in ``folder``, one of ``python`` here."""
+    """The output of a command: ``portable-nn`` runs in ``folder``, ``python`` in the folder of the pages."""
     program, rest = words.split(" ", 1)
     start, where = (
         (f"{sys.executable} -m portable_nn", folder) if program == PROGRAM.strip() else (sys.executable, HERE)
@@ -57,7 +57,7 @@ def run(words: str, folder: Path) -> str:
 
 
 def refresh(path: Path) -> None:
-    """Write a page anew, and its pictures."""
+    """Update a page and its pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pictures").mkdir()

@@ -1,6 +1,6 @@
 """Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.
 
-The public names are those in ``__all__`` of the modules below. Each is imported when it is first asked for.
+The public names are those in ``__all__`` of the modules below. A name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.training.optimizers import *
     from portable_nn.training.schedules import *
 else:
-    # They are searched in this order: those that import little come first.
+    # Searched in this order: modules that import little come first.
     _PUBLIC = (
         "core.errors",
         "layers",
@@ -55,7 +55,7 @@ else:
 
     @cache
     def _home(name):
-        """The module that defines a public name. A submodule is none: the import system imports it itself."""
+        """The module that defines a public name. Submodules are left to the import system."""
         if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
             for home in (f"{__name__}.{each}" for each in _PUBLIC):
                 if name in import_module(home).__all__:
@@ -71,7 +71,7 @@ class _Checkout:
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """The two packages, and nothing else that lies there."""
+        """The spec of one of the two packages; nothing else in the checkout is found."""
         return PathFinder.find_spec(name, [str(_ROOT)]) if name in _Checkout.names else None
 
     names = (f"{__name__}.converters", f"{__name__}.models")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portable_nn.catalog import SHIPPED
-from portable_nn.cli import main
+from portable_nn.cli import COMMANDS, main
 from portable_nn.core.text import percent, size
 from portable_nn.model_files import load_model
 
@@ -34,6 +34,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "(4, 2)",
         "(32, 2)",
         "True",
+        "[(1, 2), (3, 2), (1996, 2)]",
         "(2, 2)",
         "(3,)",
         "(5, 10) (5, 1)",
@@ -62,19 +63,32 @@ def test_the_figures_of_the_models() -> None:
     shown = re.findall(r"^\| `([\w-]+)`.* \| (\d+\.\d %) \| .* \| (\d+ kB) \|$", README, re.MULTILINE)
     rows = [(model.name, load_model(model.name), model.weights) for model in SHIPPED.values()]
     rows = [row for row in rows if "test_accuracy" in row[1].metadata]  # A generator has no accuracy.
-    told = [(name, float(net.metadata["test_accuracy"].split()[0]), path.stat().st_size) for name, net, path in rows]
-    assert shown == [(name, percent(accuracy), size(length)) for name, accuracy, length in told]
+    found = [(name, float(net.metadata["test_accuracy"].split()[0]), path.stat().st_size) for name, net, path in rows]
+    assert shown == [(name, percent(accuracy), size(length)) for name, accuracy, length in found]
 
 
-def test_every_command_of_the_table_exists() -> None:
-    from portable_nn.cli import COMMANDS
+def test_every_command_and_option_of_the_table_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = re.findall(r"^\| `portable-nn ((\w+)( (?:conv|net|run|list)\b)?.*)$", README, re.MULTILINE)
+    assert {name for _, name, _ in shown} == set(COMMANDS)
+    for row, name, verb in shown:
+        assert not main([name, *verb.split(), "--help"])
+        known = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+        assert set(re.findall(r"--[\w-]+", row)) <= known, name
 
-    shown = set(re.findall(r"^\| `portable-nn (\w+)", README, re.MULTILINE))
-    assert shown == set(COMMANDS)
+
+def test_a_command_prints_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    monkeypatch.chdir(tmp_path)
+    [(command, shown)] = re.findall(r"^```\n\$ portable-nn (.*)\n((?:.*\n)*?)…\n```$", README, re.MULTILINE)
+    assert not main(command.split())
+    assert capsys.readouterr().out.startswith(shown)
+    assert [path.name for path in tmp_path.iterdir()] == [command.split()[-1]]
 
 
 def test_folders_of_the_overview_exist() -> None:
-    overview = next(block for block in blocks("") if "portable_nn/core/graph.py" in block)
+    overview = next(block for block in blocks("") if "portable_nn/operators/" in block)
     paths = re.findall(r"((?:portable_nn|converters|models)/[\w./]*)", overview)
     assert len(paths) >= 9
     for path in paths:

@@ -6,7 +6,7 @@ a network, its graph, comes from a model that has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,9 +25,9 @@ from portable_nn.format import npz
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
 from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.kind import ModelFile, NetworkFile
+from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
-from portable_nn.model_files.opening import NETWORKS, SUFFIXES, open_any
+from portable_nn.model_files.opening import NETWORKS, SUFFIXES, WRITABLE, open_any
 from portable_nn.plain import Entry, PlainTensors, open_tensors
 from portable_nn.plain.matching import Row, match
 
@@ -97,7 +97,7 @@ def convert(
 
     Args:
         source: a weight file, an ONNX file, or the name of a shipped model.
-        target: where to; the suffix says what is written: one of those in ``opening.NETWORKS``.
+        target: where to; the suffix says what is written: one of those in ``opening.WRITABLE``.
         against: where ``source`` holds arrays only, a model whose tensors they are; its graph, labels and
             preprocessing are taken. Names, shapes and types must be the same.
         rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
@@ -159,19 +159,19 @@ def _opened(source: str | Path) -> ModelFile:
     """A shipped model, or the file that is meant."""
     path = Path(source)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: {_expected('read')}")
+        raise UsageError(f"{path}: {_expected('read', NETWORKS)}")
     return open_any(source)
 
 
-def _kind_to_write(path: Path) -> type[NetworkFile]:
-    kind = NETWORKS.get(path.suffix.lower())
+def _kind_to_write(path: Path) -> type[WritableFile]:
+    kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
-        raise UsageError(f"{path}: {_expected('written')}")
+        raise UsageError(f"{path}: {_expected('written', WRITABLE)}")
     return kind
 
 
-def _expected(how: str) -> str:
-    return f"the name of a file that can be {how} ends in {either(NETWORKS)}"
+def _expected(how: str, kinds: Iterable[str]) -> str:
+    return f"the name of a file that can be {how} ends in {either(kinds)}"
 
 
 def _read(
@@ -334,7 +334,7 @@ def _put_back_where_that_fails(out: Path) -> Iterator[None]:
         raise
 
 
-def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[NetworkFile]) -> None:
+def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFile]) -> None:
     """See that what was written, as it is read back, is what was given: all that is said of it, and every tensor."""
     try:
         back = kind.read_back(written)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from portable_nn.analysis.report import Finding, Level
-from portable_nn.analysis.survey import Surveyor
+from portable_nn.analysis.survey import Surveyor, survey_graph
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
 from portable_nn.format import as_digest
 from portable_nn.format.manifest import Manifest
-from portable_nn.inspection import Inspection
+from portable_nn.inspection import Inspection, inspect_manifest
+from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.runners import Runner
+from portable_nn.model_files.runners import Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -88,14 +89,42 @@ class ModelFile(ABC):
 
 
 class NetworkFile(ModelFile):
-    """A file that can hold a network, which ``convert`` can read and write."""
+    """A file that holds a network: a subclass says which, and what is faster or better known for its kind."""
+
+    def inspection(self) -> Inspection:
+        """The rows of its graph and parameters."""
+        return inspect_manifest(self.network.description(), self.network.types)
+
+    def runner(self, name: str, engine: Engine) -> Runner:
+        """The network in an engine."""
+        return network_runner(name, self.network, engine)
+
+    def survey(self) -> Surveyor:
+        """Its graph and weights, ready to be analysed."""
+        return partial(survey_graph, self.network.graph, self.network.parameters)
+
+    def entries(self) -> Mapping[str, Entry]:
+        """Its parameters by name."""
+        return {each.name: Entry(each.dtype, sizes_of(each), bytes_of(each)) for each in self.parameters()}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Those of its graph."""
+        return self.network.graph.parameters
+
+    def manifest_text(self) -> str:
+        """A kind whose files have a manifest replaces this. Raises ``UsageError``."""
+        raise no_manifest(self.path, "another program wrote it")
+
+    def source(self, options: ConvertOptions) -> ReadNetwork:
+        """The network in the file. Raises ``FileError``, ``FormatError``, and of ONNX what ``read_onnx`` raises."""
+        return ReadNetwork(self.path, self.network.manifest(), self.network.parameters.arrays)
+
+
+class WritableFile(NetworkFile):
+    """A file that ``convert`` can write as well."""
 
     holds_training: ClassVar[bool]
     """Whether it can hold the state of a training."""
-
-    @abstractmethod
-    def source(self, options: ConvertOptions) -> ReadNetwork:
-        """The network in the file. Raises ``FileError``, ``FormatError``, and of ONNX what ``read_onnx`` raises."""
 
     @classmethod
     @abstractmethod

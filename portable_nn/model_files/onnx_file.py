@@ -13,13 +13,12 @@ import msgspec
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import FormatError
-from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.kind import NetworkFile, expected_bytes, no_manifest
+from portable_nn.model_files.kind import WritableFile, expected_bytes, no_manifest
 from portable_nn.model_files.runners import Runner, onnx_runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
@@ -33,7 +32,7 @@ UNPROVED: Final = (
 """The note of a model of another program that the numpy engine runs."""
 
 
-class OnnxFile(NetworkFile):
+class OnnxFile(WritableFile):
     """An ONNX file, whether or not this package has its operators."""
 
     suffixes = (".onnx",)
@@ -95,9 +94,6 @@ class OnnxFile(NetworkFile):
 
         stored = read_alone(self.path).graph.initializer
         return {tensor.name: Entry("", tuple(tensor.dims), 0) for tensor in stored}
-
-    def parameters(self) -> tuple[Parameter, ...]:
-        return self.network.graph.parameters
 
     def manifest_text(self) -> str:
         from portable_nn.onnx.metadata import MANIFEST

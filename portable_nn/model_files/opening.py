@@ -14,20 +14,25 @@ from portable_nn.catalog import CALLED, find_model
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.core.text import either
 from portable_nn.model_files.arrays_file import ArraysFile
-from portable_nn.model_files.kind import ModelFile, NetworkFile
+from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.weight_file import WeightFile
 from portable_nn.network import Network
 
 __all__ = ["load_model"]
 
-KINDS: Final[tuple[type[ModelFile], ...]] = (OnnxFile, ArraysFile, WeightFile)
+KINDS: Final[tuple[type[ModelFile], ...]] = (ArraysFile, WeightFile, OnnxFile)
 """Every kind of model file. The first one that recognises a file opens it."""
 
 NETWORKS: Final[Mapping[str, type[NetworkFile]]] = {
-    suffix: kind for kind in (WeightFile, OnnxFile) for suffix in kind.suffixes
+    suffix: kind for kind in KINDS if issubclass(kind, NetworkFile) for suffix in kind.suffixes
 }
 """The kinds that hold networks, by the suffix of their files."""
+
+WRITABLE: Final[Mapping[str, type[WritableFile]]] = {
+    suffix: kind for suffix, kind in NETWORKS.items() if issubclass(kind, WritableFile)
+}
+"""Those of them that ``convert`` writes."""
 
 SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
 """How the names of files of any kind end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,20 +10,16 @@ from pathlib import Path
 from portable_nn.analysis.survey import Surveyor, survey_graph
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
-from portable_nn.core.names import Engine
 from portable_nn.format import CARRIERS, Manifest, load, save
 from portable_nn.format.carriers import carrier_of
 from portable_nn.inspection import Inspection, inspect_manifest
-from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.kind import NetworkFile
-from portable_nn.model_files.runners import Runner, network_runner
+from portable_nn.model_files.kind import WritableFile
 from portable_nn.network import Network
 from portable_nn.network import load as load_network
-from portable_nn.plain import Entry
 
 
-class WeightFile(NetworkFile):
+class WeightFile(WritableFile):
     """A weight file."""
 
     suffixes = CARRIERS.keys()
@@ -40,15 +35,9 @@ class WeightFile(NetworkFile):
         contents = load(self.path, lazy=True, verify="eager", digest=contents.digest)
         return replace(inspect_manifest(contents.manifest), digest=contents.digest)
 
-    def runner(self, name: str, engine: Engine) -> Runner:
-        return network_runner(name, self.network, engine)
-
     def survey(self) -> Surveyor:
         contents = load(self.path, allow_nonfinite=True)
         return partial(survey_graph, contents.manifest.graph, contents.tensors)
-
-    def entries(self) -> Mapping[str, Entry]:
-        return {each.name: Entry(each.dtype, sizes_of(each), bytes_of(each)) for each in self.parameters()}
 
     def parameters(self) -> tuple[Parameter, ...]:
         return load(self.path, lazy=True, verify="off").manifest.graph.parameters

@@ -1,0 +1,221 @@
+"""Measure the architecture of a checkout, or of several side by side: ``python docs/architecture.py [CHECKOUT]…``.
+
+The source is read with ``ast``; nothing of a checkout is imported or run, so that older commits can be measured as
+well. ``tests/test_architecture.py`` holds the tree to the rules with the same functions.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "portable_nn"
+HERE = Path(__file__).parent.parent
+
+
+def sources(checkout: Path) -> dict[str, Path]:
+    """The folders of the package by their dotted names: two of them lie beside it."""
+    return {
+        PACKAGE: checkout / PACKAGE,
+        f"{PACKAGE}.converters": checkout / "converters",
+        f"{PACKAGE}.models": checkout / "models",
+    }
+
+
+def module_files(folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Every module by its dotted name."""
+    found = {}
+    for name, folder in folders.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = [name, *file.relative_to(folder).with_suffix("").parts]
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+# -- imports, floors and circles
+
+
+class Import(NamedTuple):
+    """One import: the line that has it, and the module that it needs."""
+
+    source: str
+    line: int
+    target: str
+
+
+def imports(modules: Mapping[str, Path]) -> Iterator[Import]:
+    """All imports of one module by another, also those in functions and under ``TYPE_CHECKING``."""
+    for name, file in modules.items():
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+            for target in _targets(node, package, modules):
+                if target != name:
+                    yield Import(name, node.lineno, target)
+
+
+def _targets(node: ast.AST, package: str, modules: Mapping[str, Path]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name in modules)
+    elif isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            if inner in modules or base in modules:
+                yield inner if inner in modules else base
+
+
+def floors(page: str) -> list[str]:
+    """The folders from the ground up: the first word of each line of the page's table, which begins with the roof."""
+    table = re.search(r"```floors\n(.*?)```", page, re.DOTALL)
+    assert table is not None, "docs/architecture.md has no table of floors"
+    return [line.split()[0] for line in reversed(table[1].splitlines()) if line.strip()]
+
+
+def room(module: str) -> str:
+    """The folder of the package that a module is in; the package itself for its public names."""
+    parts = module.split(".")
+    return {"__main__": "cli"}.get(parts[1], parts[1]) if len(parts) > 1 else PACKAGE
+
+
+def upward(found: Iterable[Import], order: list[str]) -> list[str]:
+    """The imports from a lower floor to a higher one, each with the rule that it breaks."""
+    return [
+        f"{each.source}, line {each.line}: '{room(each.source)}' may not import '{each.target}': "
+        f"'{room(each.target)}' is on a higher floor"
+        for each in found
+        if order.index(room(each.target)) > order.index(room(each.source))
+    ]
+
+
+def folder(module: str, modules: Mapping[str, Path]) -> str:
+    """The folder of a module's file, as a package."""
+    return module if modules[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def neighbours(found: Import, modules: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """The two folders, or files, beside each other that an import leads from and to.
+
+    A folder's own ``__init__`` may collect names of its subfolders: it is not beside them.
+    """
+    source, target = folder(found.source, modules).split("."), folder(found.target, modules).split(".")
+    for depth, (one, other) in enumerate(zip(source, target, strict=False)):
+        if one != other:
+            yield ".".join(source[: depth + 1]), ".".join(target[: depth + 1])
+            return
+
+
+def circles(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """The circles among pairs of importer and imported: groups whose members all need each other, largest first."""
+    needs: dict[str, set[str]] = {}
+    for source, target in pairs:
+        needs.setdefault(source, set()).add(target)
+    reached = {name: _reachable(name, needs) for name in needs}
+    groups = {
+        tuple(sorted(other for other in reached if other in reached[name] and name in reached[other]))
+        for name in reached
+    }
+    return sorted((list(group) for group in groups if len(group) > 1), key=len, reverse=True)
+
+
+def _reachable(start: str, needs: Mapping[str, set[str]]) -> set[str]:
+    found, waiting = set[str](), [start]
+    while waiting:
+        new = needs.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+# -- sizes
+
+
+def statements(tree: ast.AST) -> int:
+    """All statements, not counting docstrings and other strings that stand alone."""
+    return sum(isinstance(node, ast.stmt) and not _is_text(node) for node in ast.walk(tree))
+
+
+def _is_text(node: ast.stmt) -> bool:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def body_lines(tree: ast.AST) -> list[int]:
+    """Of every function, the lines of its body without the docstring."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    bodies = [node.body[1:] if _is_text(node.body[0]) else node.body for node in functions]
+    return [(body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0 for body in bodies]
+
+
+def operator_tables(tree: ast.Module, names: frozenset[str]) -> list[int]:
+    """The lines where a collection of three or more operator names begins; layers share theirs in ``__all__``."""
+    public = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
+    found = []
+    for node in ast.walk(tree):
+        items = node.elts if isinstance(node, (ast.Set, ast.Tuple, ast.List)) else []
+        items = [key for key in node.keys if key] if isinstance(node, ast.Dict) else items
+        count = sum(isinstance(item, ast.Constant) and item.value in names for item in items)
+        if count >= 3 and node not in public:
+            found.append(node.lineno)
+    return found
+
+
+# -- the table
+
+
+def measure(checkout: Path) -> dict[str, str]:
+    """What is counted in a checkout, by its name in the table."""
+    from onnx.defs import get_all_schemas
+
+    names = frozenset(schema.name for schema in get_all_schemas() if schema.domain == "")
+    modules = module_files(sources(checkout))
+    texts = {name: file.read_text(encoding="utf-8") for name, file in modules.items()}
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    tests = "".join(file.read_text(encoding="utf-8") for file in (checkout / "tests").rglob("*.py"))
+    lengths = [length for tree in trees.values() for length in body_lines(tree)]
+    found = list(imports(modules))
+    pairs = {(room(each.source), room(each.target)) for each in found}
+    page = checkout / "docs" / "architecture.md"
+    up = upward(found, floors(page.read_text(encoding="utf-8"))) if page.exists() else None
+    tables = [
+        (name, line)
+        for name, tree in trees.items()
+        if room(name) != "operators"
+        for line in operator_tables(tree, names)
+    ]
+    counts: dict[str, object] = {
+        "files": len(modules),
+        "lines": sum(len(text.splitlines()) for text in texts.values()),
+        "statements": sum(map(statements, trees.values())),
+        "functions": len(lengths),
+        "functions of more than 40 lines": sum(length > 40 for length in lengths),
+        "functions of more than 60 lines": sum(length > 60 for length in lengths),
+        "# fmt: skip": sum(text.count("# fmt: skip") for text in texts.values()),
+        "folders that import each other": len({pair for pair in pairs if pair[0] != pair[1]}),
+        "imports from a lower floor": "no floors" if up is None else len(up),
+        "circles of files": _sizes(circles((each.source, each.target) for each in found)),
+        "circles of folders": _sizes(circles(pair for each in found for pair in neighbours(each, modules))),
+        "tables of operator names": len(tables),
+        "tests": len(re.findall(r"^ *def test_", tests, re.MULTILINE)),
+        "# fmt: skip in tests": tests.count("# fmt: skip"),
+    }
+    return {name: f"{count:,}" if isinstance(count, int) else str(count) for name, count in counts.items()}
+
+
+def _sizes(found: list[list[str]]) -> str:
+    return f"{len(found)} (of {', '.join(str(len(each)) for each in found)})" if found else "0"
+
+
+def main(checkouts: list[Path]) -> None:
+    """Print the table, a column for each checkout."""
+    columns = [measure(checkout) for checkout in checkouts]
+    for name in columns[0]:
+        print(f"{name:34}", *(f"{column[name]:>22}" for column in columns))
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]] or [HERE])
