@@ -17,8 +17,8 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.graph import Node
 from portable_nn.operators.registry import Operator, OperatorContext, find
 from portable_nn.sizes.cautions import cautions
+from portable_nn.sizes.notation import onnx_text
 from portable_nn.sizes.operation import Kind
-from portable_nn.sizes.spelling import onnx_text
 
 
 class Window(NamedTuple):

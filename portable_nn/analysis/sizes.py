@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.analysis.fields import fields_of
+from portable_nn.analysis.receptive_fields import fields_of
 from portable_nn.analysis.report import wrapped
 from portable_nn.analysis.spatial import operation_of, spatial
 from portable_nn.analysis.survey import Survey, Surveyor

@@ -14,8 +14,8 @@ from portable_nn.core.text import percent, quantity
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import coverage
+from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Operation
-from portable_nn.sizes.spelling import node_operation
 
 CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "auto_pad"})
 """The cautions of ``sizes`` that are warnings here; others are for whoever designs a layer."""

@@ -1,4 +1,4 @@
-"""The formula of an output size with the numbers put in, step by step."""
+"""The formula of an output size with numbers substituted, step by step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes,
 
 
 class Line(NamedTuple):
-    """One step: what is found, by which formula, the same with numbers, and what comes out."""
+    """One step: what is computed, its formula, the same with numbers, and the result."""
 
     what: str
     formula: str
@@ -32,7 +32,7 @@ def explain(operation: Operation, sizes: PerAxis) -> tuple[tuple[Line, ...], ...
 
 
 def explain_text(operation: Operation, sizes: PerAxis) -> str:
-    """``explain`` as text; axes that are alike are explained once."""
+    """``explain`` as text; axes with equal sizes and options are explained once."""
     found = input_sizes(sizes)
     outputs = operation.output_size(found)
     lines = explain(operation, found)
@@ -47,7 +47,7 @@ def explain_text(operation: Operation, sizes: PerAxis) -> str:
 
 
 def _steps(operation: Operation, given: Window, window: Window, size: int) -> Iterator[Line]:
-    """The steps along one axis: ``given`` as it was, ``window`` with the pads that ``auto_pad`` stands for."""
+    """The steps along one axis, of the window as ``given``, and ``window`` with explicit pads."""
     yield Line(
         "span of the kernel",
         "dilation * (kernel - 1) + 1",
@@ -65,7 +65,7 @@ def _steps(operation: Operation, given: Window, window: Window, size: int) -> It
 
 
 def _positions(operation: Operation, window: Window, size: int) -> Iterator[Line]:
-    """A convolution or pool: how often the kernel can be moved on."""
+    """A convolution or pool: how many steps the kernel can move."""
     stride, (begin, end) = window.stride, window.pads
     padded = size + begin + end
     room = padded - window.extent
@@ -86,7 +86,7 @@ def _positions(operation: Operation, window: Window, size: int) -> Iterator[Line
 
 
 def _transposed(window: Window, size: int) -> Iterator[Line]:
-    """A transposed convolution: a grid that is wide enough for a kernel that moves by 1."""
+    """A transposed convolution: a zero-inserted and padded input, over which a kernel moves by 1."""
     stride, span, (begin, end) = window.stride, window.extent, window.pads
     grid = stride * (size - 1) + 1
     yield Line("grid: the input cells, stride apart", "stride * (input - 1) + 1", f"{stride} * ({size} - 1) + 1", grid)
@@ -101,7 +101,7 @@ def _transposed(window: Window, size: int) -> Iterator[Line]:
 
 
 def _padding(window: Window, size: int) -> Iterator[Line]:
-    """What "same" padding is for a convolution or pool."""
+    """The "same" padding of a convolution or pool."""
     wanted = -(-size // window.stride)
     yield Line("same: cells wanted", "ceil(input / stride)", f"ceil({size} / {window.stride})", wanted)
     numbers = f"max(0, ({wanted} - 1) * {window.stride} + {window.extent} - {size})"
@@ -109,7 +109,7 @@ def _padding(window: Window, size: int) -> Iterator[Line]:
 
 
 def _transposed_padding(given: Window, window: Window, size: int) -> Iterator[Line]:
-    """What "same" padding is for a transposed convolution."""
+    """The "same" padding of a transposed convolution."""
     stride, span, added = window.stride, window.extent, given.output_padding
     yield Line("same: cells wanted", "stride * input", f"{stride} * {size}", stride * size)
     formula = "max(0, stride * (input - 1) + span + output_padding - wanted)"

@@ -472,7 +472,7 @@ def test_uneven_overlap_and_cells_that_hold_the_bias_alone(m):
     path = save(m, nodes, x=[1, 3, 5, 5], w=f32(3, 4, 3, 3), v=f32(4, 2, 1, 1))
     (first, message, hint), (second, other, _), *_ = findings(path, "warning")
     assert (first, hint) == ("checkers", "kernel 3 → 2: output 10x10 instead of 11x11")
-    assert message.startswith("uneven overlap, which risks a checkerboard pattern: ")
+    assert message.startswith("uneven overlap, which risks checkerboard artifacts: ")
     assert second == "holes"
     assert other.startswith("no tap of the kernel lands on rows 1, 3, 5, ... 19")
 

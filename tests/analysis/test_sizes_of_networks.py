@@ -270,7 +270,7 @@ def test_coverage_and_risks(tmp_path):
     [row] = size_net(spatial(tmp_path / "m.onnx", "ConvTranspose", [1, 3, 4, 4], (3, 4, 3, 3), strides=[2, 2])).nodes
     assert row.coverage == ()
     [risk] = row.risks
-    assert risk.startswith("uneven overlap, which risks a checkerboard pattern: ")
+    assert risk.startswith("uneven overlap, which risks checkerboard artifacts: ")
 
 
 def test_multiply_adds_are_one_for_each_weight_at_each_position(tmp_path):
