@@ -37,10 +37,9 @@ from portable_nn.format.validate import hash_faults, manifest_faults, refuse, te
 from portable_nn.network import Network
 from portable_nn.onnx.documentation import attach, collect
 from portable_nn.onnx.dropped import dropped_by_export, dropped_by_import
-from portable_nn.onnx.external import locations, places, write_data
+from portable_nn.onnx.external import locations, regions, write_data
 from portable_nn.onnx.files import read_alone, read_model
-from portable_nn.onnx.labels import labels_of
-from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, metadata_of
+from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, labels_of, metadata_of
 from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.support import opset_of
@@ -221,7 +220,7 @@ def _data_file(folder: Path, location: str | None, network: Network, old: set[st
         yield
         return
     try:
-        write_data(folder / location, network.parameters, places(network.graph.parameters))
+        write_data(folder / location, network.parameters, regions(network.graph.parameters))
         yield
     except BaseException:
         if location not in old:

@@ -16,13 +16,13 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import Meaning, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
-from portable_nn.core.graph import Attribute, Dim, Node, Shape
+from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.external import external_tensors, load_external
 from portable_nn.onnx.files import read_alone
 from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.inference import declared, dtype_of, infer_standard, type_of
+from portable_nn.onnx.inference import declared, dtype_of, infer_standard, may_be_equal, type_of
 from portable_nn.onnx.opsets import translated
 from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.onnx.support import (
@@ -37,8 +37,7 @@ from portable_nn.onnx.support import (
     opset_of,
 )
 from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
-from portable_nn.operators import Type, lookup
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 
 
@@ -273,14 +272,8 @@ def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: 
     """Values whose declared type differs from the one that follows from the nodes."""
     for node in nodes:
         for name in node.outputs:
-            if name in said and name in found and not _agree(said[name], found[name]):
-                grave = said[name].dtype != found[name].dtype
-                message = f"makes '{name}' as {found[name]}, but the file says {said[name]}"
-                yield Finding("error" if grave else "warning", node.name, message)
-
-
-def _agree(one: Type, other: Type) -> bool:
-    """Whether two types may be the same; an unknown size may be any."""
-    pairs: Iterable[tuple[Dim, Dim]] = zip(one.shape, other.shape, strict=False)
-    same = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
-    return one.dtype == other.dtype and len(one.shape) == len(other.shape) and same
+            if name in said and name in found:
+                other_dtype = said[name].dtype != found[name].dtype
+                if other_dtype or not may_be_equal(said[name].shape, found[name].shape):
+                    message = f"makes '{name}' as {found[name]}, but the file says {said[name]}"
+                    yield Finding("error" if other_dtype else "warning", node.name, message)

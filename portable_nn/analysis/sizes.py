@@ -18,8 +18,7 @@ from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.text import fields, printable, quantity, size, table
-from portable_nn.operators import REGISTRY
-from portable_nn.operators.registry import OperatorContext, family, find
+from portable_nn.operators.registry import REGISTRY, OperatorContext, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 

@@ -11,8 +11,7 @@ from portable_nn.analysis.report import Finding
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.graph import OPSET, Graph, Node, Shape
-from portable_nn.operators import Type
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, Type
 
 Surveyor: TypeAlias = "Callable[[Sizes], Survey]"
 """An open model: what is known of it with its inputs of given sizes."""

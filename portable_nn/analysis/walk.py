@@ -17,9 +17,8 @@ from portable_nn.analysis.report import Finding, some
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Node
 from portable_nn.core.text import quantity
-from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import DataDependentShape, InvalidNode
+from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, lookup
 
 Meaning: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """What gives the nodes of the vocabulary that the node at a place of a file stands for, from the types before it."""

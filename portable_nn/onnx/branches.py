@@ -111,11 +111,8 @@ def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
 
 
 def _branch(node: NodeProto, condition: bool) -> GraphProto | None:
-    wanted = _BRANCHES[condition]
+    wanted = "then_branch" if condition else "else_branch"
     return next((a.g for a in node.attribute if a.name == wanted and a.type == AttributeProto.GRAPH), None)
-
-
-_BRANCHES: Final = {True: "then_branch", False: "else_branch"}
 
 
 def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
@@ -133,26 +130,21 @@ def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
     for tensor in branch.initializer:
         graph.initializer.add().CopyFrom(tensor)
         graph.initializer[-1].name = renamed[tensor.name]
-    nodes = [_with_names(node, renamed) for node in branch.node]
+    nodes = deepcopy(list(branch.node))
+    for node in nodes:
+        _rename(node, renamed)
     nodes += [
         helper.make_node("Identity", [renamed.get(inner, inner)], [outer])
         for inner, outer in zip(inside, choice.output, strict=True)
         if renamed.get(inner) != outer
     ]
-    rest = [*graph.node[:place], *nodes, *graph.node[place + 1 :]]
-    kept = deepcopy(rest)
+    kept = deepcopy([*graph.node[:place], *nodes, *graph.node[place + 1 :]])
     del graph.node[:]
     graph.node.extend(kept)
 
 
-def _with_names(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
-    """A copy of ``node`` with other names for values, also in its subgraphs."""
-    copy = deepcopy(node)
-    _rename(copy, names)
-    return copy
-
-
 def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Give values other names, also in the subgraphs of ``node``."""
     for field in (node.input, node.output):
         field[:] = [names.get(name, name) for name in field]
     for graph in subgraphs(node):

@@ -17,8 +17,7 @@ from portable_nn.core.dims import count, static
 from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.tensors import literal
-from portable_nn.operators import Type
-from portable_nn.operators.registry import INTEGERS, Array
+from portable_nn.operators.registry import INTEGERS, Array, Type
 from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
@@ -86,12 +85,6 @@ class Folder:
             dtype, shape, _ = types[name]
             self._arrays[name] = np.array(constant_value, dtype).reshape(static(shape) or ())
         return self._arrays.get(name)
-
-    @property
-    def note(self) -> str:
-        """A note on the nodes that were computed."""
-        names = ", ".join(f"'{name}'" for name in self.replaced)
-        return f"nodes folded into constants ({len(self.replaced)}): {names}"
 
     def without_taken(self, nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
         """``nodes`` without those that only computed nodes have read."""

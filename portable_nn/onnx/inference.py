@@ -9,25 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from onnx import (
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    TensorShapeProto,
-    ValueInfoProto,
-    defs,
-    helper,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, defs, helper
 
 from portable_nn.core.dims import is_number, substituted
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.support import STANDARD, type_name
-from portable_nn.operators import Type
-from portable_nn.operators.registry import ONNX_DTYPES
+from portable_nn.operators.registry import ONNX_DTYPES, Type
 
 SMALL: Final = 1024
 """The most elements of an array that may hold sizes or axes, which inference needs."""
@@ -50,7 +41,9 @@ def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mappin
         found = infer_shapes(shown, strict=True)
     except LibraryError as error:
         faults = {int(place): text for place, text in _FAULT.findall(str(error))}
-        found = _without_faults(shown)
+        found = ModelProto()
+        with suppress(LibraryError):  # As much as can be inferred despite faults.
+            found = infer_shapes(shown)
     graph = found.graph
     values = [*graph.value_info, *graph.output, *graph.input]
     types = {value.name: type for value in values if (type := type_of(value))}
@@ -82,17 +75,15 @@ def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
 
 
+def may_be_equal(one: Shape, other: Shape) -> bool:
+    """Whether two shapes may be the same; a symbolic size may have any value."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+
+
 def dtype_of(code: int) -> str:
     """The name of an element type, also of unsupported ones such as ``bfloat16``."""
     return ONNX_DTYPES.get(code) or type_name(code).lower()
-
-
-def _without_faults(shown: ModelProto) -> ModelProto:
-    """As much as can be inferred despite faults."""
-    try:
-        return infer_shapes(shown)
-    except LibraryError:
-        return ModelProto()
 
 
 def light(model: ModelProto) -> ModelProto:
@@ -115,7 +106,7 @@ def light(model: ModelProto) -> ModelProto:
 
 def _small(graph: GraphProto) -> list[TensorProto]:
     """The initializers that may hold sizes or axes."""
-    return [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
+    return [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= SMALL and not tensor.external_data]
 
 
 def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
@@ -168,7 +159,3 @@ def _with_shape(value: ValueInfoProto, shapes: Mapping[str, Shape]) -> ValueInfo
     """``value`` with the shape that is given for it, if one is."""
     code, shape = value.type.tensor_type.elem_type, shapes.get(value.name)
     return value if shape is None else helper.make_tensor_value_info(value.name, code, shape)
-
-
-def _count(tensor: TensorProto) -> int:
-    return math.prod(tensor.dims)

@@ -10,10 +10,9 @@ from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
 from portable_nn.onnx.scope import Scope
-from portable_nn.operators import Symbol, cast, constant, emit, integers
 from portable_nn.operators.registry import FLOATS, INTEGERS, InvalidNode
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 
 class Newer(NamedTuple):

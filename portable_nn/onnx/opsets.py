@@ -20,20 +20,13 @@ from portable_nn.onnx.newer import has_newer, in_vocabulary
 from portable_nn.onnx.pads import explicit, numbered
 from portable_nn.onnx.scope import Scope, without
 from portable_nn.onnx.standard import check_form, signature
-from portable_nn.operators import Type, lookup
+from portable_nn.onnx.support import noted
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import REGISTRY, InvalidNode
+from portable_nn.operators.registry import REGISTRY, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
-
-OLDEST_READ: Final = 6
-"""The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
 
 OLDEST_WRITTEN: Final = 13
 """The oldest opset that is written."""
-
-NEWEST_READ: Final = 28
-"""The newest opset that is read."""
-
 
 # -- to an opset
 
@@ -194,8 +187,7 @@ def translated(
             faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {invalid}"))
         except GraphError as error:
             faults.extend(error.faults)
-    if folder.replaced:
-        notes.append(folder.note)
+    notes.extend(noted("nodes folded into constants", folder.replaced))
     return Translated(folder.without_taken(result, outputs), notes, faults)
 
 

@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.onnx.inference import type_of
+from portable_nn.onnx.inference import may_be_equal, type_of
 from portable_nn.operators.registry import Array
 from portable_nn.rewrites.sizes import check_sizes
 
@@ -51,9 +51,7 @@ def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
     wanted = type_of(entry)
     if wanted is None:
         return
-    pairs = list(zip(wanted.shape, array.shape, strict=False))
-    fits = len(wanted.shape) == array.ndim and all(a == b or isinstance(a, str) for a, b in pairs)
-    if not fits or wanted.dtype != array.dtype.name:
+    if not may_be_equal(wanted.shape, array.shape) or wanted.dtype != array.dtype.name:
         found = f"{array.dtype.name} {format_shape(array.shape)}"
         yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"
 

@@ -26,6 +26,7 @@ from portable_nn.onnx.support import (
     check_text,
     is_tensor,
     names_in,
+    noted,
     obstacles,
     opset_of,
 )
@@ -143,8 +144,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     notes = [
-        *_note("constants that are kept as parameters", found.stored),
-        *_note("copies of a parameter that are parameters of their own", found.copies),
+        *noted("constants that are kept as parameters", found.stored),
+        *noted("copies of a parameter that are parameters of their own", found.copies),
     ]
     parameters = _parameters(graph, arrays)
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
@@ -199,12 +200,6 @@ def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
     """Those of the values ``names`` whose types the file states or the standard's inference finds."""
     types = infer_standard(model, {}, {}).types
     return [Value(name, *types[name][:2]) for name in names if name in types and types[name].dtype in DTYPE_CODES]
-
-
-def _note(what: str, names: Collection[str]) -> Iterator[str]:
-    """A note on some values, if there are any."""
-    if names:
-        yield f"{what} ({len(names)}): {', '.join(map(repr, names))}"
 
 
 def _makes(node: NodeProto, names: Collection[str]) -> bool:

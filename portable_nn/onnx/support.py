@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
@@ -11,9 +11,14 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET
 from portable_nn.onnx.newer import NEWER
-from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.tensors import is_attribute
 from portable_nn.operators.registry import ONNX_DTYPES, find
+
+OLDEST_READ: Final = 6
+"""The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
+
+NEWEST_READ: Final = 28
+"""The newest opset that is read."""
 
 STANDARD: Final = {"", "ai.onnx"}
 """The two names of the standard's domain."""
@@ -107,11 +112,6 @@ def obstacles(model: ModelProto) -> list[Obstacle]:
     return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
 
 
-def full_name(node: NodeProto) -> str:
-    """The name of a node's operator, with its domain where that is not the standard's."""
-    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
-
-
 def label(node: NodeProto) -> str:
     """The name of a node, or those of its outputs where it has none."""
     return node.name or ", ".join(filter(None, node.output))
@@ -130,7 +130,7 @@ def _operators(model: ModelProto) -> Iterator[Obstacle]:
     users: dict[str, list[int]] = defaultdict(list)
     for place, node in enumerate(graph.node):
         if not is_supported(node):
-            users[full_name(node)].append(place)
+            users[node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"].append(place)
     for operator, places in sorted(users.items()):
         some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
         count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
@@ -190,6 +190,14 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
             yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
             yield Obstacle(what, "whose number of dimensions is not known")
+
+
+def noted(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
+    """A note on the things that are called ``names``, if there are any."""
+    unique = list(dict.fromkeys(names))
+    if unique:
+        quoted = ", ".join(f"'{name}'" for name in unique)
+        yield f"{what}{why and ', '}{why} ({len(unique)}): {quoted}"
 
 
 def is_tensor(value: ValueInfoProto) -> bool:

@@ -106,7 +106,7 @@ def compare(
     proof = Proof(graph.outputs)
     if recorded is not None:
         proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
-    undefined = _Undefined()
+    elements, undefined = Counter[str](), Counter[str]()
     try:
         for feeds in rounds(graph, np.random.default_rng(seed)):
             ours, theirs = _both(graph, parameters, session, feeds, where)
@@ -117,13 +117,14 @@ def compare(
                     last = _Compared(name, ours[name], theirs[name])
                     raise VerificationError(f"{where}: {_message(parting or last, graph, tolerance)}")
                 proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
-                undefined.count(name, ours[name])
+                elements[name] += ours[name].size
+                undefined[name] += int(np.isnan(ours[name]).sum()) if ours[name].dtype.kind == "f" else 0
             proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
     except NoInputsError as error:
         if recorded is None:
             raise UsageError(f"{where}: {error}{_HINT}") from None
         proof.notes += (f"compared on what is recorded alone: {error}",)
-    proof.notes += tuple(undefined.notes())
+    proof.notes += tuple(_undefined(undefined, elements))
     return proof
 
 
@@ -174,23 +175,12 @@ def _both(
         raise FormatError(where, error.reason + _HINT) from error
 
 
-class _Undefined:
-    """Counts the NaN in outputs, which both engines have at the same places."""
-
-    def __init__(self) -> None:
-        self.found, self.of = Counter[str](), Counter[str]()
-
-    def count(self, name: str, array: Array) -> None:
-        """Count the NaN in one output."""
-        self.of[name] += array.size
-        self.found[name] += int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
-
-    def notes(self) -> Iterator[str]:
-        """A note on each output with NaN."""
-        for name, count in self.found.items():
-            if count:
-                share = "everywhere" if count == self.of[name] else f"in {count:,} of {self.of[name]:,} places"
-                yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
+def _undefined(undefined: Mapping[str, int], elements: Mapping[str, int]) -> Iterator[str]:
+    """A note on each output with NaN, which both engines have at the same places."""
+    for name, count in undefined.items():
+        if count:
+            share = "everywhere" if count == elements[name] else f"in {count:,} of {elements[name]:,} places"
+            yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
 
 
 def difference(ours: Array, theirs: Array) -> Difference:

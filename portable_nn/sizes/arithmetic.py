@@ -28,8 +28,8 @@ def conv_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int
 def pool_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int, pad_end: int, *, ceil: bool) -> int:
     """Output size of a pool; in ceil mode the last window may extend beyond the padding.
 
-    A window that would start in the end padding, or beyond, holds no input cell. PyTorch and onnxruntime drop it; OpenCV,
-    OpenVINO and the shape inference of ONNX keep it.
+    A window that would start in the end padding, or beyond, holds no input cell. PyTorch and onnxruntime drop it;
+    OpenCV, OpenVINO and the shape inference of ONNX keep it.
     """
     if not ceil:
         return conv_size(size, kernel, stride, dilation, pad_begin, pad_end)

@@ -15,7 +15,7 @@ from onnx.external_data_helper import set_external_data
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import FileError, FormatError
 from portable_nn.onnx.files import read_model
-from portable_nn.onnx.labels import MAX_LENGTH, labels_of
+from portable_nn.onnx.metadata import MAX_LENGTH, labels_of
 from portable_nn.onnx.session import Session
 
 
@@ -134,7 +134,7 @@ def test_a_file_of_two_names_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("__class__", "x", "has the unknown key '__class__' where it should say where it lies$"),
+        ("__class__", "x", "has the unknown key '__class__' in its reference to the file$"),
         ("offset", "-4", "has the offset '-4', which is not a number of bytes$"),
         ("offset", "1e3", "has the offset '1e3', which is not a number of bytes$"),
         ("offset", "9" * 20, "has the offset '9+', which is not a number of bytes$"),
