@@ -40,12 +40,12 @@ def told(tmp_path, *arguments, **options):
 KERNEL = np.arange(54, dtype=np.float32).reshape(3, 2, 3, 3)
 OPEN = (1, 2, "h", "w")
 
-WRITE = "write the pads as numbers"
-GENTLE = "runtimes find the same pads here, but the standard discourages it"
+WRITE = "use explicit pads"
+GENTLE = "runtimes agree on the pads here, but the standard deprecates it"
 CASES = {
     "pads by a rule, of open sizes": (
         ("Conv", OPEN, KERNEL), {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
-        ("warning", "auto_pad SAME_UPPER: OpenCV 5.0 takes no account of the size, from which the pads follow", WRITE),
+        ("warning", "auto_pad SAME_UPPER: OpenCV 5.0 ignores the input size, on which the pads depend", WRITE),
     ),
     "pads by a rule that are even": (
         ("Conv", (1, 2, 7, 7), KERNEL), {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
