@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.onnx.convert import Imported
+from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
 from portable_nn.core.graph import format_shape
 from portable_nn.data.arrays import read_arrays
@@ -68,8 +68,7 @@ def import_book(
         FormatError: the arrays are not what the book's are, or do not fit each other.
         VerificationError: the engine and the formula do not agree, or what is recorded is something else.
     """
-    if io is not None and not verify:
-        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
+    check_proof(verify, io)
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)

@@ -160,7 +160,7 @@ def export_onnx(
         DataError: ``io`` does not hold the inputs and outputs of the network.
         FileError: the file cannot be written.
     """
-    _check_proof(verify, io)
+    check_proof(verify, io)
     tolerance = Tolerance(atol, rtol)
     network, done, rounding = adapted(
         network,
@@ -304,7 +304,7 @@ def read_onnx(
         ShapeError: ``weights`` do not fit the inputs.
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
-    _check_proof(verify, io)
+    check_proof(verify, io)
     where = where or ("model" if isinstance(source, ModelProto) else str(source))
     model = promoted(source if isinstance(source, ModelProto) else read_model(source), weights, where)
     properties = metadata_of(model)
@@ -339,7 +339,8 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
         return proof
 
 
-def _check_proof(verify: bool, io: str | Path | None) -> None:
+def check_proof(verify: bool, io: str | Path | None) -> None:
+    """Raise ``UsageError`` for recorded values where nothing is verified."""
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
 

@@ -50,14 +50,13 @@ def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Docu
 
 
 def _origin(model: ModelProto) -> Origin:
-    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     return Origin(
         producer=model.producer_name,
         producer_version=model.producer_version,
         domain=model.domain,
         model_version=model.model_version,
         ir_version=model.ir_version,
-        opset=versions[0],
+        opset=next(entry.version for entry in model.opset_import if entry.domain in STANDARD),
     )
 
 

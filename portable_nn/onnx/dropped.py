@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
@@ -22,10 +22,6 @@ class _Reading(NamedTuple):
     model: ModelProto
     graph: Graph
     documentation: Documentation
-
-    @property
-    def proto(self) -> GraphProto:
-        return self.model.graph
 
 
 def dropped_by_import(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
@@ -141,7 +137,7 @@ def _of_the_model(reading: _Reading) -> Iterator[str]:
 
 
 def _of_nodes(reading: _Reading) -> Iterator[str]:
-    found = list(pairs(reading.proto, reading.graph))
+    found = list(pairs(reading.model.graph, reading.graph))
     values = set(reading.graph.values())
     yield from noted("dropped: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
     stored = [label(each) for each, node in found if node is None and values.intersection(each.output)]
@@ -149,13 +145,10 @@ def _of_nodes(reading: _Reading) -> Iterator[str]:
     gone = [label(each) for each, node in found if node is None and not values.intersection(each.output)]
     yield from noted("dropped: nodes", gone, "as nothing needs them any more")
     changed = [label(each) for each, node in found if node and _has_another_form(each, node)]
-    yield from noted(f"nodes converted from opset {_opset(reading)}", changed)
+    opset = next(each.version for each in reading.model.opset_import if each.domain in STANDARD)
+    yield from noted(f"nodes converted from opset {opset}", changed)
     documented = [label(each) for each, node in found if node is None and remark_of(each)]
     yield from noted("dropped: documentation of nodes", documented, "as they are not there any more")
-
-
-def _opset(reading: _Reading) -> int:
-    return int(next(each.version for each in reading.model.opset_import if each.domain in STANDARD))
 
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
@@ -172,7 +165,7 @@ _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
 
 
 def _of_values(reading: _Reading) -> Iterator[str]:
-    proto, known = reading.proto, set(reading.graph.values())
+    proto, known = reading.model.graph, set(reading.graph.values())
     made = [name for node in proto.node for name in node.output if name]
     gone = [name for name in (*(each.name for each in proto.initializer), *made) if name not in known]
     yield from noted("dropped: values", gone, "as nothing needs them any more")
@@ -199,7 +192,7 @@ def _contradict(protos: Iterable[Message]) -> bool:
 
 def _of_outputs(reading: _Reading) -> Iterator[str]:
     types, remarks = infer(reading.graph).types, reading.documentation.values
-    for value in reading.proto.output:
+    for value in reading.model.graph.output:
         names, shape = remarks[value.name].sizes if value.name in remarks else (), types[value.name].shape
         written = tuple(name or dim for name, dim in zip(names or [""] * len(shape), shape, strict=True))
         said = stated(value)

@@ -133,7 +133,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     nodes = [constant(name, array, names) for name, array in found.literals.items()]
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, found.stored) and not _makes(proto, found.copies):
-            nodes.append(_from_node(proto, name, where))
+            attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
+            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     arrays = found.arrays
     nodes = [_filled(node, arrays, names) for node in nodes]
     arrays |= {name: from_tensor(tensor_of(node), where, f"'{name}'") for name, node in found.stored.items()}
@@ -339,11 +340,6 @@ def _node_names(graph: GraphProto, names: Names) -> Iterator[str]:
         unique = node.name not in seen
         seen.add(node.name)
         yield node.name if unique else names.fresh(node.name or node.op_type.lower())
-
-
-def _from_node(proto: NodeProto, name: str, where: str) -> Node:
-    attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
-    return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes)
 
 
 def _from_value(proto: ValueInfoProto, names: Names) -> Value:

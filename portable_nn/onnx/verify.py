@@ -233,16 +233,12 @@ def _values_on_the_way(
     made = {name for node in model.graph.node for name in node.output}
     names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
     ours = run_numpy(graph, parameters, feeds, names)
-    theirs = Session(to_bytes(_with_outputs(model, names)), threads=1, folder=folder).run(feeds)
-    return (_Compared(name, ours[name], theirs[name]) for name in names)
-
-
-def _with_outputs(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
     copy = deepcopy(model)
     del copy.graph.output[:]
     for name in names:
         copy.graph.output.add(name=name)
-    return copy
+    theirs = Session(to_bytes(copy), threads=1, folder=folder).run(feeds)
+    return (_Compared(name, ours[name], theirs[name]) for name in names)
 
 
 def _message(

@@ -140,8 +140,10 @@ def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
         if between:
             arrow(axes, (left + 0.25, top + height / 2), ARROW - 0.45, between)
             left += ARROW
-    for entry in entries:
-        _legend_entry(axes, *entry)
+    for kind, meaning, corner in entries:
+        for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
+            cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
+        text(axes, (corner[0] + 0.28, corner[1] + LEGEND_CELL / 2), meaning, 9.5, va="center")
     return Page(paper, axes, cell, corners[-2], corners[-1], bottom)
 
 
@@ -212,9 +214,3 @@ def _legend_entries(kinds: Iterable[tuple[str, str]], top: float) -> Iterator[tu
         slot += slot % 2 if long else 0
         yield kind, meaning, (MARGIN + slot % 2 * half, top + slot // 2 * LINE)
         slot += 1 + long
-
-
-def _legend_entry(axes: Axes, kind: str, meaning: str, corner: Point) -> None:
-    for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
-        cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
-    text(axes, (corner[0] + 0.28, corner[1] + LEGEND_CELL / 2), meaning, 9.5, va="center")

@@ -122,7 +122,9 @@ def solve(
     faults = [_no_solution(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
     if faults:
         raise ShapeError(listed(dict.fromkeys(faults)))
-    return tuple(Operation(kind, windows, ceil=ceil) for windows in islice(_combined(ranked), limit))
+    # Equal windows on all axes come before others of the same faults.
+    best = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+    return tuple(Operation(kind, windows, ceil=ceil) for _, windows in islice(best, limit))
 
 
 def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Tried:
@@ -138,16 +140,17 @@ def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Trie
 
 def _every(kind: Kind, tried: Tried, size: int, ceil: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Every possible output size, with its options in the order of ``Window``."""
-    for kernel, stride, pads, dilation in product(tried.kernel, tried.stride, tried.padding, tried.dilation):
-        for added in tried.output_padding:
-            options = (kernel, stride, dilation, *pads)
-            try:
-                if kind == "convt":
-                    yield conv_transpose_size(size, *options, added), (*options, added)
-                else:
-                    yield pool_size(size, *options, ceil=ceil), (*options, 0)
-            except ShapeError:
-                continue
+    for kernel, stride, pads, dilation, added in product(
+        tried.kernel, tried.stride, tried.padding, tried.dilation, tried.output_padding
+    ):
+        options = (kernel, stride, dilation, *pads)
+        try:
+            if kind == "convt":
+                yield conv_transpose_size(size, *options, added), (*options, added)
+            else:
+                yield pool_size(size, *options, ceil=ceil), (*options, 0)
+        except ShapeError:
+            continue
 
 
 def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> list[Ranked]:
@@ -177,12 +180,6 @@ def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
         habit + pointless,
         stride,
     )
-
-
-def _combined(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Window, ...]]:
-    """One window for each axis, best first; equal ones before others of the same faults."""
-    both = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
-    yield from (windows for _, windows in both)
 
 
 def _shared(ranked: Sequence[Sequence[Ranked]]) -> list[tuple[Cost, tuple[Window, ...]]]:

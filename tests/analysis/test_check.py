@@ -43,7 +43,7 @@ def save(
     x: list[Any] | None = None,
     inputs: Infos = None,
     y: Infos = None,
-    told: Infos = None,
+    stated: Infos = None,
     opset: int = 17,
     **weights: np.ndarray,
 ) -> Path:
@@ -54,7 +54,7 @@ def save(
         inputs or [info("x", x or [2, 4])],
         y or [info("y", None)],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
-        value_info=told or [],
+        value_info=stated or [],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(EXTENSION, 3)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
@@ -124,7 +124,7 @@ def test_a_network_in_memory():
 # -- shapes and types
 
 
-def test_shapes_that_do_not_fit_are_told_with_both(m):
+def test_shapes_that_do_not_fit_are_reported_with_both(m):
     nodes = [
         n("MatMul", "x w", "a", "product"),
         n("Add", "x b", "c", "sum"),
@@ -146,7 +146,7 @@ def test_types_that_do_not_fit(m):
 def test_faults_behind_a_fault_are_found_with_what_the_file_says(m):
     nodes = [n("MatMul", "x w", "a", "first"), n("MatMul", "a w", "y", "second")]
     said = [info("a", [2, 3])]
-    assert errors(save(m, nodes, told=said, w=f32(5, 3))) == [
+    assert errors(save(m, nodes, stated=said, w=f32(5, 3))) == [
         ("first", "MatMul does not fit: the shapes (2, 4) and (5, 3) cannot be multiplied"),
         ("second", "MatMul does not fit: the shapes (2, 3) and (5, 3) cannot be multiplied"),
     ]
@@ -159,7 +159,7 @@ def test_faults_behind_an_operator_that_nobody_knows(m):
         n("Transpose", "r", "e", "turned", perm=[1, 0]),
         n("MatMul", "e w", "y", "product"),
     ]
-    assert errors(save(m, nodes, told=[info("s", [6, 7])], w=f32(5, 3)))[-1] == (
+    assert errors(save(m, nodes, stated=[info("s", [6, 7])], w=f32(5, 3)))[-1] == (
         "product",
         "MatMul does not fit: the shapes (7, 6) and (5, 3) cannot be multiplied",
     )
@@ -192,7 +192,7 @@ def test_a_node_of_an_older_opset(m):
 
 def test_what_the_file_says_of_a_value_must_be_so(m):
     nodes = [n("Relu", "x", "a", "act"), n("Relu", "a", "b", "more"), n("Relu", "b", "y", "last")]
-    path = save(m, nodes, told=[info("a", [2, 5]), info("b", [2, 4], INT64)], y=[info("y", ["n", 4, 1])])
+    path = save(m, nodes, stated=[info("a", [2, 5]), info("b", [2, 4], INT64)], y=[info("y", ["n", 4, 1])])
     assert errors(path) == [("more", "makes 'b' as float32 (2, 4), but the file says int64 (2, 4)")]
     assert findings(path, "warning") == [
         ("act", "makes 'a' as float32 (2, 4), but the file says float32 (2, 5)"),
@@ -513,9 +513,8 @@ def test_what_depends_on_open_sizes_may_fit(m):
 
 def test_what_nothing_is_known_of(m):
     nodes = [n("Swirl", "x", "s", "swirl", domain=EXTENSION), n("MatMul", "s w", "y", "product")]
-    assert ("the types of the outputs of 1 node are unknown: swirl", "the nodes after them are not checked") in findings(
-        save(m, nodes, w=f32(5, 3)), "note"
-    )
+    found = findings(save(m, nodes, w=f32(5, 3)), "note")
+    assert ("the types of the outputs of 1 node are unknown: swirl", "the nodes after them are not checked") in found
 
 
 def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
@@ -524,7 +523,7 @@ def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
         n("Add", "s x", "a", "sum"),
         n("Reshape", "s t", "y", "shape"),
     ]
-    path = save(m, nodes, told=[info("s", ["k", 4])], t=np.array([3, -1]))
+    path = save(m, nodes, stated=[info("s", ["k", 4])], t=np.array([3, -1]))
     assert [each[0] for each in errors(path)] == ["swirl"]
     assert ("not checked, as the sizes of inputs are unknown, in 2 nodes: sum, shape",) in findings(
         path, "note"

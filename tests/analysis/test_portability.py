@@ -30,7 +30,7 @@ def model(operator, shape=(1, 2, 8, 8), *weights, opset=18, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def told(tmp_path, *arguments, **options):
+def reported(tmp_path, *arguments, **options):
     onnx.save(model(*arguments, **options), tmp_path / "m.onnx")
     found = check(tmp_path / "m.onnx").findings
     assert not [each for each in found if each.level == "error"]
@@ -121,7 +121,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_risks(tmp_path, case):
     arguments, options, expected = CASES[case]
-    assert told(tmp_path, *arguments, **options) == [expected]
+    assert reported(tmp_path, *arguments, **options) == [expected]
 
 
 def test_every_row_has_a_case():
@@ -155,7 +155,7 @@ HARMLESS = {
 @pytest.mark.parametrize("case", HARMLESS)
 def test_what_is_no_risk(tmp_path, case):
     arguments, options = HARMLESS[case]
-    assert told(tmp_path, *arguments, **options) == []
+    assert reported(tmp_path, *arguments, **options) == []
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_what_is_no_risk(tmp_path, case):
         ),
     ],
 )
-def test_risks_that_follow_from_sizes_are_told_by_the_cautions_of_sizes(tmp_path, arguments, options, begin):
-    [(level, message, _)] = told(tmp_path, *arguments, **options)
+def test_risks_that_follow_from_sizes_are_reported_by_the_cautions_of_sizes(tmp_path, arguments, options, begin):
+    [(level, message, _)] = reported(tmp_path, *arguments, **options)
     assert level == "warning"
     assert message.startswith(begin)
 

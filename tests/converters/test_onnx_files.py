@@ -49,7 +49,7 @@ NOT_MODELS = {
 
 
 @pytest.mark.parametrize("kind", NOT_MODELS)
-def test_what_is_not_a_model_is_told_by_importer_and_engine(tmp_path, kind):
+def test_what_is_not_a_model_is_reported_by_importer_and_engine(tmp_path, kind):
     data, reason = NOT_MODELS[kind]
     path = tmp_path / "m.onnx"
     path.write_bytes(data)
@@ -63,7 +63,7 @@ def test_what_is_not_a_model_is_told_by_importer_and_engine(tmp_path, kind):
 
 
 @pytest.mark.parametrize("opening", [read_onnx, Session])
-def test_what_cannot_be_read_is_told(tmp_path, opening):
+def test_what_cannot_be_read_is_reported(tmp_path, opening):
     with pytest.raises(FileError, match=r"none\.onnx: does not exist"):
         opening(tmp_path / "none.onnx")
     with pytest.raises(FileError, match="is a folder, not a regular file"):
@@ -167,7 +167,7 @@ def test_a_shape_takes_no_memory(tmp_path):
         (b"short", "it needs bytes 0 to 12, and the file has 5"),
     ],
 )
-def test_tensors_that_are_missing_or_short_are_told(tmp_path, content, message):
+def test_tensors_that_are_missing_or_short_are_reported(tmp_path, content, message):
     if content is not None:
         (tmp_path / "weights.bin").write_bytes(content)
     refused(tmp_path, outside("weights.bin"), f"cannot be read from 'weights.bin': {message}$")

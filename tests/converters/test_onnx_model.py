@@ -400,7 +400,7 @@ def test_a_constant_that_nobody_can_read_is_left_alone():
 
 
 @pytest.mark.parametrize("reason", DAMAGED)
-def test_damage_is_told(reason):
+def test_damage_is_reported(reason):
     with pytest.raises(FormatError, match=f"^m.onnx: {reason}"):
         from_model(DAMAGED[reason], "m.onnx")
 

@@ -130,7 +130,7 @@ def test_every_row_of_the_table_is_tested() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_told_of_the_node_in_the_file(
+def test_what_does_not_fit_is_reported_of_the_node_in_the_file(
     opset: int, operator: str, feeds: Mapping[str, Array], constants: Mapping[str, Array], attributes: Any, message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"m: 'it' ({operator}): at opset {opset}, {message}") + "$"):
@@ -219,8 +219,8 @@ def test_older_words_need_sizes_that_are_known(operator: str, inputs: Sequence[S
     leaves = [x, *(each for each in inputs if isinstance(each, Leaf))]
     graph = trace(leaves, [emit(operator, x, *inputs, name="it")]).graph
     to_model(graph, {}, opset=19)
-    told = f"node 'it' ({operator}): there is no such operator; {message}; opset"
-    with pytest.raises(UsageError, match="at opset 17: " + re.escape(told) + r" \d\d is the lowest that can$"):
+    reported = f"node 'it' ({operator}): there is no such operator; {message}; opset"
+    with pytest.raises(UsageError, match="at opset 17: " + re.escape(reported) + r" \d\d is the lowest that can$"):
         to_model(graph, {}, opset=17)
 
 

@@ -249,7 +249,7 @@ def test_what_is_in_numbers_already_is_read_as_it_is() -> None:
         ("MaxPool", [1, 2, 6, 7], {"kernel_shape": [2]}, "kernel_shape must be 2 numbers"),
     ],
 )
-def test_what_does_not_fit_is_told_as_ever(
+def test_what_does_not_fit_is_reported_as_ever(
     operator: str, shape: list[Dim], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match=rf"^model: 'it' \({operator}\): {message}"):
