@@ -1,4 +1,4 @@
-"""What an import and an export drop: notes for people, one for each kind of thing, with the names of all of them."""
+"""What an import and an export drop: notes, one for each kind of loss, with all names."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Reading(NamedTuple):
 
 
 def dropped_by_import(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What of ``model`` is dropped where ``graph`` and ``documentation`` were read from it.
+    """Notes on what of ``model`` was dropped when ``graph`` and ``documentation`` were read from it.
 
-    ``from_model`` itself notes nodes that were folded and pads that became explicit.
+    Notes on folded nodes and explicit pads are those of ``from_model``.
     """
     reading = _Reading(model, graph, documentation)
     return [line for rule in _RULES for line in rule(reading)]
@@ -76,9 +76,9 @@ _KEPT: Final[Mapping[str, tuple[str, set[str]]]] = {
     "TensorShapeProto": ("shapes of values", {"dim"}),
     "Dimension": ("sizes of values", {"dim_value", "dim_param"}),
 }  # fmt: skip
-"""The messages of a model, what notes call them, and their fields that a network keeps.
+"""The messages of a model, their names in notes, and their fields that a network keeps.
 
-A field that is in no row is reported as dropped, so that those of later versions of the standard are not overlooked.
+Any other field is reported as dropped, also one that a later version of the standard adds.
 """
 
 
@@ -92,7 +92,7 @@ def _of_fields(reading: _Reading) -> Iterator[str]:
 
 
 def _dropped_fields(message: Message, kind: str, name: str) -> Iterator[tuple[str, str]]:
-    """The fields of a message, and of those in it, that are dropped; with what the message is called."""
+    """The fields that are dropped of a message and its submessages, with the name of the message."""
     words, kept = _KEPT[kind]
     for field in message.DESCRIPTOR.fields:
         inner = field.message_type.name if field.message_type else ""
@@ -110,7 +110,7 @@ def _dropped_fields(message: Message, kind: str, name: str) -> Iterator[tuple[st
 
 
 def _name_of(message: Message, outer: str) -> str:
-    """What to call a message inside the one called ``outer``."""
+    """The name of a message inside the one named ``outer``."""
     match message:
         case NodeProto():
             return label(message)
@@ -152,7 +152,7 @@ def _of_nodes(reading: _Reading) -> Iterator[str]:
 
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
-    """Whether ``node`` has other inputs or attributes than ``proto``; explicit pads are no other form."""
+    """Whether ``node`` has other inputs or attributes than ``proto``, apart from explicit pads."""
     if node.operator == "Constant":
         return False
     stated, found = {each.name for each in proto.attribute}, set(node.attributes)
@@ -228,7 +228,7 @@ _RULES: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
 
 
 def dropped_by_export(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What of ``graph`` and ``documentation`` is dropped or written otherwise in ``model``, which was made of them."""
+    """Notes on what of ``graph`` and ``documentation`` is dropped or changed in ``model``, which was made from them."""
     return [*_versions(model, documentation), *_of_written_nodes(model, graph, documentation)]
 
 

@@ -1,4 +1,4 @@
-"""External data: tensors of a model in another file beside it, written one at a time and read with care.
+"""External data: tensors of a model in a separate file beside it, written one at a time and read defensively.
 
 The name of the file comes from the model and may be malicious: only a regular file in the model's own folder is read,
 never through a link, and only as many bytes as the tensor's type and shape need (see CVE-2022-25882, CVE-2024-27318,
@@ -122,12 +122,12 @@ def _needed(tensor: TensorProto, path: Path) -> int:
     """The number of bytes that the type and shape of the tensor need."""
     dtype = ONNX_DTYPES.get(tensor.data_type, "")
     if dtype not in ITEM_SIZES or any(dim < 0 for dim in tensor.dims):
-        raise _fault(tensor, path, "is damaged: its type or shape cannot be")
+        raise _fault(tensor, path, "is damaged: its type or shape is invalid")
     return ITEM_SIZES[dtype] * math.prod(map(int, tensor.dims))
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
-    """The named file, if it is a regular one without links to it, inside the folder of the model."""
+    """The named file. Raises ``FormatError`` unless it is a regular file without other links, in the model's folder."""
     folder = path.parent.resolve()
     parts = PurePosixPath(location).parts
     if not parts or ".." in parts or PurePosixPath(location).is_absolute() or "\\" in location or "\0" in location:

@@ -1,4 +1,4 @@
-"""How the form of operators changed between opsets: one translation for each change, to the newer form and back.
+"""Changes of operators between opsets: one translation for each change, to the newer form and back.
 
 A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one step in the history of an operator.
 The docstring of a translation says what the older form means.
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
 
 def same(node: Node, scope: Scope) -> list[Node]:
-    """The node as it is: for changes that only add something."""
+    """The node unchanged: for changes that only add something."""
     return [node]
 
 
@@ -97,7 +97,7 @@ def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
 
 
 def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
-    """``is_test`` is what having one output means later; with it, the other outputs are empty."""
+    """``is_test`` became having a single output; with it, the other outputs are empty."""
     attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
     unread = testing and not any(name in scope.read for name in node.outputs[1:])
     return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
@@ -149,7 +149,7 @@ _axes_as_input: Final = _as_inputs(axes="int64")
 
 def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
     axes = scope.numbers(given(node, 1))
-    if not axes:  # All axes, or none at all, which the older form cannot express: the check finds that.
+    if not axes:  # All axes; or none, which the older form cannot express: the check reports that.
         return [replace(node, inputs=node.inputs[:1])]
     attributes = {**without(node, "noop_with_empty_axes"), "axes": axes}
     return [replace(node, inputs=node.inputs[:1], attributes=attributes)]
@@ -191,7 +191,7 @@ def _number_of_parts(node: Node, scope: Scope) -> list[Node]:
 
 
 def _sizes_of_parts(node: Node, scope: Scope) -> list[Node]:
-    """Equal parts are the default; others need their sizes, which must be known."""
+    """Equal parts are the default; unequal ones need their sizes, which must be known."""
     plain = replace(node, attributes=without(node, "num_outputs"))
     axis, count = node.attributes.get("axis", 0), len(node.outputs)
     size = scope.type(node).shape[axis]  # type: ignore[index]
@@ -213,7 +213,7 @@ def _without_dilations(node: Node, scope: Scope) -> list[Node]:
 
 
 def _by_all_further_axes(node: Node, scope: Scope) -> list[Node]:
-    """All axes from ``axis`` on are normalised as a single one."""
+    """All axes from ``axis`` on are normalised together."""
     shape, axis = scope.type(node).shape, node.attributes.get("axis", 1)
     assert isinstance(axis, int)
     if not -len(shape) <= axis < len(shape) or all(dim == 1 for dim in shape[axis % len(shape) + 1 :]):
@@ -256,7 +256,7 @@ def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
 
         def spread(value: Symbol) -> Symbol:
             if not isinstance(channels, int) or value.shape != (num_groups,):
-                return value  # The check of the graph reports what is wrong with it.
+                return value  # The check of the graph reports this.
             each = emit("Expand", emit("Unsqueeze", value, integers([1])), integers([1, channels // num_groups]))
             return emit("Reshape", each, integers([channels]))
 
@@ -302,7 +302,7 @@ def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
 
 
 _TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
-"""Positions half a cell further on, rounded in one way, are the positions rounded in the other way."""
+"""Rounding of positions half a cell further on, and the equal rounding of the positions themselves."""
 
 
 def _without_tf_half_pixel(node: Node, scope: Scope) -> list[Node]:
@@ -343,7 +343,7 @@ def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
 
 
 def _wrapped(node: Node, scope: Scope) -> list[Node]:
-    """The cells that ``wrap`` copies are gathered by their places."""
+    """``wrap`` becomes a Gather of the cells that it copies."""
     shape, pads = scope.type(node).shape, scope.numbers(node.inputs[1])
     axes = scope.numbers(given(node, 3)) or range(len(shape))
     sides = [(axis % len(shape), *pads[place :: len(axes)]) for place, axis in enumerate(axes)]
@@ -372,14 +372,14 @@ def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> lis
 
 
 def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
-    """There is none for volumes: those are written in older operators."""
+    """The older form has no volumes: those are written in other operators."""
     if len(scope.type(node).shape) != 4:
         return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
     return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
 
 
 _WITHOUT_SHIFT: Final = "output_half_pixel"
-"""What ``coordinate_transformation_mode`` was before the attribute came."""
+"""The ``coordinate_transformation_mode`` before the attribute existed."""
 
 
 def _shift_said(node: Node, scope: Scope) -> list[Node]:
@@ -404,10 +404,10 @@ _REDUCTIONS: Final = (
     "ReduceProd",
     "ReduceSumSquare",
 )
-"""The reductions but for ReduceSum, which had its new form before all others, at opset 13."""
+"""The reductions except ReduceSum, which changed earlier, at opset 13."""
 
 _PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
-"""The operators that said by attributes how their second input is stretched to the first."""
+"""The operators whose attributes determined how their second input is broadcast."""
 
 CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),

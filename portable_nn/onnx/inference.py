@@ -1,7 +1,7 @@
 """The shape inference of the ``onnx`` package: types where this package has no rule, and faults.
 
-It is given a model without what it does not need: large arrays become inputs of the same type, and so do the outputs of
-operators that it does not know, as far as the file declares their types.
+Its model is reduced to what it needs: large arrays become inputs of the same type, and so do the outputs of unknown
+operators, as far as the file declares their types.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from portable_nn.onnx.support import STANDARD, type_name
 from portable_nn.operators.registry import ONNX_DTYPES, Type
 
 SMALL: Final = 1024
-"""The most elements of an array that may hold sizes or axes, which inference needs."""
+"""The most elements of an array that inference may need, as sizes or axes."""
 
 _FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
 
@@ -34,7 +34,7 @@ class Standard(NamedTuple):
 
 
 def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> Standard:
-    """What inference finds in a model whose inputs have the given ``shapes``; ``known`` are numbers for named sizes."""
+    """The types and faults in a model with inputs of the given ``shapes`` and numbers ``known`` for symbolic sizes."""
     shown = _shown(model, shapes, known)
     faults: dict[int, str] = {}
     try:
@@ -59,7 +59,7 @@ def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
 
 
 def type_of(value: ValueInfoProto) -> Type | None:
-    """The type of a value, with names for unknown sizes; ``None`` where it is no tensor of known rank."""
+    """The type of a value, with new symbols for unknown sizes; ``None`` where it is no tensor of known rank."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
         return None
@@ -69,7 +69,7 @@ def type_of(value: ValueInfoProto) -> Type | None:
 
 
 def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
-    """A size or its name; ``None`` where a file has neither, for which some tools write -1 as a number or a name."""
+    """A size or its symbol; ``None`` for an unknown one, for which some tools write -1 as a number or a name."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None

@@ -103,7 +103,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
     """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
 
     Raises:
-        UsageError: that version cannot express some nodes, or not so that all runtimes agree; each is listed, with
+        UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
             the lowest opset that can.
     """
     names = Names.beside(graph)
@@ -128,7 +128,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
 
 
 def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
-    """``nodes`` without the constants that are not read any more, as they have become attributes."""
+    """``nodes`` without unread constants, which have become attributes."""
     read_before = {name for node in graph.nodes for name in node.inputs}
     unread = {name for node in graph.nodes for name in node.outputs} - read_before
     needed = {name for node in nodes for name in node.inputs}.union(graph.outputs, unread)

@@ -43,7 +43,7 @@ def _check_unpool(use: OperatorContext) -> None:
     if given not in {None, counted}:
         use.fail(
             f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
-            f"{format_shape(counted)}: leave output_shape out, and pad what comes out"
+            f"{format_shape(counted)}: leave output_shape out, and pad the output"
         )
 
 
@@ -105,7 +105,7 @@ def _windows(use: OperatorContext) -> Sequence[Window]:
 
 def _known(use: OperatorContext, axis: int, size: Dim, reason: str) -> int:
     if not isinstance(size, int):
-        use.fail(f"the pads of {reason} follow from the size along axis {axis}, which is not known: give it a number")
+        use.fail(f"the pads of {reason} depend on the size along axis {axis}, which is unknown: give it a number")
     return size
 
 
@@ -114,7 +114,7 @@ def _or(stand_in: int, size: Dim) -> int:
 
 
 def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
-    """The end padding reaches to the end of the last window of ``ceil_mode``: padding cells change no result there."""
+    """The end padding extends to the end of the last window of ``ceil_mode``, where padding changes no result."""
     use = _use(node, types)
     sides = zip(_windows(use), spatial_sizes(use), strict=True)
     found = [_reaching(use, axis, w, size) for axis, (w, size) in enumerate(sides, start=2)]

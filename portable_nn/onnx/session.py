@@ -1,4 +1,4 @@
-"""The onnxruntime engine: runs any ONNX model, with the errors of this package."""
+"""The onnxruntime engine: sessions that run any ONNX model, with the errors of this package."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can run: a forked process has none of the threads of the sessions of its parent."""
+        """Whether the session can run: a forked process has none of the threads of its parent's sessions."""
         return self._session is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Which operators, attributes and types are supported: whatever is not is found in one pass, before translation."""
+"""Supported operators, attributes and types: everything unsupported is found in one pass, before translation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ STANDARD: Final = {"", "ai.onnx"}
 
 
 class Obstacle(NamedTuple):
-    """Something that is not supported, details, and the places of the nodes that have it.
+    """Something unsupported.
 
-    ``origin`` is the domain and version of an operator in words; ``version`` that number, 0 where it is unknown.
+    Attributes:
+        what: its kind and name.
+        detail: the type, or the nodes in words.
+        nodes: the places of these nodes.
+        origin: the domain and version of an operator, in words.
+        version: the version of an operator; 0 if unknown.
     """
 
     what: str
@@ -108,7 +113,7 @@ def check_text(graph: GraphProto, where: str) -> None:
 
 
 def obstacles(model: ModelProto) -> list[Obstacle]:
-    """Everything that is not supported. A model without any can be translated."""
+    """Everything unsupported in a model. A model without any can be translated."""
     return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
 
 
@@ -189,7 +194,7 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
         elif value.type.tensor_type.elem_type not in ONNX_DTYPES:
             yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
-            yield Obstacle(what, "whose number of dimensions is not known")
+            yield Obstacle(what, "of unknown rank")
 
 
 def noted(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Comparison of two engines: a graph in numpy, and its ONNX model in onnxruntime.
 
-A number agrees where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
+Two numbers agree where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
 error of a sum scales with its terms and not with their sum. ``rtol`` is at least ``LAST_DIGITS`` units in the last
 place, which is what decides for float16.
 """
@@ -64,7 +64,7 @@ class Proof(dict[str, Difference]):
     Attributes:
         batches: the batch sizes.
         notes: sentences on what could not be compared.
-        recorded: the largest differences of both engines to what another program has recorded.
+        recorded: the largest differences of both engines to the values recorded by another program.
     """
 
     def __init__(self, outputs: Iterable[str] = ()) -> None:
@@ -95,7 +95,7 @@ def compare(
         tolerance: the allowed differences.
         seed: the seed of the inputs.
         folder: the folder of the external data files of the model.
-        recorded: further inputs, and the values that must come out.
+        recorded: further inputs, with the values that the graph must compute from them.
 
     Raises:
         VerificationError: the engines do not agree; the message names the first node that differs.
@@ -137,7 +137,7 @@ def check_recorded(
     tolerance: Tolerance,
     session: Session | None = None,
 ) -> dict[str, Difference]:
-    """The largest differences of numpy, and of ``session`` if there is one, to what another program has recorded.
+    """The largest differences of numpy, and of ``session`` if given, to the values recorded by another program.
 
     Intermediate values are compared as well, in numpy, so that the first node that differs is found.
 

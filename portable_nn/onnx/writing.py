@@ -1,4 +1,4 @@
-"""Graphs as ONNX models. Nothing here knows networks, and nothing writes a file."""
+"""Graphs as ONNX models. This module knows no ``Network`` and writes no file."""
 
 from __future__ import annotations
 

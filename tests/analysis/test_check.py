@@ -235,7 +235,7 @@ def test_attributes_and_types_that_are_not_supported(m):
     found = errors(path)
     assert found[:3] == [
         ("not supported: input 't', with elements of type BFLOAT16",),
-        ("not supported: input 'u', whose number of dimensions is not known",),
+        ("not supported: input 'u', of unknown rank",),
         ("act", "not supported: attribute 'extra' of node 'act' (Relu), of type GRAPH"),
     ]
     assert check(path).count("error") >= 3
@@ -525,9 +525,7 @@ def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
     ]
     path = save(m, nodes, stated=[info("s", ["k", 4])], t=np.array([3, -1]))
     assert [each[0] for each in errors(path)] == ["swirl"]
-    assert ("not checked, as the sizes of inputs are unknown, in 2 nodes: sum, shape",) in findings(
-        path, "note"
-    )
+    assert ("not checked, as the sizes of inputs are unknown, in 2 nodes: sum, shape",) in findings(path, "note")
 
 
 def test_an_input_of_unknown_rank_can_be_given_a_shape(m):

@@ -207,7 +207,7 @@ def test_a_remark_or_constant_that_another_tool_changed_is_believed(
     assert model.graph.initializer[-1].name == "shape"
     change(model.graph)
     [note, *_] = read_onnx(model, verify=False).notes
-    assert "its graph is another one" in note
+    assert "it describes another graph" in note
     again = there_and_back(model, tmp_path)
     assert not {each for each in differences(model.graph, again.graph) if not each.startswith("output[scores].type")}
 

@@ -341,7 +341,7 @@ def test_all_that_is_not_supported_is_listed():
         "  tensor 'z', with elements of type 99",
         "  input 't', with elements of type BFLOAT16",
         "  input 'v', which is nothing known and not a tensor",
-        "  input 'u', whose number of dimensions is not known",
+        "  input 'u', of unknown rank",
     ]
 
 

@@ -197,7 +197,7 @@ def test_unpooling_to_a_larger_output_is_not_written() -> None:
     graph = trace([x], [emit("MaxUnpool", small, places, integers([1, 1, 5]), name="it", **options)]).graph
     message = (
         "this network cannot be written at opset 17: node 'it' (MaxUnpool): runtimes disagree on whether its indices "
-        "count through output_shape (1, 1, 5) or (1, 1, 4): leave output_shape out, and pad what comes out"
+        "count through output_shape (1, 1, 5) or (1, 1, 4): leave output_shape out, and pad the output"
     )
     with pytest.raises(UsageError, match="^" + re.escape(message) + "$"):
         to_model(graph, {})
