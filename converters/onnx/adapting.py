@@ -7,8 +7,7 @@ written and verified like any other network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,14 +23,6 @@ from portable_nn.rewrites.sizes import batch_of, fixed_sizes
 Arrays: TypeAlias = Mapping[str, Array]
 
 
-class Adapted(NamedTuple):
-    """A rewritten network, notes on what was done, and how far the rounding of weights changes each output."""
-
-    network: Network
-    notes: tuple[str, ...] = ()
-    rounding: Mapping[str, Difference] = MappingProxyType({})
-
-
 def adapted(
     network: Network,
     *,
@@ -43,10 +34,11 @@ def adapted(
     verify: bool,
     tolerance: Tolerance,
     seed: int,
-) -> Adapted:
+) -> tuple[Network, tuple[str, ...], dict[str, Difference]]:
     """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, preprocessing, ``float16``.
 
-    The options are those of ``export_onnx``.
+    The options are those of ``export_onnx``. Also returns notes on what was done, and how far the rounding of weights
+    changes each output.
 
     Raises:
         UsageError: a rewrite is impossible; every node that prevents it is listed.
@@ -70,7 +62,7 @@ def adapted(
     if float16:
         before, program = program, REWRITES["float16"].rewrite(program)
         rounding = _rounding(program, before, seed) if verify else {}
-    return Adapted(network_of(program, network), program.notes, rounding)
+    return network_of(program, network), program.notes, rounding
 
 
 def program_of(network: Network) -> Program:

@@ -194,21 +194,21 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     entries = {value.name: value for value in graph.input if value.name not in stored}
     declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
     shapes, numbers = bind(declared_shapes, sizes)
-    standard = infer_standard(opened.model, shapes, numbers)
+    inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
-    foreign = {name for name, type in {**standard.types, **types}.items() if type.dtype not in DTYPE_CODES}
+    foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
     known = frozenset(
         place
         for place, node in enumerate(nodes)
         if opened.opset and place not in opened.blocked and foreign.isdisjoint((*node.inputs, *node.outputs))
     )
     unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
-    walked = walk(nodes, _translator(opened, known), types, standard.types, unknown)
-    invalid = _invalid(standard.faults, walked.findings, nodes, types)
-    fitting = {place for place in walked.fitting - standard.faults.keys() if place in known or _is_valid(nodes[place])}
-    findings = (*opened.findings, *walked.findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
+    findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown)
+    invalid = _invalid(faults, findings, nodes, types)
+    valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
+    all_findings = (*opened.findings, *findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
     outputs = tuple(value.name for value in graph.output)
-    return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(fitting), findings)
+    return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
 
 
 def _known_types(

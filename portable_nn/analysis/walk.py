@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.analysis.order import run_order
 from portable_nn.analysis.report import Finding, some
@@ -27,18 +26,8 @@ TRIED: Final = 5040
 """A size with many divisors, for trials of whether any size fits."""
 
 
-class Doubt(Enum):
-    """Why it is unknown whether a node fits."""
-
-    COMPUTED = auto()
-    UNKNOWN = auto()
-
-
-class Walked(NamedTuple):
-    """Findings, and the places of the valid nodes."""
-
-    findings: list[Finding]
-    fitting: frozenset[int]
+Doubt: TypeAlias = Literal["data-dependent", "unknown"]
+"""Why it is undecided whether a node fits: sizes, axes or pads are data-dependent, or sizes are unknown."""
 
 
 def walk(
@@ -47,8 +36,8 @@ def walk(
     types: dict[str, Type],
     stated: Mapping[str, Type],
     unknown: Collection[str] = (),
-) -> Walked:
-    """Add the types of the outputs of all nodes to ``types``, and find invalid nodes.
+) -> tuple[list[Finding], frozenset[int]]:
+    """Add the types of the outputs of all nodes to ``types``; return findings, and the places of the valid nodes.
 
     Args:
         nodes: as the file has them, in any order.
@@ -59,7 +48,7 @@ def walk(
     """
     order, findings = run_order(nodes, {*types, *unknown})
     declared = {dim for type in types.values() for dim in type.shape if isinstance(dim, str)}
-    doubts: dict[Doubt, list[str]] = {doubt: [] for doubt in Doubt}
+    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": []}
     fitting = set()
     for place in order:
         node = nodes[place]
@@ -69,13 +58,13 @@ def walk(
         found = list(_infer(node, partial(translate, place), types, declared)) if known else []
         findings.extend(each for each in found if isinstance(each, Finding))
         for each in found:
-            if isinstance(each, Doubt):
+            if not isinstance(each, Finding):
                 doubts[each].append(node.name)
         types.update({name: stated[name] for name in node.outputs if name not in types and name in stated})
         if known and not found and all(name in types for name in node.outputs if name):
             fitting.add(place)
     findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names)
-    return Walked(findings, frozenset(fitting))
+    return findings, frozenset(fitting)
 
 
 def _infer(
@@ -108,7 +97,7 @@ def _invalid(
 ) -> Finding | Doubt:
     """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
     if isinstance(invalid, DataDependentShape):
-        return Doubt.COMPUTED
+        return "data-dependent"
     dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = {dim for dim in named if not declared.issuperset(_names_in(dim))}
@@ -116,7 +105,7 @@ def _invalid(
     trials.append(dict.fromkeys(named, TRIED) | dict.fromkeys(unknown, 1))
     may_fit = any(_fits(meant, given, trial) for trial in trials)
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
-        return Doubt.UNKNOWN
+        return "unknown"
     if named and may_fit:
         return Finding(
             "warning",
@@ -151,7 +140,7 @@ def _names_in(dim: str) -> Iterator[str]:
 
 def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
     where = f"in {quantity(len(names), 'node')}: {some(names)}"
-    if doubt is Doubt.COMPUTED:
+    if doubt == "data-dependent":
         return Finding(
             "error",
             names[0] if len(names) == 1 else "",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
@@ -27,15 +27,8 @@ _FAILURES: Final = (RuntimeError, ValueError, checker.ValidationError, shape_inf
 """The exceptions of the inliner."""
 
 
-class Inlined(NamedTuple):
-    """A model without functions and decided ``If`` nodes, and notes on what was done."""
-
-    model: ModelProto
-    notes: list[str]
-
-
-def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
-    """``model`` with functions and decided ``If`` nodes inlined; never changed in place.
+def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, list[str]]:
+    """``model`` with functions and decided ``If`` nodes inlined, and notes on what was done; never changed in place.
 
     Args:
         model: the model.
@@ -60,7 +53,7 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
         model, made = _without_decided(model, answer)
         if made:
             notes.append(f"If nodes replaced by one branch, as their condition is constant: {', '.join(made)}")
-    return Inlined(model, notes)
+    return model, notes
 
 
 def _expanded(model: ModelProto) -> tuple[ModelProto, list[str]]:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, defs, helper
 
@@ -26,15 +26,16 @@ SMALL: Final = 1024
 _FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
 
 
-class Standard(NamedTuple):
-    """The types of values, by name, and the faults of nodes, by place."""
+def infer_standard(
+    model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]
+) -> tuple[dict[str, Type], dict[int, str]]:
+    """The types of values, by name, and the faults of nodes, by place.
 
-    types: dict[str, Type]
-    faults: dict[int, str]
-
-
-def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> Standard:
-    """The types and faults in a model with inputs of the given ``shapes`` and numbers ``known`` for symbolic sizes."""
+    Args:
+        model: the model.
+        shapes: those of its inputs.
+        known: numbers for symbolic sizes.
+    """
     shown = _shown(model, shapes, known)
     faults: dict[int, str] = {}
     try:
@@ -47,7 +48,7 @@ def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mappin
     graph = found.graph
     values = [*graph.value_info, *graph.output, *graph.input]
     types = {value.name: type for value in values if (type := type_of(value))}
-    return Standard(declared(model.graph, known) | types, faults)
+    return declared(model.graph, known) | types, faults
 
 
 def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:

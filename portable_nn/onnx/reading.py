@@ -199,7 +199,7 @@ def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
 
 def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
     """Those of the values ``names`` whose types the file states or the standard's inference finds."""
-    types = infer_standard(model, {}, {}).types
+    types, _ = infer_standard(model, {}, {})
     return [Value(name, *types[name][:2]) for name in names if name in types and types[name].dtype in DTYPE_CODES]
 
 
