@@ -1,1 +1,1 @@
-"""Networks to and from other forms: one package or module for each, and nothing that the core needs."""
+"""Networks to and from other code bases: one package or module for each; no lower floor imports them."""

@@ -1,8 +1,9 @@
 """Version 0 of the weight file: the two arrays that the program of a beginner's book keeps, each in an ``.npy`` file.
 
 T. Rashid, *Make Your Own Neural Network*, 2016: a network of one hidden layer without biases, and the logistic function
-after each layer. ``wih`` is (hidden nodes, inputs), ``who`` (outputs, hidden nodes); ``numpy.save`` writes either. What
-the files leave out is as in the book: 784 inputs are pictures of digits, ten outputs are the digits.
+after each layer. ``wih`` is (hidden nodes, inputs), ``who`` (outputs, hidden nodes); ``numpy.save`` writes either. The
+files do not say what the numbers mean, which is as in the book: 784 inputs are an image of a digit, ten outputs the
+digits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.converters.onnx.convert import Imported
+from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
 from portable_nn.core.graph import format_shape
 from portable_nn.data.arrays import read_arrays
@@ -33,7 +34,7 @@ TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
 
 
 def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
-    """The book's network, ready to train on, from the files of ``wih`` and ``who``; ``import_book`` tells more of it.
+    """The book's network, ready to train on, from the files of ``wih`` and ``who``; see ``import_book``.
 
     Raises as ``import_book`` does.
     """
@@ -48,28 +49,27 @@ def import_book(
     seed: int = 0,
     io: str | Path | None = None,
 ) -> Imported:
-    """The book's network, after the numpy engine has computed the same numbers from it as the book's formula gives.
+    """The book's network, verified: the numpy engine computes the same numbers as the book's formula.
 
-    The weights stay as they are, to the bit: float64 where the book's program made them.
+    The weights are kept to the bit: float64 where the book's program wrote them.
 
     Args:
         sources: the files of ``wih`` and ``who``, in this order; or a folder with one ``*wih*.npy`` and one
             ``*who*.npy``.
         verify: whether to compute both, at two batch sizes.
-        atol: how far apart two numbers may be; if nothing is said, as far as their type allows, ...
-        rtol: ... and how far in addition, as a part of the largest.
-        seed: what the inputs are drawn from.
-        io: an ``.npz`` file with inputs and outputs that another program has recorded, to compare with as well.
+        atol: the absolute tolerance of that comparison; by default the one of the element type in ``TOLERANCES``.
+        rtol: the relative tolerance, in terms of the largest magnitude of the outputs; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
 
     Raises:
         UsageError: neither two files nor a folder.
         FileError: the folder has not exactly one file of each.
         DataError: a file cannot be read or holds no array of numbers.
         FormatError: the arrays are not what the book's are, or do not fit each other.
-        VerificationError: the engine and the formula do not agree, or what is recorded is something else.
+        VerificationError: the engine does not agree with the formula, or with the recorded values.
     """
-    if io is not None and not verify:
-        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
+    check_proof(verify, io)
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)

@@ -1,4 +1,4 @@
-"""Networks as an export asks for them: other sizes, preprocessing inside, half precision.
+"""The rewrites of an export: other sizes, preprocessing as part of the model, half precision.
 
 Each of these is a rewrite (see ``rewrites``), compared here with the program before it, in numpy. What results is
 written and verified like any other network.
@@ -7,8 +7,7 @@ written and verified like any other network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,14 +23,6 @@ from portable_nn.rewrites.sizes import batch_of, fixed_sizes
 Arrays: TypeAlias = Mapping[str, Array]
 
 
-class Adapted(NamedTuple):
-    """A network as it was asked for, notes on what was done, and how far the rounding of its weights moves outputs."""
-
-    network: Network
-    notes: tuple[str, ...] = ()
-    rounding: Mapping[str, Difference] = MappingProxyType({})
-
-
 def adapted(
     network: Network,
     *,
@@ -43,14 +34,15 @@ def adapted(
     verify: bool,
     tolerance: Tolerance,
     seed: int,
-) -> Adapted:
-    """``network`` after the rewrites that are asked for, in this order: ``dynamic``, sizes, preprocessing, ``float16``.
+) -> tuple[Network, tuple[str, ...], dict[str, Difference]]:
+    """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, preprocessing, ``float16``.
 
-    The options are those of ``export_onnx``.
+    The options are those of ``export_onnx``. Also returns notes on what was done, and how far the rounding of weights
+    changes each output.
 
     Raises:
-        UsageError: a rewrite cannot be done; every node in its way is listed.
-        VerificationError: the result computes something else.
+        UsageError: a rewrite is impossible; every node that prevents it is listed.
+        VerificationError: the result computes other values.
     """
     program, rounding = program_of(network), dict[str, Difference]()
     if dynamic:
@@ -70,7 +62,7 @@ def adapted(
     if float16:
         before, program = program, REWRITES["float16"].rewrite(program)
         rounding = _rounding(program, before, seed) if verify else {}
-    return Adapted(network_of(program, network), program.notes, rounding)
+    return network_of(program, network), program.notes, rounding
 
 
 def program_of(network: Network) -> Program:
@@ -79,7 +71,7 @@ def program_of(network: Network) -> Program:
 
 
 def network_of(program: Program, network: Network) -> Network:
-    """The network of a rewritten program, with all else as ``network`` has it; itself where nothing was rewritten."""
+    """The network of a rewritten program, otherwise as ``network``; itself where nothing was rewritten."""
     if program.graph is network.graph:
         return network
     return Network.from_graph(
@@ -94,7 +86,7 @@ def network_of(program: Program, network: Network) -> Network:
 
 
 def _check_batches(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
-    """Check that several batches at once give what ``before`` gives for each of them alone."""
+    """Check that several batches at once give the results of ``before`` for each of them alone."""
     parts = [feeds for start in range(3) for feeds in _drawn(before.graph, seed + start)]
     if not parts[0]:
         return
@@ -113,7 +105,7 @@ def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
 
 
 def _check_preprocessing(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
-    """Check that ``after`` gives what ``before`` gives after this package's own arithmetic."""
+    """Check that ``after`` gives the results of ``before`` on inputs that this package has preprocessed."""
     name, steps = next(
         (old.name, old.preprocessing[len(new.preprocessing) :])
         for old, new in zip(before.inputs, after.inputs, strict=True)
@@ -132,7 +124,7 @@ def _check_preprocessing(after: Program, before: Program, tolerance: Tolerance, 
 
 
 def _rounding(after: Program, before: Program, seed: int) -> dict[str, Difference]:
-    """The largest differences between the outputs of the two, by output."""
+    """The largest differences between the two programs, by output."""
     worst = dict.fromkeys(before.graph.outputs, Difference())
     for feeds in _drawn(after.graph, seed):
         ours, theirs = _run(after, feeds), _run(before, feeds)
@@ -141,7 +133,7 @@ def _rounding(after: Program, before: Program, seed: int) -> dict[str, Differenc
 
 
 def _disagreements(ours: Arrays, theirs: Arrays, tolerance: Tolerance) -> Iterator[tuple[str, float, float]]:
-    """The outputs that are too far apart, by how much they are, and how far they may be."""
+    """The outputs that disagree, with their differences and the allowed ones."""
     for name, expected in theirs.items():
         gap, allowed = difference(ours[name], expected).max_abs_error, tolerance.allowed(expected)
         if not gap <= allowed:

@@ -1,9 +1,9 @@
 """Networks as ONNX files and back, verified on the way out and on the way in.
 
 A file that this package writes is an ordinary ONNX model with three entries in its metadata (see ``metadata``): the
-labels, for every tool, and for this package the manifest of the network with its SHA-256. With them a network comes
-back exactly as it was. The manifest counts only if the network that it describes would be written as the very graph
-that is in the file: once another tool has changed that, the graph counts.
+labels, for every tool, and for this package the manifest of the network with its SHA-256. With them a network is
+restored exactly. The manifest is used only if the network that it describes would be written as exactly the graph in
+the file: once another tool has changed the file, the graph is used.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ from portable_nn.format.validate import hash_faults, manifest_faults, refuse, te
 from portable_nn.network import Network
 from portable_nn.onnx.documentation import attach, collect
 from portable_nn.onnx.dropped import dropped_by_export, dropped_by_import
-from portable_nn.onnx.external import locations, places, write_data
+from portable_nn.onnx.external import locations, regions, write_data
 from portable_nn.onnx.files import read_alone, read_model
-from portable_nn.onnx.labels import labels_of
-from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, metadata_of
+from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, labels_of, metadata_of
 from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.support import opset_of
@@ -59,7 +58,7 @@ MARGIN: Final = 64 * 2**20
 
 @dataclass(frozen=True, repr=False)
 class ExportReport:
-    """What ``export_onnx`` has written, and how far apart the two engines are on it.
+    """What ``export_onnx`` wrote, and how far the two engines differ on it.
 
     Attributes:
         path: the ONNX file.
@@ -145,10 +144,10 @@ def export_onnx(
         external_data: whether large parameters go into a file of their own beside the model, or the number of bytes of
             parameters above which they do. By default only where the model would exceed 2 GiB. Without ``verify`` at
             most one of them is then in memory at a time.
-        io: an ``.npz`` file of inputs and outputs that another program has recorded, by the names that they have in
-            what is written: both engines must compute these outputs as well.
+        io: an ``.npz`` file of inputs and outputs recorded by another program, by their names in the model: both
+            engines must compute these outputs as well.
         batch: fixes the first size of the inputs, usually named ``batch``, at a number.
-        sizes: numbers for named sizes of the inputs.
+        sizes: numbers for symbolic sizes of the inputs, by name.
         dynamic: whether a fixed batch becomes one of any size.
         with_preprocess: whether the arithmetic of the preprocessing becomes part of the model, which then takes bytes,
             0 to 255. The report's notes list those steps, and the steps to do before.
@@ -161,7 +160,7 @@ def export_onnx(
         DataError: ``io`` does not hold the inputs and outputs of the network.
         FileError: the file cannot be written.
     """
-    _check_proof(verify, io)
+    check_proof(verify, io)
     tolerance = Tolerance(atol, rtol)
     network, done, rounding = adapted(
         network,
@@ -213,15 +212,15 @@ def export_onnx(
 
 @contextmanager
 def _data_file(folder: Path, location: str | None, network: Network, old: set[str]) -> Iterator[None]:
-    """Write the file of the large parameters, and remove it again where the model that names it is not written.
+    """Write the file of the large parameters, and remove it if writing the model fails.
 
-    Its name holds the network's digest: a model that is already there keeps its own file until it is replaced.
+    Its name holds the network's digest: an earlier model keeps its own file until it is replaced.
     """
     if location is None:
         yield
         return
     try:
-        write_data(folder / location, network.parameters, places(network.graph.parameters))
+        write_data(folder / location, network.parameters, regions(network.graph.parameters))
         yield
     except BaseException:
         if location not in old:
@@ -230,7 +229,7 @@ def _data_file(folder: Path, location: str | None, network: Network, old: set[st
 
 
 def _data_files(path: Path) -> set[str]:
-    """The data files of an earlier export to ``path``, which ``export_onnx`` has named."""
+    """The data files of an earlier export to ``path``, by the pattern of their names."""
     try:
         named = locations(read_alone(path))
     except FileError:
@@ -274,13 +273,13 @@ def read_onnx(
     sizes: Mapping[str, int] = MappingProxyType({}),
     where: str | None = None,
 ) -> Imported:
-    """The network in an ONNX file or model, how far apart both engines are on it, and notes on what was dropped.
+    """The network in an ONNX file or model, how far both engines differ on it, and notes on what was dropped.
 
     >>> from portable_nn.converters.onnx import read_onnx
     >>> net, outputs, notes = read_onnx("model.onnx")
 
-    What ``export_onnx`` wrote comes back as it was, with preprocessing, labels and what is trainable. Of any other
-    model come the graph, the weights, the metadata, and the labels where the metadata have them in a known form.
+    A network that ``export_onnx`` wrote is restored exactly, with preprocessing, labels and frozen parameters. Of any
+    other model the graph, the weights and the metadata are read, and labels that the metadata have in a known form.
 
     Args:
         source: the path of a file, or a model.
@@ -288,11 +287,11 @@ def read_onnx(
         atol: the absolute tolerance of that comparison.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
         seed: the seed of the inputs to compare on.
-        io: an ``.npz`` file of inputs and outputs that another program has recorded: both engines must compute these
-            outputs as well.
+        io: an ``.npz`` file of inputs and outputs recorded by another program: both engines must compute these outputs
+            as well.
         weights: arrays by the names of inputs, which become parameters of the network instead.
-        sizes: numbers for named sizes of the inputs.
-        where: what messages call the model; its path, if nothing is said.
+        sizes: numbers for symbolic sizes of the inputs, by name.
+        where: the name of the model in messages; by default its path.
 
     Raises:
         FileError: the file cannot be read.
@@ -305,7 +304,7 @@ def read_onnx(
         ShapeError: ``weights`` do not fit the inputs.
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
-    _check_proof(verify, io)
+    check_proof(verify, io)
     where = where or ("model" if isinstance(source, ModelProto) else str(source))
     model = promoted(source if isinstance(source, ModelProto) else read_model(source), weights, where)
     properties = metadata_of(model)
@@ -329,7 +328,7 @@ def read_onnx(
 
 
 def _proved(network: Network, model: ModelProto, where: str, compared: Callable[[ModelProto, str], Proof]) -> Proof:
-    """The proof of what was read; of an opset that onnxruntime has no kernels for, by what is written of it."""
+    """The proof of a network; at an opset that onnxruntime does not support, that of its export."""
     try:
         return compared(model, where)
     except UnsupportedError as error:
@@ -340,7 +339,8 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
         return proof
 
 
-def _check_proof(verify: bool, io: str | Path | None) -> None:
+def check_proof(verify: bool, io: str | Path | None) -> None:
+    """Raise ``UsageError`` for recorded values where nothing is verified."""
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
 
@@ -379,7 +379,7 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
     expected = to_model(manifest.graph, tensors, opset=opset_of(model, where), location="-")
     attach(expected, manifest.remarks, manifest.graph)
     if not _same(expected, model, tensors.keys()):
-        raise FormatError(where, "its graph is another one")
+        raise FormatError(where, "it describes another graph")
     return Network.from_graph(
         manifest.graph,
         _taken(manifest.graph, tensors),
@@ -392,7 +392,7 @@ def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Networ
 
 
 def _taken(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
-    """The parameters of ``graph`` in memory of their own; ``arrays`` is emptied, so that only one is there twice."""
+    """Copies of the parameters of ``graph``; ``arrays`` is emptied meanwhile, so that only one is in memory twice."""
     return {value.name: aligned_copy(arrays.pop(value.name), value.dtype) for value in graph.parameters}
 
 

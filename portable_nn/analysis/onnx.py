@@ -1,4 +1,4 @@
-"""What is known of an ONNX file, and everything that prevents its import, found in one pass."""
+"""The survey of an ONNX file: everything that is known of it, and all that prevents its import, in one pass."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.analysis.report import Finding, some
 from portable_nn.analysis.survey import Survey, Surveyor
-from portable_nn.analysis.walk import Meaning, walk
+from portable_nn.analysis.walk import Translate, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
-from portable_nn.core.graph import Attribute, Dim, Node, Shape
+from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.external import external_tensors, load_external
 from portable_nn.onnx.files import read_alone
 from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.inference import declared, dtype_of, infer_standard, type_of
+from portable_nn.onnx.inference import declared, dtype_of, infer_standard, may_be_equal, type_of
 from portable_nn.onnx.opsets import translated
 from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.onnx.support import (
@@ -37,15 +37,14 @@ from portable_nn.onnx.support import (
     opset_of,
 )
 from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
-from portable_nn.operators import Type, lookup
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 
 
 class _Opened(NamedTuple):
-    """A model, and what does not depend on the sizes of its inputs.
+    """A model, and all that does not depend on the sizes of its inputs.
 
-    ``opset`` is 0 where this package does not read it; ``blocked`` are the places of nodes that it does not support.
+    ``opset`` is 0 where it is not supported; ``blocked`` are the places of unsupported nodes.
     """
 
     model: ModelProto
@@ -57,7 +56,7 @@ class _Opened(NamedTuple):
 
 
 def onnx_surveyor(path: Path) -> Surveyor:
-    """An ONNX file, ready to be looked at.
+    """The surveyor of an ONNX file.
 
     Raises:
         FileError: the file cannot be read.
@@ -68,7 +67,7 @@ def onnx_surveyor(path: Path) -> Surveyor:
     graph = model.graph
     check_text(graph, where)
     for tensor in external_tensors(model):
-        with _noted(findings):
+        with _collected(findings):
             load_external(tensor, path)
     try:
         opset = opset_of(model, where)
@@ -76,7 +75,7 @@ def onnx_surveyor(path: Path) -> Surveyor:
         opset = 0
         hint = "onnx.version_converter.convert_version(model, 17) may bring it to one that is"
         findings.append(Finding("error", "", error.reason, hint))
-    with _noted(findings):
+    with _collected(findings):
         model, done = inlined(model, where, answer)
         graph = model.graph
         findings.extend(Finding("note", "", note) for note in done)
@@ -86,17 +85,17 @@ def onnx_surveyor(path: Path) -> Surveyor:
     blocked |= {place for place, node in enumerate(graph.node) if is_stored(node)}
     nodes = []
     for place, proto in enumerate(graph.node):
-        with _noted(findings, label(proto)):
+        with _collected(findings, label(proto)):
             nodes.append(_node(proto, {} if is_stored(proto) else _attributes(proto, where)))
         if len(nodes) == place:  # An attribute is damaged.
             nodes.append(_node(proto, {}))
             blocked.add(place)
     for place, node in enumerate(nodes):
         if not any(node.outputs):
-            findings.append(Finding("error", "", f"a node ({node.operator}) makes nothing: it has no output"))
+            findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
             blocked.add(place)
     weights = _weights(graph, where, findings)
-    findings.extend(_about_weights(graph))
+    findings.extend(_weight_findings(graph))
     return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
 
 
@@ -108,12 +107,12 @@ def check_by_standard(path: Path) -> Iterator[Finding]:
         yield Finding("error", "", f"onnx.checker: {' '.join(str(error).split())}")
 
 
-# -- what does not depend on sizes
+# -- independent of the sizes of the inputs
 
 
 @contextmanager
-def _noted(findings: list[Finding], node: str = "") -> Iterator[None]:
-    """Turn what is damaged into a finding, and go on."""
+def _collected(findings: list[Finding], node: str = "") -> Iterator[None]:
+    """Turn a ``FormatError`` into a finding, and go on."""
     try:
         yield
     except FormatError as error:
@@ -123,21 +122,21 @@ def _noted(findings: list[Finding], node: str = "") -> Iterator[None]:
 def _weights(graph: GraphProto, where: str, findings: list[Finding]) -> dict[str, Array]:
     """The arrays in the file that can be read: initializers and large constants."""
     weights: dict[str, Array] = {}
-    stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_here(tensor)]
+    stored = [(tensor.name, tensor) for tensor in graph.initializer if _is_readable(tensor)]
     stored += [(node.output[0], tensor_of(node)) for node in graph.node if is_stored(node)]
     for name, tensor in stored:
-        with _noted(findings):
+        with _collected(findings):
             weights[name] = from_tensor(tensor, where, f"tensor '{name}'")
     return weights
 
 
-def _is_here(tensor: TensorProto) -> bool:
-    """Whether the elements of a tensor are of a known type and in this file."""
+def _is_readable(tensor: TensorProto) -> bool:
+    """Whether the elements of a tensor are in this file, and of a known type."""
     known = tensor.data_type in TensorProto.DataType.values() and tensor.data_type != TensorProto.UNDEFINED
     return known and tensor.data_location != TensorProto.EXTERNAL
 
 
-def _about_weights(graph: GraphProto) -> Iterator[Finding]:
+def _weight_findings(graph: GraphProto) -> Iterator[Finding]:
     stored = Counter(tensor.name for tensor in graph.initializer)
     yield from (
         Finding("error", "", f"the weight '{name}' is stored {count} times")
@@ -170,7 +169,7 @@ def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
 
 
 def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
-    """The attributes that a graph can have. Raises ``FormatError`` where one is damaged."""
+    """The supported attributes. Raises ``FormatError`` where one is damaged."""
     return {
         attribute.name: from_attribute(attribute, where)
         for attribute in proto.attribute
@@ -179,13 +178,13 @@ def _attributes(proto: NodeProto, where: str) -> dict[str, Attribute]:
 
 
 def _node(proto: NodeProto, attributes: dict[str, Attribute]) -> Node:
-    """A node as the file has it; the values that its subgraphs read from outside are further inputs."""
+    """A node of the file; the values that its subgraphs read from outside are further inputs."""
     domain = "" if proto.domain in STANDARD else proto.domain
     inputs = (*proto.input, *dict.fromkeys(captured(proto)))
     return Node(label(proto), proto.op_type, inputs, tuple(proto.output), attributes, domain)
 
 
-# -- what does
+# -- for given sizes of the inputs
 
 
 def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
@@ -195,21 +194,21 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     entries = {value.name: value for value in graph.input if value.name not in stored}
     declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
     shapes, numbers = bind(declared_shapes, sizes)
-    standard = infer_standard(opened.model, shapes, numbers)
+    inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
-    foreign = {name for name, type in {**standard.types, **types}.items() if type.dtype not in DTYPE_CODES}
+    foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
     known = frozenset(
         place
         for place, node in enumerate(nodes)
         if opened.opset and place not in opened.blocked and foreign.isdisjoint((*node.inputs, *node.outputs))
     )
     unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
-    walked = walk(nodes, _meaning(opened, known), types, standard.types, unknown)
-    invalid = _invalid(standard.faults, walked.findings, nodes, types)
-    fitting = {place for place in walked.fitting - standard.faults.keys() if place in known or _is_whole(nodes[place])}
-    findings = (*opened.findings, *walked.findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
+    findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown)
+    invalid = _invalid(faults, findings, nodes, types)
+    valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
+    all_findings = (*opened.findings, *findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
     outputs = tuple(value.name for value in graph.output)
-    return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(fitting), findings)
+    return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
 
 
 def _known_types(
@@ -223,14 +222,14 @@ def _known_types(
     return types | {name: Type(dtype_of(codes[name]), shape) for name, shape in shapes.items()}
 
 
-def _meaning(opened: _Opened, known: Collection[int]) -> Meaning:
-    """What the nodes at the places ``known`` mean in the vocabulary."""
+def _translator(opened: _Opened, known: Collection[int]) -> Translate:
+    """The translation of the nodes at the places ``known`` into the vocabulary."""
     graph, nodes = opened.model.graph, opened.nodes
     names = Names([*names_in(graph), *(node.name for node in nodes)])
     read = {*(value.name for value in graph.output), *(name for node in nodes for name in node.inputs)}
     folder = Folder(names)
 
-    def meaning(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
+    def translate(place: int, types: Mapping[str, Type]) -> Sequence[Node]:
         if place not in known:
             return ()
         made = translated([nodes[place]], types, opened.opset, names, read, folder)
@@ -238,7 +237,7 @@ def _meaning(opened: _Opened, known: Collection[int]) -> Meaning:
             raise GraphError(made.faults)
         return made.nodes
 
-    return meaning
+    return translate
 
 
 def _invalid(
@@ -252,8 +251,8 @@ def _invalid(
             yield Finding("error", node.name, f"{node.operator} does not fit: {faults[place]}")
 
 
-def _is_whole(node: Node) -> bool:
-    """Whether a node has the inputs, outputs and attributes of its operator, as far as these are known."""
+def _is_valid(node: Node) -> bool:
+    """Whether a node has the inputs, outputs and attributes of its operator."""
     try:
         lookup(node.operator, node.domain).check(node.attributes, node.inputs, len(node.outputs))
     except InvalidNode:
@@ -262,7 +261,7 @@ def _is_whole(node: Node) -> bool:
 
 
 def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Collection[str]) -> Type:
-    """The type of an initializer, with its elements where the shape rules must see them."""
+    """The type of an initializer, with its elements where shape rules need them."""
     array = weights.get(tensor.name)
     seen = array is not None and array.ndim <= 1 and (tensor.name in settings or decides_shapes(array))
     constant_value = tuple(array.ravel().tolist()) if array is not None and seen else None
@@ -270,17 +269,11 @@ def _weight_type(tensor: TensorProto, weights: Mapping[str, Array], settings: Co
 
 
 def _contradictions(said: Mapping[str, Type], found: Mapping[str, Type], nodes: Iterable[Node]) -> Iterator[Finding]:
-    """Values whose declared type differs from the one that follows from the nodes."""
+    """Values whose declared type differs from the inferred one."""
     for node in nodes:
         for name in node.outputs:
-            if name in said and name in found and not _agree(said[name], found[name]):
-                grave = said[name].dtype != found[name].dtype
-                message = f"makes '{name}' as {found[name]}, but the file says {said[name]}"
-                yield Finding("error" if grave else "warning", node.name, message)
-
-
-def _agree(one: Type, other: Type) -> bool:
-    """Whether two types may be the same; an unknown size may be any."""
-    pairs: Iterable[tuple[Dim, Dim]] = zip(one.shape, other.shape, strict=False)
-    same = all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
-    return one.dtype == other.dtype and len(one.shape) == len(other.shape) and same
+            if name in said and name in found:
+                other_dtype = said[name].dtype != found[name].dtype
+                if other_dtype or not may_be_equal(said[name].shape, found[name].shape):
+                    message = f"makes '{name}' as {found[name]}, but the file says {said[name]}"
+                    yield Finding("error" if other_dtype else "warning", node.name, message)

@@ -1,4 +1,4 @@
-"""The order of nodes: what nothing makes, what two make, what comes too late, and what waits for itself."""
+"""The order of nodes: undefined and duplicate values, nodes that come too late, and cycles."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from portable_nn.core.graph import Node
 
 
 def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int], list[Finding]]:
-    """Places of nodes in an order in which they can run as far as possible, and what is wrong with that of the file."""
+    """The places of nodes in topological order, as far as there is one, and the faults of the order in the file."""
     made = [(name, place) for place, node in enumerate(nodes) for name in node.outputs if name and name not in leaves]
     maker = dict(reversed(made))
     needs = {place: {maker[name] for name in node.inputs if name in maker} for place, node in enumerate(nodes)}
-    findings = [*_names_twice(nodes, leaves), *_made_by_nothing(nodes, {*leaves, *maker})]
+    findings = [*_duplicates(nodes, leaves), *_undefined(nodes, {*leaves, *maker})]
     if all(before < place for place, needed in needs.items() for before in needed):
         return [*needs], findings
     order, cycles = _sorted(needs)
     findings.extend(_cycle([nodes[place] for place in cycle]) for cycle in cycles)
-    told = {place for cycle in cycles for place in cycle}
+    cyclic = {place for cycle in cycles for place in cycle}
     findings.extend(
         Finding(
             "error",
@@ -30,13 +30,13 @@ def run_order(nodes: Sequence[Node], leaves: Collection[str]) -> tuple[list[int]
         )
         for place, node in enumerate(nodes)
         for name in dict.fromkeys(node.inputs)
-        if maker.get(name, -1) > place and not {place, maker[name]} <= told
+        if maker.get(name, -1) > place and not {place, maker[name]} <= cyclic
     )
     return order, findings
 
 
 def _sorted(needs: dict[int, set[int]]) -> tuple[list[int], list[list[int]]]:
-    """The places in an order in which each comes after those that it needs, and the cycles that were cut for that."""
+    """The places in topological order, and the cycles that were broken for it."""
     cycles: list[list[int]] = []
     while True:
         try:
@@ -48,12 +48,12 @@ def _sorted(needs: dict[int, set[int]]) -> tuple[list[int], list[list[int]]]:
 
 
 def _cycle(nodes: Sequence[Node]) -> Finding:
-    """What is said of nodes of which each reads what the one before it makes; the last is the first again."""
+    """The finding on nodes of which each reads an output of the one before it; the last is the first again."""
     way = " → ".join(f"'{node.name}'" for node in nodes)
     return Finding("error", nodes[0].name, f"is part of a cycle, in which no node can run first: {way}")
 
 
-def _made_by_nothing(nodes: Sequence[Node], made: Collection[str]) -> Iterator[Finding]:
+def _undefined(nodes: Sequence[Node], made: Collection[str]) -> Iterator[Finding]:
     for node in nodes:
         for name in dict.fromkeys(node.inputs):
             if name and name not in made:
@@ -62,7 +62,7 @@ def _made_by_nothing(nodes: Sequence[Node], made: Collection[str]) -> Iterator[F
                 yield Finding("error", node.name, f"reads '{name}', which nothing makes", hint)
 
 
-def _names_twice(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Finding]:
+def _duplicates(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Finding]:
     made = dict.fromkeys(leaves, "an input or weight")
     for node in nodes:
         for name in filter(None, node.outputs):

@@ -1,9 +1,9 @@
 """Options on which runtimes are known to disagree.
 
 What the rows claim was found by running one-node models in onnxruntime 1.32, OpenCV 5.0 and OpenVINO 2026.4, and
-comparing sizes and numbers; likewise the ``limits`` of operators. Explicit pads, asymmetric as well, are read alike by
-all of them. What depends on the sizes of a window's input is reported by ``sizes.cautions``; rows are for where those
-are not known.
+comparing sizes and numbers; likewise the ``limits`` of operators. Explicit pads, asymmetric ones too, mean the same to
+all of them. What depends on the input size of a convolution or pool is reported by ``sizes.cautions``; the rows are for
+unknown sizes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from portable_nn.analysis.survey import Survey
 from portable_nn.core.graph import Node
 from portable_nn.operators.registry import Operator, OperatorContext, find
 from portable_nn.sizes.cautions import cautions
+from portable_nn.sizes.notation import onnx_text
 from portable_nn.sizes.operation import Kind
-from portable_nn.sizes.spelling import onnx_text
 
 
-class Window(NamedTuple):
-    """A convolution or pool, and what it is as an operation of ``sizes`` where that is known."""
+class WindowNode(NamedTuple):
+    """The node of a convolution or pool, with its operation where the sizes are known."""
 
     node: Node
     spatial: Spatial | None
@@ -33,36 +33,35 @@ class Window(NamedTuple):
 
 
 class Risk(NamedTuple):
-    """A row: the kinds of windows, when it applies, what to say of it, who does what, and what to do."""
+    """A row of the table.
+
+    Attributes:
+        kinds: the kinds of operations that have the option.
+        applies: whether a node is affected.
+        option: the attribute.
+        problem: which runtimes do what.
+        hint: what to do about it.
+        level: that of the finding.
+    """
 
     kinds: frozenset[str]
-    applies: Callable[[Window], bool]
+    applies: Callable[[WindowNode], bool]
     option: str
     problem: str
-    hint: Callable[[Window], str] | str
+    hint: Callable[[WindowNode], str] | str
     level: Level = "warning"
 
 
-def _pads_by_rule(window: Window) -> bool:
-    """Whether the pads are to be found by a rule."""
-    return bool(window.get("auto_pad", "NOTSET") != "NOTSET")
-
-
-def _sizes_decide(window: Window) -> bool:
-    """Whether they follow from sizes that are not known."""
-    return window.spatial is None and str(window.get("auto_pad")).startswith("SAME")
-
-
-def _has_caution(window: Window) -> bool:
-    """Whether ``sizes`` has a caution on them."""
+def _has_caution(window: WindowNode) -> bool:
+    """Whether ``sizes`` has a caution on ``auto_pad``."""
     return window.spatial is not None and any(caution.about == "auto_pad" for caution in cautions(*window.spatial))
 
 
-def _written_out(window: Window) -> str:
-    """The same with pads in numbers, which every runtime reads alike."""
+def _with_explicit_pads(window: WindowNode) -> str:
+    """The advice to use explicit pads, which mean the same to every runtime."""
     if window.spatial is None:
-        return "write the pads as numbers"
-    return f"write the pads as numbers: {onnx_text(window.spatial.operation.resolved(window.spatial.sizes))}"
+        return "use explicit pads"
+    return f"use explicit pads: {onnx_text(window.spatial.operation.resolved(window.spatial.sizes))}"
 
 
 WINDOWS: Final = frozenset(get_args(Kind))
@@ -70,17 +69,17 @@ WINDOWS: Final = frozenset(get_args(Kind))
 RISKS: Final = (
     Risk(
         WINDOWS,
-        _sizes_decide,
+        lambda window: window.spatial is None and str(window.get("auto_pad")).startswith("SAME"),
         "auto_pad",
-        "OpenCV 5.0 takes no account of the size, from which the pads follow",
-        "write the pads as numbers",
+        "OpenCV 5.0 ignores the input size, on which the pads depend",
+        _with_explicit_pads,
     ),
     Risk(
         WINDOWS,
-        lambda window: _pads_by_rule(window) and not _has_caution(window),
+        lambda window: window.get("auto_pad", "NOTSET") != "NOTSET" and not _has_caution(window),
         "auto_pad",
-        "runtimes find the same pads here, but the standard discourages it",
-        _written_out,
+        "runtimes agree on the pads here, but the standard deprecates it",
+        _with_explicit_pads,
         "note",
     ),
     Risk(
@@ -88,7 +87,7 @@ RISKS: Final = (
         lambda window: window.get("output_shape") is not None,
         "output_shape",
         "OpenCV 5.0 gives an output of another size",
-        _written_out,
+        _with_explicit_pads,
     ),
     Risk(
         frozenset({"pool"}),
@@ -98,12 +97,11 @@ RISKS: Final = (
         "whether that matters depends on the sizes of the input: give them",
     ),
 )
-"""Only the first row of an option that applies to a node is reported. What is not about windows is in the ``limits`` of
-the operators."""
+"""The first applicable row of an option is reported. Other operators have theirs in their ``limits``."""
 
 
 def portability_findings(survey: Survey) -> Iterator[Finding]:
-    """Where the same file will not give the same numbers everywhere."""
+    """Findings where runtimes compute different results from the same file, or reject it."""
     for place, node in enumerate(survey.nodes):
         operator = find(node.operator, node.domain)
         if operator is None or place not in survey.fitting:
@@ -129,7 +127,7 @@ def _limits(survey: Survey, node: Node, operator: Operator) -> dict[str, tuple[L
 def _risks(survey: Survey, place: int, operator: Operator) -> dict[str, tuple[Level, str, str]]:
     """The rows that apply to a convolution or pool, by option."""
     found: dict[str, tuple[Level, str, str]] = {}
-    window = Window(survey.nodes[place], spatial(survey, place))
+    window = WindowNode(survey.nodes[place], spatial(survey, place))
     for risk in RISKS:
         if operator.window and operator.window[0] in risk.kinds and risk.applies(window):
             hint = risk.hint if isinstance(risk.hint, str) else risk.hint(window)

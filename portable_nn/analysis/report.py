@@ -1,4 +1,4 @@
-"""What a check finds, and how it is told."""
+"""The findings of a check, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from portable_nn.core.text import GAP, quantity, table
 Level: TypeAlias = Literal["error", "warning", "note"]
 
 LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note")
-"""From what makes a model unusable to what is good to know."""
+"""From faults that make a model unusable to remarks."""
 
 NARROWEST: Final = 40
-"""The narrowest column in which text is broken into lines."""
+"""The narrowest column in which text is wrapped."""
 
 SHOWN: Final = 5
-"""How many names are told where many are meant."""
+"""The most names in a list of names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about a model: at which node (``""`` where it is about the whole), and what to do about it."""
+    """One finding.
+
+    Attributes:
+        level: how serious it is.
+        node: the name of the node; ``""`` for the whole model.
+        message: what was found.
+        hint: what to do about it; may be empty.
+    """
 
     level: Level
     node: str
@@ -34,25 +41,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found in a model of so many nodes, the worst first."""
+    """The findings on a model, errors first; ``nodes`` is the number of its nodes."""
 
     model: str
     nodes: int
     findings: tuple[Finding, ...]
 
     def count(self, level: Level) -> int:
-        """How many findings are of that level."""
+        """The number of findings of that level."""
         return sum(finding.level == level for finding in self.findings)
 
     def passes(self, *, strict: bool = False) -> bool:
-        """Whether there is no error, and with ``strict`` no warning either."""
+        """Whether there is no error, and with ``strict`` no warning."""
         return not self.count("error") and not (strict and self.count("warning"))
 
 
 def as_text(report: Report, width: int | None = None) -> str:
-    """The report for people: a table with the hints below what they are about, and a line that sums up.
+    """The report as text: a table with each hint below its message, and a summary.
 
-    Messages are broken so that no line is longer than ``width``, where that leaves room for them.
+    Messages are wrapped so that no line is longer than ``width``, where that leaves room for them.
     """
     taken = [max(map(len, cells)) for cells in zip(*((each.level, each.node) for each in report.findings), strict=True)]
     room = width - sum(taken) - 2 * len(GAP) if width else 0
@@ -62,7 +69,7 @@ def as_text(report: Report, width: int | None = None) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report for programs."""
+    """The report as JSON."""
     return {
         "model": report.model,
         "nodes": report.nodes,
@@ -72,7 +79,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def some(names: Iterable[str]) -> str:
-    """The first few of many names."""
+    """The first of many names, each once."""
     found = list(dict.fromkeys(names))
     return ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
 
@@ -83,7 +90,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def _rows(finding: Finding, width: int) -> Iterator[tuple[str, str, str]]:
-    """The lines of a finding; the hint stands indented below the message."""
+    """The lines of a finding; the hint is indented below the message."""
     lines = wrapped(finding.message, width)
     if finding.hint:
         lines += [GAP + line for line in wrapped(finding.hint, width - len(GAP))]

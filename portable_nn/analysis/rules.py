@@ -1,4 +1,4 @@
-"""What may be wrong with any model: what nothing reads, weights that are no numbers, sizes that stay open."""
+"""Rules for any model: unused values, duplicate names, weights without numbers, symbolic sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portable_nn.operators.registry import Array
 
 
 def outputs_without_source(survey: Survey) -> Iterator[Finding]:
-    """Outputs of the model that no node makes."""
+    """Outputs of the model that no node computes."""
     made = {*survey.inputs, *survey.weights, *survey.types, *(name for node in survey.nodes for name in node.outputs)}
     yield from (
         Finding("error", "", f"output '{name}' is made by no node") for name in survey.outputs if name not in made
@@ -23,7 +23,7 @@ def outputs_without_source(survey: Survey) -> Iterator[Finding]:
 
 
 def names_of_nodes(survey: Survey) -> Iterator[Finding]:
-    """Names that several nodes have."""
+    """Names shared by several nodes."""
     for name, count in Counter(node.name for node in survey.nodes).items():
         if count > 1:
             yield Finding("note", name, f"is the name of {count} nodes: import gives each one of its own")
@@ -32,17 +32,18 @@ def names_of_nodes(survey: Survey) -> Iterator[Finding]:
 def unread(survey: Survey) -> Iterator[Finding]:
     """Nodes that lead to no output, weights and inputs that nothing reads."""
     readers = survey.readers
-    told: set[int] = set()
+    reported: set[int] = set()
     dead = _dead(survey)
     for place, node in dead.items():
         if readers.keys().isdisjoint(node.outputs):
-            before = _leading_to({place}, dead) - told
-            told |= before
+            before = _leading_to({place}, dead) - reported
+            reported |= before
             names = [dead[other].name for other in sorted(before - {place})]
-            more = f", nor {_does(names)} before it: {some(names)}" if names else ""
+            others = "does the node" if len(names) == 1 else f"do the {len(names)} nodes"
+            more = f", nor {others} before it: {some(names)}" if names else ""
             yield Finding("warning", node.name, f"leads to no output{more}")
     yield from (
-        Finding("warning", node.name, "leads to no output") for place, node in dead.items() if place not in told
+        Finding("warning", node.name, "leads to no output") for place, node in dead.items() if place not in reported
     )
     used = {*readers, *survey.outputs, *(name for node in survey.nodes for name in node.outputs)}
     if idle := [name for name in survey.weights if name not in used]:
@@ -55,7 +56,7 @@ def unread(survey: Survey) -> Iterator[Finding]:
 
 
 def numbers(survey: Survey, infinite: Level) -> Iterator[Finding]:
-    """Weights that are NaN or infinite, which is of the given level, or all the same."""
+    """Weights with NaN, with infinities (a finding of the level ``infinite``), or with equal elements."""
     for name, array in survey.weights.items():
         node = next((survey.nodes[place].name for place in survey.readers.get(name, ())), "")
         shape = format_shape(array.shape)
@@ -71,25 +72,25 @@ def numbers(survey: Survey, infinite: Level) -> Iterator[Finding]:
             yield Finding("note", node, f"weight '{name}' {shape} is {array.flat[0]:g} everywhere")
 
 
-def open_sizes(survey: Survey) -> Iterator[Finding]:
-    """Inputs with sizes that are not known, and nodes of which nothing is."""
+def unknown_sizes(survey: Survey) -> Iterator[Finding]:
+    """Inputs with symbolic or unknown sizes, and nodes with outputs of unknown types."""
     for name in survey.inputs:
         shape = survey.shape(name)
         names = [dim for dim in shape or () if isinstance(dim, str)]
         if shape is None:
-            yield Finding("note", "", f"the shape of input '{name}' is not known", _advice(survey, name, "N,3,H,W"))
+            yield Finding("note", "", f"the shape of input '{name}' is unknown", _advice(survey, name, "N,3,H,W"))
         elif names:
-            message = f"input '{name}' {format_shape(shape)} leaves sizes open: {', '.join(dict.fromkeys(names))}"
+            message = f"input '{name}' {format_shape(shape)} has symbolic sizes: {', '.join(dict.fromkeys(names))}"
             yield Finding("note", "", message, _advice(survey, name, ",".join(map(str, shape))))
-    dark = [
+    unknown = [
         node.name
         for node in survey.nodes
         if all(name in survey.types for name in node.inputs if name)
         and any(name not in survey.types for name in node.outputs if name)
     ]
-    if dark:
-        message = f"nothing is known of what comes out of {quantity(len(dark), 'node')}: {some(dark)}"
-        yield Finding("note", "", message, "what follows them is not checked")
+    if unknown:
+        message = f"the types of the outputs of {quantity(len(unknown), 'node')} are unknown: {some(unknown)}"
+        yield Finding("note", "", message, "the nodes after them are not checked")
 
 
 def _advice(survey: Survey, name: str, sizes: str) -> str:
@@ -106,7 +107,7 @@ def _dead(survey: Survey) -> dict[int, Node]:
 
 
 def _leading_to(ends: set[int], nodes: dict[int, Node]) -> set[int]:
-    """The places of those of ``nodes`` that lead to the ones at ``ends``, and theirs."""
+    """The places of the ``nodes`` from which a path leads to ``ends``, with these."""
     maker = {name: place for place, node in nodes.items() for name in node.outputs if name}
     found, needed = set[int](), [*ends]
     while needed:
@@ -117,13 +118,9 @@ def _leading_to(ends: set[int], nodes: dict[int, Node]) -> set[int]:
     return found
 
 
-def _does(names: list[str]) -> str:
-    return "does the node" if len(names) == 1 else f"do the {len(names)} nodes"
-
-
 def _without_value(array: Array) -> tuple[int, int]:
     """How many elements are NaN, and how many infinite."""
     with np.errstate(invalid="ignore"):
-        if np.isfinite(array.min()) and np.isfinite(array.max()):  # The extremes tell, and need no second array.
+        if np.isfinite(array.min()) and np.isfinite(array.max()):  # The extremes suffice, and need no second array.
             return 0, 0
         return int(np.isnan(array).sum()), int(np.isinf(array).sum())

@@ -1,4 +1,4 @@
-"""The sizes of a whole network: for every node its shapes, options, receptive field and costs."""
+"""The sizes of a whole network: shapes, options, receptive field and costs of every node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.analysis.fields import fields_of
+from portable_nn.analysis.receptive_fields import fields_of
 from portable_nn.analysis.report import wrapped
 from portable_nn.analysis.spatial import operation_of, spatial
 from portable_nn.analysis.survey import Survey, Surveyor
@@ -18,28 +18,36 @@ from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
 from portable_nn.core.text import fields, printable, quantity, size, table
-from portable_nn.operators import REGISTRY
-from portable_nn.operators.registry import OperatorContext, family, find
+from portable_nn.operators.registry import REGISTRY, OperatorContext, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 
 COVERAGE: Final = frozenset({"uncovered", "bias-only"})
 RISKS: Final = frozenset({"uneven", "padding", "ceil", "auto_pad"})
-"""Which cautions of ``sizes`` tell of cells that are left out, and which of what may go wrong."""
+"""The cautions of ``sizes`` on uncovered cells, and those on other risks."""
 
 SHORTEST: Final = 16
-"""The fewest characters that are left of a node's name."""
+"""The fewest characters that remain of a shortened name of a node."""
 
 INDENT: Final = "    "
 
 
 @dataclass(frozen=True)
 class NodeSize:
-    """One node. What is not known is ``None``.
+    """The sizes of one node. What is unknown is ``None``.
 
-    ``field`` and ``jump`` are those of the receptive field along each axis that moves over the input; where nothing
-    moves any more, ``sees_all`` is whether that is because the whole input is seen. ``bytes`` are those of its outputs;
-    a ``constant`` node, which no input has a part in, has none. Parameters are counted where they are used first.
+    Attributes:
+        name, operator: of the node.
+        inputs, outputs: shapes, without those of constants.
+        options: those of a convolution or pool, in short: ``7x7/2 p3``.
+        coverage, risks: messages of the cautions of ``sizes``.
+        field: the size of the receptive field along each axis on which it is not global.
+        jump: the effective stride along these axes.
+        sees_all: whether the receptive field is global along all axes.
+        parameters: the number of trainable elements, counted at the first node that reads them.
+        multiply_adds: their number for one forward pass.
+        bytes: of the outputs; 0 for a constant.
+        constant: whether the node depends on no input.
     """
 
     name: str
@@ -60,13 +68,19 @@ class NodeSize:
 
 @dataclass(frozen=True)
 class NetSizes:
-    """All nodes, and what they come to.
+    """The sizes of all nodes, and totals. What is unknown is ``None``.
 
-    Parameters are what training changes: running statistics are none. Multiply-adds are those of the operators that
-    have a rule for them; ``uncounted`` names others that have many. ``counted_for`` are the sizes that costs are
-    counted for where a shape has names. ``peak`` is the most that the values that are still needed take at one time,
-    which is at ``peak_at``, when nodes run in their order, each output has memory of its own, and weights are not
-    counted.
+    Attributes:
+        model: the name of the model.
+        nodes: the sizes of each node.
+        counted_for: the numbers for symbolic sizes that costs are counted for.
+        parameters, parameter_bytes: of what training changes: running statistics do not count.
+        multiply_adds: of the operators that have a rule for them.
+        uncounted: other operators that multiply and add much, and how many nodes have them.
+        bytes: of all outputs.
+        peak: the largest memory of live values at one time, in bytes, where nodes run in their order, each output has
+            memory of its own, and weights are not counted.
+        peak_at: the node that runs then.
     """
 
     model: str
@@ -84,7 +98,7 @@ class NetSizes:
 def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSizes:
     """The sizes of every node of an open model, with its inputs of the given sizes.
 
-    Where the batch has no number, costs are those of one example. Raises ``UsageError`` where ``inputs`` do not fit.
+    Where the batch size is symbolic, costs are those of one example. Raises ``UsageError`` where ``inputs`` do not fit.
     """
     survey = surveyor(inputs)
     batch = _batch(survey)
@@ -107,7 +121,7 @@ def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSi
 
 
 def _batch(survey: Survey) -> dict[str, int]:
-    """One example: the leading size of inputs, where that has only a name."""
+    """A batch of 1, where the leading size of the inputs is symbolic."""
     leading = [shape[0] for name in survey.inputs if (shape := survey.shape(name))]
     return {dim: 1 for dim in leading if isinstance(dim, str)}
 
@@ -119,27 +133,27 @@ def _with_numbers(survey: Survey, known: Mapping[str, int]) -> dict[str, Sequenc
 
 def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
     """The nodes, with the shapes of ``survey`` and the costs of ``one``."""
-    seen, parameters, told = fields_of(one), _parameters(survey), set[str]()
+    known_fields, parameters, counted = fields_of(one), _parameters(survey), set[str]()
     for place, node in enumerate(survey.nodes):
         constant = all(name in survey.constants for name in node.outputs)
         read = [survey.constants[name] for name in node.inputs if name in survey.constants and not constant]
-        own = (parameters & frozenset().union(*read)) - told
-        told |= own
+        own = (parameters & frozenset().union(*read)) - counted
+        counted |= own
         known = spatial(one, place)
         found = cautions(*known) if known else ()
-        sees = seen.get(node.outputs[0]) if node.outputs else None
-        moving = [field for field in (sees or ())[1:] if field]
+        fields_of_node = known_fields.get(node.outputs[0]) if node.outputs else None
+        local = [field for field in (fields_of_node or ())[1:] if field]
         yield NodeSize(
             name=node.name,
             operator=f"{node.domain}.{node.operator}" if node.domain else node.operator,
             inputs=tuple(survey.shape(name) for name in node.inputs if name and name not in survey.constants),
             outputs=tuple(survey.shape(name) for name in node.outputs if name),
-            options=_options(one, place),
+            options=_short(operation_of(one, place)),
             coverage=tuple(caution.message for caution in found if caution.about in COVERAGE),
             risks=tuple(caution.message for caution in found if caution.about in RISKS),
-            field=tuple(field.size for field in moving),
-            jump=tuple(float(field.jump) for field in moving),
-            sees_all=bool(sees) and not moving,
+            field=tuple(field.size for field in local),
+            jump=tuple(float(field.jump) for field in local),
+            sees_all=bool(fields_of_node) and not local,
             parameters=sum(survey.weights[name].size for name in own),
             multiply_adds=0 if constant else _multiply_adds(one, place),
             bytes=0 if constant else _total(_bytes(one, name) for name in node.outputs if name),
@@ -151,7 +165,7 @@ def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
 
 
 def _parameters(survey: Survey) -> frozenset[str]:
-    """The weights but for settings, such as sizes and axes, and for what training does not change by its gradient."""
+    """The weights without settings, such as sizes and axes, and without state that has no gradient."""
     states = {
         node.inputs[place]
         for node in survey.nodes
@@ -164,7 +178,7 @@ def _parameters(survey: Survey) -> frozenset[str]:
 
 
 def _multiply_adds(survey: Survey, place: int) -> int | None:
-    """One for each weight at each position, pads included, biases not; 0 of an operator that is not counted."""
+    """One for each weight at each position, pads included, biases not; 0 for an operator without a rule."""
     node = survey.nodes[place]
     operator = find(node.operator, node.domain)
     if operator is None or operator.multiply_adds is None:
@@ -177,20 +191,20 @@ def _multiply_adds(survey: Survey, place: int) -> int | None:
 
 
 def _is_uncounted(node: Node) -> bool:
-    """Whether a node multiplies and adds much, and has no rule for how much."""
+    """Whether a node multiplies and adds much, but its operator has no rule for the number."""
     operator = find(node.operator, node.domain)
     return family(node.operator, node.domain) == "linear" and (operator is None or operator.multiply_adds is None)
 
 
 def _product(*shapes: Shape | None) -> int | None:
-    """The product of all sizes of all shapes, where they are known."""
+    """The product of all sizes of all shapes; ``None`` where one is unknown."""
     numbers = [static(shape) if shape is not None else None for shape in shapes]
     known = [number for number in numbers if number is not None]
     return math.prod(map(math.prod, known)) if len(known) == len(numbers) else None
 
 
 def _bytes(survey: Survey, name: str) -> int | None:
-    """What the elements of a value take."""
+    """The bytes of the elements of a value; ``None`` where unknown."""
     elements = _product(survey.shape(name))
     try:
         return None if elements is None else elements * np.dtype(survey.types[name].dtype).itemsize
@@ -199,14 +213,14 @@ def _bytes(survey: Survey, name: str) -> int | None:
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
-    """The sum, where all are known."""
+    """The sum; ``None`` where a count is unknown."""
     found = [*counts]
     known = [count for count in found if count is not None]
     return sum(known) if len(known) == len(found) else None
 
 
 def _peak(survey: Survey) -> tuple[int | None, str]:
-    """The most bytes that values take at one time, and the node that then runs."""
+    """The largest memory of live values in bytes, and the node that then runs."""
     last = {name: place for place, node in enumerate(survey.nodes) for name in node.inputs}
     last.update(dict.fromkeys(survey.outputs, len(survey.nodes)))
     alive = {name: _bytes(survey, name) for name in survey.inputs}
@@ -225,13 +239,10 @@ def _peak(survey: Survey) -> tuple[int | None, str]:
 # -- in words
 
 
-def _options(survey: Survey, place: int) -> str:
-    """``7x7/2 p3``: kernel, stride, padding, dilation, output padding and groups, as far as they are not as usual."""
-    operation = operation_of(survey, place)
-    return _short(operation) if operation else ""
-
-
-def _short(operation: Operation) -> str:
+def _short(operation: Operation | None) -> str:
+    """``7x7/2 p3``: kernel, stride, padding, dilation, output padding and groups, without defaults."""
+    if operation is None:
+        return ""
     windows = operation.windows
     pads = [str(w.pad_begin) if w.pad_begin == w.pad_end else f"{w.pad_begin}:{w.pad_end}" for w in windows]
     return " ".join(
@@ -250,16 +261,16 @@ def _short(operation: Operation) -> str:
 
 
 def _per_axis(sign: str, values: Sequence[object], usual: object) -> str:
-    """``/2``, ``/2x1``; nothing where all are as usual."""
+    """``/2``, ``/2x1``; empty where all are ``usual``."""
     if all(value == usual for value in values):
         return ""
     return sign + _alike(values)
 
 
 def as_text(net: NetSizes, width: int | None = None) -> str:
-    """The sizes for people: a table without what is constant, and what it comes to.
+    """The sizes as text: a table without constant nodes, and totals.
 
-    Names of nodes lose their beginnings where that keeps lines within ``width``.
+    Names of nodes are shortened from the left where that keeps lines within ``width``.
     """
     rows = [row for row in net.nodes if not row.constant]
     lines = _table(rows).splitlines()
@@ -278,7 +289,7 @@ def as_text(net: NetSizes, width: int | None = None) -> str:
 
 
 def as_json(net: NetSizes) -> dict[str, Any]:
-    """The sizes for programs."""
+    """The sizes as JSON."""
     return asdict(net)
 
 
@@ -288,8 +299,12 @@ def _table(rows: Iterable[NodeSize], longest: int | None = None) -> str:
 
 
 def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:
+    name = row.name
+    if longest is not None:  # The end of a long name says more than its beginning.
+        name = name.removesuffix(f"/{row.operator}") or name
+        name = name if len(name) <= longest else f"…{name[1 - longest :]}"
     return (
-        row.name if longest is None else _ending(row.name.removesuffix(f"/{row.operator}") or row.name, longest),
+        name,
         f"{row.operator} {row.options}",
         _shapes(row.inputs),
         _shapes(row.outputs),
@@ -300,14 +315,9 @@ def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:
     )
 
 
-def _ending(name: str, length: int) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= length else f"…{name[1 - length :]}"
-
-
 def _summary(net: NetSizes, shown: int) -> str:
     constant = len(net.nodes) - shown
-    left_out = f", and {quantity(constant, 'node')} that no input has a part in" if constant else ""
+    left_out = f", and {quantity(constant, 'node')} that depend on no input" if constant else ""
     others = ", ".join(f"{count} {name}" for name, count in net.uncounted.items())
     counted = sorted(operator.name for operator in REGISTRY.values() if operator.multiply_adds)
     of = f"of {', '.join(counted)}" + (f"; not counted: {others}" if others else "")
@@ -321,18 +331,18 @@ def _summary(net: NetSizes, shown: int) -> str:
         ("counted for", ", ".join(f"{name}={count}" for name, count in net.counted_for.items())),
     ]
     if None in (net.multiply_adds, net.bytes):
-        pairs.append(("?", "not known, for some shapes are not: --in sets sizes that the inputs leave open"))
+        pairs.append(("?", "unknown, as some shapes are: --in sets symbolic sizes of the inputs"))
     return fields(pairs)
 
 
 def _shapes(shapes: Sequence[Shape | None]) -> str:
-    """``N,3,224,224``, as ``--in`` has it; several that are alike once."""
+    """``N,3,224,224``, in the notation of ``--in``; equal ones once."""
     texts = Counter("?" if shape is None else ",".join(map(str, shape)) or "scalar" for shape in shapes)
     return " ".join(text if count == 1 else f"{count}*({text})" for text, count in texts.items())
 
 
 def _field(row: NodeSize) -> str:
-    """``435/32``: how many cells are seen, and how far neighbours are apart in the input."""
+    """``435/32``: the size of the receptive field and its effective stride."""
     if not row.field:
         return "all" if row.sees_all else ""
     return _alike(row.field) + _per_axis("/", [f"{jump:g}" for jump in row.jump], "")

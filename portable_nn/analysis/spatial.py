@@ -1,4 +1,4 @@
-"""Convolutions and pools in a model: what they are on inputs of their sizes, and what is to know of that."""
+"""Convolutions and pools in a model, as operations of ``sizes``, and findings on their coverage."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from portable_nn.core.text import percent, quantity
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import coverage
+from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Operation
-from portable_nn.sizes.spelling import node_operation
 
 CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "auto_pad"})
-"""The cautions of ``sizes`` that are warnings here; others are for whoever designs a layer."""
+"""The cautions of ``sizes`` that are warnings here; others matter only to the designer of a layer."""
 
 LONGEST: Final = 2**20
-"""Cells along an axis up to which it is counted how each is read."""
+"""The most cells along an axis for which coverage is counted."""
 
 
 class Spatial(NamedTuple):
-    """A spatial operation, and the sizes of its input."""
+    """A convolution or pool, and the spatial sizes of its input."""
 
     operation: Operation
     sizes: tuple[int, ...]
 
     @property
     def share_read(self) -> float:
-        """What share of the cells of the input of a convolution or pool it reads."""
+        """The share of its input cells that a convolution or pool reads, 0 to 1."""
         axes = coverage(*self)
         return math.prod(1 - len(axis.uncovered) / len(axis.counts) for axis in axes)
 
 
 def spatial(survey: Survey, place: int) -> Spatial | None:
-    """What the node at ``place`` is as an operation of ``sizes``, where these are known and not absurd."""
+    """The operation at the node ``place``; ``None`` where sizes are unknown or absurdly large, or it is none."""
     if not _is_spatial(survey, place):
         return None
     sizes = static((survey.shape(survey.nodes[place].inputs[0]) or ())[2:])
@@ -47,7 +47,7 @@ def spatial(survey: Survey, place: int) -> Spatial | None:
     try:
         found = Spatial(_operation(survey, place, sizes), sizes)
         outputs = found.operation.output_size(sizes)
-    except (UsageError, ShapeError):  # Shape inference has told it.
+    except (UsageError, ShapeError):  # Shape inference has reported it.
         return None
     axes = zip(found.operation.resolved(sizes).windows, sizes, outputs, strict=True)
     reach = [max(size + sum(window.pads), window.stride * output + window.extent) for window, size, output in axes]
@@ -55,7 +55,7 @@ def spatial(survey: Survey, place: int) -> Spatial | None:
 
 
 def operation_of(survey: Survey, place: int) -> Operation | None:
-    """What a convolution or pool is with explicit pads, where these are known; the sizes need not be."""
+    """The operation at the node ``place`` with explicit pads, where these are known; sizes may be unknown."""
     if found := spatial(survey, place):
         return found.operation.resolved(found.sizes)
     node = survey.nodes[place]
@@ -80,26 +80,26 @@ def _operation(survey: Survey, place: int, sizes: tuple[int, ...]) -> Operation:
 
 
 def coverage_findings(survey: Survey) -> Iterator[Finding]:
-    """Cells that are never read or made, uneven overlap, windows that stand in the padding alone."""
-    blind = []
+    """Uncovered cells, uneven overlap, windows that hold nothing but padding, ambiguous pads."""
+    unknown = []
     for place, node in enumerate(survey.nodes):
         found = spatial(survey, place)
         if found is None:
-            blind += [node.name] if _is_spatial(survey, place) else []
+            unknown += [node.name] if _is_spatial(survey, place) else []
             continue
         for caution in cautions(*found):
             if caution.about == "uncovered" and _read_elsewhere(survey, place):
                 share = percent(found.share_read)
-                yield Finding("note", node.name, f"reads {share} of its input; what else reads it reads all")
+                yield Finding("note", node.name, f"reads {share} of its input, which another node reads completely")
             elif caution.about in CAUTIONS:
                 yield Finding("warning", node.name, caution.message, caution.hint)
-    if blind:
-        message = f"which cells are read is not known in {quantity(len(blind), 'node')} of open sizes: {some(blind)}"
+    if unknown:
+        message = f"coverage is unknown in {quantity(len(unknown), 'node')} with unknown sizes: {some(unknown)}"
         yield Finding("note", "", message, "give the sizes of the inputs")
 
 
 def _read_elsewhere(survey: Survey, place: int) -> bool:
-    """Whether somebody else reads every cell of what a node reads, as beside the shortcut of a residual block."""
+    """Whether another node reads every cell of the input, as beside the shortcut of a residual block."""
     name = survey.nodes[place].inputs[0]
     others = (spatial(survey, other) for other in survey.readers[name] if other != place)
     return name in survey.outputs or any(other is None or other.share_read == 1 for other in others)

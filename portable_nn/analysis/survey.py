@@ -1,4 +1,4 @@
-"""A model as it stands, a faulty one as well: its nodes, its weights, and the types of its values as far as known."""
+"""The survey of a model, also of a faulty one: its nodes, its weights, and the types of its values as far as known."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from portable_nn.analysis.report import Finding
 from portable_nn.analysis.walk import walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.graph import OPSET, Graph, Node, Shape
-from portable_nn.operators import Type
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import Array, Type
 
 Surveyor: TypeAlias = "Callable[[Sizes], Survey]"
-"""An open model: what is known of it with its inputs of given sizes."""
+"""A function from sizes of the inputs to the survey of a model. Raises ``UsageError`` where they do not fit."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a model. Nodes and values are called as in its file.
+    """A model as far as it is known. Nodes and values have the names of its file.
 
-    ``types`` lacks the values of which nothing is known. ``weights`` are the arrays that the file stores. ``opset`` is
-    0 where it is one that is not read. ``fitting`` are the places of nodes that are as their operators need them;
-    ``findings`` are what was found wrong on the way.
+    Attributes:
+        nodes: in the order of the file.
+        inputs, outputs: names of values.
+        types: of values, by name; those of unknown type are missing.
+        weights: the arrays in the file, by name.
+        opset: the version of the operators; 0 for one that is not supported.
+        fitting: the places of the valid nodes, whose inputs have known types that fit.
+        findings: faults found by shape inference.
     """
 
     nodes: tuple[Node, ...]
@@ -38,7 +42,7 @@ class Survey:
 
     @cached_property
     def readers(self) -> Mapping[str, Sequence[int]]:
-        """The places of the nodes that read each value; values that none reads are not there."""
+        """The places of the nodes that read each value; values without readers are missing."""
         found: dict[str, list[int]] = {}
         for place, node in enumerate(self.nodes):
             for name in dict.fromkeys(filter(None, node.inputs)):
@@ -47,7 +51,7 @@ class Survey:
 
     @cached_property
     def constants(self) -> Mapping[str, frozenset[str]]:
-        """The values that no input has a part in, and the weights that each is made of."""
+        """The values that depend on no input, and the weights that each depends on."""
         found = {name: frozenset([name]) for name in self.weights}
         for node in self.nodes:
             read = [name for name in node.inputs if name]
@@ -57,17 +61,17 @@ class Survey:
         return found
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of a value, as far as it is known."""
+        """The shape of a value; ``None`` if unknown."""
         return self.types[name].shape if name in self.types else None
 
     def numbers(self, name: str) -> tuple[int | float, ...]:
-        """The elements of a short list of numbers that is known to be constant; none of any other value."""
+        """The elements of a short constant list of numbers; empty for any other value."""
         constant_value = self.types[name].constant if name in self.types else None
         return tuple(item for item in constant_value or () if not isinstance(item, str))
 
 
 def survey_graph(graph: Graph, weights: Mapping[str, Array], sizes: Sizes = None) -> Survey:
-    """What is known of ``graph`` with its inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
+    """The survey of ``graph`` with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
     shapes, _ = bind({value.name: value.shape for value in graph.inputs}, sizes)
     types = {value.name: Type(value.dtype, value.shape) for value in graph.parameters}
     types.update({value.name: Type(value.dtype, shapes[value.name]) for value in graph.inputs})

@@ -1,93 +1,81 @@
-"""Types through a graph that may be faulty: behind what does not fit, the nodes are looked at all the same.
+"""Type inference through a graph that may be faulty: it goes on after invalid nodes.
 
-``operators.infer`` refuses a faulty graph. Here the outputs of a node with a fault, or of an operator that this package
-lacks, have the types that something else tells: the file, or the shape inference of the standard.
+``operators.infer`` rejects a faulty graph. Here the outputs of an invalid node, or of an operator that this package
+lacks, get their types from elsewhere: the file, or the shape inference of the standard.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.analysis.order import run_order
 from portable_nn.analysis.report import Finding, some
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Node
 from portable_nn.core.text import quantity
-from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import DataDependentShape, InvalidNode
+from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, lookup
 
-Meaning: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
-"""What gives the nodes of the vocabulary that the node at a place of a file stands for, from the types before it."""
+Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
+"""The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
 TRIED: Final = 5040
-"""A size with many divisors, for finding out whether any would fit."""
+"""A size with many divisors, for trials of whether any size fits."""
 
 
-class Doubt(Enum):
-    """Why it cannot be told whether a node fits."""
-
-    COMPUTED = auto()
-    UNKNOWN = auto()
-
-
-class Walked(NamedTuple):
-    """What was found, and the places of the nodes that do fit what they read."""
-
-    findings: list[Finding]
-    fitting: frozenset[int]
+Doubt: TypeAlias = Literal["data-dependent", "unknown"]
+"""Why it is undecided whether a node fits: sizes, axes or pads are data-dependent, or sizes are unknown."""
 
 
 def walk(
     nodes: Sequence[Node],
-    meaning: Meaning,
+    translate: Translate,
     types: dict[str, Type],
-    told: Mapping[str, Type],
+    stated: Mapping[str, Type],
     unknown: Collection[str] = (),
-) -> Walked:
-    """Add to ``types`` those of all values that the nodes make; what does not fit is found.
+) -> tuple[list[Finding], frozenset[int]]:
+    """Add the types of the outputs of all nodes to ``types``; return findings, and the places of the valid nodes.
 
     Args:
         nodes: as the file has them, in any order.
-        meaning: what a node means in the vocabulary of ``OPSET``; nothing, where that lacks it.
+        translate: the translation of a node into the vocabulary of ``OPSET``; empty where that lacks it.
         types: those of inputs and weights.
-        told: what is known of values from elsewhere, for where the rules cannot tell.
-        unknown: further inputs and weights, of which no type is known.
+        stated: types of values from elsewhere, for nodes without a rule, or with a fault.
+        unknown: further inputs and weights, of unknown type.
     """
     order, findings = run_order(nodes, {*types, *unknown})
     declared = {dim for type in types.values() for dim in type.shape if isinstance(dim, str)}
-    doubts: dict[Doubt, list[str]] = {doubt: [] for doubt in Doubt}
+    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": []}
     fitting = set()
     for place in order:
         node = nodes[place]
         if not types.keys().isdisjoint(node.outputs):
-            continue  # A name is taken, which has been told.
+            continue  # A duplicate value, which run_order has reported.
         known = all(name in types for name in node.inputs if name)
-        found = list(_infer(node, partial(meaning, place), types, declared)) if known else []
+        found = list(_infer(node, partial(translate, place), types, declared)) if known else []
         findings.extend(each for each in found if isinstance(each, Finding))
         for each in found:
-            if isinstance(each, Doubt):
+            if not isinstance(each, Finding):
                 doubts[each].append(node.name)
-        types.update({name: told[name] for name in node.outputs if name not in types and name in told})
+        types.update({name: stated[name] for name in node.outputs if name not in types and name in stated})
         if known and not found and all(name in types for name in node.outputs if name):
             fitting.add(place)
     findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names)
-    return Walked(findings, frozenset(fitting))
+    return findings, frozenset(fitting)
 
 
 def _infer(
     node: Node,
-    meaning: Callable[[Mapping[str, Type]], Sequence[Node]],
+    translate: Callable[[Mapping[str, Type]], Sequence[Node]],
     types: dict[str, Type],
     declared: set[str],
 ) -> Iterator[Finding | Doubt]:
-    """Add the types of what ``node`` makes, whose inputs are known."""
+    """Add the types of the outputs of ``node``, whose inputs are known."""
     try:
-        steps = meaning(types)
+        steps = translate(types)
     except GraphError as error:
         for fault in error.faults:
             yield Finding("error", node.name, f"{node.operator} does not fit: {fault.message}")
@@ -95,7 +83,7 @@ def _infer(
     for step in steps:
         given = [types.get(name) if name else None for name in step.inputs]
         if any(name and type is None for name, type in zip(step.inputs, given, strict=True)):
-            return  # A step before it did not fit.
+            return  # A step before it is invalid.
         try:
             found = infer_node(lookup(step.operator, step.domain), given, step.attributes, len(step.outputs))
         except InvalidNode as invalid:
@@ -107,9 +95,9 @@ def _infer(
 def _invalid(
     node: Node, meant: Node, given: Sequence[Type | None], invalid: InvalidNode, declared: set[str]
 ) -> Finding | Doubt:
-    """A node that does not fit, or of which that cannot be told, because sizes before it are not known."""
+    """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
     if isinstance(invalid, DataDependentShape):
-        return Doubt.COMPUTED
+        return "data-dependent"
     dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = {dim for dim in named if not declared.issuperset(_names_in(dim))}
@@ -117,19 +105,19 @@ def _invalid(
     trials.append(dict.fromkeys(named, TRIED) | dict.fromkeys(unknown, 1))
     may_fit = any(_fits(meant, given, trial) for trial in trials)
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
-        return Doubt.UNKNOWN
+        return "unknown"
     if named and may_fit:
         return Finding(
             "warning",
             node.name,
             f"{node.operator} may not fit: {invalid}",
-            "it depends on sizes that the inputs leave open: give those",
+            "it depends on symbolic sizes of the inputs: give those",
         )
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
 
 def _fits(node: Node, given: Sequence[Type | None], sizes: Mapping[str, int]) -> bool:
-    """Whether a node fits if those that are not known are ``sizes``."""
+    """Whether a node fits with ``sizes`` for symbolic ones."""
     types = [
         type and Type(type.dtype, tuple(_put(type.shape, sizes)), type.constant and tuple(_put(type.constant, sizes)))
         for type in given
@@ -146,17 +134,17 @@ def _put(items: Iterable[Any], sizes: Mapping[str, int]) -> Iterator[Any]:
 
 
 def _names_in(dim: str) -> Iterator[str]:
-    """The names in a size that is a sum of products."""
+    """The symbols in a size that is a sum of products."""
     return (word for word in re.split("[+*]", dim) if not word.lstrip("-").isdigit())
 
 
 def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
     where = f"in {quantity(len(names), 'node')}: {some(names)}"
-    if doubt is Doubt.COMPUTED:
+    if doubt == "data-dependent":
         return Finding(
             "error",
             names[0] if len(names) == 1 else "",
-            f"not supported: sizes, axes or pads that are computed while the model runs, {where}",
+            f"not supported: data-dependent sizes, axes or pads, {where}",
             "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them",
         )
-    return Finding("note", "", f"sizes before them are not known, so that these are not checked, {where}")
+    return Finding("note", "", f"not checked, as the sizes of inputs are unknown, {where}")

@@ -125,8 +125,7 @@ def _in_numpy(network: Network) -> Run:
 
 def _said_by(metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str) -> _Said:
     """What the metadata of an ONNX model say: the manifest of this package, or labels in one of the usual forms."""
-    from portable_nn.onnx.labels import labels_of
-    from portable_nn.onnx.metadata import manifest_in
+    from portable_nn.onnx.metadata import labels_of, manifest_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)

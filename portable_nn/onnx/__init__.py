@@ -1,1 +1,1 @@
-"""Graphs as ONNX models and back, and sessions of onnxruntime. Nothing here knows a network."""
+"""Graphs as ONNX models and back, and sessions of onnxruntime. This folder does not know ``Network``."""

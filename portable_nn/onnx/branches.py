@@ -1,17 +1,17 @@
-"""Inlining: functions in place of their calls, and one branch in place of ``If`` nodes with a constant condition.
+"""Inlining of functions, and of the taken branch of ``If`` nodes with a constant condition.
 
 A function may be the model's own, or the standard's definition of an operator that this package lacks. Exporters write
 ``If`` for conditions on shapes in a program, many of which follow from the constants and sizes of the model.
 
 These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because a graph has neither functions nor
-subgraphs: they must be gone before there is one.
+subgraphs: they are inlined before one is built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
@@ -21,21 +21,19 @@ from portable_nn.onnx.support import STANDARD, is_supported, label, names_in, op
 from portable_nn.rewrites.program import Names
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
-"""Whether a value of a model is true; ``None`` where that is known only when the model runs."""
+"""Whether a value of a model is true; ``None`` where it is data-dependent."""
 
 _FAILURES: Final = (RuntimeError, ValueError, checker.ValidationError, shape_inference.InferenceError)
 """The exceptions of the inliner."""
 
 
-class Inlined(NamedTuple):
-    """A model without functions and decided branches, and notes on what was done."""
+def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, list[str]]:
+    """``model`` with functions and decided ``If`` nodes inlined, and notes on what was done; never changed in place.
 
-    model: ModelProto
-    notes: list[str]
-
-
-def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
-    """``model`` without them; itself, and never changed, where there is nothing to do.
+    Args:
+        model: the model.
+        where: the file that messages name.
+        answer: decides conditions.
 
     Raises:
         FormatError: its functions do not fit each other.
@@ -46,20 +44,20 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> Inlined:
         try:
             model = inliner.inline_local_functions(model)
         except _FAILURES as error:
-            raise FormatError(where, f"its functions cannot be put in: {' '.join(str(error).split())}") from error
+            raise FormatError(where, f"its functions cannot be inlined: {' '.join(str(error).split())}") from error
         notes.append(f"functions of the model that were inlined: {', '.join(called)}")
-    model, defined = _by_definition(model)
+    model, defined = _expanded(model)
     if defined:
         notes.append(f"operators replaced by the standard's own definition: {', '.join(defined)}")
-    if any(_is_choice(node) for node in model.graph.node):
-        model, made = _chosen(model, answer)
+    if any(_is_if(node) for node in model.graph.node):
+        model, made = _without_decided(model, answer)
         if made:
             notes.append(f"If nodes replaced by one branch, as their condition is constant: {', '.join(made)}")
-    return Inlined(model, notes)
+    return model, notes
 
 
-def _by_definition(model: ModelProto) -> tuple[ModelProto, list[str]]:
-    """``model`` with unsupported operators expanded into supported ones, and the names of those."""
+def _expanded(model: ModelProto) -> tuple[ModelProto, list[str]]:
+    """``model`` with unsupported operators expanded by the definitions of the standard, and their names."""
     lacking = {(node.domain, node.op_type) for node in model.graph.node if not is_supported(node)}
     defined = []
     for domain, operator in sorted(lacking):
@@ -85,18 +83,18 @@ def _has_definition(domain: str, operator: str, model: ModelProto) -> bool:
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def _is_choice(node: NodeProto) -> bool:
+def _is_if(node: NodeProto) -> bool:
     return node.op_type == "If" and node.domain in STANDARD
 
 
-def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
-    """``model`` with branches in place of decided ``If`` nodes, and the names of those."""
+def _without_decided(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
+    """``model`` with the taken branches in place of decided ``If`` nodes, and the labels of these."""
     model = deepcopy(model)
     made: list[str] = []
     undecided: set[str] = set()
     while True:
         places = [
-            place for place, node in enumerate(model.graph.node) if _is_choice(node) and node.output[0] not in undecided
+            place for place, node in enumerate(model.graph.node) if _is_if(node) and node.output[0] not in undecided
         ]
         if not places:
             return model, made
@@ -107,25 +105,22 @@ def _chosen(model: ModelProto, answer: Answer) -> tuple[ModelProto, list[str]]:
             undecided.add(node.output[0])
             continue
         made.append(f"'{label(node)}'")
-        _put(model.graph, places[0], branch)
+        _replace(model.graph, places[0], branch)
 
 
 def _branch(node: NodeProto, condition: bool) -> GraphProto | None:
-    wanted = _BRANCHES[condition]
+    wanted = "then_branch" if condition else "else_branch"
     return next((a.g for a in node.attribute if a.name == wanted and a.type == AttributeProto.GRAPH), None)
 
 
-_BRANCHES: Final = {True: "then_branch", False: "else_branch"}
-
-
-def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
-    """Put the nodes of ``branch`` at the place of the ``If`` node; its outputs take the names of that node's."""
-    choice = graph.node[place]
+def _replace(graph: GraphProto, place: int, branch: GraphProto) -> None:
+    """Replace the ``If`` node at ``place`` by the nodes of ``branch``, whose outputs take its names."""
+    decided = graph.node[place]
     names, inside = Names(names_in(graph)), [value.name for value in branch.output]
     made = {name for node in branch.node for name in node.output}
     renamed = {
         inner: outer
-        for position, (inner, outer) in enumerate(zip(inside, choice.output, strict=True))
+        for position, (inner, outer) in enumerate(zip(inside, decided.output, strict=True))
         if inner in made and inner not in inside[:position]
     }
     own = [*(tensor.name for tensor in branch.initializer), *(name for node in branch.node for name in node.output)]
@@ -133,26 +128,21 @@ def _put(graph: GraphProto, place: int, branch: GraphProto) -> None:
     for tensor in branch.initializer:
         graph.initializer.add().CopyFrom(tensor)
         graph.initializer[-1].name = renamed[tensor.name]
-    nodes = [_with_names(node, renamed) for node in branch.node]
+    nodes = deepcopy(list(branch.node))
+    for node in nodes:
+        _rename(node, renamed)
     nodes += [
         helper.make_node("Identity", [renamed.get(inner, inner)], [outer])
-        for inner, outer in zip(inside, choice.output, strict=True)
+        for inner, outer in zip(inside, decided.output, strict=True)
         if renamed.get(inner) != outer
     ]
-    rest = [*graph.node[:place], *nodes, *graph.node[place + 1 :]]
-    kept = deepcopy(rest)
+    kept = deepcopy([*graph.node[:place], *nodes, *graph.node[place + 1 :]])
     del graph.node[:]
     graph.node.extend(kept)
 
 
-def _with_names(node: NodeProto, names: Mapping[str, str]) -> NodeProto:
-    """A copy of ``node`` with other names for values, also in its subgraphs."""
-    copy = deepcopy(node)
-    _rename(copy, names)
-    return copy
-
-
 def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Give values other names, also in the subgraphs of ``node``."""
     for field in (node.input, node.output):
         field[:] = [names.get(name, name) for name in field]
     for graph in subgraphs(node):

@@ -1,6 +1,6 @@
-"""The documentation in an ONNX file: ``doc_string`` and ``metadata_props`` of its parts, and names of sizes.
+"""The documentation in an ONNX file: ``doc_string`` and ``metadata_props`` of its parts, and names of symbolic sizes.
 
-``collect`` takes it from a model that is read, ``attach`` puts it into one that is written.
+``collect`` reads it from a model, ``attach`` writes it into one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
 
 
 def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Documentation:
-    """The documentation in ``model`` of the parts that ``graph``, which was read from it, has as well.
+    """The documentation in ``model`` of the parts that ``graph``, which was read from it, kept.
 
-    More than ``most`` bytes of it are dropped altogether.
+    If it is larger than ``most`` bytes, all remarks are dropped.
     """
     proto = model.graph
     nodes = dict[str, Remark]()
@@ -50,14 +50,13 @@ def collect(model: ModelProto, graph: Graph, *, most: int | None = MOST) -> Docu
 
 
 def _origin(model: ModelProto) -> ModelOrigin:
-    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     return ModelOrigin(
         producer=model.producer_name,
         producer_version=model.producer_version,
         domain=model.domain,
         model_version=model.model_version,
         ir_version=model.ir_version,
-        opset=versions[0],
+        opset=next(entry.version for entry in model.opset_import if entry.domain in STANDARD),
     )
 
 
@@ -68,7 +67,7 @@ def remark_of(proto: Described) -> Remark | None:
 
 
 def _length(documentation: Documentation) -> int:
-    """How many bytes the remarks have."""
+    """The size of the remarks in bytes."""
     graph = [documentation.graph] if documentation.graph else []
     remarks = [*graph, *documentation.nodes.values(), *documentation.values.values()]
     texts = (text for each in remarks for text in (each.doc, *chain(*each.properties.items())))
@@ -76,7 +75,7 @@ def _length(documentation: Documentation) -> int:
 
 
 def pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[NodeProto, Node | None]]:
-    """Each node of a file with the one that was made of it: that of its name, or else of its first output."""
+    """Each node of a file with the node that was read from it: that of its name, or else of its first output."""
     named = {node.name: node for node in graph.nodes}
     makers = {name: node for node in graph.nodes for name in node.outputs}
     seen: set[str] = {""}
@@ -110,7 +109,7 @@ def _of_values(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, ValueRema
 
 
 def _sizes(proto: GraphProto, graph: Graph) -> dict[str, tuple[str, ...]]:
-    """The names of sizes that do not follow from the graph, by value."""
+    """The names of sizes that inference does not find in the graph, by value."""
     types = infer(graph).types
     shapes = {each.name: stated(each) for each in (*proto.value_info, *proto.output)}
     found = {name: _other_names(types[name].shape, shape) for name, shape in shapes.items() if name in types and shape}
@@ -126,7 +125,7 @@ def stated(value: ValueInfoProto) -> tuple[int | str, ...] | None:
 
 
 def _other_names(shape: Shape, stated: tuple[int | str, ...]) -> tuple[str, ...]:
-    """The names in ``stated`` that ``shape`` has not, ``""`` for all other sizes."""
+    """The names in ``stated`` that are not in ``shape``; ``""`` for all other sizes."""
     if len(shape) != len(stated):
         return ()
     return tuple(
@@ -139,7 +138,7 @@ def _other_names(shape: Shape, stated: tuple[int | str, ...]) -> tuple[str, ...]
 
 
 def attach(model: ModelProto, documentation: Documentation, graph: Graph) -> None:
-    """Put the documentation of the parts that ``model`` has into it; the model was made of ``graph``."""
+    """Write the documentation into ``model``, which was made from ``graph``, for the parts that it has."""
     if not documentation:
         return
     proto = model.graph
@@ -157,7 +156,7 @@ def _attach_to_values(proto: GraphProto, remarks: Mapping[str, ValueRemark], gra
     places = protos_of_values(proto, graph)
     made = {name for node in proto.node for name in node.output}
     types: Mapping[str, Type] = infer(graph).types if remarks else {}
-    for name, remark in sorted(remarks.items()):  # As a manifest has them.
+    for name, remark in sorted(remarks.items()):  # In the order of a manifest.
         if name not in places and name in made and name in types:
             type = types[name]
             proto.value_info.append(helper.make_tensor_value_info(name, DTYPE_CODES[type.dtype], type.shape))
@@ -184,7 +183,7 @@ def _name_sizes(value: ValueInfoProto, names: tuple[str, ...]) -> None:
 
 
 def _as_initializers(proto: GraphProto, names: Iterable[str]) -> None:
-    """Make initializers of Constant nodes again, where they still are there."""
+    """Turn Constant nodes back into the initializers that they were read from."""
     nodes = {node.output[0]: node for node in proto.node if node.op_type == "Constant"}
     again = {name: nodes[name] for name in names if name in nodes}
     for name, node in again.items():

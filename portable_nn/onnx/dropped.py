@@ -1,4 +1,4 @@
-"""What an import and an export drop: notes for people, one for each kind of thing, with the names of all of them."""
+"""What an import and an export drop: notes, one for each kind of loss, with all names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
 from portable_nn.onnx.documentation import collect, pairs, protos_of_values, remark_of, stated
-from portable_nn.onnx.support import STANDARD, label
+from portable_nn.onnx.support import STANDARD, label, noted
 from portable_nn.operators import infer
 
 
@@ -23,26 +23,14 @@ class _Reading(NamedTuple):
     graph: Graph
     documentation: Documentation
 
-    @property
-    def proto(self) -> GraphProto:
-        return self.model.graph
-
 
 def dropped_by_import(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What of ``model`` is dropped where ``graph`` and ``documentation`` were read from it.
+    """Notes on what of ``model`` was dropped when ``graph`` and ``documentation`` were read from it.
 
-    ``from_model`` itself notes nodes that were folded and pads that became explicit.
+    Notes on folded nodes and explicit pads are those of ``from_model``.
     """
     reading = _Reading(model, graph, documentation)
     return [line for rule in _RULES for line in rule(reading)]
-
-
-def _line(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
-    """A line for the things that are called ``names``, if there are any."""
-    unique = list(dict.fromkeys(names))
-    if unique:
-        quoted = ", ".join(f"'{name}'" for name in unique)
-        yield f"{what}{why and ', '}{why} ({len(unique)}): {quoted}"
 
 
 def _twice(names: Iterable[str]) -> list[str]:
@@ -88,9 +76,9 @@ _KEPT: Final[Mapping[str, tuple[str, set[str]]]] = {
     "TensorShapeProto": ("shapes of values", {"dim"}),
     "Dimension": ("sizes of values", {"dim_value", "dim_param"}),
 }  # fmt: skip
-"""The messages of a model, what notes call them, and their fields that a network keeps.
+"""The messages of a model, their names in notes, and their fields that a network keeps.
 
-A field that is in no row is reported as dropped, so that those of later versions of the standard are not overlooked.
+Any other field is reported as dropped, also one that a later version of the standard adds.
 """
 
 
@@ -100,11 +88,11 @@ def _of_fields(reading: _Reading) -> Iterator[str]:
         lost[what].append(name)
     for what, names in lost.items():
         named = [name for name in names if name]
-        yield from _line(f"dropped: {what}", named) if named else [f"dropped: {what}"]
+        yield from noted(f"dropped: {what}", named) if named else [f"dropped: {what}"]
 
 
 def _dropped_fields(message: Message, kind: str, name: str) -> Iterator[tuple[str, str]]:
-    """The fields of a message, and of those in it, that are dropped; with what the message is called."""
+    """The fields that are dropped of a message and its submessages, with the name of the message."""
     words, kept = _KEPT[kind]
     for field in message.DESCRIPTOR.fields:
         inner = field.message_type.name if field.message_type else ""
@@ -122,7 +110,7 @@ def _dropped_fields(message: Message, kind: str, name: str) -> Iterator[tuple[st
 
 
 def _name_of(message: Message, outer: str) -> str:
-    """What to call a message inside the one called ``outer``."""
+    """The name of a message inside the one named ``outer``."""
     match message:
         case NodeProto():
             return label(message)
@@ -141,33 +129,30 @@ def _of_the_model(reading: _Reading) -> Iterator[str]:
     versions = [(each.domain or "ai.onnx", each.version) for each in model.opset_import]
     first = next((each for each in versions if each[0] == "ai.onnx"), None)
     others = [f"{domain} {version}" for domain, version in versions if (domain, version) != first]
-    yield from _line("dropped: versions of operators", others, "of which none is left")
+    yield from noted("dropped: versions of operators", others, "of which none is left")
     keys = [entry.key for entry in model.metadata_props]
-    yield from _line("dropped: entries of the metadata", _twice(keys), "as there is another one with their key")
+    yield from noted("dropped: entries of the metadata", _twice(keys), "as there is another one with their key")
     if "doc_string" in keys and model.doc_string:
         yield "dropped: doc_string of the model, as there is an entry of that name in its metadata"
 
 
 def _of_nodes(reading: _Reading) -> Iterator[str]:
-    found = list(pairs(reading.proto, reading.graph))
+    found = list(pairs(reading.model.graph, reading.graph))
     values = set(reading.graph.values())
-    yield from _line("dropped: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
+    yield from noted("dropped: names of nodes", _twice(each.name for each, _ in found), "which several nodes have")
     stored = [label(each) for each, node in found if node is None and values.intersection(each.output)]
-    yield from _line("dropped: nodes", stored, "as what they make is stored")
+    yield from noted("dropped: nodes", stored, "as what they make is stored")
     gone = [label(each) for each, node in found if node is None and not values.intersection(each.output)]
-    yield from _line("dropped: nodes", gone, "as nothing needs them any more")
+    yield from noted("dropped: nodes", gone, "as nothing needs them any more")
     changed = [label(each) for each, node in found if node and _has_another_form(each, node)]
-    yield from _line(f"nodes converted from opset {_opset(reading)}", changed)
+    opset = next(each.version for each in reading.model.opset_import if each.domain in STANDARD)
+    yield from noted(f"nodes converted from opset {opset}", changed)
     documented = [label(each) for each, node in found if node is None and remark_of(each)]
-    yield from _line("dropped: documentation of nodes", documented, "as they are not there any more")
-
-
-def _opset(reading: _Reading) -> int:
-    return int(next(each.version for each in reading.model.opset_import if each.domain in STANDARD))
+    yield from noted("dropped: documentation of nodes", documented, "as they are not there any more")
 
 
 def _has_another_form(proto: NodeProto, node: Node) -> bool:
-    """Whether ``node`` has other inputs or attributes than ``proto``; explicit pads are no other form."""
+    """Whether ``node`` has other inputs or attributes than ``proto``, apart from explicit pads."""
     if node.operator == "Constant":
         return False
     stated, found = {each.name for each in proto.attribute}, set(node.attributes)
@@ -180,20 +165,20 @@ _PADS: Final = {"auto_pad", "output_padding", "output_shape", "pads"}
 
 
 def _of_values(reading: _Reading) -> Iterator[str]:
-    proto, known = reading.proto, set(reading.graph.values())
+    proto, known = reading.model.graph, set(reading.graph.values())
     made = [name for node in proto.node for name in node.output if name]
     gone = [name for name in (*(each.name for each in proto.initializer), *made) if name not in known]
-    yield from _line("dropped: values", gone, "as nothing needs them any more")
+    yield from noted("dropped: values", gone, "as nothing needs them any more")
     written = {*(each.name for each in (*proto.input, *proto.output)), *reading.documentation.values}
     typed = [each.name for each in proto.value_info if each.name in known and each.name not in written]
-    yield from _line("dropped: types of values in between", typed, "as they follow from the nodes")
+    yield from noted("dropped: types of values in between", typed, "as they follow from the nodes")
     nobodys = [each.name for each in proto.value_info if each.name not in known.union(gone)]
-    yield from _line("dropped: types of values", nobodys, "which no node makes")
+    yield from noted("dropped: types of values", nobodys, "which no node makes")
     inputs = {each.name for each in proto.input}
     both = [each.name for each in proto.initializer if each.name in inputs]
-    yield from _line("initializers that are no inputs any more", both)
+    yield from noted("initializers that are no inputs any more", both)
     again = [name for name, found in protos_of_values(proto, reading.graph).items() if _contradict(found)]
-    yield from _line("dropped: a second documentation of values", again)
+    yield from noted("dropped: a second documentation of values", again)
 
 
 def _contradict(protos: Iterable[Message]) -> bool:
@@ -207,7 +192,7 @@ def _contradict(protos: Iterable[Message]) -> bool:
 
 def _of_outputs(reading: _Reading) -> Iterator[str]:
     types, remarks = infer(reading.graph).types, reading.documentation.values
-    for value in reading.proto.output:
+    for value in reading.model.graph.output:
         names, shape = remarks[value.name].sizes if value.name in remarks else (), types[value.name].shape
         written = tuple(name or dim for name, dim in zip(names or [""] * len(shape), shape, strict=True))
         said = stated(value)
@@ -243,7 +228,7 @@ _RULES: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
 
 
 def dropped_by_export(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
-    """What of ``graph`` and ``documentation`` is dropped or written otherwise in ``model``, which was made of them."""
+    """Notes on what of ``graph`` and ``documentation`` is dropped or changed in ``model``, which was made from them."""
     return [*_versions(model, documentation), *_of_written_nodes(model, graph, documentation)]
 
 
@@ -272,8 +257,8 @@ def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentat
         and node.operator != "Constant"
         and (node.name not in written or written[node.name].op_type != node.operator)
     ]
-    yield from _line("written as other operators", other, "which this opset has")
+    yield from noted("written as other operators", other, "which this opset has")
     lost = [name for name in documentation.nodes if name not in written]
-    yield from _line("dropped: documentation of nodes", lost, "as they are not there in this form")
+    yield from noted("dropped: documentation of nodes", lost, "as they are not there in this form")
     lost = [name for name in documentation.values if name not in values]
-    yield from _line("dropped: documentation of values", lost, "as they are not there in this form")
+    yield from noted("dropped: documentation of values", lost, "as they are not there in this form")

@@ -1,4 +1,4 @@
-"""External data: tensors of a model in another file beside it, written one at a time and read with care.
+"""External data: tensors of a model in a separate file beside it, written one at a time and read defensively.
 
 The name of the file comes from the model and may be malicious: only a regular file in the model's own folder is read,
 never through a link, and only as many bytes as the tensor's type and shape need (see CVE-2022-25882, CVE-2024-27318,
@@ -22,7 +22,7 @@ from portable_nn.core.files import open_regular, read_exactly
 from portable_nn.core.graph import Value
 from portable_nn.core.memory import CHUNK
 from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
-from portable_nn.operators.registry import ONNX_DTYPES
+from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES
 
 SMALL: Final = 1024
 """Tensors of fewer bytes stay in the model itself, where shape inference can read them."""
@@ -34,42 +34,44 @@ KEYS: Final = frozenset({"location", "offset", "length", "checksum"})
 """The allowed keys of ``external_data``. Others have been used to set attributes in the reading program."""
 
 
-class Place(NamedTuple):
-    """Where in the file a tensor lies, in bytes."""
+class Region(NamedTuple):
+    """The bytes of a tensor in the file."""
 
     offset: int
     length: int
 
 
-def places(values: Iterable[Value]) -> dict[str, Place]:
-    """The places of all tensors that do not stay in the model, in order."""
+def regions(values: Iterable[Value]) -> dict[str, Region]:
+    """The regions of all tensors that do not stay in the model, by name, in order."""
     found, offset = {}, 0
     for value in values:
         length = ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape))
         if length >= SMALL:
-            found[value.name] = Place(offset, length)
+            found[value.name] = Region(offset, length)
             offset += length + -length % PAGE
     return found
 
 
-def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Place]) -> None:
-    """Write the file that holds the tensors at their places; at most one of them is in memory.
+def write_data(path: Path, tensors: Mapping[str, Array], where: Mapping[str, Region]) -> None:
+    """Write the file that holds the tensors in their regions; at most one of them is in memory.
 
-    Raises ``FileError`` where it cannot be written; then nothing is there.
+    Raises ``FileError`` where it cannot be written; then no file exists.
     """
     with atomic_write(path) as file:
-        for name, place in where.items():
-            file.seek(place.offset)
+        for name, region in where.items():
+            file.seek(region.offset)
             data = to_bytes(tensors[name])
-            for start in range(0, place.length, CHUNK):
+            for start in range(0, region.length, CHUNK):
                 file.write(data[start : start + CHUNK].data)
 
 
-def refer(tensor: TensorProto, location: str, place: Place) -> None:
-    """Let ``tensor``, which has no elements of its own, refer to those in the file ``location``."""
+def reference(value: Value, location: str, region: Region) -> TensorProto:
+    """The tensor of a parameter whose elements are in the file ``location``."""
+    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=DTYPE_CODES[value.dtype])
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", location), ("offset", place.offset), ("length", place.length)):
-        tensor.external_data.add(key=key, value=str(value))
+    for key, text in (("location", location), ("offset", str(region.offset)), ("length", str(region.length))):
+        tensor.external_data.add(key=key, value=text)
+    return tensor
 
 
 def external_tensors(model: ModelProto) -> list[TensorProto]:
@@ -86,7 +88,7 @@ def load_external(tensor: TensorProto, path: Path) -> None:
     """Read the elements of ``tensor`` of the model at ``path`` from its external file. Raises ``FormatError``."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if unknown := sorted(entries.keys() - KEYS):
-        raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' where it should say where it lies")
+        raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' in its reference to the file")
     location = entries.get("location", "")
     offset, length = (_number(tensor, path, key, entries) for key in ("offset", "length"))
     needed = _needed(tensor, path)
@@ -120,12 +122,12 @@ def _needed(tensor: TensorProto, path: Path) -> int:
     """The number of bytes that the type and shape of the tensor need."""
     dtype = ONNX_DTYPES.get(tensor.data_type, "")
     if dtype not in ITEM_SIZES or any(dim < 0 for dim in tensor.dims):
-        raise _fault(tensor, path, "is damaged: its type or shape cannot be")
+        raise _fault(tensor, path, "is damaged: its type or shape is invalid")
     return ITEM_SIZES[dtype] * math.prod(map(int, tensor.dims))
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
-    """The named file, if it is a regular one without links to it, inside the folder of the model."""
+    """The named file. Raises ``FormatError`` unless it is a regular file without other links, in the model's folder."""
     folder = path.parent.resolve()
     parts = PurePosixPath(location).parts
     if not parts or ".." in parts or PurePosixPath(location).is_absolute() or "\\" in location or "\0" in location:

@@ -1,8 +1,8 @@
 """Constant folding for the sizes and pads that exporters compute in many small steps.
 
-The shape rules propagate constants through lists of integers. Where arrays of more dimensions come between, the list at
-the end is computed here and replaces the node. This happens while nodes are translated and is no rewrite of a finished
-graph, because the types of the following nodes depend on it.
+The shape rules propagate constants through lists of integers. Where they pass through arrays of more dimensions, the
+resulting list is computed here and replaces the node. This happens while nodes are translated and is no rewrite of a
+finished graph, because the types of the following nodes depend on it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from portable_nn.core.dims import count, static
 from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.tensors import literal
-from portable_nn.operators import Type
-from portable_nn.operators.registry import INTEGERS, Array
+from portable_nn.operators.registry import INTEGERS, Array, Type
 from portable_nn.rewrites.program import Names
 
 LARGE: Final = 1024
@@ -26,17 +25,17 @@ LARGE: Final = 1024
 
 
 class Folder:
-    """Collects the integer values that are constant, node by node, and computes what follows from them."""
+    """Constant folding: collects constant integers node by node, and computes the nodes that depend only on them."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
         self._arrays: dict[str, Array] = {}
         self._taken: set[str] = set()
         self.replaced: list[str] = []
-        """The names of the nodes that were computed."""
+        """The names of the folded nodes."""
 
     def folded(self, node: Node, types: dict[str, Type]) -> list[Node]:
-        """Constants in place of ``node`` where it makes sizes that the shape rules cannot follow; otherwise itself.
+        """Constants in place of ``node`` where it computes sizes that the shape rules cannot follow; otherwise itself.
 
         Raises ``GraphError`` where it cannot be computed.
         """
@@ -56,7 +55,7 @@ class Folder:
         return self._computed(node, outputs, {name: array for name, array in read.items() if array is not None})
 
     def _computed(self, node: Node, outputs: list[str], read: dict[str, Array]) -> list[Node]:
-        """The constants that ``node`` makes of the arrays that it reads; itself while they are still no lists."""
+        """The outputs of ``node`` as constants; ``node`` itself while these are arrays of more dimensions."""
         constants = [Node(name, "Constant", (), (name,), {"value": literal(array)}) for name, array in read.items()]
         arrays = Plan(Graph((), tuple(outputs), (), (*constants, replace(node, name="/folded"))), {}, {}).outputs
         self._arrays.update(arrays)
@@ -87,14 +86,8 @@ class Folder:
             self._arrays[name] = np.array(constant_value, dtype).reshape(static(shape) or ())
         return self._arrays.get(name)
 
-    @property
-    def note(self) -> str:
-        """A note on the nodes that were computed."""
-        names = ", ".join(f"'{name}'" for name in self.replaced)
-        return f"nodes folded into constants ({len(self.replaced)}): {names}"
-
     def without_taken(self, nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
-        """``nodes`` without those that only computed nodes have read."""
+        """``nodes`` without those that only folded nodes have read."""
         taken, needed, kept = set(self._taken), set(outputs), list[Node]()
         for node in reversed(nodes):
             if needed.isdisjoint(node.outputs) and not taken.isdisjoint(node.outputs):
@@ -109,7 +102,7 @@ _WHOLE: Final = INTEGERS | {"bool"}
 
 
 def _elements(node: Node) -> dict[str, Array]:
-    """The integers that a Constant node makes; none where their number does not fit the shape, a fault found later."""
+    """The integers of a Constant node; none where their number does not fit the shape, which is reported later."""
     value = node.attributes.get("value")
     if not isinstance(value, Tensor) or value.dtype not in _WHOLE or len(value.data) != count(value.shape):
         return {}
@@ -117,13 +110,13 @@ def _elements(node: Node) -> dict[str, Array]:
 
 
 def _is_small(type: Type) -> bool:
-    """Whether a value may hold sizes or pads, or lead to them."""
+    """Whether a value may hold sizes or pads, or something they are computed from."""
     shape = static(type.shape)
     return type.dtype in _WHOLE and shape is not None and count(shape) <= LARGE
 
 
 def _constant_value(type: Type) -> tuple[int, ...] | None:
-    """The elements of a value, if the shape rules know all of them as numbers."""
+    """The constant value, if all of its elements are known as numbers."""
     if type.constant is None or type.dtype not in _WHOLE:
         return None
     numbers = tuple(item for item in type.constant if isinstance(item, int))

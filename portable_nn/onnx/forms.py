@@ -1,4 +1,4 @@
-"""How the form of operators changed between opsets: one translation for each change, to the newer form and back.
+"""Changes of operators between opsets: one translation for each change, to the newer form and back.
 
 A graph has every operator as it is at ``OPSET``. Each row of ``CHANGES`` is one step in the history of an operator.
 The docstring of a translation says what the older form means.
@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from portable_nn.core.dims import quotient
-from portable_nn.core.graph import Node, Shape, format_shape
+from portable_nn.core.graph import Node, format_shape
+from portable_nn.onnx.inference import may_be_equal
 from portable_nn.onnx.scope import Scope, given, without
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers, lookup
-from portable_nn.operators.registry import DTYPE_CODES, InvalidNode
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators.registry import DTYPE_CODES, InvalidNode, lookup
+from portable_nn.operators.symbols import Symbol, constant, emit, emit_all, integers, sizes
 
 Translation = Callable[[Node, Scope], list[Node]]
 
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
 
 def same(node: Node, scope: Scope) -> list[Node]:
-    """The node as it is: for changes that only add something."""
+    """The node unchanged: for changes that only add something."""
     return [node]
 
 
@@ -46,7 +46,7 @@ def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
     first, second = (scope.type(node, index).shape for index in (0, 1))
     plain = replace(node, attributes=without(node, "broadcast", "axis"))
     if not node.attributes.get("broadcast"):
-        if not _may_be_equal(first, second):
+        if not may_be_equal(first, second):
             shapes = f"A {format_shape(first)} and B {format_shape(second)}"
             raise InvalidNode(f"without the attribute 'broadcast' its inputs have one shape, not {shapes}")
         return [plain]
@@ -55,16 +55,10 @@ def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
     place = axis + len(first) if axis < 0 else axis
     covered = first[place : place + len(second)] if place >= 0 else ()
     stretched = tuple(1 if size == 1 else other for size, other in zip(second, covered, strict=False))
-    if len(covered) < len(second) or not _may_be_equal(stretched, second):
+    if len(covered) < len(second) or not may_be_equal(stretched, second):
         raise InvalidNode(f"B {format_shape(second)} does not fit A {format_shape(first)} from axis {place} on")
     behind = len(first) - place - len(second)
     return _unsqueezed(plain, scope, range(len(second), len(second) + behind) if second else range(0))
-
-
-def _may_be_equal(one: Shape, other: Shape) -> bool:
-    """Whether two shapes may be the same; an unknown size may be any."""
-    pairs = zip(one, other, strict=False)
-    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
 
 
 def _unsqueezed(node: Node, scope: Scope, axes: Sequence[int]) -> list[Node]:
@@ -82,7 +76,7 @@ def _slope_by_channel(node: Node, scope: Scope) -> list[Node]:
     x, slope = (scope.type(node, index).shape for index in (0, 1))
     if slope in ((), (1,)):
         return [node]
-    if len(slope) != 1 or not _may_be_equal(x[1:2], slope):
+    if len(slope) != 1 or not may_be_equal(x[1:2], slope):
         raise InvalidNode(
             f"slope {format_shape(slope)} is neither one number nor one for each channel of {format_shape(x)}"
         )
@@ -95,7 +89,7 @@ def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
     a, b, c = (scope.type(node, index).shape for index in (0, 1, 2))
     if not node.attributes.get("broadcast") and len(a) == len(b) == 2:
         wanted = (a[1 if node.attributes.get("transA") else 0], b[0 if node.attributes.get("transB") else 1])
-        if not _may_be_equal(wanted, c):
+        if not may_be_equal(wanted, c):
             raise InvalidNode(
                 f"without the attribute 'broadcast' C has the shape {format_shape(wanted)}, not {format_shape(c)}"
             )
@@ -103,7 +97,7 @@ def _sum_by_attribute(node: Node, scope: Scope) -> list[Node]:
 
 
 def _without_test_mode(node: Node, scope: Scope) -> list[Node]:
-    """``is_test`` is what having one output means later; with it, the other outputs are empty."""
+    """``is_test`` became having a single output; with it, the other outputs are empty."""
     attributes, testing = without(node, "is_test"), node.attributes.get("is_test")
     unread = testing and not any(name in scope.read for name in node.outputs[1:])
     return [replace(node, attributes=attributes, outputs=node.outputs[:1] if unread else node.outputs)]
@@ -129,16 +123,19 @@ def _with_inputs(node: Node, scope: Scope, *wanted: Node | str, drop: Sequence[s
     return [*constants, changed]
 
 
-def _as_inputs(**dtypes: str | None) -> Translation:
-    """Attributes that became inputs, in this order: numbers of a type, ``"T"`` for that of the data; else integers."""
+def _as_inputs(**dtypes: str) -> Translation:
+    """Attributes that became inputs, in this order, with their types, ``"T"`` for that of the data.
 
-    def as_input(node: Node, scope: Scope, name: str, dtype: str | None) -> Node | str:
+    Lists and integers become arrays of one dimension, other numbers scalars.
+    """
+
+    def as_input(node: Node, scope: Scope, name: str, dtype: str) -> Node | str:
         value: Any = node.attributes.get(name)
-        if isinstance(value, tuple) and dtype is None:
-            return scope.constant(f"{node.name}.{name}", value)
-        if isinstance(value, int | float) and dtype is not None:
-            return scope.scalar(f"{node.name}.{name}", value, scope.type(node).dtype if dtype == "T" else dtype)
-        return ""
+        if value is None:
+            return ""
+        if isinstance(value, tuple) or dtype == "int64":
+            return scope.constant(f"{node.name}.{name}", value if isinstance(value, tuple) else [value], dtype)
+        return scope.scalar(f"{node.name}.{name}", value, scope.type(node).dtype if dtype == "T" else dtype)
 
     def translate(node: Node, scope: Scope) -> list[Node]:
         wanted = [as_input(node, scope, name, dtype) for name, dtype in dtypes.items()]
@@ -147,26 +144,15 @@ def _as_inputs(**dtypes: str | None) -> Translation:
     return translate
 
 
-_axes_as_input: Final = _as_inputs(axes=None)
-_bounds_as_inputs: Final = _as_inputs(min="T", max="T")  # An absent one was the largest float: none but for infinity.
-_pads_as_inputs: Final = _as_inputs(pads=None, value="T")
-_places_as_inputs: Final = _as_inputs(starts=None, ends=None, axes=None)
-_ratio_as_input: Final = _as_inputs(ratio="float32")
-_sizes_as_input: Final = _as_inputs(split=None)
+_axes_as_input: Final = _as_inputs(axes="int64")
 
 
 def _axes_as_attribute(node: Node, scope: Scope) -> list[Node]:
     axes = scope.numbers(given(node, 1))
-    if not axes:  # All axes, or none at all, which the older form cannot express: the check finds that.
+    if not axes:  # All axes; or none, which the older form cannot express: the check reports that.
         return [replace(node, inputs=node.inputs[:1])]
     attributes = {**without(node, "noop_with_empty_axes"), "axes": axes}
     return [replace(node, inputs=node.inputs[:1], attributes=attributes)]
-
-
-def _scales_as_input(node: Node, scope: Scope) -> list[Node]:
-    scales: Any = node.attributes.get("scales", ())
-    constant = scope.constant(f"{node.name}.scales", scales, "float32")
-    return _with_inputs(node, scope, constant, drop=["scales"])
 
 
 # -- shapes, pads and parts
@@ -205,7 +191,7 @@ def _number_of_parts(node: Node, scope: Scope) -> list[Node]:
 
 
 def _sizes_of_parts(node: Node, scope: Scope) -> list[Node]:
-    """Equal parts are the default; others need their sizes, which must be known."""
+    """Equal parts are the default; unequal ones need their sizes, which must be known."""
     plain = replace(node, attributes=without(node, "num_outputs"))
     axis, count = node.attributes.get("axis", 0), len(node.outputs)
     size = scope.type(node).shape[axis]  # type: ignore[index]
@@ -227,7 +213,7 @@ def _without_dilations(node: Node, scope: Scope) -> list[Node]:
 
 
 def _by_all_further_axes(node: Node, scope: Scope) -> list[Node]:
-    """All axes from ``axis`` on are normalised as a single one."""
+    """All axes from ``axis`` on are normalised together."""
     shape, axis = scope.type(node).shape, node.attributes.get("axis", 1)
     assert isinstance(axis, int)
     if not -len(shape) <= axis < len(shape) or all(dim == 1 for dim in shape[axis % len(shape) + 1 :]):
@@ -270,7 +256,7 @@ def _scale_by_channel(node: Node, scope: Scope) -> list[Node]:
 
         def spread(value: Symbol) -> Symbol:
             if not isinstance(channels, int) or value.shape != (num_groups,):
-                return value  # The check of the graph reports what is wrong with it.
+                return value  # The check of the graph reports this.
             each = emit("Expand", emit("Unsqueeze", value, integers([1])), integers([1, channels // num_groups]))
             return emit("Reshape", each, integers([channels]))
 
@@ -316,7 +302,7 @@ def _resize_with_options(node: Node, scope: Scope) -> list[Node]:
 
 
 _TF_HALF_PIXEL: Final = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}
-"""Positions half a cell further on, rounded in one way, are the positions rounded in the other way."""
+"""Rounding of positions half a cell further on, and the equal rounding of the positions themselves."""
 
 
 def _without_tf_half_pixel(node: Node, scope: Scope) -> list[Node]:
@@ -357,7 +343,7 @@ def _resize_along_all_axes(node: Node, scope: Scope) -> list[Node]:
 
 
 def _wrapped(node: Node, scope: Scope) -> list[Node]:
-    """The cells that ``wrap`` copies are gathered by their places."""
+    """``wrap`` becomes a Gather of the cells that it copies."""
     shape, pads = scope.type(node).shape, scope.numbers(node.inputs[1])
     axes = scope.numbers(given(node, 3)) or range(len(shape))
     sides = [(axis % len(shape), *pads[place :: len(axes)]) for place, axis in enumerate(axes)]
@@ -386,14 +372,14 @@ def _sampling_renamed(node: Node, scope: Scope, names: Mapping[str, str]) -> lis
 
 
 def _sampling_of_images(node: Node, scope: Scope) -> list[Node]:
-    """There is none for volumes: those are written in older operators."""
+    """The older form has no volumes: those are written in other operators."""
     if len(scope.type(node).shape) != 4:
         return scope.spliced(node, lookup("GridSample").lowering)  # type: ignore[arg-type]
     return _sampling_renamed(node, scope, {name: first for first, name in _SAMPLING.items()})
 
 
 _WITHOUT_SHIFT: Final = "output_half_pixel"
-"""What ``coordinate_transformation_mode`` was before the attribute came."""
+"""The ``coordinate_transformation_mode`` before the attribute existed."""
 
 
 def _shift_said(node: Node, scope: Scope) -> list[Node]:
@@ -407,12 +393,6 @@ def _shift_unsaid(node: Node, scope: Scope) -> list[Node]:
     return scope.spliced(node, lookup("RoiAlign").lowering)  # type: ignore[arg-type]
 
 
-def _count_as_input(node: Node, scope: Scope) -> list[Node]:
-    count = node.attributes.get("k")
-    constant = scope.constant(f"{node.name}.k", [count] if isinstance(count, int) else [])
-    return _with_inputs(node, scope, constant, drop=["k"])
-
-
 _REDUCTIONS: Final = (
     "ReduceL1",
     "ReduceL2",
@@ -424,10 +404,10 @@ _REDUCTIONS: Final = (
     "ReduceProd",
     "ReduceSumSquare",
 )
-"""The reductions but for ReduceSum, which had its new form before all others, at opset 13."""
+"""The reductions except ReduceSum, which changed earlier, at opset 13."""
 
 _PAIRS: Final = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
-"""The operators that said by attributes how their second input is stretched to the first."""
+"""The operators whose attributes determined how their second input is broadcast."""
 
 CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),
@@ -438,13 +418,19 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     "BatchNormalization": (
         Change(7, _without_test_mode), Change(9, _spatial), Change(14, _training_as_attribute, same)
     ),
-    "Clip": (Change(11, _bounds_as_inputs),),
-    "Dropout": (Change(7, _without_test_mode), Change(10, _mask_of_truth_values), Change(12, _ratio_as_input)),
+    # A bound that is absent was the largest float: no bound but for infinities.
+    "Clip": (Change(11, _as_inputs(min="T", max="T")),),
+    "Dropout": (
+        Change(7, _without_test_mode), Change(10, _mask_of_truth_values), Change(12, _as_inputs(ratio="float32")),
+    ),
     "Gemm": (Change(7, _sum_by_attribute),),
     "GridSample": (Change(20, partial(_sampling_renamed, names=_SAMPLING), _sampling_of_images),),
     "GroupNormalization": (Change(21, _scale_by_channel),),
     "LpPool": (Change(18, same, _without_dilations),),
-    "Pad": (Change(11, _pads_as_inputs), Change(18, same, _pads_of_all_axes), Change(19, same, _wrapped)),
+    "Pad": (
+        Change(11, _as_inputs(pads="int64", value="T")), Change(18, same, _pads_of_all_axes),
+        Change(19, same, _wrapped),
+    ),
     "PRelu": (Change(7, _slope_by_channel),),
     "Resize": (
         Change(11, _resize_with_options), Change(13, _without_tf_half_pixel),
@@ -453,9 +439,9 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     "RoiAlign": (Change(16, _shift_said, _shift_unsaid),),
     "Scatter": (Change(11, _renamed("ScatterElements")),),
     "Shape": (Change(15, same, _slice_of_shape),),
-    "Slice": (Change(10, _places_as_inputs),),
-    "Split": (Change(13, _sizes_as_input), Change(18, _number_of_parts, _sizes_of_parts)),
-    "TopK": (Change(10, _count_as_input),),
-    "Upsample": (Change(7, _scales_as_list), Change(9, _scales_as_input), Change(10, _renamed("Resize"))),
+    "Slice": (Change(10, _as_inputs(starts="int64", ends="int64", axes="int64")),),
+    "Split": (Change(13, _as_inputs(split="int64")), Change(18, _number_of_parts, _sizes_of_parts)),
+    "TopK": (Change(10, _as_inputs(k="int64")),),
+    "Upsample": (Change(7, _scales_as_list), Change(9, _as_inputs(scales="float32")), Change(10, _renamed("Resize"))),
 }  # fmt: skip
 """The changes of each operator, the oldest first: the one table of adapters from opset to opset."""

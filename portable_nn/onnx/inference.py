@@ -1,7 +1,7 @@
 """The shape inference of the ``onnx`` package: types where this package has no rule, and faults.
 
-It is given a model without what it does not need: large arrays become inputs of the same type, and so do the outputs of
-operators that it does not know, as far as the file declares their types.
+Its model is reduced to what it needs: large arrays become inputs of the same type, and so do the outputs of unknown
+operators, as far as the file declares their types.
 """
 
 from __future__ import annotations
@@ -9,52 +9,46 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final
 
-from onnx import (
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    TensorShapeProto,
-    ValueInfoProto,
-    defs,
-    helper,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, defs, helper
 
 from portable_nn.core.dims import is_number, substituted
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.support import STANDARD, type_name
-from portable_nn.operators import Type
-from portable_nn.operators.registry import ONNX_DTYPES
+from portable_nn.operators.registry import ONNX_DTYPES, Type
 
 SMALL: Final = 1024
-"""The most elements of an array that may hold sizes or axes, which inference needs."""
+"""The most elements of an array that inference may need, as sizes or axes."""
 
 _FAULT: Final = re.compile(r"\(op_type:[^,]*, node name: #(\d+)\): (?:\[\w+\] )?(.*)")
 
 
-class Standard(NamedTuple):
-    """The types of values, by name, and the faults of nodes, by place."""
+def infer_standard(
+    model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]
+) -> tuple[dict[str, Type], dict[int, str]]:
+    """The types of values, by name, and the faults of nodes, by place.
 
-    types: dict[str, Type]
-    faults: dict[int, str]
-
-
-def infer_standard(model: ModelProto, shapes: Mapping[str, Shape], known: Mapping[str, int]) -> Standard:
-    """What inference finds in a model whose inputs have the given ``shapes``; ``known`` are numbers for named sizes."""
+    Args:
+        model: the model.
+        shapes: those of its inputs.
+        known: numbers for symbolic sizes.
+    """
     shown = _shown(model, shapes, known)
     faults: dict[int, str] = {}
     try:
         found = infer_shapes(shown, strict=True)
     except LibraryError as error:
         faults = {int(place): text for place, text in _FAULT.findall(str(error))}
-        found = _without_faults(shown)
+        found = ModelProto()
+        with suppress(LibraryError):  # As much as can be inferred despite faults.
+            found = infer_shapes(shown)
     graph = found.graph
     values = [*graph.value_info, *graph.output, *graph.input]
     types = {value.name: type for value in values if (type := type_of(value))}
-    return Standard(declared(model.graph, known) | types, faults)
+    return declared(model.graph, known) | types, faults
 
 
 def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
@@ -66,7 +60,7 @@ def declared(graph: GraphProto, known: Mapping[str, int]) -> dict[str, Type]:
 
 
 def type_of(value: ValueInfoProto) -> Type | None:
-    """The type of a value, with names for unknown sizes; ``None`` where it is no tensor of known rank."""
+    """The type of a value, with new symbols for unknown sizes; ``None`` where it is no tensor of known rank."""
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
         return None
@@ -76,23 +70,21 @@ def type_of(value: ValueInfoProto) -> Type | None:
 
 
 def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
-    """A size or its name; ``None`` where a file has neither, for which some tools write -1 as a number or a name."""
+    """A size or its symbol; ``None`` for an unknown one, for which some tools write -1 as a number or a name."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
 
 
+def may_be_equal(one: Shape, other: Shape) -> bool:
+    """Whether two shapes may be the same; a symbolic size may have any value."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+
+
 def dtype_of(code: int) -> str:
     """The name of an element type, also of unsupported ones such as ``bfloat16``."""
     return ONNX_DTYPES.get(code) or type_name(code).lower()
-
-
-def _without_faults(shown: ModelProto) -> ModelProto:
-    """As much as can be inferred despite faults."""
-    try:
-        return infer_shapes(shown)
-    except LibraryError:
-        return ModelProto()
 
 
 def light(model: ModelProto) -> ModelProto:
@@ -115,7 +107,7 @@ def light(model: ModelProto) -> ModelProto:
 
 def _small(graph: GraphProto) -> list[TensorProto]:
     """The initializers that may hold sizes or axes."""
-    return [tensor for tensor in graph.initializer if _count(tensor) <= SMALL and not tensor.external_data]
+    return [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= SMALL and not tensor.external_data]
 
 
 def _large(graph: GraphProto) -> Iterator[ValueInfoProto]:
@@ -168,7 +160,3 @@ def _with_shape(value: ValueInfoProto, shapes: Mapping[str, Shape]) -> ValueInfo
     """``value`` with the shape that is given for it, if one is."""
     code, shape = value.type.tensor_type.elem_type, shapes.get(value.name)
     return value if shape is None else helper.make_tensor_value_info(value.name, code, shape)
-
-
-def _count(tensor: TensorProto) -> int:
-    return math.prod(tensor.dims)

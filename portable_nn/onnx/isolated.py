@@ -51,7 +51,7 @@ def _asked(model: ModelProto, **what: Any) -> ModelProto:
             _end()
             raise LibraryError(f"the onnx library ended without an answer: {error}") from None
         except (EncodeError, ValueError) as error:
-            raise LibraryError(f"the onnx library cannot be shown it: {error}") from None
+            raise LibraryError(f"the model cannot be passed to the onnx library: {error}") from None
         except BaseException:  # A late answer would be taken for that to the next request.
             _end()
             raise

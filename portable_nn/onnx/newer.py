@@ -1,4 +1,4 @@
-"""Operators, and uses of them, that are newer than ``OPSET``, expressed in operators of the vocabulary.
+"""Operators, and options of operators, that are newer than ``OPSET``, expressed in the vocabulary.
 
 Each row of ``NEWER`` is an operator that is new, or does more, in a later version of the standard.
 """
@@ -10,14 +10,13 @@ from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
 from portable_nn.onnx.scope import Scope
-from portable_nn.operators import Symbol, cast, constant, emit, integers
 from portable_nn.operators.registry import FLOATS, INTEGERS, InvalidNode
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 
 class Newer(NamedTuple):
-    """The opset that introduced it, the function of symbols that computes it, and whether a node needs that."""
+    """The opset that introduced it, the function of symbols that computes it, and whether a node needs this."""
 
     since: int
     function: Callable[..., Symbol]
@@ -30,7 +29,7 @@ def has_newer(node: Node, opset: int) -> bool:
 
 
 def in_vocabulary(node: Node, opset: int, scope: Scope) -> list[Node]:
-    """``node`` of version ``opset`` in operators of the vocabulary; itself where that has it as it is."""
+    """``node`` of version ``opset`` in operators of the vocabulary; unchanged where it is one of them."""
     if not has_newer(node, opset) or not NEWER[node.operator].needed(node, scope):
         return [node]
     return scope.spliced(node, NEWER[node.operator].function)
@@ -41,7 +40,7 @@ def _of_types(*dtypes: str) -> Callable[[Node, Scope], bool]:
 
 
 def _shift(x: Symbol, y: Symbol, *, direction: str) -> Symbol:
-    """Shift of signed integers: to the right, the sign fills up; a negative shift counts as a very long one."""
+    """Shift of signed integers: arithmetic to the right; a negative shift counts as a very long one."""
     wide, by = cast(x, "int64"), cast(cast(y, "int64"), "uint64")
 
     def shifted(value: Symbol) -> Symbol:

@@ -20,20 +20,13 @@ from portable_nn.onnx.newer import has_newer, in_vocabulary
 from portable_nn.onnx.pads import explicit, numbered
 from portable_nn.onnx.scope import Scope, without
 from portable_nn.onnx.standard import check_form, signature
-from portable_nn.operators import Type, lookup
+from portable_nn.onnx.support import noted
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import REGISTRY, InvalidNode
+from portable_nn.operators.registry import REGISTRY, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
-
-OLDEST_READ: Final = 6
-"""The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
 
 OLDEST_WRITTEN: Final = 13
 """The oldest opset that is written."""
-
-NEWEST_READ: Final = 28
-"""The newest opset that is read."""
-
 
 # -- to an opset
 
@@ -110,7 +103,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
     """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
 
     Raises:
-        UsageError: that version cannot express some nodes, or not so that all runtimes agree; each is listed, with
+        UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
             the lowest opset that can.
     """
     names = Names.beside(graph)
@@ -135,7 +128,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
 
 
 def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:
-    """``nodes`` without the constants that are not read any more, as they have become attributes."""
+    """``nodes`` without unread constants, which have become attributes."""
     read_before = {name for node in graph.nodes for name in node.inputs}
     unread = {name for node in graph.nodes for name in node.outputs} - read_before
     needed = {name for node in nodes for name in node.inputs}.union(graph.outputs, unread)
@@ -194,8 +187,7 @@ def translated(
             faults.append(Fault(f"'{node.name}' ({node.operator})", f"at opset {opset}, {invalid}"))
         except GraphError as error:
             faults.extend(error.faults)
-    if folder.replaced:
-        notes.append(folder.note)
+    notes.extend(noted("nodes folded into constants", folder.replaced))
     return Translated(folder.without_taken(result, outputs), notes, faults)
 
 

@@ -7,14 +7,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
 from portable_nn.onnx.scope import without
-from portable_nn.operators import Type, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import InvalidNode, OperatorContext, window_kind
+from portable_nn.operators.registry import InvalidNode, OperatorContext, Type, lookup, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
-from portable_nn.operators.spatial.window import per_axis, spatial_sizes, windows
-from portable_nn.sizes.arithmetic import pool_size, transpose_same_pads
+from portable_nn.operators.spatial.window import per_axis, spatial_sizes
+from portable_nn.sizes.arithmetic import pool_size
+from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Window
 
 ANY_SIZE: Final = 1
@@ -42,7 +43,7 @@ def _check_unpool(use: OperatorContext) -> None:
     if given not in {None, counted}:
         use.fail(
             f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
-            f"{format_shape(counted)}: leave output_shape out, and pad what comes out"
+            f"{format_shape(counted)}: leave output_shape out, and pad the output"
         )
 
 
@@ -70,39 +71,41 @@ def _use(node: Node, types: Mapping[str, Type]) -> OperatorContext:
 
 
 def _numbered(node: Node, types: Mapping[str, Type]) -> Node:
-    use, mode = _use(node, types), node.attributes.get("auto_pad", "NOTSET")
-    if node.operator == "ConvTranspose" and ("output_shape" in node.attributes or str(mode).startswith("SAME")):
-        return _transposed(node, use)
-    if mode == "NOTSET":
+    use, wanted = _use(node, types), node.attributes.get("output_shape")
+    if wanted is None and node.attributes.get("auto_pad", "NOTSET") == "NOTSET":
         return node
-    return replace(node, attributes=without(node, "auto_pad") | _pads(_windows(use)))
+    found = _windows(use)
+    paddings = tuple(w.output_padding for w in found)
+    if any(w.output_padding >= max(w.stride, w.dilation) for w in found):
+        use.fail(f"output_shape {wanted} would need output_padding {paddings}, which must be less than the stride")
+    more = {"output_padding": paddings} if any(paddings) else {}
+    return replace(node, attributes=without(node, "auto_pad", "output_shape") | _pads(found) | more)
 
 
 def _pads(found: Sequence[Window]) -> dict[str, Attribute]:
     return {"pads": (*(w.pad_begin for w in found), *(w.pad_end for w in found))}
 
 
-def _kernel(use: OperatorContext) -> Sequence[int]:
-    if use.operator.name.startswith("Conv"):
-        return [size for size in use.type(1).shape[2:] if isinstance(size, int)]
-    return per_axis(use, "kernel_shape", len(spatial_sizes(use)))
+def _windows(use: OperatorContext) -> Sequence[Window]:
+    """The windows with explicit pads. Raises ``InvalidNode`` where the pads depend on an unknown size.
 
-
-def _windows(use: OperatorContext) -> list[Window]:
-    """The windows with the pads that ``auto_pad`` means; with a stride of 1 those do not depend on the size."""
-    sizes = spatial_sizes(use)
-    strides, same = per_axis(use, "strides", len(sizes)), use.string("auto_pad").startswith("SAME")
-    reason = f"auto_pad {use.string('auto_pad')}"
+    The pads of ``auto_pad`` depend on no size where the stride is 1, and never for a transposed convolution, whose
+    output has ``stride`` cells for each input cell.
+    """
+    mode, by_shape = use.string("auto_pad"), "output_shape" in use.attributes
+    by_size = mode.startswith("SAME") and use.operator.name != "ConvTranspose"
+    sizes, reason = spatial_sizes(use), "output_shape" if by_shape else f"auto_pad {mode}"
     known = [
-        _known(use, axis, size, reason) if same and stride > 1 else _or(ANY_SIZE, size)
-        for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True), start=2)
+        _known(use, axis, size, reason) if by_shape or (by_size and stride > 1) else _or(ANY_SIZE, size)
+        for axis, (size, stride) in enumerate(zip(sizes, per_axis(use, "strides", len(sizes)), strict=True), start=2)
     ]
-    return windows(use, _kernel(use), tuple(known))
+    kernel = static(use.type(1).shape[2:]) if use.operator.name.startswith("Conv") else None
+    return node_operation(use.operator.name, use.attributes, known, kernel).resolved(known).windows
 
 
 def _known(use: OperatorContext, axis: int, size: Dim, reason: str) -> int:
     if not isinstance(size, int):
-        use.fail(f"the pads of {reason} follow from the size along axis {axis}, which is not known: give it a number")
+        use.fail(f"the pads of {reason} depend on the size along axis {axis}, which is unknown: give it a number")
     return size
 
 
@@ -110,34 +113,8 @@ def _or(stand_in: int, size: Dim) -> int:
     return size if isinstance(size, int) else stand_in
 
 
-def _transposed(node: Node, use: OperatorContext) -> Node:
-    """With ``auto_pad`` the output has ``stride`` cells for each input cell, so the pads depend on no size."""
-    sizes, mode = spatial_sizes(use), use.string("auto_pad")
-    wanted = use.ints("output_shape")
-    goals = per_axis(use, "output_shape", len(sizes)) if wanted else [None] * len(sizes)
-    more = per_axis(use, "output_padding", len(sizes), 0, 0)
-    plain = windows(use, _kernel(use), (ANY_SIZE,) * len(sizes))
-    found = [
-        transpose_same_pads(
-            _known(use, axis, size, "output_shape") if goal else _or(ANY_SIZE, size),
-            w.kernel,
-            w.stride,
-            w.dilation,
-            padding,
-            upper=mode == "SAME_UPPER",
-            output_size=goal,
-        )
-        for axis, (w, size, padding, goal) in enumerate(zip(plain, sizes, more, goals, strict=True), start=2)
-    ]
-    begins, ends, paddings = zip(*found, strict=True)
-    if any(padding >= max(w.stride, w.dilation) for w, padding in zip(plain, paddings, strict=True)):
-        use.fail(f"output_shape {wanted} would need output_padding {paddings}, which must be less than the stride")
-    attributes = without(node, "auto_pad", "output_shape") | {"pads": (*begins, *ends)}
-    return replace(node, attributes=attributes | ({"output_padding": paddings} if any(paddings) else {}))
-
-
 def _without_ceil(node: Node, types: Mapping[str, Type]) -> Node:
-    """The end padding reaches to the end of the last window of ``ceil_mode``: padding cells change no result there."""
+    """The end padding extends to the end of the last window of ``ceil_mode``, where padding changes no result."""
     use = _use(node, types)
     sides = zip(_windows(use), spatial_sizes(use), strict=True)
     found = [_reaching(use, axis, w, size) for axis, (w, size) in enumerate(sides, start=2)]

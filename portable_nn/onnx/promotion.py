@@ -1,7 +1,7 @@
-"""What may be settled about a model before it is read: weights for inputs, and numbers for named sizes.
+"""Weights in place of inputs, and numbers in place of symbolic sizes, before a model is read.
 
-Some exporters, and the standard's own tests, leave weights among the inputs; others leave sizes open in name only,
-having worked numbers into the nodes. These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because such
+Some exporters, and the standard's own tests, leave weights among the inputs; others declare symbolic sizes although the
+nodes hold numbers for them. These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because such
 a model gives no consistent graph before they are done.
 """
 
@@ -16,17 +16,17 @@ from onnx import ModelProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.onnx.inference import type_of
+from portable_nn.onnx.inference import may_be_equal, type_of
 from portable_nn.operators.registry import Array
 from portable_nn.rewrites.sizes import check_sizes
 
 
 def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) -> ModelProto:
-    """``model`` with ``weights``, arrays by name, stored in place of inputs; itself where there are none.
+    """``model`` with ``weights``, arrays by name, as initializers in place of inputs; itself where there are none.
 
     Raises:
-        UsageError: a name that is none of its inputs.
-        ShapeError: an array that does not fit what the model says of its input; all of them are listed.
+        UsageError: a name that is no input.
+        ShapeError: an array of another shape or type than the model declares; all of them are listed.
     """
     if not weights:
         return model
@@ -47,19 +47,17 @@ def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) ->
 
 
 def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
-    """What is wrong with an array for an input, as far as the model says what it needs."""
+    """Why an array does not fit an input, as far as the model declares its type."""
     wanted = type_of(entry)
     if wanted is None:
         return
-    pairs = list(zip(wanted.shape, array.shape, strict=False))
-    fits = len(wanted.shape) == array.ndim and all(a == b or isinstance(a, str) for a, b in pairs)
-    if not fits or wanted.dtype != array.dtype.name:
+    if not may_be_equal(wanted.shape, array.shape) or wanted.dtype != array.dtype.name:
         found = f"{array.dtype.name} {format_shape(array.shape)}"
         yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"
 
 
 def sized(model: ModelProto, sizes: Mapping[str, int]) -> ModelProto:
-    """``model`` with numbers in place of named sizes of its inputs; itself where ``sizes`` is empty.
+    """``model`` with numbers in place of symbolic sizes of its inputs; itself where ``sizes`` is empty.
 
     Raises ``UsageError`` for a name that no input has, or a size below 1.
     """

@@ -1,4 +1,4 @@
-"""ONNX models as graphs. Nothing here knows networks, and nothing opens a file."""
+"""ONNX models as graphs. This module knows no ``Network`` and opens no file."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from portable_nn.onnx.support import (
     check_text,
     is_tensor,
     names_in,
+    noted,
     obstacles,
     opset_of,
 )
@@ -37,7 +38,7 @@ from portable_nn.rewrites.program import Names
 
 
 class Read(NamedTuple):
-    """A graph that was read, the values of its parameters, and notes on what differs from the file."""
+    """A graph, the values of its parameters, and notes on differences to the file."""
 
     graph: Graph
     parameters: dict[str, Array]
@@ -82,7 +83,7 @@ def from_model(model: ModelProto, where: str) -> Read:
 
 
 def answer(model: ModelProto, name: str) -> bool | None:
-    """Whether a value is true, if that follows from constants and the sizes of the inputs."""
+    """Whether a value is true, if it depends only on constants and sizes of the inputs; else ``None``."""
     wanted, needed = {name}, list[NodeProto]()
     for node in reversed(model.graph.node):
         if not wanted.isdisjoint(node.output):
@@ -105,9 +106,9 @@ def answer(model: ModelProto, name: str) -> bool | None:
 
 
 class _Parts(NamedTuple):
-    """The parts of a graph, as the opset of its model has them; nothing is known of the values ``unknown``.
+    """The parts of a graph, at the opset of its model; the types of the values ``unknown`` are unknown.
 
-    Nodes that a graph cannot have are left out; the values that they make are ``inputs`` where the file has their type.
+    Unsupported nodes are left out; their outputs are ``inputs`` where the file has their type.
     """
 
     nodes: list[Node]
@@ -132,7 +133,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     nodes = [constant(name, array, names) for name, array in found.literals.items()]
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, found.stored) and not _makes(proto, found.copies):
-            nodes.append(_from_node(proto, name, where))
+            attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
+            nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     arrays = found.arrays
     nodes = [_filled(node, arrays, names) for node in nodes]
     arrays |= {name: from_tensor(tensor_of(node), where, f"'{name}'") for name, node in found.stored.items()}
@@ -143,18 +145,18 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     notes = [
-        *_note("constants that are kept as parameters", found.stored),
-        *_note("copies of a parameter that are parameters of their own", found.copies),
+        *noted("constants that are kept as parameters", found.stored),
+        *noted("copies of a parameter that are parameters of their own", found.copies),
     ]
     parameters = _parameters(graph, arrays)
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
 
 
 class _Constants(NamedTuple):
-    """What becomes of the constant values of a model, by name.
+    """The constant values of a model, by name.
 
-    Initializers become Constant nodes (``literals``) or parameters (``arrays``). The nodes that make ``stored`` and
-    ``copies``, which are Constant and Identity nodes, give way to parameters as well.
+    Initializers become Constant nodes (``literals``) or parameters (``arrays``). The outputs of some Constant and
+    Identity nodes become parameters as well: ``stored`` has these nodes, ``copies`` the parameters that are copied.
     """
 
     literals: dict[str, Array]
@@ -164,7 +166,7 @@ class _Constants(NamedTuple):
 
 
 def _constants(model: ModelProto, where: str) -> _Constants:
-    """In a model that this package has written, an initializer is a parameter, and nothing else is."""
+    """The constant values; in a model of this package exactly the initializers are parameters."""
     graph, foreign = model.graph, model.producer_name != PRODUCER
     arrays = {proto.name: from_tensor(proto, where) for proto in graph.initializer if proto.data_type in ONNX_DTYPES}
     settings = read_as(lambda operator: operator.settings, graph)
@@ -178,7 +180,7 @@ def _constants(model: ModelProto, where: str) -> _Constants:
 
 
 def _parameters(graph: GraphProto, arrays: Mapping[str, Array]) -> tuple[Parameter, ...]:
-    """The parameters whose values are ``arrays``: trainable but for running statistics and what is not finite."""
+    """The parameters with the values ``arrays``: trainable except running statistics and non-finite arrays."""
     states = read_as(lambda operator: operator.state.values(), graph)
     fixed = {*states, *(name for name, array in arrays.items() if not is_finite(array))}
     return tuple(
@@ -188,7 +190,7 @@ def _parameters(graph: GraphProto, arrays: Mapping[str, Array]) -> tuple[Paramet
 
 
 def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
-    """The inputs that are no initializers and have a type that a graph can have."""
+    """The inputs that are no initializers and have a supported type."""
     stored = {tensor.name for tensor in graph.initializer}
     for value in graph.input:
         if value.name not in stored and is_tensor(value):
@@ -197,14 +199,8 @@ def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
 
 def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
     """Those of the values ``names`` whose types the file states or the standard's inference finds."""
-    types = infer_standard(model, {}, {}).types
+    types, _ = infer_standard(model, {}, {})
     return [Value(name, *types[name][:2]) for name in names if name in types and types[name].dtype in DTYPE_CODES]
-
-
-def _note(what: str, names: Collection[str]) -> Iterator[str]:
-    """A note on some values, if there are any."""
-    if names:
-        yield f"{what} ({len(names)}): {', '.join(map(repr, names))}"
 
 
 def _makes(node: NodeProto, names: Collection[str]) -> bool:
@@ -247,17 +243,17 @@ def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
 
 
 def _hinted(error: GraphError, inputs: Sequence[Value]) -> GraphError:
-    """The error, with advice where an exporter has worked a size into the nodes and left its name on the inputs."""
+    """The error, with advice where the inputs have a symbolic size for which the nodes hold a number."""
     names = dict.fromkeys(dim for value in inputs for dim in value.shape if isinstance(dim, str))
     named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", str(error))]
     if named:
         fix = f"portable-nn import --dim {named[-1]}=SIZE"
-        error.add_note(f"a size may be open in name only ({', '.join(named)}); '{fix}' fixes one")
+        error.add_note(f"a size may be symbolic in inputs only ({', '.join(named)}); '{fix}' sets one")
     return error
 
 
 def _faults(graph: Graph) -> tuple[Fault, ...]:
-    """All nodes of a graph that do not fit."""
+    """The faults of all invalid nodes of a graph."""
     try:
         infer(graph)
     except GraphError as error:
@@ -266,7 +262,7 @@ def _faults(graph: Graph) -> tuple[Fault, ...]:
 
 
 def _without_unknown(graph: Graph, unknown: Collection[str]) -> Graph:
-    """``graph`` without what depends on values that are ``unknown``, or that an invalid node should have made."""
+    """``graph`` without the nodes that depend on values that are ``unknown`` or undefined."""
     made = {*graph.values()}
     unknown = {*unknown, *(name for node in graph.nodes for name in node.inputs if name and name not in made)}
     nodes = []
@@ -279,7 +275,7 @@ def _without_unknown(graph: Graph, unknown: Collection[str]) -> Graph:
 
 
 def read_as(places: Callable[[Operator], Collection[int]], graph: GraphProto) -> set[str]:
-    """The values that some node reads at one of the ``places`` that its operator has."""
+    """The values that some node reads at one of the ``places`` of its operator."""
     found = set[str]()
     for node in graph.node:
         if operator := find(node.op_type, "" if node.domain in STANDARD else node.domain):
@@ -288,7 +284,7 @@ def read_as(places: Callable[[Operator], Collection[int]], graph: GraphProto) ->
 
 
 def decides_shapes(array: Array) -> bool:
-    """Whether the shape rules must see an initializer, as sizes or a condition: it becomes a Constant node."""
+    """Whether the shape rules need an initializer, as sizes or a condition: it becomes a Constant node."""
     listed = array.dtype.name in INTEGERS and array.ndim <= 1 and array.size <= LARGE
     return listed or (array.dtype.name == "bool" and array.shape in ((), (1,)))
 
@@ -344,11 +340,6 @@ def _node_names(graph: GraphProto, names: Names) -> Iterator[str]:
         unique = node.name not in seen
         seen.add(node.name)
         yield node.name if unique else names.fresh(node.name or node.op_type.lower())
-
-
-def _from_node(proto: NodeProto, name: str, where: str) -> Node:
-    attributes = {attribute.name: from_attribute(attribute, where) for attribute in proto.attribute}
-    return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes)
 
 
 def _from_value(proto: ValueInfoProto, names: Names) -> Value:

@@ -23,7 +23,7 @@ class Scope(NamedTuple):
         return self.types[node.inputs[index]]
 
     def numbers(self, name: str) -> tuple[Any, ...]:
-        """The elements of a value, if the shape rules know them; none for an input that is left out."""
+        """The constant value of an input; empty if it is unknown or left out."""
         return self.types[name].constant or () if name else ()
 
     def constant(self, wish: str, values: Sequence[int | float], dtype: str = "int64") -> Node:

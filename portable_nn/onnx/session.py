@@ -1,4 +1,4 @@
-"""The onnxruntime engine: runs any ONNX model, with the errors of this package."""
+"""The onnxruntime engine: sessions that run any ONNX model, with the errors of this package."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Session:
         threads: the number of threads for one operator; ``None`` for as many as there are cores.
         folder: the folder of the external data files of a model given as ``bytes``.
 
+    Attributes:
+        inputs, outputs: their names, types and shapes; a size without a name gets one.
+        metadata: the entries of the model's metadata.
+
     Raises:
         FileError: the file cannot be read.
         FormatError: it is not a valid ONNX model.
         UnsupportedError: onnxruntime lacks an operator of it, or an input or output is not a tensor of numbers.
     """
-
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    metadata: dict[str, str]
 
     def __init__(
         self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
@@ -58,13 +58,13 @@ class Session:
         self._session: Any = _open(model, self.where, threads, folder)
         _alive.add(self)
         meta = self._session.get_modelmeta()
-        self.metadata = dict(meta.custom_metadata_map)
+        self.metadata: dict[str, str] = dict(meta.custom_metadata_map)
         self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
         self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can run: a forked process has none of the threads of the sessions of its parent."""
+        """Whether the session can run: a forked process has none of the threads of its parent's sessions."""
         return self._session is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,8 +10,7 @@ from onnx import AttributeProto, defs
 
 from portable_nn.core.graph import Attribute, Node, Tensor
 from portable_nn.onnx.tensors import from_attribute, is_attribute
-from portable_nn.operators import Operator
-from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode
+from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 
 _KINDS: Final[Mapping[int, Attr]] = {
     AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),

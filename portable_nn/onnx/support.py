@@ -1,9 +1,9 @@
-"""Which operators, attributes and types are supported: whatever is not is found in one pass, before translation."""
+"""Supported operators, attributes and types: everything unsupported is found in one pass, before translation."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
@@ -11,18 +11,28 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET
 from portable_nn.onnx.newer import NEWER
-from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.tensors import is_attribute
 from portable_nn.operators.registry import ONNX_DTYPES, find
+
+OLDEST_READ: Final = 6
+"""The oldest opset that is read: before it, operators overwrote their inputs (``consumed_inputs``)."""
+
+NEWEST_READ: Final = 28
+"""The newest opset that is read."""
 
 STANDARD: Final = {"", "ai.onnx"}
 """The two names of the standard's domain."""
 
 
 class Obstacle(NamedTuple):
-    """Something that is not supported, details, and the places of the nodes that have it.
+    """Something unsupported.
 
-    ``origin`` is the domain and version of an operator in words; ``version`` that number, 0 where it is unknown.
+    Attributes:
+        what: its kind and name.
+        detail: the type, or the nodes in words.
+        nodes: the places of these nodes.
+        origin: the domain and version of an operator, in words.
+        version: the version of an operator; 0 if unknown.
     """
 
     what: str
@@ -103,13 +113,8 @@ def check_text(graph: GraphProto, where: str) -> None:
 
 
 def obstacles(model: ModelProto) -> list[Obstacle]:
-    """Everything that is not supported. A model without any can be translated."""
+    """Everything unsupported in a model. A model without any can be translated."""
     return [*_operators(model), *_attributes(model.graph), *_types(model.graph)]
-
-
-def full_name(node: NodeProto) -> str:
-    """The name of a node's operator, with its domain where that is not the standard's."""
-    return node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
 
 
 def label(node: NodeProto) -> str:
@@ -130,7 +135,7 @@ def _operators(model: ModelProto) -> Iterator[Obstacle]:
     users: dict[str, list[int]] = defaultdict(list)
     for place, node in enumerate(graph.node):
         if not is_supported(node):
-            users[full_name(node)].append(place)
+            users[node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"].append(place)
     for operator, places in sorted(users.items()):
         some = ", ".join(label(graph.node[place]) for place in places[:5]) + (", …" if len(places) > 5 else "")
         count = f"in {len(places)} {'node' if len(places) == 1 else 'nodes'}"
@@ -189,7 +194,15 @@ def _types(graph: GraphProto) -> Iterator[Obstacle]:
         elif value.type.tensor_type.elem_type not in ONNX_DTYPES:
             yield Obstacle(what, f"with elements of type {type_name(value.type.tensor_type.elem_type)}")
         elif not value.type.tensor_type.HasField("shape"):
-            yield Obstacle(what, "whose number of dimensions is not known")
+            yield Obstacle(what, "of unknown rank")
+
+
+def noted(what: str, names: Iterable[str], why: str = "") -> Iterator[str]:
+    """A note on the things that are called ``names``, if there are any."""
+    unique = list(dict.fromkeys(names))
+    if unique:
+        quoted = ", ".join(f"'{name}'" for name in unique)
+        yield f"{what}{why and ', '}{why} ({len(unique)}): {quoted}"
 
 
 def is_tensor(value: ValueInfoProto) -> bool:

@@ -84,7 +84,10 @@ def from_attribute(proto: AttributeProto, where: str) -> Attribute:
     value = getattr(proto, _FIELDS[proto.type])
     match proto.type:
         case AttributeProto.STRING:
-            return _text(proto.name, value, where)
+            try:
+                return str(value, "utf-8")
+            except UnicodeDecodeError:
+                raise FormatError(where, f"attribute '{proto.name}' is not text in UTF-8: {value[:20]!r}") from None
         case AttributeProto.TENSOR:
             return literal(from_tensor(value, where, f"attribute '{proto.name}'"))
         case AttributeProto.FLOAT:
@@ -95,10 +98,3 @@ def from_attribute(proto: AttributeProto, where: str) -> Attribute:
             return tuple(value)
         case _:
             return int(value)
-
-
-def _text(name: str, value: bytes, where: str) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise FormatError(where, f"attribute '{name}' is not text in UTF-8: {value[:20]!r}") from None

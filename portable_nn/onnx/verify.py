@@ -1,6 +1,6 @@
 """Comparison of two engines: a graph in numpy, and its ONNX model in onnxruntime.
 
-A number agrees where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
+Two numbers agree where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
 error of a sum scales with its terms and not with their sum. ``rtol`` is at least ``LAST_DIGITS`` units in the last
 place, which is what decides for float16.
 """
@@ -64,7 +64,7 @@ class Proof(dict[str, Difference]):
     Attributes:
         batches: the batch sizes.
         notes: sentences on what could not be compared.
-        recorded: the largest differences of both engines to what another program has recorded.
+        recorded: the largest differences of both engines to the values recorded by another program.
     """
 
     def __init__(self, outputs: Iterable[str] = ()) -> None:
@@ -95,7 +95,7 @@ def compare(
         tolerance: the allowed differences.
         seed: the seed of the inputs.
         folder: the folder of the external data files of the model.
-        recorded: further inputs, and the values that must come out.
+        recorded: further inputs, with the values that the graph must compute from them.
 
     Raises:
         VerificationError: the engines do not agree; the message names the first node that differs.
@@ -106,7 +106,7 @@ def compare(
     proof = Proof(graph.outputs)
     if recorded is not None:
         proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
-    undefined = _Undefined()
+    elements, undefined = Counter[str](), Counter[str]()
     try:
         for feeds in rounds(graph, np.random.default_rng(seed)):
             ours, theirs = _both(graph, parameters, session, feeds, where)
@@ -117,13 +117,14 @@ def compare(
                     last = _Compared(name, ours[name], theirs[name])
                     raise VerificationError(f"{where}: {_message(parting or last, graph, tolerance)}")
                 proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
-                undefined.count(name, ours[name])
+                elements[name] += ours[name].size
+                undefined[name] += int(np.isnan(ours[name]).sum()) if ours[name].dtype.kind == "f" else 0
             proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
     except NoInputsError as error:
         if recorded is None:
             raise UsageError(f"{where}: {error}{_HINT}") from None
         proof.notes += (f"compared on what is recorded alone: {error}",)
-    proof.notes += tuple(undefined.notes())
+    proof.notes += tuple(_undefined(undefined, elements))
     return proof
 
 
@@ -136,7 +137,7 @@ def check_recorded(
     tolerance: Tolerance,
     session: Session | None = None,
 ) -> dict[str, Difference]:
-    """The largest differences of numpy, and of ``session`` if there is one, to what another program has recorded.
+    """The largest differences of numpy, and of ``session`` if given, to the values recorded by another program.
 
     Intermediate values are compared as well, in numpy, so that the first node that differs is found.
 
@@ -174,23 +175,12 @@ def _both(
         raise FormatError(where, error.reason + _HINT) from error
 
 
-class _Undefined:
-    """Counts the NaN in outputs, which both engines have at the same places."""
-
-    def __init__(self) -> None:
-        self.found, self.of = Counter[str](), Counter[str]()
-
-    def count(self, name: str, array: Array) -> None:
-        """Count the NaN in one output."""
-        self.of[name] += array.size
-        self.found[name] += int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
-
-    def notes(self) -> Iterator[str]:
-        """A note on each output with NaN."""
-        for name, count in self.found.items():
-            if count:
-                share = "everywhere" if count == self.of[name] else f"in {count:,} of {self.of[name]:,} places"
-                yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
+def _undefined(undefined: Mapping[str, int], elements: Mapping[str, int]) -> Iterator[str]:
+    """A note on each output with NaN, which both engines have at the same places."""
+    for name, count in undefined.items():
+        if count:
+            share = "everywhere" if count == elements[name] else f"in {count:,} of {elements[name]:,} places"
+            yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
 
 
 def difference(ours: Array, theirs: Array) -> Difference:
@@ -243,16 +233,12 @@ def _values_on_the_way(
     made = {name for node in model.graph.node for name in node.output}
     names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
     ours = run_numpy(graph, parameters, feeds, names)
-    theirs = Session(to_bytes(_with_outputs(model, names)), threads=1, folder=folder).run(feeds)
-    return (_Compared(name, ours[name], theirs[name]) for name in names)
-
-
-def _with_outputs(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
     copy = deepcopy(model)
     del copy.graph.output[:]
     for name in names:
         copy.graph.output.add(name=name)
-    return copy
+    theirs = Session(to_bytes(copy), threads=1, folder=folder).run(feeds)
+    return (_Compared(name, ours[name], theirs[name]) for name in names)
 
 
 def _message(

@@ -1,4 +1,4 @@
-"""Graphs as ONNX models. Nothing here knows networks, and nothing writes a file."""
+"""Graphs as ONNX models. This module knows no ``Network`` and writes no file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Final
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
 from portable_nn.core.version import __version__
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.onnx.external import Place, places, refer
+from portable_nn.onnx.external import reference, regions
 from portable_nn.onnx.opsets import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.standard import signature
 from portable_nn.onnx.tensors import to_attribute, to_tensor
@@ -55,7 +55,7 @@ def to_model(
             listed, with the lowest opset that can. Parameters of more than 2 GiB without a ``location``.
         GraphError: the graph is not consistent.
     """
-    apart = places(graph.parameters) if location else {}
+    apart = regions(graph.parameters) if location else {}
     if not OLDEST_WRITTEN <= opset <= OPSET:
         raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
     if (size := size_of(value for value in graph.parameters if value.name not in apart)) > MAX_BYTES:
@@ -68,7 +68,7 @@ def to_model(
         input=[_to_value(value) for value in graph.inputs],
         output=[_to_value(value) for value in outputs],
         initializer=[
-            _external(value, location or "", apart[value.name])
+            reference(value, location or "", apart[value.name])
             if value.name in apart
             else to_tensor(value.name, parameters[value.name])
             for value in graph.parameters
@@ -92,12 +92,6 @@ def to_bytes(model: ModelProto) -> bytes:
     """The bytes of a model; the same model gives the same bytes."""
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def _external(value: Value, location: str, place: Place) -> TensorProto:
-    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=DTYPE_CODES[value.dtype])
-    refer(tensor, location, place)
-    return tensor
 
 
 def size_of(values: Iterable[Value]) -> int:

@@ -1,7 +1,7 @@
-"""How large the output of a convolution, transposed convolution or pool is: the formulas, along one axis.
+"""The formulas for the output size of convolutions, transposed convolutions and pools, along one axis.
 
-``kernel``, ``stride``, ``dilation`` and the pads are those of this axis; every size is a number of cells. Nothing here
-checks options (``operation`` does): an output without a single cell is the one fault that is found, as ``ShapeError``.
+``kernel``, ``stride``, ``dilation`` and the pads are those of this axis; every size is a number of cells. Options
+are checked in ``operation``; here only an output that would be empty raises ``ShapeError``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from portable_nn.core.errors import ShapeError
 
 
 def extent(kernel: int, dilation: int) -> int:
-    """How many cells a kernel spans from its first tap to its last, both included."""
+    """The effective size of a dilated kernel: the cells from its first tap to its last, both included."""
     return dilation * (kernel - 1) + 1
 
 
 def conv_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int, pad_end: int) -> int:
-    """Output size of a convolution, or of a pool that rounds down: every position where the whole kernel fits.
+    """Output size of a convolution, or of a pool in floor mode: the positions where the whole kernel fits.
 
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), sections 2 and 5.1.
     """
@@ -26,14 +26,14 @@ def conv_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int
 
 
 def pool_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int, pad_end: int, *, ceil: bool) -> int:
-    """Output size of a pool; with ``ceil`` the last window may stand over the edge.
+    """Output size of a pool; in ceil mode the last window may extend beyond the padding.
 
-    A window that would start in the end padding, or beyond, holds no cell and is dropped: PyTorch's and onnxruntime's
-    rule. OpenCV, OpenVINO and the shape inference of ONNX keep it.
+    A window that would start in the end padding, or beyond, holds no input cell. PyTorch and onnxruntime drop it;
+    OpenCV, OpenVINO and the shape inference of ONNX keep it.
     """
     if not ceil:
         return conv_size(size, kernel, stride, dilation, pad_begin, pad_end)
-    # Rounded up; a kernel that spans more than the padded input may still stand once, over the edge.
+    # Rounded up; a kernel that is larger than the padded input may still fit once, beyond the edge.
     steps = -((extent(kernel, dilation) - size - pad_begin - pad_end) // stride)
     if steps > 0 and steps * stride >= size + pad_begin:
         steps -= 1
@@ -45,7 +45,7 @@ def pool_size(size: int, kernel: int, stride: int, dilation: int, pad_begin: int
 def conv_transpose_size(
     size: int, kernel: int, stride: int, dilation: int, pad_begin: int, pad_end: int, output_padding: int
 ) -> int:
-    """Output size of a transposed convolution: pads take rows away, output_padding adds rows at the end.
+    """Output size of a transposed convolution: pads crop the output, output_padding adds cells at the end.
 
     Source: Dumoulin and Visin (2016), section 4; ONNX ConvTranspose.
     """
@@ -61,7 +61,7 @@ def conv_transpose_size(
 def same_pads(size: int, kernel: int, stride: int, dilation: int, *, upper: bool) -> tuple[int, int]:
     """The pads (begin, end) with which a convolution or pool gives ``ceil(size / stride)`` cells.
 
-    What is odd goes to the end with ``upper`` (SAME_UPPER; Keras's and PyTorch's "same"), else to the begin
+    An odd cell goes to the end with ``upper`` (SAME_UPPER; Keras's and PyTorch's "same"), else to the begin
     (SAME_LOWER). Source: ONNX Conv, attribute ``auto_pad``.
     """
     outputs = -(-size // stride)
@@ -78,11 +78,11 @@ def transpose_same_pads(
     upper: bool,
     output_size: int | None = None,
 ) -> tuple[int, int, int]:
-    """The pads and output padding (begin, end, output_padding) that ``auto_pad`` or ``output_shape`` stand for.
+    """The explicit (begin, end, output_padding) of ``auto_pad`` or ``output_shape``.
 
-    The output has ``output_size`` cells, or ``size * stride`` where none is wanted (SAME_UPPER, SAME_LOWER). What is
-    odd goes to the end with ``upper``, else to the begin: with ``output_shape`` alone, too. Rows that are lacking
-    without any pads are added as output padding. Source: ONNX ConvTranspose; runtimes do not agree on it.
+    The output has ``output_size`` cells, or ``size * stride`` by default (SAME_UPPER, SAME_LOWER). An odd cell goes to
+    the end with ``upper``, else to the begin, also with ``output_shape`` alone. An output that would be too small
+    without pads gets output padding. Source: ONNX ConvTranspose; runtimes do not agree on it.
     """
     wanted = size * stride if output_size is None else output_size
     surplus = stride * (size - 1) + extent(kernel, dilation) + output_padding - wanted
@@ -95,11 +95,9 @@ def _halves(total: int, *, upper: bool) -> tuple[int, int]:
 
 
 def _too_small(size: int, kernel: int, dilation: int, pad_begin: int, pad_end: int) -> str:
-    """What is said where a kernel spans more than there is."""
+    """The message for a kernel that is larger than the padded input."""
     spans = f"kernel {kernel} with dilation {dilation} spans" if dilation > 1 else f"kernel {kernel} spans"
-    padded = f"{size + pad_begin + pad_end}"
+    there = f"the input has only {size}"
     if pad_begin or pad_end:
-        there = f"the padded input has only {padded} ({pad_begin} + {size} + {pad_end})"
-    else:
-        there = f"the input has only {padded}"
+        there = f"the padded input has only {size + pad_begin + pad_end} ({pad_begin} + {size} + {pad_end})"
     return f"{spans} {extent(kernel, dilation)} cells, but {there}"

@@ -1,7 +1,7 @@
-"""Which cells an operation touches, and how often: exact, along each axis by itself.
+"""Which cells an operation covers, and how often: exact, along each axis separately.
 
-A convolution or pool is seen from its input: how many of its windows read each cell. A transposed convolution is seen
-from its output: how many taps of its kernel land on each cell. Both count the same pairs (position, tap), because a
+For a convolution or pool: how many of its windows read each input cell. For a transposed convolution: how many taps of
+its kernel land on each output cell. Both count the same pairs (position, tap), because a
 transposed convolution is the gradient of a convolution.
 """
 
@@ -17,12 +17,15 @@ AXIS_NAMES = {2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What is touched along one axis: cells of the input, or of the output of a transposed convolution.
+    """The coverage along one axis, of the input cells; of the output cells for a transposed convolution.
 
-    ``counts`` has a number for each cell. ``phases`` is the pattern that repeats with the stride away from the edges,
-    that of cell 0 first; it is ``uneven`` where a transposed convolution lays more taps on some cells than on others,
-    which risks a checkerboard pattern. ``idle`` are the positions of the other side that touch nothing: windows that
-    hold nothing but padding, or inputs of a transposed convolution whose whole image the padding takes away.
+    Attributes:
+        counts: how many windows, or taps, cover each cell.
+        phases: the counts away from the edges, which repeat with the stride; that of cell 0 first.
+        idle: the positions on the other side that cover no cell: windows that hold nothing but padding, or inputs of a
+            transposed convolution whose whole contribution is cropped.
+        uneven: whether a transposed convolution covers some cells with more taps than others, which risks
+            checkerboard artifacts.
 
     Source: Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill (2016).
     """
@@ -34,34 +37,31 @@ class Coverage:
 
     @property
     def uncovered(self) -> tuple[int, ...]:
-        """The cells that nothing touches: inputs that are never read, or outputs that hold the bias alone."""
+        """The cells that are not covered: inputs that are never read, or outputs that hold the bias alone."""
         return tuple(cell for cell, count in enumerate(self.counts) if not count)
 
     @property
     def leading(self) -> int:
-        """How many cells are uncovered before the first that is covered."""
+        """The number of uncovered cells before the first covered one."""
         return next((cell for cell, count in enumerate(self.counts) if count), len(self.counts))
 
     @property
     def trailing(self) -> int:
-        """How many cells are uncovered after the last that is covered."""
+        """The number of uncovered cells after the last covered one."""
         after = next((cell for cell, count in enumerate(reversed(self.counts)) if count), 0)
         return after if any(self.counts) else 0
 
     @property
     def holes(self) -> tuple[int, ...]:
-        """The uncovered cells that have covered ones on both sides."""
+        """The uncovered cells between covered ones."""
         return tuple(cell for cell in self.uncovered if self.leading <= cell < len(self.counts) - self.trailing)
 
     def words(self, cells: str = "cells") -> str:
-        """The uncovered cells as people say them: "column 5 (the last of 6)"; nothing where all are covered."""
+        """The uncovered cells in words: "column 5 (the last of 6)"; empty where all are covered."""
         total = len(self.counts)
         if self.leading == total:
             return f"all {total} {cells}"
-        ends = (
-            (range(self.leading), "the first"),
-            (range(total - self.trailing, total), "the last"),
-        )
+        ends = ((range(self.leading), "the first"), (range(total - self.trailing, total), "the last"))
         parts = [
             f"{cells_text(edge, cells)} ({where}{f' {len(edge)}' if len(edge) > 1 else ''} of {total})"
             for edge, where in ends
@@ -73,7 +73,7 @@ class Coverage:
 
 
 def coverage(operation: Operation, sizes: PerAxis) -> tuple[Coverage, ...]:
-    """What ``operation`` touches of an input (conv, pool) or output (convt), for each axis. Raises ``ShapeError``."""
+    """What ``operation`` covers of its input (conv, pool) or output (convt), for each axis. Raises ``ShapeError``."""
     found = input_sizes(sizes)
     whole = operation.resolved(found)
     axes = zip(whole.windows, found, whole.output_size(found), strict=True)
@@ -83,19 +83,19 @@ def coverage(operation: Operation, sizes: PerAxis) -> tuple[Coverage, ...]:
 def axis_coverage(transposed: bool, window: Window, inputs: int, outputs: int) -> Coverage:
     """``coverage`` along one axis, whose output size is known."""
     positions, cells = (inputs, outputs) if transposed else (outputs, inputs)
-    idle = tuple(position for position in range(positions) if not _touches(window, position, cells))
+    idle = tuple(position for position in range(positions) if not _covers(window, position, cells))
     return Coverage(_counts(window, positions, cells), phases(window), idle, transposed and _uneven(window, positions))
 
 
 def is_faulty(kind: Kind, window: Window, inputs: int, outputs: int) -> bool:
-    """Whether a cell is left out, or the overlap is uneven: quicker than the whole ``Coverage``, for a search."""
+    """Whether a cell is uncovered, or the overlap is uneven: faster than the whole ``Coverage``, for a search."""
     if kind == "convt":
-        return _uneven(window, inputs) or _leaves_out(window, inputs, outputs)
-    return _leaves_out(window, outputs, inputs)
+        return _uneven(window, inputs) or _has_uncovered(window, inputs, outputs)
+    return _has_uncovered(window, outputs, inputs)
 
 
 def phases(window: Window) -> tuple[int, ...]:
-    """How many taps touch a cell away from the edges, for each of the ``stride`` places that a cell can have."""
+    """How many taps cover a cell away from the edges, for each phase of the stride."""
     found = [0] * window.stride
     for tap in range(window.kernel):
         found[(tap * window.dilation - window.pad_begin) % window.stride] += 1
@@ -103,7 +103,7 @@ def phases(window: Window) -> tuple[int, ...]:
 
 
 def axis_name(axis: int, axes: int) -> str:
-    """What the cells along an axis are called: rows and columns of an image, cells of a line."""
+    """The name of the cells along an axis: rows and columns of an image, cells of a single axis."""
     return AXIS_NAMES[axes][axis] if axes in AXIS_NAMES else "cells" if axes == 1 else f"cells of axis {axis}"
 
 
@@ -122,7 +122,7 @@ def cells_text(cells: Sequence[int], plural: str) -> str:
 
 
 def _counts(window: Window, positions: int, cells: int) -> tuple[int, ...]:
-    """For each cell, how many pairs (position, tap) touch it: sums of steps, in time proportional to the length."""
+    """For each cell, how many pairs (position, tap) cover it: prefix sums, in time proportional to the length."""
     stride, reach = window.stride, window.stride * positions
     line = [0] * (max(reach + window.extent, window.pad_begin + cells))
     for tap in range(window.kernel):
@@ -133,9 +133,9 @@ def _counts(window: Window, positions: int, cells: int) -> tuple[int, ...]:
     return tuple(line[window.pad_begin : window.pad_begin + cells])
 
 
-def _leaves_out(window: Window, positions: int, cells: int) -> bool:
-    """Whether one of the ``cells`` is touched by no tap."""
-    # A bit for each cell: where the kernel stands, then the union of that, moved to each tap.
+def _has_uncovered(window: Window, positions: int, cells: int) -> bool:
+    """Whether one of the ``cells`` is covered by no tap."""
+    # A bit for each cell: the positions of the kernel, then their union, shifted by each tap.
     standing = ((1 << window.stride * positions) - 1) // ((1 << window.stride) - 1)
     touched = 0
     for tap in range(window.kernel):
@@ -148,8 +148,8 @@ def _uneven(window: Window, positions: int) -> bool:
     return positions > 1 and len(set(phases(window))) > 1
 
 
-def _touches(window: Window, position: int, cells: int) -> bool:
-    """Whether a tap of the kernel that stands at ``position`` is on one of the ``cells``."""
+def _covers(window: Window, position: int, cells: int) -> bool:
+    """Whether a tap of the kernel at ``position`` is on one of the ``cells``."""
     start = position * window.stride - window.pad_begin
     first = max(0, -(start // window.dilation))
     return first < window.kernel and start + first * window.dilation < cells

@@ -1,4 +1,4 @@
-"""Pictures of an operation, cell by cell: what the kernel moves over, where it stands, and what comes out."""
+"""Pictures of an operation, cell by cell: the padded input, each position of the kernel, and the output."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_FRAMES: Final = 400
-"""How many positions of the kernel an animation may show."""
+"""The most positions of the kernel in an animation."""
 FRAME_DPI: Final = 80
 
 ARROW: Final = 1.7
-"""The space between two boards, in which the arrow stands; this and all lengths are inches."""
+"""The space between two boards, for an arrow; this and all lengths are in inches."""
 NUMBERS: Final = 0.2
-"""The space above and left of a board, in which its rows and columns are numbered."""
+"""The space above and left of a board, for the numbers of its rows and columns."""
 BOARD_HEIGHT: Final = 6.0
-"""The greatest height of a board."""
+"""The maximum height of a board."""
 CHARACTER: Final = 0.075
-"""The width of a character of a caption, at most."""
+"""The maximum width of a character of a caption."""
 LEAST_WITH_TEXT: Final = 0.17
-"""The least cell that has room for a number."""
+"""The smallest cell that has room for a number."""
 LANDING: Final = ("darker where more taps land", "with the number of taps that land on it")
-"""What is said of an output that is shaded, without and with room for numbers."""
+"""The description of a shaded output, without and with room for numbers."""
 LEGEND_CELL: Final = 0.16
 LEGEND_UNDER: Final = {"tap": ("input",), "cut": ("ring",)}
-"""What lies under a kind of cell in the legend."""
+"""The kinds of cells under another kind in the legend."""
 
 
 class Page(NamedTuple):
-    """A figure that has the whole of a scene, the corners of its boards, and where there is room for more."""
+    """A figure with the boards of a scene, their corners, and the top of the free space below them."""
 
     figure: Figure
     axes: Axes
@@ -52,11 +52,15 @@ class Page(NamedTuple):
 
 @style()
 def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figure:
-    """A picture of ``operation`` on an input of ``sizes``: the whole, and each position of the kernel.
+    """A picture of ``operation`` on an input of ``sizes``: an overview, and each position of the kernel.
 
-    ``title`` is the PyTorch spelling where none is given. Of many positions the first and the last are drawn, and it
-    says how many there are. Cells of the input that are never read are hatched, as are those of the output that hold
-    the bias alone. The ``gid`` of each artist tells what it is.
+    Of many positions the first and the last are drawn. Input cells that are never read are hatched, and so are output
+    cells that hold the bias alone. The ``gid`` of each artist is its part of the picture and its kind of cell.
+
+    Args:
+        operation: what to draw, over one or two axes.
+        sizes: the size of the input along each axis.
+        title: the heading; the PyTorch notation by default.
 
     Raises:
         UsageError: more than two axes, or more than ``MOST_CELLS`` on a side.
@@ -73,9 +77,9 @@ def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figu
 
 @style()
 def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> list[Image]:
-    """The frames of an animation: the kernel at each of its positions in turn, and the output filling in.
+    """The frames of an animation: the kernel at each of its positions in turn, and the output so far.
 
-    Arguments and errors are those of ``draw``; there may be at most ``MOST_FRAMES`` positions.
+    Arguments and errors are those of ``draw``; more than ``MOST_FRAMES`` positions raise ``UsageError``.
     """
     from PIL import Image
 
@@ -97,14 +101,14 @@ def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> l
 
 
 def _put(canvas: Any, artists: Iterable[Artist]) -> None:
-    """Draw ``artists`` upon what is there already, and forget them."""
+    """Draw ``artists`` on the canvas as it is, and remove them from the figure."""
     for artist in artists:
         artist.draw(canvas.get_renderer())
         artist.remove()
 
 
 def _stand(page: Page, scene: Scene, position: Place, part: str) -> list[Artist]:
-    """Draw the kernel at a position, and the output cell that it makes there."""
+    """Draw the kernel at a position, and the output cell that it computes there."""
     return [
         *kernel(page.axes, scene.taps(position), page.moved_over, page.cell, part),
         cells(page.axes, "now", [position], page.output, page.cell, part),
@@ -112,7 +116,7 @@ def _stand(page: Page, scene: Scene, position: Place, part: str) -> list[Artist]
 
 
 def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
-    """The whole of the scene on a new figure, with its output ``empty``, and room of the height ``below``."""
+    """The overview of a scene on a new figure, perhaps with an ``empty`` output, and free space of height ``below``."""
     title = textwrap.wrap(scene.title, 95, subsequent_indent="    ")
     side_by_side, words = boards(scene), arrows(scene)
     cell, widths = _cell_size(side_by_side)
@@ -136,13 +140,15 @@ def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
         if between:
             arrow(axes, (left + 0.25, top + height / 2), ARROW - 0.45, between)
             left += ARROW
-    for entry in entries:
-        _legend_entry(axes, *entry)
+    for kind, meaning, corner in entries:
+        for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
+            cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
+        text(axes, (corner[0] + 0.28, corner[1] + LEGEND_CELL / 2), meaning, 9.5, va="center")
     return Page(paper, axes, cell, corners[-2], corners[-1], bottom)
 
 
 def _cell_size(side_by_side: Sequence[Board]) -> tuple[float, list[float]]:
-    """The largest cell with which all boards find room side by side, and the width that each board then takes."""
+    """The largest size of a cell with which all boards fit side by side, and the width of each board."""
     count = len(side_by_side)
     room = WIDTH - 2 * MARGIN - ARROW * (count - 1) - NUMBERS * count
     largest = min(CELL, BOARD_HEIGHT / max(len(board.rows) for board in side_by_side))
@@ -155,7 +161,7 @@ def _cell_size(side_by_side: Sequence[Board]) -> tuple[float, list[float]]:
 
 
 def _board(axes: Axes, scene: Scene, board: Board, corner: Point, cell: float, *, empty: bool) -> None:
-    """Draw a board with its caption and the numbers of its rows and columns."""
+    """Draw a board with its caption, and the numbers of its rows and columns."""
     left, top = corner
     for kind, places in board.kinds().items():
         cells(axes, "to come" if empty else kind, places, corner, cell, board.name)
@@ -178,12 +184,12 @@ def _board(axes: Axes, scene: Scene, board: Board, corner: Point, cell: float, *
 
 
 def _numbered(kinds: Sequence[str]) -> list[int]:
-    """Where the cells are that have numbers: those of the input itself, or of the output."""
+    """The places of the numbered cells: those of the input itself, or of the output."""
     return [place for place, kind in enumerate(kinds) if kind in ("input", "unread", "output")]
 
 
 def _landing(axes: Axes, scene: Scene, corner: Point, cell: float) -> None:
-    """Shade the output of a transposed convolution by how many taps land on each cell, and write it there."""
+    """Shade the output cells of a transposed convolution by the number of taps that land on them; write it there."""
     counts = scene.landing()
     for count in sorted(set(counts.values()) - {0}):
         places = [place for place, found in counts.items() if found == count]
@@ -194,13 +200,13 @@ def _landing(axes: Axes, scene: Scene, corner: Point, cell: float) -> None:
 
 
 def _inside(axes: Axes, words: str, place: Place, corner: Point, cell: float, **look: Any) -> None:
-    """Write into a cell."""
+    """Write text into a cell."""
     middle = (corner[0] + cell * (place[1] + 0.5), corner[1] + cell * (place[0] + 0.5))
     text(axes, middle, words, 28 * cell, va="center_baseline", ha="center", **look)
 
 
 def _legend_entries(kinds: Iterable[tuple[str, str]], top: float) -> Iterator[tuple[str, str, Point]]:
-    """Kinds of cells and what they are, with places for them: two in a line, or one that is long."""
+    """Kinds of cells, their descriptions and corners: two in a line, or a long one alone."""
     half = WIDTH / 2 - MARGIN
     slot = 0
     for kind, meaning in kinds:
@@ -208,9 +214,3 @@ def _legend_entries(kinds: Iterable[tuple[str, str]], top: float) -> Iterator[tu
         slot += slot % 2 if long else 0
         yield kind, meaning, (MARGIN + slot % 2 * half, top + slot // 2 * LINE)
         slot += 1 + long
-
-
-def _legend_entry(axes: Axes, kind: str, meaning: str, corner: Point) -> None:
-    for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
-        cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
-    text(axes, (corner[0] + 0.28, corner[1] + LEGEND_CELL / 2), meaning, 9.5, va="center")

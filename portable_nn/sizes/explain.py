@@ -1,7 +1,8 @@
-"""The formula of an output size with the numbers put in, step by step."""
+"""The formula of an output size with numbers substituted, step by step."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes,
 
 
 class Line(NamedTuple):
-    """One step: what is found, by which formula, the same with numbers, and what comes out."""
+    """One step: what is computed, its formula, the same with numbers, and the result."""
 
     what: str
     formula: str
@@ -32,7 +33,7 @@ def explain(operation: Operation, sizes: PerAxis) -> tuple[tuple[Line, ...], ...
 
 
 def explain_text(operation: Operation, sizes: PerAxis) -> str:
-    """``explain`` as text; axes that are alike are explained once."""
+    """``explain`` as text; axes with equal sizes and options are explained once."""
     found = input_sizes(sizes)
     outputs = operation.output_size(found)
     lines = explain(operation, found)
@@ -46,72 +47,60 @@ def explain_text(operation: Operation, sizes: PerAxis) -> str:
     return "\n".join(parts)
 
 
+def _line(what: str, formula: str, result: int, **values: int) -> Line:
+    """A step, with numbers for the names in its formula."""
+    return Line(what, formula, re.sub("[a-z_]+", lambda name: str(values.get(name[0], name[0])), formula), result)
+
+
 def _steps(operation: Operation, given: Window, window: Window, size: int) -> Iterator[Line]:
-    """The steps along one axis: ``given`` as it was, ``window`` with the pads that ``auto_pad`` stands for."""
-    yield Line(
-        "span of the kernel",
-        "dilation * (kernel - 1) + 1",
-        f"{window.dilation} * ({window.kernel} - 1) + 1",
-        window.extent,
-    )
-    if operation.kind == "convt":
-        if operation.auto_pad.startswith("SAME"):
-            yield from _transposed_padding(given, window, size)
-        yield from _transposed(window, size)
-    else:
-        if operation.auto_pad.startswith("SAME"):
-            yield from _padding(window, size)
-        yield from _positions(operation, window, size)
+    """The steps along one axis, of the window as ``given``, and ``window`` with explicit pads."""
+    kernel, stride, dilation, span = window.kernel, window.stride, window.dilation, window.extent
+    yield _line("span of the kernel", "dilation * (kernel - 1) + 1", span, kernel=kernel, dilation=dilation)
+    if operation.auto_pad.startswith("SAME"):
+        values = {"stride": stride, "span": span, "input": size, "output_padding": given.output_padding}
+        if operation.kind == "convt":
+            wanted, of_wanted = stride * size, "stride * input"
+            of_pads = "max(0, stride * (input - 1) + span + output_padding - wanted)"
+        else:
+            wanted, of_wanted = -(-size // stride), "ceil(input / stride)"
+            of_pads = "max(0, (wanted - 1) * stride + span - input)"
+        yield _line("same: cells wanted", of_wanted, wanted, **values)
+        yield _line("padding in all", of_pads, sum(window.pads), wanted=wanted, **values)
+    yield from _transposed(window, size) if operation.kind == "convt" else _positions(operation, window, size)
 
 
 def _positions(operation: Operation, window: Window, size: int) -> Iterator[Line]:
-    """A convolution or pool: how often the kernel can be moved on."""
+    """A convolution or pool: how many steps the kernel can move."""
     stride, (begin, end) = window.stride, window.pads
     padded = size + begin + end
     room = padded - window.extent
-    yield Line("padded input", "begin + input + end", f"{begin} + {size} + {end}", padded)
-    yield Line("room to move", "padded - span", f"{padded} - {window.extent}", room)
+    yield _line("padded input", "begin + input + end", padded, begin=begin, input=size, end=end)
+    yield _line("room to move", "padded - span", room, padded=padded, span=window.extent)
     if operation.ceil:
         steps = -(-room // stride)
-        yield Line("steps, rounded up", "ceil(room / stride)", f"ceil({room} / {stride})", steps)
+        yield _line("steps, rounded up", "ceil(room / stride)", steps, room=room, stride=stride)
     else:
         steps = room // stride
-        yield Line("steps, rounded down", "floor(room / stride)", f"floor({room} / {stride})", steps)
-        yield Line("left over at the end", "room mod stride", f"{room} mod {stride}", room % stride)
-    output = window_size(operation, window, size)
-    if output <= steps:
-        formula, numbers = "steps * stride >= begin + input", f"{steps} * {stride} >= {begin} + {size}"
-        yield Line("a last window in the end padding is dropped", formula, numbers, steps := steps - 1)
-    yield Line("output", "steps + 1", f"{steps} + 1", output)
+        yield _line("steps, rounded down", "floor(room / stride)", steps, room=room, stride=stride)
+        yield _line("left over at the end", "room mod stride", room % stride, room=room, stride=stride)
+    if window_size(operation, window, size) <= steps:
+        values = {"steps": steps, "stride": stride, "begin": begin, "input": size}
+        steps -= 1
+        yield _line("a last window in the end padding is dropped", "steps * stride >= begin + input", steps, **values)
+    yield _line("output", "steps + 1", steps + 1, steps=steps)
 
 
 def _transposed(window: Window, size: int) -> Iterator[Line]:
-    """A transposed convolution: a grid that is wide enough for a kernel that moves by 1."""
-    stride, span, (begin, end) = window.stride, window.extent, window.pads
+    """A transposed convolution: a zero-inserted and padded input, over which a kernel moves by 1."""
+    stride, span, (begin, end), added = window.stride, window.extent, window.pads, window.output_padding
     grid = stride * (size - 1) + 1
-    yield Line("grid: the input cells, stride apart", "stride * (input - 1) + 1", f"{stride} * ({size} - 1) + 1", grid)
+    yield _line("grid: the input cells, stride apart", "stride * (input - 1) + 1", grid, stride=stride, input=size)
     ringed = grid + 2 * (span - 1)
-    yield Line("span - 1 rings added around it", "grid + 2 * (span - 1)", f"{grid} + 2 * ({span} - 1)", ringed)
+    yield _line("span - 1 rings added around it", "grid + 2 * (span - 1)", ringed, grid=grid, span=span)
     left = ringed - begin - end
-    yield Line("padding: rings taken away", "grid - begin - end", f"{ringed} - {begin} - {end}", left)
-    if window.output_padding:
-        formula, numbers = "grid + output_padding", f"{left} + {window.output_padding}"
-        yield Line("output_padding: added at the end", formula, numbers, left := left + window.output_padding)
-    yield Line("output: positions, moved by 1", "grid - span + 1", f"{left} - {span} + 1", left - span + 1)
-
-
-def _padding(window: Window, size: int) -> Iterator[Line]:
-    """What "same" padding is for a convolution or pool."""
-    wanted = -(-size // window.stride)
-    yield Line("same: cells wanted", "ceil(input / stride)", f"ceil({size} / {window.stride})", wanted)
-    numbers = f"max(0, ({wanted} - 1) * {window.stride} + {window.extent} - {size})"
-    yield Line("padding in all", "max(0, (wanted - 1) * stride + span - input)", numbers, sum(window.pads))
-
-
-def _transposed_padding(given: Window, window: Window, size: int) -> Iterator[Line]:
-    """What "same" padding is for a transposed convolution."""
-    stride, span, added = window.stride, window.extent, given.output_padding
-    yield Line("same: cells wanted", "stride * input", f"{stride} * {size}", stride * size)
-    formula = "max(0, stride * (input - 1) + span + output_padding - wanted)"
-    numbers = f"max(0, {stride} * ({size} - 1) + {span} + {added} - {stride * size})"
-    yield Line("padding in all", formula, numbers, sum(window.pads))
+    yield _line("padding: rings taken away", "grid - begin - end", left, grid=ringed, begin=begin, end=end)
+    if added:
+        formula = "grid + output_padding"
+        yield _line("output_padding: added at the end", formula, left + added, grid=left, output_padding=added)
+    left += added
+    yield _line("output: positions, moved by 1", "grid - span + 1", left - span + 1, grid=left, span=span)

@@ -1,8 +1,8 @@
-"""Which small change of options leaves no cell out, or makes the overlap of a transposed convolution even."""
+"""Small changes of options that cover every cell, and make the overlap of a transposed convolution even."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from operator import itemgetter
@@ -20,19 +20,18 @@ from portable_nn.sizes.operation import (
     torch_refusal,
     window_size,
 )
+from portable_nn.sizes.solve import Cost, total_cost
 
 Axis: TypeAlias = tuple[Window, int]
 """The options along an axis, and the size of the input along it."""
 
-Cost: TypeAlias = tuple[int, ...]
-
 FARTHEST = 3
-"""How far from its present value an option is tried."""
+"""The largest change of an option that is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One way out: the operation with its options changed, and the size that its output then has."""
+    """One fix: the changed operation, its changes in words, its output size, and all of it in one line."""
 
     operation: Operation
     changes: tuple[str, ...]
@@ -41,21 +40,21 @@ class Fix:
 
 
 def fixes(operation: Operation, sizes: PerAxis, limit: int = 3) -> tuple[Fix, ...]:
-    """The best changes of one option of an axis, or two where one will not do, that leave no fault; best first.
+    """The best changes of one option of an axis, or of two where one is not enough, that leave no fault; best first.
 
-    A fault is a cell of the input that is never read, or a transposed convolution that leaves cells out or overlaps
-    unevenly. Better is a change that keeps the stride, which decides the scale; then one that keeps the output size;
-    then a small one. ``ceil`` is never proposed: runtimes disagree on it. Empty where there is no fault, or no way out.
+    A fault is an input cell that is never read, or a transposed convolution with uncovered cells or uneven overlap.
+    Changes that keep the stride, which decides the scale, come first; then those that keep the output size; then small
+    ones. Ceil mode is never proposed: runtimes disagree on it. Empty where there is no fault, or no fix.
     """
     found = input_sizes(sizes)
     before = operation.resolved(found) if operation.auto_pad == "VALID" else operation.over(len(found))
     now = before.output_size(found)
-    # Axes that are alike are changed alike.
+    # Equal axes get equal changes.
     faulty = [axis for axis in dict.fromkeys(zip(before.windows, found, strict=True)) if _outcome(before, *axis)[1]]
     if not faulty:
         return ()
-    ways = [sorted(_ways(before, *axis), key=itemgetter(0))[:limit] for axis in faulty]
-    choices = sorted(product(*ways), key=_total_cost)[:limit]
+    candidates = [sorted(_candidates(before, *axis), key=itemgetter(0))[:limit] for axis in faulty]
+    choices = sorted(product(*candidates), key=lambda choice: total_cost([cost for cost, _ in choice]))[:limit]
     chosen = [[window for _, window in choice] for choice in choices]
     return tuple(_fix(before, found, now, dict(zip(faulty, windows, strict=True))) for windows in chosen)
 
@@ -85,15 +84,15 @@ def _changes(before: Window, after: Window) -> Iterator[str]:
         yield f"padding {old} → {new}"
 
 
-def _ways(operation: Operation, window: Window, size: int) -> Iterator[tuple[Cost, Window]]:
-    """The windows without fault that one change gives, and where none keeps the output size, that two give."""
+def _candidates(operation: Operation, window: Window, size: int) -> Iterator[tuple[Cost, Window]]:
+    """The faultless windows after one change, and after two where no single one keeps the output size."""
     now, _ = _outcome(operation, window, size)
     moves = list(_moves(operation, window))
     alone: set[int] = set()
     kept = False
     for index, (_, fields) in enumerate(moves):
         after = replace(window, **fields)
-        output = _faultless(operation, after, size)
+        output = _valid_output(operation, after, size)
         if output:
             alone.add(index)
             kept = kept or (output == now and after.stride == window.stride)
@@ -102,14 +101,14 @@ def _ways(operation: Operation, window: Window, size: int) -> Iterator[tuple[Cos
         if one == other:
             continue
         after = replace(window, **fields, **more)
-        output = _faultless(operation, after, size)
+        output = _valid_output(operation, after, size)
         # Where one of the two is enough, the other must bring the output size back.
         if output and (output == now or not alone & {first, second}):
             yield _cost(window, after, output - now, 2), after
 
 
-def _faultless(operation: Operation, window: Window, size: int) -> int:
-    """The output size with that window, or 0 where it has a fault, does not fit, or is nothing to propose."""
+def _valid_output(operation: Operation, window: Window, size: int) -> int:
+    """The output size with that window; 0 where it has a fault, does not fit, or PyTorch rejects it."""
     if torch_refusal(operation.kind, window) or max(window.pads) >= window.extent:
         return 0
     try:
@@ -117,10 +116,6 @@ def _faultless(operation: Operation, window: Window, size: int) -> int:
     except ShapeError:
         return 0
     return 0 if faulty else output
-
-
-def _total_cost(choice: Sequence[tuple[Cost, Window]]) -> Cost:
-    return tuple(map(sum, zip(*(cost for cost, _ in choice), strict=True)))
 
 
 def _cost(before: Window, after: Window, growth: int, count: int) -> Cost:
@@ -136,7 +131,7 @@ def _cost(before: Window, after: Window, growth: int, count: int) -> Cost:
 
 
 def _moves(operation: Operation, window: Window) -> Iterator[tuple[str, dict[str, int]]]:
-    """The changes that are tried: the option, and the fields of the window that are other then."""
+    """The changes that are tried: the option, and the changed fields of the window."""
     kernel, stride, dilation = window.kernel, window.stride, window.dilation
     tried: dict[str, Iterable[int]] = {
         "kernel": range(max(1, kernel - FARTHEST), kernel + max(FARTHEST, stride) + 1),
@@ -149,14 +144,14 @@ def _moves(operation: Operation, window: Window) -> Iterator[tuple[str, dict[str
         yield from ((option, {option: value}) for value in values if value != getattr(window, option))
     begins, ends = (range(max(0, pad - FARTHEST), pad + FARTHEST + 1) for pad in window.pads)
     for begin, end in product(begins, ends) if operation.auto_pad == "NOTSET" else ():
-        # PyTorch can pad the two ends of a convolution differently, by a layer in front; of the others it cannot.
+        # PyTorch can pad a convolution asymmetrically, by a layer before it, but not the others.
         alike = begin - window.pad_begin == end - window.pad_end
         if (begin, end) != window.pads and (alike or operation.kind == "conv"):
             yield "padding", {"pad_begin": begin, "pad_end": end}
 
 
 def _outcome(operation: Operation, window: Window, size: int) -> tuple[int, bool]:
-    """The output size along one axis, and whether a cell is left out or the overlap is uneven."""
+    """The output size along one axis, and whether a cell is uncovered or the overlap is uneven."""
     alone = replace(operation, windows=(window,)).resolved(size)
     [explicit] = alone.windows
     output = window_size(alone, explicit, size)

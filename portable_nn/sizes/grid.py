@@ -1,7 +1,7 @@
-"""What a kernel moves over, along one axis: the cells of the input, and those between, around and beyond them.
+"""The cells that a kernel moves over, along one axis: the input with its padding, ready to be drawn.
 
-A transposed convolution is laid out as the convolution that computes the same: zeros are put between the cells of its
-input and rings of zeros around, the padding takes away, and the kernel moves by one cell. Source: Dumoulin and Visin,
+A transposed convolution is laid out as the equivalent convolution: zeros are inserted between the input cells and
+rings of zeros added around them, the padding crops, and the kernel moves by one cell. Source: Dumoulin and Visin,
 "A guide to convolution arithmetic for deep learning" (2016), section 4.
 """
 
@@ -16,15 +16,17 @@ from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The cells along one axis, where the kernel stands for each output cell, and what it reads there.
+    """The cells along one axis, and the position of the kernel for each output cell.
 
-    ``kinds`` says what each cell is: "input"; "unread", an input cell that no window reads; "padding"; "beyond", where
-    only a pool with ``ceil`` stands; of a transposed convolution "zero", between the input cells, "ring", around them,
-    and "added", which is output padding. Of these, ``cut`` are taken away at the begin and at the end.
-
-    ``starts`` has the first cell of the kernel for each output cell; its ``taps`` are counted from there. ``outputs``
-    says what each output cell is: "output", or "unread" where it holds the bias alone; ``landing`` how many taps land
-    on it, of a transposed convolution.
+    Attributes:
+        kinds: the kind of each cell: "input"; "unread", an input cell that no window reads; "padding"; "beyond", which
+            only ceil mode reaches; of a transposed convolution "zero", between the input cells, "ring", around them,
+            and "added", which is output padding.
+        cut: how many of these the padding of a transposed convolution crops at the begin and at the end.
+        starts: the first cell of the kernel for each output cell.
+        taps: the cells that the kernel reads, counted from there.
+        outputs: the kind of each output cell: "output", or "unread" where it holds the bias alone.
+        landing: how many taps of a transposed convolution land on each output cell.
     """
 
     kinds: tuple[str, ...]
@@ -35,18 +37,18 @@ class Grid:
     landing: tuple[int, ...] = ()
 
     def trimmed(self) -> Grid:
-        """The same without what is cut."""
+        """The grid without the cropped cells."""
         begin, end = self.cut
         kinds = self.kinds[begin : len(self.kinds) - end]
         return replace(self, kinds=kinds, cut=(0, 0), starts=tuple(start - begin for start in self.starts))
 
 
 LINE = Grid(("input",), (0, 0), (0,), (0,), ("output",), (1,))
-"""The axis across, of an operation that has a single axis."""
+"""The second axis of an operation that has a single one."""
 
 
 def grids(operation: Operation, sizes: PerAxis) -> tuple[Grid, ...]:
-    """The grid along each axis, for an input of ``sizes``. Raises ``UsageError`` and ``ShapeError``."""
+    """The grid along each axis, for an input of ``sizes``. Raises ``UsageError`` or ``ShapeError``."""
     found = input_sizes(sizes)
     whole = operation.resolved(found)
     layout = _transposed if whole.kind == "convt" else _direct

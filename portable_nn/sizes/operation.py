@@ -37,7 +37,7 @@ PADDING_WORDS: dict[str, AutoPad] = {"same": "SAME_UPPER", "valid": "VALID"}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The options along one axis. Raises ``UsageError`` for one that no runtime could take."""
+    """The options along one axis. Raises ``UsageError`` for a value that no runtime accepts."""
 
     kernel: int
     stride: int = 1
@@ -47,15 +47,19 @@ class Window:
     output_padding: int = 0
 
     def __post_init__(self) -> None:
-        for option in ("kernel", "stride", "dilation"):
-            _at_least(1, option, getattr(self, option))
-        for option, value in (("padding", self.pad_begin), ("padding", self.pad_end)):
-            _at_least(0, option, value)
-        _at_least(0, "output_padding", self.output_padding)
+        for least, option, value in (
+            (1, "kernel", self.kernel),
+            (1, "stride", self.stride),
+            (1, "dilation", self.dilation),
+            (0, "padding", self.pad_begin),
+            (0, "padding", self.pad_end),
+            (0, "output_padding", self.output_padding),
+        ):
+            _at_least(least, option, value)
 
     @property
     def extent(self) -> int:
-        """How many cells the kernel spans."""
+        """The effective size of the dilated kernel, in cells."""
         return extent(self.kernel, self.dilation)
 
     @property
@@ -68,8 +72,18 @@ class Window:
 class Operation:
     """One spatial operation: a ``Window`` for each axis, and the options that hold for all.
 
-    One that has a single axis is taken over as many as an input has (see ``over``). Raises ``UsageError`` for options
-    that do not belong to its kind.
+    An operation with a single window is repeated over all axes of an input (see ``over``).
+
+    Args:
+        kind: ``"conv"``, ``"convt"`` (transposed convolution) or ``"pool"``.
+        windows: the window along each spatial axis.
+        groups: groups of channels, of a convolution or transposed convolution.
+        auto_pad: ONNX's rule for the pads; with any but ``NOTSET`` the pads of ``windows`` must be 0.
+        ceil: ceil mode of a pool: the output size is rounded up, so the last window may extend beyond the padding.
+        mode: what a pool computes of a window.
+        count_include_pad: whether an average pool counts the padding.
+
+    Raises ``UsageError`` for options that do not belong to the kind.
     """
 
     kind: Kind
@@ -106,11 +120,11 @@ class Operation:
 
     @property
     def axes(self) -> int:
-        """How many spatial axes it has."""
+        """The number of spatial axes."""
         return len(self.windows)
 
     def over(self, axes: int) -> Operation:
-        """The same over ``axes`` axes: it must have as many, or one that holds for all. Else raises ``UsageError``."""
+        """The operation over ``axes`` axes. Raises ``UsageError`` unless it has as many windows, or one for all."""
         if self.axes == axes:
             return self
         if self.axes != 1:
@@ -118,7 +132,7 @@ class Operation:
         return replace(self, windows=self.windows * axes)
 
     def resolved(self, sizes: PerAxis) -> Operation:
-        """The same with explicit pads instead of ``auto_pad``, for an input of ``sizes``."""
+        """The operation with explicit pads in place of ``auto_pad``, for an input of ``sizes``."""
         found = input_sizes(sizes)
         whole = self.over(len(found))
         if self.auto_pad == "NOTSET":
@@ -126,12 +140,12 @@ class Operation:
         if self.auto_pad == "VALID":
             return replace(whole, auto_pad="NOTSET")
         upper = self.auto_pad == "SAME_UPPER"
-        same = _transpose_same if self.kind == "convt" else _same
+        same = transpose_same if self.kind == "convt" else _same
         windows = tuple(same(window, size, upper) for window, size in zip(whole.windows, found, strict=True))
         return replace(whole, windows=windows, auto_pad="NOTSET")
 
     def output_size(self, sizes: PerAxis) -> tuple[int, ...]:
-        """The size of the output along each axis; raises ``ShapeError`` where it would have no cell."""
+        """The size of the output along each axis. Raises ``ShapeError`` where the output would be empty."""
         found = input_sizes(sizes)
         whole = self.resolved(found)
         outputs, faults = [], []
@@ -160,9 +174,10 @@ def _same(window: Window, size: int, upper: bool) -> Window:
     return replace(window, pad_begin=begin, pad_end=end)
 
 
-def _transpose_same(window: Window, size: int, upper: bool) -> Window:
+def transpose_same(window: Window, size: int, upper: bool, output_size: int | None = None) -> Window:
+    """A transposed convolution's window with the pads of ``transpose_same_pads``."""
     options = (window.kernel, window.stride, window.dilation, window.output_padding)
-    begin, end, added = transpose_same_pads(size, *options, upper=upper)
+    begin, end, added = transpose_same_pads(size, *options, upper=upper, output_size=output_size)
     return replace(window, pad_begin=begin, pad_end=end, output_padding=added)
 
 
@@ -178,9 +193,19 @@ def conv(
 ) -> Operation:
     """A convolution.
 
-    A number holds for every axis, a sequence has one for each; the kernel's decides how many ``axes`` there are.
-    ``padding`` may have pairs (begin, end), or be "valid" or "same": Keras's, which at stride 1 is PyTorch's as well.
-    Raises ``UsageError`` that names the option at fault.
+    Every option is one number for all axes, or a sequence with one for each.
+
+    Args:
+        kernel: the kernel size in cells.
+        stride: the step of the kernel.
+        padding: cells of zeros at both ends, or pairs (begin, end); or "valid" or "same": Keras's, which at stride 1
+            is PyTorch's as well.
+        dilation: the distance between the taps of the kernel.
+        groups: groups of channels that are convolved separately.
+        auto_pad: ONNX's rule for the pads, in place of ``padding``.
+        axes: the number of spatial axes; that of the sequences, or one window for any number, if nothing is said.
+
+    Raises ``UsageError`` that names the invalid option.
     """
     windows, auto_pad = per_axis_windows(axes, padding, auto_pad, kernel=kernel, stride=stride, dilation=dilation)
     return Operation("conv", windows, groups, auto_pad)
@@ -197,9 +222,10 @@ def convt(
     auto_pad: AutoPad = "NOTSET",
     axes: int | None = None,
 ) -> Operation:
-    """A transposed convolution; options as ``conv`` has them.
+    """A transposed convolution; options are those of ``conv``, where ``padding`` crops the output.
 
-    ``output_padding`` must be smaller than the stride or the dilation, as PyTorch asks.
+    ``output_padding`` adds cells at the end of the output; it must be smaller than the stride or the dilation, as
+    PyTorch requires.
     """
     options = {"kernel": kernel, "stride": stride, "dilation": dilation, "output_padding": output_padding}
     windows, auto_pad = per_axis_windows(axes, padding, auto_pad, **options)
@@ -219,9 +245,10 @@ def pool(
     auto_pad: AutoPad = "NOTSET",
     axes: int | None = None,
 ) -> Operation:
-    """A pool; options as ``conv`` has them, and ``stride`` is the kernel where none is given, as in PyTorch.
+    """A pool; options are those of ``conv``, and ``stride`` is the kernel size by default, as in PyTorch.
 
-    ``padding`` must be at most half the kernel, as PyTorch asks. ``ceil`` lets the last window stand over the edge.
+    ``padding`` must be at most half the kernel, as PyTorch requires. ``ceil``, ``mode`` and ``count_include_pad`` are
+    those of ``Operation``.
     """
     stride = kernel if stride is None else stride
     windows, auto_pad = per_axis_windows(axes, padding, auto_pad, kernel=kernel, stride=stride, dilation=dilation)
@@ -230,7 +257,7 @@ def pool(
 
 
 def torch_refusal(kind: Kind, window: Window) -> str:
-    """Why PyTorch, and ``convt`` and ``pool`` here, refuse options that other runtimes take; empty if they do not."""
+    """Why PyTorch, like ``convt`` and ``pool`` here, rejects options that other runtimes accept; else empty."""
     kernel, stride, dilation, added = window.kernel, window.stride, window.dilation, window.output_padding
     if kind == "convt" and added >= max(stride, dilation):
         return f"output_padding must be smaller than stride {stride} or dilation {dilation}, not {added}"
@@ -245,7 +272,7 @@ def _follow_torch(kind: Kind, windows: Iterable[Window]) -> None:
 
 
 def check_channels(operation: Operation, in_channels: int, out_channels: int) -> None:
-    """Raise ``UsageError`` unless both numbers of channels can be divided into the operation's groups."""
+    """Raise ``UsageError`` unless both numbers of channels are multiples of ``groups``, and equal for a pool."""
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         _at_least(1, name, channels)
         if channels % operation.groups:
@@ -276,7 +303,7 @@ def joined(words: Iterable[object]) -> str:
 def per_axis_windows(
     axes: int | None, padding: Padding, auto_pad: AutoPad, **options: PerAxis
 ) -> tuple[tuple[Window, ...], AutoPad]:
-    """The windows that options stand for, and ``auto_pad`` with the words of ``padding``. Raises ``UsageError``."""
+    """The windows with these options, and ``auto_pad``, which ``padding`` may name. Raises ``UsageError``."""
     if isinstance(padding, str):
         meant = PADDING_WORDS.get(padding)
         if meant is None:
@@ -291,11 +318,8 @@ def per_axis_windows(
     for name, length in lengths.items():
         if length != axes:
             raise UsageError(f"{name} must be one number or {axes}, one for each axis, not {length}: {given[name]}")
-    return tuple(_window({name: _on(axis, value) for name, value in given.items()}) for axis in range(axes)), auto_pad
-
-
-def _on(axis: int, value: int | Sequence[int | Sequence[int]]) -> int | Sequence[int]:
-    return value[axis] if isinstance(value, Sequence) else value
+    each = {name: value if isinstance(value, Sequence) else (value,) * axes for name, value in given.items()}
+    return tuple(_window({name: values[axis] for name, values in each.items()}) for axis in range(axes)), auto_pad
 
 
 def _window(options: dict[str, int | Sequence[int]]) -> Window:

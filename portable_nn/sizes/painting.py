@@ -1,4 +1,4 @@
-"""How cells, arrows and words are put on paper. All lengths are inches, from the left and from the top."""
+"""Drawing primitives: cells, arrows and text. All lengths are in inches, from the left and from the top."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Point: TypeAlias = tuple[float, float]
 WIDTH: Final = 10.0
 MARGIN: Final = 0.4
 LINE: Final = 0.22
-"""The height of a line of words."""
+"""The height of a line of text."""
 CELL: Final = 0.32
-"""The greatest size of a cell."""
+"""The maximum size of a cell."""
 
 GREY: Final = "#5A5A5A"
 THIN: Final = {"edgecolor": GREY, "linewidth": 0.5}
@@ -40,14 +40,14 @@ LOOKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "now": {"facecolor": GREEN, "edgecolor": BLACK, "linewidth": 1.2},
     "to come": {**THIN, "facecolor": "white"},
 }
-"""How each kind of cell is drawn."""
+"""The style of each kind of cell."""
 
 INSETS: Final = {"tap": 0.2, "cut": 0.2}
-"""What part of a cell is left free on each side, where what is drawn lies upon a cell of another kind."""
+"""The margin inside a cell, as a part of it, for kinds that are drawn over cells of another kind."""
 
 
 def sheet(figure: Figure) -> Axes:
-    """Axes that are all of a figure, in inches."""
+    """Axes that cover all of a figure, in inches."""
     axes = figure.add_axes((0, 0, 1, 1))
     width, height = figure.get_size_inches()
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -56,12 +56,12 @@ def sheet(figure: Figure) -> Axes:
 
 
 def text(axes: Axes, at: Point, words: str, size: float, **look: Any) -> Artist:
-    """Write ``words``, of which ``at`` is the upper left corner unless ``look`` has other alignments."""
+    """Write ``words`` with the upper left corner ``at``, unless ``look`` has another alignment."""
     return axes.text(*at, words, size=size, **{"va": "top", **look})
 
 
 def arrow(axes: Axes, start: Point, length: float, words: Sequence[str]) -> None:
-    """An arrow to the right, and lines of words above it."""
+    """An arrow to the right, with lines of text above it."""
     x, y = start
     look = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", (x + length, y), start, arrowprops=look)
@@ -69,14 +69,14 @@ def arrow(axes: Axes, start: Point, length: float, words: Sequence[str]) -> None
 
 
 def cells(axes: Axes, kind: str, places: Iterable[Place], corner: Point, cell: float, part: str, **look: Any) -> Artist:
-    """Draw the cells of a kind on a board with that corner and size of a cell; ``part: kind`` becomes their ``gid``."""
+    """Draw cells of a kind on a board with that ``corner`` and size of a ``cell``; their ``gid`` is ``part: kind``."""
     shape = _cross if kind == "cut" else _square
     shapes = [shape(place, place, INSETS.get(kind, 0.0)) for place in places]
     return _shapes(axes, kind, shapes, corner, cell, part, **look)
 
 
 def kernel(axes: Axes, taps: Sequence[Place], corner: Point, cell: float, part: str) -> list[Artist]:
-    """Draw a kernel that reads ``taps``, and its outline."""
+    """Draw the taps and the outline of a kernel."""
     outline = [_square(taps[0], taps[-1], 0.0)]
     return [cells(axes, "tap", taps, corner, cell, part), _shapes(axes, "kernel", outline, corner, cell, part)]
 

@@ -1,4 +1,4 @@
-"""The positions of a kernel, each on a small panel of its own. All lengths are inches."""
+"""The positions of a kernel, each on a small panel of its own. All lengths are in inches."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 LEAST_CELL: Final = 0.055
 LARGEST_CELL: Final = 0.18
 HEIGHT: Final = 8.5
-"""How high all panels may be together."""
+"""The maximum height of all panels together."""
 BESIDE: Final = 0.35
 BELOW: Final = 0.25
 """The space between two panels."""
 INDENT: Final = 0.4
 HEADING: Final = 0.35
 BETWEEN: Final = 1
-"""How many cells stand between what the kernel moves over and the output."""
+"""The distance between the two boards of a panel, in cells."""
 OF_MANY: Final = 4
-"""How many panels there are along an axis where there is no room for all of them, at most."""
+"""The most panels along an axis where there is no room for all of them."""
 
 
 class Panels(NamedTuple):
-    """Positions of the kernel in lines, each to be drawn by itself: the size of a cell, and of a panel."""
+    """The chosen positions of the kernel, in lines, and the size of a cell and of a panel."""
 
     lines: Sequence[Sequence[Place]]
     cell: float
@@ -36,7 +36,7 @@ class Panels(NamedTuple):
 
     @property
     def height(self) -> float:
-        """What all of them take."""
+        """The height of all panels."""
         return HEADING + len(self.lines) * (self.tall + BELOW)
 
 
@@ -60,13 +60,13 @@ def arrange(scene: Scene) -> Panels:
 
 
 def _ends(numbers: Sequence[int], room: float) -> list[int]:
-    """All ``numbers``, or as many of the first and the last as there is room for, which is for two at least."""
+    """All ``numbers``, or the first and the last, as many as fit into ``room`` but at least two."""
     most = max(int(room), 2)
     return [*numbers] if len(numbers) <= most else [*numbers[: most - most // 2], *numbers[-(most // 2) :]]
 
 
 def draw_panels(axes: Axes, scene: Scene, panels: Panels, top: float) -> None:
-    """Draw the kernel at each of its chosen positions, with the output cell that it makes there."""
+    """Draw the kernel at each chosen position, with the output cell that it computes there."""
     shown, total = sum(map(len, panels.lines)), len(scene.places())
     positions = f"All {total} {scene.mover} positions" if total > 1 else f"The only {scene.mover} position"
     if shown < total:

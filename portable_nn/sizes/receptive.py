@@ -1,9 +1,9 @@
-"""The receptive field: which cells of the input of a network one cell of its output can see.
+"""The receptive field: the cells of a network's input that one cell of its output depends on.
 
 Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill (2019). Their
 closed form is for convolutions and pools. Here a field is the exact first and last cell for each phase of a period, so
-that transposed convolutions, whose outputs do not all see alike, are exact as well. Edges of the input are left out of
-account, and holes that dilation leaves inside.
+that transposed convolutions, whose output cells have different fields, are exact as well. The edges of the input are
+ignored, and so are the gaps of dilation.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from portable_nn.sizes.coverage import axis_name
 from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
 
 Span: TypeAlias = tuple[int, int] | None
-"""The first and the last cell that are seen; nothing where none is."""
+"""The first and the last cell of a receptive field; ``None`` for an empty one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What the cells along one axis see of the input.
+    """The receptive fields of the cells along one axis.
 
-    Cell ``q * len(spans) + r`` sees ``spans[r]``, moved on by ``q * advance``: a period of one cell after convolutions
-    and pools, of several after a transposed convolution.
+    The field of cell ``q * len(spans) + r`` is ``spans[r]``, shifted by ``q * advance``: a period of one cell after
+    convolutions and pools, of several after a transposed convolution.
     """
 
     spans: tuple[Span, ...] = ((0, 0),)
@@ -36,36 +36,43 @@ class Field:
 
     @property
     def jump(self) -> Fraction:
-        """How far apart in the input the fields of two neighbours are: the effective stride."""
+        """The distance in the input between the fields of neighbours: the effective stride."""
         return Fraction(self.advance, len(self.spans))
 
     @property
     def size(self) -> int:
-        """How many cells the field spans: the widest of a period."""
+        """The size in cells: that of the widest field of a period."""
         return max((span[1] - span[0] + 1 for span in self.spans if span), default=0)
 
     @property
     def start(self) -> Fraction:
-        """The centre of the field of cell 0; where that sees nothing, of the first cell that sees something."""
+        """The centre of the field of cell 0, or of the first cell whose field is not empty."""
         first, last = next(filter(None, self.spans), (0, 0))
         return Fraction(first + last, 2)
 
     def interval(self, position: int) -> Span:
-        """The first and the last cell of the input that ``position`` sees, if it sees any."""
+        """The field of the cell at ``position``."""
         turns, phase = divmod(position, len(self.spans))
         span = self.spans[phase]
         return span and (span[0] + turns * self.advance, span[1] + turns * self.advance)
 
 
 Fields: TypeAlias = tuple[Field | None, ...]
-"""A field for each axis; ``None`` where every cell sees the whole input, as behind a global pool."""
+"""A field for each axis; ``None`` for a global receptive field, as behind a global pool."""
 
 INPUT = Field()
-"""What a cell of the input sees: itself."""
+"""The receptive field of an input: each cell itself."""
 
 
 def receptive_field(operations: Iterable[Operation], sizes: PerAxis) -> Fields:
-    """The receptive field, for each axis, of the output of a chain of operations on an input of ``sizes``."""
+    """The receptive field, for each axis, of the output of a chain of operations on an input of ``sizes``.
+
+    >>> [field] = receptive_field([conv(3), conv(3, stride=2)], 28)
+    >>> field.size, field.jump
+    (5, Fraction(2, 1))
+
+    Raises ``UsageError`` or ``ShapeError`` where an operation does not fit its input.
+    """
     reached = input_sizes(sizes)
     fields: Fields = (INPUT,) * len(reached)
     for operation in operations:
@@ -82,9 +89,9 @@ def through(fields: Fields, operation: Operation, sizes: PerAxis) -> Fields:
 
 
 def combine(branches: Sequence[Fields]) -> Fields:
-    """The fields where branches join cell by cell, as in Add and Concat: all that any of them sees.
+    """The fields where branches join cell by cell, as in Add and Concat: the union of theirs.
 
-    Raises ``ShapeError`` where the branches do not move over the input alike: their cells do not belong together.
+    Raises ``ShapeError`` where the branches have different effective strides: their cells do not correspond.
     """
     for axis, fields in enumerate(zip(*branches, strict=True)):
         jumps = sorted({field.jump for field in fields if field})

@@ -1,4 +1,4 @@
-"""What there is to draw of an operation, in words and cells: the boards that stand side by side, and what is said."""
+"""The contents of a picture of an operation, as cells and text: boards side by side, arrows and a legend."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final, NamedTuple, TypeAlias
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.sizes.coverage import axis_name, coverage
 from portable_nn.sizes.grid import LINE, Grid, grids
+from portable_nn.sizes.notation import onnx_text, torch_text
 from portable_nn.sizes.operation import Operation, PerAxis, input_sizes, size_text
-from portable_nn.sizes.spelling import onnx_text, torch_text
 
 MOST_CELLS: Final = 40
-"""How many cells a side of what is drawn may have."""
+"""The most cells on a side of a board."""
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
@@ -34,7 +34,7 @@ KINDS: Final = (
     "now",
     "to come",
 )
-"""All kinds of cells. Where the kind of a row and that of a column meet in a cell, the later counts."""
+"""All kinds of cells. A cell is of the kind of its row or its column, whichever is later here."""
 
 ZEROS: Final = ("zero", "padding", "ring", "added")
 
@@ -44,7 +44,7 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An operation with explicit pads, on an input; where it has a single axis, there is a single row."""
+    """An operation with explicit pads, on an input; an operation of one axis has a single row."""
 
     operation: Operation
     sizes: tuple[int, ...]
@@ -60,30 +60,30 @@ class Scene:
 
     @property
     def mover(self) -> str:
-        """What moves over the input."""
+        """The word for what moves over the input."""
         return "window" if self.operation.kind == "pool" else "kernel"
 
     def trimmed(self) -> Scene:
-        """The same without what is cut."""
+        """The scene without the cropped cells."""
         return replace(self, rows=self.rows.trimmed(), columns=self.columns.trimmed())
 
     def places(self) -> list[Place]:
-        """Every cell of the output, and so every position of the kernel."""
+        """The output cells, one for each position of the kernel."""
         return list(product(range(len(self.rows.starts)), range(len(self.columns.starts))))
 
     def taps(self, position: Place) -> list[Place]:
-        """What the kernel reads to make the output cell ``position``."""
+        """The cells that the kernel reads for the output cell ``position``."""
         row, column = self.rows.starts[position[0]], self.columns.starts[position[1]]
         return [(row + down, column + right) for down, right in product(self.rows.taps, self.columns.taps)]
 
     def cut(self) -> list[Place]:
-        """What the padding takes away of a transposed convolution's input, spread out."""
+        """The cells of a transposed convolution's spread-out input that the padding crops."""
         kept = [range(side.cut[0], len(side.kinds) - side.cut[1]) for side in (self.rows, self.columns)]
         places = product(range(len(self.rows.kinds)), range(len(self.columns.kinds)))
         return [(row, column) for row, column in places if row not in kept[0] or column not in kept[1]]
 
     def zeros(self, board: Board) -> list[Place]:
-        """The cells of a board that hold a zero of which the operation is told: put between, around, or padding."""
+        """The cells of a board that hold a zero: inserted between the input cells, around them, or as padding."""
         if self.operation.kind == "pool":
             return []
         cut = set(self.cut())
@@ -91,7 +91,7 @@ class Scene:
         return [place for place in places if place not in cut]
 
     def landing(self) -> dict[Place, int]:
-        """How many taps land on each output cell of a transposed convolution; nothing where all have as many."""
+        """How many taps of a transposed convolution land on each output cell; empty where all have equally many."""
         counts = {
             (row, column): one * other
             for (row, one), (column, other) in product(enumerate(self.rows.landing), enumerate(self.columns.landing))
@@ -100,7 +100,7 @@ class Scene:
 
 
 class Board(NamedTuple):
-    """Cells in rows and columns, whose kind is given for each row and for each column."""
+    """Cells in rows and columns, with the kind of each row and of each column."""
 
     name: str
     caption: str
@@ -108,7 +108,7 @@ class Board(NamedTuple):
     columns: Sequence[str]
 
     def kinds(self) -> dict[str, list[Place]]:
-        """The places of each kind of cell that is there."""
+        """The places of the cells of each kind."""
         found: dict[str, list[Place]] = {}
         for (row, one), (column, other) in product(enumerate(self.rows), enumerate(self.columns)):
             found.setdefault(max(one, other, key=KINDS.index), []).append((row, column))
@@ -118,7 +118,7 @@ class Board(NamedTuple):
 def scene_of(
     operation: Operation, sizes: PerAxis, title: str | None = None, most_positions: int | None = None
 ) -> Scene:
-    """What there is to draw, under the PyTorch spelling where no ``title`` is given.
+    """The scene of ``operation`` on an input of ``sizes``; its ``title`` is the PyTorch notation by default.
 
     Raises:
         UsageError: more than two axes, more than ``MOST_CELLS`` on a side, or more than ``most_positions``.
@@ -143,7 +143,7 @@ def scene_of(
 
 
 def boards(scene: Scene) -> tuple[Board, ...]:
-    """What stands side by side: the input, that of a transposed convolution also spread out, and the output."""
+    """The boards: the input, for a transposed convolution also with zeros inserted, and the output."""
     inputs, rows, columns = f"{by(scene.sizes)} cells", scene.rows.kinds, scene.columns.kinds
     output = Board("output", f"{by(scene.outputs)} cells", scene.rows.outputs, scene.columns.outputs)
     if scene.operation.kind == "convt":
@@ -158,7 +158,7 @@ def boards(scene: Scene) -> tuple[Board, ...]:
 
 
 def arrows(scene: Scene) -> tuple[list[str], ...]:
-    """What is written between each two boards."""
+    """The text between each two boards."""
     windows = scene.operation.windows
     moves = [f"{scene.mover} {by(window.kernel for window in windows)}"]
     if any(window.dilation > 1 for window in windows):
@@ -177,7 +177,7 @@ def arrows(scene: Scene) -> tuple[list[str], ...]:
 
 
 def legend(scene: Scene, output: str) -> list[tuple[str, str]]:
-    """The kinds of cells that are there, and what they are; ``output`` is said of those of the output."""
+    """The kinds of cells in the scene with their descriptions; ``output`` is that of output cells."""
     transposed = scene.operation.kind == "convt"
     there = {kind for board in boards(scene) for kind in board.kinds()} | {"tap", "now"}
     there |= {"cut"} if scene.cut() else set()
@@ -201,12 +201,12 @@ def legend(scene: Scene, output: str) -> list[tuple[str, str]]:
 
 
 def by(values: Iterable[object]) -> str:
-    """The sizes along the axes, with a sign of multiplication between them."""
+    """The sizes along the axes, separated by multiplication signs."""
     return f" {TIMES} ".join(map(str, values))
 
 
 def _one(values: Iterable[object]) -> str:
-    """One number where all axes have the same."""
+    """One number where it is the same for all axes."""
     found = list(values)
     return str(found[0]) if len(set(found)) == 1 else by(found)
 
@@ -224,7 +224,7 @@ def _title(operation: Operation) -> str:
 
 
 def _smaller(operation: Operation, sizes: tuple[int, ...], most_positions: int) -> str:
-    """Advice to draw an input that is smaller by whole strides: what happens at its edges is the same."""
+    """Advice to draw an input that is smaller by whole strides, whose edges are treated the same."""
     found = []
     for window, size in zip(operation.over(len(sizes)).windows, sizes, strict=True):
         alone = replace(operation, windows=(window,))

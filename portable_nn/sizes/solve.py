@@ -1,11 +1,11 @@
-"""The formula backwards: which options turn one size into another, those first that people would choose."""
+"""The inverse of the formula: the options that turn one size into another, the most usual first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from heapq import heappop, heappush, merge
-from itertools import chain, islice, product
+from itertools import islice, product
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -46,7 +46,7 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The values of each option that are tried; with ``asymmetric``, padding that differs at the two ends as well."""
+    """The values of each option that are tried; with ``asymmetric``, also pads that differ at the two ends."""
 
     kernel: Sequence[int] = range(1, 12)
     stride: Sequence[int] = range(1, 9)
@@ -57,13 +57,14 @@ class Bounds:
 
     @classmethod
     def usual(cls, size: int, output: int) -> Bounds:
-        """Those that are tried when none are given: the small ones, and those that fit the ratio of the sizes."""
+        """The default: small values, and those that fit the ratio of the sizes."""
         small, large = sorted((size, output))
         ratios = {large // small, -(-large // small)}
+        plain = cls()
         return cls(
-            kernel=_with(cls().kernel, ratios, {2 * ratio for ratio in ratios}),
-            stride=_with(cls().stride, ratios),
-            padding=_with(cls().padding, {ratio // 2 for ratio in ratios}),
+            kernel=sorted({*plain.kernel, *ratios, *(2 * ratio for ratio in ratios)}),
+            stride=sorted({*plain.stride, *ratios}),
+            padding=sorted({*plain.padding, *(ratio // 2 for ratio in ratios)}),
         )
 
 
@@ -81,12 +82,25 @@ def solve(
     ceil: bool = False,
     bounds: Bounds | None = None,
 ) -> tuple[Operation, ...]:
-    """The operations that turn an input of ``sizes`` into ``outputs``, best first; all of them without ``limit``.
+    """The operations that turn an input of ``sizes`` into ``outputs``, best first.
 
-    An option that is given is kept; the others take every value of ``bounds``. Better are those without faults (see
-    ``fixes``), with the same options on every axis, without dilation and output padding, with pads that are alike, and
-    a small kernel: odd with "same" padding for a convolution, a multiple of the stride for a transposed one, equal to
-    the stride for a pool. Raises ``ShapeError`` that says what can be reached where nothing fits.
+    Operations without faults come first (see ``fixes``), then those with the same options on every axis, without
+    dilation and output padding, with symmetric pads, and with a small kernel: odd with "same" padding for a
+    convolution, a multiple of the stride for a transposed one, equal to the stride for a pool.
+
+    Args:
+        kind: ``"conv"``, ``"convt"`` or ``"pool"``.
+        sizes: the size of the input along each axis.
+        outputs: the wanted size of the output along each axis.
+        limit: the most operations to return; ``None`` for all.
+        kernel, stride, padding, dilation, output_padding: fixed values; an option that is not given takes every value
+            of ``bounds``.
+        ceil: ceil mode of a pool.
+        bounds: the values to try; ``Bounds.usual`` by default.
+
+    Raises:
+        UsageError: options that contradict each other or the kind.
+        ShapeError: no operation fits; the message has the nearest sizes that are possible.
     """
     found = input_sizes(sizes)
     wanted = input_sizes(outputs, "output size") * (len(found) if isinstance(outputs, int) else 1)
@@ -98,17 +112,19 @@ def solve(
     options = {option: value for option, value in given.items() if value is not None}
     pinned = {*options, *(["padding"] if padding is not None else [])}
     windows, _ = per_axis_windows(len(found), padding or 0, "NOTSET", **{"kernel": 1, **options})
-    Operation(kind, windows, ceil=ceil)  # which refuses options that are not of its kind
+    Operation(kind, windows, ceil=ceil)  # raises for options that are not of its kind
     tried = [
         _tried(kind, bounds or Bounds.usual(size, output), window, pinned)
         for size, output, window in zip(found, wanted, windows, strict=True)
     ]
     axes = list(zip(tried, found, wanted, strict=True))
     ranked = [_ranked(kind, *axis, ceil) for axis in axes]
-    faults = [_nothing(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
+    faults = [_no_solution(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
     if faults:
         raise ShapeError(listed(dict.fromkeys(faults)))
-    return tuple(Operation(kind, windows, ceil=ceil) for windows in islice(_combined(ranked), limit))
+    # Equal windows on all axes come before others of the same faults.
+    best = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+    return tuple(Operation(kind, windows, ceil=ceil) for _, windows in islice(best, limit))
 
 
 def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Tried:
@@ -123,17 +139,18 @@ def _tried(kind: Kind, bounds: Bounds, window: Window, pinned: Set[str]) -> Trie
 
 
 def _every(kind: Kind, tried: Tried, size: int, ceil: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Every output size that the options give, with the options as ``Window`` takes them."""
-    for kernel, stride, pads, dilation in product(tried.kernel, tried.stride, tried.padding, tried.dilation):
-        for added in tried.output_padding:
-            options = (kernel, stride, dilation, *pads)
-            try:
-                if kind == "convt":
-                    yield conv_transpose_size(size, *options, added), (*options, added)
-                else:
-                    yield pool_size(size, *options, ceil=ceil), (*options, 0)
-            except ShapeError:
-                continue
+    """Every possible output size, with its options in the order of ``Window``."""
+    for kernel, stride, pads, dilation, added in product(
+        tried.kernel, tried.stride, tried.padding, tried.dilation, tried.output_padding
+    ):
+        options = (kernel, stride, dilation, *pads)
+        try:
+            if kind == "convt":
+                yield conv_transpose_size(size, *options, added), (*options, added)
+            else:
+                yield pool_size(size, *options, ceil=ceil), (*options, 0)
+        except ShapeError:
+            continue
 
 
 def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> list[Ranked]:
@@ -144,7 +161,7 @@ def _ranked(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> lis
 
 
 def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
-    """What people do not like, worst first."""
+    """What is unusual about a window, worst first."""
     kernel, stride, pads = window.kernel, window.stride, sum(window.pads)
     pointless = 6 if kernel == 1 else 0
     habit = {
@@ -152,7 +169,7 @@ def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
         "convt": 2 * kernel + abs(pads - kernel + stride),
         "pool": kernel + abs(kernel - stride) + pads,
     }[kind]
-    # Where the kernel stands once, every stride is the same, and one of them is enough.
+    # Where the kernel has a single position, every stride gives the same, and one of them is enough.
     once = (size if kind == "convt" else output) == 1
     return (
         is_faulty(kind, window, size, output) or max(window.pads) >= window.extent,
@@ -165,25 +182,19 @@ def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
     )
 
 
-def _combined(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Window, ...]]:
-    """One window for each axis, best first; of what has no faults, the same on all axes before the rest."""
-    both = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
-    yield from (windows for _, windows in both)
-
-
 def _shared(ranked: Sequence[Sequence[Ranked]]) -> list[tuple[Cost, tuple[Window, ...]]]:
     """The windows that fit every axis, best first."""
     costs = [{window: cost for cost, window in axis} for axis in ranked]
     shared = [window for window in costs[0] if all(window in axis for axis in costs)]
-    found = [(_sum([axis[window] for axis in costs]), (window,) * len(ranked)) for window in shared]
+    found = [(total_cost([axis[window] for axis in costs]), (window,) * len(ranked)) for window in shared]
     return sorted(found, key=itemgetter(0))
 
 
 def _different(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Cost, tuple[Window, ...]]]:
-    """Every combination that is not the same on all axes, best first, and none before it is asked for."""
-    # The best combination that is left is always beside one that has been taken.
+    """Every combination of different windows, best first, computed lazily."""
+    # The best remaining combination is always a neighbour of one that was yielded.
     start = (0,) * len(ranked)
-    waiting, seen = [(_sum([axis[0][0] for axis in ranked]), start)], {start}
+    waiting, seen = [(total_cost([axis[0][0] for axis in ranked]), start)], {start}
     while waiting:
         cost, place = heappop(waiting)
         windows = tuple(axis[index][1] for axis, index in zip(ranked, place, strict=True))
@@ -193,15 +204,16 @@ def _different(ranked: Sequence[Sequence[Ranked]]) -> Iterator[tuple[Cost, tuple
             after = (*place[:number], index + 1, *place[number + 1 :])
             if index + 1 < len(ranked[number]) and after not in seen:
                 seen.add(after)
-                heappush(waiting, (_sum([axis[at][0] for axis, at in zip(ranked, after, strict=True)]), after))
+                heappush(waiting, (total_cost([axis[at][0] for axis, at in zip(ranked, after, strict=True)]), after))
 
 
-def _sum(costs: Sequence[Cost]) -> Cost:
+def total_cost(costs: Sequence[Cost]) -> Cost:
+    """The sum of costs along several axes."""
     return tuple(map(sum, zip(*costs, strict=True)))
 
 
-def _nothing(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> str:
-    """Why nothing fits along one axis, and what does."""
+def _no_solution(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> str:
+    """Why nothing fits along one axis, and the nearest sizes that are possible."""
     every = _every(kind, tried, size, ceil)
     reached = sorted({output for output, options in every if not torch_refusal(kind, Window(*options))})
     below = [output for output in reached if output < wanted][-1:]
@@ -216,10 +228,6 @@ def _nothing(kind: Kind, tried: Tried, size: int, wanted: int, ceil: bool) -> st
     if kind == "convt" and not below and wanted < size:
         reason = " (only padding makes the output of a convt smaller than its input: use conv or pool to shrink)"
     return f"{said}; the nearest that they reach {verb} {joined(below + above)}{reason}"
-
-
-def _with(values: Sequence[int], *more: Set[int]) -> Sequence[int]:
-    return sorted({*values, *chain(*more)})
 
 
 def _span(values: Sequence[object]) -> str:

@@ -43,7 +43,7 @@ def save(
     x: list[Any] | None = None,
     inputs: Infos = None,
     y: Infos = None,
-    told: Infos = None,
+    stated: Infos = None,
     opset: int = 17,
     **weights: np.ndarray,
 ) -> Path:
@@ -54,7 +54,7 @@ def save(
         inputs or [info("x", x or [2, 4])],
         y or [info("y", None)],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
-        value_info=told or [],
+        value_info=stated or [],
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(EXTENSION, 3)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
@@ -124,7 +124,7 @@ def test_a_network_in_memory():
 # -- shapes and types
 
 
-def test_shapes_that_do_not_fit_are_told_with_both(m):
+def test_shapes_that_do_not_fit_are_reported_with_both(m):
     nodes = [
         n("MatMul", "x w", "a", "product"),
         n("Add", "x b", "c", "sum"),
@@ -146,7 +146,7 @@ def test_types_that_do_not_fit(m):
 def test_faults_behind_a_fault_are_found_with_what_the_file_says(m):
     nodes = [n("MatMul", "x w", "a", "first"), n("MatMul", "a w", "y", "second")]
     said = [info("a", [2, 3])]
-    assert errors(save(m, nodes, told=said, w=f32(5, 3))) == [
+    assert errors(save(m, nodes, stated=said, w=f32(5, 3))) == [
         ("first", "MatMul does not fit: the shapes (2, 4) and (5, 3) cannot be multiplied"),
         ("second", "MatMul does not fit: the shapes (2, 3) and (5, 3) cannot be multiplied"),
     ]
@@ -159,7 +159,7 @@ def test_faults_behind_an_operator_that_nobody_knows(m):
         n("Transpose", "r", "e", "turned", perm=[1, 0]),
         n("MatMul", "e w", "y", "product"),
     ]
-    assert errors(save(m, nodes, told=[info("s", [6, 7])], w=f32(5, 3)))[-1] == (
+    assert errors(save(m, nodes, stated=[info("s", [6, 7])], w=f32(5, 3)))[-1] == (
         "product",
         "MatMul does not fit: the shapes (7, 6) and (5, 3) cannot be multiplied",
     )
@@ -192,7 +192,7 @@ def test_a_node_of_an_older_opset(m):
 
 def test_what_the_file_says_of_a_value_must_be_so(m):
     nodes = [n("Relu", "x", "a", "act"), n("Relu", "a", "b", "more"), n("Relu", "b", "y", "last")]
-    path = save(m, nodes, told=[info("a", [2, 5]), info("b", [2, 4], INT64)], y=[info("y", ["n", 4, 1])])
+    path = save(m, nodes, stated=[info("a", [2, 5]), info("b", [2, 4], INT64)], y=[info("y", ["n", 4, 1])])
     assert errors(path) == [("more", "makes 'b' as float32 (2, 4), but the file says int64 (2, 4)")]
     assert findings(path, "warning") == [
         ("act", "makes 'a' as float32 (2, 4), but the file says float32 (2, 5)"),
@@ -235,7 +235,7 @@ def test_attributes_and_types_that_are_not_supported(m):
     found = errors(path)
     assert found[:3] == [
         ("not supported: input 't', with elements of type BFLOAT16",),
-        ("not supported: input 'u', whose number of dimensions is not known",),
+        ("not supported: input 'u', of unknown rank",),
         ("act", "not supported: attribute 'extra' of node 'act' (Relu), of type GRAPH"),
     ]
     assert check(path).count("error") >= 3
@@ -247,7 +247,7 @@ def test_sizes_that_are_computed_while_the_model_runs(m):
     assert errors(path) == [
         (
             "reshape",
-            "not supported: sizes, axes or pads that are computed while the model runs, in 1 node: reshape",
+            "not supported: data-dependent sizes, axes or pads, in 1 node: reshape",
             "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them",
         ),
     ]
@@ -330,7 +330,7 @@ def test_cycles(m):
 def test_a_node_without_outputs(m):
     node = n("Relu", "x", "y", "act")
     silent = onnx.NodeProto(op_type="Relu", input=["x"])
-    assert errors(save(m, [node, silent])) == [("a node (Relu) makes nothing: it has no output",)]
+    assert errors(save(m, [node, silent])) == [("a node (Relu) has no output",)]
 
 
 def test_what_subgraphs_read_is_not_unused(m):
@@ -461,7 +461,7 @@ def test_cells_that_another_node_reads_are_not_lost(m):
     ]
     path = save(m, nodes, x=[1, 3, 8, 8], w=f32(4, 3, 3, 3), v=f32(4, 3, 1, 1))
     assert findings(path, "error", "warning") == []
-    assert findings(path, "note") == [("shortcut", "reads 25.0 % of its input; what else reads it reads all")]
+    assert findings(path, "note") == [("shortcut", "reads 25.0 % of its input, which another node reads completely")]
 
 
 def test_uneven_overlap_and_cells_that_hold_the_bias_alone(m):
@@ -472,7 +472,7 @@ def test_uneven_overlap_and_cells_that_hold_the_bias_alone(m):
     path = save(m, nodes, x=[1, 3, 5, 5], w=f32(3, 4, 3, 3), v=f32(4, 2, 1, 1))
     (first, message, hint), (second, other, _), *_ = findings(path, "warning")
     assert (first, hint) == ("checkers", "kernel 3 → 2: output 10x10 instead of 11x11")
-    assert message.startswith("uneven overlap, which risks a checkerboard pattern: ")
+    assert message.startswith("uneven overlap, which risks checkerboard artifacts: ")
     assert second == "holes"
     assert other.startswith("no tap of the kernel lands on rows 1, 3, 5, ... 19")
 
@@ -484,8 +484,8 @@ def test_sizes_that_inputs_leave_open(m):
     path = save(m, [n("Conv", "x w", "y", "conv", strides=[2, 2])], x=["N", 3, "h", 8], w=f32(4, 3, 3, 3))
     assert findings(path, "error", "warning") == []
     assert findings(path, "note") == [
-        ("which cells are read is not known in 1 node of open sizes: conv", "give the sizes of the inputs"),
-        ("input 'x' (N, 3, h, 8) leaves sizes open: N, h", "--in N,3,h,8, with numbers for names, sets them"),
+        ("coverage is unknown in 1 node with unknown sizes: conv", "give the sizes of the inputs"),
+        ("input 'x' (N, 3, h, 8) has symbolic sizes: N, h", "--in N,3,h,8, with numbers for names, sets them"),
     ]
     assert [each[1] for each in findings(path, "warning", inputs=("N", 3, 7, 8))] == [
         "never read: column 7 (the last of 8)"
@@ -502,7 +502,7 @@ def test_what_depends_on_open_sizes_may_fit(m):
         (
             "sum",
             "Add may not fit: the shapes (N, h) and (N, w) do not broadcast",
-            "it depends on sizes that the inputs leave open: give those",
+            "it depends on symbolic sizes of the inputs: give those",
         )
     ]
     assert findings(path, "warning", inputs={"x": (1, 5), "z": (1, 5)}) == []
@@ -513,9 +513,8 @@ def test_what_depends_on_open_sizes_may_fit(m):
 
 def test_what_nothing_is_known_of(m):
     nodes = [n("Swirl", "x", "s", "swirl", domain=EXTENSION), n("MatMul", "s w", "y", "product")]
-    assert ("nothing is known of what comes out of 1 node: swirl", "what follows them is not checked") in findings(
-        save(m, nodes, w=f32(5, 3)), "note"
-    )
+    found = findings(save(m, nodes, w=f32(5, 3)), "note")
+    assert ("the types of the outputs of 1 node are unknown: swirl", "the nodes after them are not checked") in found
 
 
 def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
@@ -524,16 +523,14 @@ def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
         n("Add", "s x", "a", "sum"),
         n("Reshape", "s t", "y", "shape"),
     ]
-    path = save(m, nodes, told=[info("s", ["k", 4])], t=np.array([3, -1]))
+    path = save(m, nodes, stated=[info("s", ["k", 4])], t=np.array([3, -1]))
     assert [each[0] for each in errors(path)] == ["swirl"]
-    assert ("sizes before them are not known, so that these are not checked, in 2 nodes: sum, shape",) in findings(
-        path, "note"
-    )
+    assert ("not checked, as the sizes of inputs are unknown, in 2 nodes: sum, shape",) in findings(path, "note")
 
 
 def test_an_input_of_unknown_rank_can_be_given_a_shape(m):
     path = save(m, [n("MatMul", "x w", "y", "product")], inputs=[info("x", None)], w=f32(5, 3))
-    assert ("the shape of input 'x' is not known", "--in N,3,H,W, with numbers for names, sets them") in findings(
+    assert ("the shape of input 'x' is unknown", "--in N,3,H,W, with numbers for names, sets them") in findings(
         path, "note"
     )
     assert ("product", "MatMul does not fit: the shapes (2, 4) and (5, 3) cannot be multiplied") in errors(

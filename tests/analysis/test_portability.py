@@ -30,7 +30,7 @@ def model(operator, shape=(1, 2, 8, 8), *weights, opset=18, **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def told(tmp_path, *arguments, **options):
+def reported(tmp_path, *arguments, **options):
     onnx.save(model(*arguments, **options), tmp_path / "m.onnx")
     found = check(tmp_path / "m.onnx").findings
     assert not [each for each in found if each.level == "error"]
@@ -40,12 +40,12 @@ def told(tmp_path, *arguments, **options):
 KERNEL = np.arange(54, dtype=np.float32).reshape(3, 2, 3, 3)
 OPEN = (1, 2, "h", "w")
 
-WRITE = "write the pads as numbers"
-GENTLE = "runtimes find the same pads here, but the standard discourages it"
+WRITE = "use explicit pads"
+GENTLE = "runtimes agree on the pads here, but the standard deprecates it"
 CASES = {
     "pads by a rule, of open sizes": (
         ("Conv", OPEN, KERNEL), {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
-        ("warning", "auto_pad SAME_UPPER: OpenCV 5.0 takes no account of the size, from which the pads follow", WRITE),
+        ("warning", "auto_pad SAME_UPPER: OpenCV 5.0 ignores the input size, on which the pads depend", WRITE),
     ),
     "pads by a rule that are even": (
         ("Conv", (1, 2, 7, 7), KERNEL), {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
@@ -121,7 +121,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_risks(tmp_path, case):
     arguments, options, expected = CASES[case]
-    assert told(tmp_path, *arguments, **options) == [expected]
+    assert reported(tmp_path, *arguments, **options) == [expected]
 
 
 def test_every_row_has_a_case():
@@ -155,7 +155,7 @@ HARMLESS = {
 @pytest.mark.parametrize("case", HARMLESS)
 def test_what_is_no_risk(tmp_path, case):
     arguments, options = HARMLESS[case]
-    assert told(tmp_path, *arguments, **options) == []
+    assert reported(tmp_path, *arguments, **options) == []
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_what_is_no_risk(tmp_path, case):
         ),
     ],
 )
-def test_risks_that_follow_from_sizes_are_told_by_the_cautions_of_sizes(tmp_path, arguments, options, begin):
-    [(level, message, _)] = told(tmp_path, *arguments, **options)
+def test_risks_that_follow_from_sizes_are_reported_by_the_cautions_of_sizes(tmp_path, arguments, options, begin):
+    [(level, message, _)] = reported(tmp_path, *arguments, **options)
     assert level == "warning"
     assert message.startswith(begin)
 

@@ -270,7 +270,7 @@ def test_coverage_and_risks(tmp_path):
     [row] = size_net(spatial(tmp_path / "m.onnx", "ConvTranspose", [1, 3, 4, 4], (3, 4, 3, 3), strides=[2, 2])).nodes
     assert row.coverage == ()
     [risk] = row.risks
-    assert risk.startswith("uneven overlap, which risks a checkerboard pattern: ")
+    assert risk.startswith("uneven overlap, which risks checkerboard artifacts: ")
 
 
 def test_multiply_adds_are_one_for_each_weight_at_each_position(tmp_path):
@@ -366,7 +366,7 @@ def test_operators_that_are_not_supported_have_the_shapes_that_the_file_tells(tm
     assert (net.multiply_adds, net.bytes, net.peak, net.uncounted) == (36, None, None, {"Einsum": 1})
     lines = as_text(net).splitlines()
     assert "multiply-adds  36, of Conv, ConvTranspose, Gemm, MatMul; not counted: 1 Einsum" in lines
-    assert "?              not known, for some shapes are not: --in sets sizes that the inputs leave open" in lines
+    assert "?              unknown, as some shapes are: --in sets symbolic sizes of the inputs" in lines
 
 
 def test_sizes_that_the_inputs_leave_open(tmp_path):

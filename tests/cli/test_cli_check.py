@@ -46,7 +46,7 @@ def test_errors_are_exit_code_1(run, faulty):
     assert out.splitlines() == [
         "level  node   message",
         "error  again  MatMul does not fit: the shapes (n, 5) and (3, 5) cannot be multiplied",
-        "note          input 'x' (n, 3) leaves sizes open: n",
+        "note          input 'x' (n, 3) has symbolic sizes: n",
         "                --in n,3, with numbers for names, sets them",
         "",
         "1 error, 1 note in 2 nodes",

@@ -113,7 +113,7 @@ def test_a_size_that_is_open_in_name_only(run, tmp_path):
     code, _, err = run("import", "m.onnx", "m.safetensors")
     assert code == 3
     assert "'worked_in' (Reshape): an input of shape (n, t, 4) cannot take the shape (-1, 28)\nhint: " in err
-    assert err.endswith("a size may be open in name only (n, t); 'portable-nn import --dim t=SIZE' fixes one\n")
+    assert err.endswith("a size may be symbolic in inputs only (n, t); 'portable-nn import --dim t=SIZE' sets one\n")
     code, _, err = run("import", "m.onnx", "m.safetensors", "--dim", "t=7")
     assert (code, err) == (0, "")
     network = pnn.load(tmp_path / "m.safetensors")

@@ -248,7 +248,7 @@ def test_how_pytorch_writes_it(run, arguments, spelling):
         ("conv --in 1 --kernel 1 --stride 2 --padding 1 --axes 1", "coverage  none of 1 cells"),
         (
             "conv --in 28 --kernel 3 --stride 2 --padding same",
-            "          write the pads out: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])",
+            "          use explicit pads: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])",
         ),
     ],
 )

@@ -143,8 +143,8 @@ def test_a_network_that_the_program_of_the_book_trained_knows_digits(tmp_path):
     assert np.mean(found.argmax(1) == answers) > 0.85
     network.save(tmp_path / "mine.safetensors")
     np.savetxt(tmp_path / "held_out.csv", np.c_[answers, held_out][:200], fmt="%d", delimiter=",")
-    told = pnn.predict(tmp_path / "mine.safetensors", tmp_path / "held_out.csv")
-    assert [row.label for row in told] == [str(digit) for digit in found[:200].argmax(1)]
+    rows = pnn.predict(tmp_path / "mine.safetensors", tmp_path / "held_out.csv")
+    assert [row.label for row in rows] == [str(digit) for digit in found[:200].argmax(1)]
 
 
 # -- what is refused

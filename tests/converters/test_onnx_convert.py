@@ -159,8 +159,8 @@ def added_node(model: onnx.ModelProto) -> None:
     ("change", "reason"),
     [
         (changed_weight, "tensor 'dense_1.weight' is damaged or another network's: "),
-        (changed_node, "its graph is another one"),
-        (added_node, "its graph is another one"),
+        (changed_node, "it describes another graph"),
+        (added_node, "it describes another graph"),
         (changed_manifest, "it does not have the SHA-256 in 'portable_nn.sha256'"),
     ],
 )

@@ -45,8 +45,8 @@ def test_large_tensors_begin_at_pages_and_small_ones_stay_in_the_model(path: Pat
     export_onnx(network(), path, external_data=True)
     model = onnx.load(str(path), load_external_data=False)
     said = {t.name: {e.key: e.value for e in t.external_data} for t in model.graph.initializer}
-    assert {name for name, told in said.items() if told} == {"dense_1.weight", "dense_2.weight"}
-    assert [int(told["offset"]) % 4096 for told in said.values() if told] == [0, 0]
+    assert {name for name, entries in said.items() if entries} == {"dense_1.weight", "dense_2.weight"}
+    assert [int(entries["offset"]) % 4096 for entries in said.values() if entries] == [0, 0]
 
 
 def test_it_comes_back_as_it_was(path: Path) -> None:

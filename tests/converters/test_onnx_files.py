@@ -15,7 +15,7 @@ from onnx.external_data_helper import set_external_data
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import FileError, FormatError
 from portable_nn.onnx.files import read_model
-from portable_nn.onnx.labels import MAX_LENGTH, labels_of
+from portable_nn.onnx.metadata import MAX_LENGTH, labels_of
 from portable_nn.onnx.session import Session
 
 
@@ -49,7 +49,7 @@ NOT_MODELS = {
 
 
 @pytest.mark.parametrize("kind", NOT_MODELS)
-def test_what_is_not_a_model_is_told_by_importer_and_engine(tmp_path, kind):
+def test_what_is_not_a_model_is_reported_by_importer_and_engine(tmp_path, kind):
     data, reason = NOT_MODELS[kind]
     path = tmp_path / "m.onnx"
     path.write_bytes(data)
@@ -63,7 +63,7 @@ def test_what_is_not_a_model_is_told_by_importer_and_engine(tmp_path, kind):
 
 
 @pytest.mark.parametrize("opening", [read_onnx, Session])
-def test_what_cannot_be_read_is_told(tmp_path, opening):
+def test_what_cannot_be_read_is_reported(tmp_path, opening):
     with pytest.raises(FileError, match=r"none\.onnx: does not exist"):
         opening(tmp_path / "none.onnx")
     with pytest.raises(FileError, match="is a folder, not a regular file"):
@@ -134,7 +134,7 @@ def test_a_file_of_two_names_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("__class__", "x", "has the unknown key '__class__' where it should say where it lies$"),
+        ("__class__", "x", "has the unknown key '__class__' in its reference to the file$"),
         ("offset", "-4", "has the offset '-4', which is not a number of bytes$"),
         ("offset", "1e3", "has the offset '1e3', which is not a number of bytes$"),
         ("offset", "9" * 20, "has the offset '9+', which is not a number of bytes$"),
@@ -167,7 +167,7 @@ def test_a_shape_takes_no_memory(tmp_path):
         (b"short", "it needs bytes 0 to 12, and the file has 5"),
     ],
 )
-def test_tensors_that_are_missing_or_short_are_told(tmp_path, content, message):
+def test_tensors_that_are_missing_or_short_are_reported(tmp_path, content, message):
     if content is not None:
         (tmp_path / "weights.bin").write_bytes(content)
     refused(tmp_path, outside("weights.bin"), f"cannot be read from 'weights.bin': {message}$")

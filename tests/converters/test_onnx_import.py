@@ -354,7 +354,7 @@ def test_functions_stand_in_place_of_their_calls() -> None:
 # -- all faults at once
 
 
-def test_three_operators_and_two_shapes_are_told_in_one_error() -> None:
+def test_three_operators_and_two_shapes_are_reported_in_one_error() -> None:
     nodes = [
         node(
             "TfIdfVectorizer",
@@ -389,7 +389,7 @@ def test_three_operators_and_two_shapes_are_told_in_one_error() -> None:
     ]
 
 
-def test_old_forms_and_present_ones_are_told_in_one_error() -> None:
+def test_old_forms_and_present_ones_are_reported_in_one_error() -> None:
     nodes = [
         node("Softmax", "x", "a", "old", axis="last"),
         node("MatMul", "x w", "y", "product"),

@@ -47,7 +47,7 @@ def test_answers_are_those_of_the_library() -> None:
     assert shape_of(infer_shapes(model(*backwards(1, 3)), strict=True)) == [2, 3]
 
 
-def test_what_the_library_says_is_told() -> None:
+def test_what_the_library_says_is_reported() -> None:
     with pytest.raises(LibraryError, match=r"(?s)ShapeInferenceError.*Flatten"):
         infer_shapes(model(helper.make_node("Flatten", ["x"], ["y"], axis=7)), strict=True)
 

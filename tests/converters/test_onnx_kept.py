@@ -207,7 +207,7 @@ def test_a_remark_or_constant_that_another_tool_changed_is_believed(
     assert model.graph.initializer[-1].name == "shape"
     change(model.graph)
     [note, *_] = read_onnx(model, verify=False).notes
-    assert "its graph is another one" in note
+    assert "it describes another graph" in note
     again = there_and_back(model, tmp_path)
     assert not {each for each in differences(model.graph, again.graph) if not each.startswith("output[scores].type")}
 
@@ -229,8 +229,8 @@ def test_any_texts_come_back(tmp_path_factory: pytest.TempPathFactory, data: st.
     for each, name in zip((graph.output[0], *graph.value_info), sizes, strict=True):
         each.type.tensor_type.shape.dim[0].dim_param = name
     again = there_and_back(model, tmp_path_factory.mktemp("any"), ".safetensors")
-    told = {each.name for each in graph.value_info if each.doc_string or each.metadata_props}
-    left = {f"graph.value_info[{each.name}]" for each in graph.value_info} - {f"graph.value_info[{n}]" for n in told}
+    kept = {each.name for each in graph.value_info if each.doc_string or each.metadata_props}
+    left = {f"graph.value_info[{each.name}]" for each in graph.value_info} - {f"graph.value_info[{n}]" for n in kept}
     assert lost(model, again) <= left
 
 
@@ -428,7 +428,7 @@ def test_what_an_older_version_says_otherwise_is_listed(tmp_path: Path) -> None:
     assert described.doc_string == "normalises"
 
 
-def test_where_a_network_comes_from_is_told_when_it_is_written(tmp_path: Path) -> None:
+def test_where_a_network_comes_from_is_reported_when_it_is_written(tmp_path: Path) -> None:
     network = import_onnx(two_nodes(producer_name="painter"), verify=False)
     assert export_onnx(network, tmp_path / "a.onnx", opset=13).notes == (
         "the network comes from a file of opset 17 and IR version 8, written by painter: here they are 13 and 7",
@@ -517,9 +517,9 @@ def test_commands_print_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
     [note] = [note for note in json.loads(out)["notes"] if "overload" in note]
     assert note.endswith("'r199'")
     out, err = call("export", f"{tmp_path}/a.safetensors", f"{tmp_path}/b.onnx", "--opset", "13")
-    told = "the network comes from a file of opset 17 and IR version 8, written by painter: here they are 13 and 7"
-    assert told in err
-    assert told in json.loads(out)["notes"]
+    note = "the network comes from a file of opset 17 and IR version 8, written by painter: here they are 13 and 7"
+    assert note in err
+    assert note in json.loads(out)["notes"]
     out, err = call("convert", f"{tmp_path}/a.onnx", f"{tmp_path}/c.h5")
     assert "dropped: training_info of the model\n" in err
     assert "dropped: training_info of the model" in json.loads(out)["notes"]

@@ -17,10 +17,11 @@ from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, U
 from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.engines.plan import Plan
 from portable_nn.layers import Input
-from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.opsets import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.standard import signature
+from portable_nn.onnx.support import NEWEST_READ
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, emit, infer, integers, trace
@@ -340,7 +341,7 @@ def test_all_that_is_not_supported_is_listed():
         "  tensor 'z', with elements of type 99",
         "  input 't', with elements of type BFLOAT16",
         "  input 'v', which is nothing known and not a tensor",
-        "  input 'u', whose number of dimensions is not known",
+        "  input 'u', of unknown rank",
     ]
 
 
@@ -399,7 +400,7 @@ def test_a_constant_that_nobody_can_read_is_left_alone():
 
 
 @pytest.mark.parametrize("reason", DAMAGED)
-def test_damage_is_told(reason):
+def test_damage_is_reported(reason):
     with pytest.raises(FormatError, match=f"^m.onnx: {reason}"):
         from_model(DAMAGED[reason], "m.onnx")
 

@@ -16,8 +16,8 @@ from portable_nn.core.errors import GraphError, UnsupportedError, UsageError
 from portable_nn.core.graph import OPSET
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.newer import NEWER
-from portable_nn.onnx.opsets import NEWEST_READ
 from portable_nn.onnx.reading import from_model
+from portable_nn.onnx.support import NEWEST_READ
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import Leaf, Symbol, emit, emit_all, integers, trace
 
@@ -130,7 +130,7 @@ def test_every_row_of_the_table_is_tested() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_told_of_the_node_in_the_file(
+def test_what_does_not_fit_is_reported_of_the_node_in_the_file(
     opset: int, operator: str, feeds: Mapping[str, Array], constants: Mapping[str, Array], attributes: Any, message: str
 ) -> None:
     with pytest.raises(GraphError, match="^" + re.escape(f"m: 'it' ({operator}): at opset {opset}, {message}") + "$"):
@@ -197,7 +197,7 @@ def test_unpooling_to_a_larger_output_is_not_written() -> None:
     graph = trace([x], [emit("MaxUnpool", small, places, integers([1, 1, 5]), name="it", **options)]).graph
     message = (
         "this network cannot be written at opset 17: node 'it' (MaxUnpool): runtimes disagree on whether its indices "
-        "count through output_shape (1, 1, 5) or (1, 1, 4): leave output_shape out, and pad what comes out"
+        "count through output_shape (1, 1, 5) or (1, 1, 4): leave output_shape out, and pad the output"
     )
     with pytest.raises(UsageError, match="^" + re.escape(message) + "$"):
         to_model(graph, {})
@@ -219,8 +219,8 @@ def test_older_words_need_sizes_that_are_known(operator: str, inputs: Sequence[S
     leaves = [x, *(each for each in inputs if isinstance(each, Leaf))]
     graph = trace(leaves, [emit(operator, x, *inputs, name="it")]).graph
     to_model(graph, {}, opset=19)
-    told = f"node 'it' ({operator}): there is no such operator; {message}; opset"
-    with pytest.raises(UsageError, match="at opset 17: " + re.escape(told) + r" \d\d is the lowest that can$"):
+    reported = f"node 'it' ({operator}): there is no such operator; {message}; opset"
+    with pytest.raises(UsageError, match="at opset 17: " + re.escape(reported) + r" \d\d is the lowest that can$"):
         to_model(graph, {}, opset=17)
 
 

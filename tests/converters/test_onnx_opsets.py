@@ -22,9 +22,10 @@ from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.forms import CHANGES
-from portable_nn.onnx.opsets import NEWEST_READ, OLDEST_READ, OLDEST_WRITTEN
+from portable_nn.onnx.opsets import OLDEST_WRITTEN
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.support import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, emit_all, integers, trace
@@ -374,7 +375,7 @@ def test_attributes_of_newer_opsets_that_say_what_is_so_anyway_are_dropped() -> 
     assert from_model(newest, "m").graph.nodes[0].attributes == {"blocksize": 2}
 
 
-def test_what_does_not_fit_is_told_of_the_node_in_the_file() -> None:
+def test_what_does_not_fit_is_reported_of_the_node_in_the_file() -> None:
     weights = {"s": floats(1, 2, 3), "b": floats(1, 2, 3)}
     model = model_of(18, [node("GroupNormalization", "x", "s", "b", num_groups=2)], {"x": real(2, 4, 3)}, weights)
     with pytest.raises(GraphError, match=r"^m: 'it' \(GroupNormalization\): "):
@@ -405,7 +406,7 @@ def test_an_old_form_must_be_what_its_opset_has(opset: int, wrong: onnx.NodeProt
         from_model(model, "m")
 
 
-def test_what_follows_from_a_fault_is_not_told_again() -> None:
+def test_what_follows_from_a_fault_is_not_reported_again() -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
         helper.make_node("Softmax", ["a"], ["y"], name="second"),
@@ -481,7 +482,7 @@ def test_what_is_no_list_of_whole_numbers_is_left_to_run() -> None:
     assert [each.name for each in graph.nodes] == ["long.constant", "c", "root", "zeros", "n", "y"]
 
 
-def test_a_constant_that_cannot_be_computed_is_told() -> None:
+def test_a_constant_that_cannot_be_computed_is_reported() -> None:
     nodes = [helper.make_node("Gather", ["i", "i"], ["y"], "pick")]
     with pytest.raises(GraphError, match=r"^m: 'pick' \(Gather\): index 2 is outside axis 0, which has 2 elements$"):
         from_model(model_of(13, nodes, {"x": X}, {"i": ints(0, 2)}), "m")

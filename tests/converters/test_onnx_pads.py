@@ -146,11 +146,11 @@ def test_a_mean_that_counts_its_padding_cannot_round_up() -> None:
     [
         (
             lambda x: emit("Conv", x, weight(), auto_pad="SAME_UPPER", strides=(1, 2), name="it"),
-            "the pads of auto_pad SAME_UPPER follow from the size along axis 3, which is not known: give it a number",
+            "the pads of auto_pad SAME_UPPER depend on the size along axis 3, which is unknown: give it a number",
         ),
         (
             lambda x: emit("MaxPool", x, kernel_shape=(3, 3), strides=(2, 1), ceil_mode=1, name="it"),
-            "the pads of ceil_mode follow from the size along axis 2, which is not known: give it a number",
+            "the pads of ceil_mode depend on the size along axis 2, which is unknown: give it a number",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_what_is_in_numbers_already_is_read_as_it_is() -> None:
         ("MaxPool", [1, 2, 6, 7], {"kernel_shape": [2]}, "kernel_shape must be 2 numbers"),
     ],
 )
-def test_what_does_not_fit_is_told_as_ever(
+def test_what_does_not_fit_is_reported_as_ever(
     operator: str, shape: list[Dim], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(GraphError, match=rf"^model: 'it' \({operator}\): {message}"):

@@ -1,4 +1,4 @@
-"""How conversions prove themselves: what both sides are run on, what is told where they part, and recordings."""
+"""How conversions prove themselves: what both sides are run on, what is reported where they part, and recordings."""
 
 from __future__ import annotations
 
@@ -242,13 +242,13 @@ def test_a_lowering_or_kernel_that_is_wrong_is_found_at_its_node(
     name = next(node.name for node in net.graph.nodes if node.operator == operator)
     with pytest.raises(VerificationError) as caught:
         export_onnx(net, tmp_path / "a.onnx", opset=opset)
-    told = re.fullmatch(
+    reported = re.fullmatch(
         rf".*a\.onnx: numpy and onnxruntime part at node '{name}' \({operator}\), the first that differs: "
         rf"'{name}'\[0, \d\] is (\S+) in numpy and (\S+) in onnxruntime, which may be \S+ apart",
         str(caught.value),
     )
-    assert told
-    ours, theirs = float(told[1]), float(told[2])
+    assert reported
+    ours, theirs = float(reported[1]), float(reported[2])
     assert ours * 1.25 == pytest.approx(theirs, rel=1e-4) if lowered else ours == pytest.approx(theirs * 1.25, rel=1e-4)
     assert list(tmp_path.iterdir()) == []
 
@@ -269,7 +269,7 @@ def test_a_runtime_that_differs_is_found_at_its_node(tmp_path: Path, monkeypatch
         export_onnx(net, tmp_path / "a.onnx")
 
 
-def test_every_output_has_its_errors_and_the_batches_are_told(tmp_path: Path) -> None:
+def test_every_output_has_its_errors_and_the_batches_are_reported(tmp_path: Path) -> None:
     x = pnn.Input(6, name="x")
     h = pnn.Dense(8)(x)
     net = Network(x, [pnn.Dense(3, name="a")(h), pnn.Dense(2, name="b")(h)], seed=0)

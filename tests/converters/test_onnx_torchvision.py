@@ -109,12 +109,12 @@ def opset(model: onnx.ModelProto) -> int:
 
 def assert_names_are_kept(model: onnx.ModelProto, written: onnx.ModelProto, notes: tuple[str, ...]) -> None:
     """Of all nodes, values and initializers, but for those that a note names."""
-    told = " ".join(note for note in notes)
+    reported = " ".join(note for note in notes)
     for before, after in (
         (nodes(model), nodes(written)),
         (values(model), values(written)),
     ):
-        lost = sorted(name for name in before - after if f"'{name}'" not in told)
+        lost = sorted(name for name in before - after if f"'{name}'" not in reported)
         assert lost == []
 
 

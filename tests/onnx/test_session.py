@@ -27,7 +27,7 @@ def model(
     return made.SerializeToString()
 
 
-def test_inputs_outputs_and_metadata_are_told():
+def test_inputs_outputs_and_metadata_are_reported():
     session = Session(model(), threads=1)
     assert session.inputs == (Value("a", "float32", ("n", 3)), Value("b", "float32", ("n", 1)))
     assert session.outputs == (Value("c", "float32", ("n", 3)),)
@@ -62,7 +62,7 @@ def test_all_that_does_not_fit_is_listed():
         ({"a": np.zeros((1, 3), complex), "b": np.zeros((1, 1))}, "input 'a' needs float32, not complex128"),
     ],
 )
-def test_each_fault_is_told(feeds, fault):
+def test_each_fault_is_reported(feeds, fault):
     with pytest.raises(ShapeError, match=f"^m.onnx: {fault}$"):
         Session(model(), where="m.onnx").run(feeds)
 
@@ -73,18 +73,18 @@ def test_sizes_without_a_name_are_independent():
     assert session.run({"a": np.zeros((2, 3)), "b": np.zeros((1, 1))})["c"].shape == (2, 3)
 
 
-def test_what_fails_while_it_runs_is_told():
+def test_what_fails_while_it_runs_is_reported():
     session = Session(model(inputs={"a": ["n"], "b": ["m"]}), where="m.onnx")
     with pytest.raises(FormatError, match=r"^m\.onnx: onnxruntime cannot run it on these inputs: .*[Bb]roadcast"):
         session.run({"a": np.zeros(2), "b": np.zeros(3)})
 
 
-def test_an_operator_that_does_not_exist_is_told():
+def test_an_operator_that_does_not_exist_is_reported():
     with pytest.raises(FormatError, match=r"^m\.onnx: is not a valid ONNX model: .*Foo"):
         Session(model(helper.make_node("Foo", ["a", "b"], ["c"])), where="m.onnx")
 
 
-def test_an_operator_that_onnxruntime_lacks_is_told():
+def test_an_operator_that_onnxruntime_lacks_is_reported():
     node = helper.make_node("Hardmax", ["a"], ["c"])
     with pytest.raises(UnsupportedError, match=r"^m\.onnx: onnxruntime lacks an operator that it needs: .*Hardmax"):
         Session(model(node, {"a": [2]}, kind=TensorProto.DOUBLE), where="m.onnx")

@@ -20,28 +20,28 @@ SAID: list[tuple[Operation, Any, list[tuple[str, str, str]]]] = [
     (convt(2, stride=3), 3,
      [("bias-only", "no tap of the kernel lands on cells 2 and 5 (inside, 2 of 8) of the output: bias alone",
        "kernel 2 → 3: output 9 instead of 8"),
-      ("uneven", "uneven overlap, which risks a checkerboard pattern: 1, 1, 0, 1, 1, 0, ... taps on the cells "
+      ("uneven", "uneven overlap, which risks checkerboard artifacts: 1, 1, 0, 1, 1, 0, ... taps on the cells "
        "(kernel 2 is no multiple of stride 3)", "kernel 2 → 3: output 9 instead of 8")]),
     (convt(3, stride=2, padding=1, output_padding=1, axes=2), (14, 14),
-     [("uneven", "uneven overlap, which risks a checkerboard pattern: 1, 2, 1, 2, ... taps on the rows and columns "
+     [("uneven", "uneven overlap, which risks checkerboard artifacts: 1, 2, 1, 2, ... taps on the rows and columns "
        "(kernel 3 is no multiple of stride 2)", "kernel 3 → 4, output_padding 1 → 0: output 28x28 as now")]),
     (convt((3, 4), stride=(2, 3)), (4, 4),
-     [("uneven", "uneven overlap, which risks a checkerboard pattern: 2, 1, 2, 1, ... taps on the rows "
+     [("uneven", "uneven overlap, which risks checkerboard artifacts: 2, 1, 2, 1, ... taps on the rows "
        "(kernel 3 is no multiple of stride 2); 2, 1, 1, 2, 1, 1, ... taps on the columns "
        "(kernel 4 is no multiple of stride 3)",
        "kernel 3 → 2 for rows, kernel 4 → 6 for columns, padding 0 → 1 for columns: output 8x13 instead of 9x13")]),
     (convt(7, stride=6, axes=2), (4, 4),
-     [("uneven", "uneven overlap, which risks a checkerboard pattern: 1 to 2 taps on the rows and columns "
+     [("uneven", "uneven overlap, which risks checkerboard artifacts: 1 to 2 taps on the rows and columns "
        "(kernel 7 is no multiple of stride 6)", "kernel 7 → 6: output 24x24 instead of 25x25")]),
     (convt(2, stride=2, padding=2), 5,
-     [("padding", "padding takes away all that cells 0 and 4 of the input give",
+     [("padding", "padding crops all that cells 0 and 4 of the input contribute",
        "make the padding smaller than the span of the kernel")]),
     (conv((9, 3), padding=(4, 1)), (5, 5),
      [("span", "the kernel is larger than the input: it spans 9 rows of 5", "")]),
     (pool(3, stride=3, padding=1, ceil=True), 5,
      [("ceil", "ceil: PyTorch and onnxruntime drop a last window in the end padding and give 2, but OpenCV, OpenVINO "
        "and the shape inference of ONNX keep it and give 3",
-       "write the pads out: MaxPool(kernel_shape=[3], strides=[3], pads=[1, 1])")]),
+       "use explicit pads: MaxPool(kernel_shape=[3], strides=[3], pads=[1, 1])")]),
     (pool(2, ceil=True, mode="average", count_include_pad=True, axes=2), (5, 6),
      [("ceil", "ceil with count_include_pad: runtimes disagree on the averages at the end", "")]),
     (conv(4, padding="same"), 8,
@@ -49,8 +49,8 @@ SAID: list[tuple[Operation, Any, list[tuple[str, str, str]]]] = [
        "an odd kernel has the same padding on both sides")]),
     (conv(3, stride=2, padding="same", axes=2), (8, 10),
      [("auto_pad",
-       "auto_pad SAME_UPPER: OpenCV pads 1 before the rows, not 0, 1 before the columns, not 0, without a word",
-       "write the pads out: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])"),
+       "auto_pad SAME_UPPER: OpenCV silently pads 1 before the rows, not 0, 1 before the columns, not 0",
+       "use explicit pads: Conv(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])"),
       ("asymmetric",
        '"same" padding is not symmetric: 0 before and 1 after the rows, 0 before and 1 after the columns',
        "give the padding as numbers")]),
@@ -58,25 +58,25 @@ SAID: list[tuple[Operation, Any, list[tuple[str, str, str]]]] = [
      [("asymmetric", '"same" padding is not symmetric: 1 before and 0 after the cells',
        "give the padding as numbers")]),
     (conv(4, auto_pad="SAME_LOWER"), 8,
-     [("auto_pad", "auto_pad SAME_LOWER: OpenCV pads 1 before the cells, not 2, without a word",
-       "write the pads out: Conv(kernel_shape=[4], strides=[1], pads=[2, 1])"),
+     [("auto_pad", "auto_pad SAME_LOWER: OpenCV silently pads 1 before the cells, not 2",
+       "use explicit pads: Conv(kernel_shape=[4], strides=[1], pads=[2, 1])"),
       ("asymmetric", '"same" padding is not symmetric: 2 before and 1 after the cells',
        "an odd kernel has the same padding on both sides")]),
     (convt(4, stride=2, padding="same"), 8,
      [("auto_pad", "auto_pad SAME_UPPER: runtimes disagree on the sizes and values of a transposed convolution",
-       "write the pads out: ConvTranspose(kernel_shape=[4], strides=[2], pads=[1, 1])")]),
+       "use explicit pads: ConvTranspose(kernel_shape=[4], strides=[2], pads=[1, 1])")]),
     (conv(3, dilation=2, padding="same"), 8,
-     [("auto_pad", "auto_pad SAME_UPPER: with dilation, onnxruntime does not run it; OpenCV pads 1 before the cells, "
-       "not 2, without a word",
-       "write the pads out: Conv(kernel_shape=[3], strides=[1], pads=[2, 2], dilations=[2])")]),
+     [("auto_pad", "auto_pad SAME_UPPER: with dilation, onnxruntime does not run it; OpenCV silently pads 1 before "
+       "the cells, not 2",
+       "use explicit pads: Conv(kernel_shape=[3], strides=[1], pads=[2, 2], dilations=[2])")]),
     (pool(3, stride=1, dilation=2, auto_pad="SAME_LOWER"), 8,
-     [("auto_pad", "auto_pad SAME_LOWER: with dilation, onnxruntime pads as if there were none; OpenCV pads 1 before "
-       "the cells, not 2, without a word",
-       "write the pads out: MaxPool(kernel_shape=[3], strides=[1], pads=[2, 2], dilations=[2])")]),
+     [("auto_pad", "auto_pad SAME_LOWER: with dilation, onnxruntime pads for dilation 1; OpenCV silently pads 1 before "
+       "the cells, not 2",
+       "use explicit pads: MaxPool(kernel_shape=[3], strides=[1], pads=[2, 2], dilations=[2])")]),
     (convt(3, stride=2, dilation=2), 5,
      [("bias-only", "no tap of the kernel lands on cells 1, 3, 5, ... 11 (inside, 6 of 13) of the output: bias alone",
        "kernel 3 → 4, dilation 2 → 1: output 12 instead of 13"),
-      ("uneven", "uneven overlap, which risks a checkerboard pattern: 3, 0, 3, 0, ... taps on the cells "
+      ("uneven", "uneven overlap, which risks checkerboard artifacts: 3, 0, 3, 0, ... taps on the cells "
        "(stride 2 and dilation 2 are both multiples of 2)", "kernel 3 → 4, dilation 2 → 1: output 12 instead of 13")]),
 ]  # fmt: skip
 

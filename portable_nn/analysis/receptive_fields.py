@@ -1,7 +1,7 @@
-"""Receptive fields through a network: what every value sees of the input, node by node.
+"""Receptive fields through a network, node by node.
 
-A value has a field for each of its axes, channels and batch included: ``None`` where a cell sees the whole input along
-that axis, as channels do after a convolution. Values of operators without a rule for receptive fields have none.
+A value has a field for each of its axes, channels and batch included: ``None`` where the field is global along that
+axis, as for channels after a convolution. The outputs of operators without a rule for receptive fields have none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from portable_nn.sizes.receptive import INPUT, Fields
 
 
 def fields_of(survey: Survey) -> dict[str, Fields]:
-    """The fields of all values that rules lead to, by name; inputs of less than 3 dimensions have none."""
+    """The receptive fields of values, by name, as far as rules exist; inputs of less than 3 dimensions have none."""
     found: dict[str, Fields] = {}
     for name in survey.inputs:
         shape = survey.shape(name)
@@ -29,7 +29,7 @@ def fields_of(survey: Survey) -> dict[str, Fields]:
         if read and all(name in found for name in read) and node.outputs[0]:
             fields = _fields(survey, place, read, found)
             if fields is not None:
-                found.update({name: fields for name in node.outputs if name and _rank(survey, name) == len(fields)})
+                found.update({name: fields for name in node.outputs if len(survey.shape(name) or ()) == len(fields)})
     return found
 
 
@@ -52,9 +52,5 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
             return moved_fields(use, operation) if operation else None
         rule = cellwise_fields if operator.elementwise else operator.receptive
         return rule(use) if rule else None
-    except ShapeError:  # Branches that do not move over the input alike, or inputs that the rule does not take.
+    except ShapeError:  # Branches of different effective strides, or inputs that the rule does not support.
         return None
-
-
-def _rank(survey: Survey, name: str) -> int:
-    return len(survey.shape(name) or ())

@@ -1,23 +1,21 @@
-"""How a layer is written: in PyTorch, in ONNX, and read from the attributes of an ONNX node."""
+"""The notation of layers: operations as PyTorch modules, as ONNX operators, and from ONNX nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
 from portable_nn.core.errors import UsageError
-from portable_nn.sizes.arithmetic import transpose_same_pads
 from portable_nn.sizes.operation import (
     Kind,
     Mode,
     Operation,
     PerAxis,
-    Window,
     check_channels,
     input_sizes,
     per_axis_windows,
+    transpose_same,
 )
 
 
@@ -32,10 +30,15 @@ def node_operation(
     sizes: PerAxis,
     kernel_shape: Sequence[int] | None = None,
 ) -> Operation:
-    """The operation of an ONNX node of that type and those attributes, on an input of spatial ``sizes``.
+    """The operation of an ONNX node, on an input of spatial ``sizes``; an ``output_shape`` becomes explicit pads.
 
-    ``kernel_shape`` is that of the weight, for where the attribute is absent. An ``output_shape`` becomes explicit
-    pads. Raises ``UsageError`` for attributes that make no sense together.
+    Args:
+        op_type: ``Conv``, ``ConvTranspose``, ``MaxPool``, ``AveragePool`` or ``LpPool``.
+        attributes: those of the node.
+        sizes: the size of the input along each spatial axis.
+        kernel_shape: that of the weight, used where the attribute is absent.
+
+    Raises ``UsageError`` for attributes that contradict each other.
     """
     kinds: Iterable[Kind] = get_args(Kind)
     modes: Iterable[Mode] = get_args(Mode)
@@ -60,8 +63,8 @@ def node_operation(
     wanted = get("output_shape", None) if kind == "convt" else None
     if wanted is not None:
         targets = tuple(wanted)[-len(found) :]  # some files give batch and channels as well
-        upper = auto_pad == "SAME_UPPER"
-        windows = tuple(_reaching(*axis, upper=upper) for axis in zip(windows, found, targets, strict=True))
+        axes = zip(windows, found, targets, strict=True)
+        windows = tuple(transpose_same(window, size, auto_pad == "SAME_UPPER", target) for window, size, target in axes)
         auto_pad = "NOTSET"
     return Operation(
         kind,
@@ -72,12 +75,6 @@ def node_operation(
         mode=mode,
         count_include_pad=bool(get("count_include_pad", 0)),
     )
-
-
-def _reaching(window: Window, size: int, output_size: int, *, upper: bool) -> Window:
-    options = (window.kernel, window.stride, window.dilation, window.output_padding)
-    begin, end, added = transpose_same_pads(size, *options, upper=upper, output_size=output_size)
-    return replace(window, pad_begin=begin, pad_end=end, output_padding=added)
 
 
 def onnx_text(operation: Operation) -> str:
@@ -104,10 +101,10 @@ def onnx_text(operation: Operation) -> str:
 
 
 def torch_text(operation: Operation, in_channels: int = 1, out_channels: int = 1) -> str:
-    """The PyTorch module that computes the same, as Python.
+    """The PyTorch module that computes the same, as Python source.
 
-    PyTorch pads both ends alike: other pads come as a module of their own, before the layer, or after a transposed
-    convolution to cut. Raises ``UsageError`` where PyTorch has no such layer.
+    PyTorch's padding is symmetric: asymmetric pads become a padding module before the layer, or one that crops after a
+    transposed convolution. Raises ``UsageError`` where PyTorch has no such layer.
     """
     if operation.axes > 3:
         raise UsageError(f"PyTorch has layers of 1 to 3 spatial axes, not {operation.axes}")
@@ -129,7 +126,7 @@ def _torch_conv(operation: Operation, channels: str) -> str:
 
 def _torch_convt(operation: Operation, channels: str) -> str:
     pads = _explicit_pads(operation)
-    # What is cut at the end alone is output padding that is not there, and the other way round.
+    # Cropping one cell more at the end is one cell less of output padding.
     added = [window.output_padding + begin - end for window, (begin, end) in zip(operation.windows, pads, strict=True)]
     limits = [max(window.stride, window.dilation) for window in operation.windows]
     if all(0 <= extra < limit for extra, limit in zip(added, limits, strict=True)):
@@ -147,7 +144,7 @@ TORCH_POOLS: Mapping[Mode, tuple[str, str, str]] = {
     "average": ("AvgPool", "", "ZeroPad"),
     "lp": ("LPPool", "2", "ZeroPad"),
 }
-"""A pool's name in PyTorch, what stands before its options, and the padding that leaves its values alone."""
+"""A pool's name in PyTorch, its leading argument, and the padding module whose fill value does not change results."""
 
 
 def _torch_pool(operation: Operation) -> str:
@@ -161,9 +158,11 @@ def _torch_pool(operation: Operation) -> str:
     if mode != "max" and any(window.dilation > 1 for window in windows):
         raise UsageError(f"PyTorch's {name} has no dilation")
     if outside and operation.ceil:
-        raise UsageError("PyTorch has no ceil_mode with pads that differ, or that are more than half the kernel")
+        raise UsageError("PyTorch has no ceil_mode with asymmetric pads, or pads of more than half the kernel")
     if outside and mode == "average" and not operation.count_include_pad:
-        raise UsageError("PyTorch has no average pool that leaves out pads that differ, or more than half the kernel")
+        raise UsageError(
+            "PyTorch has no average pool that excludes asymmetric pads, or pads of more than half the kernel"
+        )
     layer = _torch_layer(name, operation, first, [begin if inside else 0 for begin, _ in pads])
     value = 'float("-inf")' if mode == "max" else ""
     return _sequence(_torch_pad(pad_name, pads, value), layer) if outside else layer
@@ -189,7 +188,7 @@ def _torch_layer(
 
 
 def _torch_pad(name: str, pads: Sequence[tuple[int, int]], value: str = "") -> str:
-    """A module that pads, or cuts where a pad is negative; PyTorch names the last axis first."""
+    """A module that pads, or crops where a pad is negative; PyTorch lists the last axis first."""
     numbers = ", ".join(f"{begin}, {end}" for begin, end in reversed(pads))
     return f"torch.nn.{name}{len(pads)}d(({numbers}){f', {value}' if value else ''})"
 
@@ -200,10 +199,10 @@ def _sequence(*modules: str) -> str:
 
 def _explicit_pads(operation: Operation) -> list[tuple[int, int]]:
     if operation.auto_pad not in ("NOTSET", "VALID"):
-        raise UsageError(f"auto_pad {operation.auto_pad} is not known to PyTorch: resolve it for an input size first")
+        raise UsageError(f"PyTorch has no auto_pad {operation.auto_pad}: resolve it for an input size first")
     return [window.pads for window in operation.windows]
 
 
 def _one(values: Sequence[int]) -> str:
-    """One number where all are the same."""
+    """One number where all are equal."""
     return str(values[0]) if len(set(values)) == 1 else f"({', '.join(map(str, values))})"
