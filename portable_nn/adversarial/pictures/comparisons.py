@@ -15,7 +15,7 @@ from portable_nn.adversarial.pictures.paper import (
     rate_in_words,
     sheet,
 )
-from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
 from portable_nn.adversarial.runs.verdict import CYCLES, WORDS, factor_text
 from portable_nn.core.plotting import PALETTE, style

@@ -14,7 +14,7 @@ from portable_nn.adversarial.gan.sampling import as_pictures, sample
 from portable_nn.adversarial.gan.sampling import sheet as sample_page
 from portable_nn.adversarial.gan.training import GanResult
 from portable_nn.adversarial.pictures.paper import GREY, legend_below, parts_of, sheet
-from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
 from portable_nn.operators.registry import Array
 

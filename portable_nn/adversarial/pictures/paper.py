@@ -18,6 +18,7 @@ from portable_nn.operators.registry import Array
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure, SubFigure
 
@@ -150,11 +151,16 @@ def mark_equilibria(axes: Axes, points: Array) -> None:
 
 def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:
     """Set the labels, limits and equal aspect of the plane of x and y."""
+    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
+    few_ticks(axes.xaxis, axes.yaxis)
+
+
+def few_ticks(*axes: Axis, most: int = 6) -> None:
+    """Give each axis of a plot at most so many intervals between ticks."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(most))
 
 
 def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = None) -> None:

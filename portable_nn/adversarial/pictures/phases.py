@@ -9,7 +9,6 @@ import numpy as np
 
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.pictures.heights import grid
 from portable_nn.adversarial.pictures.paper import (
     END,
     PALE,
@@ -23,6 +22,7 @@ from portable_nn.adversarial.pictures.paper import (
     rate_in_words,
     sheet,
 )
+from portable_nn.adversarial.pictures.payoffs import grid
 from portable_nn.adversarial.pictures.view import Limits, View, check_plane, inside, views_of, window_of, within
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
