@@ -13,6 +13,7 @@ from portable_nn.adversarial.pictures.eigenvalues import spectrum as spectrum
 from portable_nn.adversarial.pictures.flows import circle_and_spiral as circle_and_spiral
 from portable_nn.adversarial.pictures.gans import gan as gan
 from portable_nn.adversarial.pictures.overview import run as run
+from portable_nn.adversarial.pictures.paper import game_in_words as game_in_words
 from portable_nn.adversarial.pictures.payoffs import above as above
 from portable_nn.adversarial.pictures.payoffs import saddle as saddle
 from portable_nn.adversarial.pictures.phases import field as field

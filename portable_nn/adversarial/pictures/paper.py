@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
-GREY: Final = "#5A5A5A"
 PALE: Final = "#B8B8B8"
 
 X_COLOUR, Y_COLOUR = BLUE, ORANGE
@@ -177,6 +178,19 @@ def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = No
         handletextpad=0.6,
         borderaxespad=0.3,
     )
+
+
+def legend_line(**look: Any) -> Line2D:
+    """A line for a legend that is not in the plot."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **look)
+
+
+def colour_bar(drawn: ScalarMappable, axes: Axes, label: str, **options: Any) -> None:
+    """A colour bar beside or below axes, without a frame."""
+    part: Any = axes.get_figure(root=False)
+    part.colorbar(drawn, ax=axes, label=label, **options).outline.set_visible(False)
 
 
 def powers(axes: Axes, values: Array) -> None:

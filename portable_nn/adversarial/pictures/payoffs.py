@@ -12,11 +12,13 @@ from portable_nn.adversarial.pictures.paper import (
     EQUILIBRIUM,
     PATH,
     START,
+    colour_bar,
     diverging,
     few_ticks,
     heading,
     is_article,
     legend_below,
+    legend_line,
     mark_equilibria,
     plane,
     sheet,
@@ -124,9 +126,7 @@ def colours(axes: Axes, game: Game, window: Limits) -> None:
     )
     ticks = MaxNLocator(6).tick_values(borders[0], borders[-1])
     ticks = ticks[(ticks >= borders[0]) & (ticks <= borders[-1])]
-    paper: Any = axes.get_figure(root=False)
-    bar = paper.colorbar(drawn, ax=axes, label="f(x, y)", shrink=0.8, aspect=30, pad=0.02, ticks=ticks)
-    bar.outline.set_visible(False)
+    colour_bar(drawn, axes, "f(x, y)", shrink=0.8, aspect=30, pad=0.02, ticks=ticks)
 
 
 def arrows(axes: Axes, game: Game, window: Limits) -> None:
@@ -153,16 +153,14 @@ def arrows(axes: Axes, game: Game, window: Limits) -> None:
 
 
 def _legend(axes: Axes, game: Game) -> None:
-    from matplotlib.lines import Line2D
-
     ascent, players = "(∂f/∂x, ∂f/∂y)", "(∂f/∂x, \N{MINUS SIGN}∂f/∂y)"
     if is_article(game):
         ascent, players = f"{ascent} = (y, x)", f"{players} = (y, \N{MINUS SIGN}x)"
     arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 15, "linestyle": "none", "markeredgewidth": 0.3}
     handles, _ = axes.get_legend_handles_labels()
     named = [
-        Line2D([], [], label=f"steepest ascent {ascent}", **arrow, **ASCENT),
-        Line2D([], [], label=f"players {players}", **arrow, **PLAYERS),
+        legend_line(label=f"steepest ascent {ascent}", **arrow, **ASCENT),
+        legend_line(label=f"players {players}", **arrow, **PLAYERS),
     ]
     legend_below(axes, columns=2, handles=[*named, *handles])
 
