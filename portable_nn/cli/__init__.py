@@ -1,9 +1,9 @@
 """The command line, ``portable-nn VERB …``.
 
-A command is a row in ``COMMANDS`` and a module of this package. The module's function ``command`` calls one function of
-the library and prints the result; its docstring is the help text, followed by ``EXAMPLES``. The module is imported when
-its command is used, so that ``portable-nn --help`` needs neither numpy nor onnx. What commands share is in
-``conventions``.
+A command is a row in ``COMMANDS``, its name and what it does in one line, and the module of this package that has its
+name (``import_`` for ``import``, which is a keyword). The module's function ``command`` calls one function of the
+library and prints the result; its docstring is the help text, followed by ``EXAMPLES``. The module is imported when its
+command is used, so that ``portable-nn --help`` needs neither numpy nor onnx. What commands share is in ``conventions``.
 
 A subpackage with a table ``COMMANDS`` of its own is a group: ``portable-nn GROUP VERB …``; its ``command`` has the help
 text of the group.
@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import importlib
 import io
+import keyword
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import typer
 import typer.core
@@ -28,27 +29,19 @@ from portable_nn.core.version import __version__
 
 NAME: Final = "portable-nn"
 
-
-class Row(NamedTuple):
-    """A command or group: its module, beside the table, and what it does in one line."""
-
-    module: str
-    summary: str
-
-
 COMMANDS: Final = {
-    "train": Row("train", "Train a new network of dense layers on your data."),
-    "tune": Row("tune", "Fine-tune a model on your data."),
-    "models": Row("models", "List the shipped models, show their cards, or train them anew."),
-    "predict": Row("predict", "Predict classes or values for images, tables and arrays, with any model."),
-    "sample": Row("sample", "Draw samples from a generator."),
-    "export": Row("export", "Write a model as an ONNX file, and verify it against onnxruntime."),
-    "import": Row("import_", "Read an ONNX file into a weight file, and verify it against onnxruntime."),
-    "convert": Row("convert", "Convert a network to another file format, and compare every tensor."),
-    "inspect": Row("inspect", "Show a model's nodes, shapes, parameters, inputs and outputs."),
-    "check": Row("check", "Report every fault of a model in one pass."),
-    "size": Row("size", "Compute output sizes of convolutions and pools, or find options that give a size."),
-    "simulate": Row("simulate", "Simulate games of two players: why gradient descent diverges, and what converges."),
+    "train": "Train a new network of dense layers on your data.",
+    "tune": "Fine-tune a model on your data.",
+    "models": "List the shipped models, show their cards, or train them anew.",
+    "predict": "Predict classes or values for images, tables and arrays, with any model.",
+    "sample": "Draw samples from a generator.",
+    "export": "Write a model as an ONNX file, and verify it against onnxruntime.",
+    "import": "Read an ONNX file into a weight file, and verify it against onnxruntime.",
+    "convert": "Convert a network to another file format, and compare every tensor.",
+    "inspect": "Show a model's nodes, shapes, parameters, inputs and outputs.",
+    "check": "Report every fault of a model in one pass.",
+    "size": "Compute output sizes of convolutions and pools, or find options that give a size.",
+    "simulate": "Simulate games of two players: why gradient descent diverges, and what converges.",
 }
 
 _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
@@ -117,13 +110,13 @@ class _Group(typer.core.TyperGroup):
 
         before = "".join(f"{word} " for word in self.path)
         close = get_close_matches(cmd_name, self.module.COMMANDS, n=1)
-        there = ", ".join(before + name for name in self.module.COMMANDS)
-        meant = f"did you mean '{before}{close[0]}'?" if close else f"there are {there}"
+        known = ", ".join(before + name for name in self.module.COMMANDS)
+        meant = f"did you mean '{before}{close[0]}'?" if close else f"the commands are {known}"
         raise UsageError(f"no command is called '{before}{cmd_name}': {meant}")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, row.summary) for name, row in self.module.COMMANDS.items()])
+            formatter.write_dl([*self.module.COMMANDS.items()])
 
 
 class _Command(typer.core.TyperCommand):
@@ -145,21 +138,23 @@ class _Command(typer.core.TyperCommand):
         return [(argument.metavar, argument.help or "") for argument in arguments]
 
 
+def module_of(*path: str) -> ModuleType:
+    """The module of the command or group with this path; without a path, this one."""
+    return importlib.import_module(".".join([__name__, *(word + "_" * keyword.iskeyword(word) for word in path)]))
+
+
 def _command(*path: str) -> Any:
     """The parser of the command or group with this path; without a path, that of the program."""
     from portable_nn.cli.conventions import with_conventions
 
-    module = sys.modules[__name__]
-    for word in path:
-        module = importlib.import_module(f"{module.__name__}.{module.COMMANDS[word].module}")
-    called = " ".join([NAME, *path])
+    module = module_of(*path)
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     application = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=settings)
     if not hasattr(module, "COMMANDS"):
         examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
         application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module))
         return typer.main.get_command(application)
-    epilog = f"{called} COMMAND --help has the options of a command, and examples."
+    epilog = f"{' '.join([NAME, *path])} COMMAND --help has the options of a command, and examples."
     application.callback(cls=_Group, epilog=epilog)(module.command)
     group: Any = typer.main.get_command(application)
     group.module, group.path = module, path

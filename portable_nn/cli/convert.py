@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import Proof, differences_as_json, differences_as_text
+from portable_nn.cli.proof import ProofOptions, differences_as_json, differences_as_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, printable, size
 
@@ -46,7 +46,7 @@ def command(
         typer.Option(metavar="OLD=NEW", help="Name in MODEL of a tensor of A; OLD= drops it. Repeatable."),
     ] = None,
     *,
-    proof: Proof,
+    proof: ProofOptions,
 ) -> None:
     """Convert a network to another file format, and compare every tensor.
 

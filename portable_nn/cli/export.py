@@ -10,7 +10,7 @@ import typer
 from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.proof import (
     Dims,
-    Proof,
+    ProofOptions,
     bytes_in,
     differences_as_json,
     differences_as_text,
@@ -44,7 +44,7 @@ def command(
     with_preprocess: Annotated[
         bool,
         typer.Option(
-            "--with-preprocess", help="Put the arithmetic of the preprocessing into the graph: it takes bytes."
+            "--with-preprocess", help="Put the arithmetic of the preprocessing into the graph, which then takes bytes."
         ),
     ] = False,
     float16: Annotated[
@@ -57,7 +57,7 @@ def command(
         ),
     ] = None,
     *,
-    proof: Proof,
+    proof: ProofOptions,
 ) -> None:
     """Write a model as an ONNX file, and verify it against onnxruntime.
 

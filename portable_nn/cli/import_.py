@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer
-from portable_nn.cli.proof import Dims, Proof, differences_as_json, differences_as_text, sizes_in
+from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, sizes_in
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, size
@@ -42,7 +42,7 @@ def command(
     ],
     dim: Dims = None,
     *,
-    proof: Proof,
+    proof: ProofOptions,
 ) -> None:
     """Read an ONNX file into a weight file, and verify it against onnxruntime.
 

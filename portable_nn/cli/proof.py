@@ -1,4 +1,4 @@
-"""What commands that convert have in common: options of the verification, sizes, and tables of errors."""
+"""What the commands that convert share: options of the verification, sizes, and tables of differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Dims: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True)
-class Proof:
+class ProofOptions:
     """How a conversion is verified: both sides run on the same inputs, and their outputs are compared."""
 
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the result.")] = False
@@ -42,15 +42,13 @@ class Proof:
         ),
     ] = None
 
-    def tolerances(self) -> dict[str, float]:
-        """Those that are given, as arguments."""
-        return {name: value for name in ("atol", "rtol") if (value := getattr(self, name)) is not None}
-
     def options(self) -> dict[str, Any]:
         """The arguments of a conversion. Raises ``UsageError`` for a comparison that is asked for and left out."""
         if self.no_verify and self.io is not None:
             raise UsageError("--no-verify leaves out the comparison with --io: give one of them")
-        return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **self.tolerances()}
+        tolerances = {"atol": self.atol, "rtol": self.rtol}
+        given = {name: value for name, value in tolerances.items() if value is not None}
+        return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **given}
 
 
 UNITS: Final[Mapping[str, int]] = {
@@ -63,10 +61,11 @@ UNITS: Final[Mapping[str, int]] = {
     "mib": 2**20,
     "gib": 2**30,
 }
+"""The number of bytes in each unit, in small letters."""
 
 
 def bytes_in(text: str, option: str) -> int:
-    """A number of bytes as it is written: ``500kB``, ``1.5 GB``, ``64MiB``, ``0``. Raises ``UsageError``."""
+    """The number of bytes in a text: ``500kB``, ``1.5 GB``, ``64MiB``, ``0``. Raises ``UsageError``."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
     unit = UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None:
@@ -93,10 +92,8 @@ def differences_as_text(outputs: Mapping[str, Difference], heading: str = "outpu
 
 
 def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any]]:
-    """The same for programs."""
-    return [{"output": name, **_finite(found)} for name, found in outputs.items()]
-
-
-def _finite(found: Difference) -> dict[str, float | None]:
-    """JSON has no infinity."""
-    return {name: value if value < float("inf") else None for name, value in found._asdict().items()}
+    """The same for programs; JSON has no infinity, which is null."""
+    return [
+        {"output": name, **{key: value if value < float("inf") else None for key, value in found._asdict().items()}}
+        for name, found in outputs.items()
+    ]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Printer, choice
-from portable_nn.cli.training import Checkpoints, Data, Out, Training, finish, kept
+from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.names import ACTIVATIONS
 
 EXAMPLES = (
@@ -35,8 +35,8 @@ def command(
             "--standardise", help="Scale each column to mean 0 and standard deviation 1, as part of the model."
         ),
     ] = False,
-    training: Training,
-    checkpoints: Checkpoints,
+    training: TrainingOptions,
+    checkpoints: CheckpointFlags,
 ) -> None:
     """Train a new network of dense layers on your data.
 
@@ -51,4 +51,4 @@ def command(
     options = training.options(printer, checkpoints)
     examples = training.dataset(data, sizes[0])
     trained = train_classifier(sizes, examples, activation=activation, standardise=standardise, **options)
-    finish(printer, kept(trained), out, checkpoints)
+    finish(printer, *trained, out, checkpoints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -17,7 +17,6 @@ from portable_nn.core.text import fields, percent, size
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
     from portable_nn.network import Network
-    from portable_nn.recipes.classifier import Classifier
     from portable_nn.training.checkpoint import CheckpointOptions
     from portable_nn.training.history import History
     from portable_nn.training.optimizers import Optimizer
@@ -52,7 +51,7 @@ Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of the ran
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class CheckpointFlags:
     """Where a training is saved while it runs, and whether it resumes from there."""
 
     checkpoint: Annotated[
@@ -61,14 +60,16 @@ class Checkpoints:
             metavar="FOLDER", help="Save a checkpoint there after each epoch; the last 3 and the best are kept."
         ),
     ] = None
-    every: Annotated[int | None, typer.Option(metavar="N", help="Save one after every N batches as well.")] = None
+    every: Annotated[int | None, typer.Option(metavar="N", help="Save a checkpoint after every N batches as well.")] = (
+        None
+    )
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
     ] = False
 
     def options(self) -> CheckpointOptions:
-        """Those of ``fit``. Raises ``UsageError`` for an option that needs ``--checkpoint``."""
+        """The options of ``fit``. Raises ``UsageError`` for an option that needs ``--checkpoint``."""
         if self.checkpoint is None:
             for name, given in (("--every", self.every is not None), ("--resume", self.resume)):
                 if given:
@@ -90,7 +91,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingOptions:
     """The options of ``train`` and ``tune``: data, loss, optimizer and epochs."""
 
     labels_file: Annotated[
@@ -134,9 +135,9 @@ class Training:
 
         return read_dataset(path, self.labels_file, width=width)
 
-    def options(self, printer: Printer, checkpoints: Checkpoints) -> dict[str, Any]:
-        """Those of ``train_classifier`` and ``tune_classifier``."""
-        found = checkpoints.options()
+    def options(self, printer: Printer, checkpoints: CheckpointFlags) -> dict[str, Any]:
+        """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
+        saving = checkpoints.options()
         if self.metrics_csv:
             check_target(self.metrics_csv, printer.force or checkpoints.resume)
         checkpoints.announce(printer, self.epochs)
@@ -152,7 +153,7 @@ class Training:
             "labels": self._labels(),
             "metrics_csv": self.metrics_csv,
             "progress": progress(printer),
-            **found,
+            **saving,
         }
 
     def _optimizer(self) -> Optimizer:
@@ -168,40 +169,35 @@ class Training:
         return kind(**options)
 
     def _labels(self) -> Sequence[str]:
-        text = self.class_labels
-        if not text:
-            return ()
+        text = self.class_labels or ""
         if Path(text).is_file():
             from portable_nn.model_files.predictions import read_labels
 
             return read_labels(text)
-        return [label.strip() for label in text.split(",")] if "," in text else list(text)
-
-
-class Trained(NamedTuple):
-    """A trained network, how the training went, and the figures to print."""
-
-    network: Network
-    history: History
-    figures: Mapping[str, float]
+        return [label.strip() for label in text.split(",")] if "," in text else tuple(text)
 
 
 def progress(printer: Printer) -> bool | None:
-    """The option of ``fit``: no bar with ``--quiet``, otherwise one where there is a terminal."""
+    """The option of ``fit``: no progress bar with ``--quiet``, otherwise one if standard error is a terminal."""
     return False if printer.quiet else None
 
 
-def kept(trained: Classifier) -> Trained:
-    """A trained classifier with the figures of the epoch whose weights were kept."""
-    network, history = trained
-    row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
-    return Trained(network, history, {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row})
+def finish(
+    printer: Printer,
+    network: Network,
+    history: History,
+    out: Path,
+    checkpoints: CheckpointFlags,
+    figures: Mapping[str, float] | None = None,
+) -> None:
+    """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
-
-def finish(printer: Printer, trained: Trained, out: Path, checkpoints: Checkpoints) -> None:
-    """Save the network and print how the training went; exit as interrupted after Ctrl-C."""
-    network, history, figures = trained
+    ``figures`` are by default the losses and the accuracy of the epoch whose weights were kept.
+    """
     network.save(out)
+    if figures is None:
+        row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
+        figures = {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
     data = {
         "model": str(out),
         "epochs": len(history.rows),
@@ -210,23 +206,19 @@ def finish(printer: Printer, trained: Trained, out: Path, checkpoints: Checkpoin
         "figures": dict(figures),
         "history": history.rows,
     }
-    printer.result(_as_text(trained, out), data)
+    printer.result(_as_text(history, figures, out), data)
     if history.stopped == "interrupted":
         onwards = f"; --resume --force goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
         raise typer.Exit(INTERRUPTED)
 
 
-def _as_text(trained: Trained, out: Path) -> str:
-    history = trained.history
+def _as_text(history: History, figures: Mapping[str, float], out: Path) -> str:
     epochs = f"{len(history.rows)}{STOPPED[history.stopped]}"
     if history.best_epoch:
         epochs += f", kept: {history.best_epoch}"
-    figures = [
-        (name.replace("val_", "validation ").replace("_", " "), _figure(name, value))
-        for name, value in trained.figures.items()
-    ]
-    return fields([("epochs", epochs), *figures, ("saved", f"{out} ({size(out.stat().st_size)})")])
+    rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
+    return fields([("epochs", epochs), *rows, ("saved", f"{out} ({size(out.stat().st_size)})")])
 
 
 def _figure(name: str, value: float) -> str:

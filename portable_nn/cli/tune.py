@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Model, Printer
-from portable_nn.cli.training import Checkpoints, Data, Out, Training, finish, kept
+from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
@@ -31,8 +31,8 @@ def command(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
     ] = None,
-    training: Training,
-    checkpoints: Checkpoints,
+    training: TrainingOptions,
+    checkpoints: CheckpointFlags,
 ) -> None:
     """Fine-tune a model on your data.
 
@@ -49,4 +49,4 @@ def command(
     shape = static(network.graph.inputs[0].shape[1:])
     examples = training.dataset(data, None if shape is None else math.prod(shape))
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
-    finish(printer, kept(trained), out, checkpoints)
+    finish(printer, *trained, out, checkpoints)

@@ -594,7 +594,7 @@ def test_what_is_no_plane(make):
         make(result("scissors"))
     assert str(caught.value) == (
         "this picture is of players with one number each, and in the game 'rock-paper-scissors' x has 2 and y has 2: "
-        "run(result) draws what there is to see of them"
+        "run(result) draws their variables"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample
-from portable_nn.adversarial.gan.sampling import as_pictures, sheet
+from portable_nn.adversarial.gan.sampling import as_pictures, contact_sheet
 from portable_nn.converters.onnx import export_onnx
 
 imageio = pytest.importorskip("imageio.v3")
@@ -17,7 +17,7 @@ def test_a_sheet_of_digits(run, tmp_path):
     code, out, err = run("sample", "digits-gan", "--out", "sheet.png")
     assert (code, out, err) == (0, "25 samples of digits-gan, seed 0: sheet.png\n", "")
     page = np.asarray(imageio.imread(tmp_path / "sheet.png"))
-    wanted = sheet(as_pictures(sample("digits-gan", 25)))
+    wanted = contact_sheet(as_pictures(sample("digits-gan", 25)))
     assert page.shape == wanted.shape == (152, 152)
     assert np.abs(page.astype(int) - wanted).max() <= 1  # It was made by the other engine.
 
@@ -26,7 +26,9 @@ def test_json_and_a_seed(run, tmp_path):
     options = ("--count", "1", "--engine", "numpy", "--format", "json")
     found = run("sample", "digits-gan", *options, "-o", "a.png", "--seed", "7").json
     assert found == {"schema": 1, "model": "digits-gan", "samples": 1, "seed": 7, "path": "a.png"}
-    np.testing.assert_array_equal(imageio.imread(tmp_path / "a.png"), sheet(as_pictures(sample("digits-gan", 1, 7))))
+    np.testing.assert_array_equal(
+        imageio.imread(tmp_path / "a.png"), contact_sheet(as_pictures(sample("digits-gan", 1, 7)))
+    )
     assert run("sample", "digits-gan", *options[:4], "-o", "b.png").out == "1 sample of digits-gan, seed 0: b.png\n"
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
@@ -36,7 +38,7 @@ def test_a_generator_of_ones_own(run, tmp_path, name):
     network = pnn.Sequential(pnn.Input(3, name="z"), pnn.Dense(16), pnn.Sigmoid(), seed=0)
     network.save(tmp_path / name) if name.endswith("safetensors") else export_onnx(network, tmp_path / name)
     assert run("sample", name, "-n", "4", "--out", "four.png").code == 0
-    wanted = sheet(as_pictures(sample(network, 4)))
+    wanted = contact_sheet(as_pictures(sample(network, 4)))
     assert np.abs(np.asarray(imageio.imread(tmp_path / "four.png")).astype(int) - wanted).max() <= 1
 
 

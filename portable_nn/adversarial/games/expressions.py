@@ -27,27 +27,13 @@ LARGEST_POWER: Final = 64
 """Integer powers up to this one become products, whose derivatives exist everywhere."""
 
 
-def _function(operator: str, function: np.ufunc) -> Callable[[Any], Any]:
-    def apply(value: Any) -> Any:
-        return emit(operator, value) if isinstance(value, Symbol) else function(value)
+def _function(name: str) -> Callable[[Any], Any]:
+    """The function of numpy, which on symbols is the operator of the same name."""
+    return lambda value: emit(name.capitalize(), value) if isinstance(value, Symbol) else getattr(np, name)(value)
 
-    return apply
-
-
-sin = _function("Sin", np.sin)
-cos = _function("Cos", np.cos)
-exp = _function("Exp", np.exp)
-log = _function("Log", np.log)
-tanh = _function("Tanh", np.tanh)
-sqrt = _function("Sqrt", np.sqrt)
 
 FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "sin": sin,
-    "cos": cos,
-    "exp": exp,
-    "log": log,
-    "tanh": tanh,
-    "sqrt": sqrt,
+    name: _function(name) for name in ("sin", "cos", "exp", "log", "tanh", "sqrt")
 }
 """The functions of formulas; each takes a number, an array or a symbol."""
 
@@ -120,7 +106,7 @@ def _general_power(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, Symbol) and not isinstance(base, Symbol):
         if not base > 0:
             raise UsageError(f"{base:g} to the power of a variable is no number everywhere: the base must be above 0")
-        return exp(exponent * float(np.log(base)))
+        return FUNCTIONS["exp"](exponent * float(np.log(base)))
     return 1.0 / power(base, -exponent) if isinstance(exponent, (int, float)) and exponent < 0 else base**exponent
 
 

@@ -121,13 +121,11 @@ class Game:
             result = np.fmin(result, norm(self.offset(points, equilibrium)))
         return result
 
+    @np.errstate(all="ignore")
     def offset(self, points: Array, equilibrium: Array) -> Array:
         """Points (…, d) relative to an equilibrium, orthogonal to the subspace of equilibria through it."""
         offsets = points - equilibrium
-        if not self._free.size:
-            return offsets
-        with np.errstate(all="ignore"):
-            return np.asarray(offsets - offsets @ self._free.T @ self._free)
+        return np.asarray(offsets - offsets @ self._free.T @ self._free) if self._free.size else offsets
 
     @cached_property
     def _free(self) -> Array:
@@ -139,13 +137,12 @@ class Game:
         return np.asarray(directions[sizes <= 1e-12 * max(1.0, float(sizes[0]))])
 
 
+@np.errstate(all="ignore")
 def norm(vectors: Array) -> Array:
     """The Euclidean norm of vectors (…, d), without overflow or underflow of squares: (…)."""
-    with np.errstate(all="ignore"):
-        largest = np.abs(vectors).max(-1)
-        scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
-        found: Array = np.sqrt(np.square(vectors / scale[..., None]).sum(-1)) * scale
-    return found
+    largest = np.abs(vectors).max(-1)
+    scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    return np.asarray(np.sqrt(np.square(vectors / scale[..., None]).sum(-1)) * scale)
 
 
 def made_from(
@@ -241,15 +238,15 @@ def checked_players(players: Sequence[int] | None, size: int) -> tuple[int, int]
     return pair[0], pair[1]
 
 
+@np.errstate(all="ignore")
 def find_equilibria(game: Game, steps: int = 60, most: int = 16) -> Array:
     """The points (m, d) where F = 0, by Newton's method from 0 and 64 points around it; at most ``most``."""
     rng = np.random.default_rng(0)
     z = np.concatenate([np.zeros((1, game.size)), rng.uniform(-SEARCHED, SEARCHED, (64, game.size))])
-    with np.errstate(all="ignore"):
-        for _ in range(steps):
-            step = solve(game.jacobian(z), game.field(z))
-            z = z - step
-        good = (np.abs(game.field(z)).max(-1) < 1e-12) & (np.abs(step).max(-1) < 1e-9)
+    for _ in range(steps):
+        step = solve(game.jacobian(z), game.field(z))
+        z = z - step
+    good = (np.abs(game.field(z)).max(-1) < 1e-12) & (np.abs(step).max(-1) < 1e-9)
     found: list[Array] = []
     for point in z[good]:
         if np.abs(point).max() < 1e6 and all(norm(point - other) > 1e-6 for other in found):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.derivatives import Payoff
-from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, exp, parse, sizes, tanh
+from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, parse, sizes
 from portable_nn.adversarial.games.game import Game, Linear, coupled, made_from
 from portable_nn.adversarial.games.options import Option, filled, finite_array, no_such
 from portable_nn.core.errors import UsageError
@@ -118,19 +118,15 @@ def _valley(row: NamedGame) -> Game:
     def function(x: Symbol, y: Symbol) -> Symbol:
         bend = y - 3 * x + 0.05 * x * x * x
         fourth = y * y * y * y
-        hill: Symbol = exp((x * x + y * y) * -0.01)
+        hill = emit("Exp", (x * x + y * y) * -0.01)
         return -(4 * x * x - bend * bend - 0.1 * fourth) * hill
 
     return row.derived(function, at=AT_ZERO)
 
 
-def _pennies(row: NamedGame) -> Game:
-    return row.derived(lambda x, y: tanh(x * 0.5) * tanh(y * 0.5), at=AT_ZERO)
-
-
 def _scissors(row: NamedGame) -> Game:
     def strategy(logits: tuple[Symbol, Symbol]) -> list[Symbol]:
-        weights = [exp(logits[0]), exp(logits[1])]
+        weights = [emit("Exp", logit) for logit in logits]
         total = weights[0] + weights[1] + 1
         return [*(weight / total for weight in weights), 1 / total]
 
@@ -141,8 +137,8 @@ def _scissors(row: NamedGame) -> Game:
     return row.derived(function, (2, 2), at=np.zeros((1, 4)))
 
 
-def _ridge(row: NamedGame, sign: float) -> Game:
-    return row.derived(lambda x, y: -(x * x * (3 * sign) + y * y * sign + x * y * 4), at=AT_ZERO)
+def _ridge(sign: float) -> Callable[[NamedGame], Game]:
+    return lambda row: row.derived(lambda x, y: -(x * x * (3 * sign) + y * y * sign + x * y * 4), at=AT_ZERO)
 
 
 _STRENGTH: Final = Option(1.0, "weight of the gradient penalty", low=0)
@@ -202,13 +198,13 @@ _ROWS: Final = (
         "ridge-minimax",
         "3x² + y² - 4xy",
         "Wang et al. 2019, arXiv 1910.07512, g₁; x minimises there: the origin is a local minimax",
-        lambda row: _ridge(row, -1.0),
+        _ridge(-1.0),
     ),
     NamedGame(
         "ridge-other",
         "-3x² - y² - 4xy",
         "Wang et al. 2019, arXiv 1910.07512, g₂; x minimises there: the origin is no local minimax",
-        lambda row: _ridge(row, 1.0),
+        _ridge(1.0),
     ),
     NamedGame(
         "ridge-bent",
@@ -222,7 +218,12 @@ _ROWS: Final = (
         "Hsieh et al. 2020, arXiv 2006.09065; x minimises there",
         _forsaken,
     ),
-    NamedGame("matching-pennies", "tanh(x/2)·tanh(y/2)", "mixed strategies sigmoid(x) and sigmoid(y)", _pennies),
+    NamedGame(
+        "matching-pennies",
+        "tanh(x/2)·tanh(y/2)",
+        "mixed strategies sigmoid(x) and sigmoid(y)",
+        lambda row: row.derived(lambda x, y: emit("Tanh", x * 0.5) * emit("Tanh", y * 0.5), at=AT_ZERO),
+    ),
     NamedGame(
         "rock-paper-scissors",
         "pᵀAq, p = softmax(x₀, x₁, 0), q = softmax(y₀, y₁, 0)",

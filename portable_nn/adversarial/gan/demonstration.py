@@ -96,13 +96,9 @@ def demonstrate(
     if loss == "wasserstein_gp":
         options["r1"] = None
     begin = time.perf_counter()
-    result = _ring(recipe, options) if example == "ring" else _pattern(recipe, options)
+    result = train_ring(recipe, **options) if example == "ring" else _pattern(recipe, options)
     seconds = time.perf_counter() - begin
     return Demonstration(example, recipe, method, loss, seed, target, result, figures(result.averaged), seconds)
-
-
-def _ring(recipe: str, options: dict[str, Any]) -> GanResult:
-    return train_ring(recipe, **options)
 
 
 def _pattern(recipe: str, options: dict[str, Any]) -> GanResult:

@@ -1,16 +1,18 @@
-"""The graph of a GAN: both networks, their losses, and the gradients of these, as symbols."""
+"""The graph of a GAN: both networks applied to symbols, their losses, and the gradients of these."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from portable_nn.adversarial.gan.applied import apply, leaves
+from msgspec.structs import replace
+
 from portable_nn.adversarial.gan.objectives import GanObjective, gradient_penalty, r1_penalty
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.core.graph import Graph, Value, format_shape
-from portable_nn.operators import Leaf, Symbol, constant
+from portable_nn.core.graph import Graph, Node, Tensor, format_shape
+from portable_nn.operators import Leaf, Symbol, constant, emit_all, lookup
 from portable_nn.training.gradient import gradients
 
 Role: TypeAlias = Literal["generator", "discriminator"]
@@ -19,6 +21,7 @@ ROLES: Final[tuple[Role, Role]] = ("generator", "discriminator")
 REAL, NOISE, CONDITION, SCALAR = "real/", "noise/", "condition/", "scalar/"
 """Prefixes of the names of the graph's inputs."""
 R1, PENALTY, MIX = SCALAR + "r1", SCALAR + "penalty", "mix"
+_uses = itertools.count(1)
 
 
 class GanGraph:
@@ -81,7 +84,7 @@ class GanGraph:
         """The gradient of a player's loss for each of its weights. Raises ``UsageError`` where there is none."""
         loss = self.losses[role]
         weights = [leaf for leaf in self.parameters[role].values() if leaf.trainable]
-        found = zip(weights, gradients([loss], [one(loss)], weights), strict=True)
+        found = zip(weights, gradients([loss], [constant(1, loss.dtype)], weights), strict=True)
         flowing = {weight: flow for weight, flow in found if flow is not None}
         if not flowing:
             raise UsageError(f"the {role} cannot be trained: no gradient of its loss reaches a trainable parameter")
@@ -117,21 +120,16 @@ class GanGraph:
         return gradient_penalty(self._score(between), [*between.values()], self._scalar(PENALTY))
 
 
-def one(loss: Symbol) -> Symbol:
-    """The seed of the backward pass of a loss."""
-    return constant(1, loss.dtype)
-
-
 def _names(graph: Graph) -> list[str]:
     return [value.name for value in graph.inputs]
 
 
 def _inputs(graph: Graph, prefix: str, dtype: str | None, names: Sequence[str]) -> dict[str, Leaf]:
     """A leaf for each of the inputs ``names``."""
-    chosen: list[Value] = [value for value in graph.inputs if value.name in names]
     return {
-        value.name: Leaf(prefix + value.name, dtype if dtype and "float" in value.dtype else value.dtype, value.shape)
-        for value in chosen
+        value.name: Leaf(prefix + value.name, _float(value.dtype, dtype), value.shape)
+        for value in graph.inputs
+        if value.name in names
     }
 
 
@@ -150,3 +148,62 @@ def check_fit(outputs: Sequence[str], made: Sequence[Symbol], real: Mapping[str,
     ]
     if faults:
         raise ShapeError(listed(faults, "the two networks do not fit together"))
+
+
+def leaves(graph: Graph, prefix: str, dtype: str | None = None) -> dict[str, Leaf]:
+    """A leaf for each parameter of ``graph``, named ``prefix/name``; floats are of type ``dtype``, if it is given."""
+    return {
+        value.name: Leaf(
+            f"{prefix}/{value.name}", _float(value.dtype, dtype), value.shape, parameter=True, trainable=value.trainable
+        )
+        for value in graph.parameters
+    }
+
+
+def apply(
+    graph: Graph,
+    inputs: Mapping[str, Symbol],
+    parameters: Mapping[str, Symbol],
+    *,
+    training: bool = True,
+    dtype: str | None = None,
+) -> list[Symbol]:
+    """The outputs of ``graph`` for ``inputs``, by name.
+
+    Args:
+        graph: the graph of a network.
+        inputs, parameters: symbols by the names of the graph's inputs and parameters.
+        training: use the training form of operators such as dropout.
+        dtype: the type of all floats, if it is another than the graph's.
+
+    Raises ``GraphError`` where the inputs do not fit.
+    """
+    symbols: dict[str, Symbol] = {**inputs, **parameters}
+    use = next(_uses)
+    for node in graph.nodes:
+        given = [symbols[name] if name else None for name in node.inputs]
+        made = _emit(node, given, _attributes(node, dtype), use, training=training)
+        symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)
+    return [symbols[name] for name in graph.outputs]
+
+
+def _emit(
+    node: Node, given: Sequence[Symbol | None], attributes: Mapping[str, Any], use: int, *, training: bool
+) -> Sequence[Symbol]:
+    operator = lookup(node.operator, node.domain)
+    if training and operator.training:
+        return operator.training(given, attributes, f"{node.name}/use {use}")
+    count = len(node.outputs)
+    return emit_all(node.operator, *given, outputs=count, wish=node.name, domain=node.domain, **attributes)
+
+
+def _attributes(node: Node, dtype: str | None) -> Mapping[str, Any]:
+    """The attributes of a node; those of a constant in ``dtype``."""
+    literal = node.attributes.get("value")
+    if isinstance(literal, Tensor):
+        return {**node.attributes, "value": replace(literal, dtype=_float(literal.dtype, dtype))}
+    return node.attributes
+
+
+def _float(dtype: str, wanted: str | None) -> str:
+    return wanted if wanted and dtype.startswith("float") else dtype

@@ -85,9 +85,8 @@ class GameJacobian:
     def _compile(self, pair: GanGraph, field: dict[Leaf, Symbol], count: int) -> tuple[Plan, list[Array], list[Array]]:
         directions = [Leaf(f"{DIRECTION}{weight.name}", weight.dtype, weight.shape) for weight in field]
         terms = [flow * to for flow, to in zip(field.values(), directions, strict=True)]
-        total = emit("ReduceSum", terms[0], keepdims=0)
-        for term in terms[1:]:
-            total = total + emit("ReduceSum", term, keepdims=0)
+        first, *others = (emit("ReduceSum", term, keepdims=0) for term in terms)
+        total = sum(others, first)
         rows = gradients([total], [constant(1, total.dtype)], [*field])
         outputs = [*field.values(), *(row for row in rows if row is not None)]
         needed = {id(origin) for origin in reachable(outputs)}

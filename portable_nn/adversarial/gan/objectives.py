@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from portable_nn.core.errors import UsageError
@@ -50,12 +51,8 @@ def mean(values: Symbol) -> Symbol:
     return emit("ReduceMean", values, keepdims=0)
 
 
-def _softplus(score: Symbol) -> Symbol:
-    return emit("Softplus", score)
-
-
-def _hinge(margin: Symbol) -> Symbol:
-    return emit("Relu", margin)
+_softplus: Final = partial(emit, "Softplus")
+_hinge: Final = partial(emit, "Relu")
 
 
 GAN_LOSSES: Final[Mapping[str, GanObjective]] = {
@@ -84,16 +81,13 @@ def squared_gradients(scores: Symbol, examples: Sequence[Symbol]) -> Symbol:
     found = [flow for flow in gradients([total], [constant(1, total.dtype)], examples) if flow is not None]
     if not found:
         raise UsageError("the discriminator's gradient is to be penalised, but its score does not depend on its input")
-    squares = [_square_sums(flow) for flow in found]
-    result = squares[0]
-    for square in squares[1:]:
-        result = result + square
-    return result
-
-
-def _square_sums(flow: Symbol) -> Symbol:
-    rest = range(1, len(flow.shape))
-    return emit("ReduceSumSquare", flow, integers(rest), keepdims=0) if len(rest) else flow * flow
+    first, *others = (
+        emit("ReduceSumSquare", flow, integers(range(1, len(flow.shape))), keepdims=0)
+        if len(flow.shape) > 1
+        else flow * flow
+        for flow in found
+    )
+    return sum(others, first)
 
 
 def r1_penalty(scores: Symbol, examples: Sequence[Symbol], gamma: Symbol) -> Symbol:

@@ -79,7 +79,7 @@ def as_pictures(samples: Array) -> NDArray[np.uint8]:
     return pictures
 
 
-def sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+def contact_sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
     """Pictures (n, height, width) side by side in rows, in reading order; by default about as many rows as columns."""
     count, height, width = pictures.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -113,7 +113,7 @@ def save_samples(
         with atomic_write(path) as file:
             np.save(file, samples)
         return samples
-    page = sheet(as_pictures(samples))
+    page = contact_sheet(as_pictures(samples))
     try:
         iio.imwrite(path, page)
     except OSError as error:

@@ -169,19 +169,16 @@ def consensus(pair: GanGraph, players: Players, repeats: int) -> list[Stage]:
     flows = {role: pair.flows(role) for role in ROLES}
     gamma = Leaf(CONSENSUS, pair.fake_score.dtype, ())
     field = {weight: flow for role in ROLES for weight, flow in flows[role].items()}
-    squares = [emit("ReduceSumSquare", flow, keepdims=0) for flow in field.values()]
-    half = squares[0]
-    for square in squares[1:]:
-        half = half + square
-    more = dict(zip(field, gradients([half * 0.5], [gamma], [*field]), strict=True))
-    changed = {role: {weight: _plus(flow, more[weight]) for weight, flow in flows[role].items()} for role in ROLES}
+    first, *others = (emit("ReduceSumSquare", flow, keepdims=0) for flow in field.values())
+    found = gradients([sum(others, first) * 0.5], [gamma], [*field])
+    more = {weight: pull for weight, pull in zip(field, found, strict=True) if pull is not None}
+    changed = {
+        role: {weight: flow + more[weight] if weight in more else flow for weight, flow in flows[role].items()}
+        for role in ROLES
+    }
     stage = _stage(pair, players, changed)
     stage.scalars = [gamma]
     return [stage]
-
-
-def _plus(flow: Symbol, more: Symbol | None) -> Symbol:
-    return flow if more is None else flow + more
 
 
 GAN_METHODS: Final[Mapping[str, StageBuilder]] = {

@@ -161,7 +161,8 @@ def train_gan(
         rate=rate,
         average=average,
     )
-    averaged = _averaged(generator, mean)
+    shares = {name.removeprefix("average/"): array for name, array in mean.arrays.items()}
+    averaged = _with(generator, shares, copy=False)
     watch = None
     if eigenvalues is not None:
         other = np.random.default_rng([seed, 1])  # The eigenvalues must not change the random numbers of the training.
@@ -172,7 +173,7 @@ def train_gan(
         reports = Monitor(averaged, every, metrics, callback, watch, bar)
         stopped = run(loop, reports, stop)
     found = watch.found if watch else []
-    return GanResult(generator, discriminator, _own(averaged), reports.rows, found, stopped)
+    return GanResult(generator, discriminator, _with(averaged, averaged.parameters), reports.rows, found, stopped)
 
 
 def _check(counts: Mapping[str, Any], average: float) -> None:
@@ -206,25 +207,13 @@ def _normal(pair: GanGraph) -> Callable[[int, np.random.Generator], dict[str, Ar
     return lambda count, rng: {name: draw(count, rng) for name, draw in each.items()}
 
 
-def _averaged(generator: Network, mean: Average) -> Network:
-    """The generator over the arrays that hold the averages."""
-    arrays = {name.removeprefix("average/"): array for name, array in mean.arrays.items()}
+def _with(network: Network, parameters: Mapping[str, Array], *, copy: bool = True) -> Network:
+    """``network`` with other parameters: copies of the arrays, or the arrays themselves."""
     return Network.from_graph(
-        generator.graph,
-        arrays,
-        inputs=generator.inputs,
-        outputs=generator.outputs,
-        metadata=generator.metadata,
-        copy=False,
-    )
-
-
-def _own(averaged: Network) -> Network:
-    """The same with arrays of its own."""
-    return Network.from_graph(
-        averaged.graph,
-        averaged.parameters,
-        inputs=averaged.inputs,
-        outputs=averaged.outputs,
-        metadata=averaged.metadata,
+        network.graph,
+        parameters,
+        inputs=network.inputs,
+        outputs=network.outputs,
+        metadata=network.metadata,
+        copy=copy,
     )

@@ -23,18 +23,18 @@ def zero_moments_and_direction(context: StepContext, z: Any) -> MethodState:
 
 def adam(context: StepContext, field: Any, kept: MethodState) -> tuple[Any, MethodState]:
     """m̂/(√v̂ + ε): Kingma and Ba 2015; ``context.clock`` has 1 - β₁ᵗ and 1 - β₂ᵗ."""
-    beta1, beta2 = context.number("beta1"), context.number("beta2")
+    beta1, beta2 = context.options["beta1"], context.options["beta2"]
     first = kept[0] * beta1 + field * (1 - beta1)
     second = kept[1] * beta2 + field * field * (1 - beta2)
-    scale = context.oracle.root(second / context.clock[1]) + context.number("epsilon")
+    scale = context.oracle.root(second / context.clock[1]) + context.options["epsilon"]
     return first / context.clock[0] / scale, (first, second)
 
 
 def rmsprop(context: StepContext, field: Any, kept: MethodState) -> tuple[Any, MethodState]:
     """F/(√v + ε): Tieleman and Hinton 2012."""
-    alpha = context.number("alpha")
+    alpha = context.options["alpha"]
     second = kept[1] * alpha + field * field * (1 - alpha)
-    return field / (context.oracle.root(second) + context.number("epsilon")), (kept[0], second)
+    return field / (context.oracle.root(second) + context.options["epsilon"]), (kept[0], second)
 
 
 def simultaneous(scaled: Scaled) -> Callable[[StepContext, MethodState], MethodState]:

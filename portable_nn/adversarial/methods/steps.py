@@ -22,13 +22,7 @@ class StepContext:
     oracle: Oracle[Any, Any]
     rate: Any
     clock: tuple[Any, ...]
-    options: Mapping[str, float | None]
-
-    def number(self, name: str) -> float:
-        """An option that is never ``None``."""
-        value = self.options[name]
-        assert value is not None
-        return value
+    options: Mapping[str, Any]
 
 
 InitialState: TypeAlias = Callable[[StepContext, Any], MethodState]
@@ -127,7 +121,7 @@ def consensus(context: StepContext, state: MethodState) -> MethodState:
     (z,), oracle = state, context.oracle
     field = oracle.field(z)
     pull = oracle.apply(oracle.transposed(oracle.jacobian(z)), field)
-    return (z - context.rate * (field + pull * context.number("gamma")),)
+    return (z - context.rate * (field + pull * context.options["gamma"]),)
 
 
 def symplectic(context: StepContext, state: MethodState) -> MethodState:
@@ -135,7 +129,7 @@ def symplectic(context: StepContext, state: MethodState) -> MethodState:
     (z,), oracle = state, context.oracle
     field, matrix = oracle.field(z), oracle.jacobian(z)
     twice = oracle.apply(oracle.transposed(matrix), field) - oracle.apply(matrix, field)
-    return (z - context.rate * (field + twice * (0.5 * context.number("lam"))),)
+    return (z - context.rate * (field + twice * (0.5 * context.options["lam"])),)
 
 
 def hamiltonian(context: StepContext, state: MethodState) -> MethodState:
@@ -149,7 +143,7 @@ def ridge(context: StepContext, state: MethodState) -> MethodState:
     (z,), oracle = state, context.oracle
     field, matrix = oracle.field(z), oracle.jacobian(z)
     coupled = oracle.apply(oracle.coupling(matrix), context.rate * field)
-    follower = int(context.number("follower"))
+    follower = int(context.options["follower"])
     step = context.rate * field
     answer = step - oracle.solve(oracle.own(matrix, follower), coupled)
     return (z - (oracle.join(answer, step) if follower == 0 else oracle.join(step, answer)),)
@@ -158,13 +152,13 @@ def ridge(context: StepContext, state: MethodState) -> MethodState:
 def momentum(context: StepContext, state: MethodState) -> MethodState:
     """z - ηF + βv, where v is the last update."""
     z, velocity = state
-    move = velocity * context.number("beta") - context.rate * context.oracle.field(z)
+    move = velocity * context.options["beta"] - context.rate * context.oracle.field(z)
     return z + move, move
 
 
 def alternating_momentum(context: StepContext, state: MethodState) -> MethodState:
     """As momentum, x first, then y with the new x."""
-    (z, velocity), oracle, beta = state, context.oracle, context.number("beta")
+    (z, velocity), oracle, beta = state, context.oracle, context.options["beta"]
     first = velocity * beta - context.rate * oracle.field(z, 0.5)
     half = oracle.join(z + first, z)
     second = velocity * beta - context.rate * oracle.field(half, 0.5)
@@ -176,7 +170,7 @@ def lookahead(context: StepContext, state: MethodState) -> MethodState:
     z, slow = state
     (whether,) = context.clock
     fast = z - context.rate * context.oracle.field(z)
-    slow = slow + (fast - slow) * (context.number("alpha") * whether)
+    slow = slow + (fast - slow) * (context.options["alpha"] * whether)
     return fast + (slow - fast) * whether, slow
 
 

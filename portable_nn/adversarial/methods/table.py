@@ -12,7 +12,9 @@ from portable_nn.adversarial.methods.steps import InitialState, StepFunction
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
 
-MethodOptions: TypeAlias = Mapping[str, float | None]
+MethodOptions: TypeAlias = Mapping[str, Any]
+"""Numbers by the names of a method's options, or ``None`` where that is the default."""
+
 Clock: TypeAlias = Callable[[int, MethodOptions], tuple[float, ...]]
 """The numbers of a method that depend on the step alone (counted from 0), such as Adam's bias corrections."""
 
@@ -71,15 +73,9 @@ class Method:
         return self.clock(place, options) if self.clock else ()
 
 
-def _number(options: MethodOptions, name: str) -> float:
-    value = options[name]
-    assert value is not None
-    return value
-
-
 def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
     """The bias corrections 1 - β₁ᵗ and 1 - β₂ᵗ at t = place + 1."""
-    return tuple(1 - _number(options, beta) ** (place + 1) for beta in ("beta1", "beta2"))
+    return tuple(1 - options[beta] ** (place + 1) for beta in ("beta1", "beta2"))
 
 
 def _twice(place: int, options: MethodOptions) -> tuple[float, ...]:
@@ -87,7 +83,7 @@ def _twice(place: int, options: MethodOptions) -> tuple[float, ...]:
 
 
 def _is_synchronised(place: int, options: MethodOptions) -> tuple[float, ...]:
-    return (0.0 if (place + 1) % _number(options, "k") else 1.0,)
+    return (0.0 if (place + 1) % options["k"] else 1.0,)
 
 
 _GAMMA: Final = Option(1.0, "weight of the gradient of ½‖F‖²")
@@ -227,7 +223,7 @@ _GENERAL: Final = (
         steps.lookahead,
         steps.with_start,
         clock=_is_synchronised,
-        period=lambda options: int(_number(options, "k")),
+        period=lambda options: int(options["k"]),
         options={
             "k": Option(5, "fast steps for each slow one", 1, 10_000, whole=True),
             "alpha": Option(0.5, "step size of the slow weights", 0, 1),

@@ -48,14 +48,11 @@ class Number:
     def __truediv__(self, other: Any) -> Any:
         return self.tape.record(operator.truediv, self, other)
 
-    def __radd__(self, other: Any) -> Any:
-        return self + other
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     def __rsub__(self, other: Any) -> Any:
         return self.tape.record(operator.sub, other, self)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self * other
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.tape.record(operator.truediv, other, self)

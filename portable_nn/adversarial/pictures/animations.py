@@ -15,6 +15,7 @@ from portable_nn.adversarial.pictures.paper import (
     Y_COLOUR,
     game_in_words,
     legend_below,
+    legend_line,
     mark_equilibria,
     method_in_words,
     minus,
@@ -123,13 +124,11 @@ def _caption(axes: Axes, view: View, place: int) -> Artist:
 
 
 def _legend(axes: Axes) -> None:
-    from matplotlib.lines import Line2D
-
     arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 14, "linestyle": "none", "markeredgewidth": 0.3}
     handles, _ = axes.get_legend_handles_labels()
     named = [
-        Line2D([], [], color=X_COLOUR, label="x ascends f", **arrow),
-        Line2D([], [], color=Y_COLOUR, label="y descends f", **arrow),
-        Line2D([], [], **PATH),
+        legend_line(color=X_COLOUR, label="x ascends f", **arrow),
+        legend_line(color=Y_COLOUR, label="y descends f", **arrow),
+        legend_line(**PATH),
     ]
     legend_below(axes, columns=3, handles=[*named, *handles])

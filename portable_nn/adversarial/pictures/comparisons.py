@@ -11,11 +11,12 @@ from portable_nn.adversarial.pictures.paper import (
     THEORY,
     drawable,
     game_in_words,
+    legend_line,
     powers,
     rate_in_words,
     sheet,
 )
-from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
 from portable_nn.adversarial.runs.verdict import CYCLES, WORDS, factor_text
 from portable_nn.core.plotting import PALETTE, style
@@ -84,14 +85,12 @@ def _theory(axes: Any, entry: Compared, lengths: Array) -> None:
 
 
 def _legend(axes: Any, compared: Comparison) -> None:
-    from matplotlib.lines import Line2D
-
     order = [entry.name for entry in compared.ranked]
     handles, labels = axes.get_legend_handles_labels()
     ranked = sorted(zip(handles, labels, strict=True), key=lambda pair: order.index(pair[0].get_gid()))
     drawn = [handle for handle, _ in ranked]
     if any(str(line.get_gid()).startswith("theory") for line in axes.lines):
-        drawn.append(Line2D([], [], label="theory", **THEORY))
+        drawn.append(legend_line(label="theory", **THEORY))
     axes.legend(
         handles=drawn, loc="upper left", bbox_to_anchor=(1.01, 1.01), frameon=False, fontsize=9, labelspacing=0.6
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.pictures.paper import sheet
+from portable_nn.adversarial.pictures.paper import few_ticks, sheet
 from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLACK, PALETTE, style, tint
@@ -103,9 +103,6 @@ def _close(parts: list[Array]) -> tuple[tuple[float, float], tuple[float, float]
 
 
 def _frame(axes: Axes, x: tuple[float, float], y: tuple[float, float], title: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set(xlim=x, ylim=y, aspect="equal", xlabel="Re λ", ylabel="Im λ")
     axes.set_title(title, fontsize=10)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    few_ticks(axes.xaxis, axes.yaxis)

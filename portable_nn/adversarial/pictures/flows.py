@@ -17,7 +17,7 @@ from portable_nn.adversarial.pictures.paper import (
     plane,
     sheet,
 )
-from portable_nn.adversarial.pictures.paths import orbit_on
+from portable_nn.adversarial.pictures.trajectories import orbit_on
 from portable_nn.adversarial.pictures.view import plane_view, view_of, within
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import simulate

@@ -10,11 +10,10 @@ import numpy as np
 
 from portable_nn.adversarial.gan.modes import Ring
 from portable_nn.adversarial.gan.pattern import Pattern
-from portable_nn.adversarial.gan.sampling import as_pictures, sample
-from portable_nn.adversarial.gan.sampling import sheet as sample_page
+from portable_nn.adversarial.gan.sampling import as_pictures, contact_sheet, sample
 from portable_nn.adversarial.gan.training import GanResult
-from portable_nn.adversarial.pictures.paper import GREY, legend_below, parts_of, sheet
-from portable_nn.adversarial.pictures.times import steps_axis
+from portable_nn.adversarial.pictures.paper import colour_bar, legend_below, legend_line, parts_of, sheet
+from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
 from portable_nn.operators.registry import Array
 
@@ -27,10 +26,19 @@ POINTS: Final = 2500
 BARS: Final = 16
 """Examples of up to so many components are drawn as bars."""
 PICTURES: Final = 25
-COUNTS: Final = ("strict", "captured")
-"""Columns of the history that count modes."""
+COUNTS: Final[dict[str, tuple[str, str, Any, float]]] = {
+    "captured": ("captured: at least one sample", SKY, (0, (4, 1.5)), 2.2),
+    "strict": ("strictly: at least 1 % of the samples", GREEN, "solid", 1.5),
+}
+"""Columns of the history that count modes, each with the label, colour, dashes and width of its line."""
 PLAIN: Final = ("step", "generator_loss", "discriminator_loss", "rate", *COUNTS)
-OWN: Final = {"captured": "captured: at least one sample", "strict": "strictly: at least 1 % of the samples"}
+METRICS: Final = {
+    "quality": ("high-quality samples", "share within 3 standard deviations of a mode"),
+    "kl": ("reverse KL", "divergence from the uniform distribution, nats"),
+    "error": ("error of the mean", "largest error of a component"),
+    "deviation": ("standard deviation", "mean of the components"),
+}
+"""The titles of metrics, and the labels of their axes."""
 FAR: Final = 97
 """The percentile of the moduli of eigenvalues that is within the axes."""
 
@@ -49,7 +57,7 @@ def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0) 
     parts: list[Callable[[Axes], None]] = [partial(_samples, result=result, target=target, seed=seed)]
     if result.history:
         parts.append(partial(_losses, result=result))
-        if set(COUNTS) & set(result.history[0]):
+        if COUNTS.keys() & set(result.history[0]):
             parts.append(partial(_modes, result=result, target=target))
         parts += [partial(_metric, result=result, name=name) for name in result.history[0] if name not in PLAIN]
     if result.eigenvalues:
@@ -75,8 +83,6 @@ def _samples(axes: Axes, result: GanResult, target: Ring | Pattern | None, seed:
 
 
 def _points(axes: Axes, made: Array, ring: Ring) -> None:
-    from matplotlib.lines import Line2D
-
     centres, reach = ring.centres, 1.35 * ring.radius
     axes.plot(
         *centres.T,
@@ -104,14 +110,14 @@ def _points(axes: Axes, made: Array, ring: Ring) -> None:
     axes.set(
         xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first component", ylabel="second component"
     )
-    axes.set_title("samples and target", fontsize=10)
-    outside = int((np.abs(made) > reach).any(axis=1).sum())
-    if outside:
-        axes.text(
-            0.5, 0.98, f"{outside:,} beyond the axes", transform=axes.transAxes, ha="center", va="top", fontsize=8.5
-        )
+    axes.set_title("samples and target" + _beyond(np.abs(made).max(axis=1) > reach), fontsize=10)
     modes, samples = axes.get_legend_handles_labels()[0]
-    legend_below(axes, 2, [modes, Line2D([], [], linestyle="none", marker=".", color=BLUE, label=samples.get_label())])
+    legend_below(axes, 2, [modes, legend_line(linestyle="none", marker=".", color=BLUE, label=samples.get_label())])
+
+
+def _beyond(outside: Array) -> str:
+    """How many points are not shown, as the end of a title."""
+    return f"; {outside.sum():,} beyond the axes" if outside.any() else ""
 
 
 def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
@@ -128,7 +134,7 @@ def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
 
 
 def _pictures(axes: Axes, made: Array) -> None:
-    axes.imshow(sample_page(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(contact_sheet(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(f"{len(made)} samples", fontsize=10)
 
@@ -149,10 +155,9 @@ def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None
     from matplotlib.ticker import MaxNLocator
 
     steps, modes = np.array(result["step"]), target.modes if isinstance(target, Ring) else Ring().modes
-    look = {"captured": (SKY, (0, (4, 1.5)), 2.2), "strict": (GREEN, "solid", 1.5)}
-    for name in [name for name in ("captured", "strict") if name in result.history[0]]:
-        colour, dashes, width = look[name]
-        axes.plot(steps, result[name], color=colour, linestyle=dashes, linewidth=width, label=OWN[name])
+    for name, (label, colour, dashes, width) in COUNTS.items():
+        if name in result.history[0]:
+            axes.plot(steps, result[name], color=colour, linestyle=dashes, linewidth=width, label=label)
     axes.axhline(modes, color=BLACK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"all {modes} modes")
     axes.set(xlabel="step", ylabel="modes", ylim=(0, modes * 1.08))
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -162,20 +167,12 @@ def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None
 
 
 def _metric(axes: Axes, result: GanResult, name: str) -> None:
+    title, label = METRICS.get(name, (name, name))
     axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5)
-    words = {"quality": "share within 3 standard deviations of a mode", "kl": "reverse KL divergence to uniform, nats"}
-    axes.set(xlabel="step", ylabel=words.get(name, name))
+    axes.set(xlabel="step", ylabel=label)
     if name == "quality":
         axes.set_ylim(0, 1.04)
-    axes.set_title(
-        {
-            "quality": "high-quality samples",
-            "kl": "reverse KL",
-            "error": "error of the mean",
-            "deviation": "standard deviation",
-        }.get(name, name),
-        fontsize=10,
-    )
+    axes.set_title(title, fontsize=10)
     steps_axis(axes, np.array(result["step"]))
 
 
@@ -187,12 +184,6 @@ def _eigenvalues(axes: Axes, result: GanResult) -> None:
     axes.axhline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
     drawn = axes.scatter(values.real, values.imag, c=steps, cmap="cividis", s=13, linewidths=0, zorder=3)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
-    axes.text(0.03, 0.97, "unstable", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
-    axes.text(0.97, 0.97, "stable", transform=axes.transAxes, va="top", ha="right", fontsize=8.5, color=GREY)
-    outside = int((np.maximum(np.abs(values.real), np.abs(values.imag)) > reach).sum())
-    words = f"{outside:,} beyond the axes" if outside else ""
-    axes.text(0.97, 0.03, words, transform=axes.transAxes, ha="right", fontsize=8.5, color=GREY)
-    axes.set_title("eigenvalues of the Jacobian of the game", fontsize=10)
-    paper: Any = axes.get_figure(root=False)
-    bar = paper.colorbar(drawn, ax=axes, label="step", location="bottom", pad=0.03, aspect=30, shrink=0.8)
-    bar.outline.set_visible(False)
+    beyond = _beyond(np.maximum(np.abs(values.real), np.abs(values.imag)) > reach)
+    axes.set_title(f"eigenvalues of the Jacobian of the game\nshaded: unstable{beyond}", fontsize=10)
+    colour_bar(drawn, axes, "step", location="bottom", pad=0.03, aspect=30, shrink=0.8, format="{x:,.0f}")

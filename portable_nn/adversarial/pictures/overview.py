@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portable_nn.adversarial.pictures.heights import above_on
 from portable_nn.adversarial.pictures.paper import heading, parts_of, sheet
-from portable_nn.adversarial.pictures.paths import orbit_on
-from portable_nn.adversarial.pictures.times import coordinates_on, distance_on
-from portable_nn.adversarial.pictures.view import check_value, view_of
+from portable_nn.adversarial.pictures.payoffs import above_on
+from portable_nn.adversarial.pictures.trajectories import coordinates_on, distance_on, orbit_on
+from portable_nn.adversarial.pictures.view import has_value, view_of
 from portable_nn.adversarial.runs.result import Result
-from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import style
 
 if TYPE_CHECKING:
@@ -33,17 +31,8 @@ def run(result: Result) -> Figure:
         paper = sheet(11, 10.4, heading(result))
         first, second, *parts = parts_of(paper, 2, 2, height_ratios=(1.35, 1), width_ratios=(1.12, 1))
         orbit_on(second.add_subplot(), view)
-        if has_value(result):
+        if has_value(view.game):
             above_on(first.add_subplot(), view)
     coordinates_on(parts[0].add_subplot(), view)
     distance_on(parts[1].add_subplot(), view)
     return paper
-
-
-def has_value(result: Result) -> bool:
-    """Whether the game has an f that can be drawn."""
-    try:
-        check_value(result.game)
-    except UsageError:
-        return False
-    return True

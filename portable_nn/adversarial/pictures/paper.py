@@ -18,10 +18,12 @@ from portable_nn.operators.registry import Array
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
 
-GREY: Final = "#5A5A5A"
 PALE: Final = "#B8B8B8"
 
 X_COLOUR, Y_COLOUR = BLUE, ORANGE
@@ -150,11 +152,16 @@ def mark_equilibria(axes: Axes, points: Array) -> None:
 
 def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:
     """Set the labels, limits and equal aspect of the plane of x and y."""
+    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
+    few_ticks(axes.xaxis, axes.yaxis)
+
+
+def few_ticks(*axes: Axis, most: int = 6) -> None:
+    """Give each axis of a plot at most so many intervals between ticks."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set(xlim=window[0], ylim=window[1], aspect="equal", xlabel="x (maximises f)", ylabel="y (minimises f)")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(most))
 
 
 def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = None) -> None:
@@ -171,6 +178,19 @@ def legend_below(axes: Axes, columns: int, handles: Sequence[Artist] | None = No
         handletextpad=0.6,
         borderaxespad=0.3,
     )
+
+
+def legend_line(**look: Any) -> Line2D:
+    """A line for a legend that is not in the plot."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **look)
+
+
+def colour_bar(drawn: ScalarMappable, axes: Axes, label: str, **options: Any) -> None:
+    """A colour bar beside or below axes, without a frame."""
+    part: Any = axes.get_figure(root=False)
+    part.colorbar(drawn, ax=axes, label=label, **options).outline.set_visible(False)
 
 
 def powers(axes: Axes, values: Array) -> None:

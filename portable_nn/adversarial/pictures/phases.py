@@ -9,7 +9,6 @@ import numpy as np
 
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.pictures.heights import grid
 from portable_nn.adversarial.pictures.paper import (
     END,
     PALE,
@@ -17,12 +16,14 @@ from portable_nn.adversarial.pictures.paper import (
     START,
     game_in_words,
     legend_below,
+    legend_line,
     mark_equilibria,
     method_in_words,
     plane,
     rate_in_words,
     sheet,
 )
+from portable_nn.adversarial.pictures.payoffs import grid
 from portable_nn.adversarial.pictures.view import Limits, View, check_plane, inside, views_of, window_of, within
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
@@ -113,12 +114,10 @@ def _paths(axes: Axes, views: list[View], window: Limits, colour: str) -> None:
 
 
 def _legend(axes: Axes, labels: Iterable[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    named = [Line2D([], [], color=PALE, linewidth=1.2, label="\N{MINUS SIGN}F")]
+    named = [legend_line(color=PALE, linewidth=1.2, label="\N{MINUS SIGN}F")]
     for place, label in enumerate(labels):
-        named.append(Line2D([], [], **{**PATH, "color": PALETTE[place % len(PALETTE)], "label": label}))
+        named.append(legend_line(**{**PATH, "color": PALETTE[place % len(PALETTE)], "label": label}))
     if len(named) > 1:
-        named += [Line2D([], [], **START), Line2D([], [], **{**END, "markerfacecolor": BLACK})]
+        named += [legend_line(**START), legend_line(**{**END, "markerfacecolor": BLACK})]
     handles, _ = axes.get_legend_handles_labels()
     legend_below(axes, columns=3, handles=[*named, *handles])

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.pictures.paper import diverging, game_in_words, legend_below, sheet
+from portable_nn.adversarial.pictures.paper import (
+    colour_bar,
+    diverging,
+    game_in_words,
+    legend_below,
+    legend_line,
+    sheet,
+)
 from portable_nn.adversarial.runs.sweeping import Sweep
 from portable_nn.core.plotting import BLACK, style
 from portable_nn.operators.registry import Array
@@ -26,7 +33,7 @@ UNKNOWN: Final = "#C4C4C4"
 
 @style()
 def sweep(swept: Sweep) -> Figure:
-    """Measured convergence factors, methods by learning rates: blue converges, white cycles, red diverges.
+    """Measured convergence factors, methods by learning rates: blue converges, white cycles, orange diverges.
 
     A black line marks the stability limit of each method, with its value.
     """
@@ -54,18 +61,9 @@ def sweep(swept: Sweep) -> Figure:
     _rates_axis(axes)
     for place, limit in enumerate(swept.limits):
         _limit(axes, place, float(limit), edges)
-    bar = paper.colorbar(
-        mesh,
-        ax=axes,
-        label="convergence factor per step",
-        extend="both",
-        extendfrac=0.03,
-        pad=0.02,
-        aspect=25,
-        ticks=TICKS,
-        format="%g",
-    )
-    bar.outline.set_visible(False)
+    # The bar has the same width in pictures of all heights.
+    look = {"extend": "both", "extendfrac": 0.24 / rows, "pad": 0.02, "aspect": max(18, 3.1 * rows), "format": "%g"}
+    colour_bar(mesh, axes, "convergence factor per step", ticks=TICKS, **look)
     _legend(axes, bool(shades.mask.any()))
     return paper
 
@@ -126,9 +124,8 @@ def _limit(axes: Axes, place: int, limit: float, edges: Array) -> None:
 
 
 def _legend(axes: Axes, gaps: bool) -> None:
-    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [Line2D([], [], label="stability limit (theory)", **LIMIT)]
+    handles: list[Any] = [legend_line(label="stability limit (theory)", **LIMIT)]
     handles += [Patch(color=UNKNOWN, label="not measured")] if gaps else []
     legend_below(axes, len(handles), handles)

@@ -102,14 +102,19 @@ def check_plane(game: Game) -> None:
     if game.players != (1, 1):
         raise UsageError(
             f"this picture is of players with one number each, and in the game '{game.name}' x has {game.players[0]} "
-            f"and y has {game.players[1]}: run(result) draws what there is to see of them"
+            f"and y has {game.players[1]}: run(result) draws their variables"
         )
 
 
-def check_value(game: Game) -> None:
-    """Raise ``UsageError`` for a game whose vector field has no payoff f, so that f cannot be drawn."""
+def has_value(game: Game) -> bool:
+    """Whether the vector field of a game is that of a payoff f."""
     first, at = game.players[0], game.jacobian(np.zeros(game.size))
-    if game.linear and not np.allclose(at[:first, first:], -at[first:, :first].T):
+    return not game.linear or np.allclose(at[:first, first:], -at[first:, :first].T)
+
+
+def check_value(game: Game) -> None:
+    """Raise ``UsageError`` for a game without a payoff f, which cannot be drawn."""
+    if not has_value(game):
         raise UsageError(
             f"the game '{game.name}' is not of zero sum, so there is no f to draw: field(game, results) can"
         )
@@ -131,17 +136,11 @@ def inside(points: Array, window: Limits) -> Array:
     return np.asarray(points[((points[:, :2] >= low) & (points[:, :2] <= high)).all(-1)])
 
 
-def _size(game: Game, start: Array, centre: Array) -> float:
-    """The size of a game: the distance of the start or of the other equilibria from the centre."""
-    others = norm(game.equilibria - centre) if len(game.equilibria) else np.zeros(1)
-    return max(UNIT, float(norm(start - centre)), float(others.max()))
-
-
 def _view(result: Result, z: Array) -> View:
-    game, start = result.game, z[0]
-    equilibria = game.equilibria
+    start, equilibria = z[0], result.game.equilibria
     centre = equilibria[np.argmin(norm(equilibria - start))] if len(equilibria) else start
-    size = _size(game, start, centre)
+    # The size of a game: the distance of the start or of the other equilibria from the centre.
+    size = max(UNIT, float(norm(start - centre)), float(norm(equilibria - centre).max(initial=0.0)))
     lengths = norm(z - centre)
     lengths = np.where(np.isnan(lengths), np.inf, lengths)
     if lengths.max() <= TOO_FAR * size:

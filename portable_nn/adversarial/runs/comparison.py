@@ -24,8 +24,6 @@ from portable_nn.operators.registry import Array
 EVALUATIONS: Final = 1000
 """The default budget of gradient evaluations."""
 
-_EVALUATIONS: Final = Option(EVALUATIONS, "evaluations", 1, 1_000_000_000, whole=True)
-
 
 @dataclass(frozen=True, eq=False)
 class Compared:
@@ -148,7 +146,7 @@ def compare(
     'optimistic'
     """
     found = find_game(game)
-    budget = int(_EVALUATIONS.check("evaluations", evaluations))
+    budget = int(Option(None, "evaluations", 1, 1_000_000_000, whole=True).check("evaluations", evaluations))
     plan = read_methods(methods, options)
     common = dict[str, Any](start=start, learning_rate=learning_rate, decay=decay, noise=noise, seed=seed)
     known = None if decay is not None else learning_rate

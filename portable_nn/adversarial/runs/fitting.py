@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.adversarial.games.game import norm
 from portable_nn.operators.registry import Array
 
 WINDOW: Final = 600
@@ -42,7 +43,7 @@ def fit(offsets: Array, period: int = 1, floor: float = 0.0) -> Fit:
     multiple of ``period`` apart. If none fits, it is the mean factor from the largest distance in the third quarter of
     the run to that in the last. Points closer than ``floor`` are left out.
     """
-    lengths = np.sqrt(np.square(_scaled(offsets)).sum(-1)) * _sizes(offsets)
+    lengths = norm(offsets)
     usable = np.isfinite(lengths) & (lengths > max(floor, SMALLEST))
     end = len(usable) if usable.all() else int(np.argmin(usable))
     if end < 2:
@@ -56,17 +57,6 @@ def fit(offsets: Array, period: int = 1, floor: float = 0.0) -> Fit:
         if found is not None:
             return Fit(found ** (1 / stride), exact=True)
     return Fit(_envelope(sizes), exact=False)
-
-
-def _sizes(offsets: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        largest = np.abs(offsets).max(-1)
-    return np.where((largest > 0) & np.isfinite(largest), largest, np.where(largest == 0, 0.0, np.inf))
-
-
-def _scaled(offsets: Array) -> Array:
-    sizes = _sizes(offsets)
-    return np.asarray(offsets / np.where((sizes > 0) & np.isfinite(sizes), sizes, 1.0)[:, None])
 
 
 def _recurrence(points: Array, order: int, stride: int) -> float | None:

@@ -51,11 +51,11 @@ class Rates(NamedTuple):
 
 def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int) -> Rates:
     """The rates of ``steps`` steps. Raises ``UsageError`` with what a rate can be."""
-    factors = _decay(decay, steps)
-    if isinstance(rate, str):
-        return Rates(_ones(), _checked(_formula(rate, steps), rate) * factors)
-    if callable(rate):
-        return Rates(_ones(), _checked(_called(rate, steps), rate) * factors)
+    if isinstance(decay, str) and decay not in DECAYS:
+        raise no_such("decay", decay, DECAYS)
+    factors = np.ones((1, 2)) if decay is None else _scheduled(decay, steps)
+    if isinstance(rate, str) or callable(rate):
+        return Rates((np.array(1.0), np.array(1.0)), _scheduled(rate, steps) * factors)
     pair = rate if isinstance(rate, tuple) else (rate, rate)
     if len(pair) != 2:
         raise _wrong(rate)
@@ -65,10 +65,6 @@ def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int)
     except ValueError:
         raise UsageError(f"learning_rate has {first.size} rates of x and {second.size} of y: give as many") from None
     return Rates((first, second), factors)
-
-
-def _ones() -> tuple[Array, Array]:
-    return np.array(1.0), np.array(1.0)
 
 
 def _wrong(rate: object) -> UsageError:
@@ -85,7 +81,9 @@ def _numbers(part: Any, rate: object) -> Array:
     return found
 
 
-def _checked(factors: Array, rate: object) -> Array:
+def _scheduled(rate: str | RateSchedule, steps: int) -> Array:
+    """The rates of x and y at each step, (steps, 2)."""
+    factors = _formula(rate, steps) if isinstance(rate, str) else _called(rate, steps)
     wrong = ~(np.isfinite(factors) & (factors >= 0)).all(axis=1)
     if wrong.any():
         step = int(np.argmax(wrong))
@@ -94,20 +92,8 @@ def _checked(factors: Array, rate: object) -> Array:
     return factors
 
 
-def _decay(decay: str | RateSchedule | None, steps: int) -> Array:
-    if decay is None:
-        return np.ones((1, 2))
-    if callable(decay):
-        return _checked(_called(decay, steps), decay)
-    if decay not in DECAYS:
-        raise no_such("decay", decay, DECAYS)
-    return _formula(DECAYS[decay], steps)
-
-
 def _formula(text: str, steps: int) -> Array:
-    if text in DECAYS:
-        text = DECAYS[text]
-    expression = parse(text, "t")
+    expression = parse(DECAYS.get(text, text), "t")
     with np.errstate(all="ignore"):
         found = np.broadcast_to(expression.evaluate({"t": np.arange(1.0, steps + 1)}), steps)
     return np.repeat(np.asarray(found, dtype=float)[:, None], 2, axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -51,13 +50,10 @@ class Result:
             ("game", f"{self.game.name}: {self.game.title}" if self.game.name != self.game.title else self.game.title),
             ("method", self.method.name),
             ("steps", f"{int(self.t[-1]):,}" + (f", {runs:,} runs" if runs > 1 else "")),
-            ("last iterate", self._point(self.z[-1]) if runs == 1 else ""),
+            ("last iterate", f"({', '.join(f'{value:.6g}' for value in self.z[-1].ravel())})" if runs == 1 else ""),
             ("verdict", self.message),
         ]
         return fields(rows).rstrip("\n")
-
-    def _point(self, z: Array) -> str:
-        return "(" + ", ".join(f"{value:.6g}" for value in z.ravel()) + ")"
 
     @property
     def x(self) -> Array:
@@ -70,20 +66,23 @@ class Result:
         return np.asarray(self.z[..., self.game.players[0] :])
 
     @cached_property
+    @np.errstate(all="ignore")
     def distance(self) -> Array:
         """The distance to the nearest equilibrium: (n, …); nan where none is known."""
-        return self._quiet(self.game.distance, self.z)
+        return self.game.distance(self.z)
 
     @cached_property
+    @np.errstate(all="ignore")
     def residual(self) -> Array:
         """‖F‖, which is 0 at an equilibrium: (n, …)."""
-        return self._quiet(lambda z: norm(self.game.field(z)), self.z)
+        return norm(self.game.field(self.z))
 
     @cached_property
     def average(self) -> Array:
         """The average iterate, with uniform weights: as z."""
         return self.averaged("uniform")
 
+    @np.errstate(all="ignore")
     def averaged(self, weights: str = "uniform") -> Array:
         """The average iterate with weights that are ``uniform``, ``linear`` (t + 1) or the learning ``rate``: as z."""
         if weights not in WEIGHTS:
@@ -92,21 +91,16 @@ class Result:
         by_rate = factors[np.minimum(self.t, len(factors) - 1)]
         share = {"uniform": np.ones(len(self.t)), "linear": self.t + 1.0, "rate": by_rate}[weights]
         column = share.reshape(-1, *[1] * (self.z.ndim - 1))
-        return self._quiet(lambda z: np.cumsum(z * column, axis=0) / np.cumsum(column, axis=0), self.z)
-
-    def _quiet(self, compute: Callable[[Array], Any], points: Array) -> Array:
-        """A computation without warnings of overflow."""
-        with np.errstate(all="ignore"):
-            return np.asarray(compute(points))
+        return np.asarray(np.cumsum(self.z * column, axis=0) / np.cumsum(column, axis=0))
 
     @cached_property
+    @np.errstate(all="ignore")
     def verdicts(self) -> list[Verdict]:
         """The verdict on each run, in the order of the runs' axes."""
         measure = self.distance if len(self.game.equilibria) else self.residual
         points, lengths = self.z.reshape(len(self.t), -1, self.game.size), measure.reshape(len(self.t), -1)
         period = self.method.period(self.options) if self.method.period else 1
-        with np.errstate(all="ignore"):
-            return [judge(self.game, self.t, points[:, run], lengths[:, run], period) for run in range(points.shape[1])]
+        return [judge(self.game, self.t, points[:, run], lengths[:, run], period) for run in range(points.shape[1])]
 
     def _each(self, values: list[Any]) -> Any:
         """One value of each run: a number for one run, else (…)."""
@@ -138,6 +132,7 @@ class Result:
         return f"of {len(words):,} runs: {', '.join(counts)}"
 
 
+@np.errstate(all="ignore")
 def fitted_rate(run: Any, *, equilibrium: object = 0.0, period: int = 1) -> Any:
     """The measured convergence factor a step of points (n, …, d), or of a ``Result``: a number for one run, else (…).
 
@@ -153,6 +148,5 @@ def fitted_rate(run: Any, *, equilibrium: object = 0.0, period: int = 1) -> Any:
         points = points[:, None]
     offsets = points - np.asarray(equilibrium, dtype=float)
     flat = offsets.reshape(len(points), -1, points.shape[-1])
-    with np.errstate(all="ignore"):
-        found = np.array([fit(flat[:, run], period).factor for run in range(flat.shape[1])])
+    found = np.array([fit(flat[:, run], period).factor for run in range(flat.shape[1])])
     return found.reshape(points.shape[1:-1]) if points.ndim > 2 else float(found[0])

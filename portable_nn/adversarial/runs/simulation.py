@@ -29,8 +29,6 @@ STEPS: Final = 499
 MOST_BYTES: Final = 4_000_000_000
 """The largest size of the recorded points."""
 
-_STEPS: Final = Option(STEPS, "steps", 1, 1_000_000_000, whole=True)
-
 
 def simulate(
     game: str | Game | Callable[[Any, Any], Any] = "bilinear",
@@ -70,7 +68,7 @@ def simulate(
     """
     found, row = find_game(game), find_method(method, scheme)
     filled = row.fill(options)
-    count = int(_STEPS.check("steps", steps))
+    count = int(Option(STEPS, "steps", 1, 1_000_000_000, whole=True).check("steps", steps))
     every = int(Option(1, "record", 1, whole=True).check("record", record))
     spread = Option(0.0, "noise", 0).check("noise", noise)
     rng = np.random.default_rng(int(Option(0, "seed", 0, whole=True).check("seed", seed)))

@@ -19,9 +19,8 @@ ClosedForm: TypeAlias = Callable[..., Any]
 
 def _largest_root(coefficients: Sequence[Any]) -> Array:
     """The largest modulus of a root of Σ cᵢλⁿ⁻ⁱ, each c an array."""
-    parts = np.broadcast_arrays(*(np.asarray(c, dtype=complex) for c in coefficients))
-    stacked = np.stack(parts, axis=-1)
-    flat = [np.abs(np.roots(row)).max() for row in stacked.reshape(-1, len(parts))]
+    stacked = np.stack(np.broadcast_arrays(*(np.asarray(c, dtype=complex) for c in coefficients)), axis=-1)
+    flat = [np.abs(np.roots(row)).max() for row in stacked.reshape(-1, len(coefficients))]
     return np.array(flat).reshape(stacked.shape[:-1])
 
 
@@ -35,57 +34,28 @@ def _alternating(h: Any) -> Any:
     return np.where(h <= 2, 1.0, -half + np.sqrt(np.maximum(half * half - 1, 0.0)))
 
 
-def _alternating_optimistic(h: Any) -> Any:
-    square = np.asarray(h * h)
-    return _largest_root([1.0, 4 * square - 2, 1 - 4 * square, square])
-
-
-def _momentum(h: Any, beta: float) -> Any:
-    return _largest_root([1.0, -(1 + beta + 1j * np.asarray(h)), beta])
-
-
 def _alternating_momentum(h: Any, beta: float) -> Any:
     # (λ - 1)²(λ - β)² + h²λ³
     leading, third, *rest = np.polymul([1, -2, 1], [1, -2 * beta, beta * beta]).tolist()
     return _largest_root([leading, third + np.asarray(h) ** 2, *rest])
 
 
-def _extragradient(h: Any, gamma: float | None) -> Any:
-    return np.hypot(1 - h * (h if gamma is None else gamma), h)
-
-
-def _proximal(h: Any) -> Any:
-    return 1 / np.hypot(1, h)
-
-
-def _ahead(h: Any) -> Any:
-    return np.hypot(1 - h * h, h)
-
-
-def _pulled(h: Any, strength: float) -> Any:
-    return np.hypot(1 - h * strength, h)
-
-
-def _lookahead(h: Any, k: float, alpha: float) -> Any:
-    return np.abs(1 - alpha + alpha * (1 + 1j * np.asarray(h)) ** k) ** (1 / k)
-
-
 FORMS: Final[Mapping[str, ClosedForm]] = {
     "simultaneous": lambda h: np.hypot(1, h),
     "alternating": _alternating,
-    "extragradient": _extragradient,
+    "extragradient": lambda h, gamma: np.hypot(1 - h * (h if gamma is None else gamma), h),
     "optimistic": _optimistic,
-    "alternating-optimistic": _alternating_optimistic,
-    "proximal": _proximal,
-    "competitive": _proximal,
-    "competitive-linear": _ahead,
+    "alternating-optimistic": lambda h: _largest_root([1.0, 4 * h * h - 2, 1 - 4 * h * h, h * h]),
+    "proximal": lambda h: 1 / np.hypot(1, h),
+    "competitive": lambda h: 1 / np.hypot(1, h),
+    "competitive-linear": lambda h: np.hypot(1 - h * h, h),
     "lola": lambda h: np.hypot(1 - 2 * h * h, h),
-    "consensus": lambda h, gamma: _pulled(h, gamma),
-    "symplectic": lambda h, lam: _pulled(h, lam),
+    "consensus": lambda h, gamma: np.hypot(1 - h * gamma, h),
+    "symplectic": lambda h, lam: np.hypot(1 - h * lam, h),
     "hamiltonian": lambda h: np.abs(1 - np.asarray(h)),
-    "momentum": _momentum,
+    "momentum": lambda h, beta: _largest_root([1.0, -(1 + beta + 1j * np.asarray(h)), beta]),
     "alternating-momentum": _alternating_momentum,
-    "lookahead": _lookahead,
+    "lookahead": lambda h, k, alpha: np.abs(1 - alpha + alpha * (1 + 1j * np.asarray(h)) ** k) ** (1 / k),
     "midpoint": lambda h: np.ones_like(h, dtype=float),
     "runge-kutta": lambda h: np.sqrt(1 - h**6 / 72 + h**8 / 576),
 }

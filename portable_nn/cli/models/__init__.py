@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from portable_nn.cli import Row
-
 COMMANDS: Final = {
-    "list": Row("list_", "List the models that come with the package."),
-    "show": Row("show", "Show the card of a shipped model."),
-    "build": Row("build", "Train a shipped model anew, by its recipe."),
+    "list": "List the models that come with the package.",
+    "show": "Show the card of a shipped model.",
+    "build": "Train a shipped model anew, by its recipe.",
 }
 
 

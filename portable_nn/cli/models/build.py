@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Printer, check_target
-from portable_nn.cli.training import OUT, Checkpoints, Seed, Trained, finish, progress
+from portable_nn.cli.training import OUT, CheckpointFlags, Seed, finish, progress
 
 EXAMPLES = (
     "models build digits",
@@ -26,7 +26,7 @@ def command(
     ] = None,
     seed: Seed = 0,
     *,
-    checkpoints: Checkpoints,
+    checkpoints: CheckpointFlags,
 ) -> None:
     """Train a shipped model anew, by its recipe.
 
@@ -39,9 +39,8 @@ def command(
     model = find_model(name)
     target = out or Path(f"{name}.safetensors")
     check_target(target, printer.force)
-    options: dict[str, Any] = {"seed": seed, "progress": progress(printer), **checkpoints.options()}
+    saving: dict[str, Any] = {**checkpoints.options()}
     checkpoints.announce(printer, epochs)
-    if epochs is not None:
-        options["epochs"] = epochs
-    trained = recipe_of(model)(**options)
-    finish(printer, Trained(trained.network, trained.history, trained.figures), target, checkpoints)
+    passes = {} if epochs is None else {"epochs": epochs}
+    trained = recipe_of(model)(seed=seed, progress=progress(printer), **passes, **saving)
+    finish(printer, trained.network, trained.history, target, checkpoints, trained.figures)

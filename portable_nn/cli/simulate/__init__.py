@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from portable_nn.cli import Row
-
 COMMANDS: Final = {
-    "run": Row("run", "Simulate a method on a game, and say whether it converges, and why."),
-    "compare": Row("compare", "Compare methods at equal numbers of gradient evaluations."),
-    "sweep": Row("sweep", "Find the learning rates at which each method converges."),
-    "spectrum": Row("spectrum", "Show the update of a method near an equilibrium as a matrix, with its eigenvalues."),
-    "field": Row(
-        "field", "Show the phase portrait of a game of two variables: its vector field, and runs from several starts."
-    ),
-    "gan": Row("gan", "Train a small generative adversarial network, and measure how it converges."),
-    "list": Row("list_", "List the games and the methods, with their options."),
+    "run": "Simulate a method on a game, and say whether it converges, and why.",
+    "compare": "Compare methods at equal numbers of gradient evaluations.",
+    "sweep": "Find the learning rates at which each method converges.",
+    "spectrum": "Show the update of a method near an equilibrium as a matrix, with its eigenvalues.",
+    "field": "Show the phase portrait of a game of two variables: its vector field, and runs from several starts.",
+    "gan": "Train a small generative adversarial network, and measure how it converges.",
+    "list": "List the games and the methods, with their options.",
 }
 
 

@@ -100,15 +100,6 @@ def title(game: Game) -> str:
     return game.title if game.name in {game.title, "custom"} else f"{game.name}, f = {game.title}"
 
 
-def names(game: Game) -> list[str]:
-    """The names of the coordinates of a point: x and y, or x0, x1, … and y0, y1, …."""
-    return [
-        player if count == 1 else f"{player}{place}"
-        for player, count in zip("xy", game.players, strict=True)
-        for place in range(count)
-    ]
-
-
 def point(values: Iterable[float]) -> str:
     """(0.6, 0.7)."""
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

@@ -9,7 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, Noise, RateChoice, Seed, Start, read_start
+from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, NoiseChoice, RateChoice, Start, read_start
 from portable_nn.core.text import table
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ def command(
     game: GameChoice,
     method: MethodsChoice,
     rate: RateChoice,
+    noise: NoiseChoice,
     start: Start = None,
     evaluations: Annotated[
         int,
         typer.Option(metavar="N", help="Gradient evaluations of each method; a Jacobian-vector product counts as one."),
     ] = 1000,
-    noise: Noise = 0.0,
-    seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
     """Compare methods at equal numbers of gradient evaluations.
@@ -46,8 +45,8 @@ def command(
     """
     from portable_nn.adversarial import compare
 
-    options: dict[str, Any] = {"start": read_start(start), "evaluations": evaluations, "noise": noise, "seed": seed}
-    found = compare(game.read(), **method.read(), **rate.read(), **options)
+    arguments = {**method.read(), **rate.read(), **noise.read()}
+    found = compare(game.read(), start=read_start(start), evaluations=evaluations, **arguments)
     answer.give(
         printer,
         _as_text(found, rate),

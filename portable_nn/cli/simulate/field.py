@@ -9,7 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import GameChoice, MethodChoice, Noise, RateChoice, Seed, Steps, numbers
+from portable_nn.cli.simulate.options import GameChoice, MethodChoice, NoiseChoice, RateChoice, Steps, numbers
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import table
 
@@ -29,13 +29,12 @@ def command(
     game: GameChoice,
     method: MethodChoice,
     rate: RateChoice,
+    noise: NoiseChoice,
     start: Annotated[
         list[str] | None,
-        typer.Option(metavar="X,Y", help="Start of a run. Repeatable; by default there are three."),
+        typer.Option(metavar="X,Y", help="Start of a run. Repeatable; three by default."),
     ] = None,
     steps: Steps = 200,
-    noise: Noise = 0.0,
-    seed: Seed = 0,
     grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
     reach: Annotated[float, typer.Option(metavar="X", help="The grid covers -X to X in x and y.")] = 2.0,
     plot: Plot = None,
@@ -47,15 +46,8 @@ def command(
     """
     from portable_nn.adversarial import portrait
 
-    options: dict[str, Any] = {
-        "starts": _starts(start),
-        "steps": steps,
-        "noise": noise,
-        "seed": seed,
-        "grid": grid,
-        "reach": reach,
-    }
-    found = portrait(game.read(), **method.read(), **rate.read(), **options)
+    arguments = {**method.read(), **rate.read(), **noise.read()}
+    found = portrait(game.read(), starts=_starts(start), steps=steps, grid=grid, reach=reach, **arguments)
     answer.give(
         printer,
         _as_text(found, rate),
@@ -67,13 +59,11 @@ def command(
 
 
 def _starts(written: Sequence[str] | None) -> list[list[float]] | None:
-    if not written:
-        return None
-    found = [numbers("--start", text) for text in written]
-    for text, start in zip(written, found, strict=True):
+    found = [numbers("--start", text) for text in written or ()]
+    for text, start in zip(written or (), found, strict=True):
         if len(start) != 2:
             raise UsageError(f"--start must be two numbers, x and y, such as 0.6,0.7, not '{text}'")
-    return found
+    return found or None
 
 
 def _rows(found: Portrait) -> Iterator[list[Any]]:

@@ -21,9 +21,6 @@ Start: TypeAlias = Annotated[
     typer.Option(metavar="X,Y", help="Start: all numbers of x, then those of y. By default 0.6,0.7."),
 ]
 Steps: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Number of steps.")]
-Noise: TypeAlias = Annotated[
-    float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
-]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 
 
@@ -40,7 +37,7 @@ class GameChoice:
     ] = None
 
     def read(self) -> Game:
-        """The game with its options. Raises ``UsageError`` with those that there are."""
+        """The game with its options. Raises ``UsageError`` for unknown ones, and lists those that the game has."""
         from portable_nn.adversarial import GAMES, game
 
         arrays = GAMES[self.game].arrays if self.game in GAMES else {"equilibria": "points"}
@@ -107,6 +104,20 @@ class RateChoice:
 
     def __str__(self) -> str:
         return f"learning rate {self.rate}" + (f", decay {self.decay}" if self.decay else "")
+
+
+@dataclass(frozen=True)
+class NoiseChoice:
+    """The noise."""
+
+    noise: Annotated[
+        float, typer.Option(metavar="X", help="Standard deviation of Gaussian noise added to each gradient.")
+    ] = 0.0
+    seed: Seed = 0
+
+    def read(self) -> dict[str, Any]:
+        """The arguments of ``simulate``."""
+        return {"noise": self.noise, "seed": self.seed}
 
 
 def _rows(value: Any) -> Any:

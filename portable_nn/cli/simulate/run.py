@@ -10,7 +10,7 @@ import typer
 
 from portable_nn.cli.conventions import Gif, Plot, Printer, choice
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import GameChoice, MethodChoice, Noise, RateChoice, Seed, Start, Steps, read_start
+from portable_nn.cli.simulate.options import GameChoice, MethodChoice, NoiseChoice, RateChoice, Start, Steps, read_start
 from portable_nn.core.text import fields, quantity, table
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def command(
     game: GameChoice,
     method: MethodChoice,
     rate: RateChoice,
+    noise: NoiseChoice,
     start: Start = None,
     steps: Steps = 499,
-    noise: Noise = 0.0,
-    seed: Seed = 0,
     record: Annotated[int, typer.Option(metavar="N", help="Record the point after every N steps.")] = 1,
     plot: Plot = None,
     picture: Annotated[
@@ -61,14 +60,8 @@ def command(
     """
     from portable_nn.adversarial import report
 
-    options: dict[str, Any] = {
-        "start": read_start(start),
-        "steps": steps,
-        "noise": noise,
-        "seed": seed,
-        "record": record,
-    }
-    found = report(game.read(), **method.read(), **rate.read(), **options)
+    arguments = {**method.read(), **rate.read(), **noise.read()}
+    found = report(game.read(), start=read_start(start), steps=steps, record=record, **arguments)
     answer.give(
         printer,
         _as_text(found, rate),
@@ -83,8 +76,10 @@ def command(
 
 def _rows(found: RunReport) -> Iterator[list[Any]]:
     """The iterates."""
+    from portable_nn.adversarial.games.derivatives import names
+
     result = found.result
-    yield ["t", *answer.names(result.game), "distance", "residual"]
+    yield ["t", *names(result.game.players), "distance", "residual"]
     columns = (result.t, result.z, result.distance, result.residual)
     for t, z, distance, residual in zip(*(column.tolist() for column in columns), strict=True):
         yield [t, *z, distance, residual]

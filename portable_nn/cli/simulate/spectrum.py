@@ -60,7 +60,7 @@ def command(
         {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
         lambda: _rows(found),
         plot=plot,
-        figure=lambda pictures: pictures.spectrum(spectra, answer.title(found[0].game)),
+        figure=lambda pictures: pictures.spectrum(spectra, pictures.game_in_words(found[0].game)),
     )
 
 

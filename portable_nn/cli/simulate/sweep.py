@@ -10,7 +10,7 @@ import typer
 
 from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
-from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, Noise, Seed, Start, Steps, numbers, read_start
+from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, NoiseChoice, Start, Steps, numbers, read_start
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import table
 
@@ -31,6 +31,7 @@ def command(
     printer: Printer,
     game: GameChoice,
     method: MethodsChoice,
+    noise: NoiseChoice,
     rates: Annotated[
         str | None,
         typer.Option(
@@ -39,8 +40,6 @@ def command(
     ] = None,
     start: Start = None,
     steps: Steps = 400,
-    noise: Noise = 0.0,
-    seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
     """Find the learning rates at which each method converges.
@@ -52,14 +51,8 @@ def command(
     from portable_nn.adversarial import sweep
 
     with answer.bar(printer, "methods") as progress:
-        options: dict[str, Any] = {
-            "rates": _rates(rates),
-            "start": read_start(start),
-            "steps": steps,
-            "noise": noise,
-            "seed": seed,
-        }
-        found = sweep(game.read(), **method.read(), **options, progress=progress)
+        arguments = {**method.read(), **noise.read(), "rates": _rates(rates), "start": read_start(start)}
+        found = sweep(game.read(), steps=steps, progress=progress, **arguments)
     answer.give(
         printer,
         _as_text(found),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from portable_nn.cli import Row
-
 COMMANDS: Final = {
-    "conv": Row("conv", "Compute the output size of a convolution, or find a convolution with that size."),
-    "convt": Row("convt", "Compute the output size of a transposed convolution, or find one with that size."),
-    "pool": Row("pool", "Compute the output size of a pool, or find a pool with that size."),
-    "net": Row("net", "Show the shapes, options, receptive fields and costs of every node of a model."),
+    "conv": "Compute the output size of a convolution, or find a convolution with that size.",
+    "convt": "Compute the output size of a transposed convolution, or find one with that size.",
+    "pool": "Compute the output size of a pool, or find a pool with that size.",
+    "net": "Show the shapes, options, receptive fields and costs of every node of a model.",
 }
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from portable_nn import sizes
 from portable_nn.cli.conventions import Printer, draw, written
-from portable_nn.cli.size.options import LARGEST, numbers, pads
+from portable_nn.cli.size.options import LARGEST, ChannelOptions, ResultOptions, WindowOptions, numbers, pads
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import fields, table
 from portable_nn.sizes import Coverage, Operation, size_text
@@ -35,48 +34,42 @@ COLUMNS: Final = {"kernel": "", "stride": "", "padding": "", "dilation": "1", "o
 def answer(
     printer: Printer,
     kind: Kind,
-    size: str,
-    to: str | None,
-    options: Mapping[str, str | None],
-    *,
-    axes: int | None,
-    most: int,
-    plot: Path | None,
-    gif: Path | None,
-    auto_pad: str | None = None,
-    channels: tuple[int, int] = (1, 1),
+    windows: WindowOptions,
+    wanted: ResultOptions,
+    channels: ChannelOptions | None = None,
     **others: Any,
 ) -> None:
-    """Print the output size of an operation, or the operations that have the output size ``to``.
+    """Print the output size of an operation, or the operations that have the output size ``wanted.to``.
 
-    ``options`` are those along each axis, as they are written on the command line; ``others`` hold for all axes.
+    ``windows`` are the options along each axis; ``others`` hold for all axes.
 
     Raises:
         UsageError: options that make no sense, or that do not fit the size of the input.
         ShapeError: no options give the wanted size; the exit code is then ``NOTHING_FOUND``.
     """
-    if most < 1:
-        raise UsageError(f"--most must be at least 1, not {most}")
-    given = _per_axis({"in": size, "to": to, **options}, axes)
-    inputs, outputs = given.pop("in"), given.pop("to", None)
+    if wanted.most < 1:
+        raise UsageError(f"--most must be at least 1, not {wanted.most}")
+    given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
+    inputs, outputs = given.pop("size"), given.pop("to", None)
+    layer = (channels.in_channels or channels.groups, channels.out_channels or channels.groups) if channels else (1, 1)
     if outputs is None:
-        operation = _forwards(kind, inputs, given, auto_pad=auto_pad or "NOTSET", **others)
-        sizes.check_channels(operation, *channels)
-        data, text = _explained(operation, inputs, channels)
-    elif auto_pad:
+        found = [_forwards(kind, inputs, given, auto_pad=wanted.auto_pad or "NOTSET", **others)]
+    elif wanted.auto_pad:
         raise UsageError("--auto-pad cannot be used with --to, which finds the padding")
     else:
-        found = _backwards(kind, inputs, outputs, given, most, others)
-        operation = found[0]
-        sizes.check_channels(operation, *channels)
-        data, text = _listed(found, inputs, channels)
-    title = _torch(operation, inputs, channels)
+        found = _backwards(kind, inputs, outputs, given, wanted.most, others)
+    operation = found[0]
+    sizes.check_channels(operation, *layer)
+    data, text = _explained(operation, inputs, layer) if outputs is None else _listed(found, inputs, layer)
+    title = _torch(operation, inputs, layer)
     pictures = draw(
-        plot, lambda: drawing().draw(operation, inputs, title), gif, lambda: drawing().animate(operation, inputs, title)
+        wanted.plot,
+        lambda: drawing().draw(operation, inputs, title),
+        wanted.gif,
+        lambda: drawing().animate(operation, inputs, title),
     )
     text += written(pictures)
-    data = {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]}
-    printer.result(text, data)
+    printer.result(text, {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]})
 
 
 def drawing() -> ModuleType:
@@ -104,7 +97,7 @@ def _per_axis(written: Mapping[str, str | None], axes: int | None) -> dict[str, 
 
 
 def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + ("in" if name == "size" else name.replace("_", "-"))
 
 
 def _forwards(kind: Kind, inputs: Sequence[int], given: Mapping[str, Any], **others: Any) -> Operation:

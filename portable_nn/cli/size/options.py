@@ -3,55 +3,88 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 import typer
 
+from portable_nn.cli.conventions import Gif, Plot
 from portable_nn.core.errors import UsageError
-from portable_nn.sizes import operation as sizes
-from portable_nn.sizes.operation import PADDING_WORDS
+from portable_nn.sizes import operation
 
 LARGEST: Final = 100_000
 """The largest value of an option, and the longest axis: every cell along an axis is visited."""
 
 
-In: TypeAlias = Annotated[
-    str, typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 sets each axis.")
-]
-To: TypeAlias = Annotated[
-    str | None, typer.Option("--to", metavar="N", help="Find options that give this output size, and keep those given.")
-]
-Kernel: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="Size of the kernel: 3, or 3x5. Required without --to.")
-]
-Stride: TypeAlias = Annotated[str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default 1.")]
-PoolStride: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default the size of the kernel.")
-]
-Padding: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="N", help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
-]
-CroppedPadding: TypeAlias = Annotated[
-    str | None,
-    typer.Option(metavar="N", help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
-]
-OutputPadding: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.")
-]
-Dilation: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.")
-]
-Groups: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.")]
-InChannels: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.")]
-OutChannels: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.")]
-AutoPad: TypeAlias = Annotated[
-    sizes.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.")
-]
-Axes: TypeAlias = Annotated[
-    int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")
-]
-Most: TypeAlias = Annotated[int, typer.Option(metavar="N", help="With --to: print the best N.")]
+@dataclass(frozen=True)
+class WindowOptions:
+    """The size of the input, and the options along each axis."""
+
+    size: Annotated[
+        str,
+        typer.Option("--in", metavar="N", help="Size of the input: 28 is 28x28 (see --axes); 28x32 sets each axis."),
+    ]
+    kernel: Annotated[
+        str | None, typer.Option(metavar="N", help="Size of the kernel: 3, or 3x5. Required without --to.")
+    ] = None
+    stride: Annotated[str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default 1.")] = None
+    padding: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Padding on both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
+    ] = None
+    dilation: Annotated[
+        str | None, typer.Option(metavar="N", help="Dilation of the kernel: 2, or 2x1. By default 1.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class TransposedOptions(WindowOptions):
+    """Those of a transposed convolution, whose padding is cropped."""
+
+    padding: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Cropped from both sides: 1, or 1x2; begin:end 0:1, or 1:2x0:1; same; valid."),
+    ] = None
+    output_padding: Annotated[
+        str | None, typer.Option(metavar="N", help="Cells added at the end of the output: 1, or 1x0.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class PoolOptions(WindowOptions):
+    """Those of a pool, whose stride is by default its kernel."""
+
+    stride: Annotated[
+        str | None, typer.Option(metavar="N", help="Stride: 2, or 2x1. By default the size of the kernel.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ChannelOptions:
+    """The channels of a convolution."""
+
+    groups: Annotated[int, typer.Option(metavar="N", help="Groups of channels that are convolved separately.")] = 1
+    in_channels: Annotated[int | None, typer.Option(metavar="N", help="Input channels of the PyTorch layer.")] = None
+    out_channels: Annotated[int | None, typer.Option(metavar="N", help="Output channels of the PyTorch layer.")] = None
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """The axes, what is computed, and its pictures."""
+
+    auto_pad: Annotated[
+        operation.AutoPad | None, typer.Option("--auto-pad", help="Padding as ONNX's attribute auto_pad.")
+    ] = None
+    axes: Annotated[
+        int | None, typer.Option(metavar="N", help="Spatial axes, 1 to 3. By default as many as sizes are given, or 2.")
+    ] = None
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Find options that give this output size, and keep those given."),
+    ] = None
+    most: Annotated[int, typer.Option(metavar="N", help="With --to: print the best N.")] = 10
+    plot: Plot = None
+    gif: Gif = None
 
 
 def numbers(option: str, written: str) -> tuple[int, ...]:
@@ -63,10 +96,10 @@ def numbers(option: str, written: str) -> tuple[int, ...]:
 
 def pads(option: str, written: str) -> str | tuple[tuple[int, int], ...]:
     """``1``, ``1x2``, ``0:1`` or ``1:2x0:1`` as pairs (begin, end); "same" and "valid" as they are."""
-    if written in PADDING_WORDS:
+    if written in operation.PADDING_WORDS:
         return written
     if not re.fullmatch(r"\d+(:\d+)?(x\d+(:\d+)?)*", written, re.ASCII):
-        words = " or ".join(PADDING_WORDS)
+        words = " or ".join(operation.PADDING_WORDS)
         raise UsageError(f"{option} must be such as 1, 1x2, 0:1 or 1:2x0:1, or {words}, not '{written}'")
     axes = [[_number(option, digits) for digits in axis.split(":")] for axis in written.split("x")]
     return tuple((axis[0], axis[-1]) for axis in axes)

@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Gif, Plot, Printer
+from portable_nn.cli.conventions import Printer
 from portable_nn.cli.size.answer import answer
-from portable_nn.cli.size.options import (
-    AutoPad,
-    Axes,
-    Dilation,
-    In,
-    Kernel,
-    Most,
-    Padding,
-    PoolStride,
-    To,
-)
+from portable_nn.cli.size.options import PoolOptions, ResultOptions
 from portable_nn.sizes.operation import Mode
 
 EXAMPLES = (
@@ -30,11 +20,7 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    size: In,
-    kernel: Kernel = None,
-    stride: PoolStride = None,
-    padding: Padding = None,
-    dilation: Dilation = None,
+    windows: PoolOptions,
     ceil: Annotated[
         bool, typer.Option("--ceil", help="Round the output size up: the last window may exceed the edge.")
     ] = False,
@@ -42,30 +28,12 @@ def command(
     count_include_pad: Annotated[
         bool, typer.Option("--count-include-pad", help="Include the padding in averages.")
     ] = False,
-    auto_pad: AutoPad = None,
-    axes: Axes = None,
-    to: To = None,
-    most: Most = 10,
-    plot: Plot = None,
-    gif: Gif = None,
+    *,
+    wanted: ResultOptions,
 ) -> None:
     """Compute the output size of a pool, or find a pool with that size.
 
     The formula is evaluated step by step. Cells of the input that no window reads are named, with options that would
     read them. With --to, options that are not given are found.
     """
-    answer(
-        printer,
-        "pool",
-        size,
-        to,
-        {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation},
-        ceil=ceil,
-        mode=mode,
-        count_include_pad=count_include_pad,
-        auto_pad=auto_pad,
-        axes=axes,
-        most=most,
-        plot=plot,
-        gif=gif,
-    )
+    answer(printer, "pool", windows, wanted, ceil=ceil, mode=mode, count_include_pad=count_include_pad)

@@ -9,7 +9,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample, save_samples
-from portable_nn.adversarial.gan.sampling import GAP, as_pictures, sheet
+from portable_nn.adversarial.gan.sampling import GAP, as_pictures, contact_sheet
 from portable_nn.core.errors import FileError, ShapeError, UsageError
 
 
@@ -48,7 +48,7 @@ def test_pictures_of_every_form() -> None:
     wanted = [[[0, 128], [255, 255]], [[0, 51], [102, 153]]]
     for form in (grey, grey.reshape(2, 1, 2, 2), grey.reshape(2, 4)):
         np.testing.assert_array_equal(as_pictures(form), wanted)
-    assert sheet(as_pictures(grey), columns=2).shape == (2 + 2 * GAP, 4 + 3 * GAP)
+    assert contact_sheet(as_pictures(grey), columns=2).shape == (2 + 2 * GAP, 4 + 3 * GAP)
 
 
 def test_what_cannot_be_sampled(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The payoff f as colours, with its gradient and the direction of the players as arrows."""
+"""The payoff f: as colours, with its gradient and the direction of the players as arrows; and as a surface."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.pictures.paper import (
     END,
+    EQUILIBRIUM,
+    PATH,
     START,
+    colour_bar,
     diverging,
+    few_ticks,
     heading,
     is_article,
     legend_below,
+    legend_line,
     mark_equilibria,
     plane,
     sheet,
 )
-from portable_nn.adversarial.pictures.paths import path_on
+from portable_nn.adversarial.pictures.trajectories import path_on
 from portable_nn.adversarial.pictures.view import Limits, View, check_value, plane_view
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, style
@@ -37,6 +42,12 @@ ASCENT: Final[dict[str, Any]] = {"color": BLACK, "alpha": 0.55}
 PLAYERS: Final[dict[str, Any]] = {"color": BLUE, "alpha": 1.0}
 ASCENT_ID, PLAYERS_ID = "steepest ascent", "players"
 """The ``gid`` of the arrows."""
+
+SURFACE: Final = 41
+"""Points along a side of the surface."""
+
+ANGLES: Final = ((28, 300), (10, 315), (45, 225))
+"""Elevation and azimuth of the views, in degrees."""
 
 
 @style()
@@ -115,9 +126,7 @@ def colours(axes: Axes, game: Game, window: Limits) -> None:
     )
     ticks = MaxNLocator(6).tick_values(borders[0], borders[-1])
     ticks = ticks[(ticks >= borders[0]) & (ticks <= borders[-1])]
-    paper: Any = axes.get_figure(root=False)
-    bar = paper.colorbar(drawn, ax=axes, label="f(x, y)", shrink=0.8, aspect=30, pad=0.02, ticks=ticks)
-    bar.outline.set_visible(False)
+    colour_bar(drawn, axes, "f(x, y)", shrink=0.8, aspect=30, pad=0.02, ticks=ticks)
 
 
 def arrows(axes: Axes, game: Game, window: Limits) -> None:
@@ -144,15 +153,72 @@ def arrows(axes: Axes, game: Game, window: Limits) -> None:
 
 
 def _legend(axes: Axes, game: Game) -> None:
-    from matplotlib.lines import Line2D
-
     ascent, players = "(∂f/∂x, ∂f/∂y)", "(∂f/∂x, \N{MINUS SIGN}∂f/∂y)"
     if is_article(game):
         ascent, players = f"{ascent} = (y, x)", f"{players} = (y, \N{MINUS SIGN}x)"
     arrow: dict[str, Any] = {"marker": r"$\rightarrow$", "markersize": 15, "linestyle": "none", "markeredgewidth": 0.3}
     handles, _ = axes.get_legend_handles_labels()
     named = [
-        Line2D([], [], label=f"steepest ascent {ascent}", **arrow, **ASCENT),
-        Line2D([], [], label=f"players {players}", **arrow, **PLAYERS),
+        legend_line(label=f"steepest ascent {ascent}", **arrow, **ASCENT),
+        legend_line(label=f"players {players}", **arrow, **PLAYERS),
     ]
     legend_below(axes, columns=2, handles=[*named, *handles])
+
+
+@style()
+def saddle(result: Result) -> Figure:
+    """The payoff f as a surface with a run on it, from three angles.
+
+    Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane or has no f.
+    """
+    view = plane_view(result)
+    check_value(view.game)
+    paper = sheet(12, 5.2, heading(result))
+    points = grid(view.window, SURFACE)
+    found = values(view.game, points)
+    engine: Any = paper.get_layout_engine()
+    engine.set(wspace=0.14)
+    for place, (high, around) in enumerate(ANGLES, start=1):
+        axes: Any = paper.add_subplot(1, 3, place, projection="3d", computed_zorder=False)
+        _surface(axes, points, found)
+        _path_on_surface(axes, view)
+        axes.view_init(high, around)
+        axes.zaxis.set_rotate_label(False)
+        axes.set(xlabel="x", ylabel="y")
+        axes.set_zlabel("f(x, y)", rotation=90)
+        axes.set_title(f"elevation {high}°, azimuth {around}°", fontsize=10)
+        axes.set_box_aspect((1, 1, 0.75), zoom=0.9)
+        axes.tick_params(labelsize=8)
+        few_ticks(axes.xaxis, axes.yaxis, axes.zaxis, most=5)
+    handles, labels = axes.get_legend_handles_labels()
+    paper.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return paper
+
+
+def _surface(axes: Any, points: Array, found: Array) -> None:
+    borders = levels(found)
+    axes.plot_surface(
+        points[..., 0],
+        points[..., 1],
+        np.clip(found, borders[0], borders[-1]),
+        cmap=diverging(),
+        vmin=borders[0],
+        vmax=borders[-1],
+        rcount=SURFACE,
+        ccount=SURFACE,
+        linewidth=0.2,
+        edgecolor="#00000018",
+        alpha=0.85,
+        zorder=1,
+    )
+
+
+def _path_on_surface(axes: Any, view: View) -> None:
+    """The part of the run that is on the surface."""
+    low, high = np.array(view.window).T
+    points = np.where(((view.z >= low) & (view.z <= high)).all(-1)[:, None], view.z, np.nan)
+    heights = np.where(np.isfinite(points[:, 0]), values(view.game, view.z), np.nan)
+    axes.plot(*points.T, heights, **PATH)
+    for point, look in ((view.equilibria, EQUILIBRIUM), (view.z[:1], START), (view.z[-1:], END)):
+        if len(point) and not (look is END and view.leaves):
+            axes.plot(*point.T, values(view.game, point), **look)

@@ -1,4 +1,4 @@
-"""The iterates and their distance to the equilibrium over the steps."""
+"""A run: its trajectory in the plane, and the iterates and their distance to the equilibrium over the steps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.adversarial.pictures.paper import (
+    END,
     MEASURED,
+    PATH,
+    START,
     THEORY,
     X_COLOUR,
     Y_COLOUR,
     drawable,
     heading,
     legend_below,
+    mark_equilibria,
+    plane,
     powers,
     sheet,
 )
-from portable_nn.adversarial.pictures.view import View, view_of
+from portable_nn.adversarial.pictures.view import View, plane_view, view_of
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.adversarial.theory.updates import spectral_radius
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FEW: Final = 80
+"""Up to so many points, each is marked."""
+
 MOST: Final = 3
 """The largest number of variables of each player that are drawn."""
 COLOURS: Final = ((X_COLOUR, SKY, GREEN), (Y_COLOUR, VERMILLION, PURPLE))
@@ -35,6 +43,38 @@ MANY: Final = 100_000
 """From so many steps on there are fewer ticks, as their numbers are long."""
 DASHES: Final = ("solid", (0, (4, 1.5)))
 SUBSCRIPTS: Final = "₀₁₂₃₄₅₆₇₈₉"
+
+
+@style()
+def orbit(result: Result) -> Figure:
+    """The trajectory of a run in the plane, its start and end, and the equilibria.
+
+    Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane.
+    """
+    view = plane_view(result)
+    paper = sheet(6.2, 6.8, heading(result))
+    orbit_on(paper.add_subplot(), view)
+    return paper
+
+
+def orbit_on(axes: Axes, view: View, title: str = "trajectory") -> None:
+    """Draw that on axes."""
+    path_on(axes, view)
+    mark_equilibria(axes, view.equilibria)
+    axes.plot(*view.z[0], **START)
+    if not view.leaves:
+        axes.plot(*view.z[-1], **END)
+    plane(axes, view.window)
+    axes.set_title("\n".join(filter(None, [title, view.words])), fontsize=10)
+    axes.grid(color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    legend_below(axes, columns=5)
+
+
+def path_on(axes: Axes, view: View) -> None:
+    """Draw the trajectory alone."""
+    dots = {"marker": ".", "markersize": 4} if len(view.z) <= FEW else {}
+    axes.plot(view.z[:, 0], view.z[:, 1], **{**PATH, **dots})
 
 
 @style()
