@@ -62,7 +62,7 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain: str = ""
 
 
-class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=True):
     """Nodes in an order in which they can run, and the values that enter and leave.
 
     ``outputs`` are names of values; their types follow from the nodes (see ``operators.infer``).

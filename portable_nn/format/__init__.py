@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -154,28 +153,13 @@ def load(
         checks = checks_for(
             understood.manifest, strong=digest is not None, allow_nonfinite=allow_nonfinite, off=verify == "off"
         )
-        found = understood.manifest
-        manifest = _own(found)
+        manifest = understood.manifest
         if not lazy:
             return Contents(manifest, Reader(file, str(path), understood, checks).read(), understood.text.digest)
         mapped = MappedTensors(file, str(path), understood, checks)
         if verify == "eager":
             mapped.verify()
         return Contents(manifest, mapped, understood.text.digest)
-
-
-def _own(manifest: Manifest) -> Manifest:
-    """A copy for the caller, who may change it: the original is cached."""
-    nodes = tuple(replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes)
-    return replace(
-        manifest,
-        graph=replace(manifest.graph, nodes=nodes),
-        metadata=dict(manifest.metadata),
-        digests=dict(manifest.digests),
-        checksums=dict(manifest.checksums),
-        training=deepcopy(manifest.training),
-        documentation=deepcopy(manifest.documentation),
-    )
 
 
 def has_manifest(path: str | Path) -> bool:
