@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from msgspec.structs import replace
@@ -22,6 +22,9 @@ from portable_nn.core.memory import aligned
 from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Array, KernelContext, Order, Step, is_dense, laid_in, memory_order
 from portable_nn.rewrites import DEFAULT, Program, rewritten
+
+PLANS: Final = 8
+"""The number of plans that are kept, one for each set of input shapes."""
 
 
 class Block:
@@ -167,6 +170,30 @@ class Plan:
     def dies_at(self, name: str, place: int) -> bool:
         """Whether no node after ``place`` reads the value, nor anybody after the run."""
         return self._last.get(name, -1) <= place
+
+
+class Plans:
+    """The numpy engine on one graph: a plan for each set of input shapes, of which the last few are kept.
+
+    A plan computes in its own memory: two threads must not use the same one at once.
+    """
+
+    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
+        self.graph, self.parameters = graph, parameters
+        self.kept: dict[tuple[tuple[int, ...], ...], Plan] = {}
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name, for arrays that fit the inputs."""
+        key = tuple(feeds[value.name].shape for value in self.graph.inputs)
+        shapes = {name: array.shape for name, array in feeds.items()}
+        found = self.kept.pop(key, None)
+        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters)
+        while len(self.kept) > PLANS:
+            del self.kept[next(iter(self.kept))]
+        for name, array in feeds.items():
+            np.copyto(plan.inputs[name], array)
+        plan.run()
+        return {name: array.copy() for name, array in plan.outputs.items()}
 
 
 class Binding(KernelContext):

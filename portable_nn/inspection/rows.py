@@ -105,11 +105,10 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-def inspect_manifest(manifest: Manifest, types: Mapping[str, Type] | None = None) -> Inspection:
-    """What is in the network that ``manifest`` describes; ``types`` are those of its values where they are known."""
-    training = manifest.training
-    graph = manifest.graph
-    types = infer(graph).types if types is None else types
+def inspect_manifest(manifest: Manifest) -> Inspection:
+    """The contents of the network that ``manifest`` describes."""
+    training, graph = manifest.training, manifest.graph
+    types = infer(graph).types
     return Inspection(
         name=graph.name,
         opset=manifest.opset,

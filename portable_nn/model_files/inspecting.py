@@ -28,7 +28,7 @@ def inspect(model: str | Path | Network) -> Inspection:
         FileError, FormatError: the file cannot be read.
     """
     if isinstance(model, Network):
-        return inspect_manifest(model.description(), model.types)
+        return inspect_manifest(model.manifest(hashed=False))
     opened = open_any(model)
     return replace(opened.inspection(), file=_file_row(opened.path))
 

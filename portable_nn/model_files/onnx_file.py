@@ -20,7 +20,7 @@ from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import NetworkFile, expected_bytes, no_manifest
-from portable_nn.model_files.runners import Runner, onnx_runner
+from portable_nn.model_files.runners import Runner, onnx_runner, output_values
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -69,7 +69,7 @@ class OnnxFile(NetworkFile):
         if engine == "numpy":
             network = self.network
             found = onnx_runner(
-                name, network.graph.inputs, network.output_values, self._metadata, network.predict, str(self.path)
+                name, network.graph.inputs, output_values(network), self._metadata, network.predict, str(self.path)
             )
             return found if found.described else replace(found, notes=(*found.notes, UNPROVED))
         bytes_ = None if self.digest is None else expected_bytes(self.path, self.digest)

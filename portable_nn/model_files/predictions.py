@@ -17,7 +17,7 @@ from portable_nn.data.sources import Batch, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runner
-from portable_nn.network.snapshot import check_engine
+from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 

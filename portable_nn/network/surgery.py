@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
@@ -15,7 +15,7 @@ from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.operators import Leaf, Symbol, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import FLOATS, InvalidNode
+from portable_nn.operators.registry import FLOATS, Array, InvalidNode
 from portable_nn.operators.symbols import Origin
 from portable_nn.rewrites.unused import needed
 
@@ -191,9 +191,9 @@ def apply(
     return tuple(symbols[name] for name in graph.outputs)
 
 
-def leaf(value: Parameter, initial: object) -> Leaf:
-    """A parameter of a graph as one of another in the making."""
-    return Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable, initial=initial)
+def leaf(value: Parameter, weights: Callable[[], Mapping[str, Array]]) -> Leaf:
+    """A parameter of a graph as one of another in the making, which begins with the weight that there is then."""
+    return Leaf(value.name, value.dtype, value.shape, parameter=True, initial=lambda rng, shape: weights()[value.name])
 
 
 def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:

@@ -113,7 +113,7 @@ class Checkpoints:
         except OSError as error:
             raise FileError(self.folder, f"cannot be made: {error.strerror}") from error
         path = self.folder / f"checkpoint-{state.done:08}.safetensors"
-        manifest = replace(state.network.description(), training=state.training(self.settings))
+        manifest = replace(state.network.manifest(hashed=False), training=state.training(self.settings))
         tensors = {**state.network.parameters, **state.tensors()}
         # A gradient too large leaves an infinite state and goes on: so must the training that resumes.
         save_file(path, manifest, tensors, allow_nonfinite=True)

@@ -56,7 +56,46 @@ def fit(
     keep: int = 3,
     resume: bool = False,
 ) -> History:
-    """Train ``network`` in place. The arguments and errors are those of ``Network.fit``, which describes them."""
+    """Train a network in place; the history of its loss and metrics. ``Network.fit`` is this function.
+
+    Args:
+        network: the network; as a method, the one that it is called on.
+        x: the examples (n, …), or a dict of arrays by input name.
+        y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
+            class numbers or probabilities.
+        loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
+            several outputs on the sum of their losses.
+        optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
+        epochs: how many times every example is seen.
+        batch_size: the number of examples a step; the last batch of an epoch may be smaller.
+        shuffle: draw a new order for each epoch.
+        validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
+        sample_weight: (n,), the weight of each example in the loss.
+        schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
+            ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
+        early_stopping: when to stop before ``epochs``.
+        metrics: ``accuracy`` or ``mean_absolute_error``, or several; computed on the validation set, where there is
+            one.
+        augment: ``(batch, generator) → batch``, applied to each batch of the first input.
+        metrics_csv: a file that gets a row after each epoch.
+        progress: show a progress bar on stderr; by default where that is a terminal.
+        checkpoint: a folder for checkpoints: weight files that also hold the state of the training. One is written
+            at the start, after each epoch, and on Ctrl-C.
+        every: write a checkpoint after so many batches, too.
+        keep: how many of the last checkpoints are kept; that of the best epoch is kept as well.
+        resume: go on from the newest checkpoint. The weights, the optimizer's state, the random generator and the
+            history are restored, so that the training ends with the same bytes as if it had never stopped. Network,
+            data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are
+            recognised by their names alone, and must draw random numbers from the generator that they are given.
+
+    Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
+
+    Raises:
+        ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
+        TrainingError: the loss is NaN or infinite.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+        FormatError: the newest checkpoint is damaged.
+    """
     _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, every=1 if every is None else every)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume are about checkpoints: checkpoint= says in which folder they are")

@@ -153,7 +153,7 @@ def test_a_file_of_version_1(tmp_path, target):
 
 
 def test_who_wrote_a_network_is_said_until_an_onnx_file_says_another(tmp_path):
-    manifest = replace(network().description(), producer="portable-nn 0.0.1")
+    manifest = replace(network().manifest(hashed=False), producer="portable-nn 0.0.1")
     digest = save_contents(tmp_path / "a.h5", manifest, network().parameters)
     for kind in ("safetensors", "h5", "npz"):
         found = convert(tmp_path / "a.h5", tmp_path / f"b.{kind}")
@@ -599,7 +599,7 @@ def test_another_tensor_is_noticed_and_nothing_is_left(tmp_path, monkeypatch, so
 @pytest.mark.parametrize("target", KINDS)
 def test_another_description_is_noticed(tmp_path, monkeypatch, target):
     a, b = write(tmp_path, "npz"), tmp_path / f"b.{target}"
-    manifest = network().description()
+    manifest = network().manifest(hashed=False)
     spoil(monkeypatch, target, tensors=network().parameters, manifest=replace(manifest, metadata={"author": "me"}))
     expected = rf"b\.{target} does not hold what was written: what is said of the network differs from that in {a}"
     with pytest.raises(VerificationError, match=expected):
