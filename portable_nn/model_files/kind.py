@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
@@ -35,9 +35,6 @@ class ModelFile(ABC):
     suffixes: ClassVar[Collection[str]]
     """How the names of such files end, in lower case."""
 
-    infinite: ClassVar[Level] = "error"
-    """How grave infinite weights are."""
-
     def __init__(self, path: Path, *, digest: str | None = None) -> None:
         self.path, self.digest = path, digest
 
@@ -45,6 +42,28 @@ class ModelFile(ABC):
     def recognises(cls, path: Path) -> bool:
         """Whether a file is of this kind. Raises ``FileError`` where its contents decide and cannot be read."""
         return path.suffix.lower() in cls.suffixes
+
+    @abstractmethod
+    def inspection(self) -> Inspection:
+        """What is in the file. Raises ``FileError`` or ``FormatError``."""
+
+    @abstractmethod
+    def entries(self) -> Mapping[str, Entry]:
+        """The tensors in the file by name, without those of a training."""
+
+    @abstractmethod
+    def manifest_text(self) -> str:
+        """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
+
+
+class NetworkFile(ModelFile):
+    """A file that can hold a network, which ``convert`` can read and write."""
+
+    holds_training: ClassVar[bool]
+    """Whether it can hold the state of a training."""
+
+    infinite: ClassVar[Level] = "error"
+    """How grave infinite weights are."""
 
     @cached_property
     @abstractmethod
@@ -59,10 +78,6 @@ class ModelFile(ABC):
         return self.network
 
     @abstractmethod
-    def inspection(self) -> Inspection:
-        """What is in the file. Raises ``FileError`` or ``FormatError``."""
-
-    @abstractmethod
     def runner(self, name: str, engine: Engine) -> Runner:
         """The model ready to run on examples; messages call it ``name``."""
 
@@ -75,23 +90,8 @@ class ModelFile(ABC):
         return ()
 
     @abstractmethod
-    def entries(self) -> Mapping[str, Entry]:
-        """The tensors in the file by name, without those of a training."""
-
-    @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters of the network, for which no tensor need be read."""
-
-    @abstractmethod
-    def manifest_text(self) -> str:
-        """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
-
-
-class NetworkFile(ModelFile):
-    """A file that can hold a network, which ``convert`` can read and write."""
-
-    holds_training: ClassVar[bool]
-    """Whether it can hold the state of a training."""
 
     @abstractmethod
     def source(self, options: ConvertOptions) -> ReadNetwork:
@@ -122,8 +122,3 @@ def expected_bytes(path: Path, digest: str) -> bytes:
     if (found := hashlib.sha256(data).hexdigest()) != expected:
         raise FormatError(path, f"is another model: its SHA-256 is {found}, and {expected} was expected")
     return data
-
-
-def no_manifest(path: Path, reason: str) -> UsageError:
-    """The error of a file that has no manifest."""
-    return UsageError(f"{path}: has no manifest: {reason}")

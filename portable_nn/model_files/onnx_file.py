@@ -12,14 +12,14 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST, hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.kind import NetworkFile, expected_bytes, no_manifest
+from portable_nn.model_files.kind import NetworkFile, expected_bytes
 from portable_nn.model_files.runners import Runner, onnx_runner, output_values
 from portable_nn.network import Network
 from portable_nn.plain import Entry
@@ -103,7 +103,7 @@ class OnnxFile(NetworkFile):
         from portable_nn.onnx.metadata import MANIFEST
 
         if MANIFEST not in self._metadata:
-            raise no_manifest(self.path, "those ONNX files have one that portable-nn wrote")
+            raise UsageError(f"{self.path}: has no manifest: those ONNX files have one that portable-nn wrote")
         return self._metadata[MANIFEST]
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
