@@ -1,4 +1,4 @@
-"""Files of other projects that hold arrays and no network."""
+"""Files of other programs that hold arrays and no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of model file must be able to do."""
+"""The interface of each kind of model file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from portable_nn.plain import Entry
 
 
 class ModelFile(ABC):
-    """A model in a file, opened: read, parsed and understood once, when it is first asked for.
+    """A model file, opened: read and parsed once, when something of it is first asked for.
 
     Args:
         path: the file.
@@ -33,7 +33,7 @@ class ModelFile(ABC):
     """
 
     suffixes: ClassVar[Collection[str]]
-    """How the names of such files end, in lower case."""
+    """The suffixes of such files, in lower case."""
 
     def __init__(self, path: Path, *, digest: str | None = None) -> None:
         self.path, self.digest = path, digest
@@ -45,7 +45,7 @@ class ModelFile(ABC):
 
     @abstractmethod
     def inspection(self) -> Inspection:
-        """What is in the file. Raises ``FileError`` or ``FormatError``."""
+        """The contents of the file. Raises ``FileError`` or ``FormatError``."""
 
     @abstractmethod
     def entries(self) -> Mapping[str, Entry]:
@@ -53,7 +53,7 @@ class ModelFile(ABC):
 
     @abstractmethod
     def manifest_text(self) -> str:
-        """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
+        """The text of the manifest in the file. Raises ``UsageError`` where there is none."""
 
 
 class NetworkFile(ModelFile):
@@ -63,7 +63,7 @@ class NetworkFile(ModelFile):
     """Whether it can hold the state of a training."""
 
     infinite: ClassVar[Level] = "error"
-    """How grave infinite weights are."""
+    """The level of the finding of infinite weights."""
 
     @cached_property
     @abstractmethod
@@ -71,7 +71,7 @@ class NetworkFile(ModelFile):
         """The network. Raises ``FileError``, ``FormatError``, and ``UnsupportedError`` for unknown operators."""
 
     def proved_network(self, **proof: Any) -> Network:
-        """The network, after both engines have agreed on it where the file is another program's.
+        """The network, after both engines have agreed on it where another program wrote the file.
 
         ``proof`` are options of ``read_onnx``: ``verify``, ``atol``, ``rtol``, ``seed``.
         """
@@ -86,12 +86,12 @@ class NetworkFile(ModelFile):
         """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""
 
     def standard_findings(self) -> Iterable[Finding]:
-        """What the checker of the file format's own standard says of the file."""
+        """The findings of the format's own checker, if there is one."""
         return ()
 
     @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters of the network, for which no tensor need be read."""
+        """The parameters of the network, without reading a tensor."""
 
     @abstractmethod
     def source(self, options: ConvertOptions) -> ReadNetwork:
@@ -105,7 +105,7 @@ class NetworkFile(ModelFile):
     @classmethod
     @abstractmethod
     def read_back(cls, written: WrittenNetwork) -> Manifest:
-        """What a written file says, with the digests of the bytes that are in it. Raises ``FormatError``."""
+        """The manifest in a written file, with the digests of the bytes in it. Raises ``FormatError``."""
 
 
 def expected_bytes(path: Path, digest: str) -> bytes:

@@ -42,15 +42,15 @@ Kind: TypeAlias = Literal["values", "probabilities"]
 
 
 class Network:
-    """A network made of symbols: what leads from ``inputs`` to ``outputs``.
+    """A network: the graph from the symbols ``inputs`` to the symbols ``outputs``, and its weights.
 
     Args:
         inputs: one symbol made by ``Input``, or several.
         outputs: one symbol, or several.
         labels: names of the classes, one for each entry of the output's last dimension (of the first output).
-        preprocessing: the steps that make the (first) input from pictures or tables as people keep them.
+        preprocessing: the steps that make the (first) input from images or tables.
         metadata: your own words about the network, stored with it.
-        seed: what the first weights, the shuffling and dropout are drawn from. Same seed, same machine: same bytes.
+        seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph.
 
     Raises ``GraphError`` where the outputs need an input that is not listed.
@@ -105,8 +105,16 @@ class Network:
     ) -> Network:
         """A network from a graph and the values of its parameters.
 
-        Without ``copy`` it keeps ``parameters``, which must be the graph's, as they are: arrays of the right types, in
-        memory that nobody else writes to.
+        Args:
+            graph: the graph.
+            parameters: the values of its parameters by name.
+            inputs: the preprocessing of each input; none by default.
+            outputs: the kind and labels of each output; by default plain values.
+            metadata: your own words about the network.
+            documentation: the documentation of nodes and values, as an ONNX file has it.
+            seed: the seed of shuffling and dropout.
+            copy: whether to check and copy ``parameters``. Otherwise they must be exactly the graph's, of the right
+                types, in memory that nobody else writes to.
 
         Raises ``GraphError`` where the graph is not consistent, ``ShapeError`` where the values do not fit it.
         """
@@ -165,7 +173,7 @@ class Network:
         return as_brief(inspect_manifest(self.manifest(hashed=False)))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         return as_html(inspect_manifest(self.manifest(hashed=False)))
 
     def summary(self) -> str:
@@ -181,18 +189,24 @@ class Network:
     def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
         """The outputs for ``x``: an array (batch, …), or a dict of arrays by input name.
 
-        Gives an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
-        Memory is bounded: ``batch_size`` examples are computed at once. Raises ``ShapeError`` where ``x`` does not
-        fit, ``UsageError`` for an unknown engine.
+        Args:
+            x: the examples.
+            engine: ``numpy``, or ``onnxruntime``, which keeps a compiled copy while the weights stay the same.
+            batch_size: the number of examples that are computed at once; by default up to 512, fewer where
+                intermediate tensors are large.
+
+        Returns an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
+
+        Raises ``ShapeError`` where ``x`` does not fit, ``UsageError`` for an unknown engine.
         """
         return self._execution.predict(x, engine, batch_size)
 
     def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
-        """A compiled copy of the network as it is now, for whoever serves it: threads and forked processes may use it.
+        """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
 
         Args:
-            engine: what computes.
-            threads: how many threads onnxruntime may use for one operator; ``None`` for as many as there are cores.
+            engine: ``onnxruntime`` or ``numpy``.
+            threads: the number of threads that onnxruntime may use for one operator; by default one for each core.
 
         Example::
 
@@ -207,13 +221,13 @@ class Network:
     # -- as a part of other networks
 
     def until(self, *names: str) -> Network:
-        """The part that leads to the values ``names``, which become the outputs: a body for a new head.
+        """The part that computes the values ``names``, which become the outputs: a body for a new head.
 
         A value has the name that ``summary`` and ``portable-nn inspect`` show for its node, or, where a node makes
         several or the model comes from an ONNX file, its own as well. The weights are copied. The inputs that are still
         needed keep their preprocessing.
 
-        Raises ``UsageError`` for a name that there is not, with names that are near.
+        Raises ``UsageError`` for an unknown name, with names that are near.
         """
         graph = surgery.cut(self.graph, names)
         kept = {info.name: info for info in self.outputs}
@@ -231,7 +245,7 @@ class Network:
         return part
 
     def __call__(self, *inputs: Symbol) -> Any:
-        """The network as a layer of another one: what it gives for symbols, one for each of its inputs.
+        """The network as a layer of another one: its outputs for symbols, one for each of its inputs.
 
         A symbol, or a tuple of them where the network has several outputs. The other network begins with the weights
         that this one has when it is made, and with what is frozen here when this is called. Called twice, the network
@@ -299,7 +313,7 @@ class Network:
     def save(self, path: str | Path) -> str:
         """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``.
 
-        Returns its digest, by which ``load`` can tell it from any other.
+        Returns its digest, which ``load`` can be given to accept no other network.
         """
         return save_file(path, self.manifest(hashed=False), self.parameters.arrays)
 
@@ -340,7 +354,7 @@ class Sequential(Network):
         preprocessing: the steps that make the input from images or tables; by default those of a network that comes
             first.
         metadata: your own words about the network, stored with it; by default those of a network that comes first.
-        seed: the seed of the first weights, the shuffling and dropout. Same seed, same machine: same bytes.
+        seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph; by default that of a network that comes first.
 
     Raises ``UsageError`` where there is no input, or where something is no layer, and ``GraphError`` where a layer does
@@ -405,7 +419,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
         digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
 
     Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
-    the network that ``digest`` says.
+    the network of that ``digest``.
     """
     contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
     manifest, tensors = contents.manifest, contents.tensors
@@ -426,7 +440,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
 
 
 def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:
-    """Raise a ``ShapeError`` that names every tensor that is missing, left over or of another type."""
+    """Raise a ``ShapeError`` that lists every tensor that is missing, unknown, or of another shape or type."""
     faults = []
     for name, value in expected.items():
         if name not in found:
@@ -445,5 +459,5 @@ def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -
 
 
 def _kind(operator: Operator | None) -> Kind:
-    """What an output of this operator means; an input or a parameter has none."""
+    """The kind of an output that this operator makes; ``None`` makes an input or a parameter."""
     return "probabilities" if operator and operator.probabilities else "values"

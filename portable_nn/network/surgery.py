@@ -1,4 +1,4 @@
-"""What is done to a graph that is trained further: parts of it frozen, cut off, and joined to other parts."""
+"""Operations on graphs for fine-tuning: freezing, cutting and joining parts of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from portable_nn.operators.symbols import Origin
 from portable_nn.rewrites.unused import needed
 
 NEAR: Final = 3
-"""How many names a message tells."""
+"""The most names in a message."""
 
 
 # -- freezing
@@ -52,7 +52,7 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
     A pattern matches a parameter by its name, by the front of the name up to a ``.`` or ``/``, or by a node that reads
     it. ``*``, ``?`` and ``[…]`` mean what they mean in the names of files, but ``*`` does not stop at a dot.
 
-    Raises ``UsageError`` for every pattern that matches none, with names that are near; ``what`` is what was asked for.
+    Raises ``UsageError`` for every pattern that matches none, with names that are near; ``what`` is the method's name.
     """
     if not patterns:
         raise UsageError(f"{what} needs a pattern of parameter names, such as 'features.*'; '*' is for all")
@@ -72,7 +72,7 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
 
 
 def _called(graph: Graph) -> dict[str, list[str]]:
-    """What each parameter may be called: its name, the nodes that read it, and the fronts of both."""
+    """The names that match each parameter: its own, those of the nodes that read it, and the fronts of both."""
     called = {value.name: [value.name] for value in graph.parameters}
     for node in graph.nodes:
         for name in node.inputs:
@@ -97,12 +97,12 @@ def _fixed(graph: Graph) -> dict[str, str]:
     whole = {each.name: f"holds {each.dtype}" for each in graph.parameters if each.dtype not in FLOATS}
     return whole | dict.fromkeys(
         (name for node in graph.nodes for name in states(node)),
-        "is a running statistic, which stands still where the weight and bias of its normalisation are frozen",
+        "is a running statistic, which is frozen with the weight and bias of its normalisation",
     )
 
 
 def states(node: Node) -> tuple[str, ...]:
-    """The inputs of a node that training moves without a gradient: running statistics."""
+    """The inputs of a node that training updates without a gradient: running statistics."""
     return tuple(node.inputs[place] for place in lookup(node.operator, node.domain).state.values())
 
 
@@ -112,7 +112,7 @@ def _near(wanted: str, called: Mapping[str, Iterable[str]]) -> str:
 
 
 def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str]) -> str:
-    """Names that may have been meant; where none is near, some of all."""
+    """The names nearest to ``wanted``; if none is near, some of all."""
     holding = [name for name in names if wanted and wanted.lower() in name.lower()]
     if close := holding[:NEAR] or get_close_matches(wanted, names, NEAR):
         quoted = [f"'{name}'" for name in close]
@@ -127,9 +127,9 @@ def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str
 
 
 def cut(graph: Graph, names: Sequence[str]) -> Graph:
-    """The part of ``graph`` that leads to the values ``names``; a node's name stands for the first that it makes.
+    """The part of ``graph`` that computes the values ``names``; the name of a node means its first output.
 
-    Inputs, parameters and nodes that nothing needs are left out.
+    Inputs, parameters and nodes that are not needed are dropped.
 
     Raises ``UsageError`` for a name that no value and no node has, with names that are near.
     """
@@ -213,7 +213,7 @@ def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:
 
 
 def _fits(value: Value, symbol: Symbol) -> bool:
-    """Whether a symbol can stand for an input: a size that has a name takes any other."""
+    """Whether a symbol fits an input: a symbolic dimension takes any other."""
     if value.dtype != symbol.dtype or len(value.shape) != len(symbol.shape):
         return False
     return all(isinstance(want, str) or want == found for want, found in zip(value.shape, symbol.shape, strict=True))
