@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy as copying
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -26,7 +27,6 @@ from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
 from portable_nn.network.execution import Execution
-from portable_nn.network.lazy import LazyMethod
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Leaf, Operator, Symbol, Type, infer, lookup, trace
@@ -39,6 +39,20 @@ if TYPE_CHECKING:
 __all__ = ["Network", "Sequential", "load"]
 
 Kind: TypeAlias = Literal["values", "probabilities"]
+
+
+class _LazyMethod:
+    """A function that is a method, and whose module is imported when the method is first looked up.
+
+    The class thus has the function's signature and documentation without importing its module. Type checkers are given
+    the function itself.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return getattr(import_module(self.module), self.name).__get__(instance, owner)
 
 
 class Network:
@@ -275,7 +289,7 @@ class Network:
 
         Raises ``UsageError`` for a pattern that matches nothing, with names that are near.
         """
-        self.graph, names = surgery.frozen(self.graph, patterns)
+        self.graph, names = surgery.with_trainable(self.graph, patterns, trainable=False)
         return names
 
     def unfreeze(self, *patterns: str) -> tuple[str, ...]:
@@ -283,13 +297,13 @@ class Network:
 
         Raises ``UsageError`` for a pattern that matches nothing that a gradient can train.
         """
-        self.graph, names = surgery.thawed(self.graph, patterns)
+        self.graph, names = surgery.with_trainable(self.graph, patterns, trainable=True)
         return names
 
     if TYPE_CHECKING:
         fit = fit
     else:
-        fit = LazyMethod("portable_nn.training.fit", "fit")
+        fit = _LazyMethod("portable_nn.training.fit", "fit")
 
     # -- files
 

@@ -26,24 +26,11 @@ NEAR: Final = 3
 # -- freezing
 
 
-def frozen(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
-    """``graph`` with the parameters that match not trainable, and their names. Raises as ``matching`` does."""
-    names = matching(graph, patterns, "freeze")
-    return _with(graph, dict.fromkeys(names, False)), names
-
-
-def thawed(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
-    """``graph`` with the parameters that match trainable, where a gradient can train them, and their names.
-
-    Raises as ``matching`` does.
-    """
-    names = matching(graph, patterns, "unfreeze")
-    return _with(graph, dict.fromkeys(names, True)), names
-
-
-def _with(graph: Graph, trainable: Mapping[str, bool]) -> Graph:
-    changed = (replace(each, trainable=trainable.get(each.name, each.trainable)) for each in graph.parameters)
-    return replace(graph, parameters=tuple(changed))
+def with_trainable(graph: Graph, patterns: Sequence[str], *, trainable: bool) -> tuple[Graph, tuple[str, ...]]:
+    """``graph`` with the parameters that match trainable or not, and their names. Raises as ``matching`` does."""
+    names = matching(graph, patterns, "unfreeze" if trainable else "freeze")
+    changed = (replace(each, trainable=trainable) if each.name in names else each for each in graph.parameters)
+    return replace(graph, parameters=tuple(changed)), names
 
 
 def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...]:
@@ -60,7 +47,11 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
     fixed = _fixed(graph)
     found, faults = set[str](), list[str]()
     for pattern in patterns:
-        matched = [name for name, names in called.items() if any(_matches(each, pattern) for each in names)]
+        matched = [
+            name
+            for name, names in called.items()
+            if any(each == pattern or fnmatchcase(each, pattern) for each in names)
+        ]
         found.update(name for name in matched if name not in fixed)
         if not matched:
             faults.append(f"no parameter matches '{pattern}': {_near(pattern, called)}")
@@ -86,10 +77,6 @@ def _fronts(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         yield name
         yield from (name[: cut.start()] for cut in reversed([*re.finditer("[./]", name)]) if cut.start())
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)
 
 
 def _fixed(graph: Graph) -> dict[str, str]:
