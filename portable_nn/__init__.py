@@ -18,10 +18,9 @@ from portable_nn.core.version import __version__ as __version__
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.core.errors import *
     from portable_nn.layers import *
-    from portable_nn.model_files.checking import *
-    from portable_nn.model_files.inspecting import *
     from portable_nn.model_files.opening import *
     from portable_nn.model_files.predictions import *
+    from portable_nn.model_files.reports import *
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
     from portable_nn.recipes.classifier import *
@@ -41,8 +40,7 @@ else:
         "recipes.classifier",
         "model_files.opening",
         "model_files.predictions",
-        "model_files.inspecting",
-        "model_files.checking",
+        "model_files.reports",
     )
 
     def __getattr__(name):

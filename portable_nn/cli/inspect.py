@@ -58,7 +58,7 @@ def command(
     constants and says how many; the text for Graphviz has all nodes.
     """
     from portable_nn.inspection import as_json, as_text
-    from portable_nn.model_files.inspecting import inspect
+    from portable_nn.model_files.reports import inspect
 
     _check_options({"--manifest": manifest, "--against": against, "--plot" if plot else "--dot": plot or dot})
     if manifest:
@@ -79,7 +79,7 @@ def _check_options(given: Mapping[str, object]) -> None:
 
 def _print_manifest(printer: Printer, model: str) -> None:
     """The manifest, byte by byte as it is in the file."""
-    from portable_nn.model_files.inspecting import manifest_text
+    from portable_nn.model_files.reports import manifest_text
 
     with printer.output() as file:
         file.write(manifest_text(model) + "\n")
@@ -96,7 +96,7 @@ def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | No
 
 
 def _compare(printer: Printer, file: str, model: str) -> None:
-    from portable_nn.model_files.inspecting import against
+    from portable_nn.model_files.reports import against
     from portable_nn.plain.matching import as_json, as_text
 
     found = against(file, model)

@@ -62,7 +62,7 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain: str = ""
 
 
-class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True, weakref=True):
     """Nodes in topological order, and the inputs, outputs and parameters.
 
     ``outputs`` are names of values; their types follow from the nodes (see ``operators.infer``).

@@ -1,4 +1,4 @@
-"""Pictures of models, and text for Graphviz: boxes for what goes in, the nodes, and what comes out."""
+"""Diagrams of models, as pictures and for Graphviz: boxes for the inputs, the nodes and the outputs."""
 
 from portable_nn.diagram.boxes import Box, Diagram, diagram
 from portable_nn.diagram.dot import as_dot

@@ -1,18 +1,17 @@
-"""The boxes and arrows of a model: what is drawn, and nothing of where."""
+"""The boxes and arrows of a model, without their places."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.graph import Shape
 from portable_nn.core.text import printable, quantity
+from portable_nn.inspection.rows import Inspection, ValueRow
+from portable_nn.inspection.text import shape_text
 from portable_nn.operators.registry import Family, family
-
-if TYPE_CHECKING:
-    from portable_nn.inspection import Inspection
 
 FAMILIES: Final[Mapping[Family, str]] = {
     "linear": "weights",
@@ -30,7 +29,7 @@ ENDS: Final = "input or output"
 
 @dataclass(frozen=True)
 class Box:
-    """An input, a node or an output: what it is, its name, and what more there is to say, line by line."""
+    """An input, a node or an output: its kind or operator, its name, further lines of text, and its family."""
 
     title: str
     name: str
@@ -40,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Diagram:
-    """Boxes, and arrows between them by their places, each once; ``notes`` say what there is, and what is left out."""
+    """Boxes, and arrows between them by their indices, each once; ``notes`` count what is drawn and what is not."""
 
     title: str
     boxes: tuple[Box, ...]
@@ -51,18 +50,16 @@ class Diagram:
 def diagram(found: Inspection, *, constants: bool = False) -> Diagram:
     """The boxes of what was inspected; ``constants`` asks for those of Constant nodes, too.
 
-    Raises ``UsageError`` where it is a file of arrays, in which nothing leads anywhere.
+    Raises ``UsageError`` where it is that of a file of arrays, which has no nodes.
     """
     if not (found.nodes or found.outputs):
         where = found.file.path if found.file else "it"
         raise UsageError(f"{where}: holds arrays, not a network: there is nothing to draw")
     nodes = [node for node in found.nodes if constants or node.operator != "Constant" or node.reads]
-    boxes = [Box("input", row.name, (_type(row.dtype, row.shape),), ENDS) for row in found.inputs]
+    boxes = [_value_box("input", row) for row in found.inputs]
     makers = {row.name: place for place, row in enumerate(found.inputs)}
     for place, node in enumerate(nodes, len(boxes)):
-        boxes.append(
-            Box(node.operator, node.name, tuple(_lines(node.outputs, node.parameters)), _family(node.operator))
-        )
+        boxes.append(Box(node.operator, node.name, _lines(node.outputs, node.parameters), _family(node.operator)))
         makers.update(dict.fromkeys(node.makes, place))
     arrows = [
         (makers[name], place)
@@ -73,7 +70,7 @@ def diagram(found: Inspection, *, constants: bool = False) -> Diagram:
     for row in found.outputs:
         if row.name in makers:
             arrows.append((makers[row.name], len(boxes)))
-        boxes.append(Box("output", row.name, (_type(row.dtype, row.shape),), ENDS))
+        boxes.append(_value_box("output", row))
     hidden = len(found.nodes) - len(nodes)
     notes = [quantity(len(found.nodes), "node"), quantity(found.parameters, "parameter")]
     if hidden:
@@ -81,14 +78,13 @@ def diagram(found: Inspection, *, constants: bool = False) -> Diagram:
     return Diagram(printable(found.name), tuple(boxes), tuple(dict.fromkeys(arrows)), tuple(notes))
 
 
-def _lines(shapes: tuple[Shape | None, ...], parameters: int) -> Iterator[str]:
-    yield ", ".join("?" if shape is None else format_shape(shape) for shape in shapes)
-    if parameters:
-        yield quantity(parameters, "parameter")
+def _lines(shapes: tuple[Shape | None, ...], parameters: int) -> tuple[str, ...]:
+    text = ", ".join(map(shape_text, shapes))
+    return (text, quantity(parameters, "parameter")) if parameters else (text,)
 
 
-def _type(dtype: str, shape: Shape | None) -> str:
-    return f"{dtype} {'?' if shape is None else format_shape(shape)}"
+def _value_box(title: str, row: ValueRow) -> Box:
+    return Box(title, row.name, (f"{row.dtype} {shape_text(row.shape)}",), ENDS)
 
 
 def _family(operator: str) -> str:

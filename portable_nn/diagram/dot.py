@@ -1,4 +1,4 @@
-"""A diagram as text in Graphviz's language, for everybody's own tools."""
+"""A diagram in the DOT language of Graphviz."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from portable_nn.core.text import printable
-from portable_nn.diagram.boxes import ENDS, OTHER, Box, Diagram
+from portable_nn.diagram.boxes import ENDS, OTHER, Diagram
 
 STYLES: Final = {ENDS: ' style="rounded"', OTHER: ' style="dashed"'}
 
@@ -22,16 +22,12 @@ def _lines(drawn: Diagram) -> Iterator[str]:
     yield f'  graph [label={title} labelloc=t fontname="sans-serif"];'
     yield '  node [shape=box fontname="sans-serif" fontsize=10];'
     for place, box in enumerate(drawn.boxes):
-        yield f"  n{place} [label={quoted(*_label(box))}{STYLES.get(box.family, '')}];"
+        yield f"  n{place} [label={quoted(box.title, box.name, *box.lines)}{STYLES.get(box.family, '')}];"
     yield from (f"  n{source} -> n{target};" for source, target in drawn.arrows)
     yield "}"
 
 
-def _label(box: Box) -> list[str]:
-    return [box.title, box.name, *box.lines]
-
-
 def quoted(*lines: str) -> str:
-    """Lines as a quoted label: quotes and backslashes mean themselves, and no character is one of control."""
+    """Lines as a quoted label, with quotes and backslashes escaped, and without control characters."""
     escaped = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(escaped) + '"'

@@ -1,4 +1,4 @@
-"""Where boxes stand: in layers, so that arrows go down, and next to what they come from.
+"""The layout of boxes: in layers, so that arrows go down, and close to the boxes that they read.
 
 After Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system structures" (1981): layers by
 the longest path, a place for every arrow in each layer that it passes, few crossings, then straight lines.
@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Final
 
 SWEEPS: Final = 8
-"""How often the layers are put into a better order, down and up in turn."""
+"""The number of passes that reduce crossings, down and up in turn."""
 
 HEAVY: Final = 100.0
 LIGHT: Final = 0.01
-"""How firmly a box on a longest path keeps its place, and an arrow that passes; other boxes are of weight 1."""
+"""The weights of boxes on a longest path and of passing arrows; that of other boxes is 1."""
 
 LANE: Final = 0.16
 """The width of an arrow that passes boxes, as a part of that of a box."""
@@ -39,12 +39,12 @@ class Layout:
 
     @property
     def depth(self) -> int:
-        """How many layers there are."""
+        """The number of layers."""
         return max(self.layers, default=-1) + 1
 
 
 def arrange(count: int, arrows: Sequence[tuple[int, int]]) -> Layout:
-    """Places for ``count`` boxes. An arrow goes from an earlier box to a later one, and each stands once."""
+    """A layout of ``count`` boxes. An arrow goes from an earlier box to a later one, and is given once."""
     layers, slack = _layers(count, arrows)
     rows: list[list[int]] = [[] for _ in range(max(layers, default=-1) + 1)]
     for box in range(count):
@@ -73,7 +73,7 @@ def arrange(count: int, arrows: Sequence[tuple[int, int]]) -> Layout:
 def _layers(count: int, arrows: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     """The layer of each box: the longest path to it; and how far it could move down.
 
-    What nothing leads to stands just above the first that reads it.
+    A box without sources is just above the first that reads it.
     """
     down, up = [0] * count, [0] * count
     sources: list[list[int]] = [[] for _ in range(count)]
@@ -92,7 +92,7 @@ def _layers(count: int, arrows: Sequence[tuple[int, int]]) -> tuple[list[int], l
 
 
 def _order(rows: list[list[int]], above: Mapping[int, Sequence[int]], below: Mapping[int, Sequence[int]]) -> None:
-    """Sort each row by where its neighbours in the row before, or after, stand: few arrows cross then."""
+    """Sort each row by the mean position of the neighbours in the row before, or after: few arrows then cross."""
     spots = {each: float(spot) for row in rows for spot, each in enumerate(row)}
     for sweep in range(SWEEPS):
         neighbours = below if sweep % 2 else above
@@ -112,7 +112,7 @@ def _middles(
     weights: Sequence[float],
     count: int,
 ) -> dict[int, float]:
-    """Middles, row by row: below what leads there, as far as the neighbours leave room."""
+    """Middles, row by row: below the sources, as far as the neighbours leave room."""
     middles: dict[int, float] = {}
 
     def place(row: Sequence[int], wanted: Sequence[float]) -> None:
@@ -121,7 +121,7 @@ def _middles(
 
     for row in rows:
         place(row, [_mean(_firmest(above[each], weights, middles), 0.0) for each in row])
-    for row in reversed(rows):  # What nothing leads to stands above what it leads to.
+    for row in reversed(rows):  # A box without sources is above its targets.
         if not all(above[each] for each in row):
             firm = [_firmest(below[each] if not above[each] else (), weights, middles) for each in row]
             place(row, [_mean(found, middles[each]) for found, each in zip(firm, row, strict=True)])
@@ -129,7 +129,7 @@ def _middles(
 
 
 def _firmest(boxes: Sequence[int], weights: Sequence[float], middles: Mapping[int, float]) -> list[float]:
-    """Where those stand that keep their place most firmly."""
+    """The middles of the boxes with the largest weight."""
     most = max((weights[each] for each in boxes), default=0.0)
     return [middles[each] for each in boxes if weights[each] == most]
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST: Final = 600
-"""How many boxes a picture may have."""
+"""The most boxes in a picture."""
 
 WIDTH: Final = 2.15
 """The width of a box; this and all lengths are inches."""
 LINE: Final = 0.135
 """The height of a line in a box."""
 PAD: Final = 0.05
-"""What is above and below the lines."""
+"""The space above and below the lines."""
 BETWEEN: Final = 0.27
 """The space between two layers, ..."""
 GUTTER: Final = 0.35
@@ -46,7 +46,7 @@ TITLE: Final = 10.0
 BOLD: Final = 0.8
 """The width of letters by that of bold ones, at least."""
 POINTS: Final = 72
-"""How many of them are an inch."""
+"""Points in an inch."""
 LANE_APART: Final = 0.08
 """The space between two arrows from one column to the next."""
 
@@ -61,7 +61,7 @@ COLOURS: Final = {
     ENDS: BLACK,
 }
 SHARES: Final = {ENDS: 0.0, "arithmetic": 0.45}
-"""How much of its colour a box has; 0.25, where nothing is said."""
+"""The share of its colour in the fill of a box; 0.25 by default."""
 DARK: Final = "#555555"
 
 Point: TypeAlias = tuple[float, float]
@@ -80,7 +80,7 @@ def draw(drawn: Diagram) -> Figure:
             f"a picture has at most {MOST} boxes, and this would have {len(drawn.boxes):,}: "
             "as text for Graphviz (--dot) there may be any number"
         )
-    # Files may have nodes in a wrong order, or in a circle: where a box stands is then said by the file's order.
+    # A faulty file may have nodes in a wrong order, or a cycle: the order in the file then decides.
     ordered = dict.fromkeys((min(pair), max(pair)) for pair in drawn.arrows if pair[0] != pair[1])
     sheet = _sheet(drawn, arrange(len(drawn.boxes), list(ordered)))
     page = figure(sheet.width, sheet.height)
@@ -219,7 +219,7 @@ def _fill(family: str) -> str:
 
 
 def shown(text: str, room: float, size: float = SIZE) -> str:
-    """``text`` in letters that the font has, in so many inches; of a long one the end, which tells more."""
+    """``text`` in letters that the font has, within ``room`` inches; of a long one the end, which is more specific."""
     text = "".join(c if _advance(c) else "\N{REPLACEMENT CHARACTER}" for c in printable(text))
     widths = [_advance(c) * size / POINTS for c in text]
     if sum(widths) <= room:
@@ -293,7 +293,7 @@ def _route(sheet: Sheet, drawn: Diagram, first: int, last: int) -> Iterator[list
         if sheet.columns[layer] == column:
             yield [(x, y), (x, (y + y2) / 2), (x2, (y + y2) / 2), (x2, y2)]
         else:
-            yield _around(sheet, (x, y), (x2, y2), column, _lane(sheet, first, last, following))
+            yield _around(sheet, (x, y), (x2, y2), column, _crossing(sheet.layout, following).index((first, last)))
 
 
 def _around(sheet: Sheet, start: Point, end: Point, column: int, lane: int) -> list[Point]:
@@ -302,11 +302,6 @@ def _around(sheet: Sheet, start: Point, end: Point, column: int, lane: int) -> l
     between = sheet.edges[column] + GUTTER / 2 + apart
     low, high = sheet.bottom(column - 1) + 0.1 + apart, min(sheet.tops) - 0.08 - apart
     return [start, (start[0], low), (between, low), (between, high), (end[0], high), end]
-
-
-def _lane(sheet: Sheet, first: int, last: int, layer: int) -> int:
-    """The place of an arrow among those that go from one column to the next before ``layer``."""
-    return _crossing(sheet.layout, layer).index((first, last))
 
 
 def _crossing(layout: Layout, layer: int) -> list[tuple[int, int]]:
@@ -322,7 +317,7 @@ def _ends(sheet: Sheet, drawn: Diagram, place: int) -> tuple[float, float]:
     return top, top + height
 
 
-# -- words
+# -- text
 
 
 def _draw_words(axes: Axes, sheet: Sheet, drawn: Diagram) -> None:

@@ -1,4 +1,4 @@
-"""What is fed to a graph: whether arrays fit its inputs."""
+"""Checking that arrays fit the inputs of a graph."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from portable_nn.operators.registry import Array
 def fitted(
     inputs: Sequence[Value], feeds: Mapping[str, Any], where: str = "", *, cast: bool = True
 ) -> dict[str, Array]:
-    """``feeds`` as an array for each of ``inputs``, with ``cast`` of its type where nothing but precision is lost.
+    """``feeds`` as an array for each of ``inputs``; with ``cast`` of its type, if that is of the same kind.
 
-    Raises ``ShapeError`` that lists every input that is missing, unknown, or of another shape or type; a named size
-    must be the same in all of them.
+    Raises ``ShapeError`` that lists every input that is missing, unknown, or of another shape or type; a symbolic
+    dimension must be the same in all of them.
     """
     names = [value.name for value in inputs]
     faults = [f"'{name}' is not one of the inputs {', '.join(names)}" for name in feeds if name not in names]
@@ -26,15 +26,15 @@ def fitted(
     arrays = {name: np.asarray(feeds[name]) for name in names if name in feeds}
     bound: dict[Dim, tuple[int, str]] = {}
     faults += [
-        fault for value in inputs if value.name in arrays for fault in _misfits(value, arrays[value.name], bound)
+        fault for value in inputs if value.name in arrays for fault in _mismatches(value, arrays[value.name], bound)
     ]
     if faults:
         raise ShapeError(listed(faults, where))
     return {value.name: arrays[value.name].astype(value.dtype, copy=False) for value in inputs} if cast else arrays
 
 
-def _misfits(value: Value, array: Array, bound: dict[Dim, tuple[int, str]]) -> Iterator[str]:
-    """Why ``array`` cannot be the input ``value``; ``bound`` collects what named sizes are, and by which input."""
+def _mismatches(value: Value, array: Array, bound: dict[Dim, tuple[int, str]]) -> Iterator[str]:
+    """Why ``array`` cannot be the input ``value``; ``bound`` collects the symbolic dimensions, and by which input."""
     wanted, found = value.shape, array.shape
     if len(found) != len(wanted) or any(
         size != (dim if isinstance(dim, int) else bound.setdefault(dim, (size, value.name))[0])

@@ -1,8 +1,8 @@
 """The numpy engine: a graph compiled once, for given input shapes, into a list of numpy calls.
 
-Every array is allocated when the plan is made: memory is reused as soon as the last reader of a value is past, results
-are written over an input that dies with its node, views cost nothing, and whatever follows from constants alone is
-computed there and then. Running the plan looks nothing up and allocates nothing.
+Every array is allocated when the plan is made: memory is reused after the last reader of a value, results are written
+over an input that no later node reads, views cost nothing, and nodes with constant inputs are computed at once. Running
+the plan looks nothing up and allocates nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from msgspec.structs import replace
@@ -23,9 +23,12 @@ from portable_nn.operators import Type, infer, lookup
 from portable_nn.operators.registry import Array, KernelContext, Order, Step, is_dense, laid_in, memory_order
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 
+PLANS: Final = 8
+"""The number of plans that are kept, one for each set of input shapes."""
+
 
 class Block:
-    """A piece of memory and how many values live in it; only what the plan allocated is ``reusable``."""
+    """A piece of memory and the number of values in it; only memory that the plan allocated is ``reusable``."""
 
     def __init__(self, memory: Array, *, reusable: bool) -> None:
         self.memory, self.reusable = memory, reusable
@@ -56,7 +59,7 @@ class Plan:
         self.updates = dict(updates or {})
         self.bytes = 0
         wanted = tuple(graph.outputs if outputs is None else outputs)
-        # What the caller reads, and what is written into parameters, lives on after the last node.
+        # What the caller reads, and what is written into parameters, must be kept after the last node.
         last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
         graph, parameters, *_ = rewritten(Program(replace(graph, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
@@ -169,8 +172,32 @@ class Plan:
         return self._last.get(name, -1) <= place
 
 
+class Plans:
+    """The numpy engine on one graph: a plan for each set of input shapes, of which the last few are kept.
+
+    A plan computes in its own memory: two threads must not use the same one at once.
+    """
+
+    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
+        self.graph, self.parameters = graph, parameters
+        self.kept: dict[tuple[tuple[int, ...], ...], Plan] = {}
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name, for arrays that fit the inputs."""
+        key = tuple(feeds[value.name].shape for value in self.graph.inputs)
+        shapes = {name: array.shape for name, array in feeds.items()}
+        found = self.kept.pop(key, None)
+        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters)
+        while len(self.kept) > PLANS:
+            del self.kept[next(iter(self.kept))]
+        for name, array in feeds.items():
+            np.copyto(plan.inputs[name], array)
+        plan.run()
+        return {name: array.copy() for name, array in plan.outputs.items()}
+
+
 class Binding(KernelContext):
-    """What the kernel of one node is given."""
+    """The context of the kernel of one node: its arrays, and memory for its results."""
 
     def __init__(self, plan: Plan, node: Node, place: int) -> None:
         types = [plan._types[name] if name else None for name in node.inputs]
@@ -204,7 +231,7 @@ class Binding(KernelContext):
         return self.node.outputs[index] if index < len(self.node.outputs) else ""
 
     def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
-        """Where output ``index`` goes: the parameter it updates, an input that dies here, or memory of its own."""
+        """The array for output ``index``: the parameter it updates, an input read for the last time, or new memory."""
         name, shape, dtype = self._output_name(index), self.output_shape(index), self.output_types[index].dtype
         if not name:
             return self.scratch(shape, dtype)
@@ -224,7 +251,7 @@ class Binding(KernelContext):
         return self.plan.allocate(name, shape, dtype, order)
 
     def _sources(self, over: int | None) -> list[str]:
-        """The inputs whose memory an output may take."""
+        """The inputs whose memory an output may overwrite."""
         if over is not None:
             source = self.node.inputs[over]
             return [source] if self.node.inputs.count(source) == 1 else []
@@ -253,14 +280,14 @@ class Binding(KernelContext):
         return self.plan.allocate(self.scratches[-1], shape, dtype)
 
     def own(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Memory of this node alone: zeros at first, and kept from run to run."""
+        """Memory of this node alone: zeros at first, and kept between runs."""
         array: Array = aligned(math.prod(shape) * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
         array.fill(0)
         self.plan.bytes += array.nbytes
         return array
 
     def derived(self, index: int, kind: str, shape: tuple[int, ...]) -> tuple[Array, bool]:
-        """What input ``index`` is copied into, and whether this node fills it."""
+        """A zeroed buffer shared by all nodes that copy this input in this way, and whether this node fills it."""
         key = (self.node.inputs[index], kind, shape)
         first = key not in self.plan._derived
         if first:
@@ -268,7 +295,7 @@ class Binding(KernelContext):
         return self.plan._derived[key], first
 
     def filled(self, shape: tuple[int, ...], dtype: Any, value: float) -> Array:
-        """A shared array that holds ``value`` everywhere and is never written."""
+        """A shared read-only array that is ``value`` everywhere."""
         key = (shape, np.dtype(dtype), value)
         if key not in self.plan._filled:
             array = np.full(shape, value, dtype)
@@ -278,7 +305,7 @@ class Binding(KernelContext):
 
 
 def _lies_otherwise(array: Array) -> bool:
-    """Whether an array has its axes in another order than they come."""
+    """Whether an array is dense, with its axes in another order than row-major."""
     return not array.flags.c_contiguous and is_dense(array)
 
 

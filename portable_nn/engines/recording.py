@@ -8,19 +8,19 @@ which node is the first to compute something else.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import DataError, GraphError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, format_shape
-from portable_nn.operators import Type, infer
+from portable_nn.engines.batching import Feeds, Run
+from portable_nn.engines.feeds import fitted
+from portable_nn.operators import infer
 from portable_nn.operators.registry import Array
-
-Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 SUFFIX: Final = ".npz"
 
@@ -38,8 +38,8 @@ def read_recorded(path: str | Path, graph: Graph) -> Recorded:
 
     Raises:
         FileError: the file cannot be read.
-        FormatError: it is no archive of arrays, or is damaged.
-        DataError: arrays are missing, are none of the graph's values, or have another shape or type: all of them.
+        FormatError: it is not an archive of arrays, or is damaged.
+        DataError: arrays are missing, are not values of the graph, or have another shape or type; all are listed.
     """
     from portable_nn.plain import open_tensors
 
@@ -50,7 +50,7 @@ def read_recorded(path: str | Path, graph: Graph) -> Recorded:
     values = {name: array for name, array in arrays.items() if name not in names}
     faults = list(_faults(graph, inputs, values))
     if faults:
-        raise DataError(path, listed(faults, "does not hold what goes into the network and comes out"))
+        raise DataError(path, listed(faults, "does not hold the inputs and outputs of the network"))
     typed = {value.name: inputs[value.name].astype(value.dtype, copy=False) for value in graph.inputs}
     return Recorded(Path(path), typed, values)
 
@@ -63,9 +63,7 @@ def check_name(path: str | Path) -> Path:
 
 
 def _faults(graph: Graph, inputs: Mapping[str, Array], values: Mapping[str, Array]) -> Iterator[str]:
-    """Why arrays are not what goes into ``graph`` and comes out."""
-    from portable_nn.engines.feeds import fitted
-
+    """Why arrays cannot be the inputs and values of ``graph``."""
     made = {name for node in graph.nodes for name in node.outputs}
     yield from (f"output '{name}' is missing" for name in graph.outputs if name not in values and name in made)
     for name in values:
@@ -80,23 +78,22 @@ def _faults(graph: Graph, inputs: Mapping[str, Array], values: Mapping[str, Arra
     except ShapeError as error:
         first, *more = str(error).split("\n  ")
         yield from more or [first]
+        return
     except GraphError as error:
         yield from map(str, error.faults)
-    else:
-        yield from (
-            fault for name in values if name in types for fault in _misfit(graph, name, values[name], types[name])
-        )
+        return
+    for name, array in values.items():
+        if name not in made:
+            continue
+        kind, type = "output" if name in graph.outputs else "value", types[name]
+        if array.shape != type.shape:
+            wanted = format_shape(type.shape)
+            yield f"{kind} '{name}' has shape {format_shape(array.shape)}, but the inputs give {wanted}"
+        if not np.can_cast(array.dtype, type.dtype, "same_kind"):
+            yield f"{kind} '{name}' is {array.dtype}, but the network makes {type.dtype}"
 
 
-def _misfit(graph: Graph, name: str, array: Array, type: Type) -> Iterator[str]:
-    kind = "output" if name in graph.outputs else "value"
-    if array.shape != type.shape:
-        yield (f"{kind} '{name}' has shape {format_shape(array.shape)}, but the inputs give {format_shape(type.shape)}")
-    if not np.can_cast(array.dtype, type.dtype, "same_kind"):
-        yield f"{kind} '{name}' is {array.dtype}, but the network makes {type.dtype}"
-
-
-def _some(names: Iterator[str] | tuple[str, ...]) -> str:
+def _some(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
@@ -123,7 +120,7 @@ class Recorder:
     def watching(self, run: Run) -> Run:
         """``run``, with its inputs and outputs kept."""
 
-        def watched(feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+        def watched(feeds: Feeds) -> Feeds:
             outputs = run(feeds)
             self._runs.append({name: np.array(array) for name, array in (*feeds.items(), *outputs.items())})
             return outputs
@@ -131,9 +128,9 @@ class Recorder:
         return watched
 
     def save(self, path: str | Path) -> None:
-        """Write what was kept; several runs are concatenated, where the first axis of every array is that of examples.
+        """Write the runs, concatenated if the first axis of every array is that of the examples, else the first.
 
-        ``summary`` then says what was written, and ``notes`` what was not.
+        ``summary`` then describes what was written, and ``notes`` what was not.
 
         Raises as ``save_recorded`` does, and ``UsageError`` where nothing was computed.
         """

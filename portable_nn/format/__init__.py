@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -155,27 +154,13 @@ def load(
         # Files of version 1 have no checksums.
         kind = DIGEST if expected or not head.manifest.checksums else CHECKSUM
         checks = Checks(kind, allow_nonfinite, verify == "off")
-        manifest = _own(head.manifest)
+        manifest = head.manifest
         if not lazy:
             return Contents(manifest, Reader(file, str(path), head, checks).read(), head.text.digest)
         mapped = MappedTensors(file, str(path), head, checks)
         if verify == "eager":
             mapped.verify()
         return Contents(manifest, mapped, head.text.digest)
-
-
-def _own(manifest: Manifest) -> Manifest:
-    """A copy for the caller, who may change it: the original is cached."""
-    nodes = tuple(replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes)
-    return replace(
-        manifest,
-        graph=replace(manifest.graph, nodes=nodes),
-        metadata=dict(manifest.metadata),
-        digests=dict(manifest.digests),
-        checksums=dict(manifest.checksums),
-        training=deepcopy(manifest.training),
-        documentation=deepcopy(manifest.documentation),
-    )
 
 
 def has_manifest(path: str | Path) -> bool:

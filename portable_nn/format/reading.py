@@ -7,12 +7,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Final, TypeVar
 
 import xxhash
+from msgspec import structs
 
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular, read_at, read_exactly
@@ -63,7 +65,8 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, VerifiedHead]]:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = carrier.preamble(file, size, where)
-        found = known = _known(carrier, start) or _understand(carrier, start, where)
+        remembered = _known(carrier, start)
+        found = known = remembered or _understand(carrier, start, where)
         around = _around(file, size, start, known, where)
         if known.frame.seeds:
             crcs = known.frame.crcs(around)
@@ -71,7 +74,8 @@ def opened(path: str | Path) -> Iterator[tuple[FileIO, VerifiedHead]]:
         if any(there != expected for there, expected in zip(around, found.around, strict=False)):
             refuse(where, carrier.faults(found.text, found.manifest, around))
         _check_size(size, found, where)
-        _remember(carrier, start, known)
+        if remembered is None:
+            _remember(carrier, start, known)
         yield file, found
 
 
@@ -107,15 +111,31 @@ _memory: dict[tuple[Carrier, str], tuple[bytes, VerifiedHead]] = {}
 
 def _known(carrier: Carrier, start: bytes) -> VerifiedHead | None:
     before, found = _memory.get((carrier, xxhash.xxh3_128_hexdigest(start)), (None, None))
-    return found if before == start else None
+    return replace(found, manifest=_copy(found.manifest)) if found and before == start else None
 
 
 def _remember(carrier: Carrier, start: bytes, found: VerifiedHead) -> None:
     if sum(map(len, found.around)) > _LONGEST:
         return
-    _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, found
+    _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, replace(found, manifest=_copy(found.manifest))
     for oldest in list(_memory)[:-_REMEMBERED]:
         _memory.pop(oldest, None)
+
+
+def _copy(manifest: Manifest) -> Manifest:
+    """A copy of a manifest: the caller, who has the other one, may change it."""
+    nodes = tuple(
+        structs.replace(n, attributes=dict(n.attributes)) if n.attributes else n for n in manifest.graph.nodes
+    )
+    return structs.replace(
+        manifest,
+        graph=structs.replace(manifest.graph, nodes=nodes),
+        metadata=dict(manifest.metadata),
+        digests=dict(manifest.digests),
+        checksums=dict(manifest.checksums),
+        training=deepcopy(manifest.training),
+        documentation=deepcopy(manifest.documentation),
+    )
 
 
 def forget() -> None:

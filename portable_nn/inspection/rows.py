@@ -1,4 +1,4 @@
-"""What is in a model, as rows: its nodes with their shapes and parameters, its inputs and outputs."""
+"""The contents of a model as rows: its nodes with their shapes and parameters, its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from portable_nn.preprocessing.steps import describe
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node: the shapes of what goes in (without parameters) and comes out, and the parameters that it uses first.
+    """One node.
 
-    A shape that is not known is ``None``. ``reads`` are the names of all values that it takes, parameters among them,
-    and ``makes`` those of what comes out.
+    Args:
+        name: its name.
+        operator: its operator, with the domain in front unless that is ONNX's own.
+        inputs: the shapes of its inputs without parameters; ``None`` where one is unknown.
+        outputs: the shapes of its outputs.
+        parameters: the number of elements of the parameters that no earlier node reads.
+        bytes: their size.
+        reads: the names of all inputs, parameters among them.
+        makes: the names of the outputs.
     """
 
     name: str
@@ -32,30 +39,33 @@ class NodeRow:
 
 
 @dataclass(frozen=True)
-class InputRow:
-    """One input, and how it is made from a picture or table."""
+class ValueRow:
+    """A named array; ``shape`` is ``None`` where it is unknown."""
 
     name: str
     dtype: str
     shape: Shape | None
+
+
+@dataclass(frozen=True)
+class InputRow(ValueRow):
+    """An input, its kind as in a manifest, and its preprocessing, a line for each step."""
+
     kind: str = "tensor"
     preprocessing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class OutputRow:
-    """One output, and what it means."""
+class OutputRow(ValueRow):
+    """An output, its kind as in a manifest, and the names of the classes."""
 
-    name: str
-    dtype: str
-    shape: Shape | None
     kind: str = ""
     labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TensorRow:
-    """One tensor of a file of arrays; the type by its name in the file, where numpy does not have it."""
+    """A tensor in a file of arrays; a type that numpy does not have has its name in the file."""
 
     name: str
     dtype: str
@@ -74,7 +84,7 @@ class FileRow:
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """Where the training of a checkpoint stands: so many epochs are done, batches of the next one, and steps in all."""
+    """The state of a checkpoint's training: finished epochs, batches of the next one, and steps in all."""
 
     epoch: int
     batch: int
@@ -83,10 +93,23 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that ``portable-nn inspect`` prints; ``bytes`` are those of the parameters.
+    """The contents of a model, as ``portable-nn inspect`` prints them.
 
-    ``digest`` is the one of the network in a weight file, which ``load`` can be given. A file of arrays has
-    ``tensors``, and nothing that only networks have.
+    Args:
+        name: the name of the graph; empty for a file of arrays.
+        opset: the version of the standard operators; 0 where there is none.
+        producer: the program that wrote the model.
+        nodes: the nodes, in order.
+        inputs: the inputs.
+        outputs: the outputs.
+        parameters: the number of elements of all parameters, or of all arrays.
+        bytes: their size.
+        metadata: the user's metadata.
+        file: the file; ``None`` for a network in memory.
+        digest: the digest of the network in a weight file, which ``load`` can be given.
+        training: the state of the training in a checkpoint.
+        tensors: the arrays in a file of arrays.
+        notes: what else there is to know about a file of arrays.
     """
 
     name: str
@@ -105,11 +128,10 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-def inspect_manifest(manifest: Manifest, types: Mapping[str, Type] | None = None) -> Inspection:
-    """What is in the network that ``manifest`` describes; ``types`` are those of its values where they are known."""
-    training = manifest.training
-    graph = manifest.graph
-    types = infer(graph).types if types is None else types
+def inspect_manifest(manifest: Manifest) -> Inspection:
+    """The contents of the network that ``manifest`` describes."""
+    training, graph = manifest.training, manifest.graph
+    types = infer(graph).types
     return Inspection(
         name=graph.name,
         opset=manifest.opset,

@@ -9,19 +9,19 @@ from typing import Any, Final
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.html import html_table
 from portable_nn.core.text import fields, printable, quantity, size, table
-from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow
+from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow, ValueRow
 
 SHOWN: Final = 20
-"""How many labels and notes are printed."""
+"""The most labels and notes that are printed."""
 
 SHOWN_TEXT: Final = 1000
-"""How much of each entry of the metadata is printed, in characters."""
+"""The most characters of each metadata entry that are printed."""
 
 NODE_HEADINGS: Final = ("node", "operator", "input", "output", ">parameters", ">bytes")
 
 
 def as_text(inspection: Inspection) -> str:
-    """The inspection for people: tables, without a line end."""
+    """The inspection as tables, without a newline at the end."""
     found = inspection
     where = f"{found.file.path} ({size(found.file.bytes)})" if found.file else ""
     parts = [
@@ -47,7 +47,7 @@ def as_text(inspection: Inspection) -> str:
 
 
 def _holds_arrays(found: Inspection) -> bool:
-    """Whether it is of a file of arrays: every network has outputs."""
+    """Whether it is that of a file of arrays: every network has outputs."""
     return not (found.nodes or found.outputs)
 
 
@@ -66,7 +66,7 @@ def as_brief(found: Inspection) -> str:
 
 
 def as_html(found: Inspection) -> str:
-    """A network as notebooks show it: ``as_brief`` over a table of its nodes."""
+    """A network as HTML for notebooks: ``as_brief`` above a table of its nodes."""
     *rows, total = _node_rows(found)
     return html_table(as_brief(found), NODE_HEADINGS, rows, total)
 
@@ -87,7 +87,7 @@ def _shortened(text: str) -> str:
 
 
 def as_json(inspection: Inspection) -> dict[str, Any]:
-    """The inspection for programs."""
+    """The inspection as data that JSON can hold."""
     return asdict(inspection)
 
 
@@ -97,10 +97,11 @@ def _cells(row: NodeRow) -> tuple[str, ...]:
 
 
 def _shapes(shapes: Iterable[Shape | None]) -> str:
-    return ", ".join(map(_shape, shapes))
+    return ", ".join(map(shape_text, shapes))
 
 
-def _shape(shape: Shape | None) -> str:
+def shape_text(shape: Shape | None) -> str:
+    """``shape`` as messages print it, and ``?`` for an unknown one."""
     return "?" if shape is None else format_shape(shape)
 
 
@@ -115,7 +116,7 @@ def _output_text(row: OutputRow) -> str:
     return _lines([head, *_label_lines(row.labels)])
 
 
-def _type(row: InputRow | OutputRow) -> str:
+def _type(row: ValueRow) -> str:
     return f"{row.dtype} of unknown shape" if row.shape is None else f"{row.dtype}{format_shape(row.shape)}"
 
 
@@ -125,7 +126,7 @@ def _label_lines(labels: tuple[str, ...]) -> Iterator[str]:
 
 
 def _first(texts: Sequence[str], what: str) -> list[str]:
-    """The first few, and how many there are in all."""
+    """The first few, and the number of all."""
     return [*texts[:SHOWN], *([f"… ({len(texts):,} {what})"] if len(texts) > SHOWN else [])]
 
 

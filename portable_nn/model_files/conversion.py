@@ -1,4 +1,4 @@
-"""What ``convert`` hands from the kind of file that it reads to the one that it writes."""
+"""The data that ``convert`` passes from the kind of file that it reads to the one that it writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
 
 OPSET: Final = 17
-"""The version of the operators that ONNX files are written with where nothing else is asked for."""
+"""The default opset of ONNX files."""
 
 _NOTHING: Final[Mapping[str, Difference]] = MappingProxyType({})
 
@@ -25,14 +25,14 @@ class ReadNetwork(NamedTuple):
 
     Args:
         path: the file.
-        manifest: what is said of the network; without hashes where the file has none.
-        tensors: the arrays of ``manifest.tensors``, each read when it is asked for where the file allows that.
-        digest: that of the network in the file; empty where the file has none.
-        outputs: how far apart two engines are on it, where they were compared.
-        recorded: how far they are from what another program has recorded.
-        opset: of an ONNX file, the version of its operators.
-        dropped: what else the file holds, in words.
-        notes: what was read otherwise than it is written.
+        manifest: its description; without hashes where the file has none.
+        tensors: the arrays of ``manifest.tensors``, each read when it is first used where the file allows that.
+        digest: the digest of the network in the file; empty where the file has none.
+        outputs: the differences between the two engines, by output, where they were compared.
+        recorded: their differences from a recording of another program.
+        opset: the opset of an ONNX file.
+        dropped: what else the file holds, as text.
+        notes: what was changed in reading.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class ReadNetwork(NamedTuple):
 
 
 class WrittenNetwork(NamedTuple):
-    """What was written: the files, the network's digest, how far apart two engines are on it, and what else to know."""
+    """A network that was written: its files and digest; the other fields are as in ``ReadNetwork``."""
 
     files: tuple[Path, ...]
     digest: str
@@ -64,10 +64,7 @@ class WrittenNetwork(NamedTuple):
 
 
 class ConvertOptions(NamedTuple):
-    """How to read and write ONNX files: whether both engines are compared, how, and with which version of operators.
-
-    ``io`` is a recording to compare with as well.
-    """
+    """How to read and write ONNX files: see ``export_onnx`` for the fields."""
 
     verify: bool = True
     opset: int = OPSET
@@ -78,5 +75,5 @@ class ConvertOptions(NamedTuple):
 
     @property
     def proof(self) -> dict[str, Any]:
-        """What ``export_onnx`` and ``read_onnx`` are told."""
+        """The options of ``export_onnx`` and ``read_onnx`` that are about the comparison of both engines."""
         return {"verify": self.verify, "atol": self.atol, "rtol": self.rtol, "seed": self.seed, "io": self.io}

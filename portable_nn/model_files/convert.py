@@ -1,7 +1,7 @@
 """Networks from one kind of file into another: written, read back, and compared tensor by tensor.
 
-The kinds are in ``opening``: weight files in every carrier, and ONNX. What a file of another project lacks to be
-a network, its graph, comes from a model that has it.
+The kinds are in ``opening``: weight files in every carrier, and ONNX. A file of arrays that another program wrote has
+no graph: that comes from another model.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
 
 SHOWN: Final = 5
-"""How many names of tensors are told where there may be many."""
+"""The most names of tensors in a message."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was converted, and what of it did not come along.
+    """The result of a conversion.
 
     Args:
         source: the file that was read.
         target: the file that was written.
         files: all files that were written: beside a large ONNX model there is one with its tensors.
-        bytes: how many they have together.
-        tensors: how many tensors were written.
-        tensor_bytes: how many bytes these have.
-        verified: whether they were read back, and found to have the digests that they have in ``source``.
-        digest: that of the network in ``target``.
+        bytes: their total size.
+        tensors: the number of tensors that were written.
+        tensor_bytes: the size of these.
+        verified: whether the tensors were read back, and have the digests that they have in ``source``.
+        digest: the digest of the network in ``target``.
         same_digest: whether ``source`` has the same; ``None`` where it has none.
-        outputs: how far apart two engines are on the network; empty where no ONNX file takes part.
-        recorded: how far they are from what another program has recorded.
-        opset: of an ONNX file that was written, the version of its operators.
-        ir_version: and that of its kind.
-        dropped: what ``source`` holds and ``target`` does not, in words.
+        outputs: the differences between the two engines, by output; empty where no ONNX file takes part.
+        recorded: their differences from a recording of another program.
+        opset: the opset of an ONNX file that was written.
+        ir_version: its IR version.
+        dropped: what ``source`` holds and ``target`` does not, as text.
         notes: what else is worth knowing.
     """
 
@@ -97,24 +97,24 @@ def convert(
 
     Args:
         source: a weight file, an ONNX file, or the name of a shipped model.
-        target: where to; the suffix says what is written: one of those in ``opening.WRITABLE``.
-        against: where ``source`` holds arrays only, a model whose tensors they are; its graph, labels and
-            preprocessing are taken. Names, shapes and types must be the same.
-        rename: names in such a ``source``, and those that the model has instead; an empty one leaves a tensor out.
-        opset: the version of the operators of an ONNX file, 17 if nothing is said.
+        target: the file to write; its suffix selects the kind: one of ``opening.WRITABLE``.
+        against: where ``source`` holds arrays only, the model that has its graph, labels and preprocessing. Names,
+            shapes and types of its tensors must be the same.
+        rename: names in such a ``source`` → names in the model; a tensor with an empty one is dropped.
+        opset: the opset of an ONNX file, by default 17.
         verify: whether to read back and compare, and to run both engines where an ONNX file takes part.
-        atol: how far apart two numbers may be, ...
-        rtol: ... and how far in addition, as a part of the largest magnitude in their output.
-        seed: what the inputs that engines run on are drawn from.
-        io: an ``.npz`` file with inputs and outputs that another program has recorded: the network must compute these.
+        atol: the absolute tolerance of the comparison of outputs.
+        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        io: an ``.npz`` file of inputs and outputs that another program has recorded: the network must compute these.
 
     Raises:
-        UsageError: arguments that make no sense together, or what ``target`` cannot express.
+        UsageError: arguments that contradict each other, or a network that ``target`` cannot express.
         FileError: a file cannot be read or written.
         FormatError: ``source`` is damaged, or its arrays are not those of the model.
         UnsupportedError, GraphError: an ONNX file that cannot be read.
-        VerificationError: what was written is not what was read, or the engines do not agree.
-        DataError: ``io`` is not what goes into the network and comes out.
+        VerificationError: ``target`` differs from ``source``, or the engines do not agree.
+        DataError: ``io`` does not hold the inputs and outputs of the network.
     """
     opened, out = _opened(source), Path(target)
     path, kind = opened.path, _kind_to_write(out)
@@ -156,7 +156,7 @@ def convert(
 
 
 def _opened(source: str | Path) -> ModelFile:
-    """A shipped model, or the file that is meant."""
+    """A shipped model or a file."""
     path = Path(source)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: {_expected('read', NETWORKS)}")
@@ -193,7 +193,7 @@ def _read(
             "name is another)"
         )
     model = _read(_opened(against), None, {}, ConvertOptions(verify=False))
-    found = _onto(tensors, model, str(against), rename)
+    found = _with_tensors(tensors, model, str(against), rename)
     return found if options.io is None else _compared(found, options)
 
 
@@ -219,17 +219,14 @@ def _without_training(found: ReadNetwork) -> ReadNetwork:
     if manifest.training is None:
         return found
     names = [value.name for value in manifest.graph.parameters]
-    digests, checksums = ({name: each[name] for name in names if name in each} for each in _hashes(manifest))
+    both = (manifest.digests, manifest.checksums)
+    digests, checksums = ({name: each[name] for name in names if name in each} for each in both)
     kept = replace(manifest, training=None, digests=digests, checksums=checksums)
     return found._replace(manifest=kept, tensors=_Chosen(found.tensors, {name: name for name in names}))
 
 
-def _hashes(manifest: Manifest) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    return manifest.digests, manifest.checksums
-
-
 class _Chosen(Mapping[str, Array]):
-    """Some of the tensors, under new names, each still read when it is asked for."""
+    """Some of the tensors under new names, each still read when it is first used."""
 
     def __init__(self, tensors: Mapping[str, Array], old: Mapping[str, str]) -> None:
         """``old`` has for each new name the one in ``tensors``."""
@@ -245,15 +242,15 @@ class _Chosen(Mapping[str, Array]):
         return len(self._old)
 
 
-# -- arrays of other projects
+# -- arrays without a network
 
 
-def _onto(tensors: PlainTensors, model: ReadNetwork, against: str, rename: Mapping[str, str]) -> ReadNetwork:
-    """The network of ``model`` with the ``tensors`` of a file in it."""
+def _with_tensors(tensors: PlainTensors, model: ReadNetwork, against: str, rename: Mapping[str, str]) -> ReadNetwork:
+    """The network of ``model`` with the ``tensors`` of a file."""
     path, entries = tensors.path, dict(tensors.entries)
     own = {npz.MANIFEST, npz.DIGEST} & entries.keys()  # An .npz file that another program has changed.
     old = _renamed(entries.keys() - own, rename, path)
-    faults = list(_misfits({new: entries[name] for new, name in old.items()}, model.manifest))
+    faults = list(_mismatches({new: entries[name] for new, name in old.items()}, model.manifest))
     if faults:
         raise FormatError(path, listed(faults, f"does not fit {against}"), faults)
     manifest = replace(
@@ -261,17 +258,17 @@ def _onto(tensors: PlainTensors, model: ReadNetwork, against: str, rename: Mappi
     )
     left_out = [name for name in entries if name not in {*old.values(), *own}]
     dropped = [f"tensor '{name}', {entries[name].dtype} {format_shape(entries[name].shape)}" for name in left_out]
-    dropped += [f"the file's own words on '{key}'" for key in tensors.metadata]
+    dropped += [f"the file's metadata '{key}'" for key in tensors.metadata]
     notes = ["the manifest in it is not read: another program has changed the file"] if own else []
     notes += [*tensors.notes, f"graph, labels and preprocessing are those of {against}"]
     if model.manifest.metadata:
-        notes.append(f"the metadata of {against} tell of other weights, and are left out")
+        notes.append(f"the metadata of {against} describe other weights, and are dropped")
     ordered = {value.name: old[value.name] for value in manifest.graph.parameters}
     return ReadNetwork(path, manifest, _Chosen(tensors, ordered), dropped=tuple(dropped), notes=tuple(notes))
 
 
 def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str, str]:
-    """For each name that a tensor gets, the one that it has."""
+    """The tensors' names in the file, by their new ones."""
     for old in rename:
         if old not in names:
             close = get_close_matches(old, names, n=1)
@@ -287,8 +284,8 @@ def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str
     return found
 
 
-def _misfits(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]:
-    """Where tensors are not those of a network, and what may be meant."""
+def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]:
+    """How tensors differ from those of a network, with the names that may be meant."""
     needed = manifest.graph.parameters
     result = match(found, needed)
     for row, value in zip(result.rows, needed, strict=True):
@@ -317,7 +314,7 @@ def _perhaps(row: Row) -> str:
 
 @contextmanager
 def _put_back_where_that_fails(out: Path) -> Iterator[None]:
-    """What is at ``out``, and what lies beside it for a large ONNX model, is the same again after an error."""
+    """Restore the file at ``out``, and the data files of a large ONNX model beside it, after an error."""
 
     def files() -> set[Path]:
         return {out, *out.parent.glob(f"{escape(out.stem)}-{'[0-9a-f]' * 16}.data")}
@@ -335,7 +332,7 @@ def _put_back_where_that_fails(out: Path) -> Iterator[None]:
 
 
 def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFile]) -> None:
-    """See that what was written, as it is read back, is what was given: all that is said of it, and every tensor."""
+    """Raise ``VerificationError`` unless the file that was written has the manifest and the tensors of ``given``."""
     try:
         back = kind.read_back(written)
     except PortableNNError as error:
@@ -347,8 +344,8 @@ def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFil
         for name, digest in digests.items()
         if back.digests.get(name) != digest
     ]
-    if _said(back) != _said(normalised(expected)):
-        faults.append(f"what is said of the network differs from that in {given.path}")
+    if _comparable(back) != _comparable(normalised(expected)):
+        faults.append(f"its manifest differs from that in {given.path}")
     if faults:
         raise VerificationError(f"{listed(faults, f'{written.files[0]} does not hold what was written')} ({_UNDONE})")
 
@@ -356,18 +353,18 @@ def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFil
 _UNDONE: Final = "it is removed, and what was there before is back"
 
 
-def _said(manifest: Manifest) -> Manifest:
-    """What a manifest says apart from hashes, and from who wrote it."""
+def _comparable(manifest: Manifest) -> Manifest:
+    """A manifest without its hashes and its producer."""
     return replace(manifest, digests={}, checksums={}, producer=PRODUCER, version=VERSION)
 
 
-# -- what to tell
+# -- dropped parts and notes
 
 
 def _dropped(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork) -> Iterator[str]:
     yield from found.dropped
     if found.opset is not None and found.opset != (written.opset or OPSET):
-        after = f": it is {written.opset} there" if written.opset else f": export makes it {OPSET} again if not told"
+        after = f": it is {written.opset} there" if written.opset else f": export writes {OPSET} by default"
         yield f"that its operators are those of opset {found.opset}{after}"
     training = found.manifest.training
     if training and given.manifest.training is None:
@@ -381,7 +378,7 @@ def _notes(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork, veri
     yield from getattr(found.outputs, "notes", ())
     yield from written.notes
     if found.digest and found.digest != written.digest:
-        yield f"the digest is another one: {_why(found, given)}"
+        yield f"the digest differs: {_why(found, given)}"
     if not verify:
         yield "not verified: what was written was not compared with what was read"
 

@@ -1,4 +1,4 @@
-"""What every kind of model file must be able to do."""
+"""The interface of each kind of model file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from portable_nn.plain import Entry
 
 
 class ModelFile(ABC):
-    """A model in a file, opened: read, parsed and understood once, when it is first asked for.
+    """A model file, opened: read and parsed once, when something of it is first asked for.
 
     Args:
         path: the file.
@@ -34,10 +34,7 @@ class ModelFile(ABC):
     """
 
     suffixes: ClassVar[Collection[str]]
-    """How the names of such files end, in lower case."""
-
-    infinite: ClassVar[Level] = "error"
-    """How grave infinite weights are."""
+    """The suffixes of such files, in lower case."""
 
     def __init__(self, path: Path, *, digest: str | None = None) -> None:
         self.path, self.digest = path, digest
@@ -47,73 +44,64 @@ class ModelFile(ABC):
         """Whether a file is of this kind. Raises ``FileError`` where its contents decide and cannot be read."""
         return path.suffix.lower() in cls.suffixes
 
-    @cached_property
-    @abstractmethod
-    def network(self) -> Network:
-        """The network. Raises ``FileError``, ``FormatError``, and ``UnsupportedError`` for unknown operators."""
-
-    def proved_network(self, **proof: Any) -> Network:
-        """The network, after both engines have agreed on it where the file is another program's.
-
-        ``proof`` are options of ``read_onnx``: ``verify``, ``atol``, ``rtol``, ``seed``.
-        """
-        return self.network
-
     @abstractmethod
     def inspection(self) -> Inspection:
-        """What is in the file. Raises ``FileError`` or ``FormatError``."""
-
-    @abstractmethod
-    def runner(self, name: str, engine: Engine) -> Runner:
-        """The model ready to run on examples; messages call it ``name``."""
-
-    @abstractmethod
-    def survey(self) -> Surveyor:
-        """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""
-
-    def standard_findings(self) -> Iterable[Finding]:
-        """What the checker of the file format's own standard says of the file."""
-        return ()
+        """The contents of the file. Raises ``FileError`` or ``FormatError``."""
 
     @abstractmethod
     def entries(self) -> Mapping[str, Entry]:
         """The tensors in the file by name, without those of a training."""
 
     @abstractmethod
-    def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters of the network, for which no tensor need be read."""
-
-    @abstractmethod
     def manifest_text(self) -> str:
-        """The manifest as it stands in the file. Raises ``UsageError`` where there is none."""
+        """The text of the manifest in the file. Raises ``UsageError`` where there is none."""
 
 
 class NetworkFile(ModelFile):
     """A file that holds a network: a subclass says which, and what is faster or better known for its kind."""
 
+    infinite: ClassVar[Level] = "error"
+    """The level of the finding of infinite weights."""
+
+    @cached_property
+    @abstractmethod
+    def network(self) -> Network:
+        """The network. Raises ``FileError``, ``FormatError``, and ``UnsupportedError`` for unknown operators."""
+
+    def proved_network(self, **proof: Any) -> Network:
+        """The network, after both engines have agreed on it where another program wrote the file.
+
+        ``proof`` are options of ``read_onnx``: ``verify``, ``atol``, ``rtol``, ``seed``.
+        """
+        return self.network
+
     def inspection(self) -> Inspection:
         """The rows of its graph and parameters."""
-        return inspect_manifest(self.network.description(), self.network.types)
+        return inspect_manifest(self.network.manifest(hashed=False))
 
     def runner(self, name: str, engine: Engine) -> Runner:
-        """The network in an engine."""
+        """The model ready to run on examples; messages call it ``name``."""
         return network_runner(name, self.network, engine)
 
     def survey(self) -> Surveyor:
-        """Its graph and weights, ready to be analysed."""
+        """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""
         return partial(survey_graph, self.network.graph, self.network.parameters)
+
+    def standard_findings(self) -> Iterable[Finding]:
+        """The findings of the format's own checker, if there is one."""
+        return ()
 
     def entries(self) -> Mapping[str, Entry]:
         """Its parameters by name."""
         return {each.name: Entry(each.dtype, sizes_of(each), bytes_of(each)) for each in self.parameters()}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """Those of its graph."""
+        """The parameters of its graph."""
         return self.network.graph.parameters
 
     def manifest_text(self) -> str:
-        """A kind whose files have a manifest replaces this. Raises ``UsageError``."""
-        raise no_manifest(self.path, "another program wrote it")
+        """The text of the manifest in the file. Raises ``UsageError`` where there is none."""
+        raise UsageError(f"{self.path}: has no manifest: another program wrote it")
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
         """The network in the file. Raises ``FileError``, ``FormatError``, and of ONNX what ``read_onnx`` raises."""
@@ -134,7 +122,7 @@ class WritableFile(NetworkFile):
     @classmethod
     @abstractmethod
     def read_back(cls, written: WrittenNetwork) -> Manifest:
-        """What a written file says, with the digests of the bytes that are in it. Raises ``FormatError``."""
+        """The manifest in a written file, with the digests of the bytes in it. Raises ``FormatError``."""
 
 
 def expected_bytes(path: Path, digest: str) -> bytes:
@@ -151,8 +139,3 @@ def expected_bytes(path: Path, digest: str) -> bytes:
     if (found := hashlib.sha256(data).hexdigest()) != expected:
         raise FormatError(path, f"is another model: its SHA-256 is {found}, and {expected} was expected")
     return data
-
-
-def no_manifest(path: Path, reason: str) -> UsageError:
-    """The error of a file that has no manifest."""
-    return UsageError(f"{path}: has no manifest: {reason}")

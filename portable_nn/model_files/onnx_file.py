@@ -12,14 +12,15 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.format.manifest import Manifest, decode
-from portable_nn.format.tensors import DIGEST, hashes
+from portable_nn.format.tensors import DIGEST as SHA256
+from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.kind import WritableFile, expected_bytes, no_manifest
-from portable_nn.model_files.runners import Runner, onnx_runner
+from portable_nn.model_files.kind import WritableFile, expected_bytes
+from portable_nn.model_files.runners import Runner, onnx_runner, output_values
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 UNPROVED: Final = (
     "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
 )
-"""The note of a model of another program that the numpy engine runs."""
+"""The note where the numpy engine runs a model that another program wrote."""
 
 
 class OnnxFile(WritableFile):
@@ -37,11 +38,11 @@ class OnnxFile(WritableFile):
 
     suffixes = (".onnx",)
     holds_training = False
-    infinite = "warning"  # A weight file with them is refused; here they may be meant.
+    infinite = "warning"  # A weight file with them is an error; here they may be intended.
 
     @cached_property
     def model(self) -> ModelProto:
-        """The model as it was parsed, with the tensors that are stored beside it."""
+        """The parsed model, with the tensors of its external data files."""
         from portable_nn.onnx.files import parsed, read_model
 
         if self.digest is None:
@@ -63,16 +64,16 @@ class OnnxFile(WritableFile):
         return inspect_onnx(self.model, str(self.path))
 
     def runner(self, name: str, engine: Engine) -> Runner:
-        from portable_nn.onnx.session import Session
-
         if engine == "numpy":
             network = self.network
             found = onnx_runner(
-                name, network.graph.inputs, network.output_values, self._metadata, network.predict, str(self.path)
+                name, network.graph.inputs, output_values(network), self._metadata, network.predict, str(self.path)
             )
             return found if found.described else replace(found, notes=(*found.notes, UNPROVED))
-        bytes_ = None if self.digest is None else expected_bytes(self.path, self.digest)
-        session = Session(self.path if bytes_ is None else bytes_, where=str(self.path))
+        from portable_nn.onnx.session import Session
+
+        source = self.path if self.digest is None else expected_bytes(self.path, self.digest)
+        session = Session(source, where=str(self.path))
         return onnx_runner(name, session.inputs, session.outputs, session.metadata, session.run, str(self.path))
 
     @property
@@ -99,17 +100,17 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.metadata import MANIFEST
 
         if MANIFEST not in self._metadata:
-            raise no_manifest(self.path, "those ONNX files have one that portable-nn wrote")
+            raise UsageError(f"{self.path}: has no manifest: those ONNX files have one that portable-nn wrote")
         return self._metadata[MANIFEST]
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
         from portable_nn.converters.onnx import read_onnx
-        from portable_nn.onnx.metadata import DIGEST as STORED
+        from portable_nn.onnx.metadata import DIGEST
         from portable_nn.onnx.support import opset_of
 
         where = str(self.path)
         network, proof, notes = read_onnx(self.model, where=where, **options.proof)
-        digest = "" if notes else self._metadata.get(STORED, "")  # With notes, the manifest in it does not describe it.
+        digest = "" if notes else self._metadata.get(DIGEST, "")  # With notes, the manifest in it does not describe it.
         opset = opset_of(self.model, where)
         manifest, arrays = network.manifest(), network.parameters.arrays
         return ReadNetwork(self.path, manifest, arrays, digest, proof, proof.recorded, opset, (), notes)
@@ -117,6 +118,8 @@ class OnnxFile(WritableFile):
     @classmethod
     def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
         from portable_nn.converters.onnx import export_onnx
+        from portable_nn.onnx.files import read_alone
+        from portable_nn.onnx.metadata import DIGEST, metadata_of
 
         manifest = source.manifest
         network = Network.from_graph(
@@ -131,7 +134,7 @@ class OnnxFile(WritableFile):
         report = export_onnx(network, path, opset=options.opset, **options.proof)
         files = (path, report.data) if report.data else (path,)
         notes = report.notes if options.verify else ()  # Then ``convert`` itself says that nothing was verified.
-        proof, digest = report.outputs, _stored(path)[1]
+        proof, digest = report.outputs, metadata_of(read_alone(path))[DIGEST]
         return WrittenNetwork(files, digest, proof, proof.recorded, report.opset, report.ir_version, notes)
 
     @classmethod
@@ -146,29 +149,21 @@ class OnnxFile(WritableFile):
         return network.manifest()
 
 
-def _stored(path: Path) -> tuple[str, str]:
-    """The text and the digest of the manifest in a file's metadata; empty where there are none."""
-    from portable_nn.onnx.files import read_alone
-    from portable_nn.onnx.metadata import DIGEST as STORED
-    from portable_nn.onnx.metadata import MANIFEST
-
-    metadata = {entry.key: entry.value for entry in read_alone(path).metadata_props}
-    return metadata.get(MANIFEST, ""), metadata.get(STORED, "")
-
-
 def _one_by_one(path: Path) -> Manifest:
     """The manifest in a model, with the digests of its initializers, of which no more than one is in memory."""
     from onnx import TensorProto
 
     from portable_nn.onnx.external import load_external
     from portable_nn.onnx.files import read_alone
+    from portable_nn.onnx.metadata import MANIFEST, metadata_of
     from portable_nn.onnx.tensors import from_tensor
 
     found = dict[str, str]()
-    for stored in read_alone(path).graph.initializer:
+    model = read_alone(path)
+    for stored in model.graph.initializer:
         tensor = TensorProto()
         tensor.CopyFrom(stored)
         if tensor.data_location == TensorProto.EXTERNAL:
             load_external(tensor, path)
-        found |= hashes({stored.name: from_tensor(tensor, str(path))})[DIGEST]
-    return msgspec.structs.replace(decode(_stored(path)[0].encode(), str(path)), digests=found)
+        found |= hashes({stored.name: from_tensor(tensor, str(path))})[SHA256]
+    return msgspec.structs.replace(decode(metadata_of(model)[MANIFEST].encode(), str(path)), digests=found)

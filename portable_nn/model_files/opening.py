@@ -1,4 +1,4 @@
-"""Opening a model: by the name of a shipped one or by the path of a file, whatever its kind.
+"""Opening a model by the name of a shipped one or the path of a file, whatever its kind.
 
 ``KINDS`` is the only place that knows which files are models: a kind is a module with its class, and a row here.
 """
@@ -35,11 +35,11 @@ WRITABLE: Final[Mapping[str, type[WritableFile]]] = {
 """Those of them that ``convert`` writes."""
 
 SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
-"""How the names of files of any kind end."""
+"""The suffixes of all kinds."""
 
 
 def resolve(model: str | Path) -> Path:
-    """The file of a network: a weight file or an ONNX file. The name of a shipped model goes before that of a file.
+    """The file of a network: a weight file or an ONNX file. The name of a shipped model takes precedence.
 
     Raises:
         UsageError: no model has that name, or the file's name does not end as those of models do.
@@ -79,7 +79,7 @@ def open_any(model: str | Path) -> ModelFile:
 
 
 def open_network(model: str | Path, *, digest: str | None = None) -> Network:
-    """The network of a shipped model, a weight file or an ONNX file, proved as an import is.
+    """The network of a shipped model, a weight file or an ONNX file; of a foreign one, after both engines agree on it.
 
     Raises ``UsageError``, ``FileError``, ``FormatError``, and ``UnsupportedError`` where an ONNX file uses operators
     that this package does not have.
@@ -93,7 +93,7 @@ def load_model(name: str) -> Network:
 
 
 def _unknown(path: Path) -> str:
-    """The message for what is neither the name of a shipped model nor the path of a model file."""
+    """The message for a name that is neither that of a shipped model nor the path of a model file."""
     suffixes = either(NETWORKS)
     if path.exists():
         return f"{path}: expected a model, whose name ends in {suffixes}"

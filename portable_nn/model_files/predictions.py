@@ -1,4 +1,4 @@
-"""Predictions: what a model says of pictures, tables and arrays."""
+"""Predictions of a model for images, tables and arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from portable_nn.data.sources import Batch, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runner
-from portable_nn.network.snapshot import check_engine
+from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 
 __all__ = ["Prediction", "Predictions", "predict"]
 
 SUM_TOLERANCE = 1e-3
-"""How far from 1 the numbers of a model that does not say what they are may sum up, to be taken for probabilities."""
+"""The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
 
 GUESSES = {
     "probabilities": "they are taken for probabilities",
@@ -32,19 +32,22 @@ GUESSES = {
     "binary_logits": "the logistic function makes a probability of it",
     "values": "it is taken for a quantity",
 }
-"""What is said of the numbers of such a model, by what they are judged to be."""
+"""The note on numbers of an unknown kind, by the kind that they are taken for."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one example.
+    """The prediction for one example.
 
-    ``input`` tells where the example is from: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or
-    ``array.npy:0`` (index, from 0). ``label`` is the class that is most likely, ``index`` its number and
-    ``probability`` how likely it is; ``top`` has as many classes as were asked for, the most likely first.
-    ``expected`` is the class that the data give, where they give one.
-
-    A model that predicts quantities and no classes gives ``values``, and nothing else.
+    Args:
+        input: the source of the example: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or ``array.npy:0``
+            (index, from 0).
+        label: the most likely class.
+        index: its number.
+        probability: its probability.
+        top: as many classes as were asked for with their probabilities, the most likely first.
+        expected: the class in the data, if there is one.
+        values: the outputs of a model that predicts quantities; the other fields but ``input`` are then unset.
     """
 
     input: str
@@ -61,10 +64,10 @@ class Prediction:
 
 
 class Predictions(Iterator[Prediction]):
-    """Predictions, made as they are asked for, so that any number of examples needs little memory.
+    """An iterator of predictions, which are computed batch by batch: any number of examples needs little memory.
 
-    On the way, ``notes`` collects what was done and what was assumed, and of the ``judged`` examples whose class the
-    data tell it is counted how many were ``right``.
+    Meanwhile ``notes`` collects what was done and what was assumed, ``judged`` counts the examples whose class is in
+    the data, and ``right`` those of them that were predicted correctly.
     """
 
     def __init__(
@@ -117,7 +120,7 @@ class Predictions(Iterator[Prediction]):
         return numbers
 
     def _guess(self, numbers: Array) -> str:
-        """What the numbers of a model are that does not say it, judged by the first of them."""
+        """The kind of outputs that the model does not describe, guessed from the first batch."""
         within = bool(((numbers >= 0) & (numbers <= 1)).all())
         if numbers.shape[1] == 1:
             kind = ("probabilities" if within else "binary_logits") if self._names else "values"
@@ -128,7 +131,7 @@ class Predictions(Iterator[Prediction]):
         return kind
 
     def _classes(self, count: int, *, alone: bool) -> tuple[str, ...]:
-        """The names of the classes; ``alone`` where a single number tells between two."""
+        """The names of the classes; ``alone`` where one number is for two classes."""
         names = self._names
         if alone and len(names) == 1:
             return f"not {names[0]}", names[0]
@@ -155,24 +158,25 @@ def predict(
     digest: str | None = None,
     recorder: Recorder | None = None,
 ) -> Predictions:
-    """What ``model`` says of ``inputs``, one ``Prediction`` after the other.
+    """Predictions of ``model`` for ``inputs``, one after the other.
 
     Args:
         model: the name of a shipped model, a weight file, or any ONNX file.
-        inputs: pictures, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on standard input.
-        engine: what computes: ``onnxruntime`` or ``numpy``.
-        labels: names of the classes, or the path of a file that has one in a line or a JSON list; by default those
-            that the model has. Classes without a name are called by their number.
-        top: how many classes to give for each example.
-        batch_size: how many examples to compute at once.
-        polarity: what ink the pictures have, ``light`` or ``dark``; by default each is looked at.
-        raw: whether arrays hold what the network takes, so that the model's preprocessing is left out.
+        inputs: images, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on standard input.
+        engine: ``onnxruntime`` or ``numpy``.
+        labels: names of the classes, or the path of a file with one per line or a JSON list; by default those of the
+            model. Classes without a name are called by their number.
+        top: the number of classes in each prediction.
+        batch_size: the number of examples that are computed at once.
+        polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
+        raw: whether to skip the model's preprocessing, because arrays hold the network's inputs.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
-        recorder: what keeps everything that goes into the network and comes out, in memory.
+        recorder: keeps the inputs and outputs of the network, in memory.
 
     Raises:
-        UsageError: arguments that make no sense, or a model that is no classifier of single examples.
-        FileError: a file that is missing or is not what it should be: when its turn comes, where it is an input.
+        UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
+        FileError, FormatError: the model cannot be read.
+        DataError: an input cannot be read; raised when its turn comes.
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
@@ -220,7 +224,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
 
 
 def _probabilities(numbers: Array, kind: str) -> Array:
-    """Answers of a model → probabilities ``(n, classes)``; one number alone is that of the second of two classes."""
+    """Outputs of a model → probabilities ``(n, classes)``; a single column is that of the second of two classes."""
     if kind == "logits":
         powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
         numbers = powers / powers.sum(axis=1, keepdims=True)
@@ -230,7 +234,7 @@ def _probabilities(numbers: Array, kind: str) -> Array:
 
 
 def _ranked(batch: Batch, probabilities: Array, classes: tuple[str, ...], top: int) -> Iterator[Prediction]:
-    """The likeliest classes of each example; among equals the first."""
+    """The most likely classes of each example; among equals the first."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     labels = batch.labels or [None] * len(batch.names)
     for name, row, best, label in zip(batch.names, probabilities, order, labels, strict=True):
@@ -239,7 +243,7 @@ def _ranked(batch: Batch, probabilities: Array, classes: tuple[str, ...], top: i
 
 
 def _expected(label: Any, classes: tuple[str, ...]) -> str | None:
-    """The class that the data name: by its name, its number, or with a number for each class."""
+    """The class in the data, which have its name, its number, or a number for each class."""
     if isinstance(label, list):
         label = int(np.argmax(label)) if len(label) == len(classes) else None
     if isinstance(label, float) and label.is_integer():

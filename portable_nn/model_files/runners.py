@@ -1,27 +1,25 @@
-"""Models that are ready to run on examples: one way in, one answer out, whatever file and engine are behind it."""
+"""Models that are ready to run on examples, whatever the kind of file and the engine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.names import Engine
+from portable_nn.engines.batching import Run
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.network import Network
-from portable_nn.onnx.session import session_of
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing
 
-Run: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-
 UNKNOWN: Final = "unknown"
-"""The kind of the output of a model that does not say what its numbers are."""
+"""The kind of an output that the model does not describe."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,14 @@ class Runner:
     """A model, its only input, and the output that answers are read from.
 
     Args:
-        where: what messages call it.
-        input: the value that examples enter by; its first axis is the batch.
-        preprocessing: what comes before that.
+        where: the name of the model in messages.
+        input: the input; its first axis is the batch.
+        preprocessing: the steps that make the input.
         output: the name of the output.
-        kind: what its numbers are: a kind as manifests have it, or ``UNKNOWN``.
-        labels: the names of the classes, if there are any.
+        kind: the kind of the output, as in a manifest, or ``UNKNOWN``.
+        labels: the names of the classes; empty where the model has none.
         run: computes the outputs by name from the inputs by name.
-        described: whether the model says what its inputs and outputs are.
+        described: whether the model describes its inputs and outputs.
         notes: what was assumed, for people.
     """
 
@@ -91,9 +89,18 @@ class Runner:
 
 def network_runner(where: str, network: Network, engine: Engine) -> Runner:
     """The runner of a network. Raises ``UsageError`` where it has not exactly one input of a known shape."""
-    outputs = network.output_values
-    run = session_of(network.graph, network.parameters).run if engine == "onnxruntime" else _in_numpy(network)
-    return _runner(where, network.graph.inputs, outputs, _Said(network.inputs, network.outputs), run)
+    run: Run = network.predict
+    if engine == "onnxruntime":
+        from portable_nn.onnx.session import session_of
+
+        run = session_of(network.graph, network.parameters).run
+    description = _Description(network.inputs, network.outputs)
+    return _runner(where, network.graph.inputs, output_values(network), description, run)
+
+
+def output_values(network: Network) -> list[Value]:
+    """The outputs of a network, with their types and shapes."""
+    return [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
 
 
 def onnx_runner(
@@ -108,33 +115,31 @@ def onnx_runner(
 
     Raises ``UsageError`` where it has not exactly one input of a known shape.
     """
-    return _runner(where, inputs, outputs, _said_by(metadata, inputs, outputs, path), run)
+    return _runner(where, inputs, outputs, _described_by(metadata, inputs, outputs, path), run)
 
 
-class _Said(NamedTuple):
-    """What a model says of its inputs and outputs; ``known`` where it says what the outputs are."""
+class _Description(NamedTuple):
+    """The description of inputs and outputs that a model has; ``known`` where it has the kinds of the outputs."""
 
     inputs: Sequence[InputInfo]
     outputs: Sequence[OutputInfo]
     known: bool = True
 
 
-def _in_numpy(network: Network) -> Run:
-    return lambda feeds: network.predict(dict(feeds))
-
-
-def _said_by(metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str) -> _Said:
-    """What the metadata of an ONNX model say: the manifest of this package, or labels in one of the usual forms."""
+def _described_by(
+    metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str
+) -> _Description:
+    """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form."""
     from portable_nn.onnx.metadata import labels_of, manifest_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
     if manifest:
-        return _Said(manifest.inputs, manifest.outputs)
+        return _Description(manifest.inputs, manifest.outputs)
     labels = labels_of(metadata)
     fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
     infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
-    return _Said([InputInfo(value.name) for value in inputs], infos, known=False)
+    return _Description([InputInfo(value.name) for value in inputs], infos, known=False)
 
 
 def _may_be(value: Value, classes: int) -> bool:
@@ -147,7 +152,9 @@ def _is_float(value: Value) -> bool:
     return np.dtype(value.dtype).kind == "f"
 
 
-def _runner(where: str, inputs: Sequence[Value], outputs: Sequence[Value], said: _Said, run: Run) -> Runner:
+def _runner(
+    where: str, inputs: Sequence[Value], outputs: Sequence[Value], description: _Description, run: Run
+) -> Runner:
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UsageError(f"{where}: predict takes models with one input; the inputs of this one are: {names}")
@@ -156,9 +163,11 @@ def _runner(where: str, inputs: Sequence[Value], outputs: Sequence[Value], said:
         needed = "predict needs a batch of examples of one known shape"
         raise UsageError(f"{where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}")
     # The best is an output with labels, then one with a row of numbers for each example.
-    infos = dict(zip((value.name for value in outputs), said.outputs, strict=True))
-    best = min(outputs, key=lambda v: (not infos[v.name].labels, not said.known and not _is_float(v)))
+    infos = dict(zip((value.name for value in outputs), description.outputs, strict=True))
+    best = min(outputs, key=lambda v: (not infos[v.name].labels, not description.known and not _is_float(v)))
     info = infos[best.name]
     notes = (f"of the outputs {', '.join(infos)}, '{best.name}' is read",) if len(outputs) > 1 else ()
-    kind = info.kind if said.known else UNKNOWN
-    return Runner(where, entry, said.inputs[0].preprocessing, best.name, kind, info.labels, run, said.known, notes)
+    kind = info.kind if description.known else UNKNOWN
+    return Runner(
+        where, entry, description.inputs[0].preprocessing, best.name, kind, info.labels, run, description.known, notes
+    )

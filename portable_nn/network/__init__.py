@@ -1,4 +1,4 @@
-"""Networks: a graph, its weights, and what goes in and comes out."""
+"""Networks: a graph, its weights, and the description of its inputs and outputs."""
 
 from portable_nn.network.network import Network, Sequential, load
 from portable_nn.network.snapshot import Snapshot

@@ -1,24 +1,22 @@
-"""A network: a graph, its weights, and what goes in and comes out."""
+"""A network: a graph, its weights, and the description of its inputs and outputs."""
 
 from __future__ import annotations
 
 import copy as copying
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.core.graph import Graph, Parameter, Value, format_shape
+from portable_nn.core.graph import Graph, Value, format_shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity
-from portable_nn.engines.plan import Plan
-from portable_nn.engines.plans import Plans
+from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
@@ -28,35 +26,45 @@ from portable_nn.inspection import as_brief, as_html, as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
-from portable_nn.network.inference import Feeds, Inference
-from portable_nn.network.snapshot import Snapshot, check_engine
+from portable_nn.network.execution import Execution
+from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Leaf, Operator, Symbol, Type, infer, lookup, trace
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Preprocessing
 
 if TYPE_CHECKING:
-    from portable_nn.onnx.session import Session
-    from portable_nn.training.fit import Augment
-    from portable_nn.training.history import EarlyStopping, History
-    from portable_nn.training.optimizers import Optimizer
-    from portable_nn.training.schedules import Schedule
+    from portable_nn.training.fit import fit
 
 __all__ = ["Network", "Sequential", "load"]
 
 Kind: TypeAlias = Literal["values", "probabilities"]
 
 
+class _LazyMethod:
+    """A function that is a method, and whose module is imported when the method is first looked up.
+
+    The class thus has the function's signature and documentation without importing its module. Type checkers are given
+    the function itself.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return getattr(import_module(self.module), self.name).__get__(instance, owner)
+
+
 class Network:
-    """A network made of symbols: what leads from ``inputs`` to ``outputs``.
+    """A network: the graph from the symbols ``inputs`` to the symbols ``outputs``, and its weights.
 
     Args:
         inputs: one symbol made by ``Input``, or several.
         outputs: one symbol, or several.
         labels: names of the classes, one for each entry of the output's last dimension (of the first output).
-        preprocessing: the steps that make the (first) input from pictures or tables as people keep them.
+        preprocessing: the steps that make the (first) input from images or tables.
         metadata: your own words about the network, stored with it.
-        seed: what the first weights, the shuffling and dropout are drawn from. Same seed, same machine: same bytes.
+        seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph.
 
     Raises ``GraphError`` where the outputs need an input that is not listed.
@@ -111,8 +119,16 @@ class Network:
     ) -> Network:
         """A network from a graph and the values of its parameters.
 
-        Without ``copy`` it keeps ``parameters``, which must be the graph's, as they are: arrays of the right types, in
-        memory that nobody else writes to.
+        Args:
+            graph: the graph.
+            parameters: the values of its parameters by name.
+            inputs: the preprocessing of each input; none by default.
+            outputs: the kind and labels of each output; by default plain values.
+            metadata: your own words about the network.
+            documentation: the documentation of nodes and values, as an ONNX file has it.
+            seed: the seed of shuffling and dropout.
+            copy: whether to check and copy ``parameters``. Otherwise they must be exactly the graph's, of the right
+                types, in memory that nobody else writes to.
 
         Raises ``GraphError`` where the graph is not consistent, ``ShapeError`` where the values do not fit it.
         """
@@ -144,12 +160,10 @@ class Network:
     ) -> None:
         self.graph = graph
         self.types: Mapping[str, Type] = infer(graph).types
-        self._inference = Inference(graph, self.types)
-        self._keep(parameters)
+        self._execution = Execution(graph, Weights(parameters))
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
         self.documentation = Documentation()
-        self._lock = Lock()
         self._leaves: dict[str, Leaf] = {}
         self._uses = 0
         for info in self.outputs:
@@ -159,38 +173,26 @@ class Network:
                     f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
                 )
 
-    def _keep(self, parameters: Mapping[str, Array]) -> None:
-        """Have these parameters from now on."""
-        self._parameters, self._weights = parameters, Weights(parameters)
-        self._plans = Plans(self.graph, parameters)
-        self._session: Session | None = None
-        self._seen: set[tuple[int, ...]] = set()
-
     @property
     def parameters(self) -> Weights:
-        """Name → array. Write into the arrays (``[...] =``) to change the weights; their shapes are fixed."""
-        return self._weights
+        """Name → array. Write into the arrays (``[...] =``) to change the weights; shapes and types are fixed."""
+        return self._execution.weights
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of the first output; empty where it has none."""
         return self.outputs[0].labels
 
-    @property
-    def output_values(self) -> list[Value]:
-        """The outputs, with their types and shapes."""
-        return [Value(name, self.types[name].dtype, self.types[name].shape) for name in self.graph.outputs]
-
     def __repr__(self) -> str:
-        return as_brief(inspect_manifest(self.description(), self.types))
+        return as_brief(inspect_manifest(self.manifest(hashed=False)))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return as_html(inspect_manifest(self.description(), self.types))
+        """The HTML that a notebook shows."""
+        return as_html(inspect_manifest(self.manifest(hashed=False)))
 
     def summary(self) -> str:
         """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
-        return as_text(inspect_manifest(self.description(), self.types))
+        return as_text(inspect_manifest(self.manifest(hashed=False)))
 
     # -- inference
 
@@ -201,52 +203,24 @@ class Network:
     def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
         """The outputs for ``x``: an array (batch, …), or a dict of arrays by input name.
 
-        Gives an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
-        Memory is bounded: ``batch_size`` examples are computed at once. Raises ``ShapeError`` where ``x`` does not
-        fit, ``UsageError`` for an unknown engine.
+        Args:
+            x: the examples.
+            engine: ``numpy``, or ``onnxruntime``, which keeps a compiled copy while the weights stay the same.
+            batch_size: the number of examples that are computed at once; by default up to 512, fewer where
+                intermediate tensors are large.
+
+        Returns an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
+
+        Raises ``ShapeError`` where ``x`` does not fit, ``UsageError`` for an unknown engine.
         """
-        if type(x) is np.ndarray and x.dtype is self._inference.single and batch_size is None:
-            if engine == "numpy" and (plan := self._plans.kept.get((x.shape,))) is not None:
-                return self._run_plan(plan, x)
-            if engine == "onnxruntime" and x.shape in self._seen:
-                return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
-        check_engine(engine)
-        run = self._run_numpy if engine == "numpy" else self._run_onnxruntime
-        return self._inference.predict(x, run, batch_size)
-
-    def _run_plan(self, plan: Plan, x: Array) -> Array:
-        """The short way for one input, one output, a shape that was seen before, and the right type."""
-        into, out = plan.inputs[self.graph.inputs[0].name], plan.outputs[self.graph.outputs[0]]
-        with self._lock:
-            into[...] = x
-            plan.run()
-            return out.copy()
-
-    def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
-        with self._lock:
-            return self._plans.run(feeds)
-
-    def _run_onnxruntime(self, feeds: Feeds) -> dict[str, Array]:
-        found = self._current_session().run(feeds)
-        if self._inference.single is not None:
-            self._seen.update(array.shape for array in feeds.values())
-        return found
-
-    def _current_session(self) -> Session:
-        """A session of onnxruntime with the weights as they are now."""
-        if self._session is None or self._weights.changed() or not self._session.is_usable:
-            from portable_nn.onnx.session import session_of
-
-            self._weights.watch()
-            self._session = session_of(self.graph, self._parameters)
-        return self._session
+        return self._execution.predict(x, engine, batch_size)
 
     def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
-        """A compiled copy of the network as it is now, for whoever serves it: threads and forked processes may use it.
+        """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
 
         Args:
-            engine: what computes.
-            threads: how many threads onnxruntime may use for one operator; ``None`` for as many as there are cores.
+            engine: ``onnxruntime`` or ``numpy``.
+            threads: the number of threads that onnxruntime may use for one operator; by default one for each core.
 
         Example::
 
@@ -256,34 +230,18 @@ class Network:
 
         Raises ``UsageError`` for an unknown engine, or where onnxruntime cannot express the network.
         """
-        return Snapshot(self.graph, self.types, self._parameters, engine, threads)
-
-    def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-        """The plan of the numpy engine for inputs of these shapes; the last few are kept."""
-        with self._lock:
-            return self._plans.plan(shapes)
-
-    def check_inputs(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
-        """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
-
-        Raises ``ShapeError`` or ``UsageError``.
-        """
-        return self._inference.check(x, cast=cast)
-
-    def at_once(self, feeds: Feeds) -> int:
-        """The inference batch size for examples such as ``feeds``: less, the larger the largest intermediate tensor."""
-        return self._inference.batch_size(feeds)
+        return Snapshot(self.graph, self.parameters.arrays, engine, threads)
 
     # -- as a part of other networks
 
     def until(self, *names: str) -> Network:
-        """The part that leads to the values ``names``, which become the outputs: a body for a new head.
+        """The part that computes the values ``names``, which become the outputs: a body for a new head.
 
         A value has the name that ``summary`` and ``portable-nn inspect`` show for its node, or, where a node makes
         several or the model comes from an ONNX file, its own as well. The weights are copied. The inputs that are still
         needed keep their preprocessing.
 
-        Raises ``UsageError`` for a name that there is not, with names that are near.
+        Raises ``UsageError`` for an unknown name, with names that are near.
         """
         graph = surgery.cut(self.graph, names)
         kept = {info.name: info for info in self.outputs}
@@ -291,7 +249,7 @@ class Network:
         needed = {value.name for value in graph.inputs}
         part = Network.from_graph(
             graph,
-            {value.name: self._parameters[value.name] for value in graph.parameters},
+            {value.name: self.parameters.arrays[value.name] for value in graph.parameters},
             inputs=[info for info in self.inputs if info.name in needed],
             outputs=[kept.get(name, OutputInfo(name, _kind(makers[name]))) for name in graph.outputs],
             metadata=self.metadata,
@@ -301,7 +259,7 @@ class Network:
         return part
 
     def __call__(self, *inputs: Symbol) -> Any:
-        """The network as a layer of another one: what it gives for symbols, one for each of its inputs.
+        """The network as a layer of another one: its outputs for symbols, one for each of its inputs.
 
         A symbol, or a tuple of them where the network has several outputs. The other network begins with the weights
         that this one has when it is made, and with what is frozen here when this is called. Called twice, the network
@@ -310,15 +268,11 @@ class Network:
         Raises ``GraphError`` where the symbols do not fit the inputs.
         """
         for value in self.graph.parameters:
-            if value.name not in self._leaves:
-                self._leaves[value.name] = surgery.leaf(value, self._initial(value))
-            self._leaves[value.name].trainable = value.trainable
+            leaf = self._leaves.setdefault(value.name, surgery.leaf(value, lambda: self.parameters.arrays))
+            leaf.trainable = value.trainable
         self._uses += 1
         found = surgery.apply(self.graph, inputs, self._leaves, f"_{self._uses}" if self._uses > 1 else "")
         return found[0] if len(found) == 1 else found
-
-    def _initial(self, value: Parameter) -> Callable[[np.random.Generator, tuple[int, ...]], Array]:
-        return lambda rng, shape: self._parameters[value.name]
 
     # -- training
 
@@ -335,7 +289,7 @@ class Network:
 
         Raises ``UsageError`` for a pattern that matches nothing, with names that are near.
         """
-        self.graph, names = surgery.frozen(self.graph, patterns)
+        self.graph, names = surgery.with_trainable(self.graph, patterns, trainable=False)
         return names
 
     def unfreeze(self, *patterns: str) -> tuple[str, ...]:
@@ -343,119 +297,39 @@ class Network:
 
         Raises ``UsageError`` for a pattern that matches nothing that a gradient can train.
         """
-        self.graph, names = surgery.thawed(self.graph, patterns)
+        self.graph, names = surgery.with_trainable(self.graph, patterns, trainable=True)
         return names
 
-    def fit(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        loss: str | Mapping[str, str] = "cross_entropy",
-        optimizer: Optimizer | str | None = None,
-        epochs: int = 10,
-        batch_size: int = 32,
-        shuffle: bool = True,
-        validation: tuple[Any, ...] | float | None = None,
-        sample_weight: Array | None = None,
-        schedule: Schedule | None = None,
-        early_stopping: EarlyStopping | None = None,
-        metrics: str | Sequence[str] = (),
-        augment: Augment | None = None,
-        metrics_csv: str | Path | None = None,
-        progress: bool | None = None,
-        checkpoint: str | Path | None = None,
-        every: int | None = None,
-        keep: int = 3,
-        resume: bool = False,
-    ) -> History:
-        """Train the network in place; the history of its loss and metrics.
-
-        Args:
-            x: the examples (n, …), or a dict of arrays by input name.
-            y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
-                class numbers or probabilities.
-            loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
-                several outputs on the sum of their losses.
-            optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
-            epochs: how many times every example is seen.
-            batch_size: the number of examples a step; the last batch of an epoch may be smaller.
-            shuffle: draw a new order for each epoch.
-            validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
-            sample_weight: (n,), the weight of each example in the loss.
-            schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
-                ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
-            early_stopping: when to stop before ``epochs``.
-            metrics: ``accuracy`` or ``mean_absolute_error``, or several; computed on the validation set, where there is
-                one.
-            augment: ``(batch, generator) → batch``, applied to each batch of the first input.
-            metrics_csv: a file that gets a row after each epoch.
-            progress: show a progress bar on stderr; by default where that is a terminal.
-            checkpoint: a folder for checkpoints: weight files that also hold the state of the training. One is written
-                at the start, after each epoch, and on Ctrl-C.
-            every: write a checkpoint after so many batches, too.
-            keep: how many of the last checkpoints are kept; that of the best epoch is kept as well.
-            resume: go on from the newest checkpoint. The weights, the optimizer's state, the random generator and the
-                history are restored, so that the training ends with the same bytes as if it had never stopped. Network,
-                data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are
-                recognised by their names alone, and must draw random numbers from the generator that they are given.
-
-        Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
-
-        Raises:
-            ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
-            TrainingError: the loss is NaN or infinite.
-            FileError: a file cannot be written, or there is no checkpoint to resume from.
-            FormatError: the newest checkpoint is damaged.
-        """
-        from portable_nn.training.fit import fit
-
-        return fit(
-            self,
-            x,
-            y,
-            loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            validation=validation,
-            sample_weight=sample_weight,
-            schedule=schedule,
-            early_stopping=early_stopping,
-            metrics=metrics,
-            augment=augment,
-            metrics_csv=metrics_csv,
-            progress=progress,
-            checkpoint=checkpoint,
-            every=every,
-            keep=keep,
-            resume=resume,
-        )
+    if TYPE_CHECKING:
+        fit = fit
+    else:
+        fit = _LazyMethod("portable_nn.training.fit", "fit")
 
     # -- files
 
-    def manifest(self) -> Manifest:
-        """The description that a weight file of this network holds."""
-        found = hashes(self._parameters)
-        return replace(self.description(), digests=found[DIGEST], checksums=found[CHECKSUM])
+    def manifest(self, *, hashed: bool = True) -> Manifest:
+        """The description that a weight file of this network holds.
 
-    def description(self) -> Manifest:
-        """The manifest without the hashes of the tensors, which take time."""
+        Args:
+            hashed: whether it has the hashes of the tensors, which take time.
+        """
+        found = hashes(self.parameters.arrays) if hashed else {DIGEST: {}, CHECKSUM: {}}
         return Manifest(
             graph=self.graph,
             inputs=self.inputs,
             outputs=self.outputs,
             metadata=dict(self.metadata),
             documentation=self.documentation or UNSET,
+            digests=found[DIGEST],
+            checksums=found[CHECKSUM],
         )
 
     def save(self, path: str | Path) -> str:
         """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``.
 
-        Returns its digest, by which ``load`` can tell it from any other.
+        Returns its digest, which ``load`` can be given to accept no other network.
         """
-        return save_file(path, self.description(), self._parameters)
+        return save_file(path, self.manifest(hashed=False), self.parameters.arrays)
 
     def load_weights(self, source: str | Path | Feeds) -> None:
         """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
@@ -471,17 +345,15 @@ class Network:
             where = f"{source}: the weights do not fit this network"
         _check_parameters(expected, tensors, where)
         self.own_weights()
-        for name, array in self._parameters.items():
-            array[...] = tensors[name]
-        self._session = None
+        for name in expected:
+            self.parameters[name][...] = tensors[name]
 
     def own_weights(self) -> None:
         """Copy weights that are mapped from a file into memory, where they can be changed; ``fit`` does so."""
-        if isinstance(self._parameters, dict):
-            return
-        owned = {name: aligned_copy(array, array.dtype.name) for name, array in self._parameters.items()}
-        with self._lock:
-            self._keep(owned)
+        arrays = self.parameters.arrays
+        if not isinstance(arrays, dict):
+            owned = {name: aligned_copy(array, array.dtype.name) for name, array in arrays.items()}
+            self._execution = Execution(self.graph, Weights(owned))
 
 
 class Sequential(Network):
@@ -496,7 +368,7 @@ class Sequential(Network):
         preprocessing: the steps that make the input from images or tables; by default those of a network that comes
             first.
         metadata: your own words about the network, stored with it; by default those of a network that comes first.
-        seed: the seed of the first weights, the shuffling and dropout. Same seed, same machine: same bytes.
+        seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph; by default that of a network that comes first.
 
     Raises ``UsageError`` where there is no input, or where something is no layer, and ``GraphError`` where a layer does
@@ -561,7 +433,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
         digest: the digest that the network must have, as ``save`` gave it and ``portable-nn inspect`` prints it.
 
     Raises ``FileError`` where the file cannot be read, ``FormatError`` where it is damaged, not a weight file, or not
-    the network that ``digest`` says.
+    the network of that ``digest``.
     """
     contents = load_file(path, lazy=lazy, verify=verify, digest=digest)
     manifest, tensors = contents.manifest, contents.tensors
@@ -582,7 +454,7 @@ def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, 
 
 
 def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -> None:
-    """Raise a ``ShapeError`` that names every tensor that is missing, left over or of another type."""
+    """Raise a ``ShapeError`` that lists every tensor that is missing, unknown, or of another shape or type."""
     faults = []
     for name, value in expected.items():
         if name not in found:
@@ -601,5 +473,5 @@ def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -
 
 
 def _kind(operator: Operator | None) -> Kind:
-    """What an output of this operator means; an input or a parameter has none."""
+    """The kind of an output that this operator makes; ``None`` makes an input or a parameter."""
     return "probabilities" if operator and operator.probabilities else "values"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
-from portable_nn.engines.plans import Plans
-from portable_nn.network.inference import Inference, Run
-from portable_nn.operators import Type
+from portable_nn.engines.batching import Batching, Run
+from portable_nn.engines.plan import Plans
+from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
-
 
 __all__ = ["Snapshot"]
 
@@ -24,21 +22,17 @@ __all__ = ["Snapshot"]
 class Snapshot:
     """A network as it was when ``Network.session`` was called: compiled, and never changed again.
 
-    Any number of threads may call ``predict`` at once. A forked process can use it, too, and so can a process that it
-    was pickled for: each compiles it again when it first needs it.
+    Any number of threads may call ``predict`` at once, without a lock: in numpy each has plans of its own. A forked
+    process can use it, too, and so can a process that it was pickled for: both compile it again when they first use it.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        types: Mapping[str, Type],
-        parameters: Mapping[str, Array],
-        engine: Engine,
-        threads: int | None,
-    ) -> None:
+    _local: threading.local
+    _session: Session | None
+
+    def __init__(self, graph: Graph, parameters: Mapping[str, Array], engine: Engine, threads: int | None) -> None:
         check_engine(engine)
         self.engine, self.threads = engine, threads
-        self._inference = Inference(graph, types)
+        self._batching = Batching(graph)
         self._model, self._parameters = b"", dict[str, Array]()
         if engine == "onnxruntime":
             from portable_nn.onnx.session import model_bytes
@@ -46,43 +40,36 @@ class Snapshot:
             self._model = model_bytes(graph, parameters)
         else:
             self._parameters = {name: array.copy(order="K") for name, array in parameters.items()}
-        self._begin()
-        self._run_of_this_process()
-
-    def _begin(self) -> None:
-        self._local = threading.local()
-        self._session: Session | None = None
+        self.__setstate__({})
+        self._compiled()
 
     def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
-        """The outputs for ``x``, as ``Network.predict`` gives them; raises what it raises."""
-        return self._inference.predict(x, self._run_of_this_process(), batch_size)
+        """The outputs for ``x``; arguments, results and errors are those of ``Network.predict``."""
+        return self._batching.predict(x, self._compiled(), batch_size)
 
     __call__ = predict
 
-    def _run_of_this_process(self) -> Run:
+    def _compiled(self) -> Run:
+        """What computes the outputs in this thread, compiled if that has not been done in this process."""
         if self.engine == "numpy":
-            found: Plans | None = getattr(self._local, "plans", None)
-            if found is None:
-                found = self._local.plans = Plans(self._inference.graph, self._parameters)
-            return found.run
-        if self._session is None or not self._session.is_usable:
+            if not hasattr(self._local, "run"):
+                self._local.run = Plans(self._batching.graph, self._parameters).run
+            run: Run = self._local.run
+            return run
+        session = self._session  # Read once: another thread may put a new one in its place.
+        if session is None or not session.is_usable:
             from portable_nn.onnx.session import Session
 
-            self._session = Session(self._model, where=self._inference.graph.name, threads=self.threads)
-        return self._session.run
+            session = self._session = Session(self._model, where=self._batching.graph.name, threads=self.threads)
+        return session.run
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_session", "_local")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._begin()
+        self._local = threading.local()
+        self._session = None
 
     def __repr__(self) -> str:
-        return f"<Snapshot of {self._inference.graph.name} in {self.engine}>"
-
-
-def check_engine(engine: object) -> None:
-    """Raise ``UsageError`` for the name of no engine."""
-    if engine not in get_args(Engine):
-        raise UsageError(f"engine must be {' or '.join(map(repr, get_args(Engine)))}, not {engine!r}")
+        return f"<Snapshot of {self._batching.graph.name} in {self.engine}>"

@@ -1,9 +1,9 @@
-"""What is done to a graph that is trained further: parts of it frozen, cut off, and joined to other parts."""
+"""Operations on graphs for fine-tuning: freezing, cutting and joining parts of them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
@@ -15,35 +15,22 @@ from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.operators import Leaf, Symbol, lookup
 from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import FLOATS, InvalidNode
+from portable_nn.operators.registry import FLOATS, Array, InvalidNode
 from portable_nn.operators.symbols import Origin
 from portable_nn.rewrites.unused import needed
 
 NEAR: Final = 3
-"""How many names a message tells."""
+"""The most names in a message."""
 
 
 # -- freezing
 
 
-def frozen(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
-    """``graph`` with the parameters that match not trainable, and their names. Raises as ``matching`` does."""
-    names = matching(graph, patterns, "freeze")
-    return _with(graph, dict.fromkeys(names, False)), names
-
-
-def thawed(graph: Graph, patterns: Sequence[str]) -> tuple[Graph, tuple[str, ...]]:
-    """``graph`` with the parameters that match trainable, where a gradient can train them, and their names.
-
-    Raises as ``matching`` does.
-    """
-    names = matching(graph, patterns, "unfreeze")
-    return _with(graph, dict.fromkeys(names, True)), names
-
-
-def _with(graph: Graph, trainable: Mapping[str, bool]) -> Graph:
-    changed = (replace(each, trainable=trainable.get(each.name, each.trainable)) for each in graph.parameters)
-    return replace(graph, parameters=tuple(changed))
+def with_trainable(graph: Graph, patterns: Sequence[str], *, trainable: bool) -> tuple[Graph, tuple[str, ...]]:
+    """``graph`` with the parameters that match trainable or not, and their names. Raises as ``matching`` does."""
+    names = matching(graph, patterns, "unfreeze" if trainable else "freeze")
+    changed = (replace(each, trainable=trainable) if each.name in names else each for each in graph.parameters)
+    return replace(graph, parameters=tuple(changed)), names
 
 
 def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...]:
@@ -52,7 +39,7 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
     A pattern matches a parameter by its name, by the front of the name up to a ``.`` or ``/``, or by a node that reads
     it. ``*``, ``?`` and ``[…]`` mean what they mean in the names of files, but ``*`` does not stop at a dot.
 
-    Raises ``UsageError`` for every pattern that matches none, with names that are near; ``what`` is what was asked for.
+    Raises ``UsageError`` for every pattern that matches none, with names that are near; ``what`` is the method's name.
     """
     if not patterns:
         raise UsageError(f"{what} needs a pattern of parameter names, such as 'features.*'; '*' is for all")
@@ -60,7 +47,11 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
     fixed = _fixed(graph)
     found, faults = set[str](), list[str]()
     for pattern in patterns:
-        matched = [name for name, names in called.items() if any(_matches(each, pattern) for each in names)]
+        matched = [
+            name
+            for name, names in called.items()
+            if any(each == pattern or fnmatchcase(each, pattern) for each in names)
+        ]
         found.update(name for name in matched if name not in fixed)
         if not matched:
             faults.append(f"no parameter matches '{pattern}': {_near(pattern, called)}")
@@ -72,7 +63,7 @@ def matching(graph: Graph, patterns: Sequence[str], what: str) -> tuple[str, ...
 
 
 def _called(graph: Graph) -> dict[str, list[str]]:
-    """What each parameter may be called: its name, the nodes that read it, and the fronts of both."""
+    """The names that match each parameter: its own, those of the nodes that read it, and the fronts of both."""
     called = {value.name: [value.name] for value in graph.parameters}
     for node in graph.nodes:
         for name in node.inputs:
@@ -88,21 +79,17 @@ def _fronts(names: Iterable[str]) -> Iterator[str]:
         yield from (name[: cut.start()] for cut in reversed([*re.finditer("[./]", name)]) if cut.start())
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return name == pattern or fnmatchcase(name, pattern)
-
-
 def _fixed(graph: Graph) -> dict[str, str]:
     """The parameters that no gradient trains, and why."""
     whole = {each.name: f"holds {each.dtype}" for each in graph.parameters if each.dtype not in FLOATS}
     return whole | dict.fromkeys(
         (name for node in graph.nodes for name in states(node)),
-        "is a running statistic, which stands still where the weight and bias of its normalisation are frozen",
+        "is a running statistic, which is frozen with the weight and bias of its normalisation",
     )
 
 
 def states(node: Node) -> tuple[str, ...]:
-    """The inputs of a node that training moves without a gradient: running statistics."""
+    """The inputs of a node that training updates without a gradient: running statistics."""
     return tuple(node.inputs[place] for place in lookup(node.operator, node.domain).state.values())
 
 
@@ -112,7 +99,7 @@ def _near(wanted: str, called: Mapping[str, Iterable[str]]) -> str:
 
 
 def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str]) -> str:
-    """Names that may have been meant; where none is near, some of all."""
+    """The names nearest to ``wanted``; if none is near, some of all."""
     holding = [name for name in names if wanted and wanted.lower() in name.lower()]
     if close := holding[:NEAR] or get_close_matches(wanted, names, NEAR):
         quoted = [f"'{name}'" for name in close]
@@ -127,9 +114,9 @@ def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str
 
 
 def cut(graph: Graph, names: Sequence[str]) -> Graph:
-    """The part of ``graph`` that leads to the values ``names``; a node's name stands for the first that it makes.
+    """The part of ``graph`` that computes the values ``names``; the name of a node means its first output.
 
-    Inputs, parameters and nodes that nothing needs are left out.
+    Inputs, parameters and nodes that are not needed are dropped.
 
     Raises ``UsageError`` for a name that no value and no node has, with names that are near.
     """
@@ -191,9 +178,9 @@ def apply(
     return tuple(symbols[name] for name in graph.outputs)
 
 
-def leaf(value: Parameter, initial: object) -> Leaf:
-    """A parameter of a graph as one of another in the making."""
-    return Leaf(value.name, value.dtype, value.shape, parameter=True, trainable=value.trainable, initial=initial)
+def leaf(value: Parameter, weights: Callable[[], Mapping[str, Array]]) -> Leaf:
+    """A parameter of a graph as one of another in the making, which begins with the weight that there is then."""
+    return Leaf(value.name, value.dtype, value.shape, parameter=True, initial=lambda rng, shape: weights()[value.name])
 
 
 def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:
@@ -213,7 +200,7 @@ def _check_inputs(graph: Graph, inputs: Sequence[Symbol]) -> None:
 
 
 def _fits(value: Value, symbol: Symbol) -> bool:
-    """Whether a symbol can stand for an input: a size that has a name takes any other."""
+    """Whether a symbol fits an input: a symbolic dimension takes any other."""
     if value.dtype != symbol.dtype or len(value.shape) != len(symbol.shape):
         return False
     return all(isinstance(want, str) or want == found for want, found in zip(value.shape, symbol.shape, strict=True))

@@ -1,4 +1,4 @@
-"""The parameters of a network as its user has them, who may write into them at any time."""
+"""The parameters of a network, into which its user may write at any time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class _Lender:
 class Weights(Mapping[str, Array]):
     """Name → array. Write into the arrays (``[...] =``) to change the weights; names, shapes and types are fixed.
 
-    ``changed`` says whether that may have happened. An array that nobody holds cannot be written, so only those are
+    ``changed`` says whether that may have happened. Nobody can write into an array that nobody holds, so only those are
     hashed that were handed out since the last time, or of which a view, a ``memoryview`` or a tensor of another
     package is still alive.
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays
+        """The same arrays, for whoever only reads them: ``changed`` does not notice writes into these."""
         self._lent: dict[str, weakref.ReferenceType[Array]] = {}
         self._hashes: dict[str, bytes] | None = None
         self._lock = Lock()
@@ -38,7 +39,7 @@ class Weights(Mapping[str, Array]):
         if not array.flags.writeable or not array.size:
             return array
         with self._lock:
-            found = self._alive(name)
+            found = self._held(name)
             if found is None:
                 if self._hashes is not None and name not in self._hashes:
                     self._hashes[name] = _hash(array)
@@ -56,22 +57,23 @@ class Weights(Mapping[str, Array]):
         rows = (f"{name}: {array.dtype} {array.shape}" for name, array in self.arrays.items())
         return f"<Weights {', '.join(rows)}>"
 
-    def _alive(self, name: str) -> Array | None:
+    def _held(self, name: str) -> Array | None:
+        """The array that was handed out, if anybody still holds it or a view of it."""
         lent = self._lent.get(name)
         return lent() if lent else None
 
     def watch(self) -> None:
-        """Regard the weights as they are now as unchanged."""
+        """Begin to watch for changes: from what the weights are now."""
         with self._lock:
-            self._hashes = {name: _hash(self.arrays[name]) for name in self._lent if self._alive(name) is not None}
+            self._hashes = {name: _hash(self.arrays[name]) for name in self._lent if self._held(name) is not None}
 
     def changed(self) -> bool:
-        """Whether any weight differs from what it was when ``watch`` was called, or ``watch`` was not called yet."""
-        if not self._hashes:
-            return self._hashes is None
+        """Whether any weight differs from what it was when ``watch`` was called last; true before the first call."""
         with self._lock:
+            if self._hashes is None:
+                return True
             for name, before in tuple(self._hashes.items()):
-                is_held = self._alive(name) is not None
+                is_held = self._held(name) is not None  # Asked first: what nobody holds then is not written any more.
                 if _hash(self.arrays[name]) != before:
                     return True
                 if not is_held:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import marshal
+import weakref
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Graph, Node, Shape
@@ -53,14 +54,30 @@ class _Cache:
 class Inference(NamedTuple):
     """The type of every value of a graph, by name."""
 
-    types: dict[str, Type]
+    types: Mapping[str, Type]
+
+
+_INFERRED: Final[dict[int, tuple[weakref.ref[Graph], Inference]]] = {}
+"""The results for the graphs that are alive, by identity: comparing graphs by value would take as long as inferring."""
 
 
 def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
     """Find the type of every value of ``graph``, with ``shapes`` in place of the declared ones of its inputs.
 
+    Without ``shapes`` this is computed once for each graph.
+
     Raises ``GraphError`` with every fault that one pass finds: what follows from a fault is not reported again.
     """
+    if shapes is not None:
+        return _infer(graph, shapes)
+    key = id(graph)
+    if key not in _INFERRED:
+        found = _infer(graph, {})
+        _INFERRED[key] = weakref.ref(graph, lambda _: _INFERRED.pop(key, None)), found
+    return _INFERRED[key][1]
+
+
+def _infer(graph: Graph, shapes: Mapping[str, Shape]) -> Inference:
     types: dict[str, Type] = {}
     unknown: set[str] = set()
     faults: list[Fault] = []
@@ -77,7 +94,7 @@ def infer(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Inference:
             types[name] = type
 
     for value in graph.inputs:
-        add(value.name, cache.one(Type(value.dtype, (shapes or {}).get(value.name, value.shape))), "the inputs")
+        add(value.name, cache.one(Type(value.dtype, shapes.get(value.name, value.shape))), "the inputs")
     for value in graph.parameters:
         add(value.name, cache.one(Type(value.dtype, value.shape)), "the parameters")
     seen: set[str] = set()

@@ -26,10 +26,10 @@ from portable_nn.training.optimizers import Optimizer
 __all__ = ["train_classifier"]
 
 DIGIT: Final = 784
-"""The number of pixels of a picture of MNIST: rows of this many numbers are taken for such pictures."""
+"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
 
 SMALL: Final = 1e-12
-"""A standard deviation that is none."""
+"""A standard deviation below this is taken for 0."""
 
 
 class Classifier(NamedTuple):
@@ -58,24 +58,24 @@ def train_classifier(
     progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Classifier:
-    """Train a network of dense layers to tell classes apart.
+    """Train a network of dense layers as a classifier.
 
     Args:
         layers: the sizes from the input to the number of classes: ``"784-200-10"`` or ``[784, 200, 10]``.
         data: the examples, as ``read_dataset`` gives them; each is laid out as one row of numbers. Their labels are
             class numbers from 0, or as many different values as there are classes, which then become the labels.
-        activation: what stands between the layers: ``sigmoid``, ``tanh`` or ``relu``.
+        activation: the activation between the layers: ``sigmoid``, ``tanh`` or ``relu``.
         loss: ``cross_entropy``; ``binary_cross_entropy`` for each class on its own; ``mean_squared_error`` of a
             sigmoid to 0.01 and 0.99, as in T. Rashid's book.
         optimizer: an ``Optimizer`` or its name.
         epochs: how many times every example is seen.
         batch_size: examples a step.
         validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
-        patience: stop after so many epochs in which the validation loss has not become smaller, and keep the best.
+        patience: stop after so many epochs without a smaller validation loss, and keep the best weights.
         labels: the names of the classes.
         raw: take the numbers as they are. Otherwise rows of 784 are pixels, 0 to 255, and prepared as digits are.
-        standardise: bring each column to mean 0 and standard deviation 1, those of the examples that are learned from.
-        seed: what everything random is drawn from.
+        standardise: bring each column to mean 0 and standard deviation 1, those of the training examples.
+        seed: the seed of the initial weights, the split and the shuffling.
         metrics_csv: a file that gets a row after each epoch.
         progress: show a bar on stderr; by default where that is a terminal.
         checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
@@ -83,9 +83,9 @@ def train_classifier(
     Preprocessing becomes a part of the network. Ctrl-C stops, and keeps what was learned.
 
     Raises:
-        UsageError: arguments that make no sense, sizes that do not fit the data, data without labels, or checkpoints of
+        UsageError: invalid arguments, sizes that do not fit the data, data without labels, or checkpoints of
             another training.
-        TrainingError: the loss is no number any more.
+        TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
@@ -188,7 +188,7 @@ def _check_examples(data: Dataset, width: int) -> Array:
 
 
 def check_finite(x: Array) -> Array:
-    """``x``, (n, …). Raises ``UsageError`` that tells the first example that is not finite."""
+    """``x``, (n, …). Raises ``UsageError`` that names the first example that is not finite."""
     finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
         raise UsageError(f"example {finite.argmin()} (from 0) holds NaN, infinity or a number that is too large")
@@ -196,7 +196,7 @@ def check_finite(x: Array) -> Array:
 
 
 def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
-    """The class number of each example, and the names of the classes as far as the data tell them."""
+    """The class number of each example, and the names of the classes: the values in the data, or the numbers."""
     if y is None:
         where = f"in CSV they come first in each row, before the {width} numbers of an example"
         raise UsageError(f"the data have no labels: {where}; or give them in a file of their own")
@@ -216,7 +216,7 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
 
 
 def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
-    """Places to learn from, and places to measure by."""
+    """The indices of the training examples, and of the validation examples."""
     if not 0 <= validation < 1:
         raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")
     held_out = round(count * validation)
@@ -227,7 +227,7 @@ def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
 
 
 def _preprocessing(x: Array, train: Array, *, raw: bool, standardise: bool) -> Preprocessing:
-    """What becomes a part of the network, to be done to everything that it is shown."""
+    """The preprocessing that becomes part of the network."""
     if raw and standardise:
         raise UsageError("raw numbers stay as they are: raw or standardise, not both")
     if standardise:

@@ -47,21 +47,21 @@ def tune_classifier(
     """Train a copy of a classifier further.
 
     Args:
-        network: what to begin with: one input, and one output with a number for each class. A last Softmax is left out,
-            because the loss has one inside: what comes out then are logits.
+        network: the network to begin with: one input, and one output with a number for each class. A last Softmax is
+            dropped, because the loss has one inside: the outputs are then logits.
         data: the examples, as ``read_dataset`` gives them, prepared as the network says. Their labels are names or
             numbers of its classes.
         until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
             classes that the data have.
-        freeze: what stays as it is (see ``Network.freeze``), by the names that ``network`` has.
+        freeze: the parameters that are not trained (see ``Network.freeze``), by the names that ``network`` has.
         labels: the names of the classes of a new head.
         raw: the data are what the network takes: without its preprocessing.
 
     All else is as ``train_classifier`` takes it.
 
     Raises:
-        UsageError: arguments that make no sense, or data that do not fit the network.
-        TrainingError: the loss is no number any more.
+        UsageError: invalid arguments, or data that do not fit the network.
+        TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     if (len(network.inputs), len(network.outputs)) != (1, 1):
@@ -101,7 +101,7 @@ def tune_classifier(
 
 
 def _prepared(network: Network, x: Array, raw: bool) -> Array:
-    """The examples as the network takes them."""
+    """The examples after preprocessing, in the shape of the input."""
     if not raw:
         steps = network.inputs[0].preprocessing
         if any(isinstance(step, Greyscale | Colour) for step in steps):
@@ -118,7 +118,7 @@ def _prepared(network: Network, x: Array, raw: bool) -> Array:
 
 
 def _check_pixels(x: Array) -> None:
-    """Raise ``UsageError`` where numbers that the network takes for pixels are not, or no longer, such."""
+    """Raise ``UsageError`` unless the numbers can be pixels, 0 to 255."""
     low, high = float(x.min()), float(x.max())
     if low < 0 or not 1 < high <= 255:
         found = f"found {low:g} to {high:g}"
@@ -137,7 +137,7 @@ def _for_loss(network: Network, loss: str) -> Network:
 
 
 def _head(body: Network, count: int) -> list[Layer]:
-    """The layers that make ``count`` classes of what comes out of ``body``."""
+    """The layers from the output of ``body`` to ``count`` classes."""
     rank = len(body.types[body.graph.outputs[0]].shape)
     return [*([Flatten()] if rank > 2 else []), Dense(count)]
 
@@ -150,7 +150,7 @@ def _count(y: Array | None) -> int:
 
 
 def _name_classes(network: Network, y: Array | None, width: int) -> Array:
-    """The class number of each example; classes that have no names get those that the data tell."""
+    """The class number of each example; classes without names get those in the data."""
     (name,) = network.graph.outputs
     shape = network.types[name].shape
     if len(shape) != 2 or not isinstance(shape[1], int):

@@ -1,8 +1,8 @@
 """Graph rewrites: pure functions from a program to another one, all listed in ``REWRITES``.
 
-A ``Program`` is a graph with the values of its parameters and what is said of both. The numpy engine and training run
-the rewrites that are on by default, which keep every number and save work; ``export_onnx`` runs the others where its
-options ask for them. A new rewrite is one function in this folder and one row in the table.
+A ``Program`` is a graph with its parameters and its description. The numpy engine and training run the rewrites that
+are on by default, which keep every number and save work; ``export_onnx`` runs the others where its options ask for
+them. A new rewrite is one function in this folder and one row in the table.
 
 What changes an ONNX model before it is a graph is not here: weights given for inputs and branches whose condition is
 constant (``promotion``, ``branches``) are ``ModelProto`` to ``ModelProto``, because a model may have no graph before.
@@ -35,8 +35,8 @@ class Rule(NamedTuple):
 REWRITES: Final[Mapping[str, Rule]] = {
     "max-pool-first": Rule(max_pool_first, "max-pool before the activation and the bias, on fewer elements", True),
     "unused": Rule(without_unused, "leave out nodes that no output depends on", True),
-    "any-batch": Rule(any_batch, "let the batch, the first size of the inputs, be of any size"),
-    "sizes": Rule(fixed_sizes, "fix named sizes of the inputs"),
+    "any-batch": Rule(any_batch, "make the batch, the first dimension of the inputs, symbolic"),
+    "sizes": Rule(fixed_sizes, "fix symbolic dimensions of the inputs"),
     "preprocessing": Rule(preprocessing_inside, "compute the arithmetic of the preprocessing inside the graph"),
     "float16": Rule(float16_weights, "store matrices and kernels as float16, and compute in the type they had"),
 }

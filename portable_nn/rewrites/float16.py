@@ -31,7 +31,7 @@ def float16_weights(program: Program) -> Program:
     Raises ``UsageError`` where it has none, or for every one that holds a number beyond the range of float16.
     """
     graph, arrays = program.graph, dict(program.parameters)
-    chosen = [value for value in graph.parameters if _is_halved(value)]
+    chosen = [each for each in graph.parameters if each.dtype in ("float32", "float64") and len(each.shape) > 1]
     if not chosen:
         raise UsageError(
             "there are no weights to store as float16: no parameter of two or more axes is float32 or float64"
@@ -54,10 +54,6 @@ def float16_weights(program: Program) -> Program:
     lost = f"; {quantity(vanished, 'number')} too small for it became 0" if vanished else ""
     note = f"{quantity(len(chosen), 'tensor')} of weights in float16, computed with in float32{lost}"
     return checked(program._replace(graph=graph, parameters=arrays, notes=(*program.notes, note)), program)
-
-
-def _is_halved(value: Parameter) -> bool:
-    return value.dtype in ("float32", "float64") and len(value.shape) > 1
 
 
 def _faults(chosen: list[Parameter], arrays: dict[str, Array]) -> Iterator[str]:

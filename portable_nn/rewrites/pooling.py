@@ -1,4 +1,4 @@
-"""Max-pooling moved before what acts on each element alone: the same numbers from less work."""
+"""Max-pooling moved before element-wise operators: the same numbers from less work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from portable_nn.rewrites.program import Program
 def max_pool_first(program: Program) -> Program:
     """``program`` with every strided MaxPool before the activation, and the bias of the convolution, that it follows.
 
-    After a pool there is a fraction of the elements left. Rounding is monotone, so the largest of some sums with a bias
-    is the sum of the largest with it, to the last bit. A value that is an output, or has another reader, stays.
+    A strided pool leaves a fraction of the elements. Rounding is monotone, so the maximum of sums with a bias is the
+    sum of the maximum and the bias, to the last bit. A value that is an output, or has another reader, is not moved.
     """
     graph = program.graph
     makers = {name: node for node in graph.nodes for name in node.outputs}

@@ -1,4 +1,4 @@
-"""Preprocessing as part of the graph: arithmetic becomes nodes, and pictures go in as bytes.
+"""Preprocessing as part of the graph: arithmetic becomes nodes, and images are fed as bytes.
 
 The preprocessing that a manifest lists ends with arithmetic: scale and offset, mean and standard deviation, the order
 of the axes. Every runtime has operators for those. The steps before them need a picture as a whole (decoding, cropping,
@@ -34,11 +34,11 @@ WHITE: Final = 255.0
 
 
 def preprocessing_inside(program: Program) -> Program:
-    """``program`` with nodes for the last steps of its preprocessing; pictures then go in as bytes, 0 to 255.
+    """``program`` with nodes for the last steps of its preprocessing; images are then fed as bytes, 0 to 255.
 
     ``inputs`` of the result lists the steps that are left to do before. Inputs made of tables keep their type.
 
-    Raises ``UsageError`` where no step can be a node, more than one input has steps, or they do not give what it takes.
+    Raises ``UsageError`` where no step can be a node, more than one input has steps, or their result does not fit it.
     """
     graph, infos = program.graph, [info for info in program.inputs if info.preprocessing]
     if len(infos) != 1:

@@ -1,4 +1,4 @@
-"""What a rewrite takes and returns: a graph, its parameters, and what is said of both."""
+"""The argument and result of a rewrite: a graph, its parameters, and the descriptions of both."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from portable_nn.operators.registry import Array
 
 
 class Program(NamedTuple):
-    """A graph, the values of its parameters by name, and what is said of both.
+    """A graph and its description.
 
-    ``inputs`` has the preprocessing of each input and may be empty; ``notes`` are sentences for people on what the
-    rewrites so far have done.
+    Args:
+        graph: the graph.
+        parameters: the values of its parameters by name.
+        inputs: the preprocessing of each input; may be empty.
+        documentation: the documentation of its nodes and values.
+        notes: what the rewrites so far have done, as text.
     """
 
     graph: Graph
@@ -30,11 +34,11 @@ class Program(NamedTuple):
 
 
 Rewrite: TypeAlias = Callable[[Program], Program]
-"""A pure function: the program that it is given, and the arrays in it, stay as they are."""
+"""A pure function: it changes neither its argument nor the arrays in it."""
 
 
 def checked(after: Program, before: Program, refused: str = "") -> Program:
-    """``after``, which a rewrite has made of ``before``, without documentation that does not hold any more.
+    """``after``, the result of a rewrite of ``before``, without documentation that is no longer true.
 
     Raises ``UsageError`` where its nodes do not fit each other, with ``refused`` before the list of faults.
     """
@@ -52,7 +56,7 @@ def checked(after: Program, before: Program, refused: str = "") -> Program:
 
 
 class Names:
-    """New names for nodes and values: none that is taken already."""
+    """New names for nodes and values, none of which is taken."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)

@@ -1,4 +1,4 @@
-"""Sizes of the inputs: names that become numbers, and a batch that may be of any size again."""
+"""Dimensions of the inputs: symbolic ones that become numbers, and a fixed batch that becomes symbolic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portable_nn.operators.registry import InvalidNode
 from portable_nn.rewrites.program import Names, Program, checked
 
 BATCH: Final = "batch"
-"""What the first size of the inputs is called where it may be any."""
+"""The name of a symbolic batch."""
 
 
 def fixed_sizes(program: Program, sizes: Mapping[str, int] = MappingProxyType({})) -> Program:
@@ -126,13 +126,13 @@ def _opened(node: Node, types: Mapping[str, Type], size: Dim, name: str, names: 
 
 
 _IN_FRONT: Final = {"Reshape": 0, "Expand": 1}
-"""The number by which a shape leaves a size of the input as it is."""
+"""The number in a shape that keeps the dimension of the input."""
 
 
 def _add_types(node: Node, types: dict[str, Type]) -> None:
     try:
         known = [types[name] if name else None for name in node.inputs]
         found = infer_node(lookup(node.operator, node.domain), known, node.attributes, len(node.outputs))
-    except InvalidNode:  # The check of the whole graph reports it.
+    except InvalidNode:  # Reported when the whole graph is inferred.
         return
     types.update((name, type) for name, type in zip(node.outputs, found, strict=True) if name)

@@ -1,4 +1,4 @@
-"""Checkpoints: weight files that also hold where a training stands, so that it goes on as if it had never stopped."""
+"""Checkpoints: weight files that also hold the state of a training, which then continues as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Checkpoints:
     """The checkpoints of one training, in a folder.
 
     Args:
-        folder: where they are; it is made with the first one.
-        keep: how many of the last ones stay, beside that of the best epoch.
-        state: what is written, and what ``resume`` sets.
-        settings: what must be the same to go on, in words.
+        folder: the folder, which is made with the first checkpoint.
+        keep: the number of the last checkpoints that are kept, beside that of the best epoch.
+        state: the state to write, and to restore.
+        settings: what must be the same to resume, as text by name.
         rule: which epoch is the best.
 
     Raises:
-        UsageError: the state of the network's generator is of a kind that cannot be held.
-        FileError: there cannot be such a folder.
+        UsageError: the network's generator is not of the kind that a checkpoint can hold.
+        FileError: the folder cannot be made.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Checkpoints:
             raise FileError(folder, f"cannot be made: there is no folder '{parent}'")
 
     def begin(self) -> None:
-        """See that no training has checkpoints there. Raises ``UsageError`` where one has."""
+        """Raise ``UsageError`` if the folder already has checkpoints."""
         if there := list(_found(self.folder).values()):
             raise UsageError(
                 f"{self.folder} holds checkpoints of a training, up to {there[-1].name}: "
@@ -76,17 +76,17 @@ class Checkpoints:
             )
 
     def resume(self) -> None:
-        """Set the state to that of the newest checkpoint. Where this cannot be, nothing is changed.
+        """Restore the state of the newest checkpoint. After an error, nothing has changed.
 
         Raises:
-            FileError: there is none.
-            FormatError: it is damaged, or contradicts itself.
-            UsageError: it is that of another network, or of other data or settings: every difference is listed.
+            FileError: there is no checkpoint.
+            FormatError: it is damaged or inconsistent.
+            UsageError: it is of another network, other data or other settings: every difference is listed.
         """
         path = newest(self.folder)
         contents, training = _read(path)
         self._check_same(path, contents.manifest.graph, training.settings)
-        if faults := [printable(fault) for fault in self.state.misfits(training)]:
+        if faults := [printable(fault) for fault in self.state.mismatches(training)]:
             raise _advised(FormatError(path, listed(faults), faults))
         self.state.resume(training, contents.tensors)
         self.written = self.state.done
@@ -101,7 +101,7 @@ class Checkpoints:
             raise UsageError(listed(map(printable, different), heading))
 
     def save(self) -> None:
-        """Write where the training stands, unless that is written already; then remove what need not be kept.
+        """Write a checkpoint, unless the state is that of the last one; then remove those that need not be kept.
 
         Raises ``FileError`` where it cannot be written.
         """
@@ -113,9 +113,9 @@ class Checkpoints:
         except OSError as error:
             raise FileError(self.folder, f"cannot be made: {error.strerror}") from error
         path = self.folder / f"checkpoint-{state.done:08}.safetensors"
-        manifest = replace(state.network.description(), training=state.training(self.settings))
+        manifest = replace(state.network.manifest(hashed=False), training=state.training(self.settings))
         tensors = {**state.network.parameters, **state.tensors()}
-        # A gradient too large leaves an infinite state and goes on: so must the training that resumes.
+        # Training goes on after an overflow in the optimizer's state; so must a training that resumes.
         save_file(path, manifest, tensors, allow_nonfinite=True)
         self.written = state.done
         self._prune()
@@ -127,12 +127,12 @@ class Checkpoints:
         kept = {*list(there)[-self.keep :], best and best * self.state.batches}
         for number, path in there.items():
             if number not in kept:
-                with suppress(OSError):  # Somebody has it open, where that matters: the next save tries again.
+                with suppress(OSError):  # On Windows, a file that is open: the next save tries again.
                     path.unlink()
 
 
 class Standing(NamedTuple):
-    """Where a training goes on: at a batch of an epoch, both counted from 1, of so many epochs."""
+    """Where ``resume`` continues: the checkpoint, the epoch and the batch in it, both from 1, of ``epochs``."""
 
     path: Path
     epoch: int
@@ -141,7 +141,7 @@ class Standing(NamedTuple):
 
 
 def standing(folder: str | Path) -> Standing:
-    """Where ``resume=True`` goes on. Raises ``FileError`` or ``FormatError`` where it cannot."""
+    """Where ``resume=True`` continues. Raises ``FileError`` or ``FormatError`` where it cannot."""
     path = newest(folder)
     _, training = _read(path, lazy=True)
     return Standing(path, training.epoch + 1, training.batch + 1, _epochs(training.settings))
@@ -165,18 +165,18 @@ def _found(folder: Path) -> dict[int, Path]:
 
 
 def _read(path: Path, *, lazy: bool = False) -> tuple[Contents, TrainingRecord]:
-    """A checkpoint, and where its training stands."""
+    """A checkpoint, and the state of its training."""
     try:
         contents = load_file(path, lazy=lazy, allow_nonfinite=True)
         if contents.manifest.training is None:
-            raise FormatError(path, "holds a network, but not where its training stands")
+            raise FormatError(path, "holds a network, but not the state of its training")
     except FormatError as error:
         raise _advised(error) from error
     return contents, contents.manifest.training
 
 
 def _advised(error: FormatError) -> FormatError:
-    """What is wrong with the newest checkpoint, and what to do about it."""
+    """The error of the newest checkpoint, with advice."""
     path = Path(error.path)
     before = [other.name for other in _found(path.parent).values() if other != path]
     then = f"go on from {before[-1]}" if before else "begin anew: there is no other"
@@ -184,6 +184,6 @@ def _advised(error: FormatError) -> FormatError:
 
 
 def _epochs(settings: Mapping[str, str]) -> int:
-    """The epochs that a training was to have; 0 where it does not say."""
+    """The number of epochs in recorded settings; 0 where there is none."""
     text = settings.get("epochs", "")
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

@@ -1,4 +1,4 @@
-"""What a network learns from and is judged by: arrays that were checked against it."""
+"""Training and validation examples: arrays that were checked against the network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.engines.batching import Batching
 from portable_nn.operators import replay
 from portable_nn.operators.registry import Array
 from portable_nn.training.losses import Loss, check_target
@@ -25,7 +26,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         if self.weight is not None and not self.weight.any():
-            raise UsageError("all of the sample weights are 0: there is nothing to learn from, or to judge by")
+            raise UsageError("all of the sample weights are 0: no example counts")
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
@@ -34,16 +35,24 @@ class Examples:
 def find_examples(
     network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, validation: Any
 ) -> tuple[Examples, Examples | None]:
-    """What is learned from, and what is held out to judge by."""
+    """The training examples and, if there are any, the validation examples: those given, or a share of the former.
+
+    Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
+    """
     train = _check_examples(network, losses, x, y, weight, "")
     if isinstance(validation, float):
         return _split(train, validation)
-    return train, _check_validation(network, losses, validation)
+    if validation is None:
+        return train, None
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        raise UsageError("validation must be (x, y), (x, y, weights) or a share such as 0.1")
+    xs, ys, *weights = validation
+    return train, _check_examples(network, losses, xs, ys, weights[0] if weights else None, "validation ")
 
 
 def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, what: str) -> Examples:
     try:
-        xs = network.check_inputs(x, cast=False)
+        xs = Batching(network.graph).check(x, cast=False)
     except (ShapeError, UsageError) as error:
         raise type(error)(f"{what}{error}") from None
     if not isinstance(y, Mapping):
@@ -65,17 +74,6 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         found = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
     return Examples(xs, ys, weight)
-
-
-def _check_validation(
-    network: Trainable, losses: Mapping[str, Loss], validation: tuple[Any, ...] | None
-) -> Examples | None:
-    if validation is None:
-        return None
-    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-        raise UsageError("validation must be (x, y), (x, y, weights) or a share such as 0.1")
-    weight = validation[2] if len(validation) == 3 else None
-    return _check_examples(network, losses, validation[0], validation[1], weight, "validation ")
 
 
 def _split(examples: Examples, share: float) -> tuple[Examples, Examples]:

@@ -31,6 +31,7 @@ from portable_nn.training.trainable import Trainable
 __all__ = ["Augment", "EarlyStopping", "History", "fit"]
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
+"""``(batch, generator)`` → the changed batch."""
 
 
 def fit(
@@ -56,10 +57,49 @@ def fit(
     keep: int = 3,
     resume: bool = False,
 ) -> History:
-    """Train ``network`` in place. The arguments and errors are those of ``Network.fit``, which describes them."""
+    """Train a network in place; the history of its loss and metrics. ``Network.fit`` is this function.
+
+    Args:
+        network: the network; as a method, the one that it is called on.
+        x: the examples (n, …), or a dict of arrays by input name.
+        y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
+            class numbers or probabilities.
+        loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
+            several outputs on the sum of their losses.
+        optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
+        epochs: how many times every example is seen.
+        batch_size: the number of examples a step; the last batch of an epoch may be smaller.
+        shuffle: draw a new order for each epoch.
+        validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
+        sample_weight: (n,), the weight of each example in the loss.
+        schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
+            ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
+        early_stopping: when to stop before ``epochs``.
+        metrics: ``accuracy`` or ``mean_absolute_error``, or several; computed on the validation set, where there is
+            one.
+        augment: ``(batch, generator) → batch``, applied to each batch of the first input.
+        metrics_csv: a file that gets a row after each epoch.
+        progress: show a progress bar on stderr; by default where that is a terminal.
+        checkpoint: a folder for checkpoints: weight files that also hold the state of the training. One is written
+            at the start, after each epoch, and on Ctrl-C.
+        every: write a checkpoint after so many batches, too.
+        keep: how many of the last checkpoints are kept; that of the best epoch is kept as well.
+        resume: go on from the newest checkpoint. The weights, the optimizer's state, the random generator and the
+            history are restored, so that the training ends with the same bytes as if it had never stopped. Network,
+            data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are
+            recognised by their names alone, and must draw random numbers from the generator that they are given.
+
+    Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
+
+    Raises:
+        ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
+        TrainingError: the loss is NaN or infinite.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+        FormatError: the newest checkpoint is damaged.
+    """
     _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, every=1 if every is None else every)
     if checkpoint is None and (resume or every is not None):
-        raise UsageError("every and resume are about checkpoints: checkpoint= says in which folder they are")
+        raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     chosen = find_optimizer(optimizer)
     losses = find_losses(network.graph.outputs, loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
@@ -71,7 +111,8 @@ def fit(
         raise UsageError(f"early stopping watches '{early_stopping.monitor}', but there is {', '.join(columns)}{hint}")
     step = TrainingStep(network, losses, train.x, train.y, chosen, weighted=train.weight is not None)
     batch_size = min(batch_size, len(train))
-    batches, names = math.ceil(len(train) / batch_size), ["epoch", "loss", "learning_rate", *columns[1:]]
+    batches = math.ceil(len(train) / batch_size)
+    names = ["epoch", "loss", "learning_rate", *columns[1:]]
     state = State(network, step.state, Best(network, early_stopping), batches, names)
     run = _Run(step, state, train, evaluate, epochs, batch_size, shuffle, schedule, augment, every)
     if checkpoint is not None:
@@ -92,7 +133,7 @@ def fit(
         rule = early_stopping or EarlyStopping(monitor="val_loss" if evaluate else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
         run.checkpoints.resume() if resume else run.checkpoints.begin()
-    _remember_kinds(network, losses)
+    _set_kinds(network, losses)
     with (
         csv_rows(metrics_csv, state.rows) as write_row,
         progress_bar(progress, epochs, batches, state.done) as bar,
@@ -149,7 +190,7 @@ class _Run:
             self.sources[WEIGHT] = self.train.weight
 
     def epoch(self, stop: threading.Event, bar: Bar) -> dict[str, float] | None:
-        """Train on what is left of the epoch; the row of the history, or ``None`` when interrupted."""
+        """Train on the rest of the epoch; the row of the history, or ``None`` when interrupted."""
         state, count = self.state, len(self.train)
         order = state.order(count) if self.shuffle else np.arange(count)
         for batch in range(state.batch, state.batches):
@@ -157,7 +198,9 @@ class _Run:
                 return None
             if self.every and state.done % self.every == 0:
                 self.save()
-            rate = self._rate(state.epoch + batch / state.batches)
+            rate = self.step.optimizer.learning_rate
+            if self.schedule:
+                rate *= self.schedule(state.epoch + batch / state.batches, self.epochs)
             loss, weight = self._step(order[batch * self.batch_size : (batch + 1) * self.batch_size], rate)
             state.end_batch(loss, weight)
             bar.step()
@@ -165,7 +208,7 @@ class _Run:
         return state.end_epoch(figures + list(self.evaluate().values() if self.evaluate else ()))
 
     def save(self) -> None:
-        """Write a checkpoint, where they are asked for and the loss is still a number."""
+        """Write a checkpoint, if there is a folder for them. Raises ``TrainingError`` where the loss is no number."""
         if self.checkpoints:
             if self.state.weight:
                 self._mean_loss()
@@ -181,20 +224,24 @@ class _Run:
             )
         return mean
 
-    def _rate(self, epoch: float) -> float:
-        rate = self.step.optimizer.learning_rate
-        return rate * self.schedule(epoch, self.epochs) if self.schedule else rate
-
     def _step(self, places: Array, rate: float) -> tuple[float, float]:
-        """One step on the examples at ``places``; its loss and what it weighs."""
+        """One step on the examples at ``places``: its loss, and the sum of their weights."""
         plan = self.step.plan(len(places))
         for name, source in self.sources.items():
-            _gather(source, places, plan.inputs[name])
+            into = plan.inputs[name]
+            if source.dtype == into.dtype:
+                np.take(source, places, axis=0, out=into, mode="clip")
+            else:
+                into[...] = source[places]
         weight = float(plan.inputs[WEIGHT].sum()) if self.train.weight is not None else float(len(places))
-        if not weight:  # The mean over nothing is no number.
+        if not weight:  # The mean of an empty set is not defined.
             return 0.0, 0.0
         if self.augment:
-            _change(plan.inputs[next(iter(self.train.x))], self.augment, self.state.network.rng)
+            batch = plan.inputs[next(iter(self.train.x))]
+            changed = np.asarray(self.augment(batch.copy(), self.state.network.rng))
+            if changed.shape != batch.shape:
+                raise ShapeError(f"augment was given a batch of shape {batch.shape} and returned {changed.shape}")
+            batch[...] = changed
         self.state.step += 1
         for name, value in self.step.optimizer.scalars(self.state.step, rate).items():
             plan.inputs[SCALAR + name][()] = value
@@ -202,22 +249,8 @@ class _Run:
         return float(plan.outputs[self.step.loss]), weight
 
 
-def _gather(source: Array, places: Array, into: Array) -> None:
-    if source.dtype == into.dtype:
-        np.take(source, places, axis=0, out=into, mode="clip")
-    else:
-        into[...] = source[places]
-
-
-def _change(batch: Array, augment: Augment, rng: np.random.Generator) -> None:
-    changed = np.asarray(augment(batch.copy(), rng))
-    if changed.shape != batch.shape:
-        raise ShapeError(f"augment was given a batch of shape {batch.shape} and returned {changed.shape}")
-    batch[...] = changed
-
-
-def _remember_kinds(network: Trainable, losses: Mapping[str, Loss]) -> None:
-    """Note what an output means now that a loss has said it."""
+def _set_kinds(network: Trainable, losses: Mapping[str, Loss]) -> None:
+    """Set the kind of each output whose loss implies one."""
     kinds = {"cross_entropy": "logits", "binary_cross_entropy": "binary_logits"}
     network.outputs = tuple(
         replace(info, kind=kinds.get(losses[info.name].name, info.kind)) if info.name in losses else info

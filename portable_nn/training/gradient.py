@@ -12,9 +12,9 @@ from portable_nn.operators.tracing import reachable
 
 
 def gradients(outputs: Sequence[Symbol], seeds: Sequence[Symbol], wrt: Sequence[Symbol]) -> list[Symbol | None]:
-    """What flows back to each of ``wrt`` when ``seeds`` flow into ``outputs``: Σ seedᵀ · ∂output/∂wrt.
+    """The vector-Jacobian products Σ seedᵀ · ∂output/∂wrt, one for each of ``wrt``.
 
-    Each result has the shape of its ``wrt``; ``None`` where nothing flows back. The results are symbols like all
+    Each result has the shape of its ``wrt``; ``None`` where no output depends on it. The results are symbols like all
     others, so they can be differentiated again. Raises ``GraphError`` at a node that has no gradient rule for its
     use here.
     """
@@ -52,15 +52,15 @@ def _backward(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol 
     except InvalidNode as invalid:
         raise GraphError([Fault(origin.label, str(invalid))]) from None
     result = [found] if isinstance(found, Symbol) else list(found)
-    # A rule may leave out trailing inputs to which nothing flows, or name optional ones that are absent.
+    # A rule may leave out trailing inputs without a gradient, or name optional ones that are absent.
     return (result + [None] * len(origin.inputs))[: len(origin.inputs)]
 
 
 def _through_lowering(origin: Origin, back: Sequence[Symbol | None]) -> Sequence[Symbol | None]:
-    """What flows back through the standard operators that the node stands for."""
+    """The gradients of the inputs through the lowering of the node."""
     assert origin.operator is not None
     assert origin.operator.lowering is not None
-    # Copies, which cost nothing: how the inputs themselves hang together is not this node's affair.
+    # Copies, which cost nothing, so that the gradient stops at the inputs of this node.
     inputs = [emit("Identity", value) if value is not None else None for value in origin.inputs]
     found = origin.operator.lowering(*inputs, **origin.attributes)
     outputs = [found] if isinstance(found, Symbol) else found

@@ -1,7 +1,7 @@
 """A training step in two halves, side by side: each core computes the gradients of half of the batch.
 
 Two threads with a product each are faster than one whose products take turns with everything else, as soon as there is
-much else: in networks with convolutions. The loss must be a mean over examples that know nothing of each other. The
+much else: in networks with convolutions. The loss must be a mean over examples that are independent of each other. The
 numbers do not depend on the number of cores: with a single one, the halves are computed one after the other.
 """
 
@@ -22,11 +22,11 @@ from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.operators.registry import Array, window_kind
 
 SMALLEST: Final = 32
-"""The smallest batch of which it pays to compute the halves apart."""
+"""The smallest batch for which two halves are faster than a whole."""
 
 
 def keeps_examples_apart(graph: Graph) -> bool:
-    """Whether no example has a part in what is computed for another, and the graph has a convolution."""
+    """Whether the examples are computed independently of each other, and the graph has a convolution."""
     firsts = {value.shape[:1] for value in graph.inputs}
     if len(firsts) != 1 or not all(isinstance(dim, str) for dim in next(iter(firsts))):
         return False
@@ -51,7 +51,7 @@ def _is_apart(node: Node, carriers: set[str]) -> bool:
 
 
 class Halves:
-    """The plans of both halves of a batch, and one that takes what they give for a step; used as a ``Plan`` is.
+    """The plans of both halves of a batch, and one that makes the step from their outputs; used as a ``Plan`` is.
 
     ``loss`` is the output of the first two that is averaged; all other outputs of theirs are read by the last one.
     """
@@ -92,7 +92,7 @@ class Halves:
 
 @cache
 def _worker(process: int) -> ThreadPoolExecutor:
-    """The second thread of ``process``: one that was forked has not got that of its parent."""
+    """The second thread of ``process``: a forked process does not have that of its parent."""
     return ThreadPoolExecutor(1, f"portable-nn half of {process}")
 
 

@@ -16,7 +16,7 @@ from portable_nn.training.trainable import Trainable
 __all__ = ["EarlyStopping", "History"]
 
 SHOWN: Final = 10
-"""How many epochs, the last ones, are shown."""
+"""The number of epochs, the last ones, that ``repr`` shows."""
 
 Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
 
@@ -90,7 +90,7 @@ class History:
 
 
 class Watch:
-    """Which epoch was the best so far by a rule, and how many have passed since."""
+    """The best epoch so far by a rule, and the number of epochs since."""
 
     def __init__(self, rule: EarlyStopping, rows: Iterable[Mapping[str, float]] = ()) -> None:
         self.rule = rule
@@ -100,7 +100,7 @@ class Watch:
             self.improves(row)
 
     def improves(self, row: Mapping[str, float]) -> bool:
-        """Note an epoch; whether it is better than all before."""
+        """Count an epoch; whether it is better than all before."""
         value = self.rule.sign * row[self.rule.monitor]
         if value < self.value - self.rule.min_delta:
             self.value, self.epoch, self.waited = value, int(row["epoch"]), 0
@@ -133,7 +133,7 @@ class Best:
             self.weights = {name: array.copy() for name, array in self.network.parameters.items()}
 
     def resume(self, rows: Iterable[Mapping[str, float]], weights: Mapping[str, Array]) -> None:
-        """Be as after the epochs that gave ``rows``, the best of which left ``weights``."""
+        """Restore the state after the epochs of ``rows``, the best of which had these ``weights``."""
         self.watch = Watch(self.rule, rows) if self.rule else None
         self.weights = dict(weights)
 

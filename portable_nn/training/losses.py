@@ -1,4 +1,4 @@
-"""Losses: each adds the nodes that compute it to the graph.
+"""Loss functions. Each adds the nodes that compute it to the graph.
 
 A loss is a mean over the batch; with sample weights it is the weighted mean, Σ w·loss / Σ w.
 """
@@ -22,10 +22,15 @@ Build: TypeAlias = Callable[[Symbol, Symbol, "Symbol | None"], Symbol]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss: ``build(output, target, weight)`` gives the scalar; ``classes`` where targets may be class numbers.
+    """A loss function.
 
-    ``inside`` is the operator that this loss has inside, so that an output must not come from it; targets of such a
-    loss are probabilities. A single output means yes where it is above ``threshold``.
+    Args:
+        name: its name.
+        build: ``(output, target, weight)`` → the scalar; ``weight`` is ``None`` without sample weights.
+        classes: whether targets may be class numbers.
+        inside: the operator that the loss applies itself, so that an output must not be the result of one; targets of
+            such a loss are probabilities.
+        threshold: a single output above it is the positive class.
     """
 
     name: str
@@ -36,7 +41,7 @@ class Loss:
 
 
 def _loss(**facts: Any) -> Callable[[Build], Loss]:
-    """Make the function that follows a ``Loss`` of its name; ``facts`` are its other fields."""
+    """A decorator that makes a ``Loss`` of a ``build`` function; ``facts`` are its other fields."""
     return lambda build: Loss(build.__name__, build, **facts)
 
 

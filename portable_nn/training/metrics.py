@@ -1,4 +1,4 @@
-"""Metrics: what a person reads to see how well a network does; computed on whole sets, not differentiated."""
+"""Metrics, computed on whole data sets and not differentiated."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from portable_nn.operators.registry import Array
 Metric: TypeAlias = Callable[[Array, Array, Array, float], float]
 """``(outputs, targets, weights, threshold)`` → a number; arrays have one entry (or row) an example.
 
-A single output means yes where it is above ``threshold``."""
+A single output above ``threshold`` is the positive class."""
 
 
 def accuracy(outputs: Array, targets: Array, weights: Array, threshold: float = 0.0) -> float:
-    """The share of examples whose largest output is at the class (one output: which is on the right side)."""
+    """The share of examples whose largest output is that of the class; of a single output, on the right side."""
     if outputs.size == len(outputs):
         right = (outputs.ravel() > threshold) == (targets.ravel() > 0.5)
     else:
@@ -36,7 +36,7 @@ METRICS: Final[Mapping[str, Metric]] = {"accuracy": accuracy, "mean_absolute_err
 
 
 def find_metrics(names: Sequence[str], targets: Mapping[str, Array]) -> dict[str, Metric]:
-    """The metrics of those names. Raises ``UsageError`` for one that is unknown or cannot be had for ``targets``."""
+    """The metrics of those names. Raises ``UsageError`` for one that is unknown or not defined for ``targets``."""
     for name in names:
         if name not in METRICS:
             raise UsageError(f"metrics must be among {', '.join(METRICS)}, not {name!r}")

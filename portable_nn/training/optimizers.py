@@ -1,8 +1,8 @@
-"""Optimizers: each adds the nodes that update a parameter to the training graph."""
+"""Optimizers. Each adds the nodes that update a parameter to the training graph."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,7 +10,7 @@ from typing import ClassVar
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
-from portable_nn.operators import Leaf, Symbol, emit, emit_all
+from portable_nn.operators import Leaf, Symbol, emit, emit_all, lookup
 from portable_nn.operators.registry import OperatorContext
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
@@ -24,13 +24,22 @@ def _check(name: str, value: float, low: float, high: float = float("inf")) -> N
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimizers have: a learning rate, and L2 weight decay that is added to the gradient."""
+    """The base class of optimizers.
+
+    Args:
+        learning_rate: the step size η.
+        weight_decay: the factor λ of an L2 penalty: λ·w is added to the gradient.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
 
     learning_rate: float
     weight_decay: float = field(default=0.0, kw_only=True)
 
+    operator: ClassVar[str]
+    """The internal operator of a step. Its attributes are fields of the optimizer."""
     states: ClassVar[tuple[str, ...]] = ()
-    """What is kept for each parameter, in the order of the operator's inputs."""
+    """The arrays kept for each parameter, such as its velocity, in the order of the operator's inputs."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -38,25 +47,41 @@ class Optimizer(ABC):
 
     @property
     def scales_seed(self) -> bool:
-        """Whether the learning rate can be the seed of the backward pass, which makes it cost nothing."""
+        """Whether the update is linear in the gradient: the seed of the backward pass is then the learning rate."""
         return False
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
-        """The numbers that change from step to step (the first is 1), by the names ``update`` knows them under."""
+        """The numbers that change from step to step, by name, in the order of the operator's inputs.
+
+        Args:
+            step: the number of the step, from 1.
+            rate: the learning rate of this step.
+        """
         return {"rate": rate}
 
-    @abstractmethod
     def update(
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
     ) -> Mapping[Symbol, Symbol]:
-        """For the parameter and each of its states, the symbol that replaces it."""
+        """One step: for a parameter and each of its ``states``, the symbol that replaces it.
+
+        Args:
+            weight: the parameter.
+            gradient: the gradient of the loss with respect to it.
+            scalars: symbols of ``scalars``, by the same names.
+            states: the parameter's state by the names in ``states``: zeros at first.
+        """
+        attributes = {name: getattr(self, name) for name in lookup(self.operator, INTERNAL).attributes}
+        gradient, kept = self._decayed(weight, gradient), list(states.values())
+        inputs, count = [weight, gradient, *kept, *scalars.values()], 1 + len(kept)
+        new = emit_all(self.operator, *inputs, outputs=count, domain=INTERNAL, **attributes)
+        return dict(zip([weight, *kept], new, strict=True))
 
     def _decayed(self, weight: Symbol, gradient: Symbol) -> Symbol:
         return gradient + weight * self.weight_decay if self.weight_decay else gradient
 
 
 def _minus(weight: Symbol, step: Symbol) -> Symbol:
-    """weight - step; where the step is a matrix product, in the one Gemm that computes it."""
+    """weight - step; where the step is a matrix product, the Gemm that computes it subtracts, too."""
     made = step.origin
     if made.operator is not None and made.operator.name == "Gemm" and len(made.inputs) == 2:
         attributes = {**made.attributes, "alpha": -OperatorContext(made.operator, (), made.attributes).float("alpha")}
@@ -69,11 +94,21 @@ class SGD(Optimizer):
     """Stochastic gradient descent; with momentum v ← μ·v + g, w ← w - η·v (Nesterov: w ← w - η·(g + μ·v)).
 
     Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in PyTorch's form.
+
+    Args:
+        learning_rate: η.
+        momentum: μ, from 0 to less than 1; 0 is plain descent.
+        nesterov: whether the step looks ahead; needs momentum.
+        weight_decay: λ of an L2 penalty: λ·w is added to the gradient.
+
+    Raises ``UsageError`` for an option out of its range.
     """
 
     learning_rate: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
+
+    operator = "Momentum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,124 +122,90 @@ class SGD(Optimizer):
 
     @property
     def scales_seed(self) -> bool:
-        """Plain descent is linear in the gradient."""
+        """Whether there is neither momentum nor weight decay."""
         return not self.momentum and not self.weight_decay
 
     def update(
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
     ) -> Mapping[Symbol, Symbol]:
-        """One step."""
+        """One step; without momentum no operator of its own is needed."""
+        if self.momentum:
+            return super().update(weight, gradient, scalars, states)
         gradient = self._decayed(weight, gradient)
-        if not self.momentum:
-            return {weight: _minus(weight, gradient if self.scales_seed else gradient * scalars["rate"])}
-        velocity = states["velocity"]
-        new = emit_all(
-            "Momentum",
-            weight,
-            gradient,
-            velocity,
-            scalars["rate"],
-            outputs=2,
-            domain=INTERNAL,
-            momentum=self.momentum,
-            nesterov=int(self.nesterov),
-        )
-        return dict(zip([weight, velocity], new, strict=True))
+        return {weight: _minus(weight, gradient if self.scales_seed else gradient * scalars["rate"])}
 
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """s ← alpha·s + (1 - alpha)·g², w ← w - η·g / (√s + ε). Tieleman and Hinton, Coursera lecture 6.5, 2012."""
+    """s ← alpha·s + (1 - alpha)·g², w ← w - η·g / (√s + ε). Tieleman and Hinton, Coursera lecture 6.5, 2012.
+
+    Args:
+        learning_rate: η.
+        alpha: the decay rate of the mean of squared gradients, from 0 to less than 1.
+        epsilon: ε.
+        weight_decay: λ of an L2 penalty: λ·w is added to the gradient.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
 
     learning_rate: float = 0.001
     alpha: float = 0.99
     epsilon: float = 1e-8
 
-    states = ("square",)
-
-    def update(
-        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
-    ) -> Mapping[Symbol, Symbol]:
-        """One step."""
-        square = states["square"]
-        new = emit_all(
-            "RMSProp",
-            weight,
-            self._decayed(weight, gradient),
-            square,
-            scalars["rate"],
-            outputs=2,
-            domain=INTERNAL,
-            alpha=self.alpha,
-            epsilon=self.epsilon,
-        )
-        return dict(zip([weight, square], new, strict=True))
+    operator, states = "RMSProp", ("square",)
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam with bias correction. Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015."""
+    """Adam with bias correction. Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Args:
+        learning_rate: η.
+        beta1: β₁, the decay rate of the first moment, from 0 to less than 1.
+        beta2: β₂, the decay rate of the second moment, from 0 to less than 1.
+        epsilon: ε.
+        weight_decay: λ of an L2 penalty: λ·w is added to the gradient.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
 
     learning_rate: float = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    states = ("first", "second")
-    """The running sums m / (1 - β₁) and v / (1 - β₂) of the paper's two moments."""
+    operator, states = "Adam", ("first", "second")
+    """The states are the running sums m / (1 - β₁) and v / (1 - β₂) of the paper's two moments."""
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
-        """All that is one number in w ← w - η·m̂ / (√v̂ + ε), written as w - rate·Σ₁ / (√Σ₂ + epsilon)."""
+        """The factors of w ← w - η·m̂ / (√v̂ + ε), written as w - rate·Σ₁ / (√Σ₂ + epsilon)."""
         first = (1 - self.beta1) / (1 - self.beta1**step)
         second = ((1 - self.beta2) / (1 - self.beta2**step)) ** 0.5
         return {"rate": rate * first / second, "epsilon": self.epsilon / second}
 
-    def update(
-        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
-    ) -> Mapping[Symbol, Symbol]:
-        """One step."""
-        return self._adam(weight, self._decayed(weight, gradient), scalars, states, None)
-
-    def _adam(
-        self,
-        weight: Symbol,
-        gradient: Symbol,
-        scalars: Mapping[str, Symbol],
-        states: Mapping[str, Leaf],
-        keep: Symbol | None,
-    ) -> Mapping[Symbol, Symbol]:
-        kept = [states["first"], states["second"]]
-        new = emit_all(
-            "Adam",
-            weight,
-            gradient,
-            *kept,
-            scalars["rate"],
-            scalars["epsilon"],
-            keep,
-            outputs=3,
-            domain=INTERNAL,
-            beta1=self.beta1,
-            beta2=self.beta2,
-        )
-        return dict(zip([weight, *kept], new, strict=True))
-
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient. Loshchilov and Hutter, ICLR 2019."""
+    """Adam with decoupled weight decay: w ← (1 - η·λ)·w before the step. Loshchilov and Hutter, ICLR 2019.
+
+    Args:
+        learning_rate: η.
+        beta1: β₁, the decay rate of the first moment, from 0 to less than 1.
+        beta2: β₂, the decay rate of the second moment, from 0 to less than 1.
+        epsilon: ε.
+        weight_decay: λ.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
 
     weight_decay: float = field(default=0.01, kw_only=True)
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
-        """As Adam, and what is kept of each weight: 1 - η·λ."""
+        """Those of Adam, and the factor of the weights: 1 - η·λ."""
         return {**super().scalars(step, rate), "keep": 1 - rate * self.weight_decay}
 
-    def update(
-        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
-    ) -> Mapping[Symbol, Symbol]:
-        """One step."""
-        return self._adam(weight, gradient, scalars, states, scalars["keep"])
+    def _decayed(self, weight: Symbol, gradient: Symbol) -> Symbol:
+        return gradient
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kind in names.OPTIMIZERS.items()}
@@ -212,7 +213,7 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kin
 
 
 def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
-    """An optimizer as it is, by its name, or the default, SGD. Raises ``UsageError`` for anything else."""
+    """An optimizer: itself, that of a name, or by default SGD. Raises ``UsageError`` for anything else."""
     if optimizer is None:
         return SGD()
     if isinstance(optimizer, str):

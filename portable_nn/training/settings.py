@@ -1,4 +1,4 @@
-"""The settings of a training in words, which a checkpoint holds: they must be the same to go on exactly."""
+"""The settings of a training as text, which a checkpoint holds: they must be the same to resume."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
 
 SAMPLE: Final = 256
-"""The examples of a data set that are looked at, to tell it from another one of the same shape."""
+"""The number of examples in the fingerprint of a data set."""
 
 UNSET: Final = "none"
-"""What stands for a setting that is not there."""
+"""The text of an option that is not set."""
 
 LONGEST: Final = 100
-"""The longest words for one attribute of a node."""
+"""The longest text of one attribute of a node."""
 
 ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 
@@ -39,7 +39,7 @@ def describe_settings(
     validation: Any,
     **others: Any,
 ) -> dict[str, str]:
-    """All that must be the same: the settings by name, and what the examples are."""
+    """All that must be the same to resume: the settings and the descriptions of the examples, by name."""
     share = isinstance(validation, float)
     return {
         "loss": ", ".join(f"{loss.name} of '{name}'" for name, loss in losses.items()),
@@ -52,7 +52,7 @@ def describe_settings(
 
 
 def describe(value: Any) -> str:
-    """``value`` in words that are the same in every process: what has no words of its own is called by its name."""
+    """``value`` as text that is the same in every process: its ``repr``, or its name where that holds an address."""
     if value is None:
         return UNSET
     if isinstance(value, np.generic):
@@ -88,13 +88,13 @@ def fingerprint(array: Array) -> str:
 
 
 def graph_differences(before: Graph, now: Graph) -> list[str]:
-    """What differs between the graph of a checkpoint and that of the present network, with both sides of each."""
+    """The differences between the graph of a checkpoint and that of the present network, with both sides of each."""
     now = msgspec.convert(msgspec.to_builtins(now), Graph)  # As a reader of a file gets it.
-    found = differences(_graph_words(before), _graph_words(now))
-    return found if found or before == now else ["the nodes of the graph stand in another order"]
+    found = differences(_graph_text(before), _graph_text(now))
+    return found if found or before == now else ["the nodes of the graph are in another order"]
 
 
-def _graph_words(graph: Graph) -> dict[str, str]:
+def _graph_text(graph: Graph) -> dict[str, str]:
     fixed = {value.name for value in graph.parameters if not value.trainable}
     return {
         **{
@@ -122,7 +122,7 @@ def _short(text: str) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What differs between the words of a checkpoint and those of the present call, with both sides of each."""
+    """The differences between the settings in a checkpoint and those of the present call, with both sides of each."""
     return [
         f"{name}: {before.get(name, UNSET)} in the checkpoint, {now.get(name, UNSET)} now"
         for name in dict.fromkeys([*now, *before])

@@ -1,4 +1,4 @@
-"""Where a training stands: all that its steps change, and how a checkpoint holds it."""
+"""The state of a training: all that its steps change, and its form in a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ from portable_nn.training.trainable import Trainable
 
 @dataclass
 class State:
-    """The network and what is kept beside it: going on exactly from here takes this, the settings and the data.
+    """Everything that, with the settings and the data, determines how the training continues.
 
-    ``optimizer`` has what the optimizer keeps, as ``TrainingStep.state``; an epoch has so many ``batches``, and gives a
-    row with these ``columns``. ``epoch`` epochs are done, which gave ``rows``, and ``batch`` batches of the next one,
-    whose losses, each times what its examples weigh, come to ``loss``, and whose examples weigh ``weight``; ``step``
-    steps were taken in all. ``epoch_generator`` is the state of the network's generator when that epoch began.
+    Args:
+        network: the network that is trained.
+        optimizer: the arrays that the optimizer keeps, as ``TrainingStep.state``.
+        best: the best epoch so far.
+        batches: the number of batches in an epoch.
+        columns: the names of the entries of a row.
+        rows: the metrics of each finished epoch.
+        epoch: the number of finished epochs.
+        batch: the number of finished batches of the epoch after those.
+        step: the number of all steps taken.
+        loss: the sum of the losses of these batches, each multiplied by the weight of its examples.
+        weight: the weight of the examples in these batches.
+        epoch_generator: the state of the network's generator at the start of this epoch.
     """
 
     network: Trainable
@@ -44,11 +53,11 @@ class State:
 
     @property
     def done(self) -> int:
-        """The batches since the first of all."""
+        """The number of all finished batches."""
         return self.epoch * self.batches + self.batch
 
     def order(self, count: int) -> Array:
-        """The order of ``count`` examples in this epoch: in the middle of it, the one that it began with."""
+        """The order of ``count`` examples in this epoch; in the middle of it, the same as at its start."""
         generator = self.network.rng.bit_generator
         now = generator.state
         generator.state = self.epoch_generator
@@ -58,13 +67,13 @@ class State:
         return order
 
     def end_batch(self, loss: float, weight: float) -> None:
-        """Count a batch whose mean loss is ``loss``, and whose examples weigh ``weight``."""
+        """Count a batch of mean loss ``loss``, the weights of whose examples add up to ``weight``."""
         self.loss += loss * weight
         self.weight += weight
         self.batch += 1
 
     def end_epoch(self, figures: Sequence[float]) -> dict[str, float]:
-        """The row of the epoch that is done, which the next one follows."""
+        """Add the row of the finished epoch, and begin the next one."""
         row = dict(zip(self.columns, figures, strict=True))
         self.rows.append(row)
         self.best.note(row)
@@ -79,12 +88,12 @@ class State:
     # -- in a checkpoint
 
     def tensors(self) -> dict[str, Array]:
-        """What a checkpoint holds beside the weights."""
+        """The tensors of a checkpoint beside the weights."""
         kept = {STATE + name: array for name, array in self.optimizer.items()}
         return kept | {BEST + name: array for name, array in self.best.weights.items()}
 
     def training(self, settings: Mapping[str, str]) -> TrainingRecord:
-        """What the manifest of a checkpoint says."""
+        """The entry in the manifest of a checkpoint."""
         return TrainingRecord(
             tensors=tuple(Value(name, array.dtype.name, array.shape) for name, array in self.tensors().items()),
             settings=dict(settings),
@@ -99,24 +108,24 @@ class State:
             best_epoch=self.best.epoch,
         )
 
-    def misfits(self, training: TrainingRecord) -> Iterator[str]:
-        """Why this cannot become what ``training`` says, which contradicts itself nowhere."""
+    def mismatches(self, training: TrainingRecord) -> Iterator[str]:
+        """Why this training cannot continue from ``training``, which is consistent in itself."""
         if training.batch >= self.batches:
             yield f"{training.batch} batches of an epoch are done, but an epoch has {self.batches}"
         found = {value.name for value in training.tensors if value.name.startswith(STATE)}
         needed = {STATE + name for name in self.optimizer}
         yield from (f"tensor '{name}' is missing: the optimizer needs it" for name in sorted(needed - found))
-        yield from (f"tensor '{name}' is there, but the optimizer has no use for it" for name in sorted(found - needed))
+        yield from (f"tensor '{name}' is not part of the optimizer's state" for name in sorted(found - needed))
         columns = set(training.rows[0]) if training.rows else set(self.columns)
         if columns != set(self.columns):
             yield f"the rows have {', '.join(sorted(columns))}, but should have {', '.join(sorted(self.columns))}"
             return
         best = Watch(self.best.rule, self._rows(training)).epoch if self.best.rule else None
         if best != training.best_epoch:
-            yield f"epoch {training.best_epoch} is said to be the best, but by the rows it is {best}"
+            yield f"epoch {training.best_epoch} is recorded as the best, but by the rows it is {best}"
 
     def resume(self, training: TrainingRecord, tensors: Mapping[str, Array]) -> None:
-        """Become what a checkpoint says: in place, because plans hold the arrays and the generator."""
+        """Take the state from a checkpoint: in place, because plans hold the arrays and the generator."""
         for name, array in self.network.parameters.items():
             array[...] = tensors[name]
         for name, array in self.optimizer.items():
@@ -142,7 +151,7 @@ def _as_number(figure: Figure) -> float:
 
 
 def _as_words(state: Mapping[str, Any]) -> GeneratorState:
-    """What numpy says of a PCG64."""
+    """The state of a PCG64, as numpy gives it."""
     large = state["state"]
     return GeneratorState(f"{large['state']:032x}", f"{large['inc']:032x}", state["has_uint32"], state["uinteger"])
 

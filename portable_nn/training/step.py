@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from functools import reduce
+from operator import add
 
 import numpy as np
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.memory import aligned_copy
+from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, replay, trace
 from portable_nn.operators.linear.blas import has_threads_to_set
@@ -23,19 +25,23 @@ from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.trainable import Trainable
 
-Feeds: TypeAlias = Mapping[str, Array]
-
 TARGET, WEIGHT, SCALAR = "train/target/", "train/sample_weight", "train/scalar/"
-"""Names of what a training graph has beside the network's own values."""
+"""Names of the inputs of a training graph beside the network's own."""
 
 
 class TrainingStep:
-    """The graph of one step for a network, and the state that its optimizer keeps.
+    """The graph of one step for a network, and the state of its optimizer.
 
-    ``losses`` has a loss for each output that is trained. The sizes of the graph's inputs are those of ``examples``,
-    arrays by input, the types of its target inputs those of ``targets``, arrays by output: all but the batch is known.
-    ``rewrites`` names those that run before the gradient is taken. Raises ``UsageError`` where no gradient reaches any
-    parameter.
+    Args:
+        network: the network.
+        losses: the loss of each output that is trained.
+        examples: arrays by input, whose shapes without the batch are those of the graph's inputs.
+        targets: arrays by trained output, whose types and shapes are those of the graph's targets.
+        optimizer: the optimizer.
+        weighted: whether each example has a weight.
+        rewrites: the names of the graph rewrites that run before the gradient is taken.
+
+    Raises ``UsageError`` where no gradient reaches a trainable parameter.
     """
 
     def __init__(
@@ -73,7 +79,7 @@ class TrainingStep:
         self._plans: dict[int, Plan | Halves] = {}
 
     def _gradients(self, symbols: Mapping[str, Symbol], loss: Symbol) -> dict[Symbol, Symbol]:
-        """What flows back to each weight that is trained and reached."""
+        """The gradient of each trainable parameter that the loss depends on."""
         weights = [symbols[value.name] for value in self.network.graph.parameters if value.trainable]
         seed = self._scalars["rate"] if self.optimizer.scales_seed else constant(1, loss.dtype)
         flowing = zip(weights, gradients([loss], [seed], weights), strict=True)
@@ -83,7 +89,7 @@ class TrainingStep:
         return found
 
     def _updates(self, gradients: Mapping[Symbol, Symbol]) -> dict[Symbol, Symbol]:
-        """The new value of each weight and of what the optimizer keeps."""
+        """The new value of each parameter and of the optimizer's state."""
         updates: dict[Symbol, Symbol] = {}
         for weight, gradient in gradients.items():
             updates.update(self.optimizer.update(weight, gradient, self._scalars, self._states[weight]))
@@ -129,7 +135,7 @@ class TrainingStep:
 
 
 def sized(graph: Graph, examples: Feeds) -> Graph:
-    """``graph`` with the sizes that the ``examples`` have, however many: rules of gradients ask for them."""
+    """``graph`` with the sizes of the ``examples`` apart from the batch: rules of gradients need them."""
     inputs = (replace(each, shape=(*each.shape[:1], *examples[each.name].shape[1:])) for each in graph.inputs)
     return replace(graph, inputs=tuple(inputs))
 
@@ -140,14 +146,14 @@ def _shapes(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
 
 
 def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
-    """What nodes on the way to ``loss`` put in the place of parameters that are their state: running statistics."""
+    """The new values of the parameters that are the state of nodes ``loss`` depends on: running statistics."""
     new: dict[Symbol, Symbol] = {}
     for origin in reachable([loss]):
         state = origin.operator.state if origin.operator else {}
         for output, index in state.items():
             if output < len(origin.outputs):
                 old = origin.inputs[index]
-                # Where two nodes share a state, the second goes on from what the first has made of it.
+                # Where two nodes share a state, the second updates the result of the first.
                 parameter = next((parameter for parameter, value in new.items() if value is old), old)
                 if isinstance(parameter, Leaf) and parameter.parameter:
                     new[parameter] = origin.outputs[output]
@@ -157,7 +163,7 @@ def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
 def total_loss(
     symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: bool
 ) -> tuple[Symbol, list[Leaf]]:
-    """The sum of the losses of all trained outputs, and the inputs that it adds to the graph."""
+    """The sum of the losses of all trained outputs, and the inputs that it needs: targets and weights."""
     leaves: list[Leaf] = []
     parts: list[Symbol] = []
     weight: Leaf | None = None
@@ -169,10 +175,7 @@ def total_loss(
         target = Leaf(TARGET + name, str(targets[name].dtype), (output.shape[0], *targets[name].shape[1:]))
         leaves.append(target)
         parts.append(loss.build(output, target, weight))
-    result = parts[0]
-    for part in parts[1:]:
-        result = result + part
-    return result, leaves
+    return reduce(add, parts), leaves
 
 
 def loss_graph(network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds) -> Graph:

@@ -1,4 +1,4 @@
-"""What is around a training loop: rows of figures in a file, Ctrl-C, and a progress bar."""
+"""The surroundings of a training loop: metrics in a CSV file, Ctrl-C, and a progress bar."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import csv
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from portable_nn.core.errors import FileError
 
-
-class Write(Protocol):
-    """Takes the row of an epoch."""
-
-    def __call__(self, row: Mapping[str, float]) -> None:
-        """Write it."""
+Write: TypeAlias = Callable[[Mapping[str, float]], None]
+"""Takes the row of an epoch."""
 
 
 @contextmanager
 def csv_rows(path: str | Path | None, rows: Iterable[Mapping[str, float]] = ()) -> Iterator[Write]:
-    """Write ``rows``, then more as they come; the header is the first row's."""
+    """Write ``rows`` and then each further row to a CSV file, whose columns are those of the first row.
+
+    Raises ``FileError`` where the file cannot be opened.
+    """
     if path is None:
         yield lambda row: None
         return
-    try:  # Apart from the block that uses it, whose errors are others.
+    try:  # Not around the block that uses it, whose errors have other causes.
         opened = Path(path).open("w", newline="", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise FileError(path, f"the metrics cannot be written: {error.strerror}") from error

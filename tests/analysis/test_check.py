@@ -16,7 +16,7 @@ from portable_nn.analysis import Finding, Report, as_json, as_text
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import FileError, FormatError, UsageError
-from portable_nn.model_files.checking import check
+from portable_nn.model_files.reports import check
 
 RNG = np.random.default_rng(0)
 EXTENSION = "com.example"

@@ -10,7 +10,7 @@ from foreign import FLOAT
 from onnx import helper, numpy_helper
 
 from portable_nn.analysis.portability import RISKS
-from portable_nn.model_files.checking import check
+from portable_nn.model_files.reports import check
 from portable_nn.operators import REGISTRY
 
 SCALES = np.array([1, 1, 2, 2], np.float32)

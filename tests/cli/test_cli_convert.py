@@ -74,7 +74,7 @@ def test_json(run, tmp_path):
     }
     found = run("convert", "b.onnx", "b.npz", "--no-verify", "--format", "json").json
     assert (found["verified"], found["outputs"], found["opset"]) == (False, [], None)
-    assert found["dropped"] == ["that its operators are those of opset 15: export makes it 17 again if not told"]
+    assert found["dropped"] == ["that its operators are those of opset 15: export writes 17 by default"]
     assert found["notes"] == ["not verified: what was written was not compared with what was read"]
     with np.load(tmp_path / "b.npz") as arrays:
         assert json.loads(arrays["portable_nn"].tobytes())["format"] == "portable-nn"
@@ -83,7 +83,7 @@ def test_json(run, tmp_path):
 def test_a_shipped_model(run, tmp_path):
     code, out, err = run("convert", "digits-mlp", "d.npz")
     version_1 = "is of version 1 of the format, and this is version 2\n"
-    assert (code, err) in {(0, ""), (0, f"the digest is another one: {DIGITS.weights} {version_1}")}
+    assert (code, err) in {(0, ""), (0, f"the digest differs: {DIGITS.weights} {version_1}")}
     assert f"\ntensors  4 (636 kB), all as in {DIGITS.weights}\n" in out
     with np.load(tmp_path / "d.npz") as arrays:
         for name, array in load_file(DIGITS.weights).items():
@@ -96,7 +96,7 @@ def test_what_does_not_come_along_is_listed(run, tmp_path, mine):
     mine.fit(np.ones((4, 4), np.float32), [0, 1, 2, 0], optimizer=pnn.Adam(), **options)
     checkpoint = max((tmp_path / "run").glob("*.safetensors"))
     code, out, err = run("convert", checkpoint, "b.onnx")
-    assert (code, err) == (0, "the digest is another one: it is that of the network without its training\n")
+    assert (code, err) == (0, "the digest differs: it is that of the network without its training\n")
     assert [line for line in out.splitlines() if line.endswith(f", not as in {checkpoint}")]
     assert out.split("\n\n")[-1].splitlines() == [
         "b.onnx does not hold",
@@ -128,7 +128,7 @@ def test_arrays_of_another_project(run, tmp_path, mine):
         "",
         "b.npz does not hold",
         "  tensor 'steps', float64 (2,)",
-        "  the file's own words on 'format'",
+        "  the file's metadata 'format'",
     ]
     with np.load(tmp_path / "b.npz") as arrays:
         for name, array in mine.parameters.items():

@@ -201,7 +201,7 @@ def test_recordings_that_are_not_there_or_do_not_fit(run, tmp_path):
     code, out, err = run("export", "digits-mlp", "m.onnx", "--io", "io.npz")
     assert (code, out) == (3, "")
     assert err.splitlines() == [
-        "error: io.npz: does not hold what goes into the network and comes out: 3 faults",
+        "error: io.npz: does not hold the inputs and outputs of the network: 3 faults",
         "  output 'digit' is missing",
         "  'digits' is no value of the network: its inputs are 'image', its outputs 'digit'",
         "  input 'image' needs (batch, 784), not (2, 783)",

@@ -228,7 +228,7 @@ def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text
     def fail(model):
         raise error
 
-    monkeypatch.setattr("portable_nn.model_files.inspecting.inspect", fail)
+    monkeypatch.setattr("portable_nn.model_files.reports.inspect", fail)
     assert run("inspect", "x") == (code, "", f"error: {text}\n")
     debugged = run("inspect", "x", "--debug")
     assert (debugged.code, debugged.out) == (code, "")
@@ -237,7 +237,7 @@ def test_errors_are_told_without_a_traceback(run, monkeypatch, error, code, text
 
 
 def test_a_fault_of_our_own_is_not_hidden(run, monkeypatch):
-    monkeypatch.setattr("portable_nn.model_files.inspecting.inspect", lambda model: 1 / 0)
+    monkeypatch.setattr("portable_nn.model_files.reports.inspect", lambda model: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("inspect", "x")
 
@@ -246,7 +246,7 @@ def test_ctrl_c_is_130(run, monkeypatch):
     def interrupted(model):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("portable_nn.model_files.inspecting.inspect", interrupted)
+    monkeypatch.setattr("portable_nn.model_files.reports.inspect", interrupted)
     assert run("inspect", "x")[:2] == (130, "")
 
 

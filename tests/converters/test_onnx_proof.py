@@ -383,7 +383,7 @@ def test_the_first_recorded_value_that_differs_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "a.onnx").exists()
 
 
-HEAD = "does not hold what goes into the network and comes out: "
+HEAD = "does not hold the inputs and outputs of the network: "
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_all_that_does_not_fit_is_listed(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_recorded(tmp_path / "io.npz", net.graph)
     assert str(caught.value).splitlines() == [
-        f"{tmp_path / 'io.npz'}: does not hold what goes into the network and comes out: 4 faults",
+        f"{tmp_path / 'io.npz'}: does not hold the inputs and outputs of the network: 4 faults",
         "  output 'y' is missing",
         "  'more' is no value of the network: its inputs are 'x', 'i', its outputs 'y', 'j'",
         "  input 'x' needs (batch, 3), not (2, 4)",

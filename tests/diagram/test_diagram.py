@@ -17,7 +17,7 @@ from portable_nn.core.plotting import save
 from portable_nn.diagram import Diagram, as_dot, diagram, draw
 from portable_nn.diagram.boxes import ENDS, FAMILIES, OTHER, Box
 from portable_nn.diagram.picture import COLOURS, MOST, shown
-from portable_nn.model_files.inspecting import inspect
+from portable_nn.model_files.reports import inspect
 from portable_nn.operators import REGISTRY, Leaf, emit, trace
 from portable_nn.operators.registry import ABSENT, family
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from importlib import import_module
 
 import numpy as np
@@ -12,7 +14,6 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn import layers
-from portable_nn.training.fit import fit
 
 EXAMPLES = {
     "portable_nn.layers.initializers": 2,
@@ -49,18 +50,16 @@ def test_every_option_is_described(what: type) -> None:
     assert options <= set(re.findall(r"^ {4}(\w+): \S", "\n".join(texts), re.MULTILINE))
 
 
-def test_the_options_of_fit_are_those_of_the_training_loop() -> None:
-    of_method, of_function = inspect.signature(pnn.Network.fit), inspect.signature(fit)
-    assert list(of_method.parameters.values())[1:] == list(of_function.parameters.values())[1:]
-    assert of_method.return_annotation == of_function.return_annotation
-
-
-def test_every_option_of_fit_reaches_the_training_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, object] = {}
-    monkeypatch.setattr("portable_nn.training.fit.fit", lambda network, x, y, **options: seen.update(options))
-    options = {name: object() for name in [*inspect.signature(fit).parameters][3:]}
-    pnn.Sequential(pnn.Input(2), pnn.Dense(1)).fit(0, 0, **options)  # type: ignore[arg-type]
-    assert seen == options
+def test_fit_is_shown_with_its_options_and_imported_when_it_is_asked_for() -> None:
+    code = """
+import sys, pydoc, portable_nn.network as n
+print("fit" in dir(n.Network), "portable_nn.training.fit" in sys.modules)
+print(pydoc.plain(pydoc.render_doc(n.Network)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True False\n")
+    shown = done.stdout[done.stdout.index(" fit(") :]
+    assert all(f"{name}: " in shown for name in inspect.signature(pnn.Network.fit).parameters)
 
 
 def test_sequential_has_the_options_of_network() -> None:

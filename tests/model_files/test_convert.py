@@ -149,20 +149,18 @@ def test_a_file_of_version_1(tmp_path, target):
     found = convert(golden, tmp_path / f"b.{target}")
     assert_tensors(found.target, load_file(golden))
     assert found.same_digest is False
-    assert found.notes == (f"the digest is another one: {golden} is of version 1 of the format, and this is version 2",)
+    assert found.notes == (f"the digest differs: {golden} is of version 1 of the format, and this is version 2",)
 
 
 def test_who_wrote_a_network_is_said_until_an_onnx_file_says_another(tmp_path):
-    manifest = replace(network().description(), producer="portable-nn 0.0.1")
+    manifest = replace(network().manifest(hashed=False), producer="portable-nn 0.0.1")
     digest = save_contents(tmp_path / "a.h5", manifest, network().parameters)
     for kind in ("safetensors", "h5", "npz"):
         found = convert(tmp_path / "a.h5", tmp_path / f"b.{kind}")
         assert (found.digest, found.same_digest, found.notes) == (digest, True, ())
     found = convert(tmp_path / "a.h5", tmp_path / "b.onnx")
     assert found.same_digest is False
-    assert found.notes == (
-        "the digest is another one: the manifest names another version of portable-nn as its writer",
-    )
+    assert found.notes == ("the digest differs: the manifest names another version of portable-nn as its writer",)
 
 
 def test_an_existing_file_is_replaced(tmp_path):
@@ -233,7 +231,7 @@ def test_onnx_files_hold_the_network_alone(tmp_path, checkpoint):
     [line] = found.dropped
     assert re.fullmatch(r"the state of its training after 1 epoch and 2 steps: (\d+) tensors \(\d+ B\)", line)
     assert f": {len(extra)} tensors ({sum(array.nbytes for array in extra.values())} B)" in line
-    assert found.notes == ("the digest is another one: it is that of the network without its training",)
+    assert found.notes == ("the digest differs: it is that of the network without its training",)
     assert found.digest == pnn.load(checkpoint).save(tmp_path / "c.safetensors")
 
 
@@ -249,7 +247,7 @@ def test_the_opset_of_onnx_files(tmp_path, opset):
     assert (tmp_path / "back.npz").read_bytes() == a.read_bytes()
     again = convert(tmp_path / "b.onnx", tmp_path / "c.onnx")
     said = f"that its operators are those of opset {opset}: "
-    assert back.dropped == (() if opset == 17 else (f"{said}export makes it 17 again if not told",))
+    assert back.dropped == (() if opset == 17 else (f"{said}export writes 17 by default",))
     assert again.dropped == (() if opset == 17 else (f"{said}it is 17 there",))
 
 
@@ -341,7 +339,7 @@ def test_arrays_become_the_network_of_a_model(tmp_path, source, target):
     assert found.dropped == ()
     assert set(found.notes) - {f"'/{name}' is compressed" for name in arrays()} == {
         f"graph, labels and preprocessing are those of {model}",
-        f"the metadata of {model} tell of other weights, and are left out",
+        f"the metadata of {model} describe other weights, and are dropped",
     }
     expected = network()
     expected.load_weights(arrays())
@@ -379,7 +377,7 @@ def test_names_can_be_changed_and_tensors_left_out(tmp_path):
 def test_words_that_belong_to_the_file_are_dropped(tmp_path):
     save_file(arrays(), tmp_path / "plain.safetensors", metadata={"format": "pt"})
     found = convert(tmp_path / "plain.safetensors", tmp_path / "b.npz", against=write(tmp_path, "npz"))
-    assert found.dropped == ("the file's own words on 'format'",)
+    assert found.dropped == ("the file's metadata 'format'",)
 
 
 def test_an_archive_that_numpy_wrote_again(tmp_path):
@@ -599,9 +597,9 @@ def test_another_tensor_is_noticed_and_nothing_is_left(tmp_path, monkeypatch, so
 @pytest.mark.parametrize("target", KINDS)
 def test_another_description_is_noticed(tmp_path, monkeypatch, target):
     a, b = write(tmp_path, "npz"), tmp_path / f"b.{target}"
-    manifest = network().description()
+    manifest = network().manifest(hashed=False)
     spoil(monkeypatch, target, tensors=network().parameters, manifest=replace(manifest, metadata={"author": "me"}))
-    expected = rf"b\.{target} does not hold what was written: what is said of the network differs from that in {a}"
+    expected = rf"b\.{target} does not hold what was written: its manifest differs from that in {a}"
     with pytest.raises(VerificationError, match=expected):
         convert(a, b)
     assert list(tmp_path.iterdir()) == [a]

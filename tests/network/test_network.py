@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
-from portable_nn.engines.plans import PLANS
-from portable_nn.network.inference import BATCH
+from portable_nn.engines.batching import BATCH
+from portable_nn.engines.plan import PLANS
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import digit_preprocessing
 
@@ -190,10 +190,10 @@ def test_parts_make_the_whole(size: int, engine: Any) -> None:
 def test_memory_is_bounded_by_default() -> None:
     network = mlp()
     network.predict(np.zeros((10 * BATCH, 4)))
-    assert max(shape[0] for [shape] in network._plans.kept) == BATCH
+    assert max(shape[0] for [shape] in network._execution.plans.kept) == BATCH
     for size in range(1, 3 * PLANS):
         network.predict(np.zeros((size, 4)))
-    assert len(network._plans.kept) <= PLANS
+    assert len(network._execution.plans.kept) <= PLANS
 
 
 def test_large_values_are_computed_a_few_examples_at_a_time() -> None:
@@ -203,7 +203,7 @@ def test_large_values_are_computed_a_few_examples_at_a_time() -> None:
     weight, bias = network.parameters.values()
     wanted = x.mean((2, 3)) @ weight.reshape(32, 1).T + bias
     np.testing.assert_allclose(network.predict(x)[:, :, 0, 0], wanted, atol=1e-5)
-    assert {shape[0] for [shape] in network._plans.kept} == {4, 3}
+    assert {shape[0] for [shape] in network._execution.plans.kept} == {4, 3}
 
 
 def test_a_fixed_batch() -> None:

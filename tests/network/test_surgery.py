@@ -166,8 +166,8 @@ def test_everything_frozen() -> None:
 
 
 RUNNING = (
-    "matches nothing that a gradient trains: 'features.norm.running_mean' is a running statistic, which stands still "
-    "where the weight and bias of its normalisation are frozen"
+    "matches nothing that a gradient trains: 'features.norm.running_mean' is a running statistic, which is frozen "
+    "with the weight and bias of its normalisation"
 )
 
 

@@ -23,9 +23,7 @@ from portable_nn.core.graph import INTERNAL, Graph
 from portable_nn.diagram.boxes import diagram
 from portable_nn.engines.plan import Plan
 from portable_nn.layers.layer import Layer
-from portable_nn.model_files.checking import check
-from portable_nn.model_files.inspecting import inspect
-from portable_nn.model_files.sizing import size_net
+from portable_nn.model_files.reports import check, inspect, size_net
 from portable_nn.onnx.samples import rounds
 from portable_nn.operators import REGISTRY, Leaf, Operator, Symbol, emit, trace
 from portable_nn.operators.elementwise.arithmetic import same_type

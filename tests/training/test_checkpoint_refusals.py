@@ -301,7 +301,7 @@ def test_nodes_in_another_order(tmp_path: Path) -> None:
 
     Training(branches, draw(48, 5), draw(48, 5), {"loss": "mean_squared_error"}).run(checkpoint=tmp_path / "run")
     training = Training(reordered, draw(48, 5), draw(48, 5), {"loss": "mean_squared_error"})
-    assert refused(tmp_path / "run", training).endswith(f"{CANNOT}: the nodes of the graph stand in another order")
+    assert refused(tmp_path / "run", training).endswith(f"{CANNOT}: the nodes of the graph are in another order")
 
 
 # -- the folder
@@ -342,10 +342,10 @@ def test_what_cannot_be_a_folder(tmp_path: Path) -> None:
         ({"keep": 0}, "keep must be a whole number from 1, not 0"),
         ({"every": 0}, "every must be a whole number from 1, not 0"),
         ({"every": 2.5}, "every must be a whole number from 1, not 2.5"),
-        ({"checkpoint": None}, "every and resume are about checkpoints: checkpoint= says in which folder they are"),
+        ({"checkpoint": None}, "every and resume need checkpoint=, the folder of the checkpoints"),
         (
             {"checkpoint": None, "resume": False, "every": 3},
-            "every and resume are about checkpoints: checkpoint= says in which folder they are",
+            "every and resume need checkpoint=, the folder of the checkpoints",
         ),
     ],
 )
@@ -404,7 +404,7 @@ def test_the_only_checkpoint_is_damaged(run: Path) -> None:
 def test_a_network_without_a_training(run: Path) -> None:
     EVERYTHING.network(1).save(run / "checkpoint-00000013.safetensors")
     assert refused(run, error=FormatError) == (
-        f"{run / 'checkpoint-00000013.safetensors'}: holds a network, but not where its training stands; "
+        f"{run / 'checkpoint-00000013.safetensors'}: holds a network, but not the state of its training; "
         f"remove it to go on from {NEWEST}"
     )
 
@@ -429,7 +429,7 @@ ROWS = tuple({"epoch": n, "loss": 1.0, "learning_rate": 1.0, "val_loss": -n, "va
     [
         ({"batch": 4}, "4 batches of an epoch are done, but an epoch has 4"),
         ({"epoch": 2}, "2 epochs of the training are done, but it has rows of the epochs [1, 2, 3]"),
-        ({"rows": ROWS}, "epoch 2 is said to be the best, but by the rows it is 3"),
+        ({"rows": ROWS}, "epoch 2 is recorded as the best, but by the rows it is 3"),
         (
             {"rows": ({"epoch": 1}, {"epoch": 2}, {"epoch": 3, "loss": 1})},
             "the rows of the training do not have the same columns",
@@ -443,7 +443,7 @@ ROWS = tuple({"epoch": n, "loss": 1.0, "learning_rate": 1.0, "val_loss": -n, "va
             "tensor 'training/state/dense_1.weight/first' is missing: the optimizer needs it",
         ),
         ({"drop": "training/best/dense_1.weight"}, "epoch 2 is the best, but the tensors training/best/… are "),
-        ({"drop": "training/best/", "best_epoch": None}, "epoch None is said to be the best, but by the rows it is 2"),
+        ({"drop": "training/best/", "best_epoch": None}, "epoch None is recorded as the best, but by the rows it is 2"),
         ({"best_epoch": None}, "there is no best epoch, but the tensors training/best/… are "),
         ({"best_epoch": 4}, "the best epoch of the training is 4, but 3 are done"),
     ],

@@ -380,11 +380,11 @@ WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
     ),
     (
         {"sample_weight": np.zeros(22)}, UsageError,
-        "all of the sample weights are 0: there is nothing to learn from, or to judge by",
+        "all of the sample weights are 0: no example counts",
     ),
     (
         {"sample_weight": np.r_[np.ones(20), np.zeros(2)], "validation": 0.1}, UsageError,
-        "all of the sample weights are 0: there is nothing to learn from, or to judge by",
+        "all of the sample weights are 0: no example counts",
     ),
     (
         {"augment": lambda batch, rng: batch[:1]}, ShapeError,

@@ -12,32 +12,34 @@ from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.engines.feeds import fitted
-from portable_nn.operators import Type, infer
+from portable_nn.operators import infer
 from portable_nn.operators.registry import Array
 
-Feeds: TypeAlias = "Mapping[str, Array]"
-Run: TypeAlias = Callable[[Feeds], dict[str, Array]]
+Feeds: TypeAlias = Mapping[str, Array]
+"""Arrays by the names of values."""
+Run: TypeAlias = Callable[[Feeds], Feeds]
+"""Computes the outputs from the inputs."""
 
 BATCH: Final = 512
-"""The largest inference batch size, where no other is asked for."""
+"""The largest inference batch size, unless another one is asked for."""
 LARGEST: Final = 2**25
 """The inference batch size is chosen so that no intermediate tensor has more bytes than this."""
 
 
-class Inference:
-    """The inputs and outputs of a graph: what fits them, and how much is computed at once."""
+class Batching:
+    """The arrays that fit the inputs of a graph, and the number of examples that are computed at once."""
 
-    def __init__(self, graph: Graph, types: Mapping[str, Type]) -> None:
-        self.graph, self.types = graph, types
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.types = graph, infer(graph).types
         alone = len(graph.inputs) == 1 == len(graph.outputs)
         self.single: object = np.dtype(graph.inputs[0].dtype) if alone else None
         """The element type of the input, where the graph has one input and one output."""
         self._batch_sizes: dict[tuple[tuple[int, ...], ...], int] = {}
 
     def check(self, x: Any, *, cast: bool = True) -> dict[str, Array]:
-        """``x`` as arrays by input name, of the right shapes and, with ``cast``, of the right types.
+        """``x``, an array or a dict of arrays by input name, as arrays by input name, with ``cast`` of their types.
 
-        Raises ``ShapeError`` or ``UsageError``.
+        Raises ``ShapeError`` where they do not fit, ``UsageError`` for an array where there are several inputs.
         """
         names = [value.name for value in self.graph.inputs]
         if not isinstance(x, Mapping):
@@ -46,7 +48,7 @@ class Inference:
             x = {names[0]: x}
         return fitted(self.graph.inputs, x, cast=cast)
 
-    def batch_size(self, feeds: Feeds) -> int:
+    def size(self, feeds: Feeds) -> int:
         """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
         key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
         if key not in self._batch_sizes:
@@ -55,7 +57,7 @@ class Inference:
         return self._batch_sizes[key]
 
     def _bytes_of_one(self, feeds: Feeds) -> list[int]:
-        """The bytes of each intermediate tensor for one example."""
+        """The bytes of each intermediate tensor for one example, as far as its shape is known."""
         single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
         sizes = {
             dim: size
@@ -68,16 +70,14 @@ class Inference:
         if any(None in shape for shape in shapes):  # A size that shape arithmetic alone does not give.
             types = infer(self.graph, single).types
             shapes = [[dim if isinstance(dim, int) else None for dim in types[name].shape] for name in made]
-        items = [np.dtype(self.types[name].dtype).itemsize for name in made]
-        known = ([size for size in shape if size is not None] for shape in shapes)
         return [
-            item * math.prod(sizes)
-            for item, sizes, shape in zip(items, known, shapes, strict=True)
-            if len(sizes) == len(shape)
+            np.dtype(self.types[name].dtype).itemsize * math.prod(size for size in shape if size is not None)
+            for name, shape in zip(made, shapes, strict=True)
+            if None not in shape
         ]
 
     def predict(self, x: Any, run: Run, batch_size: int | None) -> Any:
-        """What ``run`` gives for ``x``, which is checked and computed in batches.
+        """The outputs that ``run`` computes from ``x``, which is checked and split into batches.
 
         An array where there is one output and ``x`` is an array, otherwise a dict by output name.
         """
@@ -86,7 +86,7 @@ class Inference:
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
 
     def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
-        """``feeds`` in parts, where the first axis of everything that goes in and out is the batch."""
+        """``feeds`` in batches, where the first axis of all inputs and outputs is that of the examples."""
         if size is not None and size < 1:
             raise UsageError(f"batch_size must be at least 1, not {size}")
         first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
@@ -95,6 +95,6 @@ class Inference:
         if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
             yield feeds
             return
-        size = self.batch_size(feeds) if size is None else size
+        size = self.size(feeds) if size is None else size
         for start in range(0, count, size):
             yield {name: array[start : start + size] for name, array in feeds.items()}

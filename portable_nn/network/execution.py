@@ -1,0 +1,72 @@
+"""The engines of a network whose weights may change at any time."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph
+from portable_nn.core.names import Engine
+from portable_nn.engines.batching import Batching, Feeds
+from portable_nn.engines.plan import Plans
+from portable_nn.network.weights import Weights
+from portable_nn.operators.registry import Array
+
+if TYPE_CHECKING:
+    from portable_nn.onnx.session import Session
+
+
+class Execution:
+    """The numpy plans and the onnxruntime session of one network; several threads may use them.
+
+    The plans read the weights where they lie. The session has a copy of them, and is made anew once they have changed.
+    """
+
+    def __init__(self, graph: Graph, weights: Weights) -> None:
+        self.graph, self.weights = graph, weights
+        self.batching, self.plans = Batching(graph), Plans(graph, weights.arrays)
+        self._session: Session | None = None
+        self._fitting_shapes = set[tuple[int, ...]]()
+        self._lock = Lock()
+
+    def predict(self, x: Any, engine: Engine, batch_size: int | None) -> Any:
+        """As ``Network.predict``. One array of the right type and of a shape that was seen before is not checked."""
+        if type(x) is np.ndarray and x.dtype is self.batching.single and batch_size is None:
+            if engine == "numpy" and (plan := self.plans.kept.get((x.shape,))) is not None:
+                with self._lock:
+                    plan.inputs[self.graph.inputs[0].name][...] = x
+                    plan.run()
+                    return plan.outputs[self.graph.outputs[0]].copy()
+            if engine == "onnxruntime" and x.shape in self._fitting_shapes:
+                return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
+        check_engine(engine)
+        return self.batching.predict(x, self._run_numpy if engine == "numpy" else self._run_onnxruntime, batch_size)
+
+    def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
+        with self._lock:
+            return self.plans.run(feeds)
+
+    def _run_onnxruntime(self, feeds: Feeds) -> dict[str, Array]:
+        found = self._current_session().run(feeds)
+        if self.batching.single is not None:
+            self._fitting_shapes.update(array.shape for array in feeds.values())
+        return found
+
+    def _current_session(self) -> Session:
+        """A session with the weights as they are now."""
+        with self._lock:
+            if self._session is None or self.weights.changed() or not self._session.is_usable:
+                from portable_nn.onnx.session import session_of
+
+                self.weights.watch()  # First: a write while the session is made counts as a change.
+                self._session = session_of(self.graph, self.weights.arrays)
+            return self._session
+
+
+def check_engine(engine: object) -> None:
+    """Raise ``UsageError`` unless ``engine`` is the name of one."""
+    if engine not in get_args(Engine):
+        raise UsageError(f"engine must be {' or '.join(map(repr, get_args(Engine)))}, not {engine!r}")
