@@ -88,7 +88,7 @@ CASES = {
         ("Resize", (1, 2, 8, 8), None, None, np.array([1, 2, 4, 5])),
         {"keep_aspect_ratio_policy": "not_larger", "mode": "linear"},
         ("warning", "keep_aspect_ratio_policy not_larger: OpenCV 5.0 and OpenVINO 2026.4 ignore it",
-         "give the sizes that come out"),
+         "give the output sizes"),
     ),
     "sizes that are not whole": (
         ("Resize", (1, 2, 7, 8), None, np.array([1, 1, 1.5, 1.5], np.float32)), {"mode": "nearest"},
