@@ -219,9 +219,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **given: Any) -> None:
         with _reporting(flags, debug):
-            for name in targets:
-                if given[name]:
-                    check_target(given[name], force)
+            _check_targets({flags[name]: given[name] for name in targets if given[name] is not None}, force)
             out = None if has_out else given.pop("out")
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
@@ -232,6 +230,18 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _check_targets(targets: Mapping[str, Path], force: bool) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written."""
+    seen: dict[Path, str] = {}
+    for flag, path in targets.items():
+        if str(path) in ("", "."):
+            raise UsageError(f"{flag} needs the name of a file")
+        check_target(path, force)
+        other = seen.setdefault(path.absolute(), flag)
+        if other != flag:
+            raise UsageError(f"{other} and {flag} name the same file, {path}")
 
 
 def _options(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:

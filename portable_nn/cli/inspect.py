@@ -66,6 +66,8 @@ def command(
     elif against is not None:
         _compare(printer, model, against)
     else:
+        if str(dot) == DASH and printer.out is not None:
+            raise UsageError("--dot - prints the graph alone: leave out --out")
         found = inspect(model)
         _draw(printer, found, plot, dot)
         if str(dot) != DASH:

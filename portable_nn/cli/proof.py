@@ -34,7 +34,7 @@ class ProofOptions:
         float | None,
         typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-5."),
     ] = None
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random inputs that both sides run on.")] = 0
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random inputs that both sides run on.")] = 0
     io: Annotated[
         Path | None,
         typer.Option(

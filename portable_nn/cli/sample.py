@@ -32,7 +32,7 @@ def command(
         ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="Number of samples.")] = 25,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the noise.")] = 0,
     engine: EngineName = "onnxruntime",
     digest: Digest = None,
 ) -> None:

@@ -47,7 +47,7 @@ Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="Seed of the random generator.")]
+Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.")]
 
 
 @dataclass(frozen=True)

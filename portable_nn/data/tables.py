@@ -84,6 +84,8 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
 def _text(path: str | Path) -> Iterator[tuple[str, TextIO]]:
     """The name for messages, and the open text."""
     if str(path) == STDIN:
+        if sys.stdin is None:
+            raise DataError("stdin", "expected a table (CSV), but standard input is closed")
         yield "stdin", sys.stdin
         return
     with opened(path, "a table (CSV)") as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:

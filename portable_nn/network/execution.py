@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.forks import Locked
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Feeds
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from portable_nn.onnx.session import Session
 
 
-class Execution:
+class Execution(Locked):
     """The numpy plans and the onnxruntime session of one network; several threads may use them.
 
     The plans read the weights where they lie. The session has a copy of them, and is made anew once they have changed.
     """
 
     def __init__(self, graph: Graph, weights: Weights) -> None:
+        super().__init__()
         self.graph, self.weights = graph, weights
         self.batching, self.plans = Batching(graph), Plans(graph, weights.arrays)
         self._session: Session | None = None
         self._fitting_shapes = set[tuple[int, ...]]()
-        self._lock = Lock()
 
     def predict(self, x: Any, engine: Engine, batch_size: int | None) -> Any:
         """As ``Network.predict``. One array of the right type and of a shape that was seen before is not checked."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from threading import Lock
 
 import numpy as np
 import xxhash
 
+from portable_nn.core.forks import Locked
 from portable_nn.operators.registry import Array
 
 
@@ -19,7 +19,7 @@ class _Lender:
         self.array, self.__array_interface__ = array, array.__array_interface__
 
 
-class Weights(Mapping[str, Array]):
+class Weights(Locked, Mapping[str, Array]):
     """Name → array. Write into the arrays (``[...] =``) to change the weights; names, shapes and types are fixed.
 
     ``changed`` says whether that may have happened. Nobody can write into an array that nobody holds, so only those are
@@ -28,11 +28,11 @@ class Weights(Mapping[str, Array]):
     """
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
+        super().__init__()
         self.arrays = arrays
         """The same arrays, for whoever only reads them: ``changed`` does not notice writes into these."""
         self._lent: dict[str, weakref.ReferenceType[Array]] = {}
         self._hashes: dict[str, bytes] | None = None
-        self._lock = Lock()
 
     def __getitem__(self, name: str) -> Array:
         array = self.arrays[name]

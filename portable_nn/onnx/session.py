@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
+from portable_nn.core.forks import after_fork
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.feeds import fitted
 from portable_nn.onnx.files import what_it_is
@@ -91,14 +91,12 @@ class Session:
 _alive: Final = weakref.WeakSet[Session]()
 
 
+@after_fork
 def _abandon_sessions() -> None:
     """In a forked process: never destroy the sessions of the parent, which would wait for threads that do not exist."""
     for session in _alive:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session._session))
         session._session = None
-
-
-os.register_at_fork(after_in_child=_abandon_sessions)
 
 
 def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:

@@ -78,7 +78,9 @@ def tune_classifier(
             raise UsageError(f"there are {len(labels)} labels, but the data have {count} classes")
         body = Sequential(body, *_head(body, count), labels=labels or names, seed=seed)
     elif labels:
-        raise UsageError("the classes of a trained network have their names: others are for a new head (until)")
+        raise UsageError(
+            "the classes of a trained network have their names: others are for a new head, which until= asks for"
+        )
     else:
         targets = _name_classes(body, data.y, x[0].size)
         body.rng = np.random.default_rng(seed)

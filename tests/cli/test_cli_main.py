@@ -266,3 +266,28 @@ def test_output_that_nobody_can_take(tmp_path, digits_csv):
     command = f"'{sys.executable}' -m portable_nn predict digits-mlp digits.csv -q "
     done = subprocess.run(["bash", "-c", command + ">&-"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("inspect digits --dot same.txt --out same.txt", "--dot and --out name the same file, "),
+        ("inspect digits --dot same.txt --out ./same.txt", "--dot and --out name the same file, "),
+        ("inspect digits --dot - --out found.json", "--dot - prints the graph alone: leave out --out"),
+        ("inspect digits --out ", "--out needs the name of a file"),
+        ("sample digits-gan --out s.png --seed -1", "-1 is not in the range x>=0."),
+        ("export digits d.onnx --seed -1", "-1 is not in the range x>=0."),
+    ],
+)
+def test_options_that_do_not_go_together(run, tmp_path, words, message):
+    found = run(*words.split(" "))
+    assert found.code == 2
+    assert message in " ".join(found.err.replace("│", "").split())
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_closed_standard_input(tmp_path):
+    command = f"{sys.executable} -m portable_nn predict digits - <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: stdin: expected a table (CSV), but standard input is closed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -197,3 +198,35 @@ def test_what_does_not_fit_a_snapshot(net: pnn.Network) -> None:
         net.session().predict(FEED[:, :1])
     with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
         net.session().predict(FEED, batch_size=0)
+
+
+def test_threads_never_leave_a_session_of_old_weights() -> None:
+    """A session that takes long to make must not replace the one of later weights."""
+    net = pnn.Sequential(pnn.Input(64), pnn.Dense(400), pnn.ReLU(), pnn.Dense(10), seed=0)
+    x, bias = np.ones((3, 64), "float32"), net.parameters["dense_2.bias"]
+
+    def predict() -> Any:
+        return net.predict(x, engine="onnxruntime")
+
+    predict()
+    for number in range(40):
+        with ThreadPoolExecutor(2) as pool:
+            bias[...] = 2 * number + 1
+            pool.submit(predict)
+            time.sleep(0.0005 * (number % 8))
+            bias[...] = 2 * number + 2
+            later = pool.submit(predict)
+        assert np.allclose(predict(), net.predict(x), atol=0.01)
+        assert np.allclose(later.result(), net.predict(x), atol=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_a_fork_does_not_wait_for_a_thread_that_it_has_not(net: pnn.Network, engine: Any) -> None:
+    expected, context = net.predict(FEED, engine=engine), multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=lambda: queue.put(net.predict(FEED, engine=engine)))
+    with net._execution._lock, net.parameters._lock:  # As if other threads computed and hashed at that moment.
+        process.start()
+    assert np.allclose(queue.get(timeout=60), expected, atol=1e-5)
+    process.join(60)
