@@ -1,7 +1,7 @@
 """The operators: one home for each, with its shape rule, its numpy kernel, its gradient, and all facts about it.
 
-To add one, write its rules in the module of its family (or in a new module: all are imported here), ``register`` it
-there, and add a row to ``tests/cases``.
+To add one, write its rules in the module of its family (or in a new module: all are imported here) with what ``base``
+offers, ``register`` it there, and add a row to ``tests/cases``. Other folders import from here.
 """
 
 from importlib import import_module

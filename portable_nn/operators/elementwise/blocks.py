@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.operators.registry import Array, KernelContext, Step, memory_order
+from portable_nn.operators.base import Array, KernelContext, Step, memory_order
 
 BLOCK: Final = 32_768
 """Elements in a block: a few arrays of them fit into the second-level cache."""

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from portable_nn.operators.registry import Array, Step
+from portable_nn.operators.base import Array, Step
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 """CBLAS_ORDER and CBLAS_TRANSPOSE."""

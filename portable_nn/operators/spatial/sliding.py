@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from portable_nn.operators.registry import Array, KernelContext, Order, Step, laid_in
+from portable_nn.operators.base import Array, KernelContext, Order, Step, laid_in
 from portable_nn.operators.spatial.window import taps
 from portable_nn.sizes.operation import Window
 
