@@ -48,6 +48,10 @@ _SIGNATURES: Final = (
 """The first bytes of common file formats, as patterns, and what messages call such a file."""
 
 
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
+"""The flag with which opening a FIFO returns at once."""
+
+
 def recognise(head: bytes) -> str | None:
     """What a file that begins with ``head`` is (``"a zip archive, …"``), or ``None`` where that is unknown."""
     return next((text for pattern, text in _SIGNATURES if re.match(pattern, head)), None)
@@ -76,18 +80,14 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
     try:
         if fault := not_regular(Path(path).stat().st_mode):
             raise FileError(path, fault)
-        with open(path, "rb", buffering=0, opener=_open_nonblocking) as file:
-            if fault := not_regular(os.fstat(file.fileno()).st_mode):  # exchanged since the first look
+        with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
+            if fault := not_regular(os.fstat(file.fileno()).st_mode):  # It was replaced since the first check.
                 raise FileError(path, fault)
             yield file
     except FileNotFoundError:
         raise FileError(path, "does not exist") from None
     except OSError as error:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from error
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_exactly(file: FileIO, count: int, where: str) -> bytes:

@@ -79,16 +79,11 @@ def read_idx(path: str | Path) -> Array:
             if str(path).endswith(".gz"):
                 with gzip.open(file) as unpacked:
                     return _unpack_idx(unpacked, path)
-            return _map_idx(file, path)
+            dtype, shape = _idx_header(file, path)
+            _check_size(path, dtype, shape, Path(path).stat().st_size - file.tell())
+            return np.memmap(path, dtype, "r", file.tell(), shape)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(path, f"expected an IDX file that gzip compressed, found damaged data: {error}") from error
-
-
-def _map_idx(file: IO[bytes], path: str | Path) -> Array:
-    dtype, shape = _idx_header(file, path)
-    offset = file.tell()
-    _check_size(path, dtype, shape, Path(path).stat().st_size - offset)
-    return np.memmap(path, dtype, "r", offset, shape)
 
 
 def _unpack_idx(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> Array:

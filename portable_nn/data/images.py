@@ -34,20 +34,15 @@ def read_image(path: str | Path) -> NDArray[Any]:
         DataError: the file cannot be read or decoded; the message is one line.
     """
     with opened(path, "a picture") as file:
-        return _decode(file, path)
-
-
-def _decode(file: BinaryIO, path: str | Path) -> NDArray[Any]:
-    start = file.read(512)
-    file.seek(0)
-    try:
-        with warnings.catch_warnings():
+        start = file.read(512)
+        file.seek(0)
+        try:
             # Pillow warns of metadata and sizes that it reads nevertheless.
-            warnings.simplefilter("ignore")
-            picture = _imread(file)
-    except Exception as error:
-        # Pillow's decoders raise errors of any type (SyntaxError, struct.error, …) for damaged files.
-        raise DataError(path, _reason(start, error)) from error
+            with warnings.catch_warnings(action="ignore"):
+                picture = _imread(file)
+        except Exception as error:
+            # Pillow's decoders raise errors of any type (SyntaxError, struct.error, …) for damaged files.
+            raise DataError(path, _reason(start, error)) from error
     if picture.dtype.kind != "i":
         return picture
     # Mode "I" is that of 16-bit PGM files, and of 32-bit TIFF files, whose white level is unknown.

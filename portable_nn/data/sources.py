@@ -82,8 +82,7 @@ def iterate(
     steps = _picture_steps(preprocessing, example_shape, notes) if pictures else preprocessing
     if polarity is not None:
         steps = with_polarity(steps, polarity)
-    arithmetic = () if raw else preprocessing
-    return _Plan(steps, arithmetic, example_shape, batch_size, notes).batches(paths)
+    return _Plan(steps, () if raw else preprocessing, example_shape, batch_size, notes).batches(paths)
 
 
 def pictures_in(folder: str | Path) -> list[Path]:

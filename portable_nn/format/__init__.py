@@ -172,16 +172,12 @@ def has_manifest(path: str | Path) -> bool:
         return False
     carrier, where = carrier_of(path), str(path)
     with open_regular(path) as file:
+        start = None
         try:
             start = carrier.preamble(file, os.fstat(file.fileno()).st_size, where)
-        except FormatError:
-            return False
-        try:
             carrier.manifest_text(start, where)
-        except NoManifestError:
-            return False
-        except FormatError:
-            return True
+        except FormatError as error:
+            return start is not None and not isinstance(error, NoManifestError)
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -64,10 +64,6 @@ class Documentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
             values={name: remark for name, remark in self.values.items() if name in values},
             initializers=tuple(name for name in self.initializers if name in constants),
         )
-
-
-PARTS: Final = (Remark, ValueRemark, ModelOrigin)
-"""The classes that documentation consists of."""
 
 
 def constants_of(graph: Graph) -> dict[str, Node]:

@@ -193,12 +193,13 @@ def checked(data: bytes, digest: str | None, where: str) -> Text:
 def _check_version(envelope: _Envelope, where: str) -> int:
     """The first of all checks: in another version, the same fields may have other meanings."""
     if envelope.format != FORMAT:
-        found = canonical.printable(repr(envelope.format))
-        raise FormatError(where, f"the manifest's format is {found}, not {FORMAT!r}")
+        raise FormatError(
+            where, f"the manifest's format is {canonical.printable(repr(envelope.format))}, not {FORMAT!r}"
+        )
     version = envelope.version
     if type(version) is not int or version < 1:
-        said = canonical.printable(repr(version))
-        raise FormatError(where, f"the format version must be a whole number from 1, not {said}")
+        reason = f"the format version must be a whole number from 1, not {canonical.printable(repr(version))}"
+        raise FormatError(where, reason)
     if version > VERSION:
         raise FormatError(
             where,

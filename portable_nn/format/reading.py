@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from io import FileIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -105,21 +106,21 @@ def _around(file: FileIO, size: int, start: bytes, known: VerifiedHead, where: s
 
 _REMEMBERED: Final = 8
 _LONGEST: Final = 4 * CHUNK
-_memory: dict[tuple[Carrier, str], tuple[bytes, VerifiedHead]] = {}
+HEADS: dict[tuple[Carrier, str], tuple[bytes, VerifiedHead]] = {}
 """A cache of the last heads by their bytes: opening a file again needs no parsing."""
 
 
 def _known(carrier: Carrier, start: bytes) -> VerifiedHead | None:
-    before, found = _memory.get((carrier, xxhash.xxh3_128_hexdigest(start)), (None, None))
+    before, found = HEADS.get((carrier, xxhash.xxh3_128_hexdigest(start)), (None, None))
     return replace(found, manifest=_copy(found.manifest)) if found and before == start else None
 
 
 def _remember(carrier: Carrier, start: bytes, found: VerifiedHead) -> None:
     if sum(map(len, found.around)) > _LONGEST:
         return
-    _memory[carrier, xxhash.xxh3_128_hexdigest(start)] = start, replace(found, manifest=_copy(found.manifest))
-    for oldest in list(_memory)[:-_REMEMBERED]:
-        _memory.pop(oldest, None)
+    HEADS[carrier, xxhash.xxh3_128_hexdigest(start)] = start, replace(found, manifest=_copy(found.manifest))
+    for oldest in list(HEADS)[:-_REMEMBERED]:
+        HEADS.pop(oldest, None)
 
 
 def _copy(manifest: Manifest) -> Manifest:
@@ -136,11 +137,6 @@ def _copy(manifest: Manifest) -> Manifest:
         training=deepcopy(manifest.training),
         documentation=deepcopy(manifest.documentation),
     )
-
-
-def forget() -> None:
-    """Clear the cache of heads."""
-    _memory.clear()
 
 
 def _check_size(size: int, found: VerifiedHead, where: str) -> None:
@@ -180,10 +176,7 @@ class Reader:
 
     def read(self) -> dict[str, Array]:
         """All tensors, verified, each in aligned memory. Raises ``FormatError`` that lists all damaged ones."""
-        places, total = [], 0
-        for span in self.spans:
-            places.append(total)
-            total += span.size + padding(span.size)
+        *places, total = accumulate((span.size + padding(span.size) for span in self.spans), initial=0)
         memory = aligned(total)
         pieces = [memory[at : at + span.size] for at, span in zip(places, self.spans, strict=True)]
 

@@ -20,7 +20,7 @@ from portable_nn.core.graph import Value
 from portable_nn.format import canonical
 from portable_nn.format.layout import Crcs, Frame, Span, layout, padding
 from portable_nn.format.manifest import Manifest, Text, checked
-from portable_nn.format.validate import agreement_faults
+from portable_nn.format.validate import METADATA, agreement_faults
 
 SINCE: Final = 1
 
@@ -34,7 +34,6 @@ _DIGEST: Final = "portable_nn.sha256"
 LENGTH: Final = 8
 """The bytes of the header's length."""
 
-METADATA: Final = "__metadata__"
 _KEY: Final = f'"{METADATA}":0'.encode()
 """The placeholder of the metadata. Quotes in names are escaped, so it is unique."""
 

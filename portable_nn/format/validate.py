@@ -46,8 +46,8 @@ MAX_BYTES: Final = 2**63 - 1
 MAX_LISTED: Final = 100
 """The most faults that one error lists."""
 
-RESERVED: Final = "__metadata__"
-"""The only name that a tensor cannot have in a safetensors file."""
+METADATA: Final = "__metadata__"
+"""The key of the metadata in a safetensors file, and thus the only name that a tensor cannot have."""
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control, invisible and line-breaking characters: names and labels are printed."""
@@ -130,7 +130,7 @@ def agreement_faults(manifest: Manifest, found: Mapping[str, Signature], where: 
     """The differences between the ``found`` dtypes and shapes and ``manifest``; ``where`` is their source, in words."""
     names = {value.name for value in manifest.tensors}
     faults = [f"tensor {name!r} is {where}, but not in the graph" for name in found if name not in names]
-    wrong = [value for value in manifest.tensors if found.get(value.name) != _signature(value)]
+    wrong = [value for value in manifest.tensors if found.get(value.name) != (value.dtype, value.shape)]
     users = _users(manifest.graph) if wrong else {}
     for value in wrong:
         user = users.get(value.name, "the graph" if value in manifest.graph.parameters else "the training")
@@ -138,14 +138,9 @@ def agreement_faults(manifest: Manifest, found: Mapping[str, Signature], where: 
     return faults
 
 
-def _signature(value: Value) -> Signature:
-    return value.dtype, value.shape
-
-
 def _users(graph: Graph) -> dict[str, str]:
     """For each input of a node, the first node that has it, in words."""
-    backwards = reversed(graph.nodes)
-    return {name: f"node {_label(node)}" for node in backwards for name in node.inputs}
+    return {name: f"node {_label(node)}" for node in reversed(graph.nodes) for name in node.inputs}
 
 
 def _mismatches(parameter: Value, found: Signature | None, where: str, user: str) -> Iterator[str]:
@@ -189,7 +184,7 @@ def _name_fault(name: str) -> str | None:
     """The fault of a name: names become keys, paths in HDF5 and lines on terminals, and must be unambiguous in each."""
     if not name:
         return "is empty"
-    if name == RESERVED:
+    if name == METADATA:
         return "is reserved by the safetensors format"
     if _hidden(name):
         return "has a control or invisible character"
@@ -218,7 +213,7 @@ def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
         yield f"there are {len(parameters)} tensors; at most {MAX_TENSORS} are allowed"
     total, met = 0, dict[Signature, str | int]()
     for parameter in parameters:
-        kind = _signature(parameter)
+        kind = (parameter.dtype, parameter.shape)
         if kind not in met:
             met[kind] = _type_fault(*kind) or _size(*kind)
         if isinstance(found := met[kind], str):

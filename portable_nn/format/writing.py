@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.files import write_at
-from portable_nn.core.memory import CHUNK, Bytes, borrowed
+from portable_nn.core.memory import CHUNK, borrowed
 from portable_nn.format.carriers import Carrier
 from portable_nn.format.layout import WORTH_THREADS, Frame, Span, groups, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
@@ -56,11 +56,6 @@ class Prepared(NamedTuple):
     start: int
     groups: Sequence[range]
     signatures: Mapping[str, tuple[str, tuple[int, ...]]]
-
-    @property
-    def spans(self) -> Sequence[Span]:
-        """The spans of the frame."""
-        return self.frame.spans
 
 
 def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
@@ -112,7 +107,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         _refuse(path, writer.faults)
         text = Text.of(hashes_text(writer.hashes[CHECKSUM], writer.hashes[DIGEST]) + ready.rest)
         around = ready.frame.around(text, writer.crcs)
-        for at, piece in zip(places(around, ready.spans), around, strict=True):
+        for at, piece in zip(places(around, ready.frame.spans), around, strict=True):
             file.seek(at)
             file.write(piece)
     return text.digest
@@ -120,7 +115,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
 
 def _write_all(writer: _Writer, ready: Prepared, tensors: Mapping[str, Array], writers: Executor) -> None:
     """Write tensors that are all in memory: groups of small ones at once, large ones in parallel."""
-    pending, spans = [], ready.spans
+    pending, spans = [], ready.frame.spans
     for group in ready.groups:
         several = [(spans[place], tensors[spans[place].name]) for place in group]
         if len(group) > 1 or several[0][0].size <= SMALL:
@@ -150,7 +145,7 @@ class _Writer:
     def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""
         self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
-        spans, self._seeds = ready.spans, ready.frame.seeds
+        spans, self._seeds = ready.frame.spans, ready.frame.seeds
         self._spans = {span.name: span for span in spans}
         self._threads = bool(spans) and spans[-1].stop >= WORTH_THREADS
         self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -169,8 +164,31 @@ class _Writer:
 
     def write_one(self, span: Span, array: Array) -> None:
         """Write a tensor in chunks."""
-        with borrowed(CHUNK) as copy, borrowed(CHUNK) as another:
-            self._write(span, to_bytes(array), (copy, another))
+        data, made = to_bytes(array), {kind: make() for kind, make in HASHES.items()}
+        faults, pending, crc = list[str](), None, self._seeds.get(span.name)
+        threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
+        with borrowed(CHUNK) as copy, borrowed(CHUNK) as other:
+            for start in range(0, len(data), CHUNK):
+                part = data[start : start + CHUNK]
+                copy, other = other, copy  # The other one may still be hashed.
+                chunk = copy[: len(part)]
+                chunk[...] = part  # The hashed bytes are written, even if another thread changes the array.
+                faults = faults or value_faults(span, chunk, self._numbers)
+                if pending:
+                    pending.result()
+                pending = self._pool.submit(made[DIGEST].update, chunk.data) if threads else None
+                write_at(self._file, chunk, self._start + span.start + start)
+                made[CHECKSUM].update(chunk.data)
+                crc = None if crc is None else zlib.crc32(chunk.data, crc)
+                if pending is None:
+                    made[DIGEST].update(chunk.data)
+            if pending:
+                pending.result()
+        self.faults.extend(faults)
+        if crc is not None:
+            self.crcs[span.name] = crc
+        for kind, each in made.items():
+            self.hashes[kind][span.name] = each.hexdigest()
 
     def write_small(self, several: Sequence[tuple[Span, Array]]) -> None:
         """Write contiguous tensors of one dtype, together at most a ``CHUNK``, at once."""
@@ -190,29 +208,3 @@ class _Writer:
                 self.crcs |= {
                     s.name: zlib.crc32(data[s.start - start : s.stop - start], self._seeds[s.name]) for s in spans
                 }
-
-    def _write(self, span: Span, data: Bytes, copies: tuple[Bytes, Bytes]) -> None:
-        made = {kind: make() for kind, make in HASHES.items()}
-        faults, pending, crc = list[str](), None, self._seeds.get(span.name)
-        threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
-        for start in range(0, len(data), CHUNK):
-            part = data[start : start + CHUNK]
-            copies = copies[::-1]  # The other one may still be hashed.
-            chunk = copies[0][: len(part)]
-            chunk[...] = part  # The hashed bytes are written, even if another thread changes the array.
-            faults = faults or value_faults(span, chunk, self._numbers)
-            if pending:
-                pending.result()
-            pending = self._pool.submit(made[DIGEST].update, chunk.data) if threads else None
-            write_at(self._file, chunk, self._start + span.start + start)
-            made[CHECKSUM].update(chunk.data)
-            crc = None if crc is None else zlib.crc32(chunk.data, crc)
-            if pending is None:
-                made[DIGEST].update(chunk.data)
-        if pending:
-            pending.result()
-        self.faults.extend(faults)
-        if crc is not None:
-            self.crcs[span.name] = crc
-        for kind, each in made.items():
-            self.hashes[kind][span.name] = each.hexdigest()

@@ -29,7 +29,7 @@ from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import NETWORKS, SUFFIXES, WRITABLE, open_any
 from portable_nn.plain import Entry, PlainTensors, open_tensors
-from portable_nn.plain.matching import Row, match
+from portable_nn.plain.matching import MatchRow, match
 
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
@@ -302,7 +302,7 @@ def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]
     yield from (f"tensor '{name}' is not of the network: --rename {name}= leaves it out" for name in result.left_over)
 
 
-def _perhaps(row: Row) -> str:
+def _perhaps(row: MatchRow) -> str:
     if not row.suggestion:
         return ""
     turned = ", transposed, which has to be done before" if row.axes else ""

@@ -1,8 +1,8 @@
 """Arrays in files of other projects: listed from the headers alone, read one by one, without a network.
 
-A kind of file is a module with one function, ``open_file``, which takes the open file and returns a ``Listing``. All
-that a header claims is compared with what is there before memory is taken for it; nothing is unpickled, nothing is
-unpacked to the disk, and no file makes another one be opened.
+A kind of file is a module with a function ``open_file`` from an open file to a ``Listing``. The sizes in headers are
+compared with the size of the file before memory is allocated; nothing is unpickled or unpacked to the disk, and no file
+can make another one be opened.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from portable_nn.core.errors import UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.text import either
-from portable_nn.format import Contents, has_manifest, load
+from portable_nn.format import has_manifest, load
 from portable_nn.plain import hdf5, npy, npz, safetensors
 from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors, entry
 
@@ -35,9 +35,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
-    """The arrays in a file by name, of which none is read before it is asked for.
+    """The arrays in a file by name; each is read at its access.
 
-    In a weight file of this package they have the names of the network, and everything is as strict as in ``load``.
+    In a weight file of this package they have the names of the network's tensors, and are verified as in ``load``.
 
     Args:
         path: the file; its suffix is one of ``KINDS``.
@@ -46,19 +46,17 @@ def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
     Raises:
         UsageError: the suffix is not one of ``KINDS``.
         FileError: the file cannot be read.
-        FormatError: it is damaged or hostile: all that its headers show is listed.
+        FormatError: the file is damaged or hostile; all faults of its headers are listed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in KINDS:
         raise UsageError(f"{path}: the name of a file of arrays ends in {either(KINDS)}, not in {suffix!r}")
     if has_manifest(path):
-        return PlainTensors(path, _of_network(load(path, lazy=True)), ExitStack())
+        contents = load(path, lazy=True)
+        entries = {v.name: entry(v.dtype, tuple(map(int, v.shape))) for v in contents.manifest.tensors}
+        listing = Listing(entries, contents.tensors.__getitem__, metadata=contents.manifest.metadata)
+        return PlainTensors(path, listing, ExitStack())
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text))
         return PlainTensors(path, listing, stack.pop_all())
-
-
-def _of_network(contents: Contents) -> Listing:
-    entries = {value.name: entry(value.dtype, tuple(map(int, value.shape))) for value in contents.manifest.tensors}
-    return Listing(entries, contents.tensors.__getitem__, metadata=contents.manifest.metadata)

@@ -1,4 +1,4 @@
-"""Names of tensors as other projects give them, in a form in which they can be compared."""
+"""Normalisation of tensor names of other projects, for comparison."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _ROLES: Final = {
     "running_mean": "running_mean", "moving_mean": "running_mean", "vars_2": "running_mean",
     "running_var": "running_var", "moving_variance": "running_var", "vars_3": "running_var",
 }  # fmt: skip
-"""The last parts of names, in PyTorch, Keras and Flax, and what they mean."""
+"""The last parts of names in PyTorch, Keras and Flax, and their roles."""
 
 TURNED: Final = ("kernel", "vars_0")
-"""How weights end whose last axis is what goes out, as in Keras and Flax."""
+"""The last parts of names of weights whose last axis is that of the outputs, as in Keras and Flax."""
 
 _ROLE: Final = re.compile(rf"(?:(.*)_)?({'|'.join(sorted(_ROLES, key=len, reverse=True))})")
 
 _PREFIX: Final = re.compile(r"^(?:(?:_orig_mod|model_weights|model|module|state_dict|params|layers|network)_)+(?=.)")
 
 _REPEATED: Final = re.compile(r"(?<![^_])(.+)_\1(?![^_])")
-"""Keras has ``dense/dense/kernel``."""
+"""A repeated part, as in Keras's ``dense/dense/kernel``."""
 
 _SET_ASIDE: Final = re.compile(r"(?:optimizer|optimizer_weights|training)[/.]")
-"""What belongs to a training and not to a network."""
+"""The prefixes of the state of a training."""
 
 
 def set_aside(name: str) -> bool:
-    """Whether a name is not to be suggested."""
+    """Whether a name is never suggested."""
     return len(name) > MAX_NAME or _SET_ASIDE.match(name) is not None
 
 
 class Words(NamedTuple):
-    """A name in a form in which those of other projects are alike: of what, what of it, and how the last part read."""
+    """A normalised name: the stem (layer), the role of the tensor in it or ``""``, and the original last part."""
 
     stem: str
     role: str
@@ -45,7 +45,7 @@ class Words(NamedTuple):
 
 
 def words(name: str) -> Words:
-    """The form in which ``name`` is compared: ``model_weights/dense_1/dense_1/kernel:0`` is ``dense_1``, a weight."""
+    """``name``, normalised: ``model_weights/dense_1/dense_1/kernel:0`` has the stem ``dense_1`` and is a weight."""
     text = re.sub(r":\d+$", "", name.lower())
     text = re.sub(r"[^0-9a-z]+", "_", text).strip("_") if text.isascii() else re.sub(r"[./\-\s]+", "_", text)
     text = _REPEATED.sub(r"\1", _PREFIX.sub("", text))

@@ -82,9 +82,9 @@ def open_file(opened: Opened) -> Listing:
     head = opened.file.read(HEAD)
     found = header(head)
     if found is None:
-        damaged = head.startswith(MAGIC)
-        reason = "has a damaged header: it is not one that numpy writes" if damaged else None
-        raise FormatError(where, reason or kind_fault(head, f"begins with {head[:6]!r}, not as an .npy file does"))
+        if head.startswith(MAGIC):
+            raise FormatError(where, "has a damaged header: it is not one that numpy writes")
+        raise FormatError(where, kind_fault(head, f"begins with {head[:6]!r}, not as an .npy file does"))
     if reason := found.unreadable(opened.text):
         return Listing({}, dict[str, Array]().__getitem__, {name: reason})
     if fault := header_fault(found, opened.size):

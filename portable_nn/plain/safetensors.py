@@ -19,9 +19,9 @@ from portable_nn.core.files import kind_fault, read_at
 from portable_nn.core.graph import format_shape
 from portable_nn.core.memory import Bytes, aligned
 from portable_nn.format.canonical import printable
-from portable_nn.format.safetensors import DTYPES, LENGTH, METADATA, framing_fault
+from portable_nn.format.safetensors import DTYPES, LENGTH, framing_fault
 from portable_nn.format.tensors import Array, from_bytes
-from portable_nn.format.validate import refuse
+from portable_nn.format.validate import METADATA, refuse
 from portable_nn.plain.tensors import Entry, Listing, Opened, count_fault, shape_fault
 
 MAX_HEADER: Final = 100_000_000

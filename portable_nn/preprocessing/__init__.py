@@ -1,1 +1,1 @@
-"""The preprocessing steps that travel with a model: how its input is made from a picture or a table."""
+"""The preprocessing steps that are stored with a model: from a picture or a table to the network's input."""

@@ -1,4 +1,4 @@
-"""Find a digit in a picture and lay it out as the pictures of MNIST are laid out.
+"""Finding a digit in a picture, and scaling and centring it as in MNIST.
 
 Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*: digits were "size normalized to fit in a
 20x20 pixel box while preserving their aspect ratio" and "centered in a 28x28 image by computing the center of mass of
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from portable_nn.preprocessing.pixels import WHITE, Pixels, border, resize, shrink
 
 LONGEST = 512
-"""Larger pictures are averaged down to this side: enough for a digit that fills a twentieth, and less noise."""
+"""The longest side, in pixels, to which larger pictures are averaged: enough for a digit of a twentieth of it."""
 
 MIN_CONTRAST = 25
-"""A tenth of the range: what stands out less from its paper is no drawing."""
+"""The smallest contrast of a drawing: a tenth of the range of pixels."""
 
 SIGMA_PER_MAD = 1.4826
 """Standard deviation of a normal distribution, in units of its median absolute deviation."""
@@ -33,18 +33,17 @@ def fit_digit(picture: Pixels, size: int, box: int) -> Pixels:
     Raises:
         ValueError: nothing stands out from the paper.
     """
-    ink = extract_ink(shrink(picture, LONGEST))
-    return _lay_out(_crop(ink), size, box)
+    return _lay_out(_crop(extract_ink(shrink(picture, LONGEST))), size, box)
 
 
 def extract_ink(picture: Pixels) -> Pixels:
-    """Paper becomes 0 and the strongest ink 255; shading and the noise that the border shows are taken away.
+    """Map the paper to 0 and the strongest ink to 255; shading, and noise as in the border, are removed.
 
     Raises:
         ValueError: nothing stands out from the paper.
     """
     shading = _shading(picture)
-    # Light multiplies: the same ink takes less from paper that is dim, which is bright here (but not without bound).
+    # Light is multiplicative: ink has less contrast on dim paper, which is bright in the negative; correct for it.
     flat = (picture - shading) / np.maximum(1 - shading / WHITE, 0.25)
     frame = border(flat)
     paper = np.median(frame)
@@ -58,15 +57,15 @@ def extract_ink(picture: Pixels) -> Pixels:
 
 
 def _shading(picture: Pixels) -> Pixels:
-    """The brightness of the paper alone: a grey opening by a square that is wider than any stroke.
+    """The brightness of the paper: a grey-scale opening by a square that is wider than any stroke.
 
-    What an opening takes away is known as the top-hat transform (P. Soille, *Morphological Image Analysis*, 2003). A
-    coarse copy will do, for shading is smooth.
+    Subtracting it is the top-hat transform (P. Soille, *Morphological Image Analysis*, 2003). A coarse copy is enough,
+    because shading is smooth.
     """
     coarse = shrink(picture, 32)
     reach = max(coarse.shape) // 6
     opened = -_lowest(-_lowest(coarse, reach), reach)
-    # Along its edges an opening lags behind a slope; what lies further in is continued in a straight line.
+    # At the edges an opening underestimates a slope; the inner part is extrapolated linearly.
     margins = [reach if side > 4 * reach else 0 for side in opened.shape]
     inner = opened[tuple(slice(margin, side - margin) for margin, side in zip(margins, opened.shape, strict=True))]
     straight = np.pad(inner, [(margin, margin) for margin in margins], mode="reflect", reflect_type="odd")
@@ -75,17 +74,16 @@ def _shading(picture: Pixels) -> Pixels:
 
 def _lowest(picture: Pixels, reach: int) -> Pixels:
     """The smallest value within ``reach`` pixels in each direction."""
-    side = 2 * reach + 1
-    padded = np.pad(picture, reach, mode="edge")
-    lowest: Pixels = sliding_window_view(padded, (side, side)).min(axis=(2, 3))
+    windows = sliding_window_view(np.pad(picture, reach, mode="edge"), (2 * reach + 1,) * 2)
+    lowest: Pixels = windows.min(axis=(2, 3))
     return lowest
 
 
 def _crop(ink: Pixels) -> Pixels:
-    """Cut out the drawing: all that reaches a quarter of the strongest ink, and the faint edge around it.
+    """Crop to the drawing: all pixels above a quarter of the strongest ink, and the faint edge around them.
 
     Raises:
-        ValueError: there are specks alone.
+        ValueError: the picture has only isolated specks.
     """
     mask = ink > WHITE / 4
     neighbours = sliding_window_view(np.pad(mask, 1), (3, 3)).sum(axis=(2, 3))
@@ -98,7 +96,7 @@ def _crop(ink: Pixels) -> Pixels:
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rows and the columns between which all true elements lie."""
+    """The bounding box of all true elements: rows and columns."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
@@ -106,7 +104,7 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 def _lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
     """Put ``drawing`` on a black square, its longer side scaled to ``box``.
 
-    What is within a tenth of its right size stays as it is, moved by whole pixels: resampling would only blur it.
+    A drawing within a tenth of that size is only moved by whole pixels: resampling would blur it.
     """
     longest = max(drawing.shape)
     fits = abs(longest - box) <= box / 10 and longest <= size
@@ -114,7 +112,7 @@ def _lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
     starts = [_start(drawing.sum(axis=1 - axis), side, size) for axis in (0, 1)]
     if fits:
         starts = [float(round(start)) for start in starts]
-    # The square reaches beyond the drawing, so a canvas of whole pixels that holds both is needed.
+    # The square extends beyond the drawing: a canvas of whole pixels contains both.
     canvas = np.zeros((math.ceil(side) + 1,) * 2, np.float32)
     top, left = (-math.floor(start) for start in starts)
     canvas[top : top + drawing.shape[0], left : left + drawing.shape[1]] = drawing
@@ -124,10 +122,10 @@ def _lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
 
 
 def _start(mass: Pixels, side: float, size: int) -> float:
-    """Where along one axis of a drawing the square begins that has its centre of mass in the right place.
+    """The start, along one axis of a drawing, of the square that has the centre of mass in the right place.
 
     That place is the middle of pixel ``size / 2``, counted from 0, and not its edge: MNIST's own digits say so
-    (99.7 % of 5000 stay as they are). The square moves, if it must, to hold all of the drawing.
+    (99.7 % of 5000 stay as they are). The square is moved, where necessary, to contain the whole drawing.
     """
     centre = np.average(np.arange(len(mass)), weights=mass) + 0.5
     wanted = centre - (size / 2 + 0.5) * side / size
@@ -135,11 +133,11 @@ def _start(mass: Pixels, side: float, size: int) -> float:
 
 
 def _resample(canvas: Pixels, top: float, left: float, side: float, size: int) -> Pixels:
-    """The square of ``side`` at ``(top, left)``, which need not be whole, as ``(size, size)``."""
+    """The square of ``side`` at ``(top, left)``, which may be fractional, resampled to ``(size, size)``."""
     from PIL import Image
 
     square = (left, top, left + side, top + side)
     scaled = np.asarray(Image.fromarray(canvas).resize((size, size), Image.Resampling.LANCZOS, square))
-    # Averaging makes thin lines faint, which those of MNIST are not; and Lanczos's filter overshoots beside edges.
+    # Averaging makes thin lines fainter than those of MNIST, and the Lanczos filter overshoots at edges.
     bright: Pixels = (scaled * (WHITE / scaled.max())).clip(0, WHITE)
     return bright

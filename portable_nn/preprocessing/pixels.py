@@ -1,4 +1,4 @@
-"""Pictures as arrays of light: float32, 0 is black and 255 is white, ``(height, width)`` or ``(height, width, 3)``."""
+"""Pictures as float32 arrays, from 0 (black) to 255 (white), ``(height, width)`` or ``(height, width, 3)``."""
 
 from __future__ import annotations
 
@@ -14,28 +14,16 @@ Ink: TypeAlias = Literal["light", "dark"]
 WHITE = np.float32(255)
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""How much red, green and blue add to brightness: ITU-R BT.601, section 2.5.1, as Pillow's modes ``L`` and ``F``."""
-
-
-def to_grey(picture: NDArray[Any]) -> Pixels:
-    """Brightness ``(height, width)`` of a decoded picture; see ``to_levels`` for what it may be."""
-    levels = _on_white(to_levels(picture))
-    return levels if levels.ndim == 2 else levels @ LUMA
-
-
-def to_colour(picture: NDArray[Any]) -> Pixels:
-    """Red, green and blue ``(height, width, 3)`` of a decoded picture; see ``to_levels`` for what it may be."""
-    levels = _on_white(to_levels(picture))
-    return levels if levels.ndim == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)
+"""The weights of red, green and blue in brightness: ITU-R BT.601, section 2.5.1, as in Pillow's mode ``L``."""
 
 
 def to_levels(picture: NDArray[Any]) -> Pixels:
-    """Rescale each channel to 0..255 by the range of the picture's dtype, so that 16 bits are neither cut nor clipped.
+    """Rescale each channel to 0..255 by the range of the picture's dtype: 16 bits are neither truncated nor clipped.
 
-    ``picture`` is bool, unsigned, or float: floats are taken to reach 1 when none is larger, else 255.
+    ``picture`` is bool, unsigned, or float; the range of floats is taken to be 0..1 if none is larger, else 0..255.
 
     Raises:
-        ValueError: another dtype, no pixels at all, or floats that are not finite or not in 0..255.
+        ValueError: another dtype, no pixels, or floats that are not finite or not in 0..255.
     """
     if picture.size == 0:
         raise ValueError(f"the picture has no pixels: its shape is {picture.shape}")
@@ -51,8 +39,13 @@ def to_levels(picture: NDArray[Any]) -> Pixels:
     return picture.astype(np.float32) * (WHITE if high <= 1 else np.float32(1))
 
 
-def _on_white(levels: Pixels) -> Pixels:
-    """Drop alpha by laying the picture on white paper: black ink on transparency must not become black on black."""
+def on_white(picture: NDArray[Any]) -> Pixels:
+    """A decoded picture, composited on white: ``(height, width)``, or ``(height, width, 3)`` if it is in colour.
+
+    Black ink on a transparent background must not become black on black. Raises as ``to_levels`` does, and for other
+    shapes.
+    """
+    levels = to_levels(picture)
     if levels.ndim == 2:
         return levels
     if levels.ndim != 3 or not 1 <= levels.shape[2] <= 4:
@@ -64,7 +57,7 @@ def _on_white(levels: Pixels) -> Pixels:
 
 
 def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear") -> Pixels:
-    """Scale to ``(height, width)``. Pillow widens the filter when it shrinks, so nothing but ``nearest`` aliases."""
+    """Scale to ``(height, width)``. Pillow widens the filter to shrink, so only ``nearest`` aliases."""
     from PIL import Image
 
     if pixels.shape[:2] == (height, width):
@@ -74,12 +67,12 @@ def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear")
         return np.stack(channels, axis=-1)
     image = Image.fromarray(np.ascontiguousarray(pixels, np.float32))
     scaled = np.asarray(image.resize((width, height), Image.Resampling[method.upper()]))
-    # The wider filters overshoot beside edges.
+    # The wider filters overshoot at edges.
     return scaled.clip(0, WHITE)
 
 
 def shrink(pixels: Pixels, longest: int) -> Pixels:
-    """Average down to at most ``longest`` pixels a side; a picture that is small enough is returned as it is."""
+    """Shrink by averaging to at most ``longest`` pixels a side; a smaller picture is returned unchanged."""
     ratio = longest / max(pixels.shape[:2])
     if ratio >= 1:
         return pixels
@@ -87,21 +80,8 @@ def shrink(pixels: Pixels, longest: int) -> Pixels:
     return resize(pixels, height, width, "box")
 
 
-def centre_crop(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Cut ``(height, width)`` out of the middle.
-
-    Raises:
-        ValueError: the picture is smaller than that.
-    """
-    found_height, found_width = pixels.shape[:2]
-    if found_height < height or found_width < width:
-        raise ValueError(f"expected at least {height}x{width} pixels to crop, found {found_height}x{found_width}")
-    top, left = (found_height - height) // 2, (found_width - width) // 2
-    return pixels[top : top + height, left : left + width]
-
-
 def border(pixels: Pixels) -> Pixels:
-    """The pixels of a frame, a twentieth of the shorter side wide: paper, as far as one can tell."""
+    """The pixels of a frame, a twentieth of the shorter side wide: presumably paper."""
     thickness = max(1, min(pixels.shape[:2]) // 20)
     frame = np.ones(pixels.shape[:2], bool)
     frame[thickness:-thickness, thickness:-thickness] = False
@@ -109,10 +89,10 @@ def border(pixels: Pixels) -> Pixels:
 
 
 def guess_ink(pixels: Pixels) -> Ink:
-    """Whether the drawing is lighter or darker than its paper, which is what the border shows.
+    """Whether the drawing is lighter or darker than its paper, judged by the border.
 
     The paper is light when it is nearer to the lightest than to the darkest part of the picture. Averaging first
-    keeps single noisy pixels from being those parts.
+    prevents single noisy pixels from being those parts.
     """
     grey = shrink(pixels if pixels.ndim == 2 else pixels @ LUMA, 128)
     middle = (grey.min() + grey.max()) / 2

@@ -1,10 +1,10 @@
-"""What happens to data before the network sees it: a closed list of steps that travels inside a model's file.
+"""Preprocessing: a list of steps, stored in the file of a model, that convert data to the network's input.
 
-*Picture* steps turn a decoded picture into an array of light, 0..255. *Arithmetic* steps turn that array into the
-tensor that the network takes. Data that are arrays already (rows of a CSV file, IDX, npy) enter between the two.
+*Picture* steps convert a decoded picture to an array of brightness, 0..255. *Arithmetic* steps convert that array to
+the network's input. Data that are arrays already (rows of a CSV file, IDX, npy) skip the picture steps.
 
-Steps come from files that nobody vouches for: each is a tagged record of numbers, checked when it is made, and
-nothing in it is looked up, imported or evaluated. ``str(step)`` tells what it does in plain words.
+Steps come from untrusted files: each is a tagged record of numbers, validated when it is created, and nothing in it is
+looked up, imported or evaluated. ``str(step)`` describes a step in plain words.
 """
 
 from __future__ import annotations
@@ -20,44 +20,46 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import Found as Found
 from portable_nn.preprocessing.digits import fit_digit
-from portable_nn.preprocessing.pixels import Ink, Method, Pixels, centre_crop, guess_ink, resize, to_colour, to_grey
+from portable_nn.preprocessing.pixels import LUMA, Ink, Method, Pixels, guess_ink, on_white, resize
 
 Tensor: TypeAlias = NDArray[np.float32]
 
 MAX_SIDE = 8192
 MAX_ELEMENTS = MAX_SIDE**2
-"""No step makes a larger plane for one example: a file must not exhaust the memory of the person who opens it."""
+"""The largest plane of one example, in elements: a file must not exhaust the memory of whoever opens it."""
 
 MAX_FLOAT = 1e30
-"""Pixels times this still fit in a float32."""
+"""The largest parameter of a step: a pixel times this fits into a float32."""
 
 
 class Greyscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="greyscale"):
-    """Any decoded picture → brightness ``(height, width)``; what is transparent shows white paper."""
+    """Any decoded picture → brightness ``(height, width)``; transparent parts become white."""
 
     def __call__(self, picture: NDArray[Any]) -> Pixels:
         """Any decoded picture → ``(height, width)``."""
-        return to_grey(picture)
+        levels = on_white(picture)
+        return levels if levels.ndim == 2 else levels @ LUMA
 
     def __str__(self) -> str:
         return "convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on white where transparent"
 
 
 class Colour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="colour"):
-    """Any decoded picture → red, green and blue ``(height, width, 3)``; what is transparent shows white paper."""
+    """Any decoded picture → red, green and blue ``(height, width, 3)``; transparent parts become white."""
 
     def __call__(self, picture: NDArray[Any]) -> Pixels:
         """Any decoded picture → ``(height, width, 3)``."""
-        return to_colour(picture)
+        levels = on_white(picture)
+        return levels if levels.ndim == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)
 
     def __str__(self) -> str:
         return "convert to red, green and blue, each 0 to 255, on white where transparent"
 
 
 class Polarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="polarity"):
-    """Invert the picture unless its ink is as it should be: ``ink`` is wanted, ``found`` is there.
+    """Invert the picture unless its ink is already ``ink``; ``found`` is the ink of the pictures.
 
-    Where ``found`` is ``"auto"`` the border tells (see ``pixels.guess_ink``).
+    Where ``found`` is ``"auto"``, it is detected from the border of each picture (see ``pixels.guess_ink``).
     """
 
     ink: Ink
@@ -72,7 +74,7 @@ class Polarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
         return pixels if self.settle(pixels).found == self.ink else 255 - pixels
 
     def settle(self, pixels: Pixels) -> Polarity:
-        """The same step with ``found`` decided for this picture."""
+        """The same step with ``found`` detected for this picture."""
         return self if self.found != "auto" else Polarity(self.ink, guess_ink(pixels))
 
     def __str__(self) -> str:
@@ -92,7 +94,7 @@ class FitDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
             raise ValueError(f"box must fit in size, {self.size}, not {self.box}")
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """``(height, width)`` → ``(size, size)``. Raises ValueError where nothing is drawn."""
+        """``(height, width)`` → ``(size, size)``. Raises ValueError where nothing stands out from the background."""
         if pixels.ndim != 2:
             raise ValueError(f"fit_digit needs a grey picture (height, width), found shape {pixels.shape}")
         return fit_digit(pixels, self.size, self.box)
@@ -124,7 +126,7 @@ class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="centre_crop"):
-    """Cut ``(height, width)`` out of the middle."""
+    """Crop to the ``(height, width)`` in the middle."""
 
     height: int
     width: int
@@ -134,7 +136,11 @@ class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Grey or colour → the same at the new size. Raises ValueError where the picture is smaller."""
-        return centre_crop(pixels, self.height, self.width)
+        height, width = pixels.shape[:2]
+        if height < self.height or width < self.width:
+            raise ValueError(f"expected at least {self.height}x{self.width} pixels to crop, found {height}x{width}")
+        top, left = (height - self.height) // 2, (width - self.width) // 2
+        return pixels[top : top + self.height, left : left + self.width]
 
     def __str__(self) -> str:
         return f"cut {self.height}x{self.width} pixels out of the middle"
@@ -147,8 +153,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_finite("factor", self.factor)
-        _check_finite("offset", self.offset)
+        _check_finite(factor=[self.factor], offset=[self.offset])
 
     def __call__(self, batch: Tensor) -> Tensor:
         """``(n, *shape)`` → the same shape."""
@@ -159,7 +164,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="normalise"):
-    """``(x - mean) / std`` with one mean and one standard deviation a channel.
+    """``(x - mean) / std`` with one mean and one standard deviation for each channel.
 
     ``axis`` is the axis of one example that holds the channels.
     """
@@ -169,8 +174,7 @@ class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     axis: int = 0
 
     def __post_init__(self) -> None:
-        _check_finite("mean", *self.mean)
-        _check_finite("std", *self.std)
+        _check_finite(mean=self.mean, std=self.std)
         if not 1 <= len(self.mean) == len(self.std) <= MAX_SIDE:
             raise ValueError(f"mean and std need one value a channel, not {len(self.mean)} and {len(self.std)}")
         if min(self.std) < 1 / MAX_FLOAT:
@@ -179,7 +183,7 @@ class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
             raise ValueError(f"axis must be from 0 to 7, not {self.axis}")
 
     def __call__(self, batch: Tensor) -> Tensor:
-        """``(n, *shape)`` → the same shape. Raises ValueError where the channels are not as many."""
+        """``(n, *shape)`` → the same shape. Raises ValueError where the number of channels differs."""
         axis = self.axis + 1
         if batch.ndim <= axis or batch.shape[axis] != len(self.mean):
             raise ValueError(f"normalise needs {len(self.mean)} channels in axis {self.axis}, found {batch.shape[1:]}")
@@ -212,7 +216,7 @@ class Transpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
 
 
 class Reshape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="reshape"):
-    """Give one example this shape, in row-major order."""
+    """Reshape one example, in row-major order."""
 
     shape: tuple[int, ...]
 
@@ -237,10 +241,10 @@ Preprocessing: TypeAlias = tuple[Step, ...]
 
 
 def check_order(steps: Sequence[Step]) -> None:
-    """See that the steps can follow one another.
+    """Check the order of the steps.
 
     Raises:
-        ValueError: a picture step after an arithmetic one, or a picture that does not start as grey or colour.
+        ValueError: a picture step after an arithmetic one, or picture steps that do not begin with greyscale or colour.
     """
     are_pictures = [isinstance(step, PictureStep) for step in steps]
     if are_pictures != sorted(are_pictures, reverse=True):
@@ -255,15 +259,15 @@ def apply(
 ) -> Tensor:
     """One decoded picture → one example.
 
-    ``notes``, if given, receives what was guessed on the way. ``name`` is what errors and notes call the picture.
+    Detected polarities are appended to ``notes``, if given, in words. ``name`` is the picture's in errors and notes.
 
     Raises:
-        DataError: the steps cannot be applied to this picture, for example because nothing is drawn in it.
+        DataError: the steps cannot be applied to this picture, for example because it is blank.
     """
-    pictures, _ = _split(steps)
+    check_order(steps)
     pixels = picture
     try:
-        for step in pictures:
+        for step in [each for each in steps if isinstance(each, PictureStep)]:
             if isinstance(step, Polarity) and step.found == "auto":
                 step = step.settle(pixels)
                 if notes is not None:
@@ -278,18 +282,18 @@ def apply(
 def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array") -> Tensor:
     """Arrays ``(n, *shape)`` → examples, by the arithmetic steps alone.
 
-    Where the picture steps tell which shape a picture has by then, flat rows are laid out in that shape first.
+    Where the picture steps determine the shape of their result, flat rows are reshaped to it first.
 
     Raises:
         DataError: the arrays do not have the shape that the steps need.
     """
+    check_order(steps)
     shape = picture_shape(steps)
-    _, arithmetic = _split(steps)
     try:
         examples = np.asarray(batch, np.float32)
         if shape is not None:
             examples = lay_out(examples, shape)
-        for step in arithmetic:
+        for step in [each for each in steps if isinstance(each, ArithmeticStep)]:
             examples = step(examples)
     except ValueError as error:
         raise DataError(name, str(error)) from error
@@ -297,12 +301,12 @@ def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = 
 
 
 def describe(steps: Sequence[Step]) -> list[str]:
-    """One plain line a step."""
+    """One line for each step, in plain words."""
     return [str(step) for step in steps]
 
 
 def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
-    """The shape of a picture when the picture steps are done with it, if they determine it."""
+    """The shape of a picture after the picture steps, or ``None`` where they do not determine it."""
     size: tuple[int, ...] | None = None
     for step in steps:
         if isinstance(step, FitDigit):
@@ -314,10 +318,10 @@ def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
 
 
 def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """``batch`` as ``(n, *shape)``: rows may be folded and unfolded, and axes of length 1 may come and go.
+    """``batch`` as ``(n, *shape)``: examples may be flattened or unflattened, and axes of length 1 added or removed.
 
     Raises:
-        ValueError: one would have to guess, as between ``(3, 32, 32)`` and ``(32, 32, 3)``, or the counts differ.
+        ValueError: the sizes differ, or the order of the axes: ``(3, 32, 32)`` and ``(32, 32, 3)``.
     """
     found = batch.shape[1:]
     flat = len(found) == 1 or len(shape) == 1
@@ -327,7 +331,7 @@ def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def digit_preprocessing(shape: tuple[int, ...] = (784,)) -> Preprocessing:
-    """A photograph or scan of one digit → ``shape``, as MNIST has it, in 0.01..1 as in T. Rashid's book.
+    """A photograph or scan of one digit → ``shape``, in the layout of MNIST, 0.01..1 as in T. Rashid's book.
 
     T. Rashid, *Make Your Own Neural Network*, 2016: ``pixel / 255 * 0.99 + 0.01``.
     """
@@ -335,10 +339,10 @@ def digit_preprocessing(shape: tuple[int, ...] = (784,)) -> Preprocessing:
 
 
 def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
-    """What to do with pictures for a model that does not say.
+    """The preprocessing of pictures for a model that has none: MNIST digits, or colour pictures, channels first.
 
     Raises:
-        UsageError: its input looks neither like a digit of MNIST nor like a picture in colour.
+        UsageError: the shape is neither that of an MNIST digit nor that of a colour picture.
     """
     if _squeezed(example_shape) in ((784,), (28, 28)):
         return digit_preprocessing(example_shape)
@@ -352,22 +356,16 @@ def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
 
 
 def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
-    """The same steps, told what ink the pictures have.
+    """The same steps with ``found`` as the ink of the pictures.
 
     Raises:
-        UsageError: ``found`` is none of the choices, or no step asks for it.
+        UsageError: ``found`` is not one of the choices, or there is no polarity step.
     """
     if found not in get_args(Found):
         raise UsageError(f"polarity must be one of {', '.join(get_args(Found))}, not {found!r}")
     if not any(isinstance(step, Polarity) for step in steps):
         raise UsageError("polarity was given, but the preprocessing of this model has no polarity step")
     return tuple(Polarity(step.ink, found) if isinstance(step, Polarity) else step for step in steps)
-
-
-def _split(steps: Sequence[Step]) -> tuple[list[PictureStep], list[ArithmeticStep]]:
-    check_order(steps)
-    pictures = [step for step in steps if isinstance(step, PictureStep)]
-    return pictures, [step for step in steps if isinstance(step, ArithmeticStep)]
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -380,8 +378,8 @@ def _check_sides(**sides: int) -> None:
             raise ValueError(f"{field} must be from 1 to {MAX_SIDE} pixels, not {side}")
 
 
-def _check_finite(field: str, *values: float) -> None:
-    for value in values:
+def _check_finite(**fields: Sequence[float]) -> None:
+    for field, value in ((field, value) for field, values in fields.items() for value in values):
         if not abs(value) <= MAX_FLOAT:
             raise ValueError(f"{field} must be finite, at most {MAX_FLOAT:g} in size, not {value}")
 

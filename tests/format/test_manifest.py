@@ -136,7 +136,9 @@ def test_the_specification_names_every_field_step_type_and_limit() -> None:
     structs = [
         Manifest,
         documentation.Documentation,
-        *documentation.PARTS,
+        documentation.Remark,
+        documentation.ValueRemark,
+        documentation.ModelOrigin,
         training.TrainingRecord,
         training.GeneratorState,
     ]

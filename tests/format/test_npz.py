@@ -21,7 +21,7 @@ import portable_nn as pnn
 import portable_nn.format as weight_file
 from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import InputInfo, has_manifest, load, npz, save
-from portable_nn.format.reading import forget
+from portable_nn.format.reading import HEADS
 from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.preprocessing.steps import Reshape, Scale
 
@@ -180,7 +180,7 @@ def test_what_is_larger_than_4_gib_stands_in_fields_of_64_bits(tmp_path, monkeyp
     """With the limit set to a few bytes: sizes, places or both are beyond it."""
     monkeypatch.setattr(npz, "WIDE", wide)
     monkeypatch.setattr(weight_file, "_prepared", deque())  # ... with another limit
-    forget()
+    HEADS.clear()
     tensors = {"a": np.arange(4, dtype=np.float32), "b": np.arange(1000.0), "c": np.arange(3, dtype=np.int8)}
     save(tmp_path / "a.npz", identities(tensors), tensors)
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:

@@ -11,7 +11,7 @@ import pytest
 
 from portable_nn.core.graph import Parameter
 from portable_nn.plain import Entry
-from portable_nn.plain.matching import Row, as_json, as_text, match
+from portable_nn.plain.matching import MatchRow, as_json, as_text, match
 from portable_nn.plain.names import words
 
 
@@ -61,11 +61,11 @@ def test_each_status():
         needed({"a.weight": (3, 2), "a.bias": (3,), "b.weight": (3, 2), "c.weight": (4, 5), "d": (6, 6)}),
     )
     assert found.rows == (
-        Row("a.weight", (3, 2), "fits", (3, 2)),
-        Row("a.bias", (3,), "shape differs", (4,)),
-        Row("b.weight", (3, 2), "shape differs", (2, 3), axes=(1, 0)),
-        Row("c.weight", (4, 5), "missing", (5, 4), "c.kernel", (1, 0)),
-        Row("d", (6, 6), "missing"),
+        MatchRow("a.weight", (3, 2), "fits", (3, 2)),
+        MatchRow("a.bias", (3,), "shape differs", (4,)),
+        MatchRow("b.weight", (3, 2), "shape differs", (2, 3), axes=(1, 0)),
+        MatchRow("c.weight", (4, 5), "missing", (5, 4), "c.kernel", (1, 0)),
+        MatchRow("d", (6, 6), "missing"),
     )
     assert found.left_over == ("extra",)
     assert not found.fits
@@ -81,9 +81,9 @@ def test_all_fit():
 def test_no_dimensions():
     found = match(entries({"a": (), "b": ()}), needed({"a": (), "c": (), "d": (1,)}))
     assert found.rows == (
-        Row("a", (), "fits", ()),
-        Row("c", (), "missing", (), "b"),
-        Row("d", (1,), "missing"),
+        MatchRow("a", (), "fits", ()),
+        MatchRow("c", (), "missing", (), "b"),
+        MatchRow("d", (1,), "missing"),
     )
 
 
