@@ -129,9 +129,9 @@ def _ours_one(path: Path, name: str) -> Any:
 
 
 def _ours_one_anew(path: Path, name: str) -> Any:
-    from portable_nn.format.reading import forget
+    from portable_nn.format.reading import HEADS
 
-    forget()
+    HEADS.clear()
     return _ours_one(path, name)
 
 

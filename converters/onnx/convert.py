@@ -35,15 +35,15 @@ from portable_nn.format.manifest import OutputInfo, decode, encode
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
 from portable_nn.network import Network
-from portable_nn.onnx.documentation import attach, collect
-from portable_nn.onnx.dropped import dropped_by_export, dropped_by_import
-from portable_nn.onnx.external import locations, regions, write_data
-from portable_nn.onnx.files import read_alone, read_model
-from portable_nn.onnx.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, labels_of, metadata_of
+from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
-from portable_nn.onnx.support import opset_of
-from portable_nn.onnx.tensors import from_tensor
+from portable_nn.onnx.remarks.documentation import attach, collect
+from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
+from portable_nn.onnx.storage.external import locations, regions, write_data
+from portable_nn.onnx.storage.files import read_alone, read_model
+from portable_nn.onnx.storage.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, labels_of, metadata_of
+from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.onnx.writing import MAX_BYTES, size_of, to_bytes, to_model
 from portable_nn.operators import infer

@@ -16,9 +16,8 @@ from portable_nn.core.errors import UsageError
 from portable_nn.data.augment import RandomAffine
 from portable_nn.models.digits_gan.judging import judge
 from portable_nn.models.recipes import Digits, Trained, load_digits
-from portable_nn.operators import Leaf, Symbol, constant, emit, integers
+from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 from portable_nn.operators.linear.blas import single_threaded
-from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
 

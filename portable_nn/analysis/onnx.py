@@ -15,17 +15,14 @@ from portable_nn.analysis.report import Finding, some
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import Translate, walk
 from portable_nn.core.binding import Sizes, bind
+from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
-from portable_nn.onnx.external import external_tensors, load_external
-from portable_nn.onnx.files import read_alone
-from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.inference import declared, dtype_of, infer_standard, may_be_equal, type_of
-from portable_nn.onnx.opsets import translated
-from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
-from portable_nn.onnx.support import (
+from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, type_of
+from portable_nn.onnx.opsets.folding import Folder
+from portable_nn.onnx.opsets.support import (
     STANDARD,
     Obstacle,
     captured,
@@ -36,7 +33,11 @@ from portable_nn.onnx.support import (
     opset_in,
     opset_of,
 )
-from portable_nn.onnx.tensors import from_attribute, from_tensor, is_attribute
+from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
+from portable_nn.onnx.storage.external import external_tensors, load_external
+from portable_nn.onnx.storage.files import read_alone
+from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 

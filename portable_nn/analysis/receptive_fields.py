@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from portable_nn.analysis.spatial import operation_of
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.errors import ShapeError
-from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
-from portable_nn.operators.registry import find
+from portable_nn.operators import FieldContext, cellwise_fields, find, moved_fields
 from portable_nn.sizes.receptive import INPUT, Fields
 
 

@@ -16,8 +16,7 @@ from portable_nn.analysis.report import Finding, some
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Node
 from portable_nn.core.text import quantity
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import DataDependentShape, InvalidNode, Type, lookup
+from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_node, lookup
 
 Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""

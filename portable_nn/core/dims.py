@@ -126,6 +126,12 @@ def broadcast(*shapes: Shape) -> Shape | None:
     return tuple(result)
 
 
+def may_be_equal(one: Shape, other: Shape) -> bool:
+    """Whether two shapes may be the same; a symbolic size may have any value."""
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
+
+
 def static(shape: Shape) -> tuple[int, ...] | None:
     """``shape`` if all its dimensions are numbers, otherwise ``None``."""
     numbers = tuple(dim for dim in shape if isinstance(dim, int))

@@ -12,8 +12,7 @@ from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.engines.feeds import fitted
-from portable_nn.operators import infer
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, infer
 
 Feeds: TypeAlias = Mapping[str, Array]
 """Arrays by the names of values."""

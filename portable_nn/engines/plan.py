@@ -19,8 +19,18 @@ from portable_nn.core.dims import static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Graph, Node, Shape, format_shape
 from portable_nn.core.memory import aligned
-from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import Array, KernelContext, Order, Step, is_dense, laid_in, memory_order
+from portable_nn.operators import (
+    Array,
+    KernelContext,
+    Order,
+    Step,
+    Type,
+    infer,
+    is_dense,
+    laid_in,
+    lookup,
+    memory_order,
+)
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 
 PLANS: Final = 8

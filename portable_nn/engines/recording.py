@@ -19,8 +19,7 @@ from portable_nn.core.errors import DataError, GraphError, ShapeError, UsageErro
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.batching import Feeds, Run
 from portable_nn.engines.feeds import fitted
-from portable_nn.operators import infer
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, infer
 
 SUFFIX: Final = ".npz"
 

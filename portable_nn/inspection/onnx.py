@@ -10,10 +10,10 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
-from portable_nn.onnx.inference import light
-from portable_nn.onnx.isolated import LibraryError, infer_shapes
-from portable_nn.onnx.metadata import DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
-from portable_nn.onnx.support import captured
+from portable_nn.onnx.library.inference import light
+from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
+from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.storage.metadata import DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
 from portable_nn.preprocessing.steps import describe
 
 

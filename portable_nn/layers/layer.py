@@ -10,8 +10,7 @@ import numpy as np
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.layers.initializers import Initial
-from portable_nn.operators import Leaf, Symbol, emit, emit_all
-from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, emit, emit_all
 
 __all__ = ["Input", "Layer", "Symbol", "emit"]
 

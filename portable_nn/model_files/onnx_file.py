@@ -43,7 +43,7 @@ class OnnxFile(WritableFile):
     @cached_property
     def model(self) -> ModelProto:
         """The parsed model, with the tensors of its external data files."""
-        from portable_nn.onnx.files import parsed, read_model
+        from portable_nn.onnx.storage.files import parsed, read_model
 
         if self.digest is None:
             return read_model(self.path)
@@ -91,13 +91,13 @@ class OnnxFile(WritableFile):
         return check_by_standard(self.path)
 
     def entries(self) -> Mapping[str, Entry]:
-        from portable_nn.onnx.files import read_alone
+        from portable_nn.onnx.storage.files import read_alone
 
         stored = read_alone(self.path).graph.initializer
         return {tensor.name: Entry("", tuple(tensor.dims), 0) for tensor in stored}
 
     def manifest_text(self) -> str:
-        from portable_nn.onnx.metadata import MANIFEST
+        from portable_nn.onnx.storage.metadata import MANIFEST
 
         if MANIFEST not in self._metadata:
             raise UsageError(f"{self.path}: has no manifest: those ONNX files have one that portable-nn wrote")
@@ -105,8 +105,8 @@ class OnnxFile(WritableFile):
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
         from portable_nn.converters.onnx import read_onnx
-        from portable_nn.onnx.metadata import DIGEST
-        from portable_nn.onnx.support import opset_of
+        from portable_nn.onnx.opsets.support import opset_of
+        from portable_nn.onnx.storage.metadata import DIGEST
 
         where = str(self.path)
         network, proof, notes = read_onnx(self.model, where=where, **options.proof)
@@ -118,8 +118,8 @@ class OnnxFile(WritableFile):
     @classmethod
     def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
         from portable_nn.converters.onnx import export_onnx
-        from portable_nn.onnx.files import read_alone
-        from portable_nn.onnx.metadata import DIGEST, metadata_of
+        from portable_nn.onnx.storage.files import read_alone
+        from portable_nn.onnx.storage.metadata import DIGEST, metadata_of
 
         manifest = source.manifest
         network = Network.from_graph(
@@ -153,10 +153,10 @@ def _one_by_one(path: Path) -> Manifest:
     """The manifest in a model, with the digests of its initializers, of which no more than one is in memory."""
     from onnx import TensorProto
 
-    from portable_nn.onnx.external import load_external
-    from portable_nn.onnx.files import read_alone
-    from portable_nn.onnx.metadata import MANIFEST, metadata_of
-    from portable_nn.onnx.tensors import from_tensor
+    from portable_nn.onnx.storage.external import load_external
+    from portable_nn.onnx.storage.files import read_alone
+    from portable_nn.onnx.storage.metadata import MANIFEST, metadata_of
+    from portable_nn.onnx.storage.tensors import from_tensor
 
     found = dict[str, str]()
     model = read_alone(path)

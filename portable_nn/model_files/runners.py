@@ -130,7 +130,7 @@ def _described_by(
     metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str
 ) -> _Description:
     """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form."""
-    from portable_nn.onnx.metadata import labels_of, manifest_in
+    from portable_nn.onnx.storage.metadata import labels_of, manifest_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)

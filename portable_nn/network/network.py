@@ -29,8 +29,7 @@ from portable_nn.network import surgery
 from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.weights import Weights
-from portable_nn.operators import Leaf, Operator, Symbol, Type, infer, lookup, trace
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lookup, trace
 from portable_nn.preprocessing.steps import Preprocessing
 
 if TYPE_CHECKING:

@@ -13,10 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
-from portable_nn.operators import Leaf, Symbol, lookup
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import FLOATS, Array, InvalidNode
-from portable_nn.operators.symbols import Origin
+from portable_nn.operators import FLOATS, Array, InvalidNode, Leaf, Origin, Symbol, infer_node, lookup
 from portable_nn.rewrites.unused import needed
 
 NEAR: Final = 3

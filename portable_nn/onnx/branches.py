@@ -16,8 +16,8 @@ from typing import Any, Final, TypeAlias
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, defs, helper, inliner, shape_inference
 
 from portable_nn.core.errors import FormatError
-from portable_nn.onnx.isolated import LibraryError, inline_standard_function
-from portable_nn.onnx.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
+from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
+from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
 from portable_nn.rewrites.program import Names
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from onnx import ModelProto, TensorShapeProto, ValueInfoProto, numpy_helper
 
+from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
-from portable_nn.onnx.inference import may_be_equal, type_of
+from portable_nn.onnx.library.inference import type_of
 from portable_nn.operators.registry import Array
 from portable_nn.rewrites.sizes import check_sizes
 

@@ -17,10 +17,9 @@ from portable_nn.core.errors import Fault, GraphError, PortableNNError, Unsuppor
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.format.tensors import Array, is_finite
 from portable_nn.onnx.branches import inlined
-from portable_nn.onnx.folding import LARGE
-from portable_nn.onnx.inference import infer_standard, stated_size
-from portable_nn.onnx.opsets import translated
-from portable_nn.onnx.support import (
+from portable_nn.onnx.library.inference import infer_standard, stated_size
+from portable_nn.onnx.opsets.folding import LARGE
+from portable_nn.onnx.opsets.support import (
     STANDARD,
     check_made_once,
     check_text,
@@ -30,10 +29,10 @@ from portable_nn.onnx.support import (
     obstacles,
     opset_of,
 )
-from portable_nn.onnx.tensors import from_attribute, from_tensor, literal
+from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
 from portable_nn.onnx.writing import PRODUCER
-from portable_nn.operators import Type, infer
-from portable_nn.operators.registry import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, find
+from portable_nn.operators import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, Type, find, infer
 from portable_nn.rewrites.program import Names
 
 

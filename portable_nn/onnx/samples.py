@@ -16,8 +16,7 @@ import numpy as np
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.tensors import Array
-from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.registry import INTEGERS, Family, Interval, OperatorContext
+from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, Type, infer, lookup
 
 BATCHES: Final = (1, 3)
 """The values of an unknown first size: one example is a special case, and so is an odd number."""

@@ -13,7 +13,7 @@ from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.feeds import fitted
-from portable_nn.onnx.files import what_it_is
+from portable_nn.onnx.storage.files import what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import Array
 

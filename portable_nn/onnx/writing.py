@@ -14,12 +14,11 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
 from portable_nn.core.version import __version__
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.onnx.external import reference, regions
-from portable_nn.onnx.opsets import OLDEST_WRITTEN, to_opset
-from portable_nn.onnx.standard import signature
-from portable_nn.onnx.tensors import to_attribute, to_tensor
-from portable_nn.operators import infer
-from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.onnx.opsets.standard import signature
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.storage.external import reference, regions
+from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
+from portable_nn.operators import DTYPE_CODES, infer
 
 PRODUCER: Final = "portable-nn"
 """The ``producer_name`` of models that this package writes."""

@@ -14,9 +14,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Shape, Tensor, Value
-from portable_nn.operators import infer
-from portable_nn.operators.registry import DTYPE_CODES
-from portable_nn.operators.symbols import plain_float
+from portable_nn.operators import DTYPE_CODES, infer, plain_float
 from portable_nn.preprocessing.steps import (
     Normalise,
     PictureStep,

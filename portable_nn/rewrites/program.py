@@ -11,8 +11,7 @@ from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Graph
 from portable_nn.format.documentation import Documentation, ValueRemark
 from portable_nn.format.manifest import InputInfo
-from portable_nn.operators import infer
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, infer
 
 
 class Program(NamedTuple):

@@ -12,9 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
-from portable_nn.operators import Type, infer, lookup
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import InvalidNode
+from portable_nn.operators import InvalidNode, Type, infer, infer_node, lookup
 from portable_nn.rewrites.program import Names, Program, checked
 
 BATCH: Final = "batch"

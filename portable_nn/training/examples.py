@@ -10,8 +10,7 @@ import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.batching import Batching
-from portable_nn.operators import replay
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, replay
 from portable_nn.training.losses import Loss, check_target
 from portable_nn.training.trainable import Trainable
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.operators import Symbol, emit
-from portable_nn.operators.registry import InvalidNode
-from portable_nn.operators.symbols import GradientContext, Origin
-from portable_nn.operators.tracing import reachable
+from portable_nn.operators import GradientContext, InvalidNode, Origin, Symbol, emit, reachable
 
 
 def gradients(outputs: Sequence[Symbol], seeds: Sequence[Symbol], wrt: Sequence[Symbol]) -> list[Symbol | None]:

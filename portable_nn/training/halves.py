@@ -17,9 +17,8 @@ import numpy as np
 
 from portable_nn.core.graph import Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import infer, lookup
+from portable_nn.operators import Array, infer, lookup, window_kind
 from portable_nn.operators.linear.blas import single_threaded
-from portable_nn.operators.registry import Array, window_kind
 
 SMALLEST: Final = 32
 """The smallest batch for which two halves are faster than a whole."""

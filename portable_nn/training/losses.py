@@ -14,8 +14,7 @@ import numpy as np
 from portable_nn.core import names
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
-from portable_nn.operators import Symbol, emit, emit_all, integers
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, Symbol, emit, emit_all, integers
 
 Build: TypeAlias = Callable[[Symbol, Symbol, "Symbol | None"], Symbol]
 

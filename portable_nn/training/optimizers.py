@@ -10,8 +10,7 @@ from typing import ClassVar
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
-from portable_nn.operators import Leaf, Symbol, emit, emit_all, lookup
-from portable_nn.operators.registry import OperatorContext
+from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
 

@@ -14,10 +14,8 @@ from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Leaf, Symbol, constant, replay, trace
+from portable_nn.operators import Array, Leaf, Symbol, constant, reachable, replay, trace
 from portable_nn.operators.linear.blas import has_threads_to_set
-from portable_nn.operators.registry import Array
-from portable_nn.operators.tracing import reachable
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart

@@ -10,7 +10,7 @@ from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.graph import INTERNAL
 from portable_nn.diagram.boxes import diagram
 from portable_nn.engines.plan import Plan
-from portable_nn.model_files.sizing import size_net
+from portable_nn.model_files.reports import size_net
 from portable_nn.operators import Leaf, constant, emit, trace
 from portable_nn.training.gradient import gradients
 

@@ -17,8 +17,8 @@ from portable_nn.converters.onnx import import_onnx
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import OPSET
 from portable_nn.network import Network
+from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.support import opset_of
 from portable_nn.onnx.writing import to_bytes, to_model
 
 Array = np.ndarray[Any, Any]

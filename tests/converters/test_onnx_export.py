@@ -26,7 +26,7 @@ from portable_nn.engines.plan import Plan
 from portable_nn.format import InputInfo
 from portable_nn.layers import Input
 from portable_nn.network import Network
-from portable_nn.onnx.opsets import OLDEST_WRITTEN
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, constant, emit, integers, trace

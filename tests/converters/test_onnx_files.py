@@ -14,9 +14,9 @@ from onnx.external_data_helper import set_external_data
 
 from portable_nn.converters.onnx import read_onnx
 from portable_nn.core.errors import FileError, FormatError
-from portable_nn.onnx.files import read_model
-from portable_nn.onnx.metadata import MAX_LENGTH, labels_of
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.storage.files import read_model
+from portable_nn.onnx.storage.metadata import MAX_LENGTH, labels_of
 
 
 def model() -> onnx.ModelProto:

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from portable_nn.onnx import isolated
-from portable_nn.onnx.isolated import LibraryError, infer_shapes, inline_standard_function
+from portable_nn.onnx.library import isolated
+from portable_nn.onnx.library.isolated import LibraryError, infer_shapes, inline_standard_function
 
 
 def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (2, 3)) -> onnx.ModelProto:

@@ -20,7 +20,7 @@ from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import UsageError
 from portable_nn.format import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.model_files.convert import convert
-from portable_nn.onnx import documentation as collecting
+from portable_nn.onnx.remarks import documentation as collecting
 
 # -- comparing by reflection
 
@@ -343,7 +343,7 @@ def test_what_is_dropped_is_listed(case: str) -> None:
 
 def test_every_field_of_a_model_is_kept_or_listed() -> None:
     """The table that says so has no field that the standard lacks, and every message that it names is one."""
-    from portable_nn.onnx.dropped import _KEPT
+    from portable_nn.onnx.remarks.dropped import _KEPT
 
     kinds = {
         kind.DESCRIPTOR.name: kind

@@ -17,11 +17,11 @@ from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, U
 from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.engines.plan import Plan
 from portable_nn.layers import Input
-from portable_nn.onnx.opsets import OLDEST_WRITTEN, to_opset
+from portable_nn.onnx.opsets.standard import signature
+from portable_nn.onnx.opsets.support import NEWEST_READ
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.standard import signature
-from portable_nn.onnx.support import NEWEST_READ
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, emit, infer, integers, trace

@@ -15,9 +15,9 @@ from portable_nn.converters.onnx import import_onnx
 from portable_nn.core.errors import GraphError, UnsupportedError, UsageError
 from portable_nn.core.graph import OPSET
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.newer import NEWER
+from portable_nn.onnx.opsets.newer import NEWER
+from portable_nn.onnx.opsets.support import NEWEST_READ
 from portable_nn.onnx.reading import from_model
-from portable_nn.onnx.support import NEWEST_READ
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import Leaf, Symbol, emit, emit_all, integers, trace
 

@@ -21,11 +21,11 @@ from portable_nn.converters.onnx import import_onnx, read_onnx
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.graph import OPSET, Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.forms import CHANGES
-from portable_nn.onnx.opsets import OLDEST_WRITTEN
+from portable_nn.onnx.opsets.forms import CHANGES
+from portable_nn.onnx.opsets.support import NEWEST_READ, OLDEST_READ
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.support import NEWEST_READ, OLDEST_READ
 from portable_nn.onnx.verify import Tolerance, compare
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, Leaf, Symbol, constant, emit, emit_all, integers, trace

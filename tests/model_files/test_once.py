@@ -18,7 +18,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.model_files.onnx_file import UNPROVED
 from portable_nn.model_files.predictions import predict
-from portable_nn.onnx import files
+from portable_nn.onnx.storage import files
 from portable_nn.operators import inference
 
 ROWS = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)

@@ -13,8 +13,7 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Leaf, Symbol, constant, emit, trace
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, Leaf, Symbol, constant, emit, trace
 from portable_nn.training.gradient import gradients
 
 Payoff: TypeAlias = Callable[[Any, Any], Any]

@@ -17,8 +17,7 @@ from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, pars
 from portable_nn.adversarial.games.game import Game, Linear, coupled, made_from
 from portable_nn.adversarial.games.options import Option, filled, finite_array, no_such
 from portable_nn.core.errors import UsageError
-from portable_nn.operators import Symbol, emit
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, Symbol, emit
 
 AT_ZERO: Final = ((0.0, 0.0),)
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.operators import Leaf
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, Leaf
 
 Draw: TypeAlias = "Callable[[int, np.random.Generator], Array | Mapping[str, Array]]"
 """``(count, generator) → examples``, whose first axis is ``count``."""

@@ -23,9 +23,7 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
-from portable_nn.operators import Leaf, Symbol, constant, emit, trace
-from portable_nn.operators.registry import Array
-from portable_nn.operators.tracing import reachable
+from portable_nn.operators import Array, Leaf, Symbol, constant, emit, reachable, trace
 from portable_nn.training.gradient import gradients
 
 DIRECTION: Final = "direction/"

@@ -18,9 +18,7 @@ from portable_nn.adversarial.methods.oracle import Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.core.graph import Tensor
-from portable_nn.operators import Symbol
-from portable_nn.operators.scalars import SCALARS
-from portable_nn.operators.tracing import reachable
+from portable_nn.operators import SCALARS, Symbol, reachable
 
 Scalar: TypeAlias = "Number | float"
 Square: TypeAlias = tuple[Scalar, Scalar, Scalar, Scalar]

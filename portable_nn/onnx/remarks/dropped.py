@@ -11,8 +11,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
-from portable_nn.onnx.documentation import collect, pairs, protos_of_values, remark_of, stated
-from portable_nn.onnx.support import STANDARD, label, noted
+from portable_nn.onnx.opsets.support import STANDARD, label, noted
+from portable_nn.onnx.remarks.documentation import collect, pairs, protos_of_values, remark_of, stated
 from portable_nn.operators import infer
 
 

@@ -10,8 +10,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET
-from portable_nn.onnx.newer import NEWER
-from portable_nn.onnx.tensors import is_attribute
+from portable_nn.onnx.opsets.newer import NEWER
+from portable_nn.onnx.storage.tensors import is_attribute
 from portable_nn.operators.registry import ONNX_DTYPES, find
 
 OLDEST_READ: Final = 6

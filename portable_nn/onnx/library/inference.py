@@ -16,8 +16,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProt
 
 from portable_nn.core.dims import is_number, substituted
 from portable_nn.core.graph import Dim, Shape
-from portable_nn.onnx.isolated import LibraryError, infer_shapes
-from portable_nn.onnx.support import STANDARD, type_name
+from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
+from portable_nn.onnx.opsets.support import STANDARD, type_name
 from portable_nn.operators.registry import ONNX_DTYPES, Type
 
 SMALL: Final = 1024
@@ -74,12 +74,6 @@ def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None
-
-
-def may_be_equal(one: Shape, other: Shape) -> bool:
-    """Whether two shapes may be the same; a symbolic size may have any value."""
-    pairs = zip(one, other, strict=False)
-    return len(one) == len(other) and all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in pairs)
 
 
 def dtype_of(code: int) -> str:

@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Attribute, Dim, Node, format_shape
-from portable_nn.onnx.scope import without
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import InvalidNode, OperatorContext, Type, lookup, window_kind
+from portable_nn.onnx.opsets.scope import without
+from portable_nn.operators import InvalidNode, OperatorContext, Type, infer_node, lookup, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
 from portable_nn.operators.spatial.window import per_axis, spatial_sizes
 from portable_nn.sizes.arithmetic import pool_size

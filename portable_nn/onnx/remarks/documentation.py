@@ -13,9 +13,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark, constants_of
-from portable_nn.onnx.support import STANDARD
-from portable_nn.operators import Type, infer
-from portable_nn.operators.registry import DTYPE_CODES
+from portable_nn.onnx.opsets.support import STANDARD
+from portable_nn.operators import DTYPE_CODES, Type, infer
 
 MOST: Final = 8 * 2**20
 """The most bytes of documentation that are kept: a manifest of at most 16 MiB holds other things as well."""

@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, recognise
-from portable_nn.onnx.external import external_tensors, load_external
+from portable_nn.onnx.storage.external import external_tensors, load_external
 
 _ONNX: Final = recognise(b"\x08\x08\x12")
 """The message of ``recognise`` for an ONNX file."""

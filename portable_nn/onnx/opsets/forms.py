@@ -12,12 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from portable_nn.core.dims import quotient
+from portable_nn.core.dims import may_be_equal, quotient
 from portable_nn.core.graph import Node, format_shape
-from portable_nn.onnx.inference import may_be_equal
-from portable_nn.onnx.scope import Scope, given, without
-from portable_nn.operators.registry import DTYPE_CODES, InvalidNode, lookup
-from portable_nn.operators.symbols import Symbol, constant, emit, emit_all, integers, sizes
+from portable_nn.onnx.opsets.scope import Scope, given, without
+from portable_nn.operators import DTYPE_CODES, InvalidNode, Symbol, constant, emit, emit_all, integers, lookup, sizes
 
 Translation = Callable[[Node, Scope], list[Node]]
 

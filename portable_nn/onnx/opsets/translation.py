@@ -14,15 +14,14 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import OPSET, Graph, Node
-from portable_nn.onnx.folding import Folder
-from portable_nn.onnx.forms import CHANGES, Change
-from portable_nn.onnx.newer import has_newer, in_vocabulary
-from portable_nn.onnx.pads import explicit, numbered
-from portable_nn.onnx.scope import Scope, without
-from portable_nn.onnx.standard import check_form, signature
-from portable_nn.onnx.support import noted
-from portable_nn.operators.inference import infer_node
-from portable_nn.operators.registry import REGISTRY, InvalidNode, Type, lookup
+from portable_nn.onnx.opsets.folding import Folder
+from portable_nn.onnx.opsets.forms import CHANGES, Change
+from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
+from portable_nn.onnx.opsets.pads import explicit, numbered
+from portable_nn.onnx.opsets.scope import Scope, without
+from portable_nn.onnx.opsets.standard import check_form, signature
+from portable_nn.onnx.opsets.support import noted
+from portable_nn.operators import REGISTRY, InvalidNode, Type, infer_node, lookup
 from portable_nn.rewrites.program import Names
 
 OLDEST_WRITTEN: Final = 13

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from onnx import AttributeProto, defs
 
 from portable_nn.core.graph import Attribute, Node, Tensor
-from portable_nn.onnx.tensors import from_attribute, is_attribute
+from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
 from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 
 _KINDS: Final[Mapping[int, Attr]] = {

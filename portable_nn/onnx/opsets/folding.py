@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import count, static
 from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.engines.plan import Plan
-from portable_nn.onnx.tensors import literal
+from portable_nn.onnx.storage.tensors import literal
 from portable_nn.operators.registry import INTEGERS, Array, Type
 from portable_nn.rewrites.program import Names
 

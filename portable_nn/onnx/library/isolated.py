@@ -18,8 +18,8 @@ from typing import IO, Any, Final
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
-from portable_nn.onnx import isolated_side
-from portable_nn.onnx.isolated_side import ANSWER, REQUEST
+from portable_nn.onnx.library import isolated_side
+from portable_nn.onnx.library.isolated_side import ANSWER, REQUEST
 
 _PROGRAM: Final = str(Path(isolated_side.__file__).resolve())
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
-from portable_nn.onnx.scope import Scope
-from portable_nn.operators.registry import FLOATS, INTEGERS, InvalidNode
+from portable_nn.onnx.opsets.scope import Scope
+from portable_nn.operators import FLOATS, INTEGERS, InvalidNode, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
-from portable_nn.operators.symbols import Symbol, cast, constant, emit, integers, sizes
 
 
 class Newer(NamedTuple):

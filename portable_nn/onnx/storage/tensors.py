@@ -11,8 +11,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
 from portable_nn.format.tensors import Array, to_bytes
-from portable_nn.operators.registry import DTYPE_CODES
-from portable_nn.operators.symbols import plain_float
+from portable_nn.operators import DTYPE_CODES, plain_float
 
 
 def to_tensor(name: str, array: Array) -> TensorProto:

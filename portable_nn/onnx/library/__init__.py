@@ -1,0 +1,1 @@
+"""What the onnx package itself is asked, in a process of its own."""

@@ -1,0 +1,1 @@
+"""How a model is stored: tensors, files beside it, metadata, labels."""
