@@ -52,7 +52,7 @@ def diagram(found: Inspection, *, constants: bool = False) -> Diagram:
 
     Raises ``UsageError`` where it is that of a file of arrays, which has no nodes.
     """
-    if not (found.nodes or found.outputs):
+    if found.holds_arrays:
         where = found.file.path if found.file else "it"
         raise UsageError(f"{where}: holds arrays, not a network: there is nothing to draw")
     nodes = [node for node in found.nodes if constants or node.operator != "Constant" or node.reads]

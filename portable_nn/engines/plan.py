@@ -257,7 +257,9 @@ class Binding(KernelContext):
                 self.plan._place(name, array, self.plan._blocks[source])
                 return array
         if self.operator.elementwise or self.operator.keeps_layout:
-            order = next((memory_order(x) for x in self.x if x.shape == shape and _lies_otherwise(x)), None)
+            order = next(
+                (memory_order(x) for x in self.x if x.shape == shape and not x.flags.c_contiguous and is_dense(x)), None
+            )
         return self.plan.allocate(name, shape, dtype, order)
 
     def _sources(self, over: int | None) -> list[str]:
@@ -312,11 +314,6 @@ class Binding(KernelContext):
             array.flags.writeable = False
             self.plan._filled[key] = array
         return self.plan._filled[key]
-
-
-def _lies_otherwise(array: Array) -> bool:
-    """Whether an array is dense, with its axes in another order than row-major."""
-    return not array.flags.c_contiguous and is_dense(array)
 
 
 def _copy(target: Array, source: Array) -> Step:

@@ -127,6 +127,11 @@ class Inspection:
     tensors: tuple[TensorRow, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether the model is a file of arrays: every network has outputs."""
+        return not (self.nodes or self.outputs)
+
 
 def inspect_manifest(manifest: Manifest) -> Inspection:
     """The contents of the network that ``manifest`` describes."""

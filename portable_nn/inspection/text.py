@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -33,10 +33,10 @@ def as_text(inspection: Inspection) -> str:
                 ("digest", found.digest),
                 ("written by", found.producer),
                 ("opset", str(found.opset or "")),
-                ("training", _stands(found.training) if found.training else ""),
+                ("training", _training_text(found.training) if found.training else ""),
             ]
         ),
-        _tensor_table(found) if _holds_arrays(found) else table(NODE_HEADINGS, _node_rows(found)),
+        _tensor_table(found) if found.holds_arrays else table(NODE_HEADINGS, _node_rows(found)),
         "".join([*map(_input_text, found.inputs), *map(_output_text, found.outputs)]),
         _lines(["metadata", *(f"  {key}: {_shortened(text)}" for key, text in found.metadata.items())])
         if found.metadata
@@ -44,11 +44,6 @@ def as_text(inspection: Inspection) -> str:
         _lines(["notes", *(f"  {note}" for note in _first(found.notes, "notes"))]) if found.notes else "",
     ]
     return "\n".join(part for part in parts if part).rstrip("\n")
-
-
-def _holds_arrays(found: Inspection) -> bool:
-    """Whether it is that of a file of arrays: every network has outputs."""
-    return not (found.nodes or found.outputs)
 
 
 def _node_rows(found: Inspection) -> list[tuple[str, ...]]:
@@ -77,7 +72,7 @@ def _tensor_table(found: Inspection) -> str:
     return table(("tensor", "dtype", "shape", ">bytes"), [*rows, total])
 
 
-def _stands(row: TrainingRow) -> str:
+def _training_text(row: TrainingRow) -> str:
     part = f" and batch {row.batch:,} of the next" if row.batch else ""
     return f"stopped after {quantity(row.epoch, 'epoch')}{part}, {quantity(row.step, 'step')} in all"
 
@@ -113,16 +108,12 @@ def _input_text(row: InputRow) -> str:
 
 def _output_text(row: OutputRow) -> str:
     head = ", ".join(filter(None, [f"output {row.name}: {_type(row)}", row.kind]))
-    return _lines([head, *_label_lines(row.labels)])
+    labels = ["  labels: " + ", ".join(_first(row.labels, "labels"))] if row.labels else []
+    return _lines([head, *labels])
 
 
 def _type(row: ValueRow) -> str:
     return f"{row.dtype} of unknown shape" if row.shape is None else f"{row.dtype}{format_shape(row.shape)}"
-
-
-def _label_lines(labels: tuple[str, ...]) -> Iterator[str]:
-    if labels:
-        yield "  labels: " + ", ".join(_first(labels, "labels"))
 
 
 def _first(texts: Sequence[str], what: str) -> list[str]:

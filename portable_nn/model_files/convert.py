@@ -29,7 +29,7 @@ from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import NETWORKS, SUFFIXES, WRITABLE, open_any
 from portable_nn.plain import Entry, PlainTensors, open_tensors
-from portable_nn.plain.matching import MatchRow, match
+from portable_nn.plain.matching import match
 
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
@@ -289,10 +289,11 @@ def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]
     needed = manifest.graph.parameters
     result = match(found, needed)
     for row, value in zip(result.rows, needed, strict=True):
+        turned = ", transposed, which has to be done before" if row.axes else ""
         if row.status == "missing":
-            yield f"tensor '{row.name}' {format_shape(row.needed)} is missing{_perhaps(row)}"
+            meant = f": perhaps --rename {row.suggestion}={row.name}{turned}" if row.suggestion else ""
+            yield f"tensor '{row.name}' {format_shape(row.needed)} is missing{meant}"
         elif row.status == "shape differs" and row.found is not None:
-            turned = ", transposed, which has to be done before" if row.axes else ""
             yield (
                 f"tensor '{row.name}' has shape {format_shape(row.found)}, but the network needs "
                 f"{format_shape(row.needed)}{turned}"
@@ -300,13 +301,6 @@ def _mismatches(found: Mapping[str, Entry], manifest: Manifest) -> Iterator[str]
         elif found[row.name].dtype != value.dtype:
             yield f"tensor '{row.name}' is {found[row.name].dtype}, but the network needs {value.dtype}"
     yield from (f"tensor '{name}' is not of the network: --rename {name}= leaves it out" for name in result.left_over)
-
-
-def _perhaps(row: MatchRow) -> str:
-    if not row.suggestion:
-        return ""
-    turned = ", transposed, which has to be done before" if row.axes else ""
-    return f": perhaps --rename {row.suggestion}={row.name}{turned}"
 
 
 # -- comparing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,16 @@ import msgspec
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
+from portable_nn.engines.batching import Run
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST as SHA256
 from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import WritableFile, expected_bytes
-from portable_nn.model_files.runners import Runner, onnx_runner, output_values
+from portable_nn.model_files.runners import Runner, described_by, output_values, runner_of
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -66,15 +68,18 @@ class OnnxFile(WritableFile):
     def runner(self, name: str, engine: Engine) -> Runner:
         if engine == "numpy":
             network = self.network
-            found = onnx_runner(
-                name, network.graph.inputs, output_values(network), self._metadata, network.predict, str(self.path)
-            )
+            found = self._runner(name, network.graph.inputs, output_values(network), self._metadata, network.predict)
             return found if found.described else replace(found, notes=(*found.notes, UNPROVED))
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else expected_bytes(self.path, self.digest)
         session = Session(source, where=str(self.path))
-        return onnx_runner(name, session.inputs, session.outputs, session.metadata, session.run, str(self.path))
+        return self._runner(name, session.inputs, session.outputs, session.metadata, session.run)
+
+    def _runner(
+        self, name: str, inputs: Sequence[Value], outputs: Sequence[Value], metadata: Mapping[str, str], run: Run
+    ) -> Runner:
+        return runner_of(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run)
 
     @property
     def _metadata(self) -> Mapping[str, str]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
-from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.network import Network
@@ -87,38 +86,7 @@ class Runner:
         return found.reshape(len(x), -1)
 
 
-def network_runner(where: str, network: Network, engine: Engine) -> Runner:
-    """The runner of a network. Raises ``UsageError`` where it has not exactly one input of a known shape."""
-    run: Run = network.predict
-    if engine == "onnxruntime":
-        from portable_nn.onnx.session import session_of
-
-        run = session_of(network.graph, network.parameters).run
-    description = _Description(network.inputs, network.outputs)
-    return _runner(where, network.graph.inputs, output_values(network), description, run)
-
-
-def output_values(network: Network) -> list[Value]:
-    """The outputs of a network, with their types and shapes."""
-    return [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
-
-
-def onnx_runner(
-    where: str,
-    inputs: Sequence[Value],
-    outputs: Sequence[Value],
-    metadata: Mapping[str, str],
-    run: Run,
-    path: str,
-) -> Runner:
-    """The runner of an ONNX model with these inputs, outputs and metadata, which ``run`` computes.
-
-    Raises ``UsageError`` where it has not exactly one input of a known shape.
-    """
-    return _runner(where, inputs, outputs, _described_by(metadata, inputs, outputs, path), run)
-
-
-class _Description(NamedTuple):
+class Description(NamedTuple):
     """The description of inputs and outputs that a model has; ``known`` where it has the kinds of the outputs."""
 
     inputs: Sequence[InputInfo]
@@ -126,20 +94,25 @@ class _Description(NamedTuple):
     known: bool = True
 
 
-def _described_by(
+def output_values(network: Network) -> list[Value]:
+    """The outputs of a network, with their types and shapes."""
+    return [Value(name, network.types[name].dtype, network.types[name].shape) for name in network.graph.outputs]
+
+
+def described_by(
     metadata: Mapping[str, str], inputs: Sequence[Value], outputs: Sequence[Value], where: str
-) -> _Description:
+) -> Description:
     """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form."""
     from portable_nn.onnx.storage.metadata import labels_of, manifest_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
     if manifest:
-        return _Description(manifest.inputs, manifest.outputs)
+        return Description(manifest.inputs, manifest.outputs)
     labels = labels_of(metadata)
     fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
     infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
-    return _Description([InputInfo(value.name) for value in inputs], infos, known=False)
+    return Description([InputInfo(value.name) for value in inputs], infos, known=False)
 
 
 def _may_be(value: Value, classes: int) -> bool:
@@ -152,9 +125,13 @@ def _is_float(value: Value) -> bool:
     return np.dtype(value.dtype).kind == "f"
 
 
-def _runner(
-    where: str, inputs: Sequence[Value], outputs: Sequence[Value], description: _Description, run: Run
+def runner_of(
+    where: str, inputs: Sequence[Value], outputs: Sequence[Value], description: Description, run: Run
 ) -> Runner:
+    """The runner of a model with these inputs and outputs, which ``run`` computes; messages call it ``where``.
+
+    Raises ``UsageError`` where it has not exactly one input of a known shape.
+    """
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UsageError(f"{where}: predict takes models with one input; the inputs of this one are: {names}")

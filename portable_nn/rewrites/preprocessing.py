@@ -73,13 +73,9 @@ def preprocessing_inside(program: Program) -> Program:
 def _divided(steps: Preprocessing) -> tuple[Preprocessing, Preprocessing]:
     """The steps that can be nodes, which are the last ones, and those before them."""
     count = next((at for at, step in enumerate(steps) if not isinstance(step, PictureStep)), len(steps))
-    while count and _is_settled(steps[count - 1]):
+    while count and isinstance(step := steps[count - 1], Polarity) and step.found != "auto":
         count -= 1
     return steps[count:], steps[:count]
-
-
-def _is_settled(step: Step) -> bool:
-    return isinstance(step, Polarity) and step.found != "auto"
 
 
 def _start(value: Value, steps: Sequence[Step], known: tuple[int, ...] | None) -> Shape:

@@ -53,6 +53,14 @@ def test_one_session_serves_while_the_weights_stay_the_same(net: pnn.Network, op
     assert opened == ["session"]
 
 
+def test_threads_share_one_session_of_a_network(net: pnn.Network, opened: list[str]) -> None:
+    expected = net.predict(FEED)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: net.predict(FEED, engine="onnxruntime"), range(32)))
+    assert all(np.allclose(each, expected, atol=1e-5) for each in found)
+    assert opened == ["session"]
+
+
 def in_place(net: pnn.Network, name: str) -> None:
     net.parameters[name][...] += 2
 
