@@ -195,7 +195,7 @@ def measure(checkout: Path) -> dict[str, str]:
         "functions of more than 40 lines": sum(length > 40 for length in lengths),
         "functions of more than 60 lines": sum(length > 60 for length in lengths),
         "# fmt: skip": sum(text.count("# fmt: skip") for text in texts.values()),
-        "folders that import each other": len({pair for pair in pairs if pair[0] != pair[1]}),
+        "imports between folders (pairs)": len({pair for pair in pairs if pair[0] != pair[1]}),
         "imports from a lower floor": "no floors" if up is None else len(up),
         "circles of files": _sizes(circles((each.source, each.target) for each in found)),
         "circles of folders": _sizes(circles(pair for each in found for pair in neighbours(each, modules))),
