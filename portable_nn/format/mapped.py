@@ -86,7 +86,6 @@ class MappedTensors(Mapping[str, Array]):
 
 
 def _release(mapping: mmap.mmap, start: int, stop: int) -> None:
-    page = mmap.PAGESIZE
-    first, last = start + -start % page, stop - stop % page
+    first, last = start + -start % mmap.PAGESIZE, stop - stop % mmap.PAGESIZE
     if last > first and not mapping.closed and _DROP is not None:
         mapping.madvise(_DROP, first, last - first)

@@ -32,7 +32,7 @@ MAX_FLOAT = 1e30
 """The largest parameter of a step: a pixel times this fits into a float32."""
 
 
-class Greyscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="greyscale"):
+class GreyscaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="greyscale"):
     """Any decoded picture → brightness ``(height, width)``; transparent parts become white."""
 
     def __call__(self, picture: NDArray[Any]) -> Pixels:
@@ -44,7 +44,7 @@ class Greyscale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return "convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on white where transparent"
 
 
-class Colour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="colour"):
+class ColourStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="colour"):
     """Any decoded picture → red, green and blue ``(height, width, 3)``; transparent parts become white."""
 
     def __call__(self, picture: NDArray[Any]) -> Pixels:
@@ -56,7 +56,7 @@ class Colour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         return "convert to red, green and blue, each 0 to 255, on white where transparent"
 
 
-class Polarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="polarity"):
+class PolarityStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="polarity"):
     """Invert the picture unless its ink is already ``ink``; ``found`` is the ink of the pictures.
 
     Where ``found`` is ``"auto"``, it is detected from the border of each picture (see ``pixels.guess_ink``).
@@ -73,16 +73,16 @@ class Polarity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
         """Grey or colour → the same shape."""
         return pixels if self.settle(pixels).found == self.ink else 255 - pixels
 
-    def settle(self, pixels: Pixels) -> Polarity:
+    def settle(self, pixels: Pixels) -> PolarityStep:
         """The same step with ``found`` detected for this picture."""
-        return self if self.found != "auto" else Polarity(self.ink, guess_ink(pixels))
+        return self if self.found != "auto" else PolarityStep(self.ink, guess_ink(pixels))
 
     def __str__(self) -> str:
         how = "guessed from the border of each picture" if self.found == "auto" else f"taken to be {self.found}"
         return f"invert unless the ink is {self.ink}; what it is is {how}"
 
 
-class FitDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit_digit"):
+class FitDigitStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="fit_digit"):
     """Light ink on dark paper ``(height, width)`` → ``(size, size)`` laid out as MNIST is (see ``digits``)."""
 
     size: int = 28
@@ -106,7 +106,7 @@ class FitDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
         )
 
 
-class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="resize"):
+class ResizeStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="resize"):
     """Scale to ``(height, width)``, without keeping the aspect ratio and with antialiasing."""
 
     height: int
@@ -125,7 +125,7 @@ class Resize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         return f"scale to {self.height}x{self.width} pixels ({self.method})"
 
 
-class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="centre_crop"):
+class CentreCropStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="centre_crop"):
     """Crop to the ``(height, width)`` in the middle."""
 
     height: int
@@ -146,7 +146,7 @@ class CentreCrop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
         return f"cut {self.height}x{self.width} pixels out of the middle"
 
 
-class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="scale"):
+class ScaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="scale"):
     """``x * factor + offset``."""
 
     factor: float
@@ -163,7 +163,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         return f"multiply by {self.factor:.6g} and add {self.offset:.6g}"
 
 
-class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="normalise"):
+class NormaliseStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="normalise"):
     """``(x - mean) / std`` with one mean and one standard deviation for each channel.
 
     ``axis`` is the axis of one example that holds the channels.
@@ -196,7 +196,7 @@ class Normalise(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return f"for each channel (axis {self.axis}), subtract the mean ({mean}) and divide by ({std})"
 
 
-class Transpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="transpose"):
+class TransposeStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="transpose"):
     """Reorder the axes of one example: axis ``i`` of the result is axis ``axes[i]``, as ``numpy.transpose``."""
 
     axes: tuple[int, ...]
@@ -215,7 +215,7 @@ class Transpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         return f"reorder the axes to {self.axes}"
 
 
-class Reshape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="reshape"):
+class ReshapeStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="reshape"):
     """Reshape one example, in row-major order."""
 
     shape: tuple[int, ...]
@@ -234,8 +234,8 @@ class Reshape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
         return f"reshape to {self.shape}"
 
 
-PictureStep: TypeAlias = Greyscale | Colour | Polarity | FitDigit | Resize | CentreCrop
-ArithmeticStep: TypeAlias = Scale | Normalise | Transpose | Reshape
+PictureStep: TypeAlias = GreyscaleStep | ColourStep | PolarityStep | FitDigitStep | ResizeStep | CentreCropStep
+ArithmeticStep: TypeAlias = ScaleStep | NormaliseStep | TransposeStep | ReshapeStep
 Step: TypeAlias = PictureStep | ArithmeticStep
 Preprocessing: TypeAlias = tuple[Step, ...]
 
@@ -249,7 +249,7 @@ def check_order(steps: Sequence[Step]) -> None:
     are_pictures = [isinstance(step, PictureStep) for step in steps]
     if are_pictures != sorted(are_pictures, reverse=True):
         raise ValueError("steps for pictures must stand before steps of arithmetic")
-    starts = [place for place, step in enumerate(steps) if isinstance(step, Greyscale | Colour)]
+    starts = [place for place, step in enumerate(steps) if isinstance(step, GreyscaleStep | ColourStep)]
     if any(are_pictures) and starts != [0]:
         raise ValueError("steps for pictures must begin with greyscale or colour, and have it once")
 
@@ -268,7 +268,7 @@ def apply(
     pixels = picture
     try:
         for step in [each for each in steps if isinstance(each, PictureStep)]:
-            if isinstance(step, Polarity) and step.found == "auto":
+            if isinstance(step, PolarityStep) and step.found == "auto":
                 step = step.settle(pixels)
                 if notes is not None:
                     notes.append(f"{name}: the ink is taken to be {step.found}, judged by the border of the picture")
@@ -309,11 +309,11 @@ def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
     """The shape of a picture after the picture steps, or ``None`` where they do not determine it."""
     size: tuple[int, ...] | None = None
     for step in steps:
-        if isinstance(step, FitDigit):
+        if isinstance(step, FitDigitStep):
             size = (step.size, step.size)
-        elif isinstance(step, Resize | CentreCrop):
+        elif isinstance(step, ResizeStep | CentreCropStep):
             size = (step.height, step.width)
-    in_colour = any(isinstance(step, Colour) for step in steps)
+    in_colour = any(isinstance(step, ColourStep) for step in steps)
     return (*size, 3) if size and in_colour else size
 
 
@@ -335,7 +335,13 @@ def digit_preprocessing(shape: tuple[int, ...] = (784,)) -> Preprocessing:
 
     T. Rashid, *Make Your Own Neural Network*, 2016: ``pixel / 255 * 0.99 + 0.01``.
     """
-    return (Greyscale(), Polarity("light"), FitDigit(28, 20), Scale(0.99 / 255, 0.01), Reshape(shape))
+    return (
+        GreyscaleStep(),
+        PolarityStep("light"),
+        FitDigitStep(28, 20),
+        ScaleStep(0.99 / 255, 0.01),
+        ReshapeStep(shape),
+    )
 
 
 def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
@@ -348,7 +354,7 @@ def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
         return digit_preprocessing(example_shape)
     if len(example_shape) == 3 and example_shape[0] == 3:
         _, height, width = example_shape
-        return (Colour(), Resize(height, width), Scale(1 / 255), Transpose((2, 0, 1)))
+        return (ColourStep(), ResizeStep(height, width), ScaleStep(1 / 255), TransposeStep((2, 0, 1)))
     raise UsageError(
         f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
         "pictures can be used with (784,), (28, 28), (1, 28, 28) and (3, height, width); give it CSV or arrays"
@@ -363,9 +369,9 @@ def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
     """
     if found not in get_args(Found):
         raise UsageError(f"polarity must be one of {', '.join(get_args(Found))}, not {found!r}")
-    if not any(isinstance(step, Polarity) for step in steps):
+    if not any(isinstance(step, PolarityStep) for step in steps):
         raise UsageError("polarity was given, but the preprocessing of this model has no polarity step")
-    return tuple(Polarity(step.ink, found) if isinstance(step, Polarity) else step for step in steps)
+    return tuple(PolarityStep(step.ink, found) if isinstance(step, PolarityStep) else step for step in steps)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from portable_nn.format import InputInfo
 from portable_nn.layers import Dense, Input, Layer, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import Normalise, Preprocessing, apply_arithmetic, digit_preprocessing
+from portable_nn.preprocessing.steps import NormaliseStep, Preprocessing, apply_arithmetic, digit_preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.optimizers import Optimizer
@@ -233,7 +233,7 @@ def _preprocessing(x: Array, train: Array, *, raw: bool, standardise: bool) -> P
     if standardise:
         mean, std = x[train].mean(axis=0, dtype=np.float64), x[train].std(axis=0, dtype=np.float64)
         std[std < SMALL] = 1.0  # A column that is always the same.
-        return (Normalise(tuple(map(float, mean)), tuple(map(float, std))),)
+        return (NormaliseStep(tuple(map(float, mean)), tuple(map(float, std))),)
     if raw or x.shape[1] != DIGIT:
         return ()
     low, high = float(x.min()), float(x.max())

@@ -19,7 +19,7 @@ from portable_nn.format.manifest import OutputInfo
 from portable_nn.layers import Dense, Flatten, Layer
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import Colour, Greyscale, apply_arithmetic, lay_out
+from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, apply_arithmetic, lay_out
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.optimizers import Optimizer
@@ -106,7 +106,7 @@ def _prepared(network: Network, x: Array, raw: bool) -> Array:
     """The examples after preprocessing, in the shape of the input."""
     if not raw:
         steps = network.inputs[0].preprocessing
-        if any(isinstance(step, Greyscale | Colour) for step in steps):
+        if any(isinstance(step, GreyscaleStep | ColourStep) for step in steps):
             _check_pixels(x)
         x = apply_arithmetic(steps, x, name="data")
     shape = static(network.graph.inputs[0].shape[1:])

@@ -16,14 +16,14 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node, Shape, Tensor, Value
 from portable_nn.operators import DTYPE_CODES, infer, plain_float
 from portable_nn.preprocessing.steps import (
-    Normalise,
+    NormaliseStep,
     PictureStep,
-    Polarity,
+    PolarityStep,
     Preprocessing,
-    Reshape,
-    Scale,
+    ReshapeStep,
+    ScaleStep,
     Step,
-    Transpose,
+    TransposeStep,
     picture_shape,
 )
 from portable_nn.rewrites.program import Names, Program, checked
@@ -73,7 +73,7 @@ def preprocessing_inside(program: Program) -> Program:
 def _divided(steps: Preprocessing) -> tuple[Preprocessing, Preprocessing]:
     """The steps that can be nodes, which are the last ones, and those before them."""
     count = next((at for at, step in enumerate(steps) if not isinstance(step, PictureStep)), len(steps))
-    while count and isinstance(step := steps[count - 1], Polarity) and step.found != "auto":
+    while count and isinstance(step := steps[count - 1], PolarityStep) and step.found != "auto":
         count -= 1
     return steps[count:], steps[:count]
 
@@ -84,7 +84,7 @@ def _start(value: Value, steps: Sequence[Step], known: tuple[int, ...] | None) -
         return known
     shape = value.shape[1:]
     for step in reversed(steps):
-        if isinstance(step, Transpose) and len(step.axes) == len(shape):
+        if isinstance(step, TransposeStep) and len(step.axes) == len(shape):
             shape = tuple(shape[step.axes.index(axis)] for axis in range(len(shape)))
     return shape
 
@@ -120,19 +120,19 @@ class _Nodes:
     def _add_step(self, step: Step, rank: int) -> int:
         """The nodes for one step of examples with ``rank`` axes; the number of axes after it."""
         match step:
-            case Polarity() if step.found != step.ink:
+            case PolarityStep() if step.found != step.ink:
                 self.add("Neg")
                 self.add("Add", _float(WHITE))
-            case Scale():
+            case ScaleStep():
                 self.add("Mul", _float(step.factor))
                 self.add("Add", _float(step.offset))
-            case Normalise():
+            case NormaliseStep():
                 shape = (len(step.mean),) + (1,) * (rank - step.axis - 1)
                 self.add("Sub", _float(*step.mean, shape=shape))
                 self.add("Div", _float(*step.std, shape=shape))
-            case Transpose():
+            case TransposeStep():
                 self.add("Transpose", perm=(0, *(axis + 1 for axis in step.axes)))
-            case Reshape():
+            case ReshapeStep():
                 self.add("Reshape", Tensor("int64", (len(step.shape) + 1,), (0, *step.shape)))
                 return len(step.shape)
         return rank

@@ -20,7 +20,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verify import Tolerance, compare, difference
 from portable_nn.operators import REGISTRY, emit, integers, trace
-from portable_nn.preprocessing.steps import Reshape, Scale
+from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
 
 LABELS = ("nein", "größer", "3, vier")
 
@@ -34,7 +34,7 @@ def network(**options: object) -> Network:
     return Network.from_graph(
         replace(made.graph, parameters=tuple(parameters)),
         made.parameters,
-        inputs=[InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((4,))))],
+        inputs=[InputInfo("x", "table", (ScaleStep(0.5, 0.01), ReshapeStep((4,))))],
         outputs=made.outputs,
         metadata=made.metadata,
     )

@@ -31,16 +31,16 @@ from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators import REGISTRY, constant, emit, integers, trace
 from portable_nn.preprocessing.steps import (
-    CentreCrop,
-    Colour,
-    Greyscale,
-    Normalise,
-    Polarity,
+    CentreCropStep,
+    ColourStep,
+    GreyscaleStep,
+    NormaliseStep,
+    PolarityStep,
     Preprocessing,
-    Reshape,
-    Resize,
-    Scale,
-    Transpose,
+    ReshapeStep,
+    ResizeStep,
+    ScaleStep,
+    TransposeStep,
     apply,
 )
 
@@ -325,10 +325,28 @@ def of_pictures(steps: Preprocessing, *shape: int, dtype: str = "float32") -> Ne
 
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-IMAGENET = (Colour(), Resize(20, 24), CentreCrop(16, 20), Scale(1 / 255), Transpose((2, 0, 1)), Normalise(MEAN, STD))
-CHANNELS_LAST = (Colour(), Resize(4, 5), Normalise((120, 110, 100), (60, 61, 62), axis=2), Scale(2.0, -0.5))
-INVERTED = (Greyscale(), Resize(6, 6), Polarity("light", "dark"), Scale(0.99 / 255, 0.01), Reshape((36,)))
-NOT_INVERTED = (Greyscale(), Resize(6, 6), Polarity("light", "light"), Reshape((1, 6, 6)))
+IMAGENET = (
+    ColourStep(),
+    ResizeStep(20, 24),
+    CentreCropStep(16, 20),
+    ScaleStep(1 / 255),
+    TransposeStep((2, 0, 1)),
+    NormaliseStep(MEAN, STD),
+)
+CHANNELS_LAST = (
+    ColourStep(),
+    ResizeStep(4, 5),
+    NormaliseStep((120, 110, 100), (60, 61, 62), axis=2),
+    ScaleStep(2.0, -0.5),
+)
+INVERTED = (
+    GreyscaleStep(),
+    ResizeStep(6, 6),
+    PolarityStep("light", "dark"),
+    ScaleStep(0.99 / 255, 0.01),
+    ReshapeStep((36,)),
+)
+NOT_INVERTED = (GreyscaleStep(), ResizeStep(6, 6), PolarityStep("light", "light"), ReshapeStep((1, 6, 6)))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +356,7 @@ NOT_INVERTED = (Greyscale(), Resize(6, 6), Polarity("light", "light"), Reshape((
         (CHANNELS_LAST, (4, 5, 3), [4, 5, 3], 2),
         (INVERTED, (36,), [6, 6], 3),
         (NOT_INVERTED, (1, 6, 6), [6, 6], 2),
-        ((Scale(0.5), Transpose((1, 0))), (3, 4), [4, 3], 2),
+        ((ScaleStep(0.5), TransposeStep((1, 0))), (3, 4), [4, 3], 2),
     ],
     ids=["imagenet", "channels last", "inverted", "not inverted", "no picture steps"],
 )
@@ -383,7 +401,7 @@ def test_real_pictures_give_what_the_network_gives_them(tmp_path: Path) -> None:
 def test_a_table_stays_of_its_type(tmp_path: Path) -> None:
     x = Input(4, name="x")
     net = Network(x, pnn.Dense(3, name="y")(x), seed=0)
-    steps = (Scale(0.5, 0.01), Reshape((4,)))
+    steps = (ScaleStep(0.5, 0.01), ReshapeStep((4,)))
     net = Network.from_graph(net.graph, net.parameters, inputs=[InputInfo("x", "table", steps)])
     export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -392,7 +410,7 @@ def test_a_table_stays_of_its_type(tmp_path: Path) -> None:
 
 
 def test_another_type_is_cast_to_behind_the_preprocessing(tmp_path: Path) -> None:
-    net = of_pictures((Scale(0.5),), 4, dtype="float64")
+    net = of_pictures((ScaleStep(0.5),), 4, dtype="float64")
     export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
     levels = np.arange(8, dtype=np.uint8).reshape(2, 4)
     np.testing.assert_allclose(theirs(tmp_path / "a.onnx", x=levels)[0], net.predict(levels * 0.5), atol=1e-6)
@@ -403,15 +421,15 @@ def test_another_type_is_cast_to_behind_the_preprocessing(tmp_path: Path) -> Non
     [
         (of_pictures((), 4), "the model has no preprocessing that could become nodes: none of its inputs has any"),
         (
-            of_pictures((Greyscale(), Resize(2, 2), Polarity("light")), 2, 2),
+            of_pictures((GreyscaleStep(), ResizeStep(2, 2), PolarityStep("light")), 2, 2),
             "the model has no preprocessing that could become nodes: all of it needs pictures (convert to grey",
         ),
         (
-            of_pictures((Greyscale(), Resize(2, 3), Scale(0.5)), 4),
+            of_pictures((GreyscaleStep(), ResizeStep(2, 3), ScaleStep(0.5)), 4),
             "the preprocessing does not give what 'x' takes, x: float32(batch, 4)",
         ),
         (
-            of_pictures((Colour(), Resize(2, 3), Normalise((1, 2), (3, 4), axis=2)), 2, 3, 3),
+            of_pictures((ColourStep(), ResizeStep(2, 3), NormaliseStep((1, 2), (3, 4), axis=2)), 2, 3, 3),
             "the preprocessing does not give what 'x' takes, x: float32(batch, 2, 3, 3): 'x.sub' (Sub): ",
         ),
     ],
@@ -426,14 +444,14 @@ def test_preprocessing_that_cannot_become_nodes(tmp_path: Path, net: Network, me
 def test_nodes_that_compute_something_else_than_the_steps_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Scale.__call__
-    monkeypatch.setattr(Scale, "__call__", lambda self, batch: right(self, batch) * np.float32(1.01))
+    right = ScaleStep.__call__
+    monkeypatch.setattr(ScaleStep, "__call__", lambda self, batch: right(self, batch) * np.float32(1.01))
     message = (
         r"^its preprocessing as nodes: output 'y' differs by [\d.]+ from what the network gives without; [\de.-]+ "
     )
     with pytest.raises(VerificationError, match=message):
-        export_onnx(of_pictures((Scale(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True)
-    export_onnx(of_pictures((Scale(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True, verify=False)
+        export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True)
+    export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True, verify=False)
 
 
 # -- half precision

@@ -50,7 +50,7 @@ def test_all_faults_are_reported_at_once_and_what_follows_from_them_is_not() -> 
     faulty = graph(
         node("unknown", "Foo", "x", "a"),
         node("after_unknown", "Relu", "a", "b"),
-        node("misfit", "Gemm", "x w", "c"),
+        node("mismatch", "Gemm", "x w", "c"),
         node("after_both", "Add", "b c", "d"),
         node("attribute", "Relu", "x", "e", slope=1),
         node("fine", "Relu", "x", "f"),
@@ -66,7 +66,7 @@ def test_all_faults_are_reported_at_once_and_what_follows_from_them_is_not() -> 
     assert str(caught.value).splitlines() == [
         "8 faults",
         "  'unknown' (Foo): operator 'Foo' is not supported",
-        "  'misfit' (Gemm): it multiplies rows of 4 (A is (batch, 4)) by columns of 3 (B is (3, 4))",
+        "  'mismatch' (Gemm): it multiplies rows of 4 (A is (batch, 4)) by columns of 3 (B is (3, 4))",
         "  'attribute' (Relu): attribute 'slope' is not one of Relu's (none)",
         "  'fine' (Tanh): another node has this name",
         "  'blind' (Add): reads 'nowhere', which nothing before it makes",
@@ -87,7 +87,7 @@ def test_two_inputs_or_parameters_of_one_name() -> None:
     ]
 
 
-def test_nodes_that_differ_in_the_type_of_an_attribute_alone_are_told_apart() -> None:
+def test_nodes_that_differ_in_the_type_of_an_attribute_alone_are_distinguished() -> None:
     one, true = node("one", "Flatten", "x", "a", axis=1), node("true", "Flatten", "x", "c", axis=True)
     float_one = node("float_one", "Flatten", "x", "b", axis=1.0)
     with pytest.raises(GraphError) as caught:
@@ -103,7 +103,7 @@ def test_shapes_may_be_lists() -> None:
     assert infer(Graph((x,), ("y",), (), (node("a", "Relu", "x", "y"),))).types["y"].shape == ["batch", 4]
 
 
-def test_nodes_whose_inputs_differ_in_their_elements_alone_are_told_apart() -> None:
+def test_nodes_whose_inputs_differ_in_their_elements_alone_are_distinguished() -> None:
     shapes = {"rows": (2, 6), "columns": (6, 2)}
     nodes = [node(name, "Constant", "", name, value=Tensor("int64", (2,), to)) for name, to in shapes.items()]
     reshaped = [node(f"by_{name}", "Reshape", f"w {name}", f"by_{name}") for name in shapes]

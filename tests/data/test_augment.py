@@ -103,7 +103,7 @@ def test_a_larger_scale_makes_the_picture_larger() -> None:
 
 
 def test_draws_are_independent_within_the_limits_and_seeded() -> None:
-    """A single bright pixel tells how far each picture was shifted."""
+    """A single bright pixel shows how far each picture was shifted."""
     pictures = np.zeros((400, 21, 21))
     pictures[:, 10, 10] = 1
     augment = RandomAffine(21, 21, rotation=0, scale=0, shift=3)

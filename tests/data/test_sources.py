@@ -14,7 +14,7 @@ from PIL import Image
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.images import read_image
 from portable_nn.data.sources import Batch, iterate
-from portable_nn.preprocessing.steps import Scale, apply, apply_arithmetic, digit_preprocessing
+from portable_nn.preprocessing.steps import ScaleStep, apply, apply_arithmetic, digit_preprocessing
 
 STEPS = digit_preprocessing()
 ROWS = np.random.default_rng(0).integers(0, 256, (5, 784), dtype=np.uint8)
@@ -96,7 +96,7 @@ def test_pictures_for_models_that_take_none(digit: Path) -> None:
     with pytest.raises(UsageError, match=r"examples of shape \(13,\) and does not say how pictures become that"):
         iterate([digit], (), (13,))
     with pytest.raises(UsageError, match="has no step that makes an array of a picture; give it arrays"):
-        iterate([digit], (Scale(1.0),), (784,))
+        iterate([digit], (ScaleStep(1.0),), (784,))
     with pytest.raises(DataError, match=r"five.png: expected examples of shape \(100,\), found \(784,\); the model"):
         list(iterate([digit], STEPS, (100,)))
 
@@ -138,7 +138,7 @@ def test_lines_of_a_csv_are_those_of_the_file(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("1,2\n3,4\n"))
-    (batch,) = iterate(["-"], (Scale(2.0),), (2,))
+    (batch,) = iterate(["-"], (ScaleStep(2.0),), (2,))
     assert batch.names == ["stdin:1", "stdin:2"]
     assert batch.x.tolist() == [[2, 4], [6, 8]]
 
@@ -195,14 +195,14 @@ def test_the_model_determines_the_shape(tmp_path: Path) -> None:
 
 def test_values_that_are_no_pixels_are_free(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[-1.5, 1e6]]))
-    (batch,) = iterate([tmp_path / "a.npy"], (Scale(2.0),), (2,))
+    (batch,) = iterate([tmp_path / "a.npy"], (ScaleStep(2.0),), (2,))
     assert batch.x.tolist() == [[-3, 2e6]]
 
 
 # Wrong use
 
 
-def test_wrong_arguments_are_told_at_once(tmp_path: Path, digit: Path) -> None:
+def test_wrong_arguments_are_reported_at_once(tmp_path: Path, digit: Path) -> None:
     with pytest.raises(UsageError, match="no input: give pictures, folders, CSV"):
         iterate([], STEPS, (784,))
     with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):

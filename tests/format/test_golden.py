@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.tensors import Array
-from portable_nn.preprocessing.steps import FitDigit, Greyscale, Polarity, Reshape, Scale
+from portable_nn.preprocessing.steps import FitDigitStep, GreyscaleStep, PolarityStep, ReshapeStep, ScaleStep
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -38,7 +38,7 @@ TENSORS: dict[str, Array] = {
     "output.bias": np.array([0.25, -0.25], np.float32),
 }
 
-STEPS = (Greyscale(), Polarity("light"), FitDigit(2, 2), Scale(0.004, 0.01), Reshape((4,)))
+STEPS = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(2, 2), ScaleStep(0.004, 0.01), ReshapeStep((4,)))
 
 MANIFEST = Manifest(
     graph=Graph(

@@ -65,7 +65,7 @@ def test_no_tensor_is_copied(path: Path) -> None:
     assert tensors["hidden.weight"] is tensors["hidden.weight"]
 
 
-def test_a_damaged_tensor_is_told_when_it_is_first_asked_for(path: Path) -> None:
+def test_a_damaged_tensor_is_reported_at_its_first_access(path: Path) -> None:
     save(path, MANIFEST, TENSORS)
     damage(path, TENSORS["output.weight"])
     message = r"tensor 'output.weight' is damaged or another network's: its XXH3-128 is [0-9a-f]{32}, but the manifest"
@@ -327,7 +327,7 @@ def test_a_file_that_changes_is_understood_anew(path: Path) -> None:
 # -- files of others
 
 
-def test_files_of_arrays_alone_are_told_apart(tmp_path: Path) -> None:
+def test_files_of_arrays_alone_are_recognised(tmp_path: Path) -> None:
     import h5py
     import safetensors.numpy
 
@@ -346,7 +346,7 @@ def test_files_of_arrays_alone_are_told_apart(tmp_path: Path) -> None:
         assert has_manifest(tmp_path / f"b{suffix}")
         content = (tmp_path / f"b{suffix}").read_bytes()
         (tmp_path / f"b{suffix}").write_bytes(content.replace(b"tests", b"Tests", 1))
-        assert has_manifest(tmp_path / f"b{suffix}")  # damaged, which load tells
+        assert has_manifest(tmp_path / f"b{suffix}")  # damaged, which load reports
     assert not has_manifest(tmp_path / "a.npy")
     with pytest.raises(FileError, match="does not exist"):
         has_manifest(tmp_path / "none.h5")

@@ -23,7 +23,7 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import InputInfo, has_manifest, load, npz, save
 from portable_nn.format.reading import HEADS
 from portable_nn.format.tensors import ITEM_SIZES, Array
-from portable_nn.preprocessing.steps import Reshape, Scale
+from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
 
 
 def network() -> pnn.Network:
@@ -42,7 +42,7 @@ def network() -> pnn.Network:
         replace(made.graph, parameters=tuple(parameters)),
         made.parameters,
         outputs=made.outputs,
-        inputs=[InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((2,))))],
+        inputs=[InputInfo("x", "table", (ScaleStep(0.5, 0.01), ReshapeStep((2,))))],
         metadata=made.metadata,
     )
 
@@ -289,7 +289,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_network_is_told(tmp_path, kind):
+def test_files_without_a_network_are_refused(tmp_path, kind):
     data, reason = OTHERS[kind]
     path = tmp_path / "a.npz"
     path.write_bytes(data)
@@ -299,7 +299,7 @@ def test_what_is_no_network_is_told(tmp_path, kind):
 
 
 @pytest.mark.parametrize("how", ["as they are", "compressed", "in another order"])
-def test_an_archive_that_another_program_wrote_again_is_told(path, how):
+def test_an_archive_that_another_program_wrote_again_is_refused(path, how):
     with np.load(path) as found:
         arrays = dict(found)
     if how == "in another order":

@@ -247,11 +247,11 @@ def test_the_largest_floats_are_stored(path: Path) -> None:
 
 
 def test_a_whole_number_in_a_float_field_is_stored_as_a_float(path: Path) -> None:
-    from portable_nn.preprocessing.steps import Scale
+    from portable_nn.preprocessing.steps import ScaleStep
 
     (described,) = MANIFEST.inputs
-    save(path, replace(MANIFEST, inputs=(replace(described, preprocessing=(Scale(2, 1),)),)), TENSORS)
-    assert load(path).manifest.inputs[0].preprocessing == (Scale(2.0, 1.0),)
+    save(path, replace(MANIFEST, inputs=(replace(described, preprocessing=(ScaleStep(2, 1),)),)), TENSORS)
+    assert load(path).manifest.inputs[0].preprocessing == (ScaleStep(2.0, 1.0),)
 
 
 @pytest.mark.parametrize("name", ["net.pkl", "net", "net.safetensors.zip"])

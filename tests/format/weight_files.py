@@ -7,7 +7,7 @@ import numpy as np
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.format import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import Array
-from portable_nn.preprocessing.steps import Reshape, Scale
+from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
 
 TENSORS: dict[str, Array] = {
     "hidden.weight": np.array([[0.5, -1.25], [2.0, 0.0], [-0.0, 3.5]], np.float32),
@@ -29,7 +29,7 @@ GRAPH = Graph(
 
 MANIFEST = Manifest(
     graph=GRAPH,
-    inputs=(InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((2,)))),),
+    inputs=(InputInfo("x", "table", (ScaleStep(0.5, 0.01), ReshapeStep((2,)))),),
     outputs=(OutputInfo("scores", "logits", ("nein", "größer")),),
     metadata={"author": "tests"},
 )

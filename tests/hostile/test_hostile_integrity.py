@@ -1,4 +1,4 @@
-"""Rows 6, 41 and 42 of the list of hostile files: damage of every bit, every cut, and what hashes can tell."""
+"""Rows 6, 41 and 42 of the list of hostile files: damage of every bit, every cut, and what hashes can detect."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_7_every_longer_file_is_refused(path: Path) -> None:
         assert not accepted(path, [eager, lazy])
 
 
-# What hashes tell
+# What hashes detect
 
 
 def written(path: Path, forged: Forge) -> None:

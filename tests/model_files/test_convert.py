@@ -30,7 +30,7 @@ from portable_nn.model_files.conversion import WrittenNetwork
 from portable_nn.model_files.convert import Conversion, convert
 from portable_nn.model_files.opening import NETWORKS
 from portable_nn.operators import REGISTRY
-from portable_nn.preprocessing.steps import Reshape, Scale
+from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
 
 KINDS = ("safetensors", "h5", "npz", "onnx")
 
@@ -56,7 +56,7 @@ def network(dtype: str = "float32") -> pnn.Network:
         replace(made.graph, parameters=tuple(parameters)),
         made.parameters,
         outputs=made.outputs,
-        inputs=[InputInfo("x", "table", (Scale(0.5, 0.01), Reshape((4,))))],
+        inputs=[InputInfo("x", "table", (ScaleStep(0.5, 0.01), ReshapeStep((4,))))],
         metadata=made.metadata,
     )
 

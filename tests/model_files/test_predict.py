@@ -15,7 +15,7 @@ from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
 from portable_nn.model_files.predictions import Prediction, predict, read_labels
-from portable_nn.preprocessing.steps import Scale
+from portable_nn.preprocessing.steps import ScaleStep
 
 SAMPLES = find_model("digits-mlp").samples
 ROWS = np.random.default_rng(5).normal(size=(6, 3)).astype(np.float32)
@@ -179,7 +179,7 @@ def test_whole_numbers_enter_as_such_and_others_are_refused(tmp_path):
 
 
 def test_the_manifest_holds_although_a_tool_changed_the_graph(tmp_path):
-    net = network(np.eye(2, dtype=np.float32), labels=["no", "yes"], preprocessing=(Scale(2.0),))
+    net = network(np.eye(2, dtype=np.float32), labels=["no", "yes"], preprocessing=(ScaleStep(2.0),))
     export_onnx(net, tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     entry = model.graph.input[0].name

@@ -216,7 +216,7 @@ def test_what_is_refused(opened, case):
     assert peak < 20 * len(data) + 2**22
 
 
-def test_all_faults_are_told_at_once(opened):
+def test_all_faults_are_reported_at_once(opened):
     with pytest.raises(FormatError) as caught:
         opened(frame({"a": tensor(0, 4), "b": tensor(0, 16), "c": tensor(dtype="F31")}))
     assert str(caught.value).splitlines()[1:] == [

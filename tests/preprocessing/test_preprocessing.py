@@ -11,17 +11,17 @@ from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.preprocessing.steps import (
-    CentreCrop,
-    Colour,
-    FitDigit,
-    Greyscale,
-    Normalise,
-    Polarity,
+    CentreCropStep,
+    ColourStep,
+    FitDigitStep,
+    GreyscaleStep,
+    NormaliseStep,
+    PolarityStep,
     Preprocessing,
-    Reshape,
-    Resize,
-    Scale,
-    Transpose,
+    ReshapeStep,
+    ResizeStep,
+    ScaleStep,
+    TransposeStep,
     apply,
     apply_arithmetic,
     check_order,
@@ -36,17 +36,17 @@ from portable_nn.preprocessing.steps import (
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (8, 10, 3), dtype=np.uint8)
 EVERY_STEP: Preprocessing = (
-    Greyscale(),
-    Colour(),
-    Polarity("light"),
-    Polarity("dark", "light"),
-    FitDigit(),
-    Resize(32, 48, "lanczos"),
-    CentreCrop(24, 24),
-    Scale(0.99 / 255, 0.01),
-    Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 2),
-    Transpose((2, 0, 1)),
-    Reshape((3, 24, 24)),
+    GreyscaleStep(),
+    ColourStep(),
+    PolarityStep("light"),
+    PolarityStep("dark", "light"),
+    FitDigitStep(),
+    ResizeStep(32, 48, "lanczos"),
+    CentreCropStep(24, 24),
+    ScaleStep(0.99 / 255, 0.01),
+    NormaliseStep((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 2),
+    TransposeStep((2, 0, 1)),
+    ReshapeStep((3, 24, 24)),
 )
 
 
@@ -54,23 +54,23 @@ EVERY_STEP: Preprocessing = (
 
 
 def test_grey_is_pillows_grey() -> None:
-    found = Greyscale()(RGB)
+    found = GreyscaleStep()(RGB)
     assert found.dtype == np.float32
     assert found == pytest.approx(np.asarray(Image.fromarray(RGB).convert("F")), abs=1e-4)
 
 
 def test_grey_of_black_and_white_is_exact() -> None:
-    assert Greyscale()(np.array([[False, True]])).tolist() == [[0, 255]]
-    assert Greyscale()(np.full((1, 1, 3), 255, np.uint8)) == pytest.approx(255, abs=1e-4)
+    assert GreyscaleStep()(np.array([[False, True]])).tolist() == [[0, 255]]
+    assert GreyscaleStep()(np.full((1, 1, 3), 255, np.uint8)) == pytest.approx(255, abs=1e-4)
 
 
 def test_sixteen_bits_are_rescaled_by_their_range() -> None:
-    assert Greyscale()(np.array([[0, 257, 65535]], np.uint16)) == pytest.approx(np.array([[0, 1, 255]]))
+    assert GreyscaleStep()(np.array([[0, 257, 65535]], np.uint16)) == pytest.approx(np.array([[0, 1, 255]]))
 
 
 def test_floats_reach_one_or_255() -> None:
-    assert Greyscale()(np.array([[0, 0.5, 1.0]])).tolist() == [[0, 127.5, 255]]
-    assert Greyscale()(np.array([[0, 0.5, 200.0]])).tolist() == [[0, 0.5, 200]]
+    assert GreyscaleStep()(np.array([[0, 0.5, 1.0]])).tolist() == [[0, 127.5, 255]]
+    assert GreyscaleStep()(np.array([[0, 0.5, 200.0]])).tolist() == [[0, 0.5, 200]]
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
@@ -78,18 +78,18 @@ def test_alpha_lies_on_white_as_in_pillow(mode: str) -> None:
     image = Image.fromarray(RNG.integers(0, 256, (8, 10, 4), dtype=np.uint8), "RGBA").convert(mode)
     white = Image.new("RGBA", image.size, "white")
     expected = np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"))
-    assert Colour()(np.asarray(image)) == pytest.approx(expected, abs=1)
+    assert ColourStep()(np.asarray(image)) == pytest.approx(expected, abs=1)
 
 
 def test_black_on_transparency_is_black_on_white() -> None:
     picture = np.zeros((1, 2, 4), np.uint8)
     picture[0, 1, 3] = 255
-    assert Greyscale()(picture) == pytest.approx(np.array([[255, 0]]), abs=1e-4)
+    assert GreyscaleStep()(picture) == pytest.approx(np.array([[255, 0]]), abs=1e-4)
 
 
 def test_grey_pictures_have_three_equal_channels() -> None:
-    assert Colour()(np.array([[0, 7]], np.uint8)).tolist() == [[[0, 0, 0], [7, 7, 7]]]
-    assert Colour()(np.array([[[9]]], np.uint8)).tolist() == [[[9, 9, 9]]]
+    assert ColourStep()(np.array([[0, 7]], np.uint8)).tolist() == [[[0, 0, 0], [7, 7, 7]]]
+    assert ColourStep()(np.array([[[9]]], np.uint8)).tolist() == [[[9, 9, 9]]]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_grey_pictures_have_three_equal_channels() -> None:
 )
 def test_what_is_no_picture(picture: np.ndarray, reason: str) -> None:
     with pytest.raises(DataError, match=r"^photo\.png: .*" + reason):
-        apply((Greyscale(),), picture, name="photo.png")
+        apply((GreyscaleStep(),), picture, name="photo.png")
 
 
 # Other picture steps
@@ -118,7 +118,7 @@ def test_polarity_guesses_and_reports(ink: str, given_ink: str) -> None:
     picture = np.full((30, 40), paper, np.uint8)
     picture[10:20, 15:18] = 255 - paper
     notes: list[str] = []
-    found = apply((Greyscale(), Polarity(ink)), picture, name="a.png", notes=notes)
+    found = apply((GreyscaleStep(), PolarityStep(ink)), picture, name="a.png", notes=notes)
     assert found[15, 16] == (255 if ink == "light" else 0)
     assert found[0, 0] == (0 if ink == "light" else 255)
     assert notes == [f"a.png: the ink is taken to be {given_ink}, judged by the border of the picture"]
@@ -126,7 +126,7 @@ def test_polarity_guesses_and_reports(ink: str, given_ink: str) -> None:
 
 def test_polarity_that_is_forced_reports_nothing() -> None:
     notes: list[str] = []
-    found = apply((Greyscale(), Polarity("light", "light")), np.full((9, 9), 200, np.uint8), notes=notes)
+    found = apply((GreyscaleStep(), PolarityStep("light", "light")), np.full((9, 9), 200, np.uint8), notes=notes)
     assert found.min() == found.max() == 200
     assert notes == []
 
@@ -135,7 +135,7 @@ def test_polarity_survives_a_dark_corner_and_works_in_colour() -> None:
     picture = np.full((60, 60, 3), 180, np.uint8)
     picture[20:40, 28:32] = 30
     picture[:20, :20] = 90
-    assert apply((Colour(), Polarity("light")), picture)[30, 30].tolist() == [225, 225, 225]
+    assert apply((ColourStep(), PolarityStep("light")), picture)[30, 30].tolist() == [225, 225, 225]
 
 
 @pytest.mark.parametrize("method", ["nearest", "box", "bilinear", "bicubic", "lanczos"])
@@ -144,19 +144,19 @@ def test_resize_is_pillows(method: str) -> None:
     # Away from 0 and 255, where Pillow clips between its two passes over 8-bit pictures.
     picture = RGB // 2 + 64
     expected = np.asarray(Image.fromarray(picture).resize((7, 5), resample))
-    assert apply((Colour(), Resize(5, 7, method)), picture) == pytest.approx(expected, abs=1.01)
+    assert apply((ColourStep(), ResizeStep(5, 7, method)), picture) == pytest.approx(expected, abs=1.01)
 
 
 def test_resize_averages_and_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
-    assert apply((Greyscale(), Resize(8, 8)), stripes) == pytest.approx(127.5, abs=20)
+    assert apply((GreyscaleStep(), ResizeStep(8, 8)), stripes) == pytest.approx(127.5, abs=20)
 
 
 def test_centre_crop() -> None:
     picture = np.arange(30, dtype=np.uint8).reshape(5, 6)
-    assert apply((Greyscale(), CentreCrop(3, 2)), picture).tolist() == picture[1:4, 2:4].tolist()
+    assert apply((GreyscaleStep(), CentreCropStep(3, 2)), picture).tolist() == picture[1:4, 2:4].tolist()
     with pytest.raises(DataError, match="expected at least 6x6 pixels to crop, found 5x6"):
-        apply((Greyscale(), CentreCrop(6, 6)), picture)
+        apply((GreyscaleStep(), CentreCropStep(6, 6)), picture)
 
 
 # Arithmetic
@@ -165,7 +165,7 @@ def test_centre_crop() -> None:
 def test_scale_is_the_books() -> None:
     pixels = np.arange(256, dtype=np.uint8)[np.newaxis]
     expected = np.arange(256) / 255.0 * 0.99 + 0.01
-    found = apply_arithmetic((Scale(0.99 / 255, 0.01),), pixels)
+    found = apply_arithmetic((ScaleStep(0.99 / 255, 0.01),), pixels)
     assert found.dtype == np.float32
     assert found[0] == pytest.approx(expected, abs=1e-7)
 
@@ -176,7 +176,7 @@ def test_normalise_and_transpose_are_numpys(axes: list[int], axis: int) -> None:
     mean, std = np.array([1.0, -2.0, 3.0]), np.array([0.5, 1.0, 2.0])
     aligned = np.moveaxis(batch, axis + 1, -1)
     expected = np.moveaxis((aligned - mean) / std, -1, axis + 1).transpose(0, *(a + 1 for a in axes))
-    steps = (Normalise(tuple(mean), tuple(std), axis), Transpose(tuple(axes)))
+    steps = (NormaliseStep(tuple(mean), tuple(std), axis), TransposeStep(tuple(axes)))
     assert apply_arithmetic(steps, batch) == pytest.approx(expected, abs=1e-5)
 
 
@@ -190,7 +190,12 @@ def test_rows_and_pictures_enter_alike(shape: tuple[int, ...], result: tuple[int
 
 
 def test_a_batch_is_its_examples_one_by_one() -> None:
-    steps = (Colour(), Resize(6, 6), Normalise((1.0, 2.0, 3.0), (1.0, 2.0, 4.0), 2), Transpose((2, 0, 1)))
+    steps = (
+        ColourStep(),
+        ResizeStep(6, 6),
+        NormaliseStep((1.0, 2.0, 3.0), (1.0, 2.0, 4.0), 2),
+        TransposeStep((2, 0, 1)),
+    )
     pictures = [apply(steps[:2], picture) for picture in (RGB, RGB[::-1])]
     expected = [apply(steps, picture) for picture in (RGB, RGB[::-1])]
     assert np.array_equal(apply_arithmetic(steps, np.stack(pictures)), expected)
@@ -199,12 +204,12 @@ def test_a_batch_is_its_examples_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("steps", "shape", "reason"),
     [
-        ((Reshape((784,)),), (783,), r"reshape cannot make \(784,\) of \(783,\)"),
-        ((Transpose((1, 0)),), (4,), r"transpose needs 2 axes, found shape \(4,\)"),
-        ((Normalise((0.0,), (1.0,), 0),), (4,), r"normalise needs 1 channels in axis 0, found \(4,\)"),
-        ((Normalise((0.0,), (1.0,), 1),), (4,), r"normalise needs 1 channels in axis 1, found \(4,\)"),
+        ((ReshapeStep((784,)),), (783,), r"reshape cannot make \(784,\) of \(783,\)"),
+        ((TransposeStep((1, 0)),), (4,), r"transpose needs 2 axes, found shape \(4,\)"),
+        ((NormaliseStep((0.0,), (1.0,), 0),), (4,), r"normalise needs 1 channels in axis 0, found \(4,\)"),
+        ((NormaliseStep((0.0,), (1.0,), 1),), (4,), r"normalise needs 1 channels in axis 1, found \(4,\)"),
         (digit_preprocessing(), (27, 29), r"expected examples of shape \(28, 28\), found \(27, 29\)"),
-        ((Colour(), Resize(4, 4)), (3, 4, 4), r"expected examples of shape \(4, 4, 3\), found \(3, 4, 4\)"),
+        ((ColourStep(), ResizeStep(4, 4)), (3, 4, 4), r"expected examples of shape \(4, 4, 3\), found \(3, 4, 4\)"),
     ],
 )
 def test_arrays_that_do_not_fit(steps: Preprocessing, shape: tuple[int, ...], reason: str) -> None:
@@ -231,7 +236,7 @@ def test_json_round_trip_is_exact(step: object) -> None:
 
 @given(st.floats(-1e30, 1e30), st.floats(-1e30, 1e30))
 def test_json_keeps_every_bit_of_a_float(factor: float, offset: float) -> None:
-    (found,) = msgspec.json.decode(msgspec.json.encode((Scale(factor, offset),)), type=Preprocessing)
+    (found,) = msgspec.json.decode(msgspec.json.encode((ScaleStep(factor, offset),)), type=Preprocessing)
     assert (found.factor.hex(), found.offset.hex()) == (factor.hex(), offset.hex())
 
 
@@ -285,16 +290,16 @@ def test_mutants_are_refused(text: str, reason: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_floats_are_finite(value: float) -> None:
     with pytest.raises(ValueError, match="factor must be finite"):
-        Scale(value)
+        ScaleStep(value)
     with pytest.raises(ValueError, match="mean must be finite"):
-        Normalise((value,), (1.0,))
+        NormaliseStep((value,), (1.0,))
 
 
 def test_choices_are_checked_in_python_too() -> None:
     with pytest.raises(ValueError, match="ink must be one of light, dark, not 'red'"):
-        Polarity("red")
+        PolarityStep("red")
     with pytest.raises(ValueError, match="method must be one of nearest, box, bilinear, bicubic, lanczos, not 'best'"):
-        Resize(1, 1, "best")
+        ResizeStep(1, 1, "best")
 
 
 # Steps together
@@ -303,9 +308,9 @@ def test_choices_are_checked_in_python_too() -> None:
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ((Greyscale(), Scale(1.0), FitDigit()), "must stand before steps of arithmetic"),
-        ((FitDigit(), Scale(1.0)), "must begin with greyscale or colour"),
-        ((Greyscale(), Colour()), "and have it once"),
+        ((GreyscaleStep(), ScaleStep(1.0), FitDigitStep()), "must stand before steps of arithmetic"),
+        ((FitDigitStep(), ScaleStep(1.0)), "must begin with greyscale or colour"),
+        ((GreyscaleStep(), ColourStep()), "and have it once"),
     ],
 )
 def test_order(steps: Preprocessing, reason: str) -> None:
@@ -317,19 +322,19 @@ def test_order(steps: Preprocessing, reason: str) -> None:
 
 def test_orders_that_are_right() -> None:
     check_order(())
-    check_order((Scale(1.0),))
+    check_order((ScaleStep(1.0),))
     check_order(digit_preprocessing())
 
 
 def test_fit_digit_needs_grey() -> None:
     with pytest.raises(DataError, match=r"fit_digit needs a grey picture \(height, width\), found shape \(8, 10, 3\)"):
-        apply((Colour(), FitDigit()), RGB)
+        apply((ColourStep(), FitDigitStep()), RGB)
 
 
 def test_picture_shape() -> None:
     assert picture_shape(digit_preprocessing()) == (28, 28)
-    assert picture_shape((Colour(), Resize(9, 9), CentreCrop(5, 6))) == (5, 6, 3)
-    assert picture_shape((Colour(), Scale(1.0))) is None
+    assert picture_shape((ColourStep(), ResizeStep(9, 9), CentreCropStep(5, 6))) == (5, 6, 3)
+    assert picture_shape((ColourStep(), ScaleStep(1.0))) is None
 
 
 def test_describe_has_a_plain_line_for_every_step() -> None:
@@ -356,8 +361,8 @@ def test_no_default_for_anything_else() -> None:
 
 
 def test_with_polarity() -> None:
-    assert with_polarity(digit_preprocessing(), "dark")[1] == Polarity("light", "dark")
+    assert with_polarity(digit_preprocessing(), "dark")[1] == PolarityStep("light", "dark")
     with pytest.raises(UsageError, match="polarity must be one of auto, light, dark, not 'grey'"):
         with_polarity(digit_preprocessing(), "grey")
     with pytest.raises(UsageError, match="has no polarity step"):
-        with_polarity((Greyscale(),), "dark")
+        with_polarity((GreyscaleStep(),), "dark")

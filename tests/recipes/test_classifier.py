@@ -6,7 +6,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.errors import UsageError
 from portable_nn.data.dataset import Dataset
-from portable_nn.preprocessing.steps import Normalise, apply_arithmetic
+from portable_nn.preprocessing.steps import NormaliseStep, apply_arithmetic
 from portable_nn.recipes.classifier import build_classifier, parse_layers, train_classifier
 
 X = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
@@ -75,7 +75,7 @@ def test_standardising_takes_only_what_is_learned_from():
     x = np.c_[rng.normal(50, 7, 60), rng.normal(-1, 0.1, 60), np.full(60, 3.0)]
     net, _ = train_classifier([3, 3], Dataset(x, Y), standardise=True, validation=0.5, epochs=1, progress=False)
     [step] = net.inputs[0].preprocessing
-    assert isinstance(step, Normalise)
+    assert isinstance(step, NormaliseStep)
     assert net.inputs[0].kind == "table"
     held_out = np.random.default_rng(0).permutation(60)[:30]
     learned = np.delete(x, held_out, axis=0)

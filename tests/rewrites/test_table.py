@@ -19,7 +19,7 @@ from portable_nn.format.manifest import InputInfo
 from portable_nn.onnx.session import session_of
 from portable_nn.operators import Leaf, emit, integers, trace
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import Normalise, Scale, Transpose
+from portable_nn.preprocessing.steps import NormaliseStep, ScaleStep, TransposeStep
 from portable_nn.rewrites import DEFAULT, REWRITES, Program, Rewrite, rewritten
 from portable_nn.rewrites.sizes import fixed_sizes
 from portable_nn.training.losses import LOSSES
@@ -59,7 +59,7 @@ def small(batch: int | str = "batch") -> Program:
 
 
 def pictures() -> Program:
-    steps = (Scale(1 / 255), Normalise((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), axis=2), Transpose((2, 0, 1)))
+    steps = (ScaleStep(1 / 255), NormaliseStep((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), axis=2), TransposeStep((2, 0, 1)))
     return small()._replace(inputs=(InputInfo("x", "image", steps),))
 
 
