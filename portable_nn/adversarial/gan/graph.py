@@ -194,7 +194,7 @@ def _emit(
     if training and operator.training:
         return operator.training(given, attributes, f"{node.name}/use {use}")
     count = len(node.outputs)
-    return emit_all(node.operator, *given, outputs=count, wish=node.name, domain=node.domain, **attributes)
+    return emit_all(node.operator, *given, outputs=count, stem=node.name, domain=node.domain, **attributes)
 
 
 def _attributes(node: Node, dtype: str | None) -> Mapping[str, Any]:
