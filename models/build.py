@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 import numpy as np
 
-from portable_nn.catalog import Shipped, find_model
+from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.models.recipes import load_digits, recipe_of
 
@@ -18,23 +19,18 @@ def build(name: str) -> None:
     trained = recipe_of(model)()
     trained.network.save(model.weights)
     report = export_onnx(trained.network, model.onnx)
-    _samples_of(model)
+    model.samples.mkdir(exist_ok=True)
+    getattr(importlib.import_module(f"{model.package}.recipe"), "write_samples", write_samples)(model.samples)
     print(f"{name}: {dict(trained.figures)}, ONNX agrees to {report.max_abs_error:.1e}")
 
 
-def _samples_of(model: Shipped) -> None:
-    """As the recipe does it; otherwise pictures of digits."""
-    model.samples.mkdir(exist_ok=True)
-    own = getattr(importlib.import_module(recipe_of(model).__module__), "write_samples", None)
-    own(model.samples) if own else write_samples(model.name)
+def write_samples(folder: Path) -> None:
+    """The first held-out picture of each digit, those of odd digits as dark ink on white.
 
-
-def write_samples(name: str) -> None:
-    """The first held-out picture of each digit, those of odd digits as dark ink on white."""
+    A recipe may have a function of this name of its own.
+    """
     import imageio.v3 as iio
 
-    folder = find_model(name).samples
-    folder.mkdir(exist_ok=True)
     digits = load_digits()
     for digit in range(10):
         picture = digits.test_x[np.flatnonzero(digits.test_y == digit)[0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias, Unpack
+from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,9 @@ class Trained:
     history: History
 
 
-Recipe: TypeAlias = Callable[..., Trained]
-
-
-def recipe_of(model: Shipped) -> Recipe:
+def recipe_of(model: Shipped) -> Callable[..., Trained]:
     """The function that trains a shipped model anew."""
-    train: Recipe = importlib.import_module(f"{model.package}.recipe").train
+    train: Callable[..., Trained] = importlib.import_module(f"{model.package}.recipe").train
     return train
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portable_nn.cli import conventions
-from portable_nn.cli.conventions import DASH, Plot, Printer
+from portable_nn.cli.conventions import DASH, Plot, Printer, draw
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,12 +88,12 @@ def _print_manifest(printer: Printer, model: str) -> None:
 
 def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | None) -> None:
     """Write the pictures that are asked for."""
-    from portable_nn.diagram import as_dot, diagram, draw
+    from portable_nn import diagram
 
-    conventions.draw(plot, lambda: draw(diagram(found)))
+    draw(plot, lambda: diagram.draw(diagram.diagram(found)))
     if dot is not None:
         with printer.to(dot) as file:
-            file.write(as_dot(diagram(found, constants=True)))
+            file.write(diagram.as_dot(diagram.diagram(found, constants=True)))
 
 
 def _compare(printer: Printer, file: str, model: str) -> None:

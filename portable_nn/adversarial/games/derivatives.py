@@ -77,17 +77,19 @@ def split(values: Sequence[Any], players: tuple[int, int]) -> tuple[Any, Any]:
 
 
 class ArrayFunction:
-    """Outputs of a derivation as a function of points, computed by the numpy engine."""
+    """Outputs of a derivation as a function of points, computed by the numpy engine; at each they have ``shape``."""
 
-    def __init__(self, derivation: Derivation, outputs: Sequence[Symbol]) -> None:
+    def __init__(self, derivation: Derivation, outputs: Sequence[Symbol], shape: tuple[int, ...]) -> None:
+        self.shape = shape
         traced = trace(derivation.leaves, outputs, "game")
         self.graph: Graph = traced.graph
         self.inputs = [traced.names[leaf] for leaf in derivation.leaves]
         self.outputs = [traced.names[output] for output in outputs]
         self._plans: dict[int, Plan] = {}
 
-    def __call__(self, points: Array) -> Array:
-        """``points`` (n, d) → (n, number of outputs)."""
+    def __call__(self, z: Array) -> Array:
+        """At points (…, d): (…, *shape)."""
+        points = z.reshape(-1, z.shape[-1])
         plan = self._plan(len(points))
         for place, name in enumerate(self.inputs):
             plan.inputs[name][...] = points[:, place]
@@ -95,7 +97,7 @@ class ArrayFunction:
         result = np.empty((len(points), len(self.outputs)))
         for place, name in enumerate(self.outputs):
             result[:, place] = plan.outputs[name]
-        return result
+        return result.reshape((*z.shape[:-1], *self.shape))
 
     def _plan(self, size: int) -> Plan:
         if size not in self._plans:
@@ -106,27 +108,16 @@ class ArrayFunction:
 
 
 class Derived:
-    """f, F and J of a payoff; see ``game.GameFunctions``."""
+    """f, F and J of a payoff, each a function of points; see ``game.GameFunctions``."""
 
     def __init__(self, function: Payoff, players: tuple[int, int]) -> None:
         self.function, self.players = function, players
-        derivation = Derivation(function, players)
-        self._value = ArrayFunction(derivation, [derivation.value])
-        self._field = ArrayFunction(derivation, derivation.field)
-        self._jacobian = ArrayFunction(derivation, [entry for row in derivation.jacobian for entry in row])
-        self.linear = not any(_depends(entry) for row in derivation.jacobian for entry in row)
-
-    def value(self, z: Array) -> Array:
-        """f at points (…, d): (…)."""
-        return self._value(z.reshape(-1, z.shape[-1])).reshape(z.shape[:-1])
-
-    def field(self, z: Array) -> Array:
-        """F at points (…, d): the same shape."""
-        return self._field(z.reshape(-1, z.shape[-1])).reshape(z.shape)
-
-    def jacobian(self, z: Array) -> Array:
-        """J at points (…, d): (…, d, d), a row for each component of F."""
-        return self._jacobian(z.reshape(-1, z.shape[-1])).reshape(*z.shape, z.shape[-1])
+        derivation, size = Derivation(function, players), sum(players)
+        rows = derivation.jacobian
+        self.value = ArrayFunction(derivation, [derivation.value], ())
+        self.field = ArrayFunction(derivation, derivation.field, (size,))
+        self.jacobian = ArrayFunction(derivation, [entry for row in rows for entry in row], (size, size))
+        self.linear = not any(_depends(entry) for row in rows for entry in row)
 
 
 def _depends(symbol: Symbol) -> bool:

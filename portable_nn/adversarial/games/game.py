@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Protocol, TypeAlias
 
@@ -168,7 +168,7 @@ def made_from(
     if equilibria is None:
         return game
     points = finite_array("equilibria", equilibria, f"points of {game.size} numbers")
-    return Game(name, title, players, game.functions, np.atleast_2d(game.points(points)), source)
+    return replace(game, known=np.atleast_2d(game.points(points)))
 
 
 class Linear:

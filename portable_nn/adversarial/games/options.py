@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeVar
 
 import numpy as np
 
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ def as_number(value: object) -> float | None:
     if isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.number)):
         return None
     return float(value) if np.isfinite(value) else None
+
+
+def rate_pair(rate: object) -> tuple[float, float] | None:
+    """The learning rates of x and of y, from one number or a pair; ``None`` for anything else."""
+    numbers = [as_number(part) for part in (rate if isinstance(rate, tuple) else (rate, rate))]
+    found = [number for number in numbers if number is not None]
+    return (found[0], found[1]) if len(found) == len(numbers) == 2 else None
+
+
+def find(what: str, name: object, known: Mapping[str, T]) -> T:
+    """The entry of that name. Raises ``UsageError`` that says which names there are."""
+    if name not in known:
+        raise UsageError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    return known[str(name)]
 
 
 def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:

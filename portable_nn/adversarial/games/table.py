@@ -14,7 +14,7 @@ import numpy as np
 
 from portable_nn.adversarial.games.derivatives import Payoff
 from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, parse, sizes
-from portable_nn.adversarial.games.game import Game, Linear, coupled, made_from
+from portable_nn.adversarial.games.game import Game, Linear, coupled, linear_game, made_from
 from portable_nn.adversarial.games.options import Option, filled, finite_array, no_such
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Array, Symbol, emit
@@ -52,9 +52,7 @@ def _bilinear(row: NamedGame, matrix: Array | None = None) -> Game:
         return row.derived(lambda x, y: x * y, at=AT_ZERO)
     if matrix.ndim != 2 or not matrix.size:
         raise UsageError(f"matrix must be a matrix (numbers of x, numbers of y), not of shape {matrix.shape}")
-    size = sum(matrix.shape)
-    functions = Linear(coupled(matrix), len(matrix))
-    return Game(row.name, "xᵀAy", (len(matrix), matrix.shape[1]), functions, np.zeros((1, size)), row.source)
+    return linear_game(coupled(matrix), matrix.shape, name=row.name, title="xᵀAy", source=row.source)
 
 
 def _stochastic(row: NamedGame, samples: float, size: float, spread: float, seed: float) -> Game:
@@ -72,8 +70,7 @@ def _stochastic(row: NamedGame, samples: float, size: float, spread: float, seed
 
 
 def _quadratic(row: NamedGame, a: float, b: float, c: float) -> Game:
-    functions = Linear(np.array([[a, b], [-b, c]]), 1)
-    return Game(row.name, row.title, (1, 1), functions, np.zeros((1, 2)), row.source)
+    return linear_game([[a, b], [-b, c]], name=row.name, title=row.title, source=row.source)
 
 
 def _log_sigmoid(value: Any) -> Any:

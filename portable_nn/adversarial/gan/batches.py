@@ -15,16 +15,15 @@ Draw: TypeAlias = "Callable[[int, np.random.Generator], Array | Mapping[str, Arr
 """``(count, generator) → examples``, whose first axis is ``count``."""
 
 
-def normal(leaf: Leaf) -> Callable[[int, np.random.Generator], Array]:
-    """Noise for an input: each element from N(0, 1)."""
-    shape = tuple(int(dim) for dim in leaf.shape[1:])
+def normal(wanted: Mapping[str, Leaf]) -> Callable[[int, np.random.Generator], dict[str, Array]]:
+    """A function that draws noise for each input, by name: each element from N(0, 1)."""
 
-    def draw(count: int, rng: np.random.Generator) -> Array:
-        if leaf.dtype == "float32":
-            return rng.standard_normal((count, *shape), dtype=np.float32)
-        return rng.standard_normal((count, *shape)).astype(leaf.dtype, copy=False)
+    def one(leaf: Leaf, count: int, rng: np.random.Generator) -> Array:
+        dtype: Any = np.float32 if leaf.dtype == "float32" else np.float64
+        shape = (count, *(int(dim) for dim in leaf.shape[1:]))
+        return rng.standard_normal(shape, dtype=dtype).astype(leaf.dtype, copy=False)
 
-    return draw
+    return lambda count, rng: {name: one(leaf, count, rng) for name, leaf in wanted.items()}
 
 
 def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, np.random.Generator], dict[str, Array]]:

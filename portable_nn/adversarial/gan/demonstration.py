@@ -9,13 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.games.options import Option
+from portable_nn.adversarial.games.options import Option, find
 from portable_nn.adversarial.gan.modes import SAMPLES, Ring
 from portable_nn.adversarial.gan.pattern import Pattern, train_pattern
 from portable_nn.adversarial.gan.ring import RECIPES, STEPS, ring_figures, train_ring
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.training import GanResult
-from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
 
 EXAMPLES: Final = {"pattern": 2000, "ring": STEPS}
@@ -76,19 +75,16 @@ def demonstrate(
 
     Raises as ``train_gan``, and ``UsageError`` for an unknown example or recipe.
     """
-    if example not in EXAMPLES:
-        raise UsageError(f"example must be one of {', '.join(EXAMPLES)}, not {example!r}")
-    if recipe not in RECIPES:
-        raise UsageError(f"recipe must be one of {', '.join(RECIPES)}, not {recipe!r}")
+    default = find("example", example, EXAMPLES)
+    find("recipe", recipe, RECIPES)
     seed = int(Option(0, "seed", 0, whole=True).check("seed", seed))
-    count = EXAMPLES[example] if steps is None else steps
     target: Ring | Pattern = Ring() if example == "ring" else Pattern()
     figures = _figures(target, seed)
     options: dict[str, Any] = {
         "method": method,
         "loss": loss,
         "seed": seed,
-        "steps": count,
+        "steps": default if steps is None else steps,
         "eigenvalues": eigenvalues,
         "metrics": figures,
         "progress": progress,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from portable_nn.adversarial.games.options import find
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, constant, emit, integers
 from portable_nn.training.gradient import gradients
@@ -70,9 +71,7 @@ Lim and Ye, arXiv:1705.02894. With p = sigmoid(score), softplus(-score) is -log 
 
 def find_gan_loss(name: str) -> GanObjective:
     """The objective of that name. Raises ``UsageError`` that lists them."""
-    if name not in GAN_LOSSES:
-        raise UsageError(f"loss must be one of {', '.join(GAN_LOSSES)}, not {name!r}")
-    return GAN_LOSSES[name]
+    return find("loss", name, GAN_LOSSES)
 
 
 def squared_gradients(scores: Symbol, examples: Sequence[Symbol]) -> Symbol:

@@ -24,20 +24,18 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
 import portable_nn as pnn
+from portable_nn.adversarial.games.options import find
 from portable_nn.adversarial.gan.modes import SAMPLES, Modes, Ring, mode_metrics
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.training import GanResult, train_gan
-from portable_nn.core.errors import UsageError
 from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer
-
-Recipe: TypeAlias = Literal["regularised", "plain"]
 
 STEPS: Final = 30_000
 LATENT: Final = 8
@@ -56,8 +54,7 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
 
 
 def _uniform(fan_in: int) -> Initial:
-    limit = float(fan_in**-0.5)
-    return lambda rng, shape: rng.uniform(-limit, limit, shape)
+    return lambda rng, shape: rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape)
 
 
 INITIALS: Final[dict[str, tuple[Initial, Callable[[int], Initial]]]] = {
@@ -95,10 +92,8 @@ def ring_networks(seed: int = 0, initial: str = "small") -> tuple[pnn.Network, p
 
     ``initial`` is one of ``INITIALS``. Raises ``UsageError`` for any other.
     """
-    if initial not in INITIALS:
-        raise UsageError(f"initial must be one of {', '.join(INITIALS)}, not {initial!r}")
+    weights, biases = find("initial", initial, INITIALS)
     noise, point = pnn.Input(LATENT, name="noise"), pnn.Input(2, name="point")
-    weights, biases = INITIALS[initial]
 
     def layers(inputs: int, activation: Callable[[], Layer], outputs: int) -> list[Layer]:
         hidden = [
@@ -127,9 +122,7 @@ def train_ring(
 
     ``initial`` is of ``ring_networks``, by default the recipe's. Raises ``UsageError`` for an unknown recipe.
     """
-    if recipe not in RECIPES:
-        raise UsageError(f"recipe must be one of {', '.join(RECIPES)}, not {recipe!r}")
-    settings = {"batch_size": 256, "every": max(1, steps // 20), **RECIPES[recipe], **options}
+    settings = {"batch_size": 256, "every": max(1, steps // 20), **find("recipe", recipe, RECIPES), **options}
     networks = ring_networks(seed, initial or FIRST[recipe])
     return train_gan(*networks, ring or Ring(), seed=seed, steps=steps, **settings)
 

@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.adversarial.games.options import find
 from portable_nn.adversarial.gan.graph import CONDITION, REAL, ROLES, SCALAR, GanGraph, Role
-from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
@@ -191,9 +191,7 @@ GAN_METHODS: Final[Mapping[str, StageBuilder]] = {
 
 def find_gan_method(name: str) -> StageBuilder:
     """The method of that name. Raises ``UsageError`` that lists them."""
-    if name not in GAN_METHODS:
-        raise UsageError(f"method must be one of {', '.join(GAN_METHODS)}, not {name!r}")
-    return GAN_METHODS[name]
+    return find("method", name, GAN_METHODS)
 
 
 class Average:

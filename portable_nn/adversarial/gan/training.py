@@ -156,7 +156,7 @@ def train_gan(
         batch_size,
         rng,
         examples=draws(data, {**pair.real, **pair.conditions}, "data"),
-        noise=draws(noise, pair.noise, "noise") if noise is not None else _normal(pair),
+        noise=draws(noise, pair.noise, "noise") if noise is not None else normal(pair.noise),
         scalars={R1: r1, PENALTY: penalty, CONSENSUS: consensus},
         rate=rate,
         average=average,
@@ -200,11 +200,6 @@ def _optimizers(given: Any, method: str) -> dict[Role, Optimizer]:
     if method == "optimistic_adam":
         return {role: made_optimistic(optimizer, role) for role, optimizer in chosen.items()}
     return chosen
-
-
-def _normal(pair: GanGraph) -> Callable[[int, np.random.Generator], dict[str, Array]]:
-    each = {name: normal(leaf) for name, leaf in pair.noise.items()}
-    return lambda count, rng: {name: draw(count, rng) for name, draw in each.items()}
 
 
 def _with(network: Network, parameters: Mapping[str, Array], *, copy: bool = True) -> Network:

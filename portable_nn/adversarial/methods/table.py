@@ -78,14 +78,6 @@ def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
     return tuple(1 - options[beta] ** (place + 1) for beta in ("beta1", "beta2"))
 
 
-def _twice(place: int, options: MethodOptions) -> tuple[float, ...]:
-    return _corrections(2 * place, options) + _corrections(2 * place + 1, options)
-
-
-def _is_synchronised(place: int, options: MethodOptions) -> tuple[float, ...]:
-    return (0.0 if (place + 1) % options["k"] else 1.0,)
-
-
 _GAMMA: Final = Option(1.0, "weight of the gradient of ½‖F‖²")
 _BETA: Final = Option(-0.5, "momentum", -1, 1)
 _EPSILON: Final = Option(1e-8, "added to the denominator", 0)
@@ -222,7 +214,7 @@ _GENERAL: Final = (
         "Chavdarova et al. 2021, arXiv 2006.14567",
         steps.lookahead,
         steps.with_start,
-        clock=_is_synchronised,
+        clock=lambda place, options: (0.0 if (place + 1) % options["k"] else 1.0,),
         period=lambda options: int(options["k"]),
         options={
             "k": Option(5, "fast steps for each slow one", 1, 10_000, whole=True),
@@ -316,7 +308,15 @@ def _adaptive(
 
 _ROWS: Final = (
     *_GENERAL,
-    *_adaptive("adam", "Adam", "Kingma & Ba 2015, arXiv 1412.6980", adaptive.adam, _ADAM, _corrections, _twice),
+    *_adaptive(
+        "adam",
+        "Adam",
+        "Kingma & Ba 2015, arXiv 1412.6980",
+        adaptive.adam,
+        _ADAM,
+        _corrections,
+        lambda place, options: _corrections(2 * place, options) + _corrections(2 * place + 1, options),
+    ),
     *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None),
 )
 

@@ -41,7 +41,7 @@ def comparison(compared: Comparison) -> Figure:
     words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.results[0])}"
     paper = sheet(11, max(5.6, 1.4 + 0.27 * len(compared.entries)), [game_in_words(compared.game), words])
     axes = paper.add_subplot()
-    lines = {entry.name: _lengths(entry, known) for entry in compared.entries}
+    lines = {entry.name: drawable(entry.result.lengths) for entry in compared.entries}
     for place, entry in enumerate(compared.entries):
         look = {"color": PALETTE[place % 8], "linestyle": DASHES[place // 8 % 4], **MEASURED}
         axes.plot(entry.evaluations, lines[entry.name], label=_label(entry), gid=entry.name, **look)
@@ -58,10 +58,6 @@ def comparison(compared: Comparison) -> Figure:
     steps_axis(axes, np.array([compared.evaluations]))
     _legend(axes, compared)
     return paper
-
-
-def _lengths(entry: Compared, known: bool) -> Array:
-    return drawable(entry.result.distance if known else entry.result.residual)
 
 
 def _label(entry: Compared) -> str:

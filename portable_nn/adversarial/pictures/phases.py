@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -76,17 +76,9 @@ def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
 def _window(game: Game, views: list[View]) -> Limits:
     """The square that has all runs in it, as far as they are shown, and the equilibria among them."""
     if views:
-        corners = [np.array(view.window).T for view in views]
-        low, high = np.min(corners, axis=0)[0], np.max(corners, axis=0)[1]
-        return _square(low, high)
+        return window_of([np.array(view.window).T for view in views], margin=0.0)
     middle = game.equilibria if len(game.equilibria) else np.zeros((1, 2))
     return window_of([middle - EMPTY, middle + EMPTY])
-
-
-def _square(low: Any, high: Any) -> Limits:
-    half = float((high - low).max()) / 2
-    x, y = (low + high) / 2
-    return (float(x - half), float(x + half)), (float(y - half), float(y + half))
 
 
 def streams(axes: Axes, game: Game, window: Limits) -> None:

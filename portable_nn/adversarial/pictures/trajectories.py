@@ -121,7 +121,7 @@ def distance_on(axes: Axes, view: View) -> None:
     """The distance to the nearest equilibrium over all steps, on a logarithmic scale; ‖F‖ where none is known."""
     result = view.result
     known = len(view.game.equilibria) > 0
-    lengths = (result.distance if known else result.residual).reshape(-1)
+    lengths = result.lengths.reshape(-1)
     drawn = drawable(lengths)
     axes.plot(result.t, drawn, color=BLUE, label="measured", **MEASURED)
     powers(axes, drawn)

@@ -120,13 +120,13 @@ def check_value(game: Game) -> None:
         )
 
 
-def window_of(parts: list[Array]) -> Limits:
-    """The square around points, each part (n, 2 or more), with room."""
+def window_of(parts: list[Array], margin: float = MARGIN) -> Limits:
+    """The square around points, each part (n, 2 or more), with a margin relative to its size."""
     points = np.concatenate([part[:, :2] for part in parts])
     points = points[np.isfinite(points).all(-1)]
     low, high = points.min(axis=0), points.max(axis=0)
     half = float((high - low).max()) / 2
-    half = half * (1 + 2 * MARGIN) if half > 1e-12 * max(1.0, float(np.abs(points).max())) else UNIT
+    half = half * (1 + 2 * margin) if half > 1e-12 * max(1.0, float(np.abs(points).max())) else UNIT
     return tuple((float(m - half), float(m + half)) for m in (low + high) / 2)  # type: ignore[return-value]
 
 

@@ -79,7 +79,7 @@ class Compared:
     @property
     def end(self) -> float:
         """The last distance to the equilibrium; ‖F‖ where no equilibrium is known."""
-        return float((self.result.distance if len(self.result.game.equilibria) else self.result.residual)[-1])
+        return float(self.result.lengths[-1])
 
     @property
     def verdict(self) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 
 from portable_nn.adversarial.games.expressions import parse
-from portable_nn.adversarial.games.options import as_number, no_such
+from portable_nn.adversarial.games.options import no_such, rate_pair
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
@@ -103,9 +103,8 @@ def _called(schedule: RateSchedule, steps: int) -> Array:
     found = np.empty((steps, 2))
     for step in range(steps):
         value = schedule(step)
-        pair = value if isinstance(value, tuple) else (value, value)
-        numbers = [as_number(part) for part in pair]
-        if len(numbers) != 2 or None in numbers:
+        pair = rate_pair(value)
+        if pair is None:
             raise UsageError(f"learning_rate gives {value!r} at step {step}: the function must give a number or a pair")
-        found[step] = numbers
+        found[step] = pair
     return found

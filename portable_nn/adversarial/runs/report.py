@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -43,10 +42,10 @@ class RunReport:
         """The verdict on the run."""
         return self.result.verdicts[0]
 
-    @cached_property
+    @property
     def lengths(self) -> Array:
         """The distance to the nearest equilibrium at each recorded point; ‖F‖ where none is known: (n,)."""
-        return self.result.distance if len(self.result.game.equilibria) else self.result.residual
+        return self.result.lengths
 
     @property
     def tenfold(self) -> int | None:

@@ -29,7 +29,7 @@ class Result:
         t: the steps that were recorded, (n,).
         z: the points there, (n, …, d); axes of learning rates come first, then those of starts.
         nfev, njev: evaluations of the gradients (of both players) and of the Jacobian, for one run.
-        distance, residual: to the nearest equilibrium, and ‖F‖: (n, …).
+        distance, residual: to the nearest equilibrium, and ‖F‖: (n, …); ``lengths`` is the former if it is known.
         rate: the measured convergence factor a step, (…).
         status: 0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows, (…); ``success`` is 0 or 1.
         message: the verdict in words.
@@ -77,6 +77,11 @@ class Result:
         """‖F‖, which is 0 at an equilibrium: (n, …)."""
         return norm(self.game.field(self.z))
 
+    @property
+    def lengths(self) -> Array:
+        """The distance to the nearest equilibrium; ‖F‖ where none is known: (n, …)."""
+        return self.distance if len(self.game.equilibria) else self.residual
+
     @cached_property
     def average(self) -> Array:
         """The average iterate, with uniform weights: as z."""
@@ -97,8 +102,7 @@ class Result:
     @np.errstate(all="ignore")
     def verdicts(self) -> list[Verdict]:
         """The verdict on each run, in the order of the runs' axes."""
-        measure = self.distance if len(self.game.equilibria) else self.residual
-        points, lengths = self.z.reshape(len(self.t), -1, self.game.size), measure.reshape(len(self.t), -1)
+        points, lengths = self.z.reshape(len(self.t), -1, self.game.size), self.lengths.reshape(len(self.t), -1)
         period = self.method.period(self.options) if self.method.period else 1
         return [judge(self.game, self.t, points[:, run], lengths[:, run], period) for run in range(points.shape[1])]
 

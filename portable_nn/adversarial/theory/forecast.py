@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, coupled, linear_game
-from portable_nn.adversarial.games.options import as_number
+from portable_nn.adversarial.games.options import as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import METHODS, Method, MethodOptions, find_method
 from portable_nn.adversarial.theory.closed_forms import FORMS
@@ -94,15 +94,12 @@ def near_equilibrium(game: Game) -> Game | None:
     return linear_game(coupled(np.diag(sizes)))
 
 
+@np.errstate(all="ignore")
 def local_radius(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
     """The spectral radius on a linear game; ``None`` where the rate is not constant, or where it overflows."""
-    pair = rate if isinstance(rate, tuple) else (rate, rate)
-    numbers = [as_number(part) for part in pair]
-    if len(numbers) != 2 or None in numbers:
-        return None
+    pair = rate_pair(rate)
     try:
-        with np.errstate(all="ignore"):
-            found = spectral_radius(row, local, (float(pair[0]), float(pair[1])), **options)
+        found = np.nan if pair is None else spectral_radius(row, local, pair, **options)
     except np.linalg.LinAlgError:
         return None
     return found if np.isfinite(found) else None
@@ -117,14 +114,14 @@ def _singular_values(jacobian: Array, first: int) -> Array | None:
     return np.asarray(sizes[sizes > 1e-12 * max(1.0, float(sizes.max()))])
 
 
+@np.errstate(all="ignore")
 def _closed_form(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
     number = as_number(rate)
     sizes = _singular_values(local.jacobian(np.zeros(local.size)), local.players[0])
     if number is None or sizes is None or row.name not in FORMS or not sizes.size:
         return None
     try:
-        with np.errstate(all="ignore"):
-            found = [float(exact_factor(row, number, float(size), **options)) for size in sizes]
+        found = [float(exact_factor(row, number, float(size), **options)) for size in sizes]
     except np.linalg.LinAlgError:  # A polynomial with infinite coefficients.
         return None
     return max(found) if np.isfinite(found).all() else None

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, linear_game
-from portable_nn.adversarial.games.options import as_number
+from portable_nn.adversarial.games.options import rate_pair
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.oracle import ArrayOracle
 from portable_nn.adversarial.methods.steps import StepContext
@@ -102,12 +102,11 @@ def update_operator(
     """
     row = find_method(method, scheme)
     linear, filled = _linearised(game, players), row.fill(options)
-    pair = learning_rate if isinstance(learning_rate, tuple) else (learning_rate, learning_rate)
-    rates = [as_number(rate) for rate in pair]
+    rates = rate_pair(learning_rate)
     period(row, filled)
-    if len(rates) != 2 or any(rate is None or rate < 0 for rate in rates):
+    if rates is None or min(rates) < 0:
         raise UsageError(f"learning_rate must be a number of at least 0, or a pair of them, not {learning_rate!r}")
-    return np.asarray(_operators(row, linear, np.array([rates], dtype=float), filled)[0])
+    return np.asarray(_operators(row, linear, np.array([rates]), filled)[0])
 
 
 def spectrum(method: str | Method, game: str | Game | Array, learning_rate: ConstantRate, **options: Any) -> Array:

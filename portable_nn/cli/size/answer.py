@@ -226,13 +226,9 @@ def _torch(operation: Operation, inputs: Sequence[int], channels: tuple[int, int
 
 def _axes_text(values: Sequence[int | tuple[int, int]]) -> str:
     """The values of an option as the command line takes them."""
-    texts = [_pads_text(value) if isinstance(value, tuple) else str(value) for value in values]
+    pairs = (value if isinstance(value, tuple) else (value,) for value in values)
+    texts = [":".join(map(str, dict.fromkeys(pair))) for pair in pairs]
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
-def _pads_text(pads: tuple[int, int]) -> str:
-    begin, end = pads
-    return str(begin) if begin == end else f"{begin}:{end}"
 
 
 def _coverage_text(operation: Operation, covered: Sequence[Coverage]) -> str:
