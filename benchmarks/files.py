@@ -2,7 +2,7 @@
 
 The peers' files have no manifest and no hashes; this package's loads are verified, its saves hashed, and all saves are
 on the disk (fsync) when they return. ``safetensors whole`` also replaces its file as this package does, whole or not at
-all. ``FOLDER`` is where the files go, and tells which disk is measured.
+all. ``FOLDER`` is where the files go, and so sets which disk is measured.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def reference(path: str) -> float:
 
 
 def peak(kind: str, path: str) -> float:
-    """How many bytes a process takes for the model and one picture, beyond what it has when the libraries are there."""
+    """How many bytes a process takes for the model and one picture, beyond those after the imports."""
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""What the recipes of the digit models share: the data and how they are split, the training, and what it gives."""
+"""Shared by the recipes of the digit models: the data and their split, the training, and its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPLIT_SEED: Final = 5000
 
 @dataclass(frozen=True)
 class Trained:
-    """What a recipe gives: the network, its figures on data it has never seen, and how training went."""
+    """The result of a recipe: the network, its figures on held-out data, and the history of the training."""
 
     network: Network
     figures: Mapping[str, float]

@@ -22,7 +22,7 @@ def train(
 ) -> Trained:
     """Train a network like Y. LeCun's LeNet (Proc. IEEE 86, 1998) on 4,000 MNIST pictures: two convolutions, one layer.
 
-    The card tells how the settings were chosen: on ``load_digits().for_choosing()``.
+    The card says how the settings were chosen: on ``load_digits().for_choosing()``.
     """
     network = pnn.Sequential(
         pnn.Input(1, 28, 28, name="image"),

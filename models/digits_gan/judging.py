@@ -1,4 +1,4 @@
-"""What ``digits-cnn`` makes of pictures of digits: how sure it is, and how often it sees each class."""
+"""Predictions of ``digits-cnn`` for generated digits: its confidence, and the frequency of each class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import apply_arithmetic
 
 SURE = 0.9
-"""The probability from which on it is sure."""
+"""The probability above which a prediction counts as sure."""
 
 
 def probabilities(samples: Array) -> Array:
@@ -19,8 +19,7 @@ def probabilities(samples: Array) -> Array:
     network = load_model("digits-cnn")
     logits = network.predict(apply_arithmetic(network.inputs[0].preprocessing, samples.reshape(-1, 28, 28) * 255))
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: Array = shares / shares.sum(axis=1, keepdims=True)
-    return result
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def judge(network: Network, count: int = 1000, seed: int = 0) -> dict[str, float]:

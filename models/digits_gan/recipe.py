@@ -27,9 +27,9 @@ NOISE: Final = 64
 CLASSES: Final = 10
 UNITS: Final = 384
 VARIATIONS: Final = 8
-"""How many varied copies of each picture are shown, in turn by chance."""
+"""The number of randomly transformed copies of each picture."""
 JUDGED: Final = 1000
-"""Samples that are judged at the end."""
+"""The number of samples on which the figures are measured."""
 
 
 def train(
@@ -40,10 +40,10 @@ def train(
     progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Trained:
-    """Train a generator on all 5,000 pictures against a discriminator that is told the class.
+    """Train a generator on all 5,000 pictures against a discriminator that is conditioned on the class.
 
-    An epoch has as many steps as batches of 64 fit into the pictures. Products are made on one thread, so that their
-    number changes nothing. The figures are those of ``judge`` on 1,000 samples.
+    An epoch has as many steps as batches of 64 fit into the pictures. Matrix products run on one thread, so that the
+    result does not depend on the number of threads. The figures are those of ``judge`` on 1,000 samples.
 
     Raises ``UsageError`` where checkpoints are asked for: this training keeps none.
     """

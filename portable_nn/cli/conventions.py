@@ -1,4 +1,4 @@
-"""What every command has: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where its output goes.
+"""Conventions of all commands: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where output goes.
 
 A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
 Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, and a
@@ -135,7 +135,7 @@ def check_target(path: Path, force: bool) -> None:
     if str(path) == DASH:
         return
     if path.exists() and not force:
-        raise UsageError(f"{path} is there already: --force replaces it")
+        raise UsageError(f"{path} exists already: --force replaces it")
     folder = path.absolute().parent
     if not folder.is_dir():
         raise FileError(path, f"cannot be written: there is no folder '{folder}'")
@@ -182,7 +182,7 @@ Gif: TypeAlias = Annotated[
 def draw(
     plot: Path | None, figure: Callable[[], Figure], gif: Path | None = None, frames: Callable[[], Any] | None = None
 ) -> list[tuple[str, Path]]:
-    """Write the pictures that are asked for, all of them or none, and return what was done with which file."""
+    """Write the pictures that are asked for, all of them or none; return pairs of a verb ("drawn") and a file."""
     from portable_nn.core.plotting import save, save_animation
 
     wanted: list[tuple[str, Any, Path | None, Any]] = [
@@ -196,7 +196,7 @@ def draw(
 
 
 def written(files: Iterable[tuple[str, Path]]) -> str:
-    """What was done with which files, as lines of text."""
+    """The result of ``draw`` as lines of text, with the sizes of the files."""
     from portable_nn.core.text import fields, size
 
     return fields((done, f"{path} ({size(path.stat().st_size)})") for done, path in files)
@@ -259,7 +259,7 @@ def _options(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dic
 
 
 def _info(option: inspect.Parameter) -> Any:
-    """What ``typer.Option`` or ``typer.Argument`` says of an option."""
+    """The ``typer.Option`` or ``typer.Argument`` of an option."""
     return option.annotation.__metadata__[0]
 
 
@@ -313,11 +313,6 @@ def _listed(forms: Mapping[str, str]) -> str:
 
 def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Parameter]:
     """The options of every command, in the order of the help."""
-
-    def option(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, info])
-
     by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
     form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
     out = f"Write the result to FILE, which ends in {_listed(forms)}; - is stdout."
@@ -326,8 +321,12 @@ def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Paramete
         "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
         "debug": typer.Option("--debug", help="Print the traceback of an error."),
     }
+    rows: list[tuple[str, Any, Any, Any]] = [
+        ("format", str | None, form, None),
+        *[("out", Path | None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out), None)][has_out:],
+        *((name, bool, info, False) for name, info in flags.items()),
+    ]
     return [
-        option("format", str | None, form),
-        *[option("out", Path | None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out))][has_out:],
-        *(option(name, bool, info, default=False) for name, info in flags.items()),
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
+        for name, kind, info, default in rows
     ]

@@ -22,8 +22,6 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors",
 )
 
-NPY = ".npy"
-
 
 def command(
     printer: Printer,
@@ -78,7 +76,7 @@ def command(
 
 def _read(sources: list[Path], **options: Any) -> Imported:
     """Read an ONNX file, or the arrays of the book."""
-    if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == NPY:
+    if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy":
         from portable_nn.converters.book import import_book
 
         if "sizes" in options:

@@ -1,4 +1,4 @@
-"""What the commands that train have in common: options, checkpoints, and how a training is reported."""
+"""Shared by the commands that train: options, checkpoints, and the report of a training run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from portable_nn.training.optimizers import Optimizer
 
 STOPPED: Final = {"finished": "", "early": ", stopped early", "interrupted": ", interrupted"}
-"""How the ways in which training can end are printed."""
+"""The text for each way in which training ends."""
 
 
 def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | None:

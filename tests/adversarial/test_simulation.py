@@ -299,7 +299,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"learning_rate": (0.1, "fast")}, "or a function of the step, not (0.1, 'fast')"),
     ({"learning_rate": []}, "or a function of the step, not []"),
     ({"learning_rate": ([0.1, 0.2], [1, 2, 3])}, "learning_rate has 2 rates of x and 3 of y: give as many"),
-    ({"learning_rate": "fast"}, "'fast' has 'fast' in it"),
+    ({"learning_rate": "fast"}, "'fast' contains 'fast'"),
     ({"learning_rate": "1/(t - 3)"}, "learning_rate '1/(t - 3)' gives -0.5 at step 0: it must be finite"),
     ({"learning_rate": lambda step: None}, "learning_rate gives None at step 0: the function must give a nu"),
     ({"decay": "1/sqrt"}, "there is no decay '1/sqrt': did you mean '1/sqrt(t)'? there are constant"),

@@ -138,7 +138,7 @@ def test_arrays_of_another_project(run, tmp_path, mine):
 def test_force(run, tmp_path, mine):
     (tmp_path / "b.h5").write_text("old")
     found = run("convert", "mine.safetensors", "b.h5")
-    assert found == (2, "", "error: b.h5 is there already: --force replaces it\n")
+    assert found == (2, "", "error: b.h5 exists already: --force replaces it\n")
     assert (tmp_path / "b.h5").read_text() == "old"
     assert run("convert", "mine.safetensors", "b.h5", "--force").code == 0
     assert list(pnn.load(tmp_path / "b.h5").parameters) == list(mine.parameters)

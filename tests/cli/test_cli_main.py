@@ -175,7 +175,7 @@ def test_the_suffix_of_out_decides_the_form(run, tmp_path, digits_csv, words):
     assert run(*words.split(), "-q", "-o", "-").out == text
     (tmp_path / "x.txt").write_text("precious")
     refused = run(*words.split(), "--out", "x.txt")
-    assert refused == (2, "", "error: x.txt is there already: --force replaces it\n")
+    assert refused == (2, "", "error: x.txt exists already: --force replaces it\n")
     assert (tmp_path / "x.txt").read_text() == "precious"
     assert run(*words.split(), "-q", "--out", "x.txt", "--force").code == 0
     assert (tmp_path / "x.txt").read_text() == text
@@ -204,7 +204,7 @@ def test_no_command_replaces_a_file_unless_forced(run, tmp_path, digits_csv, wor
     line = words.replace("FILE", "file").split()
     (target,) = (tmp_path / word for word in line if word.startswith("file."))
     target.write_text("precious")
-    assert run(*line) == (2, "", f"error: {target.name} is there already: --force replaces it\n")
+    assert run(*line) == (2, "", f"error: {target.name} exists already: --force replaces it\n")
     assert target.read_text() == "precious"
     assert run(*line, "--force").code == 0
     assert target.read_bytes() != b"precious"

@@ -62,7 +62,7 @@ def test_an_array(run, tmp_path):
             2,
             "x.doc: the name of a file of samples ends in .png, .jpg, .jpeg, .bmp, .gif, .tif, .tiff, .npy",
         ),
-        (("digits-gan", "-o", "old.png"), 2, "old.png is there already: --force replaces it"),
+        (("digits-gan", "-o", "old.png"), 2, "old.png exists already: --force replaces it"),
         (("digits-gan", "-o", "no/x.png"), 3, "no/x.png: cannot be written: there is no folder '{folder}/no'"),
     ],
 )

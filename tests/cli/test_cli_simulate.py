@@ -333,7 +333,7 @@ RATE = "--rate must be a number of at least 0, two (x's and y's) such as 0.1,0.0
     [
         ("run --game nosuch", f"there is no game 'nosuch': there are {', '.join(GAMES)}"),
         ("run --game bilinaer", "there is no game 'bilinaer': did you mean 'bilinear'?"),
-        ("run --game x*z", "'x*z' has 'z' in it: variables are x and y"),
+        ("run --game x*z", "'x*z' contains 'z': variables are x and y"),
         ("run --game quadratic --game-set d=1", "the game 'quadratic' has no option 'd': it has a (1.0)"),
         ("run --game-set matrix=1,2;3", "--game-set matrix has rows of 2 and 1 numbers: give as many"),
         ("run --method simultanous", "there is no method 'simultanous': did you mean 'simultaneous'?"),

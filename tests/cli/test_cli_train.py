@@ -101,7 +101,7 @@ def test_early_stopping(run, flowers_csv):
 
 def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv):
     (tmp_path / "m.safetensors").write_text("precious")
-    assert run(*FLOWERS) == (2, "", "error: m.safetensors is there already: --force replaces it\n")
+    assert run(*FLOWERS) == (2, "", "error: m.safetensors exists already: --force replaces it\n")
     assert (tmp_path / "m.safetensors").read_text() == "precious"
     assert run(*FLOWERS, "--force", "--epochs", "1").code == 0
 
@@ -447,6 +447,6 @@ def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, f
     assert run(*FLOWERS, *options).code == 0
     before = (tmp_path / "m.csv").read_text()
     found = run(*FLOWERS[:-1], "other.safetensors", "--epochs", "1", "--metrics-csv", "m.csv")
-    assert found == (2, "", "error: m.csv is there already: --force replaces it\n")
+    assert found == (2, "", "error: m.csv exists already: --force replaces it\n")
     assert run(*FLOWERS[:-1], "more.safetensors", *options, "--resume").code == 0
     assert (tmp_path / "m.csv").read_text() == before

@@ -143,7 +143,7 @@ class _Reader:
         if isinstance(node, ast.Name):
             return self._name(node.id)
         allowed = f"numbers, variables, + - * / **, brackets, and the functions {', '.join(FUNCTIONS)}"
-        raise UsageError(f"'{self.text}' has {ast.unparse(node)!r} in it: a formula has {allowed}")
+        raise UsageError(f"'{self.text}' contains {ast.unparse(node)!r}: a formula may contain {allowed}")
 
     def _folded(self, apply: Callable[..., Any], *nodes: ast.expr, depth: int) -> Formula:
         """An operation; one of constants is folded."""
@@ -163,13 +163,13 @@ class _Reader:
         except (TypeError, OverflowError):
             number = np.nan
         if not np.isfinite(number):
-            raise UsageError(f"'{self.text}' has in it what is no finite real number")
+            raise UsageError(f"'{self.text}' contains a number that is not real and finite")
         return lambda values: number
 
     def _name(self, name: str) -> Formula:
         if name in CONSTANTS:
             return self._number(CONSTANTS[name])
         if not self.variable.fullmatch(name):
-            raise UsageError(f"'{self.text}' has {name!r} in it: variables are x and y, or x0, x1, … and y0, y1, …")
+            raise UsageError(f"'{self.text}' contains {name!r}: variables are x and y, or x0, x1, … and y0, y1, …")
         self.names.add(name)
         return lambda values: values[name]

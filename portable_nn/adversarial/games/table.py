@@ -240,7 +240,7 @@ def game(name: str | Game | Callable[[Any, Any], Any], /, **options: Any) -> Gam
         options: for a name, the options of that game, such as ``gamma``; for a formula or function ``equilibria``,
             ``name`` and ``title``; for a function also ``players``, the numbers of variables of x and y (1, 1).
 
-    Raises ``UsageError`` for anything else, with the games that there are.
+    Raises ``UsageError`` for anything else, and lists the games.
 
     >>> game("dirac-gan", gamma=1.0)
     <game dirac-gan: -log(1 + exp(-x·y)) - gamma/2·x²>

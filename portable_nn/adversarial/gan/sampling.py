@@ -41,8 +41,7 @@ def sample(network: Network | str | Path, count: int, seed: int = 0, *, engine: 
     if not isinstance(network, Network):
         network = load_model(str(network)) if str(network) in CALLED else load(network)
     noise = np.random.default_rng(seed).standard_normal((count, *_latent(network)))
-    made: Array = network.predict(noise.astype(network.graph.inputs[0].dtype), engine=engine)
-    return made
+    return np.asarray(network.predict(noise.astype(network.graph.inputs[0].dtype), engine=engine))
 
 
 def _latent(network: Network) -> tuple[int, ...]:
@@ -75,8 +74,7 @@ def as_pictures(samples: Array) -> NDArray[np.uint8]:
         samples = samples[:, 0]
     if samples.ndim != 3 or not samples.size:
         raise ShapeError(f"samples must be grey pictures (n, h, w), (n, 1, h, w) or (n, h·h), not {samples.shape}")
-    pictures: NDArray[np.uint8] = np.rint(np.clip(samples, 0, 1) * 255).astype(np.uint8)
-    return pictures
+    return np.asarray(np.rint(np.clip(samples, 0, 1) * 255), np.uint8)
 
 
 def contact_sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:

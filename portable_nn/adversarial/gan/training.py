@@ -167,13 +167,21 @@ def train_gan(
     if eigenvalues is not None:
         other = np.random.default_rng([seed, 1])  # The eigenvalues must not change the random numbers of the training.
         batch = loop.examples(batch_size, other), loop.noise(batch_size, other)
-        options: dict[str, Any] = {"loss": loss, "r1": None if r1 is None else 0.0, "conditions": conditions}
-        watch = SpectrumMonitor(GameJacobian(generator, discriminator, batch, **options), eigenvalues)
+        jacobian = GameJacobian(
+            generator, discriminator, batch, loss=loss, r1=None if r1 is None else 0.0, conditions=conditions
+        )
+        watch = SpectrumMonitor(jacobian, eigenvalues)
     with progress_bar(progress, math.ceil(steps / every), every) as bar, interruptible() as stop:
         reports = Monitor(averaged, every, metrics, callback, watch, bar)
         stopped = run(loop, reports, stop)
-    found = watch.found if watch else []
-    return GanResult(generator, discriminator, _with(averaged, averaged.parameters), reports.rows, found, stopped)
+    return GanResult(
+        generator=generator,
+        discriminator=discriminator,
+        averaged=_with(averaged, averaged.parameters),
+        history=reports.rows,
+        eigenvalues=watch.found if watch else [],
+        stopped=stopped,
+    )
 
 
 def _check(counts: Mapping[str, Any], average: float) -> None:

@@ -1,4 +1,4 @@
-"""What a method asks of a game, as an oracle: F, products with J, solutions of linear systems.
+"""Oracles of a game, which methods query: F, products with J, solutions of linear systems.
 
 A method is written once over ``Oracle``: ``ArrayOracle`` computes a step of many runs at once, ``tape.RecordingOracle``
 records a step of a single run.

@@ -17,7 +17,7 @@ MethodState: TypeAlias = tuple[Any, ...]
 
 @dataclass
 class StepContext:
-    """What a step may use: the game, the learning rates, the numbers that change from step to step, and the options."""
+    """The inputs of a step: the game, the learning rates, the numbers that depend on its place alone, and options."""
 
     oracle: Oracle[Any, Any]
     rate: Any

@@ -1,4 +1,4 @@
-"""The table of methods: the update of each, its cost a step, its options and its source."""
+"""The table of methods: the update of each, its cost per step, its options and its source."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Method:
     Attributes:
         name, title, source: for tables and messages.
         step, begin: the update, and the state before the first; see ``steps``.
-        evaluations: gradient evaluations a step; one is the gradient of both players.
-        jacobians: Jacobian-vector products a step.
+        evaluations: gradient evaluations per step; one is the gradient of both players.
+        jacobians: Jacobian-vector products per step.
         implicit: a step solves a system of equations.
         options: by name.
         family, scheme: variants of one method have one ``family`` and differ in the ``scheme`` of the updates.
@@ -56,7 +56,7 @@ class Method:
 
     @property
     def cost(self) -> int:
-        """Gradient evaluations a step; a Jacobian-vector product counts as one."""
+        """Gradient evaluations per step; a Jacobian-vector product counts as one."""
         return self.evaluations + self.jacobians
 
     @property

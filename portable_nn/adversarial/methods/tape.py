@@ -135,7 +135,7 @@ class Vector:
 
 
 class RecordingOracle(Oracle[Vector, Square]):
-    """Records on a tape what a method asks of a game of two numbers.
+    """Records the queries of a method to a game of two numbers on a tape.
 
     ``LookupError`` is raised for what cannot be recorded: an operator without a scalar form, a loop until convergence.
     """

@@ -1,4 +1,4 @@
-"""What the pictures of games share: figures, titles, markers and the scales of axes."""
+"""Shared by the pictures of games: figures, titles, markers, legends and the scales of axes."""
 
 from __future__ import annotations
 

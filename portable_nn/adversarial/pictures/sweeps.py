@@ -82,13 +82,11 @@ def _norm() -> Any:
     """From factors to colours: 1 is in the middle, and small differences from it are visible."""
     from matplotlib.colors import FuncNorm
 
-    def forward(factor: Any) -> Any:
-        return np.sign(factor - 1) * np.abs(factor - 1) ** (1 / FLATTER)
-
-    def backward(shade: Any) -> Any:
-        return 1 + np.sign(shade) * np.abs(shade) ** FLATTER
-
-    return FuncNorm((forward, backward), vmin=1 - REACH, vmax=1 + REACH)
+    both = (
+        lambda factor: np.sign(factor - 1) * np.abs(factor - 1) ** (1 / FLATTER),
+        lambda shade: 1 + np.sign(shade) * np.abs(shade) ** FLATTER,
+    )
+    return FuncNorm(both, vmin=1 - REACH, vmax=1 + REACH)
 
 
 def _rates_axis(axes: Axes) -> None:

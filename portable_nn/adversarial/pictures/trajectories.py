@@ -105,16 +105,12 @@ def coordinates_on(axes: Axes, view: View) -> None:
     if view.leaves:
         reach = np.abs(view.z[:-1] if len(view.z) > 1 else view.z).max() * 1.3
         axes.set_ylim(-reach, reach)
-    what = "x and y over the steps" if max(players) <= MOST else _some(players)
-    axes.set_title("\n".join(filter(None, [what, view.words])), fontsize=10)
-    legend_below(axes, columns=6)
-
-
-def _some(players: tuple[int, int]) -> str:
-    parts = [
+    shown = (
         f"{min(count, MOST)} of the {count} variables of {name}" for name, count in zip("xy", players, strict=True)
-    ]
-    return f"{' and '.join(parts)} over the steps"
+    )
+    what = "x and y" if max(players) <= MOST else " and ".join(shown)
+    axes.set_title("\n".join(filter(None, [f"{what} over the steps", view.words])), fontsize=10)
+    legend_below(axes, columns=6)
 
 
 def distance_on(axes: Axes, view: View) -> None:

@@ -27,7 +27,7 @@ EVALUATIONS: Final = 1000
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """One method of a comparison: what theory says of it, and its run."""
+    """One method of a comparison: its forecast from theory, and its run."""
 
     forecast: Forecast
     result: Result
@@ -53,12 +53,12 @@ class Compared:
 
     @property
     def closed_form(self) -> float | None:
-        """The convergence factor a step by the formula of the literature; ``None`` where there is none."""
+        """The convergence factor per step by the formula of the literature; ``None`` where there is none."""
         return self.forecast.closed_form
 
     @property
     def spectral_radius(self) -> float | None:
-        """The convergence factor a step by the eigenvalues of the update; ``None`` where it is not linear."""
+        """The convergence factor per step by the eigenvalues of the update; ``None`` where it is not linear."""
         return self.forecast.spectral_radius
 
     @property
@@ -68,7 +68,7 @@ class Compared:
 
     @property
     def measured(self) -> float:
-        """The measured convergence factor a step."""
+        """The measured convergence factor per step."""
         return self.verdict.factor
 
     @property
@@ -116,7 +116,7 @@ class Comparison:
         ]
         head = f"{self.game.name}, {self.evaluations:,} gradient evaluations each\n"
         end = "distance at the end" if len(self.game.equilibria) else "‖F‖ at the end"
-        return (head + table(("method", "verdict", f">{end}", ">factor a step"), rows)).rstrip("\n")
+        return (head + table(("method", "verdict", f">{end}", ">factor per step"), rows)).rstrip("\n")
 
 
 def compare(

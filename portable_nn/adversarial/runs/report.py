@@ -1,4 +1,4 @@
-"""A run beside what theory says of it."""
+"""A run beside the predictions of theory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TENFOLD: Final = 10.0
 
 @dataclass(frozen=True, eq=False)
 class RunReport:
-    """One run beside what theory says of it.
+    """One run beside the predictions of theory.
 
     Attributes:
         result: the run.
@@ -78,7 +78,7 @@ class RunReport:
 def report(
     game: Any = "bilinear", method: str | Method = "simultaneous", learning_rate: LearningRate = 0.1, **arguments: Any
 ) -> RunReport:
-    """One run beside what theory says of it; arguments as those of ``simulate``, with one start and one learning rate.
+    """One run beside the predictions of theory; arguments as in ``simulate``, with one start and one learning rate.
 
     Raises ``UsageError`` for arguments that are not valid, with those that are.
     """
@@ -87,7 +87,7 @@ def report(
     if result.z.ndim != 2:
         raise UsageError("a report is on one run: give one start and one rate")
     known: Any = None if arguments.get("decay") is not None else learning_rate
-    foretold = forecast(found, result.method, known, **dict[str, Any](result.options))
+    theory = forecast(found, result.method, known, **dict[str, Any](result.options))
     remedies = converging(found, known) if isinstance(known, (int, float, tuple)) else []
-    turn = steps_for_a_turn(found, foretold, known) if foretold.spectral_radius is not None else None
-    return RunReport(result, foretold, tuple(remedies), turn)
+    turn = steps_for_a_turn(found, theory, known) if theory.spectral_radius is not None else None
+    return RunReport(result, theory, tuple(remedies), turn)

@@ -30,7 +30,7 @@ class Result:
         z: the points there, (n, …, d); axes of learning rates come first, then those of starts.
         nfev, njev: evaluations of the gradients (of both players) and of the Jacobian, for one run.
         distance, residual: to the nearest equilibrium, and ‖F‖: (n, …); ``lengths`` is the former if it is known.
-        rate: the measured convergence factor a step, (…).
+        rate: the measured convergence factor per step, (…).
         status: 0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows, (…); ``success`` is 0 or 1.
         message: the verdict in words.
     """
@@ -113,7 +113,7 @@ class Result:
 
     @property
     def rate(self) -> Any:
-        """The measured convergence factor a step: a number for one run, else (…)."""
+        """The measured convergence factor per step: a number for one run, else (…)."""
         return self._each([verdict.factor for verdict in self.verdicts])
 
     @property
@@ -138,7 +138,7 @@ class Result:
 
 @np.errstate(all="ignore")
 def fitted_rate(run: Any, *, equilibrium: object = 0.0, period: int = 1) -> Any:
-    """The measured convergence factor a step of points (n, …, d), or of a ``Result``: a number for one run, else (…).
+    """The measured convergence factor per step of points (n, …, d), or of a ``Result``: a number for one run, else (…).
 
     Args:
         run: a result, which has its own equilibrium and period, or points, one after each step.

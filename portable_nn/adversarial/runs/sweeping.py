@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,9 +23,6 @@ STEPS: Final = 400
 RATES: Final = (0.01, 4.0, 40)
 """The default grid: from, to, and how many, geometrically spaced."""
 
-Progress: TypeAlias = Callable[[int, int], object]
-"""Called with the number of methods that are done, and of all."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
@@ -34,10 +31,10 @@ class Sweep:
     Attributes:
         game, start, steps: each run is of so many steps, from ``start`` (d,).
         methods, rates: the axes.
-        measured, spectral_radius: convergence factors a step, (m, r); nan where unknown.
+        measured, spectral_radius: convergence factors per step, (m, r); nan where unknown.
         status: as in ``Result``, (m, r).
         limits: stability limits, (m,); nan where unknown.
-        costs: gradient evaluations a step, (m,).
+        costs: gradient evaluations per step, (m,).
     """
 
     game: Game
@@ -77,7 +74,7 @@ def sweep(
     noise: float = 0.0,
     seed: int = 0,
     options: PerMethod = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Sweep:
     """Run each method at all learning rates.
 

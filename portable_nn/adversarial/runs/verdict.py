@@ -1,4 +1,4 @@
-"""The verdict on a run: whether it converges, cycles or diverges, and by which factor a step."""
+"""The verdict on a run: whether it converges, cycles or diverges, and by which factor per step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROUNDED: Final = 1e-13
 
 @dataclass(frozen=True)
 class Verdict:
-    """One run: its status, the convergence factor a step, whether that is exact, and all of this in words."""
+    """One run: its status, the convergence factor per step, whether that is exact, and all of this in words."""
 
     status: int
     factor: float
@@ -65,7 +65,7 @@ def judge(game: Game, t: Array, points: Array, lengths: Array, period: int) -> V
 
 
 def _factor(game: Game, t: Array, points: Array, period: int) -> Fit:
-    """The factor a step, from the points relative to the equilibrium nearest to the last of them."""
+    """The factor per step, from the points relative to the equilibrium nearest to the last of them."""
     spacing = int(t[1] - t[0]) if len(t) > 1 else 1
     if len(t) > 2 and t[-1] - t[-2] != spacing:
         points = points[:-1]

@@ -81,27 +81,27 @@ def _analysis(game: Game, row: Method, options: Mapping[str, Any], rate: Constan
         operator = update_operator(row, game, rate, **options)
     if not np.isfinite(operator).all():
         raise UsageError(f"at a rate of {rate} the update of the method '{row.name}' is no matrix of finite numbers")
-    eigenvalues, foretold = spectrum(row, game, rate, **options), forecast(game, row, rate, **options)
+    eigenvalues, theory = spectrum(row, game, rate, **options), forecast(game, row, rate, **options)
     equilibrium = game.equilibria[0]
     kept = None if isinstance(rate, tuple) else invariant(row, game)
     return Analysis(
         game=game,
         learning_rate=rate,
-        forecast=foretold,
+        forecast=theory,
         equilibrium=equilibrium,
         jacobian=game.jacobian(equilibrium),
         operator=operator,
         eigenvalues=eigenvalues,
         repeats=period(row, options),
-        turn=steps_for_a_turn(game, foretold, rate),
+        turn=steps_for_a_turn(game, theory, rate),
         conserved=CONSERVED[row.name] if kept is not None else None,
     )
 
 
-def steps_for_a_turn(game: Game, foretold: Forecast, rate: ConstantRate) -> float | None:
+def steps_for_a_turn(game: Game, theory: Forecast, rate: ConstantRate) -> float | None:
     """Steps for one rotation about the equilibrium, from the argument of the largest eigenvalue."""
-    local, row = near_equilibrium(game), foretold.method
-    if local is None or period(row, foretold.options) != 1:
+    local, row = near_equilibrium(game), theory.method
+    if local is None or period(row, theory.options) != 1:
         return None
-    angle = abs(float(np.angle(spectrum(row, local, rate, **foretold.options)[0])))
+    angle = abs(float(np.angle(spectrum(row, local, rate, **theory.options)[0])))
     return 2 * np.pi / angle if STILL < angle < np.pi - STILL else None

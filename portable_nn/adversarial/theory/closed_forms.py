@@ -14,7 +14,7 @@ import numpy as np
 from portable_nn.operators.registry import Array
 
 ClosedForm: TypeAlias = Callable[..., Any]
-"""``form(learning_rate·sigma, **options)`` with all options: the factor a step, of a number or an array."""
+"""``form(learning_rate·sigma, **options)`` with all options: the factor per step, of a number or an array."""
 
 
 def _largest_root(coefficients: Sequence[Any]) -> Array:

@@ -1,4 +1,4 @@
-"""What theory says of a method on a game: convergence factor, stability limit and cost; no run is needed."""
+"""Forecasts from theory of a method on a game: convergence factor, stability limit and cost, without a run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from portable_nn.operators.registry import Array
 
 @dataclass(frozen=True)
 class Forecast:
-    """What theory says of a method at one learning rate, near the first equilibrium of a game.
+    """The forecast from theory of a method at one learning rate, near the first equilibrium of a game.
 
     Attributes:
-        method, options: of which it is said.
-        cost: gradient evaluations a step; a Jacobian-vector product counts as one, solving a system as none.
+        method, options: those that it is about.
+        cost: gradient evaluations per step; a Jacobian-vector product counts as one, solving a system as none.
         closed_form: the convergence factor by the formula of the literature.
         spectral_radius: the convergence factor as the spectral radius of the update operator.
         stability_limit: the largest stable learning rate.
 
-    What is not known is ``None``: all three for a method that is not linear and for a game without an equilibrium; the
+    Unknown values are ``None``: all three for a method that is not linear and for a game without an equilibrium; the
     factors also where the learning rate is not constant.
     """
 
@@ -40,7 +40,7 @@ class Forecast:
 
     @property
     def factor(self) -> float | None:
-        """The convergence factor a step: the closed form, or else the spectral radius."""
+        """The convergence factor per step: the closed form, or else the spectral radius."""
         return self.spectral_radius if self.closed_form is None else self.closed_form
 
     @property
@@ -57,7 +57,7 @@ class Forecast:
 def forecast(
     game: str | Game, method: str | Method, learning_rate: Any = 0.1, *, scheme: str | None = None, **options: object
 ) -> Forecast:
-    """What theory says of ``simulate`` with the same arguments.
+    """The forecast from theory for ``simulate`` with the same arguments.
 
     >>> round(forecast("bilinear", "optimistic").stability_limit, 6)
     0.57735

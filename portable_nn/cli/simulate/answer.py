@@ -1,4 +1,4 @@
-"""What the commands of ``simulate`` print: numbers as text, CSV, pictures, and a progress bar."""
+"""The output of the commands of ``simulate``: numbers as text, CSV, pictures, and a progress bar."""
 
 from __future__ import annotations
 

@@ -102,9 +102,9 @@ def _rate(rate: Any) -> str:
 def _verdict(radius: float | None) -> str:
     if radius is None:
         return ""
-    return (
-        ": neither converges nor diverges" if abs(radius - 1) < 1e-9 else ": converges" if radius < 1 else ": diverges"
-    )
+    if abs(radius - 1) < 1e-9:
+        return ": neither converges nor diverges"
+    return ": converges" if radius < 1 else ": diverges"
 
 
 def _eigenvalues(found: Analysis) -> str:

@@ -1,4 +1,4 @@
-"""What ``size conv``, ``convt`` and ``pool`` share: explain an output size, or find options that give one."""
+"""Shared by ``size conv``, ``convt`` and ``pool``: explain an output size, or find options that give one."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _backwards(
     try:
         found = sizes.solve(kind, inputs, outputs, limit=most, ceil=others.get("ceil", False), **given)
     except ShapeError as error:
-        error.exit_code = NOTHING_FOUND  # No input is bad: the answer is that there is nothing.
+        error.exit_code = NOTHING_FOUND  # The input is valid: the answer is that no such options exist.
         raise
     return [replace(operation, **others) for operation in found]
 
@@ -225,7 +225,7 @@ def _torch(operation: Operation, inputs: Sequence[int], channels: tuple[int, int
 
 
 def _axes_text(values: Sequence[int | tuple[int, int]]) -> str:
-    """The values of an option as the command line takes them."""
+    """The values of an option in the spelling of the command line."""
     pairs = (value if isinstance(value, tuple) else (value,) for value in values)
     texts = [":".join(map(str, dict.fromkeys(pair))) for pair in pairs]
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
@@ -246,7 +246,7 @@ def _coverage_text(operation: Operation, covered: Sequence[Coverage]) -> str:
 
 
 def _faults(operation: Operation, inputs: Sequence[int]) -> str:
-    """What is wrong with an operation, in a few words: how many cells it leaves out, and uneven overlap."""
+    """The faults of an operation in a few words: cells that it leaves out, and uneven overlap."""
     covered = sizes.coverage(operation, inputs)
     touched, total = _touched(covered)
     left_out = "hold the bias alone" if operation.kind == "convt" else "are never read"
