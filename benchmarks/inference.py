@@ -11,13 +11,18 @@ if __name__ == "__main__":
         for batch in (1, 256):
             sides: dict[str, tuple[object, ...]] = {
                 "numpy": ("sides", "our_inference", network, batch, "numpy"),
-                "onnxruntime": ("sides", "our_inference", network, batch, "onnxruntime"),
                 "torch": ("sides", "torch_inference", network, batch, False),
                 "torch no_grad": ("sides", "torch_inference", network, batch, True),
             }
             if network == "LeNet-like":
                 sides["torch channels last"] = ("sides", "torch_inference", network, batch, False, True)
             compare(f"{network} predict, batch {batch}", sides)
+        for batch in (1, 32, 256):
+            engines = ("onnxruntime", "snapshot", "bare")
+            compare(
+                f"{network} in onnxruntime, batch {batch}",
+                {engine: ("sides", "our_inference", network, batch, engine) for engine in engines},
+            )
     compare(
         "784-200-10 export to ONNX",
         {

@@ -109,15 +109,33 @@ def torch_training(
 
 
 def our_inference(network: str, batch: int, engine: str) -> float:
+    """A call of ``Network.predict``, of a ``snapshot`` of it, or of the ``bare`` session that onnxruntime has."""
     x, _ = data(network, batch)
     made = our_network(network)
-    if engine == "numpy":
-        return repeat(lambda: [made.predict(x) for _ in range(100)], 100)
-    from portable_nn.onnx.session import session_of
+    calls: dict[str, Callable[[], object]] = {
+        "numpy": lambda: made.predict(x),
+        "onnxruntime": lambda: made.predict(x, engine="onnxruntime"),
+    }
+    if engine == "snapshot":
+        session = made.session()
+        calls[engine] = lambda: session.predict(x)
+    elif engine == "bare":
+        bare, feeds = bare_session(made), {made.graph.inputs[0].name: x}
+        calls[engine] = lambda: bare.run(None, feeds)
+    call = calls[engine]
+    return repeat(lambda: [call() for _ in range(100)], 100)
 
-    session = session_of(made.graph, made.parameters)
-    feeds = {made.graph.inputs[0].name: x}
-    return repeat(lambda: [session.run(feeds) for _ in range(100)], 100)
+
+def bare_session(network: Any) -> Any:
+    import tempfile
+
+    import onnxruntime
+
+    from portable_nn.converters.onnx import export_onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_onnx(network, f"{folder}/network.onnx").path
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def torch_inference(network: str, batch: int, bare: bool, channels_last: bool = False) -> float:

@@ -31,7 +31,7 @@ def command(
             help="Picture of the samples side by side, such as sheet.png, or .npy with the samples as they are.",
         ),
     ],
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="Number of samples.")] = 25,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Number of samples.")] = 25,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the noise.")] = 0,
     engine: EngineName = "onnxruntime",
     digest: Digest = None,

@@ -51,7 +51,7 @@ def test_an_array(run, tmp_path):
     ("arguments", "code", "message"),
     [
         (("digits-gan",), 2, "missing option '--out' / '-o' (see portable-nn sample --help)"),
-        (("digits-gan", "--count", "0", "-o", "x.png"), 2, "invalid value for '--count' / '-n': "),
+        (("digits-gan", "--count", "0", "-o", "x.png"), 2, "--count must be a whole number from 1, not 0"),
         (
             ("digits", "-o", "x.png"),
             3,
