@@ -8,11 +8,15 @@ from collections.abc import Callable, Generator
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # Each worker has a core: more threads would only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from torch_files import Exported, from_torchvision
+
+settings.register_profile("no deadline", deadline=None)  # A busy machine is no fault.
+settings.load_profile("no deadline")
 
 
 @pytest.hookimpl(wrapper=True)
