@@ -130,7 +130,7 @@ def test_type_checkers_see_every_public_name(tmp_path: Path) -> None:
         ("note", "portable_nn.layers.layer.Layer"),
         ("note", "str"),
         ("error", "[attr-defined]"),
-        ("error", 'Argument "epochs" to "fit"'),
+        ("error", 'Argument "epochs"'),
     ]
     assert [int(line) for line, _, _ in found] == [*range(len(lines) - 5, len(lines) + 1)]
     for (_, kind, message), (wanted, part) in zip(found, expected, strict=True):

@@ -92,7 +92,10 @@ def test_the_readme_shows_what_is_printed():
             ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
             ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
             ("--start 0,0", ["converged: the start is an equilibrium"]),
-            ("--game dirac-gan --game-set gamma=1 --method extragradient", ["near the equilibrium, best first"]),
+            (
+                "--game dirac-gan --game-set gamma=1 --method extragradient",
+                ["near the equilibrium at this learning rate, the fastest first"],
+            ),
             ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
             ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
             ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),

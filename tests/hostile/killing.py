@@ -202,7 +202,19 @@ def predicted(folder: Path, suffix: str) -> tuple[Path, Work]:
     model.write_bytes(CARRIERS[suffix](Forge()))
     rows.write_text("x,y\n1,2\n3,4\n")
     path.write_text("old")
-    command = ["predict", str(model), str(rows), "--engine", "numpy", "--format", "json", "--quiet", "-o", str(path)]
+    command = [
+        "predict",
+        str(model),
+        str(rows),
+        "--engine",
+        "numpy",
+        "--format",
+        "json",
+        "--quiet",
+        "--force",
+        "-o",
+        str(path),
+    ]
     assert main(command) == 0  # so that all is imported
     path.write_text("old")
     return path, lambda: main(command)
