@@ -31,8 +31,8 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.operators.registry import Array
 
-Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
-Initial: TypeAlias = str | float | Array | Draw
+Draw: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], Array]"
+Initial: TypeAlias = "str | float | Array | Draw"
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -22,7 +22,6 @@ from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
-from portable_nn.inspection import as_brief, as_html, as_text, inspect_manifest
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
@@ -183,14 +182,20 @@ class Network:
         return self.outputs[0].labels
 
     def __repr__(self) -> str:
+        from portable_nn.inspection import as_brief, inspect_manifest
+
         return as_brief(inspect_manifest(self.manifest(hashed=False)))
 
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""
+        from portable_nn.inspection import as_html, inspect_manifest
+
         return as_html(inspect_manifest(self.manifest(hashed=False)))
 
     def summary(self) -> str:
         """A table of the nodes with their shapes and parameters, as ``portable-nn inspect`` prints it."""
+        from portable_nn.inspection import as_text, inspect_manifest
+
         return as_text(inspect_manifest(self.manifest(hashed=False)))
 
     # -- inference
