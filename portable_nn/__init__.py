@@ -32,11 +32,11 @@ else:
     _PUBLIC = (
         "core.errors",
         "layers",
-        "network.network",
-        "network.snapshot",
         "training.schedules",
         "training.optimizers",
         "training.history",
+        "network.network",
+        "network.snapshot",
         "recipes.classifier",
         "model_files.opening",
         "model_files.predictions",

@@ -53,7 +53,13 @@ def accepted(path: Path, ways: list[Callable[[Path], None]]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("remembered", [True, False], ids=["after the valid file", "for the first time"])
+@pytest.mark.parametrize(
+    "remembered",
+    [
+        pytest.param(True, id="after the valid file"),
+        pytest.param(False, id="for the first time", marks=pytest.mark.long),
+    ],
+)
 def test_41_every_flipped_bit_is_refused(path: Path, remembered: bool) -> None:
     """Also where the right file was loaded just before, so that its head is remembered."""
     content = CARRIERS[path.suffix](small())
