@@ -249,7 +249,7 @@ class KernelContext(OperatorContext, ABC):
             over: an input whose memory may be reused, if this node is the last one to read it. By default any input
                 may be reused by an operator that ``overwrites_input``.
             order: the order of its axes in memory; by default row-major, or that of an input where the operator is
-                ``elementwise`` or ``keeps_layout``.
+                ``overwrites_input`` or ``keeps_layout``.
         """
 
     @abstractmethod
@@ -361,10 +361,9 @@ class Operator:
             those of all inputs are known.
         family: what it does.
         elementwise: each element of an output is computed from the elements at its place in the inputs, which
-            broadcast. So examples do not mix, receptive fields do not grow, and outputs have the memory layout of the
-            inputs.
+            broadcast. So examples do not mix, and receptive fields do not grow.
         overwrites_input: the kernel may write its output over an input of the same shape and element type.
-        keeps_layout: outputs have their axes in memory in the order of the inputs, as for ``elementwise``.
+        keeps_layout: outputs have their axes in memory in the order of the inputs, as with ``overwrites_input``.
         batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself.
         receptive: takes a ``FieldContext`` and returns the receptive fields of the first output, or ``None``.
         window: kind and mode of a convolution or pool, as ``sizes`` has them.
