@@ -256,7 +256,7 @@ class Binding(KernelContext):
             if in_order and array.shape == shape and array.dtype == dtype and self._may_overwrite(source, array, name):
                 self.plan._place(name, array, self.plan._blocks[source])
                 return array
-        if self.operator.overwrites_input or self.operator.keeps_layout:
+        if self.operator.keeps_layout:
             order = next(
                 (memory_order(x) for x in self.x if x.shape == shape and not x.flags.c_contiguous and is_dense(x)), None
             )

@@ -248,8 +248,8 @@ class KernelContext(OperatorContext, ABC):
             index: which output.
             over: an input whose memory may be reused, if this node is the last one to read it. By default any input
                 may be reused by an operator that ``overwrites_input``.
-            order: the order of its axes in memory; by default row-major, or that of an input where the operator is
-                ``overwrites_input`` or ``keeps_layout``.
+            order: the order of its axes in memory; by default row-major, or that of an input where the operator
+                ``keeps_layout``.
         """
 
     @abstractmethod
@@ -363,7 +363,7 @@ class Operator:
         elementwise: each element of an output is computed from the elements at its place in the inputs, which
             broadcast. So examples do not mix, and receptive fields do not grow.
         overwrites_input: the kernel may write its output over an input of the same shape and element type.
-        keeps_layout: outputs have their axes in memory in the order of the inputs, as with ``overwrites_input``.
+        keeps_layout: outputs have their axes in memory in the order of the inputs; otherwise they are row-major.
         batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself.
         receptive: takes a ``FieldContext`` and returns the receptive fields of the first output, or ``None``.
         window: kind and mode of a convolution or pool, as ``sizes`` has them.

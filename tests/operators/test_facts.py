@@ -157,7 +157,7 @@ def test_a_new_operator_is_one_registration(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_node_that_shares_memory_with_its_input_is_what_the_registration_allows() -> None:
-    """One that may overwrite its input keeps the order of axes in memory; a comparison, which may not, does not."""
+    """Exp keeps the order of axes in memory, as it may overwrite its input; a comparison does neither."""
     x = Leaf("x", "float32", (2, 3, 4))
     turned = emit("Exp", emit("Transpose", x, perm=[2, 0, 1]))
     layout = Plan(trace([x], [turned]).graph, {}, {}).outputs

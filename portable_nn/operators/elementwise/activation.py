@@ -39,7 +39,7 @@ from portable_nn.operators.base import (
 from portable_nn.operators.elementwise.arithmetic import broadcast_type, same_type
 from portable_nn.operators.elementwise.blocks import in_blocks, lowest, number
 
-activation = partial(Operator, family="activation", elementwise=True, overwrites_input=True)
+activation = partial(Operator, family="activation", elementwise=True, overwrites_input=True, keeps_layout=True)
 """An activation, with the facts that all of them share."""
 
 

@@ -127,6 +127,7 @@ def unary(
             gradient,
             outputs=names[1:],
             overwrites_input=result is None,
+            keeps_layout=result is None,
             constant=constant,
             samples={0: samples} if samples else {},
         )
@@ -152,6 +153,7 @@ def binary(
             gradient,
             outputs=("C",),
             overwrites_input=result is None,
+            keeps_layout=result is None,
             constant=constant,
         )
     )
@@ -392,6 +394,7 @@ register(
         lambda n: both(n, n.dy / n.x[1], -n.dy * n.y[0] / n.x[1]),
         outputs=("C",),
         overwrites_input=True,
+        keeps_layout=True,
         constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
     )
@@ -430,6 +433,7 @@ register(
         {"fmod": Attr(int, 0)},
         outputs=("C",),
         overwrites_input=True,
+        keeps_layout=True,
         constant=lambda use, type: each(np.fmod if use.int("fmod") else np.mod, remainder)(use, type),
         samples={1: _divisors},
     )

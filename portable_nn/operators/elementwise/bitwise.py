@@ -65,6 +65,7 @@ def _bit_by_bit(operator: str) -> None:
             None,
             outputs=("C",),
             overwrites_input=True,
+            keeps_layout=True,
             lowering=lowering,
         )
     )
@@ -81,6 +82,7 @@ register(
         {"direction": Attr(str, REQUIRED)},
         outputs=("Z",),
         overwrites_input=True,
+        keeps_layout=True,
         samples={1: Interval(0, 7)},
     )
 )
@@ -95,6 +97,7 @@ register(
         None,
         outputs=("Y",),
         overwrites_input=True,
+        keeps_layout=True,
         # -1 - x, whatever bits lie beyond those of the element type.
         lowering=lambda x: cast(-1 - cast(x, "int64"), x.dtype),
     )
