@@ -128,6 +128,7 @@ class _Reader:
         self.names: set[str] = set()
 
     def read(self, node: ast.expr, depth: int) -> Formula:
+        """The closure of ``node``. Raises ``UsageError`` for what a formula may not contain."""
         if depth > DEEPEST:
             raise UsageError(f"'{self.text}' is nested more than {DEEPEST} deep")
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
