@@ -9,7 +9,6 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,11 +53,14 @@ else:
     @cache
     def _home(name):
         """The module that defines a public name. Submodules are left to the import system."""
-        if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
+        if not name.startswith("_") and not _is_submodule(f"{__name__}.{name}"):
             for home in (f"{__name__}.{each}" for each in _PUBLIC):
                 if name in import_module(home).__all__:
                     return home
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+    def _is_submodule(name):
+        return name in _Checkout.names or PathFinder.find_spec(name, sys.modules[__name__].__path__) is not None
 
 
 _ROOT = Path(__file__).parent.parent
