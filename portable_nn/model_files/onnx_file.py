@@ -29,6 +29,8 @@ from portable_nn.plain import Entry
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from portable_nn.converters.onnx import Imported
+
 UNPROVED: Final = (
     "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
 )
@@ -53,12 +55,19 @@ class OnnxFile(WritableFile):
 
     @cached_property
     def network(self) -> Network:
-        return self.proved_network(verify=False)
+        return self._unproved.network
+
+    @cached_property
+    def _unproved(self) -> Imported:
+        return self._imported(verify=False)
 
     def proved_network(self, **proof: Any) -> Network:
+        return self._imported(**proof).network
+
+    def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx
 
-        return read_onnx(self.model, where=str(self.path), **proof).network
+        return read_onnx(self.model, where=str(self.path), **proof)
 
     def inspection(self) -> Inspection:
         from portable_nn.inspection.onnx import inspect_onnx
@@ -69,7 +78,9 @@ class OnnxFile(WritableFile):
         if engine == "numpy":
             network = self.network
             found = self._runner(name, network.graph.inputs, output_values(network), self._metadata, network.predict)
-            return found if found.described else replace(found, notes=(*found.notes, UNPROVED))
+            # With notes, the manifest in the file does not describe its graph: another program has changed that.
+            is_own = found.described and not self._unproved.notes
+            return found if is_own else replace(found, notes=(*found.notes, UNPROVED))
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else expected_bytes(self.path, self.digest)
@@ -83,7 +94,9 @@ class OnnxFile(WritableFile):
 
     @property
     def _metadata(self) -> Mapping[str, str]:
-        return {entry.key: entry.value for entry in self.model.metadata_props}
+        from portable_nn.onnx.storage.metadata import metadata_of
+
+        return metadata_of(self.model)
 
     def survey(self) -> Surveyor:
         from portable_nn.analysis.onnx import onnx_surveyor
@@ -105,18 +118,16 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.storage.metadata import MANIFEST
 
         if MANIFEST not in self._metadata:
-            raise UsageError(f"{self.path}: has no manifest: those ONNX files have one that portable-nn wrote")
+            raise UsageError(f"{self.path}: has no manifest: ONNX files have one if portable-nn wrote them")
         return self._metadata[MANIFEST]
 
     def source(self, options: ConvertOptions) -> ReadNetwork:
-        from portable_nn.converters.onnx import read_onnx
         from portable_nn.onnx.opsets.support import opset_of
         from portable_nn.onnx.storage.metadata import DIGEST
 
-        where = str(self.path)
-        network, proof, notes = read_onnx(self.model, where=where, **options.proof)
+        network, proof, notes = self._imported(**options.proof)
         digest = "" if notes else self._metadata.get(DIGEST, "")  # With notes, the manifest in it does not describe it.
-        opset = opset_of(self.model, where)
+        opset = opset_of(self.model, str(self.path))
         manifest, arrays = network.manifest(), network.parameters.arrays
         return ReadNetwork(self.path, manifest, arrays, digest, proof, proof.recorded, opset, (), notes)
 

@@ -383,7 +383,7 @@ def test_onnx_files_and_networks_have_no_digest():
 
 
 def test_no_manifest(tmp_path):
-    with pytest.raises(UsageError, match="has no manifest: those ONNX files have one that portable-nn wrote"):
+    with pytest.raises(UsageError, match="has no manifest: ONNX files have one if portable-nn wrote them"):
         manifest_text(convolutional(tmp_path / "m.onnx"))
 
 

@@ -85,6 +85,15 @@ def test_an_exported_model_is_compared_with_its_manifest_only(tmp_path: Path, ro
     assert UNPROVED not in predictions.notes
 
 
+def test_an_exported_model_that_another_program_has_changed_is_noted_as_unproved(tmp_path: Path, rows: Path) -> None:
+    export_onnx(pnn.Sequential(pnn.Input(3), pnn.Dense(5), seed=0), tmp_path / "mine.onnx", verify=False)
+    model = onnx.ModelProto.FromString((tmp_path / "mine.onnx").read_bytes())
+    model.graph.node[0].name = "renamed"
+    (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
+    assert UNPROVED in predict(tmp_path / "theirs.onnx", rows, engine="numpy").notes
+    assert UNPROVED not in predict(tmp_path / "mine.onnx", rows, engine="numpy").notes
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "h5", "npz"])
 def test_a_weight_file(tmp_path: Path, rows: Path, counts: Counter[str], suffix: str) -> None:
     pnn.Sequential(pnn.Input(3), pnn.Dense(5), seed=0).save(tmp_path / f"mine.{suffix}")
