@@ -14,8 +14,9 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.layers.layer import Layer, OperatorLayer, positive
+from portable_nn.layers.layer import Layer, positive
 from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.operators.normalization.lrn import response_factor
 
 __all__ = [
     "BatchNorm1d",
@@ -92,7 +93,7 @@ class _BatchNorm(_OfChannels):
                 · running + momentum · batch. This is PyTorch's momentum; ONNX and Keras have 1 - momentum.
             affine: whether there are a weight and a bias.
             track_running_stats: whether there are running statistics, which ``predict`` uses; without them it uses the
-                statistics of the batch that it is given.
+                statistics of the batch that it is given: of a single value in each channel the result is the bias.
             name: the name of the node.
 
         Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``GraphError`` where the input
@@ -275,14 +276,12 @@ class RMSNorm(_OfLastAxes):
         return self.normalised("RMSNormalization", x, self.scale(x, self.sizes(x)), axis=self.axis, epsilon=eps)
 
 
-def LocalResponseNorm(
-    size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, name: str | None = None
-) -> Layer:
+class LocalResponseNorm(Layer):
     """Local response normalisation of (batch, channels, …): x / (k + alpha / size · Σ x²)^beta.
 
-    The sum is over a window of ``size`` channels around each. Where ``size`` is even, the window reaches one channel
-    further forward than back; PyTorch's reaches further back. Source: Krizhevsky et al., "ImageNet classification with
-    deep convolutional neural networks" (2012).
+    The sum is over a window of ``size`` channels around each; where ``size`` is even, it reaches one channel further
+    back than forward. (ONNX's LRN reaches further forward, so that such a layer has several nodes.) Source: Krizhevsky
+    et al., "ImageNet classification with deep convolutional neural networks" (2012).
 
     Args:
         size: the number of channels in the window.
@@ -293,5 +292,19 @@ def LocalResponseNorm(
 
     Raises ``UsageError`` where ``size`` is not a positive whole number.
     """
-    window = positive("LocalResponseNorm", "size", size)
-    return OperatorLayer("LRN", "local_response_norm", name, size=window, alpha=alpha, beta=beta, bias=k)
+
+    def __init__(
+        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, name: str | None = None
+    ) -> None:
+        super().__init__(name, "local_response_norm")
+        self.size = positive("LocalResponseNorm", "size", size)
+        self.alpha, self.beta, self.k = alpha, beta, k
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        if self.size % 2:
+            return self.emit("LRN", x, size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
+        if len(x.shape) < 2:
+            raise self.invalid(f"it needs (batch, channels, …), not {format_shape(x.shape)}")
+        reach = self.size // 2, self.size // 2 - 1
+        return self.emit("Mul", x, response_factor(x, *reach, alpha=self.alpha, beta=self.beta, bias=self.k))

@@ -357,6 +357,9 @@ class Operator:
         state: which output becomes the next value of which input, as running statistics do while training.
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
             standard ones that are newer.
+        substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
+            ``lowering``, that the use is written as in ONNX files; ``None`` where it is written as it is. For uses that
+            onnxruntime 1.32 has no kernel for, refuses, or computes wrongly.
         constant: constant propagation, for outputs of at most one axis: the elements of the first output, where
             those of all inputs are known.
         family: what it does.
@@ -392,6 +395,7 @@ class Operator:
     training: Callable[..., Sequence[Any]] | None = None
     state: Mapping[int, int] = field(default_factory=dict)
     lowering: Callable[..., Any] | None = None
+    substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
     constant: Constant | None = None
     family: Family = "layout"
     elementwise: bool = False

@@ -12,8 +12,7 @@ from portable_nn.core.graph import Attribute, Dim, Node, format_shape
 from portable_nn.onnx.opsets.scope import without
 from portable_nn.operators import InvalidNode, OperatorContext, Type, infer_node, lookup, window_kind
 from portable_nn.operators.spatial.unpooling import unpooled
-from portable_nn.operators.spatial.window import per_axis, spatial_sizes
-from portable_nn.sizes.arithmetic import pool_size
+from portable_nn.operators.spatial.window import per_axis, reaching, spatial_sizes
 from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Window
 
@@ -124,16 +123,10 @@ def _reaching(use: OperatorContext, axis: int, w: Window, size: Dim) -> Window:
     if w.stride == 1:
         return w  # No step is cut short.
     known = _known(use, axis, size, "ceil_mode")
-    count = pool_size(known, w.kernel, w.stride, w.dilation, *w.pads, ceil=True)
-    end = max(w.pad_end, (count - 1) * w.stride + w.extent - known - w.pad_begin)
-    if end > w.pad_end and use.operator.name == "AveragePool" and use.int("count_include_pad"):
+    found = reaching(w, known)
+    if found.pad_end >= max(w.kernel, w.pad_end + 1):
         use.fail(
-            f"runtimes disagree on how many cells a window counts that stands over the end of axis {axis}, with "
-            "ceil_mode and count_include_pad: use one of them at most, or pad the input before"
+            f"ceil_mode would need an end padding of {found.pad_end} along axis {axis}, which must be less than the "
+            f"kernel of {w.kernel}"
         )
-    if end >= max(w.kernel, w.pad_end + 1):
-        use.fail(
-            f"ceil_mode would need an end padding of {end} along axis {axis}, which must be less than the kernel of "
-            f"{w.kernel}"
-        )
-    return Window(w.kernel, w.stride, w.dilation, w.pad_begin, end)
+    return found

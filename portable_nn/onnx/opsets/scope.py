@@ -43,7 +43,8 @@ class Scope(NamedTuple):
         """The nodes of ``function``, called with symbols for the inputs of ``node`` and with its attributes.
 
         The node that makes the first output is named like ``node``, and the names of the others begin with that name;
-        the outputs keep their names. Raises ``GraphError`` that names ``node``.
+        the outputs keep their names, and what makes further ones that nothing reads is left out. Raises ``GraphError``
+        that names ``node``.
         """
         leaves = {name: _leaf(name, self.types[name]) for name in node.inputs if name}
         try:
@@ -56,7 +57,7 @@ class Scope(NamedTuple):
         named = {
             name: emit("Identity", symbol) if symbol in leaves.values() or symbol in made[:place] else symbol
             for place, (name, symbol) in enumerate(zip(node.outputs, made, strict=False))
-            if name
+            if name and (place == 0 or name in self.read)
         }
         graph, local = trace(list(leaves.values()), list(named.values()))
         names = dict(zip(leaves, leaves, strict=True)) | {local[symbol]: name for name, symbol in named.items()}

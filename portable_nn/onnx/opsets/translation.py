@@ -1,14 +1,15 @@
 """Conversion of nodes between opsets: from ``OPSET``, which every graph has, to another one and back.
 
 Where an operator had another form at some version, ``forms`` has the translation. Whether a version can express a node
-is looked up in the standard itself. An operator that a version lacks is written as its ``lowering``.
+is looked up in the standard itself. An operator that a version lacks is written as its ``lowering``, and a use that
+onnxruntime cannot run as the ``substitute`` of its operator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from portable_nn.onnx.opsets.pads import explicit, numbered
 from portable_nn.onnx.opsets.scope import Scope, without
 from portable_nn.onnx.opsets.standard import check_form, signature
 from portable_nn.onnx.opsets.support import noted
-from portable_nn.operators import REGISTRY, InvalidNode, Type, infer_node, lookup
+from portable_nn.operators import REGISTRY, InvalidNode, OperatorContext, Type, infer_node, lookup
 from portable_nn.rewrites.program import Names
 
 OLDEST_WRITTEN: Final = 13
@@ -79,7 +80,13 @@ def _in_older_form(node: Node, opset: int, scope: Scope, version: int = OPSET) -
 
 
 def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[str]]:
-    """``node`` at version ``opset``, in other operators if need be, and why that version cannot express it."""
+    """``node`` at version ``opset``, in other operators if need be, and why that version cannot express it.
+
+    Raises ``InvalidNode`` where runtimes would disagree on it.
+    """
+    if substitute := _substitute(node, opset, scope):
+        return _in_other_operators(node, opset, scope, substitute)
+    node = explicit(node, scope.types)
     try:
         nodes = list(_in_older_form(node, opset, scope))
     except GraphError as error:  # The translation to other operators does not cover this use.
@@ -88,14 +95,28 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
     lowering = lookup(node.operator, node.domain).lowering if complaints else None
     if lowering is None:
         return nodes, complaints
+    made, faults = _in_other_operators(node, opset, scope, lowering)
+    return (made, []) if not faults else (nodes, complaints)
+
+
+def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
+    """What a use that onnxruntime cannot run at version ``opset`` is written as."""
+    operator = lookup(node.operator, node.domain)
+    if operator.substitute is None or any(name and name not in scope.types for name in node.inputs):
+        return None
+    inputs = [scope.types[name] if name else None for name in node.inputs]
+    return operator.substitute(OperatorContext(operator, inputs, node.attributes, len(node.outputs)), opset)
+
+
+def _in_other_operators(
+    node: Node, opset: int, scope: Scope, function: Callable[..., Any]
+) -> tuple[list[Node], list[str]]:
+    """The nodes of ``function`` in place of ``node``, at version ``opset``, and why that cannot express them."""
     try:
-        plain = scope.spliced(node, lowering)
+        parts = [_expressed(each, opset, scope) for each in scope.spliced(node, function)]
     except GraphError as error:
-        return nodes, [*complaints, *(fault.message for fault in error.faults)]
-    parts = [_expressed(each, opset, scope) for each in plain]
-    if any(faults for _, faults in parts):
-        return nodes, complaints
-    return [each for made, _ in parts for each in made], []
+        return [node], [fault.message for fault in error.faults]
+    return [each for made, _ in parts for each in made], [text for _, faults in parts for text in faults]
 
 
 def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
@@ -106,19 +127,19 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
             the lowest opset that can.
     """
     names = Names.beside(graph)
-    scope = Scope(dict(types), names, {name for node in graph.nodes for name in node.inputs})
+    read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
+    scope = Scope(dict(types), names, read)
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
         try:
-            plain = explicit(node, types)
+            found, complaints = _expressed(node, opset, scope)
         except InvalidNode as invalid:
             faults.append(f"node '{node.name}' ({node.operator}): {invalid}")
             continue
-        found, complaints = _expressed(plain, opset, scope)
         nodes.extend(found)
         if complaints:
-            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(plain, v, scope)[1]), None)
+            lowest = next((v for v in range(opset + 1, OPSET + 1) if not _expressed(node, v, scope)[1]), None)
             advice = f"opset {lowest} is the lowest that can" if lowest else "no opset can"
             faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
     if faults:

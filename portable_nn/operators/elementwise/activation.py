@@ -235,6 +235,10 @@ def _swish_gradient(n: GradientContext) -> Symbol:
     return n.dy * (gate + y * (1 - gate))
 
 
+def _gated(x: Symbol, *, alpha: float = 1.0) -> Symbol:
+    return x * emit("Sigmoid", x if alpha == 1 else x * alpha)
+
+
 @in_blocks(works=2)
 def _mish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
     """x · t / (t + 2) with t = exp(x)·(exp(x) + 2), which is x · tanh(log(1 + exp(x))) (Misra, BMVC 2020).
@@ -451,7 +455,8 @@ register(
         _swish_gradient,
         {"alpha": Attr(float, 1.0)},
         outputs=("Y",),
-        lowering=lambda x, *, alpha=1.0: x * emit("Sigmoid", x if alpha == 1 else x * alpha),
+        lowering=_gated,
+        substitute=lambda use, opset: _gated,  # onnxruntime 1.32 has no kernel for it.
     )
 )
 register(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,11 +62,8 @@ def _kernel(n: KernelContext) -> list[Step]:
     x, scale, bias, mean, variance = n.x
     steps: list[Step] = []
     if n.int("training_mode"):
-        if x.size < 2 * x.shape[CHANNELS]:
-            n.fail(
-                f"the variance of a batch needs two values or more of each channel, and X {format_shape(x.shape)} has "
-                f"{x.size // x.shape[CHANNELS]}: choose a batch_size that leaves no example over by itself"
-            )
+        if not all(n.is_constant(index) for index in (3, 4)):
+            _check_count(n, x)
         old, (mean, variance) = (mean, variance), _statistics(n, x, steps)
         for index, (before, now) in enumerate(zip(old, (mean, variance), strict=True), 1):
             steps += _moved(n, before, now, n.out(index, over=index + 2))
@@ -86,6 +83,15 @@ def _kernel(n: KernelContext) -> list[Step]:
             partial(np.add, out[place], shifts, out=out[place]),
         ]
     return steps
+
+
+def _check_count(n: KernelContext, x: Array) -> None:
+    """Fail where training would learn nothing, and running statistics would become a variance of 0."""
+    if x.size < 2 * x.shape[CHANNELS]:
+        n.fail(
+            f"the variance of a batch needs two values or more of each channel, and X {format_shape(x.shape)} has "
+            f"{x.size // x.shape[CHANNELS]}: choose a batch_size that leaves no example over by itself"
+        )
 
 
 def _moved(n: KernelContext, before: Array, now: Array, out: Array) -> list[Step]:
@@ -169,6 +175,8 @@ def _grad_type(use: OperatorContext) -> tuple[Type, ...]:
 def _grad(n: KernelContext) -> list[Step]:
     """dx = a·dy + b·x + c, where a = scale / √(variance + ε), and b and c belong to a channel as well."""
     (dy, x, scale), steps = n.x, list[Step]()
+    if x.size:
+        _check_count(n, x)
     mean, variance, to_bias, product = _statistics(n, x, steps, dy)
     dx, dscale, dbias = n.out(), n.out(1), n.out(2)
     dtype, size = mean.dtype, n.filled((), mean.dtype, -max(x.size // max(x.shape[CHANNELS], 1), 1))
@@ -208,6 +216,37 @@ def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-
     return [cast(dx, x.dtype), cast(to_scale, scale.dtype), cast(to_bias, scale.dtype)]
 
 
+def _substitute(use: OperatorContext, opset: int) -> Callable[..., Sequence[Symbol]] | None:
+    """onnxruntime writes the new running statistics over the old ones, which other nodes may read."""
+    return _plain if use.int("training_mode") else None
+
+
+def _plain(
+    x: Symbol,
+    scale: Symbol,
+    bias: Symbol,
+    mean: Symbol,
+    variance: Symbol,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 1,
+) -> list[Symbol]:
+    """With the statistics of the batch, in plain operators."""
+    rank, rest = len(x.shape), integers(_rest(len(x.shape)))
+    x_wide, scale_wide, bias_wide = (cast(value, precision(x.dtype)) for value in (x, scale, bias))
+    mean_now = emit("ReduceMean", x_wide, rest)
+    centred = x_wide - mean_now
+    variance_now = emit("ReduceMean", centred * centred, rest)
+    factor = per_channel(scale_wide, rank) / emit("Sqrt", variance_now + epsilon)
+    y = cast(centred * factor + per_channel(bias_wide, rank), x.dtype)
+    squeezed = (
+        cast(emit("Squeeze", now, rest), old.dtype) for now, old in ((mean_now, mean), (variance_now, variance))
+    )
+    moved = [old * momentum + now * (1 - momentum) for now, old in zip(squeezed, (mean, variance), strict=True)]
+    return [y, *moved]
+
+
 register(
     normalization(
         "BatchNormalization",
@@ -218,6 +257,7 @@ register(
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
         outputs=("Y", "running_mean", "running_var"),
         training=_training,
+        substitute=_substitute,
         state={1: 3, 2: 4},
         receptive=cellwise_fields,
         weights=(1, 2, 3, 4),

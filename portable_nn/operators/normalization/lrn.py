@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -23,6 +24,7 @@ from portable_nn.operators.base import (
     emit,
     integers,
     register,
+    sizes,
 )
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
@@ -80,8 +82,10 @@ def _lrn(n: KernelContext) -> list[Step]:
 
 def _mean_of_window(value: Symbol, before: int, after: int) -> Symbol:
     """The sum over the window, divided by its size: a pool along the channels."""
-    alone = emit("Unsqueeze", value, integers([CHANNELS]))
-    others = [0] * (len(value.shape) - 2)
+    many = len(value.shape) > 4  # Runtimes pool over three axes at most.
+    flat = emit("Reshape", value, integers([0, 0, -1])) if many else value
+    alone = emit("Unsqueeze", flat, integers([CHANNELS]))
+    others = [0] * (len(flat.shape) - 2)
     mean = emit(
         "AveragePool",
         alone,
@@ -89,7 +93,8 @@ def _mean_of_window(value: Symbol, before: int, after: int) -> Symbol:
         pads=[before, *others, after, *others],
         count_include_pad=1,
     )
-    return emit("Squeeze", mean, integers([CHANNELS]))
+    found = emit("Squeeze", mean, integers([CHANNELS]))
+    return emit("Reshape", found, sizes(value)) if many else found
 
 
 def _lrn_gradient(n: GradientContext) -> Symbol:
@@ -100,6 +105,21 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
     total = _mean_of_window(x * x, before, after) * alpha + n.float("bias")
     back = _mean_of_window(dy * y / total * (-alpha * beta), after, before)
     return cast(dy * total**-beta + x * back * 2, n.dy.dtype)
+
+
+def _lrn_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """onnxruntime takes (batch, channels, height, width) alone, and odd sizes."""
+    return _lrn_plain if len(use.type().shape) != 4 or use.int("size") % 2 == 0 else None
+
+
+def _lrn_plain(x: Symbol, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Symbol:
+    return x * response_factor(x, (size - 1) // 2, size // 2, alpha=alpha, beta=beta, bias=bias)
+
+
+def response_factor(x: Symbol, before: int, after: int, *, alpha: float, beta: float, bias: float) -> Symbol:
+    """(bias + alpha·mean(x²)) ** -beta, over a window that reaches to earlier and to later channels."""
+    [x_wide] = wide(x)
+    return cast((_mean_of_window(x_wide * x_wide, before, after) * alpha + bias) ** -beta, x.dtype)
 
 
 def _lp_type(use: OperatorContext) -> Type:
@@ -152,6 +172,7 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
+        substitute=_lrn_substitute,
         receptive=cellwise_fields,
         batch_inputs="all",
         limits=(_EVEN,),

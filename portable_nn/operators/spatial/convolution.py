@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from portable_nn.operators.base import (
     emit,
     format_shape,
     integers,
+    lookup,
     register,
     sizes,
 )
@@ -258,6 +259,27 @@ def _weight_grad_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symb
     return emit("Transpose", found, perm=[1, 0, *axes])
 
 
+def _transpose_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """onnxruntime refuses an ``output_padding`` that is not less than the stride, although less than the dilation."""
+    if not any(use.ints("output_padding") or ()):
+        return None
+    return _transpose_padded if any(w.output_padding >= w.stride for w in _transpose_windows(use)) else None
+
+
+def _transpose_padded(x: Symbol, weight: Symbol, bias: Symbol | None = None, **attributes: Any) -> Symbol:
+    """The cells that ``output_padding`` adds are cut off less, or are zeros behind the others; then the bias."""
+    use = OperatorContext(lookup("ConvTranspose"), [x.type, weight.type], attributes)
+    found = _transpose_windows(use)
+    more = [max(0, w.output_padding - w.pad_end) for w in found]
+    cut = [Window(w.kernel, w.stride, w.dilation, w.pad_begin, max(0, w.pad_end - w.output_padding)) for w in found]
+    y = emit("ConvTranspose", x, weight, **_attributes(cut, use.int("group")))
+    if any(more):
+        y = emit("Pad", y, integers([0] * (len(y.shape) + 2) + more))
+    if bias is None:
+        return y
+    return y + emit("Unsqueeze", bias, integers(range(1, len(y.shape) - 1)))
+
+
 register(
     Operator(
         "Conv",
@@ -283,6 +305,7 @@ register(
         _conv_transpose_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1), "output_padding": Attr(tuple), "output_shape": Attr(tuple)},
         outputs=("Y",),
+        substitute=_transpose_substitute,
         family="linear",
         window=("convt", "max"),
         batch_inputs="first",

@@ -36,12 +36,13 @@ from portable_nn.operators.base import (
     format_shape,
     integers,
     laid_in,
+    lookup,
     memory_order,
     per_example_fields,
     register,
     sizes,
 )
-from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, slide, spatial_sizes, taps, windows
+from portable_nn.operators.spatial.window import ATTRIBUTES, per_axis, reaching, slide, spatial_sizes, taps, windows
 from portable_nn.sizes.operation import Window
 
 pool = partial(Operator, outputs=("Y",), family="reduction", batch_inputs="all")
@@ -372,6 +373,55 @@ def _spread_lowering(small: Symbol, big: Symbol, **attributes: Any) -> Symbol:
     return emit("Reshape", spread, sizes(big))
 
 
+# -- what onnxruntime cannot run
+
+
+def _reached(use: OperatorContext) -> list[Window] | None:
+    """The windows with the pads that give ``ceil_mode``'s result without it; ``None`` where a size is not known."""
+    sizes = [size for size in spatial_sizes(use) if isinstance(size, int)]
+    found = _windows(use, use.type().shape)
+    if len(sizes) < len(found):
+        return None
+    return [reaching(w, size) if use.int("ceil_mode") else w for w, size in zip(found, sizes, strict=True)]
+
+
+def _max_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """onnxruntime refuses pads that are not less than the kernel, although a dilated window reaches further."""
+    found = _reached(use)
+    wide = found is not None and any(max(w.pads) >= w.kernel for w in found)
+    return _max_of_padded if wide and use.output_count == 1 else None
+
+
+def _max_of_padded(x: Symbol, **attributes: Any) -> Symbol:
+    found = _reached(OperatorContext(lookup("MaxPool"), [x.type], attributes))
+    assert found is not None
+    pads = integers([0, 0, *(w.pad_begin for w in found), 0, 0, *(w.pad_end for w in found)])
+    padded = emit("Pad", x, pads, constant(_lowest(np.dtype(x.dtype)), x.dtype))
+    options = {name: value for name, value in attributes.items() if name not in ("auto_pad", "pads", "ceil_mode")}
+    return emit("MaxPool", padded, **options)
+
+
+def _average_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """Runtimes disagree on how many cells a window counts that stands over the end of the padding."""
+    both = use.int("ceil_mode") and use.int("count_include_pad")
+    found = _reached(use) if both else None
+    return _average_corrected if found is not None and found != _windows(use, use.type().shape) else None
+
+
+def _average_corrected(x: Symbol, **attributes: Any) -> Symbol:
+    """The mean with the cells behind the padding, times the count of cells with them and divided by that without."""
+    use = OperatorContext(lookup("AveragePool"), [x.type], attributes)
+    found, windows = _reached(use), _windows(use, x.shape)
+    assert found is not None
+    sizes = tuple(size for size in x.shape[2:] if isinstance(size, int))
+    places = slide(use, windows, sizes, ceil=True)
+    seen = _cells_seen(use, windows, (0, 0, *sizes), (0, 0, *(int(count) for count in places)), pads=True)
+    options = {name: value for name, value in attributes.items() if name not in ("auto_pad", "ceil_mode")}
+    pads = [w.pad_begin for w in found] + [w.pad_end for w in found]
+    mean = emit("AveragePool", x, **{**options, "pads": pads})
+    return mean * constant(math.prod(w.kernel for w in found) / seen, x.dtype)
+
+
 # -- global pools
 
 
@@ -420,6 +470,18 @@ def _global_lp(n: KernelContext) -> list[Step]:
     return [*steps, total, *_root(n, out, p)]
 
 
+def _global_lp_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """onnxruntime 1.32 has no kernel for the newest version."""
+    return _global_norm if opset >= 22 else None
+
+
+def _global_norm(x: Symbol, *, p: int = 2) -> Symbol:
+    axes = integers(range(2, len(x.shape)))
+    if p < 3:
+        return emit(f"ReduceL{p}", x, axes)
+    return emit("ReduceSum", emit("Abs", x) ** p, axes) ** (1 / p)
+
+
 def _global_lp_gradient(n: GradientContext) -> Symbol:
     outer, inner = _lp_inner(n, n.int("p"))
     return outer * inner
@@ -434,6 +496,7 @@ register(
         lambda n: emit("MaxPoolGrad", n.dy, n.x[0], n.y[0], domain=INTERNAL, **_without(n, "storage_order")),
         {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
+        substitute=_max_substitute,
         family="reduction",
         window=("pool", "max"),
         batch_inputs="all",
@@ -461,6 +524,7 @@ register(
         _average_pool,
         _average_gradient,
         {**POOL, "count_include_pad": Attr(int, 0)},
+        substitute=_average_substitute,
         window=("pool", "average"),
     )
 )
@@ -517,6 +581,7 @@ register(
         _global_lp,
         _global_lp_gradient,
         {"p": Attr(int, 2)},
+        substitute=_global_lp_substitute,
         receptive=per_example_fields,
     )
 )

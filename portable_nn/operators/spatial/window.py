@@ -70,6 +70,16 @@ def _same(w: Window, size: Dim, *, upper: bool) -> Window:
     return Window(w.kernel, w.stride, w.dilation, *pads)
 
 
+def reaching(w: Window, size: int) -> Window:
+    """The window of a pool with ``ceil_mode`` over ``size`` cells, with an end padding that reaches as far as the last.
+
+    With these pads the pool has as many windows without ``ceil_mode``.
+    """
+    count = pool_size(size, w.kernel, w.stride, w.dilation, *w.pads, ceil=True)
+    end = max(w.pad_end, (count - 1) * w.stride + w.extent - size - w.pad_begin)
+    return Window(w.kernel, w.stride, w.dilation, w.pad_begin, end)
+
+
 def slide(use: OperatorContext, found: Sequence[Window], sizes: Shape, *, ceil: bool = False) -> list[Dim]:
     """How often each window fits: the spatial sizes of the output of a convolution or pool."""
     return [_often(use, axis, w, size, ceil) for axis, (w, size) in enumerate(zip(found, sizes, strict=True), start=2)]
