@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PortableNNError"]
+__all__ = ["DataWarning", "PortableNNError"]
 
 
 class PortableNNError(Exception):
@@ -44,6 +44,10 @@ class TrainingError(PortableNNError):
     """Training cannot continue: the loss is NaN or infinite."""
 
     exit_code = 1
+
+
+class DataWarning(UserWarning):
+    """Data that a network can compute with, but that miss by far what it is made for."""
 
 
 @dataclass(frozen=True)

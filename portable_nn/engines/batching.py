@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
-from portable_nn.engines.feeds import fitted
+from portable_nn.engines.feeds import check_kind, fitted
 from portable_nn.operators import Array, infer
 
 Feeds: TypeAlias = Mapping[str, Array]
@@ -75,12 +75,15 @@ class Batching:
             if None not in shape
         ]
 
-    def predict(self, x: Any, run: Run, batch_size: int | None) -> Any:
-        """The outputs that ``run`` computes from ``x``, which is checked and split into batches.
+    def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[Feeds], None]) -> Any:
+        """The outputs that ``run`` computes from ``x``, which is checked, shown to ``look`` and split into batches.
 
         An array where there is one output and ``x`` is an array, otherwise a dict by output name.
         """
-        parts = [run(part) for part in self._batches(self.check(x), batch_size)]
+        check_kind(x)
+        feeds = self.check(x)
+        look(feeds)
+        parts = [run(part) for part in self._batches(feeds, batch_size)]
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from os import PathLike
+from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.core.errors import ShapeError, listed
-from portable_nn.core.graph import Dim, Value, format_shape
+from portable_nn.core.dims import static
+from portable_nn.core.errors import ShapeError, UsageError, listed
+from portable_nn.core.graph import Dim, Shape, Value, format_shape
 from portable_nn.operators.registry import Array
 
 
@@ -45,9 +48,61 @@ def _mismatches(value: Value, array: Array, bound: dict[Dim, tuple[int, str]]) -
             for dim, (size, name) in bound.items()
             if dim in wanted and name != value.name
         )
-        where, hint = f" where {known}" if known else "", ""
-        if found == wanted[1:]:
-            hint = ": one example alone is x[np.newaxis]"
+        where, hint = f" where {known}" if known else "", _hint(wanted, found)
         yield f"input '{value.name}' needs {format_shape(wanted)}{where}, not {format_shape(found)}{hint}"
     if array.dtype != value.dtype and not np.can_cast(array.dtype, value.dtype, "same_kind"):
         yield f"input '{value.name}' needs {value.dtype}, not {array.dtype}"
+
+
+def _hint(wanted: Shape, found: tuple[int, ...]) -> str:
+    """What probably makes the wanted shape of the one that was found."""
+    example = static(wanted[1:])
+    if found == wanted[1:]:
+        return ": one example alone is x[np.newaxis]"
+    if example is None or len(example) < 2 or found[1:] == example:
+        return ""
+    if any(math.prod(rest) == math.prod(example) and _same_order(rest, example) for rest in (found, found[1:])):
+        return f": x.reshape{(-1, *example)} has this shape"
+    if len(example) == 3 and found[1:] == (*example[1:], example[0]):
+        return ": np.moveaxis(x, -1, 1) puts the channels first"
+    if len(example) == 3 and len(found) in (2, 3):
+        return ": pnn.predict(network, picture) takes pictures of any size, as files or PIL images"
+    return ""
+
+
+def _same_order(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two shapes have the same axes but for those of length 1, or one of them has all in one axis."""
+    bare = [[size for size in shape if size != 1] for shape in (one, other)]
+    return min(map(len, bare)) <= 1 or bare[0] == bare[1]
+
+
+def check_kind(x: Any) -> None:
+    """Raise ``UsageError`` for what is no array of numbers, but something that ``pnn.predict`` takes."""
+    first = x[0] if isinstance(x, (list, tuple)) and x else x
+    for is_one, what, call in _OTHER_KINDS:
+        if is_one(first):
+            given = f"[{call}, …]" if first is not x else call
+            raise UsageError(f"Network.predict takes arrays of numbers, not {what}: use pnn.predict(network, {given})")
+
+
+def is_path(x: object) -> bool:
+    """Whether ``x`` is a path, as text or as an object."""
+    return isinstance(x, (str, PathLike))
+
+
+def is_picture(x: object) -> bool:
+    """Whether ``x`` is an image of Pillow, or works as one."""
+    return all(hasattr(x, name) for name in ("mode", "size", "getbands", "convert"))
+
+
+def is_table(x: object) -> bool:
+    """Whether ``x`` is a data frame of pandas or polars, or works as one."""
+    return hasattr(x, "columns") and hasattr(x, "to_numpy")
+
+
+_OTHER_KINDS: Final = (
+    (is_path, "paths", "path"),
+    (is_picture, "pictures", "picture"),
+    (is_table, "tables", "table"),
+)
+"""What ``predict`` of a network is given by mistake: how it is recognised, and its name in messages."""

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
-from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
+from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, frozen_in
 from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import captured
@@ -45,6 +45,7 @@ def inspect_onnx(model: ModelProto, where: str) -> Inspection:
         parameters=sum(map(_count, stored.values())),
         bytes=sum(map(_bytes, stored.values())),
         metadata={key: text for key, text in metadata.items() if key not in {MANIFEST, DIGEST, LABELS}},
+        frozen=frozen_in(each for each in manifest.graph.parameters if each.name in stored) if manifest else 0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from portable_nn.core.graph import Graph, Parameter, Shape
@@ -110,6 +110,7 @@ class Inspection:
         training: the state of the training in a checkpoint.
         tensors: the arrays in a file of arrays.
         notes: what else there is to know about a file of arrays.
+        frozen: how many elements are of parameters that training does not change.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Inspection:
     training: TrainingRow | None = None
     tensors: tuple[TensorRow, ...] = ()
     notes: tuple[str, ...] = ()
+    frozen: int = 0
 
     @property
     def holds_arrays(self) -> bool:
@@ -154,6 +156,7 @@ def inspect_manifest(manifest: Manifest) -> Inspection:
         bytes=sum(map(bytes_of, graph.parameters)),
         metadata=manifest.metadata,
         training=TrainingRow(training.epoch, training.batch, training.step) if training else None,
+        frozen=frozen_in(graph.parameters),
     )
 
 
@@ -178,6 +181,11 @@ def _nodes(graph: Graph, types: Mapping[str, Type]) -> Iterator[NodeRow]:
 def sizes_of(parameter: Parameter) -> tuple[int, ...]:
     """The shape of a parameter, in numbers."""
     return tuple(int(dim) for dim in parameter.shape)
+
+
+def frozen_in(parameters: Iterable[Parameter]) -> int:
+    """How many elements are of parameters that training does not change."""
+    return sum(_count(each) for each in parameters if not each.trainable)
 
 
 def _count(parameter: Parameter) -> int:

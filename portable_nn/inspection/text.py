@@ -33,6 +33,7 @@ def as_text(inspection: Inspection) -> str:
                 ("digest", found.digest),
                 ("written by", found.producer),
                 ("opset", str(found.opset or "")),
+                ("frozen", f"{found.frozen:,} of {quantity(found.parameters, 'parameter')}" if found.frozen else ""),
                 ("training", _training_text(found.training) if found.training else ""),
             ]
         ),

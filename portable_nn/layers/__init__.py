@@ -9,7 +9,18 @@ Every layer takes ``name``, the name of its node and the prefix of its parameter
 
 from typing import TYPE_CHECKING
 
-from portable_nn.layers import activation, convolution, dense, dropout, layer, normalization, pooling, resizing, shape
+from portable_nn.layers import (
+    activation,
+    convolution,
+    dense,
+    dropout,
+    layer,
+    normalization,
+    pooling,
+    resizing,
+    scaling,
+    shape,
+)
 from portable_nn.layers.activation import *
 from portable_nn.layers.convolution import *
 from portable_nn.layers.dense import *
@@ -18,8 +29,9 @@ from portable_nn.layers.layer import *
 from portable_nn.layers.normalization import *
 from portable_nn.layers.pooling import *
 from portable_nn.layers.resizing import *
+from portable_nn.layers.scaling import *
 from portable_nn.layers.shape import *
 
 if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
-    _FAMILIES = (activation, convolution, dense, dropout, layer, normalization, pooling, resizing, shape)
+    _FAMILIES = (activation, convolution, dense, dropout, layer, normalization, pooling, resizing, scaling, shape)
     __all__ = sorted(name for family in _FAMILIES for name in family.__all__)

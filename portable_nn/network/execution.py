@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -12,6 +14,8 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Feeds
 from portable_nn.engines.plan import Plans
+from portable_nn.engines.ranges import RangeCheck
+from portable_nn.format.manifest import InputInfo
 from portable_nn.network.weights import Weights
 from portable_nn.operators.registry import Array
 
@@ -29,10 +33,11 @@ class Execution(Locked):
         super().__init__()
         self.graph, self.weights = graph, weights
         self.batching, self.plans = Batching(graph), Plans(graph, weights.arrays)
+        self._ranges = RangeCheck(graph, weights.arrays, level=6)
         self._session: Session | None = None
         self._fitting_shapes = set[tuple[int, ...]]()
 
-    def predict(self, x: Any, engine: Engine, batch_size: int | None) -> Any:
+    def predict(self, x: Any, engine: Engine, batch_size: int | None, infos: Sequence[InputInfo]) -> Any:
         """As ``Network.predict``. One array of the right type and of a shape that was seen before is not checked."""
         if type(x) is np.ndarray and x.dtype is self.batching.single and batch_size is None:
             if engine == "numpy" and (plan := self.plans.kept.get((x.shape,))) is not None:
@@ -43,7 +48,8 @@ class Execution(Locked):
             if engine == "onnxruntime" and x.shape in self._fitting_shapes:
                 return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
         check_engine(engine)
-        return self.batching.predict(x, self._run_numpy if engine == "numpy" else self._run_onnxruntime, batch_size)
+        run = self._run_numpy if engine == "numpy" else self._run_onnxruntime
+        return self.batching.predict(x, run, batch_size, partial(self._ranges, infos))
 
     def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
         with self._lock:

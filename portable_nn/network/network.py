@@ -205,19 +205,26 @@ class Network:
     @overload
     def predict(self, x: Feeds, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
     def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
-        """The outputs for ``x``: an array (batch, …), or a dict of arrays by input name.
+        """The outputs for examples in arrays. ``pnn.predict`` takes files, pictures and tables, and gives labels.
 
         Args:
-            x: the examples.
+            x: the examples as they are, an array or nested lists (batch, …) in the shape that ``summary`` shows; a dict
+                of such by input name where there are several inputs. Numbers of another type are converted if that is
+                safe: integers to floats, but not the reverse. Pictures for a network that begins with ``Rescaling``
+                are levels of light, 0 to 255. One example alone is ``x[np.newaxis]``.
             engine: ``numpy``, or ``onnxruntime``, which keeps a compiled copy while the weights stay the same.
             batch_size: the number of examples that are computed at once; by default up to 512, fewer where
                 intermediate tensors are large.
 
         Returns an array where the network has one output and ``x`` is an array, otherwise a dict by output name.
 
-        Raises ``ShapeError`` where ``x`` does not fit, ``UsageError`` for an unknown engine.
+        Warns with ``DataWarning`` of numbers that miss by far what the first nodes are made for, such as pixels from 0
+        to 1 where 0 to 255 are meant. It looks at the first examples of each shape.
+
+        Raises ``ShapeError`` where ``x`` does not fit, ``UsageError`` for paths, pictures and tables, and for an
+        unknown engine.
         """
-        return self._execution.predict(x, engine, batch_size)
+        return self._execution.predict(x, engine, batch_size, self.inputs)
 
     def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
         """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
@@ -298,6 +305,9 @@ class Network:
 
     def unfreeze(self, *patterns: str) -> tuple[str, ...]:
         """Let ``fit`` train the parameters whose names match, as ``freeze`` matches them; returns these names.
+
+        The mean and standard deviation of ``Normalization`` and the factor of ``Rescaling``, which prepare the inputs,
+        stay frozen unless one is given by its full name.
 
         Raises ``UsageError`` for a pattern that matches nothing that a gradient can train.
         """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Run
 from portable_nn.engines.plan import Plans
+from portable_nn.engines.ranges import RangeCheck, preparing
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 
@@ -33,6 +35,7 @@ class Snapshot:
         check_engine(engine)
         self.engine, self.threads = engine, threads
         self._batching = Batching(graph)
+        self._ranges = RangeCheck(graph, {name: parameters[name].copy() for name in preparing(graph)}, level=5)
         self._model, self._parameters = b"", dict[str, Array]()
         if engine == "onnxruntime":
             from portable_nn.onnx.session import model_bytes
@@ -45,7 +48,7 @@ class Snapshot:
 
     def predict(self, x: Any, *, batch_size: int | None = None) -> Any:
         """The outputs for ``x``; arguments, results and errors are those of ``Network.predict``."""
-        return self._batching.predict(x, self._compiled(), batch_size)
+        return self._batching.predict(x, self._compiled(), batch_size, partial(self._ranges, ()))
 
     __call__ = predict
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.text import quantity
+from portable_nn.engines.ranges import preparing
 from portable_nn.operators import FLOATS, Array, InvalidNode, Leaf, Origin, Symbol, infer_node, lookup
 from portable_nn.rewrites.unused import needed
 
@@ -26,6 +27,8 @@ NEAR: Final = 3
 def with_trainable(graph: Graph, patterns: Sequence[str], *, trainable: bool) -> tuple[Graph, tuple[str, ...]]:
     """``graph`` with the parameters that match trainable or not, and their names. Raises as ``matching`` does."""
     names = matching(graph, patterns, "unfreeze" if trainable else "freeze")
+    if trainable:  # What prepares the inputs comes from the data: a pattern for many names does not mean it.
+        names = tuple(name for name in names if name in patterns or name not in preparing(graph))
     changed = (replace(each, trainable=trainable) if each.name in names else each for each in graph.parameters)
     return replace(graph, parameters=tuple(changed)), names
 

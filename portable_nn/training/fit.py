@@ -13,6 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
+from portable_nn.engines.ranges import warn_of_misfits
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
@@ -91,6 +92,9 @@ def fit(
 
     Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
 
+    Warns with ``DataWarning`` of examples that miss by far what the first nodes are made for, such as pixels from 0 to
+    1 where ``Rescaling(1 / 255)`` comes first.
+
     Raises:
         ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
         TrainingError: the loss is NaN or infinite.
@@ -103,6 +107,7 @@ def fit(
     chosen = find_optimizer(optimizer)
     losses = find_losses(network.graph.outputs, loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
+    warn_of_misfits(network.graph, network.parameters, network.inputs, train.x, level=3)
     wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics, train.y)
     evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
     columns = ["loss", *(evaluate.columns if evaluate else ())]

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from portable_nn.core.graph import Graph
-from portable_nn.format.manifest import Manifest, OutputInfo
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
 from portable_nn.operators.registry import Array
 
 
@@ -20,6 +20,7 @@ class Trainable(Protocol):
     """
 
     graph: Graph
+    inputs: tuple[InputInfo, ...]
     outputs: tuple[OutputInfo, ...]
     rng: np.random.Generator
 

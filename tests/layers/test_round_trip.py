@@ -70,7 +70,12 @@ ROWS: dict[str, list[tuple[Layer, tuple[int, ...]]]] = {
     "Pad": [(pnn.Pad(1, mode=mode), IMAGE) for mode in ("constant", "reflect", "replicate", "circular")],
     "PixelShuffle": [(pnn.PixelShuffle(2), IMAGE)],
     "PixelUnshuffle": [(pnn.PixelUnshuffle(2), IMAGE)],
+    "Normalization": [
+        (pnn.Normalization(mean=[1, 2, 3, 4], std=[1, 2, 3, 4]), IMAGE),
+        (pnn.Normalization(None, mean=1, std=2), ROW),
+    ],
     "RMSNorm": [(pnn.RMSNorm(), ROW)],
+    "Rescaling": [(pnn.Rescaling(0.5), IMAGE), (pnn.Rescaling(0.5, -1), ROW)],
     "Reshape": [(pnn.Reshape(-1, 6), IMAGE)],
     "Upsample": [
         (pnn.Upsample(scale_factor=2, mode="nearest"), IMAGE),

@@ -1,0 +1,239 @@
+"""The range of numbers that a network is made for, and data that miss it by far.
+
+It follows from the first nodes: arithmetic with frozen parameters, such as ``Normalization`` and ``Rescaling`` make it.
+A mean and a standard deviation say where the data lie; a factor says what they are divided by. Nothing else is stored.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.core.errors import DataWarning
+from portable_nn.core.graph import Graph, Node, Tensor, Value
+from portable_nn.format.manifest import InputInfo
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
+
+WIDE: Final = 3.0
+"""How many standard deviations from the mean count as in range."""
+
+FAR: Final = 4.0
+"""How many times what a factor brings to 1 is too much."""
+
+TINY: Final = 0.02
+"""What share of the largest number that is meant is too little."""
+
+MOST: Final = 0.9
+"""The share of the numbers that must be too small for the data to be so."""
+
+LOOKED_AT: Final = 256
+"""How many examples, and how many numbers of each, are looked at."""
+
+ARITHMETIC: Final = frozenset({"Add", "Sub", "Mul", "Div"})
+RESHAPING: Final = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+SAME: Final = frozenset({"Cast", "Identity"})
+
+
+class Range(NamedTuple):
+    """What an input is made for: numbers from ``low`` to ``high``, each an array that fits one example.
+
+    Args:
+        node: the node that says so.
+        low: the least that is usual.
+        high: the most that is usual.
+        least: what lies below this is far away.
+        most: what lies above this is far away.
+    """
+
+    node: str
+    low: Array
+    high: Array
+    least: Array
+    most: Array
+
+    def __str__(self) -> str:
+        return f"from about {self.low.min():.3g} to {self.high.max():.3g}"
+
+    def misfit(self, x: Array) -> str:
+        """How examples ``x``, (n, …), miss the range by far, in words; empty where they do not.
+
+        Zeros say nothing, and the others decide by majority: an outlier is no mistake.
+        """
+        if not x.size:
+            return ""
+        found = _some(x)
+        low, high, least, most = (_some(np.broadcast_to(each, x.shape[1:])[np.newaxis]) for each in self[1:])
+        told = np.isfinite(found) & (found != 0)
+        count = np.count_nonzero(told)
+        if not count:
+            return ""
+        away = np.count_nonzero(told & ((found < least) | (found > most))) > count / 2
+        tiny = np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high))
+        if not away and np.count_nonzero(told & tiny) < MOST * count:
+            return ""
+        return f"hold numbers from {found[told].min():.3g} to {found[told].max():.3g}"
+
+
+class RangeCheck:
+    """Warns of the first examples of each shape that miss by far what a network is made for.
+
+    Args:
+        graph: the graph of the network.
+        parameters: its parameters, which may change; ``preparing`` names those that are read.
+        level: the number of the calling function that is to blame, 1 for the one that calls ``warn_of_misfits``.
+    """
+
+    def __init__(self, graph: Graph, parameters: Mapping[str, Array], *, level: int) -> None:
+        self._graph, self._parameters, self._level = graph, parameters, level
+        self._seen = set[tuple[tuple[int, ...], ...]]()
+
+    def __call__(self, infos: Sequence[InputInfo], feeds: Mapping[str, Array]) -> None:
+        """Look at arrays by input name; ``infos`` are the descriptions of the inputs."""
+        shapes = tuple(array.shape for array in feeds.values())
+        if shapes not in self._seen:
+            self._seen.add(shapes)
+            warn_of_misfits(self._graph, self._parameters, infos, feeds, self._level)
+
+
+def warn_of_misfits(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    infos: Sequence[InputInfo],
+    feeds: Mapping[str, Array],
+    level: int,
+) -> None:
+    """Warn of ``feeds``, arrays by input name, that miss by far what the network is made for.
+
+    ``level`` is the number of the calling function that is to blame, from 1 for the one that calls this.
+    """
+    for text in misfits(graph, parameters, infos, feeds):
+        warnings.warn(text, DataWarning, level)
+
+
+def misfits(
+    graph: Graph, parameters: Mapping[str, Array], infos: Sequence[InputInfo], feeds: Mapping[str, Array]
+) -> list[str]:
+    """A sentence for each input whose array misses by far what the network is made for."""
+    found = ranges(graph, parameters)
+    reasons = {
+        name: f"the network is made for numbers {each}, which '{each.node}' scales" for name, each in found.items()
+    }
+    for info in infos:
+        if info.name not in found and (prepared := _of_steps(info.preprocessing)):
+            found[info.name] = prepared
+            reasons[info.name] = (
+                f"the network takes numbers {prepared}: the steps of preprocessing that its file lists are not part of "
+                "it, and pnn.predict applies them"
+            )
+    told = {name: each.misfit(feeds[name]) for name, each in found.items()}
+    return [f"input '{name}': the examples {misfit}, but {reasons[name]}" for name, misfit in told.items() if misfit]
+
+
+def ranges(graph: Graph, parameters: Mapping[str, Array]) -> dict[str, Range]:
+    """The ranges of the inputs whose first nodes say what they are made for, by name."""
+    found = {value.name: _range(graph, parameters, value) for value in graph.inputs}
+    return {name: each for name, each in found.items() if each}
+
+
+def preparing(graph: Graph) -> frozenset[str]:
+    """The frozen parameters of the first nodes, which prepare the inputs."""
+    frozen = {value.name for value in graph.parameters if not value.trainable}
+    read = {name for value in graph.inputs for node in _chain(graph, value.name) for name in node.inputs}
+    return frozenset(read & frozen)
+
+
+def _of_steps(steps: Preprocessing) -> Range | None:
+    """The range of what the steps of an older file give: a normalisation 0 ± 1, a factor what it makes of a picture."""
+    last = next((step for step in reversed(steps) if isinstance(step, ScaleStep | NormaliseStep)), None)
+    if isinstance(last, NormaliseStep):
+        low, high = -WIDE, WIDE
+    elif last and isinstance(steps[0], PictureStep):
+        low, high = sorted((last.offset, last.offset + 255 * last.factor))
+    else:
+        return None
+    away = (FAR - 1) * (high - low)
+    return Range("", *map(np.array, (low, high, low - away, high + away)))
+
+
+def _chain(graph: Graph, name: str) -> Iterator[Node]:
+    """The nodes that follow one another from the input ``name`` on, and otherwise read the same for all data."""
+    fixed = {value.name for value in graph.parameters if not value.trainable} | _constants(graph).keys()
+    while name not in graph.outputs:
+        readers = [node for node in graph.nodes if name in node.inputs]
+        others = [each for node in readers for each in node.inputs if each != name]
+        if len(readers) != 1 or readers[0].domain or not fixed.issuperset(others):
+            return
+        [node] = readers
+        if node.operator not in RESHAPING | SAME and not (node.operator in ARITHMETIC and len(others) == 1):
+            return
+        yield node
+        name = node.outputs[0]
+
+
+def _constants(graph: Graph) -> dict[str, Tensor]:
+    found = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
+    return {name: literal for name, literal in found.items() if isinstance(literal, Tensor)}
+
+
+def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range | None:
+    """The range of an input: where its prepared form is about 0 ± 1, or from 0 to 1."""
+    factor: Any = np.float64(1)
+    offset: Any = np.float64(0)
+    literals = _constants(graph)
+    read, last, done = value.name, "", list[str]()
+    for node in _chain(graph, value.name):
+        if node.operator in ARITHMETIC:
+            [name] = [each for each in node.inputs if each != read]
+            literal = literals.get(name)
+            found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
+            other = np.asarray(found, np.float64)
+            other = other.reshape(()) if other.size == 1 else other
+            if other.ndim and RESHAPING & set(done):
+                break  # Its axes are not those of the input.
+            factor, offset = _after(node, node.inputs[0] == read, factor, offset, other)
+            last = node.name
+        done.append(node.operator)
+        read = node.outputs[0]
+    if not last or not np.isfinite(factor).all() or not np.all(factor):
+        return None
+    centred = any(pair == ("Sub", "Div") for pair in pairwise(name for name in done if name in ARITHMETIC))
+    ends = map(np.asarray, (_around if centred else _from_zero)(factor, offset))
+    made = [end for end in ends if end.ndim < len(value.shape) or len(end) == 1]
+    return Range(last, *(end[0] if end.ndim == len(value.shape) else end for end in made)) if len(made) == 4 else None
+
+
+def _after(node: Node, first: bool, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:
+    """x · factor + offset after one more step, whose first operand it is or not."""
+    match node.operator:
+        case "Add":
+            return factor, offset + other
+        case "Sub":
+            return (factor, offset - other) if first else (-factor, other - offset)
+        case "Mul":
+            return factor * other, offset * other
+        case _:  # 1 / x is not of this form.
+            return (factor / other, offset / other) if first else (np.float64(np.nan), offset)
+
+
+def _around(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:
+    """The range that becomes 0 ± 3."""
+    centre, spread = -offset / factor, WIDE / np.abs(factor)
+    return centre - spread, centre + spread, centre - spread, centre + spread
+
+
+def _from_zero(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:
+    """The range from 0 to what becomes 1, or 0 where the sign is turned."""
+    high = (np.where(factor > 0, 1.0, 0.0) - offset) / factor
+    return np.zeros_like(high), high, (1 - FAR) * np.abs(high), FAR * np.abs(high)
+
+
+def _some(x: Array) -> Array:
+    """At most ``LOOKED_AT`` examples and numbers of each, evenly spread: (n, numbers)."""
+    size = max(1, x[:1].size)
+    rows = x[:: -(-len(x) // min(LOOKED_AT, max(1, LOOKED_AT**2 // size)))]
+    return rows.reshape(len(rows), -1)[:, :: -(-size // LOOKED_AT)]

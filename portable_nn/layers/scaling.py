@@ -1,0 +1,194 @@
+"""Layers that prepare inputs: arithmetic with numbers that no training changes.
+
+As part of the network they are in its file, in ONNX and in every runtime: what goes in are the data as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import format_shape
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, emit
+
+__all__ = ["Normalization", "Rescaling"]
+
+Floats: TypeAlias = NDArray[np.float64]
+
+PART: Final = 2**20
+"""How many numbers ``adapt`` takes at once."""
+
+SMALLEST: Final = 1e-30
+"""A standard deviation below this is taken for 0: what is divided by it does not fit into a float32."""
+
+
+class _Frozen(Layer):
+    def frozen(self, role: str, value: Floats, x: Symbol) -> Symbol:
+        """A parameter that ``fit`` never changes."""
+        return self.parameter(role, value.shape, x.dtype, value, trainable=False)
+
+
+class Rescaling(_Frozen):
+    """x · scale + offset: ``Rescaling(1 / 255)`` makes 0..1 of pixels, 0..255, and ``Rescaling(1 / 127.5, -1)`` -1..1.
+
+    Any shape, which is kept; whole numbers become float32 first. Frozen parameters, each (1,): ``scale`` and, unless it
+    is 0, ``offset``. As in Keras.
+
+    Args:
+        scale: what the numbers are multiplied by; not 0.
+        offset: what is added then.
+        name: the name of the node.
+
+    Raises ``UsageError`` for anything but finite numbers.
+
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> net = pnn.Sequential(pnn.Input(1, 28, 28), pnn.Rescaling(1 / 255), pnn.Flatten(), pnn.Dense(10), seed=0)
+    >>> net.predict(np.full((1, 1, 28, 28), 255)).shape
+    (1, 10)
+    """
+
+    def __init__(self, scale: float, offset: float = 0.0, *, name: str | None = None) -> None:
+        super().__init__(name)
+        for option, value in (("scale", scale), ("offset", offset)):
+            if not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
+                raise UsageError(f"Rescaling: {option} must be a finite number, not {value!r}")
+        if not scale:
+            raise UsageError("Rescaling: scale must not be 0, which makes all numbers the same")
+        self.scale, self.offset = float(scale), float(offset)
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        x = as_float(x)
+        scale = self.frozen("scale", np.array([self.scale]), x)
+        if not self.offset:
+            return self.emit("Mul", x, scale)
+        return self.emit("Add", emit("Mul", x, scale), self.frozen("offset", np.array([self.offset]), x))
+
+
+class Normalization(_Frozen):
+    """(x - mean) / std, with a mean and a standard deviation for each feature or channel: those of your data.
+
+    ``adapt`` takes them from the training examples; or they are given, such as those of a pretrained network. Any
+    shape, which is kept; whole numbers become float32 first. Frozen parameters, of the size of the ``axis`` and of 1
+    for each axis after it: ``mean`` and ``std``. Other than in Keras, the axis is that of the channels of a picture
+    (batch, channels, height, width), which is also that of the features of a table (batch, features).
+
+    Args:
+        axis: the axis with a mean for each of its entries, where 0 is the batch; negative numbers count from the last,
+            -1. ``None`` has one mean and one standard deviation for all numbers.
+        mean: the means (features,), or one number; by default ``adapt`` finds them.
+        std: the standard deviations (features,), or one number, all above 0; with ``mean``, or neither.
+        name: the name of the node.
+
+    Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``UsageError`` where it has not
+    been adapted, and ``GraphError`` where the input has another number of features.
+
+    >>> import numpy as np
+    >>> import portable_nn as pnn
+    >>> x = np.array([[150.0, 40.0], [170.0, 60.0], [190.0, 80.0]])
+    >>> net = pnn.Sequential(pnn.Input(2), pnn.Normalization().adapt(x), pnn.Dense(2), seed=0)
+    >>> net.parameters["normalization_1.mean"].tolist()
+    [170.0, 60.0]
+    """
+
+    def __init__(
+        self,
+        axis: int | None = 1,
+        *,
+        mean: ArrayLike | None = None,
+        std: ArrayLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if (axis is not None and type(axis) is not int) or axis == 0:
+            raise UsageError(f"Normalization: axis must be a whole number but 0, the batch, or None, not {axis!r}")
+        if (mean is None) != (std is None):
+            raise UsageError("Normalization: mean and std go together: give both, or neither and call adapt(x)")
+        self.axis = axis
+        self._found: tuple[Floats, Floats] | None = None
+        if mean is not None and std is not None:
+            self._found = _given(mean, std)
+
+    def adapt(self, x: ArrayLike) -> Normalization:
+        """Take the mean and the standard deviation of ``x``, the training examples (n, …); returns the layer.
+
+        A feature that is the same in all examples gets the standard deviation 1: it becomes 0.
+
+        Raises ``UsageError`` where ``x`` holds no examples, no real numbers or not only finite ones, where it has no
+        such axis, or once the layer belongs to a network: its parameters are then in ``network.parameters``.
+        """
+        if self._parameters:
+            raise UsageError("Normalization: adapt comes before the network is made; later, write into its parameters")
+        array = np.asarray(x)
+        axis = None if self.axis is None else self.axis + array.ndim * (self.axis < 0)
+        if array.dtype.kind not in "fiub" or not array.size or not array.ndim:
+            found = f"{array.dtype} {format_shape(array.shape)}"
+            raise UsageError(f"Normalization: adapt needs examples (n, …) of real numbers, not {found}")
+        if axis is not None and not 0 < axis < array.ndim:
+            raise UsageError(f"Normalization: axis is {self.axis}, but the examples are {format_shape(array.shape)}")
+        self._found = _statistics(array, axis)
+        return self
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        if self._found is None:
+            raise UsageError("Normalization: call adapt(x) with the training examples first, or give mean and std")
+        after = 0
+        if self.axis is not None:
+            axis = self.axis + len(x.shape) * (self.axis < 0)
+            size = x.shape[axis] if 0 < axis < len(x.shape) else None
+            if not isinstance(size, int) or any(each.size not in (1, size) for each in self._found):
+                counts = max(each.size for each in self._found)
+                raise self.invalid(f"it needs {counts} features in axis {self.axis}, not {format_shape(x.shape)}")
+            after = len(x.shape) - axis - 1
+        x = as_float(x)
+        mean, std = (each.reshape(-1, *(1,) * after) for each in self._found)
+        return self.emit("Div", emit("Sub", x, self.frozen("mean", mean, x)), self.frozen("std", std, x))
+
+
+def as_float(x: Symbol) -> Symbol:
+    """``x``, if need be as float32."""
+    return x if x.dtype in FLOATS else emit("Cast", x, to=DTYPE_CODES["float32"])
+
+
+def _given(mean: ArrayLike, std: ArrayLike) -> tuple[Floats, Floats]:
+    arrays = []
+    for option, value in (("mean", mean), ("std", std)):
+        try:
+            array = np.atleast_1d(np.asarray(value, np.float64))
+        except (TypeError, ValueError):
+            array = np.empty((0, 0))
+        if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+            raise UsageError(f"Normalization: {option} must be finite numbers (features,), or one, not {value!r}")
+        arrays.append(array)
+    if arrays[1].min() < SMALLEST:
+        raise UsageError(f"Normalization: std must be above 0, not {arrays[1].min():g}")
+    if len({each.size for each in arrays} - {1}) > 1:
+        raise UsageError(f"Normalization: {arrays[0].size} means and {arrays[1].size} standard deviations")
+    return arrays[0], arrays[1]
+
+
+def _statistics(x: NDArray[Any], axis: int | None) -> tuple[Floats, Floats]:
+    """The mean and the standard deviation of each entry of ``axis``, in float64; 1 for what does not vary."""
+    others = tuple(each for each in range(x.ndim) if each != axis)
+    count = x.size if axis is None else x.size // x.shape[axis]
+    mean: Any = sum(part.sum(axis=others) for part in _parts(x)) / count
+    if not np.isfinite(mean).all():
+        raise UsageError("Normalization: adapt needs finite numbers, and the examples hold NaN or infinity")
+    kept = np.expand_dims(mean, others)
+    std: Any = np.sqrt(sum(np.square(part - kept).sum(axis=others) for part in _parts(x)) / count)
+    # The second: what varies by less than the digits of a float32 does not vary.
+    same = (std < SMALLEST) | (std <= np.abs(mean) * np.finfo(np.float32).eps)
+    return np.atleast_1d(mean), np.atleast_1d(np.where(same, 1.0, std))
+
+
+def _parts(x: NDArray[Any]) -> Iterator[Floats]:
+    step = max(1, PART * len(x) // x.size)
+    return (x[start : start + step].astype(np.float64) for start in range(0, len(x), step))

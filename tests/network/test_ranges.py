@@ -1,0 +1,190 @@
+"""Data that miss by far what a network is made for are warned of, others are not."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.engines.ranges import preparing, ranges
+from portable_nn.format import InputInfo
+from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, NormaliseStep, Preprocessing, ScaleStep
+
+RNG = np.random.default_rng(0)
+SHAPE = (3, 6, 5)
+LEVELS = RNG.integers(0, 256, (40, *SHAPE))
+DARK = np.where(RNG.random((40, *SHAPE)) < 0.95, 0, LEVELS)
+IRIS = RNG.normal([5.8, 3.1, 3.8, 1.2], [0.8, 0.4, 1.8, 0.8], (120, 4))
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def net(*layers: pnn.Layer, shape: tuple[int, ...] = SHAPE) -> pnn.Network:
+    return pnn.Sequential(pnn.Input(*shape, name="x"), *layers, pnn.Flatten(), pnn.Dense(2), seed=0)
+
+
+def told(network: pnn.Network, x: Any, **options: Any) -> list[str]:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        network.predict(x, **options)
+    assert all(each.category is pnn.DataWarning for each in found)
+    assert all(Path(each.filename) == Path(__file__) for each in found)
+    return [str(each.message) for each in found]
+
+
+OF_PICTURES = {
+    "rescaling": lambda: net(pnn.Rescaling(1 / 255)),
+    "as in the book": lambda: net(pnn.Rescaling(0.99 / 255, 0.01)),
+    "to -1 and 1": lambda: net(pnn.Rescaling(1 / 127.5, -1)),
+    "inverted": lambda: net(pnn.Rescaling(-1 / 255, 1)),
+    "imagenet": lambda: net(pnn.Rescaling(1 / 255), pnn.Normalization(mean=MEAN, std=STD)),
+    "adapted": lambda: net(pnn.Normalization().adapt(LEVELS)),
+    "one mean": lambda: net(pnn.Normalization(None).adapt(LEVELS)),
+    "of flat rows": lambda: net(pnn.Flatten(), pnn.Rescaling(1 / 255)),
+}
+
+
+@pytest.mark.parametrize("make", OF_PICTURES.values(), ids=OF_PICTURES)
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_pictures_of_0_to_255_are_meant(make: Any, count: int) -> None:
+    for x in (LEVELS, DARK, LEVELS // 8, LEVELS // 4 + 190, LEVELS * 0, LEVELS * 0 + 255):
+        assert told(make(), x[:count].astype(np.float32)) == []
+    for x in (LEVELS / 255, DARK / 255, (LEVELS > 128) * 1):
+        [message] = told(make(), x[:count])
+        assert re.match(r"input 'x': the examples hold numbers from [-\d.e]+ to [01][.\d]*, but the net", message)
+    for x in (LEVELS * 257, DARK * 257):
+        [message] = told(make(), x[:count])
+        assert "e+04, but the network is made for numbers from about " in message
+        assert message.endswith("_1' scales")
+
+
+def test_a_table() -> None:
+    network = net(pnn.Normalization(name="norm").adapt(IRIS), shape=(4,))
+    assert told(network, IRIS) == told(network, IRIS[:1]) == told(network, IRIS[:7] * 1.2) == []
+    outlier = IRIS.copy()
+    outlier[3] *= 1000
+    assert told(network, outlier) == []
+    standardised = (IRIS - IRIS.mean(axis=0)) / IRIS.std(axis=0)
+    [message] = told(net(pnn.Normalization().adapt(IRIS), shape=(4,)), standardised)
+    assert re.match(
+        r"input 'x': the examples hold numbers from -\d.* to \d.*, but the network is made for num", message
+    )
+    assert len(told(net(pnn.Normalization().adapt(IRIS), shape=(4,)), IRIS * 100)) == 1
+    raw = net(pnn.Normalization().adapt(standardised), shape=(4,))
+    assert told(raw, standardised) == []
+    assert len(told(raw, IRIS[:5] * 10)) == 1
+
+
+def test_each_shape_is_looked_at_once_in_either_engine() -> None:
+    network = net(pnn.Rescaling(1 / 255))
+    x = (LEVELS / 255).astype(np.float32)
+    assert [len(told(network, x[:n])) for n in (3, 3, 4)] == [1, 0, 1]
+    assert len(told(net(pnn.Rescaling(1 / 255)), x, engine="onnxruntime")) == 1
+    for engine in ("numpy", "onnxruntime"):
+        session = net(pnn.Rescaling(1 / 255)).session(engine=engine)
+        with pytest.warns(pnn.DataWarning, match="the network is made for numbers from about 0 to 255") as found:
+            session.predict(x)
+        assert Path(found[0].filename) == Path(__file__)
+
+
+def test_fit_warns_once() -> None:
+    network = net(pnn.Rescaling(1 / 255))
+    with pytest.warns(pnn.DataWarning, match="^input 'x': the examples hold .* from about 0 to 255") as found:
+        network.fit(LEVELS / 255, np.arange(40) % 2, epochs=1, progress=False)
+    assert [Path(each.filename) for each in found] == [Path(__file__)]
+    network.fit(LEVELS, np.arange(40) % 2, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("steps", "good", "bad"),
+    [
+        ((GreyscaleStep(), ScaleStep(0.99 / 255, 0.01)), LEVELS / 255 * 0.99 + 0.01, LEVELS),
+        ((ColourStep(), ScaleStep(1 / 255)), LEVELS / 255, LEVELS),
+        ((NormaliseStep((120, 110, 100), (60, 61, 62)),), RNG.normal(size=(40, *SHAPE)), LEVELS),
+    ],
+)
+def test_an_older_file_whose_steps_are_not_in_its_graph(steps: Preprocessing, good: Any, bad: Any) -> None:
+    network = net()
+    network.inputs = (InputInfo("x", "image", steps),)
+    assert told(network, good) == []
+    [message] = told(network, bad[:7])
+    assert message.endswith(
+        "the steps of preprocessing that its file lists are not part of it, and pnn.predict applies them"
+    )
+
+
+def test_what_says_nothing() -> None:
+    """Weights that are trained, other operators, and what two nodes read."""
+    x = pnn.Input(4, name="x")
+    frozen = pnn.Rescaling(1 / 255)(x)
+    for network in (
+        net(pnn.Dense(3)),
+        net(pnn.BatchNorm2d()),
+        net(pnn.Sigmoid(), pnn.Rescaling(1 / 255)),
+        pnn.Network(x, frozen + x, seed=0),
+        pnn.Network(x, 1 / frozen, seed=0),
+    ):
+        assert ranges(network.graph, network.parameters) == {}
+    network = net(pnn.Rescaling(1 / 255, name="r"))
+    assert preparing(network.graph) == {"r.scale"}
+    network.unfreeze("r.scale")
+    assert ranges(network.graph, network.parameters) == {}
+    assert preparing(network.graph) == set()
+
+
+# -- wrong kinds
+
+
+class Frame:
+    """Works as a data frame does."""
+
+    columns = ("a", "b")
+
+    def to_numpy(self) -> Any:
+        return np.zeros((2, 2))
+
+
+def wrong_kinds() -> list[tuple[Any, str]]:
+    image = pytest.importorskip("PIL.Image").new("L", (5, 6))
+    return [
+        ("photo.png", "paths: use pnn.predict(network, path)"),
+        (Path("photo.png"), "paths: use pnn.predict(network, path)"),
+        (["a.png", "b.png"], "paths: use pnn.predict(network, [path, …])"),
+        (image, "pictures: use pnn.predict(network, picture)"),
+        ((image, image), "pictures: use pnn.predict(network, [picture, …])"),
+        (Frame(), "tables: use pnn.predict(network, table)"),
+    ]
+
+
+def test_wrong_kinds_are_told_the_right_call() -> None:
+    network = net()
+    for x, message in wrong_kinds():
+        for take in (network.predict, network.session(engine="numpy").predict):
+            with pytest.raises(
+                UsageError, match=f"^{re.escape(f'Network.predict takes arrays of numbers, not {message}')}$"
+            ):
+                take(x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        (SHAPE, "one example alone is x[np.newaxis]"),
+        ((7, 90), "x.reshape(-1, 3, 6, 5) has this shape"),
+        ((90,), "x.reshape(-1, 3, 6, 5) has this shape"),
+        ((7, 6, 5, 3), "np.moveaxis(x, -1, 1) puts the channels first"),
+        ((60, 50), "pnn.predict(network, picture) takes pictures of any size, as files or PIL images"),
+        ((60, 50, 3), "pnn.predict(network, picture) takes pictures of any size, as files or PIL images"),
+        ((7, 5, 6, 3), ""),
+        ((7, 91), "pnn.predict(network, picture) takes pictures of any size, as files or PIL images"),
+    ],
+)
+def test_wrong_shapes_are_told_what_is_near(shape: tuple[int, ...], hint: str) -> None:
+    end = f"not ({', '.join(map(str, shape))}{',' * (len(shape) == 1)}){': ' * bool(hint)}{hint}"
+    with pytest.raises(ShapeError, match=f"^input 'x' needs \\(batch, 3, 6, 5\\), {re.escape(end)}$"):
+        net().predict(np.zeros(shape))
