@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.dims import static
 from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.forks import computing
 from portable_nn.core.graph import Graph, Node, Shape, format_shape
 from portable_nn.core.memory import aligned
 from portable_nn.operators import (
@@ -85,8 +86,9 @@ class Plan:
         for name, array in parameters.items():
             self._place(name, array, Block(array, reusable=False))
         self.inputs = {value.name: self._input(value.name) for value in graph.inputs}
-        for place, node in enumerate(graph.nodes):
-            self._bind(node, place)
+        with computing():  # What has constant inputs is computed here.
+            for place, node in enumerate(graph.nodes):
+                self._bind(node, place)
         self.outputs = {name: self._apart(name) for name in wanted}
         moves = {name: value for name, value in self.updates.items() if self._arrays[value] is not parameters[name]}
         sources = {name: self._apart(value) for name, value in moves.items()}
@@ -101,7 +103,8 @@ class Plan:
 
         Raises ``GraphError`` that names the node where an input holds what it cannot take, such as an index too large.
         """
-        self._quiet.run(self._run_steps)
+        with computing():
+            self._quiet.run(self._run_steps)
 
     def _run_steps(self) -> None:
         for step in self._run:

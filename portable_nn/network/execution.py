@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.forks import Locked
+from portable_nn.core.forks import Locked, computing
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Feeds
@@ -63,7 +63,7 @@ class Execution(Locked):
 
     def _current_session(self) -> Session:
         """A session with the weights as they are now."""
-        with self._lock:
+        with computing(), self._lock:
             if self._session is None or self.weights.changed() or not self._session.is_usable:
                 from portable_nn.onnx.session import session_of
 

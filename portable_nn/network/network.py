@@ -6,7 +6,7 @@ import copy as copying
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -156,13 +156,10 @@ class Network:
         metadata: Mapping[str, str],
         rng: np.random.Generator,
     ) -> None:
-        self.graph = graph
-        self.types: Mapping[str, Type] = infer(graph).types
-        self._execution = Execution(graph, Weights(parameters))
+        self._compile(graph, parameters)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.metadata, self.rng = dict(metadata), rng
         self.documentation = Documentation()
-        self._leaves: dict[str, Leaf] = {}
         self._uses = 0
         for info in self.outputs:
             width = self.types[info.name].shape[-1:]
@@ -170,6 +167,12 @@ class Network:
                 raise UsageError(
                     f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
                 )
+
+    def _compile(self, graph: Graph, parameters: Feeds) -> None:
+        self.graph = graph
+        self.types: Mapping[str, Type] = infer(graph).types
+        self._execution = Execution(graph, Weights(parameters))
+        self._leaves: dict[str, Leaf] = {}
 
     @property
     def parameters(self) -> Weights:
@@ -197,6 +200,21 @@ class Network:
         from portable_nn.inspection import as_text, inspect_manifest
 
         return as_text(inspect_manifest(self.manifest(hashed=False)))
+
+    # -- copies: those of ``copy`` and ``pickle`` share nothing with the network, be they deep or not
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self).items() if name not in {"types", "_execution", "_leaves"}}
+        return kept | {"_execution": dict(self.parameters.arrays)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        rest = dict(state)
+        parameters = {name: aligned_copy(array, array.dtype.name) for name, array in rest.pop("_execution").items()}
+        vars(self).update(copying.deepcopy(rest))
+        self._compile(self.graph, parameters)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return copying.copy(self)
 
     # -- inference
 

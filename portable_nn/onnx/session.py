@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
-from portable_nn.core.forks import after_fork
+from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.feeds import fitted
 from portable_nn.onnx.storage.files import what_it_is
@@ -55,8 +55,9 @@ class Session:
         self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
-        self._session: Any = _open(model, self.where, threads, folder)
-        _alive.add(self)
+        with computing():  # The import is part of it: a fork would keep its lock.
+            self._session: Any = _open(model, self.where, threads, folder)
+            _alive.add(self)
         meta = self._session.get_modelmeta()
         self.metadata: dict[str, str] = dict(meta.custom_metadata_map)
         self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
@@ -82,7 +83,8 @@ class Session:
         if self._session is None:
             raise UsageError(f"{self.where}: a session of onnxruntime cannot be used in a forked process")
         try:
-            results: list[Array] = self._session.run(None, arrays)
+            with computing():
+                results: list[Array] = self._session.run(None, arrays)
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
             raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
         return results

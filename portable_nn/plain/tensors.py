@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
 from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.format.validate import MAX_BYTES
@@ -141,7 +142,7 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
     def _read(self, name: str, read: Callable[[str], Array]) -> Array:
         if name not in self.entries:
             raise KeyError(name)
-        with self._lock:
+        with computing(), self._lock:
             if not self._close.alive:
                 raise UsageError(f"{self.path}: is closed, so {name!r} cannot be read any more")
             return read(name)

@@ -66,7 +66,7 @@ def test_a_model_that_ends_the_process_is_no_end_of_this_one() -> None:
 
 def test_a_process_that_was_ended_begins_again() -> None:
     infer_shapes(model(RELU))
-    for process in isolated._running.values():
+    for process in isolated._running:
         process.kill()
         process.wait()
     with pytest.raises(LibraryError, match=r"^the onnx library ended without an answer: "):

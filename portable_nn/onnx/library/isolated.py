@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import IO, Any, Final
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
+from portable_nn.core.forks import after_fork, computing
 from portable_nn.onnx.library import isolated_side
 from portable_nn.onnx.library.isolated_side import ANSWER, REQUEST
 
@@ -38,13 +38,13 @@ def inline_standard_function(model: ModelProto, domain: str, operator: str) -> M
     return _asked(model, do="inline", function=[domain, operator])
 
 
-_turn: Final = Lock()
-_running: dict[int, subprocess.Popen[bytes]] = {}
-"""The subprocess, by the id of this process: a fork must not use that of its parent."""
+_turn = Lock()
+_running: list[subprocess.Popen[bytes]] = []
+"""The subprocess, if it runs."""
 
 
 def _asked(model: ModelProto, **what: Any) -> ModelProto:
-    with _turn:
+    with computing(), _turn:
         try:
             done, answer = _answer(json.dumps(what).encode(), model.SerializeToString())
         except (OSError, EOFError) as error:
@@ -81,12 +81,16 @@ def _exactly(pipe: IO[bytes], count: int) -> bytes:
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:
     """The pipes to and from the subprocess. ``-P`` keeps it from importing modules that lie beside the program."""
-    process = _running.get(os.getpid())
-    if process is None:
-        _running.clear()
-        process = _running[os.getpid()] = subprocess.Popen(
-            [sys.executable, "-P", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    if not _running:
+        _running.append(
+            subprocess.Popen(
+                [sys.executable, "-P", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
         )
+    process = _running[0]
     assert process.stdin is not None
     assert process.stdout is not None
     return process.stdin, process.stdout
@@ -94,7 +98,20 @@ def _pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 @atexit.register
 def _end() -> None:
-    process = _running.pop(os.getpid(), None)
-    if process is not None:
+    while _running:
+        process = _running.pop()
         process.kill()
         process.communicate()
+
+
+@after_fork
+def _leave() -> None:
+    """In a forked process: close the pipes to the subprocess of the parent, and have none."""
+    global _turn
+    _turn = Lock()
+    while _running:
+        process = _running.pop()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+        process.returncode = 0  # It is no child of this process, which must not wait for it.
