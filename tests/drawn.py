@@ -20,13 +20,13 @@ def ink(height: int = 300, width: int = 400, top: int = 40, left: int = 100, sid
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
-def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> Path:
+def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes, *, interlaced: bool = False) -> Path:
     """A PNG file by the letter of the standard (PNG 3rd edition, sections 5.3 and 11.2.1)."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
@@ -88,6 +89,28 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
         raise FileError(path, "does not exist") from None
     except OSError as error:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def stored_bytes(file: FileIO) -> int:
+    """The bytes of an open file that are stored: its size without the holes of a sparse file.
+
+    The position of the file stays. Where the system does not tell, holes count as stored.
+    """
+    end = os.fstat(file.fileno()).st_size
+    if not hasattr(os, "SEEK_HOLE"):
+        return end
+    descriptor, stored, at = file.fileno(), 0, 0
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        while at < end:
+            start = os.lseek(descriptor, at, os.SEEK_DATA)
+            at = os.lseek(descriptor, start, os.SEEK_HOLE)
+            stored += at - start
+    except OSError as error:  # ENXIO: only a hole follows.
+        return stored if error.errno == errno.ENXIO else end
+    finally:
+        os.lseek(descriptor, position, os.SEEK_SET)
+    return stored
 
 
 def read_exactly(file: FileIO, count: int, where: str) -> bytes:

@@ -28,7 +28,7 @@ def either(names: Iterable[str]) -> str:
 def size(count: int) -> str:
     """A number of bytes in decimal units: ``640 kB``, ``1.2 MB``."""
     value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
+    for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:
             break
         value, unit = value / 1000, larger

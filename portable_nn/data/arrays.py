@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, FormatError
-from portable_nn.data.files import MAX_UNPACKED, opened
+from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.data.files import opened
 from portable_nn.plain import PlainTensors, open_tensors
 
 Array: TypeAlias = NDArray[Any]
@@ -41,7 +42,7 @@ def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
 
     Raises:
         DataError: the file is damaged or refers to other files, it is ambiguous which arrays are meant, they do not
-            hold real numbers, or one of them would take over 4 GiB (``MAX_UNPACKED``) unpacked.
+            hold real numbers, or they would unpack to far more than is stored (``core.limits``).
     """
     with opened(path, f"arrays ({Path(path).suffix.lower()})"):
         pass  # The file exists and can be read.
@@ -64,7 +65,6 @@ def _read(tensors: PlainTensors, name: str) -> Array:
     _check_not_empty(where, entry.shape)
     if (mapped := tensors.mapped(name)) is not None:
         return mapped
-    _check_unpacked(where, entry.bytes)
     return tensors[name]
 
 
@@ -89,7 +89,8 @@ def read_idx(path: str | Path) -> Array:
 def _unpack_idx(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> Array:
     dtype, shape = _idx_header(file, path)
     needed = math.prod(shape) * dtype.itemsize
-    _check_unpacked(path, needed)
+    if fault := excess(needed, Path(path).stat().st_size, UNPACKED):
+        raise DataError(path, fault)
     data = bytearray()
     # Reading one byte more than is needed shows excess data; no read asks for more than a mebibyte.
     while len(data) <= needed and (piece := file.read(min(2**20, needed + 1 - len(data)))):
@@ -121,11 +122,6 @@ def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], 
     if found != needed:
         what = f"only {found}" if found < needed else f"at least {found}"
         raise DataError(path, f"expected {needed} bytes of data for {shape} of type {dtype}, found {what}")
-
-
-def _check_unpacked(path: str | Path, size: int) -> None:
-    if size > MAX_UNPACKED:
-        raise DataError(path, f"it would unpack to {size} bytes, over the limit of {MAX_UNPACKED}: unpack it to a file")
 
 
 def _choose(names: Iterable[str], path: str | Path) -> list[str]:

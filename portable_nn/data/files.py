@@ -11,9 +11,6 @@ from typing import BinaryIO
 from portable_nn.core.errors import DataError
 from portable_nn.core.files import recognise
 
-MAX_UNPACKED = 4 * 2**30
-"""The most bytes that compressed data may unpack to in memory: a small file can claim any size."""
-
 ADVICE = {
     "a PNG picture": " that is damaged or cut short",
     "a JPEG picture": " that is damaged or cut short",

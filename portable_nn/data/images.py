@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.data import png
 from portable_nn.data.files import opened, what_is
 
 SUFFIXES = frozenset(
@@ -19,6 +23,12 @@ SUFFIXES = frozenset(
 
 ARRAY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F", "RGB", "RGBA"})
 """Pillow's modes whose arrays are used directly; others (palettes, CMYK, L*a*b*, …) are converted."""
+
+BANDS = {"LA": 2, "RGB": 3, "RGBA": 4}
+"""The channels of the arrays of each mode, if more than one."""
+
+SAMPLE = 4
+"""The bytes of a number of a picture that is prepared for a network: a float32."""
 
 WITH_ALPHA = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA", "PA": "RGBA"}
 """The mode that keeps the transparency of each mode."""
@@ -31,18 +41,29 @@ def read_image(path: str | Path) -> NDArray[Any]:
     or float32. Decoded by imageio's plugin for Pillow.
 
     Raises:
-        DataError: the file cannot be read or decoded; the message is one line.
+        DataError: the file cannot be read or decoded, holds a part of the picture only, or claims a size that is out
+            of proportion to its bytes (see ``core.limits``); the message is one line.
     """
     with opened(path, "a picture") as file:
         start = file.read(512)
+        is_png = start.startswith(png.SIGNATURE)
+        if is_png and not png.can_be_whole(file):
+            raise DataError(path, _EXPECTED + what_is(start))
         file.seek(0)
         try:
             # Pillow warns of metadata and sizes that it reads nevertheless.
             with warnings.catch_warnings(action="ignore"):
-                picture = _imread(file)
+                picture = _imread(file, path)
+        except DataError:
+            raise
         except Exception as error:
             # Pillow's decoders raise errors of any type (SyntaxError, struct.error, …) for damaged files.
             raise DataError(path, _reason(start, error)) from error
+    # Unpacking it once more takes time, and missing rows are all alike.
+    if is_png and _has_flat_edge(picture):
+        with opened(path, "a picture") as file:
+            if not png.is_whole(file):
+                raise DataError(path, _EXPECTED + what_is(start))
     if picture.dtype.kind != "i":
         return picture
     # Mode "I" is that of 16-bit PGM files, and of 32-bit TIFF files, whose white level is unknown.
@@ -51,15 +72,27 @@ def read_image(path: str | Path) -> NDArray[Any]:
     return picture.astype(np.uint16)
 
 
-def _imread(file: BinaryIO) -> NDArray[Any]:
+def _imread(file: BinaryIO, path: str | Path) -> NDArray[Any]:
     import imageio.v3 as iio
 
     with iio.imopen(file, "r", plugin="pillow") as plugin:
         image: Any = plugin  # The type that all plugins share lacks the arguments of Pillow's.
         metadata = image.metadata(index=0, exclude_applied=False)
         mode = _array_mode(metadata["mode"], "transparency" in metadata)
+        claimed = math.prod(metadata["shape"]) * BANDS.get(mode or metadata["mode"], 1) * SAMPLE
+        if fault := excess(claimed, os.fstat(file.fileno()).st_size, UNPACKED):
+            raise DataError(path, f"the picture {fault}")
         pixels: NDArray[Any] = image.read(index=0, rotate=True, mode=mode)
     return pixels
+
+
+def _has_flat_edge(picture: NDArray[Any]) -> bool:
+    """Whether all pixels along one of the edges are the same; each may be the last row, if the picture is turned.
+
+    The last two rows are looked at, of which only one belongs to the last pass of an interlaced picture.
+    """
+    turned = picture.swapaxes(0, 1)
+    return any((line == line[:1]).all() for side in (picture, turned) for line in (*side[:2], *side[-2:]))
 
 
 def _array_mode(mode: str, transparent: bool) -> str | None:
@@ -76,4 +109,7 @@ def _reason(start: bytes, error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, DecompressionBombError):
         return f"the picture is too large to open: {cause}"
-    return f"expected a picture such as PNG or JPEG, found {what_is(start)}"
+    return _EXPECTED + what_is(start)
+
+
+_EXPECTED: Final = "expected a picture such as PNG or JPEG, found "

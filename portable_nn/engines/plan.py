@@ -18,8 +18,10 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.forks import computing
-from portable_nn.core.graph import Graph, Node, Shape, format_shape
+from portable_nn.core.graph import Graph, Node, Shape, Value, format_shape
+from portable_nn.core.limits import COMPUTED, allowance, excess
 from portable_nn.core.memory import aligned
+from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.operators import (
     Array,
     KernelContext,
@@ -51,8 +53,9 @@ class Plan:
 
     Fill ``inputs`` (arrays by name), call ``run``, read ``outputs``: they stay the same arrays from run to run, and a
     run changes no input. ``updates`` maps a parameter to the value that is written into it at the end of each run.
-    ``rewrites`` names the graph rewrites that run first (see ``portable_nn.rewrites``).
-    Raises ``GraphError`` where the shapes do not fit, ``UsageError`` for an unknown rewrite.
+    ``rewrites`` names the graph rewrites that run first (see ``portable_nn.rewrites``). ``stored`` is the number of
+    bytes that the memory must be in proportion to (see ``core.limits``), by default those of inputs and parameters.
+    Raises ``GraphError`` where the shapes do not fit or claim too much memory, ``UsageError`` for an unknown rewrite.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Plan:
         updates: Mapping[str, str] | None = None,
         rng: np.random.Generator | None = None,
         rewrites: Collection[str] = DEFAULT,
+        stored: int | None = None,
     ) -> None:
         self.rng = rng or np.random.default_rng(0)
         self.updates = dict(updates or {})
@@ -74,6 +78,12 @@ class Plan:
         last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
         graph, parameters, *_ = rewritten(Program(replace(graph, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
+        if stored is None:
+            inputs = (Value(value.name, value.dtype, self._types[value.name].shape) for value in graph.inputs)
+            stored = size_of(inputs) + sum(array.nbytes for array in parameters.values())
+        self._claimed, self._stored = 0, stored
+        self._allowed = allowance(self._stored, COMPUTED)
+        check_claims(graph, self._types, self._stored)
         self._parameters = parameters
         self._arrays: dict[str, Array] = {}
         self._blocks: dict[str, Block] = {}
@@ -131,12 +141,19 @@ class Plan:
             block = min(fitting, key=lambda found: found.memory.nbytes)
             self._free.remove(block)
         else:
+            self.claim(size, name)
             block = Block(aligned(size), reusable=True)
             self.bytes += size
         flat: Array = block.memory[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype)
         array = laid_in(order, flat.reshape([shape[axis] for axis in order])) if order else flat.reshape(shape)
         self._place(name, array, block)
         return array
+
+    def claim(self, size: int, name: str) -> None:
+        """Count ``size`` bytes that are about to be allocated for a value. Raises ``GraphError`` for too many."""
+        self._claimed += size
+        if self._claimed > self._allowed and (fault := excess(self._claimed, self._stored, COMPUTED)):
+            raise GraphError([Fault("", f"with '{name}', the graph {fault}")])
 
     def _place(self, name: str, array: Array, block: Block | None) -> None:
         self._arrays[name] = array
@@ -250,6 +267,7 @@ class Binding(KernelContext):
             return self.scratch(shape, dtype)
         if self.folded:
             order = order or tuple(range(len(shape)))
+            self.plan.claim(math.prod(shape) * np.dtype(dtype).itemsize, name)
             array = laid_in(order, np.empty([shape[axis] for axis in order], dtype))
             self.plan._place(name, array, None)
             return array
@@ -296,7 +314,9 @@ class Binding(KernelContext):
 
     def own(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Memory of this node alone: zeros at first, and kept between runs."""
-        array: Array = aligned(math.prod(shape) * np.dtype(dtype).itemsize).view(dtype).reshape(shape)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        self.plan.claim(size, self.node.name)
+        array: Array = aligned(size).view(dtype).reshape(shape)
         array.fill(0)
         self.plan.bytes += array.nbytes
         return array

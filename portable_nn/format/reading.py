@@ -18,7 +18,8 @@ import xxhash
 from msgspec import structs
 
 from portable_nn.core.errors import FormatError, UsageError
-from portable_nn.core.files import open_regular, read_at, read_exactly
+from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
+from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import CHUNK, Bytes, aligned, borrowed
 from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.layout import WORTH_THREADS, Crcs, Frame, Span, groups, padding, places, value_faults
@@ -141,8 +142,8 @@ def _copy(manifest: Manifest) -> Manifest:
 
 def _check_size(size: int, found: VerifiedHead, where: str) -> None:
     """Raise ``FormatError`` unless the file has exactly the bytes that its head describes."""
-    if excess := size - found.size:
-        what = f"{-excess} missing: it is truncated" if excess < 0 else f"{excess} too many at the end"
+    if extra := size - found.size:
+        what = f"{-extra} missing: it is truncated" if extra < 0 else f"{extra} too many at the end"
         raise FormatError(where, f"is {size} bytes long, but its header describes {found.size}: {what}")
 
 
@@ -177,6 +178,8 @@ class Reader:
     def read(self) -> dict[str, Array]:
         """All tensors, verified, each in aligned memory. Raises ``FormatError`` that lists all damaged ones."""
         *places, total = accumulate((span.size + padding(span.size) for span in self.spans), initial=0)
+        if excess(total, 0, UNPACKED) and (fault := excess(total, stored_bytes(self.file), UNPACKED)):
+            raise FormatError(self.where, fault)
         memory = aligned(total)
         pieces = [memory[at : at + span.size] for at, span in zip(places, self.spans, strict=True)]
 

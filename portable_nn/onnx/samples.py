@@ -15,6 +15,7 @@ import numpy as np
 
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.engines.claims import check_claims
 from portable_nn.format.tensors import Array
 from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, Type, infer, lookup
 
@@ -72,10 +73,12 @@ def rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]
 
     Raises:
         NoInputsError: no values are found for the unknown sizes.
+        GraphError: inputs or values of these sizes would take too much memory.
     """
     symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
     for batch in BATCHES if symbolic else BATCHES[:1]:
         shapes, types = _bound(graph, batch)
+        check_claims(graph, types)
         limits = spans(graph, types)
         yield {value.name: _draw(value, shapes[value.name], limits.get(value.name), rng) for value in graph.inputs}
 

@@ -12,6 +12,7 @@ from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedErr
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Value
+from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.onnx.storage.files import what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
@@ -103,6 +104,7 @@ def _abandon_sessions() -> None:
 
 def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
+    check_claims(graph)
     return to_bytes(to_model(graph, parameters, opset=OPSET))
 
 

@@ -18,6 +18,7 @@ from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
+from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.tensors import Array
@@ -102,6 +103,7 @@ def compare(
         FormatError, UnsupportedError: onnxruntime cannot run the model.
         UsageError: no inputs are found that fit the graph, and none are recorded.
     """
+    check_claims(graph, where=where)
     session = Session(to_bytes(model), where=where, threads=1, folder=folder)
     proof = Proof(graph.outputs)
     if recorded is not None:
@@ -211,7 +213,8 @@ def run_numpy(
     graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: tuple[str, ...] | None = None
 ) -> dict[str, Array]:
     """The values ``outputs``, or else the graph's own, for ``feeds``; they are the caller's."""
-    plan = Plan(graph, {name: array.shape for name, array in feeds.items()}, parameters, outputs=outputs)
+    shapes = {name: array.shape for name, array in feeds.items()}
+    plan = Plan(graph, shapes, parameters, outputs=outputs, stored=size_of(graph.parameters))
     for name, array in feeds.items():
         plan.inputs[name][...] = array
     plan.run()

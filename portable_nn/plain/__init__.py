@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.files import open_regular
+from portable_nn.core.files import open_regular, stored_bytes
 from portable_nn.core.text import either
 from portable_nn.format import has_manifest, load
 from portable_nn.plain import hdf5, npy, npz, safetensors
@@ -59,4 +60,4 @@ def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text))
-        return PlainTensors(path, listing, stack.pop_all())
+        return PlainTensors(path, listing, stack.pop_all(), partial(stored_bytes, file))

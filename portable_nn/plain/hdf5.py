@@ -16,6 +16,7 @@ import numpy as np
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import kind_fault
 from portable_nn.core.graph import format_shape
+from portable_nn.core.limits import DEFLATE
 from portable_nn.core.memory import aligned
 from portable_nn.core.text import quantity
 from portable_nn.format.hdf5 import SIGNATURE
@@ -23,7 +24,6 @@ from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
 from portable_nn.plain.tensors import (
     NUMBERS,
-    RATIO,
     ArrayPlace,
     Listing,
     Opened,
@@ -211,7 +211,7 @@ def _storage_fault(dataset: Any, size: int) -> str | None:
     if not needed:
         return None
     if dataset.chunks is not None:
-        return _chunk_fault(dataset, stored, what)
+        return _chunk_fault(dataset, stored, size, what)
     if stored != needed:
         return f"{what}, but {stored} are stored"
     offset = dataset.id.get_offset()  # None for data in the object's header
@@ -220,10 +220,12 @@ def _storage_fault(dataset: Any, size: int) -> str | None:
     return None
 
 
-def _chunk_fault(dataset: Any, stored: int, what: str) -> str | None:
+def _chunk_fault(dataset: Any, stored: int, size: int, what: str) -> str | None:
+    if stored > size:  # The sizes of chunks are claims as well.
+        return f"{what}, in chunks of {stored} bytes together, more than the file has"
     chunks = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
     unpacked = chunks * math.prod(dataset.chunks) * dataset.dtype.itemsize
-    ratio = RATIO if _filters(dataset) else 1
+    ratio = DEFLATE if _filters(dataset) else 1
     if unpacked > ratio * stored:
         limit = f", which unpack to at most {ratio:,} times as much" if ratio > 1 else ""
         return f"{what} (in whole chunks, {unpacked}), but {stored} are stored{limit}"

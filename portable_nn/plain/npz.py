@@ -14,13 +14,14 @@ import numpy as np
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import kind_fault
+from portable_nn.core.limits import DEFLATE
 from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import refuse
 from portable_nn.plain import npy
-from portable_nn.plain.tensors import RATIO, Listing, Opened, count_fault, damage_reported, overlaps
+from portable_nn.plain.tensors import Listing, Opened, count_fault, damage_reported, overlaps
 
-_METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: RATIO}
+_METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE}
 """The compression methods that numpy writes, and the largest ratio of unpacked to packed size."""
 
 _MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")

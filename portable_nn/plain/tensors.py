@@ -18,6 +18,7 @@ import numpy as np
 from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
+from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.format.validate import MAX_BYTES
 
@@ -27,9 +28,6 @@ NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128":
 MAX_TENSORS: Final = 2**17
 MAX_RANK: Final = 64
 """The most axes that an array of numpy can have."""
-
-RATIO: Final = 1100
-"""The largest compression ratio. Deflate reaches 1,032, with zeros; a decompression bomb claims more."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,14 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         metadata: other text in the file, by key.
     """
 
-    def __init__(self, path: str | Path, listing: Listing, stack: ExitStack) -> None:
-        """``stack`` closes the file."""
+    def __init__(
+        self, path: str | Path, listing: Listing, stack: ExitStack, stored: Callable[[], int] | None = None
+    ) -> None:
+        """``stack`` closes the file; ``stored`` counts its bytes, where they are not known to be what is listed."""
         self.path, self._listing = Path(path), listing
         self.entries, self.skipped = MappingProxyType(listing.entries), MappingProxyType(listing.skipped)
         self.metadata = MappingProxyType(listing.metadata)
-        self._lock = RLock()
+        self._lock, self._stored = RLock(), stored
         self._close = weakref.finalize(self, stack.close)
 
     @property
@@ -121,13 +121,23 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         Raises:
             KeyError: no array has this name.
             UsageError: the file was closed.
-            FormatError: the data are damaged.
+            FormatError: the data are damaged, or the arrays of the file claim far more memory than it stores.
             UnsupportedError: numpy lacks the element type.
         """
+        self._check_claim()
         array = self._read(name, self._listing.read)
         if fault := value_fault(array, allow_nonfinite=True):
             raise FormatError(self.path, f"{name!r} {fault}")
         return array
+
+    def _check_claim(self) -> None:
+        """Refuse decompression bombs and sparse files, by all arrays together: many small claims are a large one."""
+        if self._stored is None:
+            return
+        claimed = sum(entry.bytes for entry in self.entries.values())
+        if excess(claimed, 0, UNPACKED) and (fault := excess(claimed, self._stored(), UNPACKED)):
+            raise FormatError(self.path, fault)
+        self._stored = None
 
     def mapped(self, name: str) -> Array | None:
         """A read-only ``numpy.memmap`` in the stored byte order, or ``None`` where the array cannot be mapped.

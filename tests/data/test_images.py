@@ -105,6 +105,11 @@ def bomb(path: Path) -> None:
     png(path, 30000, 30000, 8, 0, b"\0")
 
 
+def large_bmp(path: Path) -> None:
+    head = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)
+    path.write_bytes(head + struct.pack("<IiiHHIIiiII", 40, 30000, 30000, 1, 24, 0, 0, 0, 0, 0, 0))
+
+
 def cut_png(path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-600])
@@ -132,7 +137,8 @@ FAULTS = [
     (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "run 'git lfs pull'"),
     (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0"), "found a HEIC photograph: export it as JPEG"),
     (lambda path: path.write_bytes(b"%PDF-1.7"), "found a PDF document"),
-    (bomb, "the picture is too large to open: .*900000000 pixels"),
+    (bomb, "found a PNG picture that is damaged or cut short"),
+    (large_bmp, "the picture is too large to open: .*900000000 pixels"),
     (cut_png, "found a PNG picture that is damaged or cut short"),
     (cut_jpeg, "found a JPEG picture that is damaged or cut short"),
     (lambda path: path.write_bytes(b"GIF89a"), "found a GIF picture that is damaged or cut short"),
