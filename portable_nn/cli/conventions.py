@@ -1,6 +1,8 @@
 """Conventions of all commands: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where output goes.
 
 A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
+Where it has a method ``owns``, that says which existing files the command may replace unasked: those that the training
+has written that it resumes.
 Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, and a
 file that cannot be written is reported before the work begins.
 """
@@ -130,11 +132,14 @@ def choice(*flags: str, names: Iterable[str], help: str) -> Any:
     return typer.Option(*flags, parser=parse, metavar=f"<{'|'.join(known)}>", help=help)
 
 
-def check_target(path: Path, force: bool) -> None:
-    """Raise ``UsageError`` or ``FileError`` where the file ``path`` may not or cannot be written."""
+def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda path: False) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the file ``path`` may not or cannot be written.
+
+    An existing file is replaced with ``force``, or where ``owns`` says that it is the command's own.
+    """
     if str(path) == DASH:
         return
-    if path.exists() and not force:
+    if path.exists() and not force and not owns(path):
         raise UsageError(f"{path} exists already: --force replaces it")
     folder = path.absolute().parent
     if not folder.is_dir():
@@ -219,10 +224,12 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **given: Any) -> None:
         with _reporting(flags, debug):
-            _check_targets({flags[name]: given[name] for name in targets if given[name] is not None}, force)
+            wanted = {flags[name]: given[name] for name in targets if given[name] is not None}
             out = None if has_out else given.pop("out")
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
+            owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
+            _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
             command(Printer(_form(format, out, forms), out, quiet, force), **given)
             sys.stdout.flush()
 
@@ -232,13 +239,13 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     return run
 
 
-def _check_targets(targets: Mapping[str, Path], force: bool) -> None:
+def _check_targets(targets: Mapping[str, Path], force: bool, owns: Callable[[Path], bool]) -> None:
     """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written."""
     seen: dict[Path, str] = {}
     for flag, path in targets.items():
         if str(path) in ("", "."):
             raise UsageError(f"{flag} needs the name of a file")
-        check_target(path, force)
+        check_target(path, force, owns)
         other = seen.setdefault(path.absolute(), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} name the same file, {path}")

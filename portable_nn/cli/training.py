@@ -77,6 +77,21 @@ class CheckpointFlags:
             return {}
         return {"checkpoint": self.checkpoint, "every": self.every, "resume": self.resume}
 
+    def owns(self, path: Path) -> bool:
+        """Whether the training that resumes has written ``path``, and may replace it."""
+        if not (self.checkpoint and self.resume):
+            return False
+        from portable_nn.training.checkpoint import is_outcome
+
+        return is_outcome(self.checkpoint, path)
+
+    def note(self, digest: str) -> None:
+        """Note that the training has saved a network with this digest, for ``owns``."""
+        if self.checkpoint:
+            from portable_nn.training.checkpoint import note_outcome
+
+            note_outcome(self.checkpoint, digest)
+
     def announce(self, printer: Printer, epochs: int | None) -> None:
         """Print where the training resumes, of so many ``epochs``, or of as many as it had."""
         if not (self.checkpoint and self.resume):
@@ -194,7 +209,7 @@ def finish(
 
     ``figures`` are by default the losses and the accuracy of the epoch whose weights were kept.
     """
-    network.save(out)
+    checkpoints.note(network.save(out))
     if figures is None:
         row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
         figures = {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
@@ -208,7 +223,7 @@ def finish(
     }
     printer.result(_as_text(history, figures, out), data)
     if history.stopped == "interrupted":
-        onwards = f"; --resume --force goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
+        onwards = f"; --resume goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
         raise typer.Exit(INTERRUPTED)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
 
 from msgspec.structs import replace
 
 from portable_nn.core.atomic import remove_orphans
-from portable_nn.core.errors import FileError, FormatError, UsageError, listed
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, listed
+from portable_nn.core.exclusive import exclusive
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import printable
 from portable_nn.format import Contents
@@ -23,6 +24,9 @@ from portable_nn.training.settings import UNSET, differences, graph_differences
 from portable_nn.training.state import State
 
 NAME: Final = re.compile(r"checkpoint-([0-9]{8}|[1-9][0-9]{8,})\.safetensors")
+
+OUTCOMES: Final = "saved-networks.txt"
+"""In the folder of the checkpoints: the digests of the networks that the training has saved, one a line."""
 
 GENERATOR: Final = "PCG64"
 """The random generator whose state a checkpoint can hold: that of ``numpy.random.default_rng``."""
@@ -41,7 +45,7 @@ class Checkpoints:
     """The checkpoints of one training, in a folder.
 
     Args:
-        folder: the folder, which is made with the first checkpoint.
+        folder: the folder, which ``open`` makes if it does not exist.
         keep: the number of the last checkpoints that are kept, beside that of the best epoch.
         state: the state to write, and to restore.
         settings: what must be the same to resume, as text by name.
@@ -66,6 +70,18 @@ class Checkpoints:
         parent = self.folder.absolute().parent
         if not parent.is_dir():
             raise FileError(folder, f"cannot be made: there is no folder '{parent}'")
+
+    @contextmanager
+    def open(self, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for this training alone (see ``core/exclusive.py``), and begin there, or ``resume``.
+
+        Raises ``UsageError`` where another training holds it, and as ``begin`` or ``resume`` do.
+        """
+        if resume:
+            newest(self.folder)  # First: a folder without checkpoints is not even made.
+        with exclusive(self.folder, "training"):
+            self.resume() if resume else self.begin()
+            yield
 
     def begin(self) -> None:
         """Raise ``UsageError`` if the folder already has checkpoints."""
@@ -108,10 +124,6 @@ class Checkpoints:
         state = self.state
         if state.done == self.written:
             return
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise FileError(self.folder, f"cannot be made: {error.strerror}") from error
         path = self.folder / f"checkpoint-{state.done:08}.safetensors"
         manifest = replace(state.network.manifest(hashed=False), training=state.training(self.settings))
         tensors = {**state.network.parameters, **state.tensors()}
@@ -153,6 +165,24 @@ def newest(folder: str | Path) -> Path:
     if not there:
         raise FileError(folder, "holds no checkpoint to resume from: without resume, training begins anew")
     return there[-1]
+
+
+def note_outcome(folder: str | Path, digest: str) -> None:
+    """Note in ``folder`` the digest of a network that its training has saved. Raises ``FileError``."""
+    path = Path(folder) / OUTCOMES
+    try:
+        with path.open("a", encoding="ascii") as file:
+            file.write(f"{digest}\n")
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def is_outcome(folder: str | Path, path: str | Path) -> bool:
+    """Whether the training in ``folder`` has saved the weight file at ``path``, and may replace it when it goes on."""
+    try:
+        return load_file(path, lazy=True).digest in (Path(folder) / OUTCOMES).read_text("ascii").split()
+    except (OSError, ValueError, PortableNNError):
+        return False
 
 
 def _found(folder: Path) -> dict[int, Path]:

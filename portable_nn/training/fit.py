@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -137,13 +138,13 @@ def fit(
         )
         rule = early_stopping or EarlyStopping(monitor="val_loss" if evaluate else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
-        run.checkpoints.resume() if resume else run.checkpoints.begin()
-    _set_kinds(network, losses)
     with (
+        run.checkpoints.open(resume=resume) if run.checkpoints else nullcontext(),
         csv_rows(metrics_csv, state.rows) as write_row,
         progress_bar(progress, epochs, batches, state.done) as bar,
         interruptible() as stop,
     ):
+        _set_kinds(network, losses)
         return _loop(run, stop, write_row, bar)
 
 

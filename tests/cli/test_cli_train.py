@@ -232,12 +232,25 @@ def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
 
 def test_resuming_what_is_done(run, flowers_csv):
     first = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run")
-    again = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--force")
+    again = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume")
     assert again == (0, first.out, "resuming run/checkpoint-00000008.safetensors: all 2 epochs are done\n")
-    assert run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--force", "--quiet").err == ""
-    more = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
+    assert run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--quiet").err == ""
+    more = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume")
     assert more.err == "resuming run/checkpoint-00000008.safetensors: epoch 3 of 3, batch 1\n"
     assert more.out.startswith("epochs               3\n")
+
+
+def test_a_resumed_training_replaces_its_own_output_alone(run, tmp_path, flowers_csv):
+    """The file that it saved before it was killed, however long ago; never that of another training."""
+    assert run(*FLOWERS, "--epochs", "1", "--checkpoint", "run").code == 0
+    assert run(*FLOWERS[:-1], "more.safetensors", "--epochs", "9", "--checkpoint", "run", "--resume").code == 0
+    assert run(*FLOWERS, "--epochs", "10", "--checkpoint", "run", "--resume").code == 0
+    assert run(*FLOWERS, "--epochs", "10", "--checkpoint", "other").code == 2
+    assert run(*FLOWERS, "--epochs", "10", "--seed", "1", "--force", "--quiet").code == 0
+    before = (tmp_path / "m.safetensors").read_bytes()
+    found = run(*FLOWERS, "--epochs", "11", "--checkpoint", "run", "--resume")
+    assert found == (2, "", "error: m.safetensors exists already: --force replaces it\n")
+    assert (tmp_path / "m.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -290,13 +303,13 @@ def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
     found = run(*train[:3], *train[5:], "--checkpoint", "run", "--resume", "--epochs", "3")
     assert found.code == whole.code == 0
     assert (tmp_path / "digits-mlp.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--force", "--epochs", "4")
+    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--epochs", "4")
     assert found.err.splitlines() == [
         "resuming run/checkpoint-00000006.safetensors: epoch 4 of 4, batch 1",
         "error: run/checkpoint-00000006.safetensors: the training cannot go on with another network, other data or "
         "other settings: epochs: 3 in the checkpoint, 4 now",
     ]
-    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--force")
+    found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume")
     assert found.err.startswith("resuming run/checkpoint-00000006.safetensors: all 3 epochs are done\nerror: ")
 
 
@@ -317,9 +330,9 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     signal.signal(signal.SIGINT, before)
     assert (stopped.code, stopped.err) == (
         130,
-        "stopped by Ctrl-C; the network is saved as it is; --resume --force goes on from run\n",
+        "stopped by Ctrl-C; the network is saved as it is; --resume goes on from run\n",
     )
-    found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume", "--force")
+    found = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run", "--resume")
     assert found.err == "resuming run/checkpoint-00000006.safetensors: epoch 2 of 3, batch 3\n"
     whole = run(*FLOWERS[:-1], "whole.safetensors", "--epochs", "3")
     assert Path("m.safetensors").read_bytes() == Path("whole.safetensors").read_bytes()

@@ -38,7 +38,7 @@ def command(
 
     model = find_model(name)
     target = out or Path(f"{name}.safetensors")
-    check_target(target, printer.force)
+    check_target(target, printer.force, checkpoints.owns)
     saving: dict[str, Any] = {**checkpoints.options()}
     checkpoints.announce(printer, epochs)
     passes = {} if epochs is None else {"epochs": epochs}
