@@ -97,7 +97,7 @@ def value_fault(array: Array, *, allow_nonfinite: bool) -> str | None:
     if array.dtype == np.bool and array.size and array.view(np.uint8).max() > 1:
         return "is bool, but has bytes other than 0 and 1"
     if not allow_nonfinite and not is_finite(array):
-        return "holds NaN or infinite values (allow_nonfinite=True permits them)"
+        return "holds NaN or infinite values"
     return None
 
 

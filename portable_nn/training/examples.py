@@ -10,6 +10,7 @@ import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.batching import Batching
+from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
 from portable_nn.training.losses import Loss, check_target
 from portable_nn.training.trainable import Trainable
@@ -54,25 +55,48 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         xs = Batching(network.graph).check(x, cast=False)
     except (ShapeError, UsageError) as error:
         raise type(error)(f"{what}{error}") from None
+    for name, array in xs.items():  # Infinity may be meant there: in the mask of an attention.
+        _check_numbers(array, f"{what}x" if len(xs) == 1 else f"{what}x['{name}']", infinite=True)
     if not isinstance(y, Mapping):
         if len(losses) > 1:
             raise UsageError(f"the outputs {', '.join(losses)} are trained: give {what}y as a dict of arrays by name")
         y = {next(iter(losses)): y}
     if set(y) != set(losses):
         raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
+    for name, array in y.items():
+        _check_numbers(np.asarray(array), f"{what}y" if len(losses) == 1 else f"{what}y['{name}']")
     symbols = replay(network.graph)
     ys = {name: check_target(loss, symbols[name], y[name], f"{what}y") for name, loss in losses.items()}
     counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
     if weight is not None:
         dtype = symbols[next(iter(losses))].dtype
         weight = np.asarray(weight, dtype)
-        if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+        _check_numbers(weight, f"{what}sample_weight")
+        if weight.ndim != 1 or (weight < 0).any():
             raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
         counts[f"{what}sample_weight"] = len(weight)
     if len(set(counts.values())) > 1 or not min(counts.values()):
         found = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
     return Examples(xs, ys, weight)
+
+
+def check_parameters(network: Trainable) -> None:
+    """Raise ``UsageError`` where a parameter holds NaN, or one that is trained infinity."""
+    trained = {value.name for value in network.graph.parameters if value.trainable}
+    for name, array in network.parameters.items():
+        _check_numbers(array, f"parameter '{name}'", infinite=name not in trained)
+
+
+def _check_numbers(array: Array, name: str, *, infinite: bool = False) -> None:
+    """Raise ``UsageError`` that names the first NaN in ``array``, or infinity unless it may be ``infinite``."""
+    if array.dtype.kind != "f" or (array.dtype.itemsize <= 8 and is_finite(array)):
+        return
+    wrong = np.argwhere(np.isnan(array) if infinite else ~np.isfinite(array))
+    if len(wrong):
+        more = f", the first of {len(wrong):,} that are no numbers" if len(wrong) > 1 else ""
+        place = f"[{', '.join(map(str, wrong[0]))}]" if array.ndim else ""
+        raise UsageError(f"{name}{place} is {array[tuple(wrong[0])]}{more}: nothing can be learned from it")
 
 
 def _split(examples: Examples, share: float) -> tuple[Examples, Examples]:

@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.engines.ranges import warn_of_misfits
+from portable_nn.format.tensors import is_finite
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Examples, find_examples
+from portable_nn.training.examples import Examples, check_parameters, find_examples
 from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, find_losses
 from portable_nn.training.metrics import find_metrics
@@ -97,7 +98,8 @@ def fit(
     1 where ``Rescaling(1 / 255)`` comes first.
 
     Raises:
-        ShapeError, UsageError: arguments that do not fit; a checkpoint of another training, or one in the way.
+        ShapeError, UsageError: arguments that do not fit, or that hold NaN; a checkpoint of another training, or one
+            in the way; a folder of checkpoints that another training uses.
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
         FormatError: the newest checkpoint is damaged.
@@ -108,6 +110,8 @@ def fit(
     chosen = find_optimizer(optimizer)
     losses = find_losses(network.graph.outputs, loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
+    if not resume:
+        check_parameters(network)
     warn_of_misfits(network.graph, network.parameters, network.inputs, train.x, level=3)
     wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics, train.y)
     evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
@@ -224,10 +228,14 @@ class _Run:
         """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
         mean = self.state.loss / self.state.weight if self.state.weight else math.nan
         if not math.isfinite(mean):
-            raise TrainingError(
-                f"the loss is {mean} in epoch {self.state.epoch + 1}: a smaller learning rate than "
-                f"{self.step.optimizer.learning_rate:g} may help, or inputs of a smaller size"
+            infinite = [name for name, array in self.train.x.items() if not is_finite(array)]
+            hint = (
+                f"the input {' and '.join(map(repr, infinite))} holds infinite values"
+                if infinite
+                else f"a smaller learning rate than {self.step.optimizer.learning_rate:g} may help, or inputs of a "
+                "smaller size"
             )
+            raise TrainingError(f"the loss is {mean} in epoch {self.state.epoch + 1}: {hint}")
         return mean
 
     def _step(self, places: Array, rate: float) -> tuple[float, float]:

@@ -428,3 +428,53 @@ def test_no_absolute_error_from_a_class() -> None:
     message = "mean_absolute_error needs numbers to compare with, but y has classes for 'dense_2'"
     with pytest.raises(UsageError, match=f"^{message}$"):
         mlp().fit(X, y, validation=0.2, metrics=["mean_absolute_error"])
+
+
+def _with(array: Any, place: tuple[int, ...], value: float) -> Any:
+    changed = np.array(array, "float32")
+    changed[place] = value
+    return changed
+
+
+_ONE_HOT = np.eye(3)[np.arange(6) % 3]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": _with(np.ones((6, 4)), (3, 2), np.nan)}, r"^x\[3, 2\] is nan: nothing can be learned from it$"),
+        ({"x": _with(np.ones((6, 4)), (3, 2), np.nan)[::-1]}, r"^x\[2, 2\] is nan"),
+        ({"x": np.full((6, 4), np.nan)}, r"^x\[0, 0\] is nan, the first of 24 that are no numbers"),
+        ({"y": _with(_ONE_HOT, (5, 0), np.nan)}, r"^y\[5, 0\] is nan"),
+        ({"y": _with(_ONE_HOT, (5, 0), np.inf)}, r"^y\[5, 0\] is inf"),
+        ({"sample_weight": [1, 1, np.nan, 1, 1, 1]}, r"^sample_weight\[2\] is nan"),
+        ({"validation": (_with(np.ones((6, 4)), (0, 3), np.nan), _ONE_HOT)}, r"^validation x\[0, 3\] is nan"),
+        ({"validation": (np.ones((6, 4)), _with(_ONE_HOT, (1, 1), -np.inf))}, r"^validation y\[1, 1\] is -inf"),
+        (
+            {"validation": (np.ones((6, 4)), _ONE_HOT, [1, 1, 1, np.inf, 1, 1])},
+            r"^validation sample_weight\[3\] is inf",
+        ),
+        ({"weight": np.nan}, r"^parameter 'dense_1.weight'\[2, 1\] is nan"),
+        ({"weight": np.inf}, r"^parameter 'dense_1.weight'\[2, 1\] is inf"),
+    ],
+)
+def test_nan_is_found_before_the_first_step(changed: dict[str, Any], message: str) -> None:
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
+    arguments = {"x": np.ones((6, 4), "float32"), "y": _ONE_HOT} | changed
+    if "weight" in arguments:
+        net.parameters["dense_1.weight"][2, 1] = arguments.pop("weight")
+    before = {name: array.copy() for name, array in net.parameters.items()}
+    with pytest.raises(UsageError, match=message):
+        net.fit(**arguments)
+    assert all(np.array_equal(net.parameters[name], array, equal_nan=True) for name, array in before.items())
+
+
+def test_infinity_in_an_input_may_be_meant_or_is_named() -> None:
+    """As in the mask of an attention: exp(-inf) is 0."""
+    mask = pnn.Input(3, name="mask")
+    net = pnn.Network(mask, pnn.Dense(3)(pnn.Softmax()(mask)), seed=0)
+    x = np.where(np.eye(3, dtype=bool), -np.inf, 0).astype("float32")
+    assert np.isfinite(net.fit(x, np.arange(3), epochs=1)["loss"]).all()
+    plain = pnn.Sequential(pnn.Input(3), pnn.Dense(3), seed=0)
+    with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 1: the input 'input' holds infinite values$"):
+        plain.fit(x, np.arange(3), epochs=1)
