@@ -3,16 +3,15 @@
 A file that this package writes is an ordinary ONNX model with three entries in its metadata (see ``metadata``): the
 labels, for every tool, and for this package the manifest of the network with its SHA-256. With them a network is
 restored exactly. The manifest is used only if the network that it describes would be written as exactly the graph in
-the file: once another tool has changed the file, the graph is used.
+the file: once another tool has changed that, the graph is used, and a file that is damaged is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,29 +20,39 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from numpy.typing import ArrayLike
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto
 
 from portable_nn.converters.onnx.adapting import adapted, network_of, program_of
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
+from portable_nn.core.dims import may_be_equal
+from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.manifest import OutputInfo, decode, encode
+from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, encode
 from portable_nn.format.tensors import Array
-from portable_nn.format.validate import hash_faults, manifest_faults, refuse, tensor_faults
 from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import opset_of
+from portable_nn.onnx.origin import Origin, origin_of
 from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
 from portable_nn.onnx.storage.external import locations, regions, write_data
 from portable_nn.onnx.storage.files import read_alone, read_model
-from portable_nn.onnx.storage.metadata import DIGEST, DOC, LABELS, MANIFEST, is_whole, labels_of, metadata_of
-from portable_nn.onnx.storage.tensors import from_tensor
+from portable_nn.onnx.storage.metadata import (
+    DIGEST,
+    DOC,
+    LABELS,
+    MANIFEST,
+    added_entries,
+    labels_of,
+    labels_text,
+    metadata_of,
+)
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
 from portable_nn.onnx.writing import MAX_BYTES, size_of, to_bytes, to_model
 from portable_nn.operators import infer
@@ -175,7 +184,7 @@ def export_onnx(
     )
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
-    doc = properties.pop(DOC, "")
+    doc = network.metadata.get(DOC, "")
     if not isinstance(external_data, bool):
         most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
         external_data = size_of(network.graph.parameters) > most
@@ -247,6 +256,7 @@ def import_onnx(
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
+    edited: bool = False,
 ) -> Network:
     """The network in an ONNX file or model, ready to train.
 
@@ -257,7 +267,7 @@ def import_onnx(
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped.
     """
     return read_onnx(
-        source, verify=verify, atol=atol, rtol=rtol, seed=seed, io=io, weights=weights, sizes=sizes
+        source, verify=verify, atol=atol, rtol=rtol, seed=seed, io=io, weights=weights, sizes=sizes, edited=edited
     ).network
 
 
@@ -271,15 +281,19 @@ def read_onnx(
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
+    edited: bool = False,
     where: str | None = None,
+    origin: Origin | None = None,
 ) -> Imported:
     """The network in an ONNX file or model, how far both engines differ on it, and notes on what was dropped.
 
     >>> from portable_nn.converters.onnx import read_onnx
     >>> net, outputs, notes = read_onnx("model.onnx")
 
-    A network that ``export_onnx`` wrote is restored exactly, with preprocessing, labels and frozen parameters. Of any
-    other model the graph, the weights and the metadata are read, and labels that the metadata have in a known form.
+    A network that ``export_onnx`` wrote is restored exactly, with preprocessing, labels and frozen parameters; if it is
+    not as it was written (see ``onnx.origin``), it is refused. Of any other model, and of one of this package that
+    another program has optimised, quantised or renamed, the graph, the weights and the metadata are read, and labels
+    that the metadata have in a known form; a note says so.
 
     Args:
         source: the path of a file, or a model.
@@ -291,7 +305,10 @@ def read_onnx(
             as well.
         weights: arrays by the names of inputs, which become parameters of the network instead.
         sizes: numbers for symbolic sizes of the inputs, by name.
+        edited: whether a file of this package may have other weights, attributes or labels than those that it was
+            written with: it is then read as another tool's model, where it would be refused as damaged.
         where: the name of the model in messages; by default its path.
+        origin: what ``origin_of`` finds, where that is known.
 
     Raises:
         FileError: the file cannot be read.
@@ -306,19 +323,18 @@ def read_onnx(
     """
     check_proof(verify, io)
     where = where or ("model" if isinstance(source, ModelProto) else str(source))
-    model = promoted(source if isinstance(source, ModelProto) else read_model(source), weights, where)
-    properties = metadata_of(model)
-    network, notes = None, list[str]()
-    if MANIFEST in properties:
-        try:
-            network = _own(model, properties, where)
-        except PortableNNError as error:
-            reason = error.reason if isinstance(error, FormatError) else str(error)
-            notes.append(f"read as another tool's model: the manifest in it does not describe it any more ({reason})")
-    if network is None:
-        network = _foreign(sized(model, sizes), properties, where, notes)
-    elif sizes:
-        network = network_of(fixed_sizes(program_of(network), sizes), network)
+    model = source if isinstance(source, ModelProto) else read_model(source)
+    origin = origin or origin_of(model, where)
+    if not edited:
+        origin.refuse_damage(where)
+    model = promoted(model, weights, where)
+    notes = list(origin.notes)
+    if origin.state == "own" and not weights:
+        network = _restored(origin, model)
+        if sizes:
+            network = network_of(fixed_sizes(program_of(network), sizes), network)
+    else:
+        network = _foreign(sized(model, sizes), origin.manifest, where, notes)
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))
@@ -347,82 +363,54 @@ def check_proof(verify: bool, io: str | Path | None) -> None:
 
 def _properties(network: Network) -> dict[str, str]:
     """The metadata of a network's model: the user's own, and those that this package adds."""
-    manifest = encode(network.manifest())
-    added = {MANIFEST: manifest.decode(), DIGEST: hashlib.sha256(manifest).hexdigest()}
-    labels = next((list(info.labels) for info in network.outputs if info.labels), None)
-    if labels:
-        added[LABELS] = _labels_text(labels)
-    taken = sorted(added.keys() & network.metadata.keys())
-    if taken:
+    manifest = network.manifest()
+    reserved = {MANIFEST, DIGEST, *([LABELS] if any(info.labels for info in network.outputs) else [])}
+    if taken := sorted(reserved & network.metadata.keys()):
         raise UsageError(f"metadata key '{taken[0]}' has a meaning of its own in ONNX files: use another")
-    return {**network.metadata, **added}
+    text = encode(manifest)
+    return {**added_entries(manifest), MANIFEST: text.decode(), DIGEST: hashlib.sha256(text).hexdigest()}
 
 
-def _labels_text(labels: Sequence[str]) -> str:
-    return json.dumps(list(labels), ensure_ascii=False)
-
-
-def _own(model: ModelProto, properties: Mapping[str, str], where: str) -> Network:
-    """The network that the manifest in a model describes.
-
-    Raises:
-        FormatError: the manifest was changed, or the rest of the model was.
-    """
-    if not is_whole(properties):
-        raise FormatError(where, f"it does not have the SHA-256 in '{DIGEST}'")
-    manifest = decode(properties[MANIFEST].encode(), where)
-    refuse(where, manifest_faults(manifest))
-    constants = set(manifest.remarks.initializers)
-    stored = [proto for proto in model.graph.initializer if proto.name not in constants]
-    tensors = {proto.name: from_tensor(proto, where) for proto in stored}
-    refuse(where, tensor_faults(manifest, tensors, allow_nonfinite=True) + hash_faults(manifest, tensors))
-    expected = to_model(manifest.graph, tensors, opset=opset_of(model, where), location="-")
-    attach(expected, manifest.remarks, manifest.graph)
-    if not _same(expected, model, tensors.keys()):
-        raise FormatError(where, "it describes another graph")
+def _restored(origin: Origin, model: ModelProto) -> Network:
+    """The network that a model of this package holds, with entries that were added to its metadata since."""
+    manifest = origin.manifest
+    assert manifest
+    known = {MANIFEST, DIGEST, *added_entries(manifest)}
+    metadata = {key: text for key, text in metadata_of(model).items() if key not in known}
+    if model.doc_string:
+        metadata[DOC] = model.doc_string
     return Network.from_graph(
         manifest.graph,
-        _taken(manifest.graph, tensors),
+        _taken(manifest.graph, origin.tensors.__getitem__),
         inputs=manifest.inputs,
         outputs=manifest.outputs,
-        metadata=manifest.metadata,
+        metadata=metadata | manifest.metadata,
         documentation=manifest.documentation,
         copy=False,
     )
 
 
-def _taken(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
-    """Copies of the parameters of ``graph``; ``arrays`` is emptied meanwhile, so that only one is in memory twice."""
-    return {value.name: aligned_copy(arrays.pop(value.name), value.dtype) for value in graph.parameters}
+def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:
+    """Copies of the parameters of ``graph``, which ``take`` gives by name: only one is in memory twice."""
+    return {value.name: aligned_copy(take(value.name), value.dtype) for value in graph.parameters}
 
 
-def _same(expected: ModelProto, found: ModelProto, known: Collection[str]) -> bool:
-    """Whether two models have the same graph, given that the elements of the tensors ``known`` are the same."""
-    one, other = expected.graph, found.graph
-    fields = [field.name for field in one.DESCRIPTOR.fields if field.name != "initializer"]
-    ours, theirs = ([_contents(tensor, known) for tensor in graph.initializer] for graph in (one, other))
-    return ours == theirs and all(getattr(one, name) == getattr(other, name) for name in fields)
+def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: list[str]) -> Network:
+    """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped.
 
-
-def _contents(tensor: TensorProto, known: Collection[str]) -> tuple[object, ...]:
-    """All fields of a tensor, without its elements where they are ``known``."""
-    elements = b"" if tensor.name in known else tensor.raw_data
-    remarks = tensor.doc_string, {each.key: each.value for each in tensor.metadata_props}
-    return tensor.name, tuple(tensor.dims), tensor.data_type, *remarks, elements
-
-
-def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes: list[str]) -> Network:
-    """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped."""
+    A ``manifest`` says what the model was before another program changed it.
+    """
+    properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where)
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
     if model.doc_string:
         metadata.setdefault(DOC, model.doc_string)
     labels = labels_of(metadata)
-    outputs = _labelled(graph, labels)
+    outputs = _labelled(graph, labels, manifest)
     if any(info.labels for info in outputs):
         text = metadata.pop(LABELS, None)  # The labels themselves are kept instead.
-        if text not in (None, _labels_text(labels)):
+        if text not in (None, labels_text(labels)):
             notes.append("the labels in the metadata are written as a JSON list")
     elif labels:
         notes.append(f"{len(labels)} labels in the metadata are not used: no output has {len(labels)} entries")
@@ -430,7 +418,8 @@ def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes
     notes.extend(dropped_by_import(model, graph, documentation))
     return Network.from_graph(
         graph,
-        _taken(graph, parameters),
+        _taken(graph, parameters.pop),
+        inputs=_inputs(graph, manifest),
         outputs=outputs,
         metadata=metadata,
         documentation=documentation or UNSET,
@@ -438,8 +427,17 @@ def _foreign(model: ModelProto, properties: Mapping[str, str], where: str, notes
     )
 
 
-def _labelled(graph: Graph, labels: Sequence[str]) -> list[OutputInfo]:
-    """The outputs, with ``labels`` for the first that has an entry for each."""
+def _inputs(graph: Graph, manifest: Manifest | None) -> tuple[InputInfo, ...]:
+    """The meaning of the inputs, where a ``manifest`` describes such inputs."""
+    known = manifest.graph.inputs if manifest else ()
+    same = [may_be_equal(a.shape, b.shape) and a.name == b.name for a, b in zip(graph.inputs, known, strict=False)]
+    return manifest.inputs if manifest and len(same) == len(known) == len(graph.inputs) and all(same) else ()
+
+
+def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) -> list[OutputInfo]:
+    """The outputs, with ``labels`` for the first that has an entry for each; the rest as a ``manifest`` has it."""
     types = infer(graph).types
     fitting = [name for name in graph.outputs if labels and types[name].shape[-1:] == (len(labels),)]
-    return [OutputInfo(name, labels=tuple(labels) if [name] == fitting[:1] else ()) for name in graph.outputs]
+    known = {info.name: info for info in manifest.outputs} if manifest else {}
+    infos = [known.get(name, OutputInfo(name)) for name in graph.outputs]
+    return [replace(info, labels=tuple(labels) if [info.name] == fitting[:1] else ()) for info in infos]

@@ -16,7 +16,7 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import Translate, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.dims import may_be_equal
-from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
+from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
@@ -34,6 +34,7 @@ from portable_nn.onnx.opsets.support import (
     opset_of,
 )
 from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.origin import ADVICE, origin_of
 from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.onnx.storage.external import external_tensors, load_external
 from portable_nn.onnx.storage.files import read_alone
@@ -106,6 +107,18 @@ def check_by_standard(path: Path) -> Iterator[Finding]:
         checker.check_model(str(path))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         yield Finding("error", "", f"onnx.checker: {' '.join(str(error).split())}")
+
+
+def check_origin(path: Path) -> Iterator[Finding]:
+    """Whether a model of this package is as it was written."""
+    try:
+        found = origin_of(read_alone(path), str(path), path)
+    except PortableNNError:  # The survey says why.
+        return
+    if found.state == "damaged":
+        yield Finding("error", "", f"damaged: {found.reason}", ADVICE)
+    elif found.state == "edited":
+        yield Finding("note", "", f"another program has changed what portable-nn wrote: {found.reason}")
 
 
 # -- independent of the sizes of the inputs

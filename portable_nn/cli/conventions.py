@@ -162,6 +162,10 @@ Digest: TypeAlias = Annotated[
     str | None,
     typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
 ]
+Edited: TypeAlias = Annotated[
+    bool,
+    typer.Option("--edited", help="Take an ONNX file of portable-nn whose weights or options were changed on purpose."),
+]
 Plot: TypeAlias = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Edited, Printer
 from portable_nn.cli.proof import ProofOptions, differences_as_json, differences_as_text
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import fields, printable, size
@@ -45,6 +45,7 @@ def command(
         list[str] | None,
         typer.Option(metavar="OLD=NEW", help="Name in MODEL of a tensor of A; OLD= drops it. Repeatable."),
     ] = None,
+    edited: Edited = False,
     *,
     proof: ProofOptions,
 ) -> None:
@@ -59,7 +60,8 @@ def command(
     """
     from portable_nn.model_files.convert import convert
 
-    found = convert(source, out, against=against, rename=_pairs(rename or []), opset=opset, **proof.options())
+    renamed = _pairs(rename or [])
+    found = convert(source, out, against=against, rename=renamed, opset=opset, edited=edited, **proof.options())
     printer.notes(found.notes)
     printer.result(_as_text(found, proof.io), _as_json(found))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from portable_nn.cli.conventions import Printer
+from portable_nn.cli.conventions import Edited, Printer
 from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, sizes_in
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
@@ -21,6 +21,9 @@ EXAMPLES = (
     "import somebody.onnx theirs.safetensors --io theirs.npz",
     "import wih.npy who.npy mine.safetensors",
 )
+
+OPTIONS = {"sizes": "--dim", "edited": "--edited"}
+"""How the command line spells options that are for ONNX files alone."""
 
 
 def command(
@@ -39,6 +42,7 @@ def command(
         ),
     ],
     dim: Dims = None,
+    edited: Edited = False,
     *,
     proof: ProofOptions,
 ) -> None:
@@ -47,13 +51,13 @@ def command(
     Before anything is written, numpy runs the network and onnxruntime the ONNX file on the same inputs, at two batch
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1. A file that export wrote is restored with labels and
-    preprocessing.
+    preprocessing; it is refused if it is not as it was written, unless another tool has rewritten its graph.
 
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
     nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit.
     """
-    sizes = {"sizes": sizes_in(dim)} if dim else {}
-    network, outputs, notes = _read(sources, **sizes, **proof.options())
+    given = {"sizes": sizes_in(dim), "edited": edited}
+    network, outputs, notes = _read(sources, {name: value for name, value in given.items() if value}, proof.options())
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count = out.stat().st_size
@@ -74,14 +78,14 @@ def command(
     )
 
 
-def _read(sources: list[Path], **options: Any) -> Imported:
-    """Read an ONNX file, or the arrays of the book."""
+def _read(sources: list[Path], given: dict[str, Any], proof: dict[str, Any]) -> Imported:
+    """Read an ONNX file, or the arrays of the book, for which no options are ``given``."""
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy":
         from portable_nn.converters.book import import_book
 
-        if "sizes" in options:
-            raise UsageError("--dim is for ONNX files: the book's arrays have their sizes")
-        return import_book(*sources, **options)
+        if given:
+            raise UsageError(f"{OPTIONS[next(iter(given))]} is an option of ONNX files, not of the book's arrays")
+        return import_book(*sources, **proof)
     from portable_nn.converters.onnx import read_onnx
 
-    return read_onnx(sources[0], **options)
+    return read_onnx(sources[0], **given, **proof)

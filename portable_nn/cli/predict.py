@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from portable_nn.cli.conventions import SCHEMA, Digest, EngineName, Model, Printer
+from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
 
@@ -55,6 +55,7 @@ def command(
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
     digest: Digest = None,
+    edited: Edited = False,
     save_io: Annotated[
         Path | None,
         typer.Option(
@@ -85,8 +86,10 @@ def command(
         polarity=polarity,
         raw=raw,
         digest=digest,
+        edited=edited,
         recorder=recorder,
     )
+    printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:

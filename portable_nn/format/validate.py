@@ -31,8 +31,8 @@ from portable_nn.format.tensors import (
     HASHES,
     ITEM_SIZES,
     Array,
-    hashes,
     signature,
+    to_bytes,
     value_fault,
 )
 from portable_nn.format.training import Signature, training_faults
@@ -106,14 +106,13 @@ def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_non
 
 
 def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
-    """The faults of all tensors that do not have the hash in ``manifest``."""
-    found = hashes(tensors)
-    kind = DIGEST if manifest.version < 2 else CHECKSUM
-    return [
-        hash_fault(name, kind, expected, found[kind][name])
-        for name, expected in expected_hashes(manifest, kind).items()
-        if name in tensors and expected != found[kind][name]
-    ]
+    """The faults of all tensors that do not have the hash in ``manifest``, each of which is read once."""
+    kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, list[str]()
+    for name, expected in expected_hashes(manifest, kind).items():
+        found = HASHES[kind](to_bytes(tensors[name]).data).hexdigest()
+        if found != expected:
+            faults.append(hash_fault(name, kind, expected, found))
+    return faults
 
 
 def expected_hashes(manifest: Manifest, kind: str) -> Mapping[str, str]:

@@ -89,6 +89,7 @@ def convert(
     rtol: float = 1e-5,
     seed: int = 0,
     io: str | Path | None = None,
+    edited: bool = False,
 ) -> Conversion:
     """Write the network in ``source`` as ``target``, read it back, and compare every tensor by its SHA-256.
 
@@ -107,6 +108,7 @@ def convert(
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
         seed: the seed of the inputs to compare on.
         io: an ``.npz`` file of inputs and outputs that another program has recorded: the network must compute these.
+        edited: whether an ONNX file of this package may have been changed, as ``read_onnx`` has it.
 
     Raises:
         UsageError: arguments that contradict each other, or a network that ``target`` cannot express.
@@ -116,7 +118,7 @@ def convert(
         VerificationError: ``target`` differs from ``source``, or the engines do not agree.
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
-    opened, out = _opened(source), Path(target)
+    opened, out = _opened(source, edited=edited), Path(target)
     path, kind = opened.path, _kind_to_write(out)
     if opset is not None and not OnnxFile.recognises(out):
         raise UsageError(f"{out}: opset is an option of ONNX files, whose names end in {OnnxFile.suffixes[0]}")
@@ -155,12 +157,12 @@ def convert(
 # -- what to read and what to write
 
 
-def _opened(source: str | Path) -> ModelFile:
+def _opened(source: str | Path, *, edited: bool = False) -> ModelFile:
     """A shipped model or a file."""
     path = Path(source)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: {_expected('read', NETWORKS)}")
-    return open_any(source)
+    return open_any(source, edited=edited)
 
 
 def _kind_to_write(path: Path) -> type[WritableFile]:

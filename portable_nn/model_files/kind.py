@@ -32,13 +32,14 @@ class ModelFile(ABC):
     Args:
         path: the file.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+        edited: whether an ONNX file of this package may have been changed, as ``read_onnx`` has it.
     """
 
     suffixes: ClassVar[Collection[str]]
     """The suffixes of such files, in lower case."""
 
-    def __init__(self, path: Path, *, digest: str | None = None) -> None:
-        self.path, self.digest = path, digest
+    def __init__(self, path: Path, *, digest: str | None = None, edited: bool = False) -> None:
+        self.path, self.digest, self.edited = path, digest, edited
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from portable_nn.converters.onnx import Imported
+    from portable_nn.onnx.origin import Origin
 
 UNPROVED: Final = (
     "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
@@ -61,13 +63,26 @@ class OnnxFile(WritableFile):
     def _unproved(self) -> Imported:
         return self._imported(verify=False)
 
+    @cached_property
+    def _origin(self) -> Origin:
+        """Who wrote the model, and whether it is as it was written. Raises ``FormatError`` where it is damaged."""
+        return self._checked(self.model)
+
+    def _checked(self, model: ModelProto) -> Origin:
+        from portable_nn.onnx.origin import origin_of
+
+        found = origin_of(model, str(self.path), self.path)
+        if not self.edited:
+            found.refuse_damage(self.path)
+        return found
+
     def proved_network(self, **proof: Any) -> Network:
         return self._imported(**proof).network
 
     def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx
 
-        return read_onnx(self.model, where=str(self.path), **proof)
+        return read_onnx(self.model, where=str(self.path), edited=self.edited, origin=self._origin, **proof)
 
     def inspection(self) -> Inspection:
         from portable_nn.inspection.onnx import inspect_onnx
@@ -78,14 +93,25 @@ class OnnxFile(WritableFile):
         if engine == "numpy":
             network = self.network
             found = self._runner(name, network.graph.inputs, output_values(network), self._metadata, network.predict)
-            # With notes, the manifest in the file does not describe its graph: another program has changed that.
-            is_own = found.described and not self._unproved.notes
-            return found if is_own else replace(found, notes=(*found.notes, UNPROVED))
+            found = found if self._origin.state == "own" else replace(found, notes=(*found.notes, UNPROVED))
+            return replace(found, warnings=self._origin.notes)
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else expected_bytes(self.path, self.digest)
         session = Session(source, where=str(self.path))
-        return self._runner(name, session.inputs, session.outputs, session.metadata, session.run)
+        found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run)
+        return replace(found, warnings=self._warnings(session.metadata))
+
+    def _warnings(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """The notes on a model that onnxruntime runs. Raises ``FormatError`` where it is damaged."""
+        from portable_nn.onnx.storage.files import parsed, read_alone
+        from portable_nn.onnx.storage.metadata import DIGEST, MANIFEST
+
+        if metadata.keys().isdisjoint({DIGEST, MANIFEST}):
+            return ()
+        if self.digest is None:  # Then tensors in other files need not be in memory.
+            return self._checked(read_alone(self.path)).notes
+        return self._checked(parsed(expected_bytes(self.path, self.digest), self.path)).notes
 
     def _runner(
         self, name: str, inputs: Sequence[Value], outputs: Sequence[Value], metadata: Mapping[str, str], run: Run
@@ -104,9 +130,9 @@ class OnnxFile(WritableFile):
         return onnx_surveyor(self.path)
 
     def standard_findings(self) -> Iterable[Finding]:
-        from portable_nn.analysis.onnx import check_by_standard
+        from portable_nn.analysis.onnx import check_by_standard, check_origin
 
-        return check_by_standard(self.path)
+        return chain(check_origin(self.path), check_by_standard(self.path))
 
     def entries(self) -> Mapping[str, Entry]:
         from portable_nn.onnx.storage.files import read_alone
@@ -126,7 +152,7 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.storage.metadata import DIGEST
 
         network, proof, notes = self._imported(**options.proof)
-        digest = "" if notes else self._metadata.get(DIGEST, "")  # With notes, the manifest in it does not describe it.
+        digest = self._metadata[DIGEST] if self._origin.state == "own" else ""
         opset = opset_of(self.model, str(self.path))
         manifest, arrays = network.manifest(), network.parameters.arrays
         return ReadNetwork(self.path, manifest, arrays, digest, proof, proof.recorded, opset, (), notes)

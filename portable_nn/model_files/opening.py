@@ -55,27 +55,28 @@ def resolve(model: str | Path) -> Path:
     return path
 
 
-def open_model(model: str | Path, *, digest: str | None = None) -> NetworkFile:
+def open_model(model: str | Path, *, digest: str | None = None, edited: bool = False) -> NetworkFile:
     """A shipped model, a weight file or an ONNX file, opened.
 
     Args:
         model: its name or its path.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+        edited: whether an ONNX file of this package may have been changed, as ``read_onnx`` has it.
 
     Raises ``UsageError`` and ``FileError`` as ``resolve`` does.
     """
     path = resolve(model)
-    return NETWORKS[path.suffix.lower()](path, digest=digest)
+    return NETWORKS[path.suffix.lower()](path, digest=digest, edited=edited)
 
 
-def open_any(model: str | Path) -> ModelFile:
+def open_any(model: str | Path, *, edited: bool = False) -> ModelFile:
     """As ``open_model``, and files of arrays as well."""
     path = Path(model)
     if model in CALLED or path.suffix.lower() not in SUFFIXES:
         path = resolve(model)
     if not path.exists():
         raise FileError(path, "does not exist")
-    return next(kind for kind in KINDS if kind.recognises(path))(path)
+    return next(kind for kind in KINDS if kind.recognises(path))(path, edited=edited)
 
 
 def open_network(model: str | Path, *, digest: str | None = None) -> Network:

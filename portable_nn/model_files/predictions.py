@@ -66,7 +66,8 @@ class Prediction:
 class Predictions(Iterator[Prediction]):
     """An iterator of predictions, which are computed batch by batch: any number of examples needs little memory.
 
-    Meanwhile ``notes`` collects what was done and what was assumed, ``judged`` counts the examples whose class is in
+    Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
+    known), ``judged`` counts the examples whose class is in
     the data, and ``right`` those of them that were predicted correctly.
     """
 
@@ -78,7 +79,7 @@ class Predictions(Iterator[Prediction]):
         top: int,
         notes: list[str],
     ) -> None:
-        self.notes = notes
+        self.notes, self.warnings = notes, runner.warnings
         self.judged = self.right = self._made = 0
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
@@ -156,6 +157,7 @@ def predict(
     polarity: Found | None = None,
     raw: bool = False,
     digest: str | None = None,
+    edited: bool = False,
     recorder: Recorder | None = None,
 ) -> Predictions:
     """Predictions of ``model`` for ``inputs``, one after the other.
@@ -171,6 +173,8 @@ def predict(
         polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
         raw: whether to skip the model's preprocessing, because arrays hold the network's inputs.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
+        edited: whether an ONNX file that this package wrote may have other weights, attributes or labels than those it
+            was written with, and is not refused as damaged.
         recorder: keeps the inputs and outputs of the network, in memory.
 
     Raises:
@@ -182,7 +186,7 @@ def predict(
         raise UsageError(f"top must be at least 1, not {top}")
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     check_engine(engine)
-    runner = open_model(model, digest=digest).runner(str(model), engine)
+    runner = open_model(model, digest=digest, edited=edited).runner(str(model), engine)
     if recorder:
         runner = replace(runner, run=recorder.watching(runner.run))
     notes = [f"{model} runs in {engine}", *runner.notes]

@@ -35,6 +35,7 @@ class Runner:
         run: computes the outputs by name from the inputs by name.
         described: whether the model describes its inputs and outputs.
         notes: what was assumed, for people.
+        warnings: what people must know, asked or not.
     """
 
     where: str
@@ -46,6 +47,7 @@ class Runner:
     run: Run
     described: bool = True
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def example_shape(self) -> tuple[int, ...]:

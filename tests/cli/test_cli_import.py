@@ -137,7 +137,7 @@ def test_sizes_of_a_file_of_this_package(run, tmp_path):
         (["d.onnx", "o.h5", "--dim", "bach=3"], "no size is called 'bach': did you mean 'batch'?"),
         (["d.onnx", "o.h5", "--dim", "batch=0"], "the size 'batch' must be at least 1, not 0"),
         (["d.onnx", "o.h5", "--dim", "batch"], "--dim needs NAME=SIZE, such as height=224, not 'batch'"),
-        (["book", "o.h5", "--dim", "n=3"], "--dim is for ONNX files: the book's arrays have their sizes"),
+        (["book", "o.h5", "--dim", "n=3"], "--dim is an option of ONNX files, not of the book's arrays"),
     ],
 )
 def test_wrong_sizes(run, tmp_path, arguments, message):

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.format import Documentation, ModelOrigin, Remark, ValueRemark
 from portable_nn.model_files.convert import convert
 from portable_nn.onnx.remarks import documentation as collecting
@@ -195,21 +195,32 @@ def test_a_file_that_was_written_is_read_as_it_was_and_written_as_it_is(tmp_path
     "change",
     [
         lambda graph: setattr(graph.node[0], "doc_string", "another"),
-        lambda graph: graph.value_info[0].metadata_props.pop(),
         lambda graph: setattr(graph.initializer[-1], "raw_data", np.array([0, 3]).tobytes()),
-        lambda graph: graph.initializer[0].metadata_props.add(key="k", value="v"),
     ],
 )
-def test_a_remark_or_constant_that_another_tool_changed_is_believed(
+def test_a_remark_or_constant_that_was_changed_on_purpose_is_believed(
     tmp_path: Path, change: Callable[[Any], object]
 ) -> None:
     model = there_and_back(rich(), tmp_path)
     assert model.graph.initializer[-1].name == "shape"
     change(model.graph)
+    with pytest.raises(FormatError, match="is damaged"):
+        read_onnx(model, verify=False)
+    export_onnx(import_onnx(model, verify=False, edited=True), tmp_path / "again.onnx", verify=False)
+    again = onnx.load(tmp_path / "again.onnx")
+    assert not {each for each in differences(model.graph, again.graph) if not each.startswith("output[scores].type")}
+
+
+def test_a_remark_that_another_tool_added_is_kept_and_one_that_it_dropped_comes_back(tmp_path: Path) -> None:
+    model = there_and_back(rich(), tmp_path)
+    model.graph.initializer[0].metadata_props.add(key="k", value="v")
     [note, *_] = read_onnx(model, verify=False).notes
-    assert "it describes another graph" in note
+    assert "has documentation that was not written with it" in note
     again = there_and_back(model, tmp_path)
     assert not {each for each in differences(model.graph, again.graph) if not each.startswith("output[scores].type")}
+    model = there_and_back(rich(), tmp_path)
+    model.graph.node[0].doc_string = ""
+    assert read_onnx(model, verify=False).network.documentation == import_onnx(rich(), verify=False).documentation
 
 
 # -- any texts

@@ -88,7 +88,7 @@ def test_an_exported_model_is_compared_with_its_manifest_only(tmp_path: Path, ro
 def test_an_exported_model_that_another_program_has_changed_is_noted_as_unproved(tmp_path: Path, rows: Path) -> None:
     export_onnx(pnn.Sequential(pnn.Input(3), pnn.Dense(5), seed=0), tmp_path / "mine.onnx", verify=False)
     model = onnx.ModelProto.FromString((tmp_path / "mine.onnx").read_bytes())
-    model.graph.node[0].name = "renamed"
+    model.graph.node[0].name = "another, longer name"
     (tmp_path / "theirs.onnx").write_bytes(model.SerializeToString())
     assert UNPROVED in predict(tmp_path / "theirs.onnx", rows, engine="numpy").notes
     assert UNPROVED not in predict(tmp_path / "mine.onnx", rows, engine="numpy").notes

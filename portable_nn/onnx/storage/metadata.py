@@ -34,6 +34,18 @@ def is_whole(metadata: Mapping[str, str]) -> bool:
     return hashlib.sha256(metadata.get(MANIFEST, "").encode()).hexdigest() == metadata.get(DIGEST)
 
 
+def added_entries(manifest: Manifest) -> dict[str, str]:
+    """The entries that a model has beside the manifest: the user's own, and the labels, which every tool can read."""
+    labels = next((info.labels for info in manifest.outputs if info.labels), None)
+    own = {key: text for key, text in manifest.metadata.items() if key != DOC}
+    return own | ({LABELS: labels_text(labels)} if labels else {})
+
+
+def labels_text(labels: Sequence[str]) -> str:
+    """Labels as they are written."""
+    return json.dumps(list(labels), ensure_ascii=False)
+
+
 def manifest_in(
     metadata: Mapping[str, str], inputs: Sequence[str], outputs: Sequence[str], where: str
 ) -> Manifest | None:
