@@ -73,8 +73,14 @@ def test_closed_form_spectral_radius_and_measured_factor_are_equal(method: str, 
     assert simulate("bilinear", method, [0.6, 0.7], rate, 600).rate == pytest.approx(exact, abs=1e-8)
 
 
-@pytest.mark.parametrize("played", ["bilinear", "quadratic"])
-@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.has_operator])
+@pytest.mark.parametrize(
+    ("played", "method"),
+    [
+        (played, name)
+        for played, (name, row) in product(["bilinear", "quadratic"], METHODS.items())
+        if row.has_operator and (played, name) != ("bilinear", "follow-the-ridge")  # Where it is not defined.
+    ],
+)
 def test_every_linear_method_runs_at_its_spectral_radius_and_closed_form(method: str, played: str) -> None:
     """All methods that have an update operator, replayed on floats and iterated in numpy."""
     radius = spectral_radius(method, played, 0.1)

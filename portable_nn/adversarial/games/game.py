@@ -74,6 +74,8 @@ class Game:
     @property
     def function(self) -> Payoff | None:
         """f as a function of symbols; ``None`` for a game that was made otherwise."""
+        if isinstance(self.functions, Linear):
+            return self.functions.function if self.players == (1, 1) else None
         return self.functions.function if isinstance(self.functions, Derived) else None
 
     @property
@@ -182,6 +184,13 @@ class Linear:
         signs = np.where(np.arange(len(matrix)) < first, -1.0, 1.0)
         unsigned = signs[:, None] * matrix
         self.hessian = (unsigned + unsigned.T) / 2
+        self.zero_sum = bool(np.array_equal(unsigned, unsigned.T))
+
+    @property
+    def function(self) -> Payoff | None:
+        """f of one number of each player, as a function of symbols; ``None`` where no f has this field."""
+        (a, b), (_, c) = self.hessian.tolist()
+        return (lambda x, y: x * x * (0.5 * a) + x * y * b + y * y * (0.5 * c)) if self.zero_sum else None
 
     def value(self, z: Array) -> Array:
         """½ zᵀHz."""

@@ -7,11 +7,11 @@ records a step of a single run.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from portable_nn.adversarial.games.game import Game, solve
+from portable_nn.adversarial.games.game import Game, norm, solve
 from portable_nn.operators.registry import Array
 
 V = TypeVar("V")
@@ -22,6 +22,11 @@ NEWTON: Final = 50
 
 EXACT: Final = 1e-15
 """Relative tolerance of the Newton iterations of an implicit step."""
+
+SOLVED: Final = 1e-8
+"""The residual of an equation that is solved, relative to the sizes of its terms."""
+
+NEWTON_FAILS: Final = "Newton's method does not find the end w of the step"
 
 
 class Oracle(ABC, Generic[V, M]):
@@ -77,25 +82,41 @@ class Oracle(ABC, Generic[V, M]):
     def implicit(self, z: V, rate: Any) -> V:
         """The w with w = z - rate·F(w), by Newton's method from z."""
 
-    def newton(self, z: V, w: V, rate: Any) -> V:
-        """The Newton step of ``implicit`` at w."""
-        matrix = self.shifted(rate, self.jacobian(w))
-        return self.solve(matrix, w - z + rate * self.field(w))  # type: ignore[operator]
+
+class Failure(NamedTuple):
+    """Runs (…) of which a step has no solution, and why; ``residual`` (…) is what is ``left`` of its equation."""
+
+    runs: Array
+    residual: Array
+    words: str
+    left: str
 
 
 class ArrayOracle(Oracle[Array, Array]):
-    """Over points (…, d), each a run of its own; ``noise`` is the standard deviation of Gaussian noise on F."""
+    """Over points (…, d), each a run of its own; ``noise`` is the standard deviation of Gaussian noise on F.
+
+    A step that has no solution is nan, and the last ``failure`` says of which runs and why.
+    """
 
     def __init__(self, game: Game, noise: float = 0.0, rng: np.random.Generator | None = None) -> None:
         super().__init__()
         self.game, self.first, self.noise = game, game.players[0], noise
         self.rng = rng or np.random.default_rng(0)
+        self.failure: Failure | None = None
 
     def field(self, z: Array, share: float = 1.0) -> Array:
         """F, in a stochastic game that of a sample, plus noise."""
         self.nfev += share
-        found = self.game.sampled(z, self.rng) if self.game.sampled else self.game.functions.field(z)
-        return found + self.noise * self.rng.standard_normal(z.shape) if self.noise else found
+        found = self._exact(z)
+        return found + self._drawn(z) if self.noise else found
+
+    def _exact(self, z: Array) -> Array:
+        """F without noise."""
+        return self.game.sampled(z, self.rng) if self.game.sampled else self.game.functions.field(z)
+
+    def _drawn(self, z: Array) -> Array:
+        """Noise of the shape of z."""
+        return np.asarray(self.noise * self.rng.standard_normal(z.shape))
 
     def jacobian(self, z: Array) -> Array:
         """J."""
@@ -133,19 +154,47 @@ class ArrayOracle(Oracle[Array, Array]):
         return found
 
     def solve(self, matrix: Array, v: Array) -> Array:
-        """By Gaussian elimination."""
-        return solve(matrix, v)
+        """By Gaussian elimination; a singular system without a solution is a ``failure``."""
+        w = solve(matrix, v)
+        left = norm(self.apply(matrix, w) - v)
+        bad = np.isfinite(v).all(-1) & ~(left <= SOLVED * (np.abs(matrix).max((-1, -2)) * norm(w) + norm(v)))
+        return self._unless(bad, left, "the matrix M of its linear system is singular", "‖Mw - v‖", w)
 
     def shifted(self, rate: Any, matrix: Array) -> Array:
         """I + diag(rate) · matrix."""
         return np.asarray(np.eye(matrix.shape[-1]) + np.asarray(rate)[..., None] * matrix)
 
     def implicit(self, z: Array, rate: Any) -> Array:
-        """Newton's method to ``EXACT``, at most ``NEWTON`` iterations; one iteration is exact for a linear game."""
+        """Newton's method to ``EXACT``, at most ``NEWTON`` iterations; one iteration is exact for a linear game.
+
+        The noise is drawn once, for F in the equation. What does not solve it is a ``failure``.
+        """
+        added = self._drawn(z) if self.noise else None
         w = z
         for _ in range(1 if self.game.linear else NEWTON):
-            step = self.newton(z, w, rate)
+            matrix = self.shifted(rate, self.jacobian(w))
+            step = solve(matrix, self._equation(z, w, rate, added))
             w = w - step
+            self.nfev += 1
             if not np.any(np.abs(step) > EXACT * np.abs(w)):
                 break
+        if self.game.sampled:
+            return w
+        left = norm(self._equation(z, w, rate, added))
+        if not np.all(left <= SOLVED * (norm(z) + norm(w))):
+            size = norm(z) + norm(w) + norm(rate * self._exact(z))  # Not finite where the run itself has overflown.
+            bad = np.isfinite(norm(z) + norm(rate * self._exact(z))) & ~(left <= SOLVED * size)
+            return self._unless(bad, left, NEWTON_FAILS, "‖w - z + ηF(w)‖", w)
         return w
+
+    def _equation(self, z: Array, w: Array, rate: Any, added: Array | None) -> Array:
+        """w - z + rate·F(w), which is 0 at the solution."""
+        field = self._exact(w)
+        return np.asarray(w - z + rate * (field if added is None else field + added))
+
+    def _unless(self, bad: Array, residual: Array, words: str, what: str, w: Array) -> Array:
+        """The solution w, but nan where it is ``bad``."""
+        if not np.any(bad):
+            return w
+        self.failure = Failure(np.asarray(bad), residual, words, what)
+        return np.where(np.asarray(bad)[..., None], np.nan, w)

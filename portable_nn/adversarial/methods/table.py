@@ -34,6 +34,10 @@ class Method:
         linear: on a linear game a step is a linear map of the state.
         clock: the numbers that depend on the step alone.
         period: after how many steps the linear map recurs, from the options; ``None`` where it never does.
+        lasting: where it never does, the vectors of the state on which its limit acts, after many steps near an
+            equilibrium; Adam's second moment, a square, is none.
+        strength: the option that says how much of a correction is added to the gradient, if it has one; that of
+            extragradient is by default the learning rate, as that of the methods without such an option always is.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Method:
     linear: bool = True
     clock: Clock | None = None
     period: Callable[[MethodOptions], int] | None = lambda options: 1
+    lasting: tuple[int, ...] = ()
+    strength: str | None = None
 
     def __repr__(self) -> str:
         return f"<method {self.name}: {self.title}>"
@@ -114,6 +120,7 @@ _GENERAL: Final = (
         evaluations=2,
         family="gradient",
         scheme="extragradient",
+        strength="gamma",
         options={"gamma": Option(None, "extrapolation step size; by default the learning rate", 0)},
     ),
     Method(
@@ -164,6 +171,7 @@ _GENERAL: Final = (
         steps.consensus,
         jacobians=1,
         options={"gamma": _GAMMA},
+        strength="gamma",
     ),
     Method(
         "symplectic",
@@ -172,6 +180,7 @@ _GENERAL: Final = (
         steps.symplectic,
         jacobians=2,
         options={"lam": Option(1.0, "weight of the adjustment")},
+        strength="lam",
     ),
     Method(
         "hamiltonian",
@@ -230,6 +239,7 @@ _GENERAL: Final = (
         evaluations=2,
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
+        lasting=(0,),
     ),
     Method(
         "midpoint",
@@ -251,8 +261,9 @@ def _adaptive(
     options: dict[str, Option],
     clock: Clock | None,
     twice: Clock | None,
+    lasting: tuple[int, ...],
 ) -> tuple[Method, ...]:
-    """The four update schemes of one adaptive method."""
+    """The four update schemes of one adaptive method; ``lasting`` as in ``Method``."""
 
     def row(
         prefix: str,
@@ -263,6 +274,7 @@ def _adaptive(
         clock: Clock | None,
         evaluations: int = 1,
         also: str = "",
+        last: tuple[int, ...] = (),
     ) -> Method:
         return Method(
             prefix + family,
@@ -277,6 +289,7 @@ def _adaptive(
             linear=False,
             clock=clock,
             period=None,
+            lasting=lasting + last,
         )
 
     return (
@@ -292,6 +305,7 @@ def _adaptive(
             "optimistic",
             clock,
             also="; Daskalakis et al. 2018, arXiv 1711.00141",
+            last=(3,),
         ),
         row(
             "extra-",
@@ -316,8 +330,9 @@ _ROWS: Final = (
         _ADAM,
         _corrections,
         lambda place, options: _corrections(2 * place, options) + _corrections(2 * place + 1, options),
+        (0, 1),
     ),
-    *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None),
+    *_adaptive("rmsprop", "RMSProp", "Tieleman & Hinton 2012", adaptive.rmsprop, _RMSPROP, None, None, (0,)),
 )
 
 METHODS: Final[Mapping[str, Method]] = {row.name: row for row in _ROWS}

@@ -137,13 +137,15 @@ class Vector:
 class RecordingOracle(Oracle[Vector, Square]):
     """Records the queries of a method to a game of two numbers on a tape.
 
-    ``LookupError`` is raised for what cannot be recorded: an operator without a scalar form, a loop until convergence.
+    ``noise`` is added to F, a vector for each of the ``calls``. ``LookupError`` is raised for what cannot be recorded:
+    an operator without a scalar form, a loop until convergence.
     """
 
-    def __init__(self, game: Game, tape: Tape) -> None:
+    def __init__(self, game: Game, tape: Tape, noise: Sequence[Vector] = ()) -> None:
         super().__init__()
         assert game.function is not None
         self.linear, self.tape = game.linear, tape
+        self.noise, self.calls = noise, 0
         self.derivation = Derivation(game.function, game.players, ())
 
     def _at(self, z: Vector, outputs: Sequence[Symbol]) -> list[Scalar]:
@@ -161,9 +163,11 @@ class RecordingOracle(Oracle[Vector, Square]):
         return [known[output] for output in outputs]
 
     def field(self, z: Vector, share: float = 1.0) -> Vector:
-        """F."""
+        """F, and its noise."""
         self.nfev += share
-        return Vector(*self._at(z, self.derivation.field))
+        self.calls += 1
+        found = Vector(*self._at(z, self.derivation.field))
+        return found + self.noise[self.calls - 1] if self.noise else found
 
     def jacobian(self, z: Vector) -> Square:
         """J."""
@@ -212,11 +216,11 @@ class RecordingOracle(Oracle[Vector, Square]):
         """One Newton iteration, which is exact for a linear game; ``LookupError`` for others."""
         if not self.linear:
             raise LookupError("an implicit step of a game that is not linear")
-        return z - self.newton(z, z, rate)
+        return z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z))
 
 
 class Recording(NamedTuple):
-    """One step on a tape, and how many gradients and Jacobians it evaluates.
+    """One step on a tape, and how many gradients and Jacobians it evaluates; ``calls`` of F have noise of their own.
 
     The first registers are the state, x and y of each vector; those after them are filled anew at each step.
     """
@@ -226,6 +230,12 @@ class Recording(NamedTuple):
     outputs: tuple[int, ...]
     evaluations: float
     jacobians: float
+    calls: int
+
+    @property
+    def size(self) -> int:
+        """The number of operations."""
+        return len(self.tape.operations)
 
     def run(self, state: Sequence[float], inputs: Iterable[Sequence[float]], every: int) -> tuple[list[Any], list[Any]]:
         """The x and the y after every ``every`` steps and after the last.
@@ -253,25 +263,37 @@ class Recording(NamedTuple):
 
 
 def record_step(
-    game: Game, method: Method, options: MethodOptions, vectors: int, rate: tuple[float, float] | None
+    game: Game,
+    method: Method,
+    options: MethodOptions,
+    vectors: int,
+    rate: tuple[float, float] | None,
+    noisy: bool = False,
 ) -> Recording | None:
     """A step of a method whose state has so many ``vectors``, on a game of two numbers that is made from a function.
 
     ``None`` where it cannot be recorded.
 
     A constant ``rate`` of x and y becomes part of the tape. Otherwise the inputs of a step begin with both rates; the
-    numbers of the method's clock follow.
+    numbers of the method's clock follow, and then, where it is ``noisy``, the noise of each call of F.
     """
+    calls = 0
+    if noisy:  # How many calls there are is known after a recording.
+        trial = record_step(game, method, options, vectors, rate)
+        if trial is None:
+            return None
+        calls = trial.calls
     ticks = len(method.ticks(0, options))
-    tape = Tape(2 * vectors + (0 if rate else 2) + ticks)
+    tape = Tape(2 * vectors + (0 if rate else 2) + ticks + 2 * calls)
     state = [Vector(*tape.variables[2 * place : 2 * place + 2]) for place in range(vectors)]
     rest = tape.variables[2 * vectors :]
-    rates, clock = (Vector(*rate), rest) if rate else (Vector(*rest[:2]), rest[2:])
-    oracle = RecordingOracle(game, tape)
+    rates, rest = (Vector(*rate), rest) if rate else (Vector(*rest[:2]), rest[2:])
+    clock, drawn = rest[:ticks], rest[ticks:]
+    oracle = RecordingOracle(game, tape, [Vector(*drawn[2 * call : 2 * call + 2]) for call in range(calls)])
     try:
         after = method.step(StepContext(oracle, rates, tuple(clock), options), tuple(state))
     except (LookupError, ArithmeticError, ValueError):
         return None
     outputs = tuple(tape.register(value) for vector in after for value in (vector.x, vector.y))
     tape.prune(outputs)
-    return Recording(tape, 2 * vectors, outputs, oracle.nfev, oracle.njev)
+    return Recording(tape, 2 * vectors, outputs, oracle.nfev, oracle.njev, oracle.calls)

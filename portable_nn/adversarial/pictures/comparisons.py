@@ -18,7 +18,7 @@ from portable_nn.adversarial.pictures.paper import (
 )
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
-from portable_nn.adversarial.runs.verdict import CYCLES, WORDS, factor_text
+from portable_nn.adversarial.runs.verdict import GROWING, SUCCESSES, WORDS, factor_text
 from portable_nn.core.plotting import PALETTE, style
 from portable_nn.operators.registry import Array
 
@@ -64,7 +64,7 @@ def _label(entry: Compared) -> str:
     verdict = entry.verdict
     factor = (
         ""
-        if verdict.status == CYCLES or not np.isfinite(entry.measured)
+        if verdict.status not in SUCCESSES | GROWING or not np.isfinite(entry.measured)
         else (f", {factor_text(entry.per_evaluation)} per gradient")
     )
     return f"{entry.name}: {WORDS[verdict.status]}{factor}"

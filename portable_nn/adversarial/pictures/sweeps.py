@@ -15,6 +15,7 @@ from portable_nn.adversarial.pictures.paper import (
     sheet,
 )
 from portable_nn.adversarial.runs.sweeping import Sweep
+from portable_nn.adversarial.runs.verdict import GROWING
 from portable_nn.core.plotting import BLACK, style
 from portable_nn.operators.registry import Array
 
@@ -42,7 +43,9 @@ def sweep(swept: Sweep) -> Figure:
     paper = sheet(11, 2.3 + max(0.42 * rows, 2.2), [game_in_words(swept.game), title])
     axes = paper.add_subplot()
     edges = _edges(swept.rates)
-    factors = np.where(np.isnan(swept.measured), np.where(swept.status >= 3, np.inf, np.nan), swept.measured)
+    factors = np.where(
+        np.isnan(swept.measured), np.where(np.isin(swept.status, [*GROWING]), np.inf, np.nan), swept.measured
+    )
     colours = diverging().with_extremes(bad=UNKNOWN)
     shades = np.ma.masked_invalid(np.clip(factors, 1 - 2 * REACH, 1 + 2 * REACH))
     mesh = axes.pcolormesh(

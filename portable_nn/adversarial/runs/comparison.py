@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
-from portable_nn.adversarial.games.options import Option
+from portable_nn.adversarial.games.options import Option, as_number
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, read_methods
 from portable_nn.adversarial.runs.rates import LearningRate, RateSchedule
@@ -52,6 +52,15 @@ class Compared:
         return np.asarray(np.where(self.result.t, first + self.result.t * ((self.spent - first) / steps), 0.0))
 
     @property
+    def strength(self) -> float | None:
+        """How much of a correction the method adds to the gradient; ``None`` where it has no option for that."""
+        row, rates = self.result.method, self.result.rates
+        if row.strength is None:
+            return None
+        own = self.result.options[row.strength]
+        return float(np.max(rates.base) * rates.factors[0].max()) if own is None else float(own)
+
+    @property
     def closed_form(self) -> float | None:
         """The convergence factor per step by the formula of the literature; ``None`` where there is none."""
         return self.forecast.closed_form
@@ -92,12 +101,14 @@ class Comparison:
     """Methods on one game, from one start at one learning rate, each with the same budget of gradient evaluations.
 
     ``entries`` are in the order in which the methods were named, ``ranked`` by how close they end to an equilibrium.
+    The ranking depends on the strengths of the methods; with ``equal_strength`` all are the learning rate.
     """
 
     game: Game
     evaluations: int
     learning_rate: LearningRate
     entries: tuple[Compared, ...]
+    equal_strength: bool = False
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -130,6 +141,7 @@ def compare(
     noise: float = 0.0,
     seed: int = 0,
     options: PerMethod = None,
+    equal_strength: bool = False,
 ) -> Comparison:
     """Run methods with the same budget of gradient evaluations.
 
@@ -139,6 +151,10 @@ def compare(
         evaluations: the budget. A Jacobian-vector product costs about as much as a gradient and counts as one. A
             method stops before the step that would exceed the budget.
         options: options by method: ``{"consensus": {"gamma": 0.5}}``.
+        equal_strength: give the corrections of all methods the weight of the learning rate, which those of optimistic,
+            competitive and proximal always have: gamma of consensus and extragradient, and lam of symplectic. With the
+            defaults, consensus has ten times that at a rate of 0.1, and ranks higher for that alone: with gamma=1,
+            extragradient has exactly its factor on x·y.
 
     Raises ``UsageError`` for arguments that are not valid, with those that are.
 
@@ -148,13 +164,32 @@ def compare(
     found = find_game(game)
     budget = int(Option(None, "evaluations", 1, 1_000_000_000, whole=True).check("evaluations", evaluations))
     plan = read_methods(methods, options)
+    if equal_strength:
+        plan = _equally_strong(plan, options, learning_rate if decay is None else decay)
     common = dict[str, Any](start=start, learning_rate=learning_rate, decay=decay, noise=noise, seed=seed)
     known = None if decay is not None else learning_rate
     entries = [
         Compared(forecast(found, row, known, **filled), _run(found, row, budget, {**common, **filled}))
         for row, filled in plan
     ]
-    return Comparison(found, budget, learning_rate, tuple(entries))
+    return Comparison(found, budget, learning_rate, tuple(entries), equal_strength)
+
+
+def _equally_strong(
+    plan: list[tuple[Method, dict[str, Any]]], options: PerMethod, rate: Any
+) -> list[tuple[Method, dict[str, Any]]]:
+    """The methods, with the learning rate as the strength of each that has one. Raises ``UsageError``."""
+    number = as_number(rate)
+    if number is None:
+        raise UsageError(f"equal strengths need one learning rate, the same for both and at each step, not {rate!r}")
+    for row, _ in plan:
+        if row.strength in (options or {}).get(row.name, {}):
+            raise UsageError(f"{row.strength} of {row.name} cannot be set where all strengths are to be equal")
+    fixed = [row.strength is not None and row.options[row.strength].default is not None for row, _ in plan]
+    return [
+        (row, {**filled, str(row.strength): number} if is_fixed else filled)
+        for (row, filled), is_fixed in zip(plan, fixed, strict=True)
+    ]
 
 
 def spent(result: Result) -> int:

@@ -33,10 +33,19 @@ EXPECTED: Final = (
 
 
 class Rates(NamedTuple):
-    """Base rates of x and y (…), and ``factors`` of both: at each step (steps, 2), or constant (1, 2)."""
+    """Base rates of x and y (…), and ``factors`` of both: at each step (steps, 2), or constant (1, 2).
+
+    ``later`` gives the factors (n, 2) at any other steps t (n,), counted from 1; not where a function does not know.
+    """
 
     base: tuple[Array, Array]
     factors: Array
+    later: Callable[[Array], Array] = lambda t: np.ones((len(t), 2))
+
+    @property
+    def constant(self) -> bool:
+        """Whether the rates are the same at each step."""
+        return len(self.factors) == 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,9 +62,19 @@ def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int)
     """The rates of ``steps`` steps. Raises ``UsageError`` with what a rate can be."""
     if isinstance(decay, str) and decay not in DECAYS:
         raise no_such("decay", decay, DECAYS)
-    factors = np.ones((1, 2)) if decay is None else _scheduled(decay, steps)
+    schedules = [given for given in (decay, rate) if isinstance(given, str) or callable(given)]
+    factors = np.ones((1, 2))
+    for given in schedules:
+        factors = factors * _scheduled(given, np.arange(1.0, 2 if _is_constant(given) else steps + 1))
+
+    def later(t: Array) -> Array:
+        found = np.ones((len(t), 2))
+        for given in schedules:
+            found = found * _scheduled(given, t)
+        return found
+
     if isinstance(rate, str) or callable(rate):
-        return Rates((np.array(1.0), np.array(1.0)), _scheduled(rate, steps) * factors)
+        return Rates((np.array(1.0), np.array(1.0)), factors, later)
     pair = rate if isinstance(rate, tuple) else (rate, rate)
     if len(pair) != 2:
         raise _wrong(rate)
@@ -64,7 +83,7 @@ def read_rates(rate: LearningRate, decay: str | RateSchedule | None, steps: int)
         np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
         raise UsageError(f"learning_rate has {first.size} rates of x and {second.size} of y: give as many") from None
-    return Rates((first, second), factors)
+    return Rates((first, second), factors, later)
 
 
 def _wrong(rate: object) -> UsageError:
@@ -81,30 +100,37 @@ def _numbers(part: Any, rate: object) -> Array:
     return found
 
 
-def _scheduled(rate: str | RateSchedule, steps: int) -> Array:
-    """The rates of x and y at each step, (steps, 2)."""
-    factors = _formula(rate, steps) if isinstance(rate, str) else _called(rate, steps)
+def _scheduled(rate: str | RateSchedule, t: Array) -> Array:
+    """The rates of x and y at steps t (n,), from 1: (n, 2)."""
+    factors = _formula(rate, t) if isinstance(rate, str) else _called(rate, t)
     wrong = ~(np.isfinite(factors) & (factors >= 0)).all(axis=1)
     if wrong.any():
-        step = int(np.argmax(wrong))
-        found = ", ".join(f"{factor:g}" for factor in dict.fromkeys(factors[step].tolist()))
-        raise UsageError(f"learning_rate {rate!r} gives {found} at step {step}: it must be finite and at least 0")
+        place = int(np.argmax(wrong))
+        found = ", ".join(f"{factor:g}" for factor in dict.fromkeys(factors[place].tolist()))
+        raise UsageError(
+            f"learning_rate {rate!r} gives {found} at step {int(t[place]) - 1}: it must be finite and at least 0"
+        )
     return factors
 
 
-def _formula(text: str, steps: int) -> Array:
+def _is_constant(schedule: str | RateSchedule) -> bool:
+    """Whether a schedule is a formula without t."""
+    return isinstance(schedule, str) and not parse(DECAYS.get(schedule, schedule), "t").names
+
+
+def _formula(text: str, t: Array) -> Array:
     expression = parse(DECAYS.get(text, text), "t")
     with np.errstate(all="ignore"):
-        found = np.broadcast_to(expression.evaluate({"t": np.arange(1.0, steps + 1)}), steps)
+        found = np.broadcast_to(expression.evaluate({"t": t}), len(t))
     return np.repeat(np.asarray(found, dtype=float)[:, None], 2, axis=1)
 
 
-def _called(schedule: RateSchedule, steps: int) -> Array:
-    found = np.empty((steps, 2))
-    for step in range(steps):
+def _called(schedule: RateSchedule, t: Array) -> Array:
+    found = np.empty((len(t), 2))
+    for place, step in enumerate((t - 1).astype(int).tolist()):
         value = schedule(step)
         pair = rate_pair(value)
         if pair is None:
             raise UsageError(f"learning_rate gives {value!r} at step {step}: the function must give a number or a pair")
-        found[step] = pair
+        found[place] = pair
     return found

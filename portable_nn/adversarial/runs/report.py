@@ -12,7 +12,7 @@ from portable_nn.adversarial.methods.table import Method
 from portable_nn.adversarial.runs.rates import LearningRate
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import simulate
-from portable_nn.adversarial.runs.verdict import CYCLES, DIVERGES, Verdict
+from portable_nn.adversarial.runs.verdict import GROWING, SUCCESSES, Verdict
 from portable_nn.adversarial.theory.analysis import steps_for_a_turn
 from portable_nn.adversarial.theory.forecast import Forecast, converging, forecast
 from portable_nn.core.errors import UsageError
@@ -51,16 +51,19 @@ class RunReport:
     def tenfold(self) -> int | None:
         """Steps until the distance is ten times the first, or a tenth of it if the run converges.
 
-        It is extrapolated with the measured factor if the run ends before; ``None`` if the run cycles.
+        If the run ends before, it is extrapolated with the measured factor if that is exact; ``None`` if it is not, and
+        if the run does neither.
         """
-        if self.verdict.status == CYCLES or not self.lengths[0] > 0:
+        if self.verdict.status not in SUCCESSES | GROWING or not self.lengths[0] > 0:
             return None
         with np.errstate(over="ignore"):
             ratios = self.lengths / self.lengths[0]
-        grows = self.verdict.status >= DIVERGES
+        grows = self.verdict.status in GROWING
         reached = ratios >= TENFOLD if grows else ratios <= 1 / TENFOLD
         if reached.any():
             return int(self.result.t[np.argmax(reached)])
+        if not (self.verdict.exact and self.result.rates.constant):
+            return None
         log = abs(float(np.log(self.verdict.factor))) if self.verdict.factor > 0 else 0.0
         return int(np.ceil(np.log(TENFOLD) / log)) if np.isfinite(log) and log > 0 else None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +13,23 @@ from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.games.options import no_such
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import fit
+from portable_nn.adversarial.runs.judging import HORIZON, Run, Track, judge
 from portable_nn.adversarial.runs.rates import Rates
-from portable_nn.adversarial.runs.verdict import CONVERGES, WORDS, Verdict, judge
+from portable_nn.adversarial.runs.verdict import SUCCESSES, WORDS, Verdict
 from portable_nn.core.text import fields
 from portable_nn.operators.registry import Array
+
+OPERATIONS: Final = 3_000_000
+"""The most operations on plain floats of a longer run for a verdict."""
+
+ARRAY_STEPS: Final = 6000
+"""The most gradients of a longer run for a verdict that is made with numpy."""
+
+MOST_RUNS: Final = 1000
+"""Of more runs at once no longer ones are made."""
+
+RECORDED: Final = 8192
+"""About so many points of a longer run are kept."""
 
 WEIGHTS: Final = ("uniform", "linear", "rate")
 
@@ -31,8 +45,13 @@ class Result:
         nfev, njev: evaluations of the gradients (of both players) and of the Jacobian, for one run.
         distance, residual: to the nearest equilibrium, and ‖F‖: (n, …); ``lengths`` is the former if it is known.
         rate: the measured convergence factor per step, (…).
-        status: 0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows, (…); ``success`` is 0 or 1.
+        status: 0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows, 5 stays, 6 comes to a point with F = 0 that
+            is no equilibrium, 7 fails, 8 not settled, (…); ``success`` is 0 or 1.
         message: the verdict in words.
+        noise: the standard deviation of the noise on the gradients.
+        failures: why runs have ended, by their place among all of them.
+        again: makes the same run of another number of steps, of which it records every so many.
+        operations: those of a step on plain floats; ``None`` where the run was not made on them.
     """
 
     game: Game
@@ -43,6 +62,10 @@ class Result:
     z: Array
     nfev: int
     njev: int
+    noise: float = 0.0
+    failures: Mapping[int, str] = field(default_factory=dict)
+    again: Callable[[int, int], Result] | None = None
+    operations: int | None = None
 
     def __repr__(self) -> str:
         runs = int(np.prod(self.z.shape[1:-1]))
@@ -101,10 +124,55 @@ class Result:
     @cached_property
     @np.errstate(all="ignore")
     def verdicts(self) -> list[Verdict]:
-        """The verdict on each run, in the order of the runs' axes."""
+        """The verdict on each run, in the order of the runs' axes.
+
+        Where the eigenvalues do not decide, it is that of a longer run, which takes some tenths of a second at most
+        beyond the time of the run itself.
+        """
+        bases = [part.ravel() for part in np.broadcast_arrays(*self.rates.base)]
+        starts = int(np.prod(self.z.shape[1:-1])) // max(1, len(bases[0]))
+        return [
+            judge(
+                Run(
+                    game=self.game,
+                    method=self.method,
+                    options=self.options,
+                    rates=self._rates([float(part[run // starts]) for part in bases]),
+                    later=None if self.rates.constant else self.rates.later,
+                    noise=self.noise,
+                    track=self._track(run),
+                    longer=partial(self._longer_track, run),
+                )
+            )
+            for run in range(int(np.prod(self.z.shape[1:-1])))
+        ]
+
+    def _rates(self, base: list[float]) -> tuple[float, float]:
+        """The rates of x and y, with the factor of a constant schedule."""
+        factors = self.rates.factors[0].tolist() if self.rates.constant else (1.0, 1.0)
+        return base[0] * factors[0], base[1] * factors[1]
+
+    def _track(self, run: int) -> Track:
         points, lengths = self.z.reshape(len(self.t), -1, self.game.size), self.lengths.reshape(len(self.t), -1)
-        period = self.method.period(self.options) if self.method.period else 1
-        return [judge(self.game, self.t, points[:, run], lengths[:, run], period) for run in range(points.shape[1])]
+        return Track(self.t, points[:, run], lengths[:, run], self.failures.get(run))
+
+    def _longer_track(self, run: int) -> Track:
+        return self.longer._track(run)
+
+    @cached_property
+    @np.errstate(all="ignore")
+    def longer(self) -> Result:
+        """The same for up to ``HORIZON`` times as many steps, as far as that is fast; else this result itself."""
+        steps = int(self.t[-1])
+        runs = int(np.prod(self.z.shape[1:-1]))
+        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS // self.method.cost
+        wanted = min(HORIZON * steps, most if runs <= MOST_RUNS else 0)
+        if wanted < 2 * steps or self.again is None:
+            return self
+        try:
+            return self.again(wanted, (wanted // RECORDED) | 1)
+        except Exception:  # A schedule that is a function of the user's need not know later steps.
+            return self
 
     def _each(self, values: list[Any]) -> Any:
         """One value of each run: a number for one run, else (…)."""
@@ -118,13 +186,13 @@ class Result:
 
     @property
     def status(self) -> Any:
-        """0 converged, 1 converges, 2 cycles, 3 diverges, 4 overflows: a number for one run, else (…)."""
+        """The status: a number for one run, else (…)."""
         return self._each([verdict.status for verdict in self.verdicts])
 
     @property
     def success(self) -> Any:
         """Whether it converges: a bool for one run, else (…)."""
-        return self._each([verdict.status <= CONVERGES for verdict in self.verdicts])
+        return self._each([verdict.status in SUCCESSES for verdict in self.verdicts])
 
     @property
     def message(self) -> str:

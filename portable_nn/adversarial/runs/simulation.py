@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.options import Option, finite_array
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.oracle import ArrayOracle
+from portable_nn.adversarial.methods.oracle import ArrayOracle, Failure
 from portable_nn.adversarial.methods.steps import MethodState, StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
-from portable_nn.adversarial.methods.tape import record_step
+from portable_nn.adversarial.methods.tape import Recording, record_step
 from portable_nn.adversarial.runs.rates import LearningRate, Rates, RateSchedule, read_rates
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
@@ -28,6 +29,9 @@ STEPS: Final = 499
 
 MOST_BYTES: Final = 4_000_000_000
 """The largest size of the recorded points."""
+
+DRAWN: Final = 1024
+"""Noise is drawn for so many steps at once."""
 
 
 def simulate(
@@ -60,8 +64,9 @@ def simulate(
         record: keep every so many steps; the first and the last point are always kept.
         options: the method's own, such as gamma, beta, k and alpha.
 
-    Divergence is a result, not an error: see ``Result.status``. Raises ``UsageError`` for arguments that are not valid,
-    with those that are.
+    Divergence is a result, not an error: see ``Result.status``. So is a step that is not defined, as where Newton's
+    method does not solve the equation of an implicit one: the points from there on are nan. Raises ``UsageError`` for
+    arguments that are not valid, with those that are.
 
     >>> simulate("bilinear", "extragradient", steps=2000).message
     'converges: the distance is multiplied by 0.9950377 per step, to 4.403e-05'
@@ -71,19 +76,26 @@ def simulate(
     count = int(Option(STEPS, "steps", 1, 1_000_000_000, whole=True).check("steps", steps))
     every = int(Option(1, "record", 1, whole=True).check("record", record))
     spread = Option(0.0, "noise", 0).check("noise", noise)
-    rng = np.random.default_rng(int(Option(0, "seed", 0, whole=True).check("seed", seed)))
+    first = int(Option(0, "seed", 0, whole=True).check("seed", seed))
     rates = read_rates(learning_rate, decay, count)
     z = _start(found, start)
     runs = (*rates.shape, *z.shape[:-1])
     t = np.append(np.arange(0, count, every), count)
     _check_size(len(t), runs, found.size, every)
+    play = _Play(found, row, filled, rates, spread, first)
+
+    def again(steps: int, record: int) -> Result:
+        arguments: dict[str, Any] = {"decay": decay, "noise": noise, "seed": seed, "record": record, **filled}
+        return simulate(found, row, z, learning_rate, steps, **arguments)
+
     with np.errstate(all="ignore"):
-        kept = _replay(found, row, filled, rates, z, count, every) if not runs and not spread else None
+        recording = play.recorded(z) if not runs else None
+        kept = play.replay(recording, z, count, every) if recording else None
         if kept is None:
-            oracle = ArrayOracle(found, spread, rng)
-            kept = _iterate(oracle, row, filled, rates, np.broadcast_to(z, (*runs, found.size)), t)
-    points, nfev, njev = kept
-    return Result(found, row, filled, rates, t, points, round(nfev), round(njev))
+            kept = play.iterate(np.broadcast_to(z, (*runs, found.size)), t)
+    points, nfev, njev, failures = kept
+    operations = recording.size if recording else None
+    return Result(found, row, filled, rates, t, points, round(nfev), round(njev), spread, failures, again, operations)
 
 
 def _start(game: Game, start: object) -> Array:
@@ -107,52 +119,107 @@ def _check_size(kept: int, runs: tuple[int, ...], size: int, every: int) -> None
         )
 
 
-def _replay(
-    game: Game, row: Method, options: MethodOptions, rates: Rates, z: Array, steps: int, every: int
-) -> tuple[Array, float, float] | None:
-    """One run on plain floats: points (n, 2), nfev, njev; ``None`` where it cannot be, or where it overflows."""
-    if game.function is None or game.players != (1, 1) or game.sampled:
-        return None
-    oracle = ArrayOracle(game)
-    first = (float(rates.base[0] * rates.factors[0, 0]), float(rates.base[1] * rates.factors[0, 1]))
-    state = row.begin(StepContext(oracle, np.array(first), row.ticks(0, options), options), z)
-    constant = len(rates.factors) == 1
-    recording = record_step(game, row, options, len(state), first if constant else None)
-    if recording is None:
-        return None
-    inputs: Iterable[Sequence[float]] = repeat((), steps)
-    if not constant:
-        inputs = zip(rates.column(0, steps), rates.column(1, steps), strict=True)
-    if row.clock:
-        inputs = (tuple(chain(given, row.ticks(step, options))) for step, given in enumerate(inputs))
-    try:
-        points = recording.run([float(number) for vector in state for number in vector], inputs, every)
-    except (ArithmeticError, ValueError):
-        return None
-    nfev, njev = oracle.nfev + steps * recording.evaluations, oracle.njev + steps * recording.jacobians
-    return np.array(points).T, nfev, njev
+class _Kept(NamedTuple):
+    """What a run leaves: points (n, …, d), nfev, njev, and why runs have ended, by their flat index."""
+
+    points: Array
+    nfev: float
+    njev: float
+    failures: dict[int, str]
 
 
-def _iterate(
-    oracle: ArrayOracle, row: Method, options: MethodOptions, rates: Rates, z: Array, t: Array
-) -> tuple[Array, float, float]:
-    """All runs at once: points (n, …, d), nfev, njev."""
-    game = oracle.game
-    points = np.empty((len(t), *z.shape))
-    base = _per_variable(game, rates, z.ndim - 1)
-    context = StepContext(oracle, base * np.repeat(rates.factors[0], game.players), row.ticks(0, options), options)
-    state: MethodState = row.begin(context, z.copy())
-    points[0] = z
-    place = 1
-    for step in range(int(t[-1])):
-        if len(rates.factors) > 1:
-            context.rate = base * np.repeat(rates.factors[step], game.players)
-        context.clock = row.ticks(step, options)
-        state = row.step(context, state)
-        if step + 1 == t[place]:
-            points[place] = state[0]
-            place += 1
-    return points, oracle.nfev, oracle.njev
+@dataclass(frozen=True)
+class _Play:
+    """What is run."""
+
+    game: Game
+    row: Method
+    options: MethodOptions
+    rates: Rates
+    noise: float
+    seed: int
+
+    def oracle(self) -> ArrayOracle:
+        """One whose noise is that of the first step."""
+        return ArrayOracle(self.game, self.noise, np.random.default_rng(self.seed))
+
+    def context(self, oracle: ArrayOracle, rate: Array) -> StepContext:
+        """That of the first step."""
+        return StepContext(oracle, rate, self.row.ticks(0, self.options), self.options)
+
+    def recorded(self, z: Array) -> Recording | None:
+        """A step of one run on plain floats; ``None`` where it cannot be."""
+        if self.game.function is None or self.game.players != (1, 1) or self.game.sampled:
+            return None
+        first = self._first()
+        state = self.row.begin(self.context(self.oracle(), np.array(first)), z)
+        rate = first if self.rates.constant else None
+        return record_step(self.game, self.row, self.options, len(state), rate, bool(self.noise))
+
+    def _first(self) -> tuple[float, float]:
+        """The rates of the first step of a single run."""
+        base, factors = self.rates.base, self.rates.factors
+        return float(base[0] * factors[0, 0]), float(base[1] * factors[0, 1])
+
+    def replay(self, recording: Recording, z: Array, steps: int, every: int) -> _Kept | None:
+        """One run on plain floats; ``None`` where it overflows."""
+        oracle = self.oracle()
+        state = self.row.begin(self.context(oracle, np.array(self._first())), z)
+        parts: list[Iterable[Sequence[float]]] = []
+        if not self.rates.constant:
+            parts.append(zip(self.rates.column(0, steps), self.rates.column(1, steps), strict=True))
+        if self.row.clock:
+            parts.append(self.row.ticks(step, self.options) for step in range(steps))
+        if self.noise:
+            parts.append(_drawn(oracle, recording.calls, steps))
+        inputs: Iterable[Sequence[float]] = repeat((), steps)
+        if parts:
+            inputs = parts[0] if len(parts) == 1 else (tuple(chain(*given)) for given in zip(*parts, strict=False))
+        try:
+            points = recording.run([float(number) for vector in state for number in vector], inputs, every)
+        except (ArithmeticError, ValueError):
+            return None
+        nfev, njev = oracle.nfev + steps * recording.evaluations, oracle.njev + steps * recording.jacobians
+        return _Kept(np.array(points).T, nfev, njev, {})
+
+    def iterate(self, z: Array, t: Array) -> _Kept:
+        """All runs at once."""
+        game, row, rates, oracle = self.game, self.row, self.rates, self.oracle()
+        points, failures = np.empty((len(t), *z.shape)), dict[int, str]()
+        base = _per_variable(game, rates, z.ndim - 1)
+        context = self.context(oracle, base * np.repeat(rates.factors[0], game.players))
+        state: MethodState = row.begin(context, z.copy())
+        points[0] = z
+        place = 1
+        for step in range(int(t[-1])):
+            if not rates.constant:
+                context.rate = base * np.repeat(rates.factors[step], game.players)
+            context.clock = row.ticks(step, self.options)
+            state = row.step(context, state)
+            if oracle.failure:
+                failures = {**_explained(oracle.failure, row, step + 1), **failures}
+                oracle.failure = None
+            if step + 1 == t[place]:
+                points[place] = state[0]
+                place += 1
+        return _Kept(points, oracle.nfev, oracle.njev, failures)
+
+
+def _drawn(oracle: ArrayOracle, calls: int, steps: int) -> Iterator[list[float]]:
+    """The noise of each step, that of its calls of F one after another."""
+    for begin in range(0, steps, DRAWN):
+        drawn = oracle.noise * oracle.rng.standard_normal((min(DRAWN, steps - begin), 2 * calls))
+        yield from drawn.tolist()
+
+
+def _explained(failure: Failure, row: Method, step: int) -> dict[int, str]:
+    """Why runs end at a step, by their flat index."""
+    sizes = np.broadcast_to(failure.residual, failure.runs.shape).ravel()
+    return {
+        run: f"fails: step {step:,} of the method '{row.name}' is not defined: {failure.words}"
+        + f", and leaves {failure.left} = {sizes[run]:.4g}"
+        for run in np.flatnonzero(failure.runs).tolist()
+    }
 
 
 def _per_variable(game: Game, rates: Rates, axes: int) -> Array:

@@ -11,9 +11,8 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import EVERY, METHODS, Method, Methods, PerMethod, read_methods
-from portable_nn.adversarial.theory.forecast import Forecast, forecast, near_equilibrium
+from portable_nn.adversarial.theory.forecast import Forecast, forecast, is_defined, near_equilibrium
 from portable_nn.adversarial.theory.updates import ConstantRate, invariant, period, spectrum, update_operator
-from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
 STILL: Final = 1e-6
@@ -62,7 +61,7 @@ def analyse(
 
     Args:
         game: as in ``simulate``.
-        methods: names of ``METHODS``; ``"all"`` are those that have an update operator.
+        methods: names of ``METHODS``; ``"all"`` are those that have an update operator on this game.
         learning_rates: numbers, or pairs for x and y.
         options: options by method, as in ``compare``.
 
@@ -70,7 +69,9 @@ def analyse(
     """
     found = find_game(game)
     if methods == EVERY:
-        methods = [row for row in METHODS.values() if row.has_operator]
+        local = near_equilibrium(found)
+        rows = [row for row in METHODS.values() if row.has_operator]
+        methods = [row for row in rows if local is None or is_defined(row, local, row.fill({}))]
     return [
         _analysis(found, row, filled, rate) for row, filled in read_methods(methods, options) for rate in learning_rates
     ]
@@ -79,9 +80,8 @@ def analyse(
 def _analysis(game: Game, row: Method, options: Mapping[str, Any], rate: ConstantRate) -> Analysis:
     with np.errstate(all="ignore"):
         operator = update_operator(row, game, rate, **options)
-    if not np.isfinite(operator).all():
-        raise UsageError(f"at a rate of {rate} the update of the method '{row.name}' is no matrix of finite numbers")
-    eigenvalues, theory = spectrum(row, game, rate, **options), forecast(game, row, rate, **options)
+        eigenvalues = spectrum(row, game, rate, **options)
+    theory = forecast(game, row, rate, **options)
     equilibrium = game.equilibria[0]
     kept = None if isinstance(rate, tuple) else invariant(row, game)
     return Analysis(

@@ -12,7 +12,14 @@ from portable_nn.adversarial.games.options import as_number, rate_pair
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.table import METHODS, Method, MethodOptions, find_method
 from portable_nn.adversarial.theory.closed_forms import FORMS
-from portable_nn.adversarial.theory.updates import STABLE, exact_factor, spectral_radius, stability_limit
+from portable_nn.adversarial.theory.local import is_smooth
+from portable_nn.adversarial.theory.updates import (
+    SMALLEST,
+    STABLE,
+    exact_factor,
+    radii,
+    stability_limit,
+)
 from portable_nn.operators.registry import Array
 
 
@@ -27,8 +34,8 @@ class Forecast:
         spectral_radius: the convergence factor as the spectral radius of the update operator.
         stability_limit: the largest stable learning rate.
 
-    Unknown values are ``None``: all three for a method that is not linear and for a game without an equilibrium; the
-    factors also where the learning rate is not constant.
+    Unknown values are ``None``: all three for a method that is not linear or not defined on the game, and for a game
+    without an equilibrium where F is smooth; the factors also where the learning rate is not constant.
     """
 
     method: Method
@@ -67,7 +74,7 @@ def forecast(
     found, row = find_game(game), find_method(method, scheme)
     filled: dict[str, Any] = dict(row.fill(options))
     local = near_equilibrium(found) if row.has_operator else None
-    if local is None:
+    if local is None or not is_defined(row, local, filled):
         return Forecast(row, filled, row.cost)
     closed, radius = _closed_form(row, local, learning_rate, filled), local_radius(row, local, learning_rate, filled)
     return Forecast(row, filled, row.cost, closed, radius, stability_limit(row, local, **filled))
@@ -81,11 +88,13 @@ def converging(game: str | Game, learning_rate: Any = 0.1) -> list[Forecast]:
 
 
 def near_equilibrium(game: Game) -> Game | None:
-    """The linearisation of a game at its first equilibrium; ``None`` where none is known.
+    """The linearisation of a game at its first equilibrium; ``None`` where none is known, or where F has a kink there.
 
     Of a bilinear game only the singular values that are not 0 are kept: the directions of the others are equilibria.
     """
     if not len(game.equilibria):
+        return None
+    if not is_smooth(game, game.equilibria[0]):
         return None
     jacobian = game.jacobian(game.equilibria[0])
     sizes = _singular_values(jacobian, game.players[0])
@@ -94,15 +103,16 @@ def near_equilibrium(game: Game) -> Game | None:
     return linear_game(coupled(np.diag(sizes)))
 
 
-@np.errstate(all="ignore")
 def local_radius(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
     """The spectral radius on a linear game; ``None`` where the rate is not constant, or where it overflows."""
     pair = rate_pair(rate)
-    try:
-        found = np.nan if pair is None else spectral_radius(row, local, pair, **options)
-    except np.linalg.LinAlgError:
-        return None
+    found = np.nan if pair is None else float(radii(row, local, np.array([pair]), options)[0])
     return found if np.isfinite(found) else None
+
+
+def is_defined(row: Method, local: Game, options: MethodOptions) -> bool:
+    """Whether a step of a method with an update matrix is defined on a linear game."""
+    return bool(np.isfinite(radii(row, local, np.full((1, 2), SMALLEST), options)).all())
 
 
 def _singular_values(jacobian: Array, first: int) -> Array | None:

@@ -110,8 +110,18 @@ def update_operator(
 
 
 def spectrum(method: str | Method, game: str | Game | Array, learning_rate: ConstantRate, **options: Any) -> Array:
-    """The eigenvalues of ``update_operator``, by falling modulus; arguments as there."""
-    found = np.linalg.eigvals(update_operator(method, game, learning_rate, **options))
+    """The eigenvalues of ``update_operator``, by falling modulus; arguments as there.
+
+    Raises ``UsageError`` also where the update is not finite.
+    """
+    operator = update_operator(method, game, learning_rate, **options)
+    if not np.isfinite(operator).all():
+        name = find_method(method, options.get("scheme")).name
+        raise UsageError(
+            f"at a learning rate of {learning_rate} the update of the method '{name}' is no matrix of finite numbers: "
+            "it overflows, or it is not defined on this game"
+        )
+    found = np.linalg.eigvals(operator)
     return np.asarray(found[np.argsort(-np.abs(found), kind="stable")])
 
 
@@ -211,13 +221,26 @@ def _operators(row: Method, linear: Game, rates: Array, options: MethodOptions) 
     return np.swapaxes(np.concatenate(state, axis=-1), -1, -2)
 
 
+@np.errstate(all="ignore")
+def radii(row: Method, local: Game, rates: Array, options: MethodOptions) -> Array:
+    """The spectral radius for one step on a linear game, at each of the rates (n, 2) of x and y: (n,).
+
+    It is nan where the update is not finite, as that of a method which is not defined on the game.
+    """
+    operators = _operators(row, local, rates, options)
+    usable = np.isfinite(operators).all((-1, -2))
+    found = np.full(len(rates), np.nan)
+    if usable.any():
+        found[usable] = np.abs(np.linalg.eigvals(operators[usable])).max(axis=-1)
+    return np.asarray(found ** (1 / period(row, options)))
+
+
 def _first_unstable(row: Method, linear: Game, rates: Array, options: MethodOptions) -> int | None:
     """The place of the first rate with a spectral radius over 1; ``None`` if there is none."""
     batch = max(1, min(2 * SECTIONS, MOST_ELEMENTS // (2 * linear.size**3)))
     for begin in range(0, len(rates), batch):
         part = np.repeat(rates[begin : begin + batch, None], 2, axis=1)
-        radii = np.abs(np.linalg.eigvals(_operators(row, linear, part, options))).max(axis=-1)
-        unstable = ~(radii <= 1 + STABLE)
+        unstable = ~(radii(row, linear, part, options) <= 1 + STABLE)
         if unstable.any():
             return begin + int(np.argmax(unstable))
     return None

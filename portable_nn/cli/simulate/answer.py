@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from portable_nn.adversarial import Forecast, Game
+    from portable_nn.adversarial.runs.verdict import Verdict
 
 DASH = "-"
 """What is printed where a number is not known."""
@@ -114,6 +115,16 @@ def predicted(row: Forecast) -> dict[str, Any]:
         "closed_form": row.closed_form,
         "spectral_radius": row.spectral_radius,
         "stability_limit": row.stability_limit,
+    }
+
+
+def judged(verdict: Verdict) -> dict[str, Any]:
+    """A verdict, for programs."""
+    return {
+        "status": int(verdict.status),
+        "verdict": verdict.message,
+        "decided": verdict.decided,
+        "stays_between": [verdict.low, verdict.high],
     }
 
 

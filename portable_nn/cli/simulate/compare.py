@@ -20,6 +20,7 @@ EXAMPLES = (
     "simulate compare",
     "simulate compare --method all --rate 0.3 --plot methods.png",
     "simulate compare --game forsaken --method extragradient,consensus --evaluations 5000",
+    "simulate compare --method consensus,extragradient,optimistic --equal-strength",
     "simulate compare --method lookahead,consensus --set lookahead.k=10 --set gamma=2 --out curves.csv",
 )
 
@@ -35,18 +36,25 @@ def command(
         int,
         typer.Option(metavar="N", help="Gradient evaluations of each method; a Jacobian-vector product counts as one."),
     ] = 1000,
+    equal_strength: Annotated[
+        bool,
+        typer.Option("--equal-strength", help="Give the corrections of all methods the weight of the learning rate."),
+    ] = False,
     plot: Plot = None,
 ) -> None:
     """Compare methods at equal numbers of gradient evaluations.
 
     A step of one method costs one gradient and of another four, so that equal numbers of steps would not be fair. The
-    method that ends nearest to the equilibrium comes first. By default, eight methods are compared. CSV has the
-    distance and the number of gradients after each step of each method.
+    method that ends nearest to the equilibrium comes first; that depends on the strengths of the methods that have one,
+    such as gamma of consensus, which --equal-strength makes the same. By default, eight methods are compared. CSV has
+    the distance and the number of gradients after each step of each method.
     """
     from portable_nn.adversarial import compare
 
     arguments = {**method.read(), **rate.read(), **noise.read()}
-    found = compare(game.read(), start=read_start(start), evaluations=evaluations, **arguments)
+    found = compare(
+        game.read(), start=read_start(start), evaluations=evaluations, equal_strength=equal_strength, **arguments
+    )
     answer.give(
         printer,
         _as_text(found, rate),
@@ -68,12 +76,14 @@ def _rows(found: Comparison) -> Iterator[list[Any]]:
 
 
 def _as_text(found: Comparison, rate: RateChoice) -> str:
+    from portable_nn.adversarial.runs.verdict import WORDS
+
     start = answer.point(found.entries[0].result.z[0])
     head = f"{answer.title(found.game)}\nfrom {start}, {rate}, {found.evaluations:,} gradient evaluations each\n\n"
     rows = [
         (
             entry.name,
-            entry.verdict.message.partition(":")[0],
+            WORDS[entry.verdict.status],
             answer.number(entry.end),
             f"{int(entry.result.t[-1]):,}",
             answer.factor(entry.closed_form),
@@ -87,8 +97,19 @@ def _as_text(found: Comparison, rate: RateChoice) -> str:
     end = ">last distance" if len(found.game.equilibria) else ">last ‖F‖"
     factors = (">closed form", ">spectral radius", ">measured", ">per gradient")
     near = "" if found.game.linear else " Closed form, spectral radius and stability limit hold near the equilibrium."
-    note = f"\nConvergence factors per step; the measured one also per gradient evaluation.{near}"
+    note = f"\nConvergence factors per step; the measured one also per gradient evaluation.{near}{_strengths(found)}"
     return head + table(("method", "verdict", end, ">steps", *factors, ">stability limit"), rows) + note
+
+
+def _strengths(found: Comparison) -> str:
+    """On what the ranking depends."""
+    own = {entry.name: entry for entry in found.entries if entry.strength is not None}
+    if not own or len(found.entries) < 2:
+        return ""
+    if found.equal_strength:
+        return "\nThe strengths of all methods are the learning rate."
+    words = ", ".join(f"{entry.result.method.strength} of {name} is {entry.strength:g}" for name, entry in own.items())
+    return f"\nThe ranking depends on the strengths: {words}. --equal-strength makes them the same."
 
 
 def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
@@ -97,6 +118,7 @@ def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
         "rate": rate,
         "start": found.entries[0].result.z[0],
         "evaluations": found.evaluations,
+        "equal_strength": found.equal_strength,
         "methods": [
             {
                 **answer.predicted(entry.forecast),
@@ -107,8 +129,8 @@ def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
                 "measured": entry.measured,
                 "measured_per_gradient": entry.per_evaluation,
                 "distance": entry.end,
-                "status": int(entry.verdict.status),
-                "verdict": entry.verdict.message,
+                "strength": entry.strength,
+                **answer.judged(entry.verdict),
             }
             for entry in found.ranked
         ],

@@ -76,8 +76,15 @@ def _as_text(found: Portrait, rate: RateChoice) -> str:
     result = found.results[0]
     head = f"{answer.title(found.game)}\n{result.method.name}, {rate}, {int(result.t[-1]):,} steps\n\n"
     rows = [(answer.point(one.z[0]), answer.point(one.z[-1]), one.message) for one in found.results]
-    where = ", ".join(map(answer.point, found.game.equilibria)) or "not known"
-    return head + table(("start", "last iterate", "verdict"), rows) + f"\nequilibria: {where}"
+    where = ", ".join(_with_kind(found, point) for point in found.game.equilibria) or "not known"
+    return head + table(("start", "last iterate", "verdict"), rows) + f"\npoints with F = 0: {where}"
+
+
+def _with_kind(found: Portrait, point: Any) -> str:
+    """A point with F = 0, and what it is by the second-order tests of both players."""
+    from portable_nn.adversarial.games.kinds import kind_of
+
+    return f"{answer.point(point)}, {kind_of(found.game, point)}"
 
 
 def _as_data(found: Portrait, rate: str) -> dict[str, Any]:
@@ -93,8 +100,7 @@ def _as_data(found: Portrait, rate: str) -> dict[str, Any]:
             {
                 "start": one.z[0],
                 "end": one.z[-1],
-                "status": int(one.status),
-                "verdict": one.message,
+                **answer.judged(one.verdicts[0]),
                 "measured": one.rate,
             }
             for one in found.results

@@ -117,7 +117,9 @@ def _as_text(found: Sweep) -> str:
 
 def _ranges(found: Sweep, place: int) -> str:
     """The learning rates at which a method converged, as ranges of neighbours."""
-    good = [bool(status <= 1) for status in found.status[place]]
+    from portable_nn.adversarial.runs.verdict import SUCCESSES
+
+    good = [status in SUCCESSES for status in found.status[place].tolist()]
     ranges = []
     for converges, group in groupby(range(len(good)), key=good.__getitem__):
         if converges:
