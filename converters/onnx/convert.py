@@ -29,7 +29,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph
-from portable_nn.core.memory import aligned_copy
+from portable_nn.core.memory import aligned_array
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, encode
@@ -42,7 +42,7 @@ from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
 from portable_nn.onnx.storage.external import locations, regions, write_data
-from portable_nn.onnx.storage.files import read_alone, read_model
+from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, read_alone
 from portable_nn.onnx.storage.metadata import (
     DIGEST,
     DOC,
@@ -54,7 +54,7 @@ from portable_nn.onnx.storage.metadata import (
     metadata_of,
 )
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
-from portable_nn.onnx.writing import MAX_BYTES, size_of, to_bytes, to_model
+from portable_nn.onnx.writing import size_of, to_bytes, to_model
 from portable_nn.operators import infer
 from portable_nn.rewrites.sizes import fixed_sizes
 
@@ -322,12 +322,16 @@ def read_onnx(
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
     check_proof(verify, io)
-    where = where or ("model" if isinstance(source, ModelProto) else str(source))
-    model = source if isinstance(source, ModelProto) else read_model(source)
-    origin = origin or origin_of(model, where)
+    if not isinstance(source, ModelProto):
+        options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
+        options |= {"weights": weights, "sizes": sizes, "edited": edited, "origin": origin}
+        with opening_model(source) as model:
+            return read_onnx(model, where=where or str(source), **options)
+    where = where or "model"
+    origin = origin or origin_of(source, where)
     if not edited:
         origin.refuse_damage(where)
-    model = promoted(model, weights, where)
+    model = promoted(source, weights, where)
     notes = list(origin.notes)
     if origin.state == "own" and not weights:
         network = _restored(origin, model)
@@ -338,7 +342,7 @@ def read_onnx(
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))
-    options: dict[str, Any] = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
+    options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
     compared = partial(compare, network.graph, network.parameters, **options)
     return Imported(network, _proved(network, model, where, compared), tuple(notes))
 
@@ -391,8 +395,8 @@ def _restored(origin: Origin, model: ModelProto) -> Network:
 
 
 def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:
-    """Copies of the parameters of ``graph``, which ``take`` gives by name: only one is in memory twice."""
-    return {value.name: aligned_copy(take(value.name), value.dtype) for value in graph.parameters}
+    """The parameters of ``graph``, which ``take`` gives by name: of those that must be copied, one at a time."""
+    return {value.name: aligned_array(take(value.name), value.dtype) for value in graph.parameters}
 
 
 def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: list[str]) -> Network:

@@ -51,3 +51,12 @@ def aligned_copy(values: ArrayLike, dtype: str) -> np.ndarray[Any, np.dtype[Any]
     copy = aligned(size).view(dtype).reshape(array.shape)
     copy[...] = array
     return copy
+
+
+def aligned_array(array: np.ndarray[Any, np.dtype[Any]], dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """``array`` itself if it is aligned, in row-major order, writeable and of this type; otherwise an ``aligned_copy``.
+
+    For arrays that belong to the caller: nobody else may use it afterwards.
+    """
+    fits = array.flags.c_contiguous and array.flags.writeable and array.dtype == np.dtype(dtype)
+    return array if fits and array.ctypes.data % ALIGNMENT == 0 else aligned_copy(array, dtype)

@@ -25,7 +25,7 @@ from portable_nn.format.validate import hash_faults, manifest_faults
 from portable_nn.onnx.opsets.support import label, opset_of
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.remarks.documentation import attach
-from portable_nn.onnx.storage.external import load_external
+from portable_nn.onnx.storage.external import load_external, with_data
 from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.onnx.writing import to_model
@@ -92,10 +92,11 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
         return Origin("edited", error.reason)
     if faults := manifest_faults(manifest):
         return Origin("edited", listed(faults))
-    state, reason = _graph_state(manifest, model, where)
+    parameters = {value.name for value in manifest.graph.parameters}
+    state, reason = _graph_state(manifest, with_data(model, parameters), where)
     if state != "own":
         return Origin(state, reason, manifest)
-    tensors = _Stored(model, path, where, {value.name for value in manifest.graph.parameters})
+    tensors = _Stored(model, path, where, parameters)
     try:
         faults = hash_faults(manifest, tensors)
     except FormatError as error:

@@ -126,9 +126,9 @@ class _Parts(NamedTuple):
 
 
 def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
-    """The parts of a model without its nodes at the places ``blocked``."""
+    """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights."""
     graph, names = model.graph, Names(names_in(model.graph))
-    found = _constants(model, where)
+    found = _constants(model, where, whole=not blocked)
     nodes = [constant(name, array, names) for name, array in found.literals.items()]
     for place, (proto, name) in enumerate(zip(graph.node, _node_names(graph, names), strict=True)):
         if place not in blocked and not _makes(proto, found.stored) and not _makes(proto, found.copies):
@@ -136,8 +136,9 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
             nodes.append(Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes))
     arrays = found.arrays
     nodes = [_filled(node, arrays, names) for node in nodes]
-    arrays |= {name: from_tensor(tensor_of(node), where, f"'{name}'") for name, node in found.stored.items()}
-    arrays |= {name: arrays[source] for name, source in found.copies.items()}
+    stored = {name: tensor_of(node) for name, node in found.stored.items()}
+    arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
+    arrays |= {name: arrays[source].copy() for name, source in found.copies.items()}
     lacking = [name for place in sorted(blocked) for name in graph.node[place].output if name]
     inputs = [*_inputs(graph, names), *(_declared(model, lacking) if blocked else [])]
     unknown = {*lacking, *(each.name for each in (*graph.initializer, *graph.input))}
@@ -147,7 +148,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
     ]
-    parameters = _parameters(graph, arrays)
+    parameters = _parameters(graph, arrays, whole=not blocked)
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
 
 
@@ -164,10 +165,14 @@ class _Constants(NamedTuple):
     copies: dict[str, str]
 
 
-def _constants(model: ModelProto, where: str) -> _Constants:
-    """The constant values; in a model of this package exactly the initializers are parameters."""
+def _constants(model: ModelProto, where: str, *, whole: bool) -> _Constants:
+    """The constant values; in a model of this package exactly the initializers are parameters.
+
+    Where the model cannot be imported and is not read as a ``whole``, zeros stand for weights that are still in files.
+    """
     graph, foreign = model.graph, model.producer_name != PRODUCER
-    arrays = {proto.name: from_tensor(proto, where) for proto in graph.initializer if proto.data_type in ONNX_DTYPES}
+    known = [proto for proto in graph.initializer if proto.data_type in ONNX_DTYPES]
+    arrays = {proto.name: _elements(proto, where, whole=whole) for proto in known}
     settings = read_as(lambda operator: operator.settings, graph)
     settings = {name for name in settings if name not in arrays or is_finite(arrays[name])}
     literals = {name: array for name, array in arrays.items() if name in settings or decides_shapes(array)}
@@ -178,10 +183,17 @@ def _constants(model: ModelProto, where: str) -> _Constants:
     return _Constants(literals, arrays, stored, _copies(graph, arrays) if foreign else {})
 
 
-def _parameters(graph: GraphProto, arrays: Mapping[str, Array]) -> tuple[Parameter, ...]:
+def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) -> Array:
+    """The elements of a tensor; if not ``whole`` and they are still in a file, zeros, which take no memory."""
+    if whole or not proto.external_data or any(dim < 0 for dim in proto.dims):
+        return from_tensor(proto, where, what)
+    return np.broadcast_to(np.zeros((), ONNX_DTYPES[proto.data_type]), tuple(proto.dims))
+
+
+def _parameters(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> tuple[Parameter, ...]:
     """The parameters with the values ``arrays``: trainable except running statistics and non-finite arrays."""
     states = read_as(lambda operator: operator.state.values(), graph)
-    fixed = {*states, *(name for name, array in arrays.items() if not is_finite(array))}
+    fixed = {*states, *(name for name, array in arrays.items() if whole and not is_finite(array))}
     return tuple(
         Parameter(name, array.dtype.name, array.shape, name not in fixed and array.dtype.name in FLOATS)
         for name, array in arrays.items()

@@ -14,6 +14,7 @@ from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
+from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import Array
@@ -40,7 +41,8 @@ class Session:
         model: the bytes of a model, or the path of a file.
         where: the name of the model in messages, unless it has a path.
         threads: the number of threads for one operator; ``None`` for as many as there are cores.
-        folder: the folder of the external data files of a model given as ``bytes``.
+        folder: the folder of the external data files of a model given as ``bytes``, by default that of the model file
+            that is being read (see ``opening_model``).
 
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
@@ -119,6 +121,8 @@ def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Pa
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or 0
+    if folder is None and isinstance(model, bytes) and (opened := opened_model.get()):
+        folder = opened.path.resolve().parent
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     head = model if isinstance(model, bytes) else _head(model)

@@ -17,14 +17,12 @@ from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.storage.external import reference, regions
+from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, infer
 
 PRODUCER: Final = "portable-nn"
 """The ``producer_name`` of models that this package writes."""
-
-MAX_BYTES: Final = 2**31 - 1
-"""The size limit of protocol buffers."""
 
 
 def to_model(

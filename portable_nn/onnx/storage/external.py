@@ -10,18 +10,22 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto
 
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FileError, FormatError
-from portable_nn.core.files import open_regular, read_exactly
+from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
 from portable_nn.core.graph import Value
-from portable_nn.core.memory import CHUNK
-from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
+from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.format.tensors import ITEM_SIZES, Array, from_bytes, to_bytes
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES
 
 SMALL: Final = 1024
@@ -84,8 +88,86 @@ def locations(model: ModelProto) -> set[str]:
     return {entry.value for each in external_tensors(model) for entry in each.external_data if entry.key == "location"}
 
 
+class Opened(NamedTuple):
+    """A model file that is open, in which references to ``location`` mean the file itself (see ``wire``)."""
+
+    path: Path
+    file: FileIO
+    location: str
+
+
+opened_model: Final = ContextVar[Opened | None]("opened_model", default=None)
+"""The file whose tensors are read when they are needed."""
+
+
+def check_external(tensors: Iterable[TensorProto], opened: Opened) -> None:
+    """Check the references of tensors before any is read: the files, the regions, and the memory that they claim.
+
+    Raises ``FormatError``.
+    """
+    claimed, files = 0, set[Path]()
+    for tensor in tensors:
+        region, location = _region(tensor, opened.path)
+        claimed += region.length
+        with _opened(tensor, location, opened.path, opened) as file:
+            _check_end(tensor, region, location, file, opened.path)
+            files.add(opened.path if file is opened.file else opened.path.parent / location)
+    if excess(claimed, 0, UNPACKED):
+        stored = 0
+        for path in files:
+            with open_regular(path) as file:
+                stored += stored_bytes(file)
+        if fault := excess(claimed, stored, UNPACKED):
+            raise FormatError(opened.path, f"the whole of its tensors {fault}")
+
+
+def read_external(tensor: TensorProto, opened: Opened) -> Array:
+    """The elements of a tensor, in memory of their own. Raises ``FormatError``."""
+    region, location = _region(tensor, opened.path)
+    memory = aligned(region.length)
+    with _opened(tensor, location, opened.path, opened) as file:
+        _check_end(tensor, region, location, file, opened.path)
+        read_at(file, [memory], region.offset, str(opened.path))
+    return from_bytes(memory, ONNX_DTYPES[tensor.data_type], tuple(tensor.dims))
+
+
+def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
+    """``model`` with the elements of all tensors that are in the open file, but for the initializers ``without``."""
+    opened, found = opened_model.get(), ModelProto()
+    if opened is None:
+        return model
+    found.CopyFrom(model)
+    for tensor in _tensors(found.graph, without):
+        if any(entry.value == opened.location for entry in tensor.external_data):
+            tensor.raw_data = to_bytes(read_external(tensor, opened)).tobytes()
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+    return found
+
+
+def _tensors(graph: GraphProto, without: Collection[str]) -> Iterator[TensorProto]:
+    yield from (tensor for tensor in graph.initializer if tensor.name not in without)
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner, ())
+
+
 def load_external(tensor: TensorProto, path: Path) -> None:
-    """Read the elements of ``tensor`` of the model at ``path`` from its external file. Raises ``FormatError``."""
+    """Put the elements of ``tensor`` of the model at ``path`` into it. Raises ``FormatError``."""
+    region, location = _region(tensor, path)
+    with _opened(tensor, location, path) as file:
+        _check_end(tensor, region, location, file, path)
+        if excess(region.length, 0, UNPACKED) and (fault := excess(region.length, stored_bytes(file), UNPACKED)):
+            raise _fault(tensor, path, fault)
+        file.seek(region.offset)
+        tensor.raw_data = read_exactly(file, region.length, str(path))
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
+
+
+def _region(tensor: TensorProto, path: Path) -> tuple[Region, str]:
+    """The bytes that a tensor's type and shape need, and the name of the file that they are in."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if unknown := sorted(entries.keys() - KEYS):
         raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' in its reference to the file")
@@ -94,21 +176,29 @@ def load_external(tensor: TensorProto, path: Path) -> None:
     needed = _needed(tensor, path)
     if length not in (0, needed):
         raise _fault(tensor, path, f"has {length} bytes in '{location}', but its type and shape need {needed}")
-    file = _plain(tensor, path, location)
+    return Region(offset, needed), location
+
+
+@contextmanager
+def _opened(tensor: TensorProto, location: str, path: Path, own: Opened | None = None) -> Iterator[FileIO]:
+    """The open file that a tensor of the model at ``path`` refers to, which may be its ``own``."""
+    if own is not None and location == own.location:
+        yield own.file
+        return
     try:
-        with open_regular(file) as opened:
-            size = os.fstat(opened.fileno()).st_size
-            if offset + needed > size:
-                reason = f"it needs bytes {offset} to {offset + needed}, and the file has {size}"
-                raise _fault(tensor, path, f"cannot be read from '{location}': {reason}")
-            opened.seek(offset)
-            tensor.raw_data = read_exactly(opened, needed, str(path))
+        with open_regular(_plain(tensor, path, location)) as file:
+            yield file
     except FileError as error:
         if isinstance(error, FormatError):
             raise
         raise _fault(tensor, path, f"cannot be read from '{location}': {error.reason}") from error
-    tensor.ClearField("data_location")
-    tensor.ClearField("external_data")
+
+
+def _check_end(tensor: TensorProto, region: Region, location: str, file: FileIO, path: Path) -> None:
+    size, end = os.fstat(file.fileno()).st_size, region.offset + region.length
+    if end > size:
+        reason = f"it needs bytes {region.offset} to {end}, and the file has {size}"
+        raise _fault(tensor, path, f"cannot be read from '{location}': {reason}")
 
 
 def _number(tensor: TensorProto, path: Path, key: str, entries: Mapping[str, str]) -> int:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError
-from portable_nn.core.files import open_regular, recognise
-from portable_nn.onnx.storage.external import external_tensors, load_external
+from portable_nn.core.files import open_regular, read_at, recognise
+from portable_nn.core.text import size
+from portable_nn.onnx.storage.external import Opened, check_external, external_tensors, load_external, opened_model
+from portable_nn.onnx.storage.wire import GroupError, WireError, without_data
+
+MAX_BYTES: Final = 2**31 - 1
+"""The size limit of protocol buffers."""
+
+_HEAD: Final = 512
+"""The bytes by which kinds of files are recognised."""
+
+_BLOCK: Final = 2**13
+"""The bytes that are read at once: nodes are small, and of large tensors the head alone is needed."""
 
 _ONNX: Final = recognise(b"\x08\x08\x12")
 """The message of ``recognise`` for an ONNX file."""
@@ -33,19 +48,83 @@ def read_model(path: str | Path) -> ModelProto:
 def read_alone(path: str | Path) -> ModelProto:
     """The model in a file, without its external data; raises as ``read_model`` does."""
     with open_regular(path) as file:
+        _check_size(file, path)
         data = file.read()
     return parsed(data, path)
 
 
-def parsed(data: bytes, path: str | Path) -> ModelProto:
-    """The model in ``data``, the bytes of the file at ``path``. Raises ``FormatError``."""
+@contextmanager
+def opening_model(path: str | Path) -> Iterator[ModelProto]:
+    """The model in a file, whose large tensors ``from_tensor`` reads when they are needed, within the block.
+
+    They are references to regions of the file itself, ``./`` and its name (links are followed), or of files beside it.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is damaged or not an ONNX model, or the files do not have the regions that it refers to.
+    """
+    with open_regular(path) as file:
+        opened = Opened(Path(path), file, f"./{Path(path).resolve().name}")
+        model = _without_data(opened)
+        check_external(external_tensors(model), opened)
+        token = opened_model.set(opened)
+        try:
+            yield model
+        finally:
+            opened_model.reset(token)
+
+
+def _without_data(opened: Opened) -> ModelProto:
+    """The model in a file with references in place of large tensors."""
+    size, part = _check_size(opened.file, opened.path), _Parts(opened.file, str(opened.path))
+    head = part(0, min(_HEAD, size))
+    try:
+        return parsed(without_data(part, size, opened.location), opened.path, head)
+    except WireError:
+        raise FormatError(opened.path, what_it_is(head)) from None
+    except GroupError:  # A field that ONNX does not have.
+        return parsed(part(0, size), opened.path)
+
+
+class _Parts:
+    """The parts of a file. It is not mapped: a file that becomes shorter meanwhile would end the process."""
+
+    def __init__(self, file: FileIO, where: str) -> None:
+        self._file, self._where = file, where
+        self._size = os.fstat(file.fileno()).st_size
+        self._start, self._block = 0, b""
+
+    def __call__(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``; small parts come from a block that is kept."""
+        if stop - start > _BLOCK:
+            return self._read(start, stop)
+        if not self._start <= start <= stop <= self._start + len(self._block):
+            self._start, self._block = start, self._read(start, min(start + _BLOCK, self._size))
+        return self._block[start - self._start : stop - self._start]
+
+    def _read(self, start: int, stop: int) -> bytes:
+        memory = np.empty(stop - start, np.uint8)
+        read_at(self._file, [memory], start, self._where)
+        return memory.tobytes()
+
+
+def _check_size(file: FileIO, path: str | Path) -> int:
+    """The size of a file. Raises ``FormatError`` where no model has that."""
+    if (found := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+        most = f"an ONNX file has at most {size(MAX_BYTES)}, as larger weights are in files beside it"
+        raise FormatError(path, f"has {size(found)}: {most}")
+    return found
+
+
+def parsed(data: bytes, path: str | Path, head: bytes = b"") -> ModelProto:
+    """The model in ``data``, the bytes of the file at ``path``, which begins with ``head``. Raises ``FormatError``."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
     except DecodeError:
-        raise FormatError(path, what_it_is(data)) from None
+        raise FormatError(path, what_it_is(head or data)) from None
     if not model.HasField("graph"):  # Short files of any kind may parse as an empty message.
-        raise FormatError(path, what_it_is(data))
+        raise FormatError(path, what_it_is(head or data))
     if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives bytes for invalid UTF-8.
         raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
     return model
@@ -68,7 +147,7 @@ def _texts(message: Message) -> Iterator[str | bytes]:
 
 def what_it_is(data: bytes) -> str:
     """What a file is that cannot be read as a model, for messages; ``data`` has at least its first bytes."""
-    head = data[:512]
+    head = data[:_HEAD]
     known = recognise(head)
     if known and known != _ONNX:
         return f"is {known}"

@@ -11,6 +11,7 @@ from onnx import AttributeProto, TensorProto, numpy_helper
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
 from portable_nn.format.tensors import Array, to_bytes
+from portable_nn.onnx.storage.external import opened_model, read_external
 from portable_nn.operators import DTYPE_CODES, plain_float
 
 
@@ -31,6 +32,8 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
     """
     what = what or f"tensor '{proto.name}'"
     if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
+        if opened := opened_model.get():
+            return read_external(proto, opened)
         raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
     if any(dim < 0 for dim in proto.dims):
         raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
