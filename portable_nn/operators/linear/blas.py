@@ -54,6 +54,13 @@ def single_threaded() -> Iterator[None]:
         change(before)
 
 
+@cache
+def core_name() -> str | None:
+    """The processor that OpenBLAS has chosen its kernels for, such as ``Haswell``; ``None`` of another BLAS."""
+    routine = _routine("openblas_get_corename", (), ctypes.c_char_p)
+    return routine().decode() if routine else None
+
+
 def _threads() -> Any:
     return _routine("openblas_get_num_threads", (), ctypes.c_int)
 

@@ -25,14 +25,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from portable_nn.operators.base import Array, KernelContext, Order, Step, laid_in
+from portable_nn.operators.linear.products import product
 from portable_nn.operators.spatial.window import taps
 from portable_nn.sizes.operation import Window
 
 WIDE_ENOUGH: Final = 64
 """Columns of a product from which it pays to make one for each row of the output."""
-
-FEW_CHANNELS, MANY_TAPS = 32, 64
-"""Up to so many channels, and from so many taps on, it pays to make two rows of the output at once."""
 
 
 class Geometry(NamedTuple):
@@ -89,18 +87,13 @@ def to_small(n: KernelContext, geometry: Geometry, big: int, weight: Array, smal
         steps, columns = _columns(n, geometry, big)
         more, matrix = _as(n, weight, (group, channels, columns.shape[1]))
         out: Array = small.transpose(_planes(geometry.rank)).reshape(group, channels, columns.shape[2])
-        return [*steps, *more, _product(matrix, columns, out)]
-    together = _rows_together(geometry)
-    steps, columns = _columns(n, geometry, big, together)
-    matrix, ordered = _kernel_rows_first(n, geometry, weight, together)
+        return [*steps, *more, *product(matrix, columns, out)]
+    steps, columns = _columns(n, geometry, big)
+    matrix, ordered = _kernel_rows_first(n, geometry, weight)
     out = small.transpose(_by_rows(geometry.rank))
-    rows, width = out.shape[-4] // together, geometry.small[-1] * geometry.small[0]
-    out = np.moveaxis(out.reshape(*out.shape[:-4], rows, group, together * channels, width), -3, 0)
-    return [
-        *steps,
-        *ordered,
-        _product(matrix.reshape(group, *(1,) * (geometry.rank - 1), out.shape[-2], -1), columns, out),
-    ]
+    out = out.reshape(*out.shape[:-3], group, channels, geometry.small[-1] * geometry.small[0])
+    matrix = matrix.reshape(group, *(1,) * (geometry.rank - 1), channels, -1)
+    return [*steps, *ordered, *product(matrix, columns, np.moveaxis(out, -3, 0))]
 
 
 def to_big(n: KernelContext, geometry: Geometry, small: int, weight: Array, big: Array) -> list[Step]:
@@ -117,7 +110,7 @@ def to_big(n: KernelContext, geometry: Geometry, small: int, weight: Array, big:
         shape = (group, *geometry.small[2:-2], geometry.big[-2], *kernel[:-2], channels, kernel[-1], width, batch)
         found = n.scratch(shape, weight.dtype)
         out = found.reshape(*shape[:rank], matrix[0].size // stack.shape[-2], width * batch)
-        steps.append(_product(matrix.reshape(group, *(1,) * (rank - 1), *out.shape[-2:-1], -1), stack, out))
+        steps += product(matrix.reshape(group, *(1,) * (rank - 1), *out.shape[-2:-1], -1), stack, out)
         # The rows are those of the big side already.
         places, tap_axes = [*range(1, rank), 2 * rank], [*range(rank, 2 * rank - 2), None, 2 * rank - 1]
         return [*steps, *_scatter(geometry, found, places, tap_axes, 2 * rank - 2, big)]
@@ -125,7 +118,7 @@ def to_big(n: KernelContext, geometry: Geometry, small: int, weight: Array, big:
     more, matrix = _as(n, weight, (group, geometry.small[1] // group, channels * math.prod(kernel)))
     found = n.scratch((group, channels, *kernel, *geometry.small[2:], batch), weight.dtype)
     out = found.reshape(group, matrix.shape[2], planes.shape[2])
-    steps += [*more, _product(np.swapaxes(matrix, 1, 2), planes, out)]
+    steps += [*more, *product(np.swapaxes(matrix, 1, 2), planes, out)]
     places = list(range(2 + rank, 2 + 2 * rank))
     return [*steps, *_scatter(geometry, found, places, list(range(2, 2 + rank)), 1, big)]
 
@@ -137,17 +130,17 @@ def to_weight(n: KernelContext, geometry: Geometry, big: int, small: int, weight
     if not geometry.by_rows:
         steps, columns = _columns(n, geometry, big)
         more, planes = _channels_first(n, geometry, small)
-        return [*steps, *more, _product(planes, np.swapaxes(columns, 1, 2), weight.reshape(group, filters, -1))]
+        return [*steps, *more, *product(planes, np.swapaxes(columns, 1, 2), weight.reshape(group, filters, -1))]
     inner = channels * math.prod(kernel) // kernel[-2]
     stacked = geometry.reversible and kernel[-2] * filters + inner < filters + kernel[-2] * inner
     if stacked:  # Fewer numbers to read than those of the kernel's rows of the big side.
-        steps, columns = _columns(n, geometry, big, 0)
+        steps, columns = _columns(n, geometry, big, rows_alone=True)
         more, stack = _stacked_rows(n, geometry, small)
     else:
         steps, columns = _columns(n, geometry, big)
         more, stack = _rows(n, geometry, small)
     products = n.scratch((*stack.shape[:-1], columns.shape[-2]), weight.dtype)
-    steps += [*more, _product(stack, np.swapaxes(columns, -1, -2), products)]
+    steps += [*more, *product(stack, np.swapaxes(columns, -1, -2), products)]
     found = n.scratch((group, *products.shape[-2:]), weight.dtype)
     steps.append(partial(np.add.reduce, products, axis=tuple(range(1, rank)), out=found))
     rest = (*kernel[:-2], channels, kernel[-1])
@@ -158,12 +151,6 @@ def to_weight(n: KernelContext, geometry: Geometry, big: int, small: int, weight
     # (group, m, rows, …, c, columns) -> (group, m, c, …, rows, columns)
     ordered = split.transpose(0, 1, rank + 1, *range(3, rank + 1), 2, rank + 2)
     return [*steps, partial(np.copyto, weight.reshape(ordered.shape), ordered)]
-
-
-def _product(a: Array, b: Array, out: Array) -> Step:
-    if a.ndim == 3 and len(a) == len(b) == 1:
-        return partial(np.dot, a[0], b[0], out[0])
-    return partial(np.matmul, a, b, out=out)
 
 
 # -- arrays as matrices
@@ -191,16 +178,16 @@ def _as(n: KernelContext, view: Array, shape: tuple[int, ...]) -> tuple[list[Ste
     return [partial(np.copyto, copy, view)], copy.reshape(shape)
 
 
-def _columns(n: KernelContext, geometry: Geometry, index: int, together: int = 1) -> tuple[list[Step], Array]:
+def _columns(n: KernelContext, geometry: Geometry, index: int, *, rows_alone: bool = False) -> tuple[list[Step], Array]:
     """The cells of the big side that the windows see, as matrices with a row for each tap and channel.
 
     By rows: (group, outer positions …, rows, taps · c, columns · batch), the taps of one row of the kernel after those
-    of the row before; for each row of the small side, or for several ``together``. With 0 together: for each row of
-    the big side, a single row of the kernel. In planes: (group, c · taps, positions · batch).
+    of the row before, for each row of the small side. With ``rows_alone``: for each row of the big side, a single row
+    of the kernel. In planes: (group, c · taps, positions · batch).
     """
     rank, group = geometry.rank, geometry.group
     steps, big = _padded(n, index, [(0, 0), (0, 0), *(w.pads for w in geometry.windows)], geometry.order)
-    if not together:
+    if rows_alone:
         begin = geometry.windows[-2].pad_begin
         big = big[(slice(None),) * rank + (slice(begin, begin + geometry.big[-2]),)]
     batch, channels, *spatial = big.strides
@@ -218,41 +205,22 @@ def _columns(n: KernelContext, geometry: Geometry, index: int, together: int = 1
         return steps + more, columns
     inner, wide = math.prod(view.shape[rank:-2]), math.prod(view.shape[-2:])
     more, columns = _as(n, view, (*view.shape[:rank], inner, wide))
-    if not together:
+    if rows_alone:
         return steps + more, columns
     w = geometry.windows[-2]
     *outer, row, tap, cell = columns.strides
-    taps_high = (w.kernel + w.stride * (together - 1)) * inner
-    shape = (*columns.shape[: rank - 1], geometry.small[-2] // together, taps_high, wide)
-    return steps + more, as_strided(columns, shape, (*outer, w.stride * together * row, tap, cell))
+    shape = (*columns.shape[: rank - 1], geometry.small[-2], w.kernel * inner, wide)
+    return steps + more, as_strided(columns, shape, (*outer, w.stride * row, tap, cell))
 
 
-def _rows_together(geometry: Geometry) -> int:
-    """How many rows of the small side one product makes.
-
-    With few channels two of them are faster, although a sixth of the larger matrix, or a quarter, is zeros.
-    """
-    taps = geometry.big[1] * math.prod(geometry.kernel)
-    small = geometry.group == 1 and geometry.small[1] <= FEW_CHANNELS and taps >= MANY_TAPS
-    return 2 if small and geometry.small[-2] % 2 == 0 and geometry.windows[-2].stride == 1 else 1
-
-
-def _kernel_rows_first(n: KernelContext, geometry: Geometry, weight: Array, together: int) -> tuple[Array, list[Step]]:
-    """The weight as (m, rows, …, c, columns): the order of the taps in ``columns`` by rows.
-
-    For several rows ``together``, below each other and each a row of the kernel further on.
-    """
+def _kernel_rows_first(n: KernelContext, geometry: Geometry, weight: Array) -> tuple[Array, list[Step]]:
+    """The weight as (m, rows, …, c, columns): the order of the taps in ``columns`` by rows."""
     rank = geometry.rank
     ordered = weight.transpose(0, rank, *range(2, rank), 1, rank + 1)
-    if together == 1:
-        if ordered.flags.c_contiguous:
-            return ordered, []
-        copy = n.scratch(ordered.shape, weight.dtype)
-        return copy, [partial(np.copyto, copy, ordered)]
-    filters, kernel, *inner = ordered.shape
-    matrix = n.own((together, filters, kernel + together - 1, *inner), weight.dtype)
-    parts = [matrix[row, :, row : row + kernel] for row in range(together)]
-    return matrix, [partial(np.copyto, part, ordered) for part in parts]
+    if ordered.flags.c_contiguous:
+        return ordered, []
+    copy = n.scratch(ordered.shape, weight.dtype)
+    return copy, [partial(np.copyto, copy, ordered)]
 
 
 def _rows(n: KernelContext, geometry: Geometry, index: int) -> tuple[list[Step], Array]:

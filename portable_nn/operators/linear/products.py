@@ -1,0 +1,105 @@
+"""Matrix products in tiles that OpenBLAS computes at once: without packing them first, and on one thread.
+
+OpenBLAS copies ("packs") the factors of a product into an order of its own, which does not pay where one of them has
+few rows, and it divides large products among all threads, which does not pay where waking one takes longer than the
+product. Both depend on rows · columns · depth alone. ``np.matmul`` over a stack of tiles, views of the same arrays, so
+chooses for each product what is faster, and changes nothing for other threads of the process, as setting OpenBLAS's
+number of threads would.
+
+The tiles follow from the shapes and the processor. Each element is summed over the whole depth in one go, as ever.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from portable_nn.operators.linear.blas import core_name
+from portable_nn.operators.registry import Array, Step
+
+UNPACKED: Final = 1_000_000
+"""Multiply-adds up to which OpenBLAS's kernels for AVX-512 compute a float32 product without packing it."""
+ON_ONE_THREAD: Final = 262_144
+"""Multiply-adds up to which OpenBLAS computes a product on one thread, packed or not."""
+SMALL: Final = 4_000_000
+"""Multiply-adds up to which a product is computed on one thread: up to 80 µs, of which a second one would save few."""
+WIDTH: Final = 64
+"""The fewest columns of a tile: four vector registers."""
+HEIGHT: Final = 16
+"""The fewest rows of a tile that is not as high as the product."""
+NEAR: Final = 1024
+"""Columns of a matrix up to which it may be read once for each row of tiles: its rows then share pages of memory."""
+
+
+class Tile(NamedTuple):
+    """The rows and columns of the tiles that a product is cut into."""
+
+    rows: int
+    columns: int
+
+
+def product(a: Array, b: Array, out: Array) -> list[Step]:
+    """The steps that compute out = a · b; stacks of matrices broadcast, as in ``np.matmul``."""
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    tile = tiled(m, k, n, out.dtype) if all(_has_rows(each) for each in (a, b, out)) else None
+    if tile is None:
+        if a.ndim == 3 and len(a) == len(b) == 1:
+            return [partial(np.dot, a[0], b[0], out[0])]
+        return [partial(np.matmul, a, b, out=out)]
+    whole = n // tile.columns * tile.columns
+    spans = [(0, whole, tile.columns), (whole, n, n - whole)]
+    above = _cut(a, tile.rows, k)
+    return [
+        partial(np.matmul, above, _cut(b[..., start:end], k, width), out=_cut(out[..., start:end], tile.rows, width))
+        for start, end, width in spans
+        if width
+    ]
+
+
+def _has_rows(array: Array) -> bool:
+    """Whether the elements of a row are next to each other, and the rows apart."""
+    return array.strides[-1] == array.itemsize and array.strides[-2] >= array.shape[-1] * array.itemsize
+
+
+def _cut(array: Array, rows: int, columns: int) -> Array:
+    """(…, m, n) as (…, m / rows, n / columns, rows, columns), a view."""
+    *lead, m, n = array.shape
+    *strides, down, right = array.strides
+    shape = (*lead, m // rows, n // columns, rows, columns)
+    return as_strided(array, shape, (*strides, down * rows, right * columns, down, right))
+
+
+@cache
+def tiled(m: int, k: int, n: int, dtype: np.dtype[np.generic]) -> Tile | None:
+    """The tiles for a product of (m, k) and (k, n); ``None`` where BLAS does best with it as a whole."""
+    unpacked = dtype == np.float32 and has_unpacked_kernels()
+    most, work = UNPACKED if unpacked else ON_ONE_THREAD, m * k * n
+    if work <= most or not (unpacked or work <= SMALL) or core_name() is None:
+        return None
+    for rows in (m, *(rows for rows in range(m // 2, HEIGHT - 1, -1) if m % rows == 0 and rows % 8 == 0)):
+        columns = most // (rows * k)
+        if columns >= n:
+            return Tile(rows, n)
+        if columns >= WIDTH and (rows == m or n <= NEAR):
+            columns -= columns % WIDTH
+            even = -(-n // columns)
+            return Tile(rows, n // even if n % even == 0 and n // even >= WIDTH // 2 else columns)
+    return None
+
+
+@cache
+def has_unpacked_kernels() -> bool:
+    """Whether this processor is one for which OpenBLAS has kernels that do not pack small products."""
+    return core_name() in {"SkylakeX", "Cooperlake", "Sapphirerapids"}
+
+
+def wakes_threads(step: Step) -> bool:
+    """Whether a step is a product that OpenBLAS divides among its threads."""
+    if not isinstance(step, partial) or step.func not in (np.dot, np.matmul):
+        return False
+    a, b = step.args[:2]
+    unpacked = b.dtype == np.float32 and has_unpacked_kernels()
+    return int(a.shape[-2] * a.shape[-1] * b.shape[-1]) > (UNPACKED if unpacked else ON_ONE_THREAD)
