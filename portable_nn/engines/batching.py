@@ -12,7 +12,7 @@ from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.engines.feeds import check_kind, fitted
-from portable_nn.operators import Array, infer
+from portable_nn.operators import Array, Type, infer
 
 Feeds: TypeAlias = Mapping[str, Array]
 """Arrays by the names of values."""
@@ -51,29 +51,9 @@ class Batching:
         """The inference batch size for examples such as ``feeds``: at most ``BATCH``, less for large tensors."""
         key = tuple(feeds[value.name].shape[1:] for value in self.graph.inputs)
         if key not in self._batch_sizes:
-            most = max(self._bytes_of_one(feeds), default=1)
+            most = largest_of_one(self.graph, self.types, feeds)
             self._batch_sizes[key] = min(BATCH, max(1, LARGEST // max(most, 1)))
         return self._batch_sizes[key]
-
-    def _bytes_of_one(self, feeds: Feeds) -> list[int]:
-        """The bytes of each intermediate tensor for one example, as far as its shape is known."""
-        single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
-        sizes = {
-            dim: size
-            for value in self.graph.inputs
-            for dim, size in zip(value.shape, single[value.name], strict=True)
-            if isinstance(dim, str)
-        }
-        made = [name for node in self.graph.nodes for name in node.outputs if name]
-        shapes = [[evaluated(dim, sizes) for dim in self.types[name].shape] for name in made]
-        if any(None in shape for shape in shapes):  # A size that shape arithmetic alone does not give.
-            types = infer(self.graph, single).types
-            shapes = [[dim if isinstance(dim, int) else None for dim in types[name].shape] for name in made]
-        return [
-            np.dtype(self.types[name].dtype).itemsize * math.prod(size for size in shape if size is not None)
-            for name, shape in zip(made, shapes, strict=True)
-            if None not in shape
-        ]
 
     def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[Feeds], None]) -> Any:
         """The outputs that ``run`` computes from ``x``, which is checked, shown to ``look`` and split into batches.
@@ -100,3 +80,25 @@ class Batching:
         size = self.size(feeds) if size is None else size
         for start in range(0, count, size):
             yield {name: array[start : start + size] for name, array in feeds.items()}
+
+
+def largest_of_one(graph: Graph, types: Mapping[str, Type], feeds: Feeds) -> int:
+    """The bytes of the largest intermediate tensor for one example such as those of ``feeds``, as far as known."""
+    single = {name: (1, *array.shape[1:]) for name, array in feeds.items()}
+    sizes = {
+        dim: size
+        for value in graph.inputs
+        for dim, size in zip(value.shape, single[value.name], strict=True)
+        if isinstance(dim, str)
+    }
+    made = [name for node in graph.nodes for name in node.outputs if name]
+    shapes = [[evaluated(dim, sizes) for dim in types[name].shape] for name in made]
+    if any(None in shape for shape in shapes):  # A size that shape arithmetic alone does not give.
+        found = infer(graph, single).types
+        shapes = [[dim if isinstance(dim, int) else None for dim in found[name].shape] for name in made]
+    sizes_in_bytes = (
+        np.dtype(types[name].dtype).itemsize * math.prod(size for size in shape if size is not None)
+        for name, shape in zip(made, shapes, strict=True)
+        if None not in shape
+    )
+    return max(sizes_in_bytes, default=1)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Final, NoReturn
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 from msgspec.structs import replace
@@ -34,10 +35,8 @@ from portable_nn.operators import (
     lookup,
     memory_order,
 )
+from portable_nn.operators.linear.products import wakes_threads
 from portable_nn.rewrites import DEFAULT, Program, rewritten
-
-PLANS: Final = 8
-"""The number of plans that are kept, one for each set of input shapes."""
 
 
 class Block:
@@ -120,6 +119,11 @@ class Plan:
         for step in self._run:
             step()
 
+    @cached_property
+    def is_on_one_thread(self) -> bool:
+        """Whether no product is large enough for BLAS to divide it among threads."""
+        return not any(map(wakes_threads, self._run))
+
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a value."""
         shape = static(self._types[name].shape)
@@ -200,30 +204,6 @@ class Plan:
     def dies_at(self, name: str, place: int) -> bool:
         """Whether no node after ``place`` reads the value, nor anybody after the run."""
         return self._last.get(name, -1) <= place
-
-
-class Plans:
-    """The numpy engine on one graph: a plan for each set of input shapes, of which the last few are kept.
-
-    A plan computes in its own memory: two threads must not use the same one at once.
-    """
-
-    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
-        self.graph, self.parameters = graph, parameters
-        self.kept: dict[tuple[tuple[int, ...], ...], Plan] = {}
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs by name, for arrays that fit the inputs."""
-        key = tuple(feeds[value.name].shape for value in self.graph.inputs)
-        shapes = {name: array.shape for name, array in feeds.items()}
-        found = self.kept.pop(key, None)
-        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters)
-        while len(self.kept) > PLANS:
-            del self.kept[next(iter(self.kept))]
-        for name, array in feeds.items():
-            np.copyto(plan.inputs[name], array)
-        plan.run()
-        return {name: array.copy() for name, array in plan.outputs.items()}
 
 
 class Binding(KernelContext):

@@ -13,7 +13,7 @@ from portable_nn.core.forks import Locked, computing
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Feeds
-from portable_nn.engines.plan import Plans
+from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck
 from portable_nn.format.manifest import InputInfo
 from portable_nn.network.weights import Weights

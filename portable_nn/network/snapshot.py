@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from portable_nn.core.graph import Graph
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Run
-from portable_nn.engines.plan import Plans
+from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck, preparing
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array

@@ -367,7 +367,8 @@ class Operator:
             broadcast. So examples do not mix, and receptive fields do not grow.
         overwrites_input: the kernel may write its output over an input of the same shape and element type.
         keeps_layout: outputs have their axes in memory in the order of the inputs; otherwise they are row-major.
-        batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself.
+        batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself
+            (but see ``engines/apart.py`` for attributes that change that).
         receptive: takes a ``FieldContext`` and returns the receptive fields of the first output, or ``None``.
         window: kind and mode of a convolution or pool, as ``sizes`` has them.
         multiply_adds: takes a use and the shape of its first output; the product of what it returns is the number of

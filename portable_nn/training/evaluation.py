@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from portable_nn.engines.batching import Batching
-from portable_nn.engines.plan import Plans
+from portable_nn.engines.plans import Plans
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss

@@ -7,46 +7,19 @@ numbers do not depend on the number of cores: with a single one, the halves are 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from portable_nn.core.graph import Graph, Node
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Array, infer, lookup, window_kind
+from portable_nn.engines.threads import side_by_side
+from portable_nn.operators import Array
 from portable_nn.operators.linear.blas import single_threaded
 
 SMALLEST: Final = 32
 """The smallest batch for which two halves are faster than a whole."""
-
-
-def keeps_examples_apart(graph: Graph) -> bool:
-    """Whether the examples are computed independently of each other, and the graph has a convolution."""
-    firsts = {value.shape[:1] for value in graph.inputs}
-    if len(firsts) != 1 or not all(isinstance(dim, str) for dim in next(iter(firsts))):
-        return False
-    batch, types = next(iter(firsts)), infer(graph).types
-    carriers = {value.name for value in graph.inputs}
-    for node in graph.nodes:
-        if carriers.isdisjoint(node.inputs):
-            continue
-        if not _is_apart(node, carriers) or any(types[name].shape[:1] != batch for name in node.outputs if name):
-            return False
-        carriers.update(node.outputs)
-    return any(window_kind(node.operator, node.domain) in {"conv", "convt"} for node in graph.nodes)
-
-
-def _is_apart(node: Node, carriers: set[str]) -> bool:
-    """Whether a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
-    operator = lookup(node.operator, node.domain)
-    if operator.elementwise or operator.batch_inputs == "all":
-        return True
-    alone = operator.batch_inputs == "first" and carriers.isdisjoint(node.inputs[1:])
-    return alone and not node.attributes.get("transA")
 
 
 class Halves:
@@ -66,15 +39,7 @@ class Halves:
     def run(self) -> None:
         """Compute the mean loss, and write the updates."""
         with single_threaded():
-            if _cores() > 1:
-                other = _worker(os.getpid()).submit(self._run_half, 1)
-                try:
-                    self._run_half(0)
-                finally:
-                    other.result()
-            else:
-                self._run_half(0)
-                self._run_half(1)
+            side_by_side(partial(self._run_half, 0), partial(self._run_half, 1))
         for name, array in self._update.inputs.items():
             np.copyto(array, self.inputs[name])
         self._update.run()
@@ -87,14 +52,3 @@ class Halves:
             whole = self.inputs[name]
             np.copyto(array, whole[which * len(array) : (which + 1) * len(array)] if array.ndim else whole)
         plan.run()
-
-
-@cache
-def _worker(process: int) -> ThreadPoolExecutor:
-    """The second thread of ``process``: a forked process does not have that of its parent."""
-    return ThreadPoolExecutor(1, f"portable-nn half of {process}")
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

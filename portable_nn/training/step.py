@@ -12,13 +12,14 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.memory import aligned_copy
+from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Array, Leaf, Symbol, constant, reachable, replay, trace
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.gradient import gradients
-from portable_nn.training.halves import SMALLEST, Halves, keeps_examples_apart
+from portable_nn.training.halves import SMALLEST, Halves
 from portable_nn.training.losses import Loss
 from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.trainable import Trainable
@@ -68,7 +69,8 @@ class TrainingStep:
             for weight in self._flowing
         }
         self._loss = loss
-        self._in_halves = not weighted and has_threads_to_set() and keeps_examples_apart(graph)
+        apart = has_convolution(graph) and keeps_examples_apart(graph, training=True)
+        self._in_halves = not weighted and has_threads_to_set() and apart
         updates = self._updates(self._flowing) | new_states(loss)
         traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph

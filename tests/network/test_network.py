@@ -16,7 +16,7 @@ from msgspec.structs import replace
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
 from portable_nn.engines.batching import BATCH
-from portable_nn.engines.plan import PLANS
+from portable_nn.engines.plans import PLANS
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import digit_preprocessing
 

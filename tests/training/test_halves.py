@@ -13,11 +13,12 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.graph import Graph
+from portable_nn.engines import threads
+from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
 from portable_nn.operators.linear.blas import _set_threads, _threads, has_threads_to_set, single_threaded
 from portable_nn.operators.registry import Array
 from portable_nn.training import halves, step
-from portable_nn.training.halves import keeps_examples_apart
 
 pytestmark = pytest.mark.skipif(not has_threads_to_set(), reason="numpy has another BLAS here, with other threads")
 
@@ -83,7 +84,7 @@ def test_the_losses_are_those_of_all_examples(used: list[int], monkeypatch: pyte
 def test_one_core_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     y = RNG.integers(0, 3, 96)
     two = weights_after(y, 32, loss="cross_entropy")
-    monkeypatch.setattr(halves, "_cores", lambda: 1)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
     for name, array in weights_after(y, 32, loss="cross_entropy").items():
         np.testing.assert_array_equal(two[name], array)
 
@@ -136,7 +137,12 @@ def test_examples_that_know_of_each_other_stay_together(what: str) -> None:
 
 def test_which_networks_are_apart() -> None:
     assert keeps_examples_apart(network().graph)
-    assert not keeps_examples_apart(pnn.Sequential(pnn.Input(4), pnn.Dense(3)).graph), "nothing to gain"
+    dense = pnn.Sequential(pnn.Input(4), pnn.Dense(3)).graph
+    assert keeps_examples_apart(dense)
+    assert not has_convolution(dense), "nothing to gain"
+    normalised = pnn.Sequential(pnn.Input(2, 8, 8), pnn.Conv2d(4, 3), pnn.BatchNorm2d()).graph
+    assert keeps_examples_apart(normalised)
+    assert not keeps_examples_apart(normalised, training=True), "statistics are those of the batch"
     assert not keeps_examples_apart(graph_of(convolved, 32, 2, 8, 8)), "the batch is fixed"
 
 
@@ -161,9 +167,9 @@ FORKED = """
 import os
 import numpy as np
 import portable_nn as pnn
-from portable_nn.training import halves
+from portable_nn.engines import threads
 
-halves._cores = lambda: 2
+threads.cores = lambda: 2
 x, y = np.random.default_rng(0).normal(size=(64, 2, 8, 8)), np.arange(64) % 3
 
 def train():
@@ -186,7 +192,7 @@ def test_a_forked_process_trains_as_well() -> None:
 
 def test_a_fault_in_either_half_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing has been changed by the step."""
-    monkeypatch.setattr(halves, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "cores", lambda: 2)
     for broken in (0, 1):
         made = network()
         before = {name: array.copy() for name, array in made.parameters.items()}

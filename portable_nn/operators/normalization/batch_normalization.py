@@ -259,6 +259,7 @@ register(
         training=_training,
         substitute=_substitute,
         state={1: 3, 2: 4},
+        batch_inputs="first",
         receptive=cellwise_fields,
         weights=(1, 2, 3, 4),
     )

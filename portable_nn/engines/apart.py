@@ -1,0 +1,52 @@
+"""Whether a graph computes each example by itself, so that a batch may be computed in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from portable_nn.core.graph import Attribute, Graph, Node
+from portable_nn.operators import infer, lookup, window_kind
+
+TOGETHER: Final = ("transA", "training_mode")
+"""Attributes with which an operator combines examples that it keeps apart otherwise."""
+
+
+def keeps_examples_apart(graph: Graph, *, training: bool = False) -> bool:
+    """Whether the examples are computed independently of each other, by the facts of the operators.
+
+    In ``training``, nodes with a state, such as running statistics, take it from all examples together.
+    """
+    firsts = {value.shape[:1] for value in graph.inputs}
+    if len(firsts) != 1 or not all(isinstance(dim, str) for dim in next(iter(firsts))):
+        return False
+    batch, types = next(iter(firsts)), infer(graph).types
+    carriers = {value.name for value in graph.inputs}
+    for node in graph.nodes:
+        if carriers.isdisjoint(node.inputs):
+            continue
+        first = all(types[name].shape[:1] == batch for name in node.outputs if name)
+        if not first or not _is_apart(node, carriers, training):
+            return False
+        carriers.update(node.outputs)
+    return True
+
+
+def _is_apart(node: Node, carriers: set[str], training: bool) -> bool:
+    """Whether a node computes each example by itself, where values in ``carriers`` have the batch as first axis."""
+    operator = lookup(node.operator, node.domain)
+    if operator.elementwise or operator.batch_inputs == "all":
+        return True
+    if (operator.state and training) or mixes_examples(node.attributes):
+        return False
+    return operator.batch_inputs == "first" and carriers.isdisjoint(node.inputs[1:])
+
+
+def mixes_examples(attributes: Mapping[str, Attribute]) -> bool:
+    """Whether attributes make an operator combine examples."""
+    return any(map(attributes.get, TOGETHER))
+
+
+def has_convolution(graph: Graph) -> bool:
+    """Whether there is a convolution, transposed or not."""
+    return any(window_kind(node.operator, node.domain) in {"conv", "convt"} for node in graph.nodes)

@@ -1,0 +1,52 @@
+"""A second thread for work that falls into two halves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+from typing import Final
+
+from portable_nn.core.forks import after_fork
+
+
+def side_by_side(first: Callable[[], object], second: Callable[[], object]) -> None:
+    """Run both: ``second`` in a thread of its own if there is another core, and nobody else uses that thread now.
+
+    The numbers must not depend on which it was. An error of either is raised when both have ended.
+    """
+    if cores() == 1 or not _LOCK[0].acquire(blocking=False):
+        first()
+        second()
+        return
+    taken = _LOCK[0]
+    try:
+        other = _worker(os.getpid()).submit(second)
+        try:
+            first()
+        finally:
+            other.result()
+    finally:
+        taken.release()
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _worker(process: int) -> ThreadPoolExecutor:
+    """The second thread of ``process``: a forked process does not have that of its parent."""
+    return ThreadPoolExecutor(1, f"portable-nn half of {process}")
+
+
+_LOCK: Final = [Lock()]
+"""Held by whoever uses the second thread."""
+
+
+@after_fork
+def _open_lock() -> None:
+    _LOCK[0] = Lock()
