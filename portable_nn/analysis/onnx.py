@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import Translate, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.dims import may_be_equal
-from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError
+from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity
 from portable_nn.onnx.branches import inlined
@@ -36,8 +36,8 @@ from portable_nn.onnx.opsets.support import (
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
 from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
-from portable_nn.onnx.storage.external import external_tensors, load_external
-from portable_nn.onnx.storage.files import read_alone
+from portable_nn.onnx.storage.external import external_tensors, load_external, locations
+from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
@@ -102,11 +102,18 @@ def onnx_surveyor(path: Path) -> Surveyor:
 
 
 def check_by_standard(path: Path) -> Iterator[Finding]:
-    """The findings of ``onnx.checker``."""
+    """The findings of ``onnx.checker``, which takes a hard link to external data for a fault."""
     try:
-        checker.check_model(str(path))
+        checker.check_model(read_model(path) if _is_linked(path) else str(path))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         yield Finding("error", "", f"onnx.checker: {' '.join(str(error).split())}")
+
+
+def _is_linked(path: Path) -> bool:
+    """Whether a file of external data that can be read has another name."""
+    with suppress(FileError, OSError):  # The survey says why.
+        return any((path.parent / name).stat().st_nlink > 1 for name in locations(read_alone(path)))
+    return False
 
 
 def check_origin(path: Path) -> Iterator[Finding]:
@@ -126,10 +133,10 @@ def check_origin(path: Path) -> Iterator[Finding]:
 
 @contextmanager
 def _collected(findings: list[Finding], node: str = "") -> Iterator[None]:
-    """Turn a ``FormatError`` into a finding, and go on."""
+    """Turn a ``FormatError`` or ``UnsupportedError`` into a finding, and go on."""
     try:
         yield
-    except FormatError as error:
+    except (FormatError, UnsupportedError) as error:
         findings.append(Finding("error", node, error.reason))
 
 

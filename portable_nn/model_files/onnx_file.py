@@ -51,9 +51,19 @@ class OnnxFile(WritableFile):
         """The parsed model, with the tensors of its external data files."""
         from portable_nn.onnx.storage.files import parsed, read_model
 
-        if self.digest is None:
-            return read_model(self.path)
-        return parsed(expected_bytes(self.path, self.digest), self.path)
+        return read_model(self.path) if self.digest is None else parsed(self._expected, self.path)
+
+    @property
+    def _expected(self) -> bytes:
+        """The bytes of the file. Raises as ``expected_bytes`` does, and for weights that its SHA-256 does not cover."""
+        from portable_nn.onnx.storage.external import locations
+        from portable_nn.onnx.storage.files import parsed
+
+        data = expected_bytes(self.path, self.digest or "")
+        if files := locations(parsed(data, self.path)):
+            names = ", ".join(sorted(files))
+            raise FormatError(self.path, f"has weights in other files ({names}), which its SHA-256 does not cover")
+        return data
 
     @cached_property
     def network(self) -> Network:
@@ -97,7 +107,7 @@ class OnnxFile(WritableFile):
             return replace(found, warnings=self._origin.notes)
         from portable_nn.onnx.session import Session
 
-        source = self.path if self.digest is None else expected_bytes(self.path, self.digest)
+        source = self.path if self.digest is None else self._expected
         session = Session(source, where=str(self.path))
         found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run)
         return replace(found, warnings=self._warnings(session.metadata))
@@ -111,7 +121,7 @@ class OnnxFile(WritableFile):
             return ()
         if self.digest is None:  # Then tensors in other files need not be in memory.
             return self._checked(read_alone(self.path)).notes
-        return self._checked(parsed(expected_bytes(self.path, self.digest), self.path)).notes
+        return self._checked(parsed(self._expected, self.path)).notes
 
     def _runner(
         self, name: str, inputs: Sequence[Value], outputs: Sequence[Value], metadata: Mapping[str, str], run: Run

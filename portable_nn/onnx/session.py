@@ -15,7 +15,7 @@ from portable_nn.core.graph import Graph, Value
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.onnx.storage.external import opened_model
-from portable_nn.onnx.storage.files import what_it_is
+from portable_nn.onnx.storage.files import check_outside, what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import Array
 
@@ -50,7 +50,7 @@ class Session:
 
     Raises:
         FileError: the file cannot be read.
-        FormatError: it is not a valid ONNX model.
+        FormatError: it is not a valid ONNX model, or has tensors in files outside its folder.
         UnsupportedError: onnxruntime lacks an operator of it, or an input or output is not a tensor of numbers.
     """
 
@@ -126,6 +126,8 @@ def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Pa
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     head = model if isinstance(model, bytes) else _head(model)
+    if not isinstance(model, bytes):
+        check_outside(model)
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

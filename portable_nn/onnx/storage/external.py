@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,10 +16,10 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import FileError, FormatError
+from portable_nn.core.errors import FileError, FormatError, listed
 from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
 from portable_nn.core.graph import Value
 from portable_nn.core.limits import UNPACKED, excess
@@ -79,13 +78,58 @@ def reference(value: Value, location: str, region: Region) -> TensorProto:
 
 
 def external_tensors(model: ModelProto) -> list[TensorProto]:
-    """The initializers whose elements are in other files."""
-    return [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    """The tensors whose elements are in other files: initializers and constants, also of subgraphs and functions."""
+    graphs = [model.graph, *(graph for each in model.training_info for graph in (each.initialization, each.algorithm))]
+    found = [tensor for graph in graphs for tensor in _tensors(graph)]
+    found += [tensor for function in model.functions for tensor in _constants(function.node)]
+    return [tensor for tensor in found if tensor.data_location == TensorProto.EXTERNAL]
+
+
+def _tensors(graph: GraphProto, without: Collection[str] = ()) -> Iterator[TensorProto]:
+    """All tensors of a graph, but for the initializers ``without``."""
+    yield from (tensor for tensor in graph.initializer if tensor.name not in without)
+    yield from (part for each in graph.sparse_initializer for part in (each.values, each.indices))
+    yield from _constants(graph.node)
+
+
+def _constants(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    """All tensors in the attributes of nodes."""
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+            if attribute.HasField("sparse_tensor"):
+                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+            yield from attribute.tensors
+            yield from (tensor for each in attribute.sparse_tensors for tensor in (each.values, each.indices))
+            yield from (tensor for graph in attribute.graphs for tensor in _tensors(graph))
+
+
+def refuse_outside(model: ModelProto, path: Path, own: str = "") -> None:
+    """Raise ``FormatError`` that lists all tensors of the model at ``path`` whose file is not in its folder.
+
+    ``own`` is the name by which it refers to itself, if it does.
+    """
+    faults = list[str]()
+    for tensor in external_tensors(model):
+        try:
+            if not own or _location(tensor) != own:
+                _plain(tensor, path, _location(tensor))
+        except FormatError as error:
+            faults.append(error.reason)
+    if faults:
+        raise FormatError(path, listed(faults), faults)
 
 
 def locations(model: ModelProto) -> set[str]:
     """The names of the external data files of a model."""
-    return {entry.value for each in external_tensors(model) for entry in each.external_data if entry.key == "location"}
+    return {_location(tensor) for tensor in external_tensors(model)}
+
+
+def _location(tensor: TensorProto) -> str:
+    return next((entry.value for entry in reversed(tensor.external_data) if entry.key == "location"), "")
 
 
 class Opened(NamedTuple):
@@ -145,14 +189,6 @@ def with_data(model: ModelProto, without: Collection[str]) -> ModelProto:
     return found
 
 
-def _tensors(graph: GraphProto, without: Collection[str]) -> Iterator[TensorProto]:
-    yield from (tensor for tensor in graph.initializer if tensor.name not in without)
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for inner in (attribute.g, *attribute.graphs):
-            yield from _tensors(inner, ())
-
-
 def load_external(tensor: TensorProto, path: Path) -> None:
     """Put the elements of ``tensor`` of the model at ``path`` into it. Raises ``FormatError``."""
     region, location = _region(tensor, path)
@@ -171,7 +207,7 @@ def _region(tensor: TensorProto, path: Path) -> tuple[Region, str]:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if unknown := sorted(entries.keys() - KEYS):
         raise _fault(tensor, path, f"has the unknown key '{unknown[0]}' in its reference to the file")
-    location = entries.get("location", "")
+    location = _location(tensor)
     offset, length = (_number(tensor, path, key, entries) for key in ("offset", "length"))
     needed = _needed(tensor, path)
     if length not in (0, needed):
@@ -217,24 +253,21 @@ def _needed(tensor: TensorProto, path: Path) -> int:
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:
-    """The named file. Raises ``FormatError`` unless it is a regular file without other links, in the model's folder."""
-    folder = path.parent.resolve()
+    """The named file, which need not exist. Raises ``FormatError`` where it is not in the model's folder.
+
+    Another name of the same file (a hard link) is no fault: package managers store files that way.
+    """
     parts = PurePosixPath(location).parts
-    if not parts or ".." in parts or PurePosixPath(location).is_absolute() or "\\" in location or "\0" in location:
+    if not parts or ".." in parts or PurePosixPath(location).is_absolute() or not {"\\", "\0"}.isdisjoint(location):
         raise _fault(tensor, path, f"names a file outside the model's folder: {location!r}")
-    file = folder
+    file = path.parent.resolve()
     for part in parts:
         file /= part
-        try:
-            status = file.lstat()
-        except OSError as error:
-            raise _fault(tensor, path, f"cannot be read from '{location}': {error.strerror}") from error
-        if stat.S_ISLNK(status.st_mode):
+        if file.is_symlink():
             raise _fault(tensor, path, f"names a file outside the model's folder: {location!r} leads over a link")
-    if status.st_nlink > 1:
-        raise _fault(tensor, path, f"names '{location}', which has another name as well and may be any file: copy it")
     return file
 
 
 def _fault(tensor: TensorProto, path: Path, message: str) -> FormatError:
-    return FormatError(path, f"tensor '{tensor.name}' {message}")
+    what = f"tensor '{tensor.name}'" if tensor.name else "a constant"
+    return FormatError(path, f"{what} {message}")

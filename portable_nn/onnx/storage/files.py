@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,14 @@ from onnx import ModelProto
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
 from portable_nn.core.text import size
-from portable_nn.onnx.storage.external import Opened, check_external, external_tensors, load_external, opened_model
+from portable_nn.onnx.storage.external import (
+    Opened,
+    check_external,
+    external_tensors,
+    load_external,
+    opened_model,
+    refuse_outside,
+)
 from portable_nn.onnx.storage.wire import GroupError, WireError, without_data
 
 MAX_BYTES: Final = 2**31 - 1
@@ -30,6 +38,10 @@ _BLOCK: Final = 2**13
 
 _ONNX: Final = recognise(b"\x08\x08\x12")
 """The message of ``recognise`` for an ONNX file."""
+
+
+_LOCATION: Final = b"location"
+"""The key of the name of an external file, which is in every model that has one."""
 
 
 def read_model(path: str | Path) -> ModelProto:
@@ -79,7 +91,7 @@ def _without_data(opened: Opened) -> ModelProto:
     size, part = _check_size(opened.file, opened.path), _Parts(opened.file, str(opened.path))
     head = part(0, min(_HEAD, size))
     try:
-        return parsed(without_data(part, size, opened.location), opened.path, head)
+        return parsed(without_data(part, size, opened.location), opened.path, head, opened.location)
     except WireError:
         raise FormatError(opened.path, what_it_is(head)) from None
     except GroupError:  # A field that ONNX does not have.
@@ -116,8 +128,12 @@ def _check_size(file: FileIO, path: str | Path) -> int:
     return found
 
 
-def parsed(data: bytes, path: str | Path, head: bytes = b"") -> ModelProto:
-    """The model in ``data``, the bytes of the file at ``path``, which begins with ``head``. Raises ``FormatError``."""
+def parsed(data: bytes, path: str | Path, head: bytes = b"", own: str = "") -> ModelProto:
+    """The model in ``data``, the bytes of the file at ``path``, which begins with ``head``.
+
+    Raises ``FormatError``, also where it has tensors in files outside its folder, of which ``own`` is none: all of them
+    are listed.
+    """
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -127,7 +143,20 @@ def parsed(data: bytes, path: str | Path, head: bytes = b"") -> ModelProto:
         raise FormatError(path, what_it_is(head or data))
     if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives bytes for invalid UTF-8.
         raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
+    if _LOCATION in data:
+        refuse_outside(model, Path(path), own)
     return model
+
+
+def check_outside(path: str | Path) -> None:
+    """Raise ``FormatError`` where the model in a file has tensors in files outside its folder."""
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            found = data.find(_LOCATION) >= 0
+    if found:
+        read_alone(path)
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:
