@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet, WeakValueDictionary
@@ -44,12 +45,30 @@ _taken: Final = list["Turn"]()
 _own: Final = _Thread()
 
 
-def computing() -> Turn:
+def computing() -> Turn | nullcontext[None]:
     """The lock of the present thread, as a context for what must not be cut off by a fork.
 
     Within it a thread may wait for other locks, as long as the threads that hold them are within such a block, too.
     """
-    return _own.turn
+    return _NOTHING if threading.get_ident() in _helpers else _own.turn
+
+
+def help_others() -> None:
+    """Make the present thread one that computes only while another waits for it within ``computing``.
+
+    That thread's lock holds a fork up for both. With one of its own, which a fork may already have taken, the helper
+    would wait for the fork, and the fork for the thread that waits for the helper.
+    """
+    _helpers.add(threading.get_ident())
+
+
+_helpers: Final = set[int]()
+_NOTHING: Final = nullcontext()
+
+
+@after_fork
+def _without_helpers() -> None:
+    _helpers.clear()
 
 
 class Locked:

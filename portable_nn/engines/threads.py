@@ -9,7 +9,7 @@ from functools import cache
 from threading import Lock
 from typing import Final
 
-from portable_nn.core.forks import after_fork
+from portable_nn.core.forks import after_fork, computing, help_others
 
 
 def side_by_side(first: Callable[[], object], second: Callable[[], object]) -> None:
@@ -23,11 +23,12 @@ def side_by_side(first: Callable[[], object], second: Callable[[], object]) -> N
         return
     taken = _LOCK[0]
     try:
-        other = _worker(os.getpid()).submit(second)
-        try:
-            first()
-        finally:
-            other.result()
+        with computing():
+            other = _worker(os.getpid()).submit(second)
+            try:
+                first()
+            finally:
+                other.result()
     finally:
         taken.release()
 
@@ -40,7 +41,7 @@ def cores() -> int:
 @cache
 def _worker(process: int) -> ThreadPoolExecutor:
     """The second thread of ``process``: a forked process does not have that of its parent."""
-    return ThreadPoolExecutor(1, f"portable-nn half of {process}")
+    return ThreadPoolExecutor(1, f"portable-nn half of {process}", initializer=help_others)
 
 
 _LOCK: Final = [Lock()]

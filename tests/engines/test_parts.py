@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.core import forks
 from portable_nn.engines import plans, threads
 from portable_nn.operators import Leaf, emit, integers, trace
 from portable_nn.operators.registry import Array
@@ -99,3 +101,36 @@ def test_an_error_in_either_half_is_raised(monkeypatch: pytest.MonkeyPatch) -> N
     done: list[int] = []
     threads.side_by_side(lambda: done.append(1), lambda: done.append(2))
     assert sorted(done) == [1, 2]
+
+
+def test_the_second_thread_never_waits_for_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork that has the locks of all threads but the first waits for that one, and it for the second thread."""
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    begun, done = threading.Event(), list[str]()
+
+    def first() -> None:
+        begun.wait(20)
+        done.append("first")
+
+    def second() -> None:
+        with forks.computing():
+            done.append("second")
+        begun.set()
+
+    own, held = forks.computing(), threading.Event()
+    threads.side_by_side(begun.set, lambda: None)  # Now the second thread is there.
+    begun.clear()
+
+    def fork() -> None:
+        taken = [turn for turn in list(forks._turns) if turn is not own and turn.acquire(timeout=20)]
+        held.set()
+        begun.wait(20)
+        for turn in taken:
+            turn.release()
+
+    forking = threading.Thread(target=fork)
+    forking.start()
+    held.wait(20)
+    threads.side_by_side(first, second)
+    forking.join()
+    assert done == ["second", "first"]
