@@ -75,7 +75,8 @@ class Plan:
         wanted = tuple(graph.outputs if outputs is None else outputs)
         # What the caller reads, and what is written into parameters, must be kept after the last node.
         last = tuple(dict.fromkeys([*wanted, *self.updates.values()]))
-        graph, parameters, *_ = rewritten(Program(replace(graph, outputs=last), parameters), rewrites)
+        sized = tuple(replace(value, shape=shapes.get(value.name, value.shape)) for value in graph.inputs)
+        graph, parameters, *_ = rewritten(Program(replace(graph, inputs=sized, outputs=last), parameters), rewrites)
         self._types = infer(graph, dict(shapes)).types
         if stored is None:
             inputs = (Value(value.name, value.dtype, self._types[value.name].shape) for value in graph.inputs)

@@ -18,6 +18,7 @@ from portable_nn.engines.batching import Feeds, largest_of_one
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.threads import side_by_side
 from portable_nn.operators import Array, infer
+from portable_nn.rewrites import INFERENCE
 
 PLANS: Final = 8
 """The number of plans that are kept, one for each set of input shapes."""
@@ -55,7 +56,7 @@ class Plans:
         key = tuple(feeds[value.name].shape for value in self.graph.inputs)
         found = self.kept.pop(key, None)
         shapes = {name: array.shape for name, array in feeds.items()}
-        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters)
+        plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters, rewrites=INFERENCE)
         while len(self.kept) > PLANS:
             del self.kept[next(iter(self.kept))]
         return plan

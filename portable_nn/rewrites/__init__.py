@@ -1,8 +1,8 @@
 """Graph rewrites: pure functions from a program to another one, all listed in ``REWRITES``.
 
 A ``Program`` is a graph with its parameters and its description. The numpy engine and training run the rewrites that
-are on by default, which keep every number and save work; ``export_onnx`` runs the others where its options ask for
-them. A new rewrite is one function in this folder and one row in the table.
+are on by default, which keep every number and save work; ``predict`` runs one more, for known sizes; ``export_onnx``
+runs the others where its options ask for them. A new rewrite is one function in this folder and one row in the table.
 
 What changes an ONNX model before it is a graph is not here: weights given for inputs and branches whose condition is
 constant (``promotion``, ``branches``) are ``ModelProto`` to ``ModelProto``, because a model may have no graph before.
@@ -15,13 +15,14 @@ from typing import Final, NamedTuple
 
 from portable_nn.core.errors import UsageError
 from portable_nn.rewrites.float16 import float16_weights
+from portable_nn.rewrites.normalization import normalization_in_convolutions
 from portable_nn.rewrites.pooling import max_pool_first
 from portable_nn.rewrites.preprocessing import preprocessing_inside
 from portable_nn.rewrites.program import Program, Rewrite
 from portable_nn.rewrites.sizes import any_batch, fixed_sizes
 from portable_nn.rewrites.unused import without_unused
 
-__all__ = ["DEFAULT", "REWRITES", "Program", "Rewrite", "Rule", "rewritten"]
+__all__ = ["DEFAULT", "INFERENCE", "REWRITES", "Program", "Rewrite", "Rule", "rewritten"]
 
 
 class Rule(NamedTuple):
@@ -33,6 +34,7 @@ class Rule(NamedTuple):
 
 
 REWRITES: Final[Mapping[str, Rule]] = {
+    "normalization": Rule(normalization_in_convolutions, "batch normalization as part of the convolution before it"),
     "max-pool-first": Rule(max_pool_first, "max-pool before the activation and the bias, on fewer elements", True),
     "unused": Rule(without_unused, "leave out nodes that no output depends on", True),
     "any-batch": Rule(any_batch, "make the batch, the first dimension of the inputs, symbolic"),
@@ -44,6 +46,9 @@ REWRITES: Final[Mapping[str, Rule]] = {
 
 DEFAULT: Final = frozenset(name for name, rule in REWRITES.items() if rule.default)
 """The names of those that are on by default: they change no output."""
+
+INFERENCE: Final = DEFAULT | {"normalization"}
+"""The names of those that ``predict`` runs: they change outputs by no more than rounding."""
 
 
 def rewritten(program: Program, names: Collection[str] = DEFAULT) -> Program:

@@ -20,7 +20,7 @@ from portable_nn.onnx.session import session_of
 from portable_nn.operators import Leaf, emit, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import NormaliseStep, ScaleStep, TransposeStep
-from portable_nn.rewrites import DEFAULT, REWRITES, Program, Rewrite, rewritten
+from portable_nn.rewrites import DEFAULT, INFERENCE, REWRITES, Program, Rewrite, rewritten
 from portable_nn.rewrites.sizes import fixed_sizes
 from portable_nn.training.losses import LOSSES
 from portable_nn.training.optimizers import SGD
@@ -69,6 +69,17 @@ def prepared(feeds: Arrays) -> Arrays:
     return {"x": scaled.transpose(0, 3, 1, 2).astype(np.float32)}
 
 
+def normalized() -> Program:
+    """A convolution, its batch normalization, and an activation, for six examples."""
+    rng = np.random.default_rng(0)
+    x = Leaf("x", "float32", (6, 3, 8, 8))
+    w = Leaf("w", "float32", (4, 3, 3, 3), parameter=True)
+    each = [Leaf(name, "float32", (4,), parameter=True) for name in ("scale", "shift", "mean", "variance")]
+    graph = trace([x], [emit("Relu", emit("BatchNormalization", emit("Conv", x, w), *each), name="flat")]).graph
+    arrays = {each.name: rng.uniform(0.5, 1, each.shape).astype(np.float32) for each in graph.parameters}
+    return Program(graph, arrays)
+
+
 class Case(NamedTuple):
     """A program, the rewrite of it, inputs for the result, and how to find what it must compute from the program."""
 
@@ -102,6 +113,14 @@ def rounded(program: Program, feeds: Arrays) -> dict[str, Array]:
 def cases() -> dict[str, Case]:
     rewrite = {name: rule.rewrite for name, rule in REWRITES.items()}
     return {
+        "normalization": Case(
+            normalized(),
+            rewrite["normalization"],
+            {"x": X},
+            shows=lambda graph: [name for name in operators(graph) if name in {"Conv", "BatchNormalization", "Relu"}],
+            before=["Conv", "BatchNormalization", "Relu"],
+            after=["Conv", "Relu"],
+        ),
         "max-pool-first": Case(
             rewrite["unused"](small()),
             rewrite["max-pool-first"],
@@ -147,6 +166,7 @@ def test_every_rewrite_has_a_case_and_a_summary() -> None:
     assert list(cases()) == list(REWRITES)
     assert all(rule.summary and "\n" not in rule.summary for rule in REWRITES.values())
     assert sorted(DEFAULT) == ["max-pool-first", "unused"]
+    assert sorted(INFERENCE - DEFAULT) == ["normalization"]
 
 
 @pytest.mark.parametrize("name", REWRITES)
@@ -236,5 +256,7 @@ def test_training_can_do_without_them() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(UsageError, match=r"^there is no rewrite 'float32': there are max-pool-first, unused, "):
+    with pytest.raises(
+        UsageError, match=r"^there is no rewrite 'float32': there are normalization, max-pool-first, unused, "
+    ):
         rewritten(small(), ["float32"])
