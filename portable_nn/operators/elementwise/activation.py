@@ -198,10 +198,10 @@ def _hard_swish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -
     """x · min(max(x + 3, 0), 6) / 6, where x below -3 may as well be -3 (Howard et al., ICCV 2019)."""
     [gate] = work
     return [
-        partial(np.maximum, x, number(-3, x), out=out),
+        partial(np.maximum, x, n.filled_like(x, -3), out=out),
         partial(np.add, out, number(3, x), out=gate),
         partial(np.multiply, gate, number(1 / 6, x), out=gate),
-        partial(np.minimum, gate, number(1, x), out=gate),
+        partial(np.minimum, gate, n.filled_like(x, 1), out=gate),
         partial(np.multiply, out, gate, out=out),
     ]
 

@@ -436,9 +436,21 @@ def _spatial(x: Array) -> tuple[int, ...]:
 
 
 def _global_average(n: KernelContext) -> list[Step]:
-    x, out = n.x[0], n.out()
-    size = n.filled((), x.dtype, max(1, math.prod(x.shape[2:])))
-    return [partial(np.add.reduce, x, axis=_spatial(x), keepdims=True, out=out), partial(np.divide, out, size, out=out)]
+    out = n.out()
+    size = n.filled((), out.dtype, max(1, math.prod(n.x[0].shape[2:])))
+    return [*_sum_of_cells(n, n.x[0], out), partial(np.divide, out, size, out=out)]
+
+
+def _sum_of_cells(n: KernelContext, x: Array, out: Array) -> list[Step]:
+    """The sum over all cells of each channel; over the slowest axis first, where that is one of space."""
+    slowest = memory_order(x)[0]
+    if slowest < 2 or x.ndim < 4:
+        return [partial(np.add.reduce, x, axis=_spatial(x), keepdims=True, out=out)]
+    part = n.scratch_like(x[(slice(None),) * slowest + (slice(1),)])
+    return [
+        partial(np.add.reduce, x, axis=slowest, keepdims=True, out=part),
+        partial(np.add.reduce, part, axis=_spatial(x), keepdims=True, out=out),
+    ]
 
 
 def _global_average_gradient(n: GradientContext) -> Symbol:

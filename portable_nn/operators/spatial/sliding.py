@@ -32,6 +32,9 @@ from portable_nn.sizes.operation import Window
 WIDE_ENOUGH: Final = 64
 """Columns of a product from which it pays to make one for each row of the output."""
 
+SHORT: Final = 16
+"""Elements up to which it pays to copy a stretch of memory as one of them."""
+
 
 class Geometry(NamedTuple):
     """One convolution at known sizes: (batch, channels, …) of both sides, the window along each axis, the groups."""
@@ -175,7 +178,20 @@ def _as(n: KernelContext, view: Array, shape: tuple[int, ...]) -> tuple[list[Ste
         if flat.flags.c_contiguous:
             return [], flat
     copy = n.scratch(view.shape, view.dtype)
-    return [partial(np.copyto, copy, view)], copy.reshape(shape)
+    return [_copied(copy, view)], copy.reshape(shape)
+
+
+def _copied(target: Array, source: Array) -> Step:
+    """Copy an array of the same shape; short stretches, such as a small batch, as one element each.
+
+    numpy copies the last axis in a loop of its own, whose start costs more than a few elements.
+    """
+    stretch = source.shape[-1] * source.itemsize
+    apart = source.strides[-2] != stretch and source.strides[-1] == target.strides[-1] == source.itemsize
+    if 1 < source.shape[-1] <= SHORT and apart:
+        whole = np.dtype((np.void, stretch))
+        target, source = target.view(whole)[..., 0], source.view(whole)[..., 0]
+    return partial(np.copyto, target, source)
 
 
 def _columns(n: KernelContext, geometry: Geometry, index: int, *, rows_alone: bool = False) -> tuple[list[Step], Array]:
