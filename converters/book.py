@@ -19,10 +19,10 @@ from portable_nn.core.graph import format_shape
 from portable_nn.data.arrays import read_arrays
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.tensors import Array
-from portable_nn.layers import Dense, Input, Sigmoid
+from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
-from portable_nn.preprocessing.steps import digit_preprocessing
+from portable_nn.preprocessing.defaults import BOOK, DIGIT
 
 SUFFIX: Final = ".npy"
 
@@ -51,7 +51,8 @@ def import_book(
 ) -> Imported:
     """The book's network, verified: the numpy engine computes the same numbers as the book's formula.
 
-    The weights are kept to the bit: float64 where the book's program wrote them.
+    The weights are kept to the bit: float64 where the book's program wrote them. A network for images of digits takes
+    pixels, 0 to 255, of which its first nodes make 0.01 to 1 as the book's program does.
 
     Args:
         sources: the files of ``wih`` and ``who``, in this order; or a folder with one ``*wih*.npy`` and one
@@ -60,7 +61,8 @@ def import_book(
         atol: the absolute tolerance of that comparison; by default the one of the element type in ``TOLERANCES``.
         rtol: the relative tolerance, in terms of the largest magnitude of the outputs; added to ``atol``.
         seed: the seed of the inputs to compare on.
-        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
+        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well: the inputs that
+            the book's ``query`` was given, 0.01 to 1.
 
     Raises:
         UsageError: neither two files nor a folder.
@@ -73,15 +75,16 @@ def import_book(
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)
-    network = _network(wih, who)
+    query = _network(wih, who)
+    network = _of_pixels(query) if wih.shape[1] == PIXELS else query
     found, where = Proof(), f"{wih_file}, {who_file}"
     tolerance = Tolerance(TOLERANCES[wih.dtype.name] if atol is None else atol, rtol)
     if verify:
         found[network.graph.outputs[0]] = _compare(network, wih, who, where, tolerance, seed)
         found.batches = BATCHES
     if io is not None:
-        recorded = read_recorded(io, network.graph)
-        found.recorded = check_recorded(network.graph, network.parameters, recorded, where, tolerance=tolerance)
+        recorded = read_recorded(io, query.graph)
+        found.recorded = check_recorded(query.graph, query.parameters, recorded, where, tolerance=tolerance)
     return Imported(network, found, ())
 
 
@@ -152,17 +155,27 @@ def _network(wih: Array, who: Array) -> Network:
         Dense(outputs, bias=False, weight_initial=who, name="output"),
         Sigmoid(name="final_outputs"),
         labels=DIGITS if outputs == len(DIGITS) else "",
-        preprocessing=digit_preprocessing((PIXELS,)) if inputs == PIXELS else (),
         seed=0,
     )
+
+
+def _of_pixels(query: Network) -> Network:
+    """The network that takes pixels, 0 to 255, and pictures."""
+    [value] = query.graph.inputs
+    entry = Input(PIXELS, name=value.name, dtype=value.dtype)
+    return Sequential(entry, Rescaling(*BOOK), query, labels=query.labels, preprocessing=DIGIT, seed=0)
 
 
 def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Difference:
     """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
     rng, worst = np.random.default_rng(seed), Difference()
     for batch in BATCHES:
-        x = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(wih.dtype.name)
-        ours, theirs = network.predict(x), _query(wih, who, x)
+        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(wih.dtype.name)
+        prepared = given
+        if network.inputs[0].preprocessing:  # Pixels, which the book's program brings to 0.01 to 1.
+            given = rng.integers(0, 255, given.shape, endpoint=True).astype(given.dtype)
+            prepared = given / 255 * 0.99 + 0.01
+        ours, theirs = network.predict(given), _query(wih, who, prepared)
         found = difference(ours, theirs)
         if not found.max_abs_error <= tolerance.allowed(theirs):
             raise VerificationError(

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.catalog import Shipped
+from portable_nn.core.dims import static
 from portable_nn.core.errors import MissingPackageError
 from portable_nn.data.augment import RandomAffine
-from portable_nn.network import Network
-from portable_nn.preprocessing.steps import apply_arithmetic
+from portable_nn.layers import Rescaling
+from portable_nn.network import Network, Sequential
+from portable_nn.operators import Array, Leaf
+from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
@@ -79,14 +82,15 @@ def train_on_digits(
     progress: bool | None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Trained:
-    """Train ``network``, which has its preprocessing and ten logits, and measure it on the pictures that are held out.
+    """Train ``network``, which takes 0.01 to 1 and has ten logits, and measure it on the pictures that are held out.
 
     The loss is the cross-entropy, and the learning rate falls along a cosine to 0. Each time that a picture is used it
-    is turned by up to 10° either way, scaled by up to 15 % and shifted by up to 1.5 pixels.
+    is turned by up to 10° either way, scaled by up to 15 % and shifted by up to 1.5 pixels. What is returned takes
+    pixels, 0 to 255: before the trained layers it has the one that scales them, which need not be computed for every
+    batch; checkpoints are of the trained layers alone.
     """
-    steps = network.inputs[0].preprocessing
     history = network.fit(
-        apply_arithmetic(steps, digits.train_x),
+        _rows(network, digits.train_x) * np.float32(BOOK[0]) + np.float32(BOOK[1]),
         digits.train_y,
         loss="cross_entropy",
         optimizer=optimizer,
@@ -97,7 +101,12 @@ def train_on_digits(
         progress=progress,
         **checkpoints,
     )
-    right = network.predict(apply_arithmetic(steps, digits.test_x)).argmax(axis=1) == digits.test_y
+    [value] = network.graph.inputs
+    entry = Leaf(value.name, value.dtype, value.shape)
+    network = Sequential(
+        entry, Rescaling(*BOOK), network, labels=network.labels, preprocessing=DIGIT, name=network.graph.name
+    )
+    right = network.predict(_rows(network, digits.test_x)).argmax(axis=1) == digits.test_y
     figures = {"test_accuracy": float(right.mean()), "test_images": float(len(right))}
     network.metadata.update(
         {
@@ -108,3 +117,10 @@ def train_on_digits(
         }
     )
     return Trained(network, figures, history)
+
+
+def _rows(network: Network, pictures: NDArray[np.uint8]) -> Array:
+    """Pictures (n, 28, 28) in the shape of the input, as float32."""
+    shape = static(network.graph.inputs[0].shape[1:])
+    assert shape
+    return pictures.reshape(len(pictures), *shape).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from refresh import BLOCK, REGION, commands
 
+from portable_nn.catalog import find_model
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.model_files import load_model
@@ -79,9 +81,10 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     export_onnx(load_model("digits-cnn"), "digits.onnx")
+    shutil.copy(find_model("digits").samples / "digit-3.png", "photo.jpg")
     rng = np.random.default_rng(0)
     names: dict[str, Any] = {
-        "x": rng.random((20, 1, 28, 28), np.float32),
+        "x": rng.integers(0, 256, (20, 1, 28, 28)),
         "y": rng.integers(0, 5, 20),
     }
     for page in PAGES:

@@ -34,6 +34,8 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "(4, 2)",
         "(32, 2)",
         "True",
+        "no",
+        "yes",
         "[(1, 2), (3, 2), (1996, 2)]",
         "(2, 2)",
         "(3,)",

@@ -1,4 +1,4 @@
-"""The rewrites of an export: other sizes, preprocessing as part of the model, half precision.
+"""The rewrites of an export: other sizes, half precision; and the steps of an older file as nodes.
 
 Each of these is a rewrite (see ``rewrites``), compared here with the program before it, in numpy. What results is
 written and verified like any other network.
@@ -12,11 +12,13 @@ from typing import TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import UsageError, VerificationError
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import Graph, format_shape
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
+from portable_nn.network.preparing import steps_inside
 from portable_nn.onnx.samples import NoInputsError, rounds
 from portable_nn.onnx.verify import Difference, Tolerance, difference, run_numpy
+from portable_nn.preprocessing.steps import apply_arithmetic, arithmetic
 from portable_nn.rewrites import REWRITES, Program
 from portable_nn.rewrites.sizes import batch_of, fixed_sizes
 
@@ -29,13 +31,12 @@ def adapted(
     batch: int | None,
     sizes: Mapping[str, int],
     dynamic: bool,
-    with_preprocess: bool,
     float16: bool,
     verify: bool,
     tolerance: Tolerance,
     seed: int,
 ) -> tuple[Network, tuple[str, ...], dict[str, Difference]]:
-    """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, preprocessing, ``float16``.
+    """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, ``float16``.
 
     The options are those of ``export_onnx``. Also returns notes on what was done, and how far the rounding of weights
     changes each output.
@@ -55,14 +56,20 @@ def adapted(
         if sizes.setdefault(name, batch) != batch:
             raise UsageError(f"the batch, '{name}', is to be {batch} and {sizes[name]}")
     program = fixed_sizes(program, sizes)
-    if with_preprocess:
-        before, program = program, REWRITES["preprocessing"].rewrite(program)
-        if verify:
-            _check_preprocessing(program, before, tolerance, seed)
     if float16:
         before, program = program, REWRITES["float16"].rewrite(program)
         rounding = _rounding(program, before, seed) if verify else {}
     return network_of(program, network), program.notes, rounding
+
+
+def outside(network: Network) -> tuple[str, ...]:
+    """A note for each input on what remains to be done before the model, and how."""
+    return tuple(
+        f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}; what it takes is "
+        f"{value.dtype} {format_shape(value.shape[1:])}. portable-nn predict does this, and pnn.prepare in Python"
+        for info, value in zip(network.inputs, network.graph.inputs, strict=True)
+        if info.preprocessing
+    )
 
 
 def program_of(network: Network) -> Program:
@@ -104,18 +111,33 @@ def _joined(parts: Sequence[Arrays]) -> dict[str, Array]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _check_preprocessing(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
+def with_steps(network: Network, *, verify: bool, tolerance: Tolerance, seed: int) -> tuple[Network, tuple[str, ...]]:
+    """``network`` with the arithmetic steps of an older file as nodes, and notes on them; itself where it has none.
+
+    Where the steps do not give what the network takes, it is left as it is: what remains to be done names them.
+
+    Raises ``VerificationError`` where the nodes compute something else than the steps.
+    """
+    try:
+        after = steps_inside(network)
+    except UsageError as error:
+        return network, (str(error),)
+    if after is network:
+        return network, ()
+    if verify:
+        _check_steps(program_of(after), program_of(network), tolerance, seed)
+    steps = (step for info in network.inputs for step in arithmetic(info.preprocessing))
+    return after, tuple(f"now a part of the model: {step}" for step in steps)
+
+
+def _check_steps(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
     """Check that ``after`` gives the results of ``before`` on inputs that this package has preprocessed."""
-    name, steps = next(
-        (old.name, old.preprocessing[len(new.preprocessing) :])
-        for old, new in zip(before.inputs, after.inputs, strict=True)
-        if old != new
-    )
     for feeds in _drawn(after.graph, seed):
-        array = feeds[name].astype(np.float32)
-        for step in steps:
-            array = step(array)
-        theirs = _run(before, {**feeds, name: array})
+        prepared = dict(feeds)
+        for info in before.inputs:
+            if steps := arithmetic(info.preprocessing):
+                prepared[info.name] = apply_arithmetic(steps, feeds[info.name])
+        theirs = _run(before, prepared)
         for output, gap, allowed in _disagreements(_run(after, feeds), theirs, tolerance):
             raise VerificationError(
                 f"its preprocessing as nodes: output '{output}' differs by {gap:.3g} from what the network gives "

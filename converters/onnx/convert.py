@@ -8,6 +8,7 @@ the file: once another tool has changed that, the graph is used, and a file that
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
@@ -17,14 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
 from onnx import ModelProto
 
-from portable_nn.converters.onnx.adapting import adapted, network_of, program_of
+from portable_nn.converters.onnx.adapting import adapted, network_of, outside, program_of, with_steps
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
@@ -130,7 +131,6 @@ def export_onnx(
     batch: int | None = None,
     sizes: Mapping[str, int] = MappingProxyType({}),
     dynamic: bool = False,
-    with_preprocess: bool = False,
     float16: bool = False,
 ) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
@@ -140,7 +140,9 @@ def export_onnx(
     >>> report.max_abs_error
     1.1920928955078125e-07
 
-    The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was.
+    The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was. What the
+    network does with numbers is in the file; what is done with pictures before that, such as finding a digit, is not: a
+    note of the report says it. Arithmetic that an older weight file lists beside the graph becomes nodes.
 
     Args:
         network: the network.
@@ -158,8 +160,6 @@ def export_onnx(
         batch: fixes the first size of the inputs, usually named ``batch``, at a number.
         sizes: numbers for symbolic sizes of the inputs, by name.
         dynamic: whether a fixed batch becomes one of any size.
-        with_preprocess: whether the arithmetic of the preprocessing becomes part of the model, which then takes bytes,
-            0 to 255. The report's notes list those steps, and the steps to do before.
         float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
 
     Raises:
@@ -170,18 +170,31 @@ def export_onnx(
         FileError: the file cannot be written.
     """
     check_proof(verify, io)
-    tolerance = Tolerance(atol, rtol)
-    network, done, rounding = adapted(
-        network,
-        batch=batch,
-        sizes=sizes,
-        dynamic=dynamic,
-        with_preprocess=with_preprocess,
-        float16=float16,
-        verify=verify,
-        tolerance=tolerance,
-        seed=seed,
-    )
+    proof: _ProofOptions = {"verify": verify, "tolerance": Tolerance(atol, rtol), "seed": seed}
+    network, steps = with_steps(network, **proof)
+    network, done, rounding = adapted(network, batch=batch, sizes=sizes, dynamic=dynamic, float16=float16, **proof)
+    report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, **proof)
+    return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
+
+
+class _ProofOptions(TypedDict):
+    verify: bool
+    tolerance: Tolerance
+    seed: int
+
+
+def write_onnx(
+    network: Network,
+    path: str | Path,
+    *,
+    opset: int,
+    external_data: bool | int | None = None,
+    io: str | Path | None,
+    verify: bool,
+    tolerance: Tolerance,
+    seed: int,
+) -> ExportReport:
+    """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph."""
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
     doc = network.metadata.get(DOC, "")
@@ -213,10 +226,10 @@ def export_onnx(
             file.write(data)
     for name in old - {location}:
         (folder / name).unlink(missing_ok=True)
-    notes = [*done, *dropped_by_export(model, network.graph, network.documentation), *found.notes]
+    notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
     beside = folder / location if location else None
-    return ExportReport(target, opset, model.ir_version, len(data), found, tuple(notes), beside, rounding)
+    return ExportReport(target, opset, model.ir_version, len(data), found, tuple(notes), beside)
 
 
 @contextmanager

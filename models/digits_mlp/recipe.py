@@ -6,7 +6,6 @@ from typing import Final, Unpack
 
 import portable_nn as pnn
 from portable_nn.models.recipes import Digits, Trained, load_digits, train_on_digits
-from portable_nn.preprocessing.steps import digit_preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 
 EPOCHS: Final = 120
@@ -31,7 +30,6 @@ def train(
         pnn.Sigmoid(name="activation"),
         pnn.Dense(10, weight_initial="book", name="digit"),
         labels="0123456789",
-        preprocessing=digit_preprocessing(),
         seed=seed,
         name="digits-mlp",
     )

@@ -15,6 +15,7 @@ import inspect
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 import typer
 import typer.models
 
-from portable_nn.core.errors import FileError, PortableNNError, UsageError
+from portable_nn.core.errors import DataWarning, FileError, PortableNNError, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
@@ -37,7 +38,7 @@ SCHEMA: Final = 1
 FORMS: Final = {"table": ".txt", "json": ".json", "csv": ".csv"}
 """The forms of a result, and the suffix of a file in that form. Commands with ``ROWS = True`` have CSV as well."""
 
-LONGEST_NOTE: Final = 400
+LONGEST_NOTE: Final = 500
 """Characters of a note that are printed."""
 
 INTERRUPTED: Final = 130
@@ -234,7 +235,9 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
             _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
-            command(Printer(_form(format, out, forms), out, quiet, force), **given)
+            printer = Printer(_form(format, out, forms), out, quiet, force)
+            with _warnings_as_notes(printer):
+                command(printer, **given)
             sys.stdout.flush()
 
     parameters = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
@@ -303,6 +306,24 @@ def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
 
             traceback.print_exc()
         raise
+
+
+@contextmanager
+def _warnings_as_notes(printer: Printer) -> Iterator[None]:
+    """Print warnings of this package as notes, each once."""
+    seen = set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if not issubclass(category, DataWarning):
+            shown(message, category, *where, **options)
+        elif str(message) not in seen:
+            seen.add(str(message))
+            printer.note(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        shown, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _form(form: str | None, out: Path | None, forms: Mapping[str, str]) -> str:

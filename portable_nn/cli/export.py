@@ -26,7 +26,6 @@ EXAMPLES = (
     "export digits digits.onnx",
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
-    "export digits bytes.onnx --with-preprocess",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
 )
 
@@ -40,12 +39,6 @@ def command(
     dim: Dims = None,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.")
-    ] = False,
-    with_preprocess: Annotated[
-        bool,
-        typer.Option(
-            "--with-preprocess", help="Put the arithmetic of the preprocessing into the graph, which then takes bytes."
-        ),
     ] = False,
     float16: Annotated[
         bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print the effect.")
@@ -81,7 +74,6 @@ def command(
         batch=batch,
         sizes=sizes_in(dim),
         dynamic=dynamic,
-        with_preprocess=with_preprocess,
         float16=float16,
         **options,
     )

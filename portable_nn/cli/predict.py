@@ -51,7 +51,7 @@ def command(
         typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Skip the model's preprocessing: the arrays hold what the network takes.")
+        bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
     digest: Digest = None,

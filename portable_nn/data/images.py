@@ -64,11 +64,34 @@ def read_image(path: str | Path) -> NDArray[Any]:
         with opened(path, "a picture") as file:
             if not png.is_whole(file):
                 raise DataError(path, _EXPECTED + what_is(start))
+    return _unsigned(picture, path)
+
+
+def pixels_of(image: Any, name: str) -> NDArray[Any]:
+    """The pixels of an image of Pillow, as ``read_image`` gives those of a file; messages call it ``name``.
+
+    Raises:
+        DataError: the image cannot be decoded.
+    """
+    from PIL import ImageOps
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            mode = _array_mode(image.mode, "transparency" in image.info)
+            upright = ImageOps.exif_transpose(image)
+            picture = np.asarray(upright.convert(mode) if mode else upright)
+    except Exception as error:
+        # As above: Pillow decodes a file when its pixels are first asked for.
+        raise DataError(name, f"the picture cannot be decoded: {error}") from error
+    return _unsigned(picture, name)
+
+
+def _unsigned(picture: NDArray[Any], where: str | Path) -> NDArray[Any]:
     if picture.dtype.kind != "i":
         return picture
     # Mode "I" is that of 16-bit PGM files, and of 32-bit TIFF files, whose white level is unknown.
     if picture.min() < 0 or picture.max() > np.iinfo(np.uint16).max:
-        raise DataError(path, "expected pixels of 8 or 16 bits or floats, found 32-bit integers")
+        raise DataError(where, "expected pixels of 8 or 16 bits or floats, found 32-bit integers")
     return picture.astype(np.uint16)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.given import Examples, Picture, Source, sources
 from portable_nn.data.images import SUFFIXES, read_image
 from portable_nn.data.tables import STDIN, iterate_csv
+from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import (
     Found,
     PictureStep,
@@ -23,7 +25,7 @@ from portable_nn.preprocessing.steps import (
     Tensor,
     apply,
     apply_arithmetic,
-    default_preprocessing,
+    arithmetic,
     describe,
     lay_out,
     picture_shape,
@@ -44,28 +46,45 @@ class Batch:
     labels: list[Any] | None = None
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a model takes.
+
+    Args:
+        shape: the shape of one example, without the batch axis.
+        steps: the steps of its preprocessing.
+        kind: the kind of its input, as in a manifest.
+        largest: the largest number that it says it is made for, if it does.
+    """
+
+    shape: tuple[int, ...]
+    steps: Preprocessing = ()
+    kind: str = "tensor"
+    largest: float | None = None
+
+
 def iterate(
-    inputs: Sequence[str | Path],
-    preprocessing: Preprocessing,
-    example_shape: tuple[int, ...],
+    inputs: Any,
+    taken: Taken,
     *,
     batch_size: int = 256,
     polarity: Found | None = None,
     raw: bool = False,
     notes: list[str] | None = None,
+    assumed: list[str] | None = None,
 ) -> Iterator[Batch]:
-    """Read ``inputs`` in their order as batches of at most ``batch_size`` examples of ``example_shape``.
+    """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
     Args:
-        inputs: each a picture, a folder (the pictures directly in it, sorted by name), a CSV, npy, npz, IDX or HDF5
-            file, or ``"-"`` for CSV on standard input.
-        preprocessing: the steps of the model. Pictures get all of them, arrays and tables the arithmetic ones. Where
-            there are none, pictures get ``default_preprocessing``.
-        example_shape: the shape of one example, without the batch axis.
+        inputs: a path or several: of a picture, a folder (the pictures directly in it, sorted by name), a CSV, npy,
+            npz, IDX or HDF5 file, or ``"-"`` for CSV on standard input; or what is in memory (see ``given.sources``).
+        taken: what the model takes. Pictures get all of its steps, arrays and tables the arithmetic ones. Where there
+            are none, pictures get ``default_preprocessing``.
         batch_size: the most examples in a batch.
-        polarity: the colour of the ink in the pictures, in place of the one in ``preprocessing``.
-        raw: pass arrays and tables to the network without any preprocessing.
-        notes: a list to which assumptions about the pictures are appended, in words.
+        polarity: the colour of the ink in the pictures, in place of the one in the steps.
+        raw: pass arrays and tables to the network without any preprocessing, and unchecked.
+        notes: a list to which what is found in the pictures is appended, in words.
+        assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it.
 
     Raises:
         UsageError: invalid arguments, before the first batch.
@@ -73,16 +92,16 @@ def iterate(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
-    paths = [path for given in inputs for path in _expand(given)]
-    if not paths:
+    found = [each for source in sources(inputs) for each in _expand(source)]
+    if not found:
         raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
-    pictures = [path for path in paths if kind_of(path) == "picture"]
+    pictures = [each for each in found if _is_picture(each)]
     if raw and pictures:
-        raise UsageError(f"raw is for arrays, and {pictures[0]} is taken to be a picture")
-    steps = _picture_steps(preprocessing, example_shape, notes) if pictures else preprocessing
+        raise UsageError(f"raw is for arrays, and {_name(pictures[0])} is taken to be a picture")
+    steps = _picture_steps(taken, assumed) if pictures else taken.steps
     if polarity is not None:
         steps = with_polarity(steps, polarity)
-    return _Plan(steps, () if raw else preprocessing, example_shape, batch_size, notes).batches(paths)
+    return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, notes).batches(found)
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
@@ -112,44 +131,49 @@ class _Plan:
     batch_size: int
     notes: list[str] | None
 
-    def batches(self, paths: list[Path]) -> Iterator[Batch]:
-        for are_pictures, group in groupby(paths, key=lambda path: kind_of(path) == "picture"):
+    def batches(self, found: list[Source]) -> Iterator[Batch]:
+        for are_pictures, group in groupby(found, key=_is_picture):
             if are_pictures:
                 yield from self.pictures(group)
                 continue
-            for path in group:
-                yield from self.table(path) if kind_of(path) == "csv" else self.array(path)
+            for source in group:
+                if isinstance(source, Path):
+                    yield from self.table(source) if kind_of(source) == "csv" else self.file(source)
+                elif isinstance(source, Examples):
+                    yield from self.array(source.name, source.x, None, "[{}]")
 
-    def pictures(self, paths: Iterator[Path]) -> Iterator[Batch]:
-        while chunk := list(islice(paths, self.batch_size)):
-            yield Batch([str(path) for path in chunk], np.concatenate([self.picture(path) for path in chunk]))
+    def pictures(self, group: Iterator[Source]) -> Iterator[Batch]:
+        while chunk := list(islice(group, self.batch_size)):
+            yield Batch([_name(each) for each in chunk], np.concatenate([self.picture(each) for each in chunk]))
 
-    def picture(self, path: Path) -> Tensor:
-        example = apply(self.for_pictures, read_image(path), name=str(path), notes=self.notes)
-        return self.shaped(example[np.newaxis], path)
+    def picture(self, source: Source) -> Tensor:
+        pixels = source.pixels if isinstance(source, Picture) else read_image(Path(_name(source)))
+        example = apply(self.for_pictures, pixels, name=_name(source), notes=self.notes)
+        return self.shaped(example[np.newaxis], _name(source))
 
     def table(self, path: Path) -> Iterator[Batch]:
         file = "stdin" if str(path) == STDIN else path
         for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size):
-            yield self.batch(file, rows.numbers, rows.values, rows.labels)
+            names = [f"{file}:{place}" for place in rows.numbers]
+            yield self.batch(file, names, rows.values, rows.labels)
 
-    def array(self, path: Path) -> Iterator[Batch]:
+    def file(self, path: Path) -> Iterator[Batch]:
         dataset = read_dataset(path)
+        return self.array(path, dataset.x, dataset.y, ":{}")
+
+    def array(self, where: str | Path, x: NDArray[Any], y: NDArray[Any] | None, place: str) -> Iterator[Batch]:
         # An array may be a single example without a batch axis.
-        alone = dataset.x.shape in (self.example_shape, picture_shape(self.for_arrays))
-        x = dataset.x[np.newaxis] if alone else dataset.x
-        y = None if alone else dataset.y
+        if x.shape in (self.example_shape, picture_shape(self.for_arrays)):
+            x, y = x[np.newaxis], None
         for start in range(0, len(x), self.batch_size):
             part = slice(start, min(start + self.batch_size, len(x)))
-            yield self.batch(path, range(part.start, part.stop), x[part], None if y is None else y[part])
+            names = [f"{where}{place.format(number)}" for number in range(part.start, part.stop)]
+            yield self.batch(where, names, x[part], None if y is None else y[part])
 
-    def batch(
-        self, file: str | Path, places: Sequence[int], values: NDArray[Any], labels: NDArray[Any] | None
-    ) -> Batch:
-        names = [f"{file}:{place}" for place in places]
+    def batch(self, file: str | Path, names: list[str], values: NDArray[Any], labels: NDArray[Any] | None) -> Batch:
         values = _finite(values, names)
         if any(isinstance(step, PictureStep) for step in self.for_arrays):
-            _check_pixels(values, names)
+            _check_pixels(values, names, scaled=bool(arithmetic(self.for_arrays)))
         x = self.shaped(apply_arithmetic(self.for_arrays, values, name=str(file)), file)
         return Batch(names, x, None if labels is None else labels.tolist())
 
@@ -160,28 +184,35 @@ class _Plan:
             raise DataError(file, f"{error}; the model determines what is expected") from None
 
 
-def _picture_steps(
-    preprocessing: Preprocessing, example_shape: tuple[int, ...], notes: list[str] | None
-) -> Preprocessing:
-    """The steps for pictures: the model's own, or the default ones, which are then added to ``notes``."""
-    if any(isinstance(step, PictureStep) for step in preprocessing):
-        return preprocessing
-    if preprocessing:
+def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
+    """The steps for pictures: the model's own, or the default ones, which are then added to ``assumed``."""
+    if any(isinstance(step, PictureStep) for step in taken.steps):
+        return taken.steps
+    if taken.steps or taken.kind == "table":
         raise UsageError("the preprocessing of this model has no step that makes an array of a picture; give it arrays")
-    assumed = default_preprocessing(example_shape)
-    if notes is not None:
-        notes.append("the model does not say how to prepare pictures; assumed: " + "; ".join(describe(assumed)))
-    return assumed
+    steps = default_preprocessing(taken.shape, taken.largest)
+    if assumed is not None:
+        assumed.append("the model does not say how to prepare pictures; assumed: " + "; ".join(describe(steps)))
+    return steps
 
 
-def _expand(given: str | Path) -> list[Path]:
+def _is_picture(source: Source) -> bool:
+    return isinstance(source, Picture) or (isinstance(source, Path) and kind_of(source) == "picture")
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, Path) else source.name
+
+
+def _expand(source: Source) -> list[Source]:
     """The files of one input: itself, or the pictures in a folder."""
-    path = Path(given)
-    if path.is_dir():
-        return pictures_in(path)
-    if str(given) != STDIN and not path.exists():
-        raise DataError(path, "expected a file or folder, found neither")
-    return [path]
+    if not isinstance(source, Path):
+        return [source]
+    if source.is_dir():
+        return list(pictures_in(source))
+    if str(source) != STDIN and not source.exists():
+        raise DataError(source, "expected a file or folder, found neither")
+    return [source]
 
 
 def _finite(values: NDArray[Any], names: list[str]) -> Tensor:
@@ -192,9 +223,16 @@ def _finite(values: NDArray[Any], names: list[str]) -> Tensor:
     return numbers
 
 
-def _check_pixels(pixels: Tensor, names: list[str]) -> None:
-    """Raise ``DataError`` for values not in 0..255 or scaled already: predictions would be silently wrong."""
-    otherwise = "if the values are what the network takes already, skip its preprocessing: raw (--raw)"
+def _check_pixels(pixels: Tensor, names: list[str], *, scaled: bool) -> None:
+    """Raise ``DataError`` for values not in 0..255 or scaled already: predictions would be silently wrong.
+
+    ``scaled`` says whether steps of preprocessing scale them before they go into the network.
+    """
+    otherwise = (
+        "if the values are what the network takes already, skip its preprocessing: raw (--raw)"
+        if scaled
+        else "the network itself scales them; raw (--raw) takes any numbers"
+    )
     _check_each((pixels >= 0) & (pixels <= 255), names, f"expected pixels from 0 to 255; {otherwise}")
     if pixels.max() <= 1 and (pixels != np.round(pixels)).any():
         raise DataError(names[0], f"expected pixels from 0 to 255, found none above {pixels.max():g}; {otherwise}")

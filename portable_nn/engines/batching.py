@@ -55,14 +55,15 @@ class Batching:
             self._batch_sizes[key] = min(BATCH, max(1, LARGEST // max(most, 1)))
         return self._batch_sizes[key]
 
-    def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[Feeds], None]) -> Any:
+    def predict(self, x: Any, run: Run, batch_size: int | None, look: Callable[[Feeds], None] | None) -> Any:
         """The outputs that ``run`` computes from ``x``, which is checked, shown to ``look`` and split into batches.
 
         An array where there is one output and ``x`` is an array, otherwise a dict by output name.
         """
         check_kind(x)
         feeds = self.check(x)
-        look(feeds)
+        if look:
+            look(feeds)
         parts = [run(part) for part in self._batches(feeds, batch_size)]
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
+from portable_nn.core.kinds import is_path, is_picture, is_table
 from portable_nn.operators.registry import Array
 
 
@@ -83,21 +83,6 @@ def check_kind(x: Any) -> None:
         if is_one(first):
             given = f"[{call}, …]" if first is not x else call
             raise UsageError(f"Network.predict takes arrays of numbers, not {what}: use pnn.predict(network, {given})")
-
-
-def is_path(x: object) -> bool:
-    """Whether ``x`` is a path, as text or as an object."""
-    return isinstance(x, (str, PathLike))
-
-
-def is_picture(x: object) -> bool:
-    """Whether ``x`` is an image of Pillow, or works as one."""
-    return all(hasattr(x, name) for name in ("mode", "size", "getbands", "convert"))
-
-
-def is_table(x: object) -> bool:
-    """Whether ``x`` is a data frame of pandas or polars, or works as one."""
-    return hasattr(x, "columns") and hasattr(x, "to_numpy")
 
 
 _OTHER_KINDS: Final = (

@@ -149,11 +149,11 @@ def preparing(graph: Graph) -> frozenset[str]:
 
 def _of_steps(steps: Preprocessing) -> Range | None:
     """The range of what the steps of an older file give: a normalisation 0 ± 1, a factor what it makes of a picture."""
-    last = next((step for step in reversed(steps) if isinstance(step, ScaleStep | NormaliseStep)), None)
-    if isinstance(last, NormaliseStep):
+    scaling = [step for step in steps if isinstance(step, ScaleStep | NormaliseStep)]
+    if scaling and isinstance(scaling[-1], NormaliseStep):
         low, high = -WIDE, WIDE
-    elif last and isinstance(steps[0], PictureStep):
-        low, high = sorted((last.offset, last.offset + 255 * last.factor))
+    elif len(scaling) == 1 and isinstance(scaling[0], ScaleStep) and isinstance(steps[0], PictureStep):
+        low, high = sorted((scaling[0].offset, scaling[0].offset + 255 * scaling[0].factor))
     else:
         return None
     away = (FAR - 1) * (high - low)
@@ -202,7 +202,9 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
     if not last or not np.isfinite(factor).all() or not np.all(factor):
         return None
     centred = any(pair == ("Sub", "Div") for pair in pairwise(name for name in done if name in ARITHMETIC))
-    ends = map(np.asarray, (_around if centred else _from_zero)(factor, offset))
+    ends = [np.asarray(end) for end in (_around if centred else _from_zero)(factor, offset)]
+    if not (ends[1] > ends[0]).all():  # An offset that says nothing of what goes in.
+        return None
     made = [end for end in ends if end.ndim < len(value.shape) or len(end) == 1]
     return Range(last, *(end[0] if end.ndim == len(value.shape) else end for end in made)) if len(made) == 4 else None
 

@@ -15,13 +15,12 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Parameter
 from portable_nn.core.names import Engine
-from portable_nn.engines.batching import Run
 from portable_nn.format import as_digest
 from portable_nn.format.manifest import Manifest
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.runners import Description, Runner, output_values, runner_of
+from portable_nn.model_files.runners import Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -83,14 +82,7 @@ class NetworkFile(ModelFile):
 
     def runner(self, name: str, engine: Engine) -> Runner:
         """The model ready to run on examples; messages call it ``name``."""
-        network = self.network
-        run: Run = network.predict
-        if engine == "onnxruntime":
-            from portable_nn.onnx.session import session_of
-
-            run = session_of(network.graph, network.parameters).run
-        description = Description(network.inputs, network.outputs)
-        return runner_of(name, network.graph.inputs, output_values(network), description, run)
+        return network_runner(self.network, name, engine)
 
     def survey(self) -> Surveyor:
         """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from portable_nn.core.errors import FormatError, UsageError
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
+from portable_nn.engines.ranges import Range, preparing, ranges
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST as SHA256
 from portable_nn.format.tensors import hashes
@@ -102,14 +103,17 @@ class OnnxFile(WritableFile):
     def runner(self, name: str, engine: Engine) -> Runner:
         if engine == "numpy":
             network = self.network
-            found = self._runner(name, network.graph.inputs, output_values(network), self._metadata, network.predict)
+            run, outputs = partial(network.compute, engine), output_values(network)
+            numbers = ranges(network.graph, network.parameters)
+            found = self._runner(name, network.graph.inputs, outputs, self._metadata, run, numbers)
             found = found if self._origin.state == "own" else replace(found, notes=(*found.notes, UNPROVED))
             return replace(found, warnings=self._origin.notes)
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else self._expected
         session = Session(source, where=str(self.path))
-        found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run)
+        made_for = self._ranges(session.metadata)
+        found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
         return replace(found, warnings=self._warnings(session.metadata))
 
     def _warnings(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
@@ -124,9 +128,31 @@ class OnnxFile(WritableFile):
         return self._checked(parsed(self._expected, self.path)).notes
 
     def _runner(
-        self, name: str, inputs: Sequence[Value], outputs: Sequence[Value], metadata: Mapping[str, str], run: Run
+        self,
+        name: str,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        metadata: Mapping[str, str],
+        run: Run,
+        made_for: Mapping[str, Range],
     ) -> Runner:
-        return runner_of(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run)
+        return runner_of(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run, made_for)
+
+    def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
+        """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""
+        from portable_nn.onnx.storage.files import read_alone
+        from portable_nn.onnx.storage.metadata import MANIFEST, is_whole
+        from portable_nn.onnx.storage.tensors import from_tensor
+
+        if MANIFEST not in metadata or not is_whole(metadata):
+            return {}
+        graph = decode(metadata[MANIFEST].encode(), str(self.path)).graph
+        wanted = preparing(graph)
+        if not wanted:
+            return {}
+        stored = (each for each in read_alone(self.path).graph.initializer if each.name in wanted)
+        arrays = {each.name: from_tensor(each, str(self.path)) for each in stored if not each.external_data}
+        return ranges(graph, arrays) if arrays.keys() == wanted else {}
 
     @property
     def _metadata(self) -> Mapping[str, str]:
@@ -169,9 +195,11 @@ class OnnxFile(WritableFile):
 
     @classmethod
     def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
-        from portable_nn.converters.onnx import export_onnx
+        from portable_nn.converters.onnx.adapting import outside
+        from portable_nn.converters.onnx.convert import write_onnx
         from portable_nn.onnx.storage.files import read_alone
         from portable_nn.onnx.storage.metadata import DIGEST, metadata_of
+        from portable_nn.onnx.verify import Tolerance
 
         manifest = source.manifest
         network = Network.from_graph(
@@ -183,9 +211,19 @@ class OnnxFile(WritableFile):
             documentation=manifest.documentation,
             copy=False,
         )
-        report = export_onnx(network, path, opset=options.opset, **options.proof)
+        # As it is: what is read back must be the same network.
+        tolerance = Tolerance(options.atol, options.rtol)
+        report = write_onnx(
+            network,
+            path,
+            opset=options.opset,
+            verify=options.verify,
+            tolerance=tolerance,
+            seed=options.seed,
+            io=options.io,
+        )
         files = (path, report.data) if report.data else (path,)
-        notes = report.notes if options.verify else ()  # Then ``convert`` itself says that nothing was verified.
+        notes = report.notes if options.verify else outside(network)  # Then ``convert`` says that nothing was verified.
         proof, digest = report.outputs, metadata_of(read_alone(path))[DIGEST]
         return WrittenNetwork(files, digest, proof, proof.recorded, report.opset, report.ir_version, notes)
 

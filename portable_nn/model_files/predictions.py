@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
-from portable_nn.data.sources import Batch, iterate
+from portable_nn.data.sources import Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
-from portable_nn.model_files.runners import UNKNOWN, Runner
+from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
+from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found, describe, with_polarity
 
-__all__ = ["Prediction", "Predictions", "predict"]
+__all__ = ["Prediction", "Predictions", "predict", "prepare"]
 
 SUM_TOLERANCE = 1e-3
 """The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
@@ -67,8 +69,8 @@ class Predictions(Iterator[Prediction]):
     """An iterator of predictions, which are computed batch by batch: any number of examples needs little memory.
 
     Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
-    known), ``judged`` counts the examples whose class is in
-    the data, and ``right`` those of them that were predicted correctly.
+    known, such as how pictures are prepared where the model does not say it), ``judged`` counts the examples whose
+    class is in the data, and ``right`` those of them that were predicted correctly.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Predictions(Iterator[Prediction]):
         labels: Sequence[str] | str | Path | None,
         top: int,
         notes: list[str],
+        assumed: Sequence[str] = (),
     ) -> None:
-        self.notes, self.warnings = notes, runner.warnings
+        self.notes, self.warnings = notes, (*runner.warnings, *assumed)
         self.judged = self.right = self._made = 0
+        self._warned = False
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
         self._each = self._predict()
@@ -100,6 +104,7 @@ class Predictions(Iterator[Prediction]):
     def _predict(self) -> Iterator[Prediction]:
         kind, classes = self._runner.kind, None
         for batch in self._batches:
+            self._warn_of_misfit(batch.x)
             numbers = self._numbers(batch)
             if kind == UNKNOWN:
                 kind = self._guess(numbers)
@@ -111,6 +116,14 @@ class Predictions(Iterator[Prediction]):
             probabilities = _probabilities(numbers, kind)
             classes = classes or self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
             yield from _ranked(batch, probabilities, classes, self._top)
+
+    def _warn_of_misfit(self, x: Array) -> None:
+        """Warn once of examples that miss by far what the model is made for."""
+        made_for = None if self._warned else self._runner.range
+        if made_for and (misfit := made_for.misfit(x)):
+            self._warned = True
+            where = f"{self._runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
+            warnings.warn(f"the examples {misfit}, but {where}", DataWarning, stacklevel=4)
 
     def _numbers(self, batch: Batch) -> Array:
         numbers = self._runner(batch.x).astype(np.float64)
@@ -147,8 +160,8 @@ class Predictions(Iterator[Prediction]):
 
 
 def predict(
-    model: str | Path,
-    inputs: str | Path | Sequence[str | Path],
+    model: str | Path | Network,
+    inputs: Any,
     *,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
@@ -163,8 +176,10 @@ def predict(
     """Predictions of ``model`` for ``inputs``, one after the other.
 
     Args:
-        model: the name of a shipped model, a weight file, or any ONNX file.
-        inputs: images, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on standard input.
+        model: a network, the name of a shipped model, a weight file, or any ONNX file.
+        inputs: what to predict. In files: images, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on
+            standard input. In memory: an array of examples (n, …) or one alone, an image of Pillow, a data frame or a
+            dict of columns in the order in which the model takes them. Or a list of paths, of images or of examples.
         engine: ``onnxruntime`` or ``numpy``.
         labels: names of the classes, or the path of a file with one per line or a JSON list; by default those of the
             model. Classes without a name are called by their number.
@@ -181,29 +196,61 @@ def predict(
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
         FileError, FormatError: the model cannot be read.
         DataError: an input cannot be read; raised when its turn comes.
+
+    Warns with ``DataWarning`` of examples that miss by far what the model is made for.
+
+    >>> import portable_nn as pnn
+    >>> for prediction in pnn.predict("digits", ["photo.jpg", "scan.png"]):
+    ...     print(prediction.label, prediction.probability)
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    check_engine(engine)
-    runner = open_model(model, digest=digest, edited=edited).runner(str(model), engine)
+    runner = _opened(model, engine, digest, edited)
     if recorder:
         runner = replace(runner, run=recorder.watching(runner.run))
-    notes = [f"{model} runs in {engine}", *runner.notes]
+    notes, assumed = [f"{runner.where} runs in {engine}", *runner.notes], list[str]()
     if runner.preprocessing and not raw:
         prepared = with_polarity(runner.preprocessing, polarity) if polarity else runner.preprocessing
         steps = enumerate(describe(prepared), start=1)
         notes += ["the model says how to prepare what it is given:", *(f"  {place}. {step}" for place, step in steps)]
     batches = iterate(
-        given,
-        runner.preprocessing,
-        runner.example_shape,
-        batch_size=batch_size,
-        polarity=polarity,
-        raw=raw,
-        notes=notes,
+        inputs, _taken(runner), batch_size=batch_size, polarity=polarity, raw=raw, notes=notes, assumed=assumed
     )
-    return Predictions(runner, batches, labels, top, notes)
+    return Predictions(runner, batches, labels, top, notes, assumed)
+
+
+def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None = None) -> Array:
+    """The examples (n, …) that a model takes, made of pictures, tables and arrays: what ``predict`` feeds it.
+
+    They are for ``Network.predict`` and ``Network.fit``, and for an ONNX file in any runtime.
+
+    Args:
+        model: a network, the name of a shipped model, a weight file, or any ONNX file.
+        inputs: as ``predict`` takes them.
+        polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
+
+    Raises as ``predict`` does.
+
+    >>> import portable_nn as pnn
+    >>> pnn.prepare("digits", "photo.jpg").shape
+    (1, 1, 28, 28)
+    """
+    runner = _opened(model, "numpy")
+    return np.concatenate([batch.x for batch in iterate(inputs, _taken(runner), polarity=polarity)])
+
+
+def _opened(model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False) -> Runner:
+    check_engine(engine)
+    if not isinstance(model, Network):
+        return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
+    if digest is not None or edited:
+        raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
+    return network_runner(model, model.graph.name, engine)
+
+
+def _taken(runner: Runner) -> Taken:
+    largest = float(runner.range.high.max()) if runner.range else None
+    return Taken(runner.example_shape, runner.preprocessing, runner.takes, largest)
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
+from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.manifest import InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
@@ -36,6 +40,8 @@ class Runner:
         described: whether the model describes its inputs and outputs.
         notes: what was assumed, for people.
         warnings: what people must know, asked or not.
+        takes: the kind of the input, as in a manifest.
+        range: the numbers that the first nodes are made for, if they say so.
     """
 
     where: str
@@ -48,6 +54,8 @@ class Runner:
     described: bool = True
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    takes: str = "tensor"
+    range: Range | None = None
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -127,10 +135,25 @@ def _is_float(value: Value) -> bool:
     return np.dtype(value.dtype).kind == "f"
 
 
+def network_runner(network: Network, where: str, engine: Engine) -> Runner:
+    """The runner of a network. Raises as ``runner_of`` does."""
+    description = Description(network.inputs, network.outputs)
+    found = ranges(network.graph, network.parameters)
+    values = output_values(network)
+    return runner_of(where, network.graph.inputs, values, description, partial(network.compute, engine), found)
+
+
 def runner_of(
-    where: str, inputs: Sequence[Value], outputs: Sequence[Value], description: Description, run: Run
+    where: str,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    description: Description,
+    run: Run,
+    made_for: Mapping[str, Range] = MappingProxyType({}),
 ) -> Runner:
     """The runner of a model with these inputs and outputs, which ``run`` computes; messages call it ``where``.
+
+    ``made_for`` has what the first nodes say of the inputs, by name.
 
     Raises ``UsageError`` where it has not exactly one input of a known shape.
     """
@@ -148,5 +171,15 @@ def runner_of(
     notes = (f"of the outputs {', '.join(infos)}, '{best.name}' is read",) if len(outputs) > 1 else ()
     kind = info.kind if description.known else UNKNOWN
     return Runner(
-        where, entry, description.inputs[0].preprocessing, best.name, kind, info.labels, run, description.known, notes
+        where,
+        entry,
+        description.inputs[0].preprocessing,
+        best.name,
+        kind,
+        info.labels,
+        run,
+        description.known,
+        notes,
+        takes=description.inputs[0].kind,
+        range=made_for.get(entry.name),
     )

@@ -37,8 +37,11 @@ class Execution(Locked):
         self._session: Session | None = None
         self._fitting_shapes = set[tuple[int, ...]]()
 
-    def predict(self, x: Any, engine: Engine, batch_size: int | None, infos: Sequence[InputInfo]) -> Any:
-        """As ``Network.predict``. One array of the right type and of a shape that was seen before is not checked."""
+    def predict(self, x: Any, engine: Engine, batch_size: int | None, infos: Sequence[InputInfo] | None) -> Any:
+        """As ``Network.predict``. One array of the right type and of a shape that was seen before is not checked.
+
+        With the descriptions of the inputs, others are looked at for numbers that the network is not made for.
+        """
         if type(x) is np.ndarray and x.dtype is self.batching.single and batch_size is None:
             if engine == "numpy" and (plan := self.plans.kept.get((x.shape,))) is not None:
                 with self._lock:
@@ -49,7 +52,7 @@ class Execution(Locked):
                 return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
         check_engine(engine)
         run = self._run_numpy if engine == "numpy" else self._run_onnxruntime
-        return self.batching.predict(x, run, batch_size, partial(self._ranges, infos))
+        return self.batching.predict(x, run, batch_size, partial(self._ranges, infos) if infos is not None else None)
 
     def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
         with self._lock:

@@ -29,7 +29,7 @@ from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lookup, trace
-from portable_nn.preprocessing.steps import Preprocessing
+from portable_nn.preprocessing.steps import Preprocessing, arithmetic
 
 if TYPE_CHECKING:
     from portable_nn.training.fit import fit
@@ -60,12 +60,14 @@ class Network:
         inputs: one symbol made by ``Input``, or several.
         outputs: one symbol, or several.
         labels: names of the classes, one for each entry of the output's last dimension (of the first output).
-        preprocessing: the steps that make the (first) input from images or tables.
+        preprocessing: the steps that make the (first) input from pictures, 0 to 255; arithmetic after them is for
+            layers, ``Rescaling`` and ``Normalization``.
         metadata: your own words about the network, stored with it.
         seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph.
 
-    Raises ``GraphError`` where the outputs need an input that is not listed.
+    Raises ``GraphError`` where the outputs need an input that is not listed, ``UsageError`` for labels or preprocessing
+    that do not fit.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Network:
             shape = tuple(int(dim) for dim in value.shape)
             parameters[value.name] = initial_values(leaves[value.name].initial, rng, shape, value.dtype, value.name)
         infos = [InputInfo(value.name) for value in traced.graph.inputs]
+        if steps := arithmetic(preprocessing):
+            raise UsageError(f"'{steps[0]}' is arithmetic: a layer such as Rescaling or Normalization makes it nodes")
         if preprocessing:
             infos[0] = InputInfo(infos[0].name, "image", tuple(preprocessing))
         results = [
@@ -243,6 +247,11 @@ class Network:
         unknown engine.
         """
         return self._execution.predict(x, engine, batch_size, self.inputs)
+
+    def compute(self, engine: Engine, feeds: Feeds) -> dict[str, Array]:
+        """The outputs by name for arrays by input name, of which it does not warn: callers look at these themselves."""
+        found: dict[str, Array] = self._execution.predict(feeds, engine, None, None)
+        return found
 
     def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
         """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
@@ -397,8 +406,7 @@ class Sequential(Network):
     Args:
         layers: ``Input(…)`` or a network, and the layers that follow it.
         labels: the names of the classes, one for each entry of the output's last dimension.
-        preprocessing: the steps that make the input from images or tables; by default those of a network that comes
-            first.
+        preprocessing: the steps that make the input from pictures; by default those of a network that comes first.
         metadata: your own words about the network, stored with it; by default those of a network that comes first.
         seed: the seed of the initial weights, the shuffling and dropout. Same seed, same machine: same bytes.
         name: the name of the graph; by default that of a network that comes first.

@@ -1,7 +1,8 @@
 """Preprocessing: a list of steps, stored in the file of a model, that convert data to the network's input.
 
-*Picture* steps convert a decoded picture to an array of brightness, 0..255. *Arithmetic* steps convert that array to
-the network's input. Data that are arrays already (rows of a CSV file, IDX, npy) skip the picture steps.
+*Picture* steps convert a decoded picture to an array of brightness, 0..255: what no standard operator does. Data that
+are arrays already (rows of a CSV file, IDX, npy) skip them. *Arithmetic* steps convert that array further. Networks now
+do so themselves, by nodes; older files have such steps, and so has what is assumed for models of other programs.
 
 Steps come from untrusted files: each is a tagged record of numbers, validated when it is created, and nothing in it is
 looked up, imported or evaluated. ``str(step)`` describes a step in plain words.
@@ -240,6 +241,16 @@ Step: TypeAlias = PictureStep | ArithmeticStep
 Preprocessing: TypeAlias = tuple[Step, ...]
 
 
+def pictorial(steps: Sequence[Step]) -> tuple[PictureStep, ...]:
+    """The picture steps."""
+    return tuple(step for step in steps if isinstance(step, PictureStep))
+
+
+def arithmetic(steps: Sequence[Step]) -> tuple[ArithmeticStep, ...]:
+    """The arithmetic steps."""
+    return tuple(step for step in steps if isinstance(step, ArithmeticStep))
+
+
 def check_order(steps: Sequence[Step]) -> None:
     """Check the order of the steps.
 
@@ -267,7 +278,7 @@ def apply(
     check_order(steps)
     pixels = picture
     try:
-        for step in [each for each in steps if isinstance(each, PictureStep)]:
+        for step in pictorial(steps):
             if isinstance(step, PolarityStep) and step.found == "auto":
                 step = step.settle(pixels)
                 if notes is not None:
@@ -293,7 +304,7 @@ def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = 
         examples = np.asarray(batch, np.float32)
         if shape is not None:
             examples = lay_out(examples, shape)
-        for step in [each for each in steps if isinstance(each, ArithmeticStep)]:
+        for step in arithmetic(steps):
             examples = step(examples)
     except ValueError as error:
         raise DataError(name, str(error)) from error
@@ -325,40 +336,9 @@ def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """
     found = batch.shape[1:]
     flat = len(found) == 1 or len(shape) == 1
-    if math.prod(found) != math.prod(shape) or not (flat or _squeezed(found) == _squeezed(shape)):
+    if math.prod(found) != math.prod(shape) or not (flat or squeezed(found) == squeezed(shape)):
         raise ValueError(f"expected examples of shape {shape}, found {found}")
     return batch.reshape(len(batch), *shape)
-
-
-def digit_preprocessing(shape: tuple[int, ...] = (784,)) -> Preprocessing:
-    """A photograph or scan of one digit → ``shape``, in the layout of MNIST, 0.01..1 as in T. Rashid's book.
-
-    T. Rashid, *Make Your Own Neural Network*, 2016: ``pixel / 255 * 0.99 + 0.01``.
-    """
-    return (
-        GreyscaleStep(),
-        PolarityStep("light"),
-        FitDigitStep(28, 20),
-        ScaleStep(0.99 / 255, 0.01),
-        ReshapeStep(shape),
-    )
-
-
-def default_preprocessing(example_shape: tuple[int, ...]) -> Preprocessing:
-    """The preprocessing of pictures for a model that has none: MNIST digits, or colour pictures, channels first.
-
-    Raises:
-        UsageError: the shape is neither that of an MNIST digit nor that of a colour picture.
-    """
-    if _squeezed(example_shape) in ((784,), (28, 28)):
-        return digit_preprocessing(example_shape)
-    if len(example_shape) == 3 and example_shape[0] == 3:
-        _, height, width = example_shape
-        return (ColourStep(), ResizeStep(height, width), ScaleStep(1 / 255), TransposeStep((2, 0, 1)))
-    raise UsageError(
-        f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
-        "pictures can be used with (784,), (28, 28), (1, 28, 28) and (3, height, width); give it CSV or arrays"
-    )
 
 
 def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
@@ -374,7 +354,8 @@ def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
     return tuple(PolarityStep(step.ink, found) if isinstance(step, PolarityStep) else step for step in steps)
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without the axes of length 1."""
     return tuple(side for side in shape if side != 1)
 
 

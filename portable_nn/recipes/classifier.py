@@ -15,21 +15,18 @@ from portable_nn.core.names import ACTIVATIONS
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format import InputInfo
-from portable_nn.layers import Dense, Input, Layer, Sigmoid
+from portable_nn.layers import Dense, Input, Layer, Normalization, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import NormaliseStep, Preprocessing, apply_arithmetic, digit_preprocessing
+from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_classifier"]
 
-DIGIT: Final = 784
+PIXELS: Final = 784
 """The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
-
-SMALL: Final = 1e-12
-"""A standard deviation below this is taken for 0."""
 
 
 class Classifier(NamedTuple):
@@ -73,14 +70,17 @@ def train_classifier(
         validation: the share of the examples, drawn at random, that is held out to measure by; 0 for none.
         patience: stop after so many epochs without a smaller validation loss, and keep the best weights.
         labels: the names of the classes.
-        raw: take the numbers as they are. Otherwise rows of 784 are pixels, 0 to 255, and prepared as digits are.
-        standardise: bring each column to mean 0 and standard deviation 1, those of the training examples.
+        raw: take the numbers as they are. Otherwise rows of 784 are pixels of a digit, 0 to 255, and begin with
+            ``Rescaling`` to 0.01 to 1.
+        standardise: begin with ``Normalization``, which brings each column of the training examples to mean 0 and
+            standard deviation 1.
         seed: the seed of the initial weights, the split and the shuffling.
         metrics_csv: a file that gets a row after each epoch.
         progress: show a bar on stderr; by default where that is a terminal.
         checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
 
-    Preprocessing becomes a part of the network. Ctrl-C stops, and keeps what was learned.
+    What prepares the numbers becomes the first layer of the network, which is never trained: it takes rows such as
+    those of ``data``. Ctrl-C stops, and keeps what was learned.
 
     Raises:
         UsageError: invalid arguments, sizes that do not fit the data, data without labels, or checkpoints of
@@ -96,11 +96,11 @@ def train_classifier(
             f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
         )
     train, _ = _split(len(x), validation, seed)
-    steps = _preprocessing(x, train, raw=raw, standardise=standardise)
-    network = build_classifier(sizes, activation, loss, labels=labels or names, seed=seed)
-    if steps:
-        network.inputs = (InputInfo(network.inputs[0].name, "table" if standardise else "image", steps),)
-        x = apply_arithmetic(steps, x, name="data")
+    first = _first_layers(x, train, raw=raw, standardise=standardise)
+    network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
+    if first:
+        name = network.inputs[0].name
+        network.inputs = (InputInfo(name, "table") if standardise else InputInfo(name, "image", DIGIT),)
     history = fit_classes(
         network,
         x,
@@ -160,9 +160,12 @@ def build_classifier(
     loss: str = "cross_entropy",
     *,
     labels: Sequence[str] = (),
+    first: Sequence[Layer] = (),
     seed: int = 0,
 ) -> Network:
     """The untrained network: dense layers of ``sizes``, and a sigmoid at the end where the loss is a squared error.
+
+    ``first`` are layers that prepare the inputs.
 
     Raises ``UsageError`` for an unknown activation or fewer than two classes.
     """
@@ -176,7 +179,7 @@ def build_classifier(
     last: list[Layer] = [Dense(sizes[-1], weight_initial=initial)]
     if loss == "mean_squared_error":
         last.append(Sigmoid())
-    return Sequential(Input(sizes[0]), *hidden, *last, labels=labels, seed=seed)
+    return Sequential(Input(sizes[0]), *first, *hidden, *last, labels=labels, seed=seed)
 
 
 def _check_examples(data: Dataset, width: int) -> Array:
@@ -226,21 +229,21 @@ def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def _preprocessing(x: Array, train: Array, *, raw: bool, standardise: bool) -> Preprocessing:
-    """The preprocessing that becomes part of the network."""
+def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> list[Layer]:
+    """The layers that prepare the numbers."""
     if raw and standardise:
         raise UsageError("raw numbers stay as they are: raw or standardise, not both")
     if standardise:
-        mean, std = x[train].mean(axis=0, dtype=np.float64), x[train].std(axis=0, dtype=np.float64)
-        std[std < SMALL] = 1.0  # A column that is always the same.
-        return (NormaliseStep(tuple(map(float, mean)), tuple(map(float, std))),)
-    if raw or x.shape[1] != DIGIT:
-        return ()
+        return [Normalization().adapt(x[train])]
+    if raw or x.shape[1] != PIXELS:
+        return []
     low, high = float(x.min()), float(x.max())
     if low < 0 or not 1 < high <= 255:
         found = f"found {low:g} to {high:g}"
-        raise UsageError(f"rows of {DIGIT} numbers are taken for pixels, 0 to 255, {found}: raw takes them as they are")
-    return digit_preprocessing((DIGIT,))
+        raise UsageError(
+            f"rows of {PIXELS} numbers are taken for pixels, 0 to 255, {found}: raw takes them as they are"
+        )
+    return [Rescaling(*BOOK)]
 
 
 def _one_hot(targets: Array, count: int, loss: str) -> Array:

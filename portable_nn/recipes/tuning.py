@@ -18,8 +18,9 @@ from portable_nn.data.tables import whole
 from portable_nn.format.manifest import OutputInfo
 from portable_nn.layers import Dense, Flatten, Layer
 from portable_nn.network import Network, Sequential
+from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, apply_arithmetic, lay_out
+from portable_nn.preprocessing.steps import lay_out, pictorial
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.optimizers import Optimizer
@@ -49,13 +50,13 @@ def tune_classifier(
     Args:
         network: the network to begin with: one input, and one output with a number for each class. A last Softmax is
             dropped, because the loss has one inside: the outputs are then logits.
-        data: the examples, as ``read_dataset`` gives them, prepared as the network says. Their labels are names or
-            numbers of its classes.
+        data: the examples, as ``read_dataset`` gives them. Their labels are names or numbers of its classes.
         until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
             classes that the data have.
         freeze: the parameters that are not trained (see ``Network.freeze``), by the names that ``network`` has.
         labels: the names of the classes of a new head.
-        raw: the data are what the network takes: without its preprocessing.
+        raw: the data are what the graph of the network takes: they need not be pixels, and what an older file lists as
+            steps of preprocessing has been done.
 
     All else is as ``train_classifier`` takes it.
 
@@ -67,7 +68,9 @@ def tune_classifier(
     if (len(network.inputs), len(network.outputs)) != (1, 1):
         found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
         raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
-    x = _prepared(network, data.x, raw)
+    if not raw:
+        network = steps_inside(network)
+    x = _fitting(network, data.x, raw)
     body = network.until(until) if until else _for_loss(network, loss)
     if freeze:
         body.freeze(*freeze)
@@ -99,16 +102,13 @@ def tune_classifier(
         progress=progress,
         **checkpoints,
     )
-    return Classifier(body, history)
+    return Classifier(steps_inside(body), history)
 
 
-def _prepared(network: Network, x: Array, raw: bool) -> Array:
-    """The examples after preprocessing, in the shape of the input."""
-    if not raw:
-        steps = network.inputs[0].preprocessing
-        if any(isinstance(step, GreyscaleStep | ColourStep) for step in steps):
-            _check_pixels(x)
-        x = apply_arithmetic(steps, x, name="data")
+def _fitting(network: Network, x: Array, raw: bool) -> Array:
+    """The examples in the shape of the input."""
+    if pictorial(network.inputs[0].preprocessing) and not raw:
+        _check_pixels(x)
     shape = static(network.graph.inputs[0].shape[1:])
     if shape is None:
         return x
@@ -124,7 +124,7 @@ def _check_pixels(x: Array) -> None:
     low, high = float(x.min()), float(x.max())
     if low < 0 or not 1 < high <= 255:
         found = f"found {low:g} to {high:g}"
-        raise UsageError(f"the network prepares pixels, 0 to 255, {found}: raw is for data that are prepared already")
+        raise UsageError(f"the network takes pixels, 0 to 255, {found}: raw takes the numbers as they are")
 
 
 def _for_loss(network: Network, loss: str) -> Network:

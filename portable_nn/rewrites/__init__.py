@@ -17,7 +17,6 @@ from portable_nn.core.errors import UsageError
 from portable_nn.rewrites.float16 import float16_weights
 from portable_nn.rewrites.normalization import normalization_in_convolutions
 from portable_nn.rewrites.pooling import max_pool_first
-from portable_nn.rewrites.preprocessing import preprocessing_inside
 from portable_nn.rewrites.program import Program, Rewrite
 from portable_nn.rewrites.sizes import any_batch, fixed_sizes
 from portable_nn.rewrites.unused import without_unused
@@ -39,7 +38,6 @@ REWRITES: Final[Mapping[str, Rule]] = {
     "unused": Rule(without_unused, "leave out nodes that no output depends on", True),
     "any-batch": Rule(any_batch, "make the batch, the first dimension of the inputs, symbolic"),
     "sizes": Rule(fixed_sizes, "fix symbolic dimensions of the inputs"),
-    "preprocessing": Rule(preprocessing_inside, "compute the arithmetic of the preprocessing inside the graph"),
     "float16": Rule(float16_weights, "store matrices and kernels as float16, and compute in the type they had"),
 }
 """All rewrites by name, in the order in which they run."""

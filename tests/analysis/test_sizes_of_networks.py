@@ -387,12 +387,14 @@ def test_sizes_that_the_inputs_leave_open(tmp_path):
 def test_a_shipped_model():
     net = size_net("digits-mlp")
     assert [(row.name, row.parameters, row.multiply_adds, row.bytes) for row in net.nodes] == [
+        ("mul_1", 1, 0, 3136),
+        ("rescaling_1", 1, 0, 3136),
         ("hidden", 157_000, 156_800, 800),
         ("activation", 0, 0, 800),
         ("digit", 2_010, 2_000, 40),
     ]
-    assert (net.parameters, net.multiply_adds, net.counted_for) == (159_010, 158_800, {"batch": 1})
-    assert (net.peak, net.peak_at) == (4 * (784 + 200), "hidden")
+    assert (net.parameters, net.multiply_adds, net.counted_for) == (159_012, 158_800, {"batch": 1})
+    assert (net.peak, net.peak_at) == (4 * (784 + 784), "mul_1")
 
 
 def test_a_network_that_is_not_saved():
@@ -402,15 +404,17 @@ def test_a_network_that_is_not_saved():
 
 def test_the_text():
     assert as_text(size_net("digits-mlp")).splitlines() == [
-        "node        operator  input      output     field  parameters  mult-adds  memory",
-        "hidden      Gemm      batch,784  batch,200            157,000      157 k   800 B",
-        "activation  Sigmoid   batch,200  batch,200                                 800 B",
-        "digit       Gemm      batch,200  batch,10               2,010     2.00 k    40 B",
+        "node         operator  input      output     field  parameters  mult-adds  memory",
+        "mul_1        Mul       batch,784  batch,784                  1             3.1 kB",
+        "rescaling_1  Add       batch,784  batch,784                  1             3.1 kB",
+        "hidden       Gemm      batch,784  batch,200            157,000      157 k   800 B",
+        "activation   Sigmoid   batch,200  batch,200                                 800 B",
+        "digit        Gemm      batch,200  batch,10               2,010     2.00 k    40 B",
         "",
-        "nodes          3",
-        "parameters     159,010 (636 kB)",
+        "nodes          5",
+        "parameters     159,012 (636 kB)",
         "multiply-adds  159 k, of Conv, ConvTranspose, Gemm, MatMul",
-        "memory         1.6 kB for all outputs; at most 3.9 kB at one time, inputs included, at hidden",
+        "memory         7.9 kB for all outputs; at most 6.3 kB at one time, inputs included, at mul_1",
         "counted for    batch=1",
     ]
 

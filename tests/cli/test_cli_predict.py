@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import portable_nn as pnn
 from portable_nn.catalog import find_model
+from portable_nn.format import InputInfo
+from portable_nn.preprocessing.defaults import default_preprocessing
 
 SAMPLES = find_model("digits-mlp").samples
 
@@ -86,14 +90,83 @@ def test_polarity_can_be_forced(run):
     assert wrong.code == 3 or wrong.out != run("predict", "digits-mlp", dark).out
 
 
-def test_raw_leaves_the_preprocessing_out(run, tmp_path, digits_csv):
+def test_raw_takes_what_the_graph_takes(run, tmp_path, digits_csv):
+    """Of an older file, whose steps are beside its graph, what they make of pixels; then 0 to 255 as all else does."""
     table = np.loadtxt(digits_csv, delimiter=",")
     np.save(tmp_path / "ready.npy", table[:, 1:] / 255 * 0.99 + 0.01)
-    probabilities = [
-        [result["probability"] for result in run("predict", "digits-mlp", *given, "--format", "json").json["results"]]
-        for given in (["digits.csv"], ["ready.npy", "--raw"])
+    older = pnn.load_model("digits-mlp")
+    scaled = {"hidden.weight", "hidden.bias", "digit.weight", "digit.bias"}
+    body = pnn.Sequential(
+        pnn.Input(784, name="image"), pnn.Dense(200, name="hidden"), pnn.Sigmoid(), pnn.Dense(10, name="digit"),
+        labels="0123456789",
+    )  # fmt: skip
+    body.load_weights({name: older.parameters[name] for name in scaled})
+    body.inputs = (InputInfo("image", "image", default_preprocessing((784,))),)
+    body.save(tmp_path / "older.safetensors")
+    given = [
+        ("digits-mlp", "digits.csv"),
+        ("digits-mlp", "digits.csv", "--raw"),
+        ("older.safetensors", "digits.csv"),
+        ("older.safetensors", "ready.npy", "--raw"),
     ]
-    np.testing.assert_allclose(*probabilities, rtol=1e-5)
+    first, *others = [
+        [result["probability"] for result in run("predict", *each, "--format", "json").json["results"]]
+        for each in given
+    ]
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+def test_numbers_that_miss_by_far_what_is_meant_are_told(run, tmp_path, engine, kind):
+    x = np.random.default_rng(0).normal([50, -3, 1e4], [9, 0.2, 2e3], (30, 3))
+    layers = [pnn.Input(3), pnn.Normalization(name="norm").adapt(x), pnn.Dense(2)]
+    net = pnn.Sequential(*layers, labels=["no", "yes"], seed=0)
+    net.save(tmp_path / "m.safetensors")
+    run("convert", "m.safetensors", "m.onnx")
+    np.save(tmp_path / "good.npy", x)
+    np.save(tmp_path / "bad.npy", (x - x.mean(axis=0)) / x.std(axis=0))
+    arguments = ("--engine", engine, "--batch-size", "10")
+    assert run("predict", f"m.{kind}", "good.npy", *arguments).err == ""
+    code, out, err = run("predict", f"m.{kind}", "bad.npy", *arguments)
+    assert (code, len(out.splitlines())) == (0, 31)
+    [line] = err.splitlines()
+    assert line.startswith("warning: the examples hold numbers from -")
+    assert f", but m.{kind} is made for numbers from about -" in line
+    assert re.search(r" to 1\.\d+e\+04, which 'norm' scales$", line)
+
+
+def test_what_is_assumed_of_pictures_is_told_unasked(run, tmp_path):
+    """Where another tool's model says nothing; a model that says it is silent."""
+    net = pnn.Sequential(pnn.Input(784), pnn.Dense(10), seed=0)
+    net.save(tmp_path / "m.safetensors")
+    code, out, err = run("predict", "m.safetensors", SAMPLES)
+    assert (code, len(out.splitlines())) == (0, 11)
+    assert err.startswith("the model does not say how to prepare pictures; assumed: convert to grey, 0 (black) to 255")
+    assert "; multiply by 0.00388235 and add 0.01; reshape to (784,)\n" in err
+    assert run("predict", "digits-mlp", SAMPLES).err == ""
+
+
+@pytest.mark.parametrize(
+    ("layer", "scaled"),
+    [
+        (pnn.Rescaling(1 / 255), False),
+        (pnn.Normalization(None, mean=33, std=78), False),
+        (pnn.Rescaling(2, -1), True),
+        (pnn.Normalization(None, mean=0.13, std=0.31), True),
+        (pnn.Sigmoid(), True),
+    ],
+)
+def test_pictures_are_scaled_once(run, tmp_path, layer, scaled):
+    """A model that scales pixels itself gets them as they are, although it does not say how pictures are prepared."""
+    net = pnn.Sequential(pnn.Input(784, name="x"), layer, pnn.Dense(10), seed=0)
+    net.save(tmp_path / "m.safetensors")
+    code, _, err = run("predict", "m.safetensors", SAMPLES, "--save-io", "io.npz")
+    assert code == 0
+    assert ("multiply by" in err, "warning" in err) == (scaled, False)
+    with np.load(tmp_path / "io.npz") as recorded:
+        assert recorded["x"].max() == pytest.approx(1 if scaled else 255, rel=0.02)
 
 
 def test_output_goes_into_a_file(run, tmp_path):

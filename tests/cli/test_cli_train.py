@@ -372,7 +372,8 @@ def test_tune_a_model(run, trained):
     assert "validation accuracy  100.0 %" in out
     tuned = pnn.load("n.safetensors")
     assert (tuned.labels, tuned.inputs) == (trained.labels, trained.inputs)
-    assert [value.name for value in tuned.graph.parameters if not value.trainable] == ["dense_1.weight", "dense_1.bias"]
+    frozen = {value.name for value in tuned.graph.parameters if not value.trainable}
+    assert frozen == {"normalization_1.mean", "normalization_1.std", "dense_1.weight", "dense_1.bias"}
     np.testing.assert_array_equal(tuned.parameters["dense_1.weight"], trained.parameters["dense_1.weight"])
     assert not np.array_equal(tuned.parameters["dense_2.weight"], trained.parameters["dense_2.weight"])
 

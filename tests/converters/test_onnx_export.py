@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from cases import CASES
 from cases.case import Case
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
@@ -21,7 +21,6 @@ from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FormatError, UnsupportedError, UsageError, VerificationError
 from portable_nn.core.graph import OPSET, Graph
 from portable_nn.core.text import size
-from portable_nn.data.images import read_image
 from portable_nn.engines.plan import Plan
 from portable_nn.format import InputInfo
 from portable_nn.layers import Input
@@ -41,7 +40,6 @@ from portable_nn.preprocessing.steps import (
     ResizeStep,
     ScaleStep,
     TransposeStep,
-    apply,
 )
 
 OPSETS = range(OLDEST_WRITTEN, OPSET + 1)
@@ -318,10 +316,14 @@ def test_what_has_more_than_2_gib_goes_there_whatever_the_limit(
 # -- preprocessing
 
 
+def older(net: Network, kind: str, steps: Preprocessing) -> Network:
+    """``net`` as an older file has it, with arithmetic beside its graph."""
+    return Network.from_graph(net.graph, net.parameters, inputs=[InputInfo("x", kind, steps)], outputs=net.outputs)
+
+
 def of_pictures(steps: Preprocessing, *shape: int, dtype: str = "float32") -> Network:
     x = Input(*shape, name="x", dtype=dtype)
-    net = Network(x, pnn.Dense(3, name="y")(pnn.Flatten()(x)), seed=0)
-    return Network.from_graph(net.graph, net.parameters, inputs=[InputInfo("x", "image", steps)], outputs=net.outputs)
+    return older(Network(x, pnn.Dense(3, name="y")(pnn.Flatten()(x)), seed=0), "image", steps)
 
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -339,106 +341,103 @@ CHANNELS_LAST = (
     NormaliseStep((120, 110, 100), (60, 61, 62), axis=2),
     ScaleStep(2.0, -0.5),
 )
-INVERTED = (
-    GreyscaleStep(),
-    ResizeStep(6, 6),
-    PolarityStep("light", "dark"),
-    ScaleStep(0.99 / 255, 0.01),
-    ReshapeStep((36,)),
-)
-NOT_INVERTED = (GreyscaleStep(), ResizeStep(6, 6), PolarityStep("light", "light"), ReshapeStep((1, 6, 6)))
+DIGITS = (GreyscaleStep(), ResizeStep(6, 6), PolarityStep("light"), ScaleStep(0.99 / 255, 0.01), ReshapeStep((36,)))
+FLAT = (ColourStep(), ResizeStep(4, 5), TransposeStep((2, 0, 1)), ScaleStep(1 / 255), ReshapeStep((60,)))
+
+
+def imagenet(x: np.ndarray) -> np.ndarray:
+    return ((x / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+
+
+def book(x: np.ndarray) -> np.ndarray:
+    return x * (0.99 / 255) + 0.01
 
 
 @pytest.mark.parametrize(
-    ("steps", "shape", "goes_in", "inside"),
+    ("steps", "shape", "goes_in", "inside", "formula"),
     [
-        (IMAGENET, (3, 16, 20), [16, 20, 3], 3),
-        (CHANNELS_LAST, (4, 5, 3), [4, 5, 3], 2),
-        (INVERTED, (36,), [6, 6], 3),
-        (NOT_INVERTED, (1, 6, 6), [6, 6], 2),
-        ((ScaleStep(0.5), TransposeStep((1, 0))), (3, 4), [4, 3], 2),
+        (IMAGENET, (3, 16, 20), [16, 20, 3], 3, imagenet),
+        (CHANNELS_LAST, (4, 5, 3), [4, 5, 3], 2, lambda x: (x - [120, 110, 100]) / [60, 61, 62] * 2 - 0.5),
+        (DIGITS, (36,), [36], 2, book),
+        (DIGITS[:-1], (1, 6, 6), [1, 6, 6], 1, book),
+        (FLAT, (60,), [4, 5, 3], 3, lambda x: x.transpose(0, 3, 1, 2).reshape(-1, 60) / 255),
+        ((ScaleStep(0.01),), (4,), [4], 1, lambda x: x * 0.01),
+        ((TransposeStep((1, 0)), ScaleStep(0.5, 1.0)), (4, 2), [2, 4], 2, lambda x: x.transpose(0, 2, 1) * 0.5 + 1),
     ],
-    ids=["imagenet", "channels last", "inverted", "not inverted", "no picture steps"],
+    ids=["imagenet", "channels last", "digits", "an axis more", "flat in another order", "no picture", "transposed"],
 )
-def test_arithmetic_becomes_nodes(
-    tmp_path: Path, steps: Preprocessing, shape: tuple[int, ...], goes_in: list[int], inside: int
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_steps_of_an_older_file_become_nodes(
+    tmp_path: Path,
+    steps: Preprocessing,
+    shape: tuple[int, ...],
+    goes_in: list[int],
+    inside: int,
+    formula: Callable[[np.ndarray], np.ndarray],
+    dtype: str,
 ) -> None:
-    net = of_pictures(steps, *shape)
-    report = export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
-    assert report.notes == (
-        *(f"inside the model: {step}" for step in steps[-inside:]),
-        *(f"to be done before, with each picture: {step}" for step in steps[:-inside]),
-    )
+    net = of_pictures(steps, *shape, dtype=dtype)
+    report = export_onnx(net, tmp_path / "a.onnx")
+    *nodes, remaining = [*report.notes, *([] if steps[:-inside] else [""])]
+    assert nodes == [f"now a part of the model: {step}" for step in steps[-inside:]]
+    if remaining:
+        listed = "; ".join(map(str, steps[:-inside]))
+        assert remaining.startswith(f"not in the file, to be done before: {listed}; what it takes is {dtype} (")
+        assert remaining.endswith("). portable-nn predict does this, and pnn.prepare in Python")
     [value] = onnx.load(tmp_path / "a.onnx").graph.input
-    assert (value.name, value.type.tensor_type.elem_type) == ("x", TensorProto.UINT8)
+    assert (value.name, value.type.tensor_type.elem_type) == ("x", 1 if dtype == "float32" else 11)
     assert shape_of(tmp_path / "a.onnx") == ["batch", *goes_in]
-    levels = np.random.default_rng(0).integers(0, 256, (3, *goes_in), np.uint8)
-    prepared = levels.astype(np.float32)
-    for step in steps[-inside:]:
-        prepared = step(prepared)
-    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", x=levels)[0], net.predict(prepared), rtol=1e-5, atol=1e-4)
+    levels = np.random.default_rng(0).integers(0, 256, (3, *goes_in)).astype(dtype)
+    expected = net.predict(formula(levels.astype(np.float64)).astype(dtype))
+    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", x=levels)[0], expected, rtol=1e-5, atol=1e-4)
     back = read_onnx(tmp_path / "a.onnx")
     assert back.notes == ()
     assert back.network.inputs == (InputInfo("x", "image", steps[:-inside]),)
+    np.testing.assert_allclose(back.network.predict(levels), expected, rtol=1e-5, atol=1e-4)
+    weights = {value.name for value in back.network.graph.parameters if value.trainable}
+    assert weights == {"y.weight", "y.bias"}
 
 
-def test_real_pictures_give_what_the_network_gives_them(tmp_path: Path) -> None:
-    """The digits that are shipped, as the package prepares them, and as bytes."""
-    net = pnn.load(find_model("digits").weights)
-    export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
-    steps = net.inputs[0].preprocessing
-    pictures = [read_image(path) for path in SAMPLES]
-    whole = np.stack([apply(steps, picture) for picture in pictures])
-    outside = import_onnx(tmp_path / "a.onnx").inputs[0].preprocessing
-    levels = np.stack([apply(outside, picture) for picture in pictures])
-    logits = theirs(tmp_path / "a.onnx", image=np.rint(levels).astype(np.uint8))[0]
+@pytest.mark.parametrize("name", ["digits-cnn", "digits-mlp"])
+def test_real_pictures_give_what_the_network_gives_them(tmp_path: Path, name: str) -> None:
+    """The digits that are shipped: pnn.prepare makes what any runtime takes."""
+    net = pnn.load_model(name)
+    export_onnx(net, tmp_path / "a.onnx")
+    x = pnn.prepare(tmp_path / "a.onnx", SAMPLES)
+    assert x.dtype == np.float32
+    assert 250 < x.max() <= 255
+    logits = theirs(tmp_path / "a.onnx", image=x)[0]
     assert (logits.argmax(1) == np.arange(10)).all()
-    np.testing.assert_allclose(logits, net.predict(whole), atol=0.5)  # Levels are rounded; logits go to 50.
-    rounded = net.predict((np.rint(levels) * np.float32(0.99 / 255) + np.float32(0.01)).reshape(-1, 1, 28, 28))
-    np.testing.assert_allclose(logits, rounded, atol=1e-4)
+    np.testing.assert_allclose(logits, net.predict(x), rtol=1e-5, atol=1e-4)
+    labels = [prediction.label for prediction in pnn.predict(net, SAMPLES)]
+    assert labels == list("0123456789")
 
 
-def test_a_table_stays_of_its_type(tmp_path: Path) -> None:
-    x = Input(4, name="x")
-    net = Network(x, pnn.Dense(3, name="y")(x), seed=0)
-    steps = (ScaleStep(0.5, 0.01), ReshapeStep((4,)))
-    net = Network.from_graph(net.graph, net.parameters, inputs=[InputInfo("x", "table", steps)])
-    export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
-    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    expected = net.predict(rows * np.float32(0.5) + np.float32(0.01))
-    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", x=rows)[0], expected, atol=1e-6)
-
-
-def test_another_type_is_cast_to_behind_the_preprocessing(tmp_path: Path) -> None:
-    net = of_pictures((ScaleStep(0.5),), 4, dtype="float64")
-    export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
-    levels = np.arange(8, dtype=np.uint8).reshape(2, 4)
-    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", x=levels)[0], net.predict(levels * 0.5), atol=1e-6)
+def test_weights_of_another_type_are_cast_to(tmp_path: Path) -> None:
+    x = Input(4, name="x", dtype="int32")
+    net = older(Network(x, pnn.emit("Cast", x, to=1)), "table", (ScaleStep(2.0),))
+    export_onnx(net, tmp_path / "a.onnx")
+    found = theirs(tmp_path / "a.onnx", x=np.arange(8, dtype=np.float32).reshape(2, 4))[0]
+    np.testing.assert_array_equal(found, np.arange(8).reshape(2, 4) * 2)
 
 
 @pytest.mark.parametrize(
-    ("net", "message"),
+    ("net", "gives"),
     [
-        (of_pictures((), 4), "the model has no preprocessing that could become nodes: none of its inputs has any"),
-        (
-            of_pictures((GreyscaleStep(), ResizeStep(2, 2), PolarityStep("light")), 2, 2),
-            "the model has no preprocessing that could become nodes: all of it needs pictures (convert to grey",
-        ),
-        (
-            of_pictures((GreyscaleStep(), ResizeStep(2, 3), ScaleStep(0.5)), 4),
-            "the preprocessing does not give what 'x' takes, x: float32(batch, 4)",
-        ),
+        (of_pictures((GreyscaleStep(), ResizeStep(2, 3), ScaleStep(0.5)), 4), "it gives float32 (batch, 2, 3)"),
         (
             of_pictures((ColourStep(), ResizeStep(2, 3), NormaliseStep((1, 2), (3, 4), axis=2)), 2, 3, 3),
-            "the preprocessing does not give what 'x' takes, x: float32(batch, 2, 3, 3): 'x.sub' (Sub): ",
+            "'normalization' (Normalization): it needs 2 features in axis 3, not (batch, 2, 3, 3)",
         ),
+        (of_pictures((ScaleStep(0.0),), 4), "Rescaling: scale must not be 0, which makes all numbers the same"),
     ],
-    ids=["none", "pictures", "shape", "channels"],
+    ids=["shape", "channels", "factor"],
 )
-def test_preprocessing_that_cannot_become_nodes(tmp_path: Path, net: Network, message: str) -> None:
-    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
-        export_onnx(net, tmp_path / "a.onnx", with_preprocess=True)
-    assert list(tmp_path.iterdir()) == []
+def test_steps_that_cannot_become_nodes_are_named(tmp_path: Path, net: Network, gives: str) -> None:
+    wrong, remaining = export_onnx(net, tmp_path / "a.onnx").notes
+    [value], [info] = net.graph.inputs, net.inputs
+    assert wrong == f"the preprocessing does not give what 'x' takes, {value}: {gives}"
+    assert remaining.startswith(f"not in the file, to be done before: {'; '.join(map(str, info.preprocessing))}; what ")
 
 
 def test_nodes_that_compute_something_else_than_the_steps_are_found(
@@ -450,8 +449,8 @@ def test_nodes_that_compute_something_else_than_the_steps_are_found(
         r"^its preprocessing as nodes: output 'y' differs by [\d.]+ from what the network gives without; [\de.-]+ "
     )
     with pytest.raises(VerificationError, match=message):
-        export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True)
-    export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx", with_preprocess=True, verify=False)
+        export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx")
+    export_onnx(of_pictures((ScaleStep(0.5),), 4), tmp_path / "a.onnx", verify=False)
 
 
 # -- half precision
@@ -460,13 +459,14 @@ def test_nodes_that_compute_something_else_than_the_steps_are_found(
 def test_weights_in_float16(tmp_path: Path) -> None:
     net = pnn.load(find_model("digits-mlp").weights)
     report = export_onnx(net, tmp_path / "a.onnx", float16=True)
-    assert report.notes == ("2 tensors of weights in float16, computed with in float32",)
+    assert report.notes[0] == "2 tensors of weights in float16, computed with in float32"
+    assert len(report.notes) == 2
     assert report.bytes < 0.51 * sum(array.nbytes for array in net.parameters.values())
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "a.onnx").graph.initializer}
     for name, array in net.parameters.items():
         half = array.ndim > 1
         np.testing.assert_array_equal(stored[name], array.astype(np.float16) if half else array, strict=True)
-    x = np.random.default_rng(0).random((50, 784), np.float32)
+    x = np.random.default_rng(0).integers(0, 256, (50, 784)).astype(np.float32)
     found, expected = theirs(tmp_path / "a.onnx", image=x)[0], net.predict(x)
     error = np.abs(found - expected).max()
     rounding = report.rounding["digit"]
@@ -508,14 +508,11 @@ def test_there_must_be_weights_to_store_as_float16(tmp_path: Path) -> None:
 
 def test_all_wishes_at_once(tmp_path: Path) -> None:
     net = pnn.load(find_model("digits").weights)
-    report = export_onnx(
-        net, tmp_path / "a.onnx", float16=True, with_preprocess=True, batch=2, opset=13, external_data=0
-    )
-    assert (report.opset, shape_of(tmp_path / "a.onnx")) == (13, [2, 28, 28])
+    report = export_onnx(net, tmp_path / "a.onnx", float16=True, batch=2, opset=13, external_data=0)
+    assert (report.opset, shape_of(tmp_path / "a.onnx")) == (13, [2, 1, 28, 28])
     assert report.data is not None
-    levels = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
-    prepared = (levels * np.float32(0.99 / 255) + np.float32(0.01)).reshape(2, 1, 28, 28)
-    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", image=levels)[0], net.predict(prepared), rtol=1e-2, atol=0.1)
+    levels = np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28)).astype(np.float32)
+    np.testing.assert_allclose(theirs(tmp_path / "a.onnx", image=levels)[0], net.predict(levels), rtol=1e-2, atol=0.1)
 
 
 def test_a_report_is_readable_where_it_is_shown(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import io
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from drawn import idx, ink
 from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.data import sources
 from portable_nn.data.images import read_image
-from portable_nn.data.sources import Batch, iterate
-from portable_nn.preprocessing.steps import ScaleStep, apply, apply_arithmetic, digit_preprocessing
+from portable_nn.data.sources import Batch, Taken
+from portable_nn.preprocessing.defaults import default_preprocessing
+from portable_nn.preprocessing.steps import Preprocessing, ScaleStep, apply, apply_arithmetic
 
-STEPS = digit_preprocessing()
+STEPS = default_preprocessing((784,))
 ROWS = np.random.default_rng(0).integers(0, 256, (5, 784), dtype=np.uint8)
 READY = ROWS / 255 * 0.99 + 0.01
 
@@ -26,6 +30,11 @@ def digit(tmp_path: Path) -> Path:
     path = tmp_path / "five.png"
     Image.fromarray(255 - ink()).save(path)
     return path
+
+
+def iterate(inputs: Any, steps: Preprocessing, shape: tuple[int, ...], **options: Any) -> Iterator[Batch]:
+    """Batches for a model that takes examples of ``shape`` and has such steps."""
+    return sources.iterate(inputs, Taken(shape, steps), **options)
 
 
 def joined(batches: list[Batch]) -> np.ndarray:
@@ -79,10 +88,11 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (1, 28, 28)])
 def test_a_model_that_says_nothing_gets_what_is_likely(digit: Path, shape: tuple[int, ...]) -> None:
-    notes: list[str] = []
-    (batch,) = iterate([digit], (), shape, notes=notes)
+    assumed: list[str] = []
+    (batch,) = iterate([digit], (), shape, assumed=assumed)
     assert np.array_equal(batch.x.reshape(1, 784), joined(list(iterate([digit], STEPS, (784,)))))
-    assert notes[0].startswith("the model does not say how to prepare pictures; assumed: convert to grey")
+    [said] = assumed
+    assert said.startswith("the model does not say how to prepare pictures; assumed: convert to grey")
 
 
 def test_a_colour_model_that_says_nothing(tmp_path: Path) -> None:
@@ -121,7 +131,7 @@ def test_arrays_enter_after_the_picture_steps(tmp_path: Path, name: str, shape: 
         path.write_text(csv_text(ROWS))
     else:
         path.write_bytes(idx(8, (5, 28, 28), ROWS.tobytes()))
-    batches = list(iterate([path], digit_preprocessing(shape), shape, batch_size=2))
+    batches = list(iterate([path], default_preprocessing(shape), shape, batch_size=2))
     places = range(1, 6) if name == "a.csv" else range(5)
     assert [name for batch in batches for name in batch.names] == [f"{path}:{place}" for place in places]
     assert [batch.x.shape for batch in batches] == [(2, *shape), (2, *shape), (1, *shape)]

@@ -29,18 +29,22 @@ DIGITS = find_model("digits-mlp")
 @pytest.mark.parametrize("model", ["digits-mlp", DIGITS.onnx])
 def test_the_shipped_model(model):
     found = inspect(model)
-    # By hand: 784·200 + 200 and 200·10 + 10 numbers of four bytes.
+    # By hand: a factor, an offset, 784·200 + 200 and 200·10 + 10 numbers of four bytes.
     assert [(row.name, row.operator, row.parameters, row.bytes) for row in found.nodes] == [
+        ("mul_1", "Mul", 1, 4),
+        ("rescaling_1", "Add", 1, 4),
         ("hidden", "Gemm", 157_000, 628_000),
         ("activation", "Sigmoid", 0, 0),
         ("digit", "Gemm", 2_010, 8_040),
     ]
     assert [(row.inputs, row.outputs) for row in found.nodes] == [
+        ((("batch", 784),),) * 2,
+        ((("batch", 784),),) * 2,
         ((("batch", 784),), (("batch", 200),)),
         ((("batch", 200),),) * 2,
         ((("batch", 200),), (("batch", 10),)),
     ]
-    assert (found.parameters, found.bytes) == (159_010, 636_040)
+    assert (found.parameters, found.bytes, found.frozen) == (159_012, 636_048, 2)
     assert found.outputs[0].labels == tuple("0123456789")
     assert found.outputs[0].kind == "logits"
     assert found.inputs[0].kind == "image"
@@ -91,9 +95,10 @@ def test_an_operator_that_nobody_knows(tmp_path):
 
 def test_the_text():
     lines = as_text(inspect("digits-mlp")).splitlines()
-    assert "node        operator  input         output        parameters    bytes" in lines
-    assert "hidden      Gemm      (batch, 784)  (batch, 200)     157,000  628,000" in lines
-    assert "3 nodes                                              159,010  636,040" in lines
+    assert "node         operator  input         output        parameters    bytes" in lines
+    assert "hidden       Gemm      (batch, 784)  (batch, 200)     157,000  628,000" in lines
+    assert "frozen      2 of 159,012 parameters" in lines
+    assert "5 nodes                                               159,012  636,048" in lines
     assert "output digit: float32(batch, 10), logits" in lines
     assert "  labels: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in lines
     assert any(line.startswith("  3. find the drawing") for line in lines)
@@ -282,13 +287,16 @@ def test_arrays_against_a_model(arrays, small, suffix, model):
 def test_a_model_against_itself(file, model):
     found = against(file, model)
     assert found.fits
-    assert [row.name for row in found.rows] == ["hidden.weight", "hidden.bias", "digit.weight", "digit.bias"]
+    scaling = ["rescaling_1.scale", "rescaling_1.offset"]
+    assert [row.name for row in found.rows] == [*scaling, "hidden.weight", "hidden.bias", "digit.weight", "digit.bias"]
     assert found.left_over == ()
 
 
 def test_a_model_against_another(small):
     found = against("digits-mlp", "digits-cnn")
     assert {row.name: row.status for row in found.rows} == {
+        "rescaling_1.scale": "fits",
+        "rescaling_1.offset": "fits",
         "strokes.weight": "missing",
         "strokes.bias": "missing",
         "shapes.weight": "missing",

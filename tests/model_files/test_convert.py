@@ -30,7 +30,7 @@ from portable_nn.model_files.conversion import WrittenNetwork
 from portable_nn.model_files.convert import Conversion, convert
 from portable_nn.model_files.opening import NETWORKS
 from portable_nn.operators import REGISTRY
-from portable_nn.preprocessing.steps import ReshapeStep, ScaleStep
+from portable_nn.preprocessing.steps import GreyscaleStep, ResizeStep
 
 KINDS = ("safetensors", "h5", "npz", "onnx")
 
@@ -56,9 +56,21 @@ def network(dtype: str = "float32") -> pnn.Network:
         replace(made.graph, parameters=tuple(parameters)),
         made.parameters,
         outputs=made.outputs,
-        inputs=[InputInfo("x", "table", (ScaleStep(0.5, 0.01), ReshapeStep((4,))))],
+        inputs=[InputInfo("x", "image", (GreyscaleStep(), ResizeStep(2, 2)))],
         metadata=made.metadata,
     )
+
+
+OUTSIDE = (
+    "not in the file, to be done before: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
+    "white where transparent; scale to 2x2 pixels (bilinear); what it takes is {} (4,). portable-nn predict does this, "
+    "and pnn.prepare in Python"
+)
+
+
+def outside(target: str, dtype: str = "float32") -> tuple[str, ...]:
+    """The notes on what an ONNX file of ``network`` does not do."""
+    return (OUTSIDE.format(dtype),) if target == "onnx" else ()
 
 
 WRITERS: Mapping[str, Callable[[pnn.Network, Path], object]] = {
@@ -123,7 +135,8 @@ def test_every_direction(tmp_path, source, target, dtype):
         len(made.parameters),
         sum(w.nbytes for w in made.parameters.values()),
     )
-    assert (found.verified, found.same_digest, found.dropped, found.notes) == (True, True, (), ())
+    assert (found.verified, found.same_digest, found.dropped) == (True, True, ())
+    assert found.notes == outside(target, dtype)
     assert found.digest == made.save(tmp_path / "c.safetensors")
     assert (found.opset, found.ir_version) == ((17, 8) if target == "onnx" else (None, None))
     assert list(found.outputs) == (["dense_2"] if "onnx" in (source, target) else [])
@@ -149,7 +162,12 @@ def test_a_file_of_version_1(tmp_path, target):
     found = convert(golden, tmp_path / f"b.{target}")
     assert_tensors(found.target, load_file(golden))
     assert found.same_digest is False
-    assert found.notes == (f"the digest differs: {golden} is of version 1 of the format, and this is version 2",)
+    *steps, note = found.notes
+    assert note == f"the digest differs: {golden} is of version 1 of the format, and this is version 2"
+    assert len(steps) == (target == "onnx")
+    assert all(
+        "centre its mass in 2x2; multiply by 0.004 and add 0.01; reshape to (4,); what it" in step for step in steps
+    )
 
 
 def test_who_wrote_a_network_is_said_until_an_onnx_file_says_another(tmp_path):
@@ -160,7 +178,8 @@ def test_who_wrote_a_network_is_said_until_an_onnx_file_says_another(tmp_path):
         assert (found.digest, found.same_digest, found.notes) == (digest, True, ())
     found = convert(tmp_path / "a.h5", tmp_path / "b.onnx")
     assert found.same_digest is False
-    assert found.notes == ("the digest differs: the manifest names another version of portable-nn as its writer",)
+    said = "the digest differs: the manifest names another version of portable-nn as its writer"
+    assert found.notes == (*outside("onnx"), said)
 
 
 def test_an_existing_file_is_replaced(tmp_path):
@@ -231,7 +250,7 @@ def test_onnx_files_hold_the_network_alone(tmp_path, checkpoint):
     [line] = found.dropped
     assert re.fullmatch(r"the state of its training after 1 epoch and 2 steps: (\d+) tensors \(\d+ B\)", line)
     assert f": {len(extra)} tensors ({sum(array.nbytes for array in extra.values())} B)" in line
-    assert found.notes == ("the digest differs: it is that of the network without its training",)
+    assert found.notes == (*outside("onnx"), "the digest differs: it is that of the network without its training")
     assert found.digest == pnn.load(checkpoint).save(tmp_path / "c.safetensors")
 
 
@@ -342,6 +361,7 @@ def test_arrays_become_the_network_of_a_model(tmp_path, source, target):
     assert set(found.notes) - {f"'/{name}' is compressed" for name in arrays()} == {
         f"graph, labels and preprocessing are those of {model}",
         f"the metadata of {model} describe other weights, and are dropped",
+        *outside(target),
     }
     expected = network()
     expected.load_weights(arrays())
@@ -638,7 +658,7 @@ def test_engines_that_do_not_agree(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [a]
     found = convert(a, tmp_path / "b.onnx", verify=False)
     assert (found.verified, found.outputs) == (False, {})
-    assert found.notes == ("not verified: what was written was not compared with what was read",)
+    assert found.notes == (*outside("onnx"), "not verified: what was written was not compared with what was read")
     with pytest.raises(VerificationError, match="numpy and onnxruntime part"):
         convert(tmp_path / "b.onnx", tmp_path / "c.npz")
     assert_tensors(convert(tmp_path / "b.onnx", tmp_path / "c.npz", verify=False).target, network().parameters)

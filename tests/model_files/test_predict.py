@@ -14,6 +14,7 @@ import portable_nn as pnn
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, UsageError
+from portable_nn.format import InputInfo
 from portable_nn.model_files.predictions import Prediction, predict, read_labels
 from portable_nn.preprocessing.steps import ScaleStep
 
@@ -134,9 +135,10 @@ def test_what_is_assumed_of_another_tools_model_is_told(tmp_path):
     Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(tmp_path / "a.png")
     found = predict(convolutional(tmp_path / "m.onnx"), tmp_path / "a.png")
     list(found)
+    [assumed] = found.warnings
+    assert assumed.startswith("the model does not say how to prepare pictures; assumed: convert to red")
     assert found.notes[0] == f"{tmp_path / 'm.onnx'} runs in onnxruntime"
-    assert found.notes[1].startswith("the model does not say how to prepare pictures; assumed: convert to red")
-    assert found.notes[2:] == [
+    assert found.notes[1:] == [
         "the model does not say what its numbers are; softmax makes probabilities of them",
     ]
 
@@ -179,7 +181,8 @@ def test_whole_numbers_enter_as_such_and_others_are_refused(tmp_path):
 
 
 def test_the_manifest_holds_although_a_tool_changed_the_graph(tmp_path):
-    net = network(np.eye(2, dtype=np.float32), labels=["no", "yes"], preprocessing=(ScaleStep(2.0),))
+    net = network(np.eye(2, dtype=np.float32), labels=["no", "yes"])
+    net.inputs = (InputInfo("input", "table", (ScaleStep(2.0),)),)
     export_onnx(net, tmp_path / "m.onnx")
     model = onnx.load(tmp_path / "m.onnx")
     entry = model.graph.input[0].name

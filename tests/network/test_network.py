@@ -18,7 +18,7 @@ from portable_nn.core.errors import FormatError, GraphError, PortableNNError, Sh
 from portable_nn.engines.batching import BATCH
 from portable_nn.engines.plans import PLANS
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import digit_preprocessing
+from portable_nn.preprocessing.defaults import DIGIT
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(6, 4)).astype("float32")
@@ -372,7 +372,7 @@ def full() -> pnn.Network:
         x,
         outputs,
         labels="0123456789",
-        preprocessing=digit_preprocessing(),
+        preprocessing=DIGIT,
         metadata={"author": "Zoë", "note": "line\nbreak"},
         seed=1,
         name="zahlen",
@@ -385,7 +385,7 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     loaded = pnn.load(path)
     assert loaded.graph == network.graph
     assert loaded.inputs == network.inputs
-    assert loaded.inputs[0].preprocessing == digit_preprocessing()
+    assert loaded.inputs[0].preprocessing == DIGIT
     assert loaded.outputs == network.outputs
     assert [info.kind for info in loaded.outputs] == ["logits", "probabilities"]
     assert loaded.labels == tuple("0123456789")

@@ -14,7 +14,7 @@ from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import digit_preprocessing
+from portable_nn.preprocessing.defaults import DIGIT
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(24, 3, 8, 8)).astype("float32")
@@ -335,7 +335,7 @@ def test_what_goes_in_comes_with_the_body() -> None:
         pnn.Dense(8),
         pnn.ReLU(),
         pnn.Dense(10),
-        preprocessing=digit_preprocessing((784,)),
+        preprocessing=DIGIT,
         metadata={"by": "me"},
         name="digits",
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import (
     CentreCropStep,
     ColourStep,
@@ -25,9 +26,7 @@ from portable_nn.preprocessing.steps import (
     apply,
     apply_arithmetic,
     check_order,
-    default_preprocessing,
     describe,
-    digit_preprocessing,
     lay_out,
     picture_shape,
     with_polarity,
@@ -184,7 +183,7 @@ def test_normalise_and_transpose_are_numpys(axes: list[int], axis: int) -> None:
 @pytest.mark.parametrize("result", [(784,), (1, 28, 28)])
 def test_rows_and_pictures_enter_alike(shape: tuple[int, ...], result: tuple[int, ...]) -> None:
     rows = RNG.integers(0, 256, (5, 784), dtype=np.uint8)
-    found = apply_arithmetic(digit_preprocessing(result), rows.reshape(5, *shape))
+    found = apply_arithmetic(default_preprocessing(result), rows.reshape(5, *shape))
     assert found.shape == (5, *result)
     assert found.reshape(5, 784) == pytest.approx(rows / 255 * 0.99 + 0.01, abs=1e-6)
 
@@ -208,7 +207,7 @@ def test_a_batch_is_its_examples_one_by_one() -> None:
         ((TransposeStep((1, 0)),), (4,), r"transpose needs 2 axes, found shape \(4,\)"),
         ((NormaliseStep((0.0,), (1.0,), 0),), (4,), r"normalise needs 1 channels in axis 0, found \(4,\)"),
         ((NormaliseStep((0.0,), (1.0,), 1),), (4,), r"normalise needs 1 channels in axis 1, found \(4,\)"),
-        (digit_preprocessing(), (27, 29), r"expected examples of shape \(28, 28\), found \(27, 29\)"),
+        (default_preprocessing((784,)), (27, 29), r"expected examples of shape \(28, 28\), found \(27, 29\)"),
         ((ColourStep(), ResizeStep(4, 4)), (3, 4, 4), r"expected examples of shape \(4, 4, 3\), found \(3, 4, 4\)"),
     ],
 )
@@ -241,7 +240,7 @@ def test_json_keeps_every_bit_of_a_float(factor: float, offset: float) -> None:
 
 
 def test_json_is_what_the_files_have() -> None:
-    assert msgspec.json.encode(digit_preprocessing()) == (
+    assert msgspec.json.encode(default_preprocessing((784,))) == (
         b'[{"step":"greyscale"},{"step":"polarity","ink":"light","found":"auto"},'
         b'{"step":"fit_digit","size":28,"box":20},{"step":"scale","factor":0.0038823529411764705,"offset":0.01},'
         b'{"step":"reshape","shape":[784]}]'
@@ -323,7 +322,7 @@ def test_order(steps: Preprocessing, reason: str) -> None:
 def test_orders_that_are_right() -> None:
     check_order(())
     check_order((ScaleStep(1.0),))
-    check_order(digit_preprocessing())
+    check_order(default_preprocessing((784,)))
 
 
 def test_fit_digit_needs_grey() -> None:
@@ -332,7 +331,7 @@ def test_fit_digit_needs_grey() -> None:
 
 
 def test_picture_shape() -> None:
-    assert picture_shape(digit_preprocessing()) == (28, 28)
+    assert picture_shape(default_preprocessing((784,))) == (28, 28)
     assert picture_shape((ColourStep(), ResizeStep(9, 9), CentreCropStep(5, 6))) == (5, 6, 3)
     assert picture_shape((ColourStep(), ScaleStep(1.0))) is None
 
@@ -347,7 +346,7 @@ def test_describe_has_a_plain_line_for_every_step() -> None:
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (1, 28, 28)])
 def test_default_for_digits(shape: tuple[int, ...]) -> None:
-    assert default_preprocessing(shape) == digit_preprocessing(shape)
+    assert default_preprocessing(shape) == default_preprocessing(shape)
 
 
 def test_default_for_colour() -> None:
@@ -361,8 +360,8 @@ def test_no_default_for_anything_else() -> None:
 
 
 def test_with_polarity() -> None:
-    assert with_polarity(digit_preprocessing(), "dark")[1] == PolarityStep("light", "dark")
+    assert with_polarity(default_preprocessing((784,)), "dark")[1] == PolarityStep("light", "dark")
     with pytest.raises(UsageError, match="polarity must be one of auto, light, dark, not 'grey'"):
-        with_polarity(digit_preprocessing(), "grey")
+        with_polarity(default_preprocessing((784,)), "grey")
     with pytest.raises(UsageError, match="has no polarity step"):
         with_polarity((GreyscaleStep(),), "dark")

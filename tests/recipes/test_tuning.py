@@ -12,8 +12,9 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.errors import PortableNNError
 from portable_nn.data.dataset import Dataset
+from portable_nn.format import InputInfo
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import digit_preprocessing
+from portable_nn.preprocessing.defaults import DIGIT, default_preprocessing
 from portable_nn.recipes.tuning import tune_classifier
 
 RNG = np.random.default_rng(0)
@@ -91,9 +92,19 @@ def test_a_head_on_values_of_several_axes_is_flat_first() -> None:
     assert (tuned.labels, tuned.predict(X[:, None].reshape(-1, 1, 2, 2)).shape) == (tuple("xyz"), (90, 3))
 
 
-def test_the_data_are_prepared_as_the_network_says() -> None:
+def older(net: pnn.Network) -> pnn.Network:
+    """The network as an older file has it: what scales pixels to 0.01 to 1 is beside the graph."""
+    net.inputs = (InputInfo("input", "image", default_preprocessing((784,))),)
+    return net
+
+
+def raw_outputs(net: pnn.Network, x: np.ndarray) -> np.ndarray:
+    return x @ net.parameters["d.weight"].T + net.parameters["d.bias"]
+
+
+def test_the_steps_of_an_older_file_become_a_part_of_the_network() -> None:
     """Pixels are scaled to 0.01 to 1: one step of descent on them, by hand."""
-    net = pnn.Sequential(pnn.Input(784), pnn.Dense(2, name="d"), preprocessing=digit_preprocessing(), seed=0)
+    net = older(pnn.Sequential(pnn.Input(784), pnn.Dense(2, name="d"), seed=0))
     pixels = RNG.integers(0, 256, (8, 28, 28))
     y = np.arange(8) % 2
     options: Mapping[str, Any] = {"epochs": 1, "batch_size": 8, "validation": 0, "optimizer": pnn.SGD(0.1)}
@@ -103,9 +114,11 @@ def test_the_data_are_prepared_as_the_network_says() -> None:
     powers = np.exp(x @ p["d.weight"].T + p["d.bias"])
     delta = (powers / powers.sum(axis=1, keepdims=True) - np.eye(2)[y]) / 8
     np.testing.assert_allclose(tuned.parameters["d.weight"], p["d.weight"] - 0.1 * delta.T @ x, rtol=1e-5, atol=1e-6)
-    assert tuned.inputs == net.inputs
+    assert tuned.inputs == (InputInfo("input", "image", DIGIT),)
+    np.testing.assert_allclose(tuned.predict(pixels.reshape(8, -1)), raw_outputs(tuned, x), rtol=1e-4, atol=1e-5)
     raw, _ = tune_classifier(net, Dataset(x, y), raw=True, **options)
     np.testing.assert_allclose(raw.parameters["d.weight"], tuned.parameters["d.weight"], rtol=1e-5, atol=1e-6)
+    assert (raw.inputs, raw.graph) == (tuned.inputs, tuned.graph)
 
 
 def test_same_seed_same_bytes() -> None:
@@ -114,7 +127,7 @@ def test_same_seed_same_bytes() -> None:
 
 
 A, B = pnn.Input(4, name="a"), pnn.Input(4, name="b")
-IMAGES = pnn.Sequential(pnn.Input(784), pnn.Dense(3), preprocessing=digit_preprocessing())
+IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), preprocessing=DIGIT)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +149,13 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Dense(3), preprocessing=digit_prepro
         (network(), (X, Y), {"freeze": ["hiden"]}, "freeze: no parameter matches 'hiden': did you mean 'hidden'"),
         (network(), (X, Y), {"validation": 1.0}, "validation must be a share from 0 to less than 1, not 1"),
         (network(), (X * np.inf, Y), {}, "example 0 (from 0) holds NaN, infinity or a number that is too large"),
-        (IMAGES, (np.full((9, 784), 0.5), Y[:9]), {}, "the network prepares pixels, 0 to 255, found 0.5 to 0.5"),
+        (IMAGES, (np.full((9, 784), 0.5), Y[:9]), {}, "the network takes pixels, 0 to 255, found 0.5 to 0.5: raw"),
+        (
+            older(IMAGES.until("dense_1")),
+            (np.full((9, 784), 0.5), Y[:9]),
+            {},
+            "the network takes pixels, 0 to 255, found",
+        ),
         (
             pnn.Sequential(pnn.Input(2, 2), pnn.ReLU(name="r")),
             (X, Y),

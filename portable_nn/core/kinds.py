@@ -1,0 +1,20 @@
+"""What users give that is no array of numbers, recognised by how it works: none of the packages is imported."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+def is_path(x: object) -> bool:
+    """Whether ``x`` is a path, as text or as an object."""
+    return isinstance(x, (str, PathLike))
+
+
+def is_picture(x: object) -> bool:
+    """Whether ``x`` is an image of Pillow, or works as one."""
+    return all(hasattr(x, name) for name in ("mode", "size", "getbands", "convert"))
+
+
+def is_table(x: object) -> bool:
+    """Whether ``x`` is a data frame of pandas or polars, or works as one."""
+    return hasattr(x, "columns") and hasattr(x, "to_numpy")

@@ -1,0 +1,107 @@
+"""What users give: paths, and in memory arrays, pictures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.kinds import is_path, is_picture, is_table
+from portable_nn.data.images import pixels_of
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, ``(height, width)`` or ``(height, width, channels)``, and what messages call it."""
+
+    name: str
+    pixels: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples ``(n, …)``, or one alone, and what messages call them."""
+
+    name: str
+    x: NDArray[Any]
+
+
+Source: TypeAlias = Path | Picture | Examples
+
+
+def sources(given: Any) -> list[Source]:
+    """What was given, one by one.
+
+    A path, an image of Pillow, an array of examples, a data frame, a dict of columns, or a list of paths, of images or
+    of what numpy makes one array of examples of. Columns are taken in their order.
+
+    Raises:
+        UsageError: something else.
+        DataError: an image that cannot be decoded, or columns that do not hold as many numbers each.
+    """
+    if is_path(given):
+        return [Path(given)]
+    if is_picture(given):
+        return [_picture(given, "x")]
+    if is_table(given):
+        given = {str(name): given[name] for name in given.columns}
+    if isinstance(given, Mapping):
+        return [Examples("x", _columns(given))]
+    if isinstance(given, (list, tuple)) and not given:
+        return []
+    if isinstance(given, (list, tuple)) and any(is_path(each) or is_picture(each) for each in given):
+        return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # Rows of several lengths.
+        raise UsageError(f"the inputs are no array of examples: {error}") from None
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        raise UsageError(
+            f"the inputs are of type {type(given).__name__}: give a path, a picture, an array of examples, a table of "
+            "numbers, or a list of paths, of pictures or of examples"
+        )
+    if not array.size:
+        raise UsageError(f"the array holds no examples: its shape is {array.shape}")
+    return [Examples("x", array)]
+
+
+def _one(given: Any, name: str) -> Source:
+    """A path or a picture among others."""
+    if is_path(given):
+        return Path(given)
+    if is_picture(given):
+        return _picture(given, name)
+    raise UsageError(f"{name} is of type {type(given).__name__}, among paths and pictures: give each kind by itself")
+
+
+def _picture(image: Any, name: str) -> Picture:
+    name = str(getattr(image, "filename", "") or name)
+    return Picture(name, pixels_of(image, name))
+
+
+def _columns(table: Mapping[Any, Any]) -> NDArray[Any]:
+    """The columns side by side, (n, columns); a single one may hold whole examples."""
+    arrays = {str(name): _numbers(str(name), column) for name, column in table.items()}
+    if not arrays:
+        raise UsageError("the table has no columns")
+    first = next(iter(arrays.values()))
+    if len(arrays) == 1 and first.ndim > 1:
+        return first
+    for name, array in arrays.items():
+        if array.ndim != 1 or len(array) != len(first):
+            raise DataError(f"column '{name}'", f"expected {len(first)} numbers, found shape {array.shape}")
+    return np.stack(list(arrays.values()), axis=1)
+
+
+def _numbers(name: str, column: Any) -> NDArray[Any]:
+    """A column as floats, or as the numbers that it has."""
+    try:
+        array = np.asarray(column)
+        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"column '{name}'", "expected numbers, found something else") from None

@@ -1,0 +1,58 @@
+"""The preprocessing of digits, and what is assumed for pictures where a model says nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portable_nn.core.errors import UsageError
+from portable_nn.preprocessing.steps import (
+    ColourStep,
+    FitDigitStep,
+    GreyscaleStep,
+    PolarityStep,
+    Preprocessing,
+    ReshapeStep,
+    ResizeStep,
+    ScaleStep,
+    TransposeStep,
+    squeezed,
+)
+
+DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))
+"""A photograph or scan of one digit → (28, 28), 0..255, in the layout of MNIST."""
+
+BOOK: Final = (0.99 / 255, 0.01)
+"""Factor and offset from pixels, 0..255, to 0.01..1: T. Rashid, *Make Your Own Neural Network*, 2016."""
+
+
+def default_preprocessing(example_shape: tuple[int, ...], largest: float | None = None) -> Preprocessing:
+    """The preprocessing of pictures for a model that has none: MNIST digits, or colour pictures, channels first.
+
+    ``largest`` is the largest number that the model says it is made for. Without one, digits are brought to 0.01..1,
+    and colours to 0..1.
+
+    Raises:
+        UsageError: the shape is neither that of an MNIST digit nor that of a colour picture, or numbers that are made
+            neither for 0..1 nor for 0..255.
+    """
+    if squeezed(example_shape) in ((784,), (28, 28)):
+        return (*DIGIT, *_scaled(largest, BOOK), ReshapeStep(example_shape))
+    if len(example_shape) == 3 and example_shape[0] == 3:
+        _, height, width = example_shape
+        return (ColourStep(), ResizeStep(height, width), *_scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
+    raise UsageError(
+        f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
+        "pictures can be used with (784,), (28, 28), (1, 28, 28) and (3, height, width); give it CSV or arrays"
+    )
+
+
+def _scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:
+    """The step from 0..255 to what the model is made for; none where that is 0..255."""
+    if largest is None or 0.5 <= largest <= 4:
+        return (ScaleStep(*usual),)
+    if not 64 <= largest <= 1024:
+        raise UsageError(
+            f"the model is made for numbers up to about {largest:.3g}, and does not say how pictures become that: "
+            "give it CSV or arrays"
+        )
+    return ()
