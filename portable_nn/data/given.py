@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.kinds import is_path, is_picture, is_table
+from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.data.images import pixels_of
 
 

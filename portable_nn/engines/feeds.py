@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
-from portable_nn.core.kinds import is_path, is_picture, is_table
+from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.operators.registry import Array
 
 

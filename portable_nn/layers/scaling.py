@@ -5,7 +5,6 @@ As part of the network they are in its file, in ONNX and in every runtime: what 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +26,9 @@ PART: Final = 2**20
 SMALLEST: Final = 1e-30
 """A standard deviation below this is taken for 0: what is divided by it does not fit into a float32."""
 
+LARGEST: Final = 1e30
+"""The largest number that a layer multiplies by, adds, subtracts or divides by."""
+
 
 class _Frozen(Layer):
     def frozen(self, role: str, value: Floats, x: Symbol) -> Symbol:
@@ -45,7 +47,7 @@ class Rescaling(_Frozen):
         offset: what is added then.
         name: the name of the node.
 
-    Raises ``UsageError`` for anything but finite numbers.
+    Raises ``UsageError`` for anything but numbers that a float32 can hold.
 
     >>> import numpy as np
     >>> import portable_nn as pnn
@@ -57,9 +59,10 @@ class Rescaling(_Frozen):
     def __init__(self, scale: float, offset: float = 0.0, *, name: str | None = None) -> None:
         super().__init__(name)
         for option, value in (("scale", scale), ("offset", offset)):
-            if not isinstance(value, (int, float, np.integer, np.floating)) or not math.isfinite(value):
-                raise UsageError(f"Rescaling: {option} must be a finite number, not {value!r}")
-        if not scale:
+            is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+            if not is_number or not abs(value) <= LARGEST:
+                raise UsageError(f"Rescaling: {option} must be a number, at most {LARGEST:g} in size, not {value!r}")
+        if abs(scale) < SMALLEST:
             raise UsageError("Rescaling: scale must not be 0, which makes all numbers the same")
         self.scale, self.offset = float(scale), float(offset)
 
@@ -121,12 +124,15 @@ class Normalization(_Frozen):
 
         A feature that is the same in all examples gets the standard deviation 1: it becomes 0.
 
-        Raises ``UsageError`` where ``x`` holds no examples, no real numbers or not only finite ones, where it has no
-        such axis, or once the layer belongs to a network: its parameters are then in ``network.parameters``.
+        Raises ``UsageError`` where ``x`` holds no examples, no real numbers or some that no float32 can hold, where it
+        has no such axis, or once the layer belongs to a network: its parameters are then in ``network.parameters``.
         """
         if self._parameters:
             raise UsageError("Normalization: adapt comes before the network is made; later, write into its parameters")
-        array = np.asarray(x)
+        try:
+            array = np.asarray(x)
+        except ValueError as error:  # Rows of several lengths.
+            raise UsageError(f"Normalization: adapt needs examples (n, …) of real numbers: {error}") from None
         axis = None if self.axis is None else self.axis + array.ndim * (self.axis < 0)
         if array.dtype.kind not in "fiub" or not array.size or not array.ndim:
             found = f"{array.dtype} {format_shape(array.shape)}"
@@ -180,10 +186,13 @@ def _statistics(x: NDArray[Any], axis: int | None) -> tuple[Floats, Floats]:
     others = tuple(each for each in range(x.ndim) if each != axis)
     count = x.size if axis is None else x.size // x.shape[axis]
     mean: Any = sum(part.sum(axis=others) for part in _parts(x)) / count
-    if not np.isfinite(mean).all():
-        raise UsageError("Normalization: adapt needs finite numbers, and the examples hold NaN or infinity")
     kept = np.expand_dims(mean, others)
-    std: Any = np.sqrt(sum(np.square(part - kept).sum(axis=others) for part in _parts(x)) / count)
+    with np.errstate(over="ignore", invalid="ignore"):
+        std: Any = np.sqrt(sum(np.square(part - kept).sum(axis=others) for part in _parts(x)) / count)
+    if not (np.abs(mean) <= LARGEST).all() or not (std <= LARGEST).all():
+        raise UsageError(
+            "Normalization: adapt needs finite numbers, and the examples hold NaN, infinity or larger ones"
+        )
     # The second: what varies by less than the digits of a float32 does not vary.
     same = (std < SMALLEST) | (std <= np.abs(mean) * np.finfo(np.float32).eps)
     return np.atleast_1d(mean), np.atleast_1d(np.where(same, 1.0, std))

@@ -241,6 +241,8 @@ def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None 
 
 def _opened(model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False) -> Runner:
     check_engine(engine)
+    if not isinstance(model, (Network, str, Path)):
+        raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")
     if not isinstance(model, Network):
         return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
     if digest is not None or edited:
