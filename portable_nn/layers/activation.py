@@ -97,10 +97,10 @@ def SELU(*, name: str | None = None) -> Layer:
     return OperatorLayer("Selu", "selu", name)
 
 
-def CELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
+class CELU(Layer):
     """Continuously differentiable ELU: x where x > 0, alpha·(exp(x / alpha) - 1) elsewhere.
 
-    It takes float32 alone, as in ONNX. Source: Barron (2017), arXiv:1704.07483.
+    Source: Barron (2017), arXiv:1704.07483.
 
     Args:
         alpha: for very negative x the result approaches -alpha.
@@ -108,9 +108,18 @@ def CELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
 
     Raises ``UsageError`` where ``alpha`` is 0 or not a finite number.
     """
-    if _number("CELU", "alpha", alpha) == 0:
-        raise UsageError("CELU: alpha must not be 0: x is divided by it")
-    return OperatorLayer("Celu", "celu", name, alpha=float(alpha))
+
+    def __init__(self, alpha: float = 1.0, *, name: str | None = None) -> None:
+        super().__init__(name)
+        self.alpha = _number("CELU", "alpha", alpha)
+        if self.alpha == 0:
+            raise UsageError("CELU: alpha must not be 0: x is divided by it")
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        if x.dtype == "float32":
+            return self.emit("Celu", x, alpha=self.alpha)
+        return self.emit("Mul", emit("Elu", x / self.alpha), constant(self.alpha, x.dtype))  # Celu takes float32 alone.
 
 
 def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
@@ -198,6 +207,8 @@ def Hardshrink(lambd: float = 0.5, *, name: str | None = None) -> Layer:
 
 class Clip(Layer):
     """min(max(x, lower bound), upper bound).
+
+    The gradient is 0 at two bounds and beyond, as that of ``ReLU6`` and ``Hardtanh``; at a single bound it is 1.
 
     Args:
         min: the lower bound; none by default.

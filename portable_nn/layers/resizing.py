@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import format_shape
+from portable_nn.core.graph import Dim, format_shape
 from portable_nn.layers.convolution import channels_of
 from portable_nn.layers.layer import Layer, OperatorLayer, positive
-from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
+from portable_nn.operators.spatial.resize import nearest_cells
 
 __all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample"]
 
@@ -82,9 +85,76 @@ class Upsample(Layer):
         if len(given) not in (1, spatial):
             raise self.invalid(f"{len(given)} numbers do not go with the {spatial} axes behind channels")
         each = given if len(given) == spatial else given * spatial
-        scales = None if self.size else constant([1, 1, *each], "float32")
-        sizes = _sizes(x, each) if self.size else None
-        return self.emit("Resize", x, None, scales, sizes, **attributes)
+        if self.mode.startswith("nearest") and (sources := self._sources(x, each, attributes)):
+            return self._copies(x, sources)
+        scales = None if self.size else constant([1, 1, *map(self._scale, x.shape[2:], each)], "float32")
+        new_sizes = _sizes(x, each) if self.size else None
+        return self.emit("Resize", x, None, scales, new_sizes, **attributes)
+
+    def _sources(self, x: Symbol, each: Sequence[float], attributes: Mapping[str, Any]) -> list[Symbol]:
+        """Which cells PyTorch copies along each axis; none where Resize copies the same.
+
+        PyTorch multiplies by the rounded inverse of the scale, where Resize divides by the rounded scale.
+        """
+        found: list[Symbol] = []
+        same = True
+        for axis, (size, wanted) in enumerate(zip(x.shape[2:], each, strict=True), start=2):
+            if isinstance(size, int):
+                result = int(wanted) if self.size else int(size * wanted)
+                scale = result / size if self.size else self._scale(size, wanted)
+                if self.mode == "nearest" and len(each) == 2 and result in (size, 2 * size):
+                    index = np.arange(result) // (result // size)  # So it is with two axes alone.
+                else:
+                    index = _nearest(size, result, None if self.size else wanted, exact=self.mode != "nearest")
+                same &= np.array_equal(index, nearest_cells(size, result, scale, attributes))
+                found.append(integers(index))
+            elif self.size:
+                same = False
+                found.append(_nearest_of_any(x, axis, int(wanted), exact=self.mode != "nearest"))
+            else:  # The rounding of an unknown number of cells is left to Resize.
+                return []
+        return [] if same else found
+
+    def _scale(self, size: Dim, factor: float) -> float:
+        """``factor`` in single precision, as PyTorch has it.
+
+        Where the new size, rounded down in double precision, would be another, it is the next such number. Where the
+        size stays as it is, the linear modes and ``nearest`` with two axes leave the cells as they are.
+        """
+        scale = np.float32(factor)
+        if isinstance(size, int):
+            result, rounded = int(size * factor), int(np.float32(size) * scale)
+            if rounded != result:
+                scale = np.nextafter(scale, np.float32(0 if rounded > result else np.inf))
+            elif result == size and (self.mode.endswith("linear") or self.mode == "nearest"):
+                return 1.0
+        return float(scale)
+
+    def _copies(self, x: Symbol, sources: Sequence[Symbol]) -> Symbol:
+        """The cells ``sources`` of each axis behind the channels."""
+        for axis, index in enumerate(sources[:-1], start=2):
+            x = emit("Gather", x, index, axis=axis)
+        return self.emit("Gather", x, sources[-1], axis=len(x.shape) - 1)
+
+
+def _nearest(size: int, result: int, factor: float | None, *, exact: bool) -> Array:
+    """The cell that PyTorch copies to each of ``result`` cells; in single precision, which decides."""
+    places = np.arange(result)
+    scale = np.float32(size) / np.float32(result) if factor is None else np.float32(1 / factor)
+    found = ((places + 0.5) * np.float64(scale)).astype(np.float32) if exact else places.astype(np.float32) * scale
+    return np.minimum(np.floor(found), size - 1).astype(np.int64)
+
+
+def _nearest_of_any(x: Symbol, axis: int, result: int, *, exact: bool) -> Symbol:
+    """``_nearest`` in symbols, of an axis of unknown size."""
+    size = cast(sizes(x, [axis]), "float32")
+    scale = size / result
+    if exact:
+        places = constant(np.arange(result) + 0.5, "float64")
+        found = cast(places * cast(scale, "float64"), "float32")
+    else:
+        found = constant(np.arange(result), "float32") * scale
+    return cast(emit("Min", emit("Floor", found), size - 1), "int64")
 
 
 def _each(option: str, value: Any, wanted: str, right: Callable[[Any], bool]) -> tuple[Any, ...]:
@@ -95,12 +165,12 @@ def _each(option: str, value: Any, wanted: str, right: Callable[[Any], bool]) ->
     return numbers
 
 
-def _sizes(x: Symbol, sizes: Sequence[int]) -> Symbol:
-    """Batch and channels as they are, and ``sizes`` behind them."""
+def _sizes(x: Symbol, new: Sequence[int]) -> Symbol:
+    """Batch and channels as they are, and the sizes ``new`` behind them."""
     kept = [dim for dim in x.shape[:2] if isinstance(dim, int)]
     if len(kept) == 2:
-        return integers([*kept, *sizes])
-    return emit("Concat", emit("Shape", x, start=0, end=2), integers(sizes), axis=0)
+        return integers([*kept, *new])
+    return emit("Concat", emit("Shape", x, start=0, end=2), integers(new), axis=0)
 
 
 def PixelShuffle(factor: int, *, name: str | None = None) -> Layer:

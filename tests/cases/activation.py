@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cases.case import Case, floats, real, scalar, whole
+from portable_nn.core.graph import INTERNAL
 
 SMOOTH = ("Erf", "Gelu", "Swish", "Mish", "Softsign", "Elu", "Selu", "Celu")
 PIECEWISE = ("HardSigmoid", "HardSwish", "ThresholdedRelu", "Shrink")
@@ -63,6 +66,12 @@ def _bounds() -> list[Case]:
         Case("Clip", (real(3, 4), low, high), wrt=(0, 1, 2), batched=(0,)),
         Case("Clip", (real(), None, high), wrt=(0, 2)),
         Case("Clip", (real(3, 4), floats(-0.8), floats(0.9)), wrt=(0, 1, 2)),
+        Case(
+            "ClipGrad",
+            (real(3, 4), np.clip(real(3, 4), -0.8, 0.9), scalar(-0.8), scalar(0.9)),
+            wrt=(0,),
+            domain=INTERNAL,
+        ),
         *(
             Case("Clip", (whole(3, 4, dtype=dtype), scalar(-5, dtype), scalar(5, dtype)), constants=(1, 2))
             for dtype in ("int8", "int32", "int64")

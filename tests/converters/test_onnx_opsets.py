@@ -596,8 +596,6 @@ LOWERED: list[tuple[int, Callable[[Leaf], Symbol], tuple[int, ...]]] = [
     (18, lambda x: emit("Mish", x, name="it"), (5,)),
     (17, lambda x: emit("LayerNormalization", x, constant([1, 2, 3, 4], "float32"), name="it"), (3, 4)),
     (23, lambda x: emit("RMSNormalization", x, constant([1, 2, 3, 4], "float32"), name="it"), (3, 4)),
-    (21, lambda x: emit("GroupNormalization", x, constant([1, 2, 3, 4], "float32"), constant([0, 1, 2, 3], "float32"),
-                        num_groups=2, name="it"), (4, 6)),
 ]  # fmt: skip
 
 

@@ -73,6 +73,72 @@ def test_upsample(how: tuple[str, int, dict[str, Any]], where: dict[str, Any], d
     assert_same(pnn.Upsample(mode=mode, **options, **where), module, drawn(2, 3, *SPATIAL[axes], dtype=dtype))
 
 
+MOST = 40
+
+
+def _enlarged(size: int, layers: list[pnn.Layer]) -> pnn.Network:
+    start = pnn.Input(1, size)
+    return pnn.Network(inputs=start, outputs=[layer(start) for layer in layers])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=pytest.mark.long) for name in ("numpy", "onnxruntime")])
+def test_the_nearest_cell_for_every_pair_of_sizes(mode: str, engine: str) -> None:
+    torch = pytest.importorskip("torch")
+    for size in range(1, MOST + 1):
+        x = np.arange(size, dtype=np.float32).reshape(1, 1, size)
+        net = _enlarged(size, [pnn.Upsample(size=result, mode=mode) for result in range(1, MOST + 1)])
+        for result, found in enumerate(net.predict(x, engine=engine).values(), start=1):
+            wanted = torch.nn.Upsample(size=result, mode=mode)(torch.from_numpy(x)).numpy()
+            np.testing.assert_array_equal(found, wanted, f"{size} → {result}")
+
+
+FACTORS = (1.1, 1.3, 1.5, 1.7, 1.9, 2, 2.5, 2.7, 3, 5, 7, 11, 13, 41, 47, 0.3, 1 / 3, 0.5, 0.7, 0.9, 0.29)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear"])
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("onnxruntime", marks=pytest.mark.long)])
+def test_every_size_by_many_factors(mode: str, engine: str) -> None:
+    torch = pytest.importorskip("torch")
+    for size in [*range(4, MOST + 1), 100, 1000]:  # 100 · 0.29 is 28 in double precision, and 29 in single.
+        x = np.arange(size, dtype=np.float32).reshape(1, 1, size)
+        net = _enlarged(size, [pnn.Upsample(scale_factor=factor, mode=mode) for factor in FACTORS])
+        for factor, found in zip(FACTORS, net.predict(x, engine=engine).values(), strict=True):
+            wanted = torch.nn.Upsample(scale_factor=factor, mode=mode)(torch.from_numpy(x)).numpy()
+            assert found.shape == wanted.shape
+            np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=size * 1e-6 * (mode == "linear"))
+
+
+@pytest.mark.parametrize("factors", [(1.1,) * 3, (1.1, 1, 1.3), (1, 1.2, 1.5), (0.9, 1.1, 1), (1.04,) * 3])
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (4, 20, 5), (20, 4, 4), (7, 9, 11)])
+@pytest.mark.parametrize(
+    ("mode", "axes"), [(mode, axes) for mode, axes, options in HOW if not options.get("align_corners")]
+)
+def test_factors_that_leave_sizes_as_they_are(
+    mode: str, axes: int, sizes: tuple[int, ...], factors: tuple[float, ...]
+) -> None:
+    """PyTorch, and onnxruntime, copy the cells of such axes in some modes and not in others."""
+    torch = pytest.importorskip("torch")
+    x = drawn(1, 2, *sizes[:axes])
+    layer = pnn.Upsample(scale_factor=factors[:axes], mode=mode)
+    wanted = torch.nn.Upsample(scale_factor=factors[:axes], mode=mode)(torch.from_numpy(x)).numpy()
+    net = pnn.Sequential(pnn.Input(2, *sizes[:axes]), layer)
+    for engine in ("numpy", "onnxruntime"):
+        np.testing.assert_allclose(net.predict(x, engine=engine), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_the_nearest_cell_where_sizes_are_open(mode: str, engine: str) -> None:
+    torch = pytest.importorskip("torch")
+    start = pnn.Input(2, "height", "width")
+    net = pnn.Network(inputs=start, outputs=pnn.Upsample(size=(12, 30), mode=mode)(start))
+    for height, width in ((14, 25), (20, 9), (6, 26), (26, 35)):
+        x = np.arange(2 * height * width, dtype=np.float32).reshape(1, 2, height, width)
+        wanted = torch.nn.Upsample(size=(12, 30), mode=mode)(torch.from_numpy(x)).numpy()
+        np.testing.assert_array_equal(net.predict(x, engine=engine), wanted)
+
+
 @pytest.mark.parametrize("where", [{"scale_factor": (2.0, 0.75)}, {"size": (3, 11)}])
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
 def test_upsample_of_each_axis_by_its_own(mode: str, where: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ This is written apart from ``converters/onnx``, so that the tests do not trust w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -66,20 +66,20 @@ def run_plan(graph: Graph, feeds: Mapping[str, Array]) -> list[Array]:
     return [plan.outputs[name].copy() for name in graph.outputs]
 
 
-LACKING = {"Swish"}
+LACKING = frozenset({"Swish"})
 """Operators of the standard that onnxruntime 1.32 lacks."""
 
 
-def lowered(graph: Graph) -> Graph:
-    """The graph with standard operators in place of the package's own, and of those that onnxruntime lacks."""
+def lowered(graph: Graph, also: Collection[str] = LACKING) -> Graph:
+    """The graph with standard operators in place of the package's own, and of the operators ``also``."""
     symbols: dict[str, Symbol] = replay(graph)
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
         inputs = [symbols[name] if name else None for name in node.inputs]
-        if node.domain == INTERNAL or node.operator in LACKING:
+        if node.domain == INTERNAL or node.operator in also:
             assert operator.lowering is not None
             found = operator.lowering(*inputs, **node.attributes)
-            made = [found] if isinstance(found, Symbol) else list(found)
+            made = [found] if isinstance(found, Symbol) else list(found)[: len(node.outputs)]
         else:
             made = list(emit_all(node.operator, *inputs, outputs=len(node.outputs), **node.attributes))
         symbols.update(zip(node.outputs, made, strict=True))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standard_side import run_plan, run_runtime
+from standard_side import lowered, run_plan, run_runtime
 
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
-from portable_nn.operators import Leaf, Symbol, emit, emit_all, trace
+from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, trace
 from portable_nn.operators.elementwise.blocks import BLOCK
 from portable_nn.operators.registry import Array, memory_order
 from portable_nn.training.gradient import gradients
@@ -365,3 +365,39 @@ def test_what_comes_out_lies_in_memory_as_what_goes_in(operator: str) -> None:
     [found] = Plan(graph, {}, {}).outputs.values()
     assert found.shape == shape
     assert memory_order(found) == order
+
+
+@pytest.mark.parametrize("spread", [0, 1, 3])
+@pytest.mark.parametrize("base", [1.1, 100.3, 1000.1, 12345.6])
+@pytest.mark.parametrize(
+    ("operator", "scales", "options", "groups", "right"),
+    [
+        ("LayerNormalization", (4,), {"axis": 1}, 1, {"numpy", "lowered"}),
+        ("GroupNormalization", (1000,), {"num_groups": 2}, 2, {"numpy", "lowered"}),
+        ("InstanceNormalization", (1000,), {}, 1000, {"numpy"}),
+        ("MeanVarianceNormalization", (), {"axes": (1, 2)}, 1, {"numpy", "lowered"}),
+    ],
+)
+def test_nearly_equal_numbers(
+    operator: str,
+    scales: tuple[int, ...],
+    options: dict[str, Any],
+    groups: int,
+    right: set[str],
+    base: float,
+    spread: int,
+) -> None:
+    """Numbers that differ by a few units in the last place, against the definition in double precision."""
+    x = np.full((2, 1000, 4), base, np.float32)
+    x = (x.view(np.int32) + np.random.default_rng(0).integers(0, spread + 1, x.shape, np.int32)).view(np.float32)
+    flat = x.astype(np.float64).reshape(2, groups, -1)
+    centred = flat - flat.mean(2, keepdims=True)
+    variance = (centred * centred).mean(2, keepdims=True)
+    deviation = np.sqrt(variance) + 1e-9 if operator.startswith("Mean") else np.sqrt(variance + 1e-5)
+    wanted = (centred / deviation).reshape(x.shape)
+    leaf = Leaf("x", "float32", x.shape)
+    parameters = [constant(np.full(scales, value), "float32") for value in (1, 0)] if scales else []
+    graph = trace([leaf], [emit(operator, leaf, *parameters, **options)]).graph
+    for engine in sorted(right):
+        [found] = run_plan(lowered(graph, {operator}) if engine == "lowered" else graph, {"x": x})
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=2e-6)

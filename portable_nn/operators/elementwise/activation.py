@@ -32,6 +32,7 @@ from portable_nn.operators.base import (
     emit,
     fit,
     format_shape,
+    integers,
     like,
     register,
     sizes,
@@ -207,9 +208,9 @@ def _hard_swish(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -
 
 
 def _hard_swish_gradient(n: GradientContext) -> Symbol:
-    """x / 3 + 1/2 from -3 to 3, 0 below and 1 above: with x moved into that interval, x / 6 + 1/2 outside it."""
-    near = clip(n.x[0], -3, 3)
-    return n.dy * (near * (indicator("Equal", near, n.x[0]) / 6 + 1 / 6) + 0.5)
+    """x / 3 + 1/2 between -3 and 3, 0 up to -3, 1 from 3 on: with x moved to that interval, x / 6 + 1/2 outside it."""
+    x = n.x[0]
+    return n.dy * (clip(x, -3, 3) * (indicator("Less", emit("Abs", x), 3) / 6 + 1 / 6) + 0.5)
 
 
 @in_blocks(works=1)
@@ -326,13 +327,46 @@ def _clip(n: KernelContext) -> Step | None:
 
 
 def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
-    """The gradient goes to the input where that is inside the bounds, elsewhere to the bound."""
-    kept = indicator("Equal", n.x[0], n.y[0])
-    flowing: list[Symbol | None] = [n.dy * kept]
+    """The gradient goes to the input between the bounds, elsewhere to the bound.
+
+    At a bound it goes to the bound where there are two, as in PyTorch's ReLU6 and Hardtanh, which exporters write as
+    Clip; and to the input where there is one, as in ``torch.clamp``.
+    """
+    x, y = n.x[0], n.y[0]
+    if n.has(1) and n.has(2):
+        bounds = [emit("Reshape", bound, integers([])) if bound.shape else bound for bound in n.x[1:]]
+        flowing: list[Symbol | None] = [emit("ClipGrad", n.dy, y, *bounds, domain=INTERNAL)]
+        cut = n.dy
+    else:
+        kept = indicator("Equal", x, y)
+        flowing, cut = [n.dy * kept], n.dy * (1 - kept)
     for index in range(1, n.inputs):
-        cut = n.dy * (1 - kept) * indicator("Equal", n.y[0], n.x[index]) if n.has(index) else None
-        flowing.append(cut and emit("Reshape", emit("ReduceSum", cut, keepdims=0), sizes(n.x[index])))
+        at_bound = cut * indicator("Equal", y, n.x[index]) if n.has(index) else None
+        flowing.append(at_bound and emit("Reshape", emit("ReduceSum", at_bound, keepdims=0), sizes(n.x[index])))
     return flowing
+
+
+def _clip_grad_type(use: OperatorContext) -> Type:
+    dtype = use.common_dtype(FLOATS)
+    use.expect(0, use.type(1), ", as Y is")
+    for index in (2, 3):
+        use.expect(index, Type(dtype, ()))
+    return Type(dtype, use.type(1).shape)
+
+
+def _clip_grad(n: KernelContext) -> list[Step]:
+    dy, y, low, high = n.x
+    inside, below = n.scratch_like(y, np.bool_), n.scratch_like(y, np.bool_)
+    return [
+        partial(np.greater, y, low, out=inside),
+        partial(np.less, y, high, out=below),
+        partial(np.logical_and, inside, below, out=inside),
+        partial(np.multiply, dy, inside, out=n.out()),
+    ]
+
+
+def _clip_grad_lowering(dy: Symbol, y: Symbol, low: Symbol, high: Symbol) -> Symbol:
+    return dy * cast(emit("And", emit("Greater", y, low), emit("Less", y, high)), dy.dtype)
 
 
 register(
@@ -509,5 +543,17 @@ register(
         _clip_gradient,
         settings=(1, 2),
         monotone=True,
+    )
+)
+register(
+    activation(
+        "ClipGrad",
+        ("dY", "Y", "low", "high"),
+        _clip_grad_type,
+        _clip_grad,
+        lambda n: [emit("ClipGrad", n.dy, *n.x[1:], domain=INTERNAL), None, None, None],
+        outputs=("dX",),
+        domain=INTERNAL,
+        lowering=_clip_grad_lowering,
     )
 )

@@ -30,6 +30,7 @@ from portable_nn.operators.base import (
 )
 from portable_nn.operators.normalization.statistics import (
     CHANNELS,
+    centred_values,
     check_channels,
     grad_types,
     inverse_root,
@@ -235,8 +236,7 @@ def _plain(
     """With the statistics of the batch, in plain operators."""
     rank, rest = len(x.shape), integers(_rest(len(x.shape)))
     x_wide, scale_wide, bias_wide = (cast(value, precision(x.dtype)) for value in (x, scale, bias))
-    mean_now = emit("ReduceMean", x_wide, rest)
-    centred = x_wide - mean_now
+    centred, mean_now = centred_values(x_wide, _rest(rank))
     variance_now = emit("ReduceMean", centred * centred, rest)
     factor = per_channel(scale_wide, rank) / emit("Sqrt", variance_now + epsilon)
     y = cast(centred * factor + per_channel(bias_wide, rank), x.dtype)

@@ -54,10 +54,22 @@ from portable_nn.operators.normalization.statistics import (
 def _standardize(
     n: KernelContext, x: Array, out: Array, mean: Array, inverse: Array, axes: tuple[int, ...], *, centred: bool
 ) -> list[Step]:
-    """As ``standardized``, into ``out``, with the mean and 1 / √(variance + ε) beside it."""
+    """As ``standardized``, into ``out``, with the mean and 1 / √(variance + ε) beside it.
+
+    What is subtracted first is the mean of a few elements: the rounding of the mean of all may exceed the differences
+    of nearly equal numbers.
+    """
     steps: list[Step] = []
     if centred:
-        steps = [*_mean_over(n, axes, mean, x), partial(np.subtract, x, mean, out=out)]
+        few = tuple(slice(None, None, math.isqrt(size) if axis in axes else 1) for axis, size in enumerate(x.shape))
+        rest = inverse
+        steps = [
+            *_mean_over(n, axes, mean, x[few] if x.size else x),
+            partial(np.subtract, x, mean, out=out),
+            *_mean_over(n, axes, rest, out),
+            partial(np.subtract, out, rest, out=out),
+            partial(np.add, mean, rest, out=mean),
+        ]
         x = out
     return [
         *steps,
@@ -389,6 +401,8 @@ register(
         GROUPS | STASH,
         outputs=("Y",),
         lowering=_over_groups_lowering,
+        # onnxruntime expands it to a variance of one pass, which may be negative.
+        substitute=lambda use, opset: _over_groups_lowering,
         receptive=per_example_fields,
         batch_inputs="first",
         weights=(1, 2),

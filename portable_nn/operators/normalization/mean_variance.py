@@ -48,6 +48,10 @@ def _kernel(n: KernelContext) -> list[Step]:
         partial(np.add.reduce, x, axis=axes, dtype=wide, keepdims=True, out=mean),
         partial(np.divide, mean, size, out=mean),
         partial(np.subtract, x, mean, out=centred),
+        # Once more: the rounding of the mean may exceed the differences of nearly equal numbers.
+        partial(np.add.reduce, centred, axis=axes, keepdims=True, out=mean),
+        partial(np.divide, mean, size, out=mean),
+        partial(np.subtract, centred, mean, out=centred),
         partial(np.multiply, centred, centred, out=squares),
         partial(np.add.reduce, squares, axis=axes, keepdims=True, out=mean),
         partial(np.divide, mean, size, out=mean),
@@ -60,7 +64,8 @@ def _kernel(n: KernelContext) -> list[Step]:
 
 def _lowering(x: Symbol, *, axes: Sequence[int] = (0, 2, 3)) -> Symbol:
     along = integers(axes) if axes else None
-    centred = x - emit("ReduceMean", x, along)
+    near = x - emit("ReduceMean", x, along)
+    centred = near - emit("ReduceMean", near, along)
     deviation = emit("Sqrt", emit("ReduceMean", centred * centred, along))
     return centred / (deviation + EPSILON)
 

@@ -87,9 +87,19 @@ def sum_over(axes: Iterable[int], into: Array, *factors: Array) -> Step:
     This is fast for every order of the axes in memory, where ``np.add.reduce`` is not.
     """
     names, axes = ascii_letters[: factors[0].ndim], tuple(axes)
+    if len(factors) == 2 and _in_rows(axes, into, *factors):
+        rows = [factor.reshape(into.size, -1) for factor in factors]
+        return partial(np.vecdot, *rows, out=into.reshape(into.size))
     kept = "".join(name for axis, name in enumerate(names) if axis not in axes)
     out = np.squeeze(into, axes) if into.ndim == len(names) else into
     return partial(np.einsum, f"{','.join([names] * len(factors))}->{kept}", *factors, out=out, dtype=into.dtype)
+
+
+def _in_rows(axes: tuple[int, ...], *arrays: Array) -> bool:
+    """Whether ``axes`` are the last ones, and all arrays lie in memory row by row, for BLAS to sum products."""
+    into, first, *_ = arrays
+    last = axes == tuple(range(first.ndim - len(axes), first.ndim)) and into.size > 0 < first.size
+    return last and all(array.flags.c_contiguous and array.dtype == into.dtype for array in arrays)
 
 
 def inverse_root(n: KernelContext, variance: Array, out: Array) -> list[Step]:
@@ -101,10 +111,21 @@ def inverse_root(n: KernelContext, variance: Array, out: Array) -> list[Step]:
     ]
 
 
+def centred_values(x: Symbol, axes: Sequence[int]) -> tuple[Symbol, Symbol]:
+    """``x`` less its mean over ``axes``, and the mean.
+
+    It is taken in two passes: the rounding of the first may exceed the differences of nearly equal numbers.
+    """
+    mean = emit("ReduceMean", x, integers(axes))
+    near = x - mean
+    rest = emit("ReduceMean", near, integers(axes))
+    return near - rest, mean + rest
+
+
 def standardized(x: Symbol, axes: Sequence[int], epsilon: float, *, centred: bool = True) -> tuple[Symbol, Symbol]:
     """``x`` less its mean over ``axes``, times s = 1 / √(variance + ε), and s; not ``centred``, with a mean of 0."""
     if centred:
-        x = x - emit("ReduceMean", x, integers(axes))
+        x, _ = centred_values(x, axes)
     inverse = 1 / emit("Sqrt", emit("ReduceMean", x * x, integers(axes)) + epsilon)
     return x * inverse, inverse
 

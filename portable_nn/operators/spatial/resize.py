@@ -32,6 +32,7 @@ from portable_nn.operators.base import (
     constant,
     emit,
     format_shape,
+    integers,
     lookup,
     memory_order,
     register,
@@ -259,6 +260,11 @@ def _nearest(use: OperatorContext, side: Side) -> Array:
     return np.clip(_NEAREST[use.string("nearest_mode")](found), 0, side.size - 1).astype(np.intp)
 
 
+def nearest_cells(size: int, result: int, scale: float, attributes: Mapping[str, Any]) -> Array:
+    """The cell that a Resize with mode ``nearest`` and these attributes copies to each of ``result`` cells."""
+    return _nearest(OperatorContext(lookup("Resize"), [], attributes), Side(size, result, scale))
+
+
 def _matrix(taps: Taps, shape: tuple[int, int]) -> Array:
     matrix = np.zeros(shape)
     np.add.at(matrix, (taps.rows, taps.columns), taps.weights)
@@ -411,19 +417,48 @@ def _resize_grad_lowering(dy: Symbol, *inputs: Symbol | None, **attributes: Any)
     use = OperatorContext(
         lookup("ResizeGrad", INTERNAL), [value.type if value else None for value in (dy, *inputs)], attributes
     )
-    rank, sides = len(dy.shape), _sides(use, use.constant(4))
+    sides = _sides(use, use.constant(4))
     for axis in _moved(sides):
         size, result, *_ = sides[axis]
         if not isinstance(size, int) or not isinstance(result, int):
             reason = f"the gradient of Resize needs the size of axis {axis} in standard operators"
             raise GraphError([Fault("", f"{reason}, and it is the unknown {size}")])
-        matrix = constant(_matrix(_taps(use, sides[axis]), (result, size)), dy.dtype)
-        order = [*range(rank)]
-        order[axis], order[-1] = order[-1], order[axis]
-        last = axis == rank - 1
-        turned = dy if last else emit("Transpose", dy, perm=order)
-        dy = turned @ matrix if last else emit("Transpose", turned @ matrix, perm=order)
+        dy = _multiplied(dy, axis, _matrix(_taps(use, sides[axis]), (result, size)))
     return dy
+
+
+def _multiplied(x: Symbol, axis: int, matrix: Array) -> Symbol:
+    """The product of ``x`` along ``axis`` with the rows of ``matrix``."""
+    order = [*range(len(x.shape))]
+    order[axis], order[-1] = order[-1], order[axis]
+    last = axis == len(order) - 1
+    turned = x if last else emit("Transpose", x, perm=order)
+    product = turned @ constant(matrix, x.dtype)
+    return product if last else emit("Transpose", product, perm=order)
+
+
+def _substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
+    """onnxruntime copies an input whose sizes all stay as they are, although the scales may move the cells."""
+    if use.string("coordinate_transformation_mode") == "tf_crop_and_resize" or use.types[0] is None:
+        return None
+    sides = _sides(use, use.type().shape)
+    moved = _moved(sides)
+    stay = all(side.size == side.result for side in sides) and all(isinstance(sides[axis].size, int) for axis in moved)
+    return _moved_cells if stay and moved else None
+
+
+def _moved_cells(x: Symbol, *inputs: Symbol | None, **attributes: Any) -> Symbol:
+    use = OperatorContext(lookup("Resize"), [value.type if value else None for value in (x, *inputs)], attributes)
+    sides = _sides(use, x.shape)
+    for axis in _moved(sides):
+        size, result, *_ = sides[axis]
+        assert isinstance(size, int)
+        assert isinstance(result, int)
+        if use.string("mode") == "nearest":
+            x = emit("Gather", x, integers(_nearest(use, sides[axis])), axis=axis)
+        else:
+            x = _multiplied(x, axis, _matrix(_taps(use, sides[axis]), (result, size)).T)
+    return x
 
 
 _ATTRIBUTES: Final[Mapping[str, Attr]] = {
@@ -514,6 +549,7 @@ register(
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},
         outputs=("Y",),
         settings=(1, 2),
+        substitute=_substitute,
         receptive=_resize_fields,
         limits=_LIMITS,
         since={("coordinate_transformation_mode", "half_pixel_symmetric"): 19},
