@@ -57,7 +57,8 @@ else:
             for home in (f"{__name__}.{each}" for each in _PUBLIC):
                 if name in import_module(home).__all__:
                     return home
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        hint = "" if name.startswith("_") else import_module(f"{__name__}.layers.pytorch").missing(name)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'{hint}")
 
     def _is_submodule(name):
         return name in _Checkout.names or PathFinder.find_spec(name, sys.modules[__name__].__path__) is not None

@@ -28,6 +28,7 @@ from portable_nn.layers.dropout import *
 from portable_nn.layers.layer import *
 from portable_nn.layers.normalization import *
 from portable_nn.layers.pooling import *
+from portable_nn.layers.pytorch import COUNTERPARTS, explained
 from portable_nn.layers.resizing import *
 from portable_nn.layers.scaling import *
 from portable_nn.layers.shape import *
@@ -35,3 +36,6 @@ from portable_nn.layers.shape import *
 if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
     _FAMILIES = (activation, convolution, dense, dropout, layer, normalization, pooling, resizing, scaling, shape)
     __all__ = sorted(name for family in _FAMILIES for name in family.__all__)
+    globals().update(
+        {name: explained(name, globals()[name]) for name in {row.builder for row in COUNTERPARTS.values()}}
+    )

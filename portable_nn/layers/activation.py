@@ -88,13 +88,25 @@ def ELU(alpha: float = 1.0, *, name: str | None = None) -> Layer:
     return OperatorLayer("Elu", "elu", name, alpha=_number("ELU", "alpha", alpha))
 
 
-def SELU(*, name: str | None = None) -> Layer:
+class SELU(Layer):
     """Scaled ELU: 1.0507·x where x > 0, 1.7581·(exp(x) - 1) elsewhere.
 
     With weights of mean 0 and variance 1 / inputs (``lecun_normal``) it drives activations towards mean 0 and variance
     1. Source: Klambauer et al., "Self-normalizing neural networks" (2017), arXiv:1706.02515.
     """
-    return OperatorLayer("Selu", "selu", name)
+
+    alpha, gamma = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(name)
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        if x.dtype != "float64":
+            return self.emit("Selu", x)
+        above = emit("Relu", x)  # The attributes of ONNX's Selu are in single precision.
+        below = emit("Elu", x) - above
+        return self.emit("Add", above * self.gamma, below * (self.gamma * self.alpha))
 
 
 class CELU(Layer):
@@ -144,9 +156,18 @@ def Sigmoid(*, name: str | None = None) -> Layer:
     return OperatorLayer("Sigmoid", "sigmoid", name)
 
 
-def Hardsigmoid(*, name: str | None = None) -> Layer:
+class Hardsigmoid(Layer):
     """A piecewise linear sigmoid: x / 6 + 1 / 2, clipped to 0 … 1."""
-    return OperatorLayer("HardSigmoid", "hardsigmoid", name, alpha=1 / 6, beta=0.5)
+
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__(name)
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """The same shape."""
+        if x.dtype != "float64":
+            return self.emit("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+        bounds = constant(0, x.dtype), constant(6, x.dtype)  # The attributes of HardSigmoid are in single precision.
+        return self.emit("Div", emit("Clip", x + 3, *bounds), constant(6, x.dtype))
 
 
 def SiLU(*, name: str | None = None) -> Layer:

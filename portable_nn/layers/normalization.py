@@ -7,6 +7,7 @@ trained parameters: y · weight + bias. They differ in what the mean and the var
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -207,14 +208,17 @@ class _OfLastAxes(_Normalization):
     def __init__(self, stem: str, axis: int, *, eps: float | None, affine: bool, name: str | None) -> None:
         super().__init__(stem, eps=eps, affine=affine, name=name)
         if type(axis) is not int:
-            raise UsageError(f"{self.kind}: axis must be a whole number, not {axis!r}")
+            sizes = isinstance(axis, Sequence) and not isinstance(axis, str)
+            hint = f"; PyTorch's normalized_shape {axis!r} is axis={-len(axis)} here" if sizes else ""
+            raise UsageError(f"{self.kind}: axis must be a whole number, not {axis!r}{hint}")
         self.axis = axis
 
     def sizes(self, x: Symbol) -> tuple[int, ...]:
         """The sizes from the first normalised axis on."""
         found = static(x.shape[self.axis :])
         if not found:
-            raise self.needs(f"known sizes from axis {self.axis} on", x)
+            hint = " (the axis, not PyTorch's normalized_shape)" if self.axis >= len(x.shape) else ""
+            raise self.needs(f"known sizes from axis {self.axis}{hint} on", x)
         return found
 
 

@@ -18,7 +18,7 @@ class Caution(NamedTuple):
 
     Attributes:
         about: its kind, for programs: ``uncovered``, ``bias-only``, ``uneven``, ``padding``, ``span``, ``ceil``,
-            ``auto_pad`` or ``asymmetric``.
+            ``output_padding``, ``auto_pad`` or ``asymmetric``.
         message: the problem in one sentence.
         hint: what to do about it; may be empty.
     """
@@ -162,10 +162,22 @@ def _padding(case: Case) -> Iterator[Caution]:
         yield Caution("padding", message, "make the padding smaller than the span of the kernel")
 
 
+def _output_padding(case: Case) -> Iterator[Caution]:
+    found = [(name, w) for name, w, _, _ in case.axes if w.output_padding >= w.stride and w.output_padding]
+    if found:
+        parts = joined(f"{w.output_padding} {name} at stride {w.stride}" for name, w in found)
+        refuse = "onnxruntime refuses it"
+        if any(w.output_padding >= max(w.stride, w.dilation) for _, w in found):
+            refuse = "PyTorch and onnxruntime refuse it"
+        message = f"output_padding is not less than the stride ({parts}): {refuse}"
+        yield Caution("output_padding", message, "pad the output with a layer of its own, or use less")
+
+
 RULES: Sequence[Callable[[Case], Iterator[Caution]]] = (
     _uncovered,
     _uneven,
     _padding,
+    _output_padding,
     _span,
     _ceil,
     _auto_pad,

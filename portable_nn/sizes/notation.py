@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any, get_args
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.sizes.operation import (
     Kind,
     Mode,
@@ -100,16 +101,25 @@ def onnx_text(operation: Operation) -> str:
     return f"{op_type}({', '.join(f'{name}={value}' for name, value in attributes.items())})"
 
 
-def torch_text(operation: Operation, in_channels: int = 1, out_channels: int = 1) -> str:
+def torch_text(operation: Operation, in_channels: int = 1, out_channels: int = 1, sizes: PerAxis | None = None) -> str:
     """The PyTorch module that computes the same, as Python source.
 
     PyTorch's padding is symmetric: asymmetric pads become a padding module before the layer, or one that crops after a
-    transposed convolution. Raises ``UsageError`` where PyTorch has no such layer.
+    transposed convolution.
+
+    Args:
+        operation: the operation.
+        in_channels: the channels of the input of a convolution.
+        out_channels: those of its output.
+        sizes: the sizes of the input, where they are known: PyTorch refuses some operations on small inputs, and
+            ``ceil_mode`` may change nothing.
+
+    Raises ``UsageError`` where PyTorch has no such layer.
     """
     if operation.axes > 3:
         raise UsageError(f"PyTorch has layers of 1 to 3 spatial axes, not {operation.axes}")
     if operation.kind == "pool":
-        return _torch_pool(operation)
+        return _torch_pool(operation, None if sizes is None else input_sizes(sizes))
     check_channels(operation, in_channels, out_channels)
     torch_layer = _torch_conv if operation.kind == "conv" else _torch_convt
     return torch_layer(operation, f"{in_channels}, {out_channels}")
@@ -147,16 +157,27 @@ TORCH_POOLS: Mapping[Mode, tuple[str, str, str]] = {
 """A pool's name in PyTorch, its leading argument, and the padding module whose fill value does not change results."""
 
 
-def _torch_pool(operation: Operation) -> str:
+def _torch_pool(operation: Operation, sizes: Sequence[int] | None) -> str:
+    floor = replace(operation, ceil=False)
+    if operation.ceil and sizes is not None and _has_size(floor, sizes, operation.output_size(sizes)):
+        operation = floor
     windows, mode = operation.windows, operation.mode
     pads = _explicit_pads(operation)
     name, first, pad_name = TORCH_POOLS[mode]
     inside = mode != "lp" and all(
         begin == end <= window.kernel // 2 for window, (begin, end) in zip(windows, pads, strict=True)
     )
+    if sizes is not None and mode == "average" and operation.axes == 3:
+        # The only one that compares the kernel with the input before it is padded.
+        inside = inside and all(window.kernel <= size for window, size in zip(windows, sizes, strict=True))
+        padded = [size + sum(pair) for size, pair in zip(sizes, pads, strict=True)]
+        if any(window.kernel > size for window, size in zip(windows, padded, strict=True)):
+            raise UsageError("PyTorch's AvgPool3d refuses an input that is smaller than the kernel")
     outside = any(any(pair) for pair in pads) and not inside
     if mode != "max" and any(window.dilation > 1 for window in windows):
         raise UsageError(f"PyTorch's {name} has no dilation")
+    if mode == "lp" and operation.ceil:
+        raise UsageError("PyTorch's LPPool with ceil_mode scales up the sum of a window that is cut off")
     if outside and operation.ceil:
         raise UsageError("PyTorch has no ceil_mode with asymmetric pads, or pads of more than half the kernel")
     if outside and mode == "average" and not operation.count_include_pad:
@@ -166,6 +187,14 @@ def _torch_pool(operation: Operation) -> str:
     layer = _torch_layer(name, operation, first, [begin if inside else 0 for begin, _ in pads])
     value = 'float("-inf")' if mode == "max" else ""
     return _sequence(_torch_pad(pad_name, pads, value), layer) if outside else layer
+
+
+def _has_size(operation: Operation, sizes: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether the output of ``operation`` has the size ``wanted``."""
+    try:
+        return operation.output_size(sizes) == wanted
+    except ShapeError:
+        return False
 
 
 def _torch_layer(

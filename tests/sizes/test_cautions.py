@@ -119,3 +119,16 @@ def test_a_window_in_the_padding_that_ceil_drops_though_it_fits() -> None:
 def test_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"^kernel 5 spans 5 cells, but the input has only 4$"):
         cautions(conv(5), 4)
+
+
+def test_output_padding_that_onnxruntime_refuses() -> None:
+    """It is less than the dilation, which is PyTorch's rule, and not less than the stride, which is onnxruntime's."""
+    [found] = [
+        each for each in cautions(convt(3, stride=2, dilation=3, output_padding=2), 6) if each.about[:3] == "out"
+    ]
+    assert found == (
+        "output_padding",
+        "output_padding is not less than the stride (2 cells at stride 2): onnxruntime refuses it",
+        "pad the output with a layer of its own, or use less",
+    )
+    assert all(each.about != "output_padding" for each in cautions(convt(3, stride=2, output_padding=1), 6))

@@ -12,7 +12,10 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from portable_nn.core.errors import UsageError
+from portable_nn.cli.size.answer import torch_line
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.engines.plan import Plan
+from portable_nn.operators import Leaf, constant, emit, trace
 from portable_nn.sizes import Operation, Window, conv, convt, node_operation, onnx_text, pool, torch_text
 
 torch = pytest.importorskip("torch")
@@ -232,3 +235,65 @@ def test_what_pytorch_lacks(operation: Operation, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         torch_text(operation)
     assert str(caught.value) == message
+
+
+AUTO_PADS: list[Any] = ["SAME_UPPER", "SAME_LOWER", "VALID"]
+
+
+def drawn(rng: random.Random) -> tuple[Operation, list[int]] | None:
+    """A random operation and the sizes of its input; ``None`` where they do not fit."""
+    axes = rng.randint(1, 3)
+    sizes = [rng.randint(1, 8) for _ in range(axes)]
+
+    def each(low: int, high: int) -> Any:
+        return tuple(rng.randint(low, high) for _ in range(axes))
+
+    pairs = tuple((rng.randint(0, 3), rng.randint(0, 3)) for _ in range(axes))
+    options: dict[str, Any] = {
+        "stride": each(1, 3),
+        "dilation": each(1, 3) if rng.random() < 0.4 else 1,
+        "padding": rng.choice([0, rng.randint(0, 2), pairs, "same"]),
+        "axes": axes,
+    }
+    kind = rng.choice([conv, convt, pool])
+    if kind is pool:
+        mode = rng.choice(["max", "average", "lp"])
+        options |= {"mode": mode, "ceil": rng.random() < 0.5}
+        options |= {"count_include_pad": rng.random() < 0.5} if mode == "average" else {}
+    if kind is convt:
+        options["output_padding"] = each(0, 2)
+    if options["padding"] == 0 and rng.random() < 0.5:
+        options["auto_pad"] = rng.choice(AUTO_PADS)
+    try:
+        operation = kind(each(1, 4), **options)
+        operation.output_size(sizes)
+    except PortableNNError:
+        return None
+    return operation, sizes
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize("count", [300, pytest.param(8000, marks=pytest.mark.long)])
+def test_every_line_for_pytorch_runs_and_computes_the_same(count: int) -> None:
+    """Of an input of positive numbers: PyTorch's powers have signs."""
+    rng, with_line = random.Random(count), 0
+    while with_line < count:
+        found = drawn(rng)
+        if found is None or (line := torch_line(found[0], found[1], (1, 1))) is None:
+            continue
+        with_line += 1
+        operation, sizes = found
+        x = np.abs(numbers((1, 1, *sizes))).astype(np.float64) + 0.1
+        module = eval(line, {"torch": torch}).double()
+        with torch.no_grad():
+            theirs = module(torch.from_numpy(x)).numpy()
+        assert theirs.shape[2:] == operation.output_size(sizes), line
+        weights = [value.detach().numpy() for value in module.parameters()]
+        inputs = [constant(value, "float64") for value in weights]
+        op_type, attributes = parsed(onnx_text(operation.resolved(sizes)))
+        leaf = Leaf("x", "float64", x.shape)
+        graph = trace([leaf], [emit(op_type, leaf, *inputs, **attributes)]).graph
+        plan = Plan(graph, {"x": x.shape}, {})
+        plan.inputs["x"][...] = x
+        plan.run()
+        np.testing.assert_allclose(plan.outputs[graph.outputs[0]], theirs, rtol=1e-9, atol=1e-12, err_msg=line)

@@ -61,7 +61,7 @@ def answer(
     operation = found[0]
     sizes.check_channels(operation, *layer)
     data, text = _explained(operation, inputs, layer) if outputs is None else _listed(found, inputs, layer)
-    title = _torch(operation, inputs, layer)
+    title = torch_line(operation, inputs, layer)
     pictures = draw(
         wanted.plot,
         lambda: drawing().draw(operation, inputs, title),
@@ -186,7 +186,7 @@ def _data(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]
         "output": operation.output_size(inputs),
         "options": _options(explicit),
         "auto_pad": operation.auto_pad,
-        "torch": _torch(operation, inputs, channels),
+        "torch": torch_line(operation, inputs, channels),
         "onnx": sizes.onnx_text(explicit),
         "coverage": [
             {
@@ -216,11 +216,11 @@ def _options(explicit: Operation) -> dict[str, Any]:
     }
 
 
-def _torch(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> str | None:
+def torch_line(operation: Operation, inputs: Sequence[int], channels: tuple[int, int]) -> str | None:
     """The PyTorch spelling, if there is one; with ``auto_pad`` as it is where PyTorch knows it."""
     for candidate in (operation, operation.resolved(inputs)):
         with suppress(UsageError):
-            return sizes.torch_text(candidate, *channels)
+            return sizes.torch_text(candidate, *channels, inputs)
     return None
 
 

@@ -346,14 +346,6 @@ def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
     return flowing
 
 
-def _clip_grad_type(use: OperatorContext) -> Type:
-    dtype = use.common_dtype(FLOATS)
-    use.expect(0, use.type(1), ", as Y is")
-    for index in (2, 3):
-        use.expect(index, Type(dtype, ()))
-    return Type(dtype, use.type(1).shape)
-
-
 def _clip_grad(n: KernelContext) -> list[Step]:
     dy, y, low, high = n.x
     inside, below = n.scratch_like(y, np.bool_), n.scratch_like(y, np.bool_)
@@ -549,7 +541,7 @@ register(
     activation(
         "ClipGrad",
         ("dY", "Y", "low", "high"),
-        _clip_grad_type,
+        lambda use: broadcast_type(use, FLOATS),
         _clip_grad,
         lambda n: [emit("ClipGrad", n.dy, *n.x[1:], domain=INTERNAL), None, None, None],
         outputs=("dX",),

@@ -1,0 +1,224 @@
+"""PyTorch's modules and what they are here: one table, from which messages, the documentation and tests are made.
+
+A row says what each parameter of a module's constructor is called here, and which are left out: the numbers of input
+channels and features are read from what a layer is called on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final, NamedTuple
+
+from portable_nn.core.errors import UsageError
+
+__all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words", "missing", "translated"]
+
+
+class Renamed(NamedTuple):
+    """What a parameter is here.
+
+    Attributes:
+        name: its name here; empty where it is left out.
+        convert: its value here, from the one in PyTorch.
+        only: the values that it can have; by default any.
+    """
+
+    name: str = ""
+    convert: Callable[[Any], Any] = lambda value: value
+    only: Sequence[Any] | None = None
+
+
+class Counterpart(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        builder: the name of the layer here.
+        parameters: PyTorch's parameters in their order, and what each is here.
+        always: arguments that the layer needs besides.
+    """
+
+    builder: str
+    parameters: Mapping[str, Renamed]
+    always: Mapping[str, Any] = {}
+
+
+READ: Final = Renamed()
+"""Left out, because it is read from the input, or because nothing here is done in place."""
+
+
+def _pairs(padding: Any) -> Any:
+    """PyTorch's padding of a convolution or pool, which is as ours is."""
+    return tuple(padding) if isinstance(padding, list) else padding
+
+
+def _axis(shape: Any) -> int:
+    """The first of the axes whose sizes are ``normalized_shape``."""
+    return -len(shape) if isinstance(shape, Sequence) else -1
+
+
+def _row(builder: str, parameters: str, /, **other: Renamed) -> Counterpart:
+    """A row, where all parameters but ``other`` have the same names here."""
+    return Counterpart(builder, {name: other.get(name, Renamed(name)) for name in parameters.split()})
+
+
+_CONVOLUTION: Final = {
+    "in_channels": READ,
+    "out_channels": Renamed("filters"),
+    "kernel_size": Renamed("kernel"),
+    "padding": Renamed("padding", _pairs),
+    "padding_mode": Renamed(only=["zeros"]),
+}
+_POOL: Final = {
+    "kernel_size": Renamed("kernel"),
+    "norm_type": Renamed("p"),
+    "padding": Renamed("padding", _pairs),
+    "return_indices": Renamed(only=[False]),
+    "divisor_override": Renamed(only=[None]),
+}
+_NORMALIZED: Final = {"normalized_shape": Renamed("axis", _axis), "elementwise_affine": Renamed("affine")}
+_IN_PLACE: Final = {"inplace": READ}
+_AVERAGE: Final = "kernel_size stride padding ceil_mode count_include_pad"
+_PADS: Final = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
+
+
+def _of_axes(axes: int) -> dict[str, Counterpart]:
+    """The modules whose names end in the number of axes."""
+    conv = "in_channels out_channels kernel_size stride padding"
+    average = _AVERAGE if axes == 1 else f"{_AVERAGE} divisor_override"
+    norm = "num_features eps momentum affine track_running_stats"
+    once = Renamed(only=[1, (1,) * axes])
+    return {
+        f"Conv{axes}d": _row(f"Conv{axes}d", f"{conv} dilation groups bias padding_mode", **_CONVOLUTION),
+        f"ConvTranspose{axes}d": _row(
+            f"ConvTranspose{axes}d", f"{conv} output_padding groups bias dilation padding_mode", **_CONVOLUTION
+        ),
+        f"MaxPool{axes}d": _row(
+            f"MaxPool{axes}d", "kernel_size stride padding dilation return_indices ceil_mode", **_POOL
+        ),
+        f"AvgPool{axes}d": _row(f"AvgPool{axes}d", average, **_POOL),
+        f"LPPool{axes}d": _row(f"LPPool{axes}d", "norm_type kernel_size stride ceil_mode", **_POOL),
+        f"AdaptiveAvgPool{axes}d": _row("GlobalAvgPool", "output_size", output_size=once),
+        f"AdaptiveMaxPool{axes}d": _row(
+            "GlobalMaxPool", "output_size return_indices", output_size=once, return_indices=Renamed(only=[False])
+        ),
+        f"BatchNorm{axes}d": _row(f"BatchNorm{axes}d", norm, num_features=READ),
+        f"InstanceNorm{axes}d": _row(
+            "InstanceNorm", norm, num_features=READ, momentum=READ, track_running_stats=Renamed(only=[False])
+        ),
+        **{
+            f"{name}Pad{axes}d": _row("Pad", "padding value" if mode == "constant" else "padding")._replace(
+                always={"mode": mode}
+            )
+            for name, mode in _PADS.items()
+        },
+        f"ConstantPad{axes}d": _row("Pad", "padding value"),
+        f"ZeroPad{axes}d": _row("Pad", "padding"),
+    }
+
+
+COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
+    "Linear": _row("Dense", "in_features out_features bias", in_features=READ, out_features=Renamed("units")),
+    **{name: row for axes in (1, 2, 3) for name, row in _of_axes(axes).items()},
+    "LayerNorm": _row("LayerNorm", "normalized_shape eps elementwise_affine bias", **_NORMALIZED),
+    "RMSNorm": _row("RMSNorm", "normalized_shape eps elementwise_affine", **_NORMALIZED),
+    "GroupNorm": _row(
+        "GroupNorm", "num_groups num_channels eps affine", num_groups=Renamed("groups"), num_channels=READ
+    ),
+    "LocalResponseNorm": _row("LocalResponseNorm", "size alpha beta k"),
+    "Dropout": _row("Dropout", "p inplace", p=Renamed("ratio"), **_IN_PLACE),
+    **{
+        name: _row(name, "inplace", **_IN_PLACE)
+        for name in ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid")
+    },
+    **{name: _row(name, "") for name in ("Sigmoid", "Tanh", "Softsign")},
+    "LeakyReLU": _row("LeakyReLU", "negative_slope inplace", negative_slope=Renamed("alpha"), **_IN_PLACE),
+    "Threshold": _row(
+        "ThresholdedReLU", "threshold value inplace", threshold=Renamed("alpha"), value=Renamed(only=[0]), **_IN_PLACE
+    ),
+    "ELU": _row("ELU", "alpha inplace", **_IN_PLACE),
+    "CELU": _row("CELU", "alpha inplace", **_IN_PLACE),
+    "GELU": _row("GELU", "approximate"),
+    "Hardtanh": _row("Hardtanh", "min_val max_val inplace", **_IN_PLACE),
+    "Softplus": _row("Softplus", "beta threshold", beta=Renamed(only=[1]), threshold=READ),
+    "Softshrink": _row("Softshrink", "lambd"),
+    "Hardshrink": _row("Hardshrink", "lambd"),
+    "PReLU": _row("PReLU", "num_parameters init"),
+    "Softmax": _row("Softmax", "dim", dim=Renamed("axis")),
+    "LogSoftmax": _row("LogSoftmax", "dim", dim=Renamed("axis")),
+    "Flatten": _row("Flatten", "start_dim end_dim", start_dim=Renamed(only=[1]), end_dim=Renamed(only=[-1])),
+    "Upsample": _row(
+        "Upsample",
+        "size scale_factor mode align_corners recompute_scale_factor",
+        recompute_scale_factor=Renamed(only=[None, False]),
+    ),
+    "PixelShuffle": _row("PixelShuffle", "upscale_factor", upscale_factor=Renamed("factor")),
+    "PixelUnshuffle": _row("PixelUnshuffle", "downscale_factor", downscale_factor=Renamed("factor")),
+}
+"""PyTorch's modules by name."""
+
+
+def translated(name: str, *args: Any, **options: Any) -> dict[str, Any] | None:
+    """The arguments here of PyTorch's module ``name`` with these; ``None`` where they are none of its, or not offered.
+
+    >>> from portable_nn.layers.pytorch import translated
+    >>> translated("Conv2d", 3, 16, 3, bias=False)
+    {'filters': 16, 'kernel': 3, 'bias': False}
+    """
+    row = COUNTERPARTS.get(name)
+    if row is None or len(args) > len(row.parameters):
+        return None
+    given = dict(zip(row.parameters, args, strict=False))
+    if given.keys() & options.keys() or not options.keys() <= row.parameters.keys():
+        return None
+    ours = dict(row.always)
+    for parameter, value in (given | options).items():
+        renamed = row.parameters[parameter]
+        if renamed.only is not None and value not in renamed.only:
+            return None
+        if renamed.name:
+            ours[renamed.name] = renamed.convert(value)
+    return ours
+
+
+def _call(name: str, *args: Any, **options: Any) -> str:
+    return f"{name}({', '.join([*map(repr, args), *(f'{option}={value!r}' for option, value in options.items())])})"
+
+
+def in_our_words(builder: str, *args: Any, **options: Any) -> str | None:
+    """The call of ``builder`` for what PyTorch's module makes of these arguments; ``None`` where it takes no such."""
+    modules = sorted((name for name, row in COUNTERPARTS.items() if row.builder == builder), key=builder.__ne__)
+    found = (translated(name, *args, **options) for name in modules)
+    ours = next((each for each in found if each is not None), None)
+    return None if ours is None else _call(builder, **ours)
+
+
+def missing(name: str) -> str:
+    """What PyTorch's ``name``, which is no name here, is called here; empty where that is not known."""
+    row = COUNTERPARTS.get(name)
+    return f": PyTorch's {name} is {row.builder} here, see docs/pytorch.md" if row else ""
+
+
+def explained(name: str, builder: Any) -> Any:
+    """``builder``, whose error for arguments in PyTorch's order or words says what to write instead."""
+    is_class = isinstance(builder, type)
+    function = builder.__init__ if is_class else builder
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        try:
+            signature.bind(*args, **options)
+        except TypeError as error:
+            given = args[1:] if is_class else args
+            wanted = in_our_words(name, *given, **options)
+            if wanted is not None:
+                shown = _call(name, *given, **options)
+                raise UsageError(f"{shown}: {error}; PyTorch's is {wanted} here, see docs/pytorch.md") from None
+        return function(*args, **options)
+
+    if not is_class:
+        return checked
+    builder.__init__ = checked
+    return builder

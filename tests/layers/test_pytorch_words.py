@@ -1,0 +1,235 @@
+"""PyTorch's modules in our words: the messages, the table in the documentation, and the differences that it lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.core.errors import GraphError, PortableNNError, UsageError
+from portable_nn.layers.pytorch import COUNTERPARTS, Renamed, translated
+from portable_nn.operators import constant
+from portable_nn.training.gradient import gradients
+
+DOCS = Path(__file__).parents[2] / "docs" / "pytorch.md"
+
+SAID: list[tuple[Callable[[], Any], str]] = [
+    (lambda: pnn.Conv2d(3, 16, 3), "PyTorch's is Conv2d(filters=16, kernel=3) here, see docs/pytorch.md"),
+    (
+        lambda: pnn.Conv1d(3, 16, 3, 2, bias=False),
+        "PyTorch's is Conv1d(filters=16, kernel=3, stride=2, bias=False) here",
+    ),
+    (lambda: pnn.Conv2d(3, out_channels=8, kernel_size=5), "PyTorch's is Conv2d(filters=8, kernel=5) here"),
+    (lambda: pnn.ConvTranspose2d(8, 4, 2, 2), "PyTorch's is ConvTranspose2d(filters=4, kernel=2, stride=2) here"),
+    (lambda: pnn.Dense(784, 200), "PyTorch's is Dense(units=200) here"),
+    (lambda: pnn.BatchNorm2d(16), "PyTorch's is BatchNorm2d() here"),
+    (lambda: pnn.BatchNorm1d(num_features=16, eps=0.1), "PyTorch's is BatchNorm1d(eps=0.1) here"),
+    (lambda: pnn.GroupNorm(8, 32), "PyTorch's is GroupNorm(groups=8) here"),
+    (lambda: pnn.InstanceNorm(16), "PyTorch's is InstanceNorm() here"),
+    (
+        lambda: pnn.LayerNorm([6, 5]),
+        "axis must be a whole number, not [6, 5]; PyTorch's normalized_shape [6, 5] is axis=-2",
+    ),
+    (lambda: pnn.LayerNorm(64)(pnn.Input(64)), "axis 64 (the axis, not PyTorch's normalized_shape) on"),
+    (lambda: pnn.RMSNorm(normalized_shape=64), "PyTorch's is RMSNorm(axis=-1) here"),
+    (lambda: pnn.MaxPool2d(3, 2, 1), "PyTorch's is MaxPool2d(kernel=3, stride=2, padding=1) here"),
+    (lambda: pnn.AvgPool1d(kernel_size=2), "PyTorch's is AvgPool1d(kernel=2) here"),
+    (lambda: pnn.GlobalAvgPool(1), "PyTorch's is GlobalAvgPool() here"),
+    (lambda: pnn.Upsample((8, 8)), "PyTorch's is Upsample(size=(8, 8)) here"),
+    (lambda: pnn.Softmax(dim=1), "PyTorch's is Softmax(axis=1) here"),
+    (lambda: pnn.LeakyReLU(negative_slope=0.2), "PyTorch's is LeakyReLU(alpha=0.2) here"),
+    (lambda: pnn.ReLU(inplace=True), "PyTorch's is ReLU() here"),
+    (lambda: pnn.Dropout(p=0.5), "PyTorch's is Dropout(ratio=0.5) here"),
+    (lambda: pnn.Flatten(1), "PyTorch's is Flatten() here"),
+    (lambda: pnn.PixelShuffle(upscale_factor=2), "PyTorch's is PixelShuffle(factor=2) here"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), SAID, ids=[message for _, message in SAID])
+def test_a_call_in_pytorchs_order_or_words_says_what_to_write(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises((UsageError, GraphError), match=re.escape(message)):
+        call()
+
+
+def test_what_pytorch_does_not_take_either_stays_a_type_error() -> None:
+    for call in (lambda: pnn.Conv2d(3, 16, 3, padding_mode="reflect"), lambda: pnn.Flatten(2), lambda: pnn.ReLU(a=1)):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_a_module_of_another_name_is_named() -> None:
+    with pytest.raises(AttributeError, match=r"has no attribute 'Linear': PyTorch's Linear is Dense here"):
+        pnn.Linear  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'Foo'$"):
+        pnn.Foo  # noqa: B018
+
+
+def test_every_parameter_is_pytorchs() -> None:
+    nn = pytest.importorskip("torch").nn
+    import inspect
+
+    for name, row in COUNTERPARTS.items():
+        theirs = [each for each in inspect.signature(getattr(nn, name)).parameters if each not in ("device", "dtype")]
+        assert list(row.parameters) == theirs[: len(row.parameters)], name
+        assert set(theirs[len(row.parameters) :]) <= {"args", "kwargs", "bias", "min_value", "max_value"}, name
+        ours = inspect.signature(getattr(pnn, row.builder)).parameters
+        assert {each.name for each in row.parameters.values() if each.name} <= set(ours), name
+
+
+# -- the documentation
+
+
+def _words(parameters: Mapping[str, Renamed]) -> str:
+    renamed = [f"`{name}` is `{each.name}`" for name, each in parameters.items() if each.name not in ("", name)]
+    only = [
+        f"`{name}` is always {' or '.join(map(repr, each.only))}"
+        for name, each in parameters.items()
+        if each.only is not None
+    ]
+    left = [f"`{name}`" for name, each in parameters.items() if not each.name and each.only is None]
+    return "; ".join([*renamed, *only, *([f"without {', '.join(left)}"] if left else [])])
+
+
+def table() -> str:
+    """The table of names: modules that differ in the number of axes alone share a row."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for name, row in COUNTERPARTS.items():
+        here = re.sub(r"\dd$", "Nd", row.builder)
+        with_mode = f"`{here}`" + (f' with `mode="{row.always["mode"]}"`' if row.always else "")
+        words = re.sub(r" or \(1, ?(1, ?)*\)|\(1,\)", "", _words(row.parameters))
+        rows.setdefault((with_mode, words), []).append(re.sub(r"\dd$", "Nd", name))
+    lines = ["| PyTorch | here | options |", "|---|---|---|"]
+    for (here, words), names in rows.items():
+        lines.append(f"| {', '.join(f'`{name}`' for name in dict.fromkeys(names))} | {here} | {words} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_names_is_in_the_documentation() -> None:
+    assert table() in DOCS.read_text(encoding="utf-8"), table()
+
+
+def test_every_difference_in_the_documentation_is_tested() -> None:
+    text = DOCS.read_text(encoding="utf-8").split("## Other numbers")[1]
+    named = re.findall(r"^\| `?(\w+)`?[^|]*\|", text, re.MULTILINE)
+    assert sorted(set(named) - {"layer"}) == sorted(DIFFERENCES)
+
+
+def run(layer: Any, x: Any) -> Any:
+    start = pnn.Input(*x.shape[1:], dtype=x.dtype.name)
+    return pnn.Network(inputs=start, outputs=layer(start), seed=0).predict(x)
+
+
+def _batch_norm(torch: Any) -> None:
+    """running_var, and one value in each channel."""
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    net = pnn.Sequential(pnn.Input(2), pnn.BatchNorm1d(momentum=1.0, name="norm"), pnn.Dense(1), seed=0)
+    net.fit(x, np.zeros((4, 1), np.float32), loss="mean_squared_error", epochs=1)
+    module = torch.nn.BatchNorm1d(2, momentum=1.0)
+    module(torch.from_numpy(x))
+    np.testing.assert_allclose(net.parameters["norm.running_var"], x.var(0), rtol=1e-5)
+    np.testing.assert_allclose(module.running_var.numpy(), x.var(0, ddof=1), rtol=1e-5)
+    np.testing.assert_array_equal(run(pnn.BatchNorm1d(track_running_stats=False), x[:1]), 0 * x[:1])
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        torch.nn.BatchNorm1d(2, track_running_stats=False)(torch.from_numpy(x[:1]))
+
+
+def _instance_norm(torch: Any) -> None:
+    x = np.ones((2, 3, 1), np.float32)
+    np.testing.assert_array_equal(run(pnn.InstanceNorm(), x), 0 * x)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        torch.nn.InstanceNorm1d(3)(torch.from_numpy(x))
+
+
+def _norm_pool(torch: Any) -> None:
+    """An odd order of numbers with signs, and a window that is cut off."""
+    x = np.array([[[3.0, -4.0, 1.0]]], np.float32)
+    np.testing.assert_array_equal(run(pnn.LPPool1d(1, 2, ceil_mode=True), x), [[[7, 1]]])
+    found = torch.nn.LPPool1d(1, 2, ceil_mode=True)(torch.from_numpy(x)).numpy()
+    np.testing.assert_array_equal(found, [[[-1, 2]]])
+
+
+def _clip(torch: Any) -> None:
+    leaf = pnn.Input(2, name="x")
+    [back] = gradients([pnn.Clip(-1, 1)(leaf)], [constant(np.ones((1, 2)), "float32")], [leaf])
+    assert back is not None
+    net = pnn.Network(inputs=leaf, outputs=back)
+    np.testing.assert_array_equal(net.predict(np.array([[-1, 1]], np.float32)), [[0, 0]])
+    x = torch.tensor([-1.0, 1.0], requires_grad=True)
+    torch.clamp(x, -1, 1).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1])
+
+
+def _hardsigmoid(torch: Any) -> None:
+    x = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    torch.nn.Hardsigmoid()(x).backward()
+    leaf = pnn.Input(1, name="x", dtype="float64")
+    [back] = gradients([pnn.Hardsigmoid()(leaf)], [constant(np.ones((1, 1)), "float64")], [leaf])
+    assert back is not None
+    found = pnn.Network(inputs=leaf, outputs=back).predict(np.array([[0.5]]))
+    assert found.item() == pytest.approx(1 / 6, abs=1e-16)
+    assert x.grad.item() == float(np.float32(1) / np.float32(6))
+
+
+def _upsample(torch: Any) -> None:
+    """In double precision, a factor that is none in single."""
+    x = np.random.default_rng(0).normal(size=(1, 1, 10))
+    theirs = torch.nn.Upsample(scale_factor=1.1, mode="linear")(torch.from_numpy(x)).numpy()
+    single = torch.nn.Upsample(scale_factor=float(np.float32(1.1)), mode="linear")(torch.from_numpy(x)).numpy()
+    found = run(pnn.Upsample(scale_factor=1.1, mode="linear"), x)
+    assert 1e-9 < np.abs(found - theirs).max() < 1e-6
+    assert np.abs(found - single).max() < 1e-12
+
+
+def _dense(torch: Any) -> None:
+    """The first values: Glorot's and zeros; PyTorch draws both from ±1 / √inputs."""
+    net = pnn.Sequential(pnn.Input(300), pnn.Dense(100, name="it"), seed=0)
+    assert np.abs(net.parameters["it.weight"]).max() == pytest.approx(np.sqrt(6 / 400), rel=0.01)
+    assert not net.parameters["it.bias"].any()
+    module = torch.nn.Linear(300, 100)
+    assert module.weight.abs().max().item() == pytest.approx(300**-0.5, rel=0.01)
+    assert module.bias.abs().max().item() == pytest.approx(300**-0.5, rel=0.1)
+
+
+def _dropout(torch: Any) -> None:
+    with pytest.raises(UsageError, match="ratio must be from 0 to less than 1, not 1"):
+        pnn.Dropout(1)
+    torch.nn.Dropout(1)
+
+
+def _average_pool(torch: Any) -> None:
+    x = np.ones((1, 1, 2, 2, 2), np.float32)
+    np.testing.assert_allclose(run(pnn.AvgPool3d(3, padding=1, count_include_pad=False), x), np.ones((1, 1, 1, 1, 1)))
+    with pytest.raises(RuntimeError, match="smaller than kernel size"):
+        torch.nn.AvgPool3d(3, padding=1, count_include_pad=False)(torch.from_numpy(x))
+
+
+DIFFERENCES: Mapping[str, Callable[[Any], None]] = {
+    "BatchNormNd": _batch_norm,
+    "InstanceNorm": _instance_norm,
+    "LPPoolNd": _norm_pool,
+    "AvgPool3d": _average_pool,
+    "Clip": _clip,
+    "Hardsigmoid": _hardsigmoid,
+    "Upsample": _upsample,
+    "Dense": _dense,
+    "Dropout": _dropout,
+}
+"""By the first word of their rows."""
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_difference_that_the_documentation_lists(name: str) -> None:
+    DIFFERENCES[name](pytest.importorskip("torch"))
+
+
+def test_options_that_are_not_offered_have_no_translation() -> None:
+    assert translated("Conv2d", 3, 16, 3, padding_mode="circular") is None
+    assert translated("Softplus", beta=2) is None
+    assert translated("Conv2d", 3, 16, 3, 1, 0, 1, 1, True, "zeros", 5) is None
+    assert translated("NoSuchModule") is None
+    assert issubclass(UsageError, PortableNNError)
