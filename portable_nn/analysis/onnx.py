@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker
 
@@ -41,6 +41,9 @@ from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
+
+ONLY_PREDICTED: Final = "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same"
+"""The advice where import refuses what the standard has."""
 
 
 class _Opened(NamedTuple):
@@ -183,7 +186,7 @@ def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
     if nodes[0].domain not in STANDARD:
         hint = "only a runtime with this extension can run it"
     elif obstacle.version:
-        hint = "portable-nn cannot import or train it; predict runs the file with onnxruntime all the same"
+        hint = ONLY_PREDICTED
     else:
         hint = f"opset {opset_in(model)} of the standard has no such operator"
     return Finding("error", node, f"not supported: {obstacle}", hint)
@@ -227,7 +230,9 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown)
     invalid = _invalid(faults, findings, nodes, types)
     valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
-    all_findings = (*opened.findings, *findings, *invalid, *_contradictions(declared(graph, numbers), types, nodes))
+    strange = _strange(opened, {**inferred, **types}, foreign) if opened.opset else ()
+    said = _contradictions(declared(graph, numbers), types, nodes)
+    all_findings = (*opened.findings, *strange, *findings, *invalid, *said)
     outputs = tuple(value.name for value in graph.output)
     return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
 
@@ -270,6 +275,15 @@ def _invalid(
         read = all(name in types for name in node.inputs if name)
         if place in faults and any(node.outputs) and node.name not in named and read:
             yield Finding("error", node.name, f"{node.operator} does not fit: {faults[place]}")
+
+
+def _strange(opened: _Opened, types: Mapping[str, Type], foreign: Collection[str]) -> Iterator[Finding]:
+    """Nodes that make elements of a type that this package lacks."""
+    for place, node in enumerate(opened.nodes):
+        made = next((name for name in node.outputs if name in foreign), None)
+        if made and place not in opened.blocked:
+            message = f"not supported: it makes '{made}', with elements of type {types[made].dtype}"
+            yield Finding("error", node.name, message, ONLY_PREDICTED)
 
 
 def _is_valid(node: Node) -> bool:

@@ -15,9 +15,13 @@ from portable_nn.operators import FieldContext, cellwise_fields, find, moved_fie
 from portable_nn.sizes.receptive import INPUT, Fields
 
 
-def fields_of(survey: Survey) -> dict[str, Fields]:
-    """The receptive fields of values, by name, as far as rules exist; inputs of less than 3 dimensions have none."""
+def fields_of(survey: Survey) -> tuple[dict[str, Fields], dict[int, str]]:
+    """The receptive fields of values, by name, as far as rules exist; and why they end, by the places of nodes.
+
+    Inputs of less than 3 dimensions have none.
+    """
     found: dict[str, Fields] = {}
+    ends: dict[int, str] = {}
     for name in survey.inputs:
         shape = survey.shape(name)
         if shape and len(shape) > 2:
@@ -27,20 +31,22 @@ def fields_of(survey: Survey) -> dict[str, Fields]:
         read = [name for name in node.inputs if name and name not in survey.constants]
         if read and all(name in found for name in read) and node.outputs[0]:
             fields = _fields(survey, place, read, found)
-            if fields is not None:
+            if isinstance(fields, str):
+                ends[place] = fields
+            else:
                 found.update({name: fields for name in node.outputs if len(survey.shape(name) or ()) == len(fields)})
-    return found
+    return found, ends
 
 
-def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str, Fields]) -> Fields | None:
-    """The fields of the outputs of a node; ``read`` are its inputs that are not constant."""
+def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str, Fields]) -> Fields | str:
+    """The fields of the outputs of a node, or why they are unknown; ``read`` are its inputs that are not constant."""
     node = survey.nodes[place]
     output = survey.shape(node.outputs[0]) or ()
     if all(field is None for name in read for field in found[name][1:]):
         return (INPUT, *(None,) * (len(output) - 1)) if output else ()  # A global receptive field stays global.
     operator = find(node.operator, node.domain)
     if operator is None:
-        return None
+        return f"{node.operator} is not known"
     shapes = [survey.shape(name) or () for name in node.inputs]
     constants = [survey.numbers(name) for name in node.inputs]
     fields = [found[name] if name in read else None for name in node.inputs]
@@ -48,8 +54,9 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
     try:
         if operator.window:
             operation = operation_of(survey, place)
-            return moved_fields(use, operation) if operation else None
+            return moved_fields(use, operation) if operation else "its padding depends on unknown sizes"
         rule = cellwise_fields if operator.elementwise else operator.receptive
-        return rule(use) if rule else None
-    except ShapeError:  # Branches of different effective strides, or inputs that the rule does not support.
-        return None
+        fields = rule(use) if rule else None
+        return f"{node.operator} mixes or moves cells in a way that is not followed" if fields is None else fields
+    except ShapeError as error:  # Branches of different effective strides, or inputs that the rule does not support.
+        return str(error)

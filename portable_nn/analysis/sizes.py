@@ -23,7 +23,7 @@ from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
 
 COVERAGE: Final = frozenset({"uncovered", "bias-only"})
-RISKS: Final = frozenset({"uneven", "padding", "ceil", "auto_pad"})
+RISKS: Final = frozenset({"uneven", "padding", "ceil", "output_padding", "auto_pad"})
 """The cautions of ``sizes`` on uncovered cells, and those on other risks."""
 
 SHORTEST: Final = 16
@@ -44,7 +44,9 @@ class NodeSize:
         field: the size of the receptive field along each axis on which it is not global.
         jump: the effective stride along these axes.
         sees_all: whether the receptive field is global along all axes.
+        field_ends: why the receptive field is unknown here, though those of the inputs are known; else empty.
         parameters: the number of trainable elements, counted at the first node that reads them.
+        shared: the number of those it reads that an earlier node has read: they are not counted again.
         multiply_adds: their number for one forward pass.
         bytes: of the outputs; 0 for a constant.
         constant: whether the node depends on no input.
@@ -60,7 +62,9 @@ class NodeSize:
     field: tuple[int, ...]
     jump: tuple[float, ...]
     sees_all: bool
+    field_ends: str
     parameters: int
+    shared: int
     multiply_adds: int | None
     bytes: int | None
     constant: bool
@@ -133,11 +137,12 @@ def _with_numbers(survey: Survey, known: Mapping[str, int]) -> dict[str, Sequenc
 
 def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
     """The nodes, with the shapes of ``survey`` and the costs of ``one``."""
-    known_fields, parameters, counted = fields_of(one), _parameters(survey), set[str]()
+    (known_fields, ends), parameters, counted = fields_of(one), _parameters(survey), set[str]()
     for place, node in enumerate(survey.nodes):
         constant = all(name in survey.constants for name in node.outputs)
         read = [survey.constants[name] for name in node.inputs if name in survey.constants and not constant]
-        own = (parameters & frozenset().union(*read)) - counted
+        used = parameters & frozenset().union(*read)
+        own, again = used - counted, used & counted
         counted |= own
         known = spatial(one, place)
         found = cautions(*known) if known else ()
@@ -154,7 +159,9 @@ def _rows(survey: Survey, one: Survey) -> Iterator[NodeSize]:
             field=tuple(field.size for field in local),
             jump=tuple(float(field.jump) for field in local),
             sees_all=bool(fields_of_node) and not local,
+            field_ends=ends.get(place, ""),
             parameters=sum(survey.weights[name].size for name in own),
+            shared=sum(survey.weights[name].size for name in again),
             multiply_adds=0 if constant else _multiply_adds(one, place),
             bytes=0 if constant else _total(_bytes(one, name) for name in node.outputs if name),
             constant=constant,
@@ -279,13 +286,17 @@ def as_text(net: NetSizes, width: int | None = None) -> str:
         lines = _table(rows, max(SHORTEST, max(len(row.name) for row in rows) - over)).splitlines()
     head, *body = lines
     room = width - len(INDENT) if width else 0
-    below = (
-        [INDENT + part for text in (*row.coverage, *row.risks) for part in wrapped(printable(text), room)]
-        for row in rows
-    )
+    below = ([INDENT + part for text in _remarks(row) for part in wrapped(printable(text), room)] for row in rows)
     return "\n".join([head, *(line for pair in zip(body, below, strict=True) for line in (pair[0], *pair[1]))]) + (
         f"\n\n{_summary(net, len(rows))}"
     )
+
+
+def _remarks(row: NodeSize) -> Iterator[str]:
+    """What is to be said of a node below its line."""
+    yield from (*row.coverage, *row.risks)
+    if row.field_ends:
+        yield f"the receptive field ends here: {row.field_ends}"
 
 
 def as_json(net: NetSizes) -> dict[str, Any]:
@@ -309,7 +320,7 @@ def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:
         _shapes(row.inputs),
         _shapes(row.outputs),
         _field(row),
-        f"{row.parameters:,}" if row.parameters else "",
+        " + ".join([*[f"{row.parameters:,}"] * bool(row.parameters), *[f"({row.shared:,})"] * bool(row.shared)]),
         _big(row.multiply_adds) if row.multiply_adds != 0 else "",
         "?" if row.bytes is None else size(row.bytes),
     )
@@ -323,9 +334,10 @@ def _summary(net: NetSizes, shown: int) -> str:
     of = f"of {', '.join(counted)}" + (f"; not counted: {others}" if others else "")
     at = f", at {net.peak_at}" if net.peak_at else ""
     alive = "" if net.peak is None else f"; at most {size(net.peak)} at one time, inputs included{at}"
+    shared = "; those in brackets are counted at an earlier node" if any(row.shared for row in net.nodes) else ""
     pairs = [
         ("nodes", f"{shown:,}{left_out}"),
-        ("parameters", f"{net.parameters:,} ({size(net.parameter_bytes)})"),
+        ("parameters", f"{net.parameters:,} ({size(net.parameter_bytes)}){shared}"),
         ("multiply-adds", f"{_big(net.multiply_adds)}, {of}"),
         ("memory", f"{'?' if net.bytes is None else size(net.bytes)} for all outputs{alive}"),
         ("counted for", ", ".join(f"{name}={count}" for name, count in net.counted_for.items())),

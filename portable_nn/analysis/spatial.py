@@ -10,14 +10,14 @@ from portable_nn.analysis.report import Finding, some
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.text import percent, quantity
+from portable_nn.core.text import quantity
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import coverage
 from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Operation
 
-CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "auto_pad"})
+CAUTIONS: Final = frozenset({"uncovered", "bias-only", "uneven", "padding", "ceil", "output_padding", "auto_pad"})
 """The cautions of ``sizes`` that are warnings here; others matter only to the designer of a layer."""
 
 LONGEST: Final = 2**20
@@ -88,10 +88,9 @@ def coverage_findings(survey: Survey) -> Iterator[Finding]:
             unknown += [node.name] if _is_spatial(survey, place) else []
             continue
         for caution in cautions(*found):
-            if caution.about == "uncovered" and _read_elsewhere(survey, place):
-                share = percent(found.share_read)
-                yield Finding("note", node.name, f"reads {share} of its input, which another node reads completely")
-            elif caution.about in CAUTIONS:
+            # The shortcut of a residual block leaves cells out by design.
+            by_design = caution.about == "uncovered" and _read_elsewhere(survey, place)
+            if caution.about in CAUTIONS and not by_design:
                 yield Finding("warning", node.name, caution.message, caution.hint)
     if unknown:
         message = f"coverage is unknown in {quantity(len(unknown), 'node')} with unknown sizes: {some(unknown)}"

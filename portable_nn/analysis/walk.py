@@ -146,4 +146,5 @@ def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
             f"not supported: data-dependent sizes, axes or pads, {where}",
             "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them",
         )
-    return Finding("note", "", f"not checked, as the sizes of inputs are unknown, {where}")
+    message = f"not checked, and refused by import, as the sizes of inputs are unknown, {where}"
+    return Finding("warning", "", message, "give the sizes of the inputs")
