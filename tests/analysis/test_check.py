@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import portable_nn as pnn
 from portable_nn.analysis import Finding, Report, as_json, as_text
 from portable_nn.catalog import find_model
-from portable_nn.converters.onnx import export_onnx
-from portable_nn.core.errors import FileError, FormatError, UsageError
+from portable_nn.converters.onnx import export_onnx, read_onnx
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError
 from portable_nn.model_files.reports import check
 
 RNG = np.random.default_rng(0)
@@ -461,7 +461,7 @@ def test_cells_that_another_node_reads_are_not_lost(m):
     ]
     path = save(m, nodes, x=[1, 3, 8, 8], w=f32(4, 3, 3, 3), v=f32(4, 3, 1, 1))
     assert findings(path, "error", "warning") == []
-    assert findings(path, "note") == [("shortcut", "reads 25.0 % of its input, which another node reads completely")]
+    assert findings(path, "note") == []
 
 
 def test_uneven_overlap_and_cells_that_hold_the_bias_alone(m):
@@ -525,7 +525,28 @@ def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
     ]
     path = save(m, nodes, stated=[info("s", ["k", 4])], t=np.array([3, -1]))
     assert [each[0] for each in errors(path)] == ["swirl"]
-    assert ("not checked, as the sizes of inputs are unknown, in 2 nodes: sum, shape",) in findings(path, "note")
+    message = "not checked, and refused by import, as the sizes of inputs are unknown, in 2 nodes: sum, shape"
+    assert (message, "give the sizes of the inputs") in findings(path, "warning")
+
+
+@pytest.mark.parametrize(("operator", "attribute"), [("Cast", "to"), ("EyeLike", "dtype")])
+def test_element_types_that_import_refuses_are_errors(m, operator, attribute):
+    path = save(m, [n(operator, "x", "y", "it", **{attribute: onnx.TensorProto.BFLOAT16})], x=[3, 3])
+    with pytest.raises(PortableNNError, match="an element type that is not supported"):
+        read_onnx(path)
+    [(node, message, hint)] = errors(path)
+    assert (node, message) == ("it", "not supported: it makes 'y', with elements of type bfloat16")
+    assert hint.startswith("portable-nn cannot import or train it")
+
+
+def test_output_padding_that_onnxruntime_refuses_is_a_warning(m):
+    node = n("ConvTranspose", "x w", "y", "it", dilations=[2, 2], output_padding=[1, 1])
+    path = save(m, [node], x=[1, 3, 5, 5], w=f32(3, 4, 3, 3))
+    assert (
+        "it",
+        "output_padding is not less than the stride (1 rows at stride 1 and 1 columns at stride 1): "
+        "onnxruntime refuses it",
+    ) in [each[:2] for each in findings(path, "warning")]
 
 
 def test_an_input_of_unknown_rank_can_be_given_a_shape(m):

@@ -16,12 +16,12 @@ from portable_nn.operators import REGISTRY
 SCALES = np.array([1, 1, 2, 2], np.float32)
 
 
-def model(operator, shape=(1, 2, 8, 8), *weights, opset=18, **attributes):
+def model(operator, shape=(1, 2, 8, 8), *weights, opset=18, outputs="y", **attributes):
     """One node, which reads ``x`` and the weights; one that is None is left out."""
     names = ["x", *("" if weight is None else f"w{place}" for place, weight in enumerate(weights))]
     stored = [(name, weight) for name, weight in zip(names[1:], weights, strict=True) if name]
     graph = helper.make_graph(
-        [helper.make_node(operator, names, ["y"], "it", **attributes)],
+        [helper.make_node(operator, names, list(outputs), "it", **attributes)],
         "g",
         [helper.make_tensor_value_info("x", FLOAT, shape)],
         [helper.make_tensor_value_info("y", FLOAT, [f"y{axis}" for axis in range(len(shape))])],
@@ -106,6 +106,13 @@ CASES = {
     "padding by wrapping": (
         ("Pad", (1, 2, 8, 8), np.array([0, 0, 1, 1] * 2)), {"mode": "wrap", "opset": 19},
         ("warning", "mode wrap: OpenVINO 2026.4 refuses it", "concatenate slices of the input"),
+    ),
+    "statistics of the batch": (
+        ("BatchNormalization", (2, 3, 4), *[np.ones(3, np.float32)] * 4),
+        {"training_mode": 1, "opset": 15, "outputs": "ymv"},
+        ("warning",
+         "training_mode 1: onnxruntime 1.32 writes the new running statistics over the old ones, which other nodes may "
+         "share", "compute the statistics of the batch in plain operators, as export does"),
     ),
     "an even neighbourhood": (
         ("LRN", (1, 4, 8, 8)), {"size": 2},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -201,6 +202,9 @@ def test_nothing_is_said_of_fields_that_are_not_known(tmp_path):
     weights = {"w": np.ones((4, 1, 3, 3), np.float32), "swap": np.array([1, 4, 36])}
     net = size_net(write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, [1, 1, 8, 8])}, {"y": (FLOAT, [1, 4, 36])}, weights))
     assert [(row.field, row.sees_all) for row in net.nodes] == [((3, 3), False), ((), False), ((), False)]
+    said = "mixes or moves cells in a way that is not followed"
+    assert [row.field_ends for row in net.nodes] == ["", f"Flatten {said}", f"Reshape {said}"]
+    assert f"the receptive field ends here: Reshape {said}" in as_text(net)
 
 
 def test_branches_that_do_not_move_alike_are_no_fault(tmp_path):
@@ -217,6 +221,8 @@ def test_branches_that_do_not_move_alike_are_no_fault(tmp_path):
     )
     assert net.nodes[-1].outputs == ((1, 1, 4, 4),)
     assert net.nodes[-1].field == ()
+    said = "mixes or moves cells in a way that is not followed"
+    assert [row.field_ends for row in net.nodes] == ["", f"Resize {said}", f"Slice {said}", ""]
 
 
 # -- options, coverage, costs
@@ -325,6 +331,10 @@ def test_weights_that_nodes_share_are_counted_once_and_those_of_constants_where_
     weights = {"w": np.ones((3, 3), np.float32), "shape": np.array([-1]), "idle": np.ones(5, np.float32)}
     net = size_net(write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["N", 3])}, {"y": (FLOAT, ["M"])}, weights))
     assert [(row.parameters, row.constant) for row in net.nodes] == [(0, True), (9, False), (0, False), (0, False)]
+    assert [row.shared for row in net.nodes] == [0, 0, 9, 0]
+    text = as_text(net)
+    assert re.search(r"^two .* \(9\) ", text, re.MULTILINE)
+    assert "9 (36 B); those in brackets are counted at an earlier node" in text
     assert (net.parameters, net.parameter_bytes, net.bytes) == (9, 36, 36)
 
 

@@ -743,9 +743,17 @@ def test_a_form_without_older_words_names_the_first_opset_that_has_them(
     compare(graph, {}, to_model(graph, {}, opset=since), "m", tolerance=Tolerance())
 
 
+GROUPS: tuple[int, Callable[[Leaf], Symbol], tuple[int, ...]] = (
+    21,
+    lambda x: emit(
+        "GroupNormalization", x, *(constant([value] * 4, "float32") for value in (1, 0)), num_groups=2, name="it"
+    ),
+    (4, 6),
+)
+
+
 @pytest.mark.parametrize(
-    ("row", "text"),
-    [(LOWERED[0], "there is no such operator"), (LOWERED[-1], "there it means something else")],
+    ("row", "text"), [(LOWERED[0], "there is no such operator"), (GROUPS, "there it means something else")]
 )
 def test_an_operator_that_has_no_other_words_needs_its_opset(
     monkeypatch: pytest.MonkeyPatch, row: tuple[int, Callable[[Leaf], Symbol], tuple[int, ...]], text: str
@@ -753,7 +761,8 @@ def test_an_operator_that_has_no_other_words_needs_its_opset(
     since, build, shape = row
     graph = graph_of(build, *shape)
     operator = graph.nodes[-1].operator
-    monkeypatch.setitem(REGISTRY, ("", operator), dataclasses.replace(REGISTRY["", operator], lowering=None))
+    without = dataclasses.replace(REGISTRY["", operator], lowering=None, substitute=None)
+    monkeypatch.setitem(REGISTRY, ("", operator), without)
     expected = rf"node 'it' \({operator}\): {text}; opset {since} is the lowest that can"
     with pytest.raises(UsageError, match=rf"^this network cannot be written at opset {since - 1}: {expected}$"):
         to_model(graph, {}, opset=since - 1)

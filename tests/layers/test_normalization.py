@@ -285,7 +285,8 @@ WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
     (lambda: pnn.BatchNorm2d(momentum=1.5), UsageError, "BatchNorm2d: momentum must be from 0 to 1, not 1.5"),
     (lambda: pnn.GroupNorm(0), UsageError, "GroupNorm: groups must be a positive whole number, not 0"),
     (lambda: pnn.LayerNorm(1.5), UsageError, "LayerNorm: axis must be a whole number, not 1.5"),  # type: ignore[arg-type]
-    (lambda: pnn.RMSNorm((3,)), UsageError, "RMSNorm: axis must be a whole number, not (3,)"),  # type: ignore[arg-type]
+    (lambda: pnn.RMSNorm((3,)), UsageError, "RMSNorm: axis must be a whole number, not (3,); "
+     "PyTorch's normalized_shape (3,) is axis=-1 here"),  # type: ignore[arg-type]
     (
         lambda: pnn.LocalResponseNorm(0), UsageError,
         "LocalResponseNorm: size must be a positive whole number, not 0",
@@ -318,7 +319,8 @@ WRONG: list[tuple[Callable[[], Any], type[PortableNNError], str]] = [
     ),
     (
         lambda: pnn.RMSNorm(2)(pnn.Input(3)), GraphError,
-        "'rms_norm' (RMSNorm): it needs known sizes from axis 2 on, not (batch, 3)",
+        "'rms_norm' (RMSNorm): it needs known sizes from axis 2 (the axis, not PyTorch's normalized_shape) on, not "
+        "(batch, 3)",
     ),
 ]  # fmt: skip
 

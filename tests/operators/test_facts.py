@@ -215,7 +215,8 @@ def test_an_operator_that_keeps_examples_apart_computes_each_by_itself(case: Cas
             name: array[place : place + 1] if int(name[1:]) in case.batched else array for name, array in feeds.items()
         }
         for whole, alone in zip(together, outputs_of(graph, one), strict=True):
-            np.testing.assert_allclose(alone, whole[place : place + 1], rtol=1e-5, atol=1e-6)
+            near = 1e-6 * max(1.0, float(np.abs(whole).max(initial=0)))
+            np.testing.assert_allclose(alone, whole[place : place + 1], rtol=1e-5, atol=near)
 
 
 def monotone(case: Case) -> bool:
@@ -278,6 +279,7 @@ NAMES = {name for domain, name in REGISTRY if not domain}
 
 EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
+    "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",
 }
 

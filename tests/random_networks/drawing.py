@@ -323,6 +323,8 @@ ROWS: Sequence[Row] = (
     Row("PixelUnshuffle", _ranked(2, _unshuffle)),
     Row("Clip", lambda rng, shape: _clip(rng)),
     Row("Reshape", lambda rng, shape: _reshape(rng, shape)),
+    Row("Rescaling", lambda rng, shape: _rescaled(rng)),
+    Row("Normalization", lambda rng, shape: _standardised(rng, shape)),
     Row("GlobalLPPool", lambda rng, shape: _global_norm(rng, shape), signed=True),
 )  # fmt: skip
 
@@ -336,6 +338,20 @@ def _reshape(rng: Rng, shape: Shape) -> Made:
     first = int(rng.choice(_divisors(math.prod(shape))))
     sizes = (first, math.prod(shape) // first) if rng.random() < 0.5 else (first, -1)
     return Made(pnn.Reshape(*sizes), lambda x: x.reshape(len(x), *sizes), "Reshape", {"shape": sizes})
+
+
+def _rescaled(rng: Rng) -> Made:
+    scale, offset = float(rng.choice([0.5, -2.0])), float(rng.choice([0.0, 1.5]))
+    layer = pnn.Rescaling(scale, offset)
+    return Made(layer, lambda x: x * scale + offset, "Rescaling", {"scale": scale, "offset": offset})
+
+
+def _standardised(rng: Rng, shape: Shape) -> Made:
+    mean, std = rng.integers(-2, 3, shape[0]) / 4, rng.integers(1, 9, shape[0]) / 4
+    across = (-1, *[1] * (len(shape) - 1))
+    centre, width = (torch.from_numpy(each.reshape(across)) for each in (mean, std))
+    options = {"mean": mean.tolist(), "std": std.tolist()}
+    return Made(pnn.Normalization(**options), lambda x: (x - centre) / width, "Normalization", options)
 
 
 def _global_norm(rng: Rng, shape: Shape) -> Made | None:
@@ -525,12 +541,17 @@ class _Module(torch.nn.Module):  # type: ignore[misc]
         return [values[each] for each in self.program.outputs]
 
 
+def moving(net: pnn.Network) -> list[str]:
+    """The parameters that training changes, and running statistics: all but those of frozen arithmetic."""
+    return [value.name for value in net.graph.parameters if value.trainable or ".running_" in value.name]
+
+
 def in_pytorch(program: Program, net: pnn.Network) -> Any:
     """The module in double precision, with the weights of ``net``."""
     module = _Module(program).to(torch.float64)
     theirs = dict(module.layers.named_parameters()) | dict(module.layers.named_buffers())
     theirs = {name: value for name, value in theirs.items() if not name.endswith("num_batches_tracked")}
-    assert theirs.keys() == set(net.parameters)
+    assert theirs.keys() == set(moving(net))
     with torch.no_grad():
         for name, value in theirs.items():
             value.copy_(torch.from_numpy(np.array(net.parameters[name], np.float64)))

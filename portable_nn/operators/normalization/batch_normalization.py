@@ -16,6 +16,7 @@ from portable_nn.operators.base import (
     GradientContext,
     KernelContext,
     Leaf,
+    Limit,
     OperatorContext,
     Step,
     Symbol,
@@ -217,6 +218,14 @@ def _grad_lowering(dy: Symbol, x: Symbol, scale: Symbol, *, epsilon: float = 1e-
     return [cast(dx, x.dtype), cast(to_scale, scale.dtype), cast(to_bias, scale.dtype)]
 
 
+_IN_PLACE = Limit(
+    "training_mode",
+    lambda use, shape: bool(use.int("training_mode")),
+    "onnxruntime 1.32 writes the new running statistics over the old ones, which other nodes may share",
+    "compute the statistics of the batch in plain operators, as export does",
+)
+
+
 def _substitute(use: OperatorContext, opset: int) -> Callable[..., Sequence[Symbol]] | None:
     """onnxruntime writes the new running statistics over the old ones, which other nodes may read."""
     return _plain if use.int("training_mode") else None
@@ -258,6 +267,7 @@ register(
         outputs=("Y", "running_mean", "running_var"),
         training=_training,
         substitute=_substitute,
+        limits=(_IN_PLACE,),
         state={1: 3, 2: 4},
         batch_inputs="first",
         receptive=cellwise_fields,
