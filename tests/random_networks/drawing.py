@@ -39,6 +39,7 @@ LEFT_OUT: Mapping[str, str] = {
     "BatchNorm's running_var": "PyTorch's is Σ(x - mean)² / (n - 1); it is corrected on PyTorch's side",
     "Upsample in double by a factor that is none in single precision": "ONNX's scales are in single precision",
     "nearest of 1 or 3 axes, by a factor that keeps or doubles a size": "PyTorch's gradient is not that of its output",
+    "Rescaling and Normalization of another tool's model": "no such file says what is frozen: it is frozen by name",
     "Hardsigmoid's gradient": "PyTorch's has 1/6 in single precision even in double: its definition is differentiated",
     "Dropout in training": "other random numbers: what drops is compared without training",
     "Softplus with beta or threshold, Flatten of some axes, padding modes of convolutions": "not offered",

@@ -187,6 +187,8 @@ def files(both: Both, single: Both, folder: Path) -> None:
     theirs = import_onnx(model)
     for name, found in single.predicted(theirs).items():
         close(found, here[name], SINGLE, f"{name} of another tool's model")
+    if frozen := set(net.parameters) - set(moving(net)):
+        theirs.freeze(*frozen)
     if single.trains:
         trained(net, single, 2)
         for kind, other in (("loaded", loaded), ("imported", ours), ("another tool's", theirs)):
