@@ -42,7 +42,7 @@ from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
-from portable_nn.onnx.storage.external import locations, regions, write_data
+from portable_nn.onnx.storage.external import locations, opened_model, regions, write_data
 from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, read_alone
 from portable_nn.onnx.storage.metadata import (
     DIGEST,
@@ -75,7 +75,8 @@ class ExportReport:
         opset: the version of the standard operators in it.
         ir_version: its IR version.
         bytes: its size.
-        outputs: the largest differences between numpy and onnxruntime, by output; empty where nothing was verified.
+        outputs: the largest differences between numpy and onnxruntime, by output, the fate of every weight, and what
+            was not exercised; empty where nothing was verified.
         notes: what was done to the network, dropped, or not compared.
         data: the file beside it with the large parameters, if there is one.
         rounding: with ``float16``, how far rounding the weights moves each output.
@@ -98,6 +99,7 @@ class ExportReport:
     def __repr__(self) -> str:
         verified = f"largest error {self.max_abs_error:.2g}" if self.outputs else "not verified"
         lines = [f"{self.path} ({size(self.bytes)}, opset {self.opset}, IR version {self.ir_version}): {verified}"]
+        lines += [f"{heading}: {text}" for heading, text in self.outputs.in_words()]
         lines += [f"weights in {self.data}"] if self.data else []
         lines += [f"float16 weights move '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
         return "\n  ".join(["ExportReport", *lines, *self.notes])
@@ -108,7 +110,8 @@ class Imported(NamedTuple):
 
     Attributes:
         network: the network.
-        outputs: the largest differences between numpy and onnxruntime, by output; empty where nothing was verified.
+        outputs: the largest differences between numpy and onnxruntime, by output, the fate of every weight, and what
+            was not exercised; empty where nothing was verified.
         notes: what of the file was dropped or changed.
     """
 
@@ -171,9 +174,10 @@ def export_onnx(
     """
     check_proof(verify, io)
     proof: _ProofOptions = {"verify": verify, "tolerance": Tolerance(atol, rtol), "seed": seed}
+    originals = network.parameters
     network, steps = with_steps(network, **proof)
     network, done, rounding = adapted(network, batch=batch, sizes=sizes, dynamic=dynamic, float16=float16, **proof)
-    report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, **proof)
+    report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, originals=originals, **proof)
     return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
 
 
@@ -193,8 +197,12 @@ def write_onnx(
     verify: bool,
     tolerance: Tolerance,
     seed: int,
+    originals: Mapping[str, Array] | None = None,
 ) -> ExportReport:
-    """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph."""
+    """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph.
+
+    ``originals`` are its parameters before an option of the export converted their type.
+    """
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
     doc = network.metadata.get(DOC, "")
@@ -207,6 +215,7 @@ def write_onnx(
     attach(model, network.documentation, network.graph)
     old = _data_files(target)
     with _data_file(folder, location, network, old):
+        data = to_bytes(model)
         found = (
             compare(
                 network.graph,
@@ -217,11 +226,12 @@ def write_onnx(
                 seed=seed,
                 folder=folder,
                 recorded=recorded,
+                source=data,
+                originals=originals,
             )
             if verify
             else Proof()
         )
-        data = to_bytes(model)
         with atomic_write(path) as file:
             file.write(data)
     for name in old - {location}:
@@ -357,17 +367,21 @@ def read_onnx(
         return Imported(network, Proof(), tuple(notes))
     options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
     compared = partial(compare, network.graph, network.parameters, **options)
+    if opened := opened_model.get():
+        # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
+        path = None if weights else opened.path
+        compared = partial(compared, source=path, folder=opened.path.resolve().parent)
     return Imported(network, _proved(network, model, where, compared), tuple(notes))
 
 
-def _proved(network: Network, model: ModelProto, where: str, compared: Callable[[ModelProto, str], Proof]) -> Proof:
+def _proved(network: Network, model: ModelProto, where: str, compared: Callable[..., Proof]) -> Proof:
     """The proof of a network; at an opset that onnxruntime does not support, that of its export."""
     try:
         return compared(model, where)
     except UnsupportedError as error:
         if opset_of(model, where) >= OLDEST_RUN:
             raise
-        proof = compared(to_model(network.graph, network.parameters), where)
+        proof = compared(to_model(network.graph, network.parameters), where, source=None)
         proof.notes += (f"compared with what is written of it at opset 17: {error.reason}",)
         return proof
 

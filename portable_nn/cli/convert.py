@@ -87,6 +87,7 @@ def _as_text(found: Conversion, io: Path | None) -> str:
         + differences_as_text(found.recorded, f"as in {io}")
         + fields(
             [
+                *found.outputs.in_words(),
                 ("written", f"{', '.join(map(str, found.files))} ({', '.join(details)})"),
                 ("tensors", f"{found.tensors:,} ({size(found.tensor_bytes)}){compared}"),
                 ("digest", found.digest + same[found.same_digest]),
@@ -113,6 +114,7 @@ def _as_json(found: Conversion) -> dict[str, Any]:
         "opset": found.opset,
         "ir_version": found.ir_version,
         "outputs": differences_as_json(found.outputs),
+        **found.outputs.as_json(),
         "recorded": differences_as_json(found.recorded),
         "dropped": list(found.dropped),
         "notes": list(found.notes),

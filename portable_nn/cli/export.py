@@ -88,7 +88,7 @@ def _as_text(report: ExportReport, io: Path | None) -> str:
         differences_as_text(report.outputs)
         + differences_as_text(report.outputs.recorded, f"as in {io}")
         + differences_as_text(report.rounding, "by float16 weights")
-        + fields([("written", written), ("weights", beside)])
+        + fields([*report.outputs.in_words(), ("written", written), ("data", beside)])
     )
 
 
@@ -101,6 +101,7 @@ def _as_json(report: ExportReport, verified: bool) -> dict[str, Any]:
         "verified": verified,
         "outputs": differences_as_json(report.outputs),
         "batches": list(report.outputs.batches),
+        **report.outputs.as_json(),
         "recorded": differences_as_json(report.outputs.recorded),
         "float16": differences_as_json(report.rounding),
         "data": str(report.data) if report.data else None,

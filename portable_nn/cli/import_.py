@@ -64,7 +64,7 @@ def command(
     printer.result(
         differences_as_text(outputs)
         + differences_as_text(outputs.recorded, f"as in {proof.io}")
-        + fields([("written", f"{out} ({size(count)})")]),
+        + fields([*outputs.in_words(), ("written", f"{out} ({size(count)})")]),
         {
             "model": ", ".join(map(str, sources)),
             "path": str(out),
@@ -72,6 +72,7 @@ def command(
             "verified": not proof.no_verify,
             "outputs": differences_as_json(outputs),
             "batches": list(outputs.batches),
+            **outputs.as_json(),
             "recorded": differences_as_json(outputs.recorded),
             "notes": [*notes, *outputs.notes],
         },

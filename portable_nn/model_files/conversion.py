@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.tensors import ITEM_SIZES, Array
-
-if TYPE_CHECKING:
-    from portable_nn.onnx.verify import Difference
+from portable_nn.onnx.verification.differences import Difference
+from portable_nn.onnx.verification.proof import Proof
 
 OPSET: Final = 17
 """The default opset of ONNX files."""
@@ -28,7 +27,7 @@ class ReadNetwork(NamedTuple):
         manifest: its description; without hashes where the file has none.
         tensors: the arrays of ``manifest.tensors``, each read when it is first used where the file allows that.
         digest: the digest of the network in the file; empty where the file has none.
-        outputs: the differences between the two engines, by output, where they were compared.
+        outputs: how the two engines were compared; empty where they were not.
         recorded: their differences from a recording of another program.
         opset: the opset of an ONNX file.
         dropped: what else the file holds, as text.
@@ -39,7 +38,7 @@ class ReadNetwork(NamedTuple):
     manifest: Manifest
     tensors: Mapping[str, Array]
     digest: str = ""
-    outputs: Mapping[str, Difference] = _NOTHING
+    outputs: Proof = Proof()
     recorded: Mapping[str, Difference] = _NOTHING
     opset: int | None = None
     dropped: tuple[str, ...] = ()
@@ -56,7 +55,7 @@ class WrittenNetwork(NamedTuple):
 
     files: tuple[Path, ...]
     digest: str
-    outputs: Mapping[str, Difference] = _NOTHING
+    outputs: Proof = Proof()
     recorded: Mapping[str, Difference] = _NOTHING
     opset: int | None = None
     ir_version: int | None = None

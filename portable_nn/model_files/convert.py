@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -28,11 +28,10 @@ from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwor
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import NETWORKS, SUFFIXES, WRITABLE, open_any
+from portable_nn.onnx.verification.differences import Difference
+from portable_nn.onnx.verification.proof import Proof
 from portable_nn.plain import Entry, PlainTensors, open_tensors
 from portable_nn.plain.matching import match
-
-if TYPE_CHECKING:
-    from portable_nn.onnx.verify import Difference
 
 SHOWN: Final = 5
 """The most names of tensors in a message."""
@@ -52,7 +51,7 @@ class Conversion:
         verified: whether the tensors were read back, and have the digests that they have in ``source``.
         digest: the digest of the network in ``target``.
         same_digest: whether ``source`` has the same; ``None`` where it has none.
-        outputs: the differences between the two engines, by output; empty where no ONNX file takes part.
+        outputs: how the two engines were compared; empty where no ONNX file takes part.
         recorded: their differences from a recording of another program.
         opset: the opset of an ONNX file that was written.
         ir_version: its IR version.
@@ -69,7 +68,7 @@ class Conversion:
     verified: bool
     digest: str
     same_digest: bool | None
-    outputs: Mapping[str, Difference]
+    outputs: Proof
     recorded: Mapping[str, Difference]
     opset: int | None
     ir_version: int | None
@@ -371,7 +370,7 @@ def _dropped(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork) ->
 
 def _notes(found: ReadNetwork, given: ReadNetwork, written: WrittenNetwork, verify: bool) -> Iterator[str]:
     yield from found.notes
-    yield from getattr(found.outputs, "notes", ())
+    yield from found.outputs.notes
     yield from written.notes
     if found.digest and found.digest != written.digest:
         yield f"the digest differs: {_why(found, given)}"

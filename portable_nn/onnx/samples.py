@@ -8,8 +8,8 @@ operator's registration are the ranges of its inputs; the range of an output hol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class NoInputsError(Exception):
 
 
 Types: TypeAlias = Mapping[str, Type]
+
+Kind: TypeAlias = Literal["noise", "faint", "loud", "shapes", "waves"]
+"""A kind of example: noise of deviation 1, 0.05 and 8; blobs and edges; gratings and a checkerboard."""
 
 _TRUTH: Final = Interval(0, 1)
 
@@ -83,12 +86,62 @@ def rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]
         yield {value.name: _draw(value, shapes[value.name], limits.get(value.name), rng) for value in graph.inputs}
 
 
-def _bound(graph: Graph, batch: int) -> tuple[dict[str, tuple[int, ...]], Types]:
-    """Shapes of the inputs without unknown sizes, and the types of all values for these."""
+def varied(graph: Graph, rng: np.random.Generator) -> list[dict[str, Array]]:
+    """Inputs that make a difference: of one example, and twice of several, in which each is of another kind.
+
+    The last two have the same shapes, so that the spread of every value over the inputs can be measured. Sizes other
+    than the batch that are symbolic are another number there than in the first, where two numbers fit. Among the
+    examples are noise of three scales and, for inputs with two axes or more beside the batch, pictures.
+
+    Raises:
+        NoInputsError: no values are found for the unknown sizes.
+    """
+    first, types = _bound(graph, BATCHES[0])
+    symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
+    several, more = _bound(graph, BATCHES[1], after=first) if symbolic else (first, types)
+    found = []
+    for number, (shapes, known) in enumerate(((first, types), (several, more), (several, more))):
+        limits = spans(graph, known)
+        kinds = MIXTURES[number]
+        found.append(
+            {value.name: drawn(value, shapes[value.name], limits.get(value.name), rng, kinds) for value in graph.inputs}
+        )
+    return found
+
+
+def redrawn(graph: Graph, feeds: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """Other inputs of the shapes of ``feeds``, pictures where they can be."""
+    limits = spans(graph, infer(graph, {name: array.shape for name, array in feeds.items()}).types)
+    return {
+        value.name: drawn(value, feeds[value.name].shape, limits.get(value.name), rng, ("waves",))
+        for value in graph.inputs
+    }
+
+
+MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
+    ("noise",),
+    ("noise", "faint", "shapes"),
+    ("waves", "noise", "loud"),
+)
+"""The kinds of the examples in each of the inputs of ``varied``; where there is one example, it has the first kind."""
+
+
+def _bound(
+    graph: Graph, batch: int, after: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[dict[str, tuple[int, ...]], Types]:
+    """Shapes of the inputs without unknown sizes, and the types of all values for these.
+
+    Sizes that are not the batch are others than those in ``after``, if others fit.
+    """
     leading = {dim for value in graph.inputs for dim in value.shape[:1]}
     others = sorted({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)} - leading)
+    taken = (
+        {after[value.name][axis] for value in graph.inputs for axis, dim in enumerate(value.shape) if dim in others}
+        if after
+        else set()
+    )
     reason: GraphError | None = None
-    for size in SIZES if others else SIZES[:1]:
+    for size in (*(each for each in SIZES if each not in taken), *sorted(taken)) if others else SIZES[:1]:
         shapes = {
             value.name: tuple(dim if isinstance(dim, int) else batch if dim in leading else size for dim in value.shape)
             for value in graph.inputs
@@ -104,6 +157,59 @@ def _bound(graph: Graph, batch: int) -> tuple[dict[str, tuple[int, ...]], Types]
     raise NoInputsError(
         f"none of the sizes {', '.join(map(str, sorted(SIZES)))} that are tried for {named} fits the nodes"
     ) from reason
+
+
+def drawn(
+    value: Value,
+    shape: tuple[int, ...],
+    span: Interval | None,
+    rng: np.random.Generator,
+    kinds: Sequence[Kind] = ("noise",),
+) -> Array:
+    """An input whose examples along the first axis are of the given ``kinds`` in turn, if it has no ``span``."""
+    if np.dtype(value.dtype).kind != "f" or span:
+        return _draw(value, shape, span, rng)
+    parts = max(1, len(kinds)) if shape and shape[0] >= len(kinds) else 1
+    found = np.empty(shape)
+    for part, kind in enumerate(kinds[:parts]):
+        place = np.s_[part::parts] if parts > 1 else ...
+        found[place] = PATTERNS[kind](found[place].shape, rng)
+    return found.astype(value.dtype)
+
+
+def _shapes(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Blobs and edges along the last two axes, 0 to 1, of another place and size in each picture."""
+    at = [np.linspace(0, 1, size) for size in shape[-2:]]
+    rows, columns = at[0][:, None] if len(at) > 1 else 0.5, at[-1]
+    low, high, radius, angle, edge = (rng.uniform(a, b, (*shape[:-2], 1, 1)) for a, b in _SHAPES)
+    blob = np.exp(-(((rows - low) ** 2 + (columns - high) ** 2) / radius**2))
+    return (blob / 2 + ((rows * np.cos(angle) + columns * np.sin(angle)) > edge) / 2).reshape(shape)
+
+
+_SHAPES: Final = ((0.2, 0.8), (0.2, 0.8), (0.1, 0.4), (-1.5, 1.5), (0, 0.6))
+"""The ranges of the place and the radius of a blob, and of the angle and the distance of an edge."""
+
+
+def _waves(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Gratings along the last two axes, of other frequencies in each picture, and a checkerboard over them."""
+    places = [np.arange(size) for size in shape[-2:]]
+    rows, columns = places[0][:, None] if len(places) > 1 else np.zeros((1, 1)), places[-1]
+    one, other, phase = (rng.uniform(0, most, (*shape[:-2], 1, 1)) for most in (3, 3, 6))
+    return (np.sin(one * rows + other * columns + phase) + ((rows + columns) % 2 - 0.5) / 2).reshape(shape)
+
+
+def _noise(scale: float) -> Callable[[tuple[int, ...], np.random.Generator], Array]:
+    return lambda shape, rng: scale * rng.standard_normal(shape)
+
+
+PATTERNS: Final[Mapping[Kind, Callable[[tuple[int, ...], np.random.Generator], Array]]] = {
+    "noise": _noise(1),
+    "faint": _noise(0.05),
+    "loud": _noise(8),
+    "shapes": _shapes,
+    "waves": _waves,
+}
+"""What makes the examples of each kind, for a shape."""
 
 
 def _draw(value: Value, shape: tuple[int, ...], span: Interval | None, rng: np.random.Generator) -> Array:

@@ -43,6 +43,7 @@ class Session:
         threads: the number of threads for one operator; ``None`` for as many as there are cores.
         folder: the folder of the external data files of a model given as ``bytes``, by default that of the model file
             that is being read (see ``opening_model``).
+        optimise: whether onnxruntime may rewrite the graph; without, each node runs as it stands.
 
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
@@ -55,11 +56,17 @@ class Session:
     """
 
     def __init__(
-        self, model: bytes | str | Path, *, where: str = "model", threads: int | None = None, folder: Path | None = None
+        self,
+        model: bytes | str | Path,
+        *,
+        where: str = "model",
+        threads: int | None = None,
+        folder: Path | None = None,
+        optimise: bool = True,
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
         with computing():  # The import is part of it: a fork would keep its lock.
-            self._session: Any = _open(model, self.where, threads, folder)
+            self._session: Any = _open(model, self.where, threads, folder, optimise)
             _alive.add(self)
         meta = self._session.get_modelmeta()
         self.metadata: dict[str, str] = dict(meta.custom_metadata_map)
@@ -115,12 +122,15 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | 
     return Session(model_bytes(graph, parameters), where=graph.name, threads=threads)
 
 
-def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None) -> Any:
+def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None, optimise: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads or 0
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if folder is None and isinstance(model, bytes) and (opened := opened_model.get()):
         folder = opened.path.resolve().parent
     if folder is not None:

@@ -1,17 +1,21 @@
 """Comparison of two engines: a graph in numpy, and its ONNX model in onnxruntime.
 
-Two numbers agree where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
+A comparison has two parts. *Weights*: each tensor of one side is found on the other, byte for byte (``weights``).
+*Meaning*: both sides run on inputs of several kinds. Every value that both make is compared where it is computed, from
+the same inputs on both sides and relative to its spread (``values``); and so are the outputs of the unmodified model.
+
+Two outputs agree where ``|numpy - onnxruntime| <= atol + rtol * m``, with m the largest magnitude in that output: the
 error of a sum scales with its terms and not with their sum. ``rtol`` is at least ``LAST_DIGITS`` units in the last
-place, which is what decides for float16.
+place, which is what decides for float16. Where rounding alone moves a number further than that, and as far as the two
+are apart, they agree as well, and a note says so (``conditioning``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from onnx import ModelProto
@@ -22,57 +26,23 @@ from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.tensors import Array
-from portable_nn.onnx.samples import BATCHES, NoInputsError, rounds
+from portable_nn.onnx.opsets.support import opset_of
+from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
+from portable_nn.onnx.verification.proof import Proof, Worst, some
+from portable_nn.onnx.verification.sections import CHUNK, Sides, bytes_of
+from portable_nn.onnx.verification.stored import stored
+from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values
+from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
+from portable_nn.operators import infer
 
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
 
-LAST_DIGITS: Final = 8
-"""Units in the last place by which two roundings of one number may always differ."""
-
-
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
-
-
-class Tolerance(NamedTuple):
-    """The absolute and the relative tolerance of a comparison."""
-
-    atol: float = 1e-5
-    rtol: float = 1e-5
-
-    def allowed(self, array: Array) -> float:
-        """The largest allowed difference to an element of ``array``."""
-        precision = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
-        return self.atol + max(self.rtol, LAST_DIGITS * precision) * _magnitude(array)
-
-
-class Difference(NamedTuple):
-    """The largest absolute difference in one output, and the same relative to its largest magnitude."""
-
-    max_abs_error: float = 0.0
-    max_rel_error: float = 0.0
-
-    def or_more(self, other: Difference) -> Difference:
-        """The larger of each."""
-        return Difference(*map(max, self, other))
-
-
-class Proof(dict[str, Difference]):
-    """The largest differences by output, over all runs.
-
-    Attributes:
-        batches: the batch sizes.
-        notes: sentences on what could not be compared.
-        recorded: the largest differences of both engines to the values recorded by another program.
-    """
-
-    def __init__(self, outputs: Iterable[str] = ()) -> None:
-        super().__init__(dict.fromkeys(outputs, Difference()))
-        self.batches: tuple[int, ...] = ()
-        self.notes: tuple[str, ...] = ()
-        self.recorded: dict[str, Difference] = {}
 
 
 def compare(
@@ -85,8 +55,10 @@ def compare(
     seed: int = 0,
     folder: Path | None = None,
     recorded: Recorded | None = None,
+    source: bytes | Path | None = None,
+    originals: Mapping[str, Array] | None = None,
 ) -> Proof:
-    """The largest differences between both engines on the same random inputs, at two batch sizes.
+    """The differences between both sides: their weights, and their values on the same inputs, at two batch sizes.
 
     Args:
         graph: what numpy runs, with ``parameters``.
@@ -97,37 +69,95 @@ def compare(
         seed: the seed of the inputs.
         folder: the folder of the external data files of the model.
         recorded: further inputs, with the values that the graph must compute from them.
+        source: the bytes or the file of ``model``, from which weights are read; by default from ``model`` itself.
+        originals: the parameters before an option of the export converted their type.
 
     Raises:
-        VerificationError: the engines do not agree; the message names the first node that differs.
+        VerificationError: the sides do not agree; the message names the weights, or the first node that differs.
         FormatError, UnsupportedError: onnxruntime cannot run the model.
         UsageError: no inputs are found that fit the graph, and none are recorded.
     """
     check_claims(graph, where=where)
-    session = Session(to_bytes(model), where=where, threads=1, folder=folder)
-    proof = Proof(graph.outputs)
-    if recorded is not None:
-        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
-    elements, undefined = Counter[str](), Counter[str]()
+    proof, rng, whole = Proof(graph.outputs), np.random.default_rng(seed), list[dict[str, Array]]()
+    proof.weights = fates(graph, parameters, stored(source or model, where, folder), model.graph, where, originals)
     try:
-        for feeds in rounds(graph, np.random.default_rng(seed)):
-            ours, theirs = _both(graph, parameters, session, feeds, where)
-            for name in graph.outputs:
-                if not _agree(ours[name], theirs[name], tolerance):
-                    earlier = _values_on_the_way(graph, parameters, model, feeds, folder)
-                    parting = next((pair for pair in earlier if not _agree(pair.ours, pair.theirs, tolerance)), None)
-                    last = _Compared(name, ours[name], theirs[name])
-                    raise VerificationError(f"{where}: {_message(parting or last, graph, tolerance)}")
-                proof[name] = proof[name].or_more(difference(ours[name], theirs[name]))
-                elements[name] += ours[name].size
-                undefined[name] += int(np.isnan(ours[name]).sum()) if ours[name].dtype.kind == "f" else 0
-            proof.batches += (next((len(array) for array in feeds.values() if array.ndim), 1),)
+        rounds = varied(graph, rng)
+        whole = rounds[:2]
     except NoInputsError as error:
         if recorded is None:
             raise UsageError(f"{where}: {error}{_HINT}") from None
         proof.notes += (f"compared on what is recorded alone: {error}",)
-    proof.notes += tuple(_undefined(undefined, elements))
+    ours = _numpy(graph, parameters, whole, where)  # First, as it refuses a graph that claims too much memory.
+    data = source if isinstance(source, bytes) else to_bytes(model)
+    session = Session(data, where=where, threads=1, folder=folder)
+    if recorded is not None:
+        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
+    theirs = _runtime(session, whole)
+    del session  # What follows needs memory for one piece at a time.
+    if not whole:
+        return proof
+    sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
+    proof.batches = tuple(dict.fromkeys(sizes))
+    if _is_large(graph, rounds):  # One example at a time is enough for the values on the way.
+        rounds = [rounds[0], redrawn(graph, rounds[0], rng)]
+    sides = Sides(graph, parameters, model, rounds, folder)
+    try:
+        values = compare_values(sides, rounds, opset_of(model, where), tolerance)
+    except Parting as parting:
+        raise VerificationError(f"{where}: {_message(parting.pair, graph)}") from None
+    _take(proof, values, sides)
+    plain = partial(Session, data, threads=1, folder=folder, optimise=False)
+    for feeds, one, other in zip(whole, ours, theirs, strict=True):
+        for name in graph.outputs:
+            _check_output(proof, Pair(name, one[name], other[name]), plain, sides, feeds, tolerance, where)
+    proof.notes += tuple(_undefined(ours, graph.outputs))
+    if proof.widened:
+        apart = some(f"'{name}' by up to {most:.1e}" for name, most in proof.widened.items())
+        proof.notes += (f"rounding alone moves some values further than the tolerances; allowed to differ: {apart}",)
     return proof
+
+
+def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether all values for all ``rounds`` have more bytes than may be in memory at once."""
+    types = infer(graph, {name: array.shape for name, array in rounds[-1].items()}).types
+    return len(rounds) * sum(map(bytes_of, types.values())) > CHUNK
+
+
+def _take(proof: Proof, values: Values, sides: Sides) -> None:
+    """Put what the comparison of values found into ``proof``."""
+    proof.compared, proof.widened, proof.not_exercised = values.compared, values.widened, values.not_exercised
+    if values.compared:
+        name = max(values.compared, key=lambda each: values.compared[each])
+        node = sides.node_of.get(name)
+        proof.worst = Worst(name, f"'{node.name}' ({node.operator})" if node else "", values.compared[name])
+    proof.notes += tuple(f"node {node}: {text}; no input shows a difference" for node, text in values.unshown.items())
+
+
+def _check_output(
+    proof: Proof,
+    pair: Pair,
+    plain: Callable[[], Session],
+    sides: Sides,
+    feeds: Mapping[str, Array],
+    tolerance: Tolerance,
+    where: str,
+) -> None:
+    """Compare an output of the unmodified model; ``plain`` opens the model without optimisation."""
+    name, ours, theirs, _ = pair
+    allowed = tolerance.allowed(theirs)
+    if not same_type(ours, theirs):
+        raise VerificationError(f"{where}: {_message(pair, sides.graph)}")
+    found = difference(ours, theirs)
+    if not found.max_abs_error <= allowed:
+        effect = rounding_effect(sides.graph, sides.parameters, feeds, [name], {name: ours})[name]
+        runtime = finite_gaps(theirs, plain().run(feeds)[name])
+        most = allowed + allowance(effect, runtime)
+        apart = gaps(ours, theirs)
+        if not (apart <= most).all():
+            message = _message(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
+            raise VerificationError(f"{where}: {message}")
+        proof.widened[name] = max(proof.widened.get(name, 0.0), float(most[apart > allowed].max()))
+    proof[name] = proof[name].or_more(found)
 
 
 def check_recorded(
@@ -157,56 +187,44 @@ def check_recorded(
             if name not in values:
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
-            pair = _Compared(name, values[name], expected)
+            pair = Pair(name, values[name], expected, np.array(tolerance.allowed(expected)))
             if not _agree(pair.ours, pair.theirs, tolerance):
                 first = "the first that is recorded and differs"
-                raise VerificationError(f"{where}: {_message(pair, graph, tolerance, side, str(recorded.path), first)}")
+                raise VerificationError(f"{where}: {_message(pair, graph, side, str(recorded.path), first)}")
             worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
     return worst
 
 
-def _both(
-    graph: Graph, parameters: Mapping[str, Array], session: Session, feeds: Mapping[str, Array], where: str
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The outputs of both engines; the error where one cannot run has advice."""
+def _runtime(session: Session, rounds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """The outputs of onnxruntime for each of the inputs; the error where it cannot run has advice."""
     try:
-        return run_numpy(graph, parameters, feeds, graph.outputs), session.run(feeds)
+        return [session.run(feeds) for feeds in rounds]
+    except FormatError as error:
+        raise FormatError(session.where, error.reason + _HINT) from error
+
+
+def _numpy(
+    graph: Graph, parameters: Mapping[str, Array], rounds: Sequence[Mapping[str, Array]], where: str
+) -> list[dict[str, Array]]:
+    """The outputs of numpy for each of the inputs; the error where it cannot run has advice."""
+    try:
+        return [run_numpy(graph, parameters, feeds) for feeds in rounds]
     except (IndexError, GraphError) as error:
         raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
-    except FormatError as error:
-        raise FormatError(where, error.reason + _HINT) from error
 
 
-def _undefined(undefined: Mapping[str, int], elements: Mapping[str, int]) -> Iterator[str]:
+def _undefined(ours: Sequence[Mapping[str, Array]], outputs: Iterable[str]) -> Iterator[str]:
     """A note on each output with NaN, which both engines have at the same places."""
-    for name, count in undefined.items():
+    for name in outputs:
+        arrays = [each[name] for each in ours if each[name].dtype.kind == "f"]
+        count, elements = sum(int(np.isnan(array).sum()) for array in arrays), sum(array.size for array in arrays)
         if count:
-            share = "everywhere" if count == elements[name] else f"in {count:,} of {elements[name]:,} places"
+            share = "everywhere" if count == elements else f"in {count:,} of {elements:,} places"
             yield f"output '{name}' is NaN on both sides {share}: there is nothing to compare there"
 
 
-def difference(ours: Array, theirs: Array) -> Difference:
-    """The difference of two arrays of one shape; infinite where only one has a finite number."""
-    gaps = _gaps(ours, theirs)
-    largest = float(gaps.max(initial=0.0))
-    return Difference(largest, largest / (_magnitude(theirs) or 1.0))
-
-
-def _gaps(ours: Array, theirs: Array) -> Array:
-    a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        return np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
-
-
-def _magnitude(array: Array) -> float:
-    return float(np.abs(array, where=np.isfinite(array), out=np.zeros(array.shape)).max(initial=0.0))
-
-
 def _agree(ours: Array, theirs: Array, tolerance: Tolerance) -> bool:
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return False
-    return difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
+    return same_type(ours, theirs) and difference(ours, theirs).max_abs_error <= tolerance.allowed(theirs)
 
 
 def run_numpy(
@@ -221,48 +239,27 @@ def run_numpy(
     return plan.outputs
 
 
-class _Compared(NamedTuple):
-    """One value, as each engine has it."""
-
-    name: str
-    ours: Array
-    theirs: Array
-
-
-def _values_on_the_way(
-    graph: Graph, parameters: Mapping[str, Array], model: ModelProto, feeds: Mapping[str, Array], folder: Path | None
-) -> Iterator[_Compared]:
-    """All values that both engines have, from a second run with all of them as outputs; in the order of their nodes."""
-    made = {name for node in model.graph.node for name in node.output}
-    names = tuple(name for node in graph.nodes for name in node.outputs if name and name in made)
-    ours = run_numpy(graph, parameters, feeds, names)
-    copy = deepcopy(model)
-    del copy.graph.output[:]
-    for name in names:
-        copy.graph.output.add(name=name)
-    theirs = Session(to_bytes(copy), threads=1, folder=folder).run(feeds)
-    return (_Compared(name, ours[name], theirs[name]) for name in names)
-
-
 def _message(
-    pair: _Compared,
+    pair: Pair,
     graph: Graph,
-    tolerance: Tolerance,
     one: str = "numpy",
     other: str = "onnxruntime",
     first: str = "the first that differs",
 ) -> str:
     """Where the two differ most, in words."""
-    name, ours, theirs = pair
-    node = next(node for node in graph.nodes if name in node.outputs)
-    begin = f"{one} and {other} part at node '{node.name}' ({node.operator}), {first}:"
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+    name, ours, theirs, allowed = pair
+    node = next((node for node in graph.nodes if name in node.outputs), None)
+    begin = f"{one} and {other} part at " + (f"node '{node.name}' ({node.operator})" if node else f"'{name}'")
+    begin += f", {first}:"
+    if not same_type(ours, theirs):
         return f"{begin} '{name}' is {_type(ours)} in {one} and {_type(theirs)} in {other}"
-    place = np.unravel_index(int(_gaps(ours, theirs).argmax()), ours.shape)
+    most = np.broadcast_to(allowed, ours.shape)
+    with np.errstate(invalid="ignore"):
+        place = np.unravel_index(int((gaps(ours, theirs) - most).argmax()), ours.shape)
     at = f"[{', '.join(map(str, place))}]" if place else ""
     return (
         f"{begin} '{name}'{at} is {ours[place]} in {one} and {theirs[place]} in {other}, "
-        f"which may be {tolerance.allowed(theirs):.3g} apart"
+        f"which may be {most[place]:.3g} apart"
     )
 
 

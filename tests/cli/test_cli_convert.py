@@ -56,7 +56,10 @@ def test_json(run, tmp_path):
     assert (found.code, found.err) == (0, "")
     [output] = found.json["outputs"]
     assert list(output) == ["output", "max_abs_error", "max_rel_error"]
-    assert {key: value for key, value in found.json.items() if key not in {"outputs", "digest"}} == {
+    assert {fate["kind"] for fate in found.json["weights"]} == {"kept"}
+    assert found.json["values"]["not_exercised"] == []
+    left = {"outputs", "values", "weights", "digest"}
+    assert {key: value for key, value in found.json.items() if key not in left} == {
         "schema": 1,
         "model": "mine.safetensors",
         "path": "b.onnx",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -66,7 +68,7 @@ def test_float16(run, tmp_path):
 def test_weights_beside(run, tmp_path, limit, beside):
     code, out, err = run("export", "digits-mlp", "m.onnx", "--external-data", limit)
     assert (code, err) == (0, OUTSIDE)
-    assert ("weights  m-" in out) is beside
+    assert bool(re.search(r"^data +m-", out, re.MULTILINE)) is beside
     assert len(list(tmp_path.glob("*.data"))) == beside
     assert run("predict", "m.onnx", DIGITS.samples).code == 0
 
@@ -85,6 +87,8 @@ def test_json(run, tmp_path):
         "verified",
         "outputs",
         "batches",
+        "values",
+        "weights",
         "recorded",
         "float16",
         "data",
@@ -96,6 +100,10 @@ def test_json(run, tmp_path):
     assert recorded["output"] == "digit"
     assert 0 < recorded["max_rel_error"] < 0.01
     assert found["notes"] == ["2 tensors of weights in float16, computed with in float32", OUTSIDE.rstrip()]
+    assert found["values"]["worst"]["error"] < 2e-5
+    kinds = {fate["name"]: fate["kind"] for fate in found["weights"]}
+    assert kinds["hidden.weight"] == kinds["digit.weight"] == "transformed"
+    assert kinds["hidden.bias"] == kinds["digit.bias"] == "kept"
 
 
 def test_what_predict_records_export_and_import_and_convert_compare_with(run, tmp_path):

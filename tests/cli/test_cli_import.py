@@ -56,6 +56,8 @@ def test_json(run, tmp_path):
         "bytes": (tmp_path / "mine.safetensors").stat().st_size,
         "verified": True,
         "batches": [1, 3],
+        "values": {"compared": 0, "worst": None, "widened": [], "not_exercised": []},
+        "weights": [],
         "recorded": [],
         "notes": [],
     }

@@ -519,10 +519,12 @@ def test_a_report_is_readable_where_it_is_shown(tmp_path: Path) -> None:
     net = pnn.Sequential(Input(40), pnn.Dense(30), seed=0)
     path = tmp_path / "a.onnx"
     plain = export_onnx(net, path, dynamic=True)
-    first, *rest = repr(plain).splitlines()
+    first, written, values, *rest = repr(plain).splitlines()
     assert first == "ExportReport"
-    assert rest == [
+    assert values.startswith("  values: 1 compared; largest error ")
+    assert [written, *rest] == [
         f"  {path} ({size(plain.bytes)}, opset 17, IR version 8): largest error {plain.max_abs_error:.2g}",
+        "  weights: 2 kept bit for bit",
         "  the batch may be of any size as it is: batch",
     ]
     small = export_onnx(net, path, float16=True, external_data=True, verify=False)

@@ -1,0 +1,119 @@
+"""Differences of two arrays, how large they may be, and how much a value varies over the inputs."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.format.tensors import Array
+
+LAST_DIGITS: Final = 8
+"""Units in the last place by which two roundings of one number may always differ."""
+
+
+class Tolerance(NamedTuple):
+    """The absolute and the relative tolerance of a comparison."""
+
+    atol: float = 1e-5
+    rtol: float = 1e-5
+
+    def allowed(self, array: Array) -> float:
+        """The largest allowed difference to an element of ``array``, an output."""
+        return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
+
+    def allowed_within(self, array: Array, spread: float, floor: float = 0.0) -> float:
+        """The largest allowed difference to an element of ``array``, a value on the way.
+
+        Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest
+        magnitude, and of ``floor``, the magnitude that an operator works with inside.
+        """
+        digits = LAST_DIGITS * precision(array) * max(magnitude(array), floor)
+        return (self.atol + self.rtol) * spread + digits
+
+
+class Difference(NamedTuple):
+    """The largest absolute difference in one output, and the same relative to its largest magnitude."""
+
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+
+    def or_more(self, other: Difference) -> Difference:
+        """The larger of each."""
+        return Difference(*map(max, self, other))
+
+
+def difference(ours: Array, theirs: Array) -> Difference:
+    """The difference of two arrays of one shape; infinite where only one has a finite number."""
+    largest = largest_gap(ours, theirs)
+    return Difference(largest, largest / (magnitude(theirs) or 1.0))
+
+
+def largest_gap(ours: Array, theirs: Array) -> float:
+    """The largest absolute difference of an element; infinite where only one is a finite number."""
+    if ours.dtype.kind == "f" and ours.size:
+        with np.errstate(all="ignore"):
+            apart = ours - theirs
+            found = max(-float(apart.min()), float(apart.max()))
+        if np.isfinite(found):
+            return found
+    return float(gaps(ours, theirs).max(initial=0.0))
+
+
+def gaps(ours: Array, theirs: Array) -> Array:
+    """The absolute differences of the elements; infinite where only one is a finite number."""
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        return np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf))
+
+
+def finite_gaps(one: Array, other: Array) -> Array:
+    """The absolute differences of the elements, 0 where one is no finite number."""
+    found = gaps(one, other)
+    return np.where(np.isfinite(found), found, 0.0)
+
+
+def magnitude(array: Array) -> float:
+    """The largest finite magnitude."""
+    if array.dtype.kind == "f" and array.size:
+        low, high = float(array.min()), float(array.max())
+        if np.isfinite(low) and np.isfinite(high):
+            return max(-low, high)
+    return float(np.abs(array, where=np.isfinite(array), out=np.zeros(array.shape)).max(initial=0.0))
+
+
+def precision(array: Array) -> float:
+    """The distance of 1 to the next number; 0 for whole numbers."""
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+
+
+def same_type(ours: Array, theirs: Array) -> bool:
+    """Whether two arrays have the same shape and element type."""
+    return ours.shape == theirs.shape and ours.dtype == theirs.dtype
+
+
+def spread(one: Array, other: Array) -> float:
+    """How far an element of a value typically is apart for two inputs: its standard deviation over the inputs."""
+    if one.dtype.kind == "f" and one.dtype.itemsize >= _EXACT_BYTES:
+        with np.errstate(all="ignore"):
+            apart = (one - other).ravel()
+            found = float(np.dot(apart, apart))
+        if np.isfinite(found):
+            return float(np.sqrt(found / max(1, apart.size) / 2))
+    apart = finite_gaps(one, other)
+    return float(np.sqrt(np.mean(np.square(apart)) / 2)) if apart.size else 0.0
+
+
+_EXACT_BYTES: Final = 4
+"""Shorter floats are summed in float64."""
+
+
+def deviation(array: Array) -> float:
+    """The standard deviation of the finite elements."""
+    found = float(array.std()) if array.size and array.dtype.itemsize >= _EXACT_BYTES else np.nan
+    if np.isfinite(found):
+        return found
+    numbers = array.astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    return float(numbers.std()) if numbers.size else 0.0

@@ -1,0 +1,108 @@
+"""What a verification found: differences of outputs and values, fates of weights, and what was not exercised."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from portable_nn.core.text import quantity
+from portable_nn.onnx.verification.differences import Difference
+
+Kind: TypeAlias = Literal["kept", "constant", "transformed", "folded", "computed", "added", "unused"]
+
+MEANINGS: Final[Mapping[Kind, str]] = {
+    "kept": "kept bit for bit",
+    "constant": "kept bit for bit as constants of the graph",
+    "transformed": "transformed, and recomputed",
+    "folded": "folded into nodes",
+    "computed": "computed by nodes of the file",
+    "added": "added by an option or a decomposition",
+    "unused": "used by no node",
+}
+"""The fates of tensors in words, for counts of them."""
+
+SHOWN: Final = 5
+"""The most nodes or values in a sentence."""
+
+
+class Fate(NamedTuple):
+    """What became of one tensor.
+
+    Attributes:
+        name: the tensor, by its name in the model, or in the network where the model does not have it.
+        kind: ``kept`` and ``constant``: the same bytes on both sides. ``transformed``: the stated transformation of
+            the original, recomputed, gives the same bytes. ``folded``: nodes of one side have it inside, and their
+            values are compared. ``computed``: the other side computes it, and its value is compared. ``added``: the
+            network did not have it. ``unused``: no node reads it.
+        details: the transformation, or the values that it is read for.
+    """
+
+    name: str
+    kind: Kind
+    details: str = ""
+
+
+class Worst(NamedTuple):
+    """The value with the largest difference relative to its spread over the inputs, and the node that makes it."""
+
+    value: str
+    node: str
+    error: float
+
+
+class Proof(dict[str, Difference]):
+    """The largest differences by output, over all runs; empty where nothing was verified.
+
+    Attributes:
+        batches: the batch sizes.
+        notes: sentences on what could not be compared, or not closely.
+        recorded: the largest differences of both engines to the values recorded by another program.
+        weights: the fate of every tensor.
+        compared: the largest difference of each value on the way, relative to its spread over the inputs.
+        worst: the value with the largest of these.
+        widened: the values that may differ by more than the tolerances, as rounding alone moves them, and by how much.
+        not_exercised: the nodes that no input showed, and why: nothing is proved of them but their weights.
+    """
+
+    def __init__(self, outputs: Iterable[str] = ()) -> None:
+        super().__init__(dict.fromkeys(outputs, Difference()))
+        self.batches: tuple[int, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.recorded: dict[str, Difference] = {}
+        self.weights: tuple[Fate, ...] = ()
+        self.compared: dict[str, float] = {}
+        self.worst: Worst | None = None
+        self.widened: dict[str, float] = {}
+        self.not_exercised: dict[str, str] = {}
+
+    def in_words(self) -> Iterator[tuple[str, str]]:
+        """Headings, and what was found, in one line each; nothing where nothing was verified."""
+        if self.worst:
+            at = f"{self.worst.error:.1e} of its spread, at {self.worst.node or self.worst.value}"
+            yield "values", f"{len(self.compared):,} compared; largest error {at}"
+        if self.weights:
+            counts = Counter(fate.kind for fate in self.weights)
+            found = [f"{counts[kind]:,} {meaning}" for kind, meaning in MEANINGS.items() if counts[kind]]
+            yield "weights", ", ".join(found)
+        if self.not_exercised:
+            yield "not exercised", f"{quantity(len(self.not_exercised), 'node')}: {some(self.not_exercised)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs, with every tensor, and every node that was not exercised."""
+        return {
+            "values": {
+                "compared": len(self.compared),
+                "worst": self.worst._asdict() if self.worst else None,
+                "widened": [{"value": name, "allowed": allowed} for name, allowed in self.widened.items()],
+                "not_exercised": [{"node": node, "why": why} for node, why in self.not_exercised.items()],
+            },
+            "weights": [fate._asdict() for fate in self.weights],
+        }
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of ``names``, and how many more there are."""
+    found = list(names)
+    more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more

@@ -1,0 +1,144 @@
+"""The constant tensors of an ONNX file, read from its bytes by a walk over the protocol buffer.
+
+Nothing of the converter is used: fields are found by their numbers in ``onnx.proto``, and elements are decoded by the
+``onnx`` package. Of a file one tensor at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
+
+from portable_nn.core.errors import FormatError
+from portable_nn.core.files import open_regular
+from portable_nn.format.tensors import Array
+
+_GRAPH: Final = 7
+"""The field of the graph in a ``ModelProto``."""
+
+_NODE: Final = 1
+"""The field of the nodes in a ``GraphProto``."""
+
+_INITIALIZER: Final = 5
+"""The field of the initializers there."""
+
+_WIDTHS: Final = {1: 8, 5: 4}
+"""The bytes of a field of fixed width, by its wire type."""
+
+_HEAD: Final = 20
+"""The most bytes of a field's number and length."""
+
+Span: TypeAlias = tuple[int, int]
+Read: TypeAlias = Callable[[int, int], bytes]
+
+
+class Stored(NamedTuple):
+    """A constant tensor of a model: the name of its value, its elements, and whether it is an initializer."""
+
+    name: str
+    array: Array
+    initializer: bool
+
+
+def stored(source: bytes | Path | ModelProto, where: str, folder: Path | None = None) -> Iterator[Stored]:
+    """The initializers and the Constant nodes of a model: of its bytes, of a file, or of what was parsed.
+
+    Tensors that are no numbers, such as strings, are left out.
+
+    Args:
+        source: the model.
+        where: its name in messages.
+        folder: where its external data files are.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    if isinstance(source, ModelProto):
+        yield from _arrays(source.graph.initializer, source.graph.node, where, folder)
+    elif isinstance(source, Path):
+        with open_regular(source) as file:
+            size = os.fstat(file.fileno()).st_size
+            yield from _stored_in(lambda start, stop: os.pread(file.fileno(), stop - start, start), size, where, folder)
+    else:
+        yield from _stored_in(lambda start, stop: source[start:stop], len(source), where, folder)
+
+
+def _stored_in(read: Read, size: int, where: str, folder: Path | None) -> Iterator[Stored]:
+    """The constant tensors of the model whose bytes from one place to another ``read`` gives."""
+    for graph in _fields(read, (0, size), _GRAPH, where):
+        tensors = (TensorProto.FromString(read(*span)) for span in _fields(read, graph, _INITIALIZER, where))
+        nodes = (NodeProto.FromString(read(*span)) for span in _fields(read, graph, _NODE, where))
+        yield from _arrays(tensors, nodes, where, folder)
+
+
+def _arrays(
+    tensors: Iterable[TensorProto], nodes: Iterable[NodeProto], where: str, folder: Path | None
+) -> Iterator[Stored]:
+    for tensor in tensors:
+        if (array := _array(tensor, where, folder)) is not None:
+            yield Stored(tensor.name, array, True)
+    for node in nodes:
+        if node.op_type != "Constant" or not (node.output and node.attribute):
+            continue
+        if (array := _attribute_array(node.attribute[0], where)) is not None:
+            yield Stored(node.output[0], array, False)
+
+
+def _array(tensor: TensorProto, where: str, folder: Path | None) -> Array | None:
+    """The elements of a tensor; ``None`` where they are no numbers."""
+    if tensor.data_type in {TensorProto.UNDEFINED, TensorProto.STRING}:
+        return None
+    try:
+        return numpy_helper.to_array(tensor, str(folder or ""))
+    except Exception as error:  # The onnx package raises various ones for damaged tensors.
+        raise FormatError(where, f"tensor '{tensor.name}' cannot be read: {error}") from error
+
+
+def _attribute_array(attribute: AttributeProto, where: str) -> Array | None:
+    match attribute.name:
+        case "value":
+            return _array(attribute.t, where, None)
+        case "value_float":
+            return np.array(attribute.f, np.float32)
+        case "value_floats":
+            return np.array(attribute.floats, np.float32)
+        case "value_int":
+            return np.array(attribute.i, np.int64)
+        case "value_ints":
+            return np.array(attribute.ints, np.int64)
+    return None
+
+
+def _fields(read: Read, span: Span, wanted: int, where: str) -> Iterator[Span]:
+    """The places of the contents of the fields numbered ``wanted`` of the message at ``span``."""
+    place, end = span
+    while place < end:
+        head = read(place, min(place + _HEAD, end))
+        try:
+            key, size = _varint(head, 0)
+            number, wire = key >> 3, key & 7
+            if wire == 2:
+                length, size = _varint(head, size)
+                if number == wanted:
+                    yield place + size, place + size + length
+                place += size + length
+            else:
+                place += _varint(head, size)[1] if wire == 0 else size + _WIDTHS[wire]
+        except (IndexError, KeyError):
+            raise FormatError(where, "is not an ONNX model, or is damaged or cut off") from None
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """The number at ``place``, in groups of seven bits, and the place after it."""
+    value = shift = 0
+    while True:
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place

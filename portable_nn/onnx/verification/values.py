@@ -1,0 +1,324 @@
+"""Values on the way: every step of both sides on the same inputs, piece by piece.
+
+onnxruntime computes all common values of a piece of the model, without optimisation. Numpy computes each of them from
+those that it depends on, as onnxruntime has them: errors do not add up, and what differs is named where it arises. A
+difference is measured against the spread of that value over the inputs, so that small values count as much as large.
+
+A step whose values hardly vary on the way (a layer of zeros, a saturated function), or that one side writes in another
+form, runs a second time on inputs drawn for it alone, and if need be on weights drawn for it, on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.dims import static
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.engines.plan import Plan
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.samples import drawn, spans
+from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
+from portable_nn.onnx.verification.differences import (
+    Tolerance,
+    deviation,
+    finite_gaps,
+    gaps,
+    largest_gap,
+    same_type,
+    spread,
+)
+from portable_nn.onnx.verification.forms import form_of
+from portable_nn.onnx.verification.sections import CHUNK, Sides, reads
+from portable_nn.operators import DTYPE_CODES, FLOATS, find, infer
+
+VISIBLE: Final = 8
+"""How many times the allowed difference a value must vary over the inputs for a comparison to show anything."""
+
+FAINT: Final = 0.01
+"""The scale of drawn inputs that show what a small constant is added to, where no ``epsilon`` says it."""
+
+_EXACT: Final = frozenset({"layout", "linear"})
+"""The families of operators that work inside with no other magnitudes than those of their inputs."""
+
+
+Feeds: TypeAlias = Mapping[str, Array]
+
+
+class Pair(NamedTuple):
+    """One value, as each engine has it, and how far the two may be apart."""
+
+    name: str
+    ours: Array
+    theirs: Array
+    allowed: Array = np.zeros(())
+
+
+class Parting(Exception):  # noqa: N818 - never leaves the package: it becomes a VerificationError with the file's name
+    """The first value that differs."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+
+@dataclass
+class Values:
+    """What the comparison of values found.
+
+    Attributes:
+        compared: the largest difference of each value relative to its spread over inputs that show it, in the order of
+            the nodes.
+        widened: the values for which rounding errors explain a larger difference, and how large it may be.
+        not_exercised: labels of the nodes that no input showed, and why.
+        unshown: labels of the nodes whose stated attributes differ, how, and that no input showed it.
+        alone: the number of values that were compared on inputs drawn for them alone.
+    """
+
+    compared: dict[str, float] = field(default_factory=dict)
+    widened: dict[str, float] = field(default_factory=dict)
+    not_exercised: dict[str, str] = field(default_factory=dict)
+    unshown: dict[str, str] = field(default_factory=dict)
+    alone: int = 0
+
+
+def compare_values(sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance: Tolerance) -> Values:
+    """Compare all values of both sides on the inputs ``rounds``, of which the last two have the same shapes.
+
+    Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
+    """
+    return _Comparison(sides, rounds, opset, tolerance).result()
+
+
+class _Comparison:
+    """One comparison; ``shown`` are the values that the inputs so far have shown, ``rewritten`` those of nodes that one
+    side has in another form.
+    """
+
+    def __init__(self, sides: Sides, rounds: Sequence[Feeds], opset: int, tolerance: Tolerance) -> None:
+        self.sides, self.rounds, self.tolerance = sides, rounds, tolerance
+        self.types = [sides.types_of(feeds) for feeds in rounds]
+        self.found = Values()
+        self.shown, self.rewritten = set[str](), set[str]()
+        for name in sides.common:
+            node = sides.node_of[name]
+            form = form_of(node, sides.model.graph.node[sides.place_of[name]], opset)
+            if not form.same:
+                self.rewritten.add(name)
+            if form.differences:
+                self.found.unshown[label(node)] = "; ".join(form.differences)
+        self.rng = np.random.default_rng(0)
+
+    def result(self) -> Values:
+        """All comparisons, one after another."""
+        for targets, values in self._pieces():
+            self._check_types(targets, values)
+            self._check(targets, self._ours(targets, values), values, values)
+        varying = [name for name in self.sides.common if name in self.sides.dependent]
+        self._alone([name for name in varying if name not in self.shown or name in self.rewritten], frozenset())
+        free = frozenset(value.name for value in self.sides.graph.parameters if self._is_free(value))
+        self._alone([name for name in varying if name not in self.shown], free)
+        self._name_unseen([name for name in varying if name not in self.shown])
+        return self.found
+
+    # -- on the way
+
+    def _pieces(self) -> Iterator[tuple[list[str], list[dict[str, Array]]]]:
+        """The values of each piece that both sides have, and all values known there, for each of the inputs."""
+        sides, nodes = self.sides, self.sides.model.graph.node
+        wanted_of = {*sides.common, *sides.stored}
+        values = [dict(feeds) for feeds in self.rounds]
+        for piece in sides.chunks(len(self.rounds)):
+            made = [name for place in piece for name in nodes[place].output if name]
+            wanted = [name for name in made if name in wanted_of or sides.last.get(name, -1) >= piece.stop]
+            read = dict.fromkeys(name for place in piece for name in reads(nodes[place]))
+            inputs = {name: DTYPE_CODES[values[0][name].dtype.name] for name in read if name in values[0]}
+            if wanted:
+                session = sides.session(sides.model_part((nodes[place] for place in piece), inputs, wanted))
+                for known in values:
+                    known.update(sides.run(session, known))
+                del session
+            yield [name for name in wanted if name in wanted_of], values
+            for known in values:
+                for name in [name for name in known if sides.last.get(name, -1) < piece.stop]:
+                    del known[name]
+
+    def _check_types(self, targets: Sequence[str], values: Sequence[Feeds]) -> None:
+        for name in targets:
+            for types, known in zip(self.types, values, strict=True):
+                shape, theirs = static(types[name].shape), known[name]
+                if shape is not None and (shape != theirs.shape or types[name].dtype != theirs.dtype.name):
+                    raise Parting(Pair(name, np.empty(shape, types[name].dtype), theirs))
+
+    def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> list[dict[str, Array]]:
+        """What numpy makes of the values that ``targets`` depend on."""
+        parameters = self.sides.parameters
+        stored = {name: parameters[name] for name in targets if name in parameters}
+        made = [name for name in targets if name not in stored]
+        found, plans = list[dict[str, Array]](), dict[int, tuple[Plan, dict[str, str]]]()
+        for types, known in zip(self.types, values, strict=True):
+            if id(types) not in plans:
+                graph, outputs = self.sides.numpy_part(made, types)
+                plans[id(types)] = _plan(graph, parameters), outputs
+            plan, outputs = plans[id(types)]
+            arrays = _run(plan, known)
+            found.append(stored | {name: arrays[output].copy() for name, output in outputs.items()})
+        return found
+
+    # -- one value
+
+    def _check(
+        self,
+        targets: Sequence[str],
+        ours: Sequence[Feeds],
+        theirs: Sequence[Feeds],
+        feeds: Sequence[Feeds],
+        free: Collection[str] = (),
+    ) -> None:
+        """Compare ``targets``, and remember those that the inputs have shown."""
+        for name in targets:
+            over_inputs = spread(theirs[-1][name], theirs[-2][name])
+            worst = limit = 0.0
+            for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+                allowed = self._allowed(name, other[name], over_inputs, one_of_two=number >= len(ours) - 2)
+                largest = largest_gap(one[name], other[name])
+                if not largest <= allowed:
+                    pair = Pair(name, one[name], other[name], np.full(one[name].shape, allowed))
+                    allowed = self._explained(pair, feeds[number], number, free)
+                worst, limit = max(worst, largest), max(limit, allowed)
+            self.found.compared.setdefault(name, 0.0)
+            if over_inputs > VISIBLE * limit:
+                self.shown.add(name)
+                self.found.compared[name] = max(self.found.compared[name], worst / over_inputs)
+
+    def _allowed(self, name: str, theirs: Array, over_inputs: float, *, one_of_two: bool) -> float:
+        """The largest allowed difference; see ``Tolerance.allowed_within``.
+
+        Other inputs than the two that the spread is of may give smaller values.
+        """
+        if theirs.dtype.kind != "f":
+            return self.tolerance.atol
+        node = self.sides.node_of.get(name)
+        operator = find(node.operator, node.domain) if node else None
+        floor = 0.0 if operator is None or operator.family in _EXACT else 1.0
+        scales = [scale for scale in (over_inputs, over_inputs if one_of_two else deviation(theirs)) if scale]
+        return self.tolerance.allowed_within(theirs, min(scales, default=0.0), floor)
+
+    def _explained(self, pair: Pair, feeds: Feeds, number: int, free: Collection[str]) -> float:
+        """The largest difference that rounding explains. Raises ``Parting`` where that of ``pair`` is larger."""
+        sides, name = self.sides, pair.name
+        if name in sides.parameters:
+            raise Parting(pair)
+        graph, outputs = sides.numpy_part([name], self.types[number], (), free)
+        used = {value.name: feeds[value.name] for value in graph.inputs}
+        parameters = {value.name: sides.parameters[value.name] for value in graph.parameters}
+        [output] = outputs.values()
+        effect = rounding_effect(graph, parameters, used, [output], {output: pair.ours})[output]
+        model, renamed = sides.runtime_part([name], self.types[number], free)
+        both = [sides.run(sides.session(model, optimise=each), feeds)[renamed[name]] for each in (False, True)]
+        found, allowed = gaps(pair.ours, pair.theirs), pair.allowed + allowance(effect, finite_gaps(*both))
+        if not (found <= allowed).all():
+            raise Parting(pair._replace(allowed=allowed))
+        largest = float(allowed[found > pair.allowed].max())
+        self.found.widened[name] = max(self.found.widened.get(name, 0.0), largest)
+        return largest
+
+    # -- alone
+
+    def _is_free(self, value: Value) -> bool:
+        """Whether a parameter can be drawn: it is one of the model's initializers too."""
+        return value.dtype in FLOATS and value.name in self.sides.initializers
+
+    def _alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
+        """Compare ``targets`` on drawn inputs, and with drawn parameters ``free``, some at a time."""
+        start, used = 0, 0
+        for place, name in enumerate(targets):
+            cost = 3 * self.sides.size(name)
+            if place > start and used + cost > CHUNK:
+                self._try_alone(targets[start:place], free)
+                start, used = place, 0
+            used += cost
+        if targets:
+            self._try_alone(targets[start:], free)
+
+    def _try_alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
+        """Compare ``targets`` alone; those that cannot run on what is drawn stay as they are."""
+        try:
+            self._run_alone(targets, free)
+        except (PortableNNError, IndexError):
+            if len(targets) > 1:
+                middle = len(targets) // 2
+                self._try_alone(targets[:middle], free)
+                self._try_alone(targets[middle:], free)
+
+    def _run_alone(self, targets: Sequence[str], free: frozenset[str]) -> None:
+        sides, types = self.sides, self.types[0]
+        model, theirs_of = sides.runtime_part(targets, types, free)
+        graph, ours_of = sides.numpy_part(targets, types, [value.name for value in model.graph.input], free)
+        feeds = [self._drawn(graph, faint=faint) for faint in (True, False, False)]
+        session, plan = sides.session(model), _plan(graph, sides.parameters)
+        ours, theirs = list[Feeds](), list[Feeds]()
+        for each in feeds:
+            computed = sides.run(session, each)
+            theirs.append({name: computed[output] for name, output in theirs_of.items()})
+            made = _run(plan, each)
+            ours.append({name: made[output].copy() for name, output in ours_of.items()})
+        for name in targets:
+            for one, other in zip(ours, theirs, strict=True):
+                if not same_type(one[name], other[name]):
+                    raise Parting(Pair(name, one[name], other[name]))
+        self.types, types_before = [types] * len(feeds), self.types
+        try:
+            self._check(targets, ours, theirs, feeds, free)
+        finally:
+            self.types = types_before
+        self.found.alone += len(targets)
+
+    def _drawn(self, graph: Graph, *, faint: bool) -> dict[str, Array]:
+        """Inputs of a part, each in a range that its readers can use."""
+        limits = spans(graph, infer(graph).types)
+        scales = dict.fromkeys((value.name for value in graph.inputs if value.name not in self.sides.parameters), FAINT)
+        for node in graph.nodes:
+            epsilon = node.attributes.get("epsilon")
+            if isinstance(epsilon, float) and epsilon > 0:
+                scales.update({name: math.sqrt(epsilon) for name in node.inputs if name in scales})
+        found = {}
+        for value in graph.inputs:
+            shape = static(value.shape)
+            assert shape is not None
+            found[value.name] = array = drawn(value, shape, limits.get(value.name), self.rng)
+            if faint and array.dtype.kind == "f" and value.name in scales and value.name not in limits:
+                array *= array.dtype.type(scales[value.name])
+        return found
+
+    def _name_unseen(self, hidden: Sequence[str]) -> None:
+        """Name the nodes that were not exercised."""
+        sides, found = self.sides, self.found.not_exercised
+        for name in hidden:
+            found[label(sides.node_of[name])] = f"'{name}' hardly varies over the inputs"
+        reached = {id(node) for node in sides.our_nodes(sides.common)}
+        for node in sides.graph.nodes:
+            if id(node) not in reached and node.operator != "Constant":
+                found[label(node)] = "nothing that is compared depends on it"
+
+
+def label(node: Node) -> str:
+    """A node in a message."""
+    return f"'{node.name}' ({node.operator})"
+
+
+def _plan(graph: Graph, parameters: Feeds) -> Plan:
+    """A plan of a part, without rewrites: every node has its own kernel."""
+    used = {value.name: parameters[value.name] for value in graph.parameters}
+    return Plan(graph, {value.name: value.shape for value in graph.inputs}, used, rewrites=())
+
+
+def _run(plan: Plan, known: Feeds) -> Mapping[str, Array]:
+    for name, array in plan.inputs.items():
+        array[...] = known[name]
+    plan.run()
+    return plan.outputs

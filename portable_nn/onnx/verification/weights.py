@@ -1,0 +1,134 @@
+"""The fate of every weight in a conversion, found by comparing bytes and not by asking the converter.
+
+Both sides are read anew: the model from its bytes (see ``stored``), the network from the arrays of its parameters and
+the constants in its graph. What has the same name must have the same type, shape and bytes; a type that the caller
+asked for is recomputed from the original array by one call of numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+from onnx import GraphProto
+
+from portable_nn.core.errors import VerificationError, listed
+from portable_nn.core.graph import Graph, Tensor, format_shape
+from portable_nn.core.text import quantity
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.verification.proof import Fate, Kind
+from portable_nn.onnx.verification.stored import Stored
+
+SHOWN: Final = 5
+"""The most tensors in a message."""
+
+
+def fates(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    tensors: Iterable[Stored],
+    model: GraphProto,
+    where: str,
+    originals: Mapping[str, Array] | None = None,
+) -> tuple[Fate, ...]:
+    """The fate of every tensor of a model and of every parameter of a network.
+
+    Args:
+        graph: the network's graph.
+        parameters: the values of its parameters.
+        tensors: the constant tensors of the model.
+        model: its graph, which tells which tensors are read.
+        where: its name in messages.
+        originals: the parameters before an option of the export converted their type; by default ``parameters``.
+
+    Raises:
+        VerificationError: tensors of one name differ; all of them are listed.
+    """
+    constants, read = _constants(graph), dict(_readers(model))
+    made = {name for node in model.node for name in node.output}
+    known = {*graph.values()}
+    found, faults = list[Fate](), list[str]()
+    for name, array, initializer in tensors:
+        ours = parameters.get(name)
+        kind: Kind = "kept" if ours is not None else "constant"
+        ours = constants.get(name) if ours is None else ours
+        if ours is not None:
+            faults += _fault(name, ours, array)
+            found.append(_original(name, array, originals, faults) or Fate(name, kind))
+        elif initializer or name in read:
+            found.append(_elsewhere(name, read.get(name, ()), known))
+    placed = {fate.name for fate in found}
+    for value in graph.parameters:
+        if value.name not in placed:
+            found.append(Fate(value.name, "computed" if value.name in made else "added"))
+    if faults:
+        shown = faults[:SHOWN] + [f"and {len(faults) - SHOWN} more"] * (len(faults) > SHOWN)
+        raise VerificationError(listed(shown, f"{where}: weights differ between the two sides"))
+    return tuple(found)
+
+
+def _constants(graph: Graph) -> dict[str, Array]:
+    """The values of the Constant nodes of a graph."""
+    return {
+        node.outputs[0]: np.array(value.data, value.dtype).reshape(value.shape)
+        for node in graph.nodes
+        if node.operator == "Constant" and isinstance(value := node.attributes.get("value"), Tensor)
+    }
+
+
+def _readers(graph: GraphProto) -> Iterator[tuple[str, list[str]]]:
+    """For each value that a node reads, also in a subgraph, the outputs of these nodes."""
+    found: dict[str, list[str]] = {value.name: [value.name] for value in graph.output}
+    for node in graph.node:
+        for name in (*node.input, *captured(node)):
+            found.setdefault(name, []).extend(node.output)
+    yield from found.items()
+
+
+def _elsewhere(name: str, readers: Iterable[str], known: set[str]) -> Fate:
+    """The fate of a tensor that the network does not have under its name."""
+    values = [f"'{value}'" for value in readers if value]
+    if not values:
+        return Fate(name, "unused")
+    inside = any(value in known for value in readers)
+    return Fate(name, "folded" if inside else "added", f"read for {', '.join(values)}")
+
+
+def _original(name: str, array: Array, originals: Mapping[str, Array] | None, faults: list[str]) -> Fate | None:
+    """The fate of a parameter, against the array before the options of an export; adds to ``faults``."""
+    if originals is None:
+        return None
+    if name not in originals:
+        return Fate(name, "added")
+    before = originals[name]
+    if before.dtype == array.dtype:
+        faults += _fault(name, before, array) if before is not array else []
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        faults += _fault(name, before.astype(array.dtype), array)
+    return Fate(name, "transformed", f"rounded from {before.dtype.name} to {array.dtype.name}")
+
+
+def _fault(name: str, ours: Array, theirs: Array) -> list[str]:
+    """How two arrays differ in type, shape or bytes; nothing where they do not."""
+    if ours.dtype != theirs.dtype or ours.shape != theirs.shape:
+        one, other = (f"{array.dtype.name} {format_shape(array.shape)}" for array in (ours, theirs))
+        return [f"'{name}' is {one} in the network and {other} in the file"]
+    different = _bits(ours) != _bits(theirs)
+    if not different.any():
+        return []
+    place = np.unravel_index(int(different.argmax()), ours.shape)
+    at = f"[{', '.join(map(str, place))}]" if place else ""
+    count = int(np.count_nonzero(different))
+    return [
+        f"'{name}' differs in {count:,} of {quantity(ours.size, 'element')}: '{name}'{at} is {ours[place]} in the "
+        f"network and {theirs[place]} in the file"
+    ]
+
+
+def _bits(array: Array) -> Array:
+    """The elements as whole numbers of their bytes: NaN equals itself, and -0 is not 0."""
+    flat = np.ascontiguousarray(array)
+    return flat.view(f"u{flat.dtype.itemsize}").ravel() if flat.size else flat.ravel()
