@@ -40,6 +40,7 @@ LEFT_OUT: Mapping[str, str] = {
     "LPPool of zeros": "the gradient of a root at 0 is infinite",
     "normalisation of fewer than 6 numbers": "where they are nearly equal, their rounding decides",
     "InstanceNorm of one cell, BatchNorm of one value": "PyTorch refuses them",
+    "RMSNorm without eps": "it is the machine epsilon, which is another one in single precision",
     "BatchNorm's running_var": "PyTorch's is Σ(x - mean)² / (n - 1); it is corrected on PyTorch's side",
     "Upsample in double by a factor that is none in single precision": "ONNX's scales are in single precision",
     "nearest of 1 or 3 axes, by a factor that keeps or doubles a size": "PyTorch's gradient is not that of its output",
@@ -194,7 +195,9 @@ def _layer_norm(rng: Rng, shape: Shape) -> Options | None:
 
 def _rms_norm(rng: Rng, shape: Shape) -> Options | None:
     found = _layer_norm(rng, shape)
-    return found and {name: value for name, value in found.items() if name != "bias"}
+    if found is None:
+        return None
+    return {"eps": 1e-5, **{name: value for name, value in found.items() if name != "bias"}}
 
 
 def _group_norm(rng: Rng, shape: Shape) -> Options | None:
