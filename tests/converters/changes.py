@@ -253,6 +253,7 @@ class Changed(NamedTuple):
         model: the file.
         what: the change in words.
         node: the name of the node, or of the tensor, that is changed.
+        before: the network and the file as they were.
     """
 
     graph: Graph
@@ -260,6 +261,7 @@ class Changed(NamedTuple):
     model: ModelProto
     what: str
     node: str
+    before: tuple[Network, ModelProto] | None = None
 
 
 def changed(net: Network, model: ModelProto, rng: np.random.Generator) -> Changed:
@@ -268,7 +270,7 @@ def changed(net: Network, model: ModelProto, rng: np.random.Generator) -> Change
         side, kind = ("network", "file")[rng.integers(2)], ("weight", "attribute", "inputs")[rng.integers(3)]
         found = CHANGES[side, kind](net, deepcopy(model), rng)
         if found is not None:
-            return found
+            return found._replace(before=(net, model))
 
 
 def other_array(array: Array, rng: np.random.Generator) -> tuple[Array, str] | None:

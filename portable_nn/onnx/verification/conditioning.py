@@ -13,11 +13,12 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Attribute, Graph, Node, Tensor, Value
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value
 from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
+from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import finite_gaps
-from portable_nn.operators import DTYPE_CODES, lookup
+from portable_nn.operators import DTYPE_CODES
 
 TRIES: Final = 6
 """The runs whose inputs and weights are changed by rounding errors."""
@@ -77,8 +78,8 @@ def run(
 
 
 def widened(graph: Graph) -> Graph:
-    """``graph`` with float64 in place of float32 and float16, but for settings of operators, such as scales."""
-    kept = {name for node in graph.nodes for name in _settings(node)}
+    """``graph`` with float64 in place of float32 and float16, but for what must be float32, such as scales."""
+    kept = {name for node in graph.nodes for name in _only_narrow(node)}
     return replace(
         graph,
         inputs=tuple(_wide_value(value, kept) for value in graph.inputs),
@@ -92,9 +93,17 @@ def as_declared(values: Iterable[Value], arrays: Mapping[str, Array]) -> dict[st
     return {value.name: arrays[value.name].astype(value.dtype, copy=False) for value in values}
 
 
-def _settings(node: Node) -> list[str]:
-    places = lookup(node.operator, node.domain).settings
-    return [name for place, name in enumerate(node.inputs) if name and place in places]
+def _only_narrow(node: Node) -> list[str]:
+    """The inputs of a node that the standard does not define for float64, such as scales."""
+    known = signature(node.operator, OPSET) if not node.domain else None
+    if known is None:
+        return []
+    formal = known.inputs
+    return [
+        name
+        for place, name in enumerate(node.inputs)
+        if name and "tensor(double)" not in formal[min(place, len(formal) - 1)]
+    ]
 
 
 def _wide_node(node: Node) -> Node:
