@@ -154,8 +154,8 @@ def checked(runs: list[Sample]) -> Iterator[tuple[Sample, Verdict, str]]:
 def agrees(verdict: Verdict, factor: float) -> bool:
     """Whether a verdict is that of a factor in closed form."""
     word = WORDS[verdict.status]
-    if abs(factor - 1) < 1e-13:
-        return word in {"cycles", "stays"}
+    if abs(factor - 1) < 1e-12:  # Within rounding errors of 1.
+        return word in {"cycles", "stays", "converges", "diverges"}
     return word == "diverges" if factor > 1 else word in {"converged", "converges", "no equilibrium"}
 
 

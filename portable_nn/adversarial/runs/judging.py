@@ -20,10 +20,12 @@ from portable_nn.adversarial.runs.trend import Trend, trend
 from portable_nn.adversarial.runs.verdict import (
     CONVERGED,
     CONVERGES,
+    CYCLES,
     DIVERGES,
     ELSEWHERE,
     FAILED,
     OVERFLOWED,
+    STAYS,
     Verdict,
     Words,
 )
@@ -48,7 +50,7 @@ SAME: Final = 1e-9
 AT_REST: Final = 1e-9
 """Points that move less than this, relative to their size, are at rest."""
 
-SETTLED: Final = 12.0
+SETTLED: Final = 6.0
 """Time constants after which noise has made a run forget its start."""
 
 BATCHES: Final = 20
@@ -59,6 +61,9 @@ SURE: Final = 5.0
 
 IRREGULAR: Final = 0.15
 """The logarithms of the largest distances of windows differ by less than this where a run stays, if irregularly."""
+
+SLOW: Final = 1.5
+"""The ratio of the bounds of a distance that hardly changes, under a falling rate."""
 
 ROUNDED: Final = 1e-13
 """Distances below this, relative to the norm of the equilibrium, are rounding errors."""
@@ -142,8 +147,9 @@ class Run:
     def converging(self, end: Track, factor: float | None) -> Verdict:
         """It goes to the equilibrium that is nearest to the last point of a track."""
         near = bool(self.track.lengths[-1] <= CLOSE * max(1.0, float(self.track.lengths[0])))
-        after = f" after {end.last:,} steps" if end.last > self.track.last else ""
-        length = float(end.lengths[-1])
+        own = self.track if self.track.lengths[-1] < self.track.lengths[0] else end
+        after = f" after {own.last:,} steps" if own.last > self.track.last else ""
+        length = float(own.lengths[-1])
         found = self.words.multiplied(CONVERGED if near else CONVERGES, factor, length, after)
         if not len(self.game.equilibria):
             return found
@@ -253,8 +259,10 @@ def _left(run: Run, step: int, at: Array | None = None) -> float | None:
 
 def _by_noise(run: Run) -> Verdict | None:
     """Noise on a linear map: it keeps the run away from where it would converge."""
-    if not (run.exact and run.noise) or run.later or run.game.sampled:
+    if not (run.exact and run.noise) or run.game.sampled:
         return None
+    if run.later:
+        return _by_falling_noise(run)
     found = run.modes(run.rates, run.track.points[0])
     if found is None:
         return None
@@ -268,6 +276,20 @@ def _by_noise(run: Run) -> Verdict | None:
     if -np.log(size) * long.last / 2 < SETTLED + np.log(max(1.0, float(run.track.lengths[0]) / max(end, 1e-300))):
         return run.words.unsettled(long.last, end, f", multiplied by {size:.7g} per step besides the noise")
     return _noisy(run, long)
+
+
+def _by_falling_noise(run: Run) -> Verdict | None:
+    """Noise on steps that become smaller: where they contract in proportion to the rate, what it adds goes to 0."""
+    left, end = _left(run, run.track.last), float(run.track.lengths[-1])
+    if left == np.inf:
+        return run.words.make(DIVERGES, f"{run.words.what} grows, ever more slowly, to {end:.4g}, besides the noise")
+    local = near_equilibrium(run.game)
+    factor = None if local is None else log_radius(run.method, local, run.options, run.share()[1])
+    if factor is None or left != -np.inf:
+        return None
+    once, twice = factor(np.array([1e-6, 2e-6]))
+    # By the rate, and not its square, of which the noise has as much.
+    return run.converging(run.longer(), None) if twice / once < 2.5 else None
 
 
 def _noisy(run: Run, long: Track) -> Verdict:
@@ -314,7 +336,25 @@ def _by_trend(run: Run) -> Verdict:
         return run.words.unsettled(long.last, end)
     horizon = HORIZON * run.track.last / long.last
     arrived = _arrival(run, long, found) if run.still else None
-    return arrived or _bounded(run, long, found, horizon) or _growth(run, long, found)
+    verdict = arrived or _bounded(run, long, found, horizon) or _growth(run, long, found)
+    return _at_the_horizon(run, long, verdict)
+
+
+def _at_the_horizon(run: Run, long: Track, verdict: Verdict) -> Verdict:
+    """The same, if it is true after ``HORIZON`` times the steps too, where the longer run goes as far."""
+    first = run.track.lengths[run.track.t >= run.track.last / 2].max()
+    late = long.lengths[(long.t > HORIZON * run.track.last / 2) & (long.t <= HORIZON * run.track.last)]
+    if long.last < HORIZON * run.track.last or not len(late):
+        return verdict
+    if verdict.status in {CYCLES, STAYS}:
+        low, high = min(verdict.low, float(late.min())), max(verdict.high, float(late.max()))
+        if (low, high) == (verdict.low, verdict.high):
+            return verdict
+        if verdict.status == CYCLES:
+            return run.words.cycles(low, high)
+        return run.words.within(high, "it neither converges nor diverges", low)
+    wrong = late.max() < first if verdict.status == DIVERGES else late.max() > max(first, CLOSE)
+    return run.words.unsettled(long.last, float(long.lengths[-1])) if wrong else verdict
 
 
 def _local(game: Game, point: Array) -> Game | None:
@@ -345,7 +385,8 @@ def _arrival(run: Run, long: Track, found: Trend) -> Verdict | None:
     if radius is not None and radius > 1 + SAME:
         holds = False
     elif radius is not None and radius < 1 - SAME:
-        holds = close or (found.declines and length <= NEAR * scale) or (found.falls and length <= scale)
+        falls = found.falls or found.falls_faster
+        holds = close or (found.declines and length <= NEAR * scale) or (falls and length <= scale)
     elif run.later and run.method.has_operator:
         holds = close or (found.declines and length <= NEAR * scale and _left(run, long.last, nearest) == -np.inf)
     elif run.later:
@@ -399,7 +440,7 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
     if not found.turns:
         return None
     if found.stays(found.high, horizon) and found.stays(found.low, horizon):
-        return words.cycles(low, high)
+        return words.cycles(*found.settled)
     logs = np.log(found.high[:3])
     steps = -np.diff(logs)
     if np.ptp(logs) <= IRREGULAR and (steps[0] * steps[1] <= 0 or np.abs(steps).max() * max(1, horizon) <= IRREGULAR):
@@ -414,9 +455,15 @@ def _halted(run: Run, long: Track, found: Trend) -> Verdict | None:
         half = float(run.rate(np.arange(long.last // 2 + 1.0, long.last + 1)).sum())
     except Exception:  # A function of the user's, which need not know later steps.
         return None
-    if rest is None or not np.isfinite(rest):
+    if rest is None:
         return None
     end = float(long.lengths[-1])
+    if not np.isfinite(rest):
+        tail = long.lengths[len(long.lengths) // HORIZON :]
+        low, high = float(tail.min()), float(tail.max())
+        why = f"it hardly moves in {long.last:,} steps, as the learning rate falls"
+        seen = long.last >= HORIZON * run.track.last
+        return run.words.stays(low, high, why) if seen and high <= SLOW * low else None
     reach = 2 * found.width * rest / half if half else 0.0
     if reach > 0.05 * end:
         return None

@@ -22,8 +22,11 @@ from portable_nn.operators.registry import Array
 OPERATIONS: Final = 3_000_000
 """The most operations on plain floats of a longer run for a verdict."""
 
-ARRAY_STEPS: Final = 6000
+ARRAY_STEPS: Final = 12_000
 """The most gradients of a longer run for a verdict that is made with numpy."""
+
+LONG: Final = 25_000
+"""A longer run has at least so many steps, as far as that is fast: Adam forgets its start in some thousands."""
 
 MOST_RUNS: Final = 1000
 """Of more runs at once no longer ones are made."""
@@ -159,14 +162,19 @@ class Result:
     def _longer_track(self, run: int) -> Track:
         return self.longer._track(run)
 
+    @property
+    def _cost(self) -> int:
+        """About how many gradients a step takes, each iteration of Newton's method counted."""
+        return -(-(self.nfev + self.njev) // int(self.t[-1])) or 1
+
     @cached_property
     @np.errstate(all="ignore")
     def longer(self) -> Result:
-        """The same for up to ``HORIZON`` times as many steps, as far as that is fast; else this result itself."""
+        """The same for ``HORIZON`` times as many steps or more, as far as that is fast; else this result itself."""
         steps = int(self.t[-1])
         runs = int(np.prod(self.z.shape[1:-1]))
-        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS // self.method.cost
-        wanted = min(HORIZON * steps, most if runs <= MOST_RUNS else 0)
+        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS // self._cost
+        wanted = min(max(HORIZON * steps, LONG), most if runs <= MOST_RUNS else 0)
         if wanted < 2 * steps or self.again is None:
             return self
         try:

@@ -28,8 +28,11 @@ STEADY: Final = 0.8
 FLAT: Final = 0.03
 """What stays changes the logarithm of its bounds by less than this, over all that may follow."""
 
-TURNS: Final = 4
-"""A cycle crosses its own middle at least so often in the last window."""
+CALMING: Final = 0.6
+"""A bound that still changes settles where each change is at most this share of the one before."""
+
+TURNS: Final = 2
+"""A cycle crosses its own middle at least so often in the last window, which is half the run."""
 
 
 class Trend(NamedTuple):
@@ -51,13 +54,20 @@ class Trend(NamedTuple):
     @property
     def falls(self) -> bool:
         """Whether the distance goes on falling: at least as a power of the step does."""
-        changes = -_changes(self.high)
-        return bool((changes >= LEAST).all() and (changes[:-1] >= STEADY * changes[1:]).all())
+        changes = -_changes(self.typical)
+        steady = (changes >= LEAST).all() and (changes[:-1] >= STEADY * changes[1:]).all()
+        return bool(steady and self.high[0] < self.high[2])
 
     @property
     def declines(self) -> bool:
         """Whether the distance falls from window to window, if ever more slowly."""
         return bool((_changes(self.high) < 0).all())
+
+    @property
+    def falls_faster(self) -> bool:
+        """Whether it falls, each time by a greater factor, as an exponential does."""
+        changes = -_changes(self.high)
+        return bool((changes > 1e-5).all() and (changes[:-1] >= changes[1:]).all())
 
     def grows(self, of: Array) -> bool:
         """Whether ``of`` goes on growing: at least as a logarithm does, by as much from window to window."""
@@ -67,7 +77,14 @@ class Trend(NamedTuple):
     def stays(self, of: Array, horizon: float) -> bool:
         """Whether ``of`` stays as it is for ``horizon`` times as many steps as there were."""
         changes = np.abs(_changes(of))
-        return bool(changes[0] * max(1.0, horizon) <= FLAT and changes[1] <= 3 * FLAT)
+        settles = changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
+        return bool((changes[0] * max(1.0, horizon) <= FLAT and changes[1] <= 3 * FLAT) or settles)
+
+    @property
+    def settled(self) -> tuple[float, float]:
+        """The bounds to which those of the windows tend."""
+        down, up = (min(1.0, float(of[0] / of[1])) if of[1] else 1.0 for of in (self.low, 1 / self.high))
+        return float(self.low[0]) * down, float(self.high[0]) / up
 
     @property
     def turns(self) -> bool:
