@@ -454,14 +454,14 @@ def contradiction(claim: Claim, d: Array) -> str:
         before, after = float(d[n // 2 : n + 1].max()), float(late.max())
         if after < before * (1 - 1e-6):
             return f"it falls from {before:.4g} to {after:.4g}"
-        return _against_factor(claim, d, before, after)
+        return _against_factor(claim, d, before)
     if not np.isfinite(late).all():
         return "it overflows"
     before, after = float(d[n // 2 : n + 1].max()), float(late.max())
     if claim.word in {"converged", "converges", "no equilibrium"}:
         if after > before * (1 + 1e-6) + 1e-9:
             return f"it grows from {before:.4g} to {after:.4g}"
-        return _against_factor(claim, d, before, after)
+        return _against_factor(claim, d, before)
     room = 1.6 if claim.noisy else 1.05
     if after > claim.high * room or float(late.min()) < claim.low / room * (0 if claim.noisy else 1) - 1e-12:
         return f"it is between {late.min():.4g} and {after:.4g}, not between {claim.low:.4g} and {claim.high:.4g}"
@@ -470,11 +470,12 @@ def contradiction(claim: Claim, d: Array) -> str:
     return ""
 
 
-def _against_factor(claim: Claim, d: Array, before: float, after: float) -> str:
+def _against_factor(claim: Claim, d: Array, before: float) -> str:
     """Whether a factor of theory is not that of the distances; not where they are at their rounding errors."""
-    if claim.factor is None or claim.noisy or after < 1e-10:
+    if claim.factor is None or claim.noisy or d[-1] < 1e-10:
         return ""
-    wanted = np.log(claim.factor) * (len(d) - 1 - claim.steps)
+    last, after = len(d) - 1, float(d[9 * (len(d) - 1) // 10 :].max())
+    wanted = np.log(claim.factor) * (0.9 * last - claim.steps / 2)
     if abs(wanted) < 0.2:
         return ""
     seen = np.log(after / before)
