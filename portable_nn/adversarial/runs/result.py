@@ -31,8 +31,8 @@ LONG: Final = 25_000
 MOST_RUNS: Final = 1000
 """Of more runs at once no longer ones are made."""
 
-RECORDED: Final = 8192
-"""About so many points of a longer run are kept."""
+RECORDED: Final = 400_000
+"""At most about so many points of longer runs are kept, of all of them together."""
 
 WEIGHTS: Final = ("uniform", "linear", "rate")
 
@@ -178,7 +178,7 @@ class Result:
         if wanted < 2 * steps or self.again is None:
             return self
         try:
-            return self.again(wanted, (wanted // RECORDED) | 1)
+            return self.again(wanted, (wanted * runs // RECORDED) | 1)
         except Exception:  # A schedule that is a function of the user's need not know later steps.
             return self
 
