@@ -280,6 +280,8 @@ def import_onnx(
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
     edited: bool = False,
+    train: Sequence[str] = (),
+    freeze: Sequence[str] = (),
 ) -> Network:
     """The network in an ONNX file or model, ready to train.
 
@@ -290,7 +292,17 @@ def import_onnx(
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped.
     """
     return read_onnx(
-        source, verify=verify, atol=atol, rtol=rtol, seed=seed, io=io, weights=weights, sizes=sizes, edited=edited
+        source,
+        verify=verify,
+        atol=atol,
+        rtol=rtol,
+        seed=seed,
+        io=io,
+        weights=weights,
+        sizes=sizes,
+        edited=edited,
+        train=train,
+        freeze=freeze,
     ).network
 
 
@@ -305,6 +317,8 @@ def read_onnx(
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
     sizes: Mapping[str, int] = MappingProxyType({}),
     edited: bool = False,
+    train: Sequence[str] = (),
+    freeze: Sequence[str] = (),
     where: str | None = None,
     origin: Origin | None = None,
 ) -> Imported:
@@ -330,6 +344,9 @@ def read_onnx(
         sizes: numbers for symbolic sizes of the inputs, by name.
         edited: whether a file of this package may have other weights, attributes or labels than those that it was
             written with: it is then read as another tool's model, where it would be refused as damaged.
+        train: patterns of names of parameters that train, as ``Network.unfreeze`` has them. Otherwise use and name
+            decide, and a note lists what may be either.
+        freeze: patterns of names of parameters that are kept as they are, as ``Network.freeze`` has them; these win.
         where: the name of the model in messages; by default its path.
         origin: what ``origin_of`` finds, where that is known.
 
@@ -339,8 +356,8 @@ def read_onnx(
         UnsupportedError: it uses what is not supported; all of that is listed.
         GraphError: nodes do not fit each other; all of them are listed.
         VerificationError: the engines do not agree; the message names the first node that differs.
-        UsageError: no inputs are found to compare on, ``io`` without ``verify``, or unknown names in ``weights`` or
-            ``sizes``.
+        UsageError: no inputs are found to compare on, ``io`` without ``verify``, unknown names in ``weights`` or
+            ``sizes``, or patterns in ``train`` or ``freeze`` that match nothing.
         ShapeError: ``weights`` do not fit the inputs.
         DataError: ``io`` does not hold the inputs and outputs of the network.
     """
@@ -348,6 +365,7 @@ def read_onnx(
     if not isinstance(source, ModelProto):
         options: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed, "io": io}
         options |= {"weights": weights, "sizes": sizes, "edited": edited, "origin": origin}
+        options |= {"train": train, "freeze": freeze}
         with opening_model(source) as model:
             return read_onnx(model, where=where or str(source), **options)
     where = where or "model"
@@ -362,6 +380,10 @@ def read_onnx(
             network = network_of(fixed_sizes(program_of(network), sizes), network)
     else:
         network = _foreign(sized(model, sizes), origin.manifest, where, notes)
+    if train:
+        network.unfreeze(*train)
+    if freeze:
+        network.freeze(*freeze)
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))
@@ -433,6 +455,9 @@ def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: li
     """
     properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where)
+    frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
+    kept = tuple(replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
+    graph = replace(graph, parameters=kept)
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
     if model.doc_string:

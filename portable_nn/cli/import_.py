@@ -22,7 +22,7 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors",
 )
 
-OPTIONS = {"sizes": "--dim", "edited": "--edited"}
+OPTIONS = {"sizes": "--dim", "edited": "--edited", "train": "--train", "freeze": "--freeze"}
 """How the command line spells options that are for ONNX files alone."""
 
 
@@ -42,6 +42,14 @@ def command(
         ),
     ],
     dim: Dims = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Parameters that are weights, such as 'logit_scale'. Repeatable."),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Parameters that stay constant, such as 'encoder.*'. Repeatable."),
+    ] = None,
     edited: Edited = False,
     *,
     proof: ProofOptions,
@@ -56,19 +64,23 @@ def command(
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
     nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit.
     """
-    given = {"sizes": sizes_in(dim), "edited": edited}
+    from portable_nn.onnx.roles import counted
+
+    given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze}
     network, outputs, notes = _read(sources, {name: value for name, value in given.items() if value}, proof.options())
     network.save(out)
     printer.notes([*notes, *outputs.notes])
-    count = out.stat().st_size
+    count, found = out.stat().st_size, counted(network.graph)
     printer.result(
         differences_as_text(outputs)
         + differences_as_text(outputs.recorded, f"as in {proof.io}")
-        + fields([*outputs.in_words(), ("written", f"{out} ({size(count)})")]),
+        + fields([*outputs.in_words(), ("trained", str(found)), ("written", f"{out} ({size(count)})")]),
         {
             "model": ", ".join(map(str, sources)),
             "path": str(out),
             "bytes": count,
+            "trained": found.weights,
+            "constants": found.constants,
             "verified": not proof.no_verify,
             "outputs": differences_as_json(outputs),
             "batches": list(outputs.batches),

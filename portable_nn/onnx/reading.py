@@ -30,6 +30,7 @@ from portable_nn.onnx.opsets.support import (
     opset_of,
 )
 from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
 from portable_nn.onnx.writing import PRODUCER
 from portable_nn.operators import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, Type, find, infer
@@ -47,11 +48,12 @@ class Read(NamedTuple):
 def from_model(model: ModelProto, where: str) -> Read:
     """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
 
-    Initializers become parameters, also those that are listed among the inputs: trainable if they are floats, unless
-    they are running statistics or hold NaN or infinities. Constant nodes become parameters where they are large or an
-    operator reads them as weights. Initializers that are small lists of integers, which the shape rules must see, or
-    settings of an operator, become Constant nodes. Nodes without a unique name get one. Pads become explicit wherever
-    the sizes are known. Functions are inlined, and so are the branches of ``If`` nodes whose condition is constant.
+    Initializers become parameters, also those that are listed among the inputs: trainable if they are floats and, by
+    use and name, weights (see ``roles``), unless they are running statistics or hold NaN or infinities. Constant nodes
+    become parameters where they are large or an operator reads them as weights. Initializers that are small lists of
+    integers, which the shape rules must see, or settings of an operator, become Constant nodes. Nodes without a unique
+    name get one. Pads become explicit wherever the sizes are known. Functions are inlined, and so are the branches of
+    ``If`` nodes whose condition is constant.
 
     Args:
         model: a model at an opset from 6 to 28.
@@ -144,11 +146,15 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     unknown = {*lacking, *(each.name for each in (*graph.initializer, *graph.input))}
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
+    roles = _roles(graph, arrays, whole=not blocked)
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
+        *doubts(roles),
+        *folded_normalisation(graph),
     ]
-    parameters = _parameters(graph, arrays, whole=not blocked)
+    trained = {name for name, role in roles.items() if role.trains}
+    parameters = tuple(Parameter(name, a.dtype.name, a.shape, name in trained) for name, a in arrays.items())
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
 
 
@@ -190,14 +196,11 @@ def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) ->
     return np.broadcast_to(np.zeros((), ONNX_DTYPES[proto.data_type]), tuple(proto.dims))
 
 
-def _parameters(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> tuple[Parameter, ...]:
-    """The parameters with the values ``arrays``: trainable except running statistics and non-finite arrays."""
+def _roles(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> dict[str, Role]:
+    """The roles of the arrays that could train: floats that are no running statistics, and finite."""
     states = read_as(lambda operator: operator.state.values(), graph)
-    fixed = {*states, *(name for name, array in arrays.items() if whole and not is_finite(array))}
-    return tuple(
-        Parameter(name, array.dtype.name, array.shape, name not in fixed and array.dtype.name in FLOATS)
-        for name, array in arrays.items()
-    )
+    floats = {name: array for name, array in arrays.items() if array.dtype.name in FLOATS and name not in states}
+    return roles_of(graph, {name: array for name, array in floats.items() if not whole or is_finite(array)})
 
 
 def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:

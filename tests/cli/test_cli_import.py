@@ -25,11 +25,12 @@ def book(tmp_path: Path) -> Path:
 def test_the_network_of_the_book(run, tmp_path, book, sources):
     code, out, err = run("import", *sources, "mine.safetensors")
     assert (code, err) == (0, "")
-    heading, output, _, written = out.splitlines()
+    heading, output, _, trained, written = out.splitlines()
     assert heading.split() == ["output", "largest", "error", "relative"]
     name, error, _ = output.split()
     assert name == "final_outputs"
     assert float(error) < 1e-12
+    assert trained == "trained  2 weights train, 2 constants are kept"  # Those of the rescaling.
     assert written == "written  mine.safetensors (1.3 MB)"
     network = pnn.load(tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(network.parameters["hidden.weight"], np.load(book / "wih.npy"), strict=True)
@@ -54,6 +55,8 @@ def test_json(run, tmp_path):
         "model": "book/wih.npy, book/who.npy",
         "path": "mine.safetensors",
         "bytes": (tmp_path / "mine.safetensors").stat().st_size,
+        "trained": 2,
+        "constants": 2,
         "verified": True,
         "batches": [1, 3],
         "values": {"compared": 0, "worst": None, "widened": [], "not_exercised": []},

@@ -1,0 +1,207 @@
+"""Which arrays of a model that another program wrote are weights, which training changes, and which are constants.
+
+A model does not say. What reads an array tells most (the kernel of a convolution is a weight, what a comparison reads
+is none), its name the rest: exporters name parameters after the modules that have them (``layers.0.gamma``), and what
+they fold after nothing (``val_12``, ``onnx::Add_345``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from onnx import GraphProto, NodeProto
+
+from portable_nn.core.graph import Graph
+from portable_nn.core.text import quantity
+from portable_nn.format.tensors import Array
+from portable_nn.onnx.opsets.support import label, noted
+from portable_nn.operators import find
+
+FOLDED: Final = re.compile(
+    r"""(onnx::\w+_\d+                        # PyTorch's older exporter: folded or transposed
+    |.*_output_\d+                            # … and what its nodes make
+    |\d+                                      # … and what it had no name for
+    |(val|const|constant|tmp|_?v|c)(_\d+)*    # PyTorch's newer exporter, and optimisers
+    |_?(c_)?(lifted_)?tensor(_constant)?_?\d* # … constants in the code
+    |(scalar_tensor(_default)?|full|full_like|zeros|ones|arange|linspace|eye|expand|unsqueeze|squeeze|view|reshape
+      |permute|transpose|t|slice|select|cat|clone|detach|index|repeat|mul|add|sub|div)(_\d+)*
+    |(const_fold_opt_|const|Const).*          # tf2onnx
+    |.*(/Const|_const|/y|/x)(_\d+)?)""",
+    re.VERBOSE,
+)
+"""The last parts of names that exporters give to what is no parameter of its own."""
+
+BUFFERS: Final = re.compile(
+    r"""(.*_)?masks?|fill|.*_fill|masked_bias|inv_freq|freqs?(_cis)?|anchors?|strides?|running_\w+|epsilon|eps
+    |(initial_)?(h|c|hidden|cell)_?(0|states?)?|(initial_)\w*states?|(init|prev)_?[hc]\d*|fb|mel\w*|window|dft\w*
+    |(minus_)?(zero|half|one|two|three|ten)s?""",
+    re.VERBOSE,
+)
+"""The last parts of names that say that no training changes an array: masks, fills, frequencies, states, numbers."""
+
+LEARNED: Final = re.compile(
+    r"weight|bias|kernel|gamma|beta|alpha|gain|gate|scale|temp|lambda|slope|logit|coef|param|token|embed|table|query|pos",
+    re.IGNORECASE,
+)
+"""Words in the names of parameters."""
+
+DOUBTFUL: Final = re.compile(r"pe|pos(itional)?_?enc(oding)?s?|.*coords?(_table)?|mean|std")
+"""The last parts of names of arrays that some train and others compute."""
+
+COMPARISONS: Final = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+"""Operators that only compare what they read: no gradient flows back."""
+
+LEAST: Final = -100
+"""The number from which on one is negative enough to mask with."""
+
+KEEPING: Final = "export with do_constant_folding=False, or optimize=False where dynamo=True"
+"""How PyTorch's exporters write each parameter as it is."""
+
+
+class Role(NamedTuple):
+    """Whether training changes an array, and whether its name and use leave no doubt."""
+
+    trains: bool
+    is_sure: bool = True
+
+
+def roles_of(graph: GraphProto, arrays: Mapping[str, Array]) -> dict[str, Role]:
+    """The role of each of ``arrays``, floats of a model by name."""
+    uses = _Uses(graph)
+    return {name: _role(name, array, list(uses.of(name))) for name, array in arrays.items()}
+
+
+class _Use(NamedTuple):
+    """A node that reads an array, or what nodes of other shapes make of it, and the place of the input."""
+
+    node: NodeProto
+    place: int
+    is_bias: bool
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether constants there are weights."""
+        operator = find(self.node.op_type, self.node.domain)
+        return self.is_bias or bool(operator and (self.place in operator.weights or operator.family == "linear"))
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether constants there are bounds and thresholds."""
+        return self.node.op_type in COMPARISONS or (self.node.op_type == "Clip" and self.place > 0)
+
+
+class _Uses:
+    """The readers of the values of a graph."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._readers: dict[str, list[tuple[NodeProto, int]]] = {}
+        for node in graph.node:
+            for place, name in enumerate(node.input):
+                self._readers.setdefault(name, []).append((node, place))
+        self._products = {name for node in graph.node if _is_product(node) for name in node.output}
+
+    def of(self, name: str) -> Iterator[_Use]:
+        """The uses of a value, also through operators that only move its elements."""
+        left, seen = [name], {name}
+        while left:
+            for node, place in self._readers.get(left.pop(), ()):
+                moves = _moves(node, place)
+                others = set(node.input) - seen
+                if not moves or (node.op_type == "Concat" and others):
+                    yield _Use(node, place, node.op_type == "Add" and not self._products.isdisjoint(others))
+                if moves and not (node.op_type == "Concat" and others):
+                    left += [each for each in node.output if each not in seen]
+                    seen.update(node.output)
+
+
+def _is_product(node: NodeProto) -> bool:
+    """Whether a node computes a product with weights."""
+    operator = find(node.op_type, node.domain)
+    return bool(operator and operator.family == "linear" and operator.name != "Attention")
+
+
+def _moves(node: NodeProto, place: int) -> bool:
+    """Whether a node only moves the elements of an input."""
+    operator = find(node.op_type, node.domain)
+    return bool(operator and operator.family == "layout" and place in operator.passes and place not in operator.weights)
+
+
+def _role(name: str, array: Array, uses: list[_Use]) -> Role:
+    last = re.split(r"[./]", name.removesuffix(":0"))[-1]
+    is_folded = any(FOLDED.fullmatch(text) for text in (name, last))
+    is_weight = any(use.is_weight for use in uses if use.node.op_type != "Gather")
+    is_table = any(use.node.op_type == "Gather" for use in uses)
+    if BUFFERS.fullmatch(last) and not is_folded:
+        return Role(False, is_sure=not is_weight)
+    if DOUBTFUL.fullmatch(last) and not is_folded:
+        return Role(False, is_sure=False)
+    if _is_mask(array):
+        return Role(False)
+    if is_weight:  # One that is added, and of several axes, may be folded from fewer numbers.
+        return Role(True, is_sure=not (is_folded and array.ndim > 1 and all(use.is_bias for use in uses)))
+    if is_folded or (uses and all(use.is_bound for use in uses)):
+        return Role(False, is_sure=array.size == 1 or not _is_combined(uses))
+    if is_table or "." in name or LEARNED.search(last):
+        return Role(True)
+    return Role(array.size > 1, is_sure=False)
+
+
+def _is_mask(array: Array) -> bool:
+    """Whether an array holds zeros and one large negative number, as what is added to scores of attention does."""
+    if not array.size or (least := array.min()) > LEAST:
+        return False
+    return bool(((array == 0) | (array == least)).all())
+
+
+def _is_combined(uses: list[_Use]) -> bool:
+    """Whether an array is added to values, multiplied by them, or one of several parts of them."""
+    return any(use.node.op_type in ("Add", "Sub", "Mul", "Div", "Concat", "Gather") for use in uses)
+
+
+# -- what is told of it
+
+
+def doubts(roles: Mapping[str, Role]) -> Iterator[str]:
+    """Notes on the arrays that may be either."""
+    for trains, said in (
+        (True, "trained, though they may be constants (--freeze keeps them)"),
+        (False, f"kept, though they may be weights (--train trains them; to have what they were made of, {KEEPING})"),
+    ):
+        yield from noted(said, [name for name, role in roles.items() if role.trains == trains and not role.is_sure])
+
+
+def folded_normalisation(graph: GraphProto) -> Iterator[str]:
+    """A note on the nodes into whose weights the exporter has folded batch normalisation."""
+    nodes = [label(node) for node in graph.node if _has_folded(node)]
+    yield from noted("batch normalisation is folded into the weights of nodes", nodes, f"to train it, {KEEPING}")
+
+
+def _has_folded(node: NodeProto) -> bool:
+    rules = (entry.value for entry in node.metadata_props if entry.key == "pkg.onnxscript.rewriter.rule_name")
+    weight = node.input[1] if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 1 else ""
+    return any("FuseBatchNorm" in rule for rule in rules) or bool(re.match(r"onnx::Conv|ConvBnFusion_", weight))
+
+
+class Count(NamedTuple):
+    """The number of parameters that training changes, and of those that are kept; running statistics are neither."""
+
+    weights: int
+    constants: int
+
+    def __str__(self) -> str:
+        verb = "trains" if self.weights == 1 else "train"
+        kept = "is kept" if self.constants == 1 else "are kept"
+        return f"{quantity(self.weights, 'weight')} {verb}, {quantity(self.constants, 'constant')} {kept}"
+
+
+def counted(graph: Graph) -> Count:
+    """How many parameters of a graph train, and how many are constants."""
+    states = set[str]()
+    for node in graph.nodes:
+        operator = find(node.operator, node.domain)
+        places = operator.state.values() if operator else ()
+        states.update(node.inputs[place] for place in places if place < len(node.inputs))
+    trained = sum(value.trainable for value in graph.parameters)
+    return Count(trained, sum(not value.trainable and value.name not in states for value in graph.parameters))
