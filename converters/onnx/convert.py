@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,8 @@ from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
-from portable_nn.onnx.storage.external import locations, opened_model, regions, write_data
-from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, read_alone
+from portable_nn.onnx.storage.external import IN_PLACE, locations, opened_model, regions, write_data
+from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
 from portable_nn.onnx.storage.metadata import (
     DIGEST,
     DOC,
@@ -55,7 +55,7 @@ from portable_nn.onnx.storage.metadata import (
     metadata_of,
 )
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
-from portable_nn.onnx.writing import size_of, to_bytes, to_model
+from portable_nn.onnx.writing import size_of, to_model
 from portable_nn.operators import infer
 from portable_nn.rewrites.sizes import fixed_sizes
 
@@ -211,35 +211,25 @@ def write_onnx(
         external_data = size_of(network.graph.parameters) > most
     folder, target = Path(path).parent, Path(path)
     location = f"{target.stem}-{properties[DIGEST][:16]}.data" if external_data else None
-    model = to_model(network.graph, network.parameters, opset=opset, metadata=properties, doc=doc, location=location)
+    options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc}
+    model = to_model(network.graph, network.parameters, location=location or IN_PLACE, **options)
     attach(model, network.documentation, network.graph)
-    old = _data_files(target)
-    with _data_file(folder, location, network, old):
-        data = to_bytes(model)
-        found = (
-            compare(
-                network.graph,
-                network.parameters,
-                model,
-                str(path),
-                tolerance=tolerance,
-                seed=seed,
-                folder=folder,
-                recorded=recorded,
-                source=data,
-                originals=originals,
-            )
-            if verify
-            else Proof()
-        )
-        with atomic_write(path) as file:
-            file.write(data)
+    old, found = _data_files(target), Proof()
+    options = {"tolerance": tolerance, "seed": seed, "recorded": recorded, "originals": originals}
+    with _data_file(folder, location, network, old), atomic_write(path) as file:
+        count = write_model(model, network.parameters, file)
+        file.flush()
+        if verify:  # What is compared is what was written.
+            options["folder"] = folder if location else Path(file.name).parent
+            options["source"] = None if location else Path(file.name)
+            with nullcontext(model) if location else opening_model(file.name) as written:
+                found = compare(network.graph, network.parameters, written, str(path), **options)
     for name in old - {location}:
         (folder / name).unlink(missing_ok=True)
     notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
     beside = folder / location if location else None
-    return ExportReport(target, opset, model.ir_version, len(data), found, tuple(notes), beside)
+    return ExportReport(target, opset, model.ir_version, count, found, tuple(notes), beside)
 
 
 @contextmanager
@@ -263,7 +253,8 @@ def _data_file(folder: Path, location: str | None, network: Network, old: set[st
 def _data_files(path: Path) -> set[str]:
     """The data files of an earlier export to ``path``, by the pattern of their names."""
     try:
-        named = locations(read_alone(path))
+        with opening_model(path) as model:
+            named = locations(model)
     except FileError:
         return set()
     return {name for name in named if re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{16}}\.data", name)}

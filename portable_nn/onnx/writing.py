@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import OPSET, Graph, Node, Value
@@ -16,7 +16,7 @@ from portable_nn.core.version import __version__
 from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
-from portable_nn.onnx.storage.external import reference, regions
+from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, infer
@@ -45,7 +45,7 @@ def to_model(
         metadata: the model's ``metadata_props``, written in the order of their keys.
         doc: the model's ``doc_string``.
         location: the name of the file beside the model for the large parameters (see ``external``), which is not
-            written here; without it all of them are in the model.
+            written here, or ``IN_PLACE`` where ``write_model`` puts them in; without it all of them are in the model.
 
     Raises:
         UsageError: an opset out of range, or one that cannot express the graph: every node that it cannot express is
@@ -55,30 +55,27 @@ def to_model(
     apart = regions(graph.parameters) if location else {}
     if not OLDEST_WRITTEN <= opset <= OPSET:
         raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
-    if (size := size_of(value for value in graph.parameters if value.name not in apart)) > MAX_BYTES:
+    inside = (value for value in graph.parameters if value.name not in apart or location == IN_PLACE)
+    if (size := size_of(inside)) > MAX_BYTES:
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
-    proto = GraphProto(
-        name=graph.name,
-        node=[_to_node(node, opset) for node in to_opset(graph, types, opset)],
-        input=[_to_value(value) for value in graph.inputs],
-        output=[_to_value(value) for value in outputs],
-        initializer=[
-            reference(value, location or "", apart[value.name])
-            if value.name in apart
-            else to_tensor(value.name, parameters[value.name])
-            for value in graph.parameters
-        ],
-    )
     standard = onnx.OperatorSetIdProto(domain="", version=opset)
     model = ModelProto(
         ir_version=helper.find_min_ir_version_for([standard]),
         opset_import=[standard],
-        graph=proto,
         producer_name=PRODUCER,
         producer_version=__version__,
     )
+    proto = model.graph  # Filled in place: a graph that is given to a model is copied.
+    proto.name = graph.name
+    proto.node.extend(_to_node(node, opset) for node in to_opset(graph, types, opset))
+    proto.input.extend(map(_to_value, graph.inputs))
+    proto.output.extend(map(_to_value, outputs))
+    for value in graph.parameters:
+        found = apart.get(value.name)
+        to = reference(value, location or "", found) if found else to_tensor(value.name, parameters[value.name])
+        proto.initializer.append(to)
     if doc:
         model.doc_string = doc
     helper.set_model_props(model, dict(sorted(metadata.items())))

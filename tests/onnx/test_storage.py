@@ -13,8 +13,9 @@ import pytest
 from bounded import bounded
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from portable_nn.converters.onnx import import_onnx, read_onnx
-from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+import portable_nn as pnn
+from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, VerificationError
 from portable_nn.onnx.storage.files import opening_model
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.onnx.storage.wire import GroupError, WireError, without_data
@@ -249,3 +250,45 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
         os.truncate(path, 1000)
         with pytest.raises(PortableNNError, match=r"it needs bytes \d+ to \d+, and the file has 1000"):
             from_tensor(opened.graph.initializer[0], "")
+
+
+@pytest.mark.parametrize("opset", [13, 21])
+def test_what_is_written_piece_by_piece_is_what_protobuf_writes(tmp_path: Path, opset: int) -> None:
+    net = pnn.Sequential(
+        pnn.Input(3, 8, 8), pnn.Conv2d(16, kernel=3), pnn.Flatten(), pnn.Dense(64), pnn.Dense(3), seed=0
+    )
+    net.metadata["author"] = "somebody"
+    path = tmp_path / "m.onnx"
+    report = export_onnx(net, path, opset=opset)
+    data = path.read_bytes()
+    model = onnx.load(path)
+    assert data == model.SerializeToString(deterministic=True)
+    assert report.bytes == len(data)
+    assert {tensor.name: tensor.raw_data for tensor in model.graph.initializer} == {
+        name: array.tobytes() for name, array in net.parameters.items()
+    }
+
+
+def test_an_export_takes_little_beside_the_network(tmp_path: Path) -> None:
+    code = f"""
+net = portable_nn.Sequential(portable_nn.Input(1024), *(portable_nn.Dense(1024) for _ in range(6)), seed=0)
+before = peak()
+portable_nn.converters.onnx.export_onnx(net, {str(tmp_path / "m.onnx")!r}, verify=False)
+portable_nn.converters.onnx.export_onnx(net, {str(tmp_path / "m.onnx")!r}, verify=False)
+print(peak() - before)
+"""
+    assert int(bounded(code).text) < 0.5 * 6 * 4 * 2**20
+
+
+def test_a_failing_export_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, path = pnn.Sequential(pnn.Input(64), pnn.Dense(64), seed=0), tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise VerificationError("they do not agree")
+
+    monkeypatch.setattr("portable_nn.converters.onnx.convert.compare", fail)
+    with pytest.raises(VerificationError, match="they do not agree"):
+        export_onnx(net, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
@@ -17,7 +17,9 @@ from onnx import ModelProto
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
 from portable_nn.core.text import size
+from portable_nn.format.tensors import Array, to_bytes
 from portable_nn.onnx.storage.external import (
+    IN_PLACE,
     Opened,
     check_external,
     external_tensors,
@@ -25,7 +27,7 @@ from portable_nn.onnx.storage.external import (
     opened_model,
     refuse_outside,
 )
-from portable_nn.onnx.storage.wire import GroupError, WireError, without_data
+from portable_nn.onnx.storage.wire import GroupError, Hole, WireError, length_of, with_holes, without_data
 
 MAX_BYTES: Final = 2**31 - 1
 """The size limit of protocol buffers."""
@@ -84,6 +86,17 @@ def opening_model(path: str | Path) -> Iterator[ModelProto]:
             yield model
         finally:
             opened_model.reset(token)
+
+
+def write_model(model: ModelProto, arrays: Mapping[str, Array], file: BinaryIO) -> int:
+    """Write a model with ``arrays`` in place of the references to ``IN_PLACE``; the number of bytes.
+
+    The bytes are those of the whole model, of which no more than the references need to be in memory.
+    """
+    pieces = with_holes(model.SerializeToString(deterministic=True), IN_PLACE)
+    for piece in pieces:
+        file.write(to_bytes(arrays[piece.name]).data if isinstance(piece, Hole) else piece)
+    return length_of(pieces)
 
 
 def _without_data(opened: Opened) -> ModelProto:
@@ -151,7 +164,7 @@ def parsed(data: bytes, path: str | Path, head: bytes = b"", own: str = "") -> M
 def check_outside(path: str | Path) -> None:
     """Raise ``FormatError`` where the model in a file has tensors in files outside its folder."""
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size == 0:
+        if not _check_size(file, path):
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = data.find(_LOCATION) >= 0

@@ -7,7 +7,7 @@ standard has for external data, here of the very file that it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from onnx import TensorProto
@@ -127,6 +127,61 @@ def _tensor(part: Part, field: Field, location: str) -> bytes:
         tensor.external_data.add(key=key, value=text)
     before, after = part(field.start, raw[0].begin), part(raw[0].stop, field.stop)
     return before + after + bytes(tensor.SerializeToString())
+
+
+class Hole(NamedTuple):
+    """The place of the ``raw_data`` of a tensor in a model: its name, and how many bytes belong there."""
+
+    name: str
+    length: int
+
+
+def with_holes(data: bytes, location: str) -> list[bytes | Hole]:
+    """The undoing of ``without_data``: the pieces of a model whose initializers refer to ``location``."""
+    pieces = list[bytes | Hole]()
+    for field in fields(_part_of(data), 0, len(data)):
+        if _INSIDE["model"].get(field.number) == "graph":
+            pieces += _message(field.number, _filled_graph(data[field.start : field.stop], location))
+        else:
+            pieces.append(data[field.begin : field.stop])
+    return pieces
+
+
+def length_of(pieces: Iterable[bytes | Hole]) -> int:
+    """The number of bytes of all pieces."""
+    return sum(piece.length if isinstance(piece, Hole) else len(piece) for piece in pieces)
+
+
+def _filled_graph(data: bytes, location: str) -> list[bytes | Hole]:
+    pieces = list[bytes | Hole]()
+    for field in fields(_part_of(data), 0, len(data)):
+        if _INSIDE["graph"].get(field.number) == "tensor":
+            pieces += _message(field.number, _filled_tensor(data[field.start : field.stop], location))
+        else:
+            pieces.append(data[field.begin : field.stop])
+    return pieces
+
+
+def _filled_tensor(data: bytes, location: str) -> list[bytes | Hole]:
+    tensor = TensorProto.FromString(data)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if entries.get("location") != location:
+        return [data]
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    bare = bytes(tensor.SerializeToString(deterministic=True))
+    after = [field.begin for field in fields(_part_of(bare), 0, len(bare)) if field.number > _RAW_DATA]
+    place = min(after, default=len(bare))
+    return [bare[:place], *_message(_RAW_DATA, [Hole(tensor.name, int(entries["length"]))]), bare[place:]]
+
+
+def _message(number: int, pieces: list[bytes | Hole]) -> list[bytes | Hole]:
+    """A field with these contents."""
+    return [_as_varint(number << 3 | _LENGTH) + _as_varint(length_of(pieces)), *pieces]
+
+
+def _part_of(data: bytes) -> Part:
+    return lambda start, stop: data[start:stop]
 
 
 def _as_varint(value: int) -> bytes:
