@@ -18,6 +18,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, checker, def
 from portable_nn.core.errors import FormatError
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import STANDARD, is_supported, label, names_in, opset_in, subgraphs
+from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.rewrites.program import Names
 
 Answer: TypeAlias = Callable[[ModelProto, str], "bool | None"]
@@ -36,10 +37,11 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
         answer: decides conditions.
 
     Raises:
-        FormatError: its functions do not fit each other.
+        FormatError: its functions do not fit each other, or make far more nodes of it than it stores.
     """
     notes: list[str] = []
     if model.functions:
+        check_functions(model, where)
         called = sorted({function.name for function in model.functions})
         try:
             model = inliner.inline_local_functions(model)

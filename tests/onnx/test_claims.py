@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx
-from portable_nn.core.errors import GraphError
+from portable_nn.core.errors import FormatError, GraphError
 
 MANY = 12 * 2**30
 """A number of elements: 48 GiB of float32."""
@@ -159,3 +159,37 @@ def test_a_network_may_compute_a_thousand_times_what_it_is_given(monkeypatch: py
     monkeypatch.setenv("PORTABLE_NN_MEMORY", "1")
     net = pnn.Sequential(pnn.Input(1, 8, 8), pnn.Conv2d(16, kernel=3, padding=1), pnn.ReLU(), pnn.Flatten(), seed=0)
     assert net.predict(np.ones((batch, 1, 8, 8), np.float32)).shape == (batch, 1024)
+
+
+def calls(depth: int, last: str = "Relu") -> ModelProto:
+    """A model of functions, each of which calls the next one twice."""
+    functions = []
+    for level in range(depth):
+        inner, domain = (f"f{level + 1}", "own") if level < depth - 1 else (last, "" if last == "Relu" else "own")
+        nodes = [helper.make_node(inner, [x], [y], domain=domain) for x, y in ("xa", "ay")]
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+        functions.append(helper.make_function("own", f"f{level}", ["x"], ["y"], nodes, opsets))
+    found = model([("f0", ["x"], "y", {"domain": "own"})], opset=17)
+    found.functions.extend(functions)
+    found.opset_import.append(helper.make_opsetid("own", 1))
+    return found
+
+
+def test_functions_that_double_the_nodes() -> None:
+    assert len(import_onnx(calls(5), verify=False).graph.nodes) == 2**5
+    with pytest.raises(FormatError, match="its functions make 1,073,741,823 nodes of 59: no tool can run so many"):
+        import_onnx(calls(29))
+
+
+@pytest.mark.parametrize("command", ["converters.onnx.import_onnx", "check", "inspect"])
+def test_no_command_runs_functions_that_double_the_nodes(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(calls(29).SerializeToString())
+    found = bounded(f"print(portable_nn.{command}({str(path)!r}))")
+    assert "its functions make 1,073,741,823 nodes of 59: no tool can run so many" in found.text
+    assert found.bytes < 60e6
+
+
+def test_functions_that_call_each_other_in_a_circle() -> None:
+    with pytest.raises(FormatError, match=r"its functions call each other in a circle: (f0, f1, f0|f1, f0, f1)$"):
+        import_onnx(calls(2, last="f0"))

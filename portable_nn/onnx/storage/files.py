@@ -27,6 +27,7 @@ from portable_nn.onnx.storage.external import (
     opened_model,
     refuse_outside,
 )
+from portable_nn.onnx.storage.functions import check_functions
 from portable_nn.onnx.storage.wire import GroupError, Hole, WireError, length_of, with_holes, without_data
 
 MAX_BYTES: Final = 2**31 - 1
@@ -156,6 +157,8 @@ def parsed(data: bytes, path: str | Path, head: bytes = b"", own: str = "") -> M
         raise FormatError(path, what_it_is(head or data))
     if not all(isinstance(text, str) for text in _texts(model)):  # The parser gives bytes for invalid UTF-8.
         raise FormatError(path, "has a name or another text that is not UTF-8: it is damaged")
+    if model.functions:
+        check_functions(model, str(path))
     if _LOCATION in data:
         refuse_outside(model, Path(path), own)
     return model
