@@ -15,6 +15,7 @@ from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
+from portable_nn.engines.split import SplitPlan
 from portable_nn.operators import Array, Leaf, Symbol, constant, reachable, replay, trace
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -69,8 +70,8 @@ class TrainingStep:
             for weight in self._flowing
         }
         self._loss = loss
-        apart = has_convolution(graph) and keeps_examples_apart(graph, training=True)
-        self._in_halves = not weighted and has_threads_to_set() and apart
+        self._convolves = has_threads_to_set() and has_convolution(graph)
+        self._in_halves = not weighted and self._convolves and keeps_examples_apart(graph, training=True)
         updates = self._updates(self._flowing) | new_states(loss)
         traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph
@@ -109,7 +110,8 @@ class TrainingStep:
 
     def _whole(self, size: int) -> Plan:
         parameters = {**self.network.parameters, **self.state}
-        return Plan(
+        kind = SplitPlan if self._convolves else Plan
+        return kind(
             self.graph,
             _shapes(self.graph, size),
             parameters,
