@@ -21,7 +21,7 @@ LIGHT = sorted((_DATA / "light").glob("*.onnx"))
 SIZE = 224
 
 
-def write(name: str, path: str) -> float:
+def write(name: str, path: str, training: bool = False) -> float:
     """A model of torchvision with random weights, as PyTorch exports it; the seconds that takes."""
     import torch
     import torchvision
@@ -39,6 +39,8 @@ def write(name: str, path: str) -> float:
             opset_version=17,
             input_names=["x"],
             dynamic_axes={"x": {0: "batch"}},
+            training=torch.onnx.TrainingMode.TRAINING if training else torch.onnx.TrainingMode.EVAL,
+            do_constant_folding=not training,
         )
     return time.perf_counter() - begun
 
@@ -54,11 +56,12 @@ def our_run(path: str) -> Callable[[], object]:
     return lambda: network.predict(x)
 
 
-def runtime_run(path: str) -> Callable[[], object]:
+def runtime_run(path: str, threads: int = 1) -> Callable[[], object]:
+    """``threads`` of 0 are as many as there are cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session, x = onnxruntime.InferenceSession(path, options), picture()
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: x})
@@ -75,7 +78,11 @@ def reference_run(path: str) -> Callable[[], object]:
     return lambda: evaluator.run(None, {name: x})
 
 
-RUNS = {"ours": our_run, "runtime": runtime_run, "reference": reference_run}
+RUNS: dict[str, Callable[[str], Callable[[], object]]] = {
+    "ours": our_run,
+    "runtime": runtime_run,
+    "reference": reference_run,
+}
 
 
 def ours(path: str, threads: int | None = None) -> float:
@@ -86,12 +93,42 @@ def ours(path: str, threads: int | None = None) -> float:
     return repeat(our_run(path), 1)
 
 
-def runtime(path: str) -> float:
-    return repeat(runtime_run(path), 1)
+def runtime(path: str, threads: int = 1) -> float:
+    return repeat(runtime_run(path, threads), 1)
 
 
 def reference(path: str) -> float:
     return repeat(reference_run(path), 1)
+
+
+def training_data(batch: int) -> tuple[Any, Any]:
+    x = np.random.default_rng(SEED).standard_normal((batch, 3, SIZE, SIZE), dtype=np.float32)
+    return x, np.arange(batch) % 1000
+
+
+def our_training(path: str, batch: int) -> float:
+    import portable_nn as pnn
+    from portable_nn.converters.onnx import import_onnx
+
+    network, (x, y) = import_onnx(path, verify=False), training_data(batch)
+    # One step an epoch; a fit compiles the step anew, which five epochs share.
+    return repeat(lambda: network.fit(x, y, optimizer=pnn.SGD(0.01), epochs=5, batch_size=batch, progress=False), 5)
+
+
+def torch_training(name: str, batch: int) -> float:
+    import torch
+    import torchvision
+
+    x, y = map(torch.from_numpy, training_data(batch))
+    model = torchvision.models.get_model(name, weights=None).train()
+    optimizer, loss_of = torch.optim.SGD(model.parameters(), lr=0.01), torch.nn.CrossEntropyLoss()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(model(x), y).backward()
+        optimizer.step()
+
+    return repeat(step, 1)
 
 
 def peak(kind: str, path: str) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from side_by_side import compare
+from side_by_side import compare, processor
 
 if __name__ == "__main__":
+    print(processor())
     for network in ("784-200-10 sigmoid", "LeNet-like"):
         for batch in (1, 256):
             sides: dict[str, tuple[object, ...]] = {

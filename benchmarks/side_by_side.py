@@ -8,6 +8,8 @@ other.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +26,14 @@ def measure(module: str, function: str, *arguments: object) -> float:
         raise SystemExit(f"{module}.{function}{arguments} failed:\n{done.stderr}")
     seconds: float = json.loads(done.stdout.splitlines()[-1])
     return seconds
+
+
+def processor() -> str:
+    """The processor, and the number of its cores that this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 def compare(title: str, sides: dict[str, tuple[object, ...]], rounds: int = 7) -> None:

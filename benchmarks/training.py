@@ -5,7 +5,7 @@ On a processor where OPENBLAS_CORETYPE is set for old builds, unset it and OPENB
 
 from __future__ import annotations
 
-from side_by_side import compare
+from side_by_side import compare, processor
 
 CASES = [
     ("784-200-10 sigmoid", "sgd", 1, 4000),
@@ -16,6 +16,7 @@ CASES = [
 ]
 
 if __name__ == "__main__":
+    print(processor())
     for network, optimizer, batch, steps in CASES:
         case = (network, optimizer, batch, steps)
         sides: dict[str, tuple[object, ...]] = {
