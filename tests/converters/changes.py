@@ -306,7 +306,7 @@ def other_value(name: str, value: Any, rng: np.random.Generator) -> Any:
             return tuple(int(item) for item in rng.permutation(value))
         place, step = rng.integers(len(value)), (1, -1)[rng.integers(2)]
         return tuple(max(0, item + step) if each == place else item for each, item in enumerate(value))
-    if isinstance(value, int) and name not in {"to", "dtype"}:
+    if isinstance(value, int) and name not in {"to", "dtype", "num_outputs"}:
         return 1 - value if value in (0, 1) else value + (1, -1)[rng.integers(2)]
     return value
 
