@@ -11,6 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import portable_nn as pnn
+
 WEIGHT = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
 PRODUCT = helper.make_node("MatMul", ["x", "w"], ["y"])
 
@@ -94,6 +96,16 @@ def test_a_file_in_the_folder_is_read(run, tmp_path, make, engine):
     write(tmp_path, make("w.bin"))
     found = run("predict", "models/m.onnx", "x.npy", "--engine", engine, "--top", "1", "--format", "json").json
     assert [row["index"] for row in found["results"]] == WEIGHT.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("make", [initializer, constant])
+def test_it_is_imported_and_verified_though_the_file_has_another_name(run, tmp_path, make):
+    """Package managers store files by hard links; the onnx package takes one for an attack."""
+    write(tmp_path, make("w.bin"))
+    (tmp_path / "models" / "other name").hardlink_to(tmp_path / "models" / "w.bin")
+    assert run("import", "models/m.onnx", "o.npz").code == 0
+    np.testing.assert_array_equal(pnn.load(tmp_path / "o.npz").predict(np.eye(3, dtype=np.float32)), WEIGHT)
+    assert run("check", "models/m.onnx").code == 0
 
 
 def test_the_sha_256_of_a_file_does_not_cover_another(run, tmp_path):

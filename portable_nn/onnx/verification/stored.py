@@ -1,7 +1,7 @@
 """The constant tensors of an ONNX file, read from its bytes by a walk over the protocol buffer.
 
-Nothing of the converter is used: fields are found by their numbers in ``onnx.proto``, and elements are decoded by the
-``onnx`` package. Of a file one tensor at a time is in memory.
+Nothing of the converter is used but what opens external data safely: fields are found by their numbers in
+``onnx.proto``, and elements are decoded by the ``onnx`` package. Of a file one tensor at a time is in memory.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helpe
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
 from portable_nn.format.tensors import Array
+from portable_nn.onnx.storage.external import load_external
 
 _GRAPH: Final = 7
 """The field of the graph in a ``ModelProto``."""
@@ -85,7 +86,7 @@ def _arrays(
     for node in nodes:
         if node.op_type != "Constant" or not (node.output and node.attribute):
             continue
-        if (array := _attribute_array(node.attribute[0], where)) is not None:
+        if (array := _attribute_array(node.attribute[0], where, folder)) is not None:
             yield Stored(node.output[0], array, False)
 
 
@@ -93,16 +94,20 @@ def _array(tensor: TensorProto, where: str, folder: Path | None) -> Array | None
     """The elements of a tensor; ``None`` where they are no numbers."""
     if tensor.data_type in {TensorProto.UNDEFINED, TensorProto.STRING}:
         return None
+    if tensor.data_location == TensorProto.EXTERNAL and folder:  # The onnx package refuses hard links.
+        reference, tensor = tensor, TensorProto()
+        tensor.CopyFrom(reference)
+        load_external(tensor, folder / Path(where).name)
     try:
-        return numpy_helper.to_array(tensor, str(folder or ""))
+        return numpy_helper.to_array(tensor)
     except Exception as error:  # The onnx package raises various ones for damaged tensors.
         raise FormatError(where, f"tensor '{tensor.name}' cannot be read: {error}") from error
 
 
-def _attribute_array(attribute: AttributeProto, where: str) -> Array | None:
+def _attribute_array(attribute: AttributeProto, where: str, folder: Path | None) -> Array | None:
     match attribute.name:
         case "value":
-            return _array(attribute.t, where, None)
+            return _array(attribute.t, where, folder)
         case "value_float":
             return np.array(attribute.f, np.float32)
         case "value_floats":
