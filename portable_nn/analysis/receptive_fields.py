@@ -56,7 +56,7 @@ def _fields(survey: Survey, place: int, read: Sequence[str], found: Mapping[str,
             operation = operation_of(survey, place)
             return moved_fields(use, operation) if operation else "its padding depends on unknown sizes"
         rule = cellwise_fields if operator.elementwise else operator.receptive
-        fields = rule(use) if rule else None
-        return f"{node.operator} mixes or moves cells in a way that is not followed" if fields is None else fields
+        followed = rule(use) if rule else None
+        return f"{node.operator} mixes or moves cells in a way that is not followed" if followed is None else followed
     except ShapeError as error:  # Branches of different effective strides, or inputs that the rule does not support.
         return str(error)

@@ -7,7 +7,7 @@ A mean and a standard deviation say where the data lie; a factor says what they 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from portable_nn.core.errors import DataWarning
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.manifest import InputInfo
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, lookup
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 
 WIDE: Final = 3.0
@@ -33,10 +33,6 @@ MOST: Final = 0.9
 
 LOOKED_AT: Final = 256
 """How many examples, and how many numbers of each, are looked at."""
-
-ARITHMETIC: Final = frozenset({"Add", "Sub", "Mul", "Div"})
-RESHAPING: Final = frozenset({"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-SAME: Final = frozenset({"Cast", "Identity"})
 
 
 class Range(NamedTuple):
@@ -169,10 +165,15 @@ def _chain(graph: Graph, name: str) -> Iterator[Node]:
         if len(readers) != 1 or readers[0].domain or not fixed.issuperset(others):
             return
         [node] = readers
-        if node.operator not in RESHAPING | SAME and not (node.operator in ARITHMETIC and len(others) == 1):
+        if not (_moves(node) or (lookup(node.operator).affine and len(others) == 1)):
             return
         yield node
         name = node.outputs[0]
+
+
+def _moves(node: Node) -> bool:
+    """Whether a node gives the elements of its first input, and no others."""
+    return tuple(lookup(node.operator).passes) == (0,)
 
 
 def _constants(graph: Graph) -> dict[str, Tensor]:
@@ -185,23 +186,28 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
     factor: Any = np.float64(1)
     offset: Any = np.float64(0)
     literals = _constants(graph)
-    read, last, done = value.name, "", list[str]()
+    read, last, done, moved = value.name, "", list[str](), False
     for node in _chain(graph, value.name):
-        if node.operator in ARITHMETIC:
-            [name] = [each for each in node.inputs if each != read]
+        operator = lookup(node.operator)
+        if operator.affine:
+            place = node.inputs.index(read)
+            name = node.inputs[1 - place]
             literal = literals.get(name)
             found = np.reshape(literal.data, literal.shape) if literal else parameters[name]
             other = np.asarray(found, np.float64)
             other = other.reshape(()) if other.size == 1 else other
-            if other.ndim and RESHAPING & set(done):
+            if place not in operator.affine:  # 1 / x
+                return None
+            if other.ndim and moved:
                 break  # Its axes are not those of the input.
-            factor, offset = _after(node, node.inputs[0] == read, factor, offset, other)
+            factor, offset = _after(operator.affine[place], place, factor, offset, other)
             last = node.name
-        done.append(node.operator)
+            done.append(node.operator)
+        moved = moved or not operator.elementwise
         read = node.outputs[0]
     if not last or not np.isfinite(factor).all() or not np.all(factor):
         return None
-    centred = any(pair == ("Sub", "Div") for pair in pairwise(name for name in done if name in ARITHMETIC))
+    centred = any(pair == ("Sub", "Div") for pair in pairwise(done))
     ends = [np.asarray(end) for end in (_around if centred else _from_zero)(factor, offset)]
     if not (ends[1] > ends[0]).all():  # An offset that says nothing of what goes in.
         return None
@@ -209,17 +215,10 @@ def _range(graph: Graph, parameters: Mapping[str, Array], value: Value) -> Range
     return Range(last, *(end[0] if end.ndim == len(value.shape) else end for end in made)) if len(made) == 4 else None
 
 
-def _after(node: Node, first: bool, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:
-    """x · factor + offset after one more step, whose first operand it is or not."""
-    match node.operator:
-        case "Add":
-            return factor, offset + other
-        case "Sub":
-            return (factor, offset - other) if first else (-factor, other - offset)
-        case "Mul":
-            return factor * other, offset * other
-        case _:  # 1 / x is not of this form.
-            return (factor / other, offset / other) if first else (np.float64(np.nan), offset)
+def _after(function: Callable[..., Any], place: int, factor: Any, offset: Any, other: Array) -> tuple[Any, Any]:
+    """x · factor + offset after a function of it, at ``place``, and of ``other``: from its values at 0 and at 1."""
+    at = [function(*((x, other) if place == 0 else (other, x))) for x in (offset, factor + offset)]
+    return at[1] - at[0], at[0]
 
 
 def _around(factor: Any, offset: Any) -> tuple[Any, Any, Any, Any]:

@@ -208,8 +208,9 @@ class _OfLastAxes(_Normalization):
     def __init__(self, stem: str, axis: int, *, eps: float | None, affine: bool, name: str | None) -> None:
         super().__init__(stem, eps=eps, affine=affine, name=name)
         if type(axis) is not int:
-            sizes = isinstance(axis, Sequence) and not isinstance(axis, str)
-            hint = f"; PyTorch's normalized_shape {axis!r} is axis={-len(axis)} here" if sizes else ""
+            given: Any = axis
+            sizes = isinstance(given, Sequence) and not isinstance(given, str)
+            hint = f"; PyTorch's normalized_shape {axis!r} is axis={-len(given)} here" if sizes else ""
             raise UsageError(f"{self.kind}: axis must be a whole number, not {axis!r}{hint}")
         self.axis = axis
 

@@ -50,9 +50,6 @@ LEARNED: Final = re.compile(
 DOUBTFUL: Final = re.compile(r"pe|pos(itional)?_?enc(oding)?s?|.*coords?(_table)?|mean|std")
 """The last parts of names of arrays that some train and others compute."""
 
-COMPARISONS: Final = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
-"""Operators that only compare what they read: no gradient flows back."""
-
 LEAST: Final = -100
 """The number from which on one is negative enough to mask with."""
 
@@ -88,8 +85,10 @@ class _Use(NamedTuple):
 
     @property
     def is_bound(self) -> bool:
-        """Whether constants there are bounds and thresholds."""
-        return self.node.op_type in COMPARISONS or (self.node.op_type == "Clip" and self.place > 0)
+        """Whether constants there are bounds and thresholds: no gradient flows back to what is only compared."""
+        operator = find(self.node.op_type, self.node.domain)
+        compares = operator is not None and operator.elementwise and operator.gradient is None
+        return compares or (self.node.op_type == "Clip" and self.place > 0)
 
 
 class _Uses:
@@ -157,7 +156,8 @@ def _is_mask(array: Array) -> bool:
 
 def _is_combined(uses: list[_Use]) -> bool:
     """Whether an array is added to values, multiplied by them, or one of several parts of them."""
-    return any(use.node.op_type in ("Add", "Sub", "Mul", "Div", "Concat", "Gather") for use in uses)
+    found = [find(use.node.op_type, use.node.domain) for use in uses]
+    return any(operator and (operator.affine or (operator.passes and not operator.elementwise)) for operator in found)
 
 
 # -- what is told of it

@@ -378,6 +378,8 @@ class Operator:
         weights: inputs that training changes: constants there are weights, however small.
         settings: inputs that are options, not data: no training changes them, and some decide a shape.
         passes: inputs whose elements are, or may be, elements of the outputs.
+        affine: for each input on which the output depends as a·x + b, where the others are constants, the function of
+            all inputs in numpy.
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
         limits: options that some runtimes lack or implement differently.
@@ -411,6 +413,7 @@ class Operator:
     weights: tuple[int, ...] = ()
     settings: tuple[int, ...] = ()
     passes: Sequence[int] = ()
+    affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -142,8 +142,12 @@ def binary(
     result: str | None = None,
     *,
     constant: Constant,
+    affine: bool = False,
 ) -> None:
-    """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``."""
+    """Register an element-wise operator of two inputs that broadcast; the arguments are those of ``unary``.
+
+    ``affine`` says that the result is a·x + b as a function of either input.
+    """
     register(
         arithmetic(
             name,
@@ -155,6 +159,7 @@ def binary(
             overwrites_input=result is None,
             keeps_layout=result is None,
             constant=constant,
+            affine=dict.fromkeys((0, 1), function) if affine else {},
         )
     )
 
@@ -355,15 +360,26 @@ unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical
 unary("IsNaN", np.isnan, None, FLOATS, "bool")
 
 binary(
-    "Add", np.add, lambda n: both(n, n.dy, n.dy), constant=each(operator.add, lambda a, b: total([whole(a), whole(b)]))
+    "Add",
+    np.add,
+    lambda n: both(n, n.dy, n.dy),
+    constant=each(operator.add, lambda a, b: total([whole(a), whole(b)])),
+    affine=True,
 )
 binary(
     "Sub",
     np.subtract,
     lambda n: both(n, n.dy, -n.dy),
     constant=each(operator.sub, lambda a, b: total([whole(a), product([-1, whole(b)])])),
+    affine=True,
 )
-binary("Mul", np.multiply, lambda n: both(n, n.dy * n.x[1], n.dy * n.x[0]), constant=each(operator.mul, times))
+binary(
+    "Mul",
+    np.multiply,
+    lambda n: both(n, n.dy * n.x[1], n.dy * n.x[0]),
+    constant=each(operator.mul, times),
+    affine=True,
+)
 binary("Equal", np.equal, None, ANY, "bool", constant=each(np.equal, is_equal))
 binary("Greater", np.greater, None, NUMBERS, "bool", constant=each(np.greater, lambda a, b: is_less(b, a)))
 binary(
@@ -397,6 +413,7 @@ register(
         keeps_layout=True,
         constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
+        affine={0: np.divide},
     )
 )
 register(
