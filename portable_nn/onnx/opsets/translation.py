@@ -85,7 +85,10 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
     Raises ``InvalidNode`` where runtimes would disagree on it.
     """
     if substitute := _substitute(node, opset, scope):
-        return _in_other_operators(node, opset, scope, substitute)
+        try:
+            return _in_other_operators(node, opset, scope, substitute)
+        except GraphError as error:
+            return [node], [fault.message for fault in error.faults]
     node = explicit(node, scope.types)
     try:
         nodes = list(_in_older_form(node, opset, scope))
@@ -95,8 +98,11 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
     lowering = lookup(node.operator, node.domain).lowering if complaints else None
     if lowering is None:
         return nodes, complaints
-    made, faults = _in_other_operators(node, opset, scope, lowering)
-    return (made, []) if not faults else (nodes, complaints)
+    try:
+        made, faults = _in_other_operators(node, opset, scope, lowering)
+    except GraphError as error:
+        return nodes, [*complaints, *(fault.message for fault in error.faults)]
+    return (nodes, complaints) if faults else (made, [])
 
 
 def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
@@ -111,11 +117,11 @@ def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | No
 def _in_other_operators(
     node: Node, opset: int, scope: Scope, function: Callable[..., Any]
 ) -> tuple[list[Node], list[str]]:
-    """The nodes of ``function`` in place of ``node``, at version ``opset``, and why that cannot express them."""
-    try:
-        parts = [_expressed(each, opset, scope) for each in scope.spliced(node, function)]
-    except GraphError as error:
-        return [node], [fault.message for fault in error.faults]
+    """The nodes of ``function`` in place of ``node``, at version ``opset``, and why that cannot express them.
+
+    Raises ``GraphError`` where the function does not cover this use.
+    """
+    parts = [_expressed(each, opset, scope) for each in scope.spliced(node, function)]
     return [each for made, _ in parts for each in made], [text for _, faults in parts for text in faults]
 
 
