@@ -16,6 +16,7 @@ import numpy as np
 from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
 from portable_nn.data.arrays import read_arrays
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.tensors import Array
@@ -41,6 +42,7 @@ def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
     return import_book(input_hidden, hidden_output).network
 
 
+@check_kinds
 def import_book(
     *sources: str | Path,
     verify: bool = True,

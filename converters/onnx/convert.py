@@ -30,6 +30,7 @@ from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
@@ -120,6 +121,7 @@ class Imported(NamedTuple):
     notes: tuple[str, ...]
 
 
+@check_kinds
 def export_onnx(
     network: Network,
     path: str | Path,
@@ -260,6 +262,7 @@ def _data_files(path: Path) -> set[str]:
     return {name for name in named if re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{16}}\.data", name)}
 
 
+@check_kinds
 def import_onnx(
     source: str | Path | ModelProto,
     *,

@@ -24,6 +24,7 @@ import typer
 import typer.core
 import typer.main
 
+from portable_nn.cli.timing import TimeLimit, run_within
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.version import __version__
 
@@ -44,6 +45,12 @@ COMMANDS: Final = {
     "simulate": "Simulate games of two players: why gradient descent diverges, and what converges.",
 }
 
+FAULT: Final = 70
+"""The exit code of a fault of this program: EX_SOFTWARE of sysexits.h."""
+
+TOO_LARGE: Final = ("array is too big", "Maximum allowed dimension exceeded")
+"""The beginning of numpy's messages where the size of an array exceeds any memory; a ``ValueError``."""
+
 _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
 """The parser's error: click's ``UsageError``, of which typer has a private copy."""
 
@@ -56,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return 130  # As shells report Ctrl-C: 128 and SIGINT.
-    except PortableNNError as error:
-        return _report("\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _report(where + (error.strerror or str(error)), PortableNNError.exit_code)
-    except _WrongUsage as error:
-        return _report(_parsing_fault(error), UsageError.exit_code)
+    except TimeLimit as limit:
+        try:
+            return run_within(limit.seconds, given)
+        except PortableNNError as error:
+            return _report(str(error), error.exit_code)
+    except Exception as error:
+        return _report(*_message(error))
 
 
 def _prepare_streams() -> None:
@@ -73,6 +80,21 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - open as long as the process runs
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _message(error: Exception) -> tuple[str, int]:
+    """What is printed of an error, and the exit code."""
+    if isinstance(error, PortableNNError):
+        return "\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return where + (error.strerror or str(error)), PortableNNError.exit_code
+    if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
+        return f"there is not enough memory: {str(error) or 'none is left'}", PortableNNError.exit_code
+    if isinstance(error, _WrongUsage):
+        return _parsing_fault(error), UsageError.exit_code
+    kind = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"this is a fault of {NAME}, please report it with what --debug prints: {kind}", FAULT
 
 
 def _report(message: str, code: int) -> int:

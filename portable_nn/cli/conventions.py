@@ -1,10 +1,10 @@
-"""Conventions of all commands: ``--format``, ``--out``, ``--force``, ``--quiet``, ``--debug``, and where output goes.
+"""Conventions of all commands: ``--format``, ``--out``, ``--force``, ``--timeout``, ``--quiet`` and ``--debug``.
 
 A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
 Where it has a method ``owns``, that says which existing files the command may replace unasked: those that the training
 has written that it resumes.
-Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, and a
-file that cannot be written is reported before the work begins.
+Options that name files to be written are declared ``writable=True``: nothing is overwritten without ``--force``, a file
+that the command reads not even with it, and a file that cannot be written is reported before the work begins.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import csv
 import functools
 import inspect
+import math
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 import typer
 import typer.models
 
-from portable_nn.core.errors import DataWarning, FileError, PortableNNError, UsageError
+from portable_nn.cli.timing import limit_time
+from portable_nn.core.errors import DataWarning, FileError, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
@@ -46,6 +48,12 @@ INTERRUPTED: Final = 130
 
 BROKEN_PIPE: Final = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
+
+CONTINUED: Final = {"metrics_csv"}
+"""The files, by the name of the option, that a training with ``--resume`` goes on with."""
+
+LARGEST: Final = 2**63 - 1
+"""The largest whole number that arrays and files can hold."""
 
 DASH: Final = "-"
 """The file that is standard input or output."""
@@ -227,14 +235,19 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
     @functools.wraps(command)
-    def run(*, format: str | None, force: bool, quiet: bool, debug: bool, **given: Any) -> None:
+    def run(*, format: str | None, force: bool, timeout: float | None, quiet: bool, debug: bool, **given: Any) -> None:
         with _reporting(flags, debug):
+            _check_numbers({"--timeout": timeout, **{flags[name]: value for name, value in given.items()}})
+            if timeout is not None:
+                limit_time(timeout)
             wanted = {flags[name]: given[name] for name in targets if given[name] is not None}
+            _check_not_read(wanted, {flags[name]: value for name, value in given.items() if name not in targets})
+            free = {flags[name] for name in targets if force or (name in CONTINUED and given["resume"])}
             out = None if has_out else given.pop("out")
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
-            _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
+            _check_targets(wanted, free, lambda path: any(owns(path) for owns in owners))
             printer = Printer(_form(format, out, forms), out, quiet, force)
             with _warnings_as_notes(printer):
                 command(printer, **given)
@@ -246,14 +259,49 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     return run
 
 
-def _check_targets(targets: Mapping[str, Path], force: bool, owns: Callable[[Path], bool]) -> None:
-    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written."""
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for a number, of the options by flag, that no computation can use."""
+    for flag, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{flag} must be a finite number, not {value}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UsageError(f"{flag} must be at most {LARGEST}")
+
+
+def _check_not_read(targets: Mapping[str, Path], others: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` where a file to be written is one of those that the ``others``, options by flag, name."""
+    existing = {flag: path for flag, path in targets.items() if path.is_file()}
+    if not existing:
+        return
+    from portable_nn.catalog import CALLED
+
+    for flag, path in existing.items():
+        for other, value in others.items():
+            for name in value if isinstance(value, list) else [value]:
+                read = CALLED[name].weights if name in CALLED else name
+                if isinstance(read, str | Path) and _is_same(path, read):
+                    raise UsageError(f"{flag} {path} is a file to read, {other} {name}: write to another one")
+
+
+def _is_same(path: Path, other: str | Path) -> bool:
+    try:
+        found = os.fstat(0) if str(other) == DASH else Path(other).stat()
+        return os.path.samestat(path.stat(), found)
+    except (OSError, ValueError):  # The other text names no file, or standard input is closed.
+        return False
+
+
+def _check_targets(targets: Mapping[str, Path], free: Container[str], owns: Callable[[Path], bool]) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written.
+
+    Those of the flags in ``free`` may exist, and those that the command owns.
+    """
     seen: dict[Path, str] = {}
     for flag, path in targets.items():
         if str(path) in ("", "."):
             raise UsageError(f"{flag} needs the name of a file")
-        check_target(path, force, owns)
-        other = seen.setdefault(path.absolute(), flag)
+        check_target(path, flag in free, owns)
+        other = seen.setdefault(Path(os.path.realpath(path)), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} name the same file, {path}")
 
@@ -298,7 +346,7 @@ def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
     except BrokenPipeError:  # The reader has closed the pipe; the interpreter must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
-    except (PortableNNError, OSError) as error:
+    except Exception as error:
         if isinstance(error, UsageError):
             error.args = (re.sub(r"^\w+(?= must\b)", lambda name: flags.get(name[0], name[0]), str(error)),)
         if debug:
@@ -350,15 +398,19 @@ def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Paramete
     out = f"Write the result to FILE, which ends in {_listed(forms)}; - is stdout."
     flags = {
         "force": typer.Option("--force", help="Overwrite files that exist."),
+        "timeout": typer.Option(
+            "--timeout", metavar="SECONDS", help="End the command after so long: a model may compute for ever."
+        ),
         "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
         "debug": typer.Option("--debug", help="Print the traceback of an error."),
     }
+    types = {"timeout": (float | None, None)}
     rows: list[tuple[str, Any, Any, Any]] = [
-        ("format", str | None, form, None),
-        *[("out", Path | None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out), None)][has_out:],
-        *((name, bool, info, False) for name, info in flags.items()),
+        ("format", str | None, None, form),
+        *[("out", Path | None, None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out))][has_out:],
+        *((name, *types.get(name, (bool, False)), info) for name, info in flags.items()),
     ]
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
-        for name, kind, info, default in rows
+        for name, kind, default, info in rows
     ]

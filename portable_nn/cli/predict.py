@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
+from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
 
@@ -53,6 +54,9 @@ def command(
     raw: Annotated[
         bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first input that cannot be used, instead of at the end.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
     digest: Digest = None,
     edited: Edited = False,
@@ -72,6 +76,8 @@ def command(
 
     Images are preprocessed as the model says: digits finds the digit in a photograph or drawing by itself. Where the
     data have labels, such as the first column of a CSV file, the accuracy is printed as well.
+
+    An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
     """
     from portable_nn.model_files.predictions import predict
 
@@ -85,6 +91,7 @@ def command(
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,
+        strict=strict,
         digest=digest,
         edited=edited,
         recorder=recorder,
@@ -100,6 +107,17 @@ def command(
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")
+    if predictions.first_bad:
+        raise _failure(predictions, predictions.first_bad)
+
+
+def _failure(predictions: Predictions, first: Prediction) -> PortableNNError:
+    """The error for inputs that could not be used."""
+    reason = f"{first.input}: {first.error}"
+    if predictions.made == 1:
+        return PortableNNError(reason)
+    others = "; the other errors are in their rows" if predictions.bad > 1 else ""
+    return PortableNNError(f"{predictions.bad:,} of {predictions.made:,} inputs cannot be used: {reason}{others}")
 
 
 def _recorder(path: Path | None) -> Recorder | None:
@@ -137,6 +155,8 @@ def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Print
 
 
 def _as_json(prediction: Prediction) -> dict[str, Any]:
+    if prediction.error is not None:
+        return {"input": prediction.input, "error": prediction.error}
     if prediction.values:
         return {"input": prediction.input, "values": prediction.values}
     result = {
@@ -151,24 +171,46 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
 
 def _write_table(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
     table = None
-    for chunk in filter(None, chunks):
-        table = table or Table(*_headings(chunk[0]))
-        file.write(table.lines(_cells(prediction) for prediction in chunk))
+    for chunk in filter(None, _begun(chunks)):
+        table = table or Table(*_headings(chunk))
+        for bad, predictions in groupby(chunk, key=lambda prediction: prediction.error is not None):
+            rows = (_cells(prediction, len(table.headings)) for prediction in predictions)
+            file.write(table.loose_lines(rows) if bad else table.lines(rows))
+
+
+def _begun(chunks: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
+    """The same in chunks of which the first has a prediction, if there is one: its columns are those of all."""
+    first: list[Prediction] = []
+    rest = iter(chunks)
+    for chunk in rest:
+        first += chunk
+        if any(prediction.error is None for prediction in chunk):
+            break
+    return chain([first], rest)
 
 
 def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
     import csv
 
     writer = csv.writer(file, lineterminator="\n")
-    for place, prediction in enumerate(chain.from_iterable(chunks)):
-        if not place:
-            writer.writerow(heading.removeprefix(">") for heading in _headings(prediction))
-        expected = [] if prediction.expected is None else [prediction.expected]
-        numbers: Iterable[object] = prediction.values or chain(*prediction.top, expected)
-        writer.writerow([prediction.input, *numbers])
+    columns = 0
+    for chunk in filter(None, _begun(chunks)):
+        if not columns:
+            headings = _headings(chunk)
+            columns = len(headings)
+            writer.writerow([*(heading.removeprefix(">") for heading in headings), "error"])
+        for prediction in chunk:
+            expected = [] if prediction.expected is None else [prediction.expected]
+            numbers: Iterable[object] = prediction.values or chain(*prediction.top, expected)
+            cells = _fitted([prediction.input, *numbers], columns)
+            writer.writerow([*cells, prediction.error or ""])
 
 
-def _headings(prediction: Prediction) -> list[str]:
+def _headings(chunk: Sequence[Prediction]) -> list[str]:
+    """The headings of predictions like the first one in ``chunk``; of errors alone, that of the input."""
+    prediction = next((each for each in chunk if each.error is None), None)
+    if prediction is None:
+        return ["input"]
     if prediction.values:
         count = len(prediction.values)
         return ["input", *([">value"] if count == 1 else (f">{place}" for place in range(count)))]
@@ -181,12 +223,19 @@ def _headings(prediction: Prediction) -> list[str]:
     return ["input", "label", ">probability", *more, *expected]
 
 
-def _cells(prediction: Prediction) -> list[str]:
+def _fitted(cells: list[Any], columns: int) -> list[Any]:
+    """As many cells as there are columns: other inputs may have no expected class, or may alone have one."""
+    return (cells + [""] * columns)[:columns]
+
+
+def _cells(prediction: Prediction, columns: int) -> list[str]:
+    if prediction.error is not None:
+        return [prediction.input, f"error: {prediction.error}"]
     if prediction.values:
-        return [prediction.input, *(f"{value:.6g}" for value in prediction.values)]
+        return _fitted([prediction.input, *(f"{value:.6g}" for value in prediction.values)], columns)
     ranking = (cell for label, probability in prediction.top for cell in (label, percent(probability)))
     expected = [] if prediction.expected is None else [prediction.expected]
-    return [prediction.input, *ranking, *expected]
+    return _fitted([prediction.input, *ranking, *expected], columns)
 
 
 WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import table
+from portable_nn.core.text import DIGITS, table
 
 if TYPE_CHECKING:
     from portable_nn.onnx.verify import Difference
@@ -66,7 +66,7 @@ UNITS: Final[Mapping[str, int]] = {
 
 def bytes_in(text: str, option: str) -> int:
     """The number of bytes in a text: ``500kB``, ``1.5 GB``, ``64MiB``, ``0``. Raises ``UsageError``."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
     unit = UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None:
         raise UsageError(f"{option} needs a number of bytes such as 500kB, 100MB or 0, not '{text}'")
@@ -78,7 +78,7 @@ def sizes_in(pairs: Sequence[str] | None) -> dict[str, int]:
     found: dict[str, int] = {}
     for text in pairs or ():
         name, sign, size = text.rpartition("=")
-        if not (name and sign and size.isascii() and size.isdecimal()):
+        if not (name and sign and size.isascii() and size.isdecimal() and len(size) < DIGITS):
             raise UsageError(f"--dim needs NAME=SIZE, such as height=224, not '{text}'")
         if found.setdefault(name, int(size)) != int(size):
             raise UsageError(f"--dim: '{name}' is given twice, as {found[name]} and {size}")

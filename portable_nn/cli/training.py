@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.conventions import INTERRUPTED, Printer, check_target, choice
+from portable_nn.cli.conventions import INTERRUPTED, Printer, choice
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
@@ -141,7 +141,8 @@ class TrainingOptions:
     ] = None
     seed: Seed = 0
     metrics_csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the loss and metrics of each epoch as CSV.")
+        Path | None,
+        typer.Option(metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV."),
     ] = None
 
     def dataset(self, path: Path, width: int | None) -> Dataset:
@@ -153,8 +154,6 @@ class TrainingOptions:
     def options(self, printer: Printer, checkpoints: CheckpointFlags) -> dict[str, Any]:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
         saving = checkpoints.options()
-        if self.metrics_csv:
-            check_target(self.metrics_csv, printer.force or checkpoints.resume)
         checkpoints.announce(printer, self.epochs)
         return {
             "raw": self.raw,

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Shape, format_shape
+from portable_nn.core.text import DIGITS
 
 Sizes: TypeAlias = Sequence[Dim] | Mapping[str, Sequence[Dim]] | None
 """The shape of the only input, or shapes of inputs by name; a name in place of a number leaves a dimension unbound."""
@@ -68,6 +69,6 @@ def parse_sizes(texts: Iterable[str]) -> Sizes:
 
 def _dims(text: str) -> tuple[Dim, ...]:
     dims = [part.strip() for part in text.split(",")]
-    if not all(dim.isdecimal() or dim.isidentifier() for dim in dims):
+    if not all(dim.isidentifier() or (dim.isdecimal() and len(dim) < DIGITS) for dim in dims):
         raise UsageError(f"expected sizes such as N,3,224,224, not '{text}'")
     return tuple(int(dim) if dim.isdecimal() else dim for dim in dims)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+DIGITS = 19
+"""Sizes that are given as text have fewer digits: no file can hold larger ones."""
+
 GAP = "  "
 """The separator of two columns."""
 
@@ -63,6 +66,13 @@ class Table:
         head = [] if self.begun else [self.headings]
         self.begun = True
         return "".join(self._line(row) + "\n" for row in head + cells)
+
+    def loose_lines(self, rows: Iterable[Sequence[str]]) -> str:
+        """Rows of a first cell and a text, which is as long as it is: the other columns are not widened for it."""
+        cells = [[printable(cell) for cell in row] for row in rows]
+        self.widths[0] = max([self.widths[0], *(_width(first) for first, _ in cells)])
+        head = "" if self.begun else self.lines([])
+        return head + "".join(f"{_pad(first, self.widths[0], False)}{GAP}{text}\n" for first, text in cells)
 
     def _line(self, row: Sequence[str]) -> str:
         columns = zip(row, self.widths, self.right, strict=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Bad:
+    """An input that cannot be used: its name, as in a batch or that of a whole file, and the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Taken:
     """What a model takes.
 
@@ -70,9 +78,10 @@ def iterate(
     batch_size: int = 256,
     polarity: Found | None = None,
     raw: bool = False,
+    strict: bool = True,
     notes: list[str] | None = None,
     assumed: list[str] | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[Batch | Bad]:
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
     Args:
@@ -83,16 +92,19 @@ def iterate(
         batch_size: the most examples in a batch.
         polarity: the colour of the ink in the pictures, in place of the one in the steps.
         raw: pass arrays and tables to the network without any preprocessing, and unchecked.
+        strict: raise at the first input that cannot be used. Otherwise a ``Bad`` takes its place, and the others
+            follow: one for each picture, row or example, or for the rest of a file that cannot be read on.
         notes: a list to which what is found in the pictures is appended, in words.
         assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it.
 
     Raises:
         UsageError: invalid arguments, before the first batch.
-        DataError: a missing file or an empty folder, before the first batch; a damaged file, when it is read.
+        DataError: with ``strict``: a missing file or an empty folder, before the first batch; a damaged file, when it
+            is read.
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
-    found = [each for source in sources(inputs) for each in _expand(source)]
+    found = [each for source in sources(inputs) for each in _expand(source, strict)]
     if not found:
         raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
     pictures = [each for each in found if _is_picture(each)]
@@ -101,7 +113,7 @@ def iterate(
     steps = _picture_steps(taken, assumed) if pictures else taken.steps
     if polarity is not None:
         steps = with_polarity(steps, polarity)
-    return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, notes).batches(found)
+    return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, strict, notes).batches(found)
 
 
 def pictures_in(folder: str | Path) -> list[Path]:
@@ -129,46 +141,93 @@ class _Plan:
     for_arrays: Preprocessing
     example_shape: tuple[int, ...]
     batch_size: int
+    strict: bool
     notes: list[str] | None
 
-    def batches(self, found: list[Source]) -> Iterator[Batch]:
+    def batches(self, found: list[Source | Bad]) -> Iterator[Batch | Bad]:
         for are_pictures, group in groupby(found, key=_is_picture):
             if are_pictures:
                 yield from self.pictures(group)
                 continue
             for source in group:
-                if isinstance(source, Path):
-                    yield from self.table(source) if kind_of(source) == "csv" else self.file(source)
-                elif isinstance(source, Examples):
-                    yield from self.array(source.name, source.x, None, "[{}]")
+                yield from [source] if isinstance(source, Bad) else self.examples(source)
 
-    def pictures(self, group: Iterator[Source]) -> Iterator[Batch]:
-        while chunk := list(islice(group, self.batch_size)):
-            yield Batch([_name(each) for each in chunk], np.concatenate([self.picture(each) for each in chunk]))
+    def pictures(self, group: Iterable[Any]) -> Iterator[Batch | Bad]:
+        ready: list[Batch] = []
+        for source in group:
+            found = self.picture(source)
+            if isinstance(found, Batch):
+                ready.append(found)
+            if isinstance(found, Bad) or len(ready) == self.batch_size:
+                yield from _joined(ready)
+                ready.clear()
+            if isinstance(found, Bad):
+                yield found
+        yield from _joined(ready)
 
-    def picture(self, source: Source) -> Tensor:
-        pixels = source.pixels if isinstance(source, Picture) else read_image(Path(_name(source)))
-        example = apply(self.for_pictures, pixels, name=_name(source), notes=self.notes)
-        return self.shaped(example[np.newaxis], _name(source))
+    def picture(self, source: Source) -> Batch | Bad:
+        """A picture as a batch of its own."""
+        name = _name(source)
+        try:
+            pixels = source.pixels if isinstance(source, Picture) else read_image(Path(name))
+            example = apply(self.for_pictures, pixels, name=name, notes=self.notes)
+            return Batch([name], self.shaped(example[np.newaxis], name))
+        except DataError as error:
+            return self.bad(error)
 
-    def table(self, path: Path) -> Iterator[Batch]:
+    def bad(self, error: DataError) -> Bad:
+        """What takes the place of an input. Raises ``error`` with ``strict``."""
+        if self.strict:
+            raise error
+        return Bad(error.path, error.reason)
+
+    def examples(self, source: Source) -> Iterator[Batch | Bad]:
+        """The batches of a file that is no picture, or of an array."""
+        try:
+            if isinstance(source, Path):
+                yield from self.table(source) if kind_of(source) == "csv" else self.file(source)
+            elif isinstance(source, Examples):
+                yield from self.array(source.name, source.x, None, "[{}]")
+        except DataError as error:
+            yield self.bad(error)
+
+    def table(self, path: Path) -> Iterator[Batch | Bad]:
         file = "stdin" if str(path) == STDIN else path
-        for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size):
-            names = [f"{file}:{place}" for place in rows.numbers]
-            yield self.batch(file, names, rows.values, rows.labels)
+        for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size, strict=self.strict):
+            if isinstance(rows, DataError):
+                yield self.bad(rows)
+            else:
+                yield from self.parts(file, [f"{file}:{place}" for place in rows.numbers], rows.values, rows.labels)
 
-    def file(self, path: Path) -> Iterator[Batch]:
+    def file(self, path: Path) -> Iterator[Batch | Bad]:
         dataset = read_dataset(path)
         return self.array(path, dataset.x, dataset.y, ":{}")
 
-    def array(self, where: str | Path, x: NDArray[Any], y: NDArray[Any] | None, place: str) -> Iterator[Batch]:
+    def array(self, where: str | Path, x: NDArray[Any], y: NDArray[Any] | None, place: str) -> Iterator[Batch | Bad]:
         # An array may be a single example without a batch axis.
         if x.shape in (self.example_shape, picture_shape(self.for_arrays)):
             x, y = x[np.newaxis], None
         for start in range(0, len(x), self.batch_size):
             part = slice(start, min(start + self.batch_size, len(x)))
             names = [f"{where}{place.format(number)}" for number in range(part.start, part.stop)]
-            yield self.batch(where, names, x[part], None if y is None else y[part])
+            yield from self.parts(where, names, x[part], None if y is None else y[part])
+
+    def parts(
+        self, file: str | Path, names: list[str], values: NDArray[Any], labels: NDArray[Any] | None
+    ) -> Iterator[Batch | Bad]:
+        """The examples as a batch; where some are bad, as parts that are good, and each bad one by itself."""
+        try:
+            found: Batch | Bad = self.batch(file, names, values, labels)
+        except DataError as error:
+            if error.path == str(file):  # It is about all of them.
+                raise
+            found = self.bad(error)
+            if len(names) > 1:
+                half = len(names) // 2
+                for part in (slice(half), slice(half, None)):
+                    yield from self.parts(file, names[part], values[part], None if labels is None else labels[part])
+                return
+        yield found
 
     def batch(self, file: str | Path, names: list[str], values: NDArray[Any], labels: NDArray[Any] | None) -> Batch:
         values = _finite(values, names)
@@ -184,6 +243,12 @@ class _Plan:
             raise DataError(file, f"{error}; the model determines what is expected") from None
 
 
+def _joined(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """Batches without labels as one, if there are any."""
+    if batches:
+        yield Batch([name for each in batches for name in each.names], np.concatenate([each.x for each in batches]))
+
+
 def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
     """The steps for pictures: the model's own, or the default ones, which are then added to ``assumed``."""
     if any(isinstance(step, PictureStep) for step in taken.steps):
@@ -196,22 +261,27 @@ def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
     return steps
 
 
-def _is_picture(source: Source) -> bool:
+def _is_picture(source: Source | Bad) -> bool:
     return isinstance(source, Picture) or (isinstance(source, Path) and kind_of(source) == "picture")
 
 
-def _name(source: Source) -> str:
+def _name(source: Source | Bad) -> str:
     return str(source) if isinstance(source, Path) else source.name
 
 
-def _expand(source: Source) -> list[Source]:
+def _expand(source: Source, strict: bool) -> list[Source | Bad]:
     """The files of one input: itself, or the pictures in a folder."""
     if not isinstance(source, Path):
         return [source]
-    if source.is_dir():
-        return list(pictures_in(source))
-    if str(source) != STDIN and not source.exists():
-        raise DataError(source, "expected a file or folder, found neither")
+    try:
+        if source.is_dir():
+            return list(pictures_in(source))
+        if str(source) != STDIN and not source.exists():
+            raise DataError(source, "expected a file or folder, found neither")
+    except DataError as error:
+        if strict:
+            raise
+        return [Bad(error.path, error.reason)]
     return [source]
 
 

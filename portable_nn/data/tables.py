@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,16 @@ class _Layout:
     expected: str
 
 
-def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]:
+@overload
+def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]: ...
+@overload
+def iterate_csv(
+    path: str | Path, width: int | None, chunk_rows: int, *, strict: bool
+) -> Iterator[Rows | DataError]: ...
+def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, strict: bool = True) -> Any:
     """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
+
+    Unless ``strict``, the error of a row that cannot be read takes its place, and the others follow.
 
     Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
     separated by commas, semicolons or tabs; a row of headings and blank lines are skipped. The path ``"-"`` is
@@ -77,7 +85,7 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
         layout = _layout(name, first, delimiter, width)
         lines = chain([first], lines)
         while chunk := list(islice(lines, chunk_rows)):
-            yield _parse(chunk, layout)
+            yield from [_parse(chunk, layout)] if strict else _parse_parts(chunk, layout)
 
 
 @contextmanager
@@ -144,6 +152,20 @@ def _parse(lines: list[Line], layout: _Layout) -> Rows:
     if not layout.labelled:
         return Rows(numbers, table.astype(np.float32), None)
     return Rows(numbers, table[:, 1:].astype(np.float32), whole(table[:, 0]))
+
+
+def _parse_parts(lines: list[Line], layout: _Layout) -> Iterator[Rows | DataError]:
+    """Rows that can be read, as many at a time as follow one another, and an error for each other."""
+    try:
+        found: Rows | DataError = _parse(lines, layout)
+    except DataError as error:
+        if len(lines) > 1:
+            half = len(lines) // 2
+            yield from _parse_parts(lines[:half], layout)
+            yield from _parse_parts(lines[half:], layout)
+            return
+        found = DataError(f"{layout.path}:{lines[0][0]}", error.reason.removeprefix(f"row {lines[0][0]}").lstrip(",: "))
+    yield found
 
 
 def whole(values: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
+from portable_nn.core.kinds import as_array
 from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.operators.registry import Array
 
@@ -26,7 +27,7 @@ def fitted(
     names = [value.name for value in inputs]
     faults = [f"'{name}' is not one of the inputs {', '.join(names)}" for name in feeds if name not in names]
     faults += [f"input '{name}' is missing" for name in names if name not in feeds]
-    arrays = {name: np.asarray(feeds[name]) for name in names if name in feeds}
+    arrays = {name: as_array(feeds[name], f"input '{name}'") for name in names if name in feeds}
     bound: dict[Dim, tuple[int, str]] = {}
     faults += [
         fault for value in inputs if value.name in arrays for fault in _mismatches(value, arrays[value.name], bound)

@@ -8,6 +8,7 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
 from portable_nn.layers.layer import Layer, OperatorLayer, positive
 from portable_nn.operators import Symbol, constant, emit, integers
 
@@ -134,6 +135,7 @@ class CELU(Layer):
         return self.emit("Mul", emit("Elu", x / self.alpha), constant(self.alpha, x.dtype))  # Celu takes float32 alone.
 
 
+@check_kinds
 def GELU(approximate: str = "none", *, name: str | None = None) -> Layer:
     """Gaussian error linear unit: x · Φ(x), where Φ is the distribution function of the standard normal distribution.
 

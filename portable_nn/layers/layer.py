@@ -9,12 +9,14 @@ import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
+from portable_nn.core.kinds import check_kinds
 from portable_nn.layers.initializers import Initial
 from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, emit, emit_all
 
 __all__ = ["Input", "Layer", "Symbol", "emit"]
 
 
+@check_kinds
 def Input(*shape: Dim, name: str | None = None, dtype: str = "float32", batch: Dim = "batch") -> Leaf:
     """An input of a network: (batch, \\*shape).
 
@@ -84,6 +86,11 @@ class Layer(ABC):
             numbered: ``last_2``. By default all are numbered.
         stem: what a number is added to where there is no name; by default the class's name in lower case.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            check_kinds(cls)
 
     def __init__(self, name: str | None = None, stem: str | None = None) -> None:
         self.name, self.stem = name, stem or type(self).__name__.lower()

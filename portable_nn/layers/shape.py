@@ -7,6 +7,7 @@ from typing import Final
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
 from portable_nn.layers.layer import Layer, OperatorLayer
 from portable_nn.operators import Symbol, constant, emit, integers
 
@@ -113,6 +114,7 @@ def _pairs(padding: object) -> int | list[tuple[int, int]]:
     )
 
 
+@check_kinds
 def concatenate(*values: Symbol, axis: int = 1, name: str | None = None) -> Symbol:
     """Join values along an axis.
 

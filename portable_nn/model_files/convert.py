@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from portable_nn.core.atomic import put_back
 from portable_nn.core.errors import FormatError, PortableNNError, UsageError, VerificationError, listed
 from portable_nn.core.graph import format_shape
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either, quantity, size
 from portable_nn.format import npz
 from portable_nn.format.manifest import PRODUCER, VERSION, Manifest, normalised
@@ -76,6 +77,7 @@ class Conversion:
     notes: tuple[str, ...]
 
 
+@check_kinds
 def convert(
     source: str | Path,
     target: str | Path,

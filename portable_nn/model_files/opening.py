@@ -12,6 +12,7 @@ from typing import Final
 
 from portable_nn.catalog import CALLED, find_model
 from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either
 from portable_nn.model_files.arrays_file import ArraysFile
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
@@ -88,6 +89,7 @@ def open_network(model: str | Path, *, digest: str | None = None) -> Network:
     return open_model(model, digest=digest).proved_network()
 
 
+@check_kinds
 def load_model(name: str) -> Network:
     """The network of a shipped model: ``load_model("digits")``. Raises ``UsageError`` for an unknown name."""
     return WeightFile(find_model(name).weights).network

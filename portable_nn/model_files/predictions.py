@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
-from portable_nn.data.sources import Batch, Taken, iterate
+from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
@@ -27,6 +28,8 @@ __all__ = ["Prediction", "Predictions", "predict", "prepare"]
 
 SUM_TOLERANCE = 1e-3
 """The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
+
+NOT_FINITE = "the model gives NaN or infinity"
 
 GUESSES = {
     "probabilities": "they are taken for probabilities",
@@ -50,6 +53,8 @@ class Prediction:
         top: as many classes as were asked for with their probabilities, the most likely first.
         expected: the class in the data, if there is one.
         values: the outputs of a model that predicts quantities; the other fields but ``input`` are then unset.
+        error: why there is no prediction for this input; the other fields but ``input`` are then unset. The name is
+            that of the file alone where none of its (other) examples can be read.
     """
 
     input: str
@@ -59,6 +64,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...] = ()
     expected: str | None = None
     values: tuple[float, ...] = ()
+    error: str | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value not in (None, ()))
@@ -70,52 +76,72 @@ class Predictions(Iterator[Prediction]):
 
     Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
     known, such as how pictures are prepared where the model does not say it), ``judged`` counts the examples whose
-    class is in the data, and ``right`` those of them that were predicted correctly.
+    class is in the data, and ``right`` those of them that were predicted correctly. ``made`` counts all, ``bad`` those
+    with an error, of which ``first_bad`` is the first.
     """
 
     def __init__(
         self,
         runner: Runner,
-        batches: Iterator[Batch],
+        batches: Iterator[Batch | Bad],
         labels: Sequence[str] | str | Path | None,
         top: int,
         notes: list[str],
         assumed: Sequence[str] = (),
+        strict: bool = True,
     ) -> None:
         self.notes, self.warnings = notes, (*runner.warnings, *assumed)
-        self.judged = self.right = self._made = 0
-        self._warned = False
+        self.judged = self.right = self.made = self.bad = 0
+        self.first_bad: Prediction | None = None
+        self._warned, self._strict = False, strict
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
+        self._kind, self._called = runner.kind, tuple[str, ...]()
         self._each = self._predict()
 
     def __repr__(self) -> str:
         right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
-        return f"<Predictions by {self._runner.where}: {self._made:,} so far{right}>"
+        return f"<Predictions by {self._runner.where}: {self.made:,} so far{right}>"
 
     def __next__(self) -> Prediction:
         prediction = next(self._each)
-        self._made += 1
+        self.made += 1
+        if prediction.error is not None:
+            self.bad += 1
+            self.first_bad = self.first_bad or prediction
         if prediction.expected is not None:
             self.judged += 1
             self.right += prediction.label == prediction.expected
         return prediction
 
     def _predict(self) -> Iterator[Prediction]:
-        kind, classes = self._runner.kind, None
         for batch in self._batches:
-            self._warn_of_misfit(batch.x)
-            numbers = self._numbers(batch)
-            if kind == UNKNOWN:
-                kind = self._guess(numbers)
-            if kind == "values":
-                yield from (
-                    Prediction(name, values=_floats(row)) for name, row in zip(batch.names, numbers, strict=True)
-                )
+            if isinstance(batch, Bad):
+                yield Prediction(batch.name, error=batch.reason)
                 continue
-            probabilities = _probabilities(numbers, kind)
-            classes = classes or self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
-            yield from _ranked(batch, probabilities, classes, self._top)
+            self._warn_of_misfit(batch.x)
+            numbers = self._runner(batch.x).astype(np.float64)
+            finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
+            if self._strict and not finite.all():
+                name = batch.names[int(finite.argmin())]
+                raise FormatError(self._runner.where, f"{NOT_FINITE} for {name}")
+            numbers[~finite] = 0
+            for prediction, is_finite in zip(self._of(batch, numbers, finite), finite, strict=True):
+                yield prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
+
+    def _of(self, batch: Batch, numbers: Array, finite: Array) -> Iterator[Prediction]:
+        """The predictions for a batch; those that are not ``finite`` have no meaning."""
+        if not finite.any():
+            return map(Prediction, batch.names)
+        if self._kind == UNKNOWN:
+            self._kind = self._guess(numbers[finite])
+        if self._kind == "values":
+            rows = zip(batch.names, numbers, strict=True)
+            return (Prediction(name, values=_floats(row)) for name, row in rows)
+        probabilities = _probabilities(numbers, self._kind)
+        if not self._called:
+            self._called = self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
+        return _ranked(batch, probabilities, self._called, self._top)
 
     def _warn_of_misfit(self, x: Array) -> None:
         """Warn once of examples that miss by far what the model is made for."""
@@ -124,14 +150,6 @@ class Predictions(Iterator[Prediction]):
             self._warned = True
             where = f"{self._runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
             warnings.warn(f"the examples {misfit}, but {where}", DataWarning, stacklevel=4)
-
-    def _numbers(self, batch: Batch) -> Array:
-        numbers = self._runner(batch.x).astype(np.float64)
-        finite = np.isfinite(numbers).all(axis=1)
-        if not finite.all():
-            name = batch.names[int(finite.argmin())]
-            raise FormatError(self._runner.where, f"the model gives NaN or infinity for {name}")
-        return numbers
 
     def _guess(self, numbers: Array) -> str:
         """The kind of outputs that the model does not describe, guessed from the first batch."""
@@ -159,6 +177,7 @@ class Predictions(Iterator[Prediction]):
         return names if len(names) == count else tuple(map(str, range(count)))
 
 
+@check_kinds
 def predict(
     model: str | Path | Network,
     inputs: Any,
@@ -169,6 +188,7 @@ def predict(
     batch_size: int = 256,
     polarity: Found | None = None,
     raw: bool = False,
+    strict: bool = True,
     digest: str | None = None,
     edited: bool = False,
     recorder: Recorder | None = None,
@@ -187,6 +207,8 @@ def predict(
         batch_size: the number of examples that are computed at once.
         polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
         raw: whether to skip the model's preprocessing, because arrays hold the network's inputs.
+        strict: whether to raise at the first input that cannot be used. Otherwise it gets a prediction with an
+            ``error``, and the others follow: one for each picture, row or example, or for the rest of a file.
         digest: the digest that a weight file must have, or the SHA-256 of an ONNX file; any other is refused.
         edited: whether an ONNX file that this package wrote may have other weights, attributes or labels than those it
             was written with, and is not refused as damaged.
@@ -195,7 +217,7 @@ def predict(
     Raises:
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
         FileError, FormatError: the model cannot be read.
-        DataError: an input cannot be read; raised when its turn comes.
+        DataError: with ``strict``, an input cannot be read; raised when its turn comes.
 
     Warns with ``DataWarning`` of examples that miss by far what the model is made for.
 
@@ -214,9 +236,16 @@ def predict(
         steps = enumerate(describe(prepared), start=1)
         notes += ["the model says how to prepare what it is given:", *(f"  {place}. {step}" for place, step in steps)]
     batches = iterate(
-        inputs, _taken(runner), batch_size=batch_size, polarity=polarity, raw=raw, notes=notes, assumed=assumed
+        inputs,
+        _taken(runner),
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=strict,
+        notes=notes,
+        assumed=assumed,
     )
-    return Predictions(runner, batches, labels, top, notes, assumed)
+    return Predictions(runner, batches, labels, top, notes, assumed, strict)
 
 
 def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None = None) -> Array:
@@ -236,7 +265,8 @@ def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None 
     (1, 1, 28, 28)
     """
     runner = _opened(model, "numpy")
-    return np.concatenate([batch.x for batch in iterate(inputs, _taken(runner), polarity=polarity)])
+    batches = iterate(inputs, _taken(runner), polarity=polarity)
+    return np.concatenate([batch.x for batch in batches if isinstance(batch, Batch)])
 
 
 def _opened(model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False) -> Runner:

@@ -14,6 +14,7 @@ from portable_nn.analysis.survey import survey_graph
 from portable_nn.core.binding import Sizes
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
+from portable_nn.core.kinds import check_kinds
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import FileRow
 from portable_nn.model_files.opening import open_any, open_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "inspect"]
 
 
+@check_kinds
 def inspect(model: str | Path | Network) -> Inspection:
     """The contents of a network, a shipped model, a weight file or any ONNX file, also one that cannot be imported.
 
@@ -66,6 +68,7 @@ def manifest_text(model: str | Path) -> str:
     return open_any(model).manifest_text()
 
 
+@check_kinds
 def check(model: str | Path | Network, *, inputs: Sizes = None) -> Report:
     """Everything about a model that is wrong (error), will be in some places (warning), or is good to know (note).
 

@@ -155,13 +155,15 @@ def runner_of(
 
     ``made_for`` has what the first nodes say of the inputs, by name.
 
-    Raises ``UsageError`` where it has not exactly one input of a known shape.
+    Raises ``UsageError`` where it has not exactly one input of a known shape, or no output.
     """
+    if not outputs:
+        raise UsageError(f"{where}: has no outputs, so there is nothing to predict")
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise UsageError(f"{where}: predict takes models with one input; the inputs of this one are: {names}")
     [entry] = inputs
-    if len(entry.shape) < 2 or any(isinstance(size, str) for size in entry.shape[1:]):
+    if len(entry.shape) < 2 or entry.shape[0] == 0 or any(isinstance(size, str) for size in entry.shape[1:]):
         needed = "predict needs a batch of examples of one known shape"
         raise UsageError(f"{where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}")
     # The best is an output with labels, then one with a row of numbers for each example.

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Value, format_shape
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity
@@ -53,6 +54,7 @@ class _LazyMethod:
         return getattr(import_module(self.module), self.name).__get__(instance, owner)
 
 
+@check_kinds
 class Network:
     """A network: the graph from the symbols ``inputs`` to the symbols ``outputs``, and its weights.
 
@@ -85,6 +87,8 @@ class Network:
         outs = [outputs] if isinstance(outputs, Symbol) else list(outputs)
         if not ins or not outs:
             raise UsageError("a network needs at least one input and one output")
+        if seed is not None and seed < 0:
+            raise UsageError(f"seed must be a whole number from 0, not {seed}")
         traced = trace(ins, outs, name)
         rng = np.random.default_rng(seed)
         leaves = {traced.names[symbol]: symbol for symbol in traced.names if isinstance(symbol, Leaf)}
@@ -107,6 +111,7 @@ class Network:
         self._set(traced.graph, parameters, infos, results, metadata or {}, rng)
 
     @classmethod
+    @check_kinds
     def from_graph(
         cls,
         graph: Graph,
@@ -226,6 +231,7 @@ class Network:
     def predict(self, x: Array | Sequence[Any], *, engine: Engine = ..., batch_size: int | None = ...) -> Array: ...
     @overload
     def predict(self, x: Feeds, *, engine: Engine = ..., batch_size: int | None = ...) -> dict[str, Array]: ...
+    @check_kinds
     def predict(self, x: Any, *, engine: Engine = "numpy", batch_size: int | None = None) -> Any:
         """The outputs for examples in arrays. ``pnn.predict`` takes files, pictures and tables, and gives labels.
 
@@ -253,6 +259,7 @@ class Network:
         found: dict[str, Array] = self._execution.predict(feeds, engine, None, None)
         return found
 
+    @check_kinds
     def session(self, *, engine: Engine = "onnxruntime", threads: int | None = None) -> Snapshot:
         """A compiled, immutable copy of the network for serving: threads and forked processes may use it.
 
@@ -272,6 +279,7 @@ class Network:
 
     # -- as a part of other networks
 
+    @check_kinds
     def until(self, *names: str) -> Network:
         """The part that computes the values ``names``, which become the outputs: a body for a new head.
 
@@ -296,15 +304,19 @@ class Network:
         part.rng = copying.deepcopy(self.rng)
         return part
 
-    def __call__(self, *inputs: Symbol) -> Any:
+    def __call__(self, *inputs: Any) -> Any:
         """The network as a layer of another one: its outputs for symbols, one for each of its inputs.
 
         A symbol, or a tuple of them where the network has several outputs. The other network begins with the weights
         that this one has when it is made, and with what is frozen here when this is called. Called twice, the network
         uses the same parameters twice; nodes are numbered from the second use on.
 
-        Raises ``GraphError`` where the symbols do not fit the inputs.
+        Raises ``GraphError`` where the symbols do not fit the inputs, ``UsageError`` for what is no symbol.
         """
+        for x in inputs:
+            if not isinstance(x, Symbol):
+                called = "a network is called with symbols, and is then a layer of another one"
+                raise UsageError(f"{called}; predict(x) gives its outputs for arrays, such as this {type(x).__name__}")
         for value in self.graph.parameters:
             leaf = self._leaves.setdefault(value.name, surgery.leaf(value, lambda: self.parameters.arrays))
             leaf.trainable = value.trainable
@@ -314,6 +326,7 @@ class Network:
 
     # -- training
 
+    @check_kinds
     def freeze(self, *patterns: str) -> tuple[str, ...]:
         """Keep ``fit`` from changing the parameters whose names match; returns these names.
 
@@ -330,6 +343,7 @@ class Network:
         self.graph, names = surgery.with_trainable(self.graph, patterns, trainable=False)
         return names
 
+    @check_kinds
     def unfreeze(self, *patterns: str) -> tuple[str, ...]:
         """Let ``fit`` train the parameters whose names match, as ``freeze`` matches them; returns these names.
 
@@ -365,6 +379,7 @@ class Network:
             checksums=found[CHECKSUM],
         )
 
+    @check_kinds
     def save(self, path: str | Path) -> str:
         """Write the network into a weight file: whole or not at all. Raises ``FileError`` or ``UsageError``.
 
@@ -372,6 +387,7 @@ class Network:
         """
         return save_file(path, self.manifest(hashed=False), self.parameters.arrays)
 
+    @check_kinds
     def load_weights(self, source: str | Path | Feeds) -> None:
         """Take the weights from a file, or from a dict of arrays by name; all of them, or none where any differs.
 
@@ -397,6 +413,7 @@ class Network:
             self._execution = Execution(self.graph, Weights(owned))
 
 
+@check_kinds
 class Sequential(Network):
     """A network whose layers follow one another.
 
@@ -461,6 +478,7 @@ def _check_layer(layer: object) -> Layer | Network:
     return layer
 
 
+@check_kinds
 def load(path: str | Path, *, lazy: bool = False, verify: Verify | None = None, digest: str | None = None) -> Network:
     """The network in a weight file, with nothing else needed.
 

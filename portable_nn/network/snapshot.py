@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from portable_nn.core.graph import Graph
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Run
 from portable_nn.engines.plans import Plans
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Snapshot"]
 
 
+@check_kinds
 class Snapshot:
     """A network as it was when ``Network.session`` was called: compiled, and never changed again.
 

@@ -96,7 +96,9 @@ def _without_decided(model: ModelProto, answer: Answer) -> tuple[ModelProto, lis
     undecided: set[str] = set()
     while True:
         places = [
-            place for place, node in enumerate(model.graph.node) if _is_if(node) and node.output[0] not in undecided
+            place
+            for place, node in enumerate(model.graph.node)
+            if _is_if(node) and undecided.isdisjoint(node.output[:1]) and node.output
         ]
         if not places:
             return model, made

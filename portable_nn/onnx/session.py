@@ -68,10 +68,13 @@ class Session:
         with computing():  # The import is part of it: a fork would keep its lock.
             self._session: Any = _open(model, self.where, threads, folder, optimise)
             _alive.add(self)
-        meta = self._session.get_modelmeta()
-        self.metadata: dict[str, str] = dict(meta.custom_metadata_map)
-        self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
-        self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
+        try:
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
+            self.outputs = tuple(_value(found, self.where) for found in self._session.get_outputs())
+        except UnicodeDecodeError as error:
+            near = error.object[max(0, error.start - 20) : error.end + 20]
+            raise FormatError(self.where, f"has a name or metadata that are not UTF-8: {near!r}") from error
 
     @property
     def is_usable(self) -> bool:

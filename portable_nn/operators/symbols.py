@@ -14,6 +14,7 @@ import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
+from portable_nn.core.kinds import check_kinds
 from portable_nn.operators.inference import infer_node
 from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
 
@@ -169,6 +170,7 @@ def emit_all(
     return origin.outputs
 
 
+@check_kinds
 def emit(operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
     """Make a node; the symbol of its first output.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.kinds import as_array
 from portable_nn.engines.batching import Batching
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
@@ -40,8 +41,8 @@ def find_examples(
     Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
     """
     train = _check_examples(network, losses, x, y, weight, "")
-    if isinstance(validation, float):
-        return _split(train, validation)
+    if isinstance(validation, float | np.floating):
+        return _split(train, float(validation))
     if validation is None:
         return train, None
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
@@ -64,13 +65,14 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
     if set(y) != set(losses):
         raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
     for name, array in y.items():
-        _check_numbers(np.asarray(array), f"{what}y" if len(losses) == 1 else f"{what}y['{name}']")
+        title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
+        _check_numbers(as_array(array, title), title)
     symbols = replay(network.graph)
     ys = {name: check_target(loss, symbols[name], y[name], f"{what}y") for name, loss in losses.items()}
     counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
     if weight is not None:
         dtype = symbols[next(iter(losses))].dtype
-        weight = np.asarray(weight, dtype)
+        weight = as_array(weight, f"{what}sample_weight", dtype)
         _check_numbers(weight, f"{what}sample_weight")
         if weight.ndim != 1 or (weight < 0).any():
             raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
@@ -100,6 +102,8 @@ def _check_numbers(array: Array, name: str, *, infinite: bool = False) -> None:
 
 
 def _split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+    if not 0 <= share < 1:
+        raise UsageError(f"validation must be a share from above 0 to below 1, or (x, y), not {share:g}")
     count = round(len(examples) * share)
     if not 0 < count < len(examples):
         raise UsageError(f"validation={share:g} of {len(examples)} examples leaves one side empty")

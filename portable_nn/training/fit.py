@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
+from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_misfits
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators.registry import Array
@@ -37,6 +38,7 @@ Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 """``(batch, generator)`` → the changed batch."""
 
 
+@check_kinds
 def fit(
     network: Trainable,
     x: Any,
@@ -51,7 +53,7 @@ def fit(
     sample_weight: Array | None = None,
     schedule: Schedule | None = None,
     early_stopping: EarlyStopping | None = None,
-    metrics: str | Sequence[str] = (),
+    metrics: str | Sequence[str] | None = (),
     augment: Augment | None = None,
     metrics_csv: str | Path | None = None,
     progress: bool | None = None,
@@ -113,7 +115,7 @@ def fit(
     if not resume:
         check_parameters(network)
     warn_of_misfits(network.graph, network.parameters, network.inputs, train.x, level=3)
-    wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics, train.y)
+    wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics or (), train.y)
     evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
     columns = ["loss", *(evaluate.columns if evaluate else ())]
     if early_stopping and early_stopping.monitor not in columns:

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.html import html_table
+from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity, table
 from portable_nn.operators.registry import Array
 from portable_nn.training.trainable import Trainable
@@ -21,6 +22,7 @@ SHOWN: Final = 10
 Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
 
 
+@check_kinds
 @dataclass(frozen=True)
 class EarlyStopping:
     """Stop when ``monitor`` has not improved for ``patience`` epochs; keep the best weights.

@@ -10,6 +10,7 @@ from typing import ClassVar
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
+from portable_nn.core.kinds import check_kinds
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
@@ -88,6 +89,7 @@ def _minus(weight: Symbol, step: Symbol) -> Symbol:
     return weight - step
 
 
+@check_kinds
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent; with momentum v ← μ·v + g, w ← w - η·v (Nesterov: w ← w - η·(g + μ·v)).
@@ -134,6 +136,7 @@ class SGD(Optimizer):
         return {weight: _minus(weight, gradient if self.scales_seed else gradient * scalars["rate"])}
 
 
+@check_kinds
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
     """s ← alpha·s + (1 - alpha)·g², w ← w - η·g / (√s + ε). Tieleman and Hinton, Coursera lecture 6.5, 2012.
@@ -154,6 +157,7 @@ class RMSProp(Optimizer):
     operator, states = "RMSProp", ("square",)
 
 
+@check_kinds
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam with bias correction. Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
@@ -183,6 +187,7 @@ class Adam(Optimizer):
         return {"rate": rate * first / second, "epsilon": self.epsilon / second}
 
 
+@check_kinds
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay: w ← (1 - η·λ)·w before the step. Loshchilov and Hutter, ICLR 2019.

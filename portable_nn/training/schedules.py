@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
 
 __all__ = ["CosineDecay", "ExponentialDecay", "StepDecay", "Warmup"]
 
@@ -16,6 +17,7 @@ Schedule: TypeAlias = Callable[[float, float], float]
 """``(epoch, epochs)`` → the factor of the learning rate; ``epoch`` is 0.0 at the first batch of all."""
 
 
+@check_kinds
 @dataclass(frozen=True)
 class StepDecay:
     """factor^⌊epoch / every⌋.
@@ -39,6 +41,7 @@ class StepDecay:
         return float(self.factor ** (int(epoch) // self.every))
 
 
+@check_kinds
 @dataclass(frozen=True)
 class ExponentialDecay:
     """factor^epoch, in every batch.
@@ -54,6 +57,7 @@ class ExponentialDecay:
         return float(self.factor**epoch)
 
 
+@check_kinds
 @dataclass(frozen=True)
 class CosineDecay:
     """final + (1 - final)·(1 + cos(π·epoch / epochs)) / 2. Loshchilov and Hutter, "SGDR", ICLR 2017.
@@ -69,6 +73,7 @@ class CosineDecay:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, epoch / epochs))) / 2
 
 
+@check_kinds
 @dataclass(frozen=True)
 class Warmup:
     """A linear rise from 0 to 1, then another schedule over the remaining epochs.

@@ -155,7 +155,11 @@ def test_force(run, tmp_path, mine):
         (["mine.safetensors", "b.pt"], 2, "b.pt: the name of a file that can be written ends in .safetensors"),
         (["mine.safetensors", "b.h5", "--opset", "17"], 2, "b.h5: opset is an option of ONNX files"),
         (["mine.safetensors", "b.onnx", "--opset", "99"], 2, "--opset must be 13 to 25, not 99"),
-        (["mine.safetensors", "mine.safetensors", "--force"], 2, "mine.safetensors is the file to read"),
+        (
+            ["mine.safetensors", "mine.safetensors", "--force"],
+            2,
+            "B mine.safetensors is a file to read, A mine.",
+        ),
         (["mine.safetensors", "no/b.h5"], 3, "no/b.h5: cannot be written: there is no folder '"),
         (["mine.safetensors", "b.h5", "--against", "digits"], 2, "mine.safetensors: holds a network of its own"),
         (["mine.safetensors", "b.h5", "--rename", "w"], 2, "--rename needs OLD=NEW, not 'w'"),

@@ -3,10 +3,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign import FLOAT, write
+from onnx import helper
 from PIL import Image
 
 import portable_nn as pnn
@@ -183,16 +186,17 @@ def test_csv_has_the_numbers_in_full(run, tmp_path, digits_csv, engine):
     code, out, err = run(*arguments, "--out", "answers.csv")
     assert (code, out, err) == (0, "", "5 of 5 right (100.0 %)\n")
     head, *rows = csv.reader((tmp_path / "answers.csv").read_text().splitlines())
-    assert head == ["input", "label", "probability", "2nd", "probability", "expected"]
+    assert head == ["input", "label", "probability", "2nd", "probability", "expected", "error"]
     for row, result in zip(rows, results, strict=True):
         (first, p), (second, q) = result["top"]
-        assert [row[0], row[1], float(row[2]), row[3], float(row[4]), row[5]] == [
+        assert [row[0], row[1], float(row[2]), row[3], float(row[4]), *row[5:]] == [
             result["input"],
             first,
             p,
             second,
             q,
             result["expected"],
+            "",
         ]
     assert run(*arguments, "--format", "csv", "-q").out == (tmp_path / "answers.csv").read_text()
 
@@ -235,7 +239,7 @@ def test_many_rows_come_in_order(run, tmp_path, digits_csv):
 
 def test_json_is_whole_although_an_input_is_bad(run, tmp_path, digits_csv):
     digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
-    code, out, err = run("predict", "digits-mlp", "digits.csv", "--format", "json", "--batch-size", "20")
+    code, out, err = run("predict", "digits-mlp", "digits.csv", "--format", "json", "--batch-size", "20", "--strict")
     assert code == 3
     assert len(json.loads(out)["results"]) == 256
     assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
@@ -244,7 +248,9 @@ def test_json_is_whole_although_an_input_is_bad(run, tmp_path, digits_csv):
 def test_a_file_is_written_whole_or_not_at_all(shell, tmp_path, digits_csv):
     digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
     (tmp_path / "answers.txt").write_text("old")
-    code, out, err = shell("predict", "digits-mlp", "digits.csv", "-o", "answers.txt", "--force", "--batch-size", "20")
+    code, out, err = shell(
+        "predict", "digits-mlp", "digits.csv", "-o", "answers.txt", "--force", "--batch-size", "20", "--strict"
+    )
     assert (code, out) == (3, "")
     assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
     assert (tmp_path / "answers.txt").read_text() == "old"
@@ -266,7 +272,7 @@ def bad_files(folder: Path) -> None:
         ("text.png", "text.png: .*a text file"),
         ("cut.png", "cut.png: .*PNG picture that is damaged or cut short"),
         ("empty", "empty: the folder has no images"),
-        ("short.csv", "short.csv: row 1: expected 784 values, or a label and 784 values, found 783 cells"),
+        ("short.csv", "short.csv(: row |:)1: expected 784 values, or a label and 784 values, found 783 cells"),
         ("blank.png", "blank.png: .*an empty file"),
         ("odd.xyz", "odd.xyz: "),
         ("missing.png", "missing.png: expected a file or folder, found neither"),
@@ -276,16 +282,124 @@ def test_bad_inputs_are_one_line_and_exit_code_3(run, tmp_path, given, message):
     import re
 
     bad_files(tmp_path)
-    code, out, err = run("predict", "digits-mlp", given)
+    code, out, err = run("predict", "digits-mlp", given, "--strict")
     assert (code, out) == (3, "")
     assert re.match(f"error: {message}", err)
     assert err.count("\n") == 1
+    told = run("predict", "digits-mlp", given)
+    assert re.match(f"error: {message}", told.err)
+    [_, row] = told.out.splitlines()
+    name, reason = row.split("  error: ")
+    assert (told.code, told.err) == (3, f"error: {name.strip()}: {reason}\n")
 
 
 def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
     bad_files(tmp_path)
-    code, out, err = shell("predict", "digits-mlp", "text.png")
+    code, out, err = shell("predict", "digits-mlp", "text.png", "--strict")
     assert (code, out, err.count("\n")) == (3, "", 1)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, digits_csv: Path) -> Path:
+    """A folder of pictures of which one is none, a table with two bad rows, and arrays with an example with NaN."""
+    folder = tmp_path / "pictures"
+    shutil.copytree(SAMPLES, folder)
+    (folder / "digit-4.png").write_text("I am no picture")
+    lines = digits_csv.read_text().splitlines()
+    digits_csv.write_text("\n".join([*lines[:2], "1,2", lines[2].replace(",0,", ",x,", 1), *lines[3:]]) + "\n")
+    examples = np.loadtxt(lines, delimiter=",")[:, 1:]
+    examples[3, 5] = np.nan
+    np.save(tmp_path / "arrays.npy", examples)
+    return tmp_path
+
+
+MIXED = ("pictures", "digits.csv", "missing.png", "arrays.npy")
+BAD = {
+    "pictures/digit-4.png": "expected a picture such as PNG or JPEG, found a text file",
+    "digits.csv:3": "expected a label and 784 values, found 2 cells",
+    "digits.csv:4": "column 2: expected a finite number, found 'x'",
+    "missing.png": "expected a file or folder, found neither",
+    "arrays.npy:3": "expected finite float32 numbers, found NaN or infinity",
+}
+NAMES = [
+    *(f"pictures/digit-{n}.png" for n in range(10)), *(f"digits.csv:{n}" for n in range(1, 7)), "missing.png",
+    *(f"arrays.npy:{n}" for n in range(5)),
+]  # fmt: skip
+FAILED = (
+    "error: 5 of 22 inputs cannot be used: pictures/digit-4.png: expected a picture such as PNG or JPEG, found a text "
+    "file; the other errors are in their rows\n"
+)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize("batch_size", ["1", "3", "256"])
+def test_a_bad_input_is_a_row_and_the_others_are_predicted(run, mixed, engine, batch_size):
+    """As without the bad ones, of which none is left out."""
+    found = run("predict", "digits-mlp", *MIXED, "--format", "json", "--engine", engine, "--batch-size", batch_size)
+    rows = {row["input"]: row for row in found.json["results"]}
+    assert (found.code, list(rows)) == (3, NAMES)
+    assert found.err == f"4 of 4 right (100.0 %)\n{FAILED}"
+    assert {name: row["error"] for name, row in rows.items() if "error" in row} == BAD
+    assert all(rows[name] == {"input": name, "error": reason} for name, reason in BAD.items())
+    whole = run("predict", "digits-mlp", SAMPLES, "--format", "json", "--engine", engine).json["results"]
+    for digit in {*range(10)} - {4}:
+        row = rows[f"pictures/digit-{digit}.png"]
+        assert row["label"] == whole[digit]["label"] == str(digit)
+        assert row["probability"] == pytest.approx(whole[digit]["probability"], abs=1e-6)
+    assert [rows[f"arrays.npy:{n}"]["label"] for n in (0, 1, 2, 4)] == list("0248")
+    assert [rows[f"digits.csv:{n}"]["label"] for n in (1, 2, 5, 6)] == list("0268")
+
+
+def test_a_bad_input_in_tables_and_csv(run, mixed):
+    found = run("predict", "digits-mlp", *MIXED, "--quiet")
+    rows = dict(line.split(maxsplit=1) for line in found.out.splitlines())
+    assert (found.code, found.err, list(rows)) == (3, FAILED, ["input", *NAMES])
+    assert rows["digits.csv:2"].split() == ["2", ">99.9", "%"]  # The first input had no class, so there is no column.
+    assert {name: row for name, row in rows.items() if "error" in row} == {name: f"error: {BAD[name]}" for name in BAD}
+    found = run("predict", "digits-mlp", *MIXED, "--out", "answers.csv", "--quiet")
+    assert found == (3, "", FAILED)
+    head, *cells = csv.reader((mixed / "answers.csv").read_text().splitlines())
+    assert head == ["input", "label", "probability", "error"]
+    assert {len(row) for row in cells} == {4}
+    assert [row[0] for row in cells] == NAMES
+    assert {row[0]: row[1:] for row in cells if row[0] in BAD} == {name: ["", "", BAD[name]] for name in BAD}
+    assert all(row[1] and not row[-1] for row in cells if row[0] not in BAD)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_bad_inputs_that_come_first(run, mixed, form):
+    found = run("predict", "digits-mlp", "missing.png", "none.png", "pictures/digit-7.png", "--format", form)
+    assert (found.code, found.err.count("\n")) == (3, 1)
+    assert found.err.startswith("error: 2 of 3 inputs cannot be used: missing.png: expected a file or folder, found ")
+    lines = [line for line in found.out.splitlines() if ".png" in line]
+    assert ["found neither" in line for line in lines] == [True, True, False]
+    only = run("predict", "digits-mlp", "missing.png", "none.png", "--format", form)
+    assert (only.code, only.out.count("found neither")) == (3, 2)
+
+
+def test_strict_stops_at_the_first(run, mixed):
+    found = run("predict", "digits-mlp", "pictures", "digits.csv", "--strict", "--batch-size", "2", "--format", "json")
+    assert (found.code, found.err) == (3, f"error: pictures/digit-4.png: {BAD['pictures/digit-4.png']}\n")
+    assert run("predict", "digits-mlp", "pictures", "missing.png", "--strict").out == ""
+
+
+def test_numbers_that_are_none_for_one_example(run, tmp_path):
+    """The model divides by its input."""
+    nodes = [helper.make_node("Reciprocal", ["x"], ["y"])]
+    write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, ["n", 1])}, {"y": (FLOAT, ["n", 1])})
+    (tmp_path / "x.csv").write_text("4\n0\n-2\n")
+    found = run("predict", "m.onnx", "x.csv", "--format", "json")
+    assert (found.code, found.err) == (
+        3,
+        "error: 1 of 3 inputs cannot be used: x.csv:2: the model gives NaN or infinity\n",
+    )
+    assert [row.get("values", row.get("error")) for row in found.json["results"]] == [
+        [0.25], "the model gives NaN or infinity", [-0.5],
+    ]  # fmt: skip
+    assert (
+        run("predict", "m.onnx", "x.csv", "--strict").err
+        == "error: m.onnx: the model gives NaN or infinity for x.csv:2\n"
+    )
 
 
 @pytest.mark.parametrize(

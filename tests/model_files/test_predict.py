@@ -320,3 +320,22 @@ def test_models_that_are_not_there(tmp_path):
     (tmp_path / "x.pt").write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"x.pt: expected a model, whose name ends in .safetensors"):
         predict(tmp_path / "x.pt", SAMPLES)
+
+
+def test_bad_inputs_have_an_error_each_or_the_first_is_raised(tmp_path: Path) -> None:
+    samples = find_model("digits-mlp").samples
+    (tmp_path / "text.png").write_text("no picture")
+    given = [samples / "digit-3.png", tmp_path / "text.png", tmp_path / "none.csv", samples / "digit-5.png"]
+    found = predict("digits-mlp", given, strict=False)
+    reasons = ["expected a picture such as PNG or JPEG, found a text file", "expected a file or folder, found neither"]
+    assert [(each.label, each.error) for each in found] == [
+        ("3", None),
+        (None, reasons[0]),
+        (None, reasons[1]),
+        ("5", None),
+    ]
+    assert (found.made, found.bad) == (4, 2)
+    assert repr(found.first_bad) == f"Prediction(input={str(given[1])!r}, error={reasons[0]!r})"
+    strict = predict("digits-mlp", given[:2])
+    with pytest.raises(DataError, match=r"text\.png: expected a picture"):
+        list(strict)

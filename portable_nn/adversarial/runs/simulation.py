@@ -80,8 +80,8 @@ def simulate(
     rates = read_rates(learning_rate, decay, count)
     z = _start(found, start)
     runs = (*rates.shape, *z.shape[:-1])
+    _check_size(-(-count // every) + 1, runs, found.size, every)
     t = np.append(np.arange(0, count, every), count)
-    _check_size(len(t), runs, found.size, every)
     play = _Play(found, row, filled, rates, spread, first)
 
     def again(steps: int, record: int) -> Result:

@@ -13,7 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark, constants_of
-from portable_nn.onnx.opsets.support import STANDARD
+from portable_nn.onnx.opsets.support import opset_in
 from portable_nn.operators import DTYPE_CODES, Type, infer
 
 MOST: Final = 8 * 2**20
@@ -55,7 +55,7 @@ def _origin(model: ModelProto) -> ModelOrigin:
         domain=model.domain,
         model_version=model.model_version,
         ir_version=model.ir_version,
-        opset=next(entry.version for entry in model.opset_import if entry.domain in STANDARD),
+        opset=opset_in(model),
     )
 
 

@@ -11,7 +11,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape
 from portable_nn.format.documentation import Documentation
-from portable_nn.onnx.opsets.support import STANDARD, label, noted
+from portable_nn.onnx.opsets.support import label, noted, opset_in
 from portable_nn.onnx.remarks.documentation import collect, pairs, protos_of_values, remark_of, stated
 from portable_nn.operators import infer
 
@@ -145,7 +145,7 @@ def _of_nodes(reading: _Reading) -> Iterator[str]:
     gone = [label(each) for each, node in found if node is None and not values.intersection(each.output)]
     yield from noted("dropped: nodes", gone, "as nothing needs them any more")
     changed = [label(each) for each, node in found if node and _has_another_form(each, node)]
-    opset = next(each.version for each in reading.model.opset_import if each.domain in STANDARD)
+    opset = opset_in(reading.model)
     yield from noted(f"nodes converted from opset {opset}", changed)
     documented = [label(each) for each, node in found if node is None and remark_of(each)]
     yield from noted("dropped: documentation of nodes", documented, "as they are not there any more")
@@ -237,7 +237,7 @@ def _versions(model: ModelProto, documentation: Documentation) -> Iterator[str]:
     if origin is None:
         return
     producer = f"{origin.producer} {origin.producer_version}".strip()
-    opset = next(each.version for each in model.opset_import if each.domain in STANDARD)
+    opset = opset_in(model)
     if producer or (origin.opset, origin.ir_version) != (opset, model.ir_version):
         yield (
             f"the network comes from a file of opset {origin.opset} and IR version {origin.ir_version}"

@@ -1,0 +1,186 @@
+"""Arguments of a wrong kind: a ``UsageError`` that names the argument, in place of an error from deep inside.
+
+What an argument may be is what its annotation says. It is looked at only after a call has failed, so that a right call
+costs nothing, and an error with right arguments stays what it is.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+import numpy as np
+
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.text import either
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+LONGEST: Final = 60
+"""Characters of an argument in a message."""
+
+_CAUSES: Final = (TypeError, ValueError, AttributeError, OverflowError, KeyError, IndexError)
+"""What an argument of a wrong kind leads to."""
+
+_NAMES: Final[Mapping[Any, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    Path: "a path",
+    types.NoneType: "None",
+    np.ndarray: "an array",
+}
+
+_ACCEPTED: Final[Mapping[Any, tuple[type, ...]]] = {
+    int: (int, np.integer),
+    float: (float, int, np.floating, np.integer),
+    bool: (bool, np.bool_),
+    np.ndarray: (np.ndarray, list, tuple),
+}
+"""What else than the type itself an annotation accepts."""
+
+
+def check_kinds(target: T) -> T:
+    """Decorate a function, or a class for the arguments of its ``__init__``."""
+    if isinstance(target, type):
+        target.__init__ = check_kinds(target.__init__)  # type: ignore[misc]
+        return target
+
+    @wraps(target)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return target(*args, **kwargs)
+        except _CAUSES as error:
+            if not isinstance(error, PortableNNError) and (fault := _fault(target, args, kwargs)):
+                raise UsageError(fault) from error
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def as_array(value: Any, name: str, dtype: Any = None) -> np.ndarray[Any, np.dtype[Any]]:
+    """``value`` as an array. ``name`` is what a ``UsageError`` calls it where it is none: rows of two lengths."""
+    try:
+        found = np.asarray(value, dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(
+            f"{name} must be an array of numbers, with as many in each row, not {_shown(value)}"
+        ) from error
+    return found
+
+
+def _shown(value: Any) -> str:
+    """An argument in a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    """The first argument that its annotation does not accept, in words."""
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:  # Python's own message says which argument is missing or unknown.
+        return None
+    for name, value in bound.arguments.items():
+        parameter = signature.parameters[name]
+        hint = _evaluated(parameter.annotation, function)
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        for each in value if several else [value]:
+            if parameter.kind is not parameter.VAR_KEYWORD and not accepts(hint, each):
+                return f"{name} must be {described(hint)}, not {_shown(each)}"
+    return None
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
+    """An annotation as a type; ``Any`` where it has names that are known to type checkers alone."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(vars(sys.modules[function.__module__])))
+    except (NameError, TypeError):
+        return Any
+
+
+def accepts(hint: Any, value: Any) -> bool:
+    """Whether a value is of the kind that an annotation says; of annotations that are not known, ``True``."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is None:
+        return value is None
+    if origin in {Union, types.UnionType}:
+        return any(accepts(part, value) for part in parts)
+    if origin is Literal:
+        return isinstance(value, str | int | None) and value in parts
+    if origin is collections.abc.Callable or hint is Callable:
+        return callable(value) and _takes(value, parts[0] if parts else ...)
+    found = origin or hint
+    if not isinstance(found, type) or found is type:
+        return True
+    if not _is_instance(value, found):
+        return False
+    return _accepts_parts(found, parts, value)
+
+
+def _is_instance(value: Any, kind: type) -> bool:
+    try:
+        is_one = isinstance(value, _ACCEPTED.get(kind, kind))
+    except TypeError:  # A protocol that cannot be asked at run time.
+        return True
+    return is_one and not (kind in {int, float} and isinstance(value, bool | np.bool_))
+
+
+def _accepts_parts(kind: type, parts: tuple[Any, ...], value: Any) -> bool:
+    """Whether the keys and values of a dict, or the members of a list, are of their kinds."""
+    if issubclass(kind, collections.abc.Mapping) and len(parts) == 2:
+        return all(accepts(parts[0], key) and accepts(parts[1], part) for key, part in value.items())
+    if issubclass(kind, tuple) and parts and parts[-1] is not ...:
+        return len(value) == len(parts) and all(map(accepts, parts, value))
+    if issubclass(kind, collections.abc.Sequence) and parts:
+        return all(accepts(parts[0], part) for part in value)
+    return True
+
+
+def _takes(function: Callable[..., Any], arguments: Any) -> bool:
+    """Whether a function can be called with so many arguments; where that is not known, ``True``."""
+    if not isinstance(arguments, list | tuple):
+        return True
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # A function that tells nothing about itself.
+        return True
+    return True
+
+
+def described(hint: Any) -> str:
+    """An annotation in words: ``a whole number or None``."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is None:
+        return "None"
+    if origin in {Union, types.UnionType}:
+        return either(dict.fromkeys(described(part) for part in parts))
+    if origin is Literal:
+        return either(map(repr, parts))
+    if origin is collections.abc.Callable:
+        counted = isinstance(parts[0], list | tuple)
+        return f"a function of {len(parts[0])} argument{'s' * (len(parts[0]) != 1)}" if counted else "a function"
+    found = origin or hint
+    if found in _NAMES:
+        return _NAMES[found]
+    if isinstance(found, type) and issubclass(found, collections.abc.Mapping):
+        return "a dict" + (f" of {described(parts[1])} by name" if len(parts) == 2 and parts[1] is not Any else "")
+    if isinstance(found, type) and issubclass(found, collections.abc.Iterable) and found.__module__ != "__main__":
+        inner = parts[0] if parts else Any
+        if found in {list, tuple, set, frozenset} or found.__module__ == "collections.abc":
+            return "a list" + (f" of {described(inner)}" if inner is not Any else "")
+    return f"of the type {getattr(found, '__name__', found)}"

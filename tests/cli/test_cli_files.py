@@ -1,0 +1,176 @@
+"""No option overwrites a file unless that is asked for, and never one that the command reads."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli_main import PATHS
+
+from portable_nn.catalog import find_model
+from portable_nn.cli import conventions, module_of
+
+MODEL = "model.safetensors"
+
+LINES = {
+    "check": f"check {MODEL}",
+    "convert": f"convert {MODEL}",
+    "export": f"export {MODEL} --no-verify",
+    "import": "import model.onnx --no-verify",
+    "inspect": f"inspect {MODEL}",
+    "models build": "models build digits-mlp",
+    "models list": "models list",
+    "models show": "models show digits",
+    "predict": f"predict {MODEL} digits.csv",
+    "sample": "sample gan.safetensors",
+    "simulate compare": "simulate compare --evaluations 8",
+    "simulate field": "simulate field --steps 3 --grid 3",
+    "simulate gan": "simulate gan --steps 10 --eigenvalues 10",
+    "simulate list": "simulate list",
+    "simulate run": "simulate run --steps 3",
+    "simulate spectrum": "simulate spectrum",
+    "simulate sweep": "simulate sweep --steps 3 --rates 0.1",
+    "size conv": "size conv --in 5 --kernel 3",
+    "size convt": "size convt --in 5 --kernel 3",
+    "size net": f"size net {MODEL}",
+    "size pool": "size pool --in 6 --kernel 2",
+    "train": "train 784-10 digits.csv --validation 0 --epochs 1",
+    "tune": f"tune {MODEL} digits.csv --validation 0 --epochs 1",
+}
+"""For each command a line that succeeds once it says what to write."""
+
+NAMES = {
+    "--out": {"sample": "old.png", "train": "old.npz", "tune": "old.h5", "models build": "old.safetensors"},
+    "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
+    "OUT": "old.safetensors", "OUT.onnx": "old.onnx", "B": "old.npz",
+}  # fmt: skip
+"""The name of a file that an option may write: for all commands, or for those that are named."""
+
+READ = {"--labels", "--labels-file", "--io", "IN...", "DATA"}
+"""Options whose value is a path, and that write no file."""
+
+FOLDERS = {"--checkpoint"}
+
+
+def options() -> Iterator[tuple[str, str, bool]]:
+    """The options whose value is a path, each with its command and whether it names a file to write."""
+    for path in PATHS:
+        found: Any = conventions.with_conventions(module_of(*path))
+        for option in inspect.signature(found).parameters.values():
+            if "Path" in str(option.annotation):
+                yield " ".join(path), conventions._flag(option), bool(conventions._info(option).writable)
+
+
+WRITTEN = [(command, flag) for command, flag, writable in options() if writable]
+
+
+def name_for(command: str, flag: str) -> str:
+    names = NAMES[flag]
+    return names if isinstance(names, str) else names.get(command, "old.json")
+
+
+def line_with(command: str, flag: str, name: str) -> list[str]:
+    """The line of a command that writes ``name``."""
+    words = [*LINES[command].split(), *([name] if flag[0] != "-" else [flag, name])]
+    if command in {"train", "tune"} and flag != "--out":
+        words += ["--out", "new.npz"]
+    return words if command != "sample" or flag == "--out" else [*words, "--out", "new.npy"]
+
+
+@pytest.fixture
+def files(tmp_path: Path, digits_csv: Path) -> Path:
+    """A folder with what the lines read."""
+    model = find_model("digits-mlp")
+    shutil.copy(model.weights, tmp_path / MODEL)
+    shutil.copy(model.onnx, tmp_path / "model.onnx")
+    shutil.copy(find_model("digits-gan").weights, tmp_path / "gan.safetensors")
+    return tmp_path
+
+
+def test_every_option_with_a_path_says_whether_it_writes() -> None:
+    assert {command for command, _ in WRITTEN} == set(LINES) == {" ".join(path) for path in PATHS}
+    assert {flag for _, flag, writable in options() if not writable} == READ | FOLDERS
+
+
+@pytest.mark.parametrize(("command", "flag"), WRITTEN, ids="-".join)
+def test_no_option_replaces_a_file_unless_forced(run, files, command, flag):
+    name = name_for(command, flag)
+    (files / name).write_bytes(b"precious")
+    assert run(*line_with(command, flag, name)) == (2, "", f"error: {name} exists already: --force replaces it\n")
+    assert (files / name).read_bytes() == b"precious"
+    (files / "link").mkdir()
+    (files / "link" / name).symlink_to(files / name)
+    assert run(*line_with(command, flag, f"link/{name}")).code == 2
+    assert (files / name).read_bytes() == b"precious"
+
+
+PICTURES = {"--plot", "--gif"}
+SLOW = {"models build"}
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"), [pair for pair in WRITTEN if pair[0] not in SLOW and pair[1] not in PICTURES], ids="-".join
+)
+def test_every_option_replaces_a_file_where_that_is_forced(run, files, command, flag):
+    name = name_for(command, flag)
+    (files / name).write_bytes(b"precious")
+    assert run(*line_with(command, flag, name), "--force").code == 0
+    assert b"precious" not in (files / name).read_bytes()
+
+
+READS = {
+    "check": [MODEL], "convert": [MODEL], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
+    "predict": [MODEL, "digits.csv"], "sample": ["gan.safetensors"], "size net": [MODEL],
+    "train": ["digits.csv"], "tune": [MODEL, "digits.csv"],
+}  # fmt: skip
+"""The files that each line reads."""
+
+CASES = [(command, flag, read) for command, flag in WRITTEN for read in READS.get(command, [])]
+
+
+@pytest.mark.parametrize(("command", "flag", "read"), CASES, ids="-".join)
+@pytest.mark.parametrize("forced", [[], ["--force"]], ids=["", "forced"])
+def test_no_option_replaces_a_file_that_is_read(run, files, command, flag, read, forced):
+    """Neither by its own name nor by another one, of a kind that the option can write."""
+    before = (files / read).read_bytes()
+    os.link(files / read, files / name_for(command, flag))
+    code, out, err = run(*line_with(command, flag, name_for(command, flag)), *forced)
+    assert (code, out) == (2, "")
+    assert f"error: {flag} {name_for(command, flag)} is a file to read, " in err
+    assert f" {read}: write to another one\n" in err
+    assert (files / read).read_bytes() == before
+
+
+def test_a_shipped_model_and_standard_input_are_files_to_read(run, shell, files):
+    weights = find_model("digits-mlp").weights
+    (files / "own.dot").symlink_to(weights)
+    found = run("inspect", "digits-mlp", "--dot", "own.dot", "--force")
+    assert found == (2, "", "error: --dot own.dot is a file to read, MODEL digits-mlp: write to another one\n")
+    rows = (files / "digits.csv").read_bytes()
+    with (files / "digits.csv").open() as file:
+        found = shell("predict", "digits-mlp", "-", "--out", "digits.csv", "--force", stdin=file)
+    assert (found.code, found.err) == (
+        2,
+        "error: --out digits.csv is a file to read, INPUT... -: write to another one\n",
+    )
+    assert (files / "digits.csv").read_bytes() == rows
+
+
+def test_two_options_that_write_one_file_under_two_names(run, files):
+    (files / "other.dot").symlink_to(files / "new.txt")
+    found = run("inspect", MODEL, "--dot", "other.dot", "--out", "new.txt")
+    assert (found.code, found.err) == (2, "error: --dot and --out name the same file, new.txt\n")
+
+
+def test_a_training_goes_on_with_its_own_file_of_figures(run, files):
+    line = "train 784-10 digits.csv --validation 0 --epochs 1 --checkpoint run --metrics-csv old.csv --out"
+    assert run(*line.split(), "a.npz").code == 0
+    first = (files / "old.csv").read_text()
+    assert run(*line.split(), "b.npz", "--resume", "--epochs", "2").code == 0
+    assert (files / "old.csv").read_text().startswith(first)
+    assert len((files / "old.csv").read_text().splitlines()) == 3
