@@ -30,10 +30,11 @@ with atheris.instrument_imports(include=["portable_nn"]):
 import forge_hdf5
 import forge_npz
 import forge_safetensors
+from changes import change_message, change_tree
 from forge import Forge, dumps
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from onnx import ModelProto
-from test_hostile_mutation import follow, mended, places
+from test_hostile_mutation import follow, mended
 
 from portable_nn.plain import open_tensors
 
@@ -106,38 +107,6 @@ def manifest_of(suffix: str, data: bytes) -> bytes:
         return b""
 
 
-NUMBERS = (-1, 0, 1, 2, 3, 7, 2**31, 2**62, 2**63 - 1, 2**64)
-KNOWN: dict[type, tuple[Any, ...]] = {
-    bool: (True, False), int: NUMBERS, float: (0.0, -1.0, 0.5, 1e38, 1e39), str: ("", "x", "batch", "float64", "int64"),
-    list: ([], [0], [1, 1], ["batch"], ["x"], [0.5]), dict: ({}, {"dtype": "int64", "shape": [1], "data": [-1]}),
-    type(None): (None, 0, "", []),
-}  # fmt: skip
-
-
-def change_tree(tree: Any, dice: random.Random) -> None:
-    """Leave out a part, or put one in its place that stands elsewhere or is known to be trouble, mostly of its type."""
-    ways = [way for way in places(tree) if way]
-    parent, last = step_to(tree, dice.choice(ways))
-    old = parent[last]
-    if dice.randrange(8) == 0:
-        del parent[last]
-        return
-    others = [parent[last] for parent, last in (step_to(tree, way) for way in ways)]
-    alike = [other for other in others if type(other) is type(old)]
-    kind = dice.randrange(8)
-    new = dice.choice(KNOWN[type(old)] if kind < 4 else alike if kind < 7 else others)
-    parent[last] = json.loads(json.dumps(new))
-    if isinstance(old, list) and old and dice.randrange(2):
-        parent[last] = [*old, dice.choice(old)]
-
-
-def step_to(tree: Any, way: tuple[Any, ...]) -> tuple[Any, Any]:
-    *outer, last = way
-    for key in outer:
-        tree = tree[key]
-    return tree, last
-
-
 def model(data: bytes, size: int, dice: random.Random) -> bytes:
     """Changes of an ONNX model: its bytes, or fields of the messages that it is made of."""
     found = ModelProto()
@@ -153,41 +122,6 @@ def model(data: bytes, size: int, dice: random.Random) -> bytes:
         return found.SerializeToString()[:size]
     except (UnicodeDecodeError, ValueError):  # texts that are none, another enumeration, more than 32 bits
         return atheris.Mutate(data, size)
-
-
-def change_message(root: Message, dice: random.Random) -> None:
-    messages = list(messages_in(root))
-    message = dice.choice(messages)
-    field = dice.choice(message.DESCRIPTOR.fields)
-    if dice.randrange(4) == 0:
-        message.ClearField(field.name)
-        return
-    same = [each for each in messages if each.DESCRIPTOR is message.DESCRIPTOR]
-    other = getattr(dice.choice(same), field.name)
-    if field.is_repeated:
-        change_list(getattr(message, field.name), list(other), dice)
-    elif field.message_type:
-        getattr(message, field.name).ParseFromString(other.SerializeToString())  # it may be a part of the other
-    else:
-        known = {"int": (-1, 0, 1, 2, 7, 2**31 - 1, 2**62), "float": (0.0, -1.0, 1e30, float("nan")), "str": ("", "x")}
-        choices = known.get(type(other).__name__, (b"", b"\0" * 4))
-        setattr(message, field.name, other if dice.randrange(2) else dice.choice(choices))
-
-
-def change_list(items: Any, others: list[Any], dice: random.Random) -> None:
-    if items and dice.randrange(2):
-        del items[dice.randrange(len(items))]
-    if others:
-        other = dice.choice(others)
-        items.extend([type(other).FromString(other.SerializeToString()) if isinstance(other, Message) else other])
-
-
-def messages_in(message: Message) -> Any:
-    yield message
-    for field, value in message.ListFields():
-        if field.message_type:
-            for each in value if field.is_repeated else [value]:
-                yield from messages_in(each)
 
 
 CHANGES = {

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
+from changes import places
 from forge import Forge, sha256
 from forge_hdf5 import DATATYPES, SIZES, mend
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -128,12 +129,6 @@ def test_any_network_is_the_same_to_three_programs(path: Path, tensors: dict[str
 
 
 # Changes of the manifest
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path to every part of a tree of JSON."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, part in items for place in places(part, (*path, key)))]
 
 
 SCALARS = st.one_of(

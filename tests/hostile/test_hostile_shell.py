@@ -1,0 +1,31 @@
+"""The commands themselves, as processes, on changed files of every kind that they read: see ``shell_fuzzing``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and their memory limited")
+HERE = Path(__file__).parent
+
+
+def run(first: int, count: int) -> None:
+    command = [sys.executable, str(HERE / "shell_fuzzing.py"), str(first), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"0 of {count} failed" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, 500, 125))
+def test_no_command_fails_in_a_way_that_is_not_its_own(first: int) -> None:
+    """Every exit code is one of 0 to 4; there is no traceback, no signal, and no command takes too long."""
+    run(first, 125)
+
+
+@pytest.mark.sweep
+def test_nor_does_it_in_twenty_thousand_cases() -> None:
+    run(0, 20_000)
