@@ -156,8 +156,8 @@ class ArrayOracle(Oracle[Array, Array]):
     def solve(self, matrix: Array, v: Array) -> Array:
         """By Gaussian elimination; a singular system without a solution is a ``failure``."""
         w = solve(matrix, v)
-        left = norm(self.apply(matrix, w) - v)
-        bad = np.isfinite(v).all(-1) & ~(left <= SOLVED * (np.abs(matrix).max((-1, -2)) * norm(w) + norm(v)))
+        left, size = self.apply(matrix, w) - v, np.abs(matrix).max((-1, -2)) * _largest(w) + _largest(v)
+        bad = ~(_largest(left) <= SOLVED * size) & np.isfinite(v).all(-1)
         return self._unless(bad, left, "the matrix M of its linear system is singular", "‖Mw - v‖", w)
 
     def shifted(self, rate: Any, matrix: Array) -> Array:
@@ -180,21 +180,26 @@ class ArrayOracle(Oracle[Array, Array]):
                 break
         if self.game.sampled:
             return w
-        left = norm(self._equation(z, w, rate, added))
-        if not np.all(left <= SOLVED * (norm(z) + norm(w))):
-            size = norm(z) + norm(w) + norm(rate * self._exact(z))  # Not finite where the run itself has overflown.
-            bad = np.isfinite(norm(z) + norm(rate * self._exact(z))) & ~(left <= SOLVED * size)
-            return self._unless(bad, left, NEWTON_FAILS, "‖w - z + ηF(w)‖", w)
-        return w
+        left, size = self._equation(z, w, rate, added), _largest(z) + _largest(w)
+        if np.all(_largest(left) <= SOLVED * size):
+            return w
+        first = _largest(rate * self._exact(z))  # Not finite where the run itself has overflown.
+        bad = ~(_largest(left) <= SOLVED * (size + first)) & np.isfinite(_largest(z) + first)
+        return self._unless(bad, left, NEWTON_FAILS, "‖w - z + ηF(w)‖", w)
 
     def _equation(self, z: Array, w: Array, rate: Any, added: Array | None) -> Array:
         """w - z + rate·F(w), which is 0 at the solution."""
         field = self._exact(w)
         return np.asarray(w - z + rate * (field if added is None else field + added))
 
-    def _unless(self, bad: Array, residual: Array, words: str, what: str, w: Array) -> Array:
-        """The solution w, but nan where it is ``bad``."""
+    def _unless(self, bad: Array, left: Array, words: str, what: str, w: Array) -> Array:
+        """The solution w, but nan where it is ``bad``, with what it leaves of its equation, (…, d)."""
         if not np.any(bad):
             return w
-        self.failure = Failure(np.asarray(bad), residual, words, what)
+        self.failure = Failure(np.asarray(bad), norm(left), words, what)
         return np.where(np.asarray(bad)[..., None], np.nan, w)
+
+
+def _largest(v: Array) -> Array:
+    """The largest absolute value of vectors (…, d): (…)."""
+    return np.asarray(np.abs(v).max(-1))

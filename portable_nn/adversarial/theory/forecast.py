@@ -111,8 +111,8 @@ def local_radius(row: Method, local: Game, rate: Any, options: MethodOptions) ->
 
 
 def is_defined(row: Method, local: Game, options: MethodOptions) -> bool:
-    """Whether a step of a method with an update matrix is defined on a linear game."""
-    return bool(np.isfinite(radii(row, local, np.full((1, 2), SMALLEST), options)).all())
+    """Whether a step is defined on a linear game: that of a method which solves a system may not be."""
+    return not row.implicit or bool(np.isfinite(radii(row, local, np.full((1, 2), SMALLEST), options)).all())
 
 
 def _singular_values(jacobian: Array, first: int) -> Array | None:

@@ -146,9 +146,11 @@ def limit_radius(row: Method, local: Game, rates: Pair, options: MethodOptions) 
 @np.errstate(all="ignore")
 def is_smooth(game: Game, point: Array) -> bool:
     """Whether F near a point is J(z - point): not at a kink, such as that of |x| at 0."""
+    if game.linear:
+        return True
     matrix = game.jacobian(point)
-    if game.linear or not np.isfinite(matrix).all():
-        return game.linear
+    if not np.isfinite(matrix).all():
+        return False
     directions = np.random.default_rng(0).standard_normal((2 * game.size, game.size))
     reach = 1e-6 * max(1.0, float(norm(point)))
     found = game.field(point + reach * directions) / reach

@@ -227,12 +227,14 @@ def radii(row: Method, local: Game, rates: Array, options: MethodOptions) -> Arr
 
     It is nan where the update is not finite, as that of a method which is not defined on the game.
     """
-    operators = _operators(row, local, rates, options)
+    operators, repeats = _operators(row, local, rates, options), period(row, options)
     usable = np.isfinite(operators).all((-1, -2))
-    found = np.full(len(rates), np.nan)
-    if usable.any():
+    if usable.all():
+        found = np.abs(np.linalg.eigvals(operators)).max(axis=-1)
+    else:
+        found = np.full(len(rates), np.nan)
         found[usable] = np.abs(np.linalg.eigvals(operators[usable])).max(axis=-1)
-    return np.asarray(found ** (1 / period(row, options)))
+    return np.asarray(found if repeats == 1 else found ** (1 / repeats))
 
 
 def _first_unstable(row: Method, linear: Game, rates: Array, options: MethodOptions) -> int | None:
