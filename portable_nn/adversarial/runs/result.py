@@ -13,8 +13,9 @@ from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.games.options import no_such
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.runs.fitting import fit
-from portable_nn.adversarial.runs.judging import HORIZON, Run, Track, judge
+from portable_nn.adversarial.runs.judging import judge
 from portable_nn.adversarial.runs.rates import Rates
+from portable_nn.adversarial.runs.tracks import HORIZON, Run, Track
 from portable_nn.adversarial.runs.verdict import SUCCESSES, WORDS, Verdict
 from portable_nn.core.text import fields
 from portable_nn.operators.registry import Array
@@ -27,6 +28,9 @@ ARRAY_STEPS: Final = 12_000
 
 LONG: Final = 25_000
 """A longer run has at least so many steps, as far as that is fast: Adam forgets its start in some thousands."""
+
+COPIES: Final = 2
+"""Copies of a longer run that are compared with it where it is irregular or noisy."""
 
 MOST_RUNS: Final = 1000
 """Of more runs at once no longer ones are made."""
@@ -53,7 +57,8 @@ class Result:
         message: the verdict in words.
         noise: the standard deviation of the noise on the gradients.
         failures: why runs have ended, by their place among all of them.
-        again: makes the same run of another number of steps, of which it records every so many.
+        again: makes the same run of another number of steps, of which it records every so many; a copy, 1, 2, …, has
+            other noise, and a start that is hardly another.
         operations: those of a step on plain floats; ``None`` where the run was not made on them.
     """
 
@@ -67,7 +72,7 @@ class Result:
     njev: int
     noise: float = 0.0
     failures: Mapping[int, str] = field(default_factory=dict)
-    again: Callable[[int, int], Result] | None = None
+    again: Callable[[int, int, int], Result] | None = None
     operations: int | None = None
 
     def __repr__(self) -> str:
@@ -145,6 +150,7 @@ class Result:
                     noise=self.noise,
                     track=self._track(run),
                     longer=partial(self._longer_track, run),
+                    copies=self._copies,
                 )
             )
             for run in range(int(np.prod(self.z.shape[1:-1])))
@@ -162,6 +168,13 @@ class Result:
     def _longer_track(self, run: int) -> Track:
         return self.longer._track(run)
 
+    def _copies(self) -> list[Track]:
+        """Tracks of copies of the longer run, if it is made on plain floats and fast."""
+        long = self.longer
+        if self.operations is None or self.again is None or long is self:
+            return []
+        return [self.again(int(long.t[-1]), int(long.t[1]), copy)._track(0) for copy in range(1, COPIES + 1)]
+
     @property
     def _cost(self) -> int:
         """About how many gradients a step takes, each iteration of Newton's method counted."""
@@ -178,7 +191,7 @@ class Result:
         if wanted < 2 * steps or self.again is None:
             return self
         try:
-            return self.again(wanted, (wanted * runs // RECORDED) | 1)
+            return self.again(wanted, (wanted * runs // RECORDED) | 1, 0)
         except Exception:  # A schedule that is a function of the user's need not know later steps.
             return self
 

@@ -30,6 +30,9 @@ STEPS: Final = 499
 MOST_BYTES: Final = 4_000_000_000
 """The largest size of the recorded points."""
 
+NUDGE: Final = 1e-9
+"""The relative distance of the starts of copies of a run, which differ more later where the run is irregular."""
+
 DRAWN: Final = 1024
 """Noise is drawn for so many steps at once."""
 
@@ -84,9 +87,9 @@ def simulate(
     t = np.append(np.arange(0, count, every), count)
     play = _Play(found, row, filled, rates, spread, first)
 
-    def again(steps: int, record: int) -> Result:
-        arguments: dict[str, Any] = {"decay": decay, "noise": noise, "seed": seed, "record": record, **filled}
-        return simulate(found, row, z, learning_rate, steps, **arguments)
+    def again(steps: int, record: int, copy: int) -> Result:
+        arguments: dict[str, Any] = {"decay": decay, "noise": noise, "seed": first + copy, "record": record, **filled}
+        return simulate(found, row, z * (1 + NUDGE * copy), learning_rate, steps, **arguments)
 
     with np.errstate(all="ignore"):
         recording = play.recorded(z) if not runs else None

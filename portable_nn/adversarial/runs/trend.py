@@ -78,7 +78,8 @@ class Trend(NamedTuple):
         """Whether ``of`` stays as it is for ``horizon`` times as many steps as there were."""
         changes = np.abs(_changes(of))
         settles = changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
-        return bool((changes[0] * max(1.0, horizon) <= FLAT and changes[1] <= 3 * FLAT) or settles)
+        still = changes[0] * max(1.0, horizon) <= FLAT and (changes[1] <= 3 * FLAT or changes[0] <= FLAT / 10)
+        return bool(still or settles)
 
     @property
     def settled(self) -> tuple[float, float]:

@@ -73,19 +73,21 @@ class Modes(NamedTuple):
         """The largest modulus of the modes in the start, for one step."""
         return float(self.largest()[0] ** (1 / self.repeats))
 
-    def orbit(self) -> tuple[float, float, bool] | None:
-        """The smallest and the largest distance of what neither grows nor falls, and whether it moves at all.
+    def orbit(self, begin: float) -> tuple[float, float, bool] | None:
+        """The smallest and the largest distance from a step on where nothing grows, and whether it moves in the end.
 
         ``None`` where there may be growth of a Jordan block.
         """
         ring = self.present & (np.abs(np.abs(self.values) - 1) <= self.errors)
         if self.defective[ring].any():
             return None
-        values, parts = self.values[ring], self.parts[ring]
-        times = np.unique(np.concatenate([np.arange(1024.0), np.round(np.geomspace(1024, 1e8, 1024))]))
-        angles = np.angle(values)
-        lengths = norm((np.exp(1j * np.outer(times, angles)) @ parts).real)
-        return float(lengths.min()), float(lengths.max()), bool(np.abs(angles).max(initial=0) > 1e-12)
+        values, parts = self.values[self.present], self.parts[self.present]
+        later = np.concatenate([np.arange(1024.0), np.round(np.geomspace(1024, 1e8, 1024))])
+        times = np.round(begin / self.repeats) + np.unique(later)
+        falls = np.where(ring[self.present], 0.0, np.log(np.maximum(np.abs(values), 1e-300)))
+        lengths = norm((np.exp(np.outer(times, falls + 1j * np.angle(values))) @ parts).real)
+        moves = np.abs(np.angle(self.values[ring])).max(initial=0) > 1e-12
+        return float(lengths.min()), float(lengths.max()), bool(moves)
 
 
 @np.errstate(all="ignore")
