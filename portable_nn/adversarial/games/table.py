@@ -59,13 +59,12 @@ def _stochastic(row: NamedGame, samples: float, size: float, spread: float, seed
     """xᵀĀy, where Ā is the mean of random matrices; each gradient is that of one of them, drawn anew."""
     rng, count, players = np.random.default_rng(int(seed)), int(samples), (int(size), int(size))
     matrices = np.eye(int(size)) + spread * rng.standard_normal((count, *players))
-    parts = [Linear(coupled(matrix), players[0]) for matrix in matrices]
+    stack = np.array([coupled(matrix) for matrix in matrices])
 
     def sampled(z: Array, rng: np.random.Generator) -> Array:
-        stack = np.array([part.matrix for part in parts])
         return np.asarray((stack[rng.integers(count, size=z.shape[:-1])] @ z[..., None])[..., 0])
 
-    functions = Linear(np.mean([part.matrix for part in parts], axis=0), players[0])
+    functions = Linear(np.mean(stack, axis=0), players[0])
     return Game(row.name, row.title, players, functions, np.zeros((1, sum(players))), row.source, sampled)
 
 

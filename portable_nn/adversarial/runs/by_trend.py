@@ -51,6 +51,9 @@ ROOM: Final = 1.5
 CLEARLY: Final = 4.0
 """A noisy distance that has become so many times as large grows."""
 
+STIFF: Final = 30.0
+"""What is to be followed for fewer steps than the verdict is on must change by so much less."""
+
 SLOW: Final = 1.5
 """The ratio of the bounds of a distance that hardly changes, under a falling rate."""
 
@@ -109,14 +112,14 @@ def _arrival(run: Run, long: Track, found: Trend) -> Verdict | None:
     radius = _radius(run, nearest)
     close = length <= CLOSE * max(1.0, float(run.track.lengths[0]))
     if radius is not None and radius > 1 + SAME:
-        holds = False
+        holds = found.width == 0 and run.method.linear  # At rest, where no memory of it can move it.
     elif radius is not None and radius < 1 - SAME:
         falls = found.falls or found.falls_faster
         holds = close or (found.declines and length <= NEAR * scale) or (falls and length <= scale)
     elif run.later and run.method.has_operator:
-        holds = close or (
-            found.declines and length <= NEAR * scale and growth_to_come(run, long.last, nearest) == -np.inf
-        )
+        growth = growth_to_come(run, long.last, nearest)
+        near = found.declines and length <= NEAR * scale
+        holds = close or (near and growth == -np.inf) or (found.falls and growth == 0)
     elif run.later:
         holds = close or found.falls
     else:
@@ -168,7 +171,11 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
         return run.words.stays(low, high, "the point does not move")
     if found.stays(found.high, horizon) and found.stays(found.low, horizon):
         if not found.turns:
-            return None if run.later else run.words.stays(low, high, f"it hardly changes in {long.last:,} steps")
+            seen = horizon <= 1 or (
+                found.stays(found.high, STIFF * horizon) and found.stays(found.low, STIFF * horizon)
+            )
+            why = f"it hardly changes in {long.last:,} steps"
+            return run.words.stays(low, high, why) if seen and not run.later else None
         regular = run.method.linear or float(found.high[0]) <= REGULAR * float(found.low[0])
         return run.words.cycles(*found.settled) if regular else _irregular(run, long, run.words.cycles(low, high))
     if not found.turns or run.later:
@@ -190,7 +197,8 @@ def _irregular(run: Run, long: Track, verdict: Verdict) -> Verdict | None:
     same = [np.ptp(np.log(np.maximum([end(half) for half in halves], 1e-300))) <= FLAT for end in (np.min, np.max)]
     if len(tracks) > 1 and all(same):
         return verdict
-    farthest = max(float(track.lengths[track.t > HORIZON * run.track.last / 2].max()) for track in tracks)
+    begin = min(HORIZON * run.track.last, long.last) / 2
+    farthest = max(float(track.lengths[track.t > begin].max()) for track in tracks)
     return run.words.within(ROOM * farthest, "irregularly, it neither converges nor diverges")
 
 

@@ -23,8 +23,8 @@ from portable_nn.operators.registry import Array
 OPERATIONS: Final = 3_000_000
 """The most operations on plain floats of a longer run for a verdict."""
 
-ARRAY_STEPS: Final = 12_000
-"""The most gradients of a longer run for a verdict that is made with numpy."""
+ARRAY_STEPS: Final = {True: 48_000, False: 12_000}
+"""The most gradients of a longer run for a verdict that is made with numpy, on a linear game and on others."""
 
 LONG: Final = 25_000
 """A longer run has at least so many steps, as far as that is fast: Adam forgets its start in some thousands."""
@@ -32,7 +32,7 @@ LONG: Final = 25_000
 COPIES: Final = 2
 """Copies of a longer run that are compared with it where it is irregular or noisy."""
 
-MOST_RUNS: Final = 1000
+MOST_RUNS: Final = 100
 """Of more runs at once no longer ones are made."""
 
 RECORDED: Final = 400_000
@@ -186,7 +186,7 @@ class Result:
         """The same for ``HORIZON`` times as many steps or more, as far as that is fast; else this result itself."""
         steps = int(self.t[-1])
         runs = int(np.prod(self.z.shape[1:-1]))
-        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS // self._cost
+        most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS[self.game.linear] // self._cost
         wanted = min(max(HORIZON * steps, LONG), most if runs <= MOST_RUNS else 0)
         if wanted < 2 * steps or self.again is None:
             return self

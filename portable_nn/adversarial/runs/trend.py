@@ -77,7 +77,7 @@ class Trend(NamedTuple):
     def stays(self, of: Array, horizon: float) -> bool:
         """Whether ``of`` stays as it is for ``horizon`` times as many steps as there were."""
         changes = np.abs(_changes(of))
-        settles = changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
+        settles = horizon <= 1 and changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
         still = changes[0] * max(1.0, horizon) <= FLAT and (changes[1] <= 3 * FLAT or changes[0] <= FLAT / 10)
         return bool(still or settles)
 
