@@ -6,6 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
@@ -44,6 +45,8 @@ class Session:
         folder: the folder of the external data files of a model given as ``bytes``, by default that of the model file
             that is being read (see ``opening_model``).
         optimise: whether onnxruntime may rewrite the graph; without, each node runs as it stands.
+        weights: the arrays of initializers that are external data, contiguous, by name: onnxruntime uses them where
+            they are, instead of reading the file, and takes no more memory than it must.
 
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
@@ -63,10 +66,13 @@ class Session:
         threads: int | None = None,
         folder: Path | None = None,
         optimise: bool = True,
+        weights: Mapping[str, Array] = MappingProxyType({}),
     ) -> None:
         self.where = where if isinstance(model, bytes) else str(model)
         with computing():  # The import is part of it: a fork would keep its lock.
-            self._session: Any = _open(model, self.where, threads, folder, optimise)
+            self._weights = _in_place(weights)  # onnxruntime keeps no reference to them.
+            options = _options(threads, optimise, self._weights)
+            self._session: Any = _open(model, self.where, options, folder)
             _alive.add(self)
         try:
             self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -125,7 +131,14 @@ def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | 
     return Session(model_bytes(graph, parameters), where=graph.name, threads=threads)
 
 
-def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Path | None, optimise: bool) -> Any:
+def _in_place(weights: Mapping[str, Array]) -> dict[str, Any]:
+    """The arrays as values of onnxruntime that refer to the same memory."""
+    import onnxruntime
+
+    return {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+
+
+def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -133,7 +146,17 @@ def _open(model: bytes | str | Path, where: str, threads: int | None, folder: Pa
     options.intra_op_num_threads = threads or 0
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if weights or not optimise:  # Weights in another layout are copies, and an arena keeps what is freed.
         options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    for name, value in weights.items():
+        options.add_initializer(name, value)
+    return options
+
+
+def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | None) -> Any:
+    import onnxruntime
+
     if folder is None and isinstance(model, bytes) and (opened := opened_model.get()):
         folder = opened.path.resolve().parent
     if folder is not None:

@@ -32,19 +32,24 @@ from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
 from portable_nn.onnx.verification.proof import Proof, Worst, some
-from portable_nn.onnx.verification.sections import CHUNK, Sides, bytes_of
+from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import infer
+from portable_nn.operators.linear.blas import single_threaded
 
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
+
+LARGE: Final = 64 * 2**20
+"""Bytes of values above which one example at a time is enough for the values on the way."""
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
 
 
+@single_threaded()  # As onnxruntime is here: on a busy machine, threads wait for each other far longer than they work.
 def compare(
     graph: Graph,
     parameters: Mapping[str, Array],
@@ -89,7 +94,8 @@ def compare(
         proof.notes += (f"compared on what is recorded alone: {error}",)
     ours = _numpy(graph, parameters, whole, where)  # First, as it refuses a graph that claims too much memory.
     data = source if isinstance(source, bytes) else to_bytes(model)
-    session = Session(data, where=where, threads=1, folder=folder)
+    weights = shared(model, parameters)
+    session = Session(data, where=where, threads=1, folder=folder, weights=weights)
     if recorded is not None:
         proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
     theirs = _runtime(session, whole)
@@ -98,7 +104,7 @@ def compare(
         return proof
     sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
     proof.batches = tuple(dict.fromkeys(sizes))
-    if _is_large(graph, rounds):  # One example at a time is enough for the values on the way.
+    if _is_large(graph, rounds):
         rounds = [rounds[0], redrawn(graph, rounds[0], rng)]
     sides = Sides(graph, parameters, model, rounds, folder)
     try:
@@ -106,7 +112,7 @@ def compare(
     except Parting as parting:
         raise VerificationError(f"{where}: {_message(parting.pair, graph)}") from None
     _take(proof, values, sides)
-    plain = partial(Session, data, threads=1, folder=folder, optimise=False)
+    plain = partial(Session, data, threads=1, folder=folder, optimise=False, weights=weights)
     for feeds, one, other in zip(whole, ours, theirs, strict=True):
         for name in graph.outputs:
             _check_output(proof, Pair(name, one[name], other[name]), plain, sides, feeds, tolerance, where)
@@ -118,9 +124,9 @@ def compare(
 
 
 def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
-    """Whether all values for all ``rounds`` have more bytes than may be in memory at once."""
+    """Whether all values for all ``rounds`` together have more than ``LARGE`` bytes."""
     types = infer(graph, {name: array.shape for name, array in rounds[-1].items()}).types
-    return len(rounds) * sum(map(bytes_of, types.values())) > CHUNK
+    return len(rounds) * sum(map(bytes_of, types.values())) > LARGE
 
 
 def _take(proof: Proof, values: Values, sides: Sides) -> None:

@@ -40,6 +40,25 @@ def test_it_runs_from_a_path_and_converts_what_loses_only_precision(tmp_path):
     np.testing.assert_array_equal(found["c"], np.full((2, 3), 1.5, np.float32), strict=True)
 
 
+@pytest.mark.parametrize("optimise", [True, False])
+def test_weights_are_used_where_they_are(tmp_path, optimise):
+    rng = np.random.default_rng(0)
+    x, stored, given = (rng.standard_normal((64, 64)).astype(np.float32) for _ in range(3))
+    (tmp_path / "w").write_bytes(stored.tobytes())
+    w = TensorProto(name="w", dims=stored.shape, data_type=1, data_location=TensorProto.EXTERNAL)
+    w.external_data.add(key="location", value="w")
+    made = onnx.ModelProto.FromString(model(helper.make_node("MatMul", ["x", "w"], ["c"]), {"x": ["n", 64]}))
+    made.graph.initializer.append(w)
+    data = made.SerializeToString()
+
+    read = Session(data, folder=tmp_path, optimise=optimise)
+    np.testing.assert_allclose(read.run({"x": x})["c"], x.astype(float) @ stored, atol=1e-4)
+    shared = Session(data, folder=tmp_path, optimise=optimise, weights={"w": given})
+    np.testing.assert_allclose(shared.run({"x": x})["c"], x.astype(float) @ given, atol=1e-4)
+    given *= 2  # It is no copy.
+    np.testing.assert_allclose(shared.run({"x": x})["c"], x.astype(float) @ given, atol=1e-4)
+
+
 def test_all_that_does_not_fit_is_listed():
     with pytest.raises(ShapeError) as caught:
         Session(model(), where="m.onnx").run({"a": np.zeros((2, 4)), "d": np.zeros(1)})

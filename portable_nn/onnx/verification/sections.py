@@ -26,7 +26,7 @@ from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, Type, infer
 
 Types: TypeAlias = Mapping[str, Type]
 
-CHUNK: Final = 64 * 2**20
+CHUNK: Final = 16 * 2**20
 """Bytes of weights and values that are in memory at once, on either side, unless one node needs more."""
 
 MARK: Final = " (computed)"
@@ -214,7 +214,12 @@ class Sides:
 
     def session(self, part: ModelProto, *, optimise: bool = False) -> Session:
         """A session of a part, without optimisation, so that every node runs as it stands."""
-        return Session(to_bytes(part), threads=1, folder=self.folder, optimise=optimise)
+        weights = {each.name: self._shared[each.name] for each in part.graph.initializer if each.name in self._shared}
+        return Session(to_bytes(part), threads=1, folder=self.folder, optimise=optimise, weights=weights)
+
+    @cached_property
+    def _shared(self) -> Mapping[str, Array]:
+        return shared(self.model, self.parameters)
 
     @staticmethod
     def run(session: Session, known: Mapping[str, Array]) -> dict[str, Array]:
@@ -237,6 +242,16 @@ class Sides:
             used += cost
             seen |= new
         yield range(start, len(self.model.graph.node))
+
+
+def shared(model: ModelProto, parameters: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters that onnxruntime can use where they are, in place of external data with the same bytes.
+
+    That the bytes are the same has been found by reading the file (see ``weights.fates``).
+    """
+    names = [each.name for each in model.graph.initializer if each.data_location == TensorProto.EXTERNAL]
+    arrays = {name: parameters[name] for name in names if name in parameters}
+    return {name: array for name, array in arrays.items() if array.size and array.flags.c_contiguous}
 
 
 def reads(node: NodeProto) -> Iterator[str]:

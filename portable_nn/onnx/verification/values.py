@@ -11,7 +11,7 @@ form, runs a second time on inputs drawn for it alone, and if need be on weights
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -154,46 +154,50 @@ class _Comparison:
                 if shape is not None and (shape != theirs.shape or types[name].dtype != theirs.dtype.name):
                     raise Parting(Pair(name, np.empty(shape, types[name].dtype), theirs))
 
-    def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> list[dict[str, Array]]:
-        """What numpy makes of the values that ``targets`` depend on."""
+    def _ours(self, targets: Sequence[str], values: Sequence[Feeds]) -> Iterator[Feeds]:
+        """What numpy makes of the values that ``targets`` depend on; the next of them may overwrite the arrays."""
         parameters = self.sides.parameters
         stored = {name: parameters[name] for name in targets if name in parameters}
         made = [name for name in targets if name not in stored]
-        found, plans = list[dict[str, Array]](), dict[int, tuple[Plan, dict[str, str]]]()
+        last, plan = None, None
         for types, known in zip(self.types, values, strict=True):
-            if id(types) not in plans:
+            if plan is None or types is not last:  # Inputs of the same shapes follow each other.
+                plan = None  # Its memory is free before the next takes some.
                 graph, outputs = self.sides.numpy_part(made, types)
-                plans[id(types)] = _plan(graph, parameters), outputs
-            plan, outputs = plans[id(types)]
+                last, plan = types, _plan(graph, parameters)
             arrays = _run(plan, known)
-            found.append(stored | {name: arrays[output].copy() for name, output in outputs.items()})
-        return found
+            yield stored | {name: arrays[output] for name, output in outputs.items()}
 
     # -- one value
 
     def _check(
         self,
         targets: Sequence[str],
-        ours: Sequence[Feeds],
+        ours: Iterable[Feeds],
         theirs: Sequence[Feeds],
         feeds: Sequence[Feeds],
         free: Collection[str] = (),
     ) -> None:
         """Compare ``targets``, and remember those that the inputs have shown."""
-        for name in targets:
-            over_inputs = spread(theirs[-1][name], theirs[-2][name])
-            worst = limit = 0.0
-            for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-                allowed = self._allowed(name, other[name], over_inputs, one_of_two=number >= len(ours) - 2)
+        over_inputs = {name: spread(theirs[-1][name], theirs[-2][name]) for name in targets}
+        worst, limit = dict.fromkeys(targets, 0.0), dict.fromkeys(targets, 0.0)
+        apart = list[tuple[int, Pair]]()
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            for name in targets:
+                one_of_two = number >= len(theirs) - 2
+                allowed = self._allowed(name, other[name], over_inputs[name], one_of_two=one_of_two)
                 largest = largest_gap(one[name], other[name])
                 if not largest <= allowed:
-                    pair = Pair(name, one[name], other[name], np.full(one[name].shape, allowed))
-                    allowed = self._explained(pair, feeds[number], number, free)
-                worst, limit = max(worst, largest), max(limit, allowed)
+                    apart.append((number, Pair(name, one[name].copy(), other[name], np.array(allowed))))
+                worst[name], limit[name] = max(worst[name], largest), max(limit[name], allowed)
+        places = {name: place for place, name in enumerate(targets)}
+        for number, pair in sorted(apart, key=lambda each: places[each[1].name]):  # The first node that differs first.
+            limit[pair.name] = max(limit[pair.name], self._explained(pair, feeds[number], number, free))
+        for name in targets:
             self.found.compared.setdefault(name, 0.0)
-            if over_inputs > VISIBLE * limit:
+            if over_inputs[name] > VISIBLE * limit[name]:
                 self.shown.add(name)
-                self.found.compared[name] = max(self.found.compared[name], worst / over_inputs)
+                self.found.compared[name] = max(self.found.compared[name], worst[name] / over_inputs[name])
 
     def _allowed(self, name: str, theirs: Array, over_inputs: float, *, one_of_two: bool) -> float:
         """The largest allowed difference; see ``Tolerance.allowed_within``.
