@@ -166,8 +166,11 @@ def drawn(
     rng: np.random.Generator,
     kinds: Sequence[Kind] = ("noise",),
 ) -> Array:
-    """An input whose examples along the first axis are of the given ``kinds`` in turn, if it has no ``span``."""
-    if np.dtype(value.dtype).kind != "f" or span:
+    """An input whose examples along the first axis are of the given ``kinds`` in turn, if it has no ``span``.
+
+    A single number, which has no axis, is noise.
+    """
+    if np.dtype(value.dtype).kind != "f" or span or not shape:
         return _draw(value, shape, span, rng)
     parts = max(1, len(kinds)) if shape and shape[0] >= len(kinds) else 1
     found = np.empty(shape)

@@ -218,3 +218,12 @@ def test_a_model_of_functions_of_its_own_without_a_standard_opset(run, tmp_path)
     found = run("predict", "m.onnx", "x.csv", "--engine", "numpy", "--format", "json")
     assert [row["values"] for row in found.json["results"]] == [[3.0], [-4.0]]
     assert run("import", "m.onnx", "m.h5", "--no-verify").code == 0
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE])
+def test_an_input_that_is_a_single_number(run, tmp_path, kind):
+    """It is imported, and both engines agree on it."""
+    nodes = [helper.make_node("Cast", ["s"], ["t"], to=TensorProto.FLOAT), helper.make_node("Mul", ["x", "t"], ["y"])]
+    saved(tmp_path / "m.onnx", nodes, [value("x"), value("s", (), kind)], [value("y")])
+    code, out, err = run("import", "m.onnx", "m.h5")
+    assert (code, "written  m.h5" in out) == (0, True), err
