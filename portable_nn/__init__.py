@@ -53,11 +53,12 @@ else:
     @cache
     def _home(name):
         """The module that defines a public name. Submodules are left to the import system."""
+        hint = ""
         if not name.startswith("_") and not _is_submodule(f"{__name__}.{name}"):
             for home in (f"{__name__}.{each}" for each in _PUBLIC):
                 if name in import_module(home).__all__:
                     return home
-        hint = "" if name.startswith("_") else import_module(f"{__name__}.layers.pytorch").missing(name)
+            hint = import_module(f"{__name__}.layers.pytorch").missing(name)
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'{hint}")
 
     def _is_submodule(name):

@@ -450,8 +450,9 @@ def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: li
     properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where)
     frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
-    kept = tuple(replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
-    graph = replace(graph, parameters=kept)
+    if frozen:
+        kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
+        graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
     metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
     if model.doc_string:

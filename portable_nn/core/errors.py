@@ -6,6 +6,8 @@ Each class knows the exit code that the command line gives it (see ``cli``):
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,14 @@ class TrainingError(PortableNNError):
 
 class DataWarning(UserWarning):
     """Data that a network can compute with, but that miss by far what it is made for."""
+
+
+def warn_of_data(text: str) -> None:
+    """Warn with ``DataWarning``, in the name of the function that called this package."""
+    package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(text, DataWarning, level)
 
 
 @dataclass(frozen=True)

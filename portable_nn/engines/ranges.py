@@ -6,14 +6,13 @@ A mean and a standard deviation say where the data lie; a factor says what they 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.errors import DataWarning
+from portable_nn.core.errors import warn_of_data
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.manifest import InputInfo
 from portable_nn.operators import Array, lookup
@@ -27,9 +26,6 @@ FAR: Final = 4.0
 
 TINY: Final = 0.02
 """What share of the largest number that is meant is too little."""
-
-MOST: Final = 0.9
-"""The share of the numbers that must be too small for the data to be so."""
 
 LOOKED_AT: Final = 256
 """How many examples, and how many numbers of each, are looked at."""
@@ -55,7 +51,7 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         return f"from about {self.low.min():.3g} to {self.high.max():.3g}"
 
-    def misfit(self, x: Array) -> str:
+    def fault(self, x: Array) -> str:
         """How examples ``x``, (n, …), miss the range by far, in words; empty where they do not.
 
         Zeros say nothing, and the others decide by majority: an outlier is no mistake.
@@ -64,54 +60,65 @@ class Range(NamedTuple):
             return ""
         found = _some(x)
         low, high, least, most = (_some(np.broadcast_to(each, x.shape[1:])[np.newaxis]) for each in self[1:])
-        told = np.isfinite(found) & (found != 0)
-        count = np.count_nonzero(told)
-        if not count:
-            return ""
-        away = np.count_nonzero(told & ((found < least) | (found > most))) > count / 2
-        tiny = np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high))
-        if not away and np.count_nonzero(told & tiny) < MOST * count:
-            return ""
-        return f"hold numbers from {found[told].min():.3g} to {found[told].max():.3g}"
+        finite = np.isfinite(found)
+        counted = finite & (found != 0)
+        outside = counted & ((found < least) | (found > most))
+        small = counted & (np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high)))
+        if np.count_nonzero(outside) <= np.count_nonzero(counted) / 2:
+            outside[...] = False
+            if not counted.any() or (counted & ~small).any():
+                return ""
+        text = f"hold numbers from {found[finite].min():.3g} to {found[finite].max():.3g}"
+        if self.low.size == 1 or x.ndim != 2 or x.shape[1] != found.shape[1]:
+            return text
+        row, column = np.argwhere(outside if outside.any() else small)[0]
+        usual = f"{low[0, column]:.3g} to {high[0, column]:.3g}"
+        return f"{text}, such as {found[row, column]:.3g} in column {column + 1}, where {usual} is usual"
 
 
 class RangeCheck:
-    """Warns of the first examples of each shape that miss by far what a network is made for.
+    """Warns of examples that miss by far what a network is made for.
+
+    Those of the first call, of the second, the fourth and so on are looked at, and the first ones of each shape:
+    looking takes longer than a small network does.
 
     Args:
         graph: the graph of the network.
         parameters: its parameters, which may change; ``preparing`` names those that are read.
-        level: the number of the calling function that is to blame, 1 for the one that calls ``warn_of_misfits``.
     """
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Array], *, level: int) -> None:
-        self._graph, self._parameters, self._level = graph, parameters, level
+    def __init__(self, graph: Graph, parameters: Mapping[str, Array]) -> None:
+        self._graph, self._parameters = graph, parameters
         self._seen = set[tuple[tuple[int, ...], ...]]()
+        self._calls = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Count a call; whether its examples are to be looked at."""
+        self._calls += 1
+        return not self._calls & (self._calls - 1)
 
     def __call__(self, infos: Sequence[InputInfo], feeds: Mapping[str, Array]) -> None:
-        """Look at arrays by input name; ``infos`` are the descriptions of the inputs."""
+        """Look at arrays by input name, if it is time; ``infos`` are the descriptions of the inputs."""
         shapes = tuple(array.shape for array in feeds.values())
-        if shapes not in self._seen:
+        if self.is_due or shapes not in self._seen:
             self._seen.add(shapes)
-            warn_of_misfits(self._graph, self._parameters, infos, feeds, self._level)
+            self.look(infos, feeds)
+
+    def look(self, infos: Sequence[InputInfo], feeds: Mapping[str, Array]) -> None:
+        """Look at arrays by input name."""
+        warn_of_range(self._graph, self._parameters, infos, feeds)
 
 
-def warn_of_misfits(
-    graph: Graph,
-    parameters: Mapping[str, Array],
-    infos: Sequence[InputInfo],
-    feeds: Mapping[str, Array],
-    level: int,
+def warn_of_range(
+    graph: Graph, parameters: Mapping[str, Array], infos: Sequence[InputInfo], feeds: Mapping[str, Array]
 ) -> None:
-    """Warn of ``feeds``, arrays by input name, that miss by far what the network is made for.
-
-    ``level`` is the number of the calling function that is to blame, from 1 for the one that calls this.
-    """
-    for text in misfits(graph, parameters, infos, feeds):
-        warnings.warn(text, DataWarning, level)
+    """Warn of ``feeds``, arrays by input name, that miss by far what the network is made for."""
+    for text in faults_of(graph, parameters, infos, feeds):
+        warn_of_data(text)
 
 
-def misfits(
+def faults_of(
     graph: Graph, parameters: Mapping[str, Array], infos: Sequence[InputInfo], feeds: Mapping[str, Array]
 ) -> list[str]:
     """A sentence for each input whose array misses by far what the network is made for."""
@@ -126,8 +133,8 @@ def misfits(
                 f"the network takes numbers {prepared}: the steps of preprocessing that its file lists are not part of "
                 "it, and pnn.predict applies them"
             )
-    told = {name: each.misfit(feeds[name]) for name, each in found.items()}
-    return [f"input '{name}': the examples {misfit}, but {reasons[name]}" for name, misfit in told.items() if misfit]
+    faults = {name: each.fault(feeds[name]) for name, each in found.items()}
+    return [f"input '{name}': the examples {fault}, but {reasons[name]}" for name, fault in faults.items() if fault]
 
 
 def ranges(graph: Graph, parameters: Mapping[str, Array]) -> dict[str, Range]:

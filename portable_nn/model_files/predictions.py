@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError
+from portable_nn.core.errors import DataError, FormatError, UsageError, warn_of_data
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
@@ -119,7 +118,7 @@ class Predictions(Iterator[Prediction]):
             if isinstance(batch, Bad):
                 yield Prediction(batch.name, error=batch.reason)
                 continue
-            self._warn_of_misfit(batch.x)
+            self._warn_of_range(batch.x)
             numbers = self._runner(batch.x).astype(np.float64)
             finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
             if self._strict and not finite.all():
@@ -143,13 +142,13 @@ class Predictions(Iterator[Prediction]):
             self._called = self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
         return _ranked(batch, probabilities, self._called, self._top)
 
-    def _warn_of_misfit(self, x: Array) -> None:
+    def _warn_of_range(self, x: Array) -> None:
         """Warn once of examples that miss by far what the model is made for."""
         made_for = None if self._warned else self._runner.range
-        if made_for and (misfit := made_for.misfit(x)):
+        if made_for and (fault := made_for.fault(x)):
             self._warned = True
             where = f"{self._runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
-            warnings.warn(f"the examples {misfit}, but {where}", DataWarning, stacklevel=4)
+            warn_of_data(f"the examples {fault}, but {where}")
 
     def _guess(self, numbers: Array) -> str:
         """The kind of outputs that the model does not describe, guessed from the first batch."""

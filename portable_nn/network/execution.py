@@ -33,7 +33,7 @@ class Execution(Locked):
         super().__init__()
         self.graph, self.weights = graph, weights
         self.batching, self.plans = Batching(graph), Plans(graph, weights.arrays)
-        self._ranges = RangeCheck(graph, weights.arrays, level=6)
+        self._ranges = RangeCheck(graph, weights.arrays)
         self._session: Session | None = None
         self._fitting_shapes = set[tuple[int, ...]]()
 
@@ -43,6 +43,9 @@ class Execution(Locked):
         With the descriptions of the inputs, others are looked at for numbers that the network is not made for.
         """
         if type(x) is np.ndarray and x.dtype is self.batching.single and batch_size is None:
+            if infos is not None and self._ranges.is_due:
+                self._ranges.look(infos, {self.graph.inputs[0].name: x})
+                infos = None
             if engine == "numpy" and (plan := self.plans.kept.get((x.shape,))) is not None:
                 with self._lock:
                     plan.inputs[self.graph.inputs[0].name][...] = x

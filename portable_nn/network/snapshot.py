@@ -37,7 +37,7 @@ class Snapshot:
         check_engine(engine)
         self.engine, self.threads = engine, threads
         self._batching = Batching(graph)
-        self._ranges = RangeCheck(graph, {name: parameters[name].copy() for name in preparing(graph)}, level=5)
+        self._ranges = RangeCheck(graph, {name: parameters[name].copy() for name in preparing(graph)})
         self._model, self._parameters = b"", dict[str, Array]()
         if engine == "onnxruntime":
             from portable_nn.onnx.session import model_bytes

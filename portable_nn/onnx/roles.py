@@ -160,7 +160,7 @@ def _is_combined(uses: list[_Use]) -> bool:
     return any(operator and (operator.affine or (operator.passes and not operator.elementwise)) for operator in found)
 
 
-# -- what is told of it
+# -- notes for the report
 
 
 def doubts(roles: Mapping[str, Role]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.kinds import check_kinds
-from portable_nn.engines.ranges import warn_of_misfits
+from portable_nn.engines.ranges import warn_of_range
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
@@ -114,7 +114,7 @@ def fit(
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
     if not resume:
         check_parameters(network)
-    warn_of_misfits(network.graph, network.parameters, network.inputs, train.x, level=3)
+    warn_of_range(network.graph, network.parameters, network.inputs, train.x)
     wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics or (), train.y)
     evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
     columns = ["loss", *(evaluate.columns if evaluate else ())]

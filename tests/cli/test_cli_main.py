@@ -262,5 +262,6 @@ def test_options_that_do_not_go_together(run, tmp_path, words, message):
 def test_closed_standard_input(tmp_path):
     command = f"{sys.executable} -m portable_nn predict digits - <&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("error: stdin: expected a table (CSV), but standard input is closed")
+    fault = "expected a table (CSV), but standard input is closed"
+    assert (done.returncode, done.stdout) == (3, f"input\nstdin  error: {fault}\n")
+    assert done.stderr.startswith(f"error: stdin: {fault}")

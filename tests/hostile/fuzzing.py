@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["portable_nn"]):
 import forge_hdf5
 import forge_npz
 import forge_safetensors
-from changes import change_message, change_tree
+from file_changes import change_message, change_tree
 from forge import Forge, dumps
 from google.protobuf.message import DecodeError
 from onnx import ModelProto

@@ -20,7 +20,7 @@ import forge_safetensors
 import h5py
 import numpy as np
 import safetensors.numpy
-from changes import change_message, change_tree, scrambled
+from file_changes import change_message, change_tree, scrambled
 from forge import Forge, dumps
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, checker, helper, parser

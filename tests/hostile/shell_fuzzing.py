@@ -28,7 +28,7 @@ if __name__ == "__main__":
     here = Path(__file__).resolve().parent
     sys.path[:0] = [str(here), str(here.parents[1]), str(here.parent / "converters"), str(here.parent)]
 
-from changes import scrambled
+from file_changes import scrambled
 from shell_files import FILE, Kind, kinds
 
 CODES: Final = range(5)

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import safetensors.numpy
-from changes import places
+from file_changes import places
 from forge import Forge, sha256
 from forge_hdf5 import DATATYPES, SIZES, mend
 from hypothesis import HealthCheck, assume, example, given, settings

@@ -28,7 +28,7 @@ def net(*layers: pnn.Layer, shape: tuple[int, ...] = SHAPE) -> pnn.Network:
     return pnn.Sequential(pnn.Input(*shape, name="x"), *layers, pnn.Flatten(), pnn.Dense(2), seed=0)
 
 
-def told(network: pnn.Network, x: Any, **options: Any) -> list[str]:
+def warned(network: pnn.Network, x: Any, **options: Any) -> list[str]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         network.predict(x, **options)
@@ -53,38 +53,47 @@ OF_PICTURES = {
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_pictures_of_0_to_255_are_meant(make: Any, count: int) -> None:
     for x in (LEVELS, DARK, LEVELS // 8, LEVELS // 4 + 190, LEVELS * 0, LEVELS * 0 + 255):
-        assert told(make(), x[:count].astype(np.float32)) == []
+        assert warned(make(), x[:count].astype(np.float32)) == []
     for x in (LEVELS / 255, DARK / 255, (LEVELS > 128) * 1):
-        [message] = told(make(), x[:count])
+        [message] = warned(make(), x[:count])
         assert re.match(r"input 'x': the examples hold numbers from [-\d.e]+ to [01][.\d]*, but the net", message)
     for x in (LEVELS * 257, DARK * 257):
-        [message] = told(make(), x[:count])
+        [message] = warned(make(), x[:count])
         assert "e+04, but the network is made for numbers from about " in message
         assert message.endswith("_1' scales")
 
 
 def test_a_table() -> None:
     network = net(pnn.Normalization(name="norm").adapt(IRIS), shape=(4,))
-    assert told(network, IRIS) == told(network, IRIS[:1]) == told(network, IRIS[:7] * 1.2) == []
+    assert warned(network, IRIS) == warned(network, IRIS[:1]) == warned(network, IRIS[:7] * 1.2) == []
     outlier = IRIS.copy()
     outlier[3] *= 1000
-    assert told(network, outlier) == []
+    assert warned(network, outlier) == []
     standardised = (IRIS - IRIS.mean(axis=0)) / IRIS.std(axis=0)
-    [message] = told(net(pnn.Normalization().adapt(IRIS), shape=(4,)), standardised)
+    [message] = warned(net(pnn.Normalization().adapt(IRIS), shape=(4,)), standardised)
     assert re.match(
-        r"input 'x': the examples hold numbers from -\d.* to \d.*, but the network is made for num", message
+        r"input 'x': the examples hold numbers from -\d.* to \d.*, such as -?\d\S* in column 1, where 3.\d+ to 8.\d+ "
+        r"is usual, but the network is made for num",
+        message,
     )
-    assert len(told(net(pnn.Normalization().adapt(IRIS), shape=(4,)), IRIS * 100)) == 1
+    skewed = RNG.lognormal(sigma=3, size=(400, 3))
+    assert warned(net(pnn.Normalization().adapt(skewed), shape=(3,)), skewed) == []
+    assert len(warned(net(pnn.Normalization().adapt(IRIS), shape=(4,)), IRIS * 100)) == 1
     raw = net(pnn.Normalization().adapt(standardised), shape=(4,))
-    assert told(raw, standardised) == []
-    assert len(told(raw, IRIS[:5] * 10)) == 1
+    assert warned(raw, standardised) == []
+    assert len(warned(raw, IRIS[:5] * 10)) == 1
 
 
-def test_each_shape_is_looked_at_once_in_either_engine() -> None:
+def test_each_shape_and_later_ones_are_looked_at_in_either_engine() -> None:
     network = net(pnn.Rescaling(1 / 255))
     x = (LEVELS / 255).astype(np.float32)
-    assert [len(told(network, x[:n])) for n in (3, 3, 4)] == [1, 0, 1]
-    assert len(told(net(pnn.Rescaling(1 / 255)), x, engine="onnxruntime")) == 1
+    assert [len(warned(network, x[:n])) for n in (3, 3, 3, 4, 3, 3, 3, 3)] == [1, 1, 0, 1, 0, 0, 0, 1]
+    good = LEVELS.astype(np.float32)
+    for engine in ("numpy", "onnxruntime"):
+        network = net(pnn.Rescaling(1 / 255))
+        assert warned(network, good, engine=engine) == []
+        assert len(warned(network, x, engine=engine)) == 1  # The second of a shape that was right at first.
+    assert len(warned(net(pnn.Rescaling(1 / 255)), x, engine="onnxruntime")) == 1
     for engine in ("numpy", "onnxruntime"):
         session = net(pnn.Rescaling(1 / 255)).session(engine=engine)
         with pytest.warns(pnn.DataWarning, match="the network is made for numbers from about 0 to 255") as found:
@@ -111,8 +120,8 @@ def test_fit_warns_once() -> None:
 def test_an_older_file_whose_steps_are_not_in_its_graph(steps: Preprocessing, good: Any, bad: Any) -> None:
     network = net()
     network.inputs = (InputInfo("x", "image", steps),)
-    assert told(network, good) == []
-    [message] = told(network, bad[:7])
+    assert warned(network, good) == []
+    [message] = warned(network, bad[:7])
     assert message.endswith(
         "the steps of preprocessing that its file lists are not part of it, and pnn.predict applies them"
     )
