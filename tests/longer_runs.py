@@ -454,7 +454,7 @@ def contradiction(claim: Claim, d: Array) -> str:
         if not np.isfinite(late).all():
             return ""
         before, after = float(d[n // 2 : n + 1].max()), float(late.max())
-        if after < before * (1 - 1e-6):
+        if after < before * (1 / 1.5 if claim.noisy else 1 - 1e-6):
             return f"it falls from {before:.4g} to {after:.4g}"
         return _against_factor(claim, d, before)
     if not np.isfinite(late).all():

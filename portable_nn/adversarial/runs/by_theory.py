@@ -87,7 +87,8 @@ def by_noise(run: Run) -> Verdict | None:
     long = run.longer()
     end = float(run.track.lengths[-1])
     if growth == 0:
-        return run.words.unsettled(long.last, end, ", and the noise adds up")
+        text = f"noise adds up, and {run.words.what} grows as the square root of the number of steps, to {end:.4g}"
+        return run.words.make(DIVERGES, text)
     if -np.log(size) * long.last / 2 < SETTLED + np.log(max(1.0, float(run.track.lengths[0]) / max(end, 1e-300))):
         return run.words.unsettled(long.last, end, f", multiplied by {size:.7g} per step besides the noise")
     return noisy(run, long)

@@ -158,9 +158,7 @@ def _is_regular(game: Game, point: Array) -> bool:
 def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | None:
     """It stays where it is."""
     if run.later:
-        halted = _halted(run, long, found)
-        if halted or not run.still:
-            return halted
+        return _halted(run, long, found) or _slowing(run, long, found, horizon)
     if not run.still:
         return _noisy_trend(run, long, found, horizon)
     low, high = float(found.low[:2].min()), float(found.high[:2].max())
@@ -169,17 +167,12 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
         return None  # So close to where F = 0, methods with a memory may not have begun to leave.
     if found.width * max(1.0, horizon) <= AT_REST * size:
         return run.words.stays(low, high, "the point does not move")
-    if found.stays(found.high, horizon) and found.stays(found.low, horizon):
-        if not found.turns:
-            seen = horizon <= 1 or (
-                found.stays(found.high, STIFF * horizon) and found.stays(found.low, STIFF * horizon)
-            )
-            why = f"it hardly changes in {long.last:,} steps"
-            return run.words.stays(low, high, why) if seen and not run.later else None
+    if not found.turns:
+        followed = found.settles(horizon if horizon <= 1 else STIFF * horizon)
+        return run.words.stays(low, high, f"it hardly changes in {long.last:,} steps") if followed else None
+    if found.settles(horizon):
         regular = run.method.linear or float(found.high[0]) <= REGULAR * float(found.low[0])
         return run.words.cycles(*found.settled) if regular else _irregular(run, long, run.words.cycles(low, high))
-    if not found.turns or run.later:
-        return None
     logs = np.log(found.high[:3])
     steps = -np.diff(logs)
     if np.ptp(logs) <= IRREGULAR and (steps[0] * steps[1] <= 0 or np.abs(steps).max() * max(1, horizon) <= IRREGULAR):
@@ -193,12 +186,12 @@ def _irregular(run: Run, long: Track, verdict: Verdict) -> Verdict | None:
     tracks = [long, *run.copies()]
     if not all(track.finite.all() for track in tracks):
         return None
-    halves = [track.lengths[track.t > track.last / 2] for track in tracks]
-    same = [np.ptp(np.log(np.maximum([end(half) for half in halves], 1e-300))) <= FLAT for end in (np.min, np.max)]
+    begin = min(HORIZON * run.track.last, long.last) / 2
+    late = [track.lengths[track.t > begin] for track in tracks]
+    same = [np.ptp(np.log(np.maximum([end(part) for part in late], 1e-300))) <= FLAT for end in (np.min, np.max)]
     if len(tracks) > 1 and all(same):
         return verdict
-    begin = min(HORIZON * run.track.last, long.last) / 2
-    farthest = max(float(track.lengths[track.t > begin].max()) for track in tracks)
+    farthest = max(float(part.max()) for part in late)
     return run.words.within(ROOM * farthest, "irregularly, it neither converges nor diverges")
 
 
@@ -235,6 +228,17 @@ def _halted(run: Run, long: Track, found: Trend) -> Verdict | None:
         return None
     low, high = min(float(found.low[0]), end - reach), max(float(found.high[0]), end + reach)
     return run.words.stays(low, high, "the learning rate falls too fast to go on")
+
+
+def _slowing(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | None:
+    """A falling rate that slows a motion down which goes no farther away."""
+    if run.still and found.turns and found.settles(horizon):
+        return run.words.cycles(*found.settled)
+    if horizon > 1 or np.ptp(np.log(np.maximum(found.high[:3], 1e-300))) > IRREGULAR:
+        return None
+    tail = long.lengths[len(long.lengths) // HORIZON :]
+    why = f"in {long.last:,} steps, ever more slowly as the learning rate falls, it neither converges nor diverges"
+    return run.words.within(float(tail.max()), why, float(tail.min()))
 
 
 def _growth(run: Run, long: Track, found: Trend) -> Verdict:

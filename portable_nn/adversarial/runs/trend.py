@@ -74,12 +74,9 @@ class Trend(NamedTuple):
         more = -np.diff(of)
         return bool((_changes(of) >= LEAST).all() and (more[:-1] >= STEADY * more[1:]).all())
 
-    def stays(self, of: Array, horizon: float) -> bool:
-        """Whether ``of`` stays as it is for ``horizon`` times as many steps as there were."""
-        changes = np.abs(_changes(of))
-        settles = horizon <= 1 and changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
-        still = changes[0] * max(1.0, horizon) <= FLAT and (changes[1] <= 3 * FLAT or changes[0] <= FLAT / 10)
-        return bool(still or settles)
+    def settles(self, horizon: float) -> bool:
+        """Whether both bounds stay as they are, or nearly so, for ``horizon`` times as many steps as there were."""
+        return _stays(np.abs(_changes(self.high)), horizon) and _stays(np.abs(_changes(self.low)), horizon)
 
     @property
     def settled(self) -> tuple[float, float]:
@@ -112,6 +109,14 @@ def _changes(of: Array) -> Array:
     """The changes of the logarithm from window to window, the last one first."""
     with np.errstate(all="ignore"):
         return np.asarray(np.nan_to_num(-np.diff(np.log(of)), nan=0.0))
+
+
+def _stays(changes: Array, horizon: float) -> bool:
+    """Whether a bound with such changes, of its logarithm, is settled."""
+    calms = horizon <= 1 and changes[0] <= 3 * FLAT and changes[0] <= CALMING * changes[1]
+    return bool(
+        calms or (changes[0] * max(1.0, horizon) <= FLAT and (changes[1] <= 3 * FLAT or changes[0] <= FLAT / 10))
+    )
 
 
 def _crossings(points: Array) -> int:

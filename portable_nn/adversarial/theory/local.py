@@ -21,6 +21,9 @@ from portable_nn.operators.registry import Array
 ROUNDING: Final = 1e-14
 """The relative error of an eigenvalue, for each unit of its condition number."""
 
+WORST: Final = 1e-5
+"""The error of an eigenvalue that is as ill-conditioned as can be: about the cube root of that of rounding."""
+
 DEFECTIVE: Final = 1e6
 """The condition number of an eigenvalue from which on its powers may grow as those of a Jordan block."""
 
@@ -116,7 +119,7 @@ def modes(row: Method, game: Game, rates: Pair, options: MethodOptions, offset: 
     scale = float(norm(offset)) or 1.0
     return Modes(
         values=values[seen],
-        errors=(ROUNDING * np.maximum(condition, 1.0) * max(1.0, float(np.abs(operator).max())))[seen],
+        errors=np.minimum(ROUNDING * np.maximum(condition, 1.0) * max(1.0, float(np.abs(operator).max())), WORST)[seen],
         parts=parts[seen],
         present=(norm(np.abs(parts)) > UNSEEN * scale)[seen],
         defective=(condition > DEFECTIVE)[seen],
