@@ -21,7 +21,7 @@ from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.operators.registry import Array
 
 OPSET: Final = 21
-"""The opset of graphs for this engine: the newest that the oldest supported onnxruntime, 1.20, knows."""
+"""The opset of graphs for this engine: one that the oldest supported onnxruntime, 1.21, knows."""
 
 _QUIET: Final = 4
 """Log fatal errors only: everything else reaches the caller as an exception."""
