@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -48,9 +48,6 @@ INTERRUPTED: Final = 130
 
 BROKEN_PIPE: Final = 141
 """The exit code that shells give a process that SIGPIPE ended: 128 and its number."""
-
-CONTINUED: Final = {"metrics_csv"}
-"""The files, by the name of the option, that a training with ``--resume`` goes on with."""
 
 LARGEST: Final = 2**63 - 1
 """The largest whole number that arrays and files can hold."""
@@ -242,12 +239,11 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
                 limit_time(timeout)
             wanted = {flags[name]: given[name] for name in targets if given[name] is not None}
             _check_not_read(wanted, {flags[name]: value for name, value in given.items() if name not in targets})
-            free = {flags[name] for name in targets if force or (name in CONTINUED and given["resume"])}
             out = None if has_out else given.pop("out")
             for name, kind in groups.items():
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
-            _check_targets(wanted, free, lambda path: any(owns(path) for owns in owners))
+            _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
             printer = Printer(_form(format, out, forms), out, quiet, force)
             with _warnings_as_notes(printer):
                 command(printer, **given)
@@ -291,16 +287,13 @@ def _is_same(path: Path, other: str | Path) -> bool:
         return False
 
 
-def _check_targets(targets: Mapping[str, Path], free: Container[str], owns: Callable[[Path], bool]) -> None:
-    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written.
-
-    Those of the flags in ``free`` may exist, and those that the command owns.
-    """
+def _check_targets(targets: Mapping[str, Path], force: bool, owns: Callable[[Path], bool]) -> None:
+    """Raise ``UsageError`` or ``FileError`` where the files that options name cannot all be written."""
     seen: dict[Path, str] = {}
     for flag, path in targets.items():
         if str(path) in ("", "."):
             raise UsageError(f"{flag} needs the name of a file")
-        check_target(path, flag in free, owns)
+        check_target(path, force, owns)
         other = seen.setdefault(Path(os.path.realpath(path)), flag)
         if other != flag:
             raise UsageError(f"{other} and {flag} name the same file, {path}")

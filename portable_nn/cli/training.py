@@ -81,9 +81,9 @@ class CheckpointFlags:
         """Whether the training that resumes has written ``path``, and may replace it."""
         if not (self.checkpoint and self.resume):
             return False
-        from portable_nn.training.checkpoint import is_outcome
+        from portable_nn.training.checkpoint import is_outcome, is_record
 
-        return is_outcome(self.checkpoint, path)
+        return is_outcome(self.checkpoint, path) or is_record(self.checkpoint, path)
 
     def note(self, digest: str) -> None:
         """Note that the training has saved a network with this digest, for ``owns``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -183,6 +184,21 @@ def is_outcome(folder: str | Path, path: str | Path) -> bool:
         return load_file(path, lazy=True).digest in (Path(folder) / OUTCOMES).read_text("ascii").split()
     except (OSError, ValueError, PortableNNError):
         return False
+
+
+def is_record(folder: str | Path, path: str | Path) -> bool:
+    """Whether ``path`` is the CSV file of metrics that the training in ``folder`` has written, as far as both go."""
+    try:
+        _, training = _read(newest(folder), lazy=True)
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            found = [{name: float(text) for name, text in row.items()} for row in reader]
+            columns = set(reader.fieldnames or ())
+    except (OSError, ValueError, TypeError, PortableNNError):
+        return False
+    rows = [{name: float(figure) for name, figure in row.items()} for row in training.rows]
+    known = columns == set(rows[0]) if rows else {"epoch", "loss", "learning_rate"} <= columns
+    return known and len(found) <= len(rows) + 1 and all(a == b for a, b in zip(found, rows, strict=False))
 
 
 def _found(folder: Path) -> dict[int, Path]:

@@ -462,5 +462,11 @@ def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, f
     before = (tmp_path / "m.csv").read_text()
     found = run(*FLOWERS[:-1], "other.safetensors", "--epochs", "1", "--metrics-csv", "m.csv")
     assert found == (2, "", "error: m.csv exists already: --force replaces it\n")
-    assert run(*FLOWERS[:-1], "more.safetensors", *options, "--resume").code == 0
+    resumed = [*FLOWERS[:-1], "more.safetensors", *options, "--resume"]
+    for other in ("precious\n", "", "epoch,loss\n1,2\n", before.replace("1,", "3,", 1)):
+        (tmp_path / "m.csv").write_text(other)
+        assert run(*resumed) == (2, "", "error: m.csv exists already: --force replaces it\n")
+        assert (tmp_path / "m.csv").read_text() == other
+    (tmp_path / "m.csv").write_text(before)
+    assert run(*resumed).code == 0
     assert (tmp_path / "m.csv").read_text() == before
