@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -78,7 +78,7 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
         first = next(lines, None)
         delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
         # Headings start with a name or an empty cell; an invalid number further on is an error, not a heading.
-        if first and not _is_number(_cells(first, delimiter)[0]):
+        if first and _is_heading(_cells(first, delimiter)):
             first = next(lines, None)
         if first is None:
             raise DataError(name, "expected rows of numbers, found none")
@@ -116,6 +116,17 @@ def _lines(file: TextIO, name: str) -> Iterator[Line]:
 
 def _cells(line: Line, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line[1].split(delimiter)]
+
+
+def _is_heading(cells: Sequence[str]) -> bool:
+    """Whether the cells of the first row are headings; beside numbers, "nan" or "1e400" is a wrong number."""
+    if _is_number(cells[0]):
+        return False
+    try:
+        float(cells[0])
+    except ValueError:
+        return True
+    return not all(map(_is_number, cells[1:]))
 
 
 def _is_number(cell: str) -> bool:

@@ -49,6 +49,12 @@ def test_labels_that_are_not_whole(tmp_path: Path) -> None:
     assert read(written(tmp_path, "0.5,0,255,3"))[2] == [0.5]
 
 
+@pytest.mark.parametrize("cell", ["nan", "1e400", "-inf"])
+def test_a_wrong_number_in_the_first_row_is_no_heading(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(DataError, match=f"row 1, column 1: expected a finite number, found '{cell}'"):
+        read(written(tmp_path, f"{cell},2,3,4\n5,5,5,5\n"))
+
+
 @pytest.mark.parametrize(
     "heading", ["a,b,c", "label,0,1,2", '"label","a","b","c"', ",0,1,2", "\ufefflabel,1x1,1x2,1x3", "nan,b,c"]
 )
