@@ -95,12 +95,14 @@ def varied(graph: Graph, rng: np.random.Generator) -> list[dict[str, Array]]:
 
     Raises:
         NoInputsError: no values are found for the unknown sizes.
+        GraphError: inputs or values of these sizes would take too much memory.
     """
     first, types = _bound(graph, BATCHES[0])
     symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
     several, more = _bound(graph, BATCHES[1], after=first) if symbolic else (first, types)
     found = []
     for number, (shapes, known) in enumerate(((first, types), (several, more), (several, more))):
+        check_claims(graph, known)
         limits = spans(graph, known)
         kinds = MIXTURES[number]
         found.append(

@@ -88,6 +88,8 @@ def compare(
     try:
         rounds = varied(graph, rng)
         whole = rounds[:2]
+    except GraphError as error:
+        raise GraphError(error.faults, where) from None
     except NoInputsError as error:
         if recorded is None:
             raise UsageError(f"{where}: {error}{_HINT}") from None

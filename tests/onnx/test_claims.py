@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ SIDE = 100_000
 def model(
     nodes: Sequence[tuple[str, Sequence[str], str, dict[str, Any]]],
     arrays: dict[str, Any] | None = None,
-    shape: Sequence[int] = (1,),
+    shape: Sequence[int | str] = (1,),
     opset: int = 18,
 ) -> ModelProto:
     """A model from ``x`` to ``y``: operators with inputs, output and attributes, and ``arrays`` as initializers."""
@@ -85,6 +84,7 @@ BOMBS = {
     ),
     "Concat": model([("Concat", ["x"] * 48, "y", {"axis": 0})], shape=(2**26,)),
     "an input": model([("Relu", ["x"], "y", {})], shape=(MANY,)),
+    "an input of an open batch": model([("Relu", ["x"], "y", {})], shape=("n", SIDE, SIDE)),
     "a reduced value": model(
         [("Expand", ["x", "s"], "a", {}), ("Exp", ["a"], "b", {}), ("ReduceSum", ["b"], "y", {})], {"s": sizes(MANY)}
     ),
@@ -116,7 +116,7 @@ def test_a_bomb_is_refused(tmp_path: Path, command: str) -> None:
         path = tmp_path / f"{place}.onnx"
         path.write_bytes(bomb.SerializeToString())
         shape = [each.dim_value for each in bomb.graph.input[0].type.tensor_type.shape.dim]
-        if command == "verify=False" and math.prod(shape) > 1:
+        if command == "verify=False" and max(shape) > 1:
             continue  # There the claim is the input itself, which a caller has.
         lines += [
             "try:",
