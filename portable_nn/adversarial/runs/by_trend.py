@@ -181,13 +181,17 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
     return None
 
 
+def _from_the_horizon(run: Run, long: Track) -> Array:
+    """The distances of the second half of what a verdict is on, and all after that."""
+    return np.asarray(long.lengths[long.t > min(HORIZON * run.track.last, long.last) / 2])
+
+
 def _irregular(run: Run, long: Track, verdict: Verdict) -> Verdict | None:
     """The same, if copies of the run have the same bounds; else it is irregular, and only known not to go far away."""
     tracks = [long, *run.copies()]
     if not all(track.finite.all() for track in tracks):
         return None
-    begin = min(HORIZON * run.track.last, long.last) / 2
-    late = [track.lengths[track.t > begin] for track in tracks]
+    late = [_from_the_horizon(run, track) for track in tracks]
     same = [np.ptp(np.log(np.maximum([end(part) for part in late], 1e-300))) <= FLAT for end in (np.min, np.max)]
     if len(tracks) > 1 and all(same):
         return verdict
@@ -218,7 +222,7 @@ def _halted(run: Run, long: Track, found: Trend) -> Verdict | None:
         return None
     end = float(long.lengths[-1])
     if not np.isfinite(rest):
-        tail = long.lengths[len(long.lengths) // HORIZON :]
+        tail = _from_the_horizon(run, long)
         low, high = float(tail.min()), float(tail.max())
         why = f"it hardly moves in {long.last:,} steps, as the learning rate falls"
         seen = long.last >= HORIZON * run.track.last
@@ -236,7 +240,7 @@ def _slowing(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
         return run.words.cycles(*found.settled)
     if horizon > 1 or np.ptp(np.log(np.maximum(found.high[:3], 1e-300))) > IRREGULAR:
         return None
-    tail = long.lengths[len(long.lengths) // HORIZON :]
+    tail = _from_the_horizon(run, long)
     why = f"in {long.last:,} steps, ever more slowly as the learning rate falls, it neither converges nor diverges"
     return run.words.within(float(tail.max()), why, float(tail.min()))
 
