@@ -10,6 +10,7 @@ from portable_nn.format.tensors import Array
 
 LAST_DIGITS: Final = 8
 """Units in the last place by which two roundings of one number may always differ."""
+_SINGLE: Final = float(np.finfo(np.float32).eps)
 
 
 class Tolerance(NamedTuple):
@@ -26,9 +27,11 @@ class Tolerance(NamedTuple):
         """The largest allowed difference to an element of ``array``, a value on the way.
 
         Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest
-        magnitude, and of ``floor``, the magnitude that an operator works with inside.
+        magnitude, and of ``floor``, the magnitude that an operator works with inside. Of a constant they are those of
+        float32: runtimes compute windows so that they give as float64.
         """
-        digits = LAST_DIGITS * precision(array) * max(magnitude(array), floor)
+        unit = precision(array) if spread or not precision(array) else max(precision(array), _SINGLE)
+        digits = LAST_DIGITS * unit * max(magnitude(array), floor)
         return (self.atol + self.rtol) * spread + digits
 
 
@@ -111,7 +114,8 @@ _EXACT_BYTES: Final = 4
 
 def deviation(array: Array) -> float:
     """The standard deviation of the finite elements."""
-    found = float(array.std()) if array.size and array.dtype.itemsize >= _EXACT_BYTES else np.nan
+    with np.errstate(all="ignore"):
+        found = float(array.std()) if array.size and array.dtype.itemsize >= _EXACT_BYTES else np.nan
     if np.isfinite(found):
         return found
     numbers = array.astype(np.float64)
