@@ -10,7 +10,6 @@ from portable_nn.format.tensors import Array
 
 LAST_DIGITS: Final = 8
 """Units in the last place by which two roundings of one number may always differ."""
-_SINGLE: Final = float(np.finfo(np.float32).eps)
 
 
 class Tolerance(NamedTuple):
@@ -27,11 +26,9 @@ class Tolerance(NamedTuple):
         """The largest allowed difference to an element of ``array``, a value on the way.
 
         Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest
-        magnitude, and of ``floor``, the magnitude that an operator works with inside. Of a constant they are those of
-        float32: runtimes compute windows so that they give as float64.
+        magnitude, and of ``floor``, the magnitude that an operator works with inside.
         """
-        unit = precision(array) if spread or not precision(array) else max(precision(array), _SINGLE)
-        digits = LAST_DIGITS * unit * max(magnitude(array), floor)
+        digits = LAST_DIGITS * precision(array) * max(magnitude(array), floor)
         return (self.atol + self.rtol) * spread + digits
 
 
