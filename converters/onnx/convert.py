@@ -28,7 +28,7 @@ from onnx import ModelProto
 from portable_nn.converters.onnx.adapting import adapted, network_of, outside, program_of, with_steps
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
-from portable_nn.core.errors import FileError, UnsupportedError, UsageError
+from portable_nn.core.errors import EditedWarning, FileError, UnsupportedError, UsageError, warn
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array
@@ -38,7 +38,7 @@ from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, encode
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import opset_of
-from portable_nn.onnx.origin import Origin, origin_of
+from portable_nn.onnx.origin import EDITED, Origin, origin_of
 from portable_nn.onnx.promotion import promoted, sized
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
@@ -283,9 +283,10 @@ def import_onnx(
     >>> net = import_onnx("model.onnx", sizes={"sequence": 128})
     >>> net.fit(x, y, epochs=3)
 
-    Options and errors are those of ``read_onnx``, which also reports what of the file was dropped.
+    Options and errors are those of ``read_onnx``, which also reports what of the file was dropped. Warns with
+    ``EditedWarning`` where this package wrote the file and another program has changed it since.
     """
-    return read_onnx(
+    network, _, notes = read_onnx(
         source,
         verify=verify,
         atol=atol,
@@ -297,7 +298,11 @@ def import_onnx(
         edited=edited,
         train=train,
         freeze=freeze,
-    ).network
+    )
+    for note in notes:
+        if note.startswith(EDITED):
+            warn(f"{'the model' if isinstance(source, ModelProto) else source}: {note}", EditedWarning)
+    return network
 
 
 def read_onnx(

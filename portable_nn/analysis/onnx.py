@@ -11,14 +11,14 @@ from typing import Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker
 
-from portable_nn.analysis.report import Finding, some
+from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.analysis.walk import Translate, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.onnx.branches import inlined
 from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, type_of
 from portable_nn.onnx.opsets.folding import Folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any, Final, Literal, TypeAlias
@@ -17,9 +17,6 @@ LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "note")
 
 NARROWEST: Final = 40
 """The narrowest column in which text is wrapped."""
-
-SHOWN: Final = 5
-"""The most names in a list of names."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,6 @@ def as_json(report: Report) -> dict[str, Any]:
         **{f"{level}s": report.count(level) for level in LEVELS},
         "findings": [asdict(finding) for finding in report.findings],
     }
-
-
-def some(names: Iterable[str]) -> str:
-    """The first of many names, each once."""
-    found = list(dict.fromkeys(names))
-    return ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
 
 
 def wrapped(text: str, width: int) -> list[str]:

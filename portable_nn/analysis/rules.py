@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from portable_nn.analysis.report import Finding, Level, some
+from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.graph import Node, format_shape
-from portable_nn.core.text import quantity, size
+from portable_nn.core.text import quantity, size, some
 from portable_nn.operators.registry import Array
 
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from portable_nn.analysis.report import Finding, some
+from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Survey
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.coverage import coverage

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.analysis.order import run_order
-from portable_nn.analysis.report import Finding, some
+from portable_nn.analysis.report import Finding
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Node
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_node, lookup
 
 Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]

@@ -27,7 +27,7 @@ import typer
 import typer.models
 
 from portable_nn.cli.timing import limit_time
-from portable_nn.core.errors import DataWarning, FileError, UsageError
+from portable_nn.core.errors import FileError, PortableNNWarning, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 
@@ -355,14 +355,14 @@ def _warnings_as_notes(printer: Printer) -> Iterator[None]:
     seen = set[str]()
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-        if not issubclass(category, DataWarning):
+        if not issubclass(category, PortableNNWarning):
             shown(message, category, *where, **options)
         elif str(message) not in seen:
             seen.add(str(message))
             printer.note(f"warning: {message}")
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", PortableNNWarning)
         shown, warnings.showwarning = warnings.showwarning, show
         yield
 

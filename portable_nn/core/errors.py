@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DataWarning", "PortableNNError"]
+__all__ = ["DataWarning", "EditedWarning", "PortableNNError", "PortableNNWarning"]
 
 
 class PortableNNError(Exception):
@@ -48,16 +48,24 @@ class TrainingError(PortableNNError):
     exit_code = 1
 
 
-class DataWarning(UserWarning):
+class PortableNNWarning(UserWarning):
+    """The base of all warnings: an answer is given, and may not be the one that is meant."""
+
+
+class DataWarning(PortableNNWarning):
     """Data that a network can compute with, but that miss by far what it is made for."""
 
 
-def warn_of_data(text: str) -> None:
-    """Warn with ``DataWarning``, in the name of the function that called this package."""
+class EditedWarning(PortableNNWarning):
+    """A file of this package that another program has changed since it was written."""
+
+
+def warn(text: str, category: type[PortableNNWarning]) -> None:
+    """Warn in the name of the function that called this package."""
     package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]
-    warnings.warn(text, DataWarning, level)
+    warnings.warn(text, category, level)
 
 
 @dataclass(frozen=True)

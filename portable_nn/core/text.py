@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 DIGITS = 19
 """Sizes that are given as text have fewer digits: no file can hold larger ones."""
@@ -20,6 +21,17 @@ def printable(text: str) -> str:
 def quantity(count: int, noun: str) -> str:
     """``1 node``, ``2,000 nodes``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+SHOWN: Final = 5
+"""How many of many names ``some`` shows."""
+
+
+def some(names: Iterable[str]) -> str:
+    """``a, b, c, d, e, and 3 more``: the first of ``names``, each once, and how many more there are."""
+    found = list(dict.fromkeys(names))
+    more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more
 
 
 def either(names: Iterable[str]) -> str:

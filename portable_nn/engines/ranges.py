@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.errors import warn_of_data
+from portable_nn.core.errors import DataWarning, warn
 from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.format.manifest import InputInfo
 from portable_nn.operators import Array, lookup
@@ -115,7 +115,7 @@ def warn_of_range(
 ) -> None:
     """Warn of ``feeds``, arrays by input name, that miss by far what the network is made for."""
     for text in faults_of(graph, parameters, infos, feeds):
-        warn_of_data(text)
+        warn(text, DataWarning)
 
 
 def faults_of(

@@ -105,13 +105,15 @@ def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_non
     return faults
 
 
-def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> list[str]:
-    """The faults of all tensors that do not have the hash in ``manifest``, each of which is read once."""
-    kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, list[str]()
+def hash_faults(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, str]:
+    """The faults of those ``tensors`` that do not have the hash in ``manifest``, by name; each is read once."""
+    kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, dict[str, str]()
     for name, expected in expected_hashes(manifest, kind).items():
+        if name not in tensors:
+            continue
         found = HASHES[kind](to_bytes(tensors[name]).data).hexdigest()
         if found != expected:
-            faults.append(hash_fault(name, kind, expected, found))
+            faults[name] = hash_fault(name, kind, expected, found)
     return faults
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.core.errors import EditedWarning, FormatError, UsageError, warn
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
@@ -88,7 +88,10 @@ class OnnxFile(WritableFile):
         return found
 
     def proved_network(self, **proof: Any) -> Network:
-        return self._imported(**proof).network
+        network = self._imported(**proof).network
+        for note in self._origin.notes:
+            warn(f"{self.path}: {note}", EditedWarning)
+        return network
 
     def _imported(self, **proof: Any) -> Imported:
         from portable_nn.converters.onnx import read_onnx

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.core.errors import DataError, FormatError, UsageError, warn_of_data
+from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.data.files import opened
@@ -148,7 +148,7 @@ class Predictions(Iterator[Prediction]):
         if made_for and (fault := made_for.fault(x)):
             self._warned = True
             where = f"{self._runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
-            warn_of_data(f"the examples {fault}, but {where}")
+            warn(f"the examples {fault}, but {where}", DataWarning)
 
     def _guess(self, numbers: Array) -> str:
         """The kind of outputs that the model does not describe, guessed from the first batch."""

@@ -18,7 +18,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[impor
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from portable_nn.core.errors import FormatError, UsageError, listed
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
 from portable_nn.format.tensors import Array
 from portable_nn.format.validate import hash_faults, manifest_faults
@@ -28,10 +28,14 @@ from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.storage.external import load_external, with_data
 from portable_nn.onnx.storage.metadata import DIGEST, DOC, MANIFEST, added_entries, is_whole, metadata_of
 from portable_nn.onnx.storage.tensors import from_tensor
+from portable_nn.onnx.writing import PRODUCER as PROGRAM
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import ONNX_DTYPES
 
 State: TypeAlias = Literal["foreign", "own", "edited", "damaged"]
+
+EDITED: Final = "read as another tool's model"
+"""The beginning of the note on a model that another program has changed."""
 
 ADVICE: Final = (
     "get the file again; if it was changed on purpose, 'portable-nn import --edited' (in Python edited=True) reads it "
@@ -61,7 +65,7 @@ class Origin(NamedTuple):
         """The note on a model that was changed; none on others."""
         if self.state in ("foreign", "own"):
             return ()
-        return (f"read as another tool's model: the manifest in it does not describe it any more ({self.reason})",)
+        return (f"{EDITED}: the manifest in it does not describe it any more ({self.reason})",)
 
     def refuse_damage(self, where: str | Path) -> None:
         """Raise ``FormatError`` where the model is damaged."""
@@ -83,7 +87,8 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
     """
     properties = metadata_of(model)
     if properties.keys().isdisjoint({MANIFEST, DIGEST}):
-        return Origin("foreign")
+        is_ours = model.producer_name == PROGRAM
+        return Origin("edited", f"{PROGRAM} wrote it, and its manifest was removed") if is_ours else Origin("foreign")
     if not is_whole(properties):
         return Origin("damaged", f"the manifest in it does not have the SHA-256 in '{DIGEST}'")
     try:
@@ -94,14 +99,15 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
         return Origin("edited", listed(faults))
     parameters = {value.name for value in manifest.graph.parameters}
     state, reason = _graph_state(manifest, with_data(model, parameters), where)
-    if state != "own":
-        return Origin(state, reason, manifest)
     tensors = _Stored(model, path, where, parameters)
     try:
-        faults = hash_faults(manifest, tensors)
+        changed = hash_faults(manifest, tensors)
     except FormatError as error:
-        faults = [error.reason]
-    if faults := [*faults, *_metadata_faults(manifest, model)]:
+        changed = {"": error.reason}
+    if state != "own":
+        which = f"; weights have changed as well: {some(map(repr, changed))}" if any(changed) else ""
+        return Origin(state, reason + which, manifest)
+    if faults := [*changed.values(), *_metadata_faults(manifest, model)]:
         return Origin("damaged", listed(faults), manifest)
     return Origin("own", "", manifest, tensors)
 

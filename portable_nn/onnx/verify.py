@@ -22,6 +22,7 @@ from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
+from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
@@ -31,7 +32,7 @@ from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
-from portable_nn.onnx.verification.proof import Proof, Worst, some
+from portable_nn.onnx.verification.proof import Proof, Worst
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values

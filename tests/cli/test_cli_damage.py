@@ -85,3 +85,16 @@ def test_what_another_program_rewrote_is_predicted_with_a_note(run, tmp_path):
     assert code == 0
     assert err.startswith("read as another tool's model: ")
     assert run("predict", "b.onnx", "x.npy", "--quiet").err == ""
+
+
+@pytest.mark.parametrize("command", ["export", "convert", "import", "tune"])
+def test_what_another_program_rewrote_is_noted_by_what_goes_on_with_it(run, tmp_path, command):
+    """Otherwise a file with other numbers would become one of ours, without a word."""
+    export_onnx(pnn.Sequential(pnn.Input(6), pnn.Dense(3), labels="abc", seed=0), tmp_path / "b.onnx", verify=False)
+    onnx.save(onnx.compose.add_prefix(onnx.load(tmp_path / "b.onnx"), "their_"), tmp_path / "b.onnx")
+    (tmp_path / "t.csv").write_text("".join(f"{number % 3},1,2,3,4,5,{number}\n" for number in range(30)))
+    arguments = ["t.csv", "-o", "out.h5", "--epochs", "1"] if command == "tune" else ["out.onnx"]
+    arguments = ["out.h5"] if command in ("import", "convert") else arguments
+    found = run(command, "b.onnx", *arguments)
+    assert found.code == 0, found.err
+    assert found.err.count("read as another tool's model: ") == 1

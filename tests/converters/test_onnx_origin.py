@@ -148,38 +148,38 @@ def test_every_bit(tmp_path: Path, name: str) -> None:
     check_flips(written(tmp_path, name), 1)
 
 
-def initializer(model: onnx.ModelProto, name: str) -> TensorProto:
+def initializer(model: onnx.onnx.ModelProto, name: str) -> TensorProto:
     return next(each for each in model.graph.initializer if each.name == name)
 
 
-def weight(model: onnx.ModelProto) -> None:
+def weight(model: onnx.onnx.ModelProto) -> None:
     tensor = initializer(model, "conv_1.weight")
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.01, tensor.name))
 
 
-def attribute(model: onnx.ModelProto) -> None:
+def attribute(model: onnx.onnx.ModelProto) -> None:
     model.graph.node[1].attribute[0].f = 1e-3
 
 
-def operator(model: onnx.ModelProto) -> None:
+def operator(model: onnx.onnx.ModelProto) -> None:
     assert model.graph.node[2].op_type == "Relu"
     model.graph.node[2].op_type = "Selu"  # A single bit.
 
 
-def bias(model: onnx.ModelProto) -> None:
+def bias(model: onnx.onnx.ModelProto) -> None:
     del model.graph.node[0].input[2]
 
 
-def labels(model: onnx.ModelProto) -> None:
+def labels(model: onnx.onnx.ModelProto) -> None:
     next(each for each in model.metadata_props if each.key == "labels").value = '["b", "a", "c"]'
 
 
-def manifest(model: onnx.ModelProto) -> None:
+def manifest(model: onnx.onnx.ModelProto) -> None:
     entry = next(each for each in model.metadata_props if each.key == "portable_nn")
     entry.value = entry.value.replace("Relu", "Selu")
 
 
-def manifests_key(model: onnx.ModelProto) -> None:
+def manifests_key(model: onnx.onnx.ModelProto) -> None:
     next(each for each in model.metadata_props if each.key == "portable_nn").key = "portable_nm"
 
 
@@ -237,7 +237,7 @@ def test_what_another_version_wrote_is_not_called_damaged(tmp_path: Path, monkey
 # -- other programs
 
 
-def through(change: Callable[[onnx.ModelProto], onnx.ModelProto | None]) -> Change:
+def through(change: Callable[[onnx.onnx.ModelProto], onnx.onnx.ModelProto | None]) -> Change:
     def run(source: Path, target: Path) -> None:
         model = onnx.load(source)
         onnx.save(change(model) or model, target)
@@ -307,7 +307,7 @@ def by_onnxscript(source: Path, target: Path) -> None:
     ir.save(model, target)
 
 
-def input_renamed(model: onnx.ModelProto) -> None:
+def input_renamed(model: onnx.onnx.ModelProto) -> None:
     for node in model.graph.node:
         names = ["pixels" if name == "x" else name for name in node.input]
         del node.input[:]
@@ -315,24 +315,24 @@ def input_renamed(model: onnx.ModelProto) -> None:
     model.graph.input[0].name = "pixels"
 
 
-def batch_fixed(model: onnx.ModelProto) -> None:
+def batch_fixed(model: onnx.onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
 
 
-def input_fixed(model: onnx.ModelProto) -> None:
+def input_fixed(model: onnx.onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
 
 
-def documented(model: onnx.ModelProto) -> None:
+def documented(model: onnx.onnx.ModelProto) -> None:
     model.graph.node[1].doc_string = "the second"
 
 
-def licensed(model: onnx.ModelProto) -> None:
+def licensed(model: onnx.onnx.ModelProto) -> None:
     model.metadata_props.add(key="license", value="MIT")
 
 
-def undocumented(model: onnx.ModelProto) -> None:
+def undocumented(model: onnx.onnx.ModelProto) -> None:
     model.graph.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""
@@ -387,3 +387,54 @@ def test_what_another_program_added_to_the_metadata_is_kept(tmp_path: Path) -> N
     model = onnx.load(written(tmp_path, "imported"))
     licensed(model)
     assert import_onnx(model).metadata == {"author": "somebody", "doc_string": "the model", "license": "MIT"}
+
+
+def _renamed(path: Path) -> onnx.ModelProto:
+    """Every node renamed, as optimisers do."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.name += "_x"
+    return model
+
+
+def _with_another_weight(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    tensor = next(each for each in model.graph.initializer if each.name == name)
+    array = numpy_helper.to_array(tensor).copy()
+    array.flat[0] += 1
+    tensor.CopyFrom(numpy_helper.from_array(array, name))
+    return model
+
+
+def _without_a_manifest(model: onnx.ModelProto) -> onnx.ModelProto:
+    kept = [each for each in model.metadata_props if not each.key.startswith("portable_nn")]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    return model
+
+
+def test_weights_that_an_edit_has_changed_are_named(tmp_path: Path) -> None:
+    """Whether a program has only renamed nodes, or the numbers are others as well."""
+    export_onnx(pnn.Sequential(pnn.Input(6), pnn.Dense(8), pnn.ReLU(), pnn.Dense(3), seed=0), tmp_path / "m.onnx")
+    plain = origin_of(_renamed(tmp_path / "m.onnx"), "m")
+    changed = origin_of(_with_another_weight(_renamed(tmp_path / "m.onnx"), "dense_2.weight"), "m")
+    assert (plain.state, changed.state) == ("edited", "edited")
+    assert "weights have changed" not in plain.reason
+    assert changed.reason == f"{plain.reason}; weights have changed as well: 'dense_2.weight'"
+
+
+def test_a_file_of_ours_without_its_manifest_is_no_foreign_one(tmp_path: Path) -> None:
+    export_onnx(pnn.Sequential(pnn.Input(6), pnn.Dense(3), seed=0), tmp_path / "m.onnx")
+    found = origin_of(_without_a_manifest(onnx.load(tmp_path / "m.onnx")), "m")
+    assert (found.state, found.reason) == ("edited", "portable-nn wrote it, and its manifest was removed")
+
+
+@pytest.mark.parametrize("change", [_renamed, lambda path: _without_a_manifest(onnx.load(path))])
+def test_an_edited_file_is_warned_of_where_no_notes_are_given(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "m.onnx"
+    export_onnx(pnn.Sequential(pnn.Input(6), pnn.Dense(3), seed=0), path)
+    onnx.save(change(path), path)
+    with pytest.warns(pnn.EditedWarning, match=r"m\.onnx: read as another tool's model: ") as found:
+        import_onnx(path)
+    assert [Path(each.filename) for each in found] == [Path(__file__)]
+    with pytest.warns(pnn.EditedWarning, match=r"^the model: read as another tool's model: "):
+        import_onnx(onnx.load(path))

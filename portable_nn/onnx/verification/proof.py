@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.onnx.verification.differences import Difference
 
 Kind: TypeAlias = Literal["kept", "constant", "transformed", "folded", "computed", "added", "unused"]
@@ -21,9 +21,6 @@ MEANINGS: Final[Mapping[Kind, str]] = {
     "unused": "used by no node",
 }
 """The fates of tensors in words, for counts of them."""
-
-SHOWN: Final = 5
-"""The most nodes or values in a sentence."""
 
 
 class Fate(NamedTuple):
@@ -99,10 +96,3 @@ class Proof(dict[str, Difference]):
             },
             "weights": [fate._asdict() for fate in self.weights],
         }
-
-
-def some(names: Iterable[str]) -> str:
-    """The first of ``names``, and how many more there are."""
-    found = list(names)
-    more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
