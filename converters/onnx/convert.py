@@ -284,7 +284,7 @@ def import_onnx(
     >>> net.fit(x, y, epochs=3)
 
     Options and errors are those of ``read_onnx``, which also reports what of the file was dropped. Warns with
-    ``EditedWarning`` where this package wrote the file and another program has changed it since.
+    ``EditedWarning``, unless ``edited``, where this package wrote the file and another program has changed it since.
     """
     network, _, notes = read_onnx(
         source,
@@ -300,7 +300,7 @@ def import_onnx(
         freeze=freeze,
     )
     for note in notes:
-        if note.startswith(EDITED):
+        if note.startswith(EDITED) and not edited:
             warn(f"{'the model' if isinstance(source, ModelProto) else source}: {note}", EditedWarning)
     return network
 

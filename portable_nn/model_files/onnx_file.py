@@ -89,7 +89,7 @@ class OnnxFile(WritableFile):
 
     def proved_network(self, **proof: Any) -> Network:
         network = self._imported(**proof).network
-        for note in self._origin.notes:
+        for note in () if self.edited else self._origin.notes:
             warn(f"{self.path}: {note}", EditedWarning)
         return network
 
