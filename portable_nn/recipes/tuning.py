@@ -10,17 +10,19 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.dims import static
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
+from portable_nn.engines.ranges import ranges
 from portable_nn.format.manifest import OutputInfo
 from portable_nn.layers import Dense, Flatten, Layer
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import lay_out, pictorial
+from portable_nn.preprocessing.defaults import DIGIT
+from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.optimizers import Optimizer
@@ -102,7 +104,28 @@ def tune_classifier(
         progress=progress,
         **checkpoints,
     )
-    return Classifier(steps_inside(body), history)
+    return Classifier(_described(steps_inside(body), x), history)
+
+
+def _described(network: Network, x: Array) -> Network:
+    """``network``, which was trained on ``x``, with how pictures become such examples, where it does not say that.
+
+    Otherwise ``predict`` would scale pictures, as models in general want it, for a network that has learned from pixels
+    as they are. Warns with ``DataWarning`` of colour pictures, for which nothing can be said.
+    """
+    [info], shape = network.inputs, tuple(x.shape[1:])
+    are_pixels = info.preprocessing == () and x.min() >= 0 and 1 < x.max() <= 255 and bool((x == np.round(x)).all())
+    if not are_pixels:
+        return network
+    if squeezed(shape) in ((784,), (28, 28)):
+        network.inputs = (replace(info, kind="image", preprocessing=DIGIT),)
+    elif len(shape) == 3 and shape[0] == 3 and not ranges(network.graph, network.parameters):
+        warn(
+            f"the examples are pixels from 0 to {x.max():g}, but predict scales pictures to 0 to 1 for a model that "
+            "says nothing of them: begin it with Rescaling(1 / 255), or give predict arrays",
+            DataWarning,
+        )
+    return network
 
 
 def _fitting(network: Network, x: Array, raw: bool) -> Array:

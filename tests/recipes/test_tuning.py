@@ -167,3 +167,27 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
 def test_messages(net: pnn.Network, data: tuple[Any, Any], options: Mapping[str, Any], message: str) -> None:
     with np.errstate(invalid="ignore"), pytest.raises(PortableNNError, match=f"^{re.escape(message)}"):
         tune_classifier(net, Dataset(*data), **{"epochs": 1, **options})
+
+
+def test_pictures_become_what_a_foreign_network_has_learned_from() -> None:
+    """It says nothing of pictures: it was trained on pixels from 0 to 255, so that is what ``prepare`` gives."""
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 28, 28))
+    foreign = pnn.Sequential(pnn.Input(1, 28, 28), pnn.Flatten(), pnn.Dense(2), seed=0)
+    tuned = tune_classifier(foreign, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False).network
+    stroke = np.full((60, 60), 255, np.uint8)
+    stroke[10:50, 28:33] = 0
+    [[drawn]] = pnn.prepare(tuned, image.fromarray(stroke))
+    assert (drawn.min(), drawn.max() > 200) == (0, True)
+    assert pnn.prepare(foreign, image.fromarray(stroke)).max() <= 1
+    scaled = tune_classifier(foreign, Dataset(pixels / 255, np.arange(40) % 2), epochs=1, progress=False).network
+    assert pnn.prepare(scaled, image.fromarray(stroke)).max() <= 1
+
+
+def test_colour_pictures_that_predict_would_scale_are_warned_of() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8))
+    foreign = pnn.Sequential(pnn.Input(3, 8, 8), pnn.Flatten(), pnn.Dense(2), seed=0)
+    with pytest.warns(pnn.DataWarning, match="^the examples are pixels from 0 to 255, but predict scales pictures"):
+        tune_classifier(foreign, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False)
+    scaling = pnn.Sequential(pnn.Input(3, 8, 8), pnn.Rescaling(1 / 255), pnn.Flatten(), pnn.Dense(2), seed=0)
+    tune_classifier(scaling, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False)
