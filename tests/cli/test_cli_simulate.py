@@ -84,7 +84,10 @@ def test_the_readme_shows_what_is_printed():
             ("--scheme alternating", ["cycles: the distance stays between", "2\n", "1 (measured)"]),
             ("--method proximal", ["0.99503719 (closed form)", "inf (stable at every", " 499, and 499 Jacobians\n"]),
             ("--method consensus --set gamma=0.5", ["0.95524866 (closed form)"]),  # √((1 - 0.05)² + 0.01)
-            ("--method adam", ["cycles: the distance stays between 3", "measured, approximate"]),
+            (
+                "--method adam",
+                ["cycles: the distance comes to stay between 3", " steps show\n", "measured, approximate"],
+            ),
             (
                 "--rate 0.1,0.4",
                 ["1.01980390 (spectral radius), 1.01980390 (measured)", "learning rate 0.1,0.4"],

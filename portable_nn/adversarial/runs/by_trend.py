@@ -85,7 +85,7 @@ def _at_the_horizon(run: Run, long: Track, verdict: Verdict) -> Verdict:
         if (low, high) == (verdict.low, verdict.high):
             return verdict
         if verdict.status == CYCLES:
-            return run.words.cycles(low, high)
+            return _cycle(run, long, low, high)
         return run.words.within(high, "it neither converges nor diverges", low)
     wrong = late.max() < first if verdict.status == DIVERGES else late.max() > max(first, CLOSE)
     return run.words.unsettled(long.last, float(long.lengths[-1])) if wrong else verdict
@@ -172,7 +172,7 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
         return run.words.stays(low, high, f"it hardly changes in {long.last:,} steps") if followed else None
     if found.settles(horizon):
         regular = run.method.linear or float(found.high[0]) <= REGULAR * float(found.low[0])
-        return run.words.cycles(*found.settled) if regular else _irregular(run, long, run.words.cycles(low, high))
+        return _cycle(run, long, *found.settled) if regular else _irregular(run, long, _cycle(run, long, low, high))
     logs = np.log(found.high[:3])
     steps = -np.diff(logs)
     if np.ptp(logs) <= IRREGULAR and (steps[0] * steps[1] <= 0 or np.abs(steps).max() * max(1, horizon) <= IRREGULAR):
@@ -234,10 +234,15 @@ def _halted(run: Run, long: Track, found: Trend) -> Verdict | None:
     return run.words.stays(low, high, "the learning rate falls too fast to go on")
 
 
+def _cycle(run: Run, long: Track, low: float, high: float) -> Verdict:
+    """A cycle within these bounds, which the longer run has shown."""
+    return run.words.cycles(low, high, float(run.track.lengths[-1]), long.last)
+
+
 def _slowing(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | None:
     """A falling rate that slows a motion down which goes no farther away."""
     if run.still and found.turns and found.settles(horizon):
-        return run.words.cycles(*found.settled)
+        return _cycle(run, long, *found.settled)
     if horizon > 1 or np.ptp(np.log(np.maximum(found.high[:3], 1e-300))) > IRREGULAR:
         return None
     tail = _from_the_horizon(run, long)

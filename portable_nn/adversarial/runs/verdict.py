@@ -57,6 +57,10 @@ def factor_text(factor: float) -> str:
     return next((text for digits in (7, 10, 13) if (text := f"{factor:.{digits}g}") != "1"), "1")
 
 
+SAME: Final = 5e-4
+"""Relative difference of two distances that are the same to the digits that verdicts show."""
+
+
 @dataclass(frozen=True)
 class Words:
     """Makes verdicts on one run: ``what`` is its distance or ‖F‖, ``found`` the measured factor."""
@@ -80,13 +84,16 @@ class Words:
         how = f"is multiplied by {about}{factor_text(by)} per step," if fitting else "falls, ever more slowly,"
         return self.make(status, f"{self.what} {how} to {end:.4g}{after}")
 
-    def cycles(self, low: float, high: float) -> Verdict:
-        """It goes round and round."""
-        return self.make(CYCLES, f"{self.what} stays between {low:.4g} and {high:.4g}", low, high)
+    def cycles(self, low: float, high: float, end: float | None = None, steps: int = 0) -> Verdict:
+        """It goes round and round; where its ``end`` is not there yet, as ``steps`` of a longer run show."""
+        bounds = f"{low:.4g} and {high:.4g}"
+        if end is None or low * (1 - SAME) <= end <= high * (1 + SAME):
+            return self.make(CYCLES, f"{self.what} stays between {bounds}", low, high)
+        return self.make(CYCLES, f"{self.what} comes to stay between {bounds}, as {steps:,} steps show", low, high)
 
     def stays(self, low: float, high: float, why: str) -> Verdict:
         """It does not leave these bounds, though it does not go round."""
-        same = high - low <= 5e-4 * high
+        same = high - low <= SAME * high
         where = f"at about {high:.4g}" if same else f"between {low:.4g} and {high:.4g}"
         return self.make(STAYS, f"{self.what} stays {where}: {why}", low, high)
 
