@@ -35,7 +35,7 @@ from portable_nn.onnx.verification.differences import Difference, Tolerance, dif
 from portable_nn.onnx.verification.proof import Proof, Worst
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
-from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values
+from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values, loosened
 from portable_nn.onnx.verification.weights import fates
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import infer
@@ -121,8 +121,8 @@ def compare(
             _check_output(proof, Pair(name, one[name], other[name]), plain, sides, feeds, tolerance, where)
     proof.notes += tuple(_undefined(ours, graph.outputs))
     if proof.widened:
-        apart = some(f"'{name}' by up to {most:.1e}" for name, most in proof.widened.items())
-        proof.notes += (f"rounding alone moves some values further than the tolerances; allowed to differ: {apart}",)
+        places = some(f"{at} {apart:.1e} apart, up to {most:.1e} allowed" for at, apart, most in proof.widened.values())
+        proof.notes += (f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}",)
     return proof
 
 
@@ -165,7 +165,8 @@ def _check_output(
         if not (apart <= most).all():
             message = _message(pair._replace(allowed=most), sides.graph, first="though every step agrees by itself")
             raise VerificationError(f"{where}: {message}")
-        proof.widened[name] = max(proof.widened.get(name, 0.0), float(most[apart > allowed].max()))
+        loose = loosened(sides.node_of[name], apart, np.array(allowed), most)
+        proof.widened[name] = loose.or_more(proof.widened.get(name))
     proof[name] = proof[name].or_more(found)
 
 

@@ -18,7 +18,7 @@ from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import finite_gaps
-from portable_nn.operators import DTYPE_CODES
+from portable_nn.operators import DTYPE_CODES, Type, infer, lookup
 
 TRIES: Final = 6
 """The runs whose inputs and weights are changed by rounding errors."""
@@ -31,8 +31,8 @@ RUNTIME: Final = 4
 
 AnyValue = TypeVar("AnyValue", bound=Value)
 
-_CODES: Final = frozenset({"to", "dtype", "stash_type"})
-"""The attributes that are element types."""
+_CODES: Final = frozenset({"to", "dtype"})
+"""The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
 def rounding_effect(
@@ -42,20 +42,21 @@ def rounding_effect(
     targets: Sequence[str],
     ours: Mapping[str, Array],
 ) -> dict[str, Array]:
-    """For each element of ``targets``, how far it moves with its inputs and weights by one rounding of float32.
+    """For each element of ``targets``, how far the roundings of float32 before it move it.
 
-    That is the largest of the distance of ``ours``, in float32, to a float64 run, and of that run to others whose
-    inputs and weights are off by up to one unit in the last place. Zeros where nothing can be run in float64.
+    That is the largest of the distance of ``ours``, in float32, to a float64 run, and of that run to others in which
+    all inputs, weights and values on the way are off by up to one unit in the last place of float32: Parker's Monte
+    Carlo arithmetic (1997). Zeros where nothing can be run in float64.
     """
     wide, rng = widened(graph), np.random.default_rng(0)
     arrays, inputs = as_declared(wide.parameters, parameters), as_declared(wide.inputs, feeds)
     try:
-        exact = run(wide, arrays, inputs, targets)
+        exact, noisy = run(wide, arrays, inputs, targets), with_noise(wide, inputs)
     except GraphError:
         return {name: np.zeros(ours[name].shape) for name in targets}
     effect = {name: finite_gaps(ours[name], exact[name]) for name in targets}
     for _ in range(TRIES):
-        moved = run(wide, _moved(arrays, rng), _moved(inputs, rng), targets)
+        moved = run(noisy, _moved(arrays, rng), _moved(inputs, rng), targets, rng)
         effect = {name: np.maximum(effect[name], finite_gaps(moved[name], exact[name])) for name in targets}
     return effect
 
@@ -67,10 +68,14 @@ def allowance(effect: Array, runtime: Array) -> Array:
 
 
 def run(
-    graph: Graph, parameters: Mapping[str, Array], feeds: Mapping[str, Array], outputs: Sequence[str]
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str],
+    rng: np.random.Generator | None = None,
 ) -> dict[str, Array]:
-    """The values ``outputs`` of a graph; they are the caller's."""
-    plan = Plan(graph, {name: array.shape for name, array in feeds.items()}, parameters, outputs=outputs)
+    """The values ``outputs`` of a graph, whose noise is drawn from ``rng``; they are the caller's."""
+    plan = Plan(graph, _shapes(feeds), parameters, outputs=outputs, rng=rng)
     for name, array in feeds.items():
         plan.inputs[name][...] = array
     plan.run()
@@ -86,6 +91,48 @@ def widened(graph: Graph) -> Graph:
         parameters=tuple(_wide_value(value, kept) for value in graph.parameters),
         nodes=tuple(node if kept.issuperset(node.outputs) else _wide_node(node) for node in graph.nodes),
     )
+
+
+def with_noise(graph: Graph, feeds: Mapping[str, Array]) -> Graph:
+    """``graph`` with every float64 that a node computes off by one unit in the last place of float32, up or down.
+
+    Values that are known from the shapes of ``feeds`` are as they were, and so are those that a node only moves.
+    """
+    types, nodes = infer(graph, _shapes(feeds)).types, [*_NOISE]
+    for node in graph.nodes:
+        operator = lookup(node.operator, node.domain)
+        moves = operator.family == "layout" and bool(operator.passes)
+        noisy = () if moves else [name for name in node.outputs if name and _is_computed(types[name])]
+        exact = {name: f"{name} (exact)" for name in noisy}
+        nodes.append(replace(node, outputs=tuple(exact.get(name, name) for name in node.outputs)))
+        for name, before in exact.items():
+            either, up, down = (f"{name} ({each})" for each in ("either", "up", "down"))
+            nodes += [
+                Node(either, "Dropout", (before, "", _TRUE), (f"{name} (dropped)", either)),
+                Node(up, "Mul", (before, _UP), (up,)),
+                Node(down, "Mul", (before, _DOWN), (down,)),
+                Node(f"{name} (noisy)", "Where", (either, up, down), (name,)),
+            ]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _is_computed(type: Type) -> bool:
+    return type.dtype == "float64" and type.constant is None
+
+
+_UNIT: Final = float(np.finfo(np.float32).eps)
+
+_TRUE, _UP, _DOWN = "noise/true", "noise/up", "noise/down"
+
+_NOISE: Final = tuple(
+    Node(name, "Constant", (), (name,), {"value": Tensor(dtype, (), (number,))})
+    for name, dtype, number in ((_TRUE, "bool", 1), (_UP, "float64", 1 + _UNIT), (_DOWN, "float64", 1 - _UNIT))
+)
+"""The numbers of ``with_noise``: dropping half of a value at random is its toss of a coin for every element."""
+
+
+def _shapes(feeds: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in feeds.items()}
 
 
 def as_declared(values: Iterable[Value], arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -127,8 +174,7 @@ def _wide_value(value: AnyValue, kept: Collection[str]) -> AnyValue:
 
 def _moved(arrays: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
     """``arrays`` with every float off by up to one unit in the last place of float32."""
-    unit = float(np.finfo(np.float32).eps)
     return {
-        name: array * (1 + unit * rng.uniform(-1, 1, array.shape)) if array.dtype == np.float64 else array
+        name: array * (1 + _UNIT * rng.uniform(-1, 1, array.shape)) if array.dtype == np.float64 else array
         for name, array in arrays.items()
     }

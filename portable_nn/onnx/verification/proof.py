@@ -48,6 +48,24 @@ class Worst(NamedTuple):
     error: float
 
 
+class Loose(NamedTuple):
+    """A value that rounding alone moves further than the tolerances: the place is ill-conditioned.
+
+    Attributes:
+        node: the node that makes it.
+        apart: how far the two sides are apart there at most.
+        allowed: how far they may be, which is several times as far as rounding moves the value.
+    """
+
+    node: str
+    apart: float
+    allowed: float
+
+    def or_more(self, other: Loose | None) -> Loose:
+        """The larger figures of both, for the same node."""
+        return self if other is None else Loose(self.node, *map(max, self[1:], other[1:]))
+
+
 class Proof(dict[str, Difference]):
     """The largest differences by output, over all runs; empty where nothing was verified.
 
@@ -58,7 +76,7 @@ class Proof(dict[str, Difference]):
         weights: the fate of every tensor.
         compared: the largest difference of each value on the way, relative to its spread over the inputs.
         worst: the value with the largest of these.
-        widened: the values that may differ by more than the tolerances, as rounding alone moves them, and by how much.
+        widened: the values that may differ by more than the tolerances, as rounding alone moves them.
         not_exercised: the nodes that no input showed, and why: nothing is proved of them but their weights.
     """
 
@@ -70,7 +88,7 @@ class Proof(dict[str, Difference]):
         self.weights: tuple[Fate, ...] = ()
         self.compared: dict[str, float] = {}
         self.worst: Worst | None = None
-        self.widened: dict[str, float] = {}
+        self.widened: dict[str, Loose] = {}
         self.not_exercised: dict[str, str] = {}
 
     def in_words(self) -> Iterator[tuple[str, str]]:
@@ -91,7 +109,7 @@ class Proof(dict[str, Difference]):
             "values": {
                 "compared": len(self.compared),
                 "worst": self.worst._asdict() if self.worst else None,
-                "widened": [{"value": name, "allowed": allowed} for name, allowed in self.widened.items()],
+                "widened": [{"value": name, **loose._asdict()} for name, loose in self.widened.items()],
                 "not_exercised": [{"node": node, "why": why} for node, why in self.not_exercised.items()],
             },
             "weights": [fate._asdict() for fate in self.weights],

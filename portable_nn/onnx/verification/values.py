@@ -34,6 +34,7 @@ from portable_nn.onnx.verification.differences import (
     spread,
 )
 from portable_nn.onnx.verification.forms import form_of
+from portable_nn.onnx.verification.proof import Loose
 from portable_nn.onnx.verification.sections import CHUNK, Sides, reads
 from portable_nn.operators import DTYPE_CODES, FLOATS, find, infer
 
@@ -70,14 +71,14 @@ class Values:
     Attributes:
         compared: the largest difference of each value relative to its spread over inputs that show it, in the order of
             the nodes.
-        widened: the values for which rounding errors explain a larger difference, and how large it may be.
+        widened: the values for which rounding errors explain a larger difference.
         not_exercised: labels of the nodes that no input showed, and why.
         unshown: labels of the nodes whose stated attributes differ, how, and that no input showed it.
         alone: the number of values that were compared on inputs drawn for them alone.
     """
 
     compared: dict[str, float] = field(default_factory=dict)
-    widened: dict[str, float] = field(default_factory=dict)
+    widened: dict[str, Loose] = field(default_factory=dict)
     not_exercised: dict[str, str] = field(default_factory=dict)
     unshown: dict[str, str] = field(default_factory=dict)
     alone: int = 0
@@ -226,9 +227,9 @@ class _Comparison:
         found, allowed = gaps(pair.ours, pair.theirs), pair.allowed + allowance(effect, finite_gaps(*both))
         if not (found <= allowed).all():
             raise Parting(pair._replace(allowed=allowed))
-        largest = float(allowed[found > pair.allowed].max())
-        self.found.widened[name] = max(self.found.widened.get(name, 0.0), largest)
-        return largest
+        loose = loosened(sides.node_of[name], found, pair.allowed, allowed)
+        self.found.widened[name] = loose.or_more(self.found.widened.get(name))
+        return loose.allowed
 
     # -- alone
 
@@ -307,6 +308,12 @@ class _Comparison:
         for node in sides.graph.nodes:
             if id(node) not in reached and node.operator != "Constant":
                 found[label(node)] = "nothing that is compared depends on it"
+
+
+def loosened(node: Node, found: Array, tolerated: Array, allowed: Array) -> Loose:
+    """What rounding explains where the differences ``found`` are larger than ``tolerated``."""
+    larger = found > tolerated
+    return Loose(label(node), float(found[larger].max()), float(allowed[larger].max()))
 
 
 def label(node: Node) -> str:
