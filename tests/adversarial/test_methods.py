@@ -221,13 +221,13 @@ def test_costs_are_those_of_the_table(method: str) -> None:
 
         def field(self, z: Array) -> Array:
             calls["field"] += 1
-            return game("bilinear").field(z)
+            return game("quadratic").field(z)
 
         def jacobian(self, z: Array) -> Array:
             calls["jacobian"] += 1
-            return game("bilinear").jacobian(z)
+            return game("quadratic").jacobian(z)
 
-    counted = Game("counted", "x·y", (1, 1), Counting(), np.zeros((1, 2)))
+    counted = Game("counted", "-(x² + 2xy - y²)/2", (1, 1), Counting(), np.zeros((1, 2)))
     found = simulate(counted, method, [1.0, 1.0], 0.1, 30)
     begun = found.nfev - 30 * row.evaluations
     assert begun == (1 if "field" in row.begin.__name__ else 0)

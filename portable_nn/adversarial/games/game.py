@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
-from portable_nn.adversarial.games.derivatives import Derived, Payoff
+from portable_nn.adversarial.games.derivatives import Derivation, Derived, Payoff
 from portable_nn.adversarial.games.options import finite_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.operators.registry import Array
@@ -77,6 +77,11 @@ class Game:
         if isinstance(self.functions, Linear):
             return self.functions.function if self.players == (1, 1) else None
         return self.functions.function if isinstance(self.functions, Derived) else None
+
+    @cached_property
+    def derivation(self) -> Derivation | None:
+        """f, F and J of a single point as symbols; ``None`` for a game that has no ``function``."""
+        return Derivation(self.function, self.players, ()) if self.function else None
 
     @property
     def linear(self) -> bool:

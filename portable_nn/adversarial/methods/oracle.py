@@ -1,7 +1,7 @@
 """Oracles of a game, which methods query: F, products with J, solutions of linear systems.
 
-A method is written once over ``Oracle``: ``ArrayOracle`` computes a step of many runs at once, ``tape.RecordingOracle``
-records a step of a single run.
+A method is written once over ``Oracle``: ``ArrayOracle`` computes a step of many runs at once,
+``recording.RecordingOracle`` records a step of a single run.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from portable_nn.adversarial.runs.verdict import SUCCESSES, WORDS, Verdict
 from portable_nn.core.text import fields
 from portable_nn.operators.registry import Array
 
-OPERATIONS: Final = 3_000_000
+OPERATIONS: Final = 35_000_000
 """The most operations on plain floats of a longer run for a verdict."""
 
 ARRAY_STEPS: Final = {True: 48_000, False: 12_000}
@@ -134,8 +134,8 @@ class Result:
     def verdicts(self) -> list[Verdict]:
         """The verdict on each run, in the order of the runs' axes.
 
-        Where the eigenvalues do not decide, it is that of a longer run, which takes some tenths of a second at most
-        beyond the time of the run itself.
+        Where the eigenvalues do not decide, it is that of a longer run, which takes some tenths of a second, and an
+        implicit one of four numbers a second or two.
         """
         bases = [part.ravel() for part in np.broadcast_arrays(*self.rates.base)]
         starts = int(np.prod(self.z.shape[1:-1])) // max(1, len(bases[0]))

@@ -13,9 +13,9 @@ from portable_nn.adversarial.games.game import Game
 from portable_nn.adversarial.games.options import Option, finite_array
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.oracle import ArrayOracle, Failure
+from portable_nn.adversarial.methods.recording import Recording, record_step
 from portable_nn.adversarial.methods.steps import MethodState, StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
-from portable_nn.adversarial.methods.tape import Recording, record_step
 from portable_nn.adversarial.runs.rates import LearningRate, Rates, RateSchedule, read_rates
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.errors import UsageError
@@ -92,12 +92,11 @@ def simulate(
         return simulate(found, row, z * (1 + NUDGE * copy), learning_rate, steps, **arguments)
 
     with np.errstate(all="ignore"):
-        recording = play.recorded(z) if not runs else None
-        kept = play.replay(recording, z, count, every) if recording else None
-        if kept is None:
-            kept = play.iterate(np.broadcast_to(z, (*runs, found.size)), t)
+        begun = play.begin(np.broadcast_to(z, (*runs, found.size)))
+        recording = play.recorded(begun) if not runs else None
+        kept = play.replay(recording, begun, t) if recording else play.iterate(begun, t)
     points, nfev, njev, failures = kept
-    operations = recording.size if recording else None
+    operations = recording.operations(count) if recording else None
     return Result(found, row, filled, rates, t, points, round(nfev), round(njev), spread, failures, again, operations)
 
 
@@ -131,6 +130,15 @@ class _Kept(NamedTuple):
     failures: dict[int, str]
 
 
+class _Begun(NamedTuple):
+    """Where a run is, or many are: the oracle, the context with it, the state, and the steps that were made."""
+
+    oracle: ArrayOracle
+    context: StepContext
+    state: MethodState
+    steps: int = 0
+
+
 @dataclass(frozen=True)
 class _Play:
     """What is run."""
@@ -142,77 +150,87 @@ class _Play:
     noise: float
     seed: int
 
-    def oracle(self) -> ArrayOracle:
-        """One whose noise is that of the first step."""
-        return ArrayOracle(self.game, self.noise, np.random.default_rng(self.seed))
+    def begin(self, z: Array) -> _Begun:
+        """The start z (…, d), with an oracle whose noise is that of the first step."""
+        rate = _per_variable(self.game, self.rates, z.ndim - 1) * np.repeat(self.rates.factors[0], self.game.players)
+        oracle = ArrayOracle(self.game, self.noise, np.random.default_rng(self.seed))
+        context = StepContext(oracle, rate, self.row.ticks(0, self.options), self.options)
+        return _Begun(oracle, context, self.row.begin(context, z.copy()))
 
-    def context(self, oracle: ArrayOracle, rate: Array) -> StepContext:
-        """That of the first step."""
-        return StepContext(oracle, rate, self.row.ticks(0, self.options), self.options)
-
-    def recorded(self, z: Array) -> Recording | None:
+    def recorded(self, begun: _Begun) -> Recording | None:
         """A step of one run on plain floats; ``None`` where it cannot be."""
-        if self.game.function is None or self.game.players != (1, 1) or self.game.sampled:
-            return None
-        first = self._first()
-        state = self.row.begin(self.context(self.oracle(), np.array(first)), z)
-        rate = first if self.rates.constant else None
-        return record_step(self.game, self.row, self.options, len(state), rate, bool(self.noise))
+        rate = begun.context.rate.tolist() if self.rates.constant else None
+        return record_step(self.game, self.row, self.options, len(begun.state), rate, bool(self.noise))
 
-    def _first(self) -> tuple[float, float]:
-        """The rates of the first step of a single run."""
-        base, factors = self.rates.base, self.rates.factors
-        return float(base[0] * factors[0, 0]), float(base[1] * factors[0, 1])
+    def replay(self, recording: Recording, begun: _Begun, t: Array) -> _Kept:
+        """One run on plain floats; from a step on that has no finite result, or no solution, on arrays."""
+        oracle, steps = begun.oracle, int(t[-1])
+        numbers = [float(number) for vector in begun.state for number in vector]
+        played = recording.run(numbers, self._inputs(oracle, recording, steps), int(t[1]))
+        nfev = oracle.nfev + played.steps * recording.evaluations + recording.iterations
+        njev = oracle.njev + played.steps * recording.jacobians + recording.iterations
+        points = np.array(played.points)
+        if played.steps == steps:
+            return _Kept(points, nfev, njev, {})
+        again = self.begin(begun.state[0])
+        for size in _blocks(played.steps):
+            self._drawn(again.oracle, recording, size)
+        again.oracle.nfev, again.oracle.njev = nfev, njev
+        state = tuple(np.array(played.state).reshape(-1, self.game.size))
+        rest = self.iterate(again._replace(state=state, steps=played.steps), t[len(points) - 1 :])
+        return rest._replace(points=np.concatenate([points, rest.points[1:]]))
 
-    def replay(self, recording: Recording, z: Array, steps: int, every: int) -> _Kept | None:
-        """One run on plain floats; ``None`` where it overflows."""
-        oracle = self.oracle()
-        state = self.row.begin(self.context(oracle, np.array(self._first())), z)
+    def _inputs(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
+        """What each step of a recording is given besides the state."""
         parts: list[Iterable[Sequence[float]]] = []
         if not self.rates.constant:
-            parts.append(zip(self.rates.column(0, steps), self.rates.column(1, steps), strict=True))
+            columns = [self.rates.column(player, steps) for player, n in enumerate(self.game.players) for _ in range(n)]
+            parts.append(zip(*columns, strict=True))
         if self.row.clock:
             parts.append(self.row.ticks(step, self.options) for step in range(steps))
         if self.noise:
-            parts.append(_drawn(oracle, recording.calls, steps))
-        inputs: Iterable[Sequence[float]] = repeat((), steps)
-        if parts:
-            inputs = parts[0] if len(parts) == 1 else (tuple(chain(*given)) for given in zip(*parts, strict=False))
-        try:
-            points = recording.run([float(number) for vector in state for number in vector], inputs, every)
-        except (ArithmeticError, ValueError):
-            return None
-        nfev, njev = oracle.nfev + steps * recording.evaluations, oracle.njev + steps * recording.jacobians
-        return _Kept(np.array(points).T, nfev, njev, {})
+            parts.append(chain.from_iterable(self._drawn(oracle, recording, size) for size in _blocks(steps)))
+        if len(parts) < 2:
+            return parts[0] if parts else repeat((), steps)
+        return (tuple(chain(*given)) for given in zip(*parts, strict=True))
 
-    def iterate(self, z: Array, t: Array) -> _Kept:
-        """All runs at once."""
-        game, row, rates, oracle = self.game, self.row, self.rates, self.oracle()
-        points, failures = np.empty((len(t), *z.shape)), dict[int, str]()
-        base = _per_variable(game, rates, z.ndim - 1)
-        context = self.context(oracle, base * np.repeat(rates.factors[0], game.players))
-        state: MethodState = row.begin(context, z.copy())
-        points[0] = z
+    def _drawn(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
+        """The noise of so many steps, that of the calls of F in each one after another."""
+        noise: list[list[float]] = (
+            oracle.noise * oracle.rng.standard_normal((steps, recording.calls * self.game.size))
+        ).tolist()
+        return noise
+
+    def iterate(self, begun: _Begun, t: Array) -> _Kept:
+        """All runs at once, from where they are; ``t`` begins with the last step that was recorded before."""
+        oracle, context, state, begin = begun
+        rates = self.rates
+        points, failures = np.full((len(t), *state[0].shape), np.nan), dict[int, str]()
+        base = _per_variable(self.game, rates, state[0].ndim - 1)
+        points[0] = state[0]
         place = 1
-        for step in range(int(t[-1])):
+        for step in range(begin, int(t[-1])):
             if not rates.constant:
-                context.rate = base * np.repeat(rates.factors[step], game.players)
-            context.clock = row.ticks(step, self.options)
-            state = row.step(context, state)
+                context.rate = base * np.repeat(rates.factors[step], self.game.players)
+            context.clock = self.row.ticks(step, self.options)
+            state = self.row.step(context, state)
             if oracle.failure:
-                failures = {**_explained(oracle.failure, row, step + 1), **failures}
+                failures = {**_explained(oracle.failure, self.row, step + 1), **failures}
                 oracle.failure = None
+            if np.isnan(state[0].flat[0]) and np.isnan(state[0]).all():
+                break  # As all that follow.
             if step + 1 == t[place]:
                 points[place] = state[0]
                 place += 1
         return _Kept(points, oracle.nfev, oracle.njev, failures)
 
 
-def _drawn(oracle: ArrayOracle, calls: int, steps: int) -> Iterator[list[float]]:
-    """The noise of each step, that of its calls of F one after another."""
-    for begin in range(0, steps, DRAWN):
-        drawn = oracle.noise * oracle.rng.standard_normal((min(DRAWN, steps - begin), 2 * calls))
-        yield from drawn.tolist()
+def _blocks(steps: int) -> Iterator[int]:
+    """Steps in blocks, of which the noise is drawn at once."""
+    whole, rest = divmod(steps, DRAWN)
+    yield from repeat(DRAWN, whole)
+    if rest:
+        yield rest
 
 
 def _explained(failure: Failure, row: Method, step: int) -> dict[int, str]:

@@ -1,0 +1,351 @@
+"""Long runs of one point of a small game: a step of its method is recorded once and compiled, see ``tape``."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from portable_nn.adversarial.games.game import Game, Linear
+from portable_nn.adversarial.methods.oracle import EXACT, NEWTON, SOLVED, Oracle
+from portable_nn.adversarial.methods.steps import StepContext
+from portable_nn.adversarial.methods.table import Method, MethodOptions
+from portable_nn.adversarial.methods.tape import Compiled, Number, Scalar, Tape
+from portable_nn.core.graph import Tensor
+from portable_nn.operators import SCALARS, Symbol, reachable
+
+Square: TypeAlias = list[list[Scalar]]
+"""A matrix (d, d), row by row."""
+
+MOST_NUMBERS: Final = 8
+"""Games of more numbers are left to numpy, as are steps of more than ``MOST_OPERATIONS``."""
+
+MOST_OPERATIONS: Final = 2000
+
+CALL: Final = 20
+"""What an iteration of Newton's method costs besides its operations, in operations."""
+
+
+class Vector:
+    """The numbers of x, then those of y, element by element."""
+
+    def __init__(self, parts: Sequence[Scalar]) -> None:
+        self.parts = parts
+
+    def _with(self, other: Any, apply: Callable[[Any, Any], Any]) -> Vector:
+        others = other.parts if isinstance(other, Vector) else [other] * len(self.parts)
+        return Vector([apply(one, two) for one, two in zip(self.parts, others, strict=True)])
+
+    def __add__(self, other: Any) -> Vector:
+        return self._with(other, operator.add)
+
+    def __sub__(self, other: Any) -> Vector:
+        return self._with(other, operator.sub)
+
+    def __mul__(self, other: Any) -> Vector:
+        return self._with(other, operator.mul)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Vector:
+        return self._with(other, operator.truediv)
+
+
+class Newton:
+    """Newton's method for an implicit step, as a function of the numbers of z, of the rate and of the noise.
+
+    ``step`` and ``left`` are the Newton step and what is left of the equation, functions of w and the same numbers.
+    """
+
+    def __init__(self, numbers: int, step: Compiled, left: Compiled) -> None:
+        self.numbers, self.step, self.left = numbers, step, left
+        self.iterations = 0
+
+    def __call__(self, *given: float) -> tuple[float, ...]:
+        """The solution w. Raises ``ArithmeticError`` where it finds none."""
+        w = z = given[: self.numbers]
+        for _ in range(NEWTON):
+            self.iterations += 1
+            step = self.step.function(*w, *given)
+            w = tuple(map(operator.sub, w, step))
+            if not any(abs(change) > EXACT * abs(value) for change, value in zip(step, w, strict=True)):
+                break
+        size = max(map(abs, z)) + max(map(abs, w))
+        if not all(abs(rest) <= SOLVED * size for rest in self.left.function(*w, *given)):
+            raise ArithmeticError("Newton's method does not find the end of the step")
+        return w
+
+
+class RecordingOracle(Oracle[Vector, Square]):
+    """Records the queries of a method to a small game on a tape.
+
+    ``noise`` is added to F, a vector for each of the ``calls``. ``LookupError`` is raised for what cannot be recorded:
+    an operator without a scalar form. ``newtons`` are the implicit steps of the tape.
+    """
+
+    def __init__(self, game: Game, tape: Tape, noise: Sequence[Vector] = ()) -> None:
+        super().__init__()
+        self.game, self.tape, self.first = game, tape, game.players[0]
+        self.noise, self.calls = noise, 0
+        self.newtons: list[Newton] = []
+        self.derivation = game.derivation
+
+    def _at(self, z: Vector, outputs: Sequence[Symbol], leaves: Sequence[Symbol]) -> list[Scalar]:
+        """The values of symbols over the derivation's leaves."""
+        known: dict[Symbol, Scalar] = dict(zip(leaves, z.parts, strict=True))
+        for origin in reachable(outputs):
+            if origin.operator is None:
+                continue
+            literal = origin.attributes.get("value")
+            if isinstance(literal, Tensor):
+                known[origin.outputs[0]] = float(literal.data[0])
+            else:
+                inputs = [known[value] for value in origin.inputs if value is not None]
+                known[origin.outputs[0]] = self.tape.record(SCALARS[origin.operator.name], *inputs)
+        return [known[output] for output in outputs]
+
+    def _noise(self) -> Vector | None:
+        """That of the next call."""
+        self.calls += 1
+        return self.noise[self.calls - 1] if self.noise else None
+
+    def _exact(self, z: Vector) -> Vector:
+        """F without noise."""
+        if self.derivation is None:
+            return self.apply(self._matrix(), z)
+        return Vector(self._at(z, self.derivation.field, self.derivation.leaves))
+
+    def _matrix(self) -> Square:
+        """J of a game that has no payoff as a function."""
+        if not isinstance(self.game.functions, Linear):
+            raise LookupError("a game that is made from arrays")
+        rows: Square = self.game.functions.matrix.tolist()
+        return rows
+
+    def field(self, z: Vector, share: float = 1.0) -> Vector:
+        """F, and its noise."""
+        self.nfev += share
+        found, added = self._exact(z), self._noise()
+        return found + added if added else found
+
+    def jacobian(self, z: Vector) -> Square:
+        """J."""
+        self.njev += 1
+        if self.derivation is None:
+            return self._matrix()
+        entries = [entry for row in self.derivation.jacobian for entry in row]
+        return _rows(self._at(z, entries, self.derivation.leaves))
+
+    def join(self, first: Vector, second: Vector) -> Vector:
+        """x of the first, y of the second."""
+        return Vector([*first.parts[: self.first], *second.parts[self.first :]])
+
+    def root(self, v: Vector) -> Vector:
+        """√v."""
+        return Vector([self.tape.record(SCALARS["Sqrt"], part) for part in v.parts])
+
+    def apply(self, matrix: Square, v: Vector) -> Vector:
+        """Matrix times vector."""
+        return Vector([_total([entry * part for entry, part in zip(row, v.parts, strict=True)]) for row in matrix])
+
+    def transposed(self, matrix: Square) -> Square:
+        """The transpose."""
+        return [list(column) for column in zip(*matrix, strict=True)]
+
+    def _is_own(self, row: int, column: int) -> bool:
+        """Whether both numbers are of the same player."""
+        return (row < self.first) == (column < self.first)
+
+    def coupling(self, matrix: Square) -> Square:
+        """Zeros in place of the diagonal blocks."""
+        return [[0.0 if self._is_own(r, c) else entry for c, entry in enumerate(row)] for r, row in enumerate(matrix)]
+
+    def own(self, matrix: Square, player: int) -> Square:
+        """One diagonal block."""
+
+        def kept(row: int, column: int) -> bool:
+            return self._is_own(row, column) and (row < self.first) == (player == 0)
+
+        return [[entry if kept(r, c) else float(r == c) for c, entry in enumerate(row)] for r, row in enumerate(matrix)]
+
+    def solve(self, matrix: Square, v: Vector) -> Vector:
+        """By Cramer's rule for two numbers, by Gaussian elimination for more."""
+        if len(matrix) > 2:
+            inputs = [entry for row in matrix for entry in row] + list(v.parts)
+            return Vector(self.tape.record_call(pivoted, inputs, len(matrix)))
+        ((a, b), (c, d)), (x, y) = matrix, v.parts
+        determinant = a * d - b * c
+        return Vector([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
+
+    def shifted(self, rate: Vector, matrix: Square) -> Square:
+        """1 + rate · matrix."""
+        return [
+            [own * entry + (1.0 if r == c else 0.0) for c, entry in enumerate(row)]
+            for r, (own, row) in enumerate(zip(rate.parts, matrix, strict=True))
+        ]
+
+    def implicit(self, z: Vector, rate: Vector) -> Vector:
+        """A Newton iteration, which is exact for a linear game; as many as it needs for others."""
+        if self.game.linear:
+            return z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z))
+        added = self._noise() or Vector([0.0] * len(z.parts))
+        newton = _newton(self.game)
+        self.newtons.append(newton)
+        return Vector(self.tape.record_call(newton, [*z.parts, *rate.parts, *added.parts], len(z.parts)))
+
+
+def _newton(game: Game) -> Newton:
+    """Newton's method for w = z - rate·(F(w) + noise)."""
+    size = game.size
+    tape = Tape(4 * size)
+    w, z, rate, added = (Vector(tape.variables[place * size : (place + 1) * size]) for place in range(4))
+    oracle = RecordingOracle(game, tape)
+    left = w - z + rate * (oracle.field(w) + added)
+    # Without pivots: an error of a step makes no error of the solution.
+    step = eliminated(oracle.shifted(rate, oracle.jacobian(w)), left.parts, pivots=False)
+    return Newton(size, tape.compiled(step), tape.compiled(left.parts))
+
+
+def pivoted(*given: float) -> tuple[float, ...]:
+    """The w with M·w = v by Gaussian elimination with pivoting; ``given`` are M, row by row, and v.
+
+    Raises ``ZeroDivisionError`` where M is singular.
+    """
+    size = int((4 * len(given) + 1) ** 0.5 - 1) // 2
+    rows = [list(given[row * size : (row + 1) * size]) for row in range(size)]
+    return tuple(eliminated(rows, given[size * size :], pivots=True))
+
+
+def eliminated(matrix: Sequence[Sequence[Any]], v: Sequence[Any], *, pivots: bool) -> list[Any]:
+    """The same of floats or ``Number``s; pivots can be chosen of floats only."""
+    size = len(v)
+    rows = [[*row, value] for row, value in zip(matrix, v, strict=True)]
+    for place in range(size):
+        if pivots:
+            sizes = [abs(row[place]) for row in rows[place:]]
+            pivot = place + sizes.index(max(sizes))
+            rows[place], rows[pivot] = rows[pivot], rows[place]
+        top = rows[place]
+        for row in rows[place + 1 :]:
+            if row[place] != 0.0:
+                share = row[place] / top[place]
+                row[place + 1 :] = [
+                    entry - share * above for entry, above in zip(row[place + 1 :], top[place + 1 :], strict=True)
+                ]
+    w: list[Any] = []
+    for place in reversed(range(size)):
+        row = rows[place]
+        rest = row[size]
+        for entry, known in zip(row[place + 1 : size], w[::-1], strict=True):
+            rest = rest - entry * known
+        w.append(rest / row[place])
+    return w[::-1]
+
+
+def _total(terms: Sequence[Any]) -> Any:
+    """Their sum, from the first on."""
+    found = terms[0]
+    for term in terms[1:]:
+        found = found + term
+    return found
+
+
+def _rows(entries: Sequence[Scalar]) -> Square:
+    """d² numbers as a matrix (d, d)."""
+    size = round(len(entries) ** 0.5)
+    return [list(entries[row * size : (row + 1) * size]) for row in range(size)]
+
+
+class Played(NamedTuple):
+    """The points (n, d) of a run after every so many steps and the last, its last state, and its steps.
+
+    The steps are fewer than were asked for where an operation had no finite result, or an equation no solution.
+    """
+
+    points: list[Sequence[float]]
+    state: Sequence[float]
+    steps: int
+
+
+class Recording(NamedTuple):
+    """One step as a function, and how many gradients and Jacobians it evaluates, besides the iterations of ``newtons``.
+
+    The variables are the vectors of the state, then what is given anew at each step. Each of the ``calls`` of F has
+    noise of its own.
+    """
+
+    step: Compiled
+    numbers: int
+    evaluations: float
+    jacobians: float
+    calls: int
+    newtons: Sequence[Newton]
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations Newton's method has taken."""
+        return sum(newton.iterations for newton in self.newtons)
+
+    def operations(self, steps: int) -> int:
+        """About how many operations each of the steps took that were made."""
+        iterated = sum(newton.iterations * (newton.step.size + CALL) for newton in self.newtons)
+        return self.step.size + -(-iterated // steps)
+
+    def run(self, state: Sequence[float], inputs: Iterable[Sequence[float]], every: int) -> Played:
+        """A run; ``inputs`` has for each step the numbers after the state."""
+        function, numbers, step = self.step.function, self.numbers, 0
+        points = [state[:numbers]]
+        try:
+            for step, given in enumerate(inputs, start=1):
+                state = function(*state, *given)
+                if not step % every:
+                    points.append(state[:numbers])
+        except (ArithmeticError, ValueError):
+            return Played(points, state, step - 1)
+        return Played(points if not step % every else [*points, state[:numbers]], state, step)
+
+
+def record_step(
+    game: Game,
+    method: Method,
+    options: MethodOptions,
+    vectors: int,
+    rate: Sequence[float] | None,
+    noisy: bool = False,
+) -> Recording | None:
+    """A step of a method whose state has so many ``vectors``; ``None`` where it cannot be recorded, or not with profit.
+
+    A constant ``rate`` of each number becomes part of the step. Otherwise the inputs of a step begin with them; the
+    numbers of the method's clock follow, and then, where it is ``noisy``, the noise of each call of F.
+    """
+    size = game.size
+    if size > MOST_NUMBERS or game.sampled:
+        return None
+    calls = 0
+    if noisy:  # How many calls there are is known after a recording.
+        trial = record_step(game, method, options, vectors, rate)
+        if trial is None:
+            return None
+        calls = trial.calls
+    ticks = len(method.ticks(0, options))
+    tape = Tape(size * (vectors + (0 if rate else 1) + calls) + ticks)
+    rest: list[Number] = list(tape.variables)
+
+    def taken() -> Vector:
+        found = Vector(rest[:size])
+        del rest[:size]
+        return found
+
+    state = tuple(taken() for _ in range(vectors))
+    rates = Vector(rate) if rate else taken()
+    clock = tuple(rest[:ticks])
+    del rest[:ticks]
+    try:
+        oracle = RecordingOracle(game, tape, [taken() for _ in range(calls)])
+        after = method.step(StepContext(oracle, rates, clock, options), state)
+        step = tape.compiled([part for vector in after for part in vector.parts])
+    except (LookupError, ArithmeticError, ValueError):
+        return None
+    if step.size > MOST_OPERATIONS:
+        return None
+    return Recording(step, size, oracle.nfev, oracle.njev, oracle.calls, oracle.newtons)
