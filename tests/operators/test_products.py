@@ -7,7 +7,15 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from portable_nn.operators.linear import products
-from portable_nn.operators.linear.products import ON_ONE_THREAD, SMALL, UNPACKED, Tile, product, tiled
+from portable_nn.operators.linear.products import (
+    ON_ONE_THREAD,
+    SMALL,
+    UNPACKED,
+    Tile,
+    product,
+    product_of_transposed,
+    tiled,
+)
 
 
 @pytest.fixture(params=["SkylakeX", "Haswell", None])
@@ -72,3 +80,17 @@ def test_a_matrix_by_columns_is_left_whole(core: str | None) -> None:
     [step] = product(a, b, out)
     step()
     assert (out == 300).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*SHAPES, (3136, 16, 72), (49, 96, 576), (196, 240, 41), (1, 5, 3), (5000, 7, 250)])
+def test_products_of_a_transposed_factor(core: str | None, shape: tuple[int, int, int], dtype: str) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((rows, k)).astype(dtype) for rows in (m, n))
+    out = np.full((m, n), np.nan, dtype)
+    steps = product_of_transposed(a, b, out)
+    for step in steps:
+        step()
+    bound = np.abs(a).astype(np.float64) @ np.abs(b.T)
+    assert (np.abs(out - a.astype(np.float64) @ b.T) <= bound * np.finfo(dtype).eps * 4 * max(4, k**0.5)).all()

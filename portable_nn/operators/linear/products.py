@@ -30,6 +30,8 @@ WIDTH: Final = 64
 """The fewest columns of a tile: four vector registers."""
 HEIGHT: Final = 16
 """The fewest rows of a tile that is not as high as the product."""
+ROWS: Final = 24
+"""The rows of a transposed factor that are multiplied by at once, where the other one has few."""
 NEAR: Final = 1024
 """Columns of a matrix up to which it may be read once for each row of tiles: its rows then share pages of memory."""
 
@@ -59,6 +61,24 @@ def product(a: Array, b: Array, out: Array) -> list[Step]:
     ]
 
 
+def product_of_transposed(a: Array, b: Array, out: Array) -> list[Step]:
+    """The steps that compute out = a · bᵀ for matrices by rows: in parts if it is to stay on one thread."""
+    (m, k), n = a.shape, len(b)
+    if m <= WIDTH and m * k * n <= SMALL:  # Some rows of b at a time, for which OpenBLAS has a kernel.
+        rows = _divisor(n, ROWS)
+        parts = np.swapaxes(b.reshape(-1, rows, k), 1, 2)
+        return [partial(np.matmul, a, parts, out=np.swapaxes(out.reshape(m, -1, rows), 0, 1))]
+    rows = _divisor(m, _most(out.dtype) // (k * n))
+    if rows < HEIGHT or m * k * n > SMALL:
+        return [partial(np.dot, a, b.T, out)]
+    return [partial(np.matmul, a.reshape(-1, rows, k), b.T, out=out.reshape(-1, rows, n))]
+
+
+def _divisor(number: int, most: int) -> int:
+    """The greatest divisor of ``number`` up to ``most``, at least 1."""
+    return next((found for found in range(min(number, most), 0, -1) if number % found == 0), 1)
+
+
 def _has_rows(array: Array) -> bool:
     """Whether the elements of a row are next to each other, and the rows apart."""
     return array.strides[-1] == array.itemsize and array.strides[-2] >= array.shape[-1] * array.itemsize
@@ -75,9 +95,8 @@ def _cut(array: Array, rows: int, columns: int) -> Array:
 @cache
 def tiled(m: int, k: int, n: int, dtype: np.dtype[np.generic]) -> Tile | None:
     """The tiles for a product of (m, k) and (k, n); ``None`` where BLAS does best with it as a whole."""
-    unpacked = dtype == np.float32 and has_unpacked_kernels()
-    most, work = UNPACKED if unpacked else ON_ONE_THREAD, m * k * n
-    if work <= most or not (unpacked or work <= SMALL) or core_name() is None:
+    most, work = _most(dtype), m * k * n
+    if work <= most or not (most == UNPACKED or work <= SMALL) or core_name() is None:
         return None
     for rows in (m, *(rows for rows in range(m // 2, HEIGHT - 1, -1) if m % rows == 0 and rows % 8 == 0)):
         columns = most // (rows * k)
@@ -101,5 +120,9 @@ def wakes_threads(step: Step) -> bool:
     if not isinstance(step, partial) or step.func not in (np.dot, np.matmul):
         return False
     a, b = step.args[:2]
-    unpacked = b.dtype == np.float32 and has_unpacked_kernels()
-    return int(a.shape[-2] * a.shape[-1] * b.shape[-1]) > (UNPACKED if unpacked else ON_ONE_THREAD)
+    return int(a.shape[-2] * a.shape[-1] * b.shape[-1]) > _most(b.dtype)
+
+
+def _most(dtype: np.dtype[np.generic]) -> int:
+    """Multiply-adds up to which OpenBLAS computes a product on one thread."""
+    return UNPACKED if dtype == np.float32 and has_unpacked_kernels() else ON_ONE_THREAD

@@ -31,6 +31,7 @@ from portable_nn.operators.base import (
     register,
     sizes,
 )
+from portable_nn.operators.spatial.channels_last import channels_innermost, channels_last
 from portable_nn.operators.spatial.sliding import Geometry, to_big, to_small, to_weight
 from portable_nn.operators.spatial.window import (
     ATTRIBUTES,
@@ -125,6 +126,9 @@ def _with_bias(n: KernelContext, out: Array) -> list[Step]:
 
 def _conv(n: KernelContext) -> list[Step]:
     geometry = Geometry(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
+    if by_channel := channels_innermost(n, geometry):
+        out = n.out(order=channels_last(geometry.rank))
+        return [*by_channel(n, geometry, out), *_with_bias(n, out)]
     out = n.out(order=geometry.order)
     return [*to_small(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
