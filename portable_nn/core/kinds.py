@@ -18,12 +18,9 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 import numpy as np
 
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.text import either
+from portable_nn.core.text import either, shortened
 
 T = TypeVar("T", bound=Callable[..., Any])
-
-LONGEST: Final = 60
-"""Characters of an argument in a message."""
 
 _CAUSES: Final = (TypeError, ValueError, AttributeError, OverflowError, KeyError, IndexError)
 """What an argument of a wrong kind leads to."""
@@ -65,23 +62,6 @@ def check_kinds(target: T) -> T:
     return call  # type: ignore[return-value]
 
 
-def as_array(value: Any, name: str, dtype: Any = None) -> np.ndarray[Any, np.dtype[Any]]:
-    """``value`` as an array. ``name`` is what a ``UsageError`` calls it where it is none: rows of two lengths."""
-    try:
-        found = np.asarray(value, dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UsageError(
-            f"{name} must be an array of numbers, with as many in each row, not {_shown(value)}"
-        ) from error
-    return found
-
-
-def _shown(value: Any) -> str:
-    """An argument in a message."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
 def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     """The first argument that its annotation does not accept, in words."""
     signature = inspect.signature(function)
@@ -95,7 +75,7 @@ def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
         several = parameter.kind is parameter.VAR_POSITIONAL
         for each in value if several else [value]:
             if parameter.kind is not parameter.VAR_KEYWORD and not accepts(hint, each):
-                return f"{name} must be {described(hint)}, not {_shown(each)}"
+                return f"{name} must be {described(hint)}, not {shortened(each)}"
     return None
 
 

@@ -18,3 +18,13 @@ def is_picture(x: object) -> bool:
 def is_table(x: object) -> bool:
     """Whether ``x`` is a data frame of pandas or polars, or works as one."""
     return hasattr(x, "columns") and hasattr(x, "to_numpy")
+
+
+def is_tensor(x: object) -> bool:
+    """Whether ``x`` is a tensor of PyTorch."""
+    return all(hasattr(x, name) for name in ("detach", "cpu", "requires_grad"))
+
+
+def is_sparse(x: object) -> bool:
+    """Whether ``x`` is a sparse matrix or array of SciPy, or works as one."""
+    return all(hasattr(x, name) for name in ("toarray", "nnz", "tocoo"))

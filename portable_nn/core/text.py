@@ -23,6 +23,16 @@ def quantity(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+LONGEST: Final = 60
+"""Characters of a value in a message."""
+
+
+def shortened(value: object) -> str:
+    """A value as Python writes it, on one line, and its beginning if that is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 SHOWN: Final = 5
 """How many of many names ``some`` shows."""
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.core.arrays import as_array, column
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.data.images import pixels_of
@@ -49,22 +50,19 @@ def sources(given: Any) -> list[Source]:
     if is_picture(given):
         return [_picture(given, "x")]
     if is_table(given):
-        given = {str(name): given[name] for name in given.columns}
+        if len(set(given.columns)) < len(given.columns):
+            names = ", ".join(map(str, given.columns))
+            raise UsageError(f"the columns of a table must have names of their own, not {names}")
+        given = {name: given[name] for name in given.columns}
     if isinstance(given, Mapping):
         return [Examples("x", _columns(given))]
     if isinstance(given, (list, tuple)) and not given:
         return []
     if isinstance(given, (list, tuple)) and any(is_path(each) or is_picture(each) for each in given):
         return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
-    try:
-        array = np.asarray(given)
-    except ValueError as error:  # Rows of several lengths.
-        raise UsageError(f"the inputs are no array of examples: {error}") from None
-    if array.dtype.kind not in "fiub" or not array.ndim:
-        raise UsageError(
-            f"the inputs are of type {type(given).__name__}: give a path, a picture, an array of examples, a table of "
-            "numbers, or a list of paths, of pictures or of examples"
-        )
+    array = as_array(given, "inputs")
+    if not array.ndim:
+        raise UsageError(f"inputs is one number, {array}: give a path, a picture, a table, or an array of examples")
     if not array.size:
         raise UsageError(f"the array holds no examples: its shape is {array.shape}")
     return [Examples("x", array)]
@@ -86,9 +84,14 @@ def _picture(image: Any, name: str) -> Picture:
 
 def _columns(table: Mapping[Any, Any]) -> NDArray[Any]:
     """The columns side by side, (n, columns); a single one may hold whole examples."""
-    arrays = {str(name): _numbers(str(name), column) for name, column in table.items()}
+    arrays = {name: column(values, f"column '{name}'") for name, values in table.items()}
     if not arrays:
         raise UsageError("the table has no columns")
+    for name, array in arrays.items():
+        if not array.ndim:
+            raise UsageError(
+                f"column '{name}' is one number, {array}: columns are lists, such as [{array}] for one row"
+            )
     first = next(iter(arrays.values()))
     if len(arrays) == 1 and first.ndim > 1:
         return first
@@ -96,12 +99,3 @@ def _columns(table: Mapping[Any, Any]) -> NDArray[Any]:
         if array.ndim != 1 or len(array) != len(first):
             raise DataError(f"column '{name}'", f"expected {len(first)} numbers, found shape {array.shape}")
     return np.stack(list(arrays.values()), axis=1)
-
-
-def _numbers(name: str, column: Any) -> NDArray[Any]:
-    """A column as floats, or as the numbers that it has."""
-    try:
-        array = np.asarray(column)
-        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"column '{name}'", "expected numbers, found something else") from None

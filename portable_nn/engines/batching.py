@@ -9,8 +9,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.dims import evaluated
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
+from portable_nn.core.text import some
 from portable_nn.engines.feeds import check_kind, fitted
 from portable_nn.operators import Array, Type, infer
 
@@ -45,6 +46,12 @@ class Batching:
             if len(names) > 1:
                 raise UsageError(f"the network has the inputs {', '.join(names)}: give a dict of arrays by name")
             x = {names[0]: x}
+        elif len(names) == 1 and names[0] not in x:
+            given = f"a dict of {some(map(str, x)) or 'nothing'}"
+            raise ShapeError(
+                f"input '{names[0]}' is missing in {given}, which holds an array for each input; "
+                "pnn.prepare(network, columns) makes one of the columns of a table"
+            )
         return fitted(self.graph.inputs, x, cast=cast)
 
     def size(self, feeds: Feeds) -> int:

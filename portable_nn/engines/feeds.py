@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array
+from portable_nn.core.arrays import cast as as_type
 from portable_nn.core.dims import static
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Dim, Shape, Value, format_shape
-from portable_nn.core.kinds import as_array
 from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.operators.registry import Array
 
@@ -34,7 +35,9 @@ def fitted(
     ]
     if faults:
         raise ShapeError(listed(faults, where))
-    return {value.name: arrays[value.name].astype(value.dtype, copy=False) for value in inputs} if cast else arrays
+    if not cast:
+        return arrays
+    return {value.name: as_type(arrays[value.name], value.dtype, f"input '{value.name}'") for value in inputs}
 
 
 def _mismatches(value: Value, array: Array, bound: dict[Dim, tuple[int, str]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, NamedTuple, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arrays import as_array
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.files import write_at
@@ -88,7 +89,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
     """
     manifest = ready.manifest
     if isinstance(tensors, dict):  # Mismatches are reported before anything is written.
-        tensors = {name: np.asarray(array) for name, array in tensors.items()}
+        tensors = {name: as_array(array, f"tensor '{name}'") for name, array in tensors.items()}
         found = {name: signature(array) for name, array in tensors.items()}
         if found != ready.signatures:
             _refuse(path, agreement_faults(manifest, found, _GIVEN))
@@ -102,7 +103,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
             _write_all(writer, ready, tensors, writers)
         else:
             for name, array in tensors.items() if isinstance(tensors, Mapping) else tensors:
-                writer.write(name, np.asarray(array))
+                writer.write(name, as_array(array, f"tensor '{name}'"))
             writer.faults[:0] = agreement_faults(manifest, writer.found, _GIVEN)
         _refuse(path, writer.faults)
         text = Text.of(hashes_text(writer.hashes[CHECKSUM], writer.hashes[DIGEST]) + ready.rest)

@@ -27,6 +27,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.memory import aligned_copy
 from portable_nn.operators.registry import Array
@@ -92,7 +93,8 @@ def initial_values(initial: Initial, rng: np.random.Generator, shape: tuple[int,
         if initial not in INITIALIZERS:
             raise UsageError(f"{name}: initializer must be one of {', '.join(INITIALIZERS)}, not {initial!r}")
         initial = INITIALIZERS[initial]
-    values = np.asarray(initial(rng, shape) if callable(initial) else initial)
+    values = as_array(initial(rng, shape) if callable(initial) else initial, f"{name}: the initial value")
     if values.shape not in {(), shape}:
         raise ShapeError(f"{name}: initial values have shape {values.shape}, not {shape}")
+    check_range(values, dtype, f"{name}: the initial value")
     return aligned_copy(np.broadcast_to(values, shape), dtype)

@@ -11,8 +11,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.arrays import as_array
+from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
+from portable_nn.core.text import quantity
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, emit
 
@@ -116,30 +118,35 @@ class Normalization(_Frozen):
             raise UsageError("Normalization: mean and std go together: give both, or neither and call adapt(x)")
         self.axis = axis
         self._found: tuple[Floats, Floats] | None = None
+        self._is_adapted = self._has_warned = False
         if mean is not None and std is not None:
             self._found = _given(mean, std)
 
     def adapt(self, x: ArrayLike) -> Normalization:
         """Take the mean and the standard deviation of ``x``, the training examples (n, …); returns the layer.
 
-        A feature that is the same in all examples gets the standard deviation 1: it becomes 0.
+        They are computed in float64. A feature that is the same in all examples gets the standard deviation 1: it
+        becomes 0.
+
+        Warns with ``DataWarning`` of features that vary by less than the steps of their numbers, such as 100,000,000 ±
+        1 in float32, whose steps are 8 there: the step is then the standard deviation. What is given as float64 is
+        looked at when the layer is called, for the type of its input.
 
         Raises ``UsageError`` where ``x`` holds no examples, no real numbers or some that no float32 can hold, where it
         has no such axis, or once the layer belongs to a network: its parameters are then in ``network.parameters``.
         """
         if self._parameters:
             raise UsageError("Normalization: adapt comes before the network is made; later, write into its parameters")
-        try:
-            array = np.asarray(x)
-        except ValueError as error:  # Rows of several lengths.
-            raise UsageError(f"Normalization: adapt needs examples (n, …) of real numbers: {error}") from None
+        array = as_array(x, "Normalization: x")
         axis = None if self.axis is None else self.axis + array.ndim * (self.axis < 0)
-        if array.dtype.kind not in "fiub" or not array.size or not array.ndim:
+        if not array.size or not array.ndim:
             found = f"{array.dtype} {format_shape(array.shape)}"
             raise UsageError(f"Normalization: adapt needs examples (n, …) of real numbers, not {found}")
         if axis is not None and not 0 < axis < array.ndim:
             raise UsageError(f"Normalization: axis is {self.axis}, but the examples are {format_shape(array.shape)}")
-        self._found = _statistics(array, axis)
+        self._found, self._is_adapted = _statistics(array, axis), True
+        if array.dtype.kind == "f":
+            self._divisor(array.dtype.name)
         return self
 
     def __call__(self, x: Symbol) -> Symbol:
@@ -155,8 +162,26 @@ class Normalization(_Frozen):
                 raise self.invalid(f"it needs {counts} features in axis {self.axis}, not {format_shape(x.shape)}")
             after = len(x.shape) - axis - 1
         x = as_float(x)
-        mean, std = (each.reshape(-1, *(1,) * after) for each in self._found)
+        mean, std = (each.reshape(-1, *(1,) * after) for each in (self._found[0], self._divisor(x.dtype)))
         return self.emit("Div", emit("Sub", x, self.frozen("mean", mean, x)), self.frozen("std", std, x))
+
+    def _divisor(self, dtype: str) -> Floats:
+        """The standard deviations for numbers of ``dtype``: those found no less than its steps. Warns once of such."""
+        assert self._found is not None
+        mean, std = self._found
+        if not self._is_adapted:
+            return std
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.spacing(np.abs(mean).astype(dtype)).astype(np.float64)
+        lost = np.flatnonzero((std > 0) & (std < steps))
+        if len(lost) and not self._has_warned:
+            self._has_warned = True
+            which = f"column {lost[0] + 1}" + (f" and {quantity(len(lost) - 1, 'other')}" if len(lost) > 1 else "")
+            around = f"{mean[lost[0]]:.9g} ± {std[lost[0]]:.3g}"
+            found = f"Normalization: {which} cannot be told apart in {dtype}, whose steps are {steps[lost[0]]:g}"
+            instead = "subtract the mean in float64 first, or have an Input of dtype float64"
+            warn(f"{found} at {around}: {instead}", DataWarning)
+        return np.where(std > 0, np.fmax(std, steps), 1.0)
 
 
 def as_float(x: Symbol) -> Symbol:
@@ -182,7 +207,7 @@ def _given(mean: ArrayLike, std: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _statistics(x: NDArray[Any], axis: int | None) -> tuple[Floats, Floats]:
-    """The mean and the standard deviation of each entry of ``axis``, in float64; 1 for what does not vary."""
+    """The mean and the standard deviation of each entry of ``axis``, in float64; 0 for what does not vary."""
     others = tuple(each for each in range(x.ndim) if each != axis)
     count = x.size if axis is None else x.size // x.shape[axis]
     mean: Any = sum(part.sum(axis=others) for part in _parts(x)) / count
@@ -193,9 +218,9 @@ def _statistics(x: NDArray[Any], axis: int | None) -> tuple[Floats, Floats]:
         raise UsageError(
             "Normalization: adapt needs finite numbers, and the examples hold NaN, infinity or larger ones"
         )
-    # The second: what varies by less than the digits of a float32 does not vary.
-    same = (std < SMALLEST) | (std <= np.abs(mean) * np.finfo(np.float32).eps)
-    return np.atleast_1d(mean), np.atleast_1d(np.where(same, 1.0, std))
+    # A sum of equal numbers, divided by their count, is not always one of them.
+    same = (std < SMALLEST) | (x.min(axis=others) == x.max(axis=others))
+    return np.atleast_1d(mean), np.atleast_1d(np.where(same, 0.0, std))
 
 
 def _parts(x: NDArray[Any]) -> Iterator[Floats]:

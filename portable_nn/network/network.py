@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Value, format_shape
 from portable_nn.core.kinds import check_kinds
@@ -518,7 +519,12 @@ def _check_parameters(expected: Mapping[str, Value], found: Feeds, where: str) -
         if name not in found:
             faults.append(f"tensor '{name}' {format_shape(value.shape)} is missing")
             continue
-        array = np.asarray(found[name])
+        try:
+            array = as_array(found[name], f"tensor '{name}'")
+            check_range(array, value.dtype, f"tensor '{name}'")
+        except UsageError as error:
+            faults.append(str(error))
+            continue
         if array.shape != value.shape:
             faults.append(
                 f"tensor '{name}' must have shape {format_shape(value.shape)}, not {format_shape(array.shape)}"

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
 from portable_nn.core.kinds import check_kinds
@@ -191,7 +192,7 @@ def emit(operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
 
 def constant(value: Any, dtype: str) -> Symbol:
     """A small array as a Constant node."""
-    array = np.asarray(value, dtype=dtype)
+    array = as_array(value, "the constant", dtype)
     shortest: Callable[[Any], Any] = plain_float if dtype == "float32" else lambda item: item
     data = tuple(int(item) if dtype == "bool" else shortest(item) for item in array.ravel().tolist())
     return emit("Constant", value=Tensor(dtype, array.shape, data))

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.kinds import as_array
 from portable_nn.engines.batching import Batching
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
@@ -56,8 +56,10 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         xs = Batching(network.graph).check(x, cast=False)
     except (ShapeError, UsageError) as error:
         raise type(error)(f"{what}{error}") from None
-    for name, array in xs.items():  # Infinity may be meant there: in the mask of an attention.
-        _check_numbers(array, f"{what}x" if len(xs) == 1 else f"{what}x['{name}']", infinite=True)
+    for value in network.graph.inputs:
+        title = f"{what}x" if len(xs) == 1 else f"{what}x['{value.name}']"
+        check_range(xs[value.name], value.dtype, title)
+        _check_numbers(xs[value.name], title, infinite=True)  # Infinity may be meant: in the mask of an attention.
     if not isinstance(y, Mapping):
         if len(losses) > 1:
             raise UsageError(f"the outputs {', '.join(losses)} are trained: give {what}y as a dict of arrays by name")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_range
@@ -254,7 +255,7 @@ class _Run:
             return 0.0, 0.0
         if self.augment:
             batch = plan.inputs[next(iter(self.train.x))]
-            changed = np.asarray(self.augment(batch.copy(), self.state.network.rng))
+            changed = as_array(self.augment(batch.copy(), self.state.network.rng), "the batch of augment")
             if changed.shape != batch.shape:
                 raise ShapeError(f"augment was given a batch of shape {batch.shape} and returned {changed.shape}")
             batch[...] = changed

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core import names
+from portable_nn.core.arrays import as_array, cast
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.operators import Array, Symbol, emit, emit_all, integers
@@ -103,7 +104,7 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
 
     Raises ``ShapeError`` or ``UsageError`` that says what was expected.
     """
-    target = np.asarray(target)
+    target = as_array(target, name)
     wanted: Shape = output.shape[1:]
     maker = output.origin.operator.name if output.origin.operator else ""
     if loss.inside and maker == loss.inside:
@@ -130,4 +131,4 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
             f"{name} holds numbers from {target.min():g} to {target.max():g}, but loss '{loss.name}' needs "
             "probabilities, from 0 to 1"
         )
-    return target.astype(output.dtype, copy=False)
+    return cast(target, output.dtype, name)

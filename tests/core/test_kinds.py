@@ -33,7 +33,7 @@ def network() -> pnn.Sequential:
         (lambda net: net.fit(X, Y, early_stopping=True), "early_stopping must be of the type EarlyStopping or None"),
         (lambda net: net.fit([[1, 2], [3]], Y), "input 'input' must be an array of numbers, with as many in each row"),
         (lambda net: net.fit(X, [[1, 2], [3]]), "y must be an array of numbers, with as many in each row, not"),
-        (lambda net: net.fit(X, Y, sample_weight="ab"), "sample_weight must be an array of numbers, with as many in"),
+        (lambda net: net.fit(X, Y, sample_weight="ab"), "sample_weight must be an array of numbers, not a path"),
         (lambda net: net.fit(X, Y, schedule=lambda epoch: 1.0), "schedule must be a function of 2 arguments or None"),
         (lambda net: net.fit(X, Y, augment=3), "augment must be a function of 2 arguments or None, not 3"),
         (lambda net: net.fit(X, Y, checkpoint=3), "checkpoint must be text, a path or None, not 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ def test_a_feature_that_never_varies_becomes_0(value: float) -> None:
     assert np.isfinite(net.predict(x + 1)).all()
 
 
+@pytest.mark.parametrize("given", ["float32", "float64"])
+def test_a_spread_below_the_steps_of_float32_is_told(given: str) -> None:
+    """At 1e8 a float32 goes in steps of 8 (IEEE 754: 24 digits, and 2²⁶ < 1e8 < 2²⁷)."""
+    x = (RNG.normal([0, 1e8], [1, 2], (1000, 2))).astype(given)
+    told = r"^Normalization: column 2 cannot be told apart in float32, whose steps are 8 at 1000\d+(\.\d+)? ± \S+: sub"
+    told = told.replace("1000", "(1000|9999)")
+    with pytest.warns(pnn.DataWarning, match=told) as caught:
+        net = alone(pnn.Normalization().adapt(x), 2)
+    assert len(caught) == 1
+    np.testing.assert_allclose(net.parameters["normalization_1.std"], [x[:, 0].std(dtype="f8"), 8], rtol=1e-6)
+    assert np.abs(net.predict(x.astype("float32"))[:, 1]).max() <= 4
+
+
+def test_statistics_are_computed_in_float64() -> None:
+    x = RNG.normal([1e8, 3e6], [500, 1], (1000, 2)).astype(np.float32)
+    net = alone(pnn.Normalization().adapt(x), 2, dtype="float64")
+    for name, expected in (("mean", x.mean(0, dtype="f8")), ("std", x.std(0, dtype="f8"))):
+        np.testing.assert_allclose(net.parameters[f"normalization_1.{name}"], expected, rtol=1e-12)
+    with warnings.catch_warnings(action="error"):  # In float64 there is room for more digits.
+        alone(pnn.Normalization().adapt(RNG.normal(1e8, 1, (100, 2))), 2, dtype="float64")
+
+
 def test_training_does_not_change_it_and_files_keep_it(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     from portable_nn.converters.onnx import export_onnx, import_onnx
@@ -110,7 +133,7 @@ def test_it_is_trained_before_the_network_is_made() -> None:
         (lambda: pnn.Rescaling(1, np.nan), "Rescaling: offset must be a number, at most 1e+30 in size, not nan"),
         (lambda: pnn.Rescaling(True), "Rescaling: scale must be a number, at most 1e+30 in size, not True"),
         (lambda: pnn.Rescaling(1e-50), "Rescaling: scale must not be 0, which makes all numbers the same"),
-        (lambda: pnn.Normalization().adapt([[1], [2, 3]]), "Normalization: adapt needs examples (n, …) of real num"),
+        (lambda: pnn.Normalization().adapt([[1], [2, 3]]), "Normalization: x must be an array of numbers, with as "),
         (lambda: pnn.Normalization().adapt([[1e300], [-1e300]]), "Normalization: adapt needs finite numbers, and th"),
         (lambda: pnn.Normalization(0), "Normalization: axis must be a whole number but 0, the batch, or None, not 0"),
         (lambda: pnn.Normalization(mean=1), "Normalization: mean and std go together: give both, or neither and call"),
@@ -118,7 +141,7 @@ def test_it_is_trained_before_the_network_is_made() -> None:
         (lambda: pnn.Normalization(mean="a", std=1), "Normalization: mean must be finite numbers (features,), or one"),
         (lambda: pnn.Normalization(mean=[1, 2], std=[1, 2, 3]), "Normalization: 2 means and 3 standard deviations"),
         (lambda: pnn.Normalization().adapt(TABLE * np.nan), "Normalization: adapt needs finite numbers, and the exam"),
-        (lambda: pnn.Normalization().adapt(["a"]), "Normalization: adapt needs examples (n, …)"),
+        (lambda: pnn.Normalization().adapt(["a"]), "Normalization: x must be an array of numbers, but holds"),
         (lambda: pnn.Normalization().adapt(TABLE[:0]), "Normalization: adapt needs examples (n, …) of real numbers"),
         (lambda: pnn.Normalization(2).adapt(TABLE), "Normalization: axis is 2, but the examples are (500, 4)"),
         (lambda: alone(pnn.Normalization(), 4), "Normalization: call adapt(x) with the training examples first, or gi"),

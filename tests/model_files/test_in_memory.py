@@ -228,7 +228,7 @@ def test_a_data_frame_of_pandas() -> None:
     net = table()
     frame = pandas.DataFrame(ROWS, columns=list("wxyz"), index=range(7, 97))
     assert answers(net, frame) == answers(net, ROWS)
-    with pytest.raises(DataError, match=r"^column 'w': expected numbers, found something else$"):
+    with pytest.raises(UsageError, match=r"^column 'w' must be an array of numbers, but holds text such as 'tall': np"):
         pnn.predict(net, frame.assign(w="tall"))
     frame.loc[9, "x"] = None
     with pytest.raises(DataError, match=r"^x\[2\]: expected finite float32 numbers, found NaN or infinity$"):
@@ -250,12 +250,14 @@ def test_shapes_of_pictures_in_arrays() -> None:
         ([], UsageError, "no input: give pictures, folders, CSV"),
         (np.zeros((0, 4)), UsageError, "the array holds no examples: its shape is (0, 4)"),
         ({}, UsageError, "the table has no columns"),
-        (7, UsageError, "the inputs are of type int: give a path, a picture, an array of examples, a table of numbers"),
-        (None, UsageError, "the inputs are of type NoneType: give a path"),
-        ([[1, 2], [3]], UsageError, "the inputs are no array of examples: "),
+        (7, UsageError, "inputs is one number, 7: give a path, a picture, a table, or an array of examples"),
+        (None, UsageError, "inputs must be an array of numbers, not None of type NoneType"),
+        ([[1, 2], [3]], UsageError, "inputs must be an array of numbers, with as many in each row, not [[1, 2], [3]]"),
         (np.zeros((3, 5)), DataError, "x: expected examples of shape (4,), found (5,); the model determines what is"),
         ({"a": [1, 2], "b": [3]}, DataError, "column 'b': expected 2 numbers, found shape (1,)"),
-        ({"a": ["tall"]}, DataError, "column 'a': expected numbers, found something else"),
+        ({"a": ["tall"]}, UsageError, "column 'a' must be an array of numbers, but holds text such as 'tall': np.uni"),
+        ({"a": 1.5, "b": 2}, UsageError, "column 'a' is one number, 1.5: columns are lists, such as [1.5] for one row"),
+        ({"a": Image.new("L", (4, 1))}, UsageError, "column 'a' must be an array of numbers, not a picture: pnn.prep"),
         (["a.png", 7], UsageError, "x[1] is of type int, among paths and pictures: give each kind by itself"),
         ("none.csv", DataError, "none.csv: expected a file or folder, found neither"),
         (np.full((2, 4), np.nan), DataError, "x[0]: expected finite float32 numbers, found NaN or infinity"),

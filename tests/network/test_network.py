@@ -243,6 +243,15 @@ def test_an_input_can_be_an_output() -> None:
     np.testing.assert_array_equal(found["x"], X)
 
 
+NO_NUMBERS = "input 'input' must be an array of numbers, but holds {}"
+AS_TEXT = f"numbers as text, such as '{X.astype('U8')[0, 0]}': np.array(x, np.float64) reads them"
+AS_OBJECTS = "numbers as Python objects: np.array(x, np.float64) has them as numbers"
+MISSING = (
+    "input 'input' is missing in a dict of {}, which holds an array for each input; "
+    "pnn.prepare(network, columns) makes one of the columns of a table"
+)
+
+
 @pytest.mark.parametrize("seen", [False, True], ids=["new", "seen"])
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
@@ -252,12 +261,12 @@ def test_an_input_can_be_an_output() -> None:
         (X[:, None], ShapeError, "input 'input' needs (batch, 4), not (6, 1, 4)"),
         (X[0], ShapeError, "input 'input' needs (batch, 4), not (4,): one example alone is x[np.newaxis]"),
         (1.0, ShapeError, "input 'input' needs (batch, 4), not ()"),
-        (X + 1j, ShapeError, "input 'input' needs float32, not complex64"),
-        (X.astype("U8"), ShapeError, "input 'input' needs float32, not <U8"),
-        (X.astype(object), ShapeError, "input 'input' needs float32, not object"),
-        ({"image": X}, ShapeError, "2 faults\n  'image' is not one of the inputs input\n  input 'input' is missing"),
+        (X + 1j, UsageError, NO_NUMBERS.format("complex numbers: np.abs(x), x.real and x.imag are real")),
+        (X.astype("U8"), UsageError, NO_NUMBERS.format(AS_TEXT)),
+        (X.astype(object), UsageError, NO_NUMBERS.format(AS_OBJECTS)),
+        ({"image": X}, ShapeError, MISSING.format("image")),
         ({"input": X, "image": X}, ShapeError, "'image' is not one of the inputs input"),
-        ({}, ShapeError, "input 'input' is missing"),
+        ({}, ShapeError, MISSING.format("nothing")),
     ],
 )
 def test_inputs_that_do_not_fit(x: Any, error: type[PortableNNError], message: str, engine: Any, seen: bool) -> None:
@@ -469,7 +478,8 @@ def test_load_weights_refuses_what_is_missing_or_of_another_kind() -> None:
         network.load_weights(arrays)
     assert str(caught.value) == (
         "the weights do not fit this network: 2 faults\n"
-        "  tensor 'dense_1.bias' must be float32, not complex128\n"
+        "  tensor 'dense_1.bias' must be an array of numbers, but holds complex numbers: np.abs(x), x.real and x.imag "
+        "are real\n"
         "  tensor 'dense_2.bias' (3,) is missing"
     )
 

@@ -142,12 +142,14 @@ def test_truth_values_are_targets() -> None:
     np.testing.assert_array_equal(one, two)
 
 
+REMEDY = "np.unique(y, return_inverse=True)[1] numbers words from 0"
+WORDS = f"y must be an array of numbers, but holds text such as 'a': {REMEDY}"
 X = np.zeros((4, 3))
 MISFITS: list[tuple[str, Any, type[PortableNNError], str]] = [
     ("mean_squared_error", np.zeros(4), ShapeError, "y is float64 (4,); loss 'mean_squared_error' needs (n, 3)"),
     ("mean_squared_error", np.zeros((4, 2)), ShapeError, "y is float64 (4, 2); loss 'mean_squared_error' needs (n, 3)"),
     ("mean_squared_error", 1.0, ShapeError, "y is float64 (); loss 'mean_squared_error' needs (n, 3)"),
-    ("mean_squared_error", np.full((4, 3), "a"), ShapeError, "y is <U1 (4, 3); loss 'mean_squared_error' needs (n, 3)"),
+    ("mean_squared_error", np.full((4, 3), "a"), UsageError, WORDS),
     (
         "mean_squared_error", np.zeros((5, 3)), ShapeError,
         "as many examples are needed in each, and one at least: x has 4, y has 5",

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.operators import Array, Leaf
@@ -35,7 +36,7 @@ def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Callable[[int, 
     if callable(source):
         check(named(source(2, np.random.default_rng(0)), wanted, what), wanted, what)
         return lambda count, rng: named(source(count, rng), wanted, what)
-    arrays = {name: np.asarray(array) for name, array in named(source, wanted, what).items()}
+    arrays = {name: as_array(array, f"{what}: '{name}'") for name, array in named(source, wanted, what).items()}
     check(arrays, wanted, what)
     counts = {name: len(array) for name, array in arrays.items()}
     total = next(iter(counts.values()))
