@@ -43,6 +43,10 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+def _yields(value: Any) -> bool:
+    return isinstance(value, Iterator) and not hasattr(value, "__array__")
+
+
 _OTHERS: Final = (
     _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of what a file holds"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
@@ -56,7 +60,11 @@ _OTHERS: Final = (
         "np.column_stack(list({x}.values())) puts its columns side by side",
         "np.array([list(each.values()) for each in {x}]) has a row of each",
     ),
-    _Other(_is_a(Iterator), "an iterator", "np.stack(list({x})) is an array of what it yields"),
+    _Other(
+        lambda x: isinstance(x, Iterator) and not hasattr(x, "__array__"),
+        "an iterator",
+        "np.stack(list({x})) is an array of what it yields",
+    ),
     _Other(_is_a(Set), "a set, which has no order", "give a list"),
     _Other(_is_a(bytes, bytearray), "bytes", "np.frombuffer({x}, np.uint8) is an array of them"),
 )
@@ -127,7 +135,7 @@ def _converted(value: Any, name: str) -> NDArray[Any]:
     if found.dtype.kind not in NUMBERS:
         raise UsageError(_other_elements(value, found, name))
     if _has_masks(value, found.ndim + (found.dtype.kind == "f" and bool(np.isnan(found).any()))):
-        places = np.argwhere(np.ma.getmaskarray(value)) if isinstance(value, np.ma.MaskedArray) else []
+        places: Any = np.argwhere(np.ma.getmaskarray(value)) if isinstance(value, np.ma.MaskedArray) else []
         which = f"{_place(places[0])} is the first of {len(places):,}" if len(places) else " has"
         raise UsageError(
             f"{name}{which} masked values, which say nothing: fill them with numbers, as x.filled(0) does, or leave "

@@ -94,7 +94,8 @@ def iterate(
         raw: pass arrays and tables to the network without any preprocessing, and unchecked.
         strict: raise at the first input that cannot be used. Otherwise a ``Bad`` takes its place, and the others
             follow: one for each picture, row or example, or for the rest of a file that cannot be read on.
-        notes: a list to which what is found in the pictures is appended, in words.
+        notes: a list to which is appended, in words, how the model says that these inputs are prepared, and what is
+            found in the pictures.
         assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it.
 
     Raises:
@@ -113,6 +114,11 @@ def iterate(
     steps = _picture_steps(taken, assumed) if pictures else taken.steps
     if polarity is not None:
         steps = with_polarity(steps, polarity)
+    if notes is not None and taken.steps and not raw:
+        others = any(not _is_picture(each) and not isinstance(each, Bad) for each in found)
+        for what, each in (("pictures", steps if pictures else ()), ("arrays", arithmetic(steps) if others else ())):
+            numbered = [f"  {place}. {step}" for place, step in enumerate(describe(each), start=1)]
+            notes += [f"the model says how to prepare {what}:", *numbered] if numbered else []
     return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, strict, notes).batches(found)
 
 

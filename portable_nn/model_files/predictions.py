@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
+from portable_nn.core.text import quantity, shortened
 from portable_nn.data.files import opened
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
@@ -21,7 +22,7 @@ from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import Found, describe, with_polarity
+from portable_nn.preprocessing.steps import Found
 
 __all__ = ["Prediction", "Predictions", "predict", "prepare"]
 
@@ -70,8 +71,17 @@ class Prediction:
         return f"Prediction({found})"
 
 
+class _GoneError(UsageError, TypeError):
+    """Predictions that were not kept. Being a ``TypeError``, it lets ``list`` do without the length."""
+
+
 class Predictions(Iterator[Prediction]):
     """An iterator of predictions, which are computed batch by batch: any number of examples needs little memory.
+
+    ``for`` and ``next`` give each once, and keep none. ``len(predictions)``, ``predictions[0]`` and ``predictions[:5]``
+    compute all and keep them: from then on the predictions are a sequence, and every ``for`` begins with the first.
+    Where some were given already and not kept, these raise ``UsageError``, and so does ``np.asarray``: the outputs as
+    an array are what ``Network.predict`` gives.
 
     Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
     known, such as how pictures are prepared where the model does not say it), ``judged`` counts the examples whose
@@ -96,22 +106,63 @@ class Predictions(Iterator[Prediction]):
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
         self._kind, self._called = runner.kind, tuple[str, ...]()
-        self._each = self._predict()
+        self._each = self._counted()
+        self._kept: list[Prediction] | None = None
 
     def __repr__(self) -> str:
         right = f"; {self.right:,} of {self.judged:,} with a known class right" if self.judged else ""
         return f"<Predictions by {self._runner.where}: {self.made:,} so far{right}>"
 
     def __next__(self) -> Prediction:
-        prediction = next(self._each)
-        self.made += 1
-        if prediction.error is not None:
-            self.bad += 1
-            self.first_bad = self.first_bad or prediction
-        if prediction.expected is not None:
-            self.judged += 1
-            self.right += prediction.label == prediction.expected
-        return prediction
+        return next(self._each)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return self if self._kept is None else iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __bool__(self) -> bool:
+        return True  # Without computing them: there is one for each input at least.
+
+    @overload
+    def __getitem__(self, place: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Prediction]: ...
+    def __getitem__(self, place: int | slice) -> Prediction | list[Prediction]:
+        if not isinstance(place, (int, np.integer, slice)):
+            raise UsageError(f"predictions have a number from 0, or a slice, not {shortened(place)}")
+        kept = self._all()
+        if not isinstance(place, slice) and not -len(kept) <= place < len(kept):
+            raise IndexError(f"there are {quantity(len(kept), 'prediction')}, from 0, and none has the number {place}")
+        return kept[place]
+
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        """Raises ``UsageError``: a prediction is more than a number."""
+        raise UsageError(
+            "predictions are no array: network.predict(x) gives the outputs as one, and "
+            "[each.label for each in predictions] is a list of labels"
+        )
+
+    def _all(self) -> list[Prediction]:
+        if self._kept is None:
+            if self.made:
+                taken = f"{quantity(self.made, 'prediction')} {'was' if self.made == 1 else 'were'} given already"
+                raise _GoneError(f"{taken}, and not kept: begin with predictions = list(pnn.predict(…))")
+            self._kept = list(self._each)
+            self._each = iter(self._kept)
+        return self._kept
+
+    def _counted(self) -> Iterator[Prediction]:
+        for prediction in self._predict():
+            self.made += 1
+            if prediction.error is not None:
+                self.bad += 1
+                self.first_bad = self.first_bad or prediction
+            if prediction.expected is not None:
+                self.judged += 1
+                self.right += prediction.label == prediction.expected
+            yield prediction
 
     def _predict(self) -> Iterator[Prediction]:
         for batch in self._batches:
@@ -230,10 +281,6 @@ def predict(
     if recorder:
         runner = replace(runner, run=recorder.watching(runner.run))
     notes, assumed = [f"{runner.where} runs in {engine}", *runner.notes], list[str]()
-    if runner.preprocessing and not raw:
-        prepared = with_polarity(runner.preprocessing, polarity) if polarity else runner.preprocessing
-        steps = enumerate(describe(prepared), start=1)
-        notes += ["the model says how to prepare what it is given:", *(f"  {place}. {step}" for place, step in steps)]
     batches = iterate(
         inputs,
         _taken(runner),
@@ -276,7 +323,8 @@ def _opened(model: str | Path | Network, engine: Engine, digest: str | None = No
         return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
     if digest is not None or edited:
         raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
-    return network_runner(model, model.graph.name, engine)
+    name = model.graph.name
+    return network_runner(model, "the network" if name == "network" else f"the network '{name}'", engine)
 
 
 def _taken(runner: Runner) -> Taken:

@@ -23,13 +23,19 @@ def to_levels(picture: NDArray[Any]) -> Pixels:
     ``picture`` is bool, unsigned, or float; the range of floats is taken to be 0..1 if none is larger, else 0..255.
 
     Raises:
-        ValueError: another dtype, no pixels, or floats that are not finite or not in 0..255.
+        ValueError: another dtype, no pixels, 16 bits that are none above 255, or floats that are not finite or not in
+            0..255.
     """
     if picture.size == 0:
         raise ValueError(f"the picture has no pixels: its shape is {picture.shape}")
     if picture.dtype.kind == "b":
         return picture * WHITE
     if picture.dtype.kind == "u":
+        if picture.dtype.itemsize > 1 and 0 < picture.max() <= WHITE:
+            raise ValueError(
+                f"expected levels up to {np.iinfo(picture.dtype).max}, as its {8 * picture.dtype.itemsize} bits have, "
+                f"found none above {picture.max()}, as of 8 bits: Pillow's image.convert('L') makes such a picture"
+            )
         return picture.astype(np.float32) * np.float32(255 / np.iinfo(picture.dtype).max)
     if picture.dtype.kind != "f":
         raise ValueError(f"expected pixels that are bool, unsigned integers or floats, found {picture.dtype}")

@@ -55,14 +55,17 @@ def test_a_picture(digit: Path) -> None:
     assert batch.labels is None
     assert batch.x.dtype == np.float32
     assert np.array_equal(batch.x, apply(STEPS, read_image(digit))[np.newaxis])
-    assert notes == [f"{digit}: the ink is taken to be dark, judged by the border of the picture"]
+    assert notes[0] == "the model says how to prepare pictures:"
+    assert len(notes) == len(STEPS) + 2
+    assert notes[-1:] == [f"{digit}: the ink is taken to be dark, judged by the border of the picture"]
 
 
 def test_polarity_can_be_forced(digit: Path) -> None:
     notes: list[str] = []
     (forced,) = iterate([digit], STEPS, (784,), polarity="dark", notes=notes)
     (guessed,) = iterate([digit], STEPS, (784,))
-    assert notes == []
+    assert notes[2].startswith("  2. invert ")
+    assert not any("judged" in note for note in notes)
     assert np.array_equal(forced.x, guessed.x)
     (wrong,) = iterate([digit], STEPS, (784,), polarity="light")
     assert not np.allclose(wrong.x, guessed.x, atol=0.1)

@@ -284,7 +284,7 @@ def test_numbers_that_miss_by_far_what_is_meant() -> None:
     net = table()
     scaled = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     for engine in ("numpy", "onnxruntime"):
-        with pytest.warns(pnn.DataWarning, match=r"^the examples hold .* but network is made for numbers ") as found:
+        with pytest.warns(pnn.DataWarning, match=r"^the examples hold .* but the network is made for ") as found:
             list(pnn.predict(net, scaled, batch_size=10, engine=engine))
         assert [Path(each.filename) for each in found] == [Path(__file__)]
     with pytest.raises(DataError, match=r"^x\[0\]: expected pixels from 0 to 255, found none above 1; the network"):
@@ -297,3 +297,78 @@ def test_a_table_of_rows_read_from_a_file(tmp_path: Path) -> None:
     data = read_dataset(tmp_path / "t.csv", width=4)
     found = pnn.predict(table(), tmp_path / "t.csv")
     assert [prediction.label for prediction in found] == answers(table(), data.x)
+
+
+# -- what predictions are
+
+
+def test_notes_tell_the_steps_that_are_done() -> None:
+    """Arrays are not drawn: the steps that find a digit are for pictures, and so are the notes on them."""
+    net = pnn.load_model("digits")
+    drawn = ["convert to grey", "invert unless", "find the drawing"]
+    for given, expected in ((PIXELS, []), (str(SAMPLES[0]), drawn), (Image.open(SAMPLES[0]), drawn)):
+        predictions = pnn.predict(net, given, engine="numpy")
+        assert [step for step in drawn if step in "\n".join(predictions.notes)] == expected
+    older = pnn.Sequential(pnn.Input(784, name="x"), pnn.Dense(3), labels="abc", seed=0)
+    older.inputs = (InputInfo("x", "image", default_preprocessing((784,))),)
+    [_, heading, *steps] = pnn.predict(older, PIXELS, engine="numpy").notes
+    assert heading == "the model says how to prepare arrays:"
+    assert [step.split()[1] for step in steps] == ["multiply", "reshape"]
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "F"])
+def test_levels_of_8_bits_in_wider_pictures(mode: str) -> None:
+    """Floats up to 255 are levels; whole numbers of 16 bits go to 65535, so that 255 would be nearly black."""
+    levels = np.asarray(Image.open(SAMPLES[3]).convert("L"))
+    image = Image.fromarray(levels.astype("u2")) if mode == "I;16" else Image.fromarray(levels).convert(mode)
+    assert image.mode == mode
+    if mode == "F":
+        assert [prediction.label for prediction in pnn.predict("digits", image)] == ["3"]
+        return
+    with pytest.raises(
+        DataError, match=r"^x: expected levels up to 65535, as its 16 bits have, found none above 2\d\d, as"
+    ):
+        list(pnn.predict("digits", image))
+    assert [prediction.label for prediction in pnn.predict("digits", image.convert("L"))] == ["3"]
+
+
+def test_messages_call_a_network_the_network() -> None:
+    net = pnn.Sequential(pnn.Input(4), pnn.Rescaling(1 / 255), pnn.Dense(3), seed=0)
+    named = pnn.Sequential(pnn.Input(4), pnn.Rescaling(1 / 255), pnn.Dense(3), seed=0, name="tulips")
+    for network, words in ((net, "the network is made for"), (named, "the network 'tulips' is made for")):
+        with pytest.warns(pnn.DataWarning, match=f"but {words} numbers from about 0 to 255"):
+            list(pnn.predict(network, RNG.random((3, 4)), engine="numpy"))
+
+
+def test_predictions_as_a_sequence() -> None:
+    net = table()
+    expected = list(pnn.predict(net, ROWS))
+    found = pnn.predict(net, ROWS)
+    assert (len(found), found[0], found[-1], found[3:5]) == (90, expected[0], expected[89], expected[3:5])
+    assert list(found) == expected == list(found)
+    assert (found.made, next(found)) == (90, expected[0])
+    with pytest.raises(IndexError, match=r"^there are 90 predictions, from 0, and none has the number 90$"):
+        found[90]
+    with pytest.raises(UsageError, match=r"^predictions have a number from 0, or a slice, not 'label'$"):
+        found["label"]
+
+
+def test_predictions_one_after_the_other() -> None:
+    """They are computed when they are asked for, and those that were given are not kept."""
+    net = table()
+    expected = list(pnn.predict(net, ROWS))
+    found = pnn.predict(net, ROWS, batch_size=10)
+    assert (bool(found), found.made) == (True, 0)
+    assert (next(found), found.made) == (expected[0], 1)
+    for ask in (len, lambda each: each[0]):
+        with pytest.raises(UsageError, match=r"^1 prediction was given already, and not kept: begin with"):
+            ask(found)
+    assert list(found) == expected[1:]
+    assert list(found) == []
+
+
+def test_predictions_are_no_array() -> None:
+    net = table()
+    for use in (np.asarray, np.sum, net.predict):
+        with pytest.raises(UsageError, match=r"predictions are no array: network\.predict\(x\) gives the outputs"):
+            use(pnn.predict(net, ROWS))
