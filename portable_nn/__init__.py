@@ -59,7 +59,8 @@ else:
                 if name in import_module(home).__all__:
                     return home
             hint = import_module(f"{__name__}.layers.pytorch").missing(name)
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'{hint}")
+        error = import_module(f"{__name__}.core.words").UnknownNameError if hint else AttributeError
+        raise error(f"module '{__name__}' has no attribute '{name}'{hint}")
 
     def _is_submodule(name):
         return name in _Checkout.names or PathFinder.find_spec(name, sys.modules[__name__].__path__) is not None

@@ -19,6 +19,7 @@ import numpy as np
 
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import either, shortened
+from portable_nn.core.words import unknown_option
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -56,26 +57,28 @@ def check_kinds(target: T) -> T:
             return target(*args, **kwargs)
         except _CAUSES as error:
             if not isinstance(error, PortableNNError) and (fault := _fault(target, args, kwargs)):
-                raise UsageError(fault) from error
+                raise fault from error
             raise
 
     return call  # type: ignore[return-value]
 
 
-def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    """The first argument that its annotation does not accept, in words."""
+def _fault(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> UsageError | None:
+    """The error for the first argument that its annotation does not accept, or that has another name here."""
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **kwargs)
-    except TypeError:  # Python's own message says which argument is missing or unknown.
-        return None
+    except TypeError:  # Otherwise Python's own message says which argument is missing or unknown.
+        known = {each.name for each in signature.parameters.values() if each.kind is not each.VAR_POSITIONAL}
+        called = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+        return unknown_option(called, function.__module__, [name for name in kwargs if name not in known])
     for name, value in bound.arguments.items():
         parameter = signature.parameters[name]
         hint = _evaluated(parameter.annotation, function)
         several = parameter.kind is parameter.VAR_POSITIONAL
         for each in value if several else [value]:
             if parameter.kind is not parameter.VAR_KEYWORD and not accepts(hint, each):
-                return f"{name} must be {described(hint)}, not {shortened(each)}"
+                return UsageError(f"{name} must be {described(hint)}, not {shortened(each)}")
     return None
 
 

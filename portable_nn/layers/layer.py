@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Dim
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.words import attributes_of
 from portable_nn.layers.initializers import Initial
 from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, emit, emit_all
 
@@ -96,6 +97,9 @@ class Layer(ABC):
         self.name, self.stem = name, stem or type(self).__name__.lower()
         self._uses = 0
         self._parameters: dict[str, Leaf] = {}
+
+    if not TYPE_CHECKING:
+        __getattr__ = attributes_of("layer")
 
     @abstractmethod
     def __call__(self, x: Symbol) -> Symbol:

@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any, Final, NamedTuple
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.words import UnknownOptionError, meant
 
 __all__ = ["COUNTERPARTS", "Counterpart", "Renamed", "explained", "in_our_words", "missing", "translated"]
 
@@ -195,9 +196,16 @@ def in_our_words(builder: str, *args: Any, **options: Any) -> str | None:
 
 
 def missing(name: str) -> str:
-    """What PyTorch's ``name``, which is no name here, is called here; empty where that is not known."""
+    """What PyTorch's or Keras's ``name``, which is no name here, is called here; empty where that is not known."""
     row = COUNTERPARTS.get(name)
-    return f": PyTorch's {name} is {row.builder} here, see docs/pytorch.md" if row else ""
+    return f": PyTorch's {name} is {row.builder} here, see docs/pytorch.md" if row else meant("pnn", name)
+
+
+def _renamed(builder: str, option: str) -> str:
+    """What an option of PyTorch's is called by ``builder``; empty where it is none."""
+    rows = [row for row in COUNTERPARTS.values() if row.builder == builder and option in row.parameters]
+    read = "read from the input"
+    return next((row.parameters[option].name or read for row in rows if row.parameters[option].only is None), "")
 
 
 def explained(name: str, builder: Any) -> Any:
@@ -212,10 +220,13 @@ def explained(name: str, builder: Any) -> Any:
             signature.bind(*args, **options)
         except TypeError as error:
             given = args[1:] if is_class else args
-            wanted = in_our_words(name, *given, **options)
+            wanted = in_our_words(name, *given, **options) if given or options else None
             if wanted is not None:
                 shown = _call(name, *given, **options)
                 raise UsageError(f"{shown}: {error}; PyTorch's is {wanted} here, see docs/pytorch.md") from None
+            for option in options.keys() - signature.parameters.keys():
+                if here := _renamed(name, option):
+                    raise UnknownOptionError(f"{name}: {error}; PyTorch's {option} is {here} here") from None
         return function(*args, **options)
 
     if not is_class:

@@ -18,6 +18,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_copy
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity
+from portable_nn.core.words import attributes_of
 from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
@@ -225,6 +226,11 @@ class Network:
 
     def __deepcopy__(self, memo: object) -> Self:
         return copying.copy(self)
+
+    # -- words of other packages
+
+    if not TYPE_CHECKING:
+        __getattr__ = attributes_of("network")
 
     # -- inference
 
@@ -455,6 +461,8 @@ class Sequential(Network):
             first, rest = Leaf(value.name, value.dtype, value.shape), layers
             metadata = body.metadata if metadata is None else metadata
             name = body.graph.name if name is None else name
+        if isinstance(first, list | tuple):
+            raise UsageError("Sequential takes layers one by one, not as a list: Sequential(*layers)")
         if not isinstance(first, Leaf):
             raise UsageError("Sequential begins with Input(…), or with a network")
         last: Symbol = first

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 import numpy as np
 import xxhash
 
+from portable_nn.core.errors import UsageError
 from portable_nn.core.forks import Locked
 from portable_nn.operators.registry import Array
 
@@ -46,6 +48,12 @@ class Weights(Locked, Mapping[str, Array]):
                 found = np.asarray(_Lender(array))
                 self._lent[name] = weakref.ref(found)
             return found
+
+    def __call__(self) -> NoReturn:
+        """Raises ``UsageError``: it is a mapping."""
+        raise UsageError(
+            "parameters is a mapping here: network.parameters['dense_1.weight'], and its items() and values()"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arrays)

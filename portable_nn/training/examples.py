@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.batching import Batching
+from portable_nn.engines.ranges import ranges
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
 from portable_nn.training.losses import Loss, check_target
@@ -83,6 +84,28 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         found = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
     return Examples(xs, ys, weight)
+
+
+WIDE: Final = 10.0
+"""Numbers larger than this are wide of what trains well, about 0 ± 1."""
+
+
+def why_it_diverged(network: Trainable, examples: Examples, rate: float) -> str:
+    """What may have made a loss NaN or infinite, and what to do, in words."""
+    infinite = [name for name, array in examples.x.items() if not is_finite(array)]
+    if infinite:
+        return f"the input {' and '.join(map(repr, infinite))} holds infinite values"
+    prepared = ranges(network.graph, network.parameters)
+    y, x = "standardise them, as (y - y.mean()) / y.std() does", "begin the network with Normalization().adapt(x)"
+    arrays = [("y holds numbers", y, array) for array in examples.y.values() if array.dtype.kind == "f"]
+    arrays += [(f"input '{name}' holds numbers", x, each) for name, each in examples.x.items() if name not in prepared]
+    wide = [
+        f"{what} from {array.min():.4g} to {array.max():.4g}: {remedy}"
+        for what, remedy, array in arrays
+        if max(-array.min(), array.max()) > WIDE
+    ]
+    smaller = f"a smaller learning rate than {rate:g} may help"
+    return f"{'; '.join(wide)}; {smaller}, too" if wide else f"{smaller}, or inputs of a smaller size"
 
 
 def check_parameters(network: Trainable) -> None:

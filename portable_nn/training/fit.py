@@ -17,11 +17,10 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.format.tensors import is_finite
 from portable_nn.operators.registry import Array
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Examples, check_parameters, find_examples
+from portable_nn.training.examples import Examples, check_parameters, find_examples, why_it_diverged
 from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, find_losses
 from portable_nn.training.metrics import find_metrics
@@ -116,7 +115,7 @@ def fit(
     if not resume:
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, train.x)
-    wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics or (), train.y)
+    wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics or (), train.y, losses)
     evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
     columns = ["loss", *(evaluate.columns if evaluate else ())]
     if early_stopping and early_stopping.monitor not in columns:
@@ -231,13 +230,7 @@ class _Run:
         """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
         mean = self.state.loss / self.state.weight if self.state.weight else math.nan
         if not math.isfinite(mean):
-            infinite = [name for name, array in self.train.x.items() if not is_finite(array)]
-            hint = (
-                f"the input {' and '.join(map(repr, infinite))} holds infinite values"
-                if infinite
-                else f"a smaller learning rate than {self.step.optimizer.learning_rate:g} may help, or inputs of a "
-                "smaller size"
-            )
+            hint = why_it_diverged(self.state.network, self.train, self.step.optimizer.learning_rate)
             raise TrainingError(f"the loss is {mean} in epoch {self.state.epoch + 1}: {hint}")
         return mean
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.html import html_table
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity, table
+from portable_nn.core.words import attributes_of
 from portable_nn.operators.registry import Array
 from portable_nn.training.trainable import Trainable
 
@@ -66,6 +67,9 @@ class History:
     rows: list[dict[str, float]] = field(default_factory=list)
     stopped: Stopped = "finished"
     best_epoch: int | None = None
+
+    if not TYPE_CHECKING:
+        __getattr__ = attributes_of("history")
 
     def __getitem__(self, name: str) -> list[float]:
         """One column."""

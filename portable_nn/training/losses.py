@@ -15,6 +15,7 @@ from portable_nn.core import names
 from portable_nn.core.arrays import as_array, cast
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.words import meant
 from portable_nn.operators import Array, Symbol, emit, emit_all, integers
 
 Build: TypeAlias = Callable[[Symbol, Symbol, "Symbol | None"], Symbol]
@@ -85,7 +86,7 @@ LOSSES: Final[Mapping[str, Loss]] = {name: globals()[name] for name in names.LOS
 def find_loss(name: str) -> Loss:
     """The loss of that name. Raises ``UsageError`` that lists them."""
     if name not in LOSSES:
-        raise UsageError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}")
+        raise UsageError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}{meant('loss=', name)}")
     return LOSSES[name]
 
 
@@ -112,6 +113,11 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
             f"loss '{loss.name}' has a {maker} inside and works on logits, but the output comes from {maker}: "
             f"leave the last {maker} out and apply it to what predict gives"
         )
+    if loss.classes and wanted[:1] == (1,):
+        raise UsageError(
+            f"loss '{loss.name}' needs an output for each class, and this one has 1: loss='mean_squared_error' is for "
+            "quantities, and loss='binary_cross_entropy' for two classes"
+        )
     if loss.classes and target.dtype.kind in "iu" and target.ndim and wanted and target.shape[1:] == wanted[1:]:
         classes = wanted[0]
         if isinstance(classes, int) and target.size and not (target.min() >= 0 and target.max() < classes):
@@ -123,12 +129,14 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
         target = target[:, np.newaxis]
     if not target.ndim or target.shape[1:] != wanted or target.dtype.kind not in "fiub":
         either = " or whole numbers (n,), the classes" if loss.classes else ""
+        if not loss.classes and target.ndim == 1 and len(wanted) == 1 and target.dtype.kind in "iu":
+            either = "; loss='cross_entropy' takes the numbers of classes (n,)"
         raise ShapeError(
             f"{name} is {target.dtype} {target.shape}; loss '{loss.name}' needs {format_shape(('n', *wanted))}{either}"
         )
     if loss.inside and target.size and not (target.min() >= 0 and target.max() <= 1):
         raise UsageError(
             f"{name} holds numbers from {target.min():g} to {target.max():g}, but loss '{loss.name}' needs "
-            "probabilities, from 0 to 1"
+            "probabilities, from 0 to 1; loss='mean_squared_error' is for quantities"
         )
     return cast(target, output.dtype, name)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.words import attributes_of
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
@@ -40,6 +41,9 @@ class Optimizer(ABC):
     """The internal operator of a step. Its attributes are fields of the optimizer."""
     states: ClassVar[tuple[str, ...]] = ()
     """The arrays kept for each parameter, such as its velocity, in the order of the operator's inputs."""
+
+    if not TYPE_CHECKING:
+        __getattr__ = attributes_of("optimizer")
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

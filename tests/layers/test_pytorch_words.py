@@ -12,6 +12,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
+from portable_nn.core.words import WORDS
 from portable_nn.layers.pytorch import COUNTERPARTS, Renamed, translated
 from portable_nn.operators import constant
 from portable_nn.training.gradient import gradients
@@ -62,6 +63,73 @@ def test_what_pytorch_does_not_take_either_stays_a_type_error() -> None:
             call()
 
 
+NET = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
+X, Y = np.ones((4, 4), np.float32), np.arange(4) % 3
+
+OTHER_WORDS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: pnn.SGD(lr=0.1), TypeError, "SGD has no option 'lr': PyTorch's lr is learning_rate here"),  # type: ignore
+    (lambda: pnn.Adam(lr=0.1), TypeError, "Adam has no option 'lr': PyTorch's lr is learning_rate here"),  # type: ignore
+    (lambda: pnn.Adam(1e-3, betas=(0.9, 0.99)), TypeError, "PyTorch's betas is beta1 and beta2 here"),  # type: ignore
+    (lambda: NET.parameters(), ValueError, "parameters is a mapping here: network.parameters['dense_1.weight']"),
+    (lambda: NET.state_dict(), AttributeError, "PyTorch's state_dict is network.parameters here, a mapping of"),
+    (lambda: NET.load_state_dict({}), AttributeError, "PyTorch's load_state_dict is network.load_weights(path or"),
+    (lambda: NET.compile(loss="mse"), AttributeError, "Keras's compile is part of fit here: network.fit(x, y, loss"),
+    (lambda: NET.to("cuda"), AttributeError, "PyTorch's to is not needed here: networks run on the processor"),
+    (lambda: NET.cuda(), AttributeError, "PyTorch's cuda is not needed here: networks run on the processor"),
+    (lambda: NET.eval(), AttributeError, "PyTorch's eval is not needed here: fit trains and predict infers"),
+    (lambda: NET.train(), AttributeError, "PyTorch's train is not needed here: fit trains and predict infers"),
+    (lambda: NET.foo, AttributeError, "'Sequential' has no attribute 'foo'"),
+    (lambda: pnn.Dense(3).weight, AttributeError, "PyTorch's weight is network.parameters['dense_1.weight'] here"),
+    (lambda: pnn.SGD().step(), AttributeError, "PyTorch's step is done by fit here: network.fit(x, y, loss=…"),
+    (lambda: pnn.History([]).history, AttributeError, "Keras's history is the history itself here: history['loss']"),
+    (lambda: pnn.Sequential([pnn.Input(4), pnn.Dense(3)]), ValueError, "Sequential takes layers one by one, not as a"),  # type: ignore
+    (lambda: pnn.Sequential(layers=[]), TypeError, "Keras's layers is given one by one here: Sequential(Input(784)"),  # type: ignore
+    (lambda: pnn.Dense(10, activation="relu"), TypeError, "Dense has no option 'activation': Keras's activation is a"),
+    (lambda: pnn.Dense(in_features=4, units=3), TypeError, "PyTorch's in_features is read from the input here"),
+    (lambda: pnn.Conv2d(filters=16, kernel_size=3), TypeError, "PyTorch's kernel_size is kernel here"),
+    (lambda: pnn.Conv2d(16, 3, strides=2), TypeError, "Conv2d has no option 'strides': Keras's strides is stride"),
+    (lambda: pnn.Conv2D(16, 3), AttributeError, "Keras's Conv2D is pnn.Conv2d(filters, kernel) here"),
+    (lambda: pnn.nn.Linear, AttributeError, "PyTorch's nn is the package itself here: pnn.Dense, pnn.Conv2d"),
+    (lambda: NET.fit(X, Y, validation_data=(X, Y)), TypeError, "fit has no option 'validation_data': Keras's valida"),  # type: ignore
+    (lambda: NET.fit(X, Y, lr=0.1), TypeError, "PyTorch's lr is an option of the optimizer here: optimizer=pnn.Ad"),  # type: ignore
+    (lambda: NET.fit(X, Y, loss="mse"), ValueError, "not 'mse': Keras's mse is mean_squared_error here"),
+    (lambda: NET.fit(X, Y, metrics="acc"), ValueError, "not 'acc': Keras's acc is accuracy here"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), OTHER_WORDS, ids=[message for _, _, message in OTHER_WORDS])
+def test_other_words_are_errors_of_the_package_that_say_ours(
+    call: Callable[[], Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(PortableNNError, match=re.escape(message)) as caught:
+        call()
+    assert isinstance(caught.value, kind)
+
+
+def test_every_word_is_another_here() -> None:
+    """None is a name, attribute or option that there is, and the pictures of code in the table do exist."""
+    import inspect
+
+    samples: Mapping[str, Any] = {
+        "network": NET, "layer": pnn.Dense(3), "optimizer": pnn.SGD(), "history": pnn.History([]), "pnn": pnn,
+    }  # fmt: skip
+    calls = {
+        "fit(…)": [NET.fit], "Sequential(…)": [], "SGD(…), Adam(…)": [pnn.SGD, pnn.Adam, pnn.AdamW, pnn.RMSProp],
+        "Dense(…), Conv2d(…)": [pnn.Dense, pnn.Conv2d, pnn.MaxPool2d, pnn.Dropout],
+    }  # fmt: skip
+    for where, known in WORDS.items():
+        for word, meaning in known.items():
+            assert not hasattr(samples.get(where), word), (where, word)
+            assert all(word not in inspect.signature(call).parameters for call in calls.get(where, ())), (where, word)
+            for name in re.findall(r"pnn\.(\w+)", meaning.here):
+                assert hasattr(pnn, name), name
+            for name in re.findall(r"network\.(\w+)", meaning.here):
+                assert hasattr(NET, name), name
+            for name in re.findall(r"(\w+)=", meaning.here):
+                assert name in {*inspect.signature(NET.fit).parameters, "inputs", "outputs", "engine", "dtype",
+                                "float16", "batch_size", "scale_factor"}, name  # fmt: skip
+
+
 def test_a_module_of_another_name_is_named() -> None:
     with pytest.raises(AttributeError, match=r"has no attribute 'Linear': PyTorch's Linear is Dense here"):
         pnn.Linear  # noqa: B018
@@ -84,7 +152,7 @@ def test_every_parameter_is_pytorchs() -> None:
 # -- the documentation
 
 
-def _words(parameters: Mapping[str, Renamed]) -> str:
+def _options(parameters: Mapping[str, Renamed]) -> list[str]:
     renamed = [f"`{name}` is `{each.name}`" for name, each in parameters.items() if each.name not in ("", name)]
     only = [
         f"`{name}` is always {' or '.join(map(repr, each.only))}"
@@ -92,21 +160,44 @@ def _words(parameters: Mapping[str, Renamed]) -> str:
         if each.only is not None
     ]
     left = [f"`{name}`" for name, each in parameters.items() if not each.name and each.only is None]
-    return "; ".join([*renamed, *only, *([f"without {', '.join(left)}"] if left else [])])
+    found = [*renamed, *only, *([f"without {', '.join(left)}"] if left else [])]
+    return [re.sub(r" or \((1,? ?)+\)", ", or 1 for each axis", each) for each in found]
 
 
 def table() -> str:
-    """The table of names: modules that differ in the number of axes alone share a row."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    """The table of names: modules that differ in the number of axes alone share a row, which says where they differ."""
+    modules: dict[tuple[str, str], dict[str, list[str]]] = {}
     for name, row in COUNTERPARTS.items():
-        here = re.sub(r"\dd$", "Nd", row.builder)
-        with_mode = f"`{here}`" + (f' with `mode="{row.always["mode"]}"`' if row.always else "")
-        words = re.sub(r" or \(1, ?(1, ?)*\)|\(1,\)", "", _words(row.parameters))
-        rows.setdefault((with_mode, words), []).append(re.sub(r"\dd$", "Nd", name))
+        here = f"`{re.sub(r'[123]d$', 'Nd', row.builder)}`" + (
+            f' with `mode="{row.always["mode"]}"`' if row.always else ""
+        )
+        modules.setdefault((here, re.sub(r"[123]d$", "Nd", name)), {})[name[-2]] = _options(row.parameters)
+    rows: dict[tuple[str, str], list[str]] = {}
+    for (here, name), options in modules.items():
+        words = list[str]()
+        for each in dict.fromkeys(option for found in options.values() for option in found):
+            axes = [axis for axis, found in options.items() if each in found]
+            words.append(each if len(axes) == len(options) else f"{each} (N is {' or '.join(axes)})")
+        rows.setdefault((here, "; ".join(words)), []).append(name)
     lines = ["| PyTorch | here | options |", "|---|---|---|"]
-    for (here, words), names in rows.items():
-        lines.append(f"| {', '.join(f'`{name}`' for name in dict.fromkeys(names))} | {here} | {words} |")
+    lines += [
+        f"| {', '.join(f'`{name}`' for name in names)} | {here} | {text} |" for (here, text), names in rows.items()
+    ]
     return "\n".join(lines)
+
+
+def words() -> str:
+    """The table of words: by where they are looked for, and whose they are."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for where, known in WORDS.items():
+        for word, meaning in known.items():
+            rows.setdefault((where, meaning.whose), []).append(f"`{word}`")
+    lines = [f"| `{where}` | {whose} | {', '.join(names)} |" for (where, whose), names in rows.items()]
+    return "\n".join(["| at | of | words |", "|---|---|---|", *lines])
+
+
+def test_the_table_of_words_is_in_the_documentation() -> None:
+    assert words() in DOCS.read_text(encoding="utf-8"), words()
 
 
 def test_the_table_of_names_is_in_the_documentation() -> None:

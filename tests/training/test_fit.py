@@ -335,6 +335,55 @@ def test_a_loss_that_is_no_number_stops_with_advice() -> None:
     assert caught.value.exit_code == 1
 
 
+def one_number(*before: pnn.Layer) -> pnn.Network:
+    return pnn.Sequential(pnn.Input(5), *before, pnn.Dense(1), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        (
+            (1, 1e20),
+            r"y holds numbers from -[\d.]+e\+20 to [\d.]+e\+\d+: standardise them, as \(y - y.mean\(\)\) / y.std",
+        ),
+        ((1e5, 1), r"input 'input' holds numbers from -[\d.]+e\+05 to [\d.]+e\+05: begin the network with Normaliz"),
+    ],
+)
+def test_a_loss_that_is_no_number_names_what_is_large(change: tuple[float, float], advice: str) -> None:
+    with pytest.raises(TrainingError, match=rf"^the loss is (nan|inf) in epoch \d: {advice}") as caught:
+        one_number().fit(X * change[0], Y[:, 0] * change[1], **MSE, epochs=50)
+    assert str(caught.value).endswith("; a smaller learning rate than 0.01 may help, too")
+
+
+def test_large_inputs_are_no_reason_where_the_network_prepares_them() -> None:
+    x = X * 1e5
+    with pytest.raises(TrainingError, match=r"^the loss is (nan|inf) in epoch \d: a smaller learning rate"):
+        one_number(pnn.Normalization().adapt(x)).fit(x, Y[:, 0], **MSE, optimizer=pnn.SGD(1e9), epochs=50)
+
+
+@pytest.mark.parametrize("y", [Y[:, 0], np.abs(Y[:, 0]) / 9, Y[:, :1], np.arange(22)])
+def test_a_quantity_without_its_loss(y: Any) -> None:
+    """The cross-entropy of one class is 0 whatever the network says: nothing would be learned from it."""
+    with pytest.raises(UsageError, match=r"^loss 'cross_entropy' needs an output for each class, and this one has 1"):
+        one_number().fit(X, y)
+
+
+def test_accuracy_is_for_classes() -> None:
+    options: dict[str, Any] = {**MSE, "validation": 0.2, "metrics": "accuracy", "epochs": 1}
+    for y in (Y[:, 0], np.abs(Y[:, 0]) / 9):
+        with pytest.raises(
+            UsageError, match=r"^accuracy counts classes, but y has numbers from -?[\d.e-]+ to [\d.]+ for 'd"
+        ):
+            one_number().fit(X, y, **options)
+    for network, y in ((one_number(), np.arange(22) % 2), (linear(), np.eye(3)[np.arange(22) % 3] * 2 - 1)):
+        assert 0 <= network.fit(X, y, **options)["val_accuracy"][0] <= 1
+
+
+def test_classes_without_their_loss() -> None:
+    with pytest.raises(ShapeError, match=r"needs \(n, 3\); loss='cross_entropy' takes the numbers of classes \(n,\)$"):
+        linear().fit(X, np.arange(22) % 3, **MSE)
+
+
 WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
     ({"epochs": 0}, UsageError, "epochs must be a whole number from 1, not 0"),
     ({"epochs": 1.5}, UsageError, "epochs must be a whole number from 1, not 1.5"),

@@ -142,6 +142,7 @@ def test_truth_values_are_targets() -> None:
     np.testing.assert_array_equal(one, two)
 
 
+SHARES = "probabilities, from 0 to 1; loss='mean_squared_error' is for quantities"
 REMEDY = "np.unique(y, return_inverse=True)[1] numbers words from 0"
 WORDS = f"y must be an array of numbers, but holds text such as 'a': {REMEDY}"
 X = np.zeros((4, 3))
@@ -166,11 +167,11 @@ MISFITS: list[tuple[str, Any, type[PortableNNError], str]] = [
     ("cross_entropy", [0, 1, 2, -1], UsageError, "y holds classes from -1 to 2, but the output has 3, from 0"),
     (
         "cross_entropy", np.full((4, 3), 2.0), UsageError,
-        "y holds numbers from 2 to 2, but loss 'cross_entropy' needs probabilities, from 0 to 1",
+        f"y holds numbers from 2 to 2, but loss 'cross_entropy' needs {SHARES}",
     ),
     (
         "binary_cross_entropy", np.sign(LOGITS[:4]), UsageError,
-        "y holds numbers from -1 to 1, but loss 'binary_cross_entropy' needs probabilities, from 0 to 1",
+        f"y holds numbers from -1 to 1, but loss 'binary_cross_entropy' needs {SHARES}",
     ),
     (
         "binary_cross_entropy", np.full((4, 3), np.nan), UsageError,
