@@ -1,12 +1,16 @@
 """Products in tiles against einsum in float64, for shapes around every limit, and what OpenBLAS is given."""
 
 from itertools import product as combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from portable_nn.operators.linear import products
+from portable_nn.engines.plan import Plan
+from portable_nn.operators import Array, Leaf, Step, emit, trace
+from portable_nn.operators.linear import matrices, products
+from portable_nn.operators.linear.blas import accumulate
 from portable_nn.operators.linear.products import (
     ON_ONE_THREAD,
     SMALL,
@@ -94,3 +98,56 @@ def test_products_of_a_transposed_factor(core: str | None, shape: tuple[int, int
         step()
     bound = np.abs(a).astype(np.float64) @ np.abs(b.T)
     assert (np.abs(out - a.astype(np.float64) @ b.T) <= bound * np.finfo(dtype).eps * 4 * max(4, k**0.5)).all()
+
+
+DENSE = [
+    (16, 784, 200),
+    (60, 256, 256),
+    (100, 300, 40),
+    (17, 300, 301),
+    (1, 1024, 1000),
+    (2, 30_000, 40),
+    (700, 70, 80),
+]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("shape", DENSE)
+def test_small_products_stay_on_one_thread(core: str | None, shape: tuple[int, int, int], transposed: bool) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((m, k), np.float32), rng.standard_normal((n, k), np.float32)
+    leaves = [Leaf("x", "float32", x.shape), Leaf("w", "float32", w.shape if transposed else w.T.shape)]
+    plan = Plan(trace(leaves, [emit("Gemm", *leaves, transB=int(transposed))]).graph, {}, {})
+    plan.inputs["x"][...], plan.inputs["w"][...] = x, w if transposed else w.T
+    plan.run()
+    [out] = plan.outputs.values()
+    bound = np.abs(x).astype(np.float64) @ np.abs(w.T)
+    assert (np.abs(out - x.astype(np.float64) @ w.T) <= bound * 4e-7 * max(4, k**0.5)).all()
+    assert plan.is_on_one_thread == (core is not None)
+
+
+@pytest.mark.parametrize("shape", [(784, 16, 200), (200, 60, 257), (3000, 2, 300), (40, 100, 300)])
+def test_small_steps_of_descent_stay_on_one_thread(
+    core: str | None, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    a, b, w = (rng.standard_normal(size, np.float32) for size in ((k, m), (k, n), (m, n)))
+    leaves = [Leaf(name, "float32", array.shape) for name, array in (("a", a), ("b", b))]
+    weight = Leaf("w", "float32", w.shape, parameter=True)
+    sizes = []
+
+    def counted(a: Array, b: Array, *others: Any) -> Step | None:
+        sizes.append(a.size * b.shape[1])
+        return accumulate(a, b, *others)
+
+    monkeypatch.setattr(matrices, "accumulate", counted)
+    traced = trace(leaves, [emit("Gemm", *leaves, weight, transA=1, alpha=-0.1)])
+    weights = {"w": w.copy()}
+    plan = Plan(traced.graph, {}, weights, outputs=[], updates={"w": traced.graph.outputs[0]})
+    plan.inputs["a"][...], plan.inputs["b"][...] = a, b
+    plan.run()
+    np.testing.assert_allclose(weights["w"], w - 0.1 * (a.T.astype(np.float64) @ b), rtol=1e-5, atol=1e-5)
+    if core is not None:
+        assert max(sizes) <= (UNPACKED if core == "SkylakeX" else ON_ONE_THREAD)

@@ -72,7 +72,8 @@ def _set_threads() -> Any:
 def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step | None:
     """A step that does c ← alpha·a·b + beta·c in place, or ``None`` where BLAS cannot.
 
-    a is (m, k), b is (k, n), c is (m, n) and contiguous by rows, all of one type.
+    a is (m, k), b is (k, n), c is (m, n) and contiguous by rows, all of one type; a and b may
+    be parts of larger arrays.
     """
     real = {"float32": ctypes.c_float, "float64": ctypes.c_double}.get(c.dtype.name)
     layouts = _layout(a), _layout(b)
@@ -113,7 +114,11 @@ def accumulate(a: Array, b: Array, c: Array, alpha: float, beta: float) -> Step 
 
 def _layout(array: Array) -> tuple[int, int] | None:
     """Whether BLAS must transpose ``array``, and the distance between its rows; ``None`` where it is neither."""
-    rows, columns = array.shape
+    (rows, columns), (down, right), size = array.shape, array.strides, array.itemsize
     if array.flags.c_contiguous:
         return NO_TRANS, max(1, columns)
-    return (TRANS, max(1, rows)) if array.flags.f_contiguous else None
+    if array.flags.f_contiguous:
+        return TRANS, max(1, rows)
+    if right == size and down % size == 0 and down >= columns * size:
+        return NO_TRANS, down // size
+    return (TRANS, right // size) if down == size and right % size == 0 and right >= rows * size else None

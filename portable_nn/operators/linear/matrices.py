@@ -28,6 +28,7 @@ from portable_nn.operators.base import (
     register,
 )
 from portable_nn.operators.linear.blas import accumulate
+from portable_nn.operators.linear.products import in_parts, matrix_product, parts_of_rows
 
 
 def _gemm_type(use: OperatorContext) -> Type:
@@ -54,11 +55,12 @@ def _gemm(n: KernelContext) -> list[Step]:
     # BLAS is faster at a product with few columns than at one with few rows: yᵀ = bᵀ·aᵀ then, laid out by columns.
     # A product with Aᵀ is the gradient of a weight, and gets the memory layout of the weight.
     rows, columns = n.output_shape()
-    alpha, beta, by_columns = n.float("alpha"), n.float("beta"), 1 < rows < columns and not n.int("transA")
+    alpha, beta = n.float("alpha"), n.float("beta")
+    by_columns = 1 < rows < columns and not n.int("transA") and not in_parts(rows * columns * len(b), b.dtype)
     out = n.out(over=2 if n.has(2) else None, order=(1, 0) if by_columns else None)
     if n.has(2) and out is n.x[2]:
         return _add_product(n, a, b, out)
-    steps: list[Step] = [partial(np.dot, b.T, a.T, out.T) if by_columns else partial(np.dot, a, b, out)]
+    steps: list[Step] = [partial(np.dot, b.T, a.T, out.T)] if by_columns else matrix_product(a, b, out)
     if alpha != 1:
         steps.append(partial(np.multiply, out, n.filled((), out.dtype, alpha), out=out))
     if n.has(2):
@@ -76,11 +78,12 @@ def _gemm(n: KernelContext) -> list[Step]:
 def _add_product(n: KernelContext, a: Array, b: Array, c: Array) -> list[Step]:
     """c ← alpha·a·b + beta·c in place, as a step of gradient descent is."""
     alpha, beta = n.float("alpha"), n.float("beta")
-    fused = accumulate(a, b, c, alpha, beta)
-    if fused is not None:
-        return [fused]
+    parts = parts_of_rows(a, b)
+    fused = [step for rows in parts if (step := accumulate(a[rows], b, c[rows], alpha, beta)) is not None]
+    if len(fused) == len(parts):
+        return [*fused]
     product = n.scratch(c.shape, c.dtype)
-    steps: list[Step] = [partial(np.dot, a, b, product)]
+    steps = matrix_product(a, b, product)
     if beta != 1:
         steps.append(partial(np.multiply, c, n.filled((), c.dtype, beta), out=c))
     if alpha == -1:
@@ -129,7 +132,7 @@ def _matmul(n: KernelContext) -> list[Step]:
         # One product of a tall matrix instead of one for each in the batch.
         rows = math.prod(a.shape[:-1])
         a, out = a.reshape(rows, a.shape[-1]), out.reshape(rows, out.shape[-1])
-        return [partial(np.dot, a, b, out)]
+        return matrix_product(a, b, out)
     return [partial(np.matmul, a, b, out=out)]
 
 

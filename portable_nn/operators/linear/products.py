@@ -30,7 +30,7 @@ WIDTH: Final = 64
 """The fewest columns of a tile: four vector registers."""
 HEIGHT: Final = 16
 """The fewest rows of a tile that is not as high as the product."""
-ROWS: Final = 24
+ROWS: Final = 16
 """The rows of a transposed factor that are multiplied by at once, where the other one has few."""
 NEAR: Final = 1024
 """Columns of a matrix up to which it may be read once for each row of tiles: its rows then share pages of memory."""
@@ -61,22 +61,50 @@ def product(a: Array, b: Array, out: Array) -> list[Step]:
     ]
 
 
+def matrix_product(a: Array, b: Array, out: Array) -> list[Step]:
+    """The steps that compute out = a · b for matrices: on one thread up to ``SMALL``, otherwise as BLAS does best."""
+    if not in_parts(a.size * b.shape[1], out.dtype):
+        return [partial(np.dot, a, b, out)]
+    by_rows = all(map(_has_rows, (a, b, out))) and tiled(*a.shape, b.shape[1], out.dtype)
+    return product(a, b, out) if by_rows else product_of_transposed(a, b.T, out)
+
+
 def product_of_transposed(a: Array, b: Array, out: Array) -> list[Step]:
-    """The steps that compute out = a · bᵀ for matrices by rows: in parts if it is to stay on one thread."""
+    """The steps that compute out = a · bᵀ for matrices: in parts where that is faster, or keeps it on one thread."""
     (m, k), n = a.shape, len(b)
-    if m <= WIDTH and m * k * n <= SMALL:  # Some rows of b at a time, for which OpenBLAS has a kernel.
-        rows = _divisor(n, ROWS)
-        parts = np.swapaxes(b.reshape(-1, rows, k), 1, 2)
-        return [partial(np.matmul, a, parts, out=np.swapaxes(out.reshape(m, -1, rows), 0, 1))]
-    rows = _divisor(m, _most(out.dtype) // (k * n))
-    if rows < HEIGHT or m * k * n > SMALL:
-        return [partial(np.dot, a, b.T, out)]
-    return [partial(np.matmul, a.reshape(-1, rows, k), b.T, out=out.reshape(-1, rows, n))]
+    if in_parts(m * k * n, out.dtype):
+        if m <= WIDTH and (rows := min(ROWS, _rows_on_one_thread(m, k, out.dtype))):
+            pairs = zip(_stacks(b, rows), _stacks(out.T, rows), strict=True)
+            return [partial(np.matmul, a, part.swapaxes(1, 2), out=found.swapaxes(1, 2)) for part, found in pairs]
+        if (rows := _rows_on_one_thread(k, n, out.dtype)) >= HEIGHT:
+            pairs = zip(_stacks(a, rows), _stacks(out, rows), strict=True)
+            return [partial(np.matmul, part, b.T, out=found) for part, found in pairs]
+    return [partial(np.dot, a, b.T, out)]
 
 
-def _divisor(number: int, most: int) -> int:
-    """The greatest divisor of ``number`` up to ``most``, at least 1."""
-    return next((found for found in range(min(number, most), 0, -1) if number % found == 0), 1)
+def in_parts(work: int, dtype: np.dtype[np.generic]) -> bool:
+    """Whether a product of so many multiply-adds belongs on one thread, and OpenBLAS would divide it."""
+    return dtype in (np.float32, np.float64) and _most(dtype) < work <= SMALL and core_name() is not None
+
+
+def parts_of_rows(a: Array, b: Array) -> list[slice]:
+    """The rows of the product a · b, in parts for one thread where the product belongs there."""
+    (m, k), n, dtype = a.shape, b.shape[1], b.dtype
+    rows = _rows_on_one_thread(k, n, dtype) if in_parts(m * k * n, dtype) else 0
+    return [slice(start, start + rows) for start in range(0, m, rows)] if rows >= 8 else [slice(m)]
+
+
+def _rows_on_one_thread(k: int, n: int, dtype: np.dtype[np.generic]) -> int:
+    """The most rows that OpenBLAS multiplies by (k, n) on one thread, a multiple of 8 from there on."""
+    rows = _most(dtype) // (k * n)
+    return rows - rows % 8 if rows > 8 else rows
+
+
+def _stacks(matrix: Array, rows: int) -> list[Array]:
+    """Views of a matrix as a stack of matrices with so many rows, and of the rows that are left, if any."""
+    whole = len(matrix) // rows * rows
+    found = [matrix[:whole].reshape(-1, rows, matrix.shape[1]), matrix[None, whole:]]
+    return [stack for stack in found if stack.size]
 
 
 def _has_rows(array: Array) -> bool:
