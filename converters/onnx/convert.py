@@ -34,7 +34,8 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo, encode
+from portable_nn.format.manifest import Manifest, encode
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import opset_of

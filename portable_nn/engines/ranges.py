@@ -14,7 +14,7 @@ import numpy as np
 
 from portable_nn.core.errors import DataWarning, warn
 from portable_nn.core.graph import Graph, Node, Tensor, Value
-from portable_nn.format.manifest import InputInfo
+from portable_nn.format.meaning import InputInfo
 from portable_nn.operators import Array, lookup
 from portable_nn.preprocessing.steps import NormaliseStep, PictureStep, Preprocessing, ScaleStep
 

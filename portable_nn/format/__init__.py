@@ -19,8 +19,9 @@ from portable_nn.core.errors import FormatError, NoManifestError, UsageError, li
 from portable_nn.core.files import open_regular
 from portable_nn.format.carriers import CARRIERS, Carrier, carrier_of
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark
-from portable_nn.format.manifest import VERSION, InputInfo, Manifest, OutputInfo, encode, normalised
+from portable_nn.format.manifest import VERSION, Manifest, encode, normalised
 from portable_nn.format.mapped import MappedTensors
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.reading import Checks, Reader, opened
 from portable_nn.format.tensors import CHECKSUM, DIGEST, Array
 from portable_nn.format.validate import manifest_faults, tensor_faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,33 +14,16 @@ from portable_nn.core.graph import OPSET, Graph, Tensor, Value
 from portable_nn.core.version import __version__
 from portable_nn.format import canonical
 from portable_nn.format.documentation import Documentation
+from portable_nn.format.meaning import InputInfo, OutputInfo, has_floats
 from portable_nn.format.migrations import migrate
 from portable_nn.format.training import TrainingRecord
-from portable_nn.preprocessing.steps import Preprocessing
 
 FORMAT: Final = "portable-nn"
-VERSION: Final = 2
+VERSION: Final = 3
 PRODUCER: Final = f"{FORMAT} {__version__}"
 
 MAX_BYTES: Final = 16 * 2**20
 """The longest manifest, in bytes. A network of a thousand nodes needs a few hundredths of it."""
-
-
-class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The kind of a graph input, and its preprocessing from an image or a row of a table."""
-
-    name: str
-    kind: Literal["tensor", "image", "table"] = "tensor"
-    preprocessing: Preprocessing = ()
-
-
-class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The meaning of a graph output: one label for each entry of its last dimension, or none; a unit, or ``""``."""
-
-    name: str
-    kind: Literal["values", "logits", "binary_logits", "probabilities"] = "values"
-    labels: tuple[str, ...] = ()
-    unit: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -141,7 +124,7 @@ def _dumps(manifest: Manifest) -> bytes:
 
 def _has_floats(manifest: Manifest) -> bool:
     """Whether the manifest may have a float."""
-    if manifest.training or any(info.preprocessing for info in manifest.inputs):
+    if manifest.training or has_floats(manifest.inputs, manifest.outputs):
         return True
     values = [value for node in manifest.graph.nodes for value in node.attributes.values()]
     items = (value.data if isinstance(value, Tensor) else value for value in values)

@@ -24,7 +24,26 @@ def _from_1(fields: Fields) -> Fields:
     return {**fields, "checksums": {}}
 
 
-MIGRATIONS: Final[Mapping[int, Callable[[Fields], Fields]]] = {1: _from_1}
+def _from_2(fields: Fields) -> Fields:
+    """Version 3 leaves out what is not said of an input or an output, and may say more."""
+    return {
+        **fields,
+        "inputs": _described(fields.get("inputs"), {"kind": "tensor", "preprocessing": []}),
+        "outputs": _described(fields.get("outputs"), {"kind": "values", "labels": [], "unit": ""}),
+    }
+
+
+def _described(infos: Any, defaults: Fields) -> Any:
+    """Descriptions of inputs or outputs without the fields that have their ``defaults``."""
+    if not isinstance(infos, list):
+        return infos
+    for info in infos:
+        if not isinstance(info, dict) or set(info) != {"name", *defaults}:
+            raise ValueError(f"before version 3, an input or output has exactly the fields name, {', '.join(defaults)}")
+    return [{name: value for name, value in info.items() if value != defaults.get(name)} for info in infos]
+
+
+MIGRATIONS: Final[Mapping[int, Callable[[Fields], Fields]]] = {1: _from_1, 2: _from_2}
 """The functions by the version that they convert from. The field ``version`` is kept: it is that of the file.
 
 A function raises ``ValueError`` for fields that its version does not allow and the next one does.

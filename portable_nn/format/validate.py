@@ -23,7 +23,9 @@ from portable_nn.core.errors import FormatError, GraphError, listed
 from portable_nn.core.graph import INTERNAL, OPSET, Attribute, Graph, Node, Shape, Tensor, Value, format_shape
 from portable_nn.format.canonical import printable
 from portable_nn.format.documentation import Documentation, documentation_faults, size_faults
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
+from portable_nn.format.meaning import size_faults as meaning_size_faults
 from portable_nn.format.tensors import (
     CHECKSUM,
     DIGEST,
@@ -78,6 +80,7 @@ def manifest_faults(manifest: Manifest) -> list[str]:
         *_side_faults("input", [value.name for value in graph.inputs], manifest.inputs),
         *_side_faults("output", graph.outputs, manifest.outputs),
         *_preprocessing_faults(manifest.inputs),
+        *meaning_faults(graph, manifest.inputs, manifest.outputs),
         *_hidden_faults(manifest),
     ]
     if isinstance(manifest.documentation, Documentation):
@@ -91,7 +94,8 @@ def manifest_faults(manifest: Manifest) -> list[str]:
     except GraphError as error:
         return faults + [str(fault) for fault in error.faults]
     shapes = {name: found.shape for name, found in types.items()}
-    return [*faults, *_label_faults(manifest.outputs, shapes), *size_faults(manifest.remarks, shapes)]
+    meaning = meaning_size_faults(graph, manifest.inputs, manifest.outputs, shapes)
+    return [*faults, *meaning, *size_faults(manifest.remarks, shapes)]
 
 
 def tensor_faults(manifest: Manifest, tensors: Mapping[str, Array], *, allow_nonfinite: bool = False) -> list[str]:
@@ -333,17 +337,11 @@ def _preprocessing_faults(inputs: Sequence[InputInfo]) -> Iterator[str]:
 
 
 def _hidden_faults(manifest: Manifest) -> Iterator[str]:
-    """Control and invisible characters in labels, units and names of dimensions."""
-    texts = [(info.name, "output {!r}: the label or unit {!r}", (*info.labels, info.unit)) for info in manifest.outputs]
-    texts += [(n, "value {!r}: the name {!r} of a size", each.sizes) for n, each in manifest.remarks.values.items()]
-    for name, what, several in texts:
-        yield from (
-            f"{what.format(name, text)} has a control or invisible character" for text in several if _hidden(text)
-        )
-
-
-def _label_faults(outputs: Sequence[OutputInfo], shapes: Mapping[str, Shape]) -> Iterator[str]:
-    for info in outputs:
-        shape = shapes.get(info.name, ())
-        if info.labels and shape[-1:] != (len(info.labels),):
-            yield f"output {info.name!r} has {len(info.labels)} labels, but its shape is {format_shape(shape)}"
+    """Control and invisible characters in columns, labels, units and names of dimensions."""
+    read = list(texts(manifest.inputs, manifest.outputs))
+    read += [
+        (f"value {name!r}: the name of a size", size)
+        for name, each in manifest.remarks.values.items()
+        for size in each.sizes
+    ]
+    yield from (f"{what} {text!r} has a control or invisible character" for what, text in read if _hidden(text))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.graph import Shape
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, frozen_in
 from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes

@@ -16,7 +16,7 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
-from portable_nn.format.manifest import InputInfo, OutputInfo
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing

@@ -15,7 +15,7 @@ from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Batching, Feeds
 from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck
-from portable_nn.format.manifest import InputInfo
+from portable_nn.format.meaning import InputInfo
 from portable_nn.network.weights import Weights
 from portable_nn.operators.registry import Array
 

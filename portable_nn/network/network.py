@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy as copying
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from portable_nn.core.arrays import as_array, check_range
 from portable_nn.core.errors import ShapeError, UsageError, listed
@@ -23,7 +24,8 @@ from portable_nn.engines.batching import Feeds
 from portable_nn.format import Documentation, MappedTensors, Verify
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo, size_faults
 from portable_nn.format.tensors import CHECKSUM, DIGEST, hashes
 from portable_nn.layers import Layer
 from portable_nn.layers.initializers import initial_values
@@ -63,7 +65,8 @@ class Network:
     Args:
         inputs: one symbol made by ``Input``, or several.
         outputs: one symbol, or several.
-        labels: names of the classes, one for each entry of the output's last dimension (of the first output).
+        labels: names of the classes, one for each entry of the output's last dimension (of the first output); or two
+            for one entry: where the other class is meant, and the one whose logit the entry is.
         preprocessing: the steps that make the (first) input from pictures, 0 to 255; arithmetic after them is for
             layers, ``Rescaling`` and ``Normalization``.
         metadata: your own words about the network, stored with it.
@@ -108,7 +111,9 @@ class Network:
             for name, symbol in zip(traced.graph.outputs, outs, strict=True)
         ]
         if labels:
-            kind = "logits" if results[0].kind == "values" else results[0].kind
+            kind = results[0].kind
+            if kind == "values":
+                kind = "binary_logits" if outs[0].shape[-1:] == (1,) and len(labels) == 2 else "logits"
             results[0] = OutputInfo(results[0].name, kind, tuple(labels))
         self._set(traced.graph, parameters, infos, results, metadata or {}, rng)
 
@@ -172,12 +177,9 @@ class Network:
         self.metadata, self.rng = dict(metadata), rng
         self.documentation = Documentation()
         self._uses = 0
-        for info in self.outputs:
-            width = self.types[info.name].shape[-1:]
-            if info.labels and width != (len(info.labels),):
-                raise UsageError(
-                    f"output '{info.name}' has {format_shape(width)} entries, but {len(info.labels)} labels"
-                )
+        shapes = {name: found.shape for name, found in self.types.items()}
+        for fault in size_faults(graph, self.inputs, self.outputs, shapes):
+            raise UsageError(fault)
 
     def _compile(self, graph: Graph, parameters: Feeds) -> None:
         self.graph = graph
@@ -303,7 +305,7 @@ class Network:
         part = Network.from_graph(
             graph,
             {value.name: self.parameters.arrays[value.name] for value in graph.parameters},
-            inputs=[info for info in self.inputs if info.name in needed],
+            inputs=[_with_state(info, graph.outputs) for info in self.inputs if info.name in needed],
             outputs=[kept.get(name, OutputInfo(name, _kind(makers[name]))) for name in graph.outputs],
             metadata=self.metadata,
             documentation=self.documentation.within(graph),
@@ -472,6 +474,11 @@ class Sequential(Network):
         super().__init__(first, last, labels=labels, preprocessing=steps, metadata=metadata, seed=seed, name=name)
         if body and preprocessing is None:
             self.inputs = body.inputs
+
+
+def _with_state(info: InputInfo, outputs: Collection[str]) -> InputInfo:
+    """``info`` without a state that is none of the ``outputs``."""
+    return info if not info.state or info.state in outputs else replace(info, state="")
 
 
 def _check_layer(layer: object) -> Layer | Network:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import static
 from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import Shape, Value
-from portable_nn.format.manifest import InputInfo
+from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Normalization, Rescaling, Reshape
 from portable_nn.network.network import Network
 from portable_nn.operators import DTYPE_CODES, FLOATS, Leaf, Symbol, emit

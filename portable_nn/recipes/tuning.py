@@ -16,7 +16,7 @@ from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.engines.ranges import ranges
-from portable_nn.format.manifest import OutputInfo
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Dense, Flatten, Layer
 from portable_nn.network import Network, Sequential
 from portable_nn.network.preparing import steps_inside

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Graph
 from portable_nn.format.documentation import Documentation, ValueRemark
-from portable_nn.format.manifest import InputInfo
+from portable_nn.format.meaning import InputInfo
 from portable_nn.operators import Array, infer
 
 

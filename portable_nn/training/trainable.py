@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from portable_nn.core.graph import Graph
-from portable_nn.format.manifest import InputInfo, Manifest, OutputInfo
+from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.operators.registry import Array
 
 

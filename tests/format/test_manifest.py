@@ -47,7 +47,7 @@ def test_decode_inverts_encode() -> None:
 
 VERSION = "f: the format version must be a whole number from 1, not "
 NEWER = (
-    "f: the file has version 3 of the format, and this portable-nn reads up to version 2: "
+    "f: the file has version 4 of the format, and this portable-nn reads up to version 3: "
     "pip install --upgrade portable-nn"
 )
 
@@ -55,8 +55,8 @@ NEWER = (
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (edited(version=3), NEWER),
-        (edited(version=3, layers=[], graph=None), NEWER),
+        (edited(version=4), NEWER),
+        (edited(version=4, layers=[], graph=None), NEWER),
         (edited(version=0), VERSION + "0"),
         (edited(version=-1), VERSION + "-1"),
         (edited(version=1.0), VERSION + "1.0"),
@@ -104,7 +104,7 @@ def test_what_decode_refuses(text: bytes, message: str) -> None:
         (b'"transB":1', b'"transB":-0'),
         ("größer".encode(), rb"gr\u00f6\u00dfer"),
         (b'"training":null,', b""),
-        (b'"unit":""', b'"unit":"" '),
+        (b'"kind":"logits"', b'"kind":"logits" '),
         (b'"dtype":"float32","name":"x"', b'"name":"x","dtype":"float32"'),
     ],
 )

@@ -331,3 +331,14 @@ def test_several_threads_may_save(tmp_path: Path) -> None:
     assert len(set(digests)) == 6
     for number, digest in enumerate(digests):
         assert load(tmp_path / f"{number}.h5", digest=digest).manifest.metadata == {"number": str(number % 6)}
+
+
+def test_the_offsets_of_the_hdf5_head_are_those_of_the_document() -> None:
+    """SPEC.md, section 7."""
+    data = (Path(__file__).parents[1] / "golden/v3.h5").read_bytes()
+    (length,) = struct.unpack_from("<I", data, 74)
+    text = data[206 : 206 + length]
+    assert json.loads(text)["version"] == 3
+    assert data[138:202].decode() == hashlib.sha256(text).hexdigest()
+    assert struct.unpack_from("<QQ", data, 28) == (len(data), 206 + length)
+    assert struct.unpack_from("<QQ", data, 90) == (206, length)

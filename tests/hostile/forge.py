@@ -52,7 +52,7 @@ def node(name: str, operator: str, inputs: list[str], outputs: list[str], **attr
 
 MANIFEST: dict[str, Any] = {
     "format": "portable-nn",
-    "version": 2,
+    "version": 3,
     "producer": "forge",
     "opset": 25,
     "graph": {
@@ -68,8 +68,8 @@ MANIFEST: dict[str, Any] = {
     },
     "digests": {"a.weight": sha256(DATA[:16]), "b.weight": sha256(DATA[16:32]), "b.bias": sha256(DATA[32:])},
     "checksums": {"a.weight": xxh3(DATA[:16]), "b.weight": xxh3(DATA[16:32]), "b.bias": xxh3(DATA[32:])},
-    "inputs": [{"name": "x", "kind": "tensor", "preprocessing": []}],
-    "outputs": [{"name": "y", "kind": "logits", "labels": ["no", "yes"], "unit": ""}],
+    "inputs": [{"name": "x"}],
+    "outputs": [{"name": "y", "kind": "logits", "labels": ["no", "yes"]}],
     "metadata": {},
     "training": None,
 }
@@ -99,6 +99,16 @@ class Forge:
         self.manifest, self.stored = copy.deepcopy((MANIFEST, STORED))
         self.data = DATA
         self._text: bytes | None = None
+
+    def of_version(self, version: int) -> None:
+        """Make it a manifest of an older version, in which no field of an input or output may be missing."""
+        self.manifest["version"] = version
+        for info in self.manifest["inputs"]:
+            info.update({"kind": "tensor", "preprocessing": []} | info)
+        for info in self.manifest["outputs"]:
+            info.update({"kind": "values", "labels": [], "unit": ""} | info)
+        if version == 1:
+            del self.manifest["checksums"]
 
     @property
     def graph(self) -> dict[str, Any]:
@@ -132,7 +142,7 @@ class Forge:
         self.graph["parameters"].append(parameter(name, shape, dtype))
         self.graph["nodes"].append(node(f"node {len(self.graph['nodes'])}", "Identity", [name], [output]))
         self.graph["outputs"].append(output)
-        self.manifest["outputs"].append({"name": output, "kind": "values", "labels": [], "unit": ""})
+        self.manifest["outputs"].append({"name": output})
         return self
 
     def empty(self) -> Forge:

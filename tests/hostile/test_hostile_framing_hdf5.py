@@ -248,9 +248,9 @@ def integers_for_floats(valid: Forge) -> bytes:
     return pack(valid)
 
 
-@row("36", "has version 3 of the format, .* up to version 2: pip install --upgrade portable-nn$")
+@row("36", "has version 4 of the format, .* up to version 3: pip install --upgrade portable-nn$")
 def newer_version_with_another_head(valid: Forge) -> bytes:
-    valid.manifest["version"] = 3
+    valid.manifest["version"] = 4
     return pack(valid)[:-100]
 
 

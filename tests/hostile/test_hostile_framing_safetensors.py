@@ -173,8 +173,10 @@ def unaligned_header(valid: Forge) -> bytes:
     return frame(header(valid), DATA, alignment=1)
 
 
-@row("11", r"the header is not canonical JSON: byte \d+ should begin ' .*but begins nothing \(the end\)$")
+@row("11", r"the header is (not canonical JSON: byte \d+ should begin |malformed: JSON is malformed: trailing)")
 def header_aligned_to_8_only(valid: Forge) -> bytes:
+    while len(frame(header(valid), b"", alignment=8)) % 64 == 0:
+        valid.manifest["producer"] += " " * 8
     return frame(header(valid), DATA, alignment=8)
 
 

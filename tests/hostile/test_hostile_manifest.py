@@ -60,7 +60,7 @@ def duplicate_key_in_the_metadata(valid: Forge) -> None:
 
 @row("14", "the manifest is not canonical JSON")
 def another_order_of_keys(valid: Forge) -> None:
-    valid.text = b'{"version":2,' + valid.text[1:].replace(b',"version":2}', b"}")
+    valid.text = b'{"version":3,' + valid.text[1:].replace(b',"version":3}', b"}")
 
 
 @row("16", "the manifest is malformed: Object contains unknown field `layers`")
@@ -286,12 +286,12 @@ def layers_swapped(valid: Forge) -> None:
     valid.data = DATA[16:32] + DATA[:16] + DATA[32:]
 
 
-@row("36", "has version 3 of the format, .* up to version 2: pip install --upgrade portable-nn$")
+@row("36", "has version 4 of the format, .* up to version 3: pip install --upgrade portable-nn$")
 def newer_version(valid: Forge) -> None:
-    valid.manifest.update(version=3, layers=[], opset=30)
+    valid.manifest.update(version=4, layers=[], opset=30)
 
 
-@row("36", rf"has version {2**70} of the format, .* up to version 2: pip install --upgrade portable-nn$")
+@row("36", rf"has version {2**70} of the format, .* up to version 3: pip install --upgrade portable-nn$")
 def much_newer_version(valid: Forge) -> None:
     valid.manifest["version"] = 2**70
 
@@ -319,22 +319,43 @@ def version_1_with_training(valid: Forge) -> None:
 
 @row("36", "the manifest is not canonical JSON")
 def version_1_without_the_field_training(valid: Forge) -> None:
-    valid.manifest["version"] = 1
-    del valid.manifest["checksums"], valid.manifest["training"]
+    valid.of_version(1)
+    del valid.manifest["training"]
 
 
 @row("36", "the manifest is malformed: it is not canonical JSON: byte 2 should begin ")
 def version_1_with_a_duplicate_key(valid: Forge) -> None:
-    valid.manifest["version"] = 1
-    del valid.manifest["checksums"]
+    valid.of_version(1)
     valid.text = b'{"version":1,' + valid.text[1:]
 
 
 @row("36", "(tensor 'b.bias' is damaged or another network's: its SHA-256 is |says that it has version 1 of the )")
 def version_1_with_other_data(valid: Forge) -> None:
-    valid.manifest["version"] = 1
-    del valid.manifest["checksums"]
+    valid.of_version(1)
     valid.data = DATA[:-1] + b"\0"
+
+
+@row("36", "the manifest is malformed: before version 3, an input or output has exactly the fields name, kind, pre")
+def version_2_without_a_kind(valid: Forge) -> None:
+    valid.of_version(2)
+    del valid.manifest["inputs"][0]["kind"]
+
+
+@row("36", "the manifest is malformed: before version 3, an input or output has exactly the fields name, kind, label")
+def version_2_with_a_temperature(valid: Forge) -> None:
+    valid.of_version(2)
+    valid.manifest["outputs"][0]["temperature"] = 2.0
+
+
+@row("36", r"the manifest is malformed: Expected `array`, got `object` - at `\$.inputs`$")
+def version_2_without_a_list_of_inputs(valid: Forge) -> None:
+    valid.of_version(2)
+    valid.manifest["inputs"] = {}
+
+
+@row("36", r"the manifest is not canonical JSON: byte \d+ should begin '")
+def default_written_out(valid: Forge) -> None:
+    valid.manifest["inputs"][0]["preprocessing"] = []
 
 
 @row("36", "the manifest's format is 'keras', not 'portable-nn'$")
@@ -389,6 +410,54 @@ def label_too_many(valid: Forge) -> None:
 @row("39", r"output 'y': the label or unit 'yes\\x1b\[0m' has a control or invisible character$")
 def label_that_drives_the_terminal(valid: Forge) -> None:
     valid.manifest["outputs"][0]["labels"] = ["no", "yes\x1b[0m"]
+
+
+@row("39", r"output 'y' has 3 units, but its shape is \(batch, 2\)$")
+def unit_too_many(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["units"] = ["m", "s", "kg"]
+
+
+@row("39", "output 'y': the temperature must be above 0, not -1.0$")
+def negative_temperature(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["temperature"] = -1.0
+
+
+@row("39", "output 'y': the threshold must be from 0 to 1, not 1.5$")
+def threshold_that_no_probability_has(valid: Forge) -> None:
+    valid.manifest["outputs"][0]["threshold"] = 1.5
+
+
+@row("39", r"input 'x' has 1 columns, but its shape is \(batch, 2\)$")
+def column_too_few(valid: Forge) -> None:
+    valid.manifest["inputs"][0].update(kind="table", columns=[{"name": "a"}])
+
+
+@row("39", r"2 faults\n  input 'x' has 2 columns named 'a'\n  input 'x': column 'a' has the category 'b' 2 times$")
+def columns_and_categories_of_one_name(valid: Forge) -> None:
+    columns = [{"name": "a"}, {"name": "a", "categories": ["b", "b"]}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
+@row("39", r"input 'x': the column, unit or category '\\x1b\[2J' has a control or invisible character$")
+def column_that_drives_the_terminal(valid: Forge) -> None:
+    valid.manifest["inputs"][0].update(kind="table", columns=[{"name": "a"}, {"name": "b", "categories": ["\x1b[2J"]}])
+
+
+@row("39", "input 'x': column 'a': its statistics are those of no numbers$")
+def mean_beyond_the_maximum(valid: Forge) -> None:
+    statistics = {"minimum": 0.0, "maximum": 1.0, "mean": 2.0, "std": 0.5}
+    columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
+    valid.manifest["inputs"][0].update(kind="table", columns=columns)
+
+
+@row("39", "input 'x': the range 1.0 to 0.0 is none$")
+def range_that_ends_before_it_begins(valid: Forge) -> None:
+    valid.manifest["inputs"][0]["range"] = [1.0, 0.0]
+
+
+@row("39", "input 'x' is the state 'z', which is no output of the graph$")
+def state_that_nothing_computes(valid: Forge) -> None:
+    valid.manifest["inputs"][0]["state"] = "z"
 
 
 @row("39", "output 'y' stands 2 times$")
@@ -497,7 +566,7 @@ def name_of_a_number(valid: Forge) -> None:
     valid.manifest["documentation"] = {"values": {"y": {"sizes": ["n", "m"]}}}
 
 
-@row("39", r"value 'y': the name 'n\\x1b' of a size has a control or invisible character$")
+@row("39", r"value 'y': the name of a size 'n\\x1b' has a control or invisible character$")
 def size_that_drives_the_terminal(valid: Forge) -> None:
     valid.manifest["documentation"] = {"values": {"y": {"sizes": ["n\x1b", ""]}}}
 

@@ -105,8 +105,8 @@ def test_an_input_that_is_not_listed() -> None:
             lambda: pnn.Sequential(pnn.Input(4), pnn.Dense),  # type: ignore[arg-type]
             f"Sequential is made of layers such as ReLU() or Dense(10), not of {pnn.Dense!r}",
         ),
-        (lambda: mlp(labels="ab"), "output 'dense_2' has (3,) entries, but 2 labels"),
-        (lambda: mlp(labels=["a", "b", "c", "d"]), "output 'dense_2' has (3,) entries, but 4 labels"),
+        (lambda: mlp(labels="ab"), "output 'dense_2' has 2 labels, but its shape is (batch, 3)"),
+        (lambda: mlp(labels=["a", "b", "c", "d"]), "output 'dense_2' has 4 labels, but its shape is (batch, 3)"),
     ],
 )
 def test_networks_that_cannot_be(make: Callable[[], Any], message: str) -> None:
