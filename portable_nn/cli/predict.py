@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
+from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
@@ -42,6 +43,8 @@ def command(
             metavar="INPUT...", help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin."
         ),
     ],
+    *,
+    dialect: DialectOptions,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
@@ -95,12 +98,13 @@ def command(
         digest=digest,
         edited=edited,
         recorder=recorder,
+        dialect=dialect.given(),
     )
     printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
-        WRITERS[printer.form](chain([first], chunks), file, printer, model)
+        WRITERS[printer.form](chain([first], chunks), file, printer, model, predictions.quantities)
     if recorder and save_io:
         recorder.save(save_io)
         printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.summary}"])
@@ -142,9 +146,12 @@ def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterat
         yield chunk
 
 
-def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
+def _write_json(
+    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
+) -> None:
     """One object with one result per line, which is complete even where an input turns out to be bad."""
-    file.write(f'{{"schema": {SCHEMA}, "model": {printer.json(model, file=file)}, "results": [')
+    head = {"schema": SCHEMA, "model": model, **({"quantities": names} if names else {})}
+    file.write(printer.json(head, file=file).removesuffix("}") + ', "results": [')
     separator = "\n"
     try:
         for prediction in chain.from_iterable(chunks):
@@ -169,10 +176,12 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
     return result if prediction.expected is None else {**result, "expected": prediction.expected}
 
 
-def _write_table(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
+def _write_table(
+    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
+) -> None:
     table = None
     for chunk in filter(None, _begun(chunks)):
-        table = table or Table(*_headings(chunk))
+        table = table or Table(*_headings(chunk, names))
         for bad, predictions in groupby(chunk, key=lambda prediction: prediction.error is not None):
             rows = (_cells(prediction, len(table.headings)) for prediction in predictions)
             file.write(table.loose_lines(rows) if bad else table.lines(rows))
@@ -189,14 +198,16 @@ def _begun(chunks: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
     return chain([first], rest)
 
 
-def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str) -> None:
+def _write_csv(
+    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
+) -> None:
     import csv
 
     writer = csv.writer(file, lineterminator="\n")
     columns = 0
     for chunk in filter(None, _begun(chunks)):
         if not columns:
-            headings = _headings(chunk)
+            headings = _headings(chunk, names)
             columns = len(headings)
             writer.writerow([*(heading.removeprefix(">") for heading in headings), "error"])
         for prediction in chunk:
@@ -206,13 +217,18 @@ def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printe
             writer.writerow([*cells, prediction.error or ""])
 
 
-def _headings(chunk: Sequence[Prediction]) -> list[str]:
-    """The headings of predictions like the first one in ``chunk``; of errors alone, that of the input."""
+def _headings(chunk: Sequence[Prediction], names: Sequence[str]) -> list[str]:
+    """The headings of predictions like the first one in ``chunk``; of errors alone, that of the input.
+
+    ``names`` are those of quantities, if the model has some.
+    """
     prediction = next((each for each in chunk if each.error is None), None)
     if prediction is None:
         return ["input"]
     if prediction.values:
         count = len(prediction.values)
+        if len(names) == count:
+            return ["input", *(f">{name}" for name in names)]
         return ["input", *([">value"] if count == 1 else (f">{place}" for place in range(count)))]
     more = (
         heading

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from portable_nn.cli.conventions import Printer, choice
+from portable_nn.cli.tables import DialectOptions, TableOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
+from portable_nn.core.errors import UsageError
 from portable_nn.core.names import ACTIVATIONS
 
 EXAMPLES = (
     "train 784-200-10 mnist_train.csv --out mine.safetensors",
     "train 784-512-10 train-images-idx3-ubyte.gz --activation relu -o m.safetensors",
+    "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
+    "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
     "train 784-200-10 mnist_train.csv -o mine.h5 --checkpoint run --resume",
 )
@@ -21,14 +26,24 @@ EXAMPLES = (
 def command(
     printer: Printer,
     layers: Annotated[
-        str, typer.Argument(metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10.")
+        str,
+        typer.Argument(
+            metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto."
+        ),
     ],
     data: Data,
     *,
     out: Out,
+    table: TableOptions,
+    dialect: DialectOptions,
     activation: Annotated[
-        str, choice("--activation", names=ACTIVATIONS, help="Activation of the hidden layers.")
-    ] = "sigmoid",
+        str | None,
+        choice(
+            "--activation",
+            names=ACTIVATIONS,
+            help="Activation of the hidden layers.  [default: sigmoid; relu with --target]",
+        ),
+    ] = None,
     standardise: Annotated[
         bool,
         typer.Option(
@@ -40,15 +55,59 @@ def command(
 ) -> None:
     """Train a new network of dense layers on your data.
 
-    784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the pixels of a
-    digit, unless --raw is given. Preprocessing becomes part of the model, so that predict repeats it. Ctrl-C stops the
-    training and saves the network; with --checkpoint, the same command with --resume goes on to the same bytes,
-    whatever stopped it.
+    With --target, DATA is a table with named columns, of numbers and of words: CSV, Parquet or Arrow. One column is
+    predicted from the others: classes or a number. auto counts the columns and the classes. Numbers are scaled, words
+    become categories, and all of that is a part of the model, as are the names: predict finds columns by name.
+
+    Without it, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the
+    pixels of a digit, unless --raw is given. Preprocessing becomes part of the model, so that predict repeats it.
+
+    Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
+    same bytes, whatever stopped it.
     """
+    if table.target:
+        _train_table(printer, layers, data, out, table, dialect, activation, standardise, training, checkpoints)
+        return
+    table.check_unused()
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     sizes = parse_layers(layers)
     options = training.options(printer, checkpoints)
     examples = training.dataset(data, sizes[0])
-    trained = train_classifier(sizes, examples, activation=activation, standardise=standardise, **options)
+    trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
     finish(printer, *trained, out, checkpoints)
+
+
+def _train_table(
+    printer: Printer,
+    layers: str,
+    data: Path,
+    out: Path,
+    table: TableOptions,
+    dialect: DialectOptions,
+    activation: str | None,
+    standardise: bool,
+    training: TrainingOptions,
+    checkpoints: CheckpointFlags,
+) -> None:
+    """Train on a table with named columns."""
+    from portable_nn.recipes.table import train_table
+
+    for flag, given in (("--labels-file", training.labels_file), ("--class-labels", training.class_labels)):
+        if given is not None:
+            raise UsageError(f"{flag} is not for --target: the classes have the names that stand in the table")
+    if standardise:
+        raise UsageError("--standardise is what --target does by itself; --raw turns it off")
+    options = training.options(printer, checkpoints)
+    raw, _ = options.pop("raw"), options.pop("labels")
+    trained = train_table(
+        layers,
+        str(data),
+        **table.options(),
+        **vars(dialect.given()),
+        activation=activation or "relu",
+        standardise=not raw,
+        **options,
+    )
+    printer.notes(trained.notes)
+    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures)

@@ -123,7 +123,10 @@ class TrainingOptions:
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
-    loss: Annotated[str, choice("--loss", names=LOSSES, help="Loss function.")] = "cross_entropy"
+    loss: Annotated[
+        str | None,
+        choice("--loss", names=LOSSES, help="Loss function.  [default: cross_entropy, or what fits the target]"),
+    ] = None
     optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
@@ -131,7 +134,10 @@ class TrainingOptions:
     momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.")] = (
         None
     )
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the training data.")] = 10
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Passes over the training data.  [default: 10; up to 200 with --target]"),
+    ] = None
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
     patience: Annotated[
         int | None,
@@ -158,9 +164,9 @@ class TrainingOptions:
         return {
             "raw": self.raw,
             "validation": self.validation,
-            "loss": self.loss,
+            **({} if self.loss is None else {"loss": self.loss}),
             "optimizer": self._optimizer(),
-            "epochs": self.epochs,
+            **({} if self.epochs is None else {"epochs": self.epochs}),
             "batch_size": self.batch_size,
             "patience": self.patience,
             "seed": self.seed,

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.frames import Dialect, read_frame, tables
 from portable_nn.data.given import Examples, Picture, Source, sources
 from portable_nn.data.images import SUFFIXES, read_image
+from portable_nn.data.rows import TableRows, extra_note
 from portable_nn.data.tables import STDIN, iterate_csv
+from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.defaults import default_preprocessing
 from portable_nn.preprocessing.steps import (
     Found,
@@ -63,12 +66,16 @@ class Taken:
         steps: the steps of its preprocessing.
         kind: the kind of its input, as in a manifest.
         largest: the largest number that it says it is made for, if it does.
+        columns: the columns of its tables, if they have names.
+        target: the name of the column that it predicts, or ``""``.
     """
 
     shape: tuple[int, ...]
     steps: Preprocessing = ()
     kind: str = "tensor"
     largest: float | None = None
+    columns: tuple[Column, ...] = ()
+    target: str = ""
 
 
 def iterate(
@@ -81,6 +88,7 @@ def iterate(
     strict: bool = True,
     notes: list[str] | None = None,
     assumed: list[str] | None = None,
+    dialect: Dialect | None = None,
 ) -> Iterator[Batch | Bad]:
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
@@ -96,7 +104,9 @@ def iterate(
             follow: one for each picture, row or example, or for the rest of a file that cannot be read on.
         notes: a list to which is appended, in words, how the model says that these inputs are prepared, and what is
             found in the pictures.
-        assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it.
+        assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it; and
+            the columns of tables that are not used.
+        dialect: how CSV files are written, for a model whose columns have names.
 
     Raises:
         UsageError: invalid arguments, before the first batch.
@@ -105,6 +115,8 @@ def iterate(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    if taken.columns and not raw and (given := tables(inputs)) is not None:
+        return _rows(given, taken, batch_size, strict, assumed, dialect or Dialect())
     found = [each for source in sources(inputs) for each in _expand(source, strict)]
     if not found:
         raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
@@ -120,6 +132,39 @@ def iterate(
             numbered = [f"  {place}. {step}" for place, step in enumerate(describe(each), start=1)]
             notes += [f"the model says how to prepare {what}:", *numbered] if numbered else []
     return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, strict, notes).batches(found)
+
+
+def _rows(
+    given: list[Any], taken: Taken, size: int, strict: bool, assumed: list[str] | None, dialect: Dialect
+) -> Iterator[Batch | Bad]:
+    """The rows of tables, whose columns are found by their names."""
+    found: list[TableRows | Bad] = []
+    for source in given:
+        try:
+            found.append(TableRows.of(read_frame(source, **vars(dialect)), taken.columns, taken.target))
+        except DataError as error:
+            if strict:
+                raise
+            found.append(Bad(error.path, error.reason))
+    if assumed is not None:
+        frames = [rows.frame for rows in found if isinstance(rows, TableRows)]
+        assumed += extra_note(frames, taken.columns, taken.target.split(", "))
+    return _row_batches(found, size, strict)
+
+
+def _row_batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> Iterator[Batch | Bad]:
+    for rows in found:
+        if isinstance(rows, Bad):
+            yield rows
+            continue
+        for part in rows.parts(size):
+            if isinstance(part, slice):
+                names = [rows.frame.row(place) for place in range(part.start, part.stop)]
+                yield Batch(names, rows.x[part], rows.labels and rows.labels[part])
+            elif strict:
+                raise DataError(rows.frame.row(part), rows.faults[part])
+            else:
+                yield Bad(rows.frame.row(part), rows.faults[part])
 
 
 def pictures_in(folder: str | Path) -> list[Path]:

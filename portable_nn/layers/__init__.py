@@ -20,6 +20,7 @@ from portable_nn.layers import (
     resizing,
     scaling,
     shape,
+    tables,
 )
 from portable_nn.layers.activation import *
 from portable_nn.layers.convolution import *
@@ -32,9 +33,22 @@ from portable_nn.layers.pytorch import COUNTERPARTS, explained
 from portable_nn.layers.resizing import *
 from portable_nn.layers.scaling import *
 from portable_nn.layers.shape import *
+from portable_nn.layers.tables import *
 
 if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
-    _FAMILIES = (activation, convolution, dense, dropout, layer, normalization, pooling, resizing, scaling, shape)
+    _FAMILIES = (
+        activation,
+        convolution,
+        dense,
+        dropout,
+        layer,
+        normalization,
+        pooling,
+        resizing,
+        scaling,
+        shape,
+        tables,
+    )
     __all__ = sorted(name for family in _FAMILIES for name in family.__all__)
     globals().update(
         {name: explained(name, globals()[name]) for name in {row.builder for row in COUNTERPARTS.values()}}

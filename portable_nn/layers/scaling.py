@@ -90,6 +90,7 @@ class Normalization(_Frozen):
             -1. ``None`` has one mean and one standard deviation for all numbers.
         mean: the means (features,), or one number; by default ``adapt`` finds them.
         std: the standard deviations (features,), or one number, all above 0; with ``mean``, or neither.
+        invert: x · std + mean instead: from a network's numbers back to those of the data, such as prices.
         name: the name of the node.
 
     Raises ``UsageError`` for an option that makes no sense. Calling the layer raises ``UsageError`` where it has not
@@ -109,6 +110,7 @@ class Normalization(_Frozen):
         *,
         mean: ArrayLike | None = None,
         std: ArrayLike | None = None,
+        invert: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
@@ -116,7 +118,7 @@ class Normalization(_Frozen):
             raise UsageError(f"Normalization: axis must be a whole number but 0, the batch, or None, not {axis!r}")
         if (mean is None) != (std is None):
             raise UsageError("Normalization: mean and std go together: give both, or neither and call adapt(x)")
-        self.axis = axis
+        self.axis, self.invert = axis, invert
         self._found: tuple[Floats, Floats] | None = None
         self._is_adapted = self._has_warned = False
         if mean is not None and std is not None:
@@ -162,8 +164,11 @@ class Normalization(_Frozen):
                 raise self.invalid(f"it needs {counts} features in axis {self.axis}, not {format_shape(x.shape)}")
             after = len(x.shape) - axis - 1
         x = as_float(x)
-        mean, std = (each.reshape(-1, *(1,) * after) for each in (self._found[0], self._divisor(x.dtype)))
-        return self.emit("Div", emit("Sub", x, self.frozen("mean", mean, x)), self.frozen("std", std, x))
+        found = {"mean": self._found[0], "std": self._divisor(x.dtype)}
+        mean, std = (self.frozen(role, each.reshape(-1, *(1,) * after), x) for role, each in found.items())
+        if self.invert:
+            return self.emit("Add", emit("Mul", x, std), mean)
+        return self.emit("Div", emit("Sub", x, mean), std)
 
     def _divisor(self, dtype: str) -> Floats:
         """The standard deviations for numbers of ``dtype``: those found no less than its steps. Warns once of such."""

@@ -15,6 +15,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity, shortened
 from portable_nn.data.files import opened
+from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.model_files.opening import open_model
@@ -106,6 +107,7 @@ class Predictions(Iterator[Prediction]):
         self._runner, self._batches, self._given, self._top = runner, batches, labels, top
         self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
         self._kind, self._called = runner.kind, tuple[str, ...]()
+        self.quantities = _quantities(runner)
         self._each = self._counted()
         self._kept: list[Prediction] | None = None
 
@@ -242,6 +244,7 @@ def predict(
     digest: str | None = None,
     edited: bool = False,
     recorder: Recorder | None = None,
+    dialect: Dialect | None = None,
 ) -> Predictions:
     """Predictions of ``model`` for ``inputs``, one after the other.
 
@@ -263,6 +266,7 @@ def predict(
         edited: whether an ONNX file that this package wrote may have other weights, attributes or labels than those it
             was written with, and is not refused as damaged.
         recorder: keeps the inputs and outputs of the network, in memory.
+        dialect: how CSV files are written, for a model whose columns have names: delimiter, decimal mark, header.
 
     Raises:
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
@@ -290,6 +294,7 @@ def predict(
         strict=strict,
         notes=notes,
         assumed=assumed,
+        dialect=dialect,
     )
     return Predictions(runner, batches, labels, top, notes, assumed, strict)
 
@@ -327,9 +332,17 @@ def _opened(model: str | Path | Network, engine: Engine, digest: str | None = No
     return network_runner(model, "the network" if name == "network" else f"the network '{name}'", engine)
 
 
+def _quantities(runner: Runner) -> tuple[str, ...]:
+    """The names and units of the numbers that a model predicts: ``price [€]``; empty where it names none."""
+    if runner.kind != "values":
+        return ()
+    units = runner.units or ("",) * len(runner.labels)
+    return tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.labels, units, strict=True))
+
+
 def _taken(runner: Runner) -> Taken:
     largest = float(runner.range.high.max()) if runner.range else None
-    return Taken(runner.example_shape, runner.preprocessing, runner.takes, largest)
+    return Taken(runner.example_shape, runner.preprocessing, runner.takes, largest, runner.columns, runner.target)
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

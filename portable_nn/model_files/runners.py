@@ -16,7 +16,7 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
-from portable_nn.format.meaning import InputInfo, OutputInfo
+from portable_nn.format.meaning import Column, InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import PictureStep, Preprocessing
@@ -42,6 +42,9 @@ class Runner:
         warnings: what people must know, asked or not.
         takes: the kind of the input, as in a manifest.
         range: the numbers that the first nodes are made for, if they say so.
+        columns: the columns of the table that it takes, if they have names.
+        target: the name of what is predicted, or ``""``.
+        units: the units of the numbers of an answer, or empty.
     """
 
     where: str
@@ -56,6 +59,9 @@ class Runner:
     warnings: tuple[str, ...] = ()
     takes: str = "tensor"
     range: Range | None = None
+    columns: tuple[Column, ...] = ()
+    target: str = ""
+    units: tuple[str, ...] = ()
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -183,5 +189,8 @@ def runner_of(
         description.known,
         notes,
         takes=description.inputs[0].kind,
+        columns=description.inputs[0].columns,
+        target=info.target,
+        units=info.units or ((info.unit,) * len(info.labels) if info.unit else ()),
         range=made_for.get(entry.name),
     )

@@ -95,7 +95,7 @@ def train_classifier(
         raise UsageError(
             f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
         )
-    train, _ = _split(len(x), validation, seed)
+    train, _ = split(len(x), validation, seed)
     first = _first_layers(x, train, raw=raw, standardise=standardise)
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
     if first:
@@ -131,7 +131,7 @@ def fit_classes(
     **options: Any,
 ) -> History:
     """Train ``network`` on examples and class numbers, of which a share is held out; options are those of ``fit``."""
-    train, held_out = _split(len(x), validation, seed)
+    train, held_out = split(len(x), validation, seed)
     count = int(network.types[network.graph.outputs[0]].shape[-1])
     y = targets if loss == "cross_entropy" else _one_hot(targets, count, loss)
     return network.fit(
@@ -169,17 +169,22 @@ def build_classifier(
 
     Raises ``UsageError`` for an unknown activation or fewer than two classes.
     """
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    hidden = hidden_layers(sizes[1:-1], activation)
     if len(sizes) < 2 or sizes[-1] < 2:
         raise UsageError(f"the last layer needs a unit for each class, at least 2, not {sizes[-1]}")
-    name, initial = ACTIVATIONS[activation]
-    make: Callable[[], Layer] = getattr(pnn_layers, name)
-    hidden = [layer for size in sizes[1:-1] for layer in (Dense(size, weight_initial=initial), make())]
-    last: list[Layer] = [Dense(sizes[-1], weight_initial=initial)]
+    last: list[Layer] = [Dense(sizes[-1], weight_initial=ACTIVATIONS[activation][1])]
     if loss == "mean_squared_error":
         last.append(Sigmoid())
     return Sequential(Input(sizes[0]), *first, *hidden, *last, labels=labels, seed=seed)
+
+
+def hidden_layers(sizes: Sequence[int], activation: str) -> list[Layer]:
+    """Dense layers, each with the activation after it. Raises ``UsageError`` for an unknown one."""
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+    name, initial = ACTIVATIONS[activation]
+    make: Callable[[], Layer] = getattr(pnn_layers, name)
+    return [layer for size in sizes for layer in (Dense(size, weight_initial=initial), make())]
 
 
 def _check_examples(data: Dataset, width: int) -> Array:
@@ -218,7 +223,7 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     return numbers.astype(np.int64), [str(value) for value in values]
 
 
-def _split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
+def split(count: int, validation: float, seed: int) -> tuple[Array, Array]:
     """The indices of the training examples, and of the validation examples."""
     if not 0 <= validation < 1:
         raise UsageError(f"validation must be a share from 0 to less than 1, not {validation:g}")

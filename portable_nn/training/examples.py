@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,7 +60,8 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
     for value in network.graph.inputs:
         title = f"{what}x" if len(xs) == 1 else f"{what}x['{value.name}']"
         check_range(xs[value.name], value.dtype, title)
-        _check_numbers(xs[value.name], title, infinite=True)  # Infinity may be meant: in the mask of an attention.
+        # Infinity may be meant: in the mask of an attention.
+        _check_numbers(xs[value.name], title, infinite=True, holes=_columns_with_holes(network, value.name))
     if not isinstance(y, Mapping):
         if len(losses) > 1:
             raise UsageError(f"the outputs {', '.join(losses)} are trained: give {what}y as a dict of arrays by name")
@@ -115,11 +116,23 @@ def check_parameters(network: Trainable) -> None:
         _check_numbers(array, f"parameter '{name}'", infinite=name not in trained)
 
 
-def _check_numbers(array: Array, name: str, *, infinite: bool = False) -> None:
-    """Raise ``UsageError`` that names the first NaN in ``array``, or infinity unless it may be ``infinite``."""
+def _columns_with_holes(network: Trainable, name: str) -> list[int]:
+    """The columns of a table for which the network takes NaN: a missing value."""
+    columns = next((info.columns for info in network.inputs if info.name == name), ())
+    return [place for place, column in enumerate(columns) if column.missing != "refuse"]
+
+
+def _check_numbers(array: Array, name: str, *, infinite: bool = False, holes: Sequence[int] = ()) -> None:
+    """Raise ``UsageError`` that names the first NaN in ``array``, or infinity unless it may be ``infinite``.
+
+    The columns ``holes`` may have NaN.
+    """
     if array.dtype.kind != "f" or (array.dtype.itemsize <= 8 and is_finite(array)):
         return
-    wrong = np.argwhere(np.isnan(array) if infinite else ~np.isfinite(array))
+    bad = np.isnan(array) if infinite else ~np.isfinite(array)
+    if holes:
+        bad[:, holes] &= ~np.isnan(array[:, holes])
+    wrong = np.argwhere(bad)
     if len(wrong):
         more = f", the first of {len(wrong):,} that are no numbers" if len(wrong) > 1 else ""
         place = f"[{', '.join(map(str, wrong[0]))}]" if array.ndim else ""

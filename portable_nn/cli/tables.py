@@ -1,0 +1,101 @@
+"""Options of the commands that read tables with named columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from portable_nn.cli.conventions import choice
+from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from portable_nn.data.frames import Dialect
+
+MISSING = ("refuse", "mean", "median", "indicator", "drop")
+
+
+@dataclass(frozen=True)
+class DialectOptions:
+    """How a CSV file with named columns is written."""
+
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header", help="Whether a table begins with the names of its columns. By default it is found."
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="What separates the cells of a table. By default it is found.")
+    ] = None
+    decimal: Annotated[str, typer.Option(metavar="CHAR", help="Decimal mark of a table, . or a comma.")] = "."
+
+    def given(self) -> Dialect:
+        """As the readers take it."""
+        from portable_nn.data.frames import Dialect
+
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
+        return Dialect(self.header, delimiter, self.decimal)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What is learned from a table, and how."""
+
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Column of a table to predict: its name, first or last. Repeatable for numbers."
+        ),
+    ] = None
+    task: Annotated[
+        Literal["classes", "numbers"] | None,
+        typer.Option(help="What the target is. By default words and 0, 1, 2, … are classes."),
+    ] = None
+    missing: Annotated[
+        str, choice("--missing", names=MISSING, help="What stands for values that are missing in a table.")
+    ] = "refuse"
+    unknown: Annotated[
+        str, choice("--unknown", names=("refuse", "other"), help="How predict meets a word that training did not.")
+    ] = "refuse"
+    categorical: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Column of numbers that are categories. Repeatable.")
+    ] = None
+    embedding: Annotated[
+        int | None, typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.")
+    ] = None
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Column of a table to leave out. Repeatable.")
+    ] = None
+    unit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=UNIT", help="Unit of a column, such as price=€. Repeatable.")
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """The options of ``train_table``."""
+        units = [text.partition("=") for text in self.unit or ()]
+        for name, sign, unit in units:
+            if not (name and sign and unit):
+                raise UsageError(f"--unit needs NAME=UNIT, such as price=€, not '{name}{sign}{unit}'")
+        target: str | Sequence[str] = self.target or "last"
+        return {
+            "target": target[0] if len(target) == 1 else target,
+            "task": self.task,
+            "missing": self.missing,
+            "unknown": self.unknown,
+            "categorical": self.categorical or (),
+            "embedding": self.embedding,
+            "drop": self.drop or (),
+            "units": {name: unit for name, _, unit in units},
+        }
+
+    def check_unused(self) -> None:
+        """Raise ``UsageError`` for an option that needs ``--target``."""
+        for name in ("task", "categorical", "embedding", "drop", "unit"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")
+        for name in ("missing", "unknown"):
+            if getattr(self, name) != "refuse":
+                raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")

@@ -1,0 +1,184 @@
+"""The columns of a table as a network gets them: numbers as they are, and the index of a word among its categories."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.text import quantity, some
+from portable_nn.data.frames import Cells, Frame, is_words, missing, word_fault
+from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
+
+MOST: Final = 100
+"""The most categories that a column of words may have."""
+
+OTHER: Final = -1.0
+"""What a network gets for a word that is none of its categories."""
+
+MAX_FLOAT: Final = float(np.finfo(np.float32).max)
+
+
+def find_columns(
+    frame: Frame,
+    names: Sequence[str],
+    *,
+    missing: Missing = "refuse",
+    unknown: Unknown = "refuse",
+    categorical: Collection[str] = (),
+    units: Mapping[str, str] | None = None,
+) -> tuple[Column, ...]:
+    """The columns ``names`` of a table: their kinds, categories and statistics.
+
+    Args:
+        frame: the examples that a network is trained on.
+        names: the columns that it gets, in this order.
+        missing: how missing values are met. ``refuse`` is an error that counts them; ``mean``, ``median`` and
+            ``indicator`` are for columns of numbers that have some, and words that are missing are then no category.
+        unknown: how words are met later that the table does not have.
+        categorical: columns of numbers that are categories: codes, such as those of regions.
+        units: units by the names of columns.
+
+    Raises ``DataError`` for columns that are missing, dates, texts, and values that are missing.
+    """
+    for option, given in (("categorical", categorical), ("units", units or {})):
+        if strange := [name for name in given if name not in frame.columns]:
+            raise UsageError(f"{option}: {frame.where} has no column '{strange[0]}'; it has {some(frame.columns)}")
+    if missing == "refuse":
+        _refuse_missing(frame, names)
+    found, faults = [], []
+    for name in names:
+        cells = frame.column(name)
+        if name in categorical and not is_words(cells):
+            cells = _codes(cells)
+        if fault := word_fault(cells, MOST) if is_words(cells) else _number_fault(cells):
+            faults.append(f"column '{name}' {fault}")
+            continue
+        found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
+    if faults:
+        raise DataError(frame.where, "\n  ".join(faults))
+    return tuple(found)
+
+
+def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: str) -> Column:
+    absent = missing(cells)
+    policy = policy if absent.any() else "refuse"
+    if is_words(cells):
+        return Column(name, categories=tuple(sorted(set(cells[~absent]))), unknown=unknown, missing=policy)
+    numbers = cells[~absent]
+    low, high = float(numbers.min()), float(numbers.max())
+    mean = min(max(float(numbers.mean()), low), high)
+    return Column(name, unit, missing=policy, statistics=Statistics(low, high, mean, float(numbers.std())))
+
+
+def _number_fault(cells: Cells) -> str | None:
+    numbers = cells[~np.isnan(cells)]
+    if not len(numbers):
+        return "holds no value at all: leave it out"
+    if np.abs(numbers).max() > MAX_FLOAT:
+        return f"holds {np.abs(numbers).max():g}, which no float32 can hold"
+    return None
+
+
+def _codes(cells: Cells) -> Cells:
+    """Numbers as words: 3.0 is ``3``."""
+    return np.array([None if np.isnan(cell) else word_of(float(cell)) for cell in cells], object)
+
+
+def word_of(number: float) -> str:
+    """A number as the word that a person writes for it: ``3``, ``2.5``."""
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+
+
+def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
+    counts = {name: int(missing(frame.column(name)).sum()) for name in names}
+    holes = {name: count for name, count in counts.items() if count}
+    if holes:
+        listed = some(f"'{name}' {count:,}" for name, count in holes.items())
+        raise DataError(
+            frame.where,
+            f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. Say "
+            "what stands for them: missing mean, median or indicator; or drop, to leave these rows out",
+        )
+
+
+def without_holes(frame: Frame, names: Sequence[str]) -> Frame:
+    """The rows in which no value is missing. Raises ``DataError`` where none is left."""
+    whole = ~np.any([missing(frame.column(name)) for name in names], axis=0)
+    if not whole.any():
+        raise DataError(frame.where, "a value is missing in each row")
+    return frame if whole.all() else frame.taken(np.flatnonzero(whole))
+
+
+def encoded(frame: Frame, columns: Sequence[Column]) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """The rows ``(n, columns)`` as a network gets them, and for each that cannot be used the reason, by its place.
+
+    Columns are found by their names, in any order; those of a table without names by their order. Missing values are
+    NaN, words the index of their category, and unknown ones ``OTHER``.
+
+    Raises ``DataError`` where columns are missing, or hold words where numbers belong.
+    """
+    frame = _named(frame, columns)
+    rows = np.empty((len(frame), len(columns)), np.float32)
+    faults: dict[int, str] = {}
+    for place, column in enumerate(columns):
+        cells = frame.column(column.name)
+        numbers, wrong = _indices(cells, column) if column.categories else _numbers(cells, column)
+        with np.errstate(over="ignore"):
+            rows[:, place] = numbers
+        for row, fault in wrong.items():
+            faults.setdefault(row, f"column '{column.name}': {fault}")
+        for row in np.flatnonzero(np.isinf(rows[:, place])).tolist():
+            faults.setdefault(row, f"column '{column.name}': {numbers[row]:g} does not fit into a float32")
+        if column.missing == "refuse":
+            for row in np.flatnonzero(np.isnan(rows[:, place])).tolist():
+                faults.setdefault(row, f"column '{column.name}': the value is missing, as none was in training")
+    return rows, faults
+
+
+def _named(frame: Frame, columns: Sequence[Column]) -> Frame:
+    """``frame`` with the names that the columns of a network have."""
+    names = [column.name for column in columns]
+    if not frame.named:
+        if len(frame.columns) != len(names):
+            found = f"expected {len(names)} columns, {some(names)}, or a first line with their names"
+            raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
+        return Frame(frame.where, dict(zip(names, frame.columns.values(), strict=True)), frame.rows)
+    if absent := [name for name in names if name not in frame.columns]:
+        extra = [name for name in frame.columns if name not in names]
+        others = f"; what it has beside the others: {some(extra)}" if extra else ""
+        raise DataError(frame.where, f"has no column {some(repr(name) for name in absent)}{others}")
+    return frame
+
+
+def unused(frame: Frame, columns: Sequence[Column], targets: Collection[str] = ()) -> list[str]:
+    """The names of the columns that a network with ``columns`` has no use for."""
+    known = {column.name for column in columns}.union(targets)
+    return [name for name in frame.columns if name not in known] if frame.named else []
+
+
+def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:
+    """The index of each word among the categories of ``column``; NaN for a missing one."""
+    words = cells if is_words(cells) else _codes(cells)
+    known: dict[str | None, float] = {word: float(place) for place, word in enumerate(column.categories)}
+    known[None] = np.nan
+    faults = {}
+    if column.unknown == "refuse" and (strange := set(words) - known.keys()):
+        reason = f"is none of the categories {some(column.categories)}"
+        faults = {row: f"'{word}' {reason}" for row, word in enumerate(words) if word in strange}
+    return np.array([known.get(word, OTHER) for word in words]), faults
+
+
+def _numbers(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:
+    if not is_words(cells):
+        return cells, {}
+    found, faults = np.full(len(cells), np.nan), {}
+    for row, cell in enumerate(cells):
+        try:
+            found[row] = np.nan if cell is None else float(cell)
+        except ValueError:
+            faults[row] = f"expected a number, found '{cell}'"
+    return found, faults

@@ -1,0 +1,61 @@
+"""Batches of the rows of tables for a model whose columns have names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.core.text import some
+from portable_nn.data.columns import encoded, unused, word_of
+from portable_nn.data.frames import Frame, is_words
+from portable_nn.format.meaning import Column
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a table as a network gets them.
+
+    ``x`` is ``(n, columns)``; ``faults`` has a reason for each row that cannot be used, by its place; ``labels`` are
+    the words or numbers in the column that the network predicts, or None.
+    """
+
+    frame: Frame
+    x: NDArray[np.float32]
+    faults: dict[int, str]
+    labels: list[Any] | None
+
+    @classmethod
+    def of(cls, frame: Frame, columns: Sequence[Column], target: str = "") -> TableRows:
+        """Those of ``frame``. Raises ``DataError`` where columns are missing."""
+        x, faults = encoded(frame, columns)
+        return cls(frame, x, faults, _labels(frame, target))
+
+    def parts(self, size: int) -> Iterator[slice | int]:
+        """Rows that can be used, in slices of at most ``size``, and between them the places of the others."""
+        for is_bad, group in groupby(range(len(self.x)), key=self.faults.__contains__):
+            places = list(group)
+            if is_bad:
+                yield from places
+            else:
+                for start in range(places[0], places[-1] + 1, size):
+                    yield slice(start, min(start + size, places[-1] + 1))
+
+
+def _labels(frame: Frame, target: str) -> list[Any] | None:
+    if not target or target not in frame.columns:
+        return None
+    cells = frame.columns[target]
+    if is_words(cells):
+        return list(cells)
+    return [None if np.isnan(cell) else word_of(cell) for cell in cells.tolist()]
+
+
+def extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
+    """What the tables have beside what the model takes, in words."""
+    extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
+    return [f"not used: {some(extra)}"] if extra else []

@@ -1,0 +1,326 @@
+"""A network of dense layers for a table with named columns: ``portable-nn train LAYERS data.csv --target NAME``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.text import quantity, some
+from portable_nn.data.columns import encoded, find_columns, without_holes, word_of
+from portable_nn.data.frames import Frame, is_words, missing, read_frame
+from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
+from portable_nn.layers import Columns, Dense, Input, Normalization
+from portable_nn.network import Network, Sequential
+from portable_nn.operators.registry import Array
+from portable_nn.recipes.classifier import hidden_layers, split
+from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.optimizers import Optimizer
+
+__all__ = ["train_table"]
+
+Task: TypeAlias = Literal["classes", "numbers"]
+"""What is predicted: the class of an example, or one or several numbers."""
+
+Policy: TypeAlias = Missing | Literal["drop"]
+
+MOST_CLASSES: Final = 20
+"""Whole numbers 0, 1, 2, … without a gap are taken for classes up to so many."""
+
+STEPS: Final = 40_000
+LONGEST: Final = 200
+SHORTEST: Final = 10
+"""By default the network sees each example 200 times; fewer times, but at least 10, where that takes more steps."""
+
+
+class TrainedTable(NamedTuple):
+    """A trained network, how its training went, what it achieves on the examples held out, and what was decided."""
+
+    network: Network
+    history: History
+    figures: dict[str, float]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be predicted: ``y`` as the loss takes it, and what the output means."""
+
+    names: tuple[str, ...]
+    y: Array
+    units: int
+    loss: str
+    labels: tuple[str, ...] = ()
+    mean: Array | None = None
+    std: Array | None = None
+
+
+def train_table(
+    layers: str | Sequence[int | str],
+    data: Any,
+    target: str | Sequence[str] = "last",
+    *,
+    task: Task | None = None,
+    missing: Policy = "refuse",
+    unknown: Unknown = "refuse",
+    categorical: Collection[str] = (),
+    embedding: int | None = None,
+    drop: Collection[str] = (),
+    units: Mapping[str, str] | None = None,
+    standardise: bool = True,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    activation: str = "relu",
+    loss: str | None = None,
+    optimizer: Optimizer | str = "adam",
+    epochs: int | None = None,
+    batch_size: int = 32,
+    validation: float = 0.1,
+    patience: int | None = None,
+    seed: int = 0,
+    metrics_csv: str | Path | None = None,
+    progress: bool | None = None,
+    **checkpoints: Unpack[CheckpointOptions],
+) -> TrainedTable:
+    """Train a network that predicts one column of a table, or several, from the others.
+
+    The network takes the numbers of a row as they are. What it does with them, and with categories and missing values,
+    is a part of its graph; the names of the columns, their order, categories and statistics travel with it.
+
+    Args:
+        layers: the sizes of the layers, ``"auto-32-16-auto"`` or as a list. The first is the number of columns, and the
+            last that of classes or of numbers to predict, 1 for two classes with one output; ``auto`` counts them.
+        data: the table: a path, a data frame, a dict of columns or a structured array: see ``read_frame``, which
+            ``header``, ``delimiter`` and ``decimal`` are for.
+        target: the column that is predicted, by its name, or ``first`` or ``last``; several columns of numbers.
+        task: ``classes`` or ``numbers``. By default words are classes, and so are whole numbers 0, 1, 2, … (or from 1)
+            without a gap up to 20; other numbers are numbers.
+        missing: how missing values are met: ``refuse`` is an error that counts them by column, ``mean`` and ``median``
+            put that of the column in their place, ``indicator`` the mean and tells the network, ``drop`` leaves out
+            these rows.
+        unknown: how ``predict`` meets a word that is no category: ``refuse`` or, as none of them, ``other``.
+        categorical: columns of numbers that are categories, such as postal codes.
+        embedding: the length of a trained vector for each category; by default a category is a 1 among zeros.
+        drop: columns that the network does not get.
+        units: units by the names of columns.
+        standardise: bring columns of numbers to mean 0 and standard deviation 1.
+        activation: the activation between the layers: ``sigmoid``, ``tanh`` or ``relu``.
+        loss: by default ``cross_entropy`` for classes, ``binary_cross_entropy`` for two classes with one output, and
+            ``mean_squared_error`` for numbers, each of which is brought to mean 0 and standard deviation 1.
+        epochs: how many times every example is seen; by default up to 200, fewer where the table is long.
+
+    All else is as ``train_classifier`` takes it.
+
+    Raises:
+        DataError: the table cannot be read, or has values missing, dates or texts in columns that are not dropped.
+        UsageError: invalid arguments.
+        TrainingError: the loss is NaN or infinite.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+    """
+    frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal)
+    names = _target_names(frame, target)
+    inputs = _input_names(frame, names, drop)
+    if missing == "drop":
+        frame = without_holes(frame, [*inputs, *names])
+    policy: Missing = "refuse" if missing == "drop" else missing
+    sizes = _sizes(layers)
+    wanted = _find_target(frame, names, task, sizes[-1], loss)
+    columns = find_columns(
+        frame,
+        inputs,
+        missing=policy,
+        unknown=unknown,
+        categorical=categorical,
+        units={name: unit for name, unit in (units or {}).items() if name not in names},
+    )
+    if sizes[0] not in (None, len(columns)):
+        raise UsageError(f"the first layer has {sizes[0]} units, but there are {len(columns)} columns to learn from")
+    x, _ = encoded(frame, columns)
+    train, held_out = split(len(x), validation, seed)
+    prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
+    hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
+    last = Dense(wanted.units, weight_initial=ACTIVATIONS[activation][1])
+    network: Network = Sequential(Input(len(columns), name="row"), prepare, *hidden, last, seed=seed)
+    network.inputs = (replace(network.inputs[0], kind="table", columns=columns),)
+    y = wanted.y if wanted.mean is None else ((wanted.y - wanted.mean) / wanted.std).astype(np.float32)
+    steps = -(-len(train) // batch_size)
+    epochs = epochs if epochs is not None else max(SHORTEST, min(LONGEST, STEPS // steps))
+    history = network.fit(
+        x[train],
+        y[train],
+        loss=wanted.loss,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=(x[held_out], y[held_out]) if len(held_out) else None,
+        metrics=["accuracy"] if wanted.labels else [],
+        early_stopping=None if patience is None else EarlyStopping(patience),
+        metrics_csv=metrics_csv,
+        progress=progress,
+        **checkpoints,
+    )
+    network = _described(network, wanted, units or {})
+    figures = _figures(network, history, wanted, x[held_out], held_out)
+    return TrainedTable(network, history, figures, _notes(frame, columns, wanted, epochs, drop))
+
+
+# -- what is asked for
+
+
+def _sizes(layers: str | Sequence[int | str]) -> list[int | None]:
+    """The sizes of the layers; None where they are counted."""
+    parts = layers.split("-") if isinstance(layers, str) else [str(size) for size in layers]
+    ends = {0, len(parts) - 1}
+    for place, part in enumerate(parts):
+        if not re.fullmatch(r"[1-9]\d{0,8}", part) and not (part == "auto" and place in ends):
+            raise UsageError(
+                "layers must be sizes with hyphens between them, such as auto-32-auto (auto is for the first and the "
+                f"last, which are then counted), not '{layers}'"
+            )
+    if len(parts) < 2:
+        raise UsageError(f"layers must be two or more sizes, such as auto-32-auto, not '{layers}'")
+    return [None if part == "auto" else int(part) for part in parts]
+
+
+def _target_names(frame: Frame, target: str | Sequence[str]) -> tuple[str, ...]:
+    names = list(frame.columns)
+    if isinstance(target, str):
+        if target in ("first", "last") and target not in names:
+            return (names[0 if target == "first" else -1],)
+        target = (target,)
+    for name in target:
+        if name not in names:
+            raise UsageError(f"target: {frame.where} has no column '{name}'; it has {some(names)}")
+    if not target or len(set(target)) < len(target):
+        raise UsageError("target must be a column, or several different ones")
+    return tuple(target)
+
+
+def _input_names(frame: Frame, targets: Sequence[str], drop: Collection[str]) -> list[str]:
+    for name in drop:
+        if name not in frame.columns or name in targets:
+            why = "it is the target" if name in targets else f"{frame.where} has {some(frame.columns)}"
+            raise UsageError(f"drop: column '{name}' cannot be left out: {why}")
+    names = [name for name in frame.columns if name not in targets and name not in drop]
+    if not names:
+        raise UsageError(f"{frame.where} has no column beside the target to learn from")
+    return names
+
+
+def _find_target(
+    frame: Frame, names: tuple[str, ...], task: Task | None, last: int | None, loss: str | None
+) -> _Target:
+    """What is to be predicted. Raises ``DataError`` where it is missing, ``UsageError`` where it is something else."""
+    cells = [frame.column(name) for name in names]
+    for name, each in zip(names, cells, strict=True):
+        if count := int(missing(each).sum()):
+            raise DataError(
+                frame.where, f"the target '{name}' is missing in {quantity(count, 'row')}: missing drop leaves them out"
+            )
+    words = [name for name, each in zip(names, cells, strict=True) if is_words(each)]
+    if words and (task == "numbers" or len(names) > 1):
+        raise UsageError(f"target '{words[0]}' holds words such as '{frame.column(words[0])[0]}', and no numbers")
+    if task == "classes" and len(names) > 1:
+        raise UsageError("several targets are numbers: train a network for each column of classes")
+    if words or task == "classes" or (task is None and len(names) == 1 and _are_classes(cells[0])):
+        return _class_target(names[0], cells[0], last, loss)
+    if last not in (None, len(names)):
+        raise UsageError(f"the last layer has {last} units, but {quantity(len(names), 'number')} are predicted")
+    y = np.stack(cells, axis=1)
+    std = y.std(axis=0)
+    mean = y.mean(axis=0)
+    std = np.where(std <= np.abs(mean) * np.finfo(np.float32).eps, 1.0, std)
+    return _Target(names, y, len(names), loss or "mean_squared_error", mean=mean, std=std)
+
+
+def _are_classes(cells: Array) -> bool:
+    """Whether numbers are 0, 1, 2, … or 1, 2, 3, … without a gap."""
+    values = np.unique(cells)
+    counted = np.arange(len(values))
+    return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
+
+
+def _class_target(name: str, cells: Array, last: int | None, loss: str | None) -> _Target:
+    found, numbers = np.unique(cells.astype(str) if is_words(cells) else cells, return_inverse=True)
+    labels = tuple(str(value) if is_words(cells) else word_of(float(value)) for value in found)
+    if len(labels) < 2:
+        raise UsageError(f"the target '{name}' is '{labels[0]}' in each row: there is nothing to tell apart")
+    if last == 1 and len(labels) == 2:
+        if loss not in (None, "binary_cross_entropy"):
+            raise UsageError(f"one output for two classes has the loss binary_cross_entropy, not {loss}")
+        y = numbers.astype(np.float32)[:, np.newaxis]
+        return _Target((name,), y, 1, "binary_cross_entropy", labels)
+    if last not in (None, len(labels)):
+        raise UsageError(f"the last layer has {last} units, but '{name}' has {len(labels)} classes: {some(labels)}")
+    if loss not in (None, "cross_entropy"):
+        raise UsageError(f"classes of which one is right have the loss cross_entropy, not {loss}")
+    return _Target((name,), numbers.astype(np.int64), len(labels), "cross_entropy", labels)
+
+
+# -- what comes of it
+
+
+def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> Network:
+    """The network with outputs in the units of the data, and what they mean."""
+    if wanted.mean is not None and wanted.std is not None:
+        back = Normalization(mean=wanted.mean, std=wanted.std, invert=True, name="in_units")
+        network = Sequential(network, back)
+    name = network.graph.outputs[0]
+    if wanted.labels:
+        kind = network.outputs[0].kind
+        info = OutputInfo(name, kind, wanted.labels, target=wanted.names[0], loss=wanted.loss)
+    else:
+        each = tuple(units.get(target, "") for target in wanted.names)
+        same = len(set(each)) == 1
+        info = OutputInfo(
+            name,
+            labels=wanted.names,
+            unit=each[0] if same else "",
+            units=() if same else each,
+            target=", ".join(wanted.names),
+            loss=wanted.loss,
+        )
+    network.outputs = (info,)
+    return network
+
+
+def _figures(network: Network, history: History, wanted: _Target, x: Array, held_out: Array) -> dict[str, float]:
+    """What the network achieves on the examples held out."""
+    if wanted.labels:
+        row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
+        return {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
+    found: dict[str, float] = {}
+    if not len(held_out):
+        return found
+    y, predicted = wanted.y[held_out], network.predict(x).astype(np.float64)
+    for place, name in enumerate(wanted.names):
+        errors = predicted[:, place] - y[:, place]
+        end = f" of {name}" if len(wanted.names) > 1 else ""
+        found[f"val_rmse{end}"] = float(np.sqrt(np.mean(errors**2)))
+        found[f"val_mae{end}"] = float(np.abs(errors).mean())
+        spread = float(np.var(y[:, place]))
+        if spread:
+            found[f"val_r2{end}"] = 1 - float(np.mean(errors**2)) / spread
+    return found
+
+
+def _notes(frame: Frame, columns: Sequence[Column], wanted: _Target, epochs: int, drop: Collection[str]) -> list[str]:
+    numbers = [column.name for column in columns if not column.categories]
+    words = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
+    holes = [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"]
+    kind = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "a number"
+    notes = [f"from {quantity(len(frame), 'row')}, predicts {some(wanted.names)}, {kind}"]
+    notes += [f"numbers: {some(numbers)}"] if numbers else []
+    notes += [f"categories: {some(words)}"] if words else []
+    notes += [f"missing values: {some(holes)}"] if holes else []
+    notes += [f"left out: {some(drop)}"] if drop else []
+    return [*notes, f"{quantity(epochs, 'epoch')}"]
