@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
     from portable_nn.recipes.classifier import *
+    from portable_nn.recipes.table import *
     from portable_nn.training.history import *
     from portable_nn.training.optimizers import *
     from portable_nn.training.schedules import *
@@ -37,6 +38,7 @@ else:
         "network.network",
         "network.snapshot",
         "recipes.classifier",
+        "recipes.table",
         "model_files.opening",
         "model_files.predictions",
         "model_files.reports",

@@ -47,6 +47,7 @@ from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_impor
 from portable_nn.onnx.storage.external import IN_PLACE, locations, opened_model, regions, write_data
 from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
 from portable_nn.onnx.storage.metadata import (
+    COLUMNS,
     DIGEST,
     DOC,
     LABELS,
@@ -417,7 +418,12 @@ def check_proof(verify: bool, io: str | Path | None) -> None:
 def _properties(network: Network) -> dict[str, str]:
     """The metadata of a network's model: the user's own, and those that this package adds."""
     manifest = network.manifest()
-    reserved = {MANIFEST, DIGEST, *([LABELS] if any(info.labels for info in network.outputs) else [])}
+    reserved = {
+        MANIFEST,
+        DIGEST,
+        *([LABELS] if any(info.labels for info in network.outputs) else []),
+        *([COLUMNS] if any(info.columns for info in network.inputs) else []),
+    }
     if taken := sorted(reserved & network.metadata.keys()):
         raise UsageError(f"metadata key '{taken[0]}' has a meaning of its own in ONNX files: use another")
     text = encode(manifest)

@@ -136,7 +136,10 @@ class TrainingOptions:
     )
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Passes over the training data.  [default: 10; up to 200 with --target]"),
+        typer.Option(
+            metavar="N",
+            help="Passes over the training data.  [default: 10; with --target 200, or what the table needs]",
+        ),
     ] = None
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples per step.")] = 32
     patience: Annotated[

@@ -362,16 +362,21 @@ DATES: Final = (
 )
 
 
+MOSTLY: Final = 0.8
+"""A column of which this share are numbers is meant to be one of numbers."""
+
+
 def word_fault(cells: Cells, most: int) -> str | None:
     """Why the words of a column are no categories, of which there may be ``most``; None where they are."""
     words = [cell for cell in cells if cell is not None]
     different = dict.fromkeys(words)
     if words and all(_DATE.fullmatch(word) for word in different):
         return DATES
-    if sum(bool(_COMMA.fullmatch(word)) for word in different) > len(different) / 2:
-        return f"holds words such as '{words[0]}': if these are numbers with decimal commas, say so: decimal=','"
-    numbers = [word for word in different if _number(word, ".") is not None]
-    if different and len(numbers) >= 0.8 * len(different):
+    commas = [word for word in different if _COMMA.fullmatch(word)]
+    numbers = {word for word in different if _number(word, ".") is not None}
+    if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
+        return f"holds words such as '{commas[0]}': if these are numbers with decimal commas, say so: decimal=','"
+    if numbers and len(numbers) >= MOSTLY * len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': mend it, or leave its cell empty if the number is missing"
     if len(different) > most:

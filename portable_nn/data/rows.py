@@ -58,4 +58,4 @@ def _labels(frame: Frame, target: str) -> list[Any] | None:
 def extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:
     """What the tables have beside what the model takes, in words."""
     extra = dict.fromkeys(name for frame in frames for name in unused(frame, columns, targets))
-    return [f"not used: {some(extra)}"] if extra else []
+    return [f"the columns of the tables that are not used: {some(extra)}"] if extra else []

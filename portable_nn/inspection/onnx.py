@@ -14,7 +14,7 @@ from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow
 from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import captured
-from portable_nn.onnx.storage.metadata import DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
+from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
 from portable_nn.preprocessing.steps import describe
 
 
@@ -45,7 +45,7 @@ def inspect_onnx(model: ModelProto, where: str) -> Inspection:
         outputs=tuple(_outputs(graph.output, shapes, manifest, metadata)),
         parameters=sum(map(_count, stored.values())),
         bytes=sum(map(_bytes, stored.values())),
-        metadata={key: text for key, text in metadata.items() if key not in {MANIFEST, DIGEST, LABELS}},
+        metadata={key: text for key, text in metadata.items() if key not in {MANIFEST, DIGEST, LABELS, COLUMNS}},
         frozen=frozen_in(each for each in manifest.graph.parameters if each.name in stored) if manifest else 0,
     )
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.text import quantity, some
-from portable_nn.data.columns import encoded, find_columns, without_holes, word_of
-from portable_nn.data.frames import Frame, is_words, missing, read_frame
+from portable_nn.data.columns import MOST, encoded, find_columns, without_holes, word_of
+from portable_nn.data.frames import Frame, is_words, missing, read_frame, word_fault
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
 from portable_nn.layers import Columns, Dense, Input, Normalization
 from portable_nn.network import Network, Sequential
@@ -35,10 +35,10 @@ Policy: TypeAlias = Missing | Literal["drop"]
 MOST_CLASSES: Final = 20
 """Whole numbers 0, 1, 2, … without a gap are taken for classes up to so many."""
 
-STEPS: Final = 40_000
-LONGEST: Final = 200
+EPOCHS: Final = 200
 SHORTEST: Final = 10
-"""By default the network sees each example 200 times; fewer times, but at least 10, where that takes more steps."""
+FEWEST_STEPS, MOST_STEPS = 1_000, 40_000
+"""By default each example is seen 200 times; more often or, down to 10 times, less often, for this number of steps."""
 
 
 class TrainedTable(NamedTuple):
@@ -116,7 +116,8 @@ def train_table(
         activation: the activation between the layers: ``sigmoid``, ``tanh`` or ``relu``.
         loss: by default ``cross_entropy`` for classes, ``binary_cross_entropy`` for two classes with one output, and
             ``mean_squared_error`` for numbers, each of which is brought to mean 0 and standard deviation 1.
-        epochs: how many times every example is seen; by default up to 200, fewer where the table is long.
+        epochs: how many times every example is seen; by default 200, more often where the table is short, and less
+            where it is long.
 
     All else is as ``train_classifier`` takes it.
 
@@ -153,7 +154,8 @@ def train_table(
     network.inputs = (replace(network.inputs[0], kind="table", columns=columns),)
     y = wanted.y if wanted.mean is None else ((wanted.y - wanted.mean) / wanted.std).astype(np.float32)
     steps = -(-len(train) // batch_size)
-    epochs = epochs if epochs is not None else max(SHORTEST, min(LONGEST, STEPS // steps))
+    if epochs is None:
+        epochs = max(SHORTEST, min(EPOCHS, MOST_STEPS // steps), FEWEST_STEPS // steps)
     history = network.fit(
         x[train],
         y[train],
@@ -232,7 +234,7 @@ def _find_target(
     if task == "classes" and len(names) > 1:
         raise UsageError("several targets are numbers: train a network for each column of classes")
     if words or task == "classes" or (task is None and len(names) == 1 and _are_classes(cells[0])):
-        return _class_target(names[0], cells[0], last, loss)
+        return _class_target(frame, names[0], cells[0], last, loss)
     if last not in (None, len(names)):
         raise UsageError(f"the last layer has {last} units, but {quantity(len(names), 'number')} are predicted")
     y = np.stack(cells, axis=1)
@@ -249,7 +251,9 @@ def _are_classes(cells: Array) -> bool:
     return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
 
 
-def _class_target(name: str, cells: Array, last: int | None, loss: str | None) -> _Target:
+def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: str | None) -> _Target:
+    if fault := word_fault(cells, MOST) if is_words(cells) else None:
+        raise DataError(frame.where, f"the target '{name}' {fault}")
     found, numbers = np.unique(cells.astype(str) if is_words(cells) else cells, return_inverse=True)
     labels = tuple(str(value) if is_words(cells) else word_of(float(value)) for value in found)
     if len(labels) < 2:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from portable_nn.format.manifest import Manifest, decode
+from portable_nn.format.meaning import Column
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = "portable_nn"
 DIGEST: Final = "portable_nn.sha256"
 LABELS: Final = "labels"
+COLUMNS: Final = "columns"
 DOC: Final = "doc_string"
 """The key under which a network keeps the model's own ``doc_string``, which is a field and not an entry there."""
 
@@ -37,8 +39,30 @@ def is_whole(metadata: Mapping[str, str]) -> bool:
 def added_entries(manifest: Manifest) -> dict[str, str]:
     """The entries that a model has beside the manifest: the user's own, and the labels, which every tool can read."""
     labels = next((info.labels for info in manifest.outputs if info.labels), None)
+    columns = next((info.columns for info in manifest.inputs if info.columns), None)
     own = {key: text for key, text in manifest.metadata.items() if key != DOC}
-    return own | ({LABELS: labels_text(labels)} if labels else {})
+    return (
+        own | ({LABELS: labels_text(labels)} if labels else {}) | ({COLUMNS: columns_text(columns)} if columns else {})
+    )
+
+
+def columns_text(columns: Sequence[Column]) -> str:
+    """What the numbers of a row are, for people and programs that do not read the manifest.
+
+    The number of a category is its place in the list, from 0; ``missing`` says what stands for a number that is not
+    there, and ``unknown`` for another word.
+    """
+    rows = [
+        {
+            "name": column.name,
+            **({"unit": column.unit} if column.unit else {}),
+            **({"categories": list(column.categories)} if column.categories else {}),
+            **({"missing": "NaN"} if column.missing != "refuse" else {}),
+            **({"unknown": -1} if column.unknown != "refuse" else {}),
+        }
+        for column in columns
+    ]
+    return json.dumps(rows, ensure_ascii=False)
 
 
 def labels_text(labels: Sequence[str]) -> str:

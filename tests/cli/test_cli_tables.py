@@ -1,0 +1,139 @@
+"""Tables with named columns at the shell: from a CSV file to an ONNX file that others run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+HOUSES = """\
+area,district,rooms,price,note
+50,north,2,100.5,a
+80,south,3,210,b
+120,north,,250.25,c
+60,south,2,150,d
+90,north,3,190,e
+"""
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    path = tmp_path / "houses.csv"
+    path.write_text(HOUSES + HOUSES.partition("\n")[2] * 5)
+    return path
+
+
+def trained(run, *more: str) -> None:
+    options = ("--target", "price", "--missing", "median", "--drop", "note", "--unit", "price=k€", "--unit", "area=m²")
+    found = run("train", "auto-16-auto", "houses.csv", *options, "--epochs", "60", "-o", "price.safetensors", *more)
+    assert found.code == 0, found.err
+
+
+def test_a_price_is_learned_from_words_and_gaps(run, houses: Path) -> None:
+    options = ("--target", "price", "--missing", "median", "--drop", "note", "--unit", "price=k€")
+    found = run("train", "auto-16-auto", "houses.csv", *options, "-o", "price.safetensors", "--format", "json")
+    assert found.code == 0, found.err
+    assert "from 30 rows, predicts price, a number\n" in found.err
+    assert (
+        "numbers: area, rooms\ncategories: district (2)\nmissing values: rooms (median)\nleft out: note\n" in found.err
+    )
+    assert found.json["epochs"] == 1000
+    assert set(found.json["figures"]) == {"val_rmse", "val_mae", "val_r2"}
+
+
+def test_rows_are_predicted_by_names_in_any_order(run, houses: Path, tmp_path: Path) -> None:
+    trained(run)
+    (tmp_path / "new.csv").write_text("rooms,colour,district,area\n3,red,south,80\n,blue,north,120\n2,red,east,50\n")
+    found = run("predict", "price.safetensors", "new.csv", "--format", "csv")
+    assert found.code == 3
+    assert "the columns of the tables that are not used: colour\n" in found.err
+    rows = list(csv.reader(found.out.splitlines()))
+    assert rows[0] == ["input", "price [k€]", "error"]
+    assert abs(float(rows[1][1]) - 210) < 40
+    assert rows[3][1:] == ["", "column 'district': 'east' is none of the categories north, south"]
+
+
+def test_an_exported_file_takes_the_raw_rows_and_says_what_they_are(run, houses: Path, tmp_path: Path) -> None:
+    trained(run)
+    found = run("export", "price.safetensors", "price.onnx")
+    assert found.code == 0, found.err
+    session = onnxruntime.InferenceSession(tmp_path / "price.onnx")
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
+    assert columns == [
+        {"name": "area", "unit": "m²"},
+        {"name": "district", "categories": ["north", "south"]},
+        {"name": "rooms", "missing": "NaN"},
+    ]
+    raw = np.array([[80, 1, 3], [120, 0, np.nan]], np.float32)
+    expected = session.run(None, {session.get_inputs()[0].name: raw})[0].ravel()
+    (tmp_path / "new.csv").write_text("area,district,rooms\n80,south,3\n120,north,\n")
+    for model in ("price.onnx", "price.safetensors"):
+        results = run("predict", model, "new.csv", "--format", "json").json["results"]
+        np.testing.assert_allclose([each["values"][0] for each in results], expected, rtol=1e-4)
+
+
+def test_decimal_commas_are_read_where_that_is_said(run, houses: Path, tmp_path: Path) -> None:
+    german = HOUSES.replace(",", ";").replace(".", ",")
+    (tmp_path / "houses.csv").write_text(german + german.partition("\n")[2] * 3)
+    options = ("--target", "price", "--missing", "drop", "--drop", "note", "--epochs", "1", "-o", "p.h5")
+    refused = run("train", "auto-8-auto", "houses.csv", *options)
+    assert refused.code in {2, 3}
+    assert "decimal" in refused.err
+    assert run("train", "auto-8-auto", "houses.csv", *options, "--decimal", ",").code == 0
+
+
+def test_missing_values_are_counted(run, houses: Path) -> None:
+    found = run("train", "auto-8-auto", "houses.csv", "--target", "price", "--drop", "note", "-o", "p.h5")
+    assert found.code == 3
+    assert "of 30 rows values are missing in 1 column: 'rooms' 6" in found.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--missing", "mean"], "--missing is for tables with named columns: --target says which one is predicted"),
+        (["--drop", "note"], "--drop is for tables with named columns"),
+        (["--target", "cost"], "target: houses.csv has no column 'cost'; it has area, district, rooms, price, note"),
+        (["--target", "price", "--unit", "price"], "--unit needs NAME=UNIT, such as price=€, not 'price'"),
+        (["--target", "price", "--class-labels", "ab"], "--class-labels is not for --target"),
+        (["--target", "price", "--standardise"], "--standardise is what --target does by itself"),
+    ],
+)
+def test_wrong_usage_of_tables(run, houses: Path, options: list[str], message: str) -> None:
+    found = run("train", "auto-8-auto", "houses.csv", *options, "-o", "p.h5")
+    assert found.code == 2
+    assert message in found.err
+
+
+def test_a_training_on_a_table_resumes_to_the_same_bytes(run, houses: Path, tmp_path: Path) -> None:
+    options = ("--target", "price", "--missing", "mean", "--drop", "note")
+    run("train", "auto-8-auto", "houses.csv", *options, "--epochs", "4", "-o", "whole.safetensors")
+    checkpoint = ("--checkpoint", "run")
+    run("train", "auto-8-auto", "houses.csv", *options, "--epochs", "2", "-o", "half.safetensors", *checkpoint)
+    more = run(
+        "train",
+        "auto-8-auto",
+        "houses.csv",
+        *options,
+        "--epochs",
+        "4",
+        "-o",
+        "rest.safetensors",
+        *checkpoint,
+        "--resume",
+    )
+    assert more.code == 0, more.err
+    assert (tmp_path / "rest.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_parquet_is_a_table(run, houses: Path, tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.0, 3.0] * 8, "b": ["x", "y", "z"] * 8}), tmp_path / "t.parquet")
+    assert run("train", "auto-8-auto", "t.parquet", "--target", "b", "-o", "b.npz").code == 0
+    found = run("predict", "b.npz", "t.parquet", "--format", "json")
+    assert found.code == 0, found.err
+    assert "24 of 24 right" in found.err

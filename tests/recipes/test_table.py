@@ -1,0 +1,240 @@
+"""Networks for tables with named columns, against scikit-learn's, and their rows in onnxruntime."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import portable_nn as pnn
+from portable_nn.converters.onnx import export_onnx
+from portable_nn.core.errors import DataError, UsageError
+from portable_nn.data.columns import encoded
+from portable_nn.data.frames import read_frame
+
+
+def folder(package: str) -> Path:
+    """The folder of an installed package, which is not imported. Skips the test without it."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        pytest.skip(f"{package} is not installed")
+    return Path(found.origin).parent
+
+
+class Public(NamedTuple):
+    """A table that a package ships: how it is read by pandas, the column to predict, and the options for gaps."""
+
+    read: Callable[[], Any]
+    target: str
+    kind: str
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+def bundled(name: str, words: bool = True) -> Any:
+    """A table of scikit-learn; the classes with their names."""
+    found = getattr(pytest.importorskip("sklearn.datasets"), f"load_{name}")(as_frame=True)
+    frame = found.frame
+    if words:
+        frame["target"] = [str(found.target_names[place]) for place in frame["target"]]
+    return frame
+
+
+def csv(package: str, path: str, drop: tuple[str, ...] = ()) -> Any:
+    return pytest.importorskip("pandas").read_csv(folder(package) / path).drop(columns=list(drop))
+
+
+def cars() -> Any:
+    rows = json.loads((folder("vega_datasets") / "_data/cars.json").read_text())
+    return pytest.importorskip("pandas").DataFrame(rows).drop(columns=["Name", "Year"])
+
+
+PENGUINS = "data/penguins.csv"
+
+TABLES = {
+    "iris": Public(lambda: bundled("iris"), "target", "classes"),
+    "wine": Public(lambda: bundled("wine"), "target", "classes"),
+    "breast cancer": Public(lambda: bundled("breast_cancer"), "target", "classes"),
+    "digits": Public(lambda: bundled("digits", words=False), "target", "classes"),
+    "diabetes": Public(lambda: bundled("diabetes", words=False), "target", "numbers"),
+    "penguins": Public(
+        lambda: csv("palmerpenguins", PENGUINS, ("year",)), "species", "classes", {"missing": "indicator"}
+    ),
+    "sex of penguins": Public(
+        lambda: csv("palmerpenguins", PENGUINS).dropna(subset=["sex"]), "sex", "classes", {"missing": "mean"}
+    ),
+    "mpg": Public(lambda: csv("plotnine", "data/mpg.csv", ("model",)), "hwy", "numbers"),
+    "cars": Public(
+        lambda: cars().dropna(subset=["Miles_per_Gallon"]), "Miles_per_Gallon", "numbers", {"missing": "median"}
+    ),
+    "origin of cars": Public(cars, "Origin", "classes", {"missing": "mean"}),
+    "diamonds": Public(lambda: csv("plotnine", "data/diamonds.csv").sample(3000, random_state=0), "price", "numbers"),
+}
+
+
+def peer(train: Any, test: Any, table: Public, seed: int) -> float:
+    """The accuracy or the root mean square error of scikit-learn's network with the same hidden layer."""
+    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    x = train.drop(columns=table.target)
+    numbers = list(x.select_dtypes("number").columns)
+    words = [name for name in x.columns if name not in numbers]
+    prepare = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), numbers),
+            ("words", OneHotEncoder(handle_unknown="ignore"), words),
+        ]
+    )
+    options = {"hidden_layer_sizes": (32,), "max_iter": 200, "random_state": seed}
+    if table.kind == "classes":
+        found = make_pipeline(prepare, MLPClassifier(**options)).fit(x, train[table.target])
+        return float((found.predict(test.drop(columns=table.target)) == test[table.target]).mean())
+    regressor = TransformedTargetRegressor(MLPRegressor(**options), transformer=StandardScaler())
+    found = make_pipeline(prepare, regressor).fit(x, train[table.target])
+    errors = found.predict(test.drop(columns=table.target)) - test[table.target]
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+def ours(network: pnn.Network, test: Any, table: Public) -> float:
+    found, meant = list(pnn.predict(network, test)), test[table.target]
+    if table.kind == "classes":
+        return float(np.mean([each.label == str(value) for each, value in zip(found, meant, strict=True)]))
+    return math.sqrt(np.mean([(each.values[0] - value) ** 2 for each, value in zip(found, meant, strict=True)]))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("name", TABLES)
+def test_one_call_is_as_good_as_scikit_learn(tmp_path: Path, name: str) -> None:
+    """Within 2 points of accuracy or 5 % of the error, over three splits; and the exported file takes the raw rows."""
+    pytest.importorskip("sklearn")
+    table = TABLES[name]
+    frame = table.read()
+    mine, theirs = [], []
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(frame))
+        held_out = int(0.3 * len(frame))
+        test, train = frame.iloc[order[:held_out]], frame.iloc[order[held_out:]]
+        train.to_csv(tmp_path / "train.csv", index=False)
+        network = pnn.train_table(
+            "auto-32-auto", tmp_path / "train.csv", table.target,
+            task=table.kind, unknown="other", validation=0, seed=seed, **table.options,
+        ).network  # fmt: skip
+        mine.append(ours(network, test, table))
+        theirs.append(peer(train, test, table, seed))
+    if table.kind == "classes":
+        assert np.mean(mine) >= np.mean(theirs) - 0.02
+    else:
+        assert np.mean(mine) <= np.mean(theirs) * 1.05
+    export_onnx(network, tmp_path / "t.onnx")
+    raw, faults = encoded(read_frame(test), network.inputs[0].columns)
+    assert not faults
+    session = onnxruntime.InferenceSession(tmp_path / "t.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: raw})[0]
+    np.testing.assert_allclose(found, network.predict(raw), rtol=1e-4, atol=1e-4 * np.abs(found).max())
+
+
+def simple(count: int = 80) -> dict[str, Any]:
+    """A table in which ``word`` and ``n`` decide everything."""
+    rng = np.random.default_rng(0)
+    word, n = rng.choice(["up", "down"], count), rng.normal(5, 2, count)
+    sign = np.where(word == "up", 1.0, -1.0)
+    return {"word": word, "n": n, "price": 100 + 30 * sign * n, "class": np.where(sign * (n - 5) > 0, "yes", "no")}
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: column for name, column in simple().items() if name not in names}
+
+
+def test_numbers_are_predicted_in_their_units_and_by_name(tmp_path: Path) -> None:
+    trained = pnn.train_table("auto-32-auto", without("class"), "price", units={"price": "€", "n": "m"}, epochs=120)
+    assert trained.figures["val_r2"] > 0.95
+    [info], [output] = trained.network.inputs, trained.network.outputs
+    assert [(column.name, column.unit, column.categories) for column in info.columns] == [
+        ("word", "", ("down", "up")),
+        ("n", "m", ()),
+    ]
+    assert (output.labels, output.unit, output.target, output.loss) == (("price",), "€", "price", "mean_squared_error")
+    found = pnn.predict(trained.network, {"n": [5.0, 5.0], "other": [0, 0], "word": ["up", "down"]})
+    assert found.quantities == ("price [€]",)
+    up, down = (each.values[0] for each in found)
+    assert abs(up - 250) < 25
+    assert abs(down + 50) < 25
+    trained.network.save(tmp_path / "price.safetensors")
+    again = pnn.load(tmp_path / "price.safetensors")
+    assert (again.inputs, again.outputs) == (trained.network.inputs, trained.network.outputs)
+
+
+def test_two_classes_can_have_one_output() -> None:
+    trained = pnn.train_table("auto-16-1", without("price"), "class", epochs=150)
+    [output] = trained.network.outputs
+    assert (output.kind, output.labels) == ("binary_logits", ("no", "yes"))
+    found = list(pnn.predict(trained.network, {"word": ["up", "up"], "n": [9.0, 1.0], "class": ["yes", "no"]}))
+    assert [each.label for each in found] == ["yes", "no"]
+    assert [each.expected for each in found] == ["yes", "no"]
+
+
+def test_several_numbers_are_predicted_at_once() -> None:
+    table = simple()
+    table["double"] = 2 * table["price"]
+    trained = pnn.train_table(
+        "auto-32-2", table, ["price", "double"], drop=["class"], units={"double": "ct"}, epochs=100
+    )
+    assert trained.network.outputs[0].units == ("", "ct")
+    [found] = pnn.predict(trained.network, {"word": ["up"], "n": [5.0]})
+    assert found.values[1] == pytest.approx(2 * found.values[0], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [([0, 1, 2], ("0", "1", "2")), ([1, 2], ("1", "2")), (["b", "a"], ("a", "b")), ([True, False], ("0", "1"))],
+)
+def test_words_and_counted_numbers_are_classes(values: list[Any], labels: tuple[str, ...]) -> None:
+    table = {"n": np.arange(30.0), "y": [values[place % len(values)] for place in range(30)]}
+    assert pnn.train_table("auto-auto", table, "y", epochs=1).network.labels == labels
+
+
+def test_other_numbers_are_numbers_unless_one_says_so() -> None:
+    table = {"n": np.arange(30.0), "y": [(0, 5, 9)[place % 3] for place in range(30)]}
+    assert pnn.train_table("auto-auto", table, "y", epochs=1).network.outputs[0].kind == "values"
+    assert pnn.train_table("auto-auto", table, "y", task="classes", epochs=1).network.labels == ("0", "5", "9")
+
+
+def test_rows_with_gaps_are_left_out_where_that_is_wanted() -> None:
+    table = {"n": [1.0, None, 3.0, 4.0] * 10, "y": ["a", "b", None, "b"] * 10}
+    with pytest.raises(DataError, match="the target 'y' is missing in 10 rows"):
+        pnn.train_table("auto-auto", table, "y")
+    trained = pnn.train_table("auto-auto", table, "y", missing="drop", epochs=1)
+    assert trained.notes[0] == "from 20 rows, predicts y, 2 classes: a, b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": "cost"}, "target: table has no column 'cost'; it has word, n, price, class"),
+        ({"layers": "5-auto"}, "the first layer has 5 units, but there are 3 columns to learn from"),
+        ({"layers": "auto-3"}, "the last layer has 3 units, but 'class' has 2 classes: no, yes"),
+        ({"layers": "auto-x-auto"}, "layers must be sizes with hyphens between them, such as auto-32-auto"),
+        ({"layers": "auto"}, "layers must be two or more sizes"),
+        ({"drop": ["class"]}, "drop: column 'class' cannot be left out: it is the target"),
+        ({"drop": ["m"]}, "drop: column 'm' cannot be left out: table has word, n, price, class"),
+        ({"task": "numbers"}, "target 'class' holds words such as"),
+        ({"loss": "mean_squared_error"}, "classes of which one is right have the loss cross_entropy"),
+        ({"decimal": "x"}, "decimal must be '.' or ','"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"layers": "auto-4-auto", "data": simple(), "target": "class", "epochs": 1, **arguments}
+    with pytest.raises(UsageError, match=message):
+        pnn.train_table(**given)
