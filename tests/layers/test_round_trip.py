@@ -11,6 +11,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn import layers
 from portable_nn.converters.onnx import export_onnx, import_onnx
+from portable_nn.format.meaning import Column
 from portable_nn.layers import Layer
 
 onnx = pytest.importorskip("onnx")
@@ -47,6 +48,8 @@ def _spatial() -> dict[str, list[tuple[Layer, tuple[int, ...]]]]:
 
 
 IMAGE, ROW = (4, 8, 6), (5,)
+TABLE = [Column("a"), Column("b", categories=("x", "y")), Column("c", missing="mean"), Column("d"), Column("e")]
+TABLE_ROWS = np.arange(20).reshape(4, 5) % 7
 ACTIVATIONS = (
     "CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSoftmax", "Mish",
     "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Softshrink", "Softsign", "Tanh",
@@ -57,6 +60,7 @@ ROWS: dict[str, list[tuple[Layer, tuple[int, ...]]]] = {
     **_spatial(),
     **{name: [(getattr(pnn, name)(), ROW)] for name in ACTIVATIONS},
     "Clip": [(pnn.Clip(-0.5, 0.5), ROW)],
+    "Columns": [(pnn.Columns(TABLE, TABLE_ROWS), ROW), (pnn.Columns(TABLE, TABLE_ROWS, embedding=2), ROW)],
     "Dense": [(pnn.Dense(3), ROW), (pnn.Dense(3, bias=False), (4, 5))],
     "Dropout": [(pnn.Dropout(0.5), ROW)],
     "Flatten": [(pnn.Flatten(), IMAGE)],
