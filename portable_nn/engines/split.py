@@ -62,6 +62,8 @@ def halved(step: Step) -> tuple[Step, Step] | None:
         return None
     if function is np.matmul:
         return _stack(arrays[0], arrays[1], out)
+    if function.signature:  # Its axes are not those of ``out``.
+        return None
     return _parts(partial(function, **options), out, [*arrays, out])
 
 

@@ -70,6 +70,7 @@ def test_what_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         "a copy over itself": partial(np.copyto, x[1:], x[:-1]),
         "another function": partial(np.add.reduce, x, axis=0, out=x[0].copy()),
         "few rows": partial(np.dot, x[:8], x[:4], np.empty((8, 4))),
+        "sums of products": partial(np.vecdot, x, x, out=np.empty(10)),
         "no array": x.copy,
         "one element": partial(np.add, x[:1, :1], 1, out=x[:1, :1]),
     }

@@ -25,6 +25,8 @@ from portable_nn.training.gradient import gradients
 
 torch: Any = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+
 BATCH, STEPS = 4, 5
 RATE, MOMENTUM = 0.01, 0.9
 """The learning rate is divided by the largest gradient, so that no network diverges."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,13 +62,16 @@ def _type(use: OperatorContext) -> tuple[Type, ...]:
 
 def _kernel(n: KernelContext) -> list[Step]:
     x, scale, bias, mean, variance = n.x
-    steps: list[Step] = []
+    places, steps = parts(x, [CHANNELS]), list[Step]()
+    values, nears = [x[place] for place in places], list[list[Step]]([] for _ in places)
     if n.int("training_mode"):
         if not all(n.is_constant(index) for index in (3, 4)):
             _check_count(n, x)
-        old, (mean, variance) = (mean, variance), _statistics(n, x, steps)
-        for index, (before, now) in enumerate(zip(old, (mean, variance), strict=True), 1):
+        batch, exact = _statistics(n, x, steps), n.scratch(mean.shape, precision(x.dtype))
+        steps.append(partial(np.add, batch.near, batch.more, out=exact))
+        for index, (before, now) in enumerate(((mean, exact), (variance, batch.variance)), 1):
             steps += _moved(n, before, now, n.out(index, over=index + 2))
+        mean, variance, values, nears = batch.more, batch.variance, batch.apart, batch.subtractions
     out, dtype = n.out(), precision(x.dtype)
     factor, shift = n.scratch(scale.shape, dtype), n.scratch(scale.shape, dtype)
     steps += [
@@ -77,11 +80,11 @@ def _kernel(n: KernelContext) -> list[Step]:
         partial(np.multiply, mean, factor, out=shift),
         partial(np.subtract, bias, shift, out=shift),
     ]
-    places = parts(x, [CHANNELS])
     spreads = [spread(n, _column(each, x), x, places, steps) for each in (factor, shift)]
-    for place, factors, shifts in zip(places, *spreads, strict=True):
+    for place, value, near, factors, shifts in zip(places, values, nears, *spreads, strict=True):
         steps += [
-            partial(np.multiply, x[place], factors, out=out[place]),
+            *near,
+            partial(np.multiply, value, factors, out=out[place]),
             partial(np.add, out[place], shifts, out=out[place]),
         ]
     return steps
@@ -107,26 +110,65 @@ def _moved(n: KernelContext, before: Array, now: Array, out: Array) -> list[Step
     ]
 
 
-def _statistics(n: KernelContext, x: Array, steps: list[Step], dy: Array | None = None) -> list[Array]:
-    """Mean and population variance of each channel; with ``dy`` also Σ dy and Σ dy·(x - mean).
+class _Statistics(NamedTuple):
+    """Statistics of each channel of a batch, computed by steps.
 
-    They take two passes: in a single one, the squares of a large mean would drown the variance. ``steps`` get what
-    computes them.
+    Attributes:
+        near: a number near the mean, which is subtracted from the values first.
+        more: what the mean is more than that.
+        variance: the population variance.
+        flows: Σ dy and Σ dy·(x - mean), if there is a dy.
+        apart: for each part, memory of the values less that number.
+        subtractions: for each part, the steps that fill it; none where it still holds them.
+    """
+
+    near: Array
+    more: Array
+    variance: Array
+    flows: list[Array]
+    apart: list[Array]
+    subtractions: list[list[Step]]
+
+
+def _statistics(n: KernelContext, x: Array, steps: list[Step], dy: Array | None = None) -> _Statistics:
+    """The statistics, which ``steps`` compute in two passes.
+
+    In a single one, the squares of a large mean would drown the variance. The mean that is subtracted first is off by
+    its rounding, which may exceed the differences of nearly equal numbers.
     """
     channels, dtype, places, rest = x.shape[CHANNELS], precision(x.dtype), parts(x, [CHANNELS]), _rest(x.ndim)
-    mean, *others = results = [n.scratch((channels,), dtype) for _ in range(2 if dy is None else 4)]
-    totals = [n.scratch((len(places), channels), dtype) for _ in results]
+    results = n.scratch((3 if dy is None else 5, channels), dtype)
+    near, more, variance, *flows = results
+    totals = n.scratch((len(results), len(places), channels), dtype) if len(places) > 1 else results[:, np.newaxis]
     size = n.filled((), dtype, max(x.size // max(channels, 1), 1))
     steps += [sum_over(rest, total, x[place]) for total, place in zip(totals[0], places, strict=True)]
-    steps += [partial(np.add.reduce, totals[0], axis=0, out=mean), partial(np.divide, mean, size, out=mean)]
-    means, works = spread(n, _column(mean, x), x, places, steps), work_parts(n, x, places, dtype)
-    for place, means_here, centred, *into in zip(places, means, works, *totals[1:], strict=True):
-        steps += [partial(np.subtract, x[place], means_here, out=centred), sum_over(rest, into[0], centred, centred)]
+    steps += _added(totals[:1], results[:1])
+    steps.append(partial(np.divide, near, size, out=near))
+    nears, works = spread(n, _column(near, x), x, places, steps), work_parts(n, x, places, dtype)
+    subtractions = [
+        partial(np.subtract, x[place], close, out=apart)
+        for place, close, apart in zip(places, nears, works, strict=True)
+    ]
+    for place, subtraction, apart, *into in zip(places, subtractions, works, *totals[1:], strict=True):
+        steps += [subtraction, sum_over(rest, into[0], apart), sum_over(rest, into[1], apart, apart)]
         if dy is not None:
-            steps += [sum_over(rest, into[1], dy[place]), sum_over(rest, into[2], dy[place], centred)]
-    steps += [partial(np.add.reduce, total, axis=0, out=other) for total, other in zip(totals[1:], others, strict=True)]
-    steps.append(partial(np.divide, others[0], size, out=others[0]))
-    return results
+            steps += [sum_over(rest, into[2], dy[place]), sum_over(rest, into[3], dy[place], apart)]
+    steps += _added(totals[1:], results[1:])
+    work = n.scratch((channels,), dtype)
+    steps += [
+        partial(np.divide, results[1:3], size, out=results[1:3]),
+        partial(np.multiply, more, more, out=work),
+        partial(np.subtract, variance, work, out=variance),
+    ]
+    if flows:
+        steps += [partial(np.multiply, more, flows[0], out=work), partial(np.subtract, flows[1], work, out=flows[1])]
+    again: list[list[Step]] = [[each] if len(places) > 1 else [] for each in subtractions]
+    return _Statistics(near, more, variance, flows, works, again)
+
+
+def _added(totals: Array, results: Array) -> list[Step]:
+    """The sums of the totals of parts; none where those of the only part are the results themselves."""
+    return [partial(np.add.reduce, totals, axis=1, out=results)] if totals.shape[1] > 1 else []
 
 
 def _column(channel: Array, x: Array) -> Array:
@@ -175,16 +217,17 @@ def _grad_type(use: OperatorContext) -> tuple[Type, ...]:
 
 
 def _grad(n: KernelContext) -> list[Step]:
-    """dx = a·dy + b·x + c, where a = scale / √(variance + ε), and b and c belong to a channel as well."""
+    """dx = a·dy + b·(x - near) + c, with a = scale / √(variance + ε); near, b and c belong to a channel as well."""
     (dy, x, scale), steps = n.x, list[Step]()
     if x.size:
         _check_count(n, x)
-    mean, variance, to_bias, product = _statistics(n, x, steps, dy)
+    batch = _statistics(n, x, steps, dy)
+    to_bias, product = batch.flows
     dx, dscale, dbias = n.out(), n.out(1), n.out(2)
-    dtype, size = mean.dtype, n.filled((), mean.dtype, -max(x.size // max(x.shape[CHANNELS], 1), 1))
-    inverse, a, b, c = (n.scratch(mean.shape, dtype) for _ in range(4))
+    dtype, size = product.dtype, n.filled((), product.dtype, -max(x.size // max(x.shape[CHANNELS], 1), 1))
+    inverse, a, b, c, work = (n.scratch(product.shape, dtype) for _ in range(5))
     steps += [
-        *inverse_root(n, variance, inverse),
+        *inverse_root(n, batch.variance, inverse),
         partial(np.multiply, scale, inverse, out=a),
         partial(np.multiply, product, inverse, out=product),
         partial(np.copyto, dscale, product),
@@ -193,14 +236,15 @@ def _grad(n: KernelContext) -> list[Step]:
         partial(np.multiply, product, inverse, out=b),
         partial(np.multiply, b, c, out=b),
         partial(np.multiply, c, to_bias, out=c),
-        partial(np.multiply, b, mean, out=mean),
-        partial(np.subtract, c, mean, out=c),
+        partial(np.multiply, b, batch.more, out=work),
+        partial(np.subtract, c, work, out=c),
     ]
     places = parts(x, [CHANNELS])
     spreads = [spread(n, _column(each, x), x, places, steps) for each in (a, b, c)]
-    for place, share, *here in zip(places, work_parts(n, x, places, dtype), *spreads, strict=True):
+    for place, share, near, *here in zip(places, batch.apart, batch.subtractions, *spreads, strict=True):
         steps += [
-            partial(np.multiply, x[place], here[1], out=share),
+            *near,
+            partial(np.multiply, share, here[1], out=share),
             partial(np.add, share, here[2], out=share),
             partial(np.multiply, dy[place], here[0], out=dx[place]),
             partial(np.add, dx[place], share, out=dx[place]),

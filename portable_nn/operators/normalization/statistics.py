@@ -86,20 +86,29 @@ def sum_over(axes: Iterable[int], into: Array, *factors: Array) -> Step:
 
     This is fast for every order of the axes in memory, where ``np.add.reduce`` is not.
     """
-    names, axes = ascii_letters[: factors[0].ndim], tuple(axes)
-    if len(factors) == 2 and _in_rows(axes, into, *factors):
-        rows = [factor.reshape(into.size, -1) for factor in factors]
-        return partial(np.vecdot, *rows, out=into.reshape(into.size))
+    names, axes, first = ascii_letters[: factors[0].ndim], tuple(axes), factors[0]
+    if first.size and all(array.dtype == into.dtype for array in factors) and into.flags.c_contiguous:
+        total = into.reshape(into.size)
+        if _are_rows(axes, *factors):
+            rows = [factor.transpose(memory_order(first)).reshape(into.size, -1) for factor in factors]
+            return partial(np.vecdot, *rows, *_ones(first.size // into.size, first, 2 - len(rows)), out=total)
+        if len(factors) == 1 and names == "ab" and axes == (0,) and first.flags.c_contiguous:
+            return partial(np.dot, *_ones(len(first), first, 1), first, out=total)
     kept = "".join(name for axis, name in enumerate(names) if axis not in axes)
     out = np.squeeze(into, axes) if into.ndim == len(names) else into
     return partial(np.einsum, f"{','.join([names] * len(factors))}->{kept}", *factors, out=out, dtype=into.dtype)
 
 
-def _in_rows(axes: tuple[int, ...], *arrays: Array) -> bool:
-    """Whether ``axes`` are the last ones, and all arrays lie in memory row by row, for BLAS to sum products."""
-    into, first, *_ = arrays
-    last = axes == tuple(range(first.ndim - len(axes), first.ndim)) and into.size > 0 < first.size
-    return last and all(array.flags.c_contiguous and array.dtype == into.dtype for array in arrays)
+def _ones(size: int, like: Array, times: int) -> list[Array]:
+    return [np.ones(size, like.dtype)] * times
+
+
+def _are_rows(axes: Collection[int], *arrays: Array) -> bool:
+    """Whether all arrays lie in memory alike, ``axes`` last and the others in order, for BLAS to sum row by row."""
+    order = memory_order(arrays[0])
+    long = [axis for axis in order if arrays[0].shape[axis] > 1]
+    kept = [axis for axis in long if axis not in axes]
+    return long[: len(kept)] == sorted(kept) and all(array.transpose(order).flags.c_contiguous for array in arrays)
 
 
 def inverse_root(n: KernelContext, variance: Array, out: Array) -> list[Step]:
