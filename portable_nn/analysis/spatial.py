@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -13,7 +12,7 @@ from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.text import quantity, some
 from portable_nn.operators.registry import window_kind
 from portable_nn.sizes.cautions import cautions
-from portable_nn.sizes.coverage import coverage
+from portable_nn.sizes.coverage import is_faulty
 from portable_nn.sizes.notation import node_operation
 from portable_nn.sizes.operation import Operation
 
@@ -31,10 +30,11 @@ class Spatial(NamedTuple):
     sizes: tuple[int, ...]
 
     @property
-    def share_read(self) -> float:
-        """The share of its input cells that a convolution or pool reads, 0 to 1."""
-        axes = coverage(*self)
-        return math.prod(1 - len(axis.uncovered) / len(axis.counts) for axis in axes)
+    def reads_all(self) -> bool:
+        """Whether it reads every cell of its input."""
+        explicit = self.operation.resolved(self.sizes)
+        axes = zip(explicit.windows, self.sizes, explicit.output_size(self.sizes), strict=True)
+        return explicit.kind == "convt" or not any(is_faulty(explicit.kind, *axis) for axis in axes)
 
 
 def spatial(survey: Survey, place: int) -> Spatial | None:
@@ -82,23 +82,22 @@ def _operation(survey: Survey, place: int, sizes: tuple[int, ...]) -> Operation:
 def coverage_findings(survey: Survey) -> Iterator[Finding]:
     """Uncovered cells, uneven overlap, windows that hold nothing but padding, ambiguous pads."""
     unknown = []
+    found = {place: spatial(survey, place) for place in range(len(survey.nodes))}
+    # The shortcut of a residual block leaves cells out by design: another node reads them.
+    read = {*survey.outputs}
+    read.update(name for name, places in survey.readers.items() if any(_reads_all(found[place]) for place in places))
     for place, node in enumerate(survey.nodes):
-        found = spatial(survey, place)
-        if found is None:
+        operation = found[place]
+        if operation is None:
             unknown += [node.name] if _is_spatial(survey, place) else []
             continue
-        for caution in cautions(*found):
-            # The shortcut of a residual block leaves cells out by design.
-            by_design = caution.about == "uncovered" and _read_elsewhere(survey, place)
-            if caution.about in CAUTIONS and not by_design:
+        for caution in cautions(*operation):
+            if caution.about in CAUTIONS and not (caution.about == "uncovered" and node.inputs[0] in read):
                 yield Finding("warning", node.name, caution.message, caution.hint)
     if unknown:
         message = f"coverage is unknown in {quantity(len(unknown), 'node')} with unknown sizes: {some(unknown)}"
         yield Finding("note", "", message, "give the sizes of the inputs")
 
 
-def _read_elsewhere(survey: Survey, place: int) -> bool:
-    """Whether another node reads every cell of the input, as beside the shortcut of a residual block."""
-    name = survey.nodes[place].inputs[0]
-    others = (spatial(survey, other) for other in survey.readers[name] if other != place)
-    return name in survey.outputs or any(other is None or other.share_read == 1 for other in others)
+def _reads_all(operation: Spatial | None) -> bool:
+    return operation is None or operation.reads_all

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
+from math import gcd
+from operator import itemgetter
 
 from portable_nn.sizes.operation import Kind, Operation, PerAxis, Window, input_sizes, joined
 
@@ -54,7 +57,8 @@ class Coverage:
     @property
     def holes(self) -> tuple[int, ...]:
         """The uncovered cells between covered ones."""
-        return tuple(cell for cell in self.uncovered if self.leading <= cell < len(self.counts) - self.trailing)
+        first, end = self.leading, len(self.counts) - self.trailing
+        return tuple(cell for cell in self.uncovered if first <= cell < end)
 
     def words(self, cells: str = "cells") -> str:
         """The uncovered cells in words: "column 5 (the last of 6)"; empty where all are covered."""
@@ -67,8 +71,8 @@ class Coverage:
             for edge, where in ends
             if edge
         ]
-        if self.holes:
-            parts.insert(bool(self.leading), f"{cells_text(self.holes, cells)} (inside, {len(self.holes)} of {total})")
+        if holes := self.holes:
+            parts.insert(bool(self.leading), f"{cells_text(holes, cells)} (inside, {len(holes)} of {total})")
         return ", ".join(parts)
 
 
@@ -83,7 +87,10 @@ def coverage(operation: Operation, sizes: PerAxis) -> tuple[Coverage, ...]:
 def axis_coverage(transposed: bool, window: Window, inputs: int, outputs: int) -> Coverage:
     """``coverage`` along one axis, whose output size is known."""
     positions, cells = (inputs, outputs) if transposed else (outputs, inputs)
-    idle = tuple(position for position in range(positions) if not _covers(window, position, cells))
+    # Those whose first tap is on a cell need no look.
+    first, end = (min(-(-cell // window.stride), positions) for cell in (window.pad_begin, window.pad_begin + cells))
+    others = chain(range(first), range(end, positions))
+    idle = tuple(position for position in others if not _covers(window, position, cells))
     return Coverage(_counts(window, positions, cells), phases(window), idle, transposed and _uneven(window, positions))
 
 
@@ -96,10 +103,11 @@ def is_faulty(kind: Kind, window: Window, inputs: int, outputs: int) -> bool:
 
 def phases(window: Window) -> tuple[int, ...]:
     """How many taps cover a cell away from the edges, for each phase of the stride."""
-    found = [0] * window.stride
-    for tap in range(window.kernel):
-        found[(tap * window.dilation - window.pad_begin) % window.stride] += 1
-    return tuple(found)
+    common = gcd(window.stride, window.dilation)
+    lap = window.stride // common
+    inverse, (fewest, rest) = pow(window.dilation // common, -1, lap), divmod(window.kernel, lap)
+    cells = range(window.pad_begin, window.pad_begin + window.stride)
+    return tuple(0 if cell % common else fewest + (cell // common * inverse % lap < rest) for cell in cells)
 
 
 def axis_name(axis: int, axes: int) -> str:
@@ -123,29 +131,49 @@ def cells_text(cells: Sequence[int], plural: str) -> str:
 
 def _counts(window: Window, positions: int, cells: int) -> tuple[int, ...]:
     """For each cell, how many pairs (position, tap) cover it: prefix sums, in time proportional to the length."""
-    stride, reach = window.stride, window.stride * positions
-    line = [0] * (max(reach + window.extent, window.pad_begin + cells))
-    for tap in range(window.kernel):
-        line[tap * window.dilation] += 1
-        line[tap * window.dilation + reach] -= 1
-    for cell in range(stride, len(line)):
-        line[cell] += line[cell - stride]
-    return tuple(line[window.pad_begin : window.pad_begin + cells])
+    # The kernel's positions, each moved by every tap; or its taps, each moved to every position: what is fewer.
+    moves = (positions, window.stride), (window.kernel, window.dilation)
+    (fewer, apart), (more, step) = sorted(moves, key=itemgetter(0))
+    line = [0] * cells
+    for number in range(fewer):
+        start = number * apart - window.pad_begin
+        first = max(0, -(start // step))
+        if first < more and start + first * step < cells:
+            line[start + first * step] += 1
+            if start + more * step < cells:
+                line[start + more * step] -= 1
+    for phase in range(min(step, cells)):
+        line[phase::step] = accumulate(line[phase::step])
+    return tuple(line)
 
 
 def _has_uncovered(window: Window, positions: int, cells: int) -> bool:
     """Whether one of the ``cells`` is covered by no tap."""
+    stride, line = window.stride, window.stride * (positions - 1) + window.extent
+    if window.pad_begin + cells > line or (cells > 1 and gcd(stride, window.dilation) > 1):
+        return True
+    # Away from the edges the cells repeat with the stride: a few of those positions are as good as all.
+    cropped = window.pad_begin + (line - window.pad_begin - cells)
+    edges = window.dilation * (window.kernel // stride + 2) + cropped // stride + 4
+    spare = max(0, positions - edges)
     # A bit for each cell: the positions of the kernel, then their union, shifted by each tap.
-    standing = ((1 << window.stride * positions) - 1) // ((1 << window.stride) - 1)
-    touched = 0
-    for tap in range(window.kernel):
-        touched |= standing << tap * window.dilation
-    every = (1 << cells) - 1
+    touched = _repeated(_repeated(1, stride, positions - spare), window.dilation, window.kernel)
+    every = (1 << cells - spare * stride) - 1
     return (touched >> window.pad_begin) & every != every
 
 
+def _repeated(bits: int, step: int, count: int) -> int:
+    """``bits``, and ``count - 1`` times themselves shifted by a further ``step``."""
+    done = 1
+    while done < count:
+        more = min(done, count - done)
+        bits, done = bits | bits << more * step, done + more
+    return bits
+
+
 def _uneven(window: Window, positions: int) -> bool:
-    return positions > 1 and len(set(phases(window))) > 1
+    common = gcd(window.stride, window.dilation)
+    return positions > 1 and (common > 1 or window.kernel % window.stride > 0)
 
 
 def _covers(window: Window, position: int, cells: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from operator import itemgetter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from portable_nn.core.errors import ShapeError
 from portable_nn.sizes.coverage import axis_name, is_faulty
@@ -25,8 +25,11 @@ from portable_nn.sizes.solve import Cost, total_cost
 Axis: TypeAlias = tuple[Window, int]
 """The options along an axis, and the size of the input along it."""
 
-FARTHEST = 3
-"""The largest change of an option that is tried."""
+FARTHEST: Final = 3
+"""The largest change of an option that is tried, but for a kernel that grows and for output padding."""
+
+MOST_ADDED: Final = 16
+"""The most cells by which a kernel grows, but for the next multiple of the stride, and the most of output padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +136,14 @@ def _cost(before: Window, after: Window, growth: int, count: int) -> Cost:
 def _moves(operation: Operation, window: Window) -> Iterator[tuple[str, dict[str, int]]]:
     """The changes that are tried: the option, and the changed fields of the window."""
     kernel, stride, dilation = window.kernel, window.stride, window.dilation
+    added = max(FARTHEST, min(stride, MOST_ADDED))
     tried: dict[str, Iterable[int]] = {
-        "kernel": range(max(1, kernel - FARTHEST), kernel + max(FARTHEST, stride) + 1),
+        "kernel": sorted({*range(max(1, kernel - FARTHEST), kernel + added + 1), -(-kernel // stride) * stride}),
         "stride": range(max(1, min(kernel, stride - FARTHEST)), stride + FARTHEST + 1),
         "dilation": range(max(1, dilation - FARTHEST), dilation + FARTHEST + 1),
     }
     if operation.kind == "convt":
-        tried["output_padding"] = range(max(stride, dilation))
+        tried["output_padding"] = range(min(max(stride, dilation), MOST_ADDED))
     for option, values in tried.items():
         yield from ((option, {option: value}) for value in values if value != getattr(window, option))
     begins, ends = (range(max(0, pad - FARTHEST), pad + FARTHEST + 1) for pad in window.pads)

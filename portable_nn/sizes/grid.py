@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from portable_nn.sizes.coverage import coverage
-from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
+from portable_nn.sizes.operation import Kind, Operation, PerAxis, Window, input_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,15 @@ def grids(operation: Operation, sizes: PerAxis) -> tuple[Grid, ...]:
     counts = [axis.counts for axis in coverage(whole, found)]
     axes = zip(whole.windows, found, whole.output_size(found), counts, strict=True)
     return tuple(layout(*axis) for axis in axes)
+
+
+def longest_side(kind: Kind, window: Window, inputs: int, outputs: int) -> int:
+    """The most cells on one side along an axis: of the input, of the output, or of ``Grid.kinds``."""
+    if kind == "convt":
+        cells = window.stride * (inputs - 1) + 1 + 2 * (window.extent - 1) + window.output_padding
+    else:
+        cells = max(inputs + sum(window.pads), (outputs - 1) * window.stride + window.extent)
+    return max(inputs, outputs, cells)
 
 
 def _direct(window: Window, inputs: int, outputs: int, counts: Sequence[int]) -> Grid:

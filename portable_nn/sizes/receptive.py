@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from math import gcd, lcm
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from portable_nn.core.errors import ShapeError
 from portable_nn.sizes.coverage import axis_name
 from portable_nn.sizes.operation import Operation, PerAxis, Window, input_sizes
+
+LONGEST_PERIOD: Final = 2**15
+"""The most cells after which the fields of a chain must repeat: the product of the strides of transposed convolutions,
+where no convolution goes back."""
 
 Span: TypeAlias = tuple[int, int] | None
 """The first and the last cell of a receptive field; ``None`` for an empty one."""
@@ -71,7 +75,8 @@ def receptive_field(operations: Iterable[Operation], sizes: PerAxis) -> Fields:
     >>> field.size, field.jump
     (5, Fraction(2, 1))
 
-    Raises ``UsageError`` or ``ShapeError`` where an operation does not fit its input.
+    Raises ``UsageError`` or ``ShapeError`` where an operation does not fit its input, and ``ShapeError`` where the
+    fields repeat after more than ``LONGEST_PERIOD`` cells only.
     """
     reached = input_sizes(sizes)
     fields: Fields = (INPUT,) * len(reached)
@@ -82,7 +87,10 @@ def receptive_field(operations: Iterable[Operation], sizes: PerAxis) -> Fields:
 
 
 def through(fields: Fields, operation: Operation, sizes: PerAxis) -> Fields:
-    """The fields of the output of ``operation``, from those of its input, whose spatial sizes are ``sizes``."""
+    """The fields of the output of ``operation``, from those of its input, whose spatial sizes are ``sizes``.
+
+    Raises ``ShapeError`` where they repeat after more than ``LONGEST_PERIOD`` cells only.
+    """
     whole = operation.resolved(sizes)
     step = _transposed if whole.kind == "convt" else _convolved
     return tuple(field and step(field, window) for field, window in zip(fields, whole.windows, strict=True))
@@ -105,31 +113,58 @@ def combine(branches: Sequence[Fields]) -> Fields:
 
 def _convolved(field: Field, window: Window) -> Field:
     """The field of a convolution or pool: cell ``y`` reads the cells ``stride * y + dilation * tap - pad_begin``."""
-    period = len(field.spans)
-    turns = window.stride // gcd(window.stride, period)
-    spans = (
-        _union(
-            field.interval(window.stride * cell + window.dilation * tap - window.pad_begin)
-            for tap in range(window.kernel)
-        )
-        for cell in range(period * turns // window.stride)
-    )
+    turns = window.stride // gcd(window.stride, len(field.spans))
+    period = _followed(len(field.spans) * turns // window.stride)
+    read = _united(field, window.dilation, window.kernel)
+    spans = (read.interval(window.stride * cell - window.pad_begin) for cell in range(period))
     return Field(tuple(spans), turns * field.advance)
 
 
 def _transposed(field: Field, window: Window) -> Field:
     """The field of a transposed convolution: cell ``y`` is reached from those whose taps land on it."""
-    spans = []
-    for cell in range(window.stride * len(field.spans)):
-        steps = (divmod(cell + window.pad_begin - window.dilation * tap, window.stride) for tap in range(window.kernel))
-        spans.append(_union(field.interval(position) for position, rest in steps if not rest))
+    period = _followed(window.stride * len(field.spans))
+    # The taps that land on a cell are ``lap`` apart, and the positions that they come from ``step`` apart.
+    common = gcd(window.stride, window.dilation)
+    lap, step = window.stride // common, window.dilation // common
+    inverse, (fewest, rest) = pow(step, -1, lap), divmod(window.kernel, lap)
+    reached = [_united(field, step, fewest), _united(field, step, fewest + 1)]
+    spans: list[Span] = []
+    for cell in range(window.pad_begin, window.pad_begin + period):
+        tap = cell // common * inverse % lap
+        last = (cell - window.dilation * tap) // window.stride
+        more = tap < rest
+        spans.append(None if cell % common else reached[more].interval(last - (fewest + more - 1) * step))
     return Field(tuple(spans), field.advance)
+
+
+def _united(field: Field, step: int, count: int) -> Field:
+    """The field of cells that see what ``count`` cells of ``field`` see: their own, and the next ones ``step`` apart.
+
+    Each pass doubles what is seen, so that a kernel of a billion taps takes thirty.
+    """
+    if not count:
+        return Field((None,), 1)
+    seen = 1
+    while seen < count:
+        added = min(seen, count - seen)
+        pairs = ((span, field.interval(cell + added * step)) for cell, span in enumerate(field.spans))
+        field, seen = Field(tuple(map(_union, pairs)), field.advance), seen + added
+    return field
+
+
+def _followed(period: int) -> int:
+    """``period``, if it is one that is followed."""
+    if period > LONGEST_PERIOD:
+        raise ShapeError(
+            f"the receptive fields repeat after {period:,} cells only, and at most {LONGEST_PERIOD:,} are followed"
+        )
+    return period
 
 
 def _joined(one: Field | None, other: Field | None) -> Field | None:
     if one is None or other is None:
         return None
-    period = lcm(len(one.spans), len(other.spans))
+    period = _followed(lcm(len(one.spans), len(other.spans)))
     spans = tuple(_union((one.interval(cell), other.interval(cell))) for cell in range(period))
     return Field(spans, one.advance * period // len(one.spans))
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.sizes.coverage import axis_name, coverage
-from portable_nn.sizes.grid import LINE, Grid, grids
+from portable_nn.sizes.grid import LINE, Grid, grids, longest_side
 from portable_nn.sizes.notation import onnx_text, torch_text
 from portable_nn.sizes.operation import Operation, PerAxis, input_sizes, size_text
 
@@ -130,14 +130,16 @@ def scene_of(
     explicit = operation.resolved(found)
     outputs = explicit.output_size(found)
     longest = max(*found, *outputs)
-    sides = grids(explicit, found) if longest <= MOST_CELLS else ()
-    longest = max([longest, *(len(side.kinds) for side in sides)])
+    if longest <= MOST_CELLS:
+        axes = zip(explicit.windows, found, outputs, strict=True)
+        longest = max(longest_side(explicit.kind, *axis) for axis in axes)
     if longest > MOST_CELLS:
         advice = _smaller(operation, found, MOST_CELLS)
         raise UsageError(f"a side of {longest} cells is too long for a picture (at most {MOST_CELLS}){advice}")
     if most_positions is not None and prod(outputs) > most_positions:
         advice = _smaller(operation, found, isqrt(most_positions))
         raise UsageError(f"{prod(outputs)} positions are too many to animate (at most {most_positions}){advice}")
+    sides = grids(explicit, found)
     rows, columns = sides if len(sides) == 2 else (LINE, *sides)
     return Scene(explicit, found, outputs, rows, columns, title or _title(explicit))
 
@@ -236,7 +238,7 @@ def _smaller(operation: Operation, sizes: tuple[int, ...], most_positions: int) 
 
 def _fits(operation: Operation, size: int, most_positions: int) -> bool:
     try:
-        [grid] = grids(operation, size)
+        [window], [output] = operation.resolved(size).windows, operation.output_size(size)
     except ShapeError:
         return False
-    return len(grid.kinds) <= MOST_CELLS and len(grid.starts) <= most_positions
+    return longest_side(operation.kind, window, size, output) <= MOST_CELLS and output <= most_positions
