@@ -5,15 +5,15 @@ The public names are those in ``__all__`` of the modules below. A name is import
 
 from __future__ import annotations
 
+import os.path
 import sys
 from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from portable_nn.core.version import __version__ as __version__
 
+TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.core.errors import *
     from portable_nn.layers import *
@@ -68,7 +68,7 @@ else:
         return name in _Checkout.names or PathFinder.find_spec(name, sys.modules[__name__].__path__) is not None
 
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 
 class _Checkout:
@@ -77,10 +77,10 @@ class _Checkout:
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """The spec of one of the two packages; nothing else in the checkout is found."""
-        return PathFinder.find_spec(name, [str(_ROOT)]) if name in _Checkout.names else None
+        return PathFinder.find_spec(name, [_ROOT]) if name in _Checkout.names else None
 
     names = (f"{__name__}.converters", f"{__name__}.models")
 
 
-if (_ROOT / "pyproject.toml").is_file():
+if os.path.isfile(os.path.join(_ROOT, "pyproject.toml")):  # noqa: PTH113, PTH118
     sys.meta_path.append(_Checkout)

@@ -15,6 +15,7 @@ import importlib
 import io
 import keyword
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -24,7 +25,7 @@ import typer
 import typer.core
 import typer.main
 
-from portable_nn.cli.timing import TimeLimit, run_within
+from portable_nn.cli import timing as timing
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.version import __version__
 
@@ -57,19 +58,20 @@ _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process, and return the exit code."""
-    _prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _prepare_streams()
         return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         return 130  # As shells report Ctrl-C: 128 and SIGINT.
-    except TimeLimit as limit:
+    except timing.TimeLimit as limit:
         try:
-            return run_within(limit.seconds, given)
+            return timing.run_within(limit.seconds, given)
         except PortableNNError as error:
             return _report(str(error), error.exit_code)
     except Exception as error:
-        return _report(*_message(error))
+        message, code = _message(error, given)
+        return _report(_on_one_line(message, given), code)
 
 
 def _prepare_streams() -> None:
@@ -82,8 +84,8 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _message(error: Exception) -> tuple[str, int]:
-    """What is printed of an error, and the exit code."""
+def _message(error: Exception, given: Sequence[str]) -> tuple[str, int]:
+    """What is printed of an error of the command line ``given``, and the exit code."""
     if isinstance(error, PortableNNError):
         return "\nhint: ".join([str(error), *getattr(error, "__notes__", ())]), error.exit_code
     if isinstance(error, OSError):
@@ -92,9 +94,19 @@ def _message(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
         return f"there is not enough memory: {str(error) or 'none is left'}", PortableNNError.exit_code
     if isinstance(error, _WrongUsage):
-        return _parsing_fault(error), UsageError.exit_code
+        return _parsing_fault(error, given), UsageError.exit_code
     kind = f"{type(error).__name__}: {error}".rstrip(": ")
     return f"this is a fault of {NAME}, please report it with what --debug prints: {kind}", FAULT
+
+
+def _on_one_line(message: str, given: Sequence[str]) -> str:
+    """The message with every word of the command line on one line, as a name that holds line breaks is not."""
+    from portable_nn.core.text import printable
+
+    for word in given:
+        if printable(word) != word:
+            message = message.replace(word, printable(word))
+    return message
 
 
 def _report(message: str, code: int) -> int:
@@ -104,11 +116,53 @@ def _report(message: str, code: int) -> int:
     return code
 
 
-def _parsing_fault(error: Any) -> str:
+REWORDED: Final = {
+    r"Value error, ": "",
+    r"Input should be a valid integer.*": "expected a whole number",
+    r"Input should be a valid number.*": "expected a number",
+    r"Got unexpected extra argument\(s\) \((.*)\)": r"unexpected: \1",
+    r"[Oo]ption ('.*') requires (an argument|\d arguments)": r"option \1 needs a value",
+}
+"""Parts of the parser's messages, as patterns, and what is said instead."""
+
+
+def _parsing_fault(error: Any, given: Sequence[str]) -> str:
     """The parser's message in the style of the others, and where help is."""
-    message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
-    command = error.ctx.command_path if error.ctx else NAME
-    return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
+    command, options = _position(error, given)
+    if name := getattr(error, "option_name", "") if hasattr(error, "possibilities") else "":
+        message = f"no such option: {name}{_meant(name, given, command, options)}"
+    else:
+        message = " ".join(error.format_message().split()).rstrip(".")
+        for pattern, words in REWORDED.items():
+            message = re.sub(pattern, words, message)
+    return f"{message[:1].lower()}{message[1:]} (see {' '.join([NAME, *command])} --help)"
+
+
+def _position(error: Any, given: Sequence[str]) -> tuple[list[str], list[Any]]:
+    """The words of the command that is used wrongly, and its parameters."""
+    words: list[str] = []
+    parser = _command()
+    for word in given:
+        if word not in getattr(getattr(parser, "module", None), "COMMANDS", {}):
+            break
+        words.append(word)
+        parser = _command(*words)
+    return words, list(parser.params)
+
+
+def _meant(option: str, given: Sequence[str], command: Sequence[str], parameters: Sequence[Any]) -> str:
+    """What may have been meant by an option that does not exist."""
+    from difflib import get_close_matches
+
+    if file := next((word for word in given if word.startswith(option) and os.path.lexists(word)), None):
+        return f"; for the file, write ./{file}"
+    known = [name for parameter in parameters if parameter.param_type_name == "option" for name in parameter.opts]
+    if close := get_close_matches(option, known, n=1, cutoff=0.75):
+        return f"; did you mean {close[0]}?"
+    written = [each.metavar for each in parameters if each.param_type_name == "argument"][1:]
+    if option in ("--out", "-o") and written:
+        return f": the file to write is the last argument, {written[-1]}"
+    return ""
 
 
 class _Group(typer.core.TyperGroup):

@@ -145,6 +145,8 @@ def check_target(path: Path, force: bool, owns: Callable[[Path], bool] = lambda 
     """
     if str(path) == DASH:
         return
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}: give the name of a file")
     if path.exists() and not force and not owns(path):
         raise UsageError(f"{path} exists already: --force replaces it")
     folder = path.absolute().parent

@@ -24,9 +24,8 @@ GRACE: Final = 5
 PROGRAM: Final = """
 import sys
 sys.path[:] = {path!r}
-from portable_nn.cli import main, timing
-timing.has_limit = True
-sys.exit(main())
+from portable_nn.__main__ import main
+sys.exit(main(limited=True))
 """
 """What a process with a limit runs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -68,14 +69,20 @@ class CheckpointFlags:
         typer.Option("--resume", help="Resume from the newest checkpoint, with the same result as if never stopped."),
     ] = False
 
-    def options(self) -> CheckpointOptions:
-        """The options of ``fit``. Raises ``UsageError`` for an option that needs ``--checkpoint``."""
+    def options(self, printer: Printer, epochs: int | None) -> CheckpointOptions:
+        """The options of ``fit``, which prints where it resumes. Raises ``UsageError`` if ``--checkpoint`` is missing.
+
+        Args:
+            printer: where that is printed.
+            epochs: of how many epochs; ``None`` for as many as the training had.
+        """
         if self.checkpoint is None:
             for name, given in (("--every", self.every is not None), ("--resume", self.resume)):
                 if given:
                     raise UsageError(f"{name} needs --checkpoint FOLDER, where the checkpoints are")
             return {}
-        return {"checkpoint": self.checkpoint, "every": self.every, "resume": self.resume}
+        resume = partial(announce, printer, self.checkpoint, epochs) if self.resume else False
+        return {"checkpoint": self.checkpoint, "every": self.every, "resume": resume}
 
     def owns(self, path: Path) -> bool:
         """Whether the training that resumes has written ``path``, and may replace it."""
@@ -92,17 +99,16 @@ class CheckpointFlags:
 
             note_outcome(self.checkpoint, digest)
 
-    def announce(self, printer: Printer, epochs: int | None) -> None:
-        """Print where the training resumes, of so many ``epochs``, or of as many as it had."""
-        if not (self.checkpoint and self.resume):
-            return
-        from portable_nn.training.checkpoint import standing
 
-        found = standing(self.checkpoint)
-        of = epochs or found.epochs
-        done = found.epoch > of
-        place = f"all {of} epochs are done" if done else f"epoch {found.epoch} of {of}, batch {found.batch}"
-        printer.note(f"resuming {found.path}: {place}")
+def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
+    """Print where the training in ``folder`` resumes, of so many ``epochs``, or of as many as it had."""
+    from portable_nn.training.checkpoint import standing
+
+    found = standing(folder)
+    of = epochs or found.epochs
+    done = found.epoch > of
+    place = f"all {of} epochs are done" if done else f"epoch {found.epoch} of {of}, batch {found.batch}"
+    printer.note(f"resuming {found.path}: {place}")
 
 
 @dataclass(frozen=True)
@@ -162,8 +168,7 @@ class TrainingOptions:
 
     def options(self, printer: Printer, checkpoints: CheckpointFlags) -> dict[str, Any]:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
-        saving = checkpoints.options()
-        checkpoints.announce(printer, self.epochs)
+        saving = checkpoints.options(printer, self.epochs)
         return {
             "raw": self.raw,
             "validation": self.validation,

@@ -98,6 +98,8 @@ def load_model(name: str) -> Network:
 def _unknown(path: Path) -> str:
     """The message for a name that is neither that of a shipped model nor the path of a model file."""
     suffixes = either(NETWORKS)
+    if path == Path():
+        return f"a model is called by its name or that of its file, which ends in {suffixes}; none is given"
     if path.exists():
         return f"{path}: expected a model, whose name ends in {suffixes}"
     close = get_close_matches(str(path), CALLED, n=1)

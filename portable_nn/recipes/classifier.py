@@ -12,6 +12,7 @@ import numpy as np
 from portable_nn import layers as pnn_layers
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.tables import whole
 from portable_nn.format import InputInfo
@@ -92,9 +93,8 @@ def train_classifier(
     x = _check_examples(data, sizes[0])
     targets, names = classes(data.y, sizes[-1], sizes[0])
     if labels and len(labels) != sizes[-1]:
-        raise UsageError(
-            f"there are {len(labels)} labels, but the last layer has {sizes[-1]} units, one for each class"
-        )
+        units = quantity(sizes[-1], "unit")
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {units} of the last layer, one each")
     train, _ = split(len(x), validation, seed)
     first = _first_layers(x, train, raw=raw, standardise=standardise)
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
@@ -191,7 +191,8 @@ def _check_examples(data: Dataset, width: int) -> Array:
     """The examples as rows ``(n, width)`` float32."""
     x = np.asarray(data.x, np.float32).reshape(len(data.x), -1)
     if x.shape[1] != width:
-        raise UsageError(f"the first layer has {width} units, but an example has {x.shape[1]} numbers")
+        units, numbers = quantity(width, "unit"), quantity(x.shape[1], "number")
+        raise UsageError(f"the first layer has {units}, but an example has {numbers}")
     return check_finite(x)
 
 
@@ -212,14 +213,16 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
         y = y.argmax(axis=1)
     y = y.reshape(len(y), -1)
     if y.shape[1] != 1:
-        raise UsageError(f"the last layer has {count} units, but {y.shape[1]} numbers label each example")
+        labels = quantity(y.shape[1], "number")
+        raise UsageError(f"the last layer has {quantity(count, 'unit')}, but each example is labelled by {labels}")
     y = whole(y) if y.dtype.kind == "f" else y
     values, numbers = np.unique(y[:, 0], return_inverse=True)
     if values.dtype.kind in "bui" and values[0] >= 0 and values[-1] < count:
         return y[:, 0].astype(np.int64), [str(number) for number in range(count)]
     if len(values) != count:
         some = ", ".join(map(str, values[:5])) + (", …" if len(values) > 5 else "")
-        raise UsageError(f"the last layer has {count} units, but the data have {len(values)} classes: {some}")
+        units = quantity(count, "unit")
+        raise UsageError(f"the last layer has {units}, but the data have {len(values)} classes: {some}")
     return numbers.astype(np.int64), [str(value) for value in values]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
@@ -39,7 +39,7 @@ class CheckpointOptions(TypedDict, total=False):
     checkpoint: str | Path | None
     every: int | None
     keep: int
-    resume: bool
+    resume: bool | Callable[[], object]
 
 
 class Checkpoints:
@@ -73,8 +73,10 @@ class Checkpoints:
             raise FileError(folder, f"cannot be made: there is no folder '{parent}'")
 
     @contextmanager
-    def open(self, *, resume: bool) -> Iterator[None]:
+    def open(self, *, resume: bool | Callable[[], object]) -> Iterator[None]:
         """Hold the folder for this training alone (see ``core/exclusive.py``), and begin there, or ``resume``.
+
+        A function ``resume`` is called when it is certain that the training goes on.
 
         Raises ``UsageError`` where another training holds it, and as ``begin`` or ``resume`` do.
         """
@@ -82,6 +84,8 @@ class Checkpoints:
             newest(self.folder)  # First: a folder without checkpoints is not even made.
         with exclusive(self.folder, "training"):
             self.resume() if resume else self.begin()
+            if callable(resume):
+                resume()
             yield
 
     def begin(self) -> None:

@@ -60,7 +60,7 @@ def fit(
     checkpoint: str | Path | None = None,
     every: int | None = None,
     keep: int = 3,
-    resume: bool = False,
+    resume: bool | Callable[[], object] = False,
 ) -> History:
     """Train a network in place; the history of its loss and metrics. ``Network.fit`` is this function.
 
@@ -92,7 +92,8 @@ def fit(
         resume: go on from the newest checkpoint. The weights, the optimizer's state, the random generator and the
             history are restored, so that the training ends with the same bytes as if it had never stopped. Network,
             data and settings must be the same; without a schedule, there may be more ``epochs``. Functions are
-            recognised by their names alone, and must draw random numbers from the generator that they are given.
+            recognised by their names alone, and must draw random numbers from the generator that they are given. A
+            function in place of ``True`` is called when all of that has been checked, before the first step.
 
     Ctrl-C stops after the current step and keeps what was learned: ``history.stopped`` is ``"interrupted"``.
 

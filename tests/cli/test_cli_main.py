@@ -133,6 +133,22 @@ def test_in_a_process_of_its_own(shell):
         (["train", "--from", "digits", "x.csv"], "no such option: --from"),
         (["predict", "digits-gan", "--sample", "25", "--plot", "x.png"], "no such option: --sample"),
         (["predict", "digits", "x.png", "--output", "x.txt"], "no such option: --output"),
+        (
+            ["predict", "digits", "--topp", "3"],
+            "no such option: --topp; did you mean --top? (see ",
+        ),
+        (
+            ["export", "digits", "-o", "x.onnx"],
+            "no such option: -o: the file to write is the last argument, OUT.onnx",
+        ),
+        (["predict", "digits", "x.png", "--top", "a"], "invalid value for '--top': expected a whole number (see port"),
+        (["simulate", "run", "--game"], "option '--game' needs a value (see portable-nn simulate run --help)"),
+        (["inspect", "digits", "x", "y"], "unexpected: x y (see portable-nn inspect --help)"),
+        (["inspect", ""], "a model is called by its name or that of its file, which ends in .safetensors, "),
+        (["inspect", "a\nerror: b"], "no model is called 'a\\nerror: b': shipped are "),
+        (["predict", "digits", "x.csv", "--out", "."], "--out needs the name of a file"),
+        (["predict", "digits", "x.csv", "--out", "/"], "/ is a folder: give the name of a file"),
+        (["export", "digits", "/dev/null"], "/dev/null is no ordinary file: give the name of a file"),
         (["simulate", "run", "--csv", "x.csv"], "no such option: --csv"),
         (["size", "conv", "--in", "28", "--out", "14"], "--out 14: the name must end in .txt or .json"),
         (["--top"], "no such option: --top (see portable-nn --help)"),
@@ -265,3 +281,12 @@ def test_closed_standard_input(tmp_path):
     fault = "expected a table (CSV), but standard input is closed"
     assert (done.returncode, done.stdout) == (3, f"input\nstdin  error: {fault}\n")
     assert done.stderr.startswith(f"error: stdin: {fault}")
+
+
+def test_a_file_whose_name_looks_like_an_option(run, tmp_path):
+    (tmp_path / "-x.csv").write_text("1,2")
+    found = run("predict", "digits", "-x.csv")
+    assert (found.code, found.err) == (
+        2,
+        "error: no such option: -x; for the file, write ./-x.csv (see portable-nn predict --help)\n",
+    )

@@ -128,11 +128,11 @@ def test_what_is_held_out_is_drawn_and_not_the_end():
         (X[:, :2], Y, {}, "the first layer has 3 units, but an example has 2 numbers"),
         (np.where(np.arange(60)[:, None] == 7, np.nan, X), Y, {}, r"example 7 \(from 0\) holds NaN, infinity"),
         (X, np.arange(60), {}, r"the last layer has 3 units, but the data have 60 classes: 0, 1, 2, 3, 4, …"),
-        (X, np.ones((60, 2)), {}, "the last layer has 3 units, but 2 numbers label each example"),
+        (X, np.ones((60, 2)), {}, "the last layer has 3 units, but each example is labelled by 2 numbers"),
         (X, Y, {"activation": "swish"}, "activation must be one of sigmoid, tanh, relu, not 'swish'"),
         (X, Y, {"loss": "hinge"}, "loss must be one of"),
         (X, Y, {"validation": 0.001}, "validation of 0.001 leaves nothing on one side of 60 examples"),
-        (X, Y, {"labels": ["a"]}, "there are 1 labels, but the last layer has 3 units"),
+        (X, Y, {"labels": ["a"]}, "1 label cannot name the 3 units of the last layer"),
     ],
 )
 def test_errors(x, y, options, message):

@@ -144,7 +144,7 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
         (network(), (X, None), {"until": "tanh"}, "the data have no labels: in CSV they come first in each row"),
         (network(), (X, np.arange(90)), {}, "the last layer has 3 units, but the data have 90 classes: 0, 1, 2, 3, 4,"),
         (network(), (X, Y), {"labels": "xyz"}, "the classes of a trained network have their names: others are for a"),
-        (network(), (X, Y), {"labels": "xy", "until": "tanh"}, "there are 2 labels, but the data have 3 classes"),
+        (network(), (X, Y), {"labels": "xy", "until": "tanh"}, "2 labels cannot name the 3 classes of the data"),
         (network(), (X, Y), {"until": "tan"}, "until: no value and no node is called 'tan': did you mean 'tanh'?"),
         (network(), (X, Y), {"freeze": ["hiden"]}, "freeze: no parameter matches 'hiden': did you mean 'hidden'"),
         (network(), (X, Y), {"validation": 1.0}, "validation must be a share from 0 to less than 1, not 1"),

@@ -39,8 +39,7 @@ def command(
     model = find_model(name)
     target = out or Path(f"{name}.safetensors")
     check_target(target, printer.force, checkpoints.owns)
-    saving: dict[str, Any] = {**checkpoints.options()}
-    checkpoints.announce(printer, epochs)
+    saving: dict[str, Any] = {**checkpoints.options(printer, epochs)}
     passes = {} if epochs is None else {"epochs": epochs}
     trained = recipe_of(model)(seed=seed, progress=progress(printer), **passes, **saving)
     finish(printer, trained.network, trained.history, target, checkpoints, trained.figures)
