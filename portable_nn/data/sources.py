@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.text import quantity
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.frames import Dialect, read_frame, tables
 from portable_nn.data.given import Examples, Picture, Source, sources
@@ -68,6 +69,7 @@ class Taken:
         largest: the largest number that it says it is made for, if it does.
         columns: the columns of its tables, if they have names.
         target: the name of the column that it predicts, or ``""``.
+        labelled: whether a row of a table may have a label.
     """
 
     shape: tuple[int, ...]
@@ -76,6 +78,7 @@ class Taken:
     largest: float | None = None
     columns: tuple[Column, ...] = ()
     target: str = ""
+    labelled: bool = True
 
 
 def iterate(
@@ -131,7 +134,8 @@ def iterate(
         for what, each in (("pictures", steps if pictures else ()), ("arrays", arithmetic(steps) if others else ())):
             numbered = [f"  {place}. {step}" for place, step in enumerate(describe(each), start=1)]
             notes += [f"the model says how to prepare {what}:", *numbered] if numbered else []
-    return _Plan(steps, () if raw else taken.steps, taken.shape, batch_size, strict, notes).batches(found)
+    arithmetical = () if raw else taken.steps
+    return _Plan(steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled).batches(found)
 
 
 def _rows(
@@ -194,6 +198,7 @@ class _Plan:
     batch_size: int
     strict: bool
     notes: list[str] | None
+    labelled: bool
 
     def batches(self, found: list[Source | Bad]) -> Iterator[Batch | Bad]:
         for are_pictures, group in groupby(found, key=_is_picture):
@@ -247,6 +252,10 @@ class _Plan:
         for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size, strict=self.strict):
             if isinstance(rows, DataError):
                 yield self.bad(rows)
+            elif rows.labels is not None and not self.labelled:
+                width = rows.values.shape[1]
+                found = f"{width + 1} cells: the model gives values rather than classes, so that no column is a label"
+                raise DataError(file, f"row {rows.numbers[0]}: expected {quantity(width, 'value')}, found {found}")
             else:
                 yield from self.parts(file, [f"{file}:{place}" for place in rows.numbers], rows.values, rows.labels)
 

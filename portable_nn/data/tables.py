@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias, overload
+from typing import Any, Final, TextIO, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
+from portable_nn.core.text import quantity, some
 from portable_nn.data.files import opened
 
 STDIN = "-"
@@ -66,8 +67,8 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
     Unless ``strict``, the error of a row that cannot be read takes its place, and the others follow.
 
     Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
-    separated by commas, semicolons or tabs; a row of headings and blank lines are skipped. The path ``"-"`` is
-    standard input.
+    separated by commas, semicolons or tabs; blank lines are skipped, and so is a row of headings, once it is checked.
+    The path ``"-"`` is standard input.
 
     Raises:
         DataError: the file cannot be read as text, it has no rows, or a row has a wrong number of cells or a cell
@@ -77,12 +78,18 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
         lines = _lines(file, name)
         first = next(lines, None)
         delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
-        # Headings start with a name or an empty cell; an invalid number further on is an error, not a heading.
-        if first and _is_heading(_cells(first, delimiter)):
+        headings = _cells(first, delimiter) if first else []
+        if first and _is_heading(headings):
             first = next(lines, None)
+        else:
+            headings = []
         if first is None:
-            raise DataError(name, "expected rows of numbers, found none")
+            raise DataError(
+                name, f"expected rows of numbers, found {f'only headings, {some(headings)}' if headings else 'none'}"
+            )
         layout = _layout(name, first, delimiter, width)
+        if headings and len(_cells(first, delimiter)) == layout.columns:
+            _check_headings(headings, layout)
         lines = chain([first], lines)
         while chunk := list(islice(lines, chunk_rows)):
             yield from [_parse(chunk, layout)] if strict else _parse_parts(chunk, layout)
@@ -119,14 +126,48 @@ def _cells(line: Line, delimiter: str) -> list[str]:
 
 
 def _is_heading(cells: Sequence[str]) -> bool:
-    """Whether the cells of the first row are headings; beside numbers, "nan" or "1e400" is a wrong number."""
-    if _is_number(cells[0]):
+    """Whether the cells of the first row are headings.
+
+    They start with a name or an empty cell, and the others are names, too, or count up, as those of pandas do. Beside
+    other numbers, a word is a label or a wrong number.
+    """
+    if all(map(_is_number, cells[0].split() or [""])):
         return False
-    try:
-        float(cells[0])
-    except ValueError:
+    if not all(map(_is_number, cells[1:])):
         return True
-    return not all(map(_is_number, cells[1:]))
+    numbers = [float(cell) for cell in cells[1:]]
+    return not _is_float(cells[0]) and all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def _is_float(cell: str) -> bool:
+    """Whether Python reads a number in it, be it NaN or too large."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+LABELS: Final = frozenset({"label", "labels", "class", "target", "species"})
+"""Headings that say that a column holds labels."""
+
+
+def _check_headings(headings: Sequence[str], layout: _Layout) -> None:
+    """Raise ``DataError`` where the headings show that the columns are not as ``layout`` says."""
+    if len(headings) != layout.columns:
+        found = f"{quantity(len(headings), 'heading')} ({some(headings)})"
+        raise DataError(layout.path, f"expected {layout.expected}, with a heading for each, found {found}")
+    places = [place for place, heading in enumerate(headings, start=1) if heading.lower() in LABELS]
+    if places and places[0] > 1:
+        found = f"'{headings[places[0] - 1]}' in column {places[0]}"
+        where = "in the first column" if layout.labelled else "in a column of their own, the first"
+        raise DataError(layout.path, f"expected {layout.expected}, found {found}: labels stand {where}")
+    if layout.labelled and not headings[0]:
+        raise DataError(
+            layout.path,
+            f"expected {layout.expected}, found a first column without a heading, as for the numbers of rows: without "
+            "them (in pandas, to_csv(path, index=False)) it can be read",
+        )
 
 
 def _is_number(cell: str) -> bool:
@@ -189,9 +230,13 @@ def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:
     for line in lines:
         number, cells = line[0], _cells(line, layout.delimiter)
         if len(cells) != layout.columns:
-            return DataError(layout.path, f"row {number}: expected {layout.expected}, found {len(cells)} cells")
+            hint = ": commas, semicolons or tabs separate columns" if len(cells) == 1 and " " in cells[0] else ""
+            found = f"found {quantity(len(cells), 'cell')}{hint}"
+            return DataError(layout.path, f"row {number}: expected {layout.expected}, {found}")
         for column, cell in enumerate(cells, start=1):
             if not _is_number(cell):
                 found = repr(cell) if cell else "nothing"
+                if layout.labelled and column in {1, layout.columns} and cell and not _is_float(cell):
+                    found += ": labels are the numbers of classes, in the first column"
                 return DataError(layout.path, f"row {number}, column {column}: expected a finite number, found {found}")
     return DataError(layout.path, f"rows {lines[0][0]} to {lines[-1][0]}: {otherwise}")

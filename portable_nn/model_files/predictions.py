@@ -13,7 +13,7 @@ import numpy as np
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
-from portable_nn.core.text import quantity, shortened
+from portable_nn.core.text import quantity, shortened, some
 from portable_nn.data.files import opened
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
@@ -193,7 +193,19 @@ class Predictions(Iterator[Prediction]):
         probabilities = _probabilities(numbers, self._kind)
         if not self._called:
             self._called = self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
-        return _ranked(batch, probabilities, self._called, self._top)
+        expected = [_expected(label, self._called) for label in batch.labels or [None] * len(batch.names)]
+        if batch.labels and not self.judged and not set(expected) & set(self._called):
+            return self._misplaced(batch)
+        return _ranked(batch.names, probabilities, expected, self._called, self._top)
+
+    def _misplaced(self, batch: Batch) -> Iterator[Prediction]:
+        """The predictions for the first batch with labels, where none of them is a class. Raises if ``strict``."""
+        assert batch.labels
+        wanted = f"is none of the classes {some(self._called)}; in a table, labels are the first column"
+        reasons = [f"the label {label} {wanted}" for label in batch.labels]
+        if self._strict:
+            raise DataError(batch.names[0], reasons[0])
+        return (Prediction(name, error=reason) for name, reason in zip(batch.names, reasons, strict=True))
 
     def _warn_of_range(self, x: Array) -> None:
         """Warn once of examples that miss by far what the model is made for."""
@@ -342,7 +354,10 @@ def _quantities(runner: Runner) -> tuple[str, ...]:
 
 def _taken(runner: Runner) -> Taken:
     largest = float(runner.range.high.max()) if runner.range else None
-    return Taken(runner.example_shape, runner.preprocessing, runner.takes, largest, runner.columns, runner.target)
+    labelled = runner.kind != "values"
+    return Taken(
+        runner.example_shape, runner.preprocessing, runner.takes, largest, runner.columns, runner.target, labelled
+    )
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -376,13 +391,18 @@ def _probabilities(numbers: Array, kind: str) -> Array:
     return np.concatenate([1 - numbers, numbers], axis=1) if numbers.shape[1] == 1 else numbers
 
 
-def _ranked(batch: Batch, probabilities: Array, classes: tuple[str, ...], top: int) -> Iterator[Prediction]:
+def _ranked(
+    names: Sequence[str],
+    probabilities: Array,
+    expected: Sequence[str | None],
+    classes: tuple[str, ...],
+    top: int,
+) -> Iterator[Prediction]:
     """The most likely classes of each example; among equals the first."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    labels = batch.labels or [None] * len(batch.names)
-    for name, row, best, label in zip(batch.names, probabilities, order, labels, strict=True):
+    for name, row, best, label in zip(names, probabilities, order, expected, strict=True):
         ranking = tuple(zip((classes[place] for place in best), _floats(row[best]), strict=True))
-        yield Prediction(name, ranking[0][0], int(best[0]), ranking[0][1], ranking, _expected(label, classes))
+        yield Prediction(name, ranking[0][0], int(best[0]), ranking[0][1], ranking, label)
 
 
 def _expected(label: Any, classes: tuple[str, ...]) -> str | None:

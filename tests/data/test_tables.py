@@ -56,10 +56,38 @@ def test_a_wrong_number_in_the_first_row_is_no_heading(tmp_path: Path, cell: str
 
 
 @pytest.mark.parametrize(
-    "heading", ["a,b,c", "label,0,1,2", '"label","a","b","c"', ",0,1,2", "\ufefflabel,1x1,1x2,1x3", "nan,b,c"]
+    "heading", ["a,b,c", "w,1,2", '"a","b","c"', "label,0,1,2", ",0,1", "\ufeffa,1x1,1x2", "nan,b,c", "w,5,z"]
 )
 def test_headings_and_blank_lines_are_skipped_and_counted(tmp_path: Path, heading: str) -> None:
+    if heading.startswith("label"):
+        assert read(written(tmp_path, f"{heading}\n\n7,0,255,3\n  \n8,4,5,6\n\n")) == ([3, 5], ROWS[:2], [7, 8])
+        return
     assert read(written(tmp_path, f"{heading}\n\n0,255,3\n  \n4,5,6\n\n")) == ([3, 5], ROWS[:2], None)
+
+
+HEADINGS = [
+    ("a,b\n1,2,3\n", "expected 3 values, with a heading for each, found 2 headings (a, b)"),
+    ("a,b,c,d\n1,2,3\n", "expected 3 values, with a heading for each, found 4 headings (a, b, c, d)"),
+    ("a,b,c,Label\n1,2,3,0\n", "expected a label and 3 values, found 'Label' in column 4: labels stand in the first "
+     "column"),
+    ("a,b,class\n1,2,3\n", "expected 3 values, found 'class' in column 3: labels stand in a column of their own, the "
+     "first"),
+    (",a,b,c\n0,1,2,3\n", "expected a label and 3 values, found a first column without a heading, as for the numbers "
+     "of rows: without them (in pandas, to_csv(path, index=False)) it can be read"),
+    ("cat,1,2.5,3\ncat,4,5,6\n", "row 1, column 1: expected a finite number, found 'cat': labels are the numbers of "
+     "classes, in the first column"),
+    ("1,2,3,cat\n", "row 1, column 4: expected a finite number, found 'cat': labels are the numbers of classes, in the "
+     "first column"),
+    ("1 2 3\n4 5 6\n", "row 1: expected 3 values, or a label and 3 values, found 1 cell: commas, semicolons or tabs "
+     "separate columns"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason"), HEADINGS)
+def test_columns_that_are_not_as_they_must_be(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path}: {reason}')}$"):
+        read(path)
 
 
 def test_byte_order_mark_before_numbers(tmp_path: Path) -> None:
@@ -104,13 +132,13 @@ def test_the_faulty_cell_is_named(tmp_path_factory: pytest.TempPathFactory, row:
     path.write_text("\n".join(map(",".join, cells)), encoding="utf-8")
     found = repr(bad) if bad else "nothing"
     expected = f"{path}: row {row + 2}, column {column + 1}: expected a finite number, found {found}"
-    with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
+    with pytest.raises(DataError, match=f"^{re.escape(expected)}(: labels are the numbers of classes, in .*)?$"):
         read(path, chunk_rows=4)
 
 
 FAULTS = [
     ("", "expected rows of numbers, found none"),
-    ("a,b,c\n\n", "expected rows of numbers, found none"),
+    ("a,b,c\n\n", "expected rows of numbers, found only headings, a, b, c"),
     ("1,2\n", "row 1: expected 3 values, or a label and 3 values, found 2 cells"),
     ("1,2,3\n4,5,6\n7,8\n", "row 3: expected 3 values, found 2 cells"),
     ("1,2,3,4\n4,5,6\n", "row 2: expected a label and 3 values, found 3 cells"),

@@ -372,3 +372,24 @@ def test_predictions_are_no_array() -> None:
     for use in (np.asarray, np.sum, net.predict):
         with pytest.raises(UsageError, match=r"predictions are no array: network\.predict\(x\) gives the outputs"):
             use(pnn.predict(net, ROWS))
+
+
+# -- labels that are none
+
+
+def test_labels_in_the_last_column(tmp_path: Path) -> None:
+    """The first of one column too many is the label; where it cannot be, nothing is said of the row."""
+    np.savetxt(tmp_path / "last.csv", np.c_[ROWS, CLASSES], delimiter=",", fmt="%.5g")
+    wanted = r"^\S+last\.csv:1: the label [\d.]+ is none of the classes a, b, c; in a table, labels are the"
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), labels="abc", seed=0)
+    with pytest.raises(DataError, match=wanted):
+        list(pnn.predict(net, tmp_path / "last.csv"))
+    found = list(pnn.predict(net, tmp_path / "last.csv", strict=False, batch_size=90))
+    assert [(each.label, each.error is None) for each in found] == [(None, False)] * 90
+
+
+def test_values_have_no_labels(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(1), pnn.Dense(1), seed=0)
+    (tmp_path / "two.csv").write_text("1,5\n2,6\n")
+    with pytest.raises(DataError, match=r"two\.csv: row 1: expected 1 value, found 2 cells: the model gives values"):
+        list(pnn.predict(net, tmp_path / "two.csv"))
