@@ -56,7 +56,7 @@ def animation(result: Result) -> list[Image]:
     paper = sheet(5.6, 6.2, [game_in_words(view.game), f"{method_in_words(result)}, {rate_in_words(result)}"])
     axes = paper.add_subplot()
     axes.plot(*view.z[0], **START)
-    mark_equilibria(axes, view.equilibria)
+    mark_equilibria(axes, view.game, view.equilibria)
     plane(axes, view.window)
     caption = axes.text(0.5, 1.02, " ", transform=axes.transAxes, ha="center", va="bottom", fontsize=9.5)
     _legend(axes)

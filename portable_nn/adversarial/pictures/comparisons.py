@@ -9,6 +9,7 @@ import numpy as np
 from portable_nn.adversarial.pictures.paper import (
     MEASURED,
     THEORY,
+    distance_in_words,
     drawable,
     game_in_words,
     legend_line,
@@ -52,7 +53,7 @@ def comparison(compared: Comparison) -> Figure:
             _theory(axes, entry, lines[entry.name])
     axes.set(
         xlabel="gradient evaluations (a Jacobian-vector product counts as one)",
-        ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 at an equilibrium",
+        ylabel=distance_in_words(compared.game),
     )
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     steps_axis(axes, np.array([compared.evaluations]))

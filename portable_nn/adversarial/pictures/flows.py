@@ -50,7 +50,7 @@ def circle_and_spiral(result: Result) -> Figure:
     paper = sheet(11, 6.5, heading(result))
     left, right = [part.add_subplot() for part in parts_of(paper, 1, 2)]
     left.plot(smooth.z[:, 0], smooth.z[:, 1], **FLOW)
-    mark_equilibria(left, smooth.equilibria)
+    mark_equilibria(left, smooth.game, smooth.equilibria)
     left.plot(*view.z[0], **START)
     plane(left, smooth.window)
     left.grid(color="#E6E6E6", linewidth=0.6)

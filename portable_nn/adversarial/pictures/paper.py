@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.kinds import kind_of
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, figure, tint
 from portable_nn.operators.registry import Array
@@ -57,6 +58,13 @@ EQUILIBRIUM: Final[dict[str, Any]] = {
     "markeredgewidth": 0.7,
     "label": "equilibrium",
     "zorder": 8,
+}
+STATIONARY: Final[dict[str, Any]] = {
+    **EQUILIBRIUM,
+    "markerfacecolor": "white",
+    "markeredgecolor": GREEN,
+    "markeredgewidth": 1.2,
+    "label": "F = 0, no equilibrium",
 }
 MEASURED: Final[dict[str, Any]] = {"linewidth": 2.6, "alpha": 0.6, "zorder": 4}
 THEORY: Final[dict[str, Any]] = {"color": BLACK, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 5}
@@ -144,10 +152,24 @@ def diverging() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("portable-nn diverging", colours)
 
 
-def mark_equilibria(axes: Axes, points: Array) -> None:
-    """Mark points (m, 2)."""
-    if len(points):
-        axes.plot(points[:, 0], points[:, 1], **EQUILIBRIUM)
+def kinds(game: Game, points: Array) -> list[tuple[Array, dict[str, Any]]]:
+    """The equilibria among points (m, 2) with F = 0, and the others, each with how they are marked."""
+    are = np.array([kind_of(game, point).is_equilibrium for point in points], dtype=bool)
+    return [(part, look) for part, look in ((points[are], EQUILIBRIUM), (points[~are], STATIONARY)) if len(part)]
+
+
+def mark_equilibria(axes: Axes, game: Game, points: Array) -> None:
+    """Mark points (m, 2) with F = 0."""
+    for part, look in kinds(game, points):
+        axes.plot(part[:, 0], part[:, 1], **look)
+
+
+def distance_in_words(game: Game) -> str:
+    """What is drawn as the distance of a run."""
+    if not len(game.equilibria):
+        return "‖F‖, 0 at an equilibrium"
+    known = any(kind_of(game, point).is_equilibrium for point in game.equilibria)
+    return f"distance to the nearest {'equilibrium' if known else 'point with F = 0'}"
 
 
 def plane(axes: Axes, window: tuple[tuple[float, float], tuple[float, float]]) -> None:

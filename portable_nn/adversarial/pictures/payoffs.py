@@ -9,7 +9,6 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game, norm
 from portable_nn.adversarial.pictures.paper import (
     END,
-    EQUILIBRIUM,
     PATH,
     START,
     colour_bar,
@@ -17,6 +16,7 @@ from portable_nn.adversarial.pictures.paper import (
     few_ticks,
     heading,
     is_article,
+    kinds,
     legend_below,
     legend_line,
     mark_equilibria,
@@ -71,7 +71,7 @@ def above_on(axes: Axes, view: View) -> None:
     colours(axes, game, window)
     arrows(axes, game, window)
     path_on(axes, view)
-    mark_equilibria(axes, view.equilibria)
+    mark_equilibria(axes, view.game, view.equilibria)
     axes.plot(*view.z[0], **START)
     if not view.leaves:
         axes.plot(*view.z[-1], **END)
@@ -219,6 +219,6 @@ def _path_on_surface(axes: Any, view: View) -> None:
     points = np.where(((view.z >= low) & (view.z <= high)).all(-1)[:, None], view.z, np.nan)
     heights = np.where(np.isfinite(points[:, 0]), values(view.game, view.z), np.nan)
     axes.plot(*points.T, heights, **PATH)
-    for point, look in ((view.equilibria, EQUILIBRIUM), (view.z[:1], START), (view.z[-1:], END)):
-        if len(point) and not (look is END and view.leaves):
+    for point, look in (*kinds(view.game, view.equilibria), (view.z[:1], START), (view.z[-1:], END)):
+        if not (look is END and view.leaves):
             axes.plot(*point.T, values(view.game, point), **look)

@@ -66,7 +66,7 @@ def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
     streams(axes, found, window)
     for place, views in enumerate(sets.values()):
         _paths(axes, views, window, PALETTE[place % len(PALETTE)])
-    mark_equilibria(axes, inside(found.equilibria, window))
+    mark_equilibria(axes, found, inside(found.equilibria, window))
     plane(axes, window)
     axes.set_title("phase portrait: streamlines of \N{MINUS SIGN}F", fontsize=10)
     _legend(axes, sets)

@@ -14,6 +14,7 @@ from portable_nn.adversarial.pictures.paper import (
     THEORY,
     X_COLOUR,
     Y_COLOUR,
+    distance_in_words,
     drawable,
     heading,
     legend_below,
@@ -60,7 +61,7 @@ def orbit(result: Result) -> Figure:
 def orbit_on(axes: Axes, view: View, title: str = "trajectory") -> None:
     """Draw that on axes."""
     path_on(axes, view)
-    mark_equilibria(axes, view.equilibria)
+    mark_equilibria(axes, view.game, view.equilibria)
     axes.plot(*view.z[0], **START)
     if not view.leaves:
         axes.plot(*view.z[-1], **END)
@@ -124,9 +125,9 @@ def distance_on(axes: Axes, view: View) -> None:
     usable = bool(np.isfinite(drawn).any())
     if known and usable:
         theory_on(axes, result, lengths)
-    axes.set(xlabel="step", ylabel="distance to the nearest equilibrium" if known else "‖F‖, 0 at an equilibrium")
+    axes.set(xlabel="step", ylabel=distance_in_words(view.game))
     steps_axis(axes, result.t)
-    what = "distance to the equilibrium" if known else "norm of the vector field"
+    what = distance_in_words(view.game).replace("nearest ", "") if known else "norm of the vector field"
     axes.set_title(what if usable else f"{what}: 0 at every step", fontsize=10)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     legend_below(axes, columns=2)
