@@ -206,8 +206,7 @@ class Space:
         """The Jacobian of F."""
         if self.matrices is not None:
             return np.asarray(self.matrices.mean(0))
-        steps = 1e-5 * np.eye(4)
-        return np.stack([(scissors(z + step) - scissors(z - step)) / 2e-5 for step in steps], -1)
+        return scissors_bent(z)
 
     def joined(self, a: Array, b: Array) -> Array:
         """x of a, y of b."""
@@ -270,6 +269,19 @@ def scissors(z: Array) -> Array:
     gain, loss = WINS @ q, p @ WINS
     value = p @ gain
     return np.concatenate([-(p * (gain - value))[:2], (q * (loss - value))[:2]])
+
+
+def scissors_bent(z: Array) -> Array:
+    """Its Jacobian, by the derivatives of softmax: ∂pᵢ/∂xₐ = pᵢ(δᵢₐ - pₐ)."""
+    p, q = np.exp([z[0], z[1], 0]), np.exp([z[2], z[3], 0])
+    p, q = p / p.sum(), q / q.sum()
+    gain, loss = WINS @ q, p @ WINS
+    value = p @ gain
+    dp, dq = np.diag(p) - np.outer(p, p), np.diag(q) - np.outer(q, q)
+    own_x = dp * (gain - value)[:, None] - np.outer(p, p * (gain - value))
+    own_y = dq * (loss - value)[:, None] - np.outer(q, q * (loss - value))
+    both = dp @ WINS @ dq
+    return np.block([[-own_x[:2, :2], -both[:2, :2]], [both.T[:2, :2], own_y[:2, :2]]])
 
 
 def _newton(g: Any, z: Any, h: float) -> Any:

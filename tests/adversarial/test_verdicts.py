@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from longer_runs import HORIZON, PLANE, Plane, distances, plays
+from longer_runs import HORIZON, PLANE, Plane, distances, plays, scissors, scissors_bent
 
 from portable_nn.adversarial import METHODS, compare, forecast, game, simulate
 from portable_nn.adversarial.games.kinds import kind_of
@@ -234,6 +234,23 @@ def test_the_games_of_the_independent_judge_are_those_of_the_package(name: str) 
         force = plain.exact(complex(x, y))
         assert np.allclose(played.field((x, y)), [force.real, force.imag])
         assert np.allclose(np.ravel(played.jacobian((x, y))), plain.jacobian(complex(x, y)))
+
+
+def test_the_derivatives_of_the_judge_s_scissors_are_those_of_the_package() -> None:
+    played = game("rock-paper-scissors")
+    for z in np.random.default_rng(1).normal(size=(20, 4)) * 3:
+        assert np.allclose(played.field(z), scissors(z), rtol=1e-12, atol=1e-15)
+        assert np.allclose(played.jacobian(z), scissors_bent(z), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_numbers_too_small_to_have_digits_are_no_failure_of_newton_s_method(gamma: float) -> None:
+    """The proximal step contracts by 1/|1 + ηλ| for the eigenvalues λ of J: to 0, on the way through 5e-324."""
+    run = simulate(game("dirac-gan", gamma=gamma), "proximal", (0.15, 0.47), 1.5, 499)
+    factor = max(1 / abs(1 + 1.5 * value) for value in np.linalg.eigvals([[gamma, -0.5], [0.5, 0]]))
+    assert factor**25_000 == 0
+    assert WORDS[run.status] in {"converged", "converges"}
+    assert not run.longer.failures
 
 
 def test_the_methods_of_the_independent_judge_are_all_of_them() -> None:

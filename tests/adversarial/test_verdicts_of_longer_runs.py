@@ -175,6 +175,31 @@ def summary(runs: list[Sample]) -> tuple[Counter[str], list[str]]:
     return counts, wrong
 
 
+FOUR = (1.04, -0.61, 0.35, 0.8)
+SAMPLED = {"seed": 33, "spread": 0.5}
+NOISY = {"matrix": [[1.11, -0.98], [-0.28, 0.61]]}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("run", "word"),
+    [
+        (
+            Sample("rock-paper-scissors", "midpoint", {}, {}, 0.0147, None, 0.0, (1.04, -1.09, 0.74, -0.09), 100),
+            "diverges",
+        ),
+        (Sample("rock-paper-scissors", "optimistic", {}, {}, 0.5, None, 0.0, FOUR, 200), "converges"),
+        (Sample("xᵀAy", "competitive-linear", NOISY, {}, 0.1, None, 0.01, FOUR, 200), "stays"),
+        (Sample("stochastic-bilinear", "optimistic-rmsprop", SAMPLED, {}, 0.012, None, 0.0, FOUR, 200), "stays"),
+        (Sample("matching-pennies", "simultaneous", {}, {}, 0.05, None, 0.1, (0.9, -0.7), 100), "diverges"),
+    ],
+    ids=lambda given: f"{given.game} {given.method}" if isinstance(given, Sample) else given,
+)
+def test_what_only_a_fast_long_run_decides(run: Sample, word: str) -> None:
+    [(_, verdict, against)] = checked([run])
+    assert (WORDS[verdict.status], against) == (word, "")
+
+
 @pytest.mark.sweep
 def test_no_verdict_of_a_thousand_runs_is_refuted_and_most_are_decided() -> None:
     counts, wrong = summary(samples(1000, seed=0))

@@ -21,6 +21,18 @@ SEARCHED: Final = 2.0
 """Newton's method starts from points up to this far from 0 in each variable."""
 
 
+class Samples:
+    """The vector field F = Mz of a matrix M that is drawn for each point, from ``matrices`` (n, d, d)."""
+
+    def __init__(self, matrices: Array) -> None:
+        self.matrices = matrices
+
+    def __call__(self, z: Array, rng: np.random.Generator) -> Array:
+        """At points (…, d): (…, d)."""
+        drawn = self.matrices[rng.integers(len(self.matrices), size=z.shape[:-1])]
+        return np.asarray((drawn @ z[..., None])[..., 0])
+
+
 class GameFunctions(Protocol):
     """f, F and J at points (…, d); ``linear`` where J is constant."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from portable_nn.adversarial.games.derivatives import Payoff
 from portable_nn.adversarial.games.expressions import CONSTANTS, FUNCTIONS, parse, sizes
-from portable_nn.adversarial.games.game import Game, Linear, coupled, linear_game, made_from
+from portable_nn.adversarial.games.game import Game, Linear, Samples, coupled, linear_game, made_from
 from portable_nn.adversarial.games.options import Option, filled, finite_array, no_such
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Array, Symbol, emit
@@ -60,12 +60,8 @@ def _stochastic(row: NamedGame, samples: float, size: float, spread: float, seed
     rng, count, players = np.random.default_rng(int(seed)), int(samples), (int(size), int(size))
     matrices = np.eye(int(size)) + spread * rng.standard_normal((count, *players))
     stack = np.array([coupled(matrix) for matrix in matrices])
-
-    def sampled(z: Array, rng: np.random.Generator) -> Array:
-        return np.asarray((stack[rng.integers(count, size=z.shape[:-1])] @ z[..., None])[..., 0])
-
     functions = Linear(np.mean(stack, axis=0), players[0])
-    return Game(row.name, row.title, players, functions, np.zeros((1, sum(players))), row.source, sampled)
+    return Game(row.name, row.title, players, functions, np.zeros((1, sum(players))), row.source, Samples(stack))
 
 
 def _quadratic(row: NamedGame, a: float, b: float, c: float) -> Game:

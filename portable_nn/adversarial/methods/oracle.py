@@ -26,6 +26,9 @@ EXACT: Final = 1e-15
 SOLVED: Final = 1e-8
 """The residual of an equation that is solved, relative to the sizes of its terms."""
 
+UNDERFLOW: Final = 1e-300
+"""Residuals below this are rounding errors of numbers that are too small to have digits."""
+
 NEWTON_FAILS: Final = "Newton's method does not find the end w of the step"
 
 
@@ -157,7 +160,7 @@ class ArrayOracle(Oracle[Array, Array]):
         """By Gaussian elimination; a singular system without a solution is a ``failure``."""
         w = solve(matrix, v)
         left, size = self.apply(matrix, w) - v, np.abs(matrix).max((-1, -2)) * _largest(w) + _largest(v)
-        bad = ~(_largest(left) <= SOLVED * size) & np.isfinite(v).all(-1)
+        bad = ~(_largest(left) <= SOLVED * size + UNDERFLOW) & np.isfinite(v).all(-1)
         return self._unless(bad, left, "the matrix M of its linear system is singular", "‖Mw - v‖", w)
 
     def shifted(self, rate: Any, matrix: Array) -> Array:
@@ -181,10 +184,10 @@ class ArrayOracle(Oracle[Array, Array]):
         if self.game.sampled:
             return w
         left, size = self._equation(z, w, rate, added), _largest(z) + _largest(w)
-        if np.all(_largest(left) <= SOLVED * size):
+        if np.all(_largest(left) <= SOLVED * size + UNDERFLOW):
             return w
         first = _largest(rate * self._exact(z))  # Not finite where the run itself has overflown.
-        bad = ~(_largest(left) <= SOLVED * (size + first)) & np.isfinite(_largest(z) + first)
+        bad = ~(_largest(left) <= SOLVED * (size + first) + UNDERFLOW) & np.isfinite(_largest(z) + first)
         return self._unless(bad, left, NEWTON_FAILS, "‖w - z + ηF(w)‖", w)
 
     def _equation(self, z: Array, w: Array, rate: Any, added: Array | None) -> Array:

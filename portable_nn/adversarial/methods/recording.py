@@ -6,11 +6,11 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from portable_nn.adversarial.games.game import Game, Linear
-from portable_nn.adversarial.methods.oracle import EXACT, NEWTON, SOLVED, Oracle
+from portable_nn.adversarial.games.game import Game, Linear, Samples
+from portable_nn.adversarial.methods.oracle import EXACT, NEWTON, SOLVED, UNDERFLOW, Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
-from portable_nn.adversarial.methods.tape import Compiled, Number, Scalar, Tape
+from portable_nn.adversarial.methods.tape import Compiled, Scalar, Tape
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import SCALARS, Symbol, reachable
 
@@ -70,23 +70,30 @@ class Newton:
             w = tuple(map(operator.sub, w, step))
             if not any(abs(change) > EXACT * abs(value) for change, value in zip(step, w, strict=True)):
                 break
-        size = max(map(abs, z)) + max(map(abs, w))
-        if not all(abs(rest) <= SOLVED * size for rest in self.left.function(*w, *given)):
+        most = SOLVED * (max(map(abs, z)) + max(map(abs, w))) + UNDERFLOW
+        if not all(abs(rest) <= most for rest in self.left.function(*w, *given)):
             raise ArithmeticError("Newton's method does not find the end of the step")
         return w
+
+
+class Drawn(NamedTuple):
+    """What is random about a call of F: the matrix of a sample, and noise; ``None`` where there is none."""
+
+    sample: Square | None = None
+    noise: Vector | None = None
 
 
 class RecordingOracle(Oracle[Vector, Square]):
     """Records the queries of a method to a small game on a tape.
 
-    ``noise`` is added to F, a vector for each of the ``calls``. ``LookupError`` is raised for what cannot be recorded:
-    an operator without a scalar form. ``newtons`` are the implicit steps of the tape.
+    ``drawn`` is for each of the ``calls`` of F. ``LookupError`` is raised for what cannot be recorded: an operator
+    without a scalar form. ``newtons`` are the implicit steps of the tape.
     """
 
-    def __init__(self, game: Game, tape: Tape, noise: Sequence[Vector] = ()) -> None:
+    def __init__(self, game: Game, tape: Tape, drawn: Sequence[Drawn] = ()) -> None:
         super().__init__()
         self.game, self.tape, self.first = game, tape, game.players[0]
-        self.noise, self.calls = noise, 0
+        self.drawn, self.calls = drawn, 0
         self.newtons: list[Newton] = []
         self.derivation = game.derivation
 
@@ -104,10 +111,10 @@ class RecordingOracle(Oracle[Vector, Square]):
                 known[origin.outputs[0]] = self.tape.record(SCALARS[origin.operator.name], *inputs)
         return [known[output] for output in outputs]
 
-    def _noise(self) -> Vector | None:
+    def _next(self) -> Drawn:
         """That of the next call."""
         self.calls += 1
-        return self.noise[self.calls - 1] if self.noise else None
+        return self.drawn[self.calls - 1] if self.drawn else Drawn()
 
     def _exact(self, z: Vector) -> Vector:
         """F without noise."""
@@ -123,10 +130,11 @@ class RecordingOracle(Oracle[Vector, Square]):
         return rows
 
     def field(self, z: Vector, share: float = 1.0) -> Vector:
-        """F, and its noise."""
+        """F, that of a sample where there are several, and its noise."""
         self.nfev += share
-        found, added = self._exact(z), self._noise()
-        return found + added if added else found
+        sample, noise = self._next()
+        found = self.apply(sample, z) if sample else self._exact(z)
+        return found + noise if noise else found
 
     def jacobian(self, z: Vector) -> Square:
         """J."""
@@ -188,7 +196,7 @@ class RecordingOracle(Oracle[Vector, Square]):
         """A Newton iteration, which is exact for a linear game; as many as it needs for others."""
         if self.game.linear:
             return z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z))
-        added = self._noise() or Vector([0.0] * len(z.parts))
+        added = self._next().noise or Vector([0.0] * len(z.parts))
         newton = _newton(self.game)
         self.newtons.append(newton)
         return Vector(self.tape.record_call(newton, [*z.parts, *rate.parts, *added.parts], len(z.parts)))
@@ -270,8 +278,8 @@ class Played(NamedTuple):
 class Recording(NamedTuple):
     """One step as a function, and how many gradients and Jacobians it evaluates, besides the iterations of ``newtons``.
 
-    The variables are the vectors of the state, then what is given anew at each step. Each of the ``calls`` of F has
-    noise of its own.
+    The variables are the vectors of the state, then what is given anew at each step. What is random is drawn anew for
+    each of the ``calls`` of F.
     """
 
     step: Compiled
@@ -312,36 +320,45 @@ def record_step(
     vectors: int,
     rate: Sequence[float] | None,
     noisy: bool = False,
+    *,
+    counted: bool = False,
 ) -> Recording | None:
     """A step of a method whose state has so many ``vectors``; ``None`` where it cannot be recorded, or not with profit.
 
     A constant ``rate`` of each number becomes part of the step. Otherwise the inputs of a step begin with them; the
-    numbers of the method's clock follow, and then, where it is ``noisy``, the noise of each call of F.
+    numbers of the method's clock follow, and then, for each call of F, the matrix of a sample where the game has some,
+    and the noise where it is ``noisy``.
     """
     size = game.size
-    if size > MOST_NUMBERS or game.sampled:
+    if size > MOST_NUMBERS or not (game.sampled is None or isinstance(game.sampled, Samples)):
         return None
-    calls = 0
-    if noisy:  # How many calls there are is known after a recording.
-        trial = record_step(game, method, options, vectors, rate)
+    calls, each = 0, size * size * bool(game.sampled) + size * noisy
+    if each and not counted:  # How many calls there are is known after a recording.
+        trial = record_step(game, method, options, vectors, rate, counted=True)
         if trial is None:
             return None
         calls = trial.calls
     ticks = len(method.ticks(0, options))
-    tape = Tape(size * (vectors + (0 if rate else 1) + calls) + ticks)
-    rest: list[Number] = list(tape.variables)
+    tape = Tape(size * (vectors + (0 if rate else 1)) + ticks + calls * each)
+    rest = list(tape.variables)
 
-    def taken() -> Vector:
-        found = Vector(rest[:size])
-        del rest[:size]
+    def taken(count: int) -> list[Any]:
+        found = rest[:count]
+        del rest[:count]
         return found
 
-    state = tuple(taken() for _ in range(vectors))
-    rates = Vector(rate) if rate else taken()
-    clock = tuple(rest[:ticks])
-    del rest[:ticks]
+    state = tuple(Vector(taken(size)) for _ in range(vectors))
+    rates = Vector(rate or taken(size))
+    clock = tuple(taken(ticks))
+    drawn = [
+        Drawn(
+            _rows(taken(size * size)) if game.sampled else None,
+            Vector(taken(size)) if noisy else None,
+        )
+        for _ in range(calls)
+    ]
     try:
-        oracle = RecordingOracle(game, tape, [taken() for _ in range(calls)])
+        oracle = RecordingOracle(game, tape, drawn)
         after = method.step(StepContext(oracle, rates, clock, options), state)
         step = tape.compiled([part for vector in after for part in vector.parts])
     except (LookupError, ArithmeticError, ValueError):

@@ -38,6 +38,7 @@ class Method:
             equilibrium; Adam's second moment, a square, is none.
         strength: the option that says how much of a correction is added to the gradient, if it has one; that of
             extragradient is by default the learning rate, as that of the methods without such an option always is.
+        requires: what a game must have for a step to be defined, where not every smooth game has it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Method:
     period: Callable[[MethodOptions], int] | None = lambda options: 1
     lasting: tuple[int, ...] = ()
     strength: str | None = None
+    requires: str = ""
 
     def __repr__(self) -> str:
         return f"<method {self.name}: {self.title}>"
@@ -197,6 +199,7 @@ _GENERAL: Final = (
         jacobians=2,
         implicit=True,
         options={"follower": Option(1, "the follower: 0 is x, 1 is y", 0, 1, whole=True)},
+        requires="that f is curved in the follower's numbers: their block of second derivatives must be invertible",
     ),
     Method(
         "momentum",

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.adversarial.runs.tracks import HORIZON, Run, Track, farthest_at_first, growth_to_come, late_lengths
+from portable_nn.adversarial.runs.trend import trend
 from portable_nn.adversarial.runs.verdict import DIVERGES, Verdict
 from portable_nn.adversarial.theory.forecast import near_equilibrium
 from portable_nn.adversarial.theory.local import Pair, log_radius
@@ -90,8 +91,18 @@ def by_noise(run: Run) -> Verdict | None:
         text = f"noise adds up, and {run.words.what} grows as the square root of the number of steps, to {end:.4g}"
         return run.words.make(DIVERGES, text)
     if -np.log(size) * long.last / 2 < SETTLED + np.log(max(1.0, float(run.track.lengths[0]) / max(end, 1e-300))):
-        return run.words.unsettled(long.last, end, f", multiplied by {size:.7g} per step besides the noise")
+        return _slowly(run, long, size)
     return noisy(run, long)
+
+
+def _slowly(run: Run, long: Track, size: float) -> Verdict:
+    """A linear map that contracts too slowly for the run to have come where noise keeps it: it only comes nearer."""
+    end, found = float(run.track.lengths[-1]), trend(long.t, long.points, long.lengths)
+    if found is None or long.last < HORIZON * run.track.last or found.typical[0] > found.typical[-1]:
+        return run.words.unsettled(long.last, end, f", multiplied by {size:.7g} per step besides the noise")
+    tail = late_lengths(run, long)
+    why = f"it is multiplied by {size:.7g} per step, until noise keeps it away"
+    return run.words.within(float(tail.max()), why, float(tail.min()))
 
 
 def _by_falling_noise(run: Run) -> Verdict | None:
@@ -133,6 +144,8 @@ def by_samples(run: Run) -> Verdict | None:
     steps = np.diff(logs[edges]) / np.diff(long.t[edges])
     mean, error = float(steps.mean()), float(steps.std(ddof=1) / np.sqrt(BATCHES))
     if abs(mean) <= SURE * error or abs(logs[-1] - logs[0]) < 1 or np.sign(logs[-1] - logs[0]) != np.sign(mean):
+        return run.words.unsettled(long.last, float(run.track.lengths[-1]))
+    if (late_lengths(run, long).max() - farthest_at_first(run)) * mean < 0:  # It has not begun.
         return run.words.unsettled(long.last, float(run.track.lengths[-1]))
     if mean < 0:
         return run.converging(long, None)

@@ -12,6 +12,7 @@ from portable_nn.adversarial.runs.by_theory import noisy
 from portable_nn.adversarial.runs.tracks import (
     CLOSE,
     HORIZON,
+    ROUNDED,
     Run,
     Track,
     farthest_at_first,
@@ -45,8 +46,17 @@ TINY: Final = 1e-6
 REGULAR: Final = 1.1
 """A cycle whose largest distance is at most so many times the smallest is regular."""
 
-ROOM: Final = 1.5
+ROOM: Final = 1.25
 """How much farther away than it was seen an irregular run may go."""
+
+NOT_YET: Final = 0.6
+"""A run that comes to this share of a bound at most has not come there yet."""
+
+ALIKE: Final = 0.8
+"""The share of the farthest that copies of an irregular run must come to."""
+
+MANY: Final = 8
+"""Irregular runs must turn so often for their bounds to be known, and not come so near that rounding holds them."""
 
 CLEARLY: Final = 4.0
 """A noisy distance that has become so many times as large grows."""
@@ -81,6 +91,8 @@ def _at_the_horizon(run: Run, long: Track, verdict: Verdict) -> Verdict:
         return verdict
     first, late = farthest_at_first(run), late_lengths(run, long)
     if verdict.status in {CYCLES, STAYS}:
+        if late.max() < NOT_YET * verdict.high:
+            return run.words.unsettled(long.last, float(long.lengths[-1]))
         low, high = min(verdict.low, float(late.min())), max(verdict.high, float(late.max()))
         if (low, high) == (verdict.low, verdict.high):
             return verdict
@@ -168,16 +180,22 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
     if found.width * max(1.0, horizon) <= AT_REST * size:
         return run.words.stays(low, high, "the point does not move")
     if not found.turns:
-        followed = found.settles(horizon if horizon <= 1 else STIFF * horizon)
-        return run.words.stays(low, high, f"it hardly changes in {long.last:,} steps") if followed else None
+        if not found.settles(horizon if horizon <= 1 else STIFF * horizon):
+            return None
+        rests = run.words.stays(low, high, f"it hardly changes in {long.last:,} steps")
+        # Of several solutions of an implicit step rounding errors may choose one, which copies show.
+        chooses = run.method.implicit and not run.game.linear
+        return _irregular(run, long, found, rests) if chooses else rests
     if found.settles(horizon):
         regular = run.method.linear or float(found.high[0]) <= REGULAR * float(found.low[0])
-        return _cycle(run, long, *found.settled) if regular else _irregular(run, long, _cycle(run, long, low, high))
+        return (
+            _cycle(run, long, *found.settled) if regular else _irregular(run, long, found, _cycle(run, long, low, high))
+        )
     logs = np.log(found.high[:3])
     steps = -np.diff(logs)
     if np.ptp(logs) <= IRREGULAR and (steps[0] * steps[1] <= 0 or np.abs(steps).max() * max(1, horizon) <= IRREGULAR):
         within = run.words.within(high * np.exp(float(np.ptp(logs))), "it neither converges nor diverges", low)
-        return _irregular(run, long, within)
+        return _irregular(run, long, found, within)
     return None
 
 
@@ -186,16 +204,19 @@ def _from_the_horizon(run: Run, long: Track) -> Array:
     return np.asarray(long.lengths[long.t > min(HORIZON * run.track.last, long.last) / 2])
 
 
-def _irregular(run: Run, long: Track, verdict: Verdict) -> Verdict | None:
+def _irregular(run: Run, long: Track, found: Trend, verdict: Verdict) -> Verdict | None:
     """The same, if copies of the run have the same bounds; else it is irregular, and only known not to go far away."""
     tracks = [long, *run.copies()]
     if not all(track.finite.all() for track in tracks):
         return None
-    late = [_from_the_horizon(run, track) for track in tracks]
-    same = [np.ptp(np.log(np.maximum([end(part) for part in late], 1e-300))) <= FLAT for end in (np.min, np.max)]
-    if len(tracks) > 1 and all(same):
+    late, after = ([part(run, track) for track in tracks] for part in (late_lengths, _from_the_horizon))
+    ends = [[part.min() for part in after], [part.max() for part in after], [part.max() for part in late]]
+    if len(tracks) > 1 and all(np.ptp(np.log(np.maximum(end, 1e-300))) <= FLAT for end in ends):
         return verdict
-    farthest = max(float(part.max()) for part in late)
+    farthest = float(max(ends[1]))
+    turns = found.crossings * min(1.0, HORIZON * run.track.last / long.last)
+    if min(ends[2]) < ALIKE * farthest or turns < MANY or found.low.min() <= ROUNDED * farthest:
+        return None
     return run.words.within(ROOM * farthest, "irregularly, it neither converges nor diverges")
 
 
@@ -250,11 +271,18 @@ def _slowing(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
     return run.words.within(float(tail.max()), why, float(tail.min()))
 
 
+def _grows_by_itself(run: Run, found: Trend) -> bool:
+    """Whether a noisy distance grows clearly, or does so with other noise too."""
+    if found.typical[0] > CLEARLY * farthest_at_first(run):
+        return True
+    others = [trend(copy.t, copy.points, copy.lengths) for copy in run.copies()]
+    return len(others) > 0 and all(other is not None and other.grows(other.typical) for other in others)
+
+
 def _growth(run: Run, long: Track, found: Trend) -> Verdict:
     """It goes away, or it is not clear."""
     words, end = run.words, float(long.lengths[-1])
-    clearly = run.still or found.typical[0] > CLEARLY * farthest_at_first(run)
-    if clearly and found.grows(found.typical) and (found.grows(found.high) or not run.still):
+    if found.grows(found.typical) and (found.rises if run.still else _grows_by_itself(run, found)):
         return words.make(DIVERGES, f"{words.what} grows, to {end:.4g} after {long.last:,} steps")
     change = float(np.log(found.high[0] / found.high[1])) if found.high[1] > 0 and found.high[0] > 0 else 0.0
     tendency = "" if abs(change) < 0.01 else ", and falling" if change < 0 else ", and growing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,9 @@ from portable_nn.operators.registry import Array
 
 OPERATIONS: Final = 35_000_000
 """The most operations on plain floats of a longer run for a verdict."""
+
+FURTHER: Final = 12_000_000
+"""The same for one that is made where that has not settled the verdict."""
 
 ARRAY_STEPS: Final = {True: 48_000, False: 12_000}
 """The most gradients of a longer run for a verdict that is made with numpy, on a linear game and on others."""
@@ -137,24 +140,29 @@ class Result:
         Where the eigenvalues do not decide, it is that of a longer run, which takes some tenths of a second, and an
         implicit one of four numbers a second or two.
         """
+        return [self._judged(run) for run in range(int(np.prod(self.z.shape[1:-1])))]
+
+    def _judged(self, run: int) -> Verdict:
+        """The verdict by a longer run, and where that does not settle it, by the longest that is to be had."""
+        found = judge(self._run(run, lambda: self.longer))
+        if found.decided or self.operations is None or self.longest.t[-1] < 2 * self.longer.t[-1]:
+            return found
+        return judge(self._run(run, lambda: self.longest))
+
+    def _run(self, run: int, longer: Callable[[], Result]) -> Run:
         bases = [part.ravel() for part in np.broadcast_arrays(*self.rates.base)]
         starts = int(np.prod(self.z.shape[1:-1])) // max(1, len(bases[0]))
-        return [
-            judge(
-                Run(
-                    game=self.game,
-                    method=self.method,
-                    options=self.options,
-                    rates=self._rates([float(part[run // starts]) for part in bases]),
-                    later=None if self.rates.constant else self.rates.later,
-                    noise=self.noise,
-                    track=self._track(run),
-                    longer=partial(self._longer_track, run),
-                    copies=self._copies,
-                )
-            )
-            for run in range(int(np.prod(self.z.shape[1:-1])))
-        ]
+        return Run(
+            game=self.game,
+            method=self.method,
+            options=self.options,
+            rates=self._rates([float(part[run // starts]) for part in bases]),
+            later=None if self.rates.constant else self.rates.later,
+            noise=self.noise,
+            track=self._track(run),
+            longer=lambda: longer()._track(run),
+            copies=lambda: self._copies(longer()),
+        )
 
     def _rates(self, base: list[float]) -> tuple[float, float]:
         """The rates of x and y, with the factor of a constant schedule."""
@@ -165,12 +173,8 @@ class Result:
         points, lengths = self.z.reshape(len(self.t), -1, self.game.size), self.lengths.reshape(len(self.t), -1)
         return Track(self.t, points[:, run], lengths[:, run], self.failures.get(run))
 
-    def _longer_track(self, run: int) -> Track:
-        return self.longer._track(run)
-
-    def _copies(self) -> list[Track]:
-        """Tracks of copies of the longer run, if it is made on plain floats and fast."""
-        long = self.longer
+    def _copies(self, long: Result) -> list[Track]:
+        """Tracks of copies of a longer run, if it is made on plain floats and fast."""
         if self.operations is None or self.again is None or long is self:
             return []
         return [self.again(int(long.t[-1]), int(long.t[1]), copy)._track(0) for copy in range(1, COPIES + 1)]
@@ -181,14 +185,21 @@ class Result:
         return -(-(self.nfev + self.njev) // int(self.t[-1])) or 1
 
     @cached_property
-    @np.errstate(all="ignore")
     def longer(self) -> Result:
         """The same for ``HORIZON`` times as many steps or more, as far as that is fast; else this result itself."""
-        steps = int(self.t[-1])
-        runs = int(np.prod(self.z.shape[1:-1]))
         most = OPERATIONS // max(1, self.operations) if self.operations else ARRAY_STEPS[self.game.linear] // self._cost
-        wanted = min(max(HORIZON * steps, LONG), most if runs <= MOST_RUNS else 0)
-        if wanted < 2 * steps or self.again is None:
+        return self._made_longer(min(max(HORIZON * int(self.t[-1]), LONG), most))
+
+    @cached_property
+    def longest(self) -> Result:
+        """The same for as many steps as are worth their time where a longer run has not settled the verdict."""
+        return self._made_longer(FURTHER // max(1, self.operations or FURTHER))
+
+    @np.errstate(all="ignore")
+    def _made_longer(self, wanted: int) -> Result:
+        """The same for so many steps; this result itself where they are hardly more, or the runs are many."""
+        runs = int(np.prod(self.z.shape[1:-1]))
+        if wanted < 2 * int(self.t[-1]) or runs > MOST_RUNS or self.again is None:
             return self
         try:
             return self.again(wanted, (wanted * runs // RECORDED) | 1, 0)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.adversarial.games.game import Game
+from portable_nn.adversarial.games.game import Game, Samples
 from portable_nn.adversarial.games.options import Option, finite_array
 from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.oracle import ArrayOracle, Failure
@@ -34,7 +34,7 @@ NUDGE: Final = 1e-9
 """The relative distance of the starts of copies of a run, which differ more later where the run is irregular."""
 
 DRAWN: Final = 1024
-"""Noise is drawn for so many steps at once."""
+"""What is random is drawn for so many steps at once."""
 
 
 def simulate(
@@ -174,7 +174,7 @@ class _Play:
             return _Kept(points, nfev, njev, {})
         again = self.begin(begun.state[0])
         for size in _blocks(played.steps):
-            self._drawn(again.oracle, recording, size)
+            self._drawn(again.oracle, recording.calls, size)
         again.oracle.nfev, again.oracle.njev = nfev, njev
         state = tuple(np.array(played.state).reshape(-1, self.game.size))
         rest = self.iterate(again._replace(state=state, steps=played.steps), t[len(points) - 1 :])
@@ -188,18 +188,26 @@ class _Play:
             parts.append(zip(*columns, strict=True))
         if self.row.clock:
             parts.append(self.row.ticks(step, self.options) for step in range(steps))
-        if self.noise:
-            parts.append(chain.from_iterable(self._drawn(oracle, recording, size) for size in _blocks(steps)))
+        if self.noise or self.game.sampled:
+            drawn = (self._drawn(oracle, recording.calls, size) for size in _blocks(steps))
+            parts.append(chain.from_iterable(drawn))
         if len(parts) < 2:
             return parts[0] if parts else repeat((), steps)
         return (tuple(chain(*given)) for given in zip(*parts, strict=True))
 
-    def _drawn(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
-        """The noise of so many steps, that of the calls of F in each one after another."""
-        noise: list[list[float]] = (
-            oracle.noise * oracle.rng.standard_normal((steps, recording.calls * self.game.size))
-        ).tolist()
-        return noise
+    def _drawn(self, oracle: ArrayOracle, calls: int, steps: int) -> list[list[float]]:
+        """What is random about the calls of F in each of so many steps, in the order in which arrays draw it."""
+        rng, size, samples = oracle.rng, self.game.size, self.game.sampled
+        if not isinstance(samples, Samples):
+            drawn = self.noise * rng.standard_normal((steps, calls * size))
+        elif not self.noise:
+            drawn = samples.matrices[rng.integers(len(samples.matrices), size=(steps, calls))]
+        else:
+            count = len(samples.matrices)
+            both = [(rng.integers(count), rng.standard_normal(size)) for _ in range(steps * calls)]
+            drawn = np.array([[*samples.matrices[place].ravel(), *self.noise * noise] for place, noise in both])
+        rows: list[list[float]] = drawn.reshape(steps, -1).tolist()
+        return rows
 
     def iterate(self, begun: _Begun, t: Array) -> _Kept:
         """All runs at once, from where they are; ``t`` begins with the last step that was recorded before."""
@@ -239,6 +247,7 @@ def _explained(failure: Failure, row: Method, step: int) -> dict[int, str]:
     return {
         run: f"fails: step {step:,} of the method '{row.name}' is not defined: {failure.words}"
         + f", and leaves {failure.left} = {sizes[run]:.4g}"
+        + (f"; the method requires {row.requires}" if row.requires else "")
         for run in np.flatnonzero(failure.runs).tolist()
     }
 

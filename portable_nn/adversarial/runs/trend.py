@@ -69,6 +69,11 @@ class Trend(NamedTuple):
         changes = -_changes(self.high)
         return bool((changes > 1e-5).all() and (changes[:-1] >= changes[1:]).all())
 
+    @property
+    def rises(self) -> bool:
+        """Whether the largest distance grows from window to window."""
+        return bool((np.diff(self.high) < 0).all())
+
     def grows(self, of: Array) -> bool:
         """Whether ``of`` goes on growing: at least as a logarithm does, by as much from window to window."""
         more = -np.diff(of)
