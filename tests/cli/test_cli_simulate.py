@@ -30,20 +30,20 @@ average iterate          at distance 0.205255
 gradients                499
 
 Methods that converge at this learning rate, the fastest first:
-method                  factor per step  gradients per step  factor per gradient  stability limit
-hamiltonian                  0.90000000                   2           0.94868330                2
-consensus                    0.90553851                   2           0.95159787                1
-symplectic                   0.90553851                   3           0.96746585                1
-alternating-optimistic       0.99000102                   1           0.99000102        0.6666667
-lola                         0.98508883                   2           0.99251641        0.8660254
-optimistic                   0.99493615                   1           0.99493615        0.5773503
-lookahead                    0.99623717                   1           0.99623717        0.7425798
-proximal                     0.99503719                   2           0.99751551              inf
-competitive                  0.99503719                   2           0.99751551              inf
-extragradient                0.99503769                   2           0.99751576                1
-competitive-linear           0.99503769                   2           0.99751576                1
-alternating-momentum         0.99851779                   1           0.99851779                1
-runge-kutta                  0.99999999                   4         0.9999999983         2.828427
+method                  options        factor per step  gradients per step  factor per gradient  stability limit
+hamiltonian                                 0.90000000                   2           0.94868330                2
+consensus               gamma=1             0.90553851                   2           0.95159787                1
+symplectic              lam=1               0.90553851                   3           0.96746585                1
+alternating-optimistic                      0.99000102                   1           0.99000102        0.6666667
+lola                                        0.98508883                   2           0.99251641        0.8660254
+optimistic                                  0.99493615                   1           0.99493615        0.5773503
+lookahead               k=5 alpha=0.5       0.99623717                   1           0.99623717        0.7425798
+proximal                                    0.99503719                   2           0.99751551              inf
+competitive                                 0.99503719                   2           0.99751551              inf
+extragradient           gamma=rate          0.99503769                   2           0.99751576                1
+competitive-linear                          0.99503769                   2           0.99751576                1
+alternating-momentum    beta=-0.5           0.99851779                   1           0.99851779                1
+runge-kutta                                 0.99999999                   4         0.9999999983         2.828427
 """
 
 
@@ -271,7 +271,35 @@ def test_comparing_as_json_and_csv(run):
 
 def test_comparing_all(run):
     out = run("simulate", "compare", "--method", "all", "--evaluations", "20").out
-    assert {line.split()[0] for line in out.splitlines()[4:-2] if line} == set(METHODS)
+    rows = out.split("\n\n")[1].splitlines()[1:]
+    assert {line.split()[0] for line in rows} == set(METHODS)
+    # On x·y the follower's second derivative is 0, which follow-the-ridge divides by.
+    assert re.search(
+        r"^follow-the-ridge fails: step 1 .* is not defined: .*requires that f is curved", out, re.MULTILINE
+    )
+    assert "; beta1=0.9 beta2=0.999 epsilon=1e-08 of adam and alternating-adam and" in out
+
+
+def test_options_of_the_method_and_of_the_game_are_printed(run):
+    out = run("simulate", "run", "--method", "momentum", "--set", "beta=-0.25", "--steps", "9").out
+    assert re.search(r"^options +beta=-0\.25$", out, re.MULTILINE)
+    arguments = ("--game", "dirac-gan", "--game-set", "gamma=0.5", "--method", "extragradient", "--steps", "9")
+    out = run("simulate", "run", *arguments).out
+    assert "gamma/2·x², gamma=0.5 sigma=0\n" in out
+    assert re.search(r"^options +gamma=rate$", out, re.MULTILINE)
+    data = json.loads(run("simulate", "run", *arguments, "--format", "json").out)
+    assert data["game_options"] == {"gamma": 0.5, "sigma": 0.0}
+    assert data["options"] == {"gamma": None}
+    assert {row["method"]: row["options"] for row in data["converging"]}["momentum"] == {"beta": -0.5}
+    matrix = json.loads(run("simulate", "run", "--game-set", "matrix=1,2/0,1", "--steps", "9", "--format", "json").out)
+    assert matrix["game_options"] == {"matrix": [[1, 2], [0, 1]]}
+
+
+def test_why_a_method_is_not_defined_stands_in_json(run):
+    arguments = ("--method", "follow-the-ridge,simultaneous", "--evaluations", "30", "--format", "json")
+    ridge = json.loads(run("simulate", "compare", *arguments).out)["methods"][1]
+    assert (ridge["method"], ridge["status"]) == ("follow-the-ridge", 7)
+    assert "curved in the follower's numbers" in ridge["verdict"]
 
 
 def test_sweeping(run):

@@ -15,7 +15,7 @@ from portable_nn.adversarial.methods.table import Method, Methods, PerMethod, re
 from portable_nn.adversarial.runs.rates import LearningRate, RateSchedule
 from portable_nn.adversarial.runs.result import Result
 from portable_nn.adversarial.runs.simulation import simulate
-from portable_nn.adversarial.runs.verdict import WORDS, Verdict
+from portable_nn.adversarial.runs.verdict import ELSEWHERE, FAILED, WORDS, Verdict
 from portable_nn.adversarial.theory.forecast import Forecast, forecast
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import table
@@ -120,6 +120,13 @@ class Comparison:
         """The entries by ``end``, the smallest first."""
         return tuple(sorted(self.entries, key=lambda entry: entry.end if np.isfinite(entry.end) else np.inf))
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why methods fail, or come to no equilibrium, by their names."""
+        return {
+            entry.name: entry.verdict.message for entry in self.ranked if entry.verdict.status in {FAILED, ELSEWHERE}
+        }
+
     def __repr__(self) -> str:
         rows = [
             (entry.name, WORDS[entry.verdict.status], f"{entry.end:.6g}", f"{entry.measured:.8g}")
@@ -127,7 +134,8 @@ class Comparison:
         ]
         head = f"{self.game.name}, {self.evaluations:,} gradient evaluations each\n"
         end = "distance at the end" if len(self.game.equilibria) else "‖F‖ at the end"
-        return (head + table(("method", "verdict", f">{end}", ">factor per step"), rows)).rstrip("\n")
+        notes = "".join(f"\n{name} {message}" for name, message in self.reasons.items())
+        return (head + table(("method", "verdict", f">{end}", ">factor per step"), rows) + notes).rstrip("\n")
 
 
 def compare(

@@ -101,6 +101,18 @@ def title(game: Game) -> str:
     return game.title if game.name in {game.title, "custom"} else f"{game.name}, f = {game.title}"
 
 
+def options(values: Mapping[str, Any]) -> str:
+    """The options of a method or a game, ``gamma=0.5 k=5``; those that are the learning rate by default say so."""
+    return " ".join(f"{name}={'rate' if value is None else _option(value)}" for name, value in values.items())
+
+
+def _option(value: Any) -> str:
+    """A number, or ``1,2/3,4``, as they are given."""
+    if isinstance(value, (list, tuple)):
+        return ("/" if isinstance(value[0], (list, tuple)) else ",").join(map(_option, value))
+    return f"{value:g}"
+
+
 def point(values: Iterable[float]) -> str:
     """(0.6, 0.7)."""
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

@@ -57,8 +57,8 @@ def command(
     )
     answer.give(
         printer,
-        _as_text(found, rate),
-        _as_data(found, rate.rate),
+        _as_text(found, rate, game),
+        _as_data(found, rate.rate, game.options()),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: pictures.comparison(found),
@@ -75,11 +75,12 @@ def _rows(found: Comparison) -> Iterator[list[Any]]:
             yield [entry.name, *values]
 
 
-def _as_text(found: Comparison, rate: RateChoice) -> str:
+def _as_text(found: Comparison, rate: RateChoice, game: GameChoice) -> str:
     from portable_nn.adversarial.runs.verdict import WORDS
 
     start = answer.point(found.entries[0].result.z[0])
-    head = f"{answer.title(found.game)}\nfrom {start}, {rate}, {found.evaluations:,} gradient evaluations each\n\n"
+    head = f"{answer.title(found.game)}{game.in_words()}\n"
+    head += f"from {start}, {rate}, {found.evaluations:,} gradient evaluations each\n\n"
     rows = [
         (
             entry.name,
@@ -98,7 +99,17 @@ def _as_text(found: Comparison, rate: RateChoice) -> str:
     factors = (">closed form", ">spectral radius", ">measured", ">per gradient")
     near = "" if found.game.linear else " Closed form, spectral radius and stability limit hold near the equilibrium."
     note = f"\nConvergence factors per step; the measured one also per gradient evaluation.{near}{_strengths(found)}"
+    note += _options(found) + "".join(f"\n{name} {message}." for name, message in found.reasons.items())
     return head + table(("method", "verdict", end, ">steps", *factors, ">stability limit"), rows) + note
+
+
+def _options(found: Comparison) -> str:
+    """The options of the methods that have some."""
+    names: dict[str, list[str]] = {}
+    for entry in found.entries:
+        names.setdefault(answer.options(entry.result.options), []).append(entry.name)
+    words = "; ".join(f"{written} of {' and '.join(own)}" for written, own in names.items() if written)
+    return f"\nOptions: {words}." if words else ""
 
 
 def _strengths(found: Comparison) -> str:
@@ -112,9 +123,10 @@ def _strengths(found: Comparison) -> str:
     return f"\nThe ranking depends on the strengths: {words}. --equal-strength makes them the same."
 
 
-def _as_data(found: Comparison, rate: str) -> dict[str, Any]:
+def _as_data(found: Comparison, rate: str, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "game": found.game.name,
+        "game_options": options,
         "rate": rate,
         "start": found.entries[0].result.z[0],
         "evaluations": found.evaluations,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from portable_nn.cli.simulate import answer
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
 
@@ -43,6 +44,17 @@ class GameChoice:
         arrays = GAMES[self.game].arrays if self.game in GAMES else {"equilibria": "points"}
         given = pairs("--game-set", self.game_set)
         return game(self.game, **{key: _rows(value) if key in arrays else value for key, value in given.items()})
+
+    def options(self) -> dict[str, Any]:
+        """All options of the game: those given, and defaults."""
+        from portable_nn.adversarial import GAMES
+
+        known = GAMES[self.game].options if self.game in GAMES else {}
+        return {name: option.default for name, option in known.items()} | pairs("--game-set", self.game_set)
+
+    def in_words(self) -> str:
+        """The options, to be printed after the game; empty if it has none."""
+        return f", {answer.options(self.options())}" if self.options() else ""
 
 
 @dataclass(frozen=True)

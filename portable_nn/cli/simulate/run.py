@@ -65,8 +65,8 @@ def command(
     found = report(game.read(), start=read_start(start), steps=steps, record=record, **arguments)
     answer.give(
         printer,
-        _as_text(found, rate),
-        _as_data(found, rate.rate),
+        _as_text(found, rate, game),
+        _as_data(found, rate.rate, game.options()),
         lambda: _rows(found),
         plot=plot,
         figure=lambda pictures: getattr(pictures, PICTURES[picture])(found.result),
@@ -88,10 +88,11 @@ def _rows(found: RunReport) -> Iterator[list[Any]]:
         yield [t, *z, distance, residual]
 
 
-def _as_text(found: RunReport, rate: RateChoice) -> str:
+def _as_text(found: RunReport, rate: RateChoice, game: GameChoice) -> str:
     result = found.result
     known = "distance" if len(result.game.equilibria) else "‖F‖"
     pairs = [
+        ("options", answer.options(result.options)),
         ("verdict", found.verdict.message),
         (known, _change(found)),
         _tenfold(found, known),
@@ -101,8 +102,10 @@ def _as_text(found: RunReport, rate: RateChoice) -> str:
         ("average iterate", f"at distance {answer.number(found.averaged)}" if isfinite(found.averaged) else ""),
         ("gradients", f"{result.nfev:,}" + (f", and {quantity(result.njev, 'Jacobian')}" if result.njev else "")),
     ]
-    head = f"{answer.title(result.game)}\n{result.method.name} from {answer.point(result.z[0])}, {rate}\n\n"
-    return head + fields(pairs) + _remedies(found)
+    head = (
+        f"{answer.title(result.game)}{game.in_words()}\n{result.method.name} from {answer.point(result.z[0])}, {rate}"
+    )
+    return head + "\n\n" + fields(pairs) + _remedies(found)
 
 
 def _change(found: RunReport) -> str:
@@ -140,6 +143,7 @@ def _remedies(found: RunReport) -> str:
     rows = [
         (
             row.method.name,
+            answer.options(row.options),
             answer.factor(row.factor),
             f"{row.cost}",
             answer.factor(row.per_evaluation),
@@ -148,14 +152,22 @@ def _remedies(found: RunReport) -> str:
         for row in found.remedies
     ]
     near = "" if found.result.game.linear else " near the equilibrium"
-    headings = ("method", ">factor per step", ">gradients per step", ">factor per gradient", ">stability limit")
+    headings = (
+        "method",
+        "options",
+        ">factor per step",
+        ">gradients per step",
+        ">factor per gradient",
+        ">stability limit",
+    )
     return f"\nMethods that converge{near} at this learning rate, the fastest first:\n" + table(headings, rows)
 
 
-def _as_data(found: RunReport, rate: str) -> dict[str, Any]:
+def _as_data(found: RunReport, rate: str, options: dict[str, Any]) -> dict[str, Any]:
     result, verdict = found.result, found.verdict
     return {
         "game": result.game.name,
+        "game_options": options,
         "rate": rate,
         "start": result.z[0],
         "steps": int(result.t[-1]),
