@@ -31,7 +31,7 @@ from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import EditedWarning, FileError, UnsupportedError, UsageError, warn
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.memory import aligned_array
+from portable_nn.core.memory import aligned_array, give_back
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import Manifest, encode
@@ -57,7 +57,8 @@ from portable_nn.onnx.storage.metadata import (
     labels_text,
     metadata_of,
 )
-from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
+from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
+from portable_nn.onnx.verify import LARGE, Difference, Proof, Tolerance, compare, compare_weights
 from portable_nn.onnx.writing import size_of, to_model
 from portable_nn.operators import infer
 from portable_nn.rewrites.sizes import fixed_sizes
@@ -375,12 +376,14 @@ def read_onnx(
         origin.refuse_damage(where)
     model = promoted(source, weights, where)
     notes = list(origin.notes)
+    in_file = verify and not weights and opened_model.get() is not None
+    unread = in_file and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
     if origin.state == "own" and not weights:
-        network = _restored(origin, model)
+        network = _restored(origin, model, unread=unread)
         if sizes:
             network = network_of(fixed_sizes(program_of(network), sizes), network)
     else:
-        network = _foreign(sized(model, sizes), origin.manifest, where, notes)
+        network = _foreign(sized(model, sizes), origin.manifest, where, notes, unread=unread)
     if train:
         network.unfreeze(*train)
     if freeze:
@@ -388,13 +391,20 @@ def read_onnx(
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))
-    options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded}
-    compared = partial(compare, network.graph, network.parameters, **options)
+    options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded, "unread": unread}
+    compared = partial(compare, network.graph, network.parameters.arrays, **options)
     if opened := opened_model.get():
         # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
-        path = None if weights else opened.path
-        compared = partial(compared, source=path, folder=opened.path.resolve().parent)
-    return Imported(network, _proved(network, model, where, compared), tuple(notes))
+        path, folder = None if weights else opened.path, opened.path.resolve().parent
+        compared = partial(compared, source=path, folder=folder)
+    proof = _proved(network, model, where, compared)
+    if unread:
+        assert opened
+        give_back()
+        network = _whole(network)
+        arrays = network.parameters.arrays
+        proof.weights = compare_weights(network.graph, arrays, model, where, folder, opened.path)
+    return Imported(network, proof, tuple(notes))
 
 
 def _proved(network: Network, model: ModelProto, where: str, compared: Callable[..., Proof]) -> Proof:
@@ -430,8 +440,11 @@ def _properties(network: Network) -> dict[str, str]:
     return {**added_entries(manifest), MANIFEST: text.decode(), DIGEST: hashlib.sha256(text).hexdigest()}
 
 
-def _restored(origin: Origin, model: ModelProto) -> Network:
-    """The network that a model of this package holds, with entries that were added to its metadata since."""
+def _restored(origin: Origin, model: ModelProto, *, unread: bool) -> Network:
+    """The network that a model of this package holds, with entries that were added to its metadata since.
+
+    If its parameters are ``unread``, they are read whenever they are asked for.
+    """
     manifest = origin.manifest
     assert manifest
     known = {MANIFEST, DIGEST, *added_entries(manifest)}
@@ -440,11 +453,24 @@ def _restored(origin: Origin, model: ModelProto) -> Network:
         metadata[DOC] = model.doc_string
     return Network.from_graph(
         manifest.graph,
-        _taken(manifest.graph, origin.tensors.__getitem__),
+        origin.tensors if unread else _taken(manifest.graph, origin.tensors.__getitem__),
         inputs=manifest.inputs,
         outputs=manifest.outputs,
         metadata=metadata | manifest.metadata,
         documentation=manifest.documentation,
+        copy=False,
+    )
+
+
+def _whole(network: Network) -> Network:
+    """The same network with its parameters in memory."""
+    return Network.from_graph(
+        network.graph,
+        _taken(network.graph, network.parameters.arrays.__getitem__),
+        inputs=network.inputs,
+        outputs=network.outputs,
+        metadata=network.metadata,
+        documentation=network.documentation,
         copy=False,
     )
 
@@ -454,10 +480,11 @@ def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:
     return {value.name: aligned_array(take(value.name), value.dtype) for value in graph.parameters}
 
 
-def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: list[str]) -> Network:
+def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: list[str], *, unread: bool) -> Network:
     """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped.
 
-    A ``manifest`` says what the model was before another program changed it.
+    A ``manifest`` says what the model was before another program changed it. If the parameters are ``unread``, they are
+    read whenever they are asked for.
     """
     properties = metadata_of(model)
     graph, parameters, changes = from_model(model, where)
@@ -481,7 +508,7 @@ def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: li
     notes.extend(dropped_by_import(model, graph, documentation))
     return Network.from_graph(
         graph,
-        _taken(graph, parameters.pop),
+        Unread(parameters, model) if unread else _taken(graph, parameters.pop),
         inputs=_inputs(graph, manifest),
         outputs=outputs,
         metadata=metadata,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -60,3 +62,19 @@ def aligned_array(array: np.ndarray[Any, np.dtype[Any]], dtype: str) -> np.ndarr
     """
     fits = array.flags.c_contiguous and array.flags.writeable and array.dtype == np.dtype(dtype)
     return array if fits and array.ctypes.data % ALIGNMENT == 0 else aligned_copy(array, dtype)
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where the C library keeps it for later."""
+    if trim := _trim():
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    """What glibc has for that; other C libraries give memory back by themselves, or never."""
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, TypeError, AttributeError):
+        return None
+    return found

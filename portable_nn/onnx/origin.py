@@ -128,6 +128,9 @@ class _Stored(Mapping[str, Array]):
             proto = loaded
         return from_tensor(proto, self._where)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._protos
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._protos)
 

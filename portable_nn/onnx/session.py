@@ -146,7 +146,9 @@ def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) ->
     options.intra_op_num_threads = threads or 0
     if not optimise:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if weights or not optimise:  # Weights in another layout are copies, and an arena keeps what is freed.
+    elif weights:  # The last level brings weights into another layout, and has a copy of each.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    if weights or not optimise:  # Prepacked weights are copies as well, and an arena keeps what is freed.
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     for name, value in weights.items():

@@ -22,6 +22,7 @@ from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError, GraphError, UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
+from portable_nn.core.memory import give_back
 from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.plan import Plan
@@ -32,7 +33,8 @@ from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
-from portable_nn.onnx.verification.proof import Proof, Worst
+from portable_nn.onnx.verification.pieces import outputs_of_numpy, outputs_of_runtime
+from portable_nn.onnx.verification.proof import Fate, Proof, Worst
 from portable_nn.onnx.verification.sections import Sides, bytes_of, shared
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verification.values import Pair, Parting, Values, compare_values, loosened
@@ -44,7 +46,8 @@ from portable_nn.operators.linear.blas import single_threaded
 __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "compare", "difference"]
 
 LARGE: Final = 64 * 2**20
-"""Bytes of values above which one example at a time is enough for the values on the way."""
+"""Bytes of values above which one example at a time is enough for the values on the way, and bytes of weights above
+which both engines run in pieces."""
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
@@ -63,6 +66,7 @@ def compare(
     recorded: Recorded | None = None,
     source: bytes | Path | None = None,
     originals: Mapping[str, Array] | None = None,
+    unread: bool = False,
 ) -> Proof:
     """The differences between both sides: their weights, and their values on the same inputs, at two batch sizes.
 
@@ -77,6 +81,8 @@ def compare(
         recorded: further inputs, with the values that the graph must compute from them.
         source: the bytes or the file of ``model``, from which weights are read; by default from ``model`` itself.
         originals: the parameters before an option of the export converted their type.
+        unread: whether ``parameters`` are read from the file whenever they are asked for. Neither engine has all of
+            them at once then, and whoever reads them compares them with the file (see ``compare_weights``).
 
     Raises:
         VerificationError: the sides do not agree; the message names the weights, or the first node that differs.
@@ -85,7 +91,8 @@ def compare(
     """
     check_claims(graph, where=where)
     proof, rng, whole = Proof(graph.outputs), np.random.default_rng(seed), list[dict[str, Array]]()
-    proof.weights = fates(graph, parameters, stored(source or model, where, folder), model.graph, where, originals)
+    if not unread:
+        proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
     try:
         rounds = varied(graph, rng)
         whole = rounds[:2]
@@ -95,27 +102,36 @@ def compare(
         if recorded is None:
             raise UsageError(f"{where}: {error}{_HINT}") from None
         proof.notes += (f"compared on what is recorded alone: {error}",)
-    ours = _numpy(graph, parameters, whole, where)  # First, as it refuses a graph that claims too much memory.
+    large = bool(whole) and _is_large(graph, rounds)
+    if large:
+        rounds = [rounds[0], redrawn(graph, rounds[0], rng)]
+    pieces = _pieces(graph, parameters, model, whole, folder)
+    # Numpy first, as it refuses a graph that claims too much memory.
+    ours = _numpy(graph, parameters, whole, where, pieces)
+    give_back()
     data = source if isinstance(source, bytes) else to_bytes(model)
-    weights = shared(model, parameters)
-    session = Session(data, where=where, threads=1, folder=folder, weights=weights)
+
+    def session(*, optimise: bool = True, weights: Mapping[str, Array] | None = None) -> Session:
+        weights = shared(model, parameters) if weights is None else weights
+        return Session(data, where=where, threads=1, folder=folder, optimise=optimise, weights=weights)
+
     if recorded is not None:
-        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session)
-    theirs = _runtime(session, whole)
-    del session  # What follows needs memory for one piece at a time.
+        proof.recorded = check_recorded(graph, parameters, recorded, where, tolerance=tolerance, session=session())
+    if pieces and unread:
+        session(optimise=False, weights={})  # The model as a whole is valid; its weights are not read.
+    theirs = _runtime(whole, where, pieces if unread else None, session)
+    give_back()
     if not whole:
         return proof
     sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
     proof.batches = tuple(dict.fromkeys(sizes))
-    if _is_large(graph, rounds):
-        rounds = [rounds[0], redrawn(graph, rounds[0], rng)]
     sides = Sides(graph, parameters, model, rounds, folder)
     try:
         values = compare_values(sides, rounds, opset_of(model, where), tolerance)
     except Parting as parting:
         raise VerificationError(f"{where}: {_message(parting.pair, graph)}") from None
     _take(proof, values, sides)
-    plain = partial(Session, data, threads=1, folder=folder, optimise=False, weights=weights)
+    plain = partial(session, optimise=False)
     for feeds, one, other in zip(whole, ours, theirs, strict=True):
         for name in graph.outputs:
             _check_output(proof, Pair(name, one[name], other[name]), plain, sides, feeds, tolerance, where)
@@ -126,10 +142,37 @@ def compare(
     return proof
 
 
+def compare_weights(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    model: ModelProto,
+    where: str,
+    folder: Path | None = None,
+    source: bytes | Path | None = None,
+    originals: Mapping[str, Array] | None = None,
+) -> tuple[Fate, ...]:
+    """The fate of every weight; arguments and errors are those of ``compare``."""
+    return fates(graph, parameters, stored(source or model, where, folder), model.graph, where, originals)
+
+
 def _is_large(graph: Graph, rounds: Sequence[Mapping[str, Array]]) -> bool:
     """Whether all values for all ``rounds`` together have more than ``LARGE`` bytes."""
     types = infer(graph, {name: array.shape for name, array in rounds[-1].items()}).types
     return len(rounds) * sum(map(bytes_of, types.values())) > LARGE
+
+
+def _pieces(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    model: ModelProto,
+    whole: Sequence[Mapping[str, Array]],
+    folder: Path | None,
+) -> Sides | None:
+    """Both sides for the inputs ``whole``, if the weights are so large that they run in pieces."""
+    if not whole or size_of(graph.parameters) <= LARGE:
+        return None
+    sides = Sides(graph, parameters, model, whole, folder)
+    return sides if sides.place_of.keys() >= {*graph.outputs} else None
 
 
 def _take(proof: Proof, values: Values, sides: Sides) -> None:
@@ -205,19 +248,30 @@ def check_recorded(
     return worst
 
 
-def _runtime(session: Session, rounds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """The outputs of onnxruntime for each of the inputs; the error where it cannot run has advice."""
+def _runtime(
+    rounds: Sequence[Mapping[str, Array]], where: str, pieces: Sides | None, session: Callable[[], Session]
+) -> list[dict[str, Array]]:
+    """The outputs of onnxruntime for each of the inputs, if need be in pieces; the error where it cannot has advice."""
+    opened = None if pieces else session()
     try:
-        return [session.run(feeds) for feeds in rounds]
+        if pieces:
+            return outputs_of_runtime(pieces, rounds)
+        return [opened.run(feeds) for feeds in rounds] if opened else []
     except FormatError as error:
-        raise FormatError(session.where, error.reason + _HINT) from error
+        raise FormatError(where, error.reason + _HINT) from error
 
 
 def _numpy(
-    graph: Graph, parameters: Mapping[str, Array], rounds: Sequence[Mapping[str, Array]], where: str
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    rounds: Sequence[Mapping[str, Array]],
+    where: str,
+    pieces: Sides | None,
 ) -> list[dict[str, Array]]:
-    """The outputs of numpy for each of the inputs; the error where it cannot run has advice."""
+    """The outputs of numpy for each of the inputs, if need be in pieces; the error where it cannot run has advice."""
     try:
+        if pieces:
+            return outputs_of_numpy(pieces, rounds)
         return [run_numpy(graph, parameters, feeds) for feeds in rounds]
     except (IndexError, GraphError) as error:
         raise FormatError(where, f"numpy cannot run it on inputs that were drawn: {error}{_HINT}") from error
@@ -242,7 +296,7 @@ def run_numpy(
 ) -> dict[str, Array]:
     """The values ``outputs``, or else the graph's own, for ``feeds``; they are the caller's."""
     shapes = {name: array.shape for name, array in feeds.items()}
-    plan = Plan(graph, shapes, parameters, outputs=outputs, stored=size_of(graph.parameters))
+    plan = Plan(graph, shapes, dict(parameters), outputs=outputs, stored=size_of(graph.parameters))
     for name, array in feeds.items():
         plan.inputs[name][...] = array
     plan.run()

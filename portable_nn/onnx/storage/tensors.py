@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
-from onnx import AttributeProto, TensorProto, numpy_helper
+from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import Attribute, Tensor, format_shape
-from portable_nn.format.tensors import Array, to_bytes
+from portable_nn.format.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.onnx.storage.external import opened_model, read_external
-from portable_nn.operators import DTYPE_CODES, plain_float
+from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, plain_float
 
 
 def to_tensor(name: str, array: Array) -> TensorProto:
@@ -39,8 +40,42 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
         raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
     try:
         return numpy_helper.to_array(proto)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise FormatError(where, f"{what} is damaged: {error}") from error
+
+
+def tensor_bytes(proto: TensorProto) -> int:
+    """The bytes of the elements of a tensor."""
+    return ITEM_SIZES.get(ONNX_DTYPES.get(proto.data_type, ""), 8) * math.prod(map(int, proto.dims))
+
+
+class Unread(Mapping[str, Array]):
+    """Arrays by name, of which those that are external data of a model are read whenever they are asked for.
+
+    Args:
+        arrays: all arrays; those that are external data are removed from it.
+        model: the model, whose file is open (see ``opening_model``).
+    """
+
+    def __init__(self, arrays: dict[str, Array], model: ModelProto) -> None:
+        large = (proto for proto in model.graph.initializer if proto.data_location == TensorProto.EXTERNAL)
+        self._protos = {proto.name: proto for proto in large if proto.name in arrays}
+        self._names, self._arrays = tuple(arrays), arrays
+        for name in self._protos:
+            del arrays[name]
+
+    def __getitem__(self, name: str) -> Array:
+        proto = self._protos.get(name)
+        return self._arrays[name] if proto is None else from_tensor(proto, "")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._protos or name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def literal(array: Array) -> Tensor:

@@ -21,8 +21,9 @@ from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.tensors import ITEM_SIZES, Array
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.session import Session
+from portable_nn.onnx.storage.tensors import tensor_bytes
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.operators import DTYPE_CODES, ONNX_DTYPES, Type, infer
+from portable_nn.operators import DTYPE_CODES, Type, infer
 
 Types: TypeAlias = Mapping[str, Type]
 
@@ -137,13 +138,13 @@ class Sides:
 
     # -- parts
 
-    def our_nodes(self, targets: Iterable[str]) -> list[Node]:
-        """The nodes of the graph that compute ``targets`` from cuts."""
-        wanted, found = set(targets), list[Node]()
+    def our_nodes(self, targets: Iterable[str], given: Collection[str] | None = None) -> list[Node]:
+        """The nodes of the graph that compute ``targets`` from cuts, or from values that are ``given``."""
+        wanted, found, given = set(targets), list[Node](), self.cuts if given is None else given
         for node in reversed(self.graph.nodes):
             if not wanted.isdisjoint(node.outputs):
                 found.append(node)
-                wanted.update(name for name in node.inputs if name not in self.cuts)
+                wanted.update(name for name in node.inputs if name not in given)
         return found[::-1]
 
     def their_nodes(self, targets: Iterable[str]) -> list[NodeProto]:
@@ -156,7 +157,12 @@ class Sides:
         return found[::-1]
 
     def numpy_part(
-        self, targets: Sequence[str], types: Types, more: Iterable[str] = (), free: Collection[str] = ()
+        self,
+        targets: Sequence[str],
+        types: Types,
+        more: Iterable[str] = (),
+        free: Collection[str] = (),
+        given: Collection[str] | None = None,
     ) -> tuple[Graph, dict[str, str]]:
         """The graph that computes ``targets`` from cuts, and the names of the targets in it.
 
@@ -165,11 +171,13 @@ class Sides:
             types: the types of all values.
             more: further cuts to have as inputs.
             free: parameters to have as inputs.
+            given: the values to have as inputs instead of the cuts.
         """
-        nodes = self.our_nodes(targets)
-        made = {name for node in nodes for name in node.outputs if name in self.cuts}
+        given = self.cuts if given is None else given
+        nodes = self.our_nodes(targets, given)
+        made = {name for node in nodes for name in node.outputs if name in given}
         needed = dict.fromkeys(name for node in nodes for name in node.inputs if name)
-        inputs = dict.fromkeys([*(name for name in needed if name in self.cuts or name in free), *more])
+        inputs = dict.fromkeys([*(name for name in needed if name in given or name in free), *more])
         names = {name: name + MARK for name in made}
         renamed = [replace(node, outputs=tuple(names.get(name, name) for name in node.outputs)) for node in nodes]
         outputs = {name: names.get(name, name) for name in targets}
@@ -214,12 +222,8 @@ class Sides:
 
     def session(self, part: ModelProto, *, optimise: bool = False) -> Session:
         """A session of a part, without optimisation, so that every node runs as it stands."""
-        weights = {each.name: self._shared[each.name] for each in part.graph.initializer if each.name in self._shared}
+        weights = shared(part, self.parameters)
         return Session(to_bytes(part), threads=1, folder=self.folder, optimise=optimise, weights=weights)
-
-    @cached_property
-    def _shared(self) -> Mapping[str, Array]:
-        return shared(self.model, self.parameters)
 
     @staticmethod
     def run(session: Session, known: Mapping[str, Array]) -> dict[str, Array]:
@@ -229,14 +233,14 @@ class Sides:
 
     # -- the whole, piece by piece
 
-    def chunks(self, rounds: int) -> Iterator[range]:
-        """The places of the model's nodes in pieces whose weights and values fit into ``CHUNK`` bytes."""
+    def chunks(self, most: int, rounds: int) -> Iterator[range]:
+        """The places of the model's nodes in pieces whose weights, and values for ``rounds``, are ``most`` bytes."""
         start, used, seen = 0, 0, set[str]()
         for place, node in enumerate(self.model.graph.node):
             new = {name for name in reads(node) if name in self.initializers} - seen
-            cost = sum(_tensor_bytes(self.initializers[name]) for name in new)
+            cost = sum(tensor_bytes(self.initializers[name]) for name in new)
             cost += rounds * sum(map(self.size, node.output))
-            if place > start and used + cost > CHUNK:
+            if place > start and used + cost > most:
                 yield range(start, place)
                 start, used, seen = place, 0, set()
             used += cost
@@ -268,7 +272,3 @@ def bytes_of(type: Type) -> int:
     """The bytes of a value; 0 where its shape is unknown."""
     shape = static(type.shape)
     return 0 if shape is None else ITEM_SIZES[type.dtype] * math.prod(map(int, shape))
-
-
-def _tensor_bytes(tensor: TensorProto) -> int:
-    return ITEM_SIZES.get(ONNX_DTYPES.get(tensor.data_type, ""), 8) * math.prod(map(int, tensor.dims))

@@ -6,6 +6,7 @@ Nothing of the converter is used but what opens external data safely: fields are
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,15 @@ _NODE: Final = 1
 
 _INITIALIZER: Final = 5
 """The field of the initializers there."""
+
+_RAW_DATA: Final = 9
+"""The field of the elements as bytes in a ``TensorProto``."""
+
+_PLAIN: Final = {TensorProto.FLOAT: "<f4", TensorProto.DOUBLE: "<f8", TensorProto.FLOAT16: "<f2"}
+"""The types of large tensors, and their bytes."""
+
+_LARGE: Final = 2**20
+"""The bytes above which a tensor is not parsed, which would copy its elements."""
 
 _WIDTHS: Final = {1: 8, 5: 4}
 """The bytes of a field of fixed width, by its wire type."""
@@ -60,7 +70,8 @@ def stored(source: bytes | Path | ModelProto, where: str, folder: Path | None = 
         FormatError: it cannot be read.
     """
     if isinstance(source, ModelProto):
-        yield from _arrays(source.graph.initializer, source.graph.node, where, folder)
+        yield from _initializers(source.graph.initializer, where, folder)
+        yield from _constants(source.graph.node, where, folder)
     elif isinstance(source, Path):
         with open_regular(source) as file:
             size = os.fstat(file.fileno()).st_size
@@ -72,17 +83,33 @@ def stored(source: bytes | Path | ModelProto, where: str, folder: Path | None = 
 def _stored_in(read: Read, size: int, where: str, folder: Path | None) -> Iterator[Stored]:
     """The constant tensors of the model whose bytes from one place to another ``read`` gives."""
     for graph in _fields(read, (0, size), _GRAPH, where):
-        tensors = (TensorProto.FromString(read(*span)) for span in _fields(read, graph, _INITIALIZER, where))
+        for span in _fields(read, graph, _INITIALIZER, where):
+            yield from _initializer(read, span, where, folder)
         nodes = (NodeProto.FromString(read(*span)) for span in _fields(read, graph, _NODE, where))
-        yield from _arrays(tensors, nodes, where, folder)
+        yield from _constants(nodes, where, folder)
 
 
-def _arrays(
-    tensors: Iterable[TensorProto], nodes: Iterable[NodeProto], where: str, folder: Path | None
-) -> Iterator[Stored]:
+def _initializer(read: Read, span: Span, where: str, folder: Path | None) -> Iterator[Stored]:
+    """The tensor at ``span``; of a large one, the elements are in memory once."""
+    start, end = span
+    raw = list(_places(read, span, _RAW_DATA, where)) if end - start > _LARGE else []
+    if len(raw) == 1:
+        [(field, first, last)] = raw
+        head = TensorProto.FromString(read(start, field) + read(last, end))
+        dtype = np.dtype(_PLAIN.get(head.data_type, "V0"))
+        if head.data_location != TensorProto.EXTERNAL and dtype.itemsize * math.prod(head.dims) == last - first:
+            yield Stored(head.name, np.frombuffer(read(first, last), dtype).reshape(head.dims), True)
+            return
+    yield from _initializers([TensorProto.FromString(read(*span))], where, folder)
+
+
+def _initializers(tensors: Iterable[TensorProto], where: str, folder: Path | None) -> Iterator[Stored]:
     for tensor in tensors:
         if (array := _array(tensor, where, folder)) is not None:
             yield Stored(tensor.name, array, True)
+
+
+def _constants(nodes: Iterable[NodeProto], where: str, folder: Path | None) -> Iterator[Stored]:
     for node in nodes:
         if node.op_type != "Constant" or not (node.output and node.attribute):
             continue
@@ -121,6 +148,11 @@ def _attribute_array(attribute: AttributeProto, where: str, folder: Path | None)
 
 def _fields(read: Read, span: Span, wanted: int, where: str) -> Iterator[Span]:
     """The places of the contents of the fields numbered ``wanted`` of the message at ``span``."""
+    return ((start, stop) for _, start, stop in _places(read, span, wanted, where))
+
+
+def _places(read: Read, span: Span, wanted: int, where: str) -> Iterator[tuple[int, int, int]]:
+    """The same, and before it where the field begins."""
     place, end = span
     while place < end:
         head = read(place, min(place + _HEAD, end))
@@ -130,7 +162,7 @@ def _fields(read: Read, span: Span, wanted: int, where: str) -> Iterator[Span]:
             if wire == 2:
                 length, size = _varint(head, size)
                 if number == wanted:
-                    yield place + size, place + size + length
+                    yield place, place + size, place + size + length
                 place += size + length
             else:
                 place += _varint(head, size)[1] if wire == 0 else size + _WIDTHS[wire]

@@ -20,7 +20,6 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
-from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.samples import drawn, spans
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
@@ -34,9 +33,10 @@ from portable_nn.onnx.verification.differences import (
     spread,
 )
 from portable_nn.onnx.verification.forms import form_of
+from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
-from portable_nn.onnx.verification.sections import CHUNK, Sides, reads
-from portable_nn.operators import DTYPE_CODES, FLOATS, find, infer
+from portable_nn.onnx.verification.sections import CHUNK, Sides
+from portable_nn.operators import FLOATS, find, infer
 
 VISIBLE: Final = 8
 """How many times the allowed difference a value must vary over the inputs for a comparison to show anything."""
@@ -127,23 +127,8 @@ class _Comparison:
 
     def _pieces(self) -> Iterator[tuple[list[str], list[dict[str, Array]]]]:
         """The values of each piece that both sides have, and all values known there, for each of the inputs."""
-        sides, nodes = self.sides, self.sides.model.graph.node
-        wanted_of = {*sides.common, *sides.stored}
-        values = [dict(feeds) for feeds in self.rounds]
-        for piece in sides.chunks(len(self.rounds)):
-            made = [name for place in piece for name in nodes[place].output if name]
-            wanted = [name for name in made if name in wanted_of or sides.last.get(name, -1) >= piece.stop]
-            read = dict.fromkeys(name for place in piece for name in reads(nodes[place]))
-            inputs = {name: DTYPE_CODES[values[0][name].dtype.name] for name in read if name in values[0]}
-            if wanted:
-                session = sides.session(sides.model_part((nodes[place] for place in piece), inputs, wanted))
-                for known in values:
-                    known.update(sides.run(session, known))
-                del session
-            yield [name for name in wanted if name in wanted_of], values
-            for known in values:
-                for name in [name for name in known if sides.last.get(name, -1) < piece.stop]:
-                    del known[name]
+        wanted = {*self.sides.common, *self.sides.stored}
+        return runtime_values(self.sides, self.rounds, wanted, CHUNK, len(self.rounds))
 
     def _check_types(self, targets: Sequence[str], values: Sequence[Feeds]) -> None:
         for name in targets:
@@ -162,8 +147,8 @@ class _Comparison:
             if plan is None or types is not last:  # Inputs of the same shapes follow each other.
                 plan = None  # Its memory is free before the next takes some.
                 graph, outputs = self.sides.numpy_part(made, types)
-                last, plan = types, _plan(graph, parameters)
-            arrays = _run(plan, known)
+                last, plan = types, plan_of(graph, parameters)
+            arrays = run(plan, known)
             yield stored | {name: arrays[output] for name, output in outputs.items()}
 
     # -- one value
@@ -264,12 +249,12 @@ class _Comparison:
         model, theirs_of = sides.runtime_part(targets, types, free)
         graph, ours_of = sides.numpy_part(targets, types, [value.name for value in model.graph.input], free)
         feeds = [self._drawn(graph, faint=faint) for faint in (True, False, False)]
-        session, plan = sides.session(model), _plan(graph, sides.parameters)
+        session, plan = sides.session(model), plan_of(graph, sides.parameters)
         ours, theirs = list[Feeds](), list[Feeds]()
         for each in feeds:
             computed = sides.run(session, each)
             theirs.append({name: computed[output] for name, output in theirs_of.items()})
-            made = _run(plan, each)
+            made = run(plan, each)
             ours.append({name: made[output].copy() for name, output in ours_of.items()})
         for name in targets:
             for one, other in zip(ours, theirs, strict=True):
@@ -319,16 +304,3 @@ def loosened(node: Node, found: Array, tolerated: Array, allowed: Array) -> Loos
 def label(node: Node) -> str:
     """A node in a message."""
     return f"'{node.name}' ({node.operator})"
-
-
-def _plan(graph: Graph, parameters: Feeds) -> Plan:
-    """A plan of a part, without rewrites: every node has its own kernel."""
-    used = {value.name: parameters[value.name] for value in graph.parameters}
-    return Plan(graph, {value.name: value.shape for value in graph.inputs}, used, rewrites=())
-
-
-def _run(plan: Plan, known: Feeds) -> Mapping[str, Array]:
-    for name, array in plan.inputs.items():
-        array[...] = known[name]
-    plan.run()
-    return plan.outputs
