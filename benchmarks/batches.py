@@ -1,7 +1,4 @@
-"""Batches of 64 through convolutional networks against PyTorch eager: ``python batches.py``.
-
-On a busy machine, ``taskset -c 1 python batches.py`` compares one core; what counts is the processor time.
-"""
+"""Batches of 64 through convolutional networks against PyTorch eager, in processor time: ``python batches.py``."""
 
 from __future__ import annotations
 
