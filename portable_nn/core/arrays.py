@@ -119,7 +119,7 @@ def column(value: Any, name: str) -> NDArray[Any]:
     Raises ``UsageError`` as ``as_array`` does.
     """
     found = _found(value, name)
-    if found.dtype.kind in "OUST":
+    if found.dtype.kind in "OUST" and found.ndim:
         try:
             return found.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -165,8 +165,8 @@ def _found(value: Any, name: str) -> NDArray[Any]:
 
 
 def _is_word(text: object) -> bool:
-    """Whether this may be the name of a class rather than that of a file."""
-    return isinstance(text, str) and not PurePath(text).suffix
+    """Whether this may be the name of a class, or a number, rather than the name of a file."""
+    return isinstance(text, str) and (" " in text or not PurePath(text).suffix[1:2].isalpha())
 
 
 def _called(name: str) -> str:
@@ -213,8 +213,9 @@ def _has_masks(value: Any, depth: int) -> bool:
         return bool(np.ma.is_masked(value))
     if depth < 2 or not isinstance(value, list | tuple):
         return False
-    inner = [kind for kind in set(map(type, value)) if issubclass(kind, np.ma.MaskedArray | list | tuple)]
-    return bool(inner) and any(_has_masks(each, depth - 1) for each in value)
+    looked_into = np.ma.MaskedArray | list | tuple if depth > 2 else np.ma.MaskedArray
+    inner = any(issubclass(kind, looked_into) for kind in set(map(type, value)))
+    return inner and any(_has_masks(each, depth - 1) for each in value)
 
 
 def _place(index: Sequence[int] | NDArray[Any]) -> str:

@@ -198,8 +198,8 @@ def _given(mean: ArrayLike, std: ArrayLike) -> tuple[Floats, Floats]:
     arrays = []
     for option, value in (("mean", mean), ("std", std)):
         try:
-            array = np.atleast_1d(np.asarray(value, np.float64))
-        except (TypeError, ValueError):
+            array = np.atleast_1d(as_array(value, option, np.float64))
+        except UsageError:
             array = np.empty((0, 0))
         if array.ndim != 1 or not array.size or not np.isfinite(array).all():
             raise UsageError(f"Normalization: {option} must be finite numbers (features,), or one, not {value!r}")

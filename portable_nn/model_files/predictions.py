@@ -76,7 +76,7 @@ class _GoneError(UsageError, TypeError):
     """Predictions that were not kept. Being a ``TypeError``, it lets ``list`` do without the length."""
 
 
-class Predictions(Iterator[Prediction]):
+class Predictions(Iterator[Prediction], Sequence[Prediction]):
     """An iterator of predictions, which are computed batch by batch: any number of examples needs little memory.
 
     ``for`` and ``next`` give each once, and keep none. ``len(predictions)``, ``predictions[0]`` and ``predictions[:5]``

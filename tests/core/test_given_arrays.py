@@ -62,6 +62,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "ragged": (lambda: [[1, 2], [3]], " must be an array of numbers, with as many in each row, not [[1, 2], [3]]"),
     "None": (lambda: None, " must be an array of numbers, not None of type NoneType"),
     "a gap": (lambda: [[1, None, 3, 4]], " must be an array of numbers, but holds None of type NoneType at [0, 1]"),
+    "names": (lambda: ["Mr. Cat", "2.5 dogs"], "np.unique({x}, return_inverse=True)[1] numbers words from 0"),
     "text": (lambda: ["cat", "dog"], "np.unique({x}, return_inverse=True)[1] numbers words from 0"),
     "StringDType": (lambda: np.array(["a"], np.dtypes.StringDType()), " but holds text such as 'a': np.unique"),
     "numbers as text": (lambda: [["1", "2.5"]], " but holds numbers as text, such as '1': np.array({x}, np.float64)"),
@@ -144,7 +145,7 @@ WAYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 TAKES_MORE = {"pnn.predict", "pnn.prepare", "initial", "predict", "session"}
 """These take paths, pictures, tables or functions as well, or name the function that does."""
-OTHER_WORDS = {"text", "a path", "paths", "a picture", "pictures", "table of text", "a network", "too large"}
+OTHER_WORDS = {"text", "names", "a path", "paths", "a picture", "pictures", "table of text", "a network", "too large"}
 
 
 @pytest.mark.filterwarnings("ignore:.*converting a masked element")

@@ -138,6 +138,7 @@ def test_it_is_trained_before_the_network_is_made() -> None:
         (lambda: pnn.Normalization(0), "Normalization: axis must be a whole number but 0, the batch, or None, not 0"),
         (lambda: pnn.Normalization(mean=1), "Normalization: mean and std go together: give both, or neither and call"),
         (lambda: pnn.Normalization(mean=1, std=0), "Normalization: std must be above 0, not 0"),
+        (lambda: pnn.Normalization(mean=np.ma.masked_array([1.0], [True]), std=1), "Normalization: mean must be"),
         (lambda: pnn.Normalization(mean="a", std=1), "Normalization: mean must be finite numbers (features,), or one"),
         (lambda: pnn.Normalization(mean=[1, 2], std=[1, 2, 3]), "Normalization: 2 means and 3 standard deviations"),
         (lambda: pnn.Normalization().adapt(TABLE * np.nan), "Normalization: adapt needs finite numbers, and the exam"),

@@ -255,6 +255,7 @@ def test_shapes_of_pictures_in_arrays() -> None:
         ([[1, 2], [3]], UsageError, "inputs must be an array of numbers, with as many in each row, not [[1, 2], [3]]"),
         (np.zeros((3, 5)), DataError, "x: expected examples of shape (4,), found (5,); the model determines what is"),
         ({"a": [1, 2], "b": [3]}, DataError, "column 'b': expected 2 numbers, found shape (1,)"),
+        ({"a": None}, UsageError, "column 'a' must be an array of numbers, not None of type NoneType"),
         ({"a": ["tall"]}, UsageError, "column 'a' must be an array of numbers, but holds text such as 'tall': np.uni"),
         ({"a": 1.5, "b": 2}, UsageError, "column 'a' is one number, 1.5: columns are lists, such as [1.5] for one row"),
         ({"a": Image.new("L", (4, 1))}, UsageError, "column 'a' must be an array of numbers, not a picture: pnn.prep"),
@@ -365,6 +366,18 @@ def test_predictions_one_after_the_other() -> None:
             ask(found)
     assert list(found) == expected[1:]
     assert list(found) == []
+
+
+def test_predictions_become_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(pnn.predict(table(), ROWS))
+    assert frame["label"].tolist() == [prediction.label for prediction in pnn.predict(table(), ROWS)]
+
+
+def test_columns_of_numbers_as_text() -> None:
+    """As in a file of a table."""
+    columns = {str(place): [f"{number:.9g}" for number in column] for place, column in enumerate(ROWS.T)}
+    assert answers(table(), columns) == answers(table(), ROWS)
 
 
 def test_predictions_are_no_array() -> None:
