@@ -13,7 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from portable_nn.core.errors import Fault, GraphError, PortableNNError, UnsupportedError, listed
+from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.format.tensors import Array, is_finite
 from portable_nn.onnx.branches import inlined
@@ -30,7 +30,7 @@ from portable_nn.onnx.opsets.support import (
     opset_of,
 )
 from portable_nn.onnx.opsets.translation import translated
-from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of
+from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of, shared
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
 from portable_nn.onnx.writing import PRODUCER
 from portable_nn.operators import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, Type, find, infer
@@ -66,6 +66,8 @@ def from_model(model: ModelProto, where: str) -> Read:
         GraphError: nodes that do not fit each other; all of them are listed.
     """
     opset = opset_of(model, where)
+    if not model.graph.output:
+        raise FormatError(where, "has no outputs: its graph computes nothing")
     check_text(model.graph, where)
     check_made_once(model.graph, where)
     model, done = inlined(model, where, answer)
@@ -147,13 +149,14 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     roles = _roles(graph, arrays, whole=not blocked)
+    trained = {name for name, role in roles.items() if role.trains}
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
+        *(shared(graph, trained) if model.producer_name != PRODUCER else ()),
         *doubts(roles),
         *folded_normalisation(graph),
     ]
-    trained = {name for name, role in roles.items() if role.trains}
     parameters = tuple(Parameter(name, a.dtype.name, a.shape, name in trained) for name, a in arrays.items())
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, names, frozenset(unknown), notes)
 
@@ -212,9 +215,15 @@ def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
 
 
 def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
-    """Those of the values ``names`` whose types the file states or the standard's inference finds."""
+    """Those of the values ``names`` whose types the file states or the standard's inference finds.
+
+    Sizes that inference has made up are unknown: what does not fit them follows from that and is no fault.
+    """
     types, _ = infer_standard(model, {}, {})
-    return [Value(name, *types[name][:2]) for name in names if name in types and types[name].dtype in DTYPE_CODES]
+    sizes = {dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim}
+    known = {name: types[name] for name in names if name in types and types[name].dtype in DTYPE_CODES}
+    known = {name: type for name, type in known.items() if all(isinstance(d, int) or d in sizes for d in type.shape)}
+    return [Value(name, *type[:2]) for name, type in known.items()]
 
 
 def _makes(node: NodeProto, names: Collection[str]) -> bool:

@@ -8,7 +8,7 @@ they fold after nothing (``val_12``, ``onnx::Add_345``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from onnx import GraphProto, NodeProto
@@ -55,6 +55,8 @@ LEAST: Final = -100
 
 KEEPING: Final = "export with do_constant_folding=False, or optimize=False where dynamo=True"
 """How PyTorch's exporters write each parameter as it is."""
+
+APART: Final = "though an exporter may have merged them as equal: optimize=False where dynamo=True keeps these apart"
 
 
 class Role(NamedTuple):
@@ -170,6 +172,17 @@ def doubts(roles: Mapping[str, Role]) -> Iterator[str]:
         (False, f"kept, though they may be weights (--train trains them; to have what they were made of, {KEEPING})"),
     ):
         yield from noted(said, [name for name, role in roles.items() if role.trains == trains and not role.is_sure])
+
+
+def shared(graph: GraphProto, trained: Collection[str]) -> Iterator[str]:
+    """A note on the ``trained`` arrays that several nodes read: tied on purpose, or merged because they were equal."""
+    readers: dict[str, dict[str, None]] = {}
+    for node in graph.node:
+        for name in node.input:
+            if name in trained:
+                readers.setdefault(name, {})[label(node)] = None
+    found = [f"{name}' of '" + "' and '".join(nodes) for name, nodes in readers.items() if len(nodes) > 1]
+    yield from noted("weights that several nodes share, and that train as one", found, APART)
 
 
 def folded_normalisation(graph: GraphProto) -> Iterator[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final, TypeAlias
@@ -18,6 +19,9 @@ from portable_nn.operators import DTYPE_CODES, Type, infer
 
 MOST: Final = 8 * 2**20
 """The most bytes of documentation that are kept: a manifest of at most 16 MiB holds other things as well."""
+
+TRACE: Final = re.compile(r'File "[^"\n]*", line \d|[^\s"]\.py[:(]\d')
+"""What stands in the stack traces that PyTorch writes at each node: places in files of the author's machine."""
 
 Described: TypeAlias = NodeProto | ValueInfoProto | TensorProto | GraphProto
 
@@ -61,8 +65,17 @@ def _origin(model: ModelProto) -> ModelOrigin:
 
 def remark_of(proto: Described) -> Remark | None:
     """The documentation of one part; ``None`` where there is none."""
-    remark = Remark(proto.doc_string, {entry.key: entry.value for entry in proto.metadata_props})
+    remark = Remark(_impersonal(proto.doc_string), _properties(proto))
     return remark if remark != Remark() else None
+
+
+def _properties(proto: Described) -> dict[str, str]:
+    return {entry.key: entry.value for entry in proto.metadata_props if _impersonal(entry.value) or not entry.value}
+
+
+def _impersonal(text: str) -> str:
+    """``text``, or nothing where it is a trace of the program that made the model, with files of its author."""
+    return "" if TRACE.search(text) else text
 
 
 def _length(documentation: Documentation) -> int:
@@ -100,8 +113,8 @@ def _of_values(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, ValueRema
     """The documentation of each value, from all messages about it."""
     sizes = _sizes(proto, graph)
     for name, found in protos_of_values(proto, graph).items():
-        doc = next((each.doc_string for each in found if each.doc_string), "")
-        properties = {entry.key: entry.value for each in reversed(found) for entry in each.metadata_props}
+        doc = next((said for each in found if (said := _impersonal(each.doc_string))), "")
+        properties = {key: text for each in reversed(found) for key, text in _properties(each).items()}
         remark = ValueRemark(doc, properties, sizes.get(name, ()))
         if remark != ValueRemark():
             yield name, remark

@@ -1,0 +1,115 @@
+"""What PyTorch's newer exporter leaves of a model: merged weights, stack traces, sequences; models without outputs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from portable_nn.cli import main
+from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.core.errors import FormatError, UnsupportedError
+
+
+def exported(path: Path, *, optimize: bool, tied: bool = False) -> Path:
+    """Two LayerNorms whose weights are all ones, between dense layers."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+
+    class Model(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.dense, self.last = torch.nn.LayerNorm(8), torch.nn.Linear(8, 8), torch.nn.LayerNorm(8)
+            if tied:
+                self.last = self.first
+
+        def forward(self, x: Any) -> Any:
+            return self.last(torch.relu(self.dense(self.first(x))))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Model().eval(), (torch.randn(2, 8),), dynamo=True, optimize=optimize, verbose=False).save(
+            path
+        )
+    return path
+
+
+def notes_on_shared(path: Path) -> list[str]:
+    return [note for note in read_onnx(path).notes if "several nodes share" in note]
+
+
+def test_merged_weights_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = exported(tmp_path / "merged.onnx", optimize=True)
+    [note] = notes_on_shared(path)
+    model = onnx.load(path)
+    first, last = (node for node in model.graph.node if node.op_type == "LayerNormalization")
+    assert list(first.input[1:]) == list(last.input[1:])  # The exporter has merged them.
+    for name in first.input[1:]:
+        assert f"'{name}' of '{first.name}' and '{last.name}'" in note
+    assert "optimize=False" in note
+    assert main(["import", str(path), str(tmp_path / "m.safetensors"), "--format", "json"]) == 0
+    assert note in json.loads(capsys.readouterr().out)["notes"]
+
+
+def test_weights_kept_apart_have_no_note_and_tied_ones_the_same(tmp_path: Path) -> None:
+    assert notes_on_shared(exported(tmp_path / "apart.onnx", optimize=False)) == []
+    assert len(notes_on_shared(exported(tmp_path / "tied.onnx", optimize=False, tied=True))) == 1
+
+
+def test_stack_traces_stay_with_their_author(tmp_path: Path) -> None:
+    path = exported(tmp_path / "traced.onnx", optimize=False)
+    model = onnx.load(path)
+    assert Path(__file__).name.encode() in path.read_bytes()  # The exporter wrote it.
+    node = model.graph.node[0]
+    node.doc_string = f"# {__file__}:12:0"
+    onnx.save(model, path)
+    network = import_onnx(path)
+    network.save(tmp_path / "n.safetensors")
+    export_onnx(network, tmp_path / "n.onnx")
+    for name in ("n.safetensors", "n.onnx"):
+        assert Path(__file__).name.encode() not in (tmp_path / name).read_bytes()
+    kept = network.documentation.nodes[node.name].properties
+    assert kept["pkg.torch.onnx.name_scopes"] == next(
+        entry.value for entry in node.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"
+    )
+
+
+def test_what_follows_from_an_unsupported_node_is_no_fault_of_its_own(tmp_path: Path) -> None:
+    """A split into a sequence, whose parts have sizes that inference makes up."""
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "parts"], ["s"], name="split", axis=1),
+        helper.make_node("SequenceAt", ["s", "i"], ["y"], name="at"),
+        helper.make_node("Conv", ["y", "w"], ["z"], name="conv"),
+    ]
+    tensors = [
+        helper.make_tensor("i", TensorProto.INT64, [], [0]),
+        helper.make_tensor("parts", TensorProto.INT64, [2], [2, 2]),
+        helper.make_tensor("w", TensorProto.FLOAT, [1, 2, 1, 1], [1, 2]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 5, 5])
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [z], tensors)), path)
+    with pytest.raises(UnsupportedError) as error:
+        read_onnx(path)
+    assert "SplitToSequence" in str(error.value)
+    assert "SequenceAt" in str(error.value)
+    assert "Conv" not in str(error.value)
+
+
+def test_a_model_without_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    model = helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], []))
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path)
+    for verify in (True, False):
+        with pytest.raises(FormatError, match="has no outputs"):
+            import_onnx(path, verify=verify)
+    assert main(["import", str(path), str(tmp_path / "m.safetensors")]) == 3
+    assert "has no outputs" in capsys.readouterr().err
+    assert not (tmp_path / "m.safetensors").exists()
