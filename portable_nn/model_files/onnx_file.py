@@ -13,10 +13,11 @@ import msgspec
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
-from portable_nn.core.errors import EditedWarning, FormatError, UsageError, warn
+from portable_nn.core.errors import EditedWarning, FormatError, PortableNNError, UsageError, warn
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
+from portable_nn.engines.claims import check_claims
 from portable_nn.engines.ranges import Range, preparing, ranges
 from portable_nn.format.manifest import Manifest, decode
 from portable_nn.format.tensors import DIGEST as SHA256
@@ -26,6 +27,7 @@ from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, Writ
 from portable_nn.model_files.kind import WritableFile, expected_bytes
 from portable_nn.model_files.runners import Runner, described_by, output_values, runner_of
 from portable_nn.network import Network
+from portable_nn.operators import infer
 from portable_nn.plain import Entry
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ UNPROVED: Final = (
     "numpy was not compared with onnxruntime on this model: portable-nn import does that, and check looks at it"
 )
 """The note where the numpy engine runs a model that another program wrote."""
+
+
+SMALL: Final = 2**23
+"""The bytes of a file up to which its claims are checked before onnxruntime runs it: of more, the limits allow more."""
 
 
 class OnnxFile(WritableFile):
@@ -114,10 +120,28 @@ class OnnxFile(WritableFile):
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else self._expected
+        self._check_claims()
         session = Session(source, where=str(self.path))
         made_for = self._ranges(session.metadata)
         found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
         return replace(found, warnings=self._warnings(session.metadata))
+
+    def _check_claims(self) -> None:
+        """Refuse a small file that claims gigabytes for one example: onnxruntime would take them.
+
+        Raises ``GraphError``. What this package cannot read is not checked.
+        """
+        if self.path.stat().st_size > SMALL:
+            return
+        try:
+            graph = self.network.graph
+            sizes = {
+                each.name: tuple(1 if isinstance(dim, str) else dim for dim in each.shape) for each in graph.inputs
+            }
+            types = infer(graph, sizes).types
+        except PortableNNError:
+            return
+        check_claims(graph, types, where=str(self.path))
 
     def _warnings(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
         """The notes on a model that onnxruntime runs. Raises ``FormatError`` where it is damaged."""

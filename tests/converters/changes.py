@@ -287,7 +287,8 @@ def other_array(array: Array, rng: np.random.Generator) -> tuple[Array, str] | N
         case "times 1.01":
             new = (new * 1.01).astype(array.dtype)
         case "one element + 1":
-            new.ravel()[rng.integers(new.size)] += 1
+            place = rng.integers(new.size)
+            new.flat[place : place + 1] += 1  # As an array: the largest integer becomes the smallest.
     return None if np.array_equal(new, array) else (new, how)
 
 

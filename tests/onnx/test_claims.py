@@ -143,6 +143,27 @@ def test_onnxruntime_is_not_asked_either(tmp_path: Path) -> None:
     assert found.bytes < 100e6
 
 
+def test_no_foreign_file_is_given_to_onnxruntime_unchecked(tmp_path: Path) -> None:
+    """But for many values that are each below the limit: which of them it has at once, onnxruntime decides."""
+    lines = []
+    for place, bomb in enumerate(bomb for name, bomb in BOMBS.items() if name != "many values"):
+        path = tmp_path / f"{place}.onnx"
+        path.write_bytes(bomb.SerializeToString())
+        lines += [
+            "try:",
+            f"    OnnxFile(Path({str(path)!r})).runner('m', 'onnxruntime')",
+            f"    print({place}, 'is not refused')",
+            "except PortableNNError as error:",
+            "    print(str(error).replace(chr(10), ' '))",
+        ]
+    head = "from pathlib import Path\nfrom portable_nn.model_files.onnx_file import OnnxFile\n"
+    found = bounded(head + "\n".join(lines))
+    assert found.bytes < 150e6
+    for line in found.text.splitlines():
+        assert "of memory, with" in line
+    assert len(found.text.splitlines()) == len(lines) // 5
+
+
 @pytest.mark.parametrize("verify", [True, False])
 def test_the_limit_is_set_by_the_environment(monkeypatch: pytest.MonkeyPatch, verify: bool) -> None:
     small = model([("Expand", ["x", "s"], "y", {})], {"s": sizes(2000)})
