@@ -36,6 +36,8 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "True",
         "no",
         "yes",
+        "True",
+        "500.0",
         "[(1, 2), (3, 2), (1996, 2)]",
         "(2, 2)",
         "(3,)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +158,26 @@ def unused(frame: Frame, columns: Sequence[Column], targets: Collection[str] = (
     """The names of the columns that a network with ``columns`` has no use for."""
     known = {column.name for column in columns}.union(targets)
     return [name for name in frame.columns if name not in known] if frame.named else []
+
+
+FAR: Final = 10
+"""A number is far from those of training if it is so many times their range beyond them."""
+
+
+def far_fault(rows: NDArray[Any], columns: Sequence[Column]) -> str | None:
+    """The first column with a number that is far from all of training, such as one in another unit."""
+    for place, column in enumerate(columns):
+        known = column.statistics
+        if known is None or known.maximum == known.minimum:
+            continue
+        reach = FAR * (known.maximum - known.minimum)
+        with np.errstate(invalid="ignore"):
+            far = (rows[:, place] < known.minimum - reach) | (rows[:, place] > known.maximum + reach)
+        if far.any():
+            unit = f" {column.unit}" if column.unit else ""
+            seen = f"{known.minimum:g} to {known.maximum:g}{unit}"
+            return f"column '{column.name}' holds {rows[far.argmax(), place]:g}, and training had {seen}"
+    return None
 
 
 def _indices(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[int, str]]:

@@ -14,6 +14,7 @@ from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageEr
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity, shortened, some
+from portable_nn.data.columns import far_fault
 from portable_nn.data.files import opened
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
@@ -209,6 +210,9 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     def _warn_of_range(self, x: Array) -> None:
         """Warn once of examples that miss by far what the model is made for."""
+        if not self._warned and (fault := far_fault(x, self._runner.columns)):
+            self._warned = True
+            warn(f"{self._runner.where}: {fault}", DataWarning)
         made_for = None if self._warned else self._runner.range
         if made_for and (fault := made_for.fault(x)):
             self._warned = True

@@ -196,6 +196,14 @@ def test_several_numbers_are_predicted_at_once() -> None:
     assert found.values[1] == pytest.approx(2 * found.values[0], rel=0.1)
 
 
+def test_numbers_in_another_unit_are_warned_of() -> None:
+    trained = pnn.train_table("auto-8-auto", without("class"), "price", units={"n": "m"}, epochs=1)
+    low, high = min(simple()["n"]), max(simple()["n"])
+    meant = rf"column 'n' holds 500, and training had {low:g} to {high:g} m"
+    with pytest.warns(pnn.DataWarning, match=meant):
+        list(pnn.predict(trained.network, {"word": ["up"], "n": [500.0]}))
+
+
 @pytest.mark.parametrize(
     ("values", "labels"),
     [([0, 1, 2], ("0", "1", "2")), ([1, 2], ("1", "2")), (["b", "a"], ("a", "b")), ([True, False], ("0", "1"))],
