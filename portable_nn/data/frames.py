@@ -6,10 +6,12 @@ import csv
 import io
 import re
 import sys
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
@@ -28,7 +30,10 @@ Cells: TypeAlias = NDArray[Any]
 MISSING: Final = frozenset({"", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"})
 """What stands in the cells of a file where a value is missing: what R, pandas, SQL and the UCI repository write."""
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Possessive throughout: a long text that is no list of numbers must fail at once, without trying other ways.
+_DIGITS: Final = r"[+-]?+(?>\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?+\d++)?+"
+_NUMBER: Final = re.compile(_DIGITS, re.ASCII)
+_NUMBERS: Final = re.compile(rf"(?:{_DIGITS}(?:\n{_DIGITS})*+)?+", re.ASCII)
 _COMMA: Final = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _DATE: Final = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T]\d{1,2}:\d{2}.*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?",
@@ -255,23 +260,31 @@ def _arrow_cells(column: Any) -> NDArray[Any] | list[Any]:
 
 
 def _read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str) -> Frame:
+    """A table as text. A column turns out to hold words as late as in its last row: the text is then read again."""
     with _text(path) as (where, file):
-        lines = _lines(file, where)
-        first = next(lines, None)
+        first = next(_lines(file, where), None)
         if first is None:
             raise DataError(where, "expected rows, found an empty file")
-        found = delimiter or max((each for each in DELIMITERS if each != decimal), key=first.count)
-        reader = csv.reader(chain([first], lines), delimiter=found, skipinitialspace=True, strict=True)
-        return _parsed(reader, where, header, decimal)
+        delimiter = delimiter or max((each for each in DELIMITERS if each != decimal), key=first.count)
+        words: set[int] = set()
+        frame = None
+        while frame is None:
+            file.seek(0)
+            reader = csv.reader(_lines(file, where), delimiter=delimiter, skipinitialspace=True, strict=True)
+            frame = _parsed(reader, where, header, decimal, words)
+        return frame
 
 
 @contextmanager
 def _text(path: Any) -> Iterator[tuple[str, TextIO]]:
-    """The name for messages, and the open text."""
+    """The name for messages, and the open text, which can be read again."""
     if str(path) == STDIN:
         if sys.stdin is None:
             raise DataError("stdin", "expected a table (CSV), but standard input is closed")
-        yield "stdin", sys.stdin
+        try:
+            yield "stdin", io.StringIO(sys.stdin.read().removeprefix("\ufeff"))
+        except UnicodeDecodeError as error:
+            raise DataError("stdin", f"expected a table in UTF-8: {error}") from None
         return
     with opened(path, "a table (CSV)") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         yield str(path), text
@@ -289,31 +302,55 @@ def _lines(file: TextIO, where: str) -> Iterator[str]:
         raise DataError(where, f"expected a table in UTF-8, found bytes that are no text after line {number}") from None
 
 
-def _parsed(reader: Any, where: str, header: bool | None, decimal: str) -> Frame:
-    rows: list[list[str]] = []
-    places: list[int] = []
+def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: set[int]) -> Frame | None:
+    """The table. The places of the columns that hold words are ``words``; those that turn out to are added.
+
+    None where one does whose first cells have been taken for numbers.
+    """
+    rows = _rows(reader, where)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(where, "expected rows, found none")
+    if header is None:
+        header = not any(_is_number(cell, decimal) for cell in first[1])
+    names = first[1] if header else [f"column {place}" for place in range(1, len(first[1]) + 1)]
+    if header:
+        _check_names(names, where)
+    else:
+        rows = chain([first], rows)
+    places, parts, is_late = array("q"), [list[Cells]() for _ in names], False
+    while chunk := list(islice(rows, PART)):
+        for place, row in chunk:
+            if len(row) != len(names):
+                fault = f"expected {len(names)} cells, as the first line has, found {len(row)}"
+                raise DataError(f"{where}:{place}", fault)
+        places.extend(place for place, _ in chunk)
+        for column, cells in enumerate(zip(*(row for _, row in chunk), strict=True)):
+            numbers = None if column in words else _numbers(cells, decimal)
+            if numbers is None and column not in words:
+                words.add(column)
+                is_late |= bool(parts[column])
+            parts[column].append(_words(cells) if numbers is None else numbers)
+    if is_late:
+        return None
+    if not places:
+        raise DataError(where, "expected rows below the names of the columns, found none")
+    columns = (np.concatenate(each) for each in parts)
+    return Frame(where, dict(zip(names, columns, strict=True)), places, header)
+
+
+PART: Final = 2**13
+"""The number of rows that are held as text at once."""
+
+
+def _rows(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each after the number of its last line."""
     try:
         for row in reader:
             if len(row) > 1 or any(map(str.strip, row)):
-                rows.append([cell.strip() for cell in row])
-                places.append(reader.line_num)
+                yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
         raise DataError(where, f"line {reader.line_num}: {error}") from None
-    if not rows:
-        raise DataError(where, "expected rows, found none")
-    if header is None:
-        header = not any(_number(cell, decimal) is not None for cell in rows[0])
-    names = rows.pop(0) if header else [f"column {place}" for place in range(1, len(rows[0]) + 1)]
-    if header:
-        _check_names(names, where)
-        places.pop(0)
-    if not rows:
-        raise DataError(where, "expected rows below the names of the columns, found none")
-    for place, row in zip(places, rows, strict=True):
-        if len(row) != len(names):
-            raise DataError(f"{where}:{place}", f"expected {len(names)} cells, as the first line has, found {len(row)}")
-    columns = zip(names, zip(*rows, strict=True), strict=True)
-    return Frame(where, {name: _typed(cells, decimal) for name, cells in columns}, places, header)
 
 
 def _check_names(names: list[str], where: str) -> None:
@@ -329,29 +366,35 @@ def _check_names(names: list[str], where: str) -> None:
 
 
 def _twice(names: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _number(cell: str, decimal: str) -> float | None:
-    text = cell.replace(",", ".") if decimal == "," and "." not in cell else cell
-    return float(text) if _NUMBER.fullmatch(text) else None
+def _is_number(cell: str, decimal: str) -> bool:
+    return _NUMBER.fullmatch(_pointed(cell, decimal)) is not None
 
 
-def _typed(cells: Sequence[str], decimal: str) -> Cells:
-    """A column of numbers where all of its cells are numbers or missing, otherwise of words."""
-    numbers = np.empty(len(cells))
-    known: dict[str, float | None] = {}
-    for place, cell in enumerate(cells):
-        value = known.get(cell)
-        if value is None:
-            value = known[cell] = np.nan if cell in MISSING else _number(cell, decimal)
-            if value is None:
-                return np.array([None if each in MISSING else each for each in cells], object)
-            if len(known) > 100_000:
-                known.clear()
-        numbers[place] = value
-    return numbers
+def _pointed(text: str, decimal: str) -> str:
+    """``text`` with decimal points; where commas are decimal marks, points are none."""
+    return text if decimal == "." else text.translate(_SWAPPED)
+
+
+_SWAPPED: Final = str.maketrans(",.", ".,")
+
+
+def _numbers(cells: Sequence[str], decimal: str) -> Cells | None:
+    """Cells as numbers, missing ones as NaN; None unless all of them are one or the other."""
+    present = [cell for cell in cells if cell not in MISSING]
+    if not _NUMBERS.fullmatch(_pointed("\n".join(present), decimal)):
+        return None
+    found = np.array([_pointed(cell, decimal) if cell not in MISSING else "nan" for cell in cells], np.float64)
+    return found if np.isfinite(found).sum() == len(present) else None  # 1e400 is infinity.
+
+
+def _words(cells: Sequence[str]) -> Cells:
+    """Cells as words, missing ones as None."""
+    found = np.empty(len(cells), object)
+    found[:] = [None if cell in MISSING else sys.intern(cell) for cell in cells]
+    return found
 
 
 # -- what a column of words may be
@@ -373,7 +416,7 @@ def word_fault(cells: Cells, most: int) -> str | None:
     if words and all(_DATE.fullmatch(word) for word in different):
         return DATES
     commas = [word for word in different if _COMMA.fullmatch(word)]
-    numbers = {word for word in different if _number(word, ".") is not None}
+    numbers = {word for word in different if _NUMBER.fullmatch(word)}
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
         return f"holds words such as '{commas[0]}': if these are numbers with decimal commas, say so: decimal=','"
     if numbers and len(numbers) >= MOSTLY * len(different):

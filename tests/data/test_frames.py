@@ -78,6 +78,13 @@ def test_what_the_csv_module_writes_is_read_again(
     assert frame.columns["number"].tolist() == [value for _, value in rows]
 
 
+def test_a_word_in_the_last_of_many_rows_makes_a_column_of_words(tmp_path: Path) -> None:
+    lines = [f"{place:03}" for place in range(20_000)]
+    frame = read_frame(written(tmp_path / "t.csv", "n,w\n" + "".join(f"{text},{text}\n" for text in lines) + "1,x\n"))
+    assert frame.columns["w"].tolist() == [*lines, "x"]
+    assert frame.columns["n"].tolist() == [*map(float, lines), 1.0]
+
+
 def test_rows_are_named_by_their_lines(tmp_path: Path) -> None:
     frame = read_frame(written(tmp_path / "t.csv", 'a,b\n"x\ny",1\n\nz,2\n'))
     assert [frame.row(place) for place in range(2)] == [f"{tmp_path}/t.csv:3", f"{tmp_path}/t.csv:5"]
