@@ -43,11 +43,15 @@ def test_a_model_that_never_ends_is_ended(shell, endless):
     assert time.monotonic() - began >= 3
 
 
-def test_what_is_done_in_time_is_the_same(shell, run, digits_csv):
+def test_what_is_done_in_time_is_the_same(shell, digits_csv):
     line = ["predict", "digits-mlp", "-", "--format", "json"]
     found = shell(*line, "--timeout", "300", input=digits_csv.read_text())
     assert found == shell(*line, input=digits_csv.read_text())
     assert found.code == 0
+
+
+@pytest.mark.long
+def test_nor_is_an_error_another(shell, run):
     assert shell("inspect", "nothing.onnx", "--timeout", "300") == run("inspect", "nothing.onnx")
 
 

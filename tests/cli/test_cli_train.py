@@ -215,6 +215,7 @@ main(sys.argv[1:])
     ("every", "number", "where"),
     thinned([(["--every", "3"], 9, "epoch 3 of 4, batch 2"), ([], 8, "epoch 3 of 4, batch 1")], 2),
 )
+@pytest.mark.long  # The same without the command line is quick: training/test_checkpoint.py.
 def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
     """Three processes: one that nothing stops, one that is killed, and one that goes on."""
     assert shell(*KEPT).code == 0

@@ -54,13 +54,14 @@ def accepted(path: Path, ways: list[Callable[[Path], None]]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "remembered",
+    ("bits", "remembered"),
     [
-        pytest.param(True, id="after the valid file"),
-        pytest.param(False, id="for the first time", marks=pytest.mark.long),
+        pytest.param(1, True, id="one of each byte, after the valid file"),
+        pytest.param(8, True, id="after the valid file", marks=pytest.mark.long),
+        pytest.param(8, False, id="for the first time", marks=pytest.mark.long),
     ],
 )
-def test_41_every_flipped_bit_is_refused(path: Path, remembered: bool) -> None:
+def test_41_every_flipped_bit_is_refused(path: Path, bits: int, remembered: bool) -> None:
     """Also where the right file was loaded just before, so that its head is remembered."""
     content = CARRIERS[path.suffix](small())
     path.write_bytes(content)
@@ -68,8 +69,9 @@ def test_41_every_flipped_bit_is_refused(path: Path, remembered: bool) -> None:
     load(path)
     wrong = []
     with path.open("r+b", buffering=0) as file:
-        for bit in range(8 * len(content)):
-            at, mask = divmod(bit, 8)
+        for bit in range(0, 8 * len(content), 8 // bits):
+            at = bit // 8
+            mask = (bit + at) % 8
             os.pwrite(file.fileno(), bytes([content[at] ^ 1 << mask]), at)
             if not remembered:
                 HEADS.clear()

@@ -22,10 +22,12 @@ from portable_nn.format import load, save
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 HERE = Path(__file__).parent
+QUICK = [("saved", ".npz"), ("saved", ".h5"), ("mapped", ".safetensors")]
 RARE = [("threaded", ".h5"), ("made", ".safetensors"), ("linked", ".h5"), ("predicted", ".safetensors")]
 SCENARIOS = [
-    *itertools.product(["saved", "mapped"], CARRIERS), *(pytest.param(*rare, marks=pytest.mark.long) for rare in RARE)
-]  # fmt: skip
+    pytest.param(*scenario, marks=[] if scenario in QUICK else pytest.mark.long)
+    for scenario in [*itertools.product(["saved", "mapped"], CARRIERS), *RARE]
+]
 
 
 def killed(folder: Path, scenario: str, suffix: str) -> dict[str, Any]:

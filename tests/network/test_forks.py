@@ -1,6 +1,7 @@
 """Forks while other threads compute, and copies of a network: by ``copy``, by ``pickle`` and in other processes."""
 
 import copy
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.core import forks
@@ -77,8 +79,9 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
-@pytest.mark.parametrize("what", ["predicts", "trains", "compiles"])
+@pytest.mark.parametrize(
+    ("what", "engine"), thinned(itertools.product(["predicts", "trains", "compiles"], ["numpy", "onnxruntime"]), 3)
+)
 def test_a_fork_waits_for_what_other_threads_compute(engine: Any, what: str) -> None:
     """Without that, the child waits for ever for a thread of OpenBLAS or onnxruntime that it does not have."""
     net, other = network(), network(400)
@@ -140,8 +143,9 @@ def _answer(net: pnn.Network, engine: Any, queue: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("engine", "start"), thinned(itertools.product(["numpy", "onnxruntime"], ["fork", "spawn"]), 3)
+)
 def test_other_processes_can_use_a_network(engine: Any, start: str) -> None:
     net, context = network(50), multiprocessing.get_context(start)
     expected, queue = net.predict(X, engine=engine), context.Queue()
