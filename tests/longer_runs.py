@@ -155,7 +155,7 @@ class Plane:
 
     def answer(self, m: Any, v: complex) -> complex:
         """What the follower y adds."""
-        if abs(m[3]) < 1e-14:
+        if m[3] == 0:  # However small it is else, so is what is divided by it.
             raise FailedError
         return complex(0, v.imag / m[3])
 

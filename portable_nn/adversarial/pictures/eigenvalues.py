@@ -66,7 +66,8 @@ def _circle(axes: Axes) -> None:
 
 def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) -> dict[str, Any]:
     """The marker and label of the eigenvalues of a method at a learning rate."""
-    place = [*dict.fromkeys(name for name, _ in spectra)].index(method)
+    names = [*dict.fromkeys(name for name, _ in spectra)]
+    place = names.index(method)
     rates = sorted({at for name, at in spectra if name == method})
     share = 1.0 if len(rates) == 1 else 0.25 + 0.75 * rates.index(rate) / (len(rates) - 1)
     largest = float(np.abs(spectra[method, rate]).max())
@@ -74,7 +75,7 @@ def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) 
     return {
         "linestyle": "none",
         "marker": MARKS[place % len(MARKS)],
-        "markersize": 7.5,
+        "markersize": min(7.5 + 2.6 * (len(names) - 1 - place), 14),  # What lies below is larger, and is seen.
         "markerfacecolor": tint(colour, share),
         "markeredgecolor": BLACK,
         "markeredgewidth": 0.7,

@@ -106,6 +106,11 @@ def options(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={'rate' if value is None else _option(value)}" for name, value in values.items())
 
 
+def with_options(name: str, values: Mapping[str, Any]) -> str:
+    """The name of a method, with its options if it has some."""
+    return f"{name} ({options(values)})" if values else name
+
+
 def _option(value: Any) -> str:
     """A number, or ``1,2/3,4``, as they are given."""
     if isinstance(value, (list, tuple)):

@@ -50,7 +50,7 @@ def command(
     found = portrait(game.read(), starts=_starts(start), steps=steps, grid=grid, reach=reach, **arguments)
     answer.give(
         printer,
-        _as_text(found, rate),
+        _as_text(found, rate, game),
         _as_data(found, rate.rate),
         lambda: _rows(found),
         plot=plot,
@@ -72,9 +72,10 @@ def _rows(found: Portrait) -> Iterator[list[Any]]:
     yield from (list(row) for row in zip(*(grid.ravel().tolist() for grid in grids), strict=True))
 
 
-def _as_text(found: Portrait, rate: RateChoice) -> str:
+def _as_text(found: Portrait, rate: RateChoice, game: GameChoice) -> str:
     result = found.results[0]
-    head = f"{answer.title(found.game)}\n{result.method.name}, {rate}, {int(result.t[-1]):,} steps\n\n"
+    method = answer.with_options(result.method.name, result.options)
+    head = f"{answer.title(found.game)}{game.in_words()}\n{method}, {rate}, {int(result.t[-1]):,} steps\n\n"
     rows = [(answer.point(one.z[0]), answer.point(one.z[-1]), one.message) for one in found.results]
     where = ", ".join(_with_kind(found, point) for point in found.game.equilibria) or "not known"
     return head + table(("start", "last iterate", "verdict"), rows) + f"\npoints with F = 0: {where}"

@@ -57,8 +57,8 @@ def command(
 
 
 def _options(options: dict[str, Option], arrays: dict[str, str] | None = None) -> str:
-    shown = [name if option.default is None else f"{name}={option.default:g}" for name, option in options.items()]
-    return " ".join([*(arrays or {}), *shown])
+    defaults = {name: option.default for name, option in options.items()}
+    return " ".join(filter(None, [*(arrays or {}), answer.options(defaults)]))
 
 
 def _data(options: dict[str, Option], arrays: dict[str, str] | None = None) -> list[dict[str, Any]]:

@@ -56,8 +56,8 @@ def command(
     By default gradient descent-ascent on f = x·y, from (0.6, 0.7), for 499 steps. The convergence factor, by which a
     step multiplies the distance to the equilibrium, is given three times: by the closed form in the literature, by the
     spectral radius of the update, and as measured. Methods that converge at this learning rate follow. The verdict is
-    by the eigenvalues where they decide it, and else by the trend of a run 50 times as long. If a step of the
-    method is not defined, the exit code is 1. CSV has the iterates.
+    by the eigenvalues where they decide it, and else by the trend of a run at least 50 times as long. If a step of
+    the method is not defined, the exit code is 1. CSV has the iterates.
     """
     from portable_nn.adversarial import report
 

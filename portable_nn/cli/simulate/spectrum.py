@@ -56,7 +56,7 @@ def command(
     spectra: dict[Any, Any] = {(one.forecast.method.name, one.learning_rate): one.eigenvalues for one in found}
     answer.give(
         printer,
-        "\n".join(map(_as_text, found)),
+        "\n".join(_as_text(one, game) for one in found),
         {"game": found[0].game.name, "spectra": list(map(_as_data, found))},
         lambda: _rows(found),
         plot=plot,
@@ -75,7 +75,7 @@ def _both(rate: Any) -> tuple[float, float]:
     return rate if isinstance(rate, tuple) else (rate, rate)
 
 
-def _as_text(found: Analysis) -> str:
+def _as_text(found: Analysis, game: GameChoice) -> str:
     forecast, size = found.forecast, len(found.operator)
     both = ", the same for x and y" if isinstance(found.learning_rate, tuple) and forecast.stability_limit else ""
     pairs = [
@@ -87,7 +87,8 @@ def _as_text(found: Analysis) -> str:
         ("rotation", f"one turn in {found.turn:,.2f} steps" if found.turn else ""),
         ("conserved", found.conserved or ""),
     ]
-    head = f"{answer.title(found.game)}\n{forecast.method.name}, learning rate {_rate(found.learning_rate)}\n\n"
+    method = answer.with_options(forecast.method.name, forecast.options)
+    head = f"{answer.title(found.game)}{game.in_words()}\n{method}, learning rate {_rate(found.learning_rate)}\n\n"
     what = "Update operator" + (f" of {found.repeats:,} steps" if found.repeats > 1 else "")
     if size > WIDEST:
         return head + fields(pairs) + f"\n{what}: {size} x {size}, in --format json\n"

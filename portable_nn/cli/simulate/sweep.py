@@ -55,7 +55,7 @@ def command(
         found = sweep(game.read(), steps=steps, progress=progress, **arguments)
     answer.give(
         printer,
-        _as_text(found),
+        _as_text(found, game),
         _as_data(found),
         lambda: _rows(found),
         plot=plot,
@@ -89,10 +89,10 @@ def _rows(found: Sweep) -> Iterator[list[Any]]:
             yield [name, *values]
 
 
-def _as_text(found: Sweep) -> str:
+def _as_text(found: Sweep, game: GameChoice) -> str:
     low, high = found.rates[0], found.rates[-1]
     head = (
-        f"{answer.title(found.game)}\n"
+        f"{answer.title(found.game)}{game.in_words()}\n"
         f"from {answer.point(found.start)}, {len(found.rates):,} learning rates from {low:g} to {high:g}, "
         f"{found.steps:,} steps each\n\n"
     )
