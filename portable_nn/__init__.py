@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.table import *
     from portable_nn.training.history import *
+    from portable_nn.training.losses.classes import *
+    from portable_nn.training.losses.numbers import *
     from portable_nn.training.optimizers import *
     from portable_nn.training.schedules import *
 else:
@@ -34,6 +36,8 @@ else:
         "layers",
         "training.schedules",
         "training.optimizers",
+        "training.losses.numbers",
+        "training.losses.classes",
         "training.history",
         "network.network",
         "network.snapshot",

@@ -17,8 +17,18 @@ Found: TypeAlias = Literal["auto", "light", "dark"]
 OPTIMIZERS: Final[Mapping[str, str]] = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
 """Optimizers: the name, and the class in ``training.optimizers``."""
 
-LOSSES: Final = ("mean_squared_error", "cross_entropy", "binary_cross_entropy")
-"""Loss functions: each is the ``Loss`` of that name in ``training.losses``."""
+LOSSES: Final[Mapping[str, str]] = {
+    "mean_squared_error": "MeanSquaredError",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "huber": "Huber",
+    "gaussian": "GaussianLikelihood",
+    "cross_entropy": "CrossEntropy",
+    "focal": "Focal",
+    "binary_cross_entropy": "BinaryCrossEntropy",
+    "kl_divergence": "KLDivergence",
+    "hinge": "Hinge",
+}
+"""Losses: the name, and the class in ``training.losses``."""
 
 ACTIVATIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sigmoid": ("Sigmoid", "lecun_normal"),

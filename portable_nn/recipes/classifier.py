@@ -22,6 +22,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_classifier"]
@@ -42,7 +43,7 @@ def train_classifier(
     data: Dataset,
     *,
     activation: str = "sigmoid",
-    loss: str = "cross_entropy",
+    loss: str | Loss = "cross_entropy",
     optimizer: Optimizer | str = "adam",
     epochs: int = 10,
     batch_size: int = 32,
@@ -63,8 +64,9 @@ def train_classifier(
         data: the examples, as ``read_dataset`` gives them; each is laid out as one row of numbers. Their labels are
             class numbers from 0, or as many different values as there are classes, which then become the labels.
         activation: the activation between the layers: ``sigmoid``, ``tanh`` or ``relu``.
-        loss: ``cross_entropy``; ``binary_cross_entropy`` for each class on its own; ``mean_squared_error`` of a
-            sigmoid to 0.01 and 0.99, as in T. Rashid's book.
+        loss: ``cross_entropy`` or ``focal``, ``hinge`` or ``kl_divergence``; ``binary_cross_entropy`` for each class on
+            its own; ``mean_squared_error`` of a sigmoid to 0.01 and 0.99, as in T. Rashid's book, and likewise
+            ``mean_absolute_error`` and ``huber``. Or one with options, such as ``CrossEntropy("balanced")``.
         optimizer: an ``Optimizer`` or its name.
         epochs: how many times every example is seen.
         batch_size: examples a step.
@@ -124,7 +126,7 @@ def fit_classes(
     x: Array,
     targets: Array,
     *,
-    loss: str,
+    loss: str | Loss,
     validation: float,
     patience: int | None,
     seed: int,
@@ -133,13 +135,13 @@ def fit_classes(
     """Train ``network`` on examples and class numbers, of which a share is held out; options are those of ``fit``."""
     train, held_out = split(len(x), validation, seed)
     count = int(network.types[network.graph.outputs[0]].shape[-1])
-    y = targets if loss == "cross_entropy" else _one_hot(targets, count, loss)
+    y = targets if find_loss(loss).classes else _one_hot(targets, count, loss)
     return network.fit(
         x[train],
         y[train],
         loss=loss,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
-        metrics=["accuracy"],
+        metrics=["accuracy"] if len(held_out) else [],
         early_stopping=None if patience is None else EarlyStopping(patience),
         **options,
     )
@@ -157,23 +159,25 @@ def parse_layers(text: str) -> list[int]:
 def build_classifier(
     sizes: Sequence[int],
     activation: str = "sigmoid",
-    loss: str = "cross_entropy",
+    loss: str | Loss = "cross_entropy",
     *,
     labels: Sequence[str] = (),
     first: Sequence[Layer] = (),
     seed: int = 0,
 ) -> Network:
-    """The untrained network: dense layers of ``sizes``, and a sigmoid at the end where the loss is a squared error.
+    """The untrained network: dense layers of ``sizes``, and a sigmoid at the end where the loss is one of numbers.
 
     ``first`` are layers that prepare the inputs.
 
-    Raises ``UsageError`` for an unknown activation or fewer than two classes.
+    Raises ``UsageError`` for an unknown activation or fewer than two classes, and for a loss of variances.
     """
+    if find_loss(loss).name == "gaussian":
+        raise UsageError("loss 'gaussian' is for numbers, and these are classes")
     hidden = hidden_layers(sizes[1:-1], activation)
     if len(sizes) < 2 or sizes[-1] < 2:
         raise UsageError(f"the last layer needs a unit for each class, at least 2, not {sizes[-1]}")
     last: list[Layer] = [Dense(sizes[-1], weight_initial=ACTIVATIONS[activation][1])]
-    if loss == "mean_squared_error":
+    if _is_of_numbers(loss):
         last.append(Sigmoid())
     return Sequential(Input(sizes[0]), *first, *hidden, *last, labels=labels, seed=seed)
 
@@ -254,7 +258,12 @@ def _first_layers(x: Array, train: Array, *, raw: bool, standardise: bool) -> li
     return [Rescaling(*BOOK)]
 
 
-def _one_hot(targets: Array, count: int, loss: str) -> Array:
-    """Class numbers → ``(n, count)``, 1 at the class; for the squared error 0.01 and 0.99, which a sigmoid reaches."""
+def _is_of_numbers(loss: str | Loss) -> bool:
+    found = find_loss(loss)
+    return not (found.classes or found.inside)
+
+
+def _one_hot(targets: Array, count: int, loss: str | Loss) -> Array:
+    """Class numbers → ``(n, count)``, 1 at the class; for a loss of numbers 0.01 and 0.99, which a sigmoid reaches."""
     ones: Array = np.eye(count, dtype=np.float32)[targets]
-    return ones * np.float32(0.98) + np.float32(0.01) if loss == "mean_squared_error" else ones
+    return ones * np.float32(0.98) + np.float32(0.01) if _is_of_numbers(loss) else ones

@@ -25,6 +25,7 @@ from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.optimizers import Optimizer
 
 
@@ -34,7 +35,7 @@ def tune_classifier(
     *,
     until: str | None = None,
     freeze: Sequence[str] = (),
-    loss: str = "cross_entropy",
+    loss: str | Loss = "cross_entropy",
     optimizer: Optimizer | str = "adam",
     epochs: int = 10,
     batch_size: int = 32,
@@ -150,11 +151,11 @@ def _check_pixels(x: Array) -> None:
         raise UsageError(f"the network takes pixels, 0 to 255, {found}: raw takes the numbers as they are")
 
 
-def _for_loss(network: Network, loss: str) -> Network:
+def _for_loss(network: Network, loss: str | Loss) -> Network:
     """A copy, without a Softmax at the end where the loss has one inside."""
     (name,) = network.graph.outputs
     last = next((node for node in network.graph.nodes if name in node.outputs), None)
-    if last is None or last.operator != "Softmax" or loss != "cross_entropy":
+    if last is None or last.operator != "Softmax" or find_loss(loss).inside != "Softmax":
         return network.until(name)
     body = network.until(last.inputs[0])
     body.outputs = (OutputInfo(last.inputs[0], "logits", network.labels),)

@@ -14,7 +14,8 @@ from portable_nn.engines.batching import Batching
 from portable_nn.engines.ranges import ranges
 from portable_nn.format.tensors import is_finite
 from portable_nn.operators import Array, replay
-from portable_nn.training.losses import Loss, check_target
+from portable_nn.training.losses import Loss
+from portable_nn.training.targets import check_target, numbered
 from portable_nn.training.trainable import Trainable
 
 
@@ -68,11 +69,13 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         y = {next(iter(losses)): y}
     if set(y) != set(losses):
         raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
-    for name, array in y.items():
-        title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
-        _check_numbers(as_array(array, title), title)
     symbols = replay(network.graph)
-    ys = {name: check_target(loss, symbols[name], y[name], f"{what}y") for name, loss in losses.items()}
+    ys: dict[str, Array] = {}
+    for name, loss in losses.items():
+        title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
+        given = numbered(y[name], _labels(network, name), loss, symbols[name].shape[1:], title)
+        _check_numbers(as_array(given, title), title)
+        ys[name] = check_target(loss, symbols[name], given, f"{what}y")
     counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
     if weight is not None:
         dtype = symbols[next(iter(losses))].dtype
@@ -85,6 +88,19 @@ def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: A
         found = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
     return Examples(xs, ys, weight)
+
+
+def resolved(network: Trainable, losses: Mapping[str, Loss], examples: Examples) -> dict[str, Loss]:
+    """The losses with options that depend on the classes and the examples as numbers. Raises ``UsageError``."""
+    symbols = replay(network.graph)
+    return {
+        name: loss.resolved(_labels(network, name), symbols[name].shape[1:], examples.y[name])
+        for name, loss in losses.items()
+    }
+
+
+def _labels(network: Trainable, output: str) -> tuple[str, ...]:
+    return next((info.labels for info in network.outputs if info.name == output), ())
 
 
 WIDE: Final = 10.0

@@ -17,13 +17,13 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.operators.registry import Array
+from portable_nn.operators import Array, replay
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Examples, check_parameters, find_examples, why_it_diverged
+from portable_nn.training.examples import Examples, check_parameters, find_examples, resolved, why_it_diverged
 from portable_nn.training.history import Best, EarlyStopping, History
-from portable_nn.training.losses import Loss, find_losses
-from portable_nn.training.metrics import find_metrics
+from portable_nn.training.losses import Loss, LossLike, find_losses
+from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer, find_optimizer
 from portable_nn.training.schedules import Schedule
 from portable_nn.training.settings import describe_settings
@@ -44,7 +44,7 @@ def fit(
     x: Any,
     y: Any,
     *,
-    loss: str | Mapping[str, str] = "cross_entropy",
+    loss: LossLike | Mapping[str, LossLike] = "cross_entropy",
     optimizer: Optimizer | str | None = None,
     epochs: int = 10,
     batch_size: int = 32,
@@ -53,7 +53,8 @@ def fit(
     sample_weight: Array | None = None,
     schedule: Schedule | None = None,
     early_stopping: EarlyStopping | None = None,
-    metrics: str | Sequence[str] | None = (),
+    metrics: Metrics = (),
+    train_metrics: bool = False,
     augment: Augment | None = None,
     metrics_csv: str | Path | None = None,
     progress: bool | None = None,
@@ -68,9 +69,12 @@ def fit(
         network: the network; as a method, the one that it is called on.
         x: the examples (n, …), or a dict of arrays by input name.
         y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
-            class numbers or probabilities.
-        loss: ``mean_squared_error``, ``cross_entropy`` or ``binary_cross_entropy``; a dict by output name trains
-            several outputs on the sum of their losses.
+            class numbers, the labels of the output, or probabilities.
+        loss: of numbers ``mean_squared_error``, ``mean_absolute_error``, ``huber``, or ``gaussian`` where their
+            variance is predicted, too; of classes ``cross_entropy``, ``focal``, ``binary_cross_entropy``,
+            ``kl_divergence`` or ``hinge``. Or one with options, such as ``CrossEntropy(label_smoothing=0.1)``, or a
+            function ``(output, target)`` of symbols that returns the loss of each example. A dict by output name
+            trains several outputs on the sum of their losses.
         optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
@@ -80,8 +84,11 @@ def fit(
         schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
             ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
         early_stopping: when to stop before ``epochs``.
-        metrics: ``accuracy`` or ``mean_absolute_error``, or several; computed on the validation set, where there is
-            one.
+        metrics: one or several, of classes ``accuracy``, ``precision``, ``recall`` and ``f1``, of numbers
+            ``mean_absolute_error``, ``mean_squared_error``, ``root_mean_squared_error`` and ``r2``, or functions
+            ``(outputs, targets) → number``; or a dict of such by output name. They are computed after each epoch, on
+            the validation set, and where there is none, on the training examples.
+        train_metrics: compute them on the training examples as well as on the validation set.
         augment: ``(batch, generator) → batch``, applied to each batch of the first input.
         metrics_csv: a file that gets a row after each epoch.
         progress: show a progress bar on stderr; by default where that is a terminal.
@@ -113,21 +120,22 @@ def fit(
     chosen = find_optimizer(optimizer)
     losses = find_losses(network.graph.outputs, loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
+    losses = resolved(network, losses, train)
     if not resume:
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, train.x)
-    wanted = find_metrics((metrics,) if isinstance(metrics, str) else metrics or (), train.y, losses)
-    evaluate = Evaluation(network, losses, held_out, wanted) if held_out else None
-    columns = ["loss", *(evaluate.columns if evaluate else ())]
+    wanted = find_metrics(metrics, train.y, losses)
+    evaluations = _evaluations(network, losses, train, held_out, wanted, train_metrics)
+    columns = ["loss", *(name for each in evaluations for name in each.columns)]
     if early_stopping and early_stopping.monitor not in columns:
-        hint = "" if evaluate else "; more with validation="
+        hint = "" if held_out else "; more with validation="
         raise UsageError(f"early stopping watches '{early_stopping.monitor}', but there is {', '.join(columns)}{hint}")
     step = TrainingStep(network, losses, train.x, train.y, chosen, weighted=train.weight is not None)
     batch_size = min(batch_size, len(train))
     batches = math.ceil(len(train) / batch_size)
     names = ["epoch", "loss", "learning_rate", *columns[1:]]
     state = State(network, step.state, Best(network, early_stopping), batches, names)
-    run = _Run(step, state, train, evaluate, epochs, batch_size, shuffle, schedule, augment, every)
+    run = _Run(step, state, train, evaluations, epochs, batch_size, shuffle, schedule, augment, every)
     if checkpoint is not None:
         settings = describe_settings(
             losses,
@@ -143,7 +151,7 @@ def fit(
             early_stopping=early_stopping,
             augment=augment,
         )
-        rule = early_stopping or EarlyStopping(monitor="val_loss" if evaluate else "loss")
+        rule = early_stopping or EarlyStopping(monitor="val_loss" if held_out else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
     with (
         run.checkpoints.open(resume=resume) if run.checkpoints else nullcontext(),
@@ -151,7 +159,7 @@ def fit(
         progress_bar(progress, epochs, batches, state.done) as bar,
         interruptible() as stop,
     ):
-        _set_kinds(network, losses)
+        _note_losses(network, losses)
         return _loop(run, stop, write_row, bar)
 
 
@@ -159,6 +167,23 @@ def _check_counts(**counts: int) -> None:
     for name, number in counts.items():
         if not isinstance(number, (int, np.integer)) or number < 1:
             raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
+
+
+def _evaluations(
+    network: Trainable,
+    losses: Mapping[str, Loss],
+    train: Examples,
+    held_out: Examples | None,
+    metrics: Mapping[str, Mapping[str, Metric]],
+    train_metrics: bool,
+) -> list[Evaluation]:
+    """What is computed after each epoch: metrics of the training examples, then loss and metrics of the others."""
+    found = []
+    if any(metrics.values()) and (train_metrics or not held_out):
+        found.append(Evaluation(network, losses, train, metrics, prefix="", with_loss=False))
+    if held_out:
+        found.append(Evaluation(network, losses, held_out, metrics))
+    return found
 
 
 def _loop(run: _Run, stop: threading.Event, write_row: Write, bar: Bar) -> History:
@@ -188,7 +213,7 @@ class _Run:
     step: TrainingStep
     state: State
     train: Examples
-    evaluate: Evaluation | None
+    evaluations: Sequence[Evaluation]
     epochs: int
     batch_size: int
     shuffle: bool
@@ -218,7 +243,7 @@ class _Run:
             state.end_batch(loss, weight)
             bar.step()
         figures = [state.epoch + 1, self._mean_loss(), float(rate)]
-        return state.end_epoch(figures + list(self.evaluate().values() if self.evaluate else ()))
+        return state.end_epoch(figures + [figure for each in self.evaluations for figure in each().values()])
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder for them. Raises ``TrainingError`` where the loss is no number."""
@@ -260,10 +285,12 @@ class _Run:
         return float(plan.outputs[self.step.loss]), weight
 
 
-def _set_kinds(network: Trainable, losses: Mapping[str, Loss]) -> None:
-    """Set the kind of each output whose loss implies one."""
-    kinds = {"cross_entropy": "logits", "binary_cross_entropy": "binary_logits"}
+def _note_losses(network: Trainable, losses: Mapping[str, Loss]) -> None:
+    """Note at each output the loss that it is trained with, and the kind that this implies."""
+    shapes = {name: symbol.shape[1:] for name, symbol in replay(network.graph).items() if name in losses}
     network.outputs = tuple(
-        replace(info, kind=kinds.get(losses[info.name].name, info.kind)) if info.name in losses else info
+        replace(info, kind=losses[info.name].kind(shapes[info.name]) or info.kind, loss=str(losses[info.name]))
+        if info.name in losses
+        else info
         for info in network.outputs
     )

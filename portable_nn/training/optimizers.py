@@ -13,14 +13,9 @@ from portable_nn.core.graph import INTERNAL
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.words import attributes_of
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
+from portable_nn.training.options import check_number
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
-
-
-def _check(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    if not low <= value < high:
-        limits = f"at least {low:g}" if high == float("inf") else f"from {low:g} to less than {high:g}"
-        raise UsageError(f"{name} must be {limits}, not {value:g}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            _check(name, value, 0, 1 if name in {"momentum", "alpha", "beta1", "beta2"} else float("inf"))
+            check_number(name, value, 0, 1 if name in {"momentum", "alpha", "beta1", "beta2"} else float("inf"))
 
     @property
     def scales_seed(self) -> bool:

@@ -34,7 +34,7 @@ def describe_settings(
     losses: Mapping[str, Loss],
     train: Examples,
     held_out: Examples | None,
-    metrics: Iterable[str],
+    metrics: Mapping[str, Iterable[str]],
     *,
     validation: Any,
     **others: Any,
@@ -42,13 +42,21 @@ def describe_settings(
     """All that must be the same to resume: the settings and the descriptions of the examples, by name."""
     share = isinstance(validation, float)
     return {
-        "loss": ", ".join(f"{loss.name} of '{name}'" for name, loss in losses.items()),
-        "metrics": ", ".join(metrics) or UNSET,
+        "loss": ", ".join(f"{loss} of '{name}'" for name, loss in losses.items()),
+        "metrics": _metrics(metrics),
         **{name: describe(value) for name, value in others.items()},
         "validation": f"{validation} of the examples" if share else "examples of its own" if held_out else UNSET,
         **describe_examples(train),
         **(describe_examples(held_out, "validation ") if held_out else {}),
     }
+
+
+def _metrics(metrics: Mapping[str, Iterable[str]]) -> str:
+    """``accuracy``; where outputs have different ones, ``accuracy of 'kind', r2 of 'size'``."""
+    lists = {name: ", ".join(each) for name, each in metrics.items()}
+    if len(set(lists.values())) == 1:
+        return next(iter(lists.values())) or UNSET
+    return ", ".join(f"{each or UNSET} of '{name}'" for name, each in lists.items())
 
 
 def describe(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves
-from portable_nn.training.losses import Loss
+from portable_nn.training.losses import Built, Loss
 from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.trainable import Trainable
 
@@ -61,7 +62,8 @@ class TrainingStep:
         symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True)
         self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
-        loss, extra = total_loss(symbols, losses, targets, weighted)
+        parts, extra = build_losses(symbols, losses, targets, weighted)
+        loss = total_loss(losses, parts)
         self._scalars = {name: Leaf(SCALAR + name, loss.dtype, ()) for name in optimizer.scalars(1, 1.0)}
         self._examples = [leaf for leaf in inputs if isinstance(leaf, Leaf)] + extra
         self._flowing = self._gradients(symbols, loss)
@@ -71,7 +73,8 @@ class TrainingStep:
         }
         self._loss = loss
         self._convolves = has_threads_to_set() and has_convolution(graph)
-        self._in_halves = not weighted and self._convolves and keeps_examples_apart(graph, training=True)
+        apart = not weighted and all(each.is_apart for each in losses.values())
+        self._in_halves = apart and self._convolves and keeps_examples_apart(graph, training=True)
         updates = self._updates(self._flowing) | new_states(loss)
         traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
         self.graph: Graph = traced.graph
@@ -162,12 +165,12 @@ def new_states(loss: Symbol) -> dict[Symbol, Symbol]:
     return new
 
 
-def total_loss(
+def build_losses(
     symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: bool
-) -> tuple[Symbol, list[Leaf]]:
-    """The sum of the losses of all trained outputs, and the inputs that it needs: targets and weights."""
+) -> tuple[dict[str, Built], list[Leaf]]:
+    """The loss of each trained output, and the inputs that they need: targets and weights."""
     leaves: list[Leaf] = []
-    parts: list[Symbol] = []
+    parts: dict[str, Built] = {}
     weight: Leaf | None = None
     for name, loss in losses.items():
         output = symbols[name]
@@ -176,13 +179,41 @@ def total_loss(
             leaves.append(weight)
         target = Leaf(TARGET + name, str(targets[name].dtype), (output.shape[0], *targets[name].shape[1:]))
         leaves.append(target)
-        parts.append(loss.build(output, target, weight))
-    return reduce(add, parts), leaves
+        parts[name] = loss.build(output, target, weight)
+    return parts, leaves
 
 
-def loss_graph(network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds) -> Graph:
-    """The graph that computes the weighted loss and then the outputs, without training."""
+def total_loss(losses: Mapping[str, Loss], parts: Mapping[str, Built]) -> Symbol:
+    """The sum of the losses, each times its weight."""
+    weights = {name: losses[name].weight for name in parts}
+    return reduce(
+        add, [part.value if weights[name] == 1 else part.value * weights[name] for name, part in parts.items()]
+    )
+
+
+class LossGraph(NamedTuple):
+    """The graph that computes weighted losses and the outputs, without training; and the names of what it gives.
+
+    ``losses`` has by output the value and the norm (see ``Built``); without norms, the sum of all losses alone.
+    """
+
+    graph: Graph
+    losses: Mapping[str, tuple[str, str | None]]
+
+
+def loss_graph(
+    network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, *, weighted: bool = True
+) -> LossGraph:
+    """The graph of the losses: see ``LossGraph``."""
     symbols = replay(sized(network.graph, examples))
-    loss, extra = total_loss(symbols, losses, targets, weighted=True)
+    parts, extra = build_losses(symbols, losses, targets, weighted)
+    if not any(part.norm is not None for part in parts.values()):
+        parts = {"": Built(total_loss(losses, parts))}
     inputs = [leaf for value in network.graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
-    return trace([*inputs, *extra], [loss, *(symbols[name] for name in network.graph.outputs)], "evaluation").graph
+    made = [each for part in parts.values() for each in part if each is not None]
+    traced = trace([*inputs, *extra], [*made, *(symbols[name] for name in network.graph.outputs)], "evaluation")
+    named = {
+        name: (traced.names[part.value], None if part.norm is None else traced.names[part.norm])
+        for name, part in parts.items()
+    }
+    return LossGraph(traced.graph, named)

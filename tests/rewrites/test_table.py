@@ -215,7 +215,7 @@ def test_training_can_do_without_them() -> None:
             pnn.Input(3, 8, 8), pnn.Conv2d(4, 3), pnn.ReLU(), pnn.MaxPool2d(2), pnn.Flatten(), pnn.Dense(2), seed=0
         )
         [name] = network.graph.outputs
-        losses, target = {name: LOSSES["mean_squared_error"]}, {name: np.zeros((6, 2), np.float32)}
+        losses, target = {name: LOSSES["mean_squared_error"]()}, {name: np.zeros((6, 2), np.float32)}
         made = TrainingStep(
             network, losses, {network.graph.inputs[0].name: X}, target, SGD(0.1), weighted=False, rewrites=rewrites
         )

@@ -16,6 +16,7 @@ import portable_nn as pnn
 from portable_nn.core.errors import FileError, PortableNNError, ShapeError, TrainingError, UsageError
 from portable_nn.data.augment import RandomAffine
 from portable_nn.operators.registry import Array
+from portable_nn.training.metrics import METRICS
 
 MSE: dict[str, Any] = {"loss": "mean_squared_error"}
 X, Y = draw(22, 5, seed=1), draw(22, 3, seed=2)
@@ -384,17 +385,23 @@ def test_classes_without_their_loss() -> None:
         linear().fit(X, np.arange(22) % 3, **MSE)
 
 
+NO_LOSS = (
+    "loss must be a name, a loss such as Huber(), a function of symbols, or a dict of them for some of the outputs "
+    "dense_2, not "
+)
+
 WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
     ({"epochs": 0}, UsageError, "epochs must be a whole number from 1, not 0"),
     ({"epochs": 1.5}, UsageError, "epochs must be a whole number from 1, not 1.5"),
     ({"batch_size": -1}, UsageError, "batch_size must be a whole number from 1, not -1"),
     (
         {"loss": {"elsewhere": "cross_entropy"}}, UsageError,
-        "loss must be a name, or a dict of names for some of the outputs dense_2, not {'elsewhere': 'cross_entropy'}",
+        f"{NO_LOSS}{{'elsewhere': 'cross_entropy'}}",
     ),
-    ({"loss": {}}, UsageError, "loss must be a name, or a dict of names for some of the outputs dense_2, not {}"),
-    ({"loss": 3}, UsageError, "loss must be a name, or a dict of names for some of the outputs dense_2, not 3"),
-    ({"metrics": ["f1"]}, UsageError, "metrics must be among accuracy, mean_absolute_error, not 'f1'"),
+    ({"loss": {}}, UsageError, f"{NO_LOSS}{{}}"),
+    ({"loss": 3}, UsageError, f"{NO_LOSS}3"),
+    ({"metrics": ["f2"]}, UsageError, f"metrics must be among {', '.join(METRICS)}, not 'f2'"),
+    ({"metrics": {"other": "r2"}}, UsageError, "metrics names other, but the trained outputs are dense_2"),
     (
         {"validation": 1}, UsageError, "validation must be (x, y), (x, y, weights) or a share such as 0.1",
     ),
@@ -481,7 +488,8 @@ def test_several_outputs_need_their_targets_by_name() -> None:
 
 def test_no_absolute_error_from_a_class() -> None:
     y = classes(22, 3)
-    message = "mean_absolute_error needs numbers to compare with, but y has classes for 'dense_2'"
+    fitting = "accuracy, precision, recall or f1 count them"
+    message = f"mean_absolute_error needs numbers to compare with, but y has classes for 'dense_2': {fitting}"
     with pytest.raises(UsageError, match=f"^{message}$"):
         mlp().fit(X, y, validation=0.2, metrics=["mean_absolute_error"])
 

@@ -13,6 +13,7 @@ from steps import classes, draw, gradients_of
 import portable_nn as pnn
 from portable_nn.core.errors import PortableNNError, ShapeError, UsageError
 from portable_nn.operators.registry import Array
+from portable_nn.training.losses import LOSSES
 
 N, K = 8, 3
 LOGITS = draw(N, K, seed=3) * 3
@@ -177,15 +178,40 @@ MISFITS: list[tuple[str, Any, type[PortableNNError], str]] = [
         "binary_cross_entropy", np.full((4, 3), np.nan), UsageError,
         "y[0, 0] is nan, the first of 12 that are no numbers: nothing can be learned from it",
     ),
+    ("hinges", np.zeros((4, 3)), UsageError, f"loss must be one of {', '.join(LOSSES)}, not 'hinges'"),
     (
-        "hinge", np.zeros((4, 3)), UsageError,
-        "loss must be one of mean_squared_error, cross_entropy, binary_cross_entropy, not 'hinge'",
+        "hinge", np.full((4, 3), 0.5), UsageError,
+        "y holds numbers from 0.5 to 0.5, but loss 'hinge' needs 0 and 1, or -1 and 1",
     ),
+    (
+        "gaussian", np.zeros((4, 3)), UsageError,
+        "loss 'gaussian' needs an output of 2n entries, n means and then as many logarithms of variances, not 3",
+    ),
+    (pnn.CrossEntropy(ignore_index=-1), [-1] * 4, UsageError, "y holds nothing but the class -1, which is ignored"),
+    (
+        pnn.CrossEntropy(ignore_index=-1), [0, -1, 1, 3], UsageError,
+        "y holds classes from 0 to 3, but the output has 3, from 0",
+    ),
+    (pnn.CrossEntropy((1, 2)), [0, 1, 2, 0], UsageError, "class_weight has 2 numbers, but there are 3 classes"),
+    (
+        pnn.Focal(class_weight={"cat": 2}), [0, 1, 2, 0], UsageError,
+        "class_weight names 'cat', which is no class: they are 0 to 2",
+    ),
+    (
+        "huber(deltas=2)", np.zeros((4, 3)), UsageError,
+        "loss 'huber' has no option 'deltas': it has weight, delta",
+    ),
+    (
+        "huber(delta=open('x'))", np.zeros((4, 3)), UsageError,
+        "loss must be a name, or a call such as huber(delta=2.0), not \"huber(delta=open('x'))\"",
+    ),
+    ("huber(delta=0)", np.zeros((4, 3)), UsageError, "delta must be more than 0, not 0"),
+    (pnn.Huber, np.zeros((4, 3)), UsageError, "loss must be a loss such as Huber(), not the class Huber"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("loss", "y", "error", "message"), MISFITS)
-def test_targets_that_do_not_fit(loss: str, y: Any, error: type[PortableNNError], message: str) -> None:
+def test_targets_that_do_not_fit(loss: Any, y: Any, error: type[PortableNNError], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         identity().fit(X, y, loss=loss)
 

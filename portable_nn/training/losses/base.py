@@ -1,0 +1,109 @@
+"""What losses share: their options, their facts and their means.
+
+A loss is a mean over the batch; with sample weights it is the weighted mean, Σ w·loss / Σ w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from portable_nn.core import names
+from portable_nn.core.graph import Shape
+from portable_nn.operators import Array, Symbol, constant, emit, integers
+from portable_nn.training.options import check_number
+
+
+class Built(NamedTuple):
+    """A loss in a graph: its value, and what it was divided by where that is not the weight of the examples."""
+
+    value: Symbol
+    norm: Symbol | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The base class of losses. A subclass has a loss for each entry or example (``each``), or all of it (``build``).
+
+    Args:
+        weight: its factor in the sum, where several outputs are trained.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
+
+    weight: float = field(default=1.0, kw_only=True)
+
+    classes: ClassVar[bool] = False
+    """Whether targets may be class numbers."""
+    one: ClassVar[bool] = False
+    """Whether a loss of classes takes a single output for two of them."""
+    inside: ClassVar[str] = ""
+    """The operator that the loss applies itself, so that an output must not be the result of one."""
+    shares: ClassVar[bool] = False
+    """Whether other targets than class numbers are probabilities, from 0 to 1."""
+    threshold: ClassVar[float] = 0.5
+    """A single output above it is the positive class."""
+    implied: ClassVar[str] = ""
+    """The kind of an output that is trained with it, where it implies one."""
+
+    def __post_init__(self) -> None:
+        check_number("weight", self.weight, 0)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return next(name for name, kind in names.LOSSES.items() if kind == type(self).__name__)
+
+    def __str__(self) -> str:
+        """The loss as text, which ``find_loss`` reads: ``huber``, or ``huber(delta=2.0)``."""
+        changed = {each.name: getattr(self, each.name) for each in fields(self)}
+        options = [f"{each.name}={changed[each.name]!r}" for each in fields(self) if changed[each.name] != each.default]
+        return f"{self.name}({', '.join(options)})" if options else self.name
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the loss of a batch is the mean of those of its halves."""
+        return True
+
+    def kind(self, shape: Shape) -> str:
+        """The kind of an output of this shape that is trained with it; empty where it implies none."""
+        return self.implied
+
+    def wanted(self, shape: Shape) -> Shape:
+        """The shape of the targets for an output of this shape, without the batch. Raises ``UsageError``."""
+        return shape
+
+    def resolved(self, labels: Sequence[str], shape: Shape, target: Array) -> Loss:
+        """The loss with options that depend on the classes or the data as numbers; raises ``UsageError``."""
+        return self
+
+    def each(self, output: Symbol, target: Symbol) -> Symbol:
+        """The loss of each example or entry: a symbol whose first axis is the batch."""
+        raise NotImplementedError
+
+    def build(self, output: Symbol, target: Symbol, weight: Symbol | None = None) -> Built:
+        """The loss as a scalar; ``weight`` (n,) is ``None`` without sample weights."""
+        return Built(mean(self.each(output, target), weight))
+
+
+def mean(values: Symbol, weight: Symbol | None) -> Symbol:
+    """The mean over examples of the mean over everything else."""
+    if weight is None:
+        return emit("ReduceMean", values, keepdims=0)
+    rest = range(1, len(values.shape))
+    each = emit("ReduceMean", values, integers(rest), keepdims=0) if len(rest) else values
+    return emit("ReduceSum", each * weight, keepdims=0) / emit("ReduceSum", weight, keepdims=0)
+
+
+def ratio(values: Symbol, counted: Symbol, weight: Symbol | None) -> Built:
+    """Σ values / Σ counted, the weights of the places: 0 where nothing is counted."""
+    found = []
+    for part in (values, counted):
+        rest = range(1, len(part.shape))
+        each = emit("ReduceSum", part, integers(rest), keepdims=0) if len(rest) else part
+        found.append(emit("ReduceSum", each if weight is None else each * weight, keepdims=0))
+    total, norm = found
+    return Built(total / emit("Max", norm, constant(float(np.finfo(norm.dtype).tiny), norm.dtype)), norm)
