@@ -419,7 +419,7 @@ def word_fault(cells: Cells, most: int) -> str | None:
     numbers = {word for word in different if _NUMBER.fullmatch(word)}
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
         return f"holds words such as '{commas[0]}': if these are numbers with decimal commas, say so: decimal=','"
-    if numbers and len(numbers) >= MOSTLY * len(different):
+    if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': mend it, or leave its cell empty if the number is missing"
     if len(different) > most:

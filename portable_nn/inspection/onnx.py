@@ -15,7 +15,6 @@ from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import captured
 from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
-from portable_nn.preprocessing.steps import describe
 
 
 def inspect_onnx(model: ModelProto, where: str) -> Inspection:
@@ -39,7 +38,7 @@ def inspect_onnx(model: ModelProto, where: str) -> Inspection:
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         nodes=tuple(_nodes(model, shapes, stored)),
         inputs=tuple(
-            InputRow(value.name, _dtype(value), shapes.get(value.name), info.kind, tuple(describe(info.preprocessing)))
+            InputRow.of(info, _dtype(value), shapes.get(value.name))
             for value, info in zip(entries, inputs, strict=True)
         ),
         outputs=tuple(_outputs(graph.output, shapes, manifest, metadata)),
@@ -79,7 +78,7 @@ def _outputs(
         shape = shapes.get(value.name)
         if manifest:
             info: OutputInfo = manifest.outputs[place]
-            yield OutputRow(value.name, _dtype(value), shape, info.kind, info.labels)
+            yield OutputRow.of(info, _dtype(value), shape)
             continue
         fits = labels and shape and len(labels) in shape
         yield OutputRow(value.name, _dtype(value), shape, "", labels if fits else ())

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from portable_nn.core.graph import Graph, Parameter, Shape
 from portable_nn.format.manifest import Manifest
+from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import ITEM_SIZES
 from portable_nn.operators import Type, infer
 from portable_nn.preprocessing.steps import describe
@@ -49,18 +53,41 @@ class ValueRow:
 
 @dataclass(frozen=True)
 class InputRow(ValueRow):
-    """An input, its kind as in a manifest, and its preprocessing, a line for each step."""
+    """An input: its kind, preprocessing (a line for each step), columns, range and state, as in a manifest."""
 
     kind: str = "tensor"
     preprocessing: tuple[str, ...] = ()
+    columns: tuple[Mapping[str, Any], ...] = ()
+    range: tuple[float, float] | None = None
+    state: str = ""
+
+    @classmethod
+    def of(cls, info: InputInfo, dtype: str, shape: Shape | None) -> InputRow:
+        """What a manifest says of an input."""
+        columns = tuple(msgspec.to_builtins(column) for column in info.columns)
+        return cls(
+            info.name, dtype, shape, info.kind, tuple(describe(info.preprocessing)), columns, info.range, info.state
+        )
 
 
 @dataclass(frozen=True)
 class OutputRow(ValueRow):
-    """An output, its kind as in a manifest, and the names of the classes."""
+    """An output, and what a manifest says of it: its kind, the names of its entries, and how they are to be read."""
 
     kind: str = ""
     labels: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    target: str = ""
+    loss: str = ""
+    temperature: float = 1.0
+    threshold: float = 0.0
+
+    @classmethod
+    def of(cls, info: OutputInfo, dtype: str, shape: Shape | None) -> OutputRow:
+        """What a manifest says of an output."""
+        units = info.units or ((info.unit,) if info.unit else ())
+        more = (info.target, info.loss, info.temperature, info.threshold)
+        return cls(info.name, dtype, shape, info.kind, info.labels, units, *more)
 
 
 @dataclass(frozen=True)
@@ -145,13 +172,10 @@ def inspect_manifest(manifest: Manifest) -> Inspection:
         producer=manifest.producer,
         nodes=tuple(_nodes(graph, types)),
         inputs=tuple(
-            InputRow(info.name, value.dtype, value.shape, info.kind, tuple(describe(info.preprocessing)))
+            InputRow.of(info, value.dtype, value.shape)
             for info, value in zip(manifest.inputs, graph.inputs, strict=True)
         ),
-        outputs=tuple(
-            OutputRow(info.name, types[info.name].dtype, types[info.name].shape, info.kind, info.labels)
-            for info in manifest.outputs
-        ),
+        outputs=tuple(OutputRow.of(info, types[info.name].dtype, types[info.name].shape) for info in manifest.outputs),
         parameters=sum(map(_count, graph.parameters)),
         bytes=sum(map(bytes_of, graph.parameters)),
         metadata=manifest.metadata,

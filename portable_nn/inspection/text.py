@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.html import html_table
-from portable_nn.core.text import fields, printable, quantity, size, table
+from portable_nn.core.text import fields, percent, printable, quantity, size, some, table
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow, ValueRow
 
 SHOWN: Final = 20
@@ -104,13 +104,37 @@ def shape_text(shape: Shape | None) -> str:
 def _input_text(row: InputRow) -> str:
     head = f"input {row.name}: {_type(row)}{'' if row.kind == 'tensor' else f', {row.kind}'}"
     steps = (f"  {place}. {step}" for place, step in enumerate(row.preprocessing, start=1))
-    return _lines([head, *steps])
+    columns = _first(list(map(_column_text, row.columns)), "columns")
+    if row.range:
+        head += f", made for {row.range[0]:g} to {row.range[1]:g}"
+    if row.state:
+        head += f", the state that '{row.state}' gives next"
+    return _lines([head, *steps, *(f"  {column}" for column in columns)])
+
+
+def _column_text(column: Mapping[str, Any]) -> str:
+    """``area [m²]: 12.5 to 240, mean 81.2``, or ``district: north, south``."""
+    text = str(column["name"]) + (f" [{column['unit']}]" if "unit" in column else "")
+    if "categories" in column:
+        text += ": " + some(column["categories"])
+    elif found := column.get("statistics"):
+        text += f": {found['minimum']:g} to {found['maximum']:g}, mean {found['mean']:g}"
+    if "missing" in column:
+        text += f"; missing: {column['missing']}"
+    return text + ("; others are allowed" if "unknown" in column else "")
 
 
 def _output_text(row: OutputRow) -> str:
     head = ", ".join(filter(None, [f"output {row.name}: {_type(row)}", row.kind]))
-    labels = ["  labels: " + ", ".join(_first(row.labels, "labels"))] if row.labels else []
-    return _lines([head, *labels])
+    more = [
+        ("labels", ", ".join(_first(row.labels, "labels"))),
+        ("unit" if len(row.units) == 1 else "units", ", ".join(_first(row.units, "units"))),
+        ("predicts", row.target if row.target != ", ".join(row.labels) else ""),
+        ("trained with", row.loss),
+        ("temperature", f"{row.temperature:g}" if row.temperature != 1 else ""),
+        ("unsure below", percent(row.threshold) if row.threshold else ""),
+    ]
+    return _lines([head, *(f"  {name}: {text}" for name, text in more if text)])
 
 
 def _type(row: ValueRow) -> str:

@@ -321,10 +321,17 @@ def _notes(frame: Frame, columns: Sequence[Column], wanted: _Target, epochs: int
     numbers = [column.name for column in columns if not column.categories]
     words = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
     holes = [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"]
+    counted = [name for name in numbers if _counts_rows(frame.column(name))]
     kind = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "a number"
     notes = [f"from {quantity(len(frame), 'row')}, predicts {some(wanted.names)}, {kind}"]
     notes += [f"numbers: {some(numbers)}"] if numbers else []
     notes += [f"categories: {some(words)}"] if words else []
     notes += [f"missing values: {some(holes)}"] if holes else []
     notes += [f"left out: {some(drop)}"] if drop else []
+    notes += [f"'{name}' only counts the rows: drop it, or the network learns their order" for name in counted]
     return [*notes, f"{quantity(epochs, 'epoch')}"]
+
+
+def _counts_rows(cells: Array) -> bool:
+    """Whether a column is 0, 1, 2, … or counts from any other number."""
+    return len(cells) > 2 and bool((np.diff(cells) == 1).all())

@@ -76,6 +76,23 @@ def test_an_exported_file_takes_the_raw_rows_and_says_what_they_are(run, houses:
         np.testing.assert_allclose([each["values"][0] for each in results], expected, rtol=1e-4)
 
 
+def test_inspect_lists_the_columns_and_what_is_predicted(run, houses: Path) -> None:
+    trained(run)
+    found = run("inspect", "price.safetensors")
+    assert "\n  area [m²]: 50 to 120, mean 80\n  district: north, south\n" in found.out
+    assert "\n  rooms: 2 to 3, mean 2.5; missing: median\n" in found.out
+    assert "\n  labels: price\n  unit: k€\n  trained with: mean_squared_error\n" in found.out
+
+
+def test_codes_can_be_categories_and_rows_that_are_counted_are_named(run, tmp_path: Path) -> None:
+    rows = [f"{place},{(10115, 20095, 80331)[place % 3]},{'ab'[place % 3 == 1]}" for place in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,zip,y", *rows]))
+    found = run("train", "auto-8-1", "t.csv", "--target", "y", "--categorical", "zip", "-o", "t.h5")
+    assert found.code == 0, found.err
+    assert "categories: zip (3)\n" in found.err
+    assert "'id' only counts the rows: drop it, or the network learns their order\n" in found.err
+
+
 def test_decimal_commas_are_read_where_that_is_said(run, houses: Path, tmp_path: Path) -> None:
     german = HOUSES.replace(",", ";").replace(".", ",")
     (tmp_path / "houses.csv").write_text(german + german.partition("\n")[2] * 3)
