@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
@@ -32,6 +32,14 @@ ORDINALS = {2: "nd", 3: "rd"}
 
 CHUNK = 256
 """How many predictions are written at once."""
+
+
+class Layout(NamedTuple):
+    """The model's name, the names of the quantities that it predicts, and whether it may be unsure."""
+
+    model: str
+    names: Sequence[str]
+    may_be_unsure: bool
 
 
 def command(
@@ -80,6 +88,8 @@ def command(
     Images are preprocessed as the model says: digits finds the digit in a photograph or drawing by itself. Where the
     data have labels, such as the first column of a CSV file, the accuracy is printed as well.
 
+    Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it.
+
     An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
     """
     from portable_nn.model_files.predictions import predict
@@ -104,13 +114,15 @@ def command(
     chunks = _chunks(predictions, printer, verbose)
     first = next(chunks, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
-        WRITERS[printer.form](chain([first], chunks), file, printer, model, predictions.quantities)
+        layout = Layout(model, predictions.quantities, predictions.threshold > 0)
+        WRITERS[printer.form](chain([first], chunks), file, printer, layout)
     if recorder and save_io:
         recorder.save(save_io)
         printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.summary}"])
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
-        printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share})")
+        unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""
+        printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share}){unsure}")
     if predictions.first_bad:
         raise _failure(predictions, predictions.first_bad)
 
@@ -146,11 +158,9 @@ def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterat
         yield chunk
 
 
-def _write_json(
-    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
-) -> None:
+def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:
     """One object with one result per line, which is complete even where an input turns out to be bad."""
-    head = {"schema": SCHEMA, "model": model, **({"quantities": names} if names else {})}
+    head = {"schema": SCHEMA, "model": layout.model, **({"quantities": layout.names} if layout.names else {})}
     file.write(printer.json(head, file=file).removesuffix("}") + ', "results": [')
     separator = "\n"
     try:
@@ -173,17 +183,16 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
         "probability": prediction.probability,
         "top": prediction.top,
     }
-    return result if prediction.expected is None else {**result, "expected": prediction.expected}
+    more = {"guess": prediction.guess, "expected": prediction.expected}
+    return result | {name: text for name, text in more.items() if text is not None}
 
 
-def _write_table(
-    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
-) -> None:
+def _write_table(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:
     table = None
     for chunk in filter(None, _begun(chunks)):
-        table = table or Table(*_headings(chunk, names))
+        table = table or Table(*_headings(chunk, layout))
         for bad, predictions in groupby(chunk, key=lambda prediction: prediction.error is not None):
-            rows = (_cells(prediction, len(table.headings)) for prediction in predictions)
+            rows = (_cells(prediction, len(table.headings), layout) for prediction in predictions)
             file.write(table.loose_lines(rows) if bad else table.lines(rows))
 
 
@@ -198,45 +207,52 @@ def _begun(chunks: Iterable[list[Prediction]]) -> Iterator[list[Prediction]]:
     return chain([first], rest)
 
 
-def _write_csv(
-    chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, model: str, names: Sequence[str]
-) -> None:
+def _write_csv(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:
     import csv
 
     writer = csv.writer(file, lineterminator="\n")
     columns = 0
     for chunk in filter(None, _begun(chunks)):
         if not columns:
-            headings = _headings(chunk, names)
+            headings = _headings(chunk, layout)
             columns = len(headings)
             writer.writerow([*(heading.removeprefix(">") for heading in headings), "error"])
         for prediction in chunk:
-            expected = [] if prediction.expected is None else [prediction.expected]
-            numbers: Iterable[object] = prediction.values or chain(*prediction.top, expected)
+            numbers: Iterable[object] = prediction.values or _answer(prediction, layout)
             cells = _fitted([prediction.input, *numbers], columns)
             writer.writerow([*cells, prediction.error or ""])
 
 
-def _headings(chunk: Sequence[Prediction], names: Sequence[str]) -> list[str]:
-    """The headings of predictions like the first one in ``chunk``; of errors alone, that of the input.
+def _answer(prediction: Prediction, layout: Layout) -> Iterator[str | float]:
+    """The classes with their probabilities, the guess where a model may be unsure, and the class in the data."""
+    if prediction.top:
+        yield from (str(prediction.label), prediction.top[0][1])
+    for name, share in prediction.top[1:]:
+        yield from (name, share)
+    if layout.may_be_unsure:
+        yield prediction.guess or ""
+    if prediction.expected is not None:
+        yield prediction.expected
 
-    ``names`` are those of quantities, if the model has some.
-    """
+
+def _headings(chunk: Sequence[Prediction], layout: Layout) -> list[str]:
+    """The headings of predictions like the first one in ``chunk``; of errors alone, that of the input."""
     prediction = next((each for each in chunk if each.error is None), None)
     if prediction is None:
         return ["input"]
     if prediction.values:
         count = len(prediction.values)
-        if len(names) == count:
-            return ["input", *(f">{name}" for name in names)]
+        if len(layout.names) == count:
+            return ["input", *(f">{name}" for name in layout.names)]
         return ["input", *([">value"] if count == 1 else (f">{place}" for place in range(count)))]
     more = (
         heading
         for place in range(2, len(prediction.top) + 1)
         for heading in (f"{place}{ORDINALS.get(place, 'th')}", ">probability")
     )
+    guess = ["guess"] if layout.may_be_unsure else []
     expected = [] if prediction.expected is None else ["expected"]
-    return ["input", "label", ">probability", *more, *expected]
+    return ["input", "label", ">probability", *more, *guess, *expected]
 
 
 def _fitted(cells: list[Any], columns: int) -> list[Any]:
@@ -244,14 +260,13 @@ def _fitted(cells: list[Any], columns: int) -> list[Any]:
     return (cells + [""] * columns)[:columns]
 
 
-def _cells(prediction: Prediction, columns: int) -> list[str]:
+def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
     if prediction.error is not None:
         return [prediction.input, f"error: {prediction.error}"]
     if prediction.values:
         return _fitted([prediction.input, *(f"{value:.6g}" for value in prediction.values)], columns)
-    ranking = (cell for label, probability in prediction.top for cell in (label, percent(probability)))
-    expected = [] if prediction.expected is None else [prediction.expected]
-    return _fitted([prediction.input, *ranking, *expected], columns)
+    answer = (percent(cell) if isinstance(cell, float) else cell for cell in _answer(prediction, layout))
+    return _fitted([prediction.input, *answer], columns)
 
 
 WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}

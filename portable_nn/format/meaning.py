@@ -85,8 +85,10 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         units: the units of the entries, where they differ; or empty.
         target: what is predicted, such as the heading of a column, or ``""``.
         loss: the loss that the output was trained with, as it is written in a call, or ``""``.
-        temperature: logits are divided by it before they are made probabilities: a calibration.
-        threshold: where no class has this probability, the answer is "unsure". 0 is for never.
+        temperature: logits are divided by it before they are made probabilities: a calibration. Probabilities are taken
+            for those of logits: softmax makes new ones of their logarithms, divided by it; the logistic function does
+            of the log-odds where there is one entry.
+        threshold: where no class has this probability, the answer is "unsure", ``"?"``. 0 is for never.
     """
 
     name: str

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 
-from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity, shortened, some
-from portable_nn.data.columns import far_fault
-from portable_nn.data.files import opened
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
+from portable_nn.evaluation.probabilities import probabilities, quantities
+from portable_nn.model_files.answers import NOT_FINITE, Answer, Answers
+from portable_nn.model_files.labels import class_named
 from portable_nn.model_files.opening import open_model
-from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
+from portable_nn.model_files.runners import Runner, network_runner
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
@@ -28,18 +28,8 @@ from portable_nn.preprocessing.steps import Found
 
 __all__ = ["Prediction", "Predictions", "predict", "prepare"]
 
-SUM_TOLERANCE = 1e-3
-"""The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
-
-NOT_FINITE = "the model gives NaN or infinity"
-
-GUESSES = {
-    "probabilities": "they are taken for probabilities",
-    "logits": "softmax makes probabilities of them",
-    "binary_logits": "the logistic function makes a probability of it",
-    "values": "it is taken for a quantity",
-}
-"""The note on numbers of an unknown kind, by the kind that they are taken for."""
+UNSURE: Final = "?"
+"""The label where no class is as likely as the model's threshold asks."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +39,11 @@ class Prediction:
     Args:
         input: the source of the example: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or ``array.npy:0``
             (index, from 0).
-        label: the most likely class.
-        index: its number.
-        probability: its probability.
+        label: the most likely class; ``"?"`` where it is less likely than the model's threshold asks: it is unsure.
+        index: the number of that class; None where the model is unsure.
+        probability: the probability of the most likely class, whether or not the model is unsure.
         top: as many classes as were asked for with their probabilities, the most likely first.
+        guess: the most likely class where the model is unsure, otherwise None.
         expected: the class in the data, if there is one.
         values: the outputs of a model that predicts quantities; the other fields but ``input`` are then unset.
         error: why there is no prediction for this input; the other fields but ``input`` are then unset. The name is
@@ -64,6 +55,7 @@ class Prediction:
     index: int | None = None
     probability: float | None = None
     top: tuple[tuple[str, float], ...] = ()
+    guess: str | None = None
     expected: str | None = None
     values: tuple[float, ...] = ()
     error: str | None = None
@@ -87,8 +79,9 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
 
     Meanwhile ``notes`` collects what was done and what was assumed (``warnings`` has from the beginning what must be
     known, such as how pictures are prepared where the model does not say it), ``judged`` counts the examples whose
-    class is in the data, and ``right`` those of them that were predicted correctly. ``made`` counts all, ``bad`` those
-    with an error, of which ``first_bad`` is the first.
+    class is in the data, and ``right`` those of them that were predicted correctly. ``made`` counts all, ``unsure``
+    those labelled ``"?"``, which none are where ``threshold``, the model's, is 0, and ``bad`` those with an error, of
+    which ``first_bad`` is the first.
     """
 
     def __init__(
@@ -102,12 +95,11 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         strict: bool = True,
     ) -> None:
         self.notes, self.warnings = notes, (*runner.warnings, *assumed)
-        self.judged = self.right = self.made = self.bad = 0
+        self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
-        self._warned, self._strict = False, strict
-        self._runner, self._batches, self._given, self._top = runner, batches, labels, top
-        self._names = read_labels(labels) if isinstance(labels, str | Path) else tuple(labels or runner.labels)
-        self._kind, self._called = runner.kind, tuple[str, ...]()
+        self._answers = Answers(runner, batches, labels, strict, notes)
+        self._runner, self._top = runner, top
+        self.threshold = runner.threshold
         self.quantities = _quantities(runner)
         self._each = self._counted()
         self._kept: list[Prediction] | None = None
@@ -162,87 +154,44 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             if prediction.error is not None:
                 self.bad += 1
                 self.first_bad = self.first_bad or prediction
+            self.unsure += prediction.guess is not None
             if prediction.expected is not None:
                 self.judged += 1
                 self.right += prediction.label == prediction.expected
             yield prediction
 
     def _predict(self) -> Iterator[Prediction]:
-        for batch in self._batches:
-            if isinstance(batch, Bad):
-                yield Prediction(batch.name, error=batch.reason)
+        for answer in self._answers:
+            if isinstance(answer, Bad):
+                yield Prediction(answer.name, error=answer.reason)
                 continue
-            self._warn_of_range(batch.x)
-            numbers = self._runner(batch.x).astype(np.float64)
-            finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
-            if self._strict and not finite.all():
-                name = batch.names[int(finite.argmin())]
-                raise FormatError(self._runner.where, f"{NOT_FINITE} for {name}")
-            numbers[~finite] = 0
-            for prediction, is_finite in zip(self._of(batch, numbers, finite), finite, strict=True):
+            for prediction, is_finite in zip(self._of(answer), answer.finite, strict=True):
                 yield prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
 
-    def _of(self, batch: Batch, numbers: Array, finite: Array) -> Iterator[Prediction]:
-        """The predictions for a batch; those that are not ``finite`` have no meaning."""
+    def _of(self, answer: Answer) -> Iterator[Prediction]:
+        """The predictions for a batch; those that are not finite have no meaning."""
+        batch, numbers, finite = answer
         if not finite.any():
             return map(Prediction, batch.names)
-        if self._kind == UNKNOWN:
-            self._kind = self._guess(numbers[finite])
-        if self._kind == "values":
-            rows = zip(batch.names, numbers, strict=True)
+        kind, classes = self._answers.kind, self._answers.classes
+        if self._answers.is_of_numbers:
+            rows = zip(batch.names, quantities(numbers, kind), strict=True)
             return (Prediction(name, values=_floats(row)) for name, row in rows)
-        probabilities = _probabilities(numbers, self._kind)
-        if not self._called:
-            self._called = self._classes(probabilities.shape[1], alone=numbers.shape[1] == 1)
-        expected = [_expected(label, self._called) for label in batch.labels or [None] * len(batch.names)]
-        if batch.labels and not self.judged and not set(expected) & set(self._called):
+        shares = probabilities(numbers, kind, self._runner.temperature)
+        expected = [class_named(label, classes) for label in batch.labels or [None] * len(batch.names)]
+        said = set(expected) - {None}
+        if said and not self.judged and not said & {*classes, *([UNSURE] if self.threshold else [])}:
             return self._misplaced(batch)
-        return _ranked(batch.names, probabilities, expected, self._called, self._top)
+        return _ranked(batch.names, shares, expected, classes, self._top, self.threshold)
 
     def _misplaced(self, batch: Batch) -> Iterator[Prediction]:
         """The predictions for the first batch with labels, where none of them is a class. Raises if ``strict``."""
         assert batch.labels
-        wanted = f"is none of the classes {some(self._called)}; in a table, labels are the first column"
+        wanted = f"is none of the classes {some(self._answers.classes)}; in a table, labels are the first column"
         reasons = [f"the label {label} {wanted}" for label in batch.labels]
-        if self._strict:
+        if self._answers.strict:
             raise DataError(batch.names[0], reasons[0])
         return (Prediction(name, error=reason) for name, reason in zip(batch.names, reasons, strict=True))
-
-    def _warn_of_range(self, x: Array) -> None:
-        """Warn once of examples that miss by far what the model is made for."""
-        if not self._warned and (fault := far_fault(x, self._runner.columns)):
-            self._warned = True
-            warn(f"{self._runner.where}: {fault}", DataWarning)
-        made_for = None if self._warned else self._runner.range
-        if made_for and (fault := made_for.fault(x)):
-            self._warned = True
-            where = f"{self._runner.where} is made for numbers {made_for}, which '{made_for.node}' scales"
-            warn(f"the examples {fault}, but {where}", DataWarning)
-
-    def _guess(self, numbers: Array) -> str:
-        """The kind of outputs that the model does not describe, guessed from the first batch."""
-        within = bool(((numbers >= 0) & (numbers <= 1)).all())
-        if numbers.shape[1] == 1:
-            kind = ("probabilities" if within else "binary_logits") if self._names else "values"
-        else:
-            are_shares = within and np.allclose(numbers.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE)
-            kind = "probabilities" if are_shares else "logits"
-        self.notes.append(f"the model does not say what its numbers are; {GUESSES[kind]}")
-        return kind
-
-    def _classes(self, count: int, *, alone: bool) -> tuple[str, ...]:
-        """The names of the classes; ``alone`` where one number is for two classes."""
-        names = self._names
-        if alone and len(names) == 1:
-            return f"not {names[0]}", names[0]
-        if names and len(names) != count:
-            found = f"{len(names)} labels, but {self._runner.where} has {count} classes"
-            if isinstance(self._given, str | Path):
-                raise DataError(self._given, f"has {found}")
-            if self._given is not None:
-                raise UsageError(f"there are {found}")
-            self.notes.append(f"the labels in the model are not used: there are {found}")
-        return names if len(names) == count else tuple(map(str, range(count)))
 
 
 @check_kinds
@@ -364,60 +313,23 @@ def _taken(runner: Runner) -> Taken:
     )
 
 
-def read_labels(path: str | Path) -> tuple[str, ...]:
-    """The labels in a text file: one in a line, or a JSON list.
-
-    Raises:
-        DataError: the file cannot be read, or there is no label in it.
-    """
-    with opened(path, "labels, one in a line") as file:
-        data = file.read()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"expected labels, one in a line or a JSON list, in UTF-8: {error}") from error
-    try:
-        found = json.loads(text) if text.lstrip().startswith("[") else text.strip().splitlines()
-    except (ValueError, RecursionError):  # A label may begin with a bracket.
-        found = text.strip().splitlines()
-    if not found or not all(isinstance(label, str | int) for label in found):
-        raise DataError(path, "expected labels, one in a line or a JSON list, found none")
-    return tuple(str(label).strip() for label in found)
-
-
-def _probabilities(numbers: Array, kind: str) -> Array:
-    """Outputs of a model → probabilities ``(n, classes)``; a single column is that of the second of two classes."""
-    if kind == "logits":
-        powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
-        numbers = powers / powers.sum(axis=1, keepdims=True)
-    elif kind == "binary_logits":
-        numbers = (1 + np.tanh(numbers / 2)) / 2  # The logistic function, without overflow.
-    return np.concatenate([1 - numbers, numbers], axis=1) if numbers.shape[1] == 1 else numbers
-
-
 def _ranked(
     names: Sequence[str],
-    probabilities: Array,
+    shares: Array,
     expected: Sequence[str | None],
     classes: tuple[str, ...],
     top: int,
+    least: float,
 ) -> Iterator[Prediction]:
-    """The most likely classes of each example; among equals the first."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-    for name, row, best, label in zip(names, probabilities, order, expected, strict=True):
+    """The most likely classes of each example, among equals the first; unsure where none has ``least``."""
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+    for name, row, best, label in zip(names, shares, order, expected, strict=True):
         ranking = tuple(zip((classes[place] for place in best), _floats(row[best]), strict=True))
-        yield Prediction(name, ranking[0][0], int(best[0]), ranking[0][1], ranking, label)
-
-
-def _expected(label: Any, classes: tuple[str, ...]) -> str | None:
-    """The class in the data, which have its name, its number, or a number for each class."""
-    if isinstance(label, list):
-        label = int(np.argmax(label)) if len(label) == len(classes) else None
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, int) and str(label) not in classes and 0 <= label < len(classes):
-        return classes[label]
-    return None if label is None else str(label)
+        first, share = ranking[0]
+        if row[best[0]] < least:
+            yield Prediction(name, UNSURE, None, share, ranking, first, label)
+        else:
+            yield Prediction(name, first, int(best[0]), share, ranking, None, label)
 
 
 def _floats(row: Array) -> tuple[float, ...]:

@@ -45,6 +45,8 @@ class Runner:
         columns: the columns of the table that it takes, if they have names.
         target: the name of what is predicted, or ``""``.
         units: the units of the numbers of an answer, or empty.
+        temperature: logits are divided by it.
+        threshold: where no class has this probability, the model is unsure.
     """
 
     where: str
@@ -62,6 +64,8 @@ class Runner:
     columns: tuple[Column, ...] = ()
     target: str = ""
     units: tuple[str, ...] = ()
+    temperature: float = 1.0
+    threshold: float = 0.0
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -193,4 +197,6 @@ def runner_of(
         target=info.target,
         units=info.units or ((info.unit,) * len(info.labels) if info.unit else ()),
         range=made_for.get(entry.name),
+        temperature=info.temperature,
+        threshold=info.threshold,
     )
