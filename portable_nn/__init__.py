@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as 
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.core.errors import *
     from portable_nn.layers import *
+    from portable_nn.model_files.evaluating import *
     from portable_nn.model_files.opening import *
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
@@ -43,6 +44,7 @@ else:
         "network.snapshot",
         "recipes.classifier",
         "recipes.table",
+        "model_files.evaluating",
         "model_files.opening",
         "model_files.predictions",
         "model_files.reports",

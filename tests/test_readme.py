@@ -38,6 +38,8 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "yes",
         "True",
         "500.0",
+        "True True",
+        "(4, 2)",
         "[(1, 2), (3, 2), (1996, 2)]",
         "(2, 2)",
         "(3,)",

@@ -38,6 +38,7 @@ from portable_nn.format.manifest import Manifest, encode
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
+from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import EDITED, Origin, origin_of
 from portable_nn.onnx.promotion import promoted, sized
@@ -140,6 +141,7 @@ def export_onnx(
     sizes: Mapping[str, int] = MappingProxyType({}),
     dynamic: bool = False,
     float16: bool = False,
+    probabilities: bool = False,
 ) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
@@ -169,6 +171,8 @@ def export_onnx(
         sizes: numbers for symbolic sizes of the inputs, by name.
         dynamic: whether a fixed batch becomes one of any size.
         float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
+        probabilities: whether logits become probabilities in the graph: after a division by their temperature (see
+            ``Network.calibrate``), by softmax, or of one number by the logistic function.
 
     Raises:
         UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
@@ -181,6 +185,9 @@ def export_onnx(
     proof: _ProofOptions = {"verify": verify, "tolerance": Tolerance(atol, rtol), "seed": seed}
     originals = network.parameters
     network, steps = with_steps(network, **proof)
+    if probabilities:
+        network, added = probabilities_inside(network)
+        steps = (*steps, *added)
     network, done, rounding = adapted(network, batch=batch, sizes=sizes, dynamic=dynamic, float16=float16, **proof)
     report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, originals=originals, **proof)
     return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)

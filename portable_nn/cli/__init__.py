@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "tune": "Fine-tune a model on your data.",
     "models": "List the shipped models, show their cards, or train them anew.",
     "predict": "Predict classes or values for images, tables and arrays, with any model.",
+    "evaluate": "Say how good a model is on data: accuracy or error, by class, with intervals and calibration.",
+    "calibrate": "Make the probabilities of a model what they say, on data that it was not trained on.",
     "sample": "Draw samples from a generator.",
     "export": "Write a model as an ONNX file, and verify it against onnxruntime.",
     "import": "Read an ONNX file into a weight file, and verify it against onnxruntime.",

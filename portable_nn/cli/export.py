@@ -26,6 +26,7 @@ EXAMPLES = (
     "export digits digits.onnx",
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
+    "export calibrated.safetensors mine.onnx --probabilities",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
 )
 
@@ -42,6 +43,10 @@ def command(
     ] = False,
     float16: Annotated[
         bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print the effect.")
+    ] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="Let the model give probabilities, by its calibration, and no logits."),
     ] = False,
     external_data: Annotated[
         str | None,
@@ -75,6 +80,7 @@ def command(
         sizes=sizes_in(dim),
         dynamic=dynamic,
         float16=float16,
+        probabilities=probabilities,
         **options,
     )
     printer.notes(report.notes)

@@ -113,15 +113,17 @@ def without_holes(frame: Frame, names: Sequence[str]) -> Frame:
     return frame if whole.all() else frame.taken(np.flatnonzero(whole))
 
 
-def encoded(frame: Frame, columns: Sequence[Column]) -> tuple[NDArray[np.float32], dict[int, str]]:
+def encoded(
+    frame: Frame, columns: Sequence[Column], targets: Sequence[str] = ()
+) -> tuple[NDArray[np.float32], dict[int, str]]:
     """The rows ``(n, columns)`` as a network gets them, and for each that cannot be used the reason, by its place.
 
-    Columns are found by their names, in any order; those of a table without names by their order. Missing values are
-    NaN, words the index of their category, and unknown ones ``OTHER``.
+    Columns are found by their names, in any order; those of a table without names by their order, unless it has the
+    ``targets`` beside them. Missing values are NaN, words the index of their category, and unknown ones ``OTHER``.
 
     Raises ``DataError`` where columns are missing, or hold words where numbers belong.
     """
-    frame = _named(frame, columns)
+    frame = _named(frame, columns, targets)
     rows = np.empty((len(frame), len(columns)), np.float32)
     faults: dict[int, str] = {}
     for place, column in enumerate(columns):
@@ -139,10 +141,12 @@ def encoded(frame: Frame, columns: Sequence[Column]) -> tuple[NDArray[np.float32
     return rows, faults
 
 
-def _named(frame: Frame, columns: Sequence[Column]) -> Frame:
+def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> Frame:
     """``frame`` with the names that the columns of a network have."""
     names = [column.name for column in columns]
     if not frame.named:
+        if frame.columns.keys() == {*names, *targets}:  # Numbered as those that the network was trained on.
+            return frame
         if len(frame.columns) != len(names):
             found = f"expected {len(names)} columns, {some(names)}, or a first line with their names"
             raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")

@@ -32,7 +32,20 @@ class Examples:
     x: NDArray[Any]
 
 
-Source: TypeAlias = Path | Picture | Examples
+@dataclass(frozen=True)
+class Labelled:
+    """The file of a picture, and the class that its folder is named after."""
+
+    path: Path
+    label: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path)
+
+
+Source: TypeAlias = Path | Labelled | Picture | Examples
 
 
 def sources(given: Any) -> list[Source]:

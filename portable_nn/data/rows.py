@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.text import some
 from portable_nn.data.columns import encoded, unused, word_of
-from portable_nn.data.frames import Frame, is_words
+from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column
 
 
@@ -21,7 +21,7 @@ class TableRows:
     """Rows of a table as a network gets them.
 
     ``x`` is ``(n, columns)``; ``faults`` has a reason for each row that cannot be used, by its place; ``labels`` are
-    the words or numbers in the column that the network predicts, or None.
+    what the columns hold that the network predicts: words, or lists of numbers; or None.
     """
 
     frame: Frame
@@ -30,10 +30,15 @@ class TableRows:
     labels: list[Any] | None
 
     @classmethod
-    def of(cls, frame: Frame, columns: Sequence[Column], target: str = "") -> TableRows:
-        """Those of ``frame``. Raises ``DataError`` where columns are missing."""
-        x, faults = encoded(frame, columns)
-        return cls(frame, x, faults, _labels(frame, target))
+    def of(
+        cls, frame: Frame, columns: Sequence[Column], targets: Sequence[str] = (), *, numbers: bool = False
+    ) -> TableRows:
+        """Those of ``frame``, of which ``targets`` are predicted: classes, or ``numbers``.
+
+        Raises ``DataError`` where columns are missing.
+        """
+        x, faults = encoded(frame, columns, targets)
+        return cls(frame, x, faults, _labels(frame, targets, numbers))
 
     def parts(self, size: int) -> Iterator[slice | int]:
         """Rows that can be used, in slices of at most ``size``, and between them the places of the others."""
@@ -46,13 +51,16 @@ class TableRows:
                     yield slice(start, min(start + size, places[-1] + 1))
 
 
-def _labels(frame: Frame, target: str) -> list[Any] | None:
-    if not target or target not in frame.columns:
+def _labels(frame: Frame, targets: Sequence[str], numbers: bool) -> list[Any] | None:
+    if not targets or any(name not in frame.columns for name in targets):
         return None
-    cells = frame.columns[target]
-    if is_words(cells):
-        return list(cells)
-    return [None if np.isnan(cell) else word_of(cell) for cell in cells.tolist()]
+    columns = [frame.columns[name].tolist() for name in targets]
+    if numbers:
+        return [list(row) for row in zip(*columns, strict=True)]
+    return [
+        None if cell is None or cell != cell else cell if isinstance(cell, str) else word_of(cell)
+        for cell in columns[0]
+    ]
 
 
 def extra_note(frames: Iterable[Frame], columns: Sequence[Column], targets: Sequence[str]) -> list[str]:

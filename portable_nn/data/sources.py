@@ -16,7 +16,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.frames import Dialect, read_frame, tables
-from portable_nn.data.given import Examples, Picture, Source, sources
+from portable_nn.data.given import Examples, Labelled, Picture, Source, sources
 from portable_nn.data.images import SUFFIXES, read_image
 from portable_nn.data.rows import TableRows, extra_note
 from portable_nn.data.tables import STDIN, iterate_csv
@@ -68,7 +68,8 @@ class Taken:
         kind: the kind of its input, as in a manifest.
         largest: the largest number that it says it is made for, if it does.
         columns: the columns of its tables, if they have names.
-        target: the name of the column that it predicts, or ``""``.
+        targets: the names of the columns that it predicts; empty where they have none.
+        numbers: whether these are numbers, and not classes.
         labelled: whether a row of a table may have a label.
     """
 
@@ -77,7 +78,8 @@ class Taken:
     kind: str = "tensor"
     largest: float | None = None
     columns: tuple[Column, ...] = ()
-    target: str = ""
+    targets: tuple[str, ...] = ()
+    numbers: bool = False
     labelled: bool = True
 
 
@@ -145,14 +147,15 @@ def _rows(
     found: list[TableRows | Bad] = []
     for source in given:
         try:
-            found.append(TableRows.of(read_frame(source, **vars(dialect)), taken.columns, taken.target))
+            frame = read_frame(source, **vars(dialect))
+            found.append(TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers))
         except DataError as error:
             if strict:
                 raise
             found.append(Bad(error.path, error.reason))
     if assumed is not None:
         frames = [rows.frame for rows in found if isinstance(rows, TableRows)]
-        assumed += extra_note(frames, taken.columns, taken.target.split(", "))
+        assumed += extra_note(frames, taken.columns, taken.targets)
     return _row_batches(found, size, strict)
 
 
@@ -171,21 +174,37 @@ def _row_batches(found: Sequence[TableRows | Bad], size: int, strict: bool) -> I
                 yield Bad(rows.frame.row(part), rows.faults[part])
 
 
+def _in_folder(folder: Path) -> Sequence[Path | Labelled]:
+    """The pictures in a folder; where there are none, those in the folders in it, each of which is a class."""
+    try:
+        return pictures_in(folder)
+    except DataError:
+        inner = sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+        found = [Labelled(path, each.name) for each in inner for path in _pictures(each)]
+        if not found:
+            raise
+        return found
+
+
 def pictures_in(folder: str | Path) -> list[Path]:
     """The pictures directly in ``folder``, sorted by name, without hidden files (such as macOS puts into archives).
 
     Raises:
         DataError: the folder has no pictures or cannot be read.
     """
+    found = _pictures(folder)
+    if not found:
+        raise DataError(folder, f"the folder has no images (files named {' '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def _pictures(folder: str | Path) -> list[Path]:
     try:
         paths = sorted(Path(folder).iterdir())
     except OSError as error:
         raise DataError(folder, f"the folder cannot be read: {error.strerror}") from error
     named = [path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-    found = [path for path in named if path.is_file()]
-    if not found:
-        raise DataError(folder, f"the folder has no images (files named {' '.join(sorted(SUFFIXES))})")
-    return found
+    return [path for path in named if path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -227,7 +246,8 @@ class _Plan:
         try:
             pixels = source.pixels if isinstance(source, Picture) else read_image(Path(name))
             example = apply(self.for_pictures, pixels, name=name, notes=self.notes)
-            return Batch([name], self.shaped(example[np.newaxis], name))
+            labels = [source.label] if isinstance(source, Labelled) else None
+            return Batch([name], self.shaped(example[np.newaxis], name), labels)
         except DataError as error:
             return self.bad(error)
 
@@ -304,9 +324,11 @@ class _Plan:
 
 
 def _joined(batches: Sequence[Batch]) -> Iterator[Batch]:
-    """Batches without labels as one, if there are any."""
+    """Batches as one, if there are any."""
     if batches:
-        yield Batch([name for each in batches for name in each.names], np.concatenate([each.x for each in batches]))
+        labels = [label for each in batches for label in each.labels or [None] * len(each.names)]
+        names = [name for each in batches for name in each.names]
+        yield Batch(names, np.concatenate([each.x for each in batches]), labels if any(labels) else None)
 
 
 def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
@@ -322,7 +344,9 @@ def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
 
 
 def _is_picture(source: Source | Bad) -> bool:
-    return isinstance(source, Picture) or (isinstance(source, Path) and kind_of(source) == "picture")
+    if isinstance(source, Picture | Labelled):
+        return True
+    return isinstance(source, Path) and kind_of(source) == "picture"
 
 
 def _name(source: Source | Bad) -> str:
@@ -330,12 +354,12 @@ def _name(source: Source | Bad) -> str:
 
 
 def _expand(source: Source, strict: bool) -> list[Source | Bad]:
-    """The files of one input: itself, or the pictures in a folder."""
+    """The files of one input: itself, or the pictures in a folder or, labelled by their names, in its folders."""
     if not isinstance(source, Path):
         return [source]
     try:
         if source.is_dir():
-            return list(pictures_in(source))
+            return list(_in_folder(source))
         if str(source) != STDIN and not source.exists():
             raise DataError(source, "expected a file or folder, found neither")
     except DataError as error:

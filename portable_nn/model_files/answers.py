@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageError, warn
+from portable_nn.core.names import Engine
 from portable_nn.data.columns import far_fault
-from portable_nn.data.sources import Bad, Batch
+from portable_nn.data.frames import Dialect
+from portable_nn.data.sources import Bad, Batch, Taken, iterate
+from portable_nn.engines.recording import Recorder
+from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.model_files.labels import read_labels
-from portable_nn.model_files.runners import UNKNOWN, Runner
+from portable_nn.model_files.opening import open_model
+from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
+from portable_nn.network import Network
+from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Found
 
 SUM_TOLERANCE = 1e-3
 """The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
-
-NOT_FINITE = "the model gives NaN or infinity"
 
 GUESSES = {
     "probabilities": "they are taken for probabilities",
@@ -46,15 +54,19 @@ class Answers:
         runner: the model.
         batches: the examples.
         given: names of the classes, or a file of them, instead of those of the model.
+        task: what is wanted, instead of what the model says or seems to give.
         strict: raise for the first output that is not finite.
-        notes: a list to which is appended what was assumed.
+        notes: a list to which is appended what was assumed of the model's output.
+        assumed: what was assumed of the examples.
     """
 
     runner: Runner
     batches: Iterator[Batch | Bad]
     given: Sequence[str] | str | Path | None
+    task: Task | None
     strict: bool
     notes: list[str]
+    assumed: list[str]
 
     def __post_init__(self) -> None:
         given = self.given
@@ -70,6 +82,25 @@ class Answers:
         """Whether the model predicts quantities, and no classes."""
         return self.kind in ("values", "gaussian")
 
+    @property
+    def info(self) -> OutputInfo:
+        """The meaning of the output, as far as it is known."""
+        runner, kind = self.runner, cast("Any", self.kind)
+        names = () if self.classes else runner.labels
+        return OutputInfo(
+            runner.output, kind, names, units=runner.units, temperature=runner.temperature, threshold=runner.threshold
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people must know, asked or not."""
+        return (*self.runner.warnings, *self.assumed)
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether an example can be drawn."""
+        return self.runner.takes == "image" or len(self.runner.example_shape) > 1
+
     def __iter__(self) -> Iterator[Answer | Bad]:
         for batch in self.batches:
             if isinstance(batch, Bad):
@@ -83,16 +114,17 @@ class Answers:
                 raise FormatError(self.runner.where, f"{NOT_FINITE} for {name}")
             numbers[~finite] = 0
             if finite.any():
-                self._understand(numbers[finite])
+                self._understand(numbers[finite], batch.labels)
             yield Answer(batch, numbers, finite)
 
-    def _understand(self, numbers: Array) -> None:
+    def _understand(self, numbers: Array, labels: Sequence[Any] | None) -> None:
         """Find out which kind and which classes the outputs have, by the first of them."""
+        width = numbers.shape[1]
         if self.kind == UNKNOWN:
-            self.kind = self._guess(numbers)
+            self.kind = "values" if _are_numbers(labels) and self.task is None else self._guess(numbers)
+        self.kind = kind_for(self.task, self.kind, width)
         if not self.classes and not self.is_of_numbers:
-            width = numbers.shape[1]
-            self.classes = self._classes(max(width, 2), alone=width == 1)
+            self.classes = self._classes(width)
 
     def _warn_of_range(self, x: Array) -> None:
         """Warn once of examples that miss by far what the model is made for."""
@@ -109,23 +141,109 @@ class Answers:
         """The kind of outputs that the model does not describe, guessed from the first batch."""
         within = bool(((numbers >= 0) & (numbers <= 1)).all())
         if numbers.shape[1] == 1:
-            kind = ("probabilities" if within else "binary_logits") if self._names else "values"
+            is_class = self._names or self.task == "classes"
+            kind = ("probabilities" if within else "binary_logits") if is_class else "values"
         else:
             are_shares = within and np.allclose(numbers.sum(axis=1), 1, rtol=0, atol=SUM_TOLERANCE)
             kind = "probabilities" if are_shares else "logits"
-        self.notes.append(f"the model does not say what its numbers are; {GUESSES[kind]}")
+        if self.task != "numbers":
+            self.notes.append(f"the model does not say what its numbers are; {GUESSES[kind]}")
         return kind
 
-    def _classes(self, count: int, *, alone: bool) -> tuple[str, ...]:
-        """The names of the classes; ``alone`` where one number is for two classes."""
-        names = self._names
-        if alone and len(names) == 1:
-            return f"not {names[0]}", names[0]
-        if names and len(names) != count:
-            found = f"{len(names)} labels, but {self.runner.where} has {count} classes"
+    def _classes(self, width: int) -> tuple[str, ...]:
+        """The names of the classes of an output of so many numbers."""
+        found = class_names(self._names, width)
+        if self._names and len(self._names) not in (len(found), width):
+            said = f"{len(self._names)} labels, but {self.runner.where} has {len(found)} classes"
             if isinstance(self.given, str | Path):
-                raise DataError(self.given, f"has {found}")
+                raise DataError(self.given, f"has {said}")
             if self.given is not None:
-                raise UsageError(f"there are {found}")
-            self.notes.append(f"the labels in the model are not used: there are {found}")
-        return names if len(names) == count else tuple(map(str, range(count)))
+                raise UsageError(f"there are {said}")
+            self.notes.append(f"the labels in the model are not used: there are {said}")
+        return found
+
+
+def _are_numbers(labels: Sequence[Any] | None) -> bool:
+    """Whether the labels in data are quantities: with fractions, and not one number for each class."""
+    for label in labels or ():
+        if isinstance(label, list) and sorted(label)[:-1] == [0.0] * (len(label) - 1):
+            return False
+        if any(
+            isinstance(each, float) and not each.is_integer()
+            for each in (label if isinstance(label, list) else [label])
+        ):
+            return True
+    return False
+
+
+def answers_of(
+    model: str | Path | Network,
+    inputs: Any,
+    *,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    task: Task | None = None,
+    batch_size: int = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    strict: bool = True,
+    digest: str | None = None,
+    edited: bool = False,
+    recorder: Recorder | None = None,
+    dialect: Dialect | None = None,
+    notes: list[str] | None = None,
+    labelled: bool = False,
+) -> Answers:
+    """What ``model`` gives for ``inputs``: arguments and errors are those of ``predict``.
+
+    ``notes`` is a list to which is appended how each input is prepared. ``labelled`` says that tables have labels
+    before the values, also where they are numbers.
+    """
+    runner = opened_runner(model, engine, digest, edited)
+    if recorder:
+        runner = dataclasses.replace(runner, run=recorder.watching(runner.run))
+    if notes is not None:
+        notes += [f"{runner.where} runs in {engine}", *runner.notes]
+    assumed = list[str]()
+    batches = iterate(
+        inputs,
+        taken_by(runner, labelled),
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=strict,
+        notes=notes,
+        assumed=assumed,
+        dialect=dialect,
+    )
+    return Answers(runner, batches, labels, task, strict, [] if notes is None else notes, assumed)
+
+
+def opened_runner(
+    model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False
+) -> Runner:
+    """A model ready to run on examples. Raises as ``predict`` does."""
+    check_engine(engine)
+    if not isinstance(model, (Network, str, Path)):
+        raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")
+    if not isinstance(model, Network):
+        return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
+    if digest is not None or edited:
+        raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
+    name = model.graph.name
+    return network_runner(model, "the network" if name == "network" else f"the network '{name}'", engine)
+
+
+def taken_by(runner: Runner, labelled: bool = False) -> Taken:
+    """What a model takes; ``labelled`` says that tables have labels, also where it predicts numbers."""
+    numbers = runner.kind in ("values", "gaussian")
+    return Taken(
+        runner.example_shape,
+        runner.preprocessing,
+        runner.takes,
+        float(runner.range.high.max()) if runner.range else None,
+        runner.columns,
+        (runner.labels if numbers and runner.labels else (runner.target,)) if runner.target else (),
+        numbers,
+        labelled or not numbers,
+    )

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from portable_nn.core.errors import DataError
 from portable_nn.data.files import opened
+from portable_nn.evaluation.targets import ClassFinder
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -33,12 +32,11 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     return tuple(str(label).strip() for label in found)
 
 
-def class_named(label: Any, classes: tuple[str, ...]) -> str | None:
-    """The class that data mean by its name, its number, or a number for each class; None where there is no label."""
-    if isinstance(label, list):
-        label = int(np.argmax(label)) if len(label) == len(classes) else None
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, int) and str(label) not in classes and 0 <= label < len(classes):
-        return classes[label]
-    return None if label is None else str(label)
+def class_named(label: Any, find: ClassFinder) -> str | None:
+    """The class that a label in data means, or the label where it is none of them; None where there is none."""
+    place = None if label is None else find(label)
+    if place is not None:
+        return find.classes[place]
+    if label is None or isinstance(label, list):
+        return None
+    return str(int(label) if isinstance(label, float) and label.is_integer() else label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -14,15 +14,15 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import quantity, shortened, some
 from portable_nn.data.frames import Dialect
-from portable_nn.data.sources import Bad, Batch, Taken, iterate
+from portable_nn.data.sources import Bad, Batch, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.probabilities import probabilities, quantities
-from portable_nn.model_files.answers import NOT_FINITE, Answer, Answers
+from portable_nn.evaluation.scoring import NOT_FINITE
+from portable_nn.evaluation.targets import ClassFinder
+from portable_nn.model_files.answers import Answer, Answers, answers_of, opened_runner, taken_by
 from portable_nn.model_files.labels import class_named
-from portable_nn.model_files.opening import open_model
-from portable_nn.model_files.runners import Runner, network_runner
+from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
-from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.steps import Found
 
@@ -84,23 +84,13 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
     which ``first_bad`` is the first.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        batches: Iterator[Batch | Bad],
-        labels: Sequence[str] | str | Path | None,
-        top: int,
-        notes: list[str],
-        assumed: Sequence[str] = (),
-        strict: bool = True,
-    ) -> None:
-        self.notes, self.warnings = notes, (*runner.warnings, *assumed)
+    def __init__(self, answers: Answers, top: int) -> None:
+        self._answers, self._runner, self._top = answers, answers.runner, top
+        self.notes, self.warnings = answers.notes, answers.warnings
         self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
-        self._answers = Answers(runner, batches, labels, strict, notes)
-        self._runner, self._top = runner, top
-        self.threshold = runner.threshold
-        self.quantities = _quantities(runner)
+        self.threshold = self._runner.threshold
+        self.quantities = _quantities(self._runner)
         self._each = self._counted()
         self._kept: list[Prediction] | None = None
 
@@ -178,7 +168,8 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             rows = zip(batch.names, quantities(numbers, kind), strict=True)
             return (Prediction(name, values=_floats(row)) for name, row in rows)
         shares = probabilities(numbers, kind, self._runner.temperature)
-        expected = [class_named(label, classes) for label in batch.labels or [None] * len(batch.names)]
+        find = ClassFinder(classes)
+        expected = [class_named(label, find) for label in batch.labels or [None] * len(batch.names)]
         said = set(expected) - {None}
         if said and not self.judged and not said & {*classes, *([UNSURE] if self.threshold else [])}:
             return self._misplaced(batch)
@@ -246,22 +237,22 @@ def predict(
     """
     if top < 1:
         raise UsageError(f"top must be at least 1, not {top}")
-    runner = _opened(model, engine, digest, edited)
-    if recorder:
-        runner = replace(runner, run=recorder.watching(runner.run))
-    notes, assumed = [f"{runner.where} runs in {engine}", *runner.notes], list[str]()
-    batches = iterate(
+    answers = answers_of(
+        model,
         inputs,
-        _taken(runner),
+        engine=engine,
+        labels=labels,
         batch_size=batch_size,
         polarity=polarity,
         raw=raw,
         strict=strict,
-        notes=notes,
-        assumed=assumed,
+        digest=digest,
+        edited=edited,
+        recorder=recorder,
         dialect=dialect,
+        notes=[],
     )
-    return Predictions(runner, batches, labels, top, notes, assumed, strict)
+    return Predictions(answers, top)
 
 
 def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None = None) -> Array:
@@ -280,21 +271,9 @@ def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None 
     >>> pnn.prepare("digits", "photo.jpg").shape
     (1, 1, 28, 28)
     """
-    runner = _opened(model, "numpy")
-    batches = iterate(inputs, _taken(runner), polarity=polarity)
+    runner = opened_runner(model, "numpy")
+    batches = iterate(inputs, taken_by(runner), polarity=polarity)
     return np.concatenate([batch.x for batch in batches if isinstance(batch, Batch)])
-
-
-def _opened(model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False) -> Runner:
-    check_engine(engine)
-    if not isinstance(model, (Network, str, Path)):
-        raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")
-    if not isinstance(model, Network):
-        return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
-    if digest is not None or edited:
-        raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
-    name = model.graph.name
-    return network_runner(model, "the network" if name == "network" else f"the network '{name}'", engine)
 
 
 def _quantities(runner: Runner) -> tuple[str, ...]:
@@ -303,14 +282,6 @@ def _quantities(runner: Runner) -> tuple[str, ...]:
         return ()
     units = runner.units or ("",) * len(runner.labels)
     return tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.labels, units, strict=True))
-
-
-def _taken(runner: Runner) -> Taken:
-    largest = float(runner.range.high.max()) if runner.range else None
-    labelled = runner.kind != "values"
-    return Taken(
-        runner.example_shape, runner.preprocessing, runner.takes, largest, runner.columns, runner.target, labelled
-    )
 
 
 def _ranked(

@@ -37,6 +37,7 @@ from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lo
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
 
 if TYPE_CHECKING:
+    from portable_nn.evaluation.methods import calibrate, evaluate, predict_proba
     from portable_nn.training.fit import fit
 
 __all__ = ["Network", "Sequential", "load"]
@@ -368,6 +369,15 @@ class Network:
         fit = fit
     else:
         fit = _LazyMethod("portable_nn.training.fit", "fit")
+
+    # -- how good its answers are
+
+    if TYPE_CHECKING:
+        calibrate, evaluate, predict_proba = calibrate, evaluate, predict_proba
+    else:
+        calibrate = _LazyMethod("portable_nn.evaluation.methods", "calibrate")
+        evaluate = _LazyMethod("portable_nn.evaluation.methods", "evaluate")
+        predict_proba = _LazyMethod("portable_nn.evaluation.methods", "predict_proba")
 
     # -- files
 

@@ -145,7 +145,7 @@ def train_table(
     )
     if sizes[0] not in (None, len(columns)):
         raise UsageError(f"the first layer has {sizes[0]} units, but there are {len(columns)} columns to learn from")
-    x, _ = encoded(frame, columns)
+    x, _ = encoded(frame, columns, list(frame.columns))
     train, held_out = split(len(x), validation, seed)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
     hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
@@ -302,18 +302,13 @@ def _figures(network: Network, history: History, wanted: _Target, x: Array, held
     if wanted.labels:
         row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
         return {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
-    found: dict[str, float] = {}
     if not len(held_out):
-        return found
-    y, predicted = wanted.y[held_out], network.predict(x).astype(np.float64)
-    for place, name in enumerate(wanted.names):
-        errors = predicted[:, place] - y[:, place]
-        end = f" of {name}" if len(wanted.names) > 1 else ""
-        found[f"val_rmse{end}"] = float(np.sqrt(np.mean(errors**2)))
-        found[f"val_mae{end}"] = float(np.abs(errors).mean())
-        spread = float(np.var(y[:, place]))
-        if spread:
-            found[f"val_r2{end}"] = 1 - float(np.mean(errors**2)) / spread
+        return {}
+    found: dict[str, float] = {}
+    for number in network.evaluate(x, wanted.y[held_out]).numbers:
+        end = f" of {number.name}" if len(wanted.names) > 1 else ""
+        found |= {f"val_rmse{end}": number.rmse, f"val_mae{end}": number.mae}
+        found |= {f"val_r2{end}": number.r2} if number.r2 is not None else {}
     return found
 
 

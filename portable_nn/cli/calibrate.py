@@ -1,0 +1,57 @@
+"""``portable-nn calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.evaluate import Data, DataOptions
+from portable_nn.cli.tables import DialectOptions
+from portable_nn.core.text import fields, percent
+
+EXAMPLES = (
+    "calibrate mine.safetensors validation.csv --out calibrated.safetensors",
+    "calibrate theirs.onnx validation.npz --out calibrated.onnx",
+)
+
+
+def command(
+    printer: Printer,
+    model: Model,
+    data: Data,
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The calibrated model: a weight file or .onnx.", writable=True
+        ),
+    ],
+    given: DataOptions,
+    dialect: DialectOptions,
+) -> None:
+    """Make the probabilities of a model what they say, on data that it was not trained on.
+
+    Logits are divided by a temperature, which is found on the data and stored with the model. No answer changes, only
+    how sure it is; predict divides by it, and so does what export --probabilities writes. Compare with evaluate, on
+    data that were not used here either.
+    """
+    from portable_nn.model_files.evaluating import calibrate, save_network
+
+    network, found = calibrate(model, data, dialect=dialect.given(), **given.options())
+    save_network(network, out)
+    pairs = {"before": found.before, "after": found.after}
+    rows = [
+        (name, f"loss {each.loss:.4g}, calibration error {percent(each.reliability.ece)}")
+        for name, each in pairs.items()
+    ]
+    text = fields([("temperature", f"{found.temperature:.6g}"), *rows, ("written", str(out))])
+    figures = {
+        name: {"loss": each.loss, "ece": each.reliability.ece, "accuracy": each.accuracy}
+        for name, each in pairs.items()
+    }
+    examples = found.after.examples
+    head = {"model": model, "data": data, "examples": examples, "temperature": found.temperature}
+    printer.result(text, {**head, **figures, "path": str(out)})

@@ -1,0 +1,100 @@
+"""``portable-nn evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from portable_nn.cli.conventions import Digest, Edited, EngineName, Model, Plot, Printer, draw, written
+from portable_nn.cli.tables import DialectOptions
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.names import Found
+
+if TYPE_CHECKING:
+    pass
+
+EXAMPLES = (
+    "evaluate digits mnist_test.csv",
+    "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
+    "evaluate theirs.onnx photos/ --labels classes.txt --out figures.json",
+)
+ROWS = True
+
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="With labels: CSV (label first, or named columns), npz, HDF5, IDX, or a folder with one of pictures for "
+        "each class.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How a model reads data with labels; also for ``calibrate``."""
+
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
+    ] = None
+    engine: EngineName = "onnxruntime"
+    polarity: Annotated[
+        Found | None,
+        typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
+    ] = None
+    raw: Annotated[bool, typer.Option("--raw", help="Arrays hold what the graph takes: pass them on unchecked.")] = (
+        False
+    )
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256
+    digest: Digest = None
+    edited: Edited = False
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the library."""
+        return dict(vars(self))
+
+
+def command(
+    printer: Printer,
+    model: Model,
+    data: Data,
+    *,
+    given: DataOptions,
+    dialect: DialectOptions,
+    task: Annotated[
+        str | None, typer.Option(metavar="<classes|numbers>", help="What is predicted, if the model does not say it.")
+    ] = None,
+    worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first example that cannot be used, instead of at the end.")
+    ] = False,
+    plot: Plot = None,
+) -> None:
+    """Say how good a model is on data: accuracy or error, by class, with intervals and calibration.
+
+    Of classes: accuracy, loss, precision, recall and F1 by class, the confusion matrix, and the calibration: of answers
+    given 80 %, 80 % should be right. Of numbers: RMSE, MAE, R² and bias, in their units. In brackets are 95 %
+    intervals, by Wilson for shares, and by the central limit theorem for the others.
+
+    An example that cannot be used, such as one whose label the model does not know, is left out, and the exit code is
+    3. --plot draws one sheet: the confusion matrix or the scatter, the calibration, and the worst pictures.
+    """
+    from portable_nn.evaluation.picture import sheet
+    from portable_nn.model_files.evaluating import evaluate
+
+    wanted: Any = task
+    found = evaluate(model, data, task=wanted, worst=worst, strict=strict, dialect=dialect.given(), **given.options())
+    printer.notes(found.notes)
+    title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
+    drawn = draw(plot, lambda: sheet(found, title))
+    head = {"model": model, "data": data}
+    tail = f"\n\n{written(drawn)}" if drawn else ""
+    printer.result(found.text() + tail, head | found.as_json(), found.rows)
+    if found.left_out:
+        total = found.left_out + found.examples
+        raise PortableNNError(
+            f"{found.left_out:,} of {total:,} examples cannot be used and are left out: {found.notes[-1]}"
+        )

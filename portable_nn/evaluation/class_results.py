@@ -1,0 +1,182 @@
+"""What is known of a model that tells classes apart, and its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.core.text import fields, percent, table
+from portable_nn.evaluation.intervals import Interval
+from portable_nn.evaluation.reliability import Reliability
+from portable_nn.evaluation.text import UNKNOWN, cells, ends, plain, with_ends, worst_json, worst_table
+from portable_nn.evaluation.worst import Worst
+from portable_nn.operators.registry import Array
+
+SHOWN: Final = 20
+"""Classes that a table shows: of more, those with the lowest F1."""
+
+CELLS: Final = 10
+"""Classes of which a table shows the whole confusion matrix; of more, the pairs that are confused most."""
+
+SHARES: Final = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How well one class is found.
+
+    Attributes:
+        name: the class.
+        precision: the share of the examples taken for it that are of it; None where none is taken for it.
+        recall: the share of its examples that are taken for it; None where the data have none.
+        f1: their harmonic mean, 2·tp / (2·tp + fp + fn); None where neither of them is known.
+        support: the number of its examples.
+        predicted: the number of examples that are taken for it.
+        precision_interval, recall_interval, f1_interval: 95 % intervals by Wilson; that of F1 is that of the share
+            tp / (tp + fp + fn), of which F1 is a function.
+    """
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+    precision_interval: Interval | None
+    recall_interval: Interval | None
+    f1_interval: Interval | None
+
+
+@dataclass(frozen=True, repr=False)
+class ClassEvaluation:
+    """How good a model is that tells classes apart. ``print`` shows it as a table; see ``evaluate``.
+
+    Attributes:
+        examples: the number of examples.
+        accuracy: the share of them whose most likely class is the right one.
+        accuracy_interval: its 95 % interval, by Wilson.
+        loss: the mean of -log p of the right class (cross entropy, natural logarithm). Where the probabilities of an
+            example do not add up to 1, they are divided by their sum.
+        loss_interval: its 95 % interval, by the central limit theorem.
+        baseline: the share of the most frequent class: the accuracy of an answer that is always the same.
+        classes: figures by class.
+        precision, recall, f1: the means over the classes that are in the data or in an answer; what is not known
+            counts as 0.
+        f1_interval: the 95 % interval of ``f1``, by the delta method.
+        confusion: ``(classes, classes)``: how many examples of the class of the row are taken for that of the column.
+        reliability: whether the probabilities of the most likely classes are what they say; ``reliability.ece`` is the
+            expected calibration error.
+        auc: of two classes, the area under the ROC curve of the second; None where the data have only one.
+        auc_interval: its 95 % interval, by DeLong.
+        unsure: the number of examples in which no class reaches the model's threshold, so that ``predict`` says ``?``.
+        accuracy_of_sure: the accuracy in all others; None where there are none.
+        worst: the examples with the largest loss.
+        notes: what was assumed and done, and the first examples that were left out.
+        left_out: how many examples could not be used.
+    """
+
+    examples: int
+    accuracy: float
+    accuracy_interval: Interval
+    loss: float
+    loss_interval: Interval | None
+    baseline: float
+    classes: tuple[ClassFigures, ...]
+    precision: float
+    recall: float
+    f1: float
+    f1_interval: Interval | None
+    confusion: Array
+    reliability: Reliability
+    auc: float | None = None
+    auc_interval: Interval | None = None
+    unsure: int = 0
+    accuracy_of_sure: float | None = None
+    worst: tuple[Worst, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        """The figures as tables."""
+        parts = (self._summary(), self._class_table(), self._confusion_table(), worst_table(self.worst))
+        return "\n".join(filter(None, parts)).rstrip("\n")
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as data that JSON can hold."""
+        return {
+            "task": "classes",
+            **vars(self),
+            "classes": [plain(each) for each in self.classes],
+            "confusion": self.confusion.tolist(),
+            "reliability": {**vars(self.reliability), "bins": [vars(each) for each in self.reliability.bins]},
+            "worst": worst_json(self.worst),
+        }
+
+    def rows(self) -> Iterator[Sequence[Any]]:
+        """A row for each class with its row of the confusion matrix, the headings first."""
+        taken = [f"taken for {each.name}" for each in self.classes]
+        yield ["class", *(name for each in SHARES for name in with_ends(each)), "support", "predicted", *taken]
+        for each, row in zip(self.classes, self.confusion.tolist(), strict=True):
+            yield [each.name, *cells(each, SHARES), each.support, each.predicted, *row]
+
+    def _summary(self) -> str:
+        unsure = ""
+        if self.unsure:
+            right = "" if self.accuracy_of_sure is None else f"; of the others {percent(self.accuracy_of_sure)} right"
+            unsure = f"{self.unsure:,} ({percent(self.unsure / self.examples)}){right}"
+        low, high = self.accuracy_interval
+        always = f"{percent(self.baseline)} by the most frequent class alone"
+        chance = f"about {percent(self.reliability.by_chance)} by chance if perfectly calibrated"
+        return fields(
+            [
+                ("examples", f"{self.examples:,}"),
+                ("accuracy", f"{percent(self.accuracy)} ({percent(low)} to {percent(high)}); {always}"),
+                ("unsure", unsure),
+                ("loss", f"{self.loss:.4g}{ends(self.loss_interval)}, cross entropy"),
+                ("mean F1", f"{self.f1:.4g}{ends(self.f1_interval)}"),
+                ("ROC AUC", "" if self.auc is None else f"{self.auc:.4g}{ends(self.auc_interval)}"),
+                ("calibration error", f"{percent(self.reliability.ece)}; {chance}"),
+            ]
+        )
+
+    def _class_table(self) -> str:
+        shown: Sequence[ClassFigures] = self.classes
+        more = ""
+        if len(shown) > SHOWN:
+            known = [each for each in shown if each.f1 is not None]
+            shown = sorted(known, key=lambda each: each.f1 or 0.0)[:SHOWN]
+            more = f"of {len(self.classes):,} classes, those with the lowest F1 (all of them: CSV or JSON)\n"
+        rows = (
+            (
+                each.name,
+                *(_share(getattr(each, name), getattr(each, f"{name}_interval")) for name in SHARES),
+                f"{each.support:,}",
+            )
+            for each in shown
+        )
+        return table(("class", ">precision", ">recall", ">F1", ">support"), rows) + more
+
+    def _confusion_table(self) -> str:
+        names = [each.name for each in self.classes]
+        if len(names) <= CELLS:
+            counted = zip(names, self.confusion.tolist(), strict=True)
+            rows = ([name, *(f"{count:,}" if count else "." for count in row)] for name, row in counted)
+            return table(("class \\ taken for", *(f">{name}" for name in names)), rows)
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        order = np.argsort(-wrong, axis=None, kind="stable")[:CELLS].tolist()
+        pairs = [(place // len(names), place % len(names)) for place in order]
+        found = [(names[a], names[b], f"{wrong[a, b]:,}") for a, b in pairs if wrong[a, b]]
+        return table(("class", "taken for", ">times"), found) if found else ""
+
+
+def _share(value: float | None, interval: Interval | None) -> str:
+    if value is None or interval is None:
+        return UNKNOWN
+    return f"{value:.3f} ({interval[0]:.2f} to {interval[1]:.2f})"

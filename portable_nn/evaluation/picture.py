@@ -1,0 +1,253 @@
+"""The sheet of an evaluation: the confusion matrix or the scatter, the calibration, and the worst pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, figure, style, tint
+from portable_nn.core.text import percent, printable
+from portable_nn.evaluation.class_results import ClassEvaluation
+from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.worst import Worst
+from portable_nn.operators.registry import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREY: Final = "#5A5A5A"
+PALE: Final = "#C8C8C8"
+
+NAMED: Final = 30
+"""So many classes have their names at the matrix, ..."""
+COUNTED: Final = 15
+"""... and so many the counts in its cells."""
+
+PANELS: Final = 4
+"""So many of several numbers are drawn."""
+
+ACROSS: Final = 10
+"""Pictures in a row."""
+
+LONGEST: Final = 14
+"""Characters of a name."""
+
+WIDTH: Final = 11.0
+SIDE: Final = 5.2
+TOP: Final = 0.9
+CELL: Final = 1.05
+"""Inches: of the sheet, of a square panel with its labels, of the title, and of a picture with its line of text."""
+
+
+@style()
+def sheet(found: ClassEvaluation | NumberEvaluation, title: str = "") -> Figure:
+    """Draw an evaluation; ``title`` names the model and the data. Raises ``MissingPackageError`` without matplotlib."""
+    if isinstance(found, NumberEvaluation):
+        return _number_sheet(found, title)
+    pictures = [each for each in found.worst if each.x is not None]
+    rows = math.ceil(len(pictures) / ACROSS)
+    below = rows * CELL + 0.5 if rows else 0.0
+    height = TOP + SIDE + below
+    sheet = figure(WIDTH, height)
+    low, high = found.accuracy_interval
+    _title(
+        sheet,
+        height,
+        title,
+        f"{found.examples:,} examples, accuracy {percent(found.accuracy)} ({percent(low)} to {percent(high)}), "
+        f"loss {found.loss:.3g}, mean F1 {found.f1:.3g}" + ("" if found.auc is None else f", ROC AUC {found.auc:.4g}"),
+    )
+    _matrix(_axes(sheet, height, 1.15, TOP + 0.25, 4.0, 4.0), found)
+    _reliability(sheet, height, found)
+    for place, each in enumerate(pictures):
+        left = 0.35 + place % ACROSS * (WIDTH - 0.5) / ACROSS
+        top = TOP + SIDE + 0.45 + place // ACROSS * CELL
+        _thumbnail(_axes(sheet, height, left, top, 0.8, 0.72), each)
+    if pictures:
+        text = "The worst, as the network gets them: right class, and what it was taken for"
+        sheet.text(0.35 / WIDTH, 1 - (TOP + SIDE + 0.12) / height, text, fontsize=9.5, va="center")
+    return sheet
+
+
+def _axes(sheet: Figure, height: float, left: float, top: float, wide: float, tall: float) -> Axes:
+    """Axes at a place in inches, from the left and from the top."""
+    return sheet.add_axes((left / WIDTH, 1 - (top + tall) / height, wide / WIDTH, tall / height))
+
+
+def _title(sheet: Figure, height: float, title: str, line: str) -> None:
+    sheet.text(0.35 / WIDTH, 1 - 0.32 / height, printable(title), fontsize=12.5, weight="bold", va="center")
+    sheet.text(0.35 / WIDTH, 1 - 0.62 / height, line, fontsize=9.5, va="center", color=GREY)
+
+
+def _short(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _matrix(axes: Axes, found: ClassEvaluation) -> None:
+    """The confusion matrix, coloured by the share of each row: right ones blue, the others vermillion."""
+    from matplotlib.colors import to_rgb
+
+    count = len(found.classes)
+    support = np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
+    shares = np.sqrt(found.confusion / support)  # Few wrong ones among many right ones are what is looked for.
+    colours = np.empty((count, count, 3))
+    for colour, where in ((BLUE, np.eye(count, dtype=bool)), (VERMILLION, ~np.eye(count, dtype=bool))):
+        colours[where] = 1 - shares[where][:, np.newaxis] * (1 - np.array(to_rgb(colour))) * 0.85
+    axes.imshow(colours, interpolation="nearest" if count <= 400 else "antialiased")
+    axes.set_xlabel("taken for", labelpad=4)
+    axes.set_ylabel("class", labelpad=4)
+    axes.spines[["top", "right"]].set_visible(True)
+    if count <= NAMED:
+        size = min(9.0, 130 / count)
+        names = [_short(each.name) for each in found.classes]
+        long = max(map(len, names)) * size * 0.0095 > 4.0 / count  # Inches, with a little space.
+        axes.set_xticks(range(count), names, fontsize=size, rotation=90 if long else 0)
+        axes.set_yticks(range(count), names, fontsize=size)
+        axes.tick_params(length=0)
+    if count <= COUNTED:
+        longest = max(len(f"{found.confusion.max():,}"), 2)
+        size = min(10.0, 4.0 * 72 / count / longest * 1.35)
+        for row, column in zip(*np.nonzero(found.confusion), strict=True):
+            dark = row == column and shares[row, column] > 0.6
+            text = f"{found.confusion[row, column]:,}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
+
+
+def _reliability(sheet: Figure, height: float, found: ClassEvaluation) -> None:
+    """The accuracy of answers by their probability, and how many there are."""
+    bins = found.reliability.bins
+    top, left, wide = TOP + 0.25, 6.45, 4.1
+    axes = _axes(sheet, height, left, top, wide, 3.0)
+    middles = [each.confidence for each in bins]
+    right = [each.accuracy for each in bins]
+    spread = [
+        [each.accuracy - each.interval[0] for each in bins],
+        [each.interval[1] - each.accuracy for each in bins],
+    ]
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    axes.vlines(middles, middles, right, color=ORANGE, linewidth=5, alpha=0.55, label="gap")
+    axes.errorbar(
+        middles, right, spread, fmt="o", color=BLUE, markersize=4.5, linewidth=1.1, capsize=2, clip_on=False,
+        zorder=4, label="right answers, 95 % interval",
+    )  # fmt: skip
+    start = 0.0 if len(found.classes) > 2 else 0.45
+    axes.set(xlim=(start, 1), ylim=(0, 1), ylabel="share that is right")
+    axes.set_xticklabels([])
+    axes.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=8.5)
+    chance = percent(found.reliability.by_chance)
+    error = f"expected calibration error {percent(found.reliability.ece)} (about {chance} by chance)"
+    axes.set_title(error, fontsize=9.5, loc="left", pad=8)
+    below = _axes(sheet, height, left, top + 3.12, wide, 0.88)
+    widths = [each.high - each.low for each in bins]
+    shares = [each.count / found.examples for each in bins]
+    below.bar([each.low for each in bins], shares, widths, align="edge", color=tint(BLUE, 0.6), edgecolor="white")
+    below.set(xlim=(start, 1), ylim=(0, max(shares) * 1.08), xlabel="probability of the answer", ylabel="share")
+    below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    below.locator_params(axis="y", nbins=3)
+
+
+def _thumbnail(axes: Axes, each: Worst) -> None:
+    picture = drawable(each.x)
+    axes.set_axis_off()
+    if picture is not None:
+        axes.imshow(picture, cmap="gray", interpolation="nearest")
+    axes.set_title(f"{_short(str(each.expected))}, as {_short(str(each.predicted))}", fontsize=7.5, pad=2)
+
+
+def drawable(x: Array | None) -> Array | None:
+    """An example as a picture, ``(height, width)`` or ``(height, width, 3)`` from 0 to 1; None where it is none."""
+    if x is None:
+        return None
+    x = x.astype(np.float64)
+    side = math.isqrt(x.size)
+    if x.ndim == 1 and side * side == x.size and side > 1:
+        x = x.reshape(side, side)
+    if x.ndim == 3 and x.shape[0] in (1, 3) and x.shape[-1] not in (1, 3):
+        x = x.transpose(1, 2, 0)
+    if x.ndim == 3 and x.shape[-1] == 1:
+        x = x[..., 0]
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[-1] != 3):
+        return None
+    low, high = float(x.min()), float(x.max())
+    found: Array = (x - low) / (high - low if high > low else 1.0)
+    return found
+
+
+# -- numbers
+
+
+def _number_sheet(found: NumberEvaluation, title: str) -> Figure:
+    shown = found.numbers[:PANELS]
+    height = TOP + SIDE * len(shown)
+    sheet = figure(WIDTH, height)
+    more = len(found.numbers) - len(shown)
+    line = f"{found.examples:,} examples" + (f"; {more:,} more numbers are not drawn" if more > 0 else "")
+    if len(found.sample) < found.examples:
+        line += f"; {len(found.sample):,} of them, drawn at random, are shown"
+    _title(sheet, height, title, line)
+    for place, number in enumerate(shown):
+        top = TOP + 0.35 + place * SIDE
+        targets, predicted = found.sample[:, 1, place], found.sample[:, 0, place]
+        _scatter(_axes(sheet, height, 1.0, top, 4.2, 4.0), number, targets, predicted)
+        right = _axes(sheet, height, 6.35, top, 4.2, 4.0)
+        if number.coverage:
+            _coverage(right, number)
+        else:
+            _errors(right, number, targets, predicted)
+    return sheet
+
+
+def _called(number: NumberFigures, what: str) -> str:
+    name = f"{what} {number.name}" if number.name else what
+    return printable(f"{name} [{number.unit}]" if number.unit else name)
+
+
+def _dots(count: int) -> dict[str, Any]:
+    return {"s": 9 if count > 500 else 18, "color": BLUE, "alpha": 0.3 if count > 500 else 0.6, "linewidths": 0}
+
+
+def _scatter(axes: Axes, number: NumberFigures, targets: Array, predicted: Array) -> None:
+    both = np.concatenate([targets, predicted])
+    low, high = float(both.min()), float(both.max())
+    pad = (high - low or 1.0) * 0.04
+    axes.plot([low - pad, high + pad], [low - pad, high + pad], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.scatter(targets, predicted, **_dots(len(targets)))
+    axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
+    axes.set(xlabel=_called(number, "target"), ylabel=_called(number, "predicted"))
+    axes.set_title(_figures(number), fontsize=9.5, loc="left")
+
+
+def _figures(number: NumberFigures) -> str:
+    unit = f" {printable(number.unit)}" if number.unit else ""
+    r2 = "" if number.r2 is None else f", R² {number.r2:.4g}"
+    return f"RMSE {number.rmse:.4g}{unit}, MAE {number.mae:.4g}{unit}{r2}, bias {number.bias:+.3g}{unit}"
+
+
+def _errors(axes: Axes, number: NumberFigures, targets: Array, predicted: Array) -> None:
+    """Errors by prediction, and their mean in ten parts of equally many examples: 0 everywhere were right."""
+    errors = predicted - targets
+    axes.axhline(0, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.scatter(predicted, errors, **_dots(len(errors)))
+    if len(errors) >= 50:
+        parts = np.array_split(np.argsort(predicted, kind="stable"), 10)
+        middles = [float(predicted[part].mean()) for part in parts]
+        means = [float(errors[part].mean()) for part in parts]
+        ends = [1.96 * float(errors[part].std()) / math.sqrt(len(part)) for part in parts]
+        axes.errorbar(
+            middles, means, ends, fmt="o", color=VERMILLION, markersize=4.5, linewidth=1.1, capsize=2, zorder=5,
+            label="mean of a tenth, 95 % interval",
+        )  # fmt: skip
+        axes.legend(loc="upper left", frameon=False, fontsize=8.5)
+    axes.set(xlabel=_called(number, "predicted"), ylabel="predicted - target")
+
+
+def _coverage(axes: Axes, number: NumberFigures) -> None:
+    """The share of targets in intervals that should hold some share."""
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    axes.plot([*number.coverage], [*number.coverage.values()], "o-", color=GREEN, clip_on=False, label="targets inside")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share that an interval should hold", ylabel="share that it holds")
+    axes.legend(loc="upper left", frameon=False, fontsize=8.5)

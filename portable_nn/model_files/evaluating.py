@@ -1,0 +1,264 @@
+"""How good a model is on files, pictures and tables, and the calibration of its probabilities on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.errors import DataError, FormatError, UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Engine
+from portable_nn.core.text import either, quantity
+from portable_nn.data.frames import Dialect
+from portable_nn.data.sources import Bad
+from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
+from portable_nn.evaluation.methods import Calibration, calibrated
+from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task
+from portable_nn.evaluation.targets import labels_in
+from portable_nn.model_files.answers import Answer, Answers, answers_of
+from portable_nn.model_files.onnx_file import OnnxFile
+from portable_nn.model_files.opening import WRITABLE, open_model
+from portable_nn.network import Network
+from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.steps import Found
+
+__all__ = [
+    "Calibration",
+    "ClassEvaluation",
+    "ClassFigures",
+    "NumberEvaluation",
+    "NumberFigures",
+    "calibrate",
+    "evaluate",
+]
+
+LISTED = 3
+"""How many of the examples that are left out are named."""
+
+
+@check_kinds
+def evaluate(
+    model: str | Path | Network,
+    data: Any,
+    y: Any = None,
+    *,
+    task: Task | None = None,
+    worst: int = 0,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    batch_size: int = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    strict: bool = True,
+    digest: str | None = None,
+    edited: bool = False,
+    dialect: Dialect | None = None,
+) -> Evaluation:
+    """How good ``model`` is on data that say what is right.
+
+    Args:
+        model: a network, the name of a shipped model, a weight file, or any ONNX file.
+        data: what ``predict`` takes, with labels: a CSV whose first column has them, or with named columns among which
+            is what the model predicts; npz and HDF5 with ``x`` and ``y``; the images of MNIST beside their labels; a
+            folder with a folder of pictures for each class, which is named like it. They are read in batches.
+        y: labels or numbers for data in memory that have none, one or a row for each example.
+        task: ``classes`` or ``numbers``; by default the model says it, or else the data.
+        worst: how many of the worst examples are listed.
+        strict: whether to raise at the first example that cannot be used, because it cannot be read, has no label or
+            one that the model does not know, or because the model gives NaN. Otherwise these are counted in
+            ``left_out``, and the first are in the notes.
+
+    All else is as ``predict`` takes it. A whole number is the number of a class, from 0, unless the names of the
+    classes are numbers.
+
+    Returns a ``ClassEvaluation`` or ``NumberEvaluation``, which ``print`` shows.
+
+    Raises as ``predict`` does, and:
+        DataError: the data have no labels, or no example can be used.
+
+    >>> import portable_nn as pnn
+    >>> print(pnn.evaluate("mine.safetensors", "test.csv", worst=20))
+    """
+    if worst < 0:
+        raise UsageError(f"worst must be at least 0, not {worst}")
+    given = _given(y, strict)
+    answers = answers_of(
+        model, data, engine=engine, labels=labels, task=task, batch_size=batch_size, polarity=polarity, raw=raw,
+        strict=strict, digest=digest, edited=edited, dialect=dialect, labelled=True,
+    )  # fmt: skip
+    scores = _scored(answers, given, strict, worst)
+    return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
+
+
+def _no_labels(answers: Answers) -> str:
+    runner = answers.runner
+    if runner.columns:
+        return f"has no column '{runner.target}', which {runner.where} predicts, to compare with"
+    return (
+        "has no labels to compare with: those of a CSV are in its first column, those of npz and HDF5 in y, and those "
+        "of pictures are the names of their folders, one for each class"
+    )
+
+
+class Calibrated(NamedTuple):
+    """A network with the temperature that was found, and what it changes."""
+
+    network: Network
+    calibration: Calibration
+
+
+@check_kinds
+def calibrate(
+    model: str | Path | Network,
+    data: Any,
+    y: Any = None,
+    *,
+    engine: Engine = "onnxruntime",
+    labels: Sequence[str] | str | Path | None = None,
+    batch_size: int = 256,
+    polarity: Found | None = None,
+    raw: bool = False,
+    digest: str | None = None,
+    edited: bool = False,
+    dialect: Dialect | None = None,
+) -> Calibrated:
+    """Find the temperature with which a model's probabilities are what they say: see ``Network.calibrate``.
+
+    Args:
+        model: a network, whose output is changed; or the name of a shipped model, a weight file, or any ONNX file that
+            can be imported.
+        data: examples with labels that the model was not trained on, as ``evaluate`` takes them.
+        y: labels for data in memory that have none.
+
+    All else is as ``evaluate`` takes it.
+
+    Returns the network with its temperature, to be saved, and the calibration.
+
+    Raises as ``evaluate`` and ``Network.calibrate`` do, and ``UnsupportedError`` for an ONNX file that cannot be
+    imported.
+    """
+    answers = answers_of(
+        model, data, engine=engine, labels=labels, task="classes", batch_size=batch_size, polarity=polarity, raw=raw,
+        strict=True, digest=digest, edited=edited, dialect=dialect, labelled=True,
+    )  # fmt: skip
+    if answers.runner.described and answers.runner.kind in ("values", "gaussian"):
+        raise UsageError(f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes")
+    scores = _scored(answers, _given(y, True), True, 0, keep=True)
+    numbers, classes = map(np.concatenate, zip(*scores.kept, strict=True))
+    info = scores.scoring.info
+    found = calibrated(numbers, classes, info, scores.scoring.classes)
+    names = scores.scoring.classes if labels is not None else ()
+    network = model if isinstance(model, Network) else open_model(model, digest=digest, edited=edited).proved_network()
+    network.outputs = tuple(
+        replace(each, kind=info.kind, labels=names or each.labels, temperature=found.temperature)
+        if each.name == info.name
+        else each
+        for each in network.outputs
+    )
+    return Calibrated(network, found)
+
+
+def save_network(network: Network, path: str | Path) -> None:
+    """Write a network into a weight file or, verified, an ONNX file, by the suffix.
+
+    Raises ``UsageError`` for another suffix, and as ``Network.save`` and ``export_onnx`` do.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITABLE:
+        raise UsageError(f"{path}: the name of the file to write must end in {either(WRITABLE)}")
+    if WRITABLE[suffix] is OnnxFile:
+        from portable_nn.converters.onnx import export_onnx
+
+        export_onnx(network, path)
+    else:
+        network.save(path)
+
+
+class _Scored:
+    """The scores of answers, what was left out, and, if wanted, the answers themselves."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.scoring: Scoring
+        self.left_out = 0
+        self.reasons: list[str] = []
+        self.kept: list[tuple[Array, Array]] = []
+
+    def leave_out(self, name: str, reason: str, strict: bool) -> None:
+        """Count an example. Raises with ``strict``."""
+        if strict and reason == NOT_FINITE:
+            raise FormatError(self.where, f"{reason} for {name}")
+        if strict:
+            raise DataError(name, reason)
+        self.left_out += 1
+        if len(self.reasons) < LISTED:
+            self.reasons.append(f"{name}: {reason}")
+
+    def notes(self) -> list[str]:
+        """What was left out, in words."""
+        if not self.left_out:
+            return []
+        more = f", and {self.left_out - LISTED:,} more" if self.left_out > LISTED else ""
+        return [f"{quantity(self.left_out, 'example')} left out: {'; '.join(self.reasons)}{more}"]
+
+
+def _given(y: Any, strict: bool) -> list[Any] | None:
+    """Labels that are given beside the data, as a list."""
+    if y is None:
+        return None
+    if not strict:
+        raise UsageError("y is for data of which each example can be used: strict")
+    found: list[Any] = labels_in(y).tolist()
+    return found
+
+
+def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:
+    found, begun, labelled = _Scored(answers.runner.where), False, given is not None
+    for each, labels in _labelled(answers, given):
+        if isinstance(each, Bad):
+            found.leave_out(each.name, each.reason, strict)
+            continue
+        labelled = labelled or any(label is not None for label in labels)
+        if strict and not labelled:
+            raise DataError(each.batch.names[0], _no_labels(answers))
+        if not each.finite.any():
+            for name in each.batch.names:
+                found.leave_out(name, NOT_FINITE, strict)
+            continue
+        if not begun:
+            begun, found.scoring = True, Scoring(answers.info, answers.classes, worst=worst)
+        numbers = np.where(each.finite[:, np.newaxis], each.numbers, np.nan)
+        faults = found.scoring.update(numbers, labels, each.batch.names, each.batch.x if answers.are_pictures else None)
+        for place, reason in faults.items():
+            found.leave_out(each.batch.names[place], reason, strict)
+        if keep:
+            found.kept.append((numbers, found.scoring.find.of(labels)))
+    if not labelled:
+        raise DataError(answers.runner.where if not found.reasons else found.reasons[0], _no_labels(answers))
+    if not begun or not found.scoring.count:
+        raise DataError(found.where, f"there is no example to evaluate it on: {'; '.join(found.reasons)}")
+    return found
+
+
+def _labelled(answers: Answers, given: list[Any] | None) -> Iterator[tuple[Answer | Bad, list[Any]]]:
+    """Answers with the labels of their examples. Raises ``UsageError`` where fewer or more are given."""
+    seen = 0
+    for each in answers:
+        if isinstance(each, Bad):
+            yield each, []
+            continue
+        count = len(each.batch.names)
+        labels = each.batch.labels if given is None else given[seen : seen + count]
+        seen += count
+        if given is not None and seen > len(given):
+            break
+        yield each, labels or [None] * count
+    if given is not None and seen != len(given):
+        raise UsageError(
+            f"y has {len(given):,} labels, but there are {'at least ' if seen > len(given) else ''}{seen:,} examples"
+        )

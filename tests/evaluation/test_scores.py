@@ -1,0 +1,243 @@
+"""Figures of classes and of numbers: equal to scikit-learn's, and intervals to closed forms, statistics and draws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from portable_nn.evaluation.class_results import ClassEvaluation
+from portable_nn.evaluation.classes import ClassScores
+from portable_nn.evaluation.intervals import wilson
+from portable_nn.evaluation.number_results import NumberEvaluation
+from portable_nn.evaluation.numbers import LEVELS, NumberScores
+from portable_nn.evaluation.probabilities import log_probabilities
+from portable_nn.evaluation.reliability import BINS
+from portable_nn.evaluation.targets import ClassFinder
+from portable_nn.evaluation.worst import Sample
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def of_classes(z: np.ndarray, y: np.ndarray, *, parts: int = 7, **options: object) -> ClassEvaluation:
+    """Scores of logits, in parts of different sizes."""
+    classes = max(z.shape[1], 2)
+    scores = ClassScores([f"c{place}" for place in range(classes)], **options)
+    kind = "logits" if z.shape[1] > 1 else "binary_logits"
+    for part in np.array_split(np.arange(len(z)), parts):
+        scores.update(log_probabilities(z[part], kind), y[part], [f"x[{place}]" for place in part])
+    return scores.result()
+
+
+def drawn(count: int, classes: int, seed: int = 0, sharp: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, count)
+    z = rng.normal(size=(count, classes)) * 2
+    z[np.arange(count), y] += sharp
+    return z, y
+
+
+@pytest.mark.parametrize(("count", "classes"), [(1, 3), (50, 2), (997, 4), (400, 30)])
+def test_classes_are_as_scikit_learn_has_them(count: int, classes: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    z, y = drawn(count, classes)
+    found = of_classes(z, y, parts=min(count, 7))
+    p = np.exp(z - z.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    names = list(range(classes))
+    best = z.argmax(1)
+    assert found.examples == count
+    np.testing.assert_allclose(found.accuracy, metrics.accuracy_score(y, best), **EXACT)
+    np.testing.assert_allclose(found.loss, metrics.log_loss(y, p, labels=names), **EXACT)
+    assert found.confusion.tolist() == metrics.confusion_matrix(y, best, labels=names).tolist()
+    each = metrics.precision_recall_fscore_support(y, best, labels=names, zero_division=np.nan)
+    ours = [[getattr(c, name) for c in found.classes] for name in ("precision", "recall", "f1")]
+    for mine, theirs in zip(ours[:2], each[:2], strict=True):
+        np.testing.assert_allclose([math.nan if v is None else v for v in mine], theirs, **EXACT)
+    for mine, theirs, tp_fp_fn in zip(ours[2], each[2], found.confusion.sum(0) + found.confusion.sum(1), strict=True):
+        assert (mine is None) == (tp_fp_fn == 0)
+        if mine is not None:
+            np.testing.assert_allclose(mine, 0 if math.isnan(theirs) else theirs, **EXACT)
+    assert [c.support for c in found.classes] == each[3].tolist()
+    means = metrics.precision_recall_fscore_support(y, best, average="macro", zero_division=0)
+    np.testing.assert_allclose([found.precision, found.recall, found.f1], means[:3], **EXACT)
+    assert found.baseline == np.bincount(y).max() / count
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_area_under_the_curve_is_as_scikit_learn_has_it_ties_and_all(columns: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 500)
+    score = np.round(rng.normal(size=500) + y, 1)  # Many are equal.
+    z = score[:, np.newaxis] if columns == 1 else np.stack([np.zeros(500), score], axis=1)
+    found = of_classes(z, y)
+    np.testing.assert_allclose(found.auc, metrics.roc_auc_score(y, score), **EXACT)
+    low, high = found.auc_interval
+    assert low < found.auc < high
+    ups, downs = score[y == 1], score[y == 0]
+    wins = (ups[:, None] > downs) + 0.5 * (ups[:, None] == downs)  # DeLong's definition, pair by pair.
+    spread = wins.mean(1).var(ddof=1) / len(ups) + wins.mean(0).var(ddof=1) / len(downs)
+    np.testing.assert_allclose(high - low, 2 * 1.959963984540054 * math.sqrt(spread), rtol=1e-12)
+
+
+def test_the_bins_are_those_of_scikit_learn() -> None:
+    calibration = pytest.importorskip("sklearn.calibration")
+    z, y = drawn(2000, 3, sharp=1)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    found = of_classes(z, y).reliability
+    right, said = calibration.calibration_curve(z.argmax(1) == y, p.max(1), n_bins=BINS)
+    np.testing.assert_allclose([each.accuracy for each in found.bins], right, **EXACT)
+    np.testing.assert_allclose([each.confidence for each in found.bins], said, **EXACT)
+    counts = np.array([each.count for each in found.bins])
+    np.testing.assert_allclose(found.ece, (counts * np.abs(right - said)).sum() / 2000, **EXACT)
+
+
+def test_the_error_by_chance_is_that_of_calibrated_answers() -> None:
+    """Mean of 300 draws of labels from the probabilities themselves."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(400, 1)) * 2
+    p = 1 / (1 + np.exp(-z[:, 0]))
+    found = [of_classes(z, (rng.random(400) < p).astype(int), parts=1).reliability for _ in range(300)]
+    assert np.mean([each.ece for each in found]) == pytest.approx(found[0].by_chance, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "expected"),
+    # Published: Newcombe (1998), Statistics in Medicine 17, 857, table I, method 3.
+    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)), (1, 29, (0.0061, 0.1718))],
+)
+def test_intervals_of_shares_are_those_of_wilson(hits: int, count: int, expected: tuple[float, float]) -> None:
+    np.testing.assert_allclose(wilson(hits, count), expected, atol=5e-5)
+    low, high = wilson(count - hits, count)
+    np.testing.assert_allclose((1 - high, 1 - low), expected, atol=5e-5)
+
+
+def covered(inside: list[bool]) -> float:
+    return float(np.mean(inside))
+
+
+def test_intervals_hold_what_they_should_hold() -> None:
+    """Of 400 samples, 95 % of the intervals hold the figures of a very large one, give or take three deviations."""
+    truth = of_classes(*drawn(400_000, 3, seed=99, sharp=1), parts=10)
+    found = [of_classes(*drawn(400, 3, seed=seed, sharp=1), parts=1) for seed in range(400)]
+    for name in ("accuracy", "loss", "f1"):
+        share = covered([e[0] <= getattr(truth, name) <= e[1] for e in (getattr(f, f"{name}_interval") for f in found)])
+        assert 0.91 < share < 0.985, name
+    for name in ("precision", "recall", "f1"):
+        true = getattr(truth.classes[1], name)
+        share = covered([e[0] <= true <= e[1] for e in (getattr(f.classes[1], f"{name}_interval") for f in found)])
+        assert 0.91 < share < 0.985, name
+
+
+# -- numbers
+
+
+def of_numbers(p: np.ndarray, y: np.ndarray, parts: int = 5, **options: object) -> NumberEvaluation:
+    scores = NumberScores(**options)
+    for part in np.array_split(np.arange(len(p)), parts):
+        scores.update(p[part], y[part], [f"x[{place}]" for place in part])
+    return scores.result()
+
+
+def linear(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.normal([30_000, -2], [8_000, 0.01], size=(count, 2))
+    return y + rng.normal([500, 0.001], [3_000, 0.02], size=y.shape), y
+
+
+@pytest.mark.parametrize("order", ["drawn", "sorted"])
+def test_numbers_are_as_scikit_learn_has_them(order: str) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    p, y = linear(1000)
+    if order == "sorted":
+        rows = np.argsort(y[:, 0])
+        p, y = p[rows], y[rows]
+    found = of_numbers(p, y, names=("price", "level"), units=("€", "m"))
+    assert [(each.name, each.unit) for each in found.numbers] == [("price", "€"), ("level", "m")]
+    for place, each in enumerate(found.numbers):
+        a, b = y[:, place], p[:, place]
+        np.testing.assert_allclose(each.rmse, metrics.root_mean_squared_error(a, b), rtol=1e-12)
+        np.testing.assert_allclose(each.mae, metrics.mean_absolute_error(a, b), rtol=1e-12)
+        np.testing.assert_allclose(each.r2, metrics.r2_score(a, b), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(each.bias, (b - a).mean(), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose([each.mean, each.std], [a.mean(), a.std()], rtol=1e-12)
+    np.testing.assert_allclose(found.loss, metrics.mean_squared_error(y, p), rtol=1e-12)
+
+
+def test_intervals_of_errors_hold_what_they_should_hold() -> None:
+    true = of_numbers(*linear(400_000, seed=99)).numbers[0]
+    found = [of_numbers(*linear(300, seed=seed), parts=1).numbers[0] for seed in range(400)]
+    for name in ("rmse", "mae", "r2", "bias"):
+        share = covered([e[0] <= getattr(true, name) <= e[1] for e in (getattr(f, f"{name}_interval") for f in found)])
+        assert 0.91 < share < 0.985, name
+
+
+def test_the_loss_of_a_normal_distribution_is_that_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    mean, logvar = rng.normal(size=(2, 500, 1))
+    y = mean + np.exp(logvar / 2) * rng.normal(size=mean.shape)
+    scores = NumberScores()
+    scores.update(mean, y, logvars=logvar)
+    found = scores.result()
+    theirs = torch.nn.functional.gaussian_nll_loss(
+        torch.tensor(mean), torch.tensor(y), torch.tensor(np.exp(logvar)), full=True
+    )
+    np.testing.assert_allclose(found.loss, float(theirs), rtol=1e-12)
+    inside = np.abs(y - mean) <= np.exp(logvar / 2) * np.array(list(LEVELS.values()))
+    np.testing.assert_allclose(list(found.numbers[0].coverage.values()), inside.mean(0), rtol=1e-12)
+    assert all(abs(share - level) < 0.07 for level, share in found.numbers[0].coverage.items())
+
+
+def test_targets_that_are_all_the_same_have_no_share_that_is_explained() -> None:
+    found = of_numbers(np.array([[1.0], [3.0]]), np.array([[0.1], [0.1]]), parts=1).numbers[0]
+    assert (found.r2, found.r2_interval) == (None, None)
+    one = of_numbers(np.array([[1.0]]), np.array([[2.0]]), parts=1)
+    assert (one.numbers[0].rmse, one.numbers[0].rmse_interval, one.numbers[0].bias) == (1, None, -1)
+
+
+# -- the worst, and samples
+
+
+def test_the_worst_are_those_with_the_largest_loss_in_any_parts() -> None:
+    z, y = drawn(500, 3)
+    losses = np.log(np.exp(z).sum(1)) - z[np.arange(500), y]
+    order = np.argsort(-losses, kind="stable")[:20]
+    for parts in (1, 9, 500):
+        found = of_classes(z, y, parts=parts, worst=20).worst
+        assert [each.input for each in found] == [f"x[{place}]" for place in order]
+        np.testing.assert_allclose([each.score for each in found], losses[order])
+        assert [each.expected for each in found] == [f"c{place}" for place in y[order]]
+        assert [each.predicted for each in found] == [f"c{place}" for place in z[order].argmax(1)]
+
+
+def test_a_sample_is_fair_whatever_the_parts() -> None:
+    sample = Sample(100)
+    for part in np.array_split(np.arange(10_000.0)[:, np.newaxis], 17):
+        sample.update(part)
+    rows = sample.rows[:, 0]
+    assert len(rows) == len(set(rows.tolist())) == 100
+    assert abs(rows.mean() - 5000) < 3 * 10_000 / math.sqrt(12 * 100)
+
+
+# -- labels
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "found"),
+    [
+        ("cat dog", ["dog", "cat", "bird", None, 1, 0.0, 2, True, [0, 1], [0.2, 0.8], [1, 1]],
+         [1, 0, -1, -1, 1, 0, -1, 1, 1, 1, -1]),
+        ("0 1 2", [0, 2.0, "1", 3, -1, 1.5, float("nan")], [0, 2, 1, -1, -1, -1, -1]),
+        ("1 2 3", [1, 3, 0, "2"], [0, 2, -1, 1]),  # Names, and not places: 0 is no class.
+        ("0.5 1.5", [0.5, 1.5, 1], [0, 1, 1]),
+    ],
+)  # fmt: skip
+def test_a_label_is_a_name_before_it_is_a_number(classes: str, labels: list[object], found: list[int]) -> None:
+    assert ClassFinder(classes.split()).of(labels).tolist() == found
+
+
+def test_whole_numbers_are_classes_where_training_has_them_so() -> None:
+    assert ClassFinder(["1", "2", "3"], by_number=True).of([0, 1, 2, "1", 3]).tolist() == [0, 1, 2, 0, -1]
