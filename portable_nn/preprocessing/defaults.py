@@ -26,7 +26,7 @@ BOOK: Final = (0.99 / 255, 0.01)
 
 
 def default_preprocessing(example_shape: tuple[int, ...], largest: float | None = None) -> Preprocessing:
-    """The preprocessing of pictures for a model that has none: MNIST digits, or colour pictures, channels first.
+    """The preprocessing of pictures for a model that has none: MNIST digits, or colour pictures.
 
     ``largest`` is the largest number that the model says it is made for. Without one, digits are brought to 0.01..1,
     and colours to 0..1.
@@ -40,9 +40,13 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
     if len(example_shape) == 3 and example_shape[0] == 3:
         _, height, width = example_shape
         return (ColourStep(), ResizeStep(height, width), *_scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
+    if len(example_shape) == 3 and example_shape[2] == 3:
+        height, width, _ = example_shape
+        return (ColourStep(), ResizeStep(height, width), *_scaled(largest, (1 / 255, 0.0)))
     raise UsageError(
         f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
-        "pictures can be used with (784,), (28, 28), (1, 28, 28) and (3, height, width); give it CSV or arrays"
+        "pictures can be used with (784,), (28, 28), (1, 28, 28), (3, height, width) and (height, width, 3); "
+        "for others --preprocess (preprocess) says how they are prepared; or give it CSV or arrays"
     )
 
 

@@ -63,11 +63,17 @@ def on_white(picture: NDArray[Any]) -> Pixels:
 
 
 def resize(pixels: Pixels, height: int, width: int, method: Method = "bilinear") -> Pixels:
-    """Scale to ``(height, width)``. Pillow widens the filter to shrink, so only ``nearest`` aliases."""
+    """Scale to ``(height, width)``. Pillow widens the filter to shrink, so only ``nearest`` aliases.
+
+    Whole levels, uint8, stay so: they are what Pillow makes of a picture of 8 bits.
+    """
     from PIL import Image
 
     if pixels.shape[:2] == (height, width):
         return pixels
+    if pixels.dtype == np.uint8:
+        levels = Image.fromarray(np.ascontiguousarray(pixels))
+        return np.asarray(levels.resize((width, height), Image.Resampling[method.upper()]))
     if pixels.ndim == 3:
         channels = [resize(pixels[..., i], height, width, method) for i in range(pixels.shape[2])]
         return np.stack(channels, axis=-1)

@@ -20,17 +20,12 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import Found as Found
+from portable_nn.preprocessing.checks import MAX_ELEMENTS, MAX_FLOAT, MAX_SIDE, check_choice, check_finite, check_sides
 from portable_nn.preprocessing.digits import fit_digit
+from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.pixels import LUMA, Ink, Method, Pixels, guess_ink, on_white, resize
 
 Tensor: TypeAlias = NDArray[np.float32]
-
-MAX_SIDE = 8192
-MAX_ELEMENTS = MAX_SIDE**2
-"""The largest plane of one example, in elements: a file must not exhaust the memory of whoever opens it."""
-
-MAX_FLOAT = 1e30
-"""The largest parameter of a step: a pixel times this fits into a float32."""
 
 
 class GreyscaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="greyscale"):
@@ -67,8 +62,8 @@ class PolarityStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     found: Found = "auto"
 
     def __post_init__(self) -> None:
-        _check_choice("ink", self.ink, Ink)
-        _check_choice("found", self.found, Found)
+        check_choice("ink", self.ink, Ink)
+        check_choice("found", self.found, Found)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Grey or colour → the same shape."""
@@ -90,7 +85,7 @@ class FitDigitStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     box: int = 20
 
     def __post_init__(self) -> None:
-        _check_sides(size=self.size, box=self.box)
+        check_sides(size=self.size, box=self.box)
         if self.box > self.size:
             raise ValueError(f"box must fit in size, {self.size}, not {self.box}")
 
@@ -115,8 +110,8 @@ class ResizeStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     method: Method = "bilinear"
 
     def __post_init__(self) -> None:
-        _check_sides(height=self.height, width=self.width)
-        _check_choice("method", self.method, Method)
+        check_sides(height=self.height, width=self.width)
+        check_choice("method", self.method, Method)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Grey or colour → the same at the new size."""
@@ -133,7 +128,7 @@ class CentreCropStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     width: int
 
     def __post_init__(self) -> None:
-        _check_sides(height=self.height, width=self.width)
+        check_sides(height=self.height, width=self.width)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Grey or colour → the same at the new size. Raises ValueError where the picture is smaller."""
@@ -154,7 +149,7 @@ class ScaleStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_finite(factor=[self.factor], offset=[self.offset])
+        check_finite(factor=[self.factor], offset=[self.offset])
 
     def __call__(self, batch: Tensor) -> Tensor:
         """``(n, *shape)`` → the same shape."""
@@ -175,7 +170,7 @@ class NormaliseStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     axis: int = 0
 
     def __post_init__(self) -> None:
-        _check_finite(mean=self.mean, std=self.std)
+        check_finite(mean=self.mean, std=self.std)
         if not 1 <= len(self.mean) == len(self.std) <= MAX_SIDE:
             raise ValueError(f"mean and std need one value a channel, not {len(self.mean)} and {len(self.std)}")
         if min(self.std) < 1 / MAX_FLOAT:
@@ -235,7 +230,18 @@ class ReshapeStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         return f"reshape to {self.shape}"
 
 
-PictureStep: TypeAlias = GreyscaleStep | ColourStep | PolarityStep | FitDigitStep | ResizeStep | CentreCropStep
+PictureStep: TypeAlias = (
+    GreyscaleStep
+    | ColourStep
+    | PolarityStep
+    | FitDigitStep
+    | ResizeStep
+    | CentreCropStep
+    | LevelsStep
+    | ShorterSideStep
+    | LetterboxStep
+    | BgrStep
+)
 ArithmeticStep: TypeAlias = ScaleStep | NormaliseStep | TransposeStep | ReshapeStep
 Step: TypeAlias = PictureStep | ArithmeticStep
 Preprocessing: TypeAlias = tuple[Step, ...]
@@ -322,10 +328,23 @@ def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
     for step in steps:
         if isinstance(step, FitDigitStep):
             size = (step.size, step.size)
-        elif isinstance(step, ResizeStep | CentreCropStep):
+        elif isinstance(step, ResizeStep | CentreCropStep | LetterboxStep):
             size = (step.height, step.width)
+        elif isinstance(step, ShorterSideStep):
+            size = step.crop
     in_colour = any(isinstance(step, ColourStep) for step in steps)
     return (*size, 3) if size and in_colour else size
+
+
+def result_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
+    """The shape of an example that the steps make of a picture, or ``None`` where they do not determine it."""
+    shape = picture_shape(steps)
+    for step in arithmetic(steps):
+        if isinstance(step, TransposeStep) and shape:
+            shape = tuple(shape[axis] for axis in step.axes)
+        elif isinstance(step, ReshapeStep):
+            shape = step.shape
+    return shape
 
 
 def lay_out(batch: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -357,20 +376,3 @@ def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     """``shape`` without the axes of length 1."""
     return tuple(side for side in shape if side != 1)
-
-
-def _check_sides(**sides: int) -> None:
-    for field, side in sides.items():
-        if not 1 <= side <= MAX_SIDE:
-            raise ValueError(f"{field} must be from 1 to {MAX_SIDE} pixels, not {side}")
-
-
-def _check_finite(**fields: Sequence[float]) -> None:
-    for field, value in ((field, value) for field, values in fields.items() for value in values):
-        if not abs(value) <= MAX_FLOAT:
-            raise ValueError(f"{field} must be finite, at most {MAX_FLOAT:g} in size, not {value}")
-
-
-def _check_choice(field: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, not {value!r}")
