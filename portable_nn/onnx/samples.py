@@ -42,20 +42,25 @@ _RECKONING: Final[frozenset[Family]] = frozenset({"linear", "activation", "reduc
 """The families of operators that integers of any size may go into."""
 
 
-def spans(graph: Graph, types: Types) -> dict[str, Interval]:
-    """The ranges of values, as far as the nodes that read them have limits."""
+def spans(graph: Graph, types: Types, *, any_whole: bool = False) -> dict[str, Interval]:
+    """The ranges of values, as far as the nodes that read them have limits.
+
+    Integers that arithmetic alone reads are small, or any if ``any_whole``.
+    """
     found: dict[str, Interval] = {}
     for node in reversed(graph.nodes):
         after = next((found[name] for name in node.outputs if name in found), None)
         whole = any(types[name].dtype in INTEGERS for name in node.outputs if name in found)
         for place, name in enumerate(node.inputs):
-            span = _limit(node, place, types, after, whole) if name else None
+            span = _limit(node, place, types, after, whole, any_whole=any_whole) if name else None
             if span:
                 found[name] = span.within(found.get(name))
     return found
 
 
-def _limit(node: Node, place: int, types: Types, after: Interval | None, whole: bool) -> Interval | None:
+def _limit(
+    node: Node, place: int, types: Types, after: Interval | None, whole: bool, *, any_whole: bool
+) -> Interval | None:
     """The limit of a node's input at ``place``; ``after`` is that of its output, which is of integers if ``whole``."""
     operator = lookup(node.operator, node.domain)
     own = operator.samples.get(place)
@@ -66,7 +71,7 @@ def _limit(node: Node, place: int, types: Types, after: Interval | None, whole: 
     if after and whole and own is None:  # Sums and products of indices are valid indices only if they are small.
         return _TRUTH
     dtype = types[next(filter(None, node.inputs))].dtype
-    if own or operator.family not in _RECKONING or dtype not in INTEGERS:
+    if own or any_whole or operator.family not in _RECKONING or dtype not in INTEGERS:
         return own
     return Interval(0, 9) if dtype.startswith("u") else Interval(-9, 9)
 

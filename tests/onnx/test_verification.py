@@ -20,7 +20,7 @@ from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verify import Proof, Tolerance, compare
 from portable_nn.onnx.writing import to_model
-from portable_nn.operators import REGISTRY, emit
+from portable_nn.operators import REGISTRY, constant, emit
 
 Array = np.ndarray[Any, Any]
 
@@ -168,6 +168,47 @@ def test_a_kernel_is_compared_where_its_inputs_are_saturated(monkeypatch: pytest
 
     monkeypatch.setitem(REGISTRY, ("", "Sigmoid"), dataclasses.replace(right, kernel=kernel))
     with pytest.raises(VerificationError, match=r"part at node 'y' \(Sigmoid\)"):
+        proved(net, model)
+
+
+def far_away(operator: str, *limits: float, dtype: str = "float32", **attributes: Any) -> Network:
+    """One operator with limits that noise does not reach."""
+    x = pnn.Input(6, name="x", dtype=dtype)
+    return Network(x, emit(operator, x, *(constant(each, dtype) for each in limits), name="y", **attributes), seed=0)
+
+
+@pytest.mark.parametrize(("net", "operator", "inputs"), [
+    (far_away("Clip", -1e4, 1e4), "Clip", 1),
+    (far_away("Clip", -1e4, 1e4), "Clip", 2),
+    (far_away("Clip", -1e4, 1e4), "Identity", 1),
+    (far_away("Clip", 0, 1000, dtype="int64"), "Clip", 2),
+    (far_away("Max", -50.0), "Identity", 1),
+    (far_away("Min", 5000, dtype="int32"), "Identity", 1),
+    (far_away("Greater", 100.0), "GreaterOrEqual", 2),
+    (far_away("Equal", 77, dtype="int64"), "GreaterOrEqual", 2),
+    (far_away("ThresholdedRelu", alpha=300.0), "Identity", 1),
+    (far_away("Floor"), "Round", 1),
+])  # fmt: skip
+def test_a_limit_that_noise_does_not_reach_is_missed(net: Network, operator: str, inputs: int) -> None:
+    model = to_model(net.graph, net.parameters)
+    assert proved(net, model).not_exercised == {}
+    [node] = (each for each in model.graph.node if "y" in each.output)
+    node.op_type = operator
+    del node.input[inputs:]
+    del node.attribute[:]
+    with pytest.raises(VerificationError, match="part at node 'y'"):
+        proved(net, model)
+
+
+def test_roundings_are_compared_at_ties() -> None:
+    """Those of the standard go to the even number: of the floor of x + 1/2 only halves differ."""
+    net = far_away("Round")
+    model = to_model(net.graph, net.parameters)
+    [node] = model.graph.node
+    node.op_type, node.input[0] = "Floor", "sum"
+    model.graph.node.insert(0, helper.make_node("Add", ["x", "half"], ["sum"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.5), "half"))
+    with pytest.raises(VerificationError, match=r"part at node 'y' \(Round\)"):
         proved(net, model)
 
 

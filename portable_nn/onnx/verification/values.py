@@ -5,13 +5,15 @@ those that it depends on, as onnxruntime has them: errors do not add up, and wha
 difference is measured against the spread of that value over the inputs, so that small values count as much as large.
 
 A step whose values hardly vary on the way (a layer of zeros, a saturated function), or that one side writes in another
-form, runs a second time on inputs drawn for it alone, and if need be on weights drawn for it, on both sides.
+form, runs a second time on inputs drawn for it alone, and if need be on weights drawn for it, on both sides. One in
+another form, or whose values do not vary then either, runs beyond its limits, and at ties, as well (see ``edges``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,8 +22,10 @@ import numpy as np
 from portable_nn.core.dims import static
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.engines.plan import Plan
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.samples import drawn, spans
+from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import (
     Tolerance,
@@ -32,6 +36,7 @@ from portable_nn.onnx.verification.differences import (
     same_type,
     spread,
 )
+from portable_nn.onnx.verification.edges import far_and_ties, jumps
 from portable_nn.onnx.verification.forms import form_of
 from portable_nn.onnx.verification.pieces import plan_of, run, runtime_values
 from portable_nn.onnx.verification.proof import Loose
@@ -55,6 +60,15 @@ class Pair(NamedTuple):
     ours: Array
     theirs: Array
     allowed: Array = np.zeros(())
+
+
+class _Alone(NamedTuple):
+    """A part on both sides, and the names of its values there."""
+
+    session: Session
+    plan: Plan
+    theirs_of: Mapping[str, str]
+    ours_of: Mapping[str, str]
 
 
 class Parting(Exception):  # noqa: N818 - never leaves the package: it becomes a VerificationError with the file's name
@@ -203,6 +217,8 @@ class _Comparison:
         if name in sides.parameters:
             raise Parting(pair)
         graph, outputs = sides.numpy_part([name], self.types[number], (), free)
+        if jumps(graph.nodes):
+            raise Parting(pair)
         used = {value.name: feeds[value.name] for value in graph.inputs}
         parameters = {value.name: sides.parameters[value.name] for value in graph.parameters}
         [output] = outputs.values()
@@ -248,24 +264,34 @@ class _Comparison:
         sides, types = self.sides, self.types[0]
         model, theirs_of = sides.runtime_part(targets, types, free)
         graph, ours_of = sides.numpy_part(targets, types, [value.name for value in model.graph.input], free)
-        feeds = [self._drawn(graph, faint=faint) for faint in (True, False, False)]
-        session, plan = sides.session(model), plan_of(graph, sides.parameters)
+        both = _Alone(sides.session(model), plan_of(graph, sides.parameters), theirs_of, ours_of)
+        self._compare_alone(both, targets, [self._drawn(graph, faint=faint) for faint in (True, False, False)], free)
+        self.found.alone += len(targets)
+        if doubtful := [name for name in targets if name not in self.shown or (name in self.rewritten and not free)]:
+            for feeds in far_and_ties(graph, model, sides.parameters, self.rng):
+                with suppress(PortableNNError, IndexError):  # Not every node takes such numbers.
+                    self._compare_alone(both, doubtful, feeds, free)
+
+    def _compare_alone(
+        self, both: _Alone, targets: Sequence[str], feeds: Sequence[Feeds], free: frozenset[str]
+    ) -> None:
+        """Compare ``targets`` on inputs of a part; nothing where there are none."""
         ours, theirs = list[Feeds](), list[Feeds]()
         for each in feeds:
-            computed = sides.run(session, each)
-            theirs.append({name: computed[output] for name, output in theirs_of.items()})
-            made = run(plan, each)
-            ours.append({name: made[output].copy() for name, output in ours_of.items()})
+            computed = self.sides.run(both.session, each)
+            theirs.append({name: computed[both.theirs_of[name]] for name in targets})
+            made = run(both.plan, each)
+            ours.append({name: made[both.ours_of[name]].copy() for name in targets})
         for name in targets:
             for one, other in zip(ours, theirs, strict=True):
                 if not same_type(one[name], other[name]):
                     raise Parting(Pair(name, one[name], other[name]))
-        self.types, types_before = [types] * len(feeds), self.types
+        self.types, types_before = [self.types[0]] * len(feeds), self.types
         try:
-            self._check(targets, ours, theirs, feeds, free)
+            if feeds:
+                self._check(targets, ours, theirs, feeds, free)
         finally:
             self.types = types_before
-        self.found.alone += len(targets)
 
     def _drawn(self, graph: Graph, *, faint: bool) -> dict[str, Array]:
         """Inputs of a part, each in a range that its readers can use."""
