@@ -15,6 +15,7 @@ from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError, VerificationError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format import InputInfo
+from portable_nn.format.manifest import VERSION
 from portable_nn.layers import Dense, Input, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.session import Session
@@ -170,11 +171,11 @@ def test_a_file_that_another_tool_changed_is_read_as_it_is(tmp_path, change, rea
 
 def test_a_manifest_of_a_newer_version_is_passed_over_with_its_reason(tmp_path, monkeypatch):
     path = tmp_path / "a.onnx"
-    manifest = replace(network().manifest(), version=3)
+    manifest = replace(network().manifest(), version=VERSION + 1)
     monkeypatch.setattr(Network, "manifest", lambda made: manifest)
     export_onnx(network(), path)
     [note] = read_onnx(path).notes
-    assert "version 3 of the format" in note
+    assert f"version {VERSION + 1} of the format" in note
 
 
 # -- files of other tools

@@ -46,6 +46,7 @@ LEFT_OUT: Mapping[str, str] = {
     "nearest of 1 or 3 axes, by a factor that keeps or doubles a size": "PyTorch's gradient is not that of its output",
     "Rescaling and Normalization of another tool's model": "no such file says what is frozen: it is frozen by name",
     "Hardsigmoid's gradient": "PyTorch's has 1/6 in single precision even in double: its definition is differentiated",
+    "Columns": "its examples are rows of a table: test_columns.py has it beside scikit-learn",
     "Dropout in training": "other random numbers: what drops is compared without training",
     "Softplus with beta or threshold, Flatten of some axes, padding modes of convolutions": "not offered",
     "padding of pools by pairs or 'same', of convolutions by pairs": "PyTorch has none",
