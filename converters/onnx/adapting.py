@@ -13,6 +13,7 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import Graph, format_shape
+from portable_nn.core.names import FloatType
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.network.preparing import steps_inside
@@ -31,12 +32,13 @@ def adapted(
     batch: int | None,
     sizes: Mapping[str, int],
     dynamic: bool,
+    dtype: FloatType | None,
     float16: bool,
     verify: bool,
     tolerance: Tolerance,
     seed: int,
 ) -> tuple[Network, tuple[str, ...], dict[str, Difference]]:
-    """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, ``float16``.
+    """``network`` after the requested rewrites, in this order: ``dynamic``, sizes, ``float16``, ``dtype``.
 
     The options are those of ``export_onnx``. Also returns notes on what was done, and how far the rounding of weights
     changes each output.
@@ -56,9 +58,13 @@ def adapted(
         if sizes.setdefault(name, batch) != batch:
             raise UsageError(f"the batch, '{name}', is to be {batch} and {sizes[name]}")
     program = fixed_sizes(program, sizes)
-    if float16:
-        before, program = program, REWRITES["float16"].rewrite(program)
-        rounding = _rounding(program, before, seed) if verify else {}
+    before = program
+    if float16:  # First: a number that is rounded twice may not be the nearest.
+        program = REWRITES["float16"].rewrite(program)
+    if dtype == "float32" or (dtype is None and any(info.exported == "float32" for info in program.inputs)):
+        program = REWRITES["float32"].rewrite(program)
+    if verify and program.graph is not before.graph:
+        rounding = _rounding(program, before, seed)
     return network_of(program, network), program.notes, rounding
 
 

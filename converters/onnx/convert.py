@@ -32,6 +32,7 @@ from portable_nn.core.errors import EditedWarning, FileError, UnsupportedError, 
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array, give_back
+from portable_nn.core.names import FloatType
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import Manifest, encode
@@ -84,7 +85,7 @@ class ExportReport:
             was not exercised; empty where nothing was verified.
         notes: what was done to the network, dropped, or not compared.
         data: the file beside it with the large parameters, if there is one.
-        rounding: with ``float16``, how far rounding the weights moves each output.
+        rounding: with ``float16``, and where float32 takes the place of float64, how far that moves each output.
     """
 
     path: Path
@@ -106,7 +107,7 @@ class ExportReport:
         lines = [f"{self.path} ({size(self.bytes)}, opset {self.opset}, IR version {self.ir_version}): {verified}"]
         lines += [f"{heading}: {text}" for heading, text in self.outputs.in_words()]
         lines += [f"weights in {self.data}"] if self.data else []
-        lines += [f"float16 weights move '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
+        lines += [f"rounding moves '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
         return "\n  ".join(["ExportReport", *lines, *self.notes])
 
 
@@ -140,6 +141,7 @@ def export_onnx(
     batch: int | None = None,
     sizes: Mapping[str, int] = MappingProxyType({}),
     dynamic: bool = False,
+    dtype: FloatType | None = None,
     float16: bool = False,
     probabilities: bool = False,
 ) -> ExportReport:
@@ -170,6 +172,9 @@ def export_onnx(
         batch: fixes the first size of the inputs, usually named ``batch``, at a number.
         sizes: numbers for symbolic sizes of the inputs, by name.
         dynamic: whether a fixed batch becomes one of any size.
+        dtype: ``float32``: what is float64 in the network is float32 in the file; ``float64``: it stays. By default it
+            stays unless the network says otherwise (``network.inputs[0].exported``), as that of ``converters.book``
+            does. ``rounding`` of the report says what that changes.
         float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
         probabilities: whether logits become probabilities in the graph: after a division by their temperature (see
             ``Network.calibrate``), by softmax, or of one number by the logistic function.
@@ -188,7 +193,9 @@ def export_onnx(
     if probabilities:
         network, added = probabilities_inside(network)
         steps = (*steps, *added)
-    network, done, rounding = adapted(network, batch=batch, sizes=sizes, dynamic=dynamic, float16=float16, **proof)
+    network, done, rounding = adapted(
+        network, batch=batch, sizes=sizes, dynamic=dynamic, dtype=dtype, float16=float16, **proof
+    )
     report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, originals=originals, **proof)
     return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
 

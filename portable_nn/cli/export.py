@@ -17,6 +17,7 @@ from portable_nn.cli.proof import (
     sizes_in,
 )
 from portable_nn.core.errors import UsageError
+from portable_nn.core.names import FloatType
 from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def command(
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="Make a fixed batch size symbolic, where the nodes allow it.")
     ] = False,
+    dtype: Annotated[
+        FloatType | None,
+        typer.Option(
+            help="Type of what is float64: float32 makes it that, float64 keeps it.  "
+            "[default: as it is; float32 where a book's arrays were imported]",
+        ),
+    ] = None,
     float16: Annotated[
         bool, typer.Option("--float16", help="Store matrices and kernels as float16, and print the effect.")
     ] = False,
@@ -79,21 +87,22 @@ def command(
         batch=batch,
         sizes=sizes_in(dim),
         dynamic=dynamic,
+        dtype=dtype,
         float16=float16,
         probabilities=probabilities,
         **options,
     )
     printer.notes(report.notes)
-    printer.result(_as_text(report, proof.io), {"model": model, **_as_json(report, not proof.no_verify)})
+    printer.result(_as_text(report, proof.io, float16), {"model": model, **_as_json(report, not proof.no_verify)})
 
 
-def _as_text(report: ExportReport, io: Path | None) -> str:
+def _as_text(report: ExportReport, io: Path | None, float16: bool) -> str:
     written = f"{report.path} ({size(report.bytes)}, opset {report.opset}, IR version {report.ir_version})"
     beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
     return (
         differences_as_text(report.outputs)
         + differences_as_text(report.outputs.recorded, f"as in {io}")
-        + differences_as_text(report.rounding, "by float16 weights")
+        + differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
         + fields([*report.outputs.in_words(), ("written", written), ("data", beside)])
     )
 
@@ -109,7 +118,7 @@ def _as_json(report: ExportReport, verified: bool) -> dict[str, Any]:
         "batches": list(report.outputs.batches),
         **report.outputs.as_json(),
         "recorded": differences_as_json(report.outputs.recorded),
-        "float16": differences_as_json(report.rounding),
+        "rounding": differences_as_json(report.rounding),
         "data": str(report.data) if report.data else None,
         "notes": list(report.notes),
     }

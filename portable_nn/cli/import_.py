@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ EXAMPLES = (
     "import digits.onnx digits.safetensors",
     "import somebody.onnx theirs.safetensors --io theirs.npz",
     "import wih.npy who.npy mine.safetensors",
+    "import wih.npy who.npy mine.safetensors --dtype float32",
 )
 
 OPTIONS = {"sizes": "--dim", "edited": "--edited", "train": "--train", "freeze": "--freeze"}
@@ -51,6 +52,10 @@ def command(
         typer.Option(metavar="PATTERN", help="Parameters that stay constant, such as 'encoder.*'. Repeatable."),
     ] = None,
     edited: Edited = False,
+    dtype: Annotated[
+        Literal["float32"] | None,
+        typer.Option(help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]"),
+    ] = None,
     *,
     proof: ProofOptions,
 ) -> None:
@@ -62,12 +67,14 @@ def command(
     preprocessing; it is refused if it is not as it was written, unless another tool has rewritten its graph.
 
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
-    nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit.
+    nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit. tune trains it
+    further on the squared error of the book, and export writes float32 unless told --dtype float64.
     """
     from portable_nn.onnx.roles import counted
 
     given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze}
-    network, outputs, notes = _read(sources, {name: value for name, value in given.items() if value}, proof.options())
+    given = {name: value for name, value in given.items() if value}
+    network, outputs, notes = _read(sources, given, dtype, proof.options())
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count, found = out.stat().st_size, counted(network.graph)
@@ -91,14 +98,18 @@ def command(
     )
 
 
-def _read(sources: list[Path], given: dict[str, Any], proof: dict[str, Any]) -> Imported:
-    """Read an ONNX file, or the arrays of the book, for which no options are ``given``."""
+def _read(
+    sources: list[Path], given: dict[str, Any], dtype: Literal["float32"] | None, proof: dict[str, Any]
+) -> Imported:
+    """Read an ONNX file, with the options that are ``given``, or the arrays of the book, with that of the ``dtype``."""
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy":
         from portable_nn.converters.book import import_book
 
         if given:
             raise UsageError(f"{OPTIONS[next(iter(given))]} is an option of ONNX files, not of the book's arrays")
-        return import_book(*sources, **proof)
+        return import_book(*sources, dtype=dtype, **proof)
+    if dtype:
+        raise UsageError("--dtype is an option of the book's arrays, not of ONNX files: export has one for these")
     from portable_nn.converters.onnx import read_onnx
 
     return read_onnx(sources[0], **given, **proof)

@@ -131,7 +131,11 @@ class TrainingOptions:
     ] = 0.1
     loss: Annotated[
         str | None,
-        choice("--loss", names=LOSSES, help="Loss function.  [default: cross_entropy, or what fits the target]"),
+        choice(
+            "--loss",
+            names=LOSSES,
+            help="Loss function.  [default: that of MODEL, what fits the target, or cross_entropy]",
+        ),
     ] = None
     optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
     learning_rate: Annotated[

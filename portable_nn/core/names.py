@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 Engine: TypeAlias = Literal["numpy", "onnxruntime"]
+FloatType: TypeAlias = Literal["float32", "float64"]
 """What runs a graph."""
 
 Found: TypeAlias = Literal["auto", "light", "dark"]

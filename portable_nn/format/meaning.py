@@ -60,6 +60,8 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         columns: those of a table, one for each number of a row; or empty.
         range: the least and the largest number that the network is made for, if that is known.
         state: the output that is the next value of this input, where the network is run step by step; or ``""``.
+        exported: ``float32`` where an ONNX file takes float32 in place of this float64, and computes in it, unless that
+            is asked to be otherwise: what a program merely happened to compute in float64.
     """
 
     name: str
@@ -68,6 +70,7 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     columns: tuple[Column, ...] = ()
     range: tuple[float, float] | None = None
     state: str = ""
+    exported: Literal["same", "float32"] = "same"
 
 
 class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -84,7 +87,7 @@ class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         unit: the unit of all entries, or ``""``.
         units: the units of the entries, where they differ; or empty.
         target: what is predicted, such as the heading of a column, or ``""``.
-        loss: the loss that the output was trained with, as it is written in a call, or ``""``.
+        loss: the loss that the output was trained with, as it is written in a call, or ``""``; ``fit`` uses it again.
         temperature: logits are divided by it before they are made probabilities: a calibration. Probabilities are taken
             for those of logits: softmax makes new ones of their logarithms, divided by it; the logistic function does
             of the log-odds where there is one entry.
@@ -111,9 +114,12 @@ def has_floats(inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> bo
 
 def meaning_faults(graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo]) -> Iterator[str]:
     """What contradicts itself, or names what ``graph`` does not have. Shapes are compared by ``size_faults``."""
+    types = {value.name: value.dtype for value in graph.inputs}
     for info in inputs:
         where = f"input {info.name!r}"
         yield from _column_faults(info, where)
+        if info.exported != "same" and (dtype := types.get(info.name)) not in (None, "float64"):
+            yield f"{where} is exported as {info.exported} in place of float64, but is {dtype}"
         if info.range and not (all(map(math.isfinite, info.range)) and info.range[0] <= info.range[1]):
             yield f"{where}: the range {info.range[0]} to {info.range[1]} is none"
         if info.state and info.state not in graph.outputs:

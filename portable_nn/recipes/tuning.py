@@ -25,7 +25,7 @@ from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.checkpoint import CheckpointOptions
-from portable_nn.training.losses import Loss, find_loss
+from portable_nn.training.losses import Loss, find_loss, usual_losses
 from portable_nn.training.optimizers import Optimizer
 
 
@@ -35,7 +35,7 @@ def tune_classifier(
     *,
     until: str | None = None,
     freeze: Sequence[str] = (),
-    loss: str | Loss = "cross_entropy",
+    loss: str | Loss | None = None,
     optimizer: Optimizer | str = "adam",
     epochs: int = 10,
     batch_size: int = 32,
@@ -57,6 +57,8 @@ def tune_classifier(
         until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
             classes that the data have.
         freeze: the parameters that are not trained (see ``Network.freeze``), by the names that ``network`` has.
+        loss: as ``train_classifier`` takes it; by default the one that the network says it was trained with, or
+            ``cross_entropy`` where it says none or ``until`` is given.
         labels: the names of the classes of a new head.
         raw: the data are what the graph of the network takes: they need not be pixels, and what an older file lists as
             steps of preprocessing has been done.
@@ -71,6 +73,8 @@ def tune_classifier(
     if (len(network.inputs), len(network.outputs)) != (1, 1):
         found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
         raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
+    if loss is None:
+        loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)

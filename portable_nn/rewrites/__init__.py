@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from portable_nn.core.errors import UsageError
 from portable_nn.rewrites.float16 import float16_weights
+from portable_nn.rewrites.float32 import float32_numbers
 from portable_nn.rewrites.normalization import normalization_in_convolutions
 from portable_nn.rewrites.pooling import max_pool_first
 from portable_nn.rewrites.program import Program, Rewrite
@@ -39,6 +40,7 @@ REWRITES: Final[Mapping[str, Rule]] = {
     "any-batch": Rule(any_batch, "make the batch, the first dimension of the inputs, symbolic"),
     "sizes": Rule(fixed_sizes, "fix symbolic dimensions of the inputs"),
     "float16": Rule(float16_weights, "store matrices and kernels as float16, and compute in the type they had"),
+    "float32": Rule(float32_numbers, "compute in float32 what is float64"),
 }
 """All rewrites by name, in the order in which they run."""
 

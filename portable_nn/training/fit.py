@@ -22,7 +22,7 @@ from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Examples, check_parameters, find_examples, resolved, why_it_diverged
 from portable_nn.training.history import Best, EarlyStopping, History
-from portable_nn.training.losses import Loss, LossLike, find_losses
+from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer, find_optimizer
 from portable_nn.training.schedules import Schedule
@@ -44,7 +44,7 @@ def fit(
     x: Any,
     y: Any,
     *,
-    loss: LossLike | Mapping[str, LossLike] = "cross_entropy",
+    loss: LossLike | Mapping[str, LossLike] | None = None,
     optimizer: Optimizer | str | None = None,
     epochs: int = 10,
     batch_size: int = 32,
@@ -74,7 +74,8 @@ def fit(
             variance is predicted, too; of classes ``cross_entropy``, ``focal``, ``binary_cross_entropy``,
             ``kl_divergence`` or ``hinge``. Or one with options, such as ``CrossEntropy(label_smoothing=0.1)``, or a
             function ``(output, target)`` of symbols that returns the loss of each example. A dict by output name
-            trains several outputs on the sum of their losses.
+            trains several outputs on the sum of their losses. By default the one that the network notes that it was
+            trained with (``network.outputs[0].loss``), or ``cross_entropy`` where it notes none.
         optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
@@ -118,7 +119,7 @@ def fit(
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     chosen = find_optimizer(optimizer)
-    losses = find_losses(network.graph.outputs, loss)
+    losses = find_losses(network.graph.outputs, usual_losses(network.outputs) if loss is None else loss)
     train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
     losses = resolved(network, losses, train)
     if not resume:

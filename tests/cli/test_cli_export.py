@@ -90,12 +90,12 @@ def test_json(run, tmp_path):
         "values",
         "weights",
         "recorded",
-        "float16",
+        "rounding",
         "data",
         "notes",
     ]
     assert (found["batches"], (tmp_path / found["data"]).exists()) == ([1, 3], True)
-    [rounding], [recorded] = found["float16"], found["recorded"]
+    [rounding], [recorded] = found["rounding"], found["recorded"]
     assert 0 < rounding["max_abs_error"] < 0.1
     assert recorded["output"] == "digit"
     assert 0 < recorded["max_rel_error"] < 0.01

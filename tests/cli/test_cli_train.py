@@ -119,7 +119,11 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-1", "flowers.csv"], 2, "the last layer has 1 unit, but the data have 3 classes"),
         (["4-3"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
-        (["4-3", "flowers.csv", "--class-labels", "ab"], 2, "2 labels cannot name the 3 units of the last layer, one each"),
+        (
+            ["4-3", "flowers.csv", "--class-labels", "ab"],
+            2,
+            "2 labels cannot name the 3 units of the last layer, one each",
+        ),
         (["4-3", "flowers.csv", "--momentum", "0.9"], 2, "--momentum is an option of sgd, not of --optimizer adam"),
         (["4-3", "flowers.csv", "--validation", "1"], 2, "--validation must be a share from 0 to less than 1, not 1"),
         (["4-3", "flowers.csv", "--validation", "0", "--early-stopping", "2"], 2, "early stopping watches 'val_loss'"),

@@ -6,14 +6,20 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 import portable_nn as pnn
-from portable_nn.converters import book
 from portable_nn.converters.book import import_book, read_book
+from portable_nn.converters.book.arrays import TOLERANCES
+from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import DataError, FileError, FormatError, PortableNNError, UsageError, VerificationError
+from portable_nn.data.dataset import Dataset
 from portable_nn.preprocessing.defaults import DIGIT
+from portable_nn.recipes.tuning import tune_classifier
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +106,7 @@ def test_the_type_and_every_bit_stay(tmp_path, dtype):
     native = np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(network.parameters["hidden.weight"], wih.astype(native), strict=True)
     np.testing.assert_array_equal(network.parameters["output.weight"], who.astype(native), strict=True)
-    assert outputs["final_outputs"].max_abs_error < book.TOLERANCES[native.name]
+    assert outputs["final_outputs"].max_abs_error < TOLERANCES[native.name]
 
 
 def test_saved_it_is_a_weight_file_like_any_other(tmp_path):
@@ -112,11 +118,14 @@ def test_saved_it_is_a_weight_file_like_any_other(tmp_path):
 
 
 def test_training_goes_on_where_the_book_stopped(tmp_path):
-    """One step down the gradient. (The book's own step hands the errors back without the slope of the outputs.)"""
+    """One step down the gradient of the squared error, which the network notes.
+
+    (The book's own step hands the errors back without the slope of the outputs.)
+    """
     theirs = BookNetwork(6, 5, 4)
     network = read_book(*theirs.save(tmp_path))
     x, y = np.random.default_rng(1).uniform(0.01, 1, (1, 6)), np.array([[0.01, 0.99, 0.01, 0.01]])
-    network.fit(x, y, loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1, batch_size=1, progress=False)
+    network.fit(x, y, optimizer=pnn.SGD(0.1), epochs=1, batch_size=1, progress=False)
     hidden = theirs.activation(theirs.wih @ x.T)
     final = theirs.activation(theirs.who @ hidden)
     output_slope = (final - y.T) * 2 / 4 * final * (1 - final)
@@ -127,6 +136,114 @@ def test_training_goes_on_where_the_book_stopped(tmp_path):
     }
     for name, array in expected.items():
         np.testing.assert_allclose(network.parameters[name], array, rtol=0, atol=1e-12)
+
+
+def test_the_loss_stays_through_files_and_changes(tmp_path):
+    network = read_book(*BookNetwork(784, 7, 10).save(tmp_path))
+    network.save(tmp_path / "mine.h5")
+    again = pnn.load(tmp_path / "mine.h5")
+    assert [each.outputs[0].loss for each in (network, again)] == ["mean_squared_error"] * 2
+    export_onnx(again, tmp_path / "mine.onnx")
+    assert import_onnx(tmp_path / "mine.onnx").outputs == again.outputs
+    new = pnn.Sequential(again.until("hidden_outputs"), pnn.Dense(3), seed=0)
+    assert new.outputs[0].loss == ""
+
+
+def test_tuning_goes_on_with_the_loss_of_the_network(tmp_path):
+    """The figures of the history are the squared error to 0.01 and 0.99, and not a cross-entropy."""
+    theirs = BookNetwork(784, 7, 10)
+    network = read_book(*theirs.save(tmp_path))
+    pixels, digits = np.random.default_rng(0).integers(0, 256, (40, 784)), np.arange(40) % 10
+    options = {"optimizer": pnn.SGD(1e-12), "epochs": 1, "validation": 0, "progress": False}
+    tuned = tune_classifier(network, Dataset(pixels, digits), **options)
+    error = theirs.query(pixels / 255 * 0.99 + 0.01) - np.where(np.arange(10) == digits[:, None], 0.99, 0.01)
+    assert tuned.history["loss"] == [pytest.approx(np.mean(error**2), rel=1e-6)]
+    other = tune_classifier(network, Dataset(pixels, digits), until="hidden_outputs", **options)
+    assert other.network.outputs[0].kind == "logits"
+
+
+def test_a_loss_that_has_no_name_must_be_given(tmp_path):
+    network = read_book(*BookNetwork(4, 3, 2).save(tmp_path))
+    network.outputs = (replace(network.outputs[0], loss="mine"),)
+    x, y = np.ones((2, 4)), np.zeros((2, 2))
+    with pytest.raises(
+        UsageError, match=r"^output 'final_outputs' was trained with the loss mine, which must be given "
+    ):
+        network.fit(x, y)
+    assert network.fit(x, y, loss="mean_squared_error", epochs=1).stopped == "finished"
+
+
+# -- float32
+
+
+def types_and_weights(path):
+    graph = onnx.load(path).graph
+    floats = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    kinds = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    kinds |= {tensor.data_type for tensor in graph.initializer if tensor.data_type in floats}
+    return kinds, {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def test_an_onnx_file_is_float32_unless_float64_is_asked_for(tmp_path):
+    theirs = BookNetwork(784, 20, 10)
+    network = read_book(*theirs.save(tmp_path))
+    single, double = tmp_path / "single.onnx", tmp_path / "double.onnx"
+    report = export_onnx(network, single)
+    assert report.notes[0] == "float32 in place of float64, in which the network is trained"
+    assert 0 < report.rounding["final_outputs"].max_abs_error < 1e-6
+    export_onnx(network, double, dtype="float64")
+    pixels = np.random.default_rng(1).integers(0, 256, (9, 784))
+    expected = theirs.query(pixels / 255 * 0.99 + 0.01)
+    for path, kind, dtype, gap in (
+        (single, onnx.TensorProto.FLOAT, np.float32, 1e-6),
+        (double, onnx.TensorProto.DOUBLE, np.float64, 1e-12),
+    ):
+        kinds, weights = types_and_weights(path)
+        assert kinds == {kind}
+        np.testing.assert_array_equal(weights["hidden.weight"], theirs.wih.astype(dtype), strict=True)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        [found] = session.run(None, {"inputs": pixels.astype(dtype)})
+        np.testing.assert_allclose(found, expected, rtol=0, atol=gap)
+    assert import_onnx(single).inputs[0].exported == "same"
+    assert import_onnx(double).inputs == network.inputs
+
+
+def test_float16_weights_are_rounded_once(tmp_path):
+    theirs = BookNetwork(30, 20, 10)
+    theirs.wih[0, 0] = 1 + 2**-11 + 2**-40  # float32 makes it a tie, which becomes 1.
+    export_onnx(read_book(*theirs.save(tmp_path)), tmp_path / "half.onnx", float16=True)
+    kinds, weights = types_and_weights(tmp_path / "half.onnx")
+    assert kinds == {onnx.TensorProto.FLOAT}
+    np.testing.assert_array_equal(weights["hidden.weight"], theirs.wih.astype(np.float16), strict=True)
+    assert weights["hidden.weight"][0, 0] == 1 + 2**-10
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path):
+    theirs = BookNetwork(4, 3, 2)
+    theirs.wih[1, 2] = -1e39
+    files = theirs.save(tmp_path)
+    message = r"tensor 'hidden\.weight' reaches 1e\+39, and float32 ends at 3\.40282e\+38$"
+    with pytest.raises(UsageError, match=message):
+        export_onnx(read_book(*files), tmp_path / "single.onnx")
+    assert not (tmp_path / "single.onnx").exists()
+    with pytest.raises(FormatError, match=r"wih\.npy: reaches 1e\+39, and float32 ends at 3\.40282e\+38$"):
+        import_book(*files, dtype="float32")
+    export_onnx(read_book(*files), tmp_path / "double.onnx", dtype="float64")
+
+
+def test_the_import_makes_float32_where_it_is_asked_to(tmp_path):
+    theirs = BookNetwork(784, 20, 10)
+    network, outputs, _ = import_book(*theirs.save(tmp_path), dtype="float32")
+    np.testing.assert_array_equal(network.parameters["hidden.weight"], theirs.wih.astype(np.float32), strict=True)
+    assert network.inputs[0].exported == "same"
+    assert 0 < outputs["final_outputs"].max_abs_error < 1e-6
+
+
+def test_only_float64_can_be_exported_as_float32(tmp_path):
+    network = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0)
+    network.inputs = (replace(network.inputs[0], exported="float32"),)
+    with pytest.raises(UsageError, match=r"input 'input' is exported as float32 in place of float64, but is float32"):
+        network.save(tmp_path / "wrong.safetensors")
 
 
 @pytest.mark.long

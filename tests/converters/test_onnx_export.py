@@ -535,4 +535,4 @@ def test_a_report_is_readable_where_it_is_shown(tmp_path: Path) -> None:
         "  not verified: verify=False",
     ]
     [name] = net.graph.outputs
-    assert f"\n  float16 weights move '{name}' by " in repr(export_onnx(net, path, float16=True))
+    assert f"\n  rounding moves '{name}' by " in repr(export_onnx(net, path, float16=True))

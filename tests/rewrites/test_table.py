@@ -16,7 +16,7 @@ from portable_nn.core.errors import GraphError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.session import session_of
-from portable_nn.operators import Leaf, emit, integers, trace
+from portable_nn.operators import DTYPE_CODES, Leaf, emit, infer, integers, trace
 from portable_nn.operators.registry import Array
 from portable_nn.rewrites import DEFAULT, INFERENCE, REWRITES, Program, Rewrite, rewritten
 from portable_nn.rewrites.sizes import fixed_sizes
@@ -64,6 +64,14 @@ def normalized() -> Program:
     graph = trace([x], [emit("Relu", emit("BatchNormalization", emit("Conv", x, w), *each), name="flat")]).graph
     arrays = {each.name: rng.uniform(0.5, 1, each.shape).astype(np.float32) for each in graph.parameters}
     return Program(graph, arrays)
+
+
+def doubled() -> Program:
+    """In float64 throughout: a weight, a cast and a constant."""
+    rng = np.random.default_rng(0)
+    x, w = Leaf("x", "float64", (6, 3, 8, 8)), Leaf("w", "float64", (8, 5), parameter=True)
+    y = emit("MatMul", x, w) * emit("Cast", integers([3]), to=DTYPE_CODES["float64"]) + 0.1
+    return Program(trace([x], [y]).graph, {"w": rng.normal(size=(8, 5))})
 
 
 class Case(NamedTuple):
@@ -135,6 +143,14 @@ def cases() -> dict[str, Case]:
             lambda graph: [each.dtype for each in graph.parameters],
             ["float32", "float32"],
             ["float16", "float32"],
+        ),
+        "float32": Case(
+            doubled(),
+            rewrite["float32"],
+            {"x": X},
+            shows=lambda graph: {value.dtype for value in infer(graph).types.values()} & {"float32", "float64"},
+            before={"float64"},
+            after={"float32"},
         ),
     }
 
@@ -234,6 +250,6 @@ def test_training_can_do_without_them() -> None:
 
 def test_an_unknown_name() -> None:
     with pytest.raises(
-        UsageError, match=r"^there is no rewrite 'float32': there are normalization, max-pool-first, unused, "
+        UsageError, match=r"^there is no rewrite 'float8': there are normalization, max-pool-first, unused, "
     ):
-        rewritten(small(), ["float32"])
+        rewritten(small(), ["float8"])

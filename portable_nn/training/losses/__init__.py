@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeAlias
 
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.words import meant
+from portable_nn.format.meaning import OutputInfo
 from portable_nn.training.losses import classes, numbers
 from portable_nn.training.losses.base import Built as Built
 from portable_nn.training.losses.base import Loss as Loss
@@ -75,3 +76,23 @@ def find_losses(outputs: Sequence[str], loss: LossLike | Mapping[str, LossLike])
             f"outputs {known}, not {loss!r}"
         )
     return {name: find_loss(each) for name, each in loss.items()}
+
+
+def usual_losses(outputs: Collection[OutputInfo]) -> dict[str, Loss]:
+    """The losses that ``outputs`` note that they were trained with, or ``cross_entropy`` for all where none does.
+
+    Raises ``UsageError`` for a loss that a text cannot say, such as a function.
+    """
+    noted = [output for output in outputs if output.loss]
+    if not noted:
+        return {output.name: find_loss("cross_entropy") for output in outputs}
+    found = {}
+    for output in noted:
+        try:
+            found[output.name] = find_loss(output.loss)
+        except (UsageError, TypeError) as error:
+            raise UsageError(
+                f"output '{output.name}' was trained with the loss {output.loss}, which must be given again, as loss=: "
+                "a text cannot say it"
+            ) from error
+    return found

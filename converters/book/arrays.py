@@ -9,9 +9,10 @@ digits.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
@@ -45,6 +46,7 @@ def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
 @check_kinds
 def import_book(
     *sources: str | Path,
+    dtype: Literal["float32"] | None = None,
     verify: bool = True,
     atol: float | None = None,
     rtol: float = 0.0,
@@ -53,12 +55,16 @@ def import_book(
 ) -> Imported:
     """The book's network, verified: the numpy engine computes the same numbers as the book's formula.
 
-    The weights are kept to the bit: float64 where the book's program wrote them. A network for images of digits takes
+    The weights are kept to the bit: float64 where the book's program wrote them; an ONNX file of it is float32 unless
+    ``export_onnx`` is told ``dtype="float64"``. The network says that its loss is the squared error of its sigmoids,
+    by which ``fit`` and ``tune`` then train it further. A network for images of digits takes
     pixels, 0 to 255, of which its first nodes make 0.01 to 1 as the book's program does.
 
     Args:
         sources: the files of ``wih`` and ``who``, in this order; or a folder with one ``*wih*.npy`` and one
             ``*who*.npy``.
+        dtype: ``float32`` makes the network of float32 numbers, so that it takes half the space, and trains faster. By
+            default it is of the type that the files have, usually float64.
         verify: whether to compute both, at two batch sizes.
         atol: the absolute tolerance of that comparison; by default the one of the element type in ``TOLERANCES``.
         rtol: the relative tolerance, in terms of the largest magnitude of the outputs; added to ``atol``.
@@ -77,10 +83,10 @@ def import_book(
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)
-    query = _network(wih, who)
-    network = _of_pixels(query) if wih.shape[1] == PIXELS else query
+    query = _network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
+    network = _described(_of_pixels(query) if wih.shape[1] == PIXELS else query)
     found, where = Proof(), f"{wih_file}, {who_file}"
-    tolerance = Tolerance(TOLERANCES[wih.dtype.name] if atol is None else atol, rtol)
+    tolerance = Tolerance(TOLERANCES[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
     if verify:
         found[network.graph.outputs[0]] = _compare(network, wih, who, where, tolerance, seed)
         found.batches = BATCHES
@@ -125,6 +131,17 @@ def _read(path: Path, meaning: str) -> Array:
     return array
 
 
+def _narrow(path: Path, array: Array) -> Array:
+    """``array``, from the file at ``path``, in float32."""
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise FormatError(
+            path, f"reaches {np.abs(array).max():.6g}, and float32 ends at {np.finfo(np.float32).max:.6g}"
+        )
+    return narrow
+
+
 def _check_fit(wih_file: Path, wih: Array, who_file: Path, who: Array) -> None:
     if wih.dtype.name != who.dtype.name:
         raise FormatError(
@@ -161,6 +178,15 @@ def _network(wih: Array, who: Array) -> Network:
     )
 
 
+def _described(network: Network) -> Network:
+    """``network``, which says its loss, and that float64 is only what the book's program happened to compute in."""
+    [given], [found] = network.inputs, network.outputs
+    network.outputs = (replace(found, loss="mean_squared_error"),)
+    if network.graph.inputs[0].dtype == "float64":
+        network.inputs = (replace(given, exported="float32"),)
+    return network
+
+
 def _of_pixels(query: Network) -> Network:
     """The network that takes pixels, 0 to 255, and pictures."""
     [value] = query.graph.inputs
@@ -172,7 +198,7 @@ def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: To
     """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
     rng, worst = np.random.default_rng(seed), Difference()
     for batch in BATCHES:
-        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(wih.dtype.name)
+        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(network.graph.inputs[0].dtype)
         prepared = given
         if network.inputs[0].preprocessing:  # Pixels, which the book's program brings to 0.01 to 1.
             given = rng.integers(0, 255, given.shape, endpoint=True).astype(given.dtype)
