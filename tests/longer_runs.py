@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,10 @@ class Plane:
         """The length of a vector."""
         return abs(v)
 
+    def along(self, a: complex, b: complex) -> float:
+        """The inner product."""
+        return (a * b.conjugate()).real
+
 
 class Space:
     """A game of two numbers for each player: arrays of four."""
@@ -252,6 +257,10 @@ class Space:
         """The length of a vector."""
         return math.sqrt(float(v @ v))
 
+    def along(self, a: Array, b: Array) -> float:
+        """The inner product."""
+        return float(a @ b)
+
 
 def coupled(matrix: Array) -> Array:
     """J of xᵀAy."""
@@ -303,6 +312,9 @@ def plays(g: Any, method: str, z: Any, rate: Callable[[int], float], o: Options)
     if "adam" in method or "rmsprop" in method:
         yield from _adaptive(g, method, z, rate, o)
         return
+    if method in NEWER:
+        yield from NEWER[method](g, z, rate, o)
+        return
     joined, last, slow, start, velocity = g.joined, z, z, z, g.zero
     if method in {"optimistic", "alternating-optimistic"}:
         last = g.field(z)
@@ -319,13 +331,13 @@ def plays(g: Any, method: str, z: Any, rate: Callable[[int], float], o: Options)
             gamma = h if o.get("gamma") is None else o["gamma"]
             z = z - h * g.field(z - gamma * g.field(z))
         elif method == "optimistic":
-            now = g.field(z)
-            z, last = z - h * (2 * now - last), now
+            now, weight = g.field(z), h if o.get("gamma") is None else o["gamma"]
+            z, last = z - (h + weight) * now + weight * last, now
         elif method == "alternating-optimistic":
-            now = g.field(z)
-            half = joined(z - h * (2 * now - last), z)
+            now, weight = g.field(z), h if o.get("gamma") is None else o["gamma"]
+            half = joined(z - (h + weight) * now + weight * last, z)
             after = g.field(half)
-            z, last = joined(half, half - h * (2 * after - last)), joined(now, after)
+            z, last = joined(half, half - (h + weight) * after + weight * last), joined(now, after)
         elif method == "proximal":
             z = _newton(g, z, h)
         elif method == "midpoint":
@@ -369,6 +381,88 @@ def plays(g: Any, method: str, z: Any, rate: Callable[[int], float], o: Options)
         else:
             raise ValueError(method)
         yield z
+
+
+def _prediction(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    for step in count(1):
+        moved = g.joined(z - rate(step) * g.field(z), z)
+        expected = g.joined(2 * moved - z, z)
+        z = g.joined(moved, z - rate(step) * g.field(expected))
+        yield z
+
+
+def _slingshot(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    for step in count(1):
+        h = rate(step) if step % 2 else -rate(step)
+        now = g.field(z)
+        z = g.joined(z - h * now, z + h * now)
+        yield z
+
+
+def _smoothed(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    slow = z
+    for step in count(1):
+        h = rate(step)
+        z = g.joined(z, z - h * (g.field(z) + o["pull"] * (z - slow)))
+        z = g.joined(z - h * g.field(z), z)
+        slow = (1 - o["beta"]) * slow + o["beta"] * z
+        yield z
+
+
+def _varying(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    """EAG-V in the form of its authors: a(k+1) = a(k)/(1 - a²L²) · (1 - (k+2)²/((k+1)(k+3)) · a²L²)."""
+    start, a = z, 1.0
+    for step in count(1):
+        k, h = step - 1, rate(step) * a
+        pulled = z + (start - z) / (k + 2)
+        z = pulled - h * g.field(pulled - h * g.field(z))
+        q = (h * o["lipschitz"]) ** 2
+        a = a / (1 - q) * (1 - (k + 2) ** 2 / ((k + 1) * (k + 3)) * q)
+        yield z
+
+
+def _fast(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    start = z
+    for step in count(1):
+        pull, h = 1 / step, rate(step)
+        half = z + pull * (start - z) - (1 - pull) * h * g.field(z)
+        z = z + pull * (start - z) - h * g.field(half)
+        yield z
+
+
+def _anchored_popov(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    start, past = z, g.field(z)
+    for step in count(1):
+        pulled, h = start / (step + 1) + step * z / (step + 1), rate(step)
+        past = g.field(pulled - h * past)
+        z = pulled - h * past
+        yield z
+
+
+def _adaptive_extragradient(g: Any, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:
+    """By its authors' H = id - ηF: z + relax·a(Hw - Hz), a = ⟨w - z, Hw - Hz⟩/‖Hw - Hz‖²."""
+    for step in count(1):
+        h = rate(step)
+        first = z - h * g.field(z)
+        w = first
+        away = (w - h * g.field(w)) - first
+        length = g.size(away)
+        if length:
+            unit = away / length
+            z = z + o["relax"] * g.along(w - z, unit) * unit
+        yield z
+
+
+NEWER: dict[str, Callable[[Any, Any, Callable[[int], float], Options], Iterator[Any]]] = {
+    "prediction": _prediction,
+    "slingshot": _slingshot,
+    "smoothed": _smoothed,
+    "varying-anchored": _varying,
+    "fast-extragradient": _fast,
+    "anchored-popov": _anchored_popov,
+    "adaptive-extragradient": _adaptive_extragradient,
+}
+"""Methods with a loop of their own."""
 
 
 def _adaptive(g: Any, method: str, z: Any, rate: Callable[[int], float], o: Options) -> Iterator[Any]:

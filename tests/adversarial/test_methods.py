@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from longer_runs import NEWER
 from thinning import thinned
 
 from portable_nn.adversarial import GAMES, METHODS, SCHEMES, Game, find_method, game, simulate
@@ -183,6 +184,51 @@ def test_method_does_what_a_few_lines_of_numpy_do(method: str, played: Game) -> 
     start = np.linspace(0.5, 0.8, played.size)
     found = simulate(played, method, start, RATE, 40).z[-1]
     assert np.allclose(found, PLAYS[method](played, start, 40), atol=1e-12)
+
+
+class Judged:
+    """A game of the package for the loops of the independent judge."""
+
+    def __init__(self, played: Game) -> None:
+        self.played, self.first = played, played.players[0]
+
+    def field(self, z: Array) -> Array:
+        return self.played.field(z)
+
+    def joined(self, a: Array, b: Array) -> Array:
+        return np.concatenate([a[: self.first], b[self.first :]])
+
+    def size(self, v: Array) -> float:
+        return float(np.linalg.norm(v))
+
+    def along(self, a: Array, b: Array) -> float:
+        return float(a @ b)
+
+
+@pytest.mark.parametrize("played", [GAME, VECTOR], ids=["numbers", "vectors"])
+@pytest.mark.parametrize("method", NEWER)
+def test_newer_methods_do_what_the_independent_loops_do(method: str, played: Game) -> None:
+    start, options = np.linspace(0.5, 0.8, played.size), METHODS[method].fill({})
+    judge = NEWER[method](Judged(played), start, lambda step: RATE / step**0.5, options)
+    wanted = [next(judge) for _ in range(40)]
+    found = simulate(played, method, start, RATE, 40, decay="1/sqrt(t)").z
+    assert np.allclose(found[1:], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["optimistic", "alternating-optimistic"])
+def test_optimism_has_a_strength_of_its_own(method: str) -> None:
+    """z - ηF - gamma(F - the last F); with gamma = η it is the method without the option."""
+    usual = simulate(GAME, method, learning_rate=RATE, steps=40).z
+    assert np.allclose(simulate(GAME, method, learning_rate=RATE, steps=40, gamma=RATE).z, usual, atol=1e-14)
+    n, z, last = 1, np.array([0.6, 0.7]), GAME.field([0.6, 0.7])
+    for _ in range(40):
+        parts = [slice(None, n), slice(n, None)] if method != "optimistic" else [slice(None)]
+        z, now = z.copy(), last.copy()
+        for part in parts:
+            now[part] = GAME.field(z)[part]
+            z[part] += -RATE * now[part] - 0.2 * (now[part] - last[part])
+        last = now
+    assert np.allclose(simulate(GAME, method, learning_rate=RATE, steps=40, gamma=0.2).z[-1], z, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)

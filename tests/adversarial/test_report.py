@@ -52,11 +52,8 @@ def test_what_converges_does_and_is_sorted_by_cost() -> None:
     expected = {
         name
         for name, row in METHODS.items()
-        if row.linear
-        and row.period
-        and name != "follow-the-ridge"
-        and spectral_radius(name, "bilinear", 0.1) < 1 - 1e-9
-    }
+        if row.has_operator and name != "follow-the-ridge" and spectral_radius(name, "bilinear", 0.1) < 1 - 1e-9
+    } | {"adaptive-extragradient"}
     assert names == expected >= {"extragradient", "optimistic", "proximal", "consensus", "hamiltonian"}
     assert not names & {"simultaneous", "alternating", "momentum", "midpoint"}
     costs = [row.per_evaluation for row in found]
@@ -69,6 +66,7 @@ def test_the_remedies_depend_on_the_rate() -> None:
         "competitive",
         "hamiltonian",
         "runge-kutta",
+        "adaptive-extragradient",
     }
     assert report(learning_rate="0.1/t", steps=5).remedies == ()
     assert report(decay="1/t", steps=5).remedies == ()
@@ -131,8 +129,7 @@ def test_analysis_of_several_methods_and_rates() -> None:
 def test_all_are_those_that_have_a_matrix() -> None:
     names = [one.forecast.method.name for one in analyse(methods="all")]
     # On x·y the follower has no curvature of its own, without which follow-the-ridge is not defined.
-    absent = {"anchored", "follow-the-ridge"}
-    assert names == [row.name for row in METHODS.values() if row.linear and row.name not in absent]
+    assert names == [row.name for row in METHODS.values() if row.has_operator and row.name != "follow-the-ridge"]
     assert len(analyse("quadratic", methods="all")) == len(names) + 1
 
 

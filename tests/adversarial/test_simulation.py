@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from thinning import thinned
 
-from portable_nn.adversarial import METHODS, game, simulate
+from portable_nn.adversarial import METHODS, game, simulate, update_operator
 from portable_nn.adversarial.runs.verdict import WORDS
 from portable_nn.core.errors import ShapeError, UsageError
 
@@ -80,17 +80,46 @@ def test_weighted_averages() -> None:
         found.averaged("rates")
 
 
-def test_anchored_extragradient_falls_as_one_over_k() -> None:
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.anchored])
+def test_anchored_methods_fall_as_one_over_k(method: str) -> None:
     """Yoon & Ryu 2021: ‖F‖ falls with a slope of -1 in a double logarithm."""
-    found = simulate("bilinear", "anchored", learning_rate=0.1, steps=20_000)
+    found = simulate("bilinear", method, learning_rate=0.1, steps=20_000)
     late = slice(2000, None)
     slope = np.polyfit(np.log(found.t[late]), np.log(found.residual[late]), 1)[0]
     assert slope == pytest.approx(-1, abs=0.02)
     assert found.success
+    assert found.message.startswith("converges: the distance falls as 1/k, to ")
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
+def test_fast_extragradient_in_closed_form(rate: float) -> None:
+    """With z = x + iy and J = i, (k + 1)z(k + 1) = a·k·z(k) + (1 - iη)z(0), a = 1 - iη - η²: a geometric sum."""
+    found = simulate("bilinear", "fast-extragradient", learning_rate=rate, steps=400)
+    k, a = np.arange(1, 401), 1 - 1j * rate - rate * rate
+    wanted = complex(0.6, 0.7) * (1 - a**k) / (1j * rate * k)
+    assert np.allclose(found.z[1:] @ [1, 1j], wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["anchored", "fast-extragradient", "anchored-popov"])
+def test_anchored_methods_end_at_the_start_over_the_rate_times_the_steps(method: str) -> None:
+    """The anchor's pull β and ηF balance: ηJz = β(z(0) - z), so that k·‖z‖ tends to ‖z(0)‖/η."""
+    found = simulate("bilinear", method, learning_rate=0.3, steps=20_000)
+    assert found.distance[-1] * 20_000 * 0.3 == pytest.approx(found.distance[0], rel=1e-3)
+
+
+def test_the_rates_of_varying_anchored_extragradient_fall_to_their_limit() -> None:
+    """k·‖z‖ tends to ‖z(0)‖ over the limit of the rates, which Yoon & Ryu give for 0.618: about 0.437."""
+    found = simulate("bilinear", "varying-anchored", learning_rate=0.618, steps=20_000)
+    assert found.distance[0] / found.distance[-1] / 20_000 == pytest.approx(0.437, abs=1e-3)
+    twice = game("bilinear", matrix=[[2.0]])
+    scaled = simulate(twice, "varying-anchored", learning_rate=0.309, lipschitz=2.0, steps=300)
+    assert np.allclose(scaled.z, found.z[:301], atol=1e-12)  # The same game in other units.
 
 
 MINIMAX = {"symplectic", "consensus", "follow-the-ridge"}
-SMOOTH = [name for name, row in METHODS.items() if row.linear and row.period and name != "hamiltonian"]
+ANYWHERE = {"hamiltonian", "slingshot"}
+"""They go to each point where F = 0."""
+SMOOTH = [name for name, row in METHODS.items() if row.has_operator and name not in ANYWHERE]
 
 
 @pytest.mark.parametrize("method", SMOOTH)
@@ -108,6 +137,15 @@ def test_ridges_end_as_published(method: str) -> None:
     assert (other.distance[-1] < 1e-6) == (method != "follow-the-ridge")
     if method != "follow-the-ridge":
         assert other.message.endswith("(0, 0), where F = 0, but y gains by moving alone (its curvature is -2)")
+
+
+@pytest.mark.parametrize("method", sorted(ANYWHERE))
+def test_what_follows_the_size_of_f_goes_to_any_point_where_it_is_0(method: str) -> None:
+    """Two steps of slingshot are I - η²H² near it, for the matrix H of second derivatives: of the same kind."""
+    assert simulate("ridge-minimax", method, (0.3, 0.5), 0.02, 8000).success
+    assert WORDS[simulate("ridge-other", method, (0.3, 0.5), 0.02, 8000).status] == "no equilibrium"
+    h = np.array([[-6, 4], [4, -2]])
+    assert np.allclose(update_operator("slingshot", "ridge-minimax", 0.1), np.eye(2) - 0.01 * h @ h)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +317,7 @@ VERDICTS = [
         2,
         "cycles: the distance stays between 0.9217 and 0.969",
     ),
-    ({"method": "anchored"}, 1, "converges: the distance is multiplied by about 0.99"),
+    ({"method": "anchored"}, 1, "converges: the distance falls as 1/k, to 0.01"),
     ({"start": (0, 0)}, 0, "converged: the start is an equilibrium"),
     ({"learning_rate": 0, "steps": 3}, 5, "stays: the distance stays at about 0.922: the point does not move"),
     ({"steps": 1}, 3, "diverges: the distance is multiplied by 1.004988 per step"),

@@ -15,6 +15,7 @@ from portable_nn.adversarial import (
     closed_form,
     exact_factor,
     fitted_rate,
+    forecast,
     game,
     invariant,
     simulate,
@@ -25,7 +26,7 @@ from portable_nn.adversarial import (
 )
 from portable_nn.core.errors import UsageError
 
-WITH_FORM = [name for name in METHODS if closed_form(name)]
+WITH_FORM = [name for name, row in METHODS.items() if closed_form(name) and row.linear]
 MATRIX = np.random.default_rng(5).normal(size=(3, 3))
 LEFT, SIGMAS, RIGHT = np.linalg.svd(MATRIX)
 
@@ -36,6 +37,14 @@ PUBLISHED: list[tuple[str, dict[str, float], float]] = [
     ("extragradient", {"gamma": 1.0}, 0.90553851),
     ("optimistic", {}, 0.99493615),
     ("alternating-optimistic", {}, 0.99000102),
+    ("alternating-optimistic", {"gamma": 0.0}, 1.0),  # Alternating play.
+    ("optimistic", {"gamma": 0.0}, 1.00498756),  # Simultaneous play.
+    # λ² - (1 - i(η + g))λ - ig for η = 0.1 and a strength g of 0.3.
+    ("optimistic", {"gamma": 0.3}, max(abs(root) for root in np.roots([1, -(1 - 0.4j), -0.3j]))),
+    ("prediction", {}, 0.99**0.5),
+    ("slingshot", {}, 0.99**0.5),
+    ("smoothed", {}, 0.95**0.5),
+    ("smoothed", {"pull": 0.0}, 1.0),  # Alternating play.
     ("proximal", {}, 0.99503719),
     ("competitive", {}, 0.99503719),
     ("competitive-linear", {}, 0.99503769),
@@ -117,8 +126,11 @@ def test_closed_forms_take_arrays(method: str) -> None:
     assert form(rates) == pytest.approx(np.array([[form(rate) for rate in row] for row in rates.tolist()]))
 
 
-@pytest.mark.parametrize("rate", [0.6, 1.0, 1.9, 2.5])
-@pytest.mark.parametrize("method", ["alternating", "optimistic", "runge-kutta", "extragradient", "momentum"])
+@pytest.mark.parametrize("rate", [0.6, 1.0, 1.1, 1.9, 2.5])
+@pytest.mark.parametrize(
+    "method",
+    ["prediction", "slingshot", "smoothed", "alternating", "optimistic", "runge-kutta", "extragradient", "momentum"],
+)
 def test_closed_forms_hold_for_large_rates(method: str, rate: float) -> None:
     assert exact_factor(method, rate) == pytest.approx(spectral_radius(method, "bilinear", rate), abs=1e-8)
 
@@ -151,6 +163,8 @@ LIMITS = [
     ("hamiltonian", 2.0),
     ("momentum", 0.0),
     ("runge-kutta", 8**0.5),
+    ("prediction", 2 / 3**0.5),
+    ("slingshot", 2**0.5),
 ]
 
 
@@ -218,8 +232,50 @@ def test_lookahead_has_the_operator_of_its_period() -> None:
 def test_dirac_gan_has_the_factors_of_a_rate_half_as_large() -> None:
     """Its eigenvalues are ±i/2, so that every factor holds near the equilibrium with η → η/2."""
     for method in WITH_FORM:
-        if METHODS[method].options.keys().isdisjoint({"gamma", "lam"}) and method != "hamiltonian":
+        weights = [
+            option.default for name, option in METHODS[method].options.items() if name in {"gamma", "lam", "pull"}
+        ]
+        if not any(weights) and method != "hamiltonian":
             assert spectral_radius(method, "dirac-gan", 0.3) == pytest.approx(exact_factor(method, 0.15), abs=1e-9)
+
+
+def test_two_steps_with_rates_of_both_signs_multiply_by_exactly_one_minus_the_square() -> None:
+    """Shugart & Altschuler 2025: (I + ηA)(I - ηA) = I - η²A², where A² = I on x·y."""
+    for rate in (0.1, 0.5, 1.0, 1.3):
+        assert np.allclose(update_operator("slingshot", "bilinear", rate), (1 - rate * rate) * np.eye(2), atol=1e-15)
+        found = simulate("bilinear", "slingshot", learning_rate=rate, steps=100)
+        assert np.allclose(found.z[2::2], (1 - rate * rate) * found.z[:-2:2], atol=1e-14)
+    # Plain gradient descent-ascent whose rates are (η, -η), then (-η, η).
+    x, y = 0.6, 0.7
+    for step in range(10):
+        first = 0.1 if step % 2 == 0 else -0.1
+        x, y = x + first * y, y + first * x
+    assert simulate("bilinear", "slingshot", steps=10).z[-1] == pytest.approx([x, y], abs=1e-14)
+
+
+def test_prediction_and_two_steps_of_slingshot_at_a_rate_of_one_end_in_the_equilibrium() -> None:
+    for method in ("prediction", "slingshot"):
+        assert np.abs(simulate("bilinear", method, learning_rate=1.0, steps=2).z[-1]).max() < 1e-15
+
+
+@pytest.mark.parametrize("relax", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 1.0, 3.0])
+def test_adaptive_extragradient_has_the_factor_of_the_proximal_point(rate: float, relax: float) -> None:
+    """On x·y the projection is a factor of 1/(1 + η²), so that relax = 1 gives 1/(1 + iη)."""
+    exact = abs(1 - relax * 1j * rate * (1 - 1j * rate) / (1 + rate * rate))
+    found = forecast("bilinear", "adaptive-extragradient", rate, relax=relax)
+    assert found.closed_form == pytest.approx(exact, abs=1e-14)
+    assert (found.spectral_radius, found.stability_limit) == (None, None)
+    steps = [simulate("bilinear", "adaptive-extragradient", z, rate, 1, relax=relax).z[-1] for z in np.eye(2)]
+    assert np.abs(np.linalg.eigvals(np.array(steps).T)).max() == pytest.approx(exact, abs=1e-14)
+    found_rate = simulate("bilinear", "adaptive-extragradient", learning_rate=rate, steps=100, relax=relax).rate
+    assert found_rate == pytest.approx(exact)
+    if relax == 1:
+        assert exact == pytest.approx(exact_factor("proximal", rate), abs=1e-15)
+    assert forecast(game("bilinear", matrix=MATRIX), "adaptive-extragradient", rate).closed_form is None
+    rotated = game("bilinear", matrix=[[0.0, 2.0], [-2.0, 0.0]])  # Both singular values are 2.
+    factor = forecast(rotated, "adaptive-extragradient", rate).closed_form
+    assert factor == pytest.approx(exact_factor("proximal", 2 * rate), abs=1e-14)
 
 
 def test_alternating_play_conserves_its_invariant() -> None:

@@ -30,20 +30,24 @@ average iterate          at distance 0.205255
 gradients                499
 
 Methods that converge at this learning rate, the fastest first:
-method                  options        factor per step  gradients per step  factor per gradient  stability limit
-hamiltonian                                 0.90000000                   2           0.94868330                2
-consensus               gamma=1             0.90553851                   2           0.95159787                1
-symplectic              lam=1               0.90553851                   3           0.96746585                1
-alternating-optimistic                      0.99000102                   1           0.99000102        0.6666667
-lola                                        0.98508883                   2           0.99251641        0.8660254
-optimistic                                  0.99493615                   1           0.99493615        0.5773503
-lookahead               k=5 alpha=0.5       0.99623717                   1           0.99623717        0.7425798
-proximal                                    0.99503719                   2           0.99751551              inf
-competitive                                 0.99503719                   2           0.99751551              inf
-extragradient           gamma=rate          0.99503769                   2           0.99751576                1
-competitive-linear                          0.99503769                   2           0.99751576                1
-alternating-momentum    beta=-0.5           0.99851779                   1           0.99851779                1
-runge-kutta                                 0.99999999                   4         0.9999999983         2.828427
+method                  options           factor per step  gradients per step  factor per gradient  stability limit
+hamiltonian                                    0.90000000                   2           0.94868330                2
+consensus               gamma=1                0.90553851                   2           0.95159787                1
+symplectic              lam=1                  0.90553851                   3           0.96746585                1
+smoothed                pull=1 beta=0.05       0.97467943                   1           0.97467943          1.25036
+alternating-optimistic  gamma=rate             0.99000102                   1           0.99000102        0.6666667
+lola                                           0.98508883                   2           0.99251641        0.8660254
+optimistic              gamma=rate             0.99493615                   1           0.99493615        0.5773503
+prediction                                     0.99498744                   1           0.99498744         1.154701
+slingshot                                      0.99498744                   1           0.99498744         1.414214
+lookahead               k=5 alpha=0.5          0.99623717                   1           0.99623717        0.7425798
+adaptive-extragradient  relax=1                0.99503719                   2           0.99751551                -
+proximal                                       0.99503719                   2           0.99751551              inf
+competitive                                    0.99503719                   2           0.99751551              inf
+extragradient           gamma=rate             0.99503769                   2           0.99751576                1
+competitive-linear                             0.99503769                   2           0.99751576                1
+alternating-momentum    beta=-0.5              0.99851779                   1           0.99851779                1
+runge-kutta                                    0.99999999                   4         0.9999999983         2.828427
 """
 
 

@@ -58,6 +58,10 @@ class Oracle(ABC, Generic[V, M]):
         """The square root of each number."""
 
     @abstractmethod
+    def inner(self, u: V, v: V) -> Any:
+        """The inner product, a number by which vectors can be multiplied."""
+
+    @abstractmethod
     def apply(self, matrix: M, v: V) -> V:
         """matrix · v."""
 
@@ -133,6 +137,10 @@ class ArrayOracle(Oracle[Array, Array]):
     def root(self, v: Array) -> Array:
         """√v."""
         return np.sqrt(v)
+
+    def inner(self, u: Array, v: Array) -> Array:
+        """The inner products, (…, 1)."""
+        return np.asarray((u * v).sum(-1, keepdims=True))
 
     def apply(self, matrix: Array, v: Array) -> Array:
         """Matrix times vector."""

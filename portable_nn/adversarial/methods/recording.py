@@ -152,6 +152,11 @@ class RecordingOracle(Oracle[Vector, Square]):
         """√v."""
         return Vector([self.tape.record(SCALARS["Sqrt"], part) for part in v.parts])
 
+    def inner(self, u: Vector, v: Vector) -> Scalar:
+        """The inner product."""
+        found: Scalar = _total([one * other for one, other in zip(u.parts, v.parts, strict=True)])
+        return found
+
     def apply(self, matrix: Square, v: Vector) -> Vector:
         """Matrix times vector."""
         return Vector([_total([entry * part for entry, part in zip(row, v.parts, strict=True)]) for row in matrix])

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from portable_nn.adversarial.methods.oracle import Oracle
 
 MethodState: TypeAlias = tuple[Any, ...]
+
+TINY: Final = 1e-300
+"""Added to a squared norm that is divided by, which is 0 where the step is."""
 
 
 @dataclass
@@ -69,20 +72,51 @@ def extragradient(context: StepContext, state: MethodState) -> MethodState:
     return (z - context.rate * context.oracle.field(ahead),)
 
 
+def _optimistic(context: StepContext, field: Any, last: Any) -> Any:
+    """ηF + gamma·(F - the last F); gamma = η if it is ``None``."""
+    gamma = context.options["gamma"]
+    if gamma is None:
+        return context.rate * (field * 2.0 - last)
+    return context.rate * field + (field - last) * gamma
+
+
 def optimistic(context: StepContext, state: MethodState) -> MethodState:
-    """z - η(2F(z) - F(the last z))."""
+    """z - ηF(z) - gamma·(F(z) - F(the last z)); gamma = η if it is ``None``."""
     z, last = state
     field = context.oracle.field(z)
-    return z - context.rate * (field * 2.0 - last), field
+    return z - _optimistic(context, field, last), field
 
 
 def alternating_optimistic(context: StepContext, state: MethodState) -> MethodState:
     """As optimistic, x first, then y with the new x."""
     (z, last), oracle = state, context.oracle
     first = oracle.field(z, 0.5)
-    half = oracle.join(z - context.rate * (first * 2.0 - last), z)
+    half = oracle.join(z - _optimistic(context, first, last), z)
     second = oracle.field(half, 0.5)
-    return oracle.join(half, half - context.rate * (second * 2.0 - last)), oracle.join(first, second)
+    return oracle.join(half, half - _optimistic(context, second, last)), oracle.join(first, second)
+
+
+def prediction(context: StepContext, state: MethodState) -> MethodState:
+    """x - ηFₓ(x, y), then y - ηF_y at the new x plus its last move: the x of the next step, predicted."""
+    (z,), oracle = state, context.oracle
+    half = oracle.join(z - context.rate * oracle.field(z, 0.5), z)
+    return (oracle.join(half, z - context.rate * oracle.field(half * 2.0 - z, 0.5)),)
+
+
+def slingshot(context: StepContext, state: MethodState) -> MethodState:
+    """z - ηF with η negative for y, then with η negative for x, in turn: ``context.clock`` has the sign."""
+    (z,), (sign,) = state, context.clock
+    move = context.rate * context.oracle.field(z) * sign
+    return (context.oracle.join(z - move, z + move),)
+
+
+def smoothed(context: StepContext, state: MethodState) -> MethodState:
+    """y - η(F_y + pull·(y - s)), then x - ηFₓ with the new y; s, the smoothed y, moves by beta towards y."""
+    (z, slow), oracle, options = state, context.oracle, context.options
+    pulled = oracle.field(z, 0.5) + (z - slow) * options["pull"]
+    half = oracle.join(z, z - context.rate * pulled)
+    after = oracle.join(half - context.rate * oracle.field(half, 0.5), half)
+    return after, oracle.join(after, slow + (after - slow) * options["beta"])  # Nothing of x is kept.
 
 
 def proximal(context: StepContext, state: MethodState) -> MethodState:
@@ -180,6 +214,53 @@ def anchored(context: StepContext, state: MethodState) -> MethodState:
     anchor = z + (start - z) * pull
     half = anchor - context.rate * context.oracle.field(z)
     return anchor - context.rate * context.oracle.field(half), start
+
+
+def varying_anchored(context: StepContext, state: MethodState) -> MethodState:
+    """As anchored, with rates ηr that fall: with q = (ηrL)², r becomes r(1 - q/((k + 1)(k + 3)(1 - q)))."""
+    (z, start, ratio), (pull, weight) = state, context.clock
+    rate = context.rate * ratio
+    anchor = z + (start - z) * pull
+    half = anchor - rate * context.oracle.field(z)
+    scaled = rate * context.options["lipschitz"]
+    square = scaled * scaled
+    falls = square * weight / (square * -1.0 + 1.0)
+    return anchor - rate * context.oracle.field(half), start, ratio - ratio * falls
+
+
+def with_start_and_ratio(context: StepContext, z: Any) -> MethodState:
+    """z, the start, and a ratio of 1 for each number."""
+    return z, z, z * 0.0 + 1.0
+
+
+def fast(context: StepContext, state: MethodState) -> MethodState:
+    """An extragradient step anchored at the start with weight b = 1/(k + 1), the extrapolation by (1 - b)η."""
+    (z, start), (pull,) = state, context.clock
+    anchor = z + (start - z) * pull
+    half = anchor - context.rate * context.oracle.field(z) * (pull * -1.0 + 1.0)
+    return anchor - context.rate * context.oracle.field(half), start
+
+
+def anchored_popov(context: StepContext, state: MethodState) -> MethodState:
+    """As anchored, with the last F of an extrapolated point in place of F(z)."""
+    (z, start, last), (pull,) = state, context.clock
+    anchor = z + (start - z) * pull
+    field = context.oracle.field(anchor - context.rate * last)
+    return anchor - context.rate * field, start, field
+
+
+def with_start_and_field(context: StepContext, z: Any) -> MethodState:
+    """z, the start and F(z)."""
+    return z, z, context.oracle.field(z)
+
+
+def adaptive_extragradient(context: StepContext, state: MethodState) -> MethodState:
+    """z - relax·s·ηF(w), w = z - ηF(z), s = ⟨ηF(z), ηF(w)⟩/‖ηF(w)‖²: for relax = 1 a projection."""
+    (z,), oracle = state, context.oracle
+    move = context.rate * oracle.field(z)
+    ahead = context.rate * oracle.field(z - move)
+    share = oracle.inner(move, ahead) / (oracle.inner(ahead, ahead) + TINY)
+    return (z - ahead * (share * context.options["relax"]),)
 
 
 def runge_kutta(context: StepContext, state: MethodState) -> MethodState:

@@ -38,6 +38,7 @@ class Method:
             equilibrium; Adam's second moment, a square, is none.
         strength: the option that says how much of a correction is added to the gradient, if it has one; that of
             extragradient is by default the learning rate, as that of the methods without such an option always is.
+        anchored: each step is pulled towards the start, ever less, so that the distance falls as 1/k after k steps.
         requires: what a game must have for a step to be defined, where not every smooth game has it.
     """
 
@@ -57,6 +58,7 @@ class Method:
     period: Callable[[MethodOptions], int] | None = lambda options: 1
     lasting: tuple[int, ...] = ()
     strength: str | None = None
+    anchored: bool = False
     requires: str = ""
 
     def __repr__(self) -> str:
@@ -87,6 +89,7 @@ def _corrections(place: int, options: MethodOptions) -> tuple[float, ...]:
 
 
 _GAMMA: Final = Option(1.0, "weight of the gradient of ½‖F‖²")
+_OPTIMISM: Final = {"gamma": Option(None, "weight of the change of the gradient; by default the learning rate", 0)}
 _BETA: Final = Option(-0.5, "momentum", -1, 1)
 _EPSILON: Final = Option(1e-8, "added to the denominator", 0)
 _ADAM: Final = {
@@ -128,11 +131,13 @@ _GENERAL: Final = (
     Method(
         "optimistic",
         "optimistic gradient: twice this gradient minus the last",
-        "Popov 1980; Daskalakis et al. 2018, arXiv 1711.00141",
+        "Popov 1980; Daskalakis et al. 2018, arXiv 1711.00141; with gamma: Mokhtari et al. 2020, arXiv 1901.08511",
         steps.optimistic,
         steps.with_field,
         family="gradient",
         scheme="optimistic",
+        strength="gamma",
+        options=_OPTIMISM,
     ),
     Method(
         "alternating-optimistic",
@@ -142,6 +147,37 @@ _GENERAL: Final = (
         steps.with_field,
         family="optimistic",
         scheme="alternating",
+        strength="gamma",
+        options=_OPTIMISM,
+    ),
+    Method(
+        "prediction",
+        "prediction (PDHG): x first, then y with the x that is to be expected after it",
+        "Chambolle & Pock 2011; Yadav et al. 2018, arXiv 1705.07364",
+        steps.prediction,
+        family="prediction",
+        scheme="alternating",
+    ),
+    Method(
+        "slingshot",
+        "gradient descent-ascent with positive and negative rates in turn (slingshot)",
+        "Shugart & Altschuler 2025, arXiv 2505.01423",
+        steps.slingshot,
+        clock=lambda place, options: (-1.0 if place % 2 else 1.0,),
+        period=lambda options: 2,
+    ),
+    Method(
+        "smoothed",
+        "smoothed gradient descent-ascent: y first, pulled towards its average, then x",
+        "Zhang et al. 2020, arXiv 2010.15768",
+        steps.smoothed,
+        steps.with_start,
+        family="smoothed",
+        scheme="alternating",
+        options={
+            "pull": Option(1.0, "weight p of the pull p/2·‖y - s‖² towards the smoothed y", 0),
+            "beta": Option(0.05, "step of the smoothed y towards y", 0, 1),
+        },
     ),
     Method(
         "proximal",
@@ -243,6 +279,54 @@ _GENERAL: Final = (
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
         lasting=(0,),
+        anchored=True,
+    ),
+    Method(
+        "varying-anchored",
+        "anchored extragradient with rates that fall (EAG-V)",
+        "Yoon & Ryu 2021, arXiv 2102.07922",
+        steps.varying_anchored,
+        steps.with_start_and_ratio,
+        evaluations=2,
+        options={"lipschitz": Option(1.0, "Lipschitz constant L of F; the rate must be below 3/(4L)", 0)},
+        linear=False,
+        clock=lambda place, options: (1 / (place + 2), 1 / ((place + 1) * (place + 3))),
+        period=None,
+        lasting=(0,),
+        anchored=True,
+    ),
+    Method(
+        "fast-extragradient",
+        "fast extragradient (FEG), anchored too",
+        "Lee & Kim 2021, arXiv 2106.02326",
+        steps.fast,
+        steps.with_start,
+        evaluations=2,
+        clock=lambda place, options: (1 / (place + 1),),
+        period=None,
+        lasting=(0,),
+        anchored=True,
+    ),
+    Method(
+        "anchored-popov",
+        "anchored, with the gradient of the last extrapolated point (anchored Popov)",
+        "Tran-Dinh & Luo 2021, arXiv 2110.08150",
+        steps.anchored_popov,
+        steps.with_start_and_field,
+        clock=lambda place, options: (1 / (place + 2),),
+        period=None,
+        lasting=(0, 2),
+        anchored=True,
+    ),
+    Method(
+        "adaptive-extragradient",
+        "extragradient whose step is a projection (AdaptiveEG+)",
+        "Pethick et al. 2022, arXiv 2302.09831",
+        steps.adaptive_extragradient,
+        evaluations=2,
+        options={"relax": Option(1.0, "relaxation of the projection", 0, 2)},
+        linear=False,
+        period=None,
     ),
     Method(
         "midpoint",

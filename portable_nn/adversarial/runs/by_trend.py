@@ -23,6 +23,7 @@ from portable_nn.adversarial.runs.tracks import (
 )
 from portable_nn.adversarial.runs.trend import FLAT, Trend, trend
 from portable_nn.adversarial.runs.verdict import CONVERGED, CYCLES, DIVERGES, ELSEWHERE, FAILED, STAYS, Verdict
+from portable_nn.adversarial.theory.forecast import local_factor
 from portable_nn.adversarial.theory.local import limit_radius
 from portable_nn.adversarial.theory.schedules import remaining
 from portable_nn.adversarial.theory.updates import radii
@@ -109,9 +110,11 @@ def _radius(run: Run, point: Array) -> float | None:
     if local is None or run.later:
         return None
     if not run.method.has_operator:
-        return limit_radius(run.method, local, run.rates, run.options)
-    found = float(radii(run.method, local, np.array([run.rates]), run.options)[0])
-    return found if np.isfinite(found) else None
+        found = limit_radius(run.method, local, run.rates, run.options)
+        x, y = run.rates
+        return local_factor(run.method, local, x, run.options) if found is None and x == y else found
+    radius = float(radii(run.method, local, np.array([run.rates]), run.options)[0])
+    return radius if np.isfinite(radius) else None
 
 
 def _arrival(run: Run, long: Track, found: Trend) -> Verdict | None:

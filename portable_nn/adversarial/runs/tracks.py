@@ -112,7 +112,11 @@ class Run:
         own = self.track if self.track.lengths[-1] < self.track.lengths[0] else end
         after = f" after {own.last:,} steps" if own.last > self.track.last else ""
         length = float(own.lengths[-1])
-        found = self.words.multiplied(CONVERGED if near else CONVERGES, factor, length, after)
+        status = CONVERGED if near else CONVERGES
+        if self.method.anchored:
+            found = self.words.make(status, f"{self.words.what} falls as 1/k, to {length:.4g}{after}")
+        else:
+            found = self.words.multiplied(status, factor, length, after)
         if not len(self.game.equilibria):
             return found
         point = self.game.equilibria[int(np.argmin(norm(self.game.equilibria - end.points[-1])))]

@@ -1,7 +1,7 @@
 """Convergence factors on f = x·y in closed form: by how much a step multiplies the distance to the equilibrium.
 
-Each takes h, the learning rate times a singular value of A for f = xᵀAy, and the options of the method, of which gamma
-and lam are multiplied by that value too. It is the largest modulus of a root of the characteristic polynomial at ±ih.
+Each takes h, the learning rate times a singular value of A for f = xᵀAy, and the options of the method, scaled by that
+value too, as ``POWERS`` says. It is the largest modulus of a root of the characteristic polynomial at ±ih.
 """
 
 from __future__ import annotations
@@ -24,9 +24,39 @@ def _largest_root(coefficients: Sequence[Any]) -> Array:
     return np.array(flat).reshape(stacked.shape[:-1])
 
 
-def _optimistic(h: Any) -> Any:
-    root = np.sqrt(np.asarray(1 - 4 * h * h, dtype=complex))
-    return np.maximum(np.abs(1 - 2j * h + root), np.abs(1 - 2j * h - root)) / 2
+def _optimistic(h: Any, gamma: float | None) -> Any:
+    # λ² - (1 - i(h + g))λ - ig
+    g = np.asarray(h if gamma is None else gamma)
+    half = 1 - 1j * (h + g)
+    root = np.sqrt(half * half + 4j * g)
+    return np.maximum(np.abs(half + root), np.abs(half - root)) / 2
+
+
+def _alternating_optimistic(h: Any, gamma: float | None) -> Any:
+    # λ(λ - 1)² + ((h + g)λ - g)²
+    g = np.asarray(h if gamma is None else gamma)
+    both = h + g
+    return _largest_root([1.0, both * both - 2, 1 - 2 * both * g, g * g])
+
+
+def _prediction(h: Any) -> Any:
+    # λ² - 2(1 - h²)λ + 1 - h²
+    rest = 1 - np.asarray(h * h, dtype=float)
+    return np.where(rest >= 0, np.sqrt(np.abs(rest)), np.abs(rest) + h * np.sqrt(np.abs(rest)))
+
+
+def _smoothed(h: Any, pull: float, beta: float) -> Any:
+    # (λ - 1 + hp)(λ - 1)(λ - 1 + b) + h²λ(λ - 1 + b) - hpbλ(λ - 1)
+    h = np.asarray(h, dtype=float)
+    hp, keep, square = h * pull, beta - 1, h * h
+    return _largest_root(
+        [
+            1.0,
+            hp + keep - 2 + square - hp * beta,
+            1 - hp - 2 * keep + keep * hp + square * keep + hp * beta,
+            keep * (1 - hp),
+        ]
+    )
 
 
 def _alternating(h: Any) -> Any:
@@ -45,7 +75,11 @@ FORMS: Final[Mapping[str, ClosedForm]] = {
     "alternating": _alternating,
     "extragradient": lambda h, gamma: np.hypot(1 - h * (h if gamma is None else gamma), h),
     "optimistic": _optimistic,
-    "alternating-optimistic": lambda h: _largest_root([1.0, 4 * h * h - 2, 1 - 4 * h * h, h * h]),
+    "alternating-optimistic": _alternating_optimistic,
+    "prediction": _prediction,
+    "slingshot": lambda h: np.sqrt(np.abs(1 - np.asarray(h * h, dtype=float))),
+    "smoothed": _smoothed,
+    "adaptive-extragradient": lambda h, relax: np.sqrt((1 + (1 - relax) * h * h) ** 2 + (relax * h) ** 2) / (1 + h * h),
     "proximal": lambda h: 1 / np.hypot(1, h),
     "competitive": lambda h: 1 / np.hypot(1, h),
     "competitive-linear": lambda h: np.hypot(1 - h * h, h),
@@ -59,3 +93,6 @@ FORMS: Final[Mapping[str, ClosedForm]] = {
     "midpoint": lambda h: np.ones_like(h, dtype=float),
     "runge-kutta": lambda h: np.sqrt(1 - h**6 / 72 + h**8 / 576),
 }
+
+POWERS: Final[Mapping[str, int]] = {"gamma": 1, "lam": 1, "pull": -1}
+"""The options of closed forms that are multiplied by a power of the singular value, and the power."""

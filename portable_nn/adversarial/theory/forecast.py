@@ -34,8 +34,9 @@ class Forecast:
         spectral_radius: the convergence factor as the spectral radius of the update operator.
         stability_limit: the largest stable learning rate.
 
-    Unknown values are ``None``: all three for a method that is not linear or not defined on the game, and for a game
-    without an equilibrium where F is smooth; the factors also where the learning rate is not constant.
+    Unknown values are ``None``: all three for a method that is not defined on the game, and for a game without an
+    equilibrium where F is smooth; the last two for a method that is not linear, which has a closed form only where all
+    singular values are equal; the factors also where the learning rate is not constant.
     """
 
     method: Method
@@ -73,17 +74,20 @@ def forecast(
     """
     found, row = find_game(game), find_method(method, scheme)
     filled: dict[str, Any] = dict(row.fill(options))
-    local = near_equilibrium(found) if row.has_operator else None
+    local = near_equilibrium(found) if row.has_operator or row.name in FORMS else None
     if local is None or not is_defined(row, local, filled):
         return Forecast(row, filled, row.cost)
-    closed, radius = _closed_form(row, local, learning_rate, filled), local_radius(row, local, learning_rate, filled)
+    closed = local_factor(row, local, learning_rate, filled)
+    if not row.has_operator:
+        return Forecast(row, filled, row.cost, closed)
+    radius = local_radius(row, local, learning_rate, filled)
     return Forecast(row, filled, row.cost, closed, radius, stability_limit(row, local, **filled))
 
 
 def converging(game: str | Game, learning_rate: Any = 0.1) -> list[Forecast]:
     """The methods, with default options, that converge; the fastest for each gradient evaluation first."""
     found = find_game(game)
-    rows = [forecast(found, row, learning_rate) for row in METHODS.values() if row.linear]
+    rows = [forecast(found, row, learning_rate) for row in METHODS.values()]
     return sorted((row for row in rows if row.converges), key=lambda row: row.per_evaluation or 1.0)
 
 
@@ -125,10 +129,16 @@ def _singular_values(jacobian: Array, first: int) -> Array | None:
 
 
 @np.errstate(all="ignore")
-def _closed_form(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
+def local_factor(row: Method, local: Game, rate: Any, options: MethodOptions) -> float | None:
+    """The closed form on a bilinear game; ``None`` where there is none, or where the rate is not constant.
+
+    A step that is not linear is the same map for all points only where all singular values are equal.
+    """
     number = as_number(rate)
     sizes = _singular_values(local.jacobian(np.zeros(local.size)), local.players[0])
     if number is None or sizes is None or row.name not in FORMS or not sizes.size:
+        return None
+    if not row.linear and np.ptp(sizes) > 1e-12 * sizes.max():
         return None
     try:
         found = [float(exact_factor(row, number, float(size), **options)) for size in sizes]

@@ -139,8 +139,7 @@ def limit_radius(row: Method, local: Game, rates: Pair, options: MethodOptions) 
     scale = 1.0 if epsilon is None else 1e-6 * epsilon
     context = StepContext(ArrayOracle(local), np.repeat(rates, local.players), row.ticks(FOREVER, options), options)
     size = local.size
-    count = len(row.begin(context, np.zeros(size)))
-    state = [np.zeros((len(row.lasting) * size, size)) for _ in range(count)]
+    state = [np.tile(vector, (len(row.lasting) * size, 1)) for vector in row.begin(context, np.zeros(size))]
     for place, vector in enumerate(row.lasting):
         state[vector][place * size : (place + 1) * size] = scale * np.eye(size)
     after = row.step(context, tuple(state))

@@ -16,7 +16,7 @@ from portable_nn.adversarial.games.table import game as find_game
 from portable_nn.adversarial.methods.oracle import ArrayOracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
-from portable_nn.adversarial.theory.closed_forms import FORMS, ClosedForm
+from portable_nn.adversarial.theory.closed_forms import FORMS, POWERS, ClosedForm
 from portable_nn.core.errors import UsageError
 from portable_nn.operators.registry import Array
 
@@ -41,7 +41,8 @@ def closed_form(method: str | Method, scheme: str | None = None) -> ClosedForm |
 
     The function is called as ``form(learning_rate * sigma, **options)``, with a number or an array, for f = xᵀAy and a
     singular value sigma of A; options that are left out have their defaults. Where sigma is not 1, ``gamma`` and
-    ``lam`` must be multiplied by sigma, and the rate of ``hamiltonian`` by sigma²: ``exact_factor`` does that.
+    ``lam`` must be multiplied by sigma, ``pull`` divided by it, and the rate of ``hamiltonian`` multiplied by sigma²:
+    ``exact_factor`` does that.
 
     >>> round(closed_form("simultaneous")(0.1), 8)
     1.00498756
@@ -72,8 +73,8 @@ def exact_factor(method: str | Method, learning_rate: Any, sigma: float = 1.0, *
     if form is None:
         return None
     filled = row.fill(options)
-    scaled = {name: value * sigma for name, value in filled.items() if name in {"gamma", "lam"} and value is not None}
-    return form(learning_rate * sigma ** (2 if row.name == "hamiltonian" else 1), **{**filled, **scaled})
+    scaled = {name: None if value is None else value * sigma ** POWERS.get(name, 0) for name, value in filled.items()}
+    return form(learning_rate * sigma ** (2 if row.name == "hamiltonian" else 1), **scaled)
 
 
 def update_operator(

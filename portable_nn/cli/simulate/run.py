@@ -147,7 +147,7 @@ def _remedies(found: RunReport) -> str:
             answer.factor(row.factor),
             f"{row.cost}",
             answer.factor(row.per_evaluation),
-            answer.limit(row.stability_limit) if row.stability_limit else "not if small",
+            "not if small" if row.stability_limit == 0 else answer.limit(row.stability_limit),
         )
         for row in found.remedies
     ]
