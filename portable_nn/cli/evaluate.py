@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +12,7 @@ from portable_nn.cli.conventions import Digest, Edited, EngineName, Model, Plot,
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
-
-if TYPE_CHECKING:
-    pass
+from portable_nn.core.text import quantity
 
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
@@ -65,7 +63,7 @@ def command(
     given: DataOptions,
     dialect: DialectOptions,
     task: Annotated[
-        str | None, typer.Option(metavar="<classes|numbers>", help="What is predicted, if the model does not say it.")
+        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
     ] = None,
     worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
     strict: Annotated[
@@ -85,16 +83,12 @@ def command(
     from portable_nn.evaluation.picture import sheet
     from portable_nn.model_files.evaluating import evaluate
 
-    wanted: Any = task
-    found = evaluate(model, data, task=wanted, worst=worst, strict=strict, dialect=dialect.given(), **given.options())
-    printer.notes(found.notes)
+    found = evaluate(model, data, task=task, worst=worst, strict=strict, dialect=dialect.given(), **given.options())
+    printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))
     head = {"model": model, "data": data}
     tail = f"\n\n{written(drawn)}" if drawn else ""
     printer.result(found.text() + tail, head | found.as_json(), found.rows)
     if found.left_out:
-        total = found.left_out + found.examples
-        raise PortableNNError(
-            f"{found.left_out:,} of {total:,} examples cannot be used and are left out: {found.notes[-1]}"
-        )
+        raise PortableNNError(f"of {quantity(found.left_out + found.examples, 'example')} {found.notes[-1]}")

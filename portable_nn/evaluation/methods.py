@@ -18,7 +18,7 @@ from portable_nn.core.text import percent
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.probabilities import log_probabilities, probabilities
-from portable_nn.evaluation.reliability import fit_temperature, logits_of
+from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.format.meaning import OutputInfo
@@ -185,7 +185,8 @@ def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[st
     both = []
     for each in (info.temperature, temperature):
         scores = ClassScores(names, info.threshold)
-        scores.update(log_probabilities(numbers, info.kind, each), classes)
+        for part in parts(numbers):
+            scores.update(log_probabilities(numbers[part], info.kind, each), classes[part])
         both.append(scores.result())
     return Calibration(temperature, *both)
 

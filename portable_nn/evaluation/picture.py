@@ -26,6 +26,9 @@ NAMED: Final = 30
 COUNTED: Final = 15
 """... and so many the counts in its cells."""
 
+CELLS: Final = 150
+"""So many cells of the matrix are drawn side by side; of more, the largest of several."""
+
 PANELS: Final = 4
 """So many of several numbers are drawn."""
 
@@ -36,7 +39,7 @@ LONGEST: Final = 14
 """Characters of a name."""
 
 WIDTH: Final = 11.0
-SIDE: Final = 5.2
+SIDE: Final = 5.4
 TOP: Final = 0.9
 CELL: Final = 1.05
 """Inches: of the sheet, of a square panel with its labels, of the title, and of a picture with its line of text."""
@@ -60,7 +63,7 @@ def sheet(found: ClassEvaluation | NumberEvaluation, title: str = "") -> Figure:
         f"{found.examples:,} examples, accuracy {percent(found.accuracy)} ({percent(low)} to {percent(high)}), "
         f"loss {found.loss:.3g}, mean F1 {found.f1:.3g}" + ("" if found.auc is None else f", ROC AUC {found.auc:.4g}"),
     )
-    _matrix(_axes(sheet, height, 1.15, TOP + 0.25, 4.0, 4.0), found)
+    _matrix(_axes(sheet, height, 1.15, TOP + 0.5, 4.0, 4.0), found)
     _reliability(sheet, height, found)
     for place, each in enumerate(pictures):
         left = 0.35 + place % ACROSS * (WIDTH - 0.5) / ACROSS
@@ -94,10 +97,12 @@ def _matrix(axes: Axes, found: ClassEvaluation) -> None:
     count = len(found.classes)
     support = np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
     shares = np.sqrt(found.confusion / support)  # Few wrong ones among many right ones are what is looked for.
-    colours = np.empty((count, count, 3))
-    for colour, where in ((BLUE, np.eye(count, dtype=bool)), (VERMILLION, ~np.eye(count, dtype=bool))):
-        colours[where] = 1 - shares[where][:, np.newaxis] * (1 - np.array(to_rgb(colour))) * 0.85
-    axes.imshow(colours, interpolation="nearest" if count <= 400 else "antialiased")
+    right = np.eye(count, dtype=bool)
+    colours = np.ones((1, 1, 3))
+    for colour, where in ((BLUE, right), (VERMILLION, ~right)):
+        strength = 0.85 * _pooled(np.where(where, shares, 0))[:, :, np.newaxis]
+        colours = colours * (1 - strength * (1 - np.array(to_rgb(colour))))
+    axes.imshow(colours, interpolation="nearest", extent=(-0.5, count - 0.5, count - 0.5, -0.5))
     axes.set_xlabel("taken for", labelpad=4)
     axes.set_ylabel("class", labelpad=4)
     axes.spines[["top", "right"]].set_visible(True)
@@ -117,10 +122,20 @@ def _matrix(axes: Axes, found: ClassEvaluation) -> None:
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if dark else "black")
 
 
+def _pooled(shares: Array) -> Array:
+    """The largest shares in blocks of neighbouring classes, where there are too many classes to see each cell."""
+    size = -(-len(shares) // CELLS)
+    if size > 1:
+        over = -len(shares) % size
+        blocks = np.pad(shares, (0, over)).reshape((len(shares) + over) // size, size, -1, size)
+        shares = blocks.max(axis=(1, 3))
+    return shares
+
+
 def _reliability(sheet: Figure, height: float, found: ClassEvaluation) -> None:
     """The accuracy of answers by their probability, and how many there are."""
     bins = found.reliability.bins
-    top, left, wide = TOP + 0.25, 6.45, 4.1
+    top, left, wide = TOP + 0.5, 6.45, 4.1
     axes = _axes(sheet, height, left, top, wide, 3.0)
     middles = [each.confidence for each in bins]
     right = [each.accuracy for each in bins]
@@ -137,10 +152,13 @@ def _reliability(sheet: Figure, height: float, found: ClassEvaluation) -> None:
     start = 0.0 if len(found.classes) > 2 else 0.45
     axes.set(xlim=(start, 1), ylim=(0, 1), ylabel="share that is right")
     axes.set_xticklabels([])
-    axes.legend(loc="upper left", framealpha=0.85, edgecolor="none", fontsize=8.5)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.03, 0.99), ncols=3, frameon=False, fontsize=8, columnspacing=1.0,
+        handlelength=1.6, handletextpad=0.5,
+    )  # fmt: skip
     chance = percent(found.reliability.by_chance)
     error = f"expected calibration error {percent(found.reliability.ece)} (about {chance} by chance)"
-    axes.set_title(error, fontsize=9.5, loc="left", pad=8)
+    axes.set_title(error, fontsize=9.5, loc="left", pad=24)
     below = _axes(sheet, height, left, top + 3.12, wide, 0.88)
     widths = [each.high - each.low for each in bins]
     shares = [each.count / found.examples for each in bins]
@@ -188,11 +206,13 @@ def _number_sheet(found: NumberEvaluation, title: str) -> Figure:
     line = f"{found.examples:,} examples" + (f"; {more:,} more numbers are not drawn" if more > 0 else "")
     if len(found.sample) < found.examples:
         line += f"; {len(found.sample):,} of them, drawn at random, are shown"
-    _title(sheet, height, title, line)
+    _title(sheet, height, title, f"{line}, {_figures(shown[0])}" if len(found.numbers) == 1 else line)
     for place, number in enumerate(shown):
         top = TOP + 0.35 + place * SIDE
         targets, predicted = found.sample[:, 1, place], found.sample[:, 0, place]
         _scatter(_axes(sheet, height, 1.0, top, 4.2, 4.0), number, targets, predicted)
+        if len(found.numbers) > 1:
+            sheet.text(0.35 / WIDTH, 1 - (top - 0.18) / height, _figures(number), fontsize=9.5, va="center")
         right = _axes(sheet, height, 6.35, top, 4.2, 4.0)
         if number.coverage:
             _coverage(right, number)
@@ -218,7 +238,6 @@ def _scatter(axes: Axes, number: NumberFigures, targets: Array, predicted: Array
     axes.scatter(targets, predicted, **_dots(len(targets)))
     axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
     axes.set(xlabel=_called(number, "target"), ylabel=_called(number, "predicted"))
-    axes.set_title(_figures(number), fontsize=9.5, loc="left")
 
 
 def _figures(number: NumberFigures) -> str:

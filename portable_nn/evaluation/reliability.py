@@ -6,6 +6,7 @@ arXiv:1706.04599.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,9 @@ HOTTEST: Final = 100.0
 """Temperatures are sought from 1/100 to 100."""
 
 MOST_STEPS: Final = 100
+
+PART: Final = 2**18
+"""Numbers that are computed with at once."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ class ReliabilityScores:
         return Reliability(bins, ece, float(np.sqrt(2 / np.pi * self.variance).sum() / total))
 
 
+def parts(rows: Array) -> Iterator[slice]:
+    """Slices of rows that are a megabyte or two of numbers each."""
+    size = max(1, PART // max(1, rows.shape[1]))
+    for start in range(0, len(rows), size):
+        yield slice(start, start + size)
+
+
 def logits_of(numbers: Array, kind: str) -> Array:
     """Logits ``(n, classes)`` that have the probabilities of outputs ``(n, width)`` of some ``kind``."""
     if kind == "probabilities":
@@ -104,14 +115,17 @@ def fit_temperature(logits: Array, classes: Array) -> float:
 
     Raises ``UsageError`` where no temperature from 1/100 to 100 is best.
     """
-    z = logits - logits.max(axis=1, keepdims=True)
-    meant = z[np.arange(len(z)), classes]
 
     def slope(beta: float) -> tuple[float, float]:
-        p = np.exp(beta * z)
-        p /= p.sum(axis=1, keepdims=True)
-        mean = (p * z).sum(axis=1)
-        return float((mean - meant).mean()), float(((p * z * z).sum(axis=1) - mean**2).mean())
+        first = second = 0.0
+        for part in parts(logits):
+            z = logits[part] - logits[part].max(axis=1, keepdims=True)
+            p = np.exp(beta * z)
+            p /= p.sum(axis=1, keepdims=True)
+            mean = (p * z).sum(axis=1)
+            first += float((mean - z[np.arange(len(z)), classes[part]]).sum())
+            second += float(((p * z * z).sum(axis=1) - mean**2).sum())
+        return first / len(logits), second / len(logits)
 
     low, high = 1 / HOTTEST, HOTTEST
     if slope(low)[0] >= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
-from portable_nn.core.text import either, quantity
+from portable_nn.core.text import either
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
@@ -86,6 +86,8 @@ def evaluate(
     """
     if worst < 0:
         raise UsageError(f"worst must be at least 0, not {worst}")
+    if task not in (None, *get_args(Task)):
+        raise UsageError(f"task must be {either(get_args(Task))}, not {task!r}")
     given = _given(y, strict)
     answers = answers_of(
         model, data, engine=engine, labels=labels, task=task, batch_size=batch_size, polarity=polarity, raw=raw,
@@ -187,6 +189,7 @@ class _Scored:
         self.scoring: Scoring
         self.left_out = 0
         self.reasons: list[str] = []
+        self.first = ("the data", "there are none")
         self.kept: list[tuple[Array, Array]] = []
 
     def leave_out(self, name: str, reason: str, strict: bool) -> None:
@@ -196,6 +199,8 @@ class _Scored:
         if strict:
             raise DataError(name, reason)
         self.left_out += 1
+        if self.left_out == 1:
+            self.first = (name, reason)
         if len(self.reasons) < LISTED:
             self.reasons.append(f"{name}: {reason}")
 
@@ -204,7 +209,7 @@ class _Scored:
         if not self.left_out:
             return []
         more = f", and {self.left_out - LISTED:,} more" if self.left_out > LISTED else ""
-        return [f"{quantity(self.left_out, 'example')} left out: {'; '.join(self.reasons)}{more}"]
+        return [f"{self.left_out:,} {'is' if self.left_out == 1 else 'are'} left out: {'; '.join(self.reasons)}{more}"]
 
 
 def _given(y: Any, strict: bool) -> list[Any] | None:
@@ -218,30 +223,31 @@ def _given(y: Any, strict: bool) -> list[Any] | None:
 
 
 def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:
-    found, begun, labelled = _Scored(answers.runner.where), False, given is not None
+    found, begun = _Scored(answers.runner.where), False
     for each, labels in _labelled(answers, given):
         if isinstance(each, Bad):
             found.leave_out(each.name, each.reason, strict)
             continue
-        labelled = labelled or any(label is not None for label in labels)
-        if strict and not labelled:
-            raise DataError(each.batch.names[0], _no_labels(answers))
-        if not each.finite.any():
-            for name in each.batch.names:
+        names, (batch, numbers, finite) = each.batch.names, each
+        is_labelled = any(label is not None for label in labels)
+        if not is_labelled and not begun and (strict or batch.labels is None):
+            raise DataError(names[0], _no_labels(answers))
+        if not finite.any():
+            for name in names:
                 found.leave_out(name, NOT_FINITE, strict)
             continue
         if not begun:
             begun, found.scoring = True, Scoring(answers.info, answers.classes, worst=worst)
-        numbers = np.where(each.finite[:, np.newaxis], each.numbers, np.nan)
-        faults = found.scoring.update(numbers, labels, each.batch.names, each.batch.x if answers.are_pictures else None)
+        numbers = np.where(finite[:, np.newaxis], numbers, np.nan)
+        faults = found.scoring.update(numbers, labels, names, batch.x if answers.are_pictures else None)
         for place, reason in faults.items():
-            found.leave_out(each.batch.names[place], reason, strict)
+            found.leave_out(names[place], reason, strict)
         if keep:
             found.kept.append((numbers, found.scoring.find.of(labels)))
-    if not labelled:
-        raise DataError(answers.runner.where if not found.reasons else found.reasons[0], _no_labels(answers))
     if not begun or not found.scoring.count:
-        raise DataError(found.where, f"there is no example to evaluate it on: {'; '.join(found.reasons)}")
+        if len(found.reasons) == 1:
+            raise DataError(*found.first)
+        raise DataError(found.where, f"there is no example to evaluate it on: {': '.join(found.first)}")
     return found
 
 
@@ -257,7 +263,7 @@ def _labelled(answers: Answers, given: list[Any] | None) -> Iterator[tuple[Answe
         seen += count
         if given is not None and seen > len(given):
             break
-        yield each, labels or [None] * count
+        yield each, [None] * count if labels is None else labels
     if given is not None and seen != len(given):
         raise UsageError(
             f"y has {len(given):,} labels, but there are {'at least ' if seen > len(given) else ''}{seen:,} examples"

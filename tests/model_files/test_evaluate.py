@@ -184,10 +184,10 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("0,1,2,3\n9,1,2,3\n7,1,2,3\n1,1,?,3\n2,1,2,3\n6,1,2,3\n")
     found = pnn.evaluate(network(labels="abcde"), tmp_path / "t.csv", strict=False)
     assert (found.examples, found.left_out) == (2, 4)
-    assert found.notes[-1].startswith("4 examples left out: ")
+    assert found.notes[-1].startswith("4 are left out: ")
     assert found.notes[-1].endswith("and 1 more")
-    (tmp_path / "t.csv").write_text("9,1,2,3\n")
-    with pytest.raises(DataError, match="there is no example to evaluate it on"):
+    (tmp_path / "t.csv").write_text("9,1,2,3\n8,1,2,3\n")
+    with pytest.raises(DataError, match=r"no example to evaluate it on: \S+t\.csv:1: the label 9 is"):
         pnn.evaluate(network(labels="abcde"), tmp_path / "t.csv", strict=False)
 
 
@@ -216,6 +216,11 @@ def test_one_class_alone(tmp_path: Path) -> None:
     assert found.baseline == 1
     assert [each.recall for each in found.classes].count(None) == 4
     assert "nan" not in str(found)
+
+
+def test_a_task_that_is_none() -> None:
+    with pytest.raises(UsageError, match="task must be classes or numbers, not 'both'"):
+        pnn.evaluate(network(), ROWS, Y, task="both")
 
 
 # -- calibrate
