@@ -1,8 +1,10 @@
-"""The network of T. Rashid's *Make Your Own Neural Network*, 2016, of which version 0 of the weight file is.
+"""The network of T. Rashid's *Make Your Own Neural Network*, 2016: its class, and the arrays that its program keeps.
 
-``import_book`` and ``read_book`` read the two arrays that its program keeps.
+``neuralNetwork`` takes the place of the class in a notebook. ``import_book`` and ``read_book`` read the two arrays,
+which are version 0 of the weight file.
 """
 
 from portable_nn.converters.book.arrays import import_book, read_book
+from portable_nn.converters.book.notebook import neuralNetwork
 
-__all__ = ["import_book", "read_book"]
+__all__ = ["import_book", "neuralNetwork", "read_book"]

@@ -83,8 +83,8 @@ def import_book(
     wih_file, who_file = _two_files([Path(source) for source in sources])
     wih, who = _read(wih_file, "(hidden nodes, inputs)"), _read(who_file, "(outputs, hidden nodes)")
     _check_fit(wih_file, wih, who_file, who)
-    query = _network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
-    network = _described(_of_pixels(query) if wih.shape[1] == PIXELS else query)
+    query = query_network(*((wih, who) if dtype is None else (_narrow(wih_file, wih), _narrow(who_file, who))))
+    network = described(query)
     found, where = Proof(), f"{wih_file}, {who_file}"
     tolerance = Tolerance(TOLERANCES[query.graph.inputs[0].dtype] if atol is None else atol, rtol)
     if verify:
@@ -164,7 +164,7 @@ def _check_fit(wih_file: Path, wih: Array, who_file: Path, who: Array) -> None:
     )
 
 
-def _network(wih: Array, who: Array) -> Network:
+def query_network(wih: Array, who: Array) -> Network:
     """The graph of the book's ``query``; values have the names that they have there."""
     (hidden, inputs), outputs = wih.shape, who.shape[0]
     return Sequential(
@@ -178,20 +178,22 @@ def _network(wih: Array, who: Array) -> Network:
     )
 
 
-def _described(network: Network) -> Network:
-    """``network``, which says its loss, and that float64 is only what the book's program happened to compute in."""
+def described(query: Network) -> Network:
+    """A copy of the network ``query`` that takes pixels, 0 to 255, and pictures, where its inputs are those of a digit.
+
+    It says its loss, and that float64 is only what the book's program happened to compute in.
+    """
+    [value] = query.graph.inputs
+    pixels = value.shape[1] == PIXELS
+    first = [Rescaling(*BOOK)] if pixels else []
+    entry = Input(*value.shape[1:], name=value.name, dtype=value.dtype)
+    steps = DIGIT if pixels else ()
+    network = Sequential(entry, *first, query, labels=query.labels, preprocessing=steps, seed=0)
     [given], [found] = network.inputs, network.outputs
     network.outputs = (replace(found, loss="mean_squared_error"),)
-    if network.graph.inputs[0].dtype == "float64":
+    if value.dtype == "float64":
         network.inputs = (replace(given, exported="float32"),)
     return network
-
-
-def _of_pixels(query: Network) -> Network:
-    """The network that takes pixels, 0 to 255, and pictures."""
-    [value] = query.graph.inputs
-    entry = Input(PIXELS, name=value.name, dtype=value.dtype)
-    return Sequential(entry, Rescaling(*BOOK), query, labels=query.labels, preprocessing=DIGIT, seed=0)
 
 
 def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Difference:
