@@ -18,11 +18,13 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.core.errors import *
     from portable_nn.layers import *
     from portable_nn.model_files.evaluating import *
+    from portable_nn.model_files.keeping import *
     from portable_nn.model_files.opening import *
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
+    from portable_nn.preprocessing.named import *
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.table import *
     from portable_nn.training.history import *
@@ -46,7 +48,9 @@ else:
         "recipes.table",
         "model_files.evaluating",
         "model_files.opening",
+        "preprocessing.named",
         "model_files.predictions",
+        "model_files.keeping",
         "model_files.reports",
     )
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 import typer
 
 from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
+from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent
 
@@ -24,7 +25,8 @@ EXAMPLES = (
     "predict digits scans/ --top 3",
     "predict digits scans/ --save-io io.npz",
     "predict mine.safetensors mnist_test.csv --out answers.json",
-    "predict mobilenet.onnx cat.jpg --labels imagenet.txt --verbose",
+    "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
+    "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = True
 
@@ -46,13 +48,14 @@ def command(
     printer: Printer,
     model: Model,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin."
+            metavar="[INPUT...]", help="Images, folders of images, CSV, npy, npz, IDX or HDF5 files; - is CSV on stdin."
         ),
-    ],
+    ] = None,
     *,
     dialect: DialectOptions,
+    preparation: PreparationOptions,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
@@ -79,6 +82,10 @@ def command(
             help="Record the inputs and outputs of the network, for --io of export, import and convert.",
         ),
     ] = None,
+    set: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
     ] = False,
@@ -94,10 +101,14 @@ def command(
     """
     from portable_nn.model_files.predictions import predict
 
+    if set is not None:
+        _keep(model, set, preparation, printer, digest=digest, edited=edited)
+        if not inputs:
+            return
     recorder = _recorder(save_io)
     predictions = predict(
         model,
-        inputs,
+        inputs or [],
         engine=engine,
         labels=labels,
         top=top,
@@ -109,6 +120,7 @@ def command(
         edited=edited,
         recorder=recorder,
         dialect=dialect.given(),
+        preprocess=preparation.given(),
     )
     printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)
@@ -125,6 +137,19 @@ def command(
         printer.note(f"{predictions.right:,} of {predictions.judged:,} right ({share}){unsure}")
     if predictions.first_bad:
         raise _failure(predictions, predictions.first_bad)
+
+
+def _keep(
+    model: str, path: Path, preparation: PreparationOptions, printer: Printer, *, digest: str | None, edited: bool
+) -> None:
+    """Write a copy of the model that says how pictures are prepared."""
+    from portable_nn.model_files.keeping import keep_preprocessing
+
+    given = preparation.given()
+    if given is None:
+        raise UsageError("--set keeps a preparation in a copy of the model: --preprocess or --mean say which")
+    steps = keep_preprocessing(model, path, given, digest=digest, edited=edited)
+    printer.note(f"written to {path}, which says how pictures are prepared: {'; '.join(steps)}")
 
 
 def _failure(predictions: Predictions, first: Prediction) -> PortableNNError:

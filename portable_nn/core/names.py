@@ -46,3 +46,30 @@ GanRecipe: TypeAlias = Literal["regularised", "plain"]
 GanMethod: TypeAlias = Literal["alternating", "simultaneous", "extragradient", "optimistic_adam", "consensus"]
 GanLoss: TypeAlias = Literal["saturating", "non_saturating", "wasserstein_gp", "hinge"]
 """What ``simulate gan`` can train, and how; a test compares them with the tables in ``adversarial.gan``."""
+
+PREPARATIONS: Final = (
+    "imagenet",
+    "imagenet-v2",
+    "keras-tf",
+    "keras-caffe",
+    "keras-torch",
+    "clip",
+    "siglip",
+    "vit",
+    "yolo",
+    "detection",
+    "segmentation",
+    "mnist",
+    "mnist-torch",
+    "mnist-book",
+    "unit",
+    "levels",
+)
+"""Named preparations of pictures: the keys of ``preprocessing.named.NAMED``."""
+
+Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "shorter", "none", "digit"]
+"""How a picture is brought to the size of an input.
+
+``crop``: its shorter side is scaled, and the middle cut out; ``stretch``: scaled without regard to its aspect ratio;
+``letterbox``: scaled to fit, and the rest filled with grey; ``shorter``: as crop, but nothing is cut off; ``none``: as
+it is; ``digit``: the drawing is found in it and laid out as in MNIST."""

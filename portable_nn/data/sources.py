@@ -63,7 +63,7 @@ class Taken:
     """What a model takes.
 
     Args:
-        shape: the shape of one example, without the batch axis.
+        shape: the shape of one example, without the batch axis; empty where pictures of any size make examples.
         steps: the steps of its preprocessing.
         kind: the kind of its input, as in a manifest.
         largest: the largest number that it says it is made for, if it does.
@@ -71,6 +71,7 @@ class Taken:
         targets: the names of the columns that it predicts; empty where they have none.
         numbers: whether these are numbers, and not classes.
         labelled: whether a row of a table may have a label.
+        dtype: the type of the input.
     """
 
     shape: tuple[int, ...]
@@ -81,6 +82,7 @@ class Taken:
     targets: tuple[str, ...] = ()
     numbers: bool = False
     labelled: bool = True
+    dtype: str = "float32"
 
 
 def iterate(
@@ -232,6 +234,9 @@ class _Plan:
         for source in group:
             found = self.picture(source)
             if isinstance(found, Batch):
+                if ready and ready[0].x.shape != found.x.shape:  # The model takes any size.
+                    yield from _joined(ready)
+                    ready.clear()
                 ready.append(found)
             if isinstance(found, Bad) or len(ready) == self.batch_size:
                 yield from _joined(ready)
@@ -269,6 +274,10 @@ class _Plan:
 
     def table(self, path: Path) -> Iterator[Batch | Bad]:
         file = "stdin" if str(path) == STDIN else path
+        if not self.example_shape:
+            raise DataError(
+                file, "the model takes examples of any size, which rows of a table do not have: give pictures"
+            )
         for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size, strict=self.strict):
             if isinstance(rows, DataError):
                 yield self.bad(rows)
@@ -317,6 +326,8 @@ class _Plan:
         return Batch(names, x, None if labels is None else labels.tolist())
 
     def shaped(self, examples: Tensor, file: str | Path) -> Tensor:
+        if not self.example_shape:
+            return examples
         try:
             return lay_out(examples, self.example_shape)
         except ValueError as error:
@@ -337,7 +348,7 @@ def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:
         return taken.steps
     if taken.steps or taken.kind == "table":
         raise UsageError("the preprocessing of this model has no step that makes an array of a picture; give it arrays")
-    steps = default_preprocessing(taken.shape, taken.largest)
+    steps = default_preprocessing(taken.shape, 255 if taken.dtype == "uint8" else taken.largest)
     if assumed is not None:
         assumed.append("the model does not say how to prepare pictures; assumed: " + "; ".join(describe(steps)))
     return steps

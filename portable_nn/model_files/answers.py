@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -20,11 +20,15 @@ from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_f
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
-from portable_nn.model_files.runners import UNKNOWN, Runner, network_runner
+from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner, network_runnable
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import Found
+from portable_nn.preprocessing.named import Preparation, preparation_of
+from portable_nn.preprocessing.steps import ArithmeticStep, Found, PictureStep, Preprocessing, check_order
+
+Preprocess: TypeAlias = str | Mapping[str, Any] | Preparation | Preprocessing
+"""How callers say that pictures are prepared: a name, the fields of a ``Preparation``, one, or steps."""
 
 SUM_TOLERANCE = 1e-3
 """The largest deviation of their sum from 1 for numbers of an unknown kind to be taken for probabilities."""
@@ -193,13 +197,15 @@ def answers_of(
     dialect: Dialect | None = None,
     notes: list[str] | None = None,
     labelled: bool = False,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
 ) -> Answers:
     """What ``model`` gives for ``inputs``: arguments and errors are those of ``predict``.
 
     ``notes`` is a list to which is appended how each input is prepared. ``labelled`` says that tables have labels
     before the values, also where they are numbers.
     """
-    runner = opened_runner(model, engine, digest, edited)
+    runner = opened_model(model, engine, digest, edited).runner(as_preparation(preprocess), output)
     if recorder:
         runner = dataclasses.replace(runner, run=recorder.watching(runner.run))
     if notes is not None:
@@ -219,19 +225,33 @@ def answers_of(
     return Answers(runner, batches, labels, task, strict, [] if notes is None else notes, assumed)
 
 
-def opened_runner(
+def opened_model(
     model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False
-) -> Runner:
-    """A model ready to run on examples. Raises as ``predict`` does."""
+) -> Runnable:
+    """A model ready to run. Raises as ``predict`` does."""
     check_engine(engine)
     if not isinstance(model, (Network, str, Path)):
         raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")
     if not isinstance(model, Network):
-        return open_model(model, digest=digest, edited=edited).runner(str(model), engine)
+        return open_model(model, digest=digest, edited=edited).runnable(str(model), engine)
     if digest is not None or edited:
         raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
     name = model.graph.name
-    return network_runner(model, "the network" if name == "network" else f"the network '{name}'", engine)
+    return network_runnable(model, "the network" if name == "network" else f"the network '{name}'", engine)
+
+
+def as_preparation(preprocess: Preprocess | None) -> Preparation | Preprocessing | None:
+    """What callers give as ``preprocess``: a name, a dict, a preparation or steps. Raises ``UsageError``."""
+    if not isinstance(preprocess, tuple | list):
+        return None if preprocess is None else preparation_of(preprocess)
+    steps = tuple(preprocess)
+    if not steps or not all(isinstance(step, PictureStep | ArithmeticStep) for step in steps):
+        raise UsageError("preprocess must be a name, a dict, a Preparation, or a list of steps of preprocessing")
+    try:
+        check_order(steps)
+    except ValueError as error:
+        raise UsageError(f"preprocess: {error}") from None
+    return steps
 
 
 def taken_by(runner: Runner, labelled: bool = False) -> Taken:
@@ -246,4 +266,5 @@ def taken_by(runner: Runner, labelled: bool = False) -> Taken:
         (runner.labels if numbers and runner.labels else (runner.target,)) if runner.target else (),
         numbers,
         labelled or not numbers,
+        runner.input.dtype,
     )

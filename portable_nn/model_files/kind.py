@@ -20,7 +20,7 @@ from portable_nn.format.manifest import Manifest
 from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import bytes_of, sizes_of
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
-from portable_nn.model_files.runners import Runner, network_runner
+from portable_nn.model_files.runners import Runnable, Runner, network_runnable
 from portable_nn.network import Network
 from portable_nn.plain import Entry
 
@@ -82,7 +82,11 @@ class NetworkFile(ModelFile):
 
     def runner(self, name: str, engine: Engine) -> Runner:
         """The model ready to run on examples; messages call it ``name``."""
-        return network_runner(self.network, name, engine)
+        return self.runnable(name, engine).runner()
+
+    def runnable(self, name: str, engine: Engine) -> Runnable:
+        """The model ready to run, with all of its inputs and outputs."""
+        return network_runnable(self.network, name, engine)
 
     def survey(self) -> Surveyor:
         """The model ready to be analysed. Raises ``FormatError`` with ``faults`` where it contradicts itself."""

@@ -25,7 +25,7 @@ from portable_nn.format.tensors import hashes
 from portable_nn.inspection import Inspection
 from portable_nn.model_files.conversion import ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import WritableFile, expected_bytes
-from portable_nn.model_files.runners import Runner, described_by, output_values, runner_of
+from portable_nn.model_files.runners import Runnable, described_by, output_values
 from portable_nn.network import Network
 from portable_nn.operators import infer
 from portable_nn.plain import Entry
@@ -85,6 +85,11 @@ class OnnxFile(WritableFile):
         """Who wrote the model, and whether it is as it was written. Raises ``FormatError`` where it is damaged."""
         return self._checked(self.model)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether this package wrote the file, and nobody changed it."""
+        return self._origin.state == "own"
+
     def _checked(self, model: ModelProto) -> Origin:
         from portable_nn.onnx.origin import origin_of
 
@@ -109,21 +114,21 @@ class OnnxFile(WritableFile):
 
         return inspect_onnx(self.model, str(self.path))
 
-    def runner(self, name: str, engine: Engine) -> Runner:
+    def runnable(self, name: str, engine: Engine) -> Runnable:
         if engine == "numpy":
             network = self.network
             run, outputs = partial(network.compute, engine), output_values(network)
             numbers = ranges(network.graph, network.parameters)
-            found = self._runner(name, network.graph.inputs, outputs, self._metadata, run, numbers)
-            found = found if self._origin.state == "own" else replace(found, notes=(*found.notes, UNPROVED))
-            return replace(found, warnings=self._origin.notes)
+            found = self._runnable(name, network.graph.inputs, outputs, self._metadata, run, numbers)
+            notes = () if self._origin.state == "own" else (UNPROVED,)
+            return replace(found, notes=notes, warnings=self._origin.notes)
         from portable_nn.onnx.session import Session
 
         source = self.path if self.digest is None else self._expected
         self._check_claims()
         session = Session(source, where=str(self.path))
         made_for = self._ranges(session.metadata)
-        found = self._runner(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
+        found = self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
         return replace(found, warnings=self._warnings(session.metadata))
 
     def _check_claims(self) -> None:
@@ -154,7 +159,7 @@ class OnnxFile(WritableFile):
             return self._checked(read_alone(self.path)).notes
         return self._checked(parsed(self._expected, self.path)).notes
 
-    def _runner(
+    def _runnable(
         self,
         name: str,
         inputs: Sequence[Value],
@@ -162,8 +167,8 @@ class OnnxFile(WritableFile):
         metadata: Mapping[str, str],
         run: Run,
         made_for: Mapping[str, Range],
-    ) -> Runner:
-        return runner_of(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run, made_for)
+    ) -> Runnable:
+        return Runnable(name, inputs, outputs, described_by(metadata, inputs, outputs, str(self.path)), run, made_for)
 
     def _ranges(self, metadata: Mapping[str, str]) -> Mapping[str, Range]:
         """What the first nodes of a file of this package say of the inputs; its weights are not read for that."""

@@ -19,7 +19,15 @@ from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.probabilities import probabilities, quantities
 from portable_nn.evaluation.scoring import NOT_FINITE
 from portable_nn.evaluation.targets import ClassFinder
-from portable_nn.model_files.answers import Answer, Answers, answers_of, opened_runner, taken_by
+from portable_nn.model_files.answers import (
+    Answer,
+    Answers,
+    Preprocess,
+    answers_of,
+    as_preparation,
+    opened_model,
+    taken_by,
+)
 from portable_nn.model_files.labels import class_named
 from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
@@ -201,6 +209,8 @@ def predict(
     edited: bool = False,
     recorder: Recorder | None = None,
     dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
 ) -> Predictions:
     """Predictions of ``model`` for ``inputs``, one after the other.
 
@@ -223,6 +233,10 @@ def predict(
             was written with, and is not refused as damaged.
         recorder: keeps the inputs and outputs of the network, in memory.
         dialect: how CSV files are written, for a model whose columns have names: delimiter, decimal mark, header.
+        preprocess: how pictures are prepared, instead of as the model says: a name such as ``"imagenet"``, or a dict or
+            ``pnn.Preparation`` that changes it or says it all, such as ``{"mean": 0.5, "std": 0.5, "bgr": True}``; or a
+            list of steps. Arrays get the arithmetic of it.
+        output: the name of the output that is read, where a model has several.
 
     Raises:
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
@@ -251,11 +265,15 @@ def predict(
         recorder=recorder,
         dialect=dialect,
         notes=[],
+        preprocess=preprocess,
+        output=output,
     )
     return Predictions(answers, top)
 
 
-def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None = None) -> Array:
+def prepare(
+    model: str | Path | Network, inputs: Any, *, polarity: Found | None = None, preprocess: Preprocess | None = None
+) -> Array:
     """The examples (n, …) that a model takes, made of pictures, tables and arrays: what ``predict`` feeds it.
 
     They are for ``Network.predict`` and ``Network.fit``, and for an ONNX file in any runtime.
@@ -264,16 +282,20 @@ def prepare(model: str | Path | Network, inputs: Any, *, polarity: Found | None 
         model: a network, the name of a shipped model, a weight file, or any ONNX file.
         inputs: as ``predict`` takes them.
         polarity: the ink of the images, ``light`` or ``dark``; by default it is found for each.
+        preprocess: how pictures are prepared, as ``predict`` takes it.
 
-    Raises as ``predict`` does.
+    Raises as ``predict`` does, and ``UsageError`` for pictures that make examples of different shapes.
 
     >>> import portable_nn as pnn
     >>> pnn.prepare("digits", "photo.jpg").shape
     (1, 1, 28, 28)
     """
-    runner = opened_runner(model, "numpy")
+    runner = opened_model(model, "numpy").runner(as_preparation(preprocess))
     batches = iterate(inputs, taken_by(runner), polarity=polarity)
-    return np.concatenate([batch.x for batch in batches if isinstance(batch, Batch)])
+    found = [batch.x for batch in batches if isinstance(batch, Batch)]
+    if len(shapes := dict.fromkeys(x.shape[1:] for x in found)) > 1:
+        raise UsageError(f"the pictures make examples of different shapes: {some(map(str, shapes))}")
+    return np.concatenate(found)
 
 
 def _quantities(runner: Runner) -> tuple[str, ...]:

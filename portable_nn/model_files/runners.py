@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
+from portable_nn.core.dims import static
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
 from portable_nn.format.meaning import Column, InputInfo, OutputInfo
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.steps import PictureStep, Preprocessing
+from portable_nn.preprocessing.named import NAMED, Preparation, prepared
+from portable_nn.preprocessing.steps import PictureStep, Preprocessing, Step, describe, result_shape
 
 UNKNOWN: Final = "unknown"
 """The kind of an output that the model does not describe."""
@@ -69,8 +71,8 @@ class Runner:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
-        return tuple(int(size) for size in self.input.shape[1:])
+        """The shape of one example; empty where pictures of any size make examples."""
+        return static(self.input.shape[1:]) or ()
 
     def __call__(self, x: Array) -> Array:
         """Examples ``(n, *example_shape)`` → answers ``(n, width)``.
@@ -102,7 +104,8 @@ class Runner:
         found = np.asarray(self.run({self.input.name: x})[self.output])
         if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
             shape = f"output '{self.output}' has shape {format_shape(found.shape)} for {len(x)} examples"
-            raise UsageError(f"{self.where}: {shape}; predict needs one row of numbers for each")
+            hint = "--out FILE.npz (pnn.run) writes outputs as arrays, and --draw FILE.png draws boxes and masks"
+            raise UsageError(f"{self.where}: {shape}; predict needs one row of numbers for each: {hint}")
         return found.reshape(len(x), -1)
 
 
@@ -124,6 +127,7 @@ def described_by(
 ) -> Description:
     """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form."""
     from portable_nn.onnx.storage.metadata import labels_of, manifest_in
+    from portable_nn.onnx.storage.preparation import preparation_in
 
     names = [value.name for value in outputs]
     manifest = manifest_in(metadata, [value.name for value in inputs], names, where)
@@ -132,7 +136,12 @@ def described_by(
     labels = labels_of(metadata)
     fitting = next((value.name for value in outputs if labels and _may_be(value, len(labels))), None)
     infos = [OutputInfo(name, labels=labels if name == fitting else ()) for name in names]
-    return Description([InputInfo(value.name) for value in inputs], infos, known=False)
+    steps = preparation_in(metadata, where)
+    entries = [
+        InputInfo(value.name, "image", steps[value.name]) if value.name in steps else InputInfo(value.name)
+        for value in inputs
+    ]
+    return Description(entries, infos, known=False)
 
 
 def _may_be(value: Value, classes: int) -> bool:
@@ -145,58 +154,162 @@ def _is_float(value: Value) -> bool:
     return np.dtype(value.dtype).kind == "f"
 
 
-def network_runner(network: Network, where: str, engine: Engine) -> Runner:
-    """The runner of a network. Raises as ``runner_of`` does."""
+@dataclass(frozen=True)
+class Runnable:
+    """A model that is ready to run, with all of its inputs and outputs.
+
+    Args:
+        where: the name of the model in messages.
+        inputs, outputs: their names, types and shapes.
+        description: what the model says of them.
+        run: computes the outputs by name from the inputs by name.
+        made_for: what the first nodes say of the inputs, by name.
+        notes: what was assumed, for people.
+        warnings: what people must know, asked or not.
+    """
+
+    where: str
+    inputs: Sequence[Value]
+    outputs: Sequence[Value]
+    description: Description
+    run: Run
+    made_for: Mapping[str, Range] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def only_input(self) -> Value:
+        """The input. Raises ``UsageError`` where there are several, or none."""
+        if len(self.inputs) != 1:
+            names = ", ".join(value.name for value in self.inputs) or "none"
+            hint = " (--input NAME=FILE is for several)" if self.inputs else ""
+            raise UsageError(
+                f"{self.where}: predict takes models with one input; the inputs of this one are: {names}{hint}"
+            )
+        return self.inputs[0]
+
+    def output_named(self, name: str) -> Value:
+        """The output with this name. Raises ``UsageError`` where there is none."""
+        for value in self.outputs:
+            if value.name == name:
+                return value
+        names = ", ".join(repr(value.name) for value in self.outputs)
+        raise UsageError(f"{self.where}: has no output '{name}': its outputs are {names}")
+
+    def prepared(self, entry: Value, preparation: Preparation | Preprocessing | None) -> Input:
+        """The input ``entry`` with the steps that prepare it: those given, or else the model's own.
+
+        Raises ``UsageError`` where the steps do not make what it takes.
+        """
+        info = next(info for info in self.description.inputs if info.name == entry.name)
+        if preparation is not None and _is_one_picture(entry):
+            entry = replace(entry, shape=(1, *entry.shape))
+        warnings = tuple[str, ...]()
+        steps, kind = info.preprocessing, info.kind
+        if preparation is not None:
+            if info.columns or kind == "table":
+                raise UsageError(f"{self.where}: input '{entry.name}' takes rows of a table, and no pictures")
+            kind = "image"
+            steps, warnings = _steps_for(entry, preparation)
+            if info.preprocessing:
+                warnings = ("instead of the preparation that the model says, the one given is used", *warnings)
+        made = result_shape(steps)
+        entry = replace(entry, shape=(*entry.shape[:1], *_filled(entry.shape[1:], made)))
+        return Input(entry, steps, kind, warnings)
+
+    def runner(self, preparation: Preparation | Preprocessing | None = None, output: str | None = None) -> Runner:
+        """The model as one that gives an answer for each example.
+
+        Args:
+            preparation: how pictures are prepared, instead of as the model says.
+            output: the name of the output that answers are read from; by default one with labels, or the first.
+
+        Raises ``UsageError`` where it has not exactly one input of a known shape, or no output.
+        """
+        if not self.outputs:
+            raise UsageError(f"{self.where}: has no outputs, so there is nothing to predict")
+        found = self.prepared(self.only_input(), preparation)
+        entry = found.value
+        is_known = all(isinstance(size, int) for size in entry.shape[1:]) or any(map(_is_pictorial, found.steps))
+        if len(entry.shape) < 2 or entry.shape[0] == 0 or not is_known:
+            needed = "predict needs a batch of examples of one known shape"
+            hint = "; for pictures, --preprocess (preprocess) says it" if len(entry.shape) == 4 else ""
+            raise UsageError(
+                f"{self.where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}{hint}"
+            )
+        if len(entry.shape) != len(self.inputs[0].shape):
+            hint = "--out FILE.npz (pnn.run) and --draw FILE.png take it"
+            raise UsageError(f"{self.where}: input '{entry.name}' is one picture, without a batch: {hint}")
+        best, info, notes = self._answering(output)
+        return Runner(
+            self.where,
+            entry,
+            found.steps,
+            best.name,
+            info.kind if self.description.known else UNKNOWN,
+            info.labels,
+            self.run,
+            self.description.known,
+            (*notes, *self.notes),
+            (*self.warnings, *found.warnings),
+            takes=found.kind,
+            columns=self.description.inputs[0].columns,
+            target=info.target,
+            units=info.units or ((info.unit,) * len(info.labels) if info.unit else ()),
+            range=None if preparation else self.made_for.get(entry.name),
+            temperature=info.temperature,
+            threshold=info.threshold,
+        )
+
+    def _answering(self, output: str | None) -> tuple[Value, OutputInfo, tuple[str, ...]]:
+        """The output that answers are read from: with labels, or else the first with floating-point numbers."""
+        infos = dict(zip((value.name for value in self.outputs), self.description.outputs, strict=True))
+        known = self.description.known
+        if output is not None:
+            return self.output_named(output), infos[output], ()
+        best = min(self.outputs, key=lambda v: (not infos[v.name].labels, not known and not _is_float(v)))
+        read = f"of the outputs {', '.join(infos)}, '{best.name}' is read"
+        return best, infos[best.name], (read,) if len(self.outputs) > 1 else ()
+
+
+class Input(NamedTuple):
+    """An input, the steps that prepare it, its kind as in a manifest, and what people must know of them."""
+
+    value: Value
+    steps: Preprocessing
+    kind: str
+    warnings: tuple[str, ...]
+
+
+def _is_one_picture(value: Value) -> bool:
+    """Whether an input takes a picture in colour without a batch, as detectors of torchvision do."""
+    return len(value.shape) == 3 and value.shape[0] == 3 and all(dim not in (1, 3) for dim in value.shape[1:])
+
+
+def _steps_for(entry: Value, preparation: Preparation | Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
+    """The steps of a preparation for an input, and what people must know of them."""
+    if not isinstance(preparation, Preparation):
+        return preparation, ()
+    steps, notes = prepared(preparation, entry)
+    named = f"'{preparation.name}' ({NAMED[preparation.name].source})" if preparation.name else "said"
+    return steps, (f"pictures are prepared as {named}: {'; '.join(describe(steps))}", *notes)
+
+
+def _filled(shape: Shape, made: tuple[int, ...] | None) -> Shape:
+    """``shape`` with the sizes that the steps make, in place of those that are not fixed."""
+    if made and len(made) == len(shape) - 1 and 1 in shape:  # A picture in grey.
+        made = (*made[: shape.index(1)], 1, *made[shape.index(1) :])
+    if made is None or len(made) != len(shape):
+        return shape
+    return tuple(new if isinstance(size, str) else size for size, new in zip(shape, made, strict=True))
+
+
+def _is_pictorial(step: Step) -> bool:
+    return isinstance(step, PictureStep)
+
+
+def network_runnable(network: Network, where: str, engine: Engine) -> Runnable:
+    """A network, ready to run; messages call it ``where``."""
     description = Description(network.inputs, network.outputs)
     found = ranges(network.graph, network.parameters)
     values = output_values(network)
-    return runner_of(where, network.graph.inputs, values, description, partial(network.compute, engine), found)
-
-
-def runner_of(
-    where: str,
-    inputs: Sequence[Value],
-    outputs: Sequence[Value],
-    description: Description,
-    run: Run,
-    made_for: Mapping[str, Range] = MappingProxyType({}),
-) -> Runner:
-    """The runner of a model with these inputs and outputs, which ``run`` computes; messages call it ``where``.
-
-    ``made_for`` has what the first nodes say of the inputs, by name.
-
-    Raises ``UsageError`` where it has not exactly one input of a known shape, or no output.
-    """
-    if not outputs:
-        raise UsageError(f"{where}: has no outputs, so there is nothing to predict")
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise UsageError(f"{where}: predict takes models with one input; the inputs of this one are: {names}")
-    [entry] = inputs
-    if len(entry.shape) < 2 or entry.shape[0] == 0 or any(isinstance(size, str) for size in entry.shape[1:]):
-        needed = "predict needs a batch of examples of one known shape"
-        raise UsageError(f"{where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}")
-    # The best is an output with labels, then one with a row of numbers for each example.
-    infos = dict(zip((value.name for value in outputs), description.outputs, strict=True))
-    best = min(outputs, key=lambda v: (not infos[v.name].labels, not description.known and not _is_float(v)))
-    info = infos[best.name]
-    notes = (f"of the outputs {', '.join(infos)}, '{best.name}' is read",) if len(outputs) > 1 else ()
-    kind = info.kind if description.known else UNKNOWN
-    return Runner(
-        where,
-        entry,
-        description.inputs[0].preprocessing,
-        best.name,
-        kind,
-        info.labels,
-        run,
-        description.known,
-        notes,
-        takes=description.inputs[0].kind,
-        columns=description.inputs[0].columns,
-        target=info.target,
-        units=info.units or ((info.unit,) * len(info.labels) if info.unit else ()),
-        range=made_for.get(entry.name),
-        temperature=info.temperature,
-        threshold=info.threshold,
-    )
+    return Runnable(where, network.graph.inputs, values, description, partial(network.compute, engine), found)

@@ -9,10 +9,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.names import Fit
 from portable_nn.preprocessing.checks import check_choice
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
@@ -31,12 +32,7 @@ from portable_nn.preprocessing.steps import (
     squeezed,
 )
 
-Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "shorter", "none", "digit"]
-"""How a picture is brought to the size of the input.
-
-``crop``: its shorter side is scaled, and the middle cut out; ``stretch``: scaled without regard to its aspect ratio;
-``letterbox``: scaled to fit, and the rest filled with grey; ``shorter``: as crop, but nothing is cut off; ``none``: as
-it is; ``digit``: the drawing is found in it and laid out as in MNIST."""
+__all__ = ["Preparation"]
 
 Size: TypeAlias = int | tuple[int, int]
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Value
+from portable_nn.core.names import PREPARATIONS
 from portable_nn.preprocessing.named import NAMED, Preparation, preparation_of, prepared
 from portable_nn.preprocessing.placement import placement
 from portable_nn.preprocessing.steps import apply, result_shape
@@ -243,3 +244,7 @@ def test_a_mark_is_found_where_the_placement_says(name: str, size: tuple[int, in
 def test_no_place_where_a_drawing_is_found() -> None:
     with pytest.raises(UsageError, match="nothing has a place"):
         placement(prepared(Preparation("mnist"), taken(784)).steps, 100, 100)
+
+
+def test_the_names_that_commands_offer() -> None:
+    assert tuple(NAMED) == PREPARATIONS

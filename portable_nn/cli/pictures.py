@@ -1,0 +1,84 @@
+"""Options of the commands that prepare pictures for models of other programs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from portable_nn.cli.conventions import choice
+from portable_nn.core.errors import UsageError
+from portable_nn.core.names import PREPARATIONS, Fit
+
+if TYPE_CHECKING:
+    from portable_nn.preprocessing.named import Preparation
+
+
+@dataclass(frozen=True)
+class PreparationOptions:
+    """How pictures are prepared, instead of as the model says."""
+
+    preprocess: Annotated[
+        str | None,
+        choice("--preprocess", names=PREPARATIONS, help="Prepare pictures as published models take them."),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="A[,B,C]", help="Mean of each colour, in the order of the input, of 0..1 or 0..255."),
+    ] = None
+    std: Annotated[
+        str | None, typer.Option(metavar="A[,B,C]", help="Standard deviation of each colour, which it is divided by.")
+    ] = None
+    white: Annotated[
+        int | None, typer.Option(metavar="1|255", help="What --mean and --std take white for. By default they say it.")
+    ] = None
+    bgr: Annotated[
+        bool | None, typer.Option("--bgr/--rgb", help="Order of the colours: blue, green, red, or as usual.")
+    ] = None
+    nhwc: Annotated[
+        bool | None,
+        typer.Option("--nhwc/--nchw", help="Place of the colours in an example: last or first; by default found."),
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW", help="Pixels to scale to; of pictures that are cut, the shorter side."),
+    ] = None
+    crop: Annotated[str | None, typer.Option(metavar="N|HxW", help="Pixels to cut out of the middle.")] = None
+    fit: Annotated[
+        Fit | None, typer.Option(help="How pictures are brought to the size: cut, stretched, with a border, …")
+    ] = None
+
+    def given(self) -> Preparation | None:
+        """As ``predict`` takes it; None where no option was given."""
+        if all(value is None for value in vars(self).values()):
+            return None
+        from portable_nn.preprocessing.named import Preparation
+
+        fields: dict[str, Any] = {
+            "name": self.preprocess,
+            "mean": _numbers("--mean", self.mean),
+            "std": _numbers("--std", self.std),
+            "size": _size("--size", self.size),
+            "crop": _size("--crop", self.crop),
+        }
+        return Preparation(**fields, white=self.white, bgr=self.bgr, nhwc=self.nhwc, fit=self.fit)
+
+
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} needs numbers with commas between them, such as 0.5,0.5,0.5, not '{text}'") from None
+
+
+def _size(flag: str, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    if not found:
+        raise UsageError(f"{flag} needs a number of pixels, or a height and a width such as 480x640, not '{text}'")
+    return int(found[1]), int(found[2] or found[1])
