@@ -235,6 +235,7 @@ def write_onnx(
     attach(model, network.documentation, network.graph)
     old, found = _data_files(target), Proof()
     options = {"tolerance": tolerance, "seed": seed, "recorded": recorded, "originals": originals}
+    options["infos"] = network.inputs
     with _data_file(folder, location, network, old), atomic_write(path) as file:
         count = write_model(model, network.parameters, file)
         file.flush()
@@ -406,6 +407,7 @@ def read_onnx(
     if not verify:
         return Imported(network, Proof(), tuple(notes))
     options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded, "unread": unread}
+    options["infos"] = network.inputs
     compared = partial(compare, network.graph, network.parameters.arrays, **options)
     if opened := opened_model.get():
         # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.

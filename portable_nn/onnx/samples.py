@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.engines.claims import check_claims
 from portable_nn.format.tensors import Array
+from portable_nn.onnx.meant import Meant
 from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, Type, infer, lookup
 
 BATCHES: Final = (1, 3)
@@ -91,12 +93,20 @@ def rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]
         yield {value.name: _draw(value, shapes[value.name], limits.get(value.name), rng) for value in graph.inputs}
 
 
-def varied(graph: Graph, rng: np.random.Generator) -> list[dict[str, Array]]:
+def varied(
+    graph: Graph, rng: np.random.Generator, made_for: Mapping[str, Meant] = MappingProxyType({})
+) -> list[dict[str, Array]]:
     """Inputs that make a difference: of one example, and twice of several, in which each is of another kind.
 
     The last two have the same shapes, so that the spread of every value over the inputs can be measured. Sizes other
     than the batch that are symbolic are another number there than in the first, where two numbers fit. Among the
     examples are noise of three scales and, for inputs with two axes or more beside the batch, pictures.
+
+    Args:
+        graph: the graph.
+        rng: what they are drawn from.
+        made_for: what brings examples to what an input is meant for, by name (see ``meant``); the first ones
+            only where that is stated.
 
     Raises:
         NoInputsError: no values are found for the unknown sizes.
@@ -109,20 +119,35 @@ def varied(graph: Graph, rng: np.random.Generator) -> list[dict[str, Array]]:
     for number, (shapes, known) in enumerate(((first, types), (several, more), (several, more))):
         check_claims(graph, known)
         limits = spans(graph, known)
-        kinds = MIXTURES[number]
-        found.append(
-            {value.name: drawn(value, shapes[value.name], limits.get(value.name), rng, kinds) for value in graph.inputs}
-        )
+        chosen = {name: each for name, each in made_for.items() if number or each.is_stated}
+        found.append(_inputs(graph, shapes, limits, rng, MIXTURES[number], chosen))
     return found
 
 
-def redrawn(graph: Graph, feeds: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-    """Other inputs of the shapes of ``feeds``, pictures where they can be."""
+def redrawn(
+    graph: Graph, feeds: Mapping[str, Array], rng: np.random.Generator, made_for: Mapping[str, Meant]
+) -> list[dict[str, Array]]:
+    """Two other inputs of the shapes of ``feeds``, noise and pictures; ``made_for`` is that of ``varied``."""
     limits = spans(graph, infer(graph, {name: array.shape for name, array in feeds.items()}).types)
-    return {
-        value.name: drawn(value, feeds[value.name].shape, limits.get(value.name), rng, ("waves",))
-        for value in graph.inputs
-    }
+    shapes = {name: array.shape for name, array in feeds.items()}
+    return [_inputs(graph, shapes, limits, rng, (kind,), made_for) for kind in ("noise", "waves")]
+
+
+def _inputs(
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]],
+    limits: Mapping[str, Interval],
+    rng: np.random.Generator,
+    kinds: Sequence[Kind],
+    made_for: Mapping[str, Meant],
+) -> dict[str, Array]:
+    """Inputs of the given ``kinds``, or what is made of them where an input has no other limits."""
+    found = dict[str, Array]()
+    for value in graph.inputs:
+        array = drawn(value, shapes[value.name], limits.get(value.name), rng, kinds)
+        is_made = value.name in made_for and array.size and array.dtype.kind == "f" and value.name not in limits
+        found[value.name] = made_for[value.name].make(array, rng).astype(array.dtype) if is_made else array
+    return found
 
 
 MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (

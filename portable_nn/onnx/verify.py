@@ -27,7 +27,9 @@ from portable_nn.core.text import some
 from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
+from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
+from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
 from portable_nn.onnx.session import Session
@@ -67,6 +69,7 @@ def compare(
     source: bytes | Path | None = None,
     originals: Mapping[str, Array] | None = None,
     unread: bool = False,
+    infos: Iterable[InputInfo] = (),
 ) -> Proof:
     """The differences between both sides: their weights, and their values on the same inputs, at two batch sizes.
 
@@ -83,6 +86,7 @@ def compare(
         originals: the parameters before an option of the export converted their type.
         unread: whether ``parameters`` are read from the file whenever they are asked for. Neither engine has all of
             them at once then, and whoever reads them compares them with the file (see ``compare_weights``).
+        infos: descriptions of the inputs: rows of their tables and numbers of their ranges are among those drawn.
 
     Raises:
         VerificationError: the sides do not agree; the message names the weights, or the first node that differs.
@@ -93,8 +97,9 @@ def compare(
     proof, rng, whole = Proof(graph.outputs), np.random.default_rng(seed), list[dict[str, Array]]()
     if not unread:
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
+    made_for = meant(graph, parameters, infos)
     try:
-        rounds = varied(graph, rng)
+        rounds = varied(graph, rng, made_for)
         whole = rounds[:2]
     except GraphError as error:
         raise GraphError(error.faults, where) from None
@@ -104,7 +109,7 @@ def compare(
         proof.notes += (f"compared on what is recorded alone: {error}",)
     large = bool(whole) and _is_large(graph, rounds)
     if large:
-        rounds = [rounds[0], redrawn(graph, rounds[0], rng)]
+        rounds = redrawn(graph, rounds[0], rng, made_for)
     pieces = _pieces(graph, parameters, model, whole, folder)
     # Numpy first, as it refuses a graph that claims too much memory.
     ours = _numpy(graph, parameters, whole, where, pieces)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -15,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, read_onnx
 from portable_nn.core.errors import FormatError, VerificationError
+from portable_nn.format.meaning import Column, Statistics
 from portable_nn.network import Network
+from portable_nn.onnx.meant import meant
 from portable_nn.onnx.samples import varied
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verify import Proof, Tolerance, compare
@@ -268,3 +271,71 @@ def test_inputs_are_of_several_kinds_and_lengths() -> None:
     assert others["x"][2].std() > 5
     again = varied(net.graph, np.random.default_rng(0))[1]
     np.testing.assert_array_equal(again["x"], some["x"])
+
+
+# -- what inputs are meant for
+
+
+COLUMNS = (
+    Column("a", missing="mean", statistics=Statistics(900.0, 1100.0, 1000.0, 30.0)),
+    Column("w", categories=("x", "y", "z"), unknown="other"),
+    Column("b", missing="indicator", statistics=Statistics(0.0, 0.01, 0.005, 0.001)),
+)
+
+
+def table() -> Network:
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(1000, 30, 50), rng.integers(0, 3, 50), rng.uniform(0, 0.01, 50)], axis=1)
+    x = pnn.Input(3, name="x")
+    net = Network(x, pnn.Dense(2, name="y")(pnn.Columns(COLUMNS, rows)(x)), seed=0)
+    net.inputs = (msgspec.structs.replace(net.inputs[0], kind="table", columns=COLUMNS),)
+    return net
+
+
+def test_rows_are_drawn_as_the_columns_say() -> None:
+    net = table()
+    kinds = meant(net.graph, net.parameters, net.inputs)
+    rows = np.concatenate([varied(net.graph, np.random.default_rng(seed), kinds)[1]["x"] for seed in range(60)])
+    assert set(rows[:, 1]) == {-1, 0, 1, 2}
+    for place in (0, 2):
+        cells, known = rows[:, place], COLUMNS[place].statistics
+        assert known
+        assert 0.2 < np.isnan(cells).mean() < 0.5
+        assert np.float32(known.minimum) <= np.nanmin(cells) <= np.nanmax(cells) <= np.float32(known.maximum)
+        assert abs(np.nanmean(cells) - known.mean) < known.std
+
+
+@pytest.mark.parametrize("change", ["fill", "no fill", "category"])
+def test_what_is_done_with_the_rows_of_a_table_is_compared(tmp_path: Path, change: str) -> None:
+    net, path = table(), tmp_path / "a.onnx"
+    assert export_onnx(net, path).outputs.not_exercised == {}
+    assert read_onnx(path).outputs.not_exercised == {}
+    model = onnx.load(path)
+    nodes = {node.op_type: node for node in model.graph.node}
+    if change == "no fill":
+        nodes["Where"].op_type = "Identity"
+        del nodes["Where"].input[:2]
+    else:  # A sum that the weights do not show.
+        node, place = (nodes["Where"], 1) if change == "fill" else (nodes["Equal"], 1)
+        before = node.input[place]
+        node.input[place] = "moved"
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(1), "one"))
+        at = next(i for i, each in enumerate(model.graph.node) if each == node)
+        model.graph.node.insert(at, helper.make_node("Add", [before, "one"], ["moved"]))
+    with pytest.raises(VerificationError, match="part at node"):
+        proved(net, model, infos=net.inputs)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_numbers_are_drawn_of_the_range(stated: bool) -> None:
+    """A range that is stated, or what a factor brings to 1."""
+    x = pnn.Input(1, 6, 6, name="x")
+    net = Network(x, pnn.Rescaling(1 / 255)(x), seed=0)
+    if stated:
+        net = Network(x, emit("Tanh", x), seed=0)
+        net.inputs = (msgspec.structs.replace(net.inputs[0], range=(0.0, 255.0)),)
+    one, *others = varied(net.graph, np.random.default_rng(0), meant(net.graph, net.parameters, net.inputs))
+    assert (one["x"].max() > 10) == stated
+    for feeds in others:
+        np.testing.assert_allclose(feeds["x"].min((1, 2, 3)), 0, atol=1e-4)
+        np.testing.assert_allclose(feeds["x"].max((1, 2, 3)), 255, rtol=1e-6)
