@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any, Final, Literal, TypeAlias
 
-from portable_nn.core.text import GAP, quantity, table
+from portable_nn.core.text import GAP, looking, quantity, table
 
 Level: TypeAlias = Literal["error", "warning", "note"]
 
@@ -58,11 +58,13 @@ def as_text(report: Report, width: int | None = None) -> str:
 
     Messages are wrapped so that no line is longer than ``width``, where that leaves room for them.
     """
-    taken = [max(map(len, cells)) for cells in zip(*((each.level, each.node) for each in report.findings), strict=True)]
+    heads = [("level", "node"), *((each.level, each.node) for each in report.findings)]
+    taken = [max(map(len, cells)) for cells in zip(*heads, strict=True)]
     room = width - sum(taken) - 2 * len(GAP) if width else 0
     rows = [row for finding in report.findings for row in _rows(finding, room)]
     summary = f"{_summary(report)}\n"
-    return f"{table(('level', 'node', 'message'), rows)}\n{summary}" if rows else summary
+    with looking(None, None):  # The lines are as long as they must be, and nothing of a message is left out.
+        return f"{table(('level', 'node', 'message'), rows)}\n{summary}" if rows else summary
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -61,6 +61,8 @@ _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process, and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["help"]:
+        given = [*given[1:], "--help"]
     try:
         _prepare_streams()
         return int(_command()(given, prog_name=NAME, standalone_mode=False) or 0)
@@ -112,9 +114,11 @@ def _on_one_line(message: str, given: Sequence[str]) -> str:
 
 
 def _report(message: str, code: int) -> int:
+    from portable_nn.cli.colours import highlighted
     from portable_nn.core.text import printable
 
-    print("error: " + "\n".join(printable(line) for line in message.splitlines()), file=sys.stderr)
+    text = "error: " + "\n".join(printable(line) for line in message.splitlines())
+    print(highlighted(text, sys.stderr), file=sys.stderr)
     return code
 
 
@@ -122,6 +126,9 @@ REWORDED: Final = {
     r"Value error, ": "",
     r"Input should be a valid integer.*": "expected a whole number",
     r"Input should be a valid number.*": "expected a number",
+    r"Input should be greater than or equal to (.*)": r"expected at least \1",
+    r"Input should be less than or equal to (.*)": r"expected at most \1",
+    r"Input should be (?=')": "expected ",
     r"Got unexpected extra argument\(s\) \((.*)\)": r"unexpected: \1",
     r"[Oo]ption ('.*') requires (an argument|\d arguments)": r"option \1 needs a value",
 }
@@ -232,7 +239,8 @@ def _command(*path: str) -> Any:
         examples = "\n".join(["\b", "Examples:", *(f"  {NAME} {example}" for example in module.EXAMPLES)])
         application.command(path[-1], cls=_Command, epilog=examples)(with_conventions(module))
         return typer.main.get_command(application)
-    epilog = f"{' '.join([NAME, *path])} COMMAND --help has the options of a command, and examples."
+    called = " ".join([*path, "COMMAND"])
+    epilog = f"{NAME} {called} --help has the options of a command, and examples; so has {NAME} help {called}."
     application.callback(cls=_Group, epilog=epilog)(module.command)
     group: Any = typer.main.get_command(application)
     group.module, group.path = module, path
@@ -247,7 +255,7 @@ def _print_version(wanted: bool) -> None:
 
 def command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Train a network in numpy, save it in a strict file that describes itself, and run it anywhere ONNX runs.

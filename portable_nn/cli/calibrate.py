@@ -10,12 +10,13 @@ import typer
 from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.evaluate import Data, DataOptions
 from portable_nn.cli.tables import DialectOptions
-from portable_nn.core.text import fields, percent
+from portable_nn.core.text import fields, percent, rounded
 
 EXAMPLES = (
     "calibrate mine.safetensors validation.csv --out calibrated.safetensors",
     "calibrate theirs.onnx validation.npz --out calibrated.onnx",
 )
+NUMBERS = True
 
 
 def command(
@@ -44,10 +45,10 @@ def command(
     save_network(network, out)
     pairs = {"before": found.before, "after": found.after}
     rows = [
-        (name, f"loss {each.loss:.4g}, calibration error {percent(each.reliability.ece)}")
+        (name, f"loss {rounded(each.loss)}, calibration error {percent(each.reliability.ece)}")
         for name, each in pairs.items()
     ]
-    text = fields([("temperature", f"{found.temperature:.6g}"), *rows, ("written", str(out))])
+    text = fields([("temperature", rounded(found.temperature)), *rows, ("written", str(out))])
     figures = {
         name: {"loss": each.loss, "ece": each.reliability.ece, "accuracy": each.accuracy}
         for name, each in pairs.items()

@@ -1,5 +1,7 @@
 """Conventions of all commands: ``--format``, ``--out``, ``--force``, ``--timeout``, ``--quiet`` and ``--debug``.
 
+A module with ``ROWS = True`` has a result of rows, which is written as CSV too; with ``LINES = True`` also as JSON
+lines. One with ``NUMBERS = True`` has ``--digits``, with which ``core.text.rounded`` and ``percent`` write them.
 A command may also take groups of options: a parameter whose type is a dataclass is expanded into one option per field.
 Where it has a method ``owns``, that says which existing files the command may replace unasked: those that the training
 has written that it resumes.
@@ -26,10 +28,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeAlias
 import typer
 import typer.models
 
+from portable_nn.cli.colours import highlighted
 from portable_nn.cli.timing import limit_time
 from portable_nn.core.errors import FileError, PortableNNWarning, UsageError
 from portable_nn.core.names import Engine
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
+from portable_nn.core.text import SIGNIFICANT, looking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +41,14 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 """The version of the JSON output: it changes when a field is removed or changes its meaning."""
 
-FORMS: Final = {"table": ".txt", "json": ".json", "csv": ".csv"}
-"""The forms of a result, and the suffix of a file in that form. Commands with ``ROWS = True`` have CSV as well."""
+FORMS: Final = {"table": ".txt", "json": ".json", "jsonl": ".jsonl", "csv": ".csv"}
+"""The forms of a result, and the suffix of a file in that form."""
+
+NEEDED: Final = {"jsonl": "LINES", "csv": "ROWS"}
+"""What a module must say to have a form."""
+
+MOST_DIGITS: Final = 17
+"""The significant digits that tell all numbers of float64 apart."""
 
 LONGEST_NOTE: Final = 500
 """Characters of a note that are printed."""
@@ -79,7 +89,7 @@ class Printer:
         if not self.quiet:
             from portable_nn.core.text import printable
 
-            print(printable(text), file=sys.stderr)
+            print(highlighted(printable(text), sys.stderr), file=sys.stderr)
 
     def notes(self, texts: Iterable[str]) -> None:
         """Print several; of a long one, such as the names of a hundred nodes, the beginning."""
@@ -228,8 +238,10 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     command = module.command
     options, groups = _options(command)
     has_out = any(option.name == "out" for option in options)
-    forms = {name: suffix for name, suffix in FORMS.items() if name != "csv" or getattr(module, "ROWS", False)}
-    options += _shared(forms, has_out=has_out)
+    forms = {
+        name: suffix for name, suffix in FORMS.items() if name not in NEEDED or getattr(module, NEEDED[name], False)
+    }
+    options += _shared(forms, has_out=has_out, has_numbers=getattr(module, "NUMBERS", False))
     flags = {option.name: _flag(option) for option in options}
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
@@ -247,7 +259,10 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
             _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
             printer = Printer(_form(format, out, forms), out, quiet, force)
-            with _warnings_as_notes(printer):
+            digits = given.pop("digits", None)
+            if digits is not None and not 1 <= digits <= MOST_DIGITS:
+                raise UsageError(f"--digits must be from 1 to {MOST_DIGITS}, not {digits}")
+            with _warnings_as_notes(printer), looking(printer.width, digits):
                 command(printer, **given)
             sys.stdout.flush()
 
@@ -333,6 +348,27 @@ def _flag(option: inspect.Parameter) -> str:
     return next(text for text in map(str, spelled) if text.startswith("--"))
 
 
+SPELLED: Final = re.compile(
+    r"""(?P<given>(?<![\w'.(-])[a-z]\w*)=(?:'(?P<text>[^']*)'|(?P<bare>[\w.+-]*\w)?)(?![\w(=])"""
+    r"|^(?P<first>[a-z]\w*)(?= (?:must|is|was|needs|has|gives|names|watches)\b)"
+    r"|(?P<name>(?<![\w'.-])[a-z]+(?:_[a-z]+)+)(?![\w'.(-])"
+)
+"""How messages of the library spell an argument: loss='huber', until=; at the beginning; and names with a _."""
+
+
+def in_options(message: str, flags: Mapping[str, str]) -> str:
+    """A message of the library with the arguments as the command line spells them, by ``flags``: ``--loss huber``."""
+
+    def spelled(found: re.Match[str]) -> str:
+        flag = flags.get(found["given"] or found["first"] or found["name"])
+        if flag is None or (found["given"] and not flag.startswith("--")):
+            return found[0]
+        value = found["text"] or found["bare"]
+        return flag if value in {None, "True"} else f"{flag} {value}"
+
+    return SPELLED.sub(spelled, message)
+
+
 @contextmanager
 def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
     """Name the option in a ``UsageError`` such as "batch_size must be …", and print the traceback to debug."""
@@ -343,7 +379,7 @@ def _reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
         raise typer.Exit(BROKEN_PIPE) from None
     except Exception as error:
         if isinstance(error, UsageError):
-            error.args = (re.sub(r"^\w+(?= must\b)", lambda name: flags.get(name[0], name[0]), str(error)),)
+            error.args = (in_options(str(error), flags),)
         if debug:
             import traceback
 
@@ -386,7 +422,7 @@ def _listed(forms: Mapping[str, str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Parameter]:
+def _shared(forms: Mapping[str, str], *, has_out: bool, has_numbers: bool) -> list[inspect.Parameter]:
     """The options of every command, in the order of the help."""
     by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
     form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
@@ -399,10 +435,16 @@ def _shared(forms: Mapping[str, str], *, has_out: bool) -> list[inspect.Paramete
         "quiet": typer.Option("--quiet", "-q", help="Print only the result and errors."),
         "debug": typer.Option("--debug", help="Print the traceback of an error."),
     }
+    digits = typer.Option(
+        "--digits",
+        metavar="N",
+        help=f"Significant digits of numbers in tables, {SIGNIFICANT} by default; other formats have all.",
+    )
     types = {"timeout": (float | None, None)}
     rows: list[tuple[str, Any, Any, Any]] = [
         ("format", str | None, None, form),
         *[("out", Path | None, None, typer.Option("--out", "-o", metavar="FILE", writable=True, help=out))][has_out:],
+        *[("digits", int | None, None, digits)][: int(has_numbers)],
         *((name, *types.get(name, (bool, False)), info) for name, info in flags.items()),
     ]
     return [

@@ -19,7 +19,7 @@ EXAMPLES = (
     "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
     "evaluate theirs.onnx photos/ --labels classes.txt --out figures.json",
 )
-ROWS = True
+ROWS = NUMBERS = True
 
 Data = Annotated[
     list[str],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portable_nn.cli.conventions import DASH, Plot, Printer, draw
+from portable_nn.cli.conventions import DASH, Plot, Printer, draw, written
 from portable_nn.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,9 +68,10 @@ def command(
         if str(dot) == DASH and printer.out is not None:
             raise UsageError("--dot - prints the graph alone: leave out --out")
         found = inspect(model)
-        _draw(printer, found, plot, dot)
+        files = _draw(printer, found, plot, dot)
         if str(dot) != DASH:
-            printer.result(as_text(found), as_json(found))
+            text = as_text(found).rstrip("\n") + ("\n\n" + written(files) if files else "")
+            printer.result(text, as_json(found) | {"files": [str(path) for _, path in files]})
 
 
 def _check_options(given: Mapping[str, object]) -> None:
@@ -86,14 +87,16 @@ def _print_manifest(printer: Printer, model: str) -> None:
         file.write(manifest_text(model) + "\n")
 
 
-def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | None) -> None:
-    """Write the pictures that are asked for."""
+def _draw(printer: Printer, found: Inspection, plot: Path | None, dot: Path | None) -> list[tuple[str, Path]]:
+    """Write the pictures that are asked for; return them as ``draw`` does."""
     from portable_nn import diagram
 
-    draw(plot, lambda: diagram.draw(diagram.diagram(found)))
-    if dot is not None:
-        with printer.to(dot) as file:
-            file.write(diagram.as_dot(diagram.diagram(found, constants=True)))
+    files = draw(plot, lambda: diagram.draw(diagram.diagram(found)))
+    if dot is None:
+        return files
+    with printer.to(dot) as file:
+        file.write(diagram.as_dot(diagram.diagram(found, constants=True)))
+    return files if str(dot) == DASH else [*files, ("written", dot)]
 
 
 def _compare(printer: Printer, file: str, model: str) -> None:

@@ -14,7 +14,7 @@ from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.names import Found
-from portable_nn.core.text import Table, percent
+from portable_nn.core.text import Table, percent, rounded
 
 if TYPE_CHECKING:
     from portable_nn.engines.recording import Recorder
@@ -24,11 +24,11 @@ EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
     "predict digits scans/ --save-io io.npz",
-    "predict mine.safetensors mnist_test.csv --out answers.json",
+    "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
-ROWS = True
+ROWS = LINES = NUMBERS = True
 
 ORDINALS = {2: "nd", 3: "rd"}
 
@@ -196,6 +196,12 @@ def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Print
         file.write("\n]}\n")
 
 
+def _write_lines(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:
+    """One result per line, as in the list of ``_write_json``."""
+    for prediction in chain.from_iterable(chunks):
+        file.write(printer.json(_as_json(prediction), file=file) + "\n")
+
+
 def _as_json(prediction: Prediction) -> dict[str, Any]:
     if prediction.error is not None:
         return {"input": prediction.input, "error": prediction.error}
@@ -289,10 +295,10 @@ def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
     if prediction.error is not None:
         return [prediction.input, f"error: {prediction.error}"]
     if prediction.values:
-        return _fitted([prediction.input, *(f"{value:.6g}" for value in prediction.values)], columns)
+        return _fitted([prediction.input, *map(rounded, prediction.values)], columns)
     answer = (percent(cell) if isinstance(cell, float) else cell for cell in _answer(prediction, layout))
     return _fitted([prediction.input, *answer], columns)
 
 
-WRITERS = {"table": _write_table, "json": _write_json, "csv": _write_csv}
+WRITERS = {"table": _write_table, "json": _write_json, "jsonl": _write_lines, "csv": _write_csv}
 """What writes predictions as they come, by the form."""

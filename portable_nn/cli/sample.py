@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Digest, EngineName, Model, Printer
+from portable_nn.cli.conventions import Digest, EngineName, Model, Printer, written
 from portable_nn.core.text import quantity
 
 EXAMPLES = (
@@ -45,5 +45,6 @@ def command(
     from portable_nn.model_files import open_network
 
     save_samples(open_network(model, digest=digest), out, count, seed, engine=engine)
-    text = f"{quantity(count, 'sample')} of {model}, seed {seed}: {out}"
+    done = "written" if out.suffix.lower() == ".npy" else "drawn"
+    text = f"{quantity(count, 'sample')} of {model}, seed {seed}\n{written([(done, out)])}"
     printer.result(text, {"model": model, "samples": count, "seed": seed, "path": str(out)})

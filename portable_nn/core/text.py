@@ -3,14 +3,63 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from textwrap import wrap
+from typing import Final, NamedTuple
 
 DIGITS = 19
 """Sizes that are given as text have fewer digits: no file can hold larger ones."""
 
 GAP = "  "
 """The separator of two columns."""
+
+
+SIGNIFICANT: Final = 6
+"""Significant digits of a number, unless more are asked for."""
+
+PERCENT: Final = 3
+"""Significant digits of a percentage, unless more are asked for."""
+
+NARROWEST: Final = 8
+"""A column of text is not made narrower than this."""
+
+
+class Look(NamedTuple):
+    """How text for people is written.
+
+    Args:
+        width: the columns of the terminal that shows it, or ``None`` where nothing limits the lines.
+        digits: the significant digits of numbers and percentages; ``None`` for ``SIGNIFICANT``, and ``PERCENT``.
+    """
+
+    width: int | None = None
+    digits: int | None = None
+
+
+_USUAL: Final = Look()
+_look: Final = ContextVar("look", default=_USUAL)
+
+
+@contextmanager
+def looking(width: int | None, digits: int | None) -> Iterator[None]:
+    """Write all text of the block with a ``Look``."""
+    token = _look.set(Look(width, digits))
+    try:
+        yield
+    finally:
+        _look.reset(token)
+
+
+def rounded(value: float, usual: int = SIGNIFICANT) -> str:
+    """A number in ``usual`` significant digits, or as many as the ``Look`` has."""
+    return f"{value:.{_look.get().digits or usual}g}"
+
+
+def digits_are_asked() -> bool:
+    """Whether the ``Look`` has a number of digits."""
+    return _look.get().digits is not None
 
 
 def printable(text: str) -> str:
@@ -61,7 +110,13 @@ def size(count: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A fraction of 1: ``99.8 %``. Only 0 is written as 0, and only 1 as 100."""
+    """A fraction of 1: ``99.8 %``. Only 0 is written as 0, and only 1 as 100.
+
+    If the ``Look`` asks for digits, with so many.
+    """
+    if (digits := _look.get().digits or 0) > PERCENT:
+        text = f"{100 * share:.{digits}g}"
+        return f">{100 - 10.0 ** (2 - digits):.{digits}g} %" if float(text) == 100 and share < 1 else f"{text} %"
     if 0 < share < 0.0005:
         return "<0.1 %"
     return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
@@ -71,7 +126,8 @@ class Table:
     """A table with aligned columns, written as its rows come.
 
     A heading that begins with ``>`` makes a column of numbers, aligned to the right. Where all headings are empty,
-    none are written. Nothing is truncated: a column is as wide as the widest cell so far.
+    none are written. A column is as wide as the widest cell so far. Nothing is left out, but where the ``Look`` has a
+    width, long cells of text are ``fitted`` into it.
     """
 
     def __init__(self, *headings: str) -> None:
@@ -87,18 +143,36 @@ class Table:
             self.widths = [max(width, _width(cell)) for width, cell in zip(self.widths, row, strict=True)]
         head = [] if self.begun else [self.headings]
         self.begun = True
-        return "".join(self._line(row) + "\n" for row in head + cells)
+        widths = self._narrowed()
+        return "".join(self._line(row, widths) + "\n" for row in head + cells)
 
     def loose_lines(self, rows: Iterable[Sequence[str]]) -> str:
         """Rows of a first cell and a text, which is as long as it is: the other columns are not widened for it."""
         cells = [[printable(cell) for cell in row] for row in rows]
         self.widths[0] = max([self.widths[0], *(_width(first) for first, _ in cells)])
-        head = "" if self.begun else self.lines([])
-        return head + "".join(f"{_pad(first, self.widths[0], False)}{GAP}{text}\n" for first, text in cells)
+        head, first_width = "" if self.begun else self.lines([]), self._narrowed()[0]
+        return head + "".join(
+            f"{_pad(fitted(first, first_width), first_width, False)}{GAP}{text}\n" for first, text in cells
+        )
 
-    def _line(self, row: Sequence[str]) -> str:
-        columns = zip(row, self.widths, self.right, strict=True)
-        return GAP.join(_pad(cell, width, right) for cell, width, right in columns).rstrip()
+    def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
+        columns = zip(row, widths, self.right, strict=True)
+        return GAP.join(_pad(fitted(cell, width), width, right) for cell, width, right in columns).rstrip()
+
+    def _narrowed(self) -> Sequence[int]:
+        """The widths, of which the largest columns of text are reduced so that lines fit; numbers are never cut."""
+        limit = _look.get().width
+        room = (limit or 0) - len(GAP) * (len(self.widths) - 1)
+        if limit is None or sum(self.widths) <= room:
+            return self.widths
+        least = [
+            width if right else min(width, NARROWEST) for width, right in zip(self.widths, self.right, strict=True)
+        ]
+        for most in range(min(limit, max(self.widths)), 0, -1):
+            widths = [max(low, min(width, most)) for width, low in zip(self.widths, least, strict=True)]
+            if sum(widths) <= room:
+                return widths
+        return least
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -107,8 +181,36 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> str:
-    """Pairs of name and value, one a line; those with an empty value are left out."""
-    return table(("", ""), [pair for pair in pairs if pair[1]])
+    """Pairs of name and value, one a line; those with an empty value are left out.
+
+    Where the ``Look`` has a width, long values go on below: nothing of them is left out.
+    """
+    rows = [(printable(name), printable(value)) for name, value in pairs if value]
+    indent = max((_width(name) for name, _ in rows), default=0) + len(GAP)
+    room = (_look.get().width or 0) - indent
+    if room >= NARROWEST:
+        rows = [
+            ("" if place else name, line)
+            for name, value in rows
+            for place, line in enumerate(wrap(value, room, break_long_words=False, break_on_hyphens=False) or [value])
+        ]
+    with looking(None, None):
+        return table(("", ""), rows)
+
+
+def fitted(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns: of words the beginning, of a name or path both ends."""
+    if _width(text) <= width:
+        return text
+    head, tail = (width - 1, 0) if " " in text else ((width - 1) // 3, width - 1 - (width - 1) // 3)
+    return f"{_beginning(text, head)}…{_beginning(text[::-1], tail)[::-1]}"
+
+
+def _beginning(text: str, width: int) -> str:
+    """As many characters as ``width`` columns hold."""
+    while _width(text := text[:width]) > width:
+        text = text[:-1]
+    return text
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

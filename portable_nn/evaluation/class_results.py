@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.core.text import fields, percent, table
+from portable_nn.core.text import fields, percent, rounded, table
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.reliability import Reliability
 from portable_nn.evaluation.text import UNKNOWN, cells, ends, plain, with_ends, worst_json, worst_table
@@ -138,9 +138,9 @@ class ClassEvaluation:
                 ("examples", f"{self.examples:,}"),
                 ("accuracy", f"{percent(self.accuracy)} ({percent(low)} to {percent(high)}); {always}"),
                 ("unsure", unsure),
-                ("loss", f"{self.loss:.4g}{ends(self.loss_interval)}, cross entropy"),
-                ("mean F1", f"{self.f1:.4g}{ends(self.f1_interval)}"),
-                ("ROC AUC", "" if self.auc is None else f"{self.auc:.4g}{ends(self.auc_interval)}"),
+                ("loss", f"{rounded(self.loss)}{ends(self.loss_interval)}, cross entropy"),
+                ("mean F1", f"{rounded(self.f1)}{ends(self.f1_interval)}"),
+                ("ROC AUC", "" if self.auc is None else f"{rounded(self.auc)}{ends(self.auc_interval)}"),
                 ("calibration error", f"{percent(self.reliability.ece)}; {chance}"),
             ]
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from portable_nn.core.text import fields, percent
+from portable_nn.core.text import fields, percent, rounded
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.text import UNKNOWN, cells, ends, plain, with_ends, worst_json, worst_table
 from portable_nn.evaluation.worst import Worst
@@ -79,7 +79,7 @@ class NumberEvaluation:
     def text(self) -> str:
         """The figures as tables."""
         loss = "mean squared error" if not self.numbers[0].coverage else "negative log-likelihood"
-        head = [("examples", f"{self.examples:,}"), ("loss", f"{self.loss:.6g}{ends(self.loss_interval)}, {loss}")]
+        head = [("examples", f"{self.examples:,}"), ("loss", f"{rounded(self.loss)}{ends(self.loss_interval)}, {loss}")]
         parts = [fields(head), *map(_number_text, self.numbers), worst_table(self.worst)]
         return "\n".join(filter(None, parts)).rstrip("\n")
 
@@ -100,11 +100,14 @@ def _number_text(number: NumberFigures) -> str:
     unit = f" {number.unit}" if number.unit else ""
     return fields(
         [
-            (number.name or "numbers", f"mean {number.mean:.6g}{unit}, standard deviation {number.std:.6g}{unit}"),
-            ("RMSE", f"{number.rmse:.6g}{unit}{ends(number.rmse_interval)}"),
-            ("MAE", f"{number.mae:.6g}{unit}{ends(number.mae_interval)}"),
-            ("R²", UNKNOWN if number.r2 is None else f"{number.r2:.6g}{ends(number.r2_interval)}"),
-            ("bias", f"{number.bias:+.6g}{unit}{ends(number.bias_interval)}"),
+            (
+                number.name or "numbers",
+                f"mean {rounded(number.mean)}{unit}, standard deviation {rounded(number.std)}{unit}",
+            ),
+            ("RMSE", f"{rounded(number.rmse)}{unit}{ends(number.rmse_interval)}"),
+            ("MAE", f"{rounded(number.mae)}{unit}{ends(number.mae_interval)}"),
+            ("R²", UNKNOWN if number.r2 is None else f"{rounded(number.r2)}{ends(number.r2_interval)}"),
+            ("bias", f"{'+' * (number.bias >= 0)}{rounded(number.bias)}{unit}{ends(number.bias_interval)}"),
             ("coverage", ", ".join(f"{percent(b)} of {percent(a)}" for a, b in number.coverage.items())),
         ]
     )

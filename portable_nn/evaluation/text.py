@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from portable_nn.core.text import percent, table
+from portable_nn.core.text import percent, rounded, table
 from portable_nn.evaluation.intervals import Interval
 from portable_nn.evaluation.worst import Worst
 
@@ -15,7 +15,7 @@ UNKNOWN: Final = "-"
 
 def ends(interval: Interval | None) -> str:
     """An interval in brackets, after the figure that it is of."""
-    return f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+    return f" ({rounded(interval[0], 4)} to {rounded(interval[1], 4)})" if interval else ""
 
 
 def plain(figures: object) -> dict[str, Any]:
@@ -55,4 +55,4 @@ def worst_json(worst: Sequence[Worst]) -> list[dict[str, Any]]:
 
 
 def _listed(numbers: Sequence[float]) -> str:
-    return ", ".join(f"{number:.6g}" for number in numbers)
+    return ", ".join(map(rounded, numbers))

@@ -20,6 +20,8 @@ MODEL = "model.safetensors"
 LINES = {
     "check": f"check {MODEL}",
     "convert": f"convert {MODEL}",
+    "calibrate": f"calibrate {MODEL} mixed.csv",
+    "evaluate": f"evaluate {MODEL} digits.csv",
     "export": f"export {MODEL} --no-verify",
     "import": "import model.onnx --no-verify",
     "inspect": f"inspect {MODEL}",
@@ -45,7 +47,9 @@ LINES = {
 """For each command a line that succeeds once it says what to write."""
 
 NAMES = {
-    "--out": {"sample": "old.png", "train": "old.npz", "tune": "old.h5", "models build": "old.safetensors"},
+    "--out": {
+        "sample": "old.png", "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
+    },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
     "OUT": "old.safetensors", "OUT.onnx": "old.onnx", "B": "old.npz",
 }  # fmt: skip
@@ -89,6 +93,8 @@ def files(tmp_path: Path, digits_csv: Path) -> Path:
     shutil.copy(model.weights, tmp_path / MODEL)
     shutil.copy(model.onnx, tmp_path / "model.onnx")
     shutil.copy(find_model("digits-gan").weights, tmp_path / "gan.safetensors")
+    right = digits_csv.read_text()
+    (tmp_path / "mixed.csv").write_text(right * 3 + "1" + right[1:])  # A label that is wrong: not all can be certain.
     return tmp_path
 
 
@@ -124,6 +130,7 @@ def test_every_option_replaces_a_file_where_that_is_forced(run, files, command, 
 
 
 READS = {
+    "calibrate": [MODEL, "mixed.csv"], "evaluate": [MODEL, "digits.csv"],
     "check": [MODEL], "convert": [MODEL], "export": [MODEL], "import": ["model.onnx"], "inspect": [MODEL],
     "predict": [MODEL, "digits.csv"], "sample": ["gan.safetensors"], "size net": [MODEL],
     "train": ["digits.csv"], "tune": [MODEL, "digits.csv"],

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 import portable_nn as pnn
+from portable_nn.core.text import size
 
 
 @pytest.fixture
@@ -147,7 +148,8 @@ def test_in_a_process_of_its_own(shell, files):
 def test_plot_and_dot_beside_the_table(run, files):
     plain = run("inspect", "mine.safetensors").out
     code, out, err = run("inspect", "mine.safetensors", "--plot", "m.png", "--dot", "m.dot")
-    assert (code, out, err) == (0, plain, "")
+    sizes = [size((files / name).stat().st_size) for name in ("m.png", "m.dot")]
+    assert (code, out, err) == (0, f"{plain}\ndrawn    m.png ({sizes[0]})\nwritten  m.dot ({sizes[1]})\n", "")
     assert (files / "m.png").read_bytes().startswith(b"\x89PNG")
     assert '  n1 [label="Gemm\\ndense_1\\n(batch, 2)\\n8 parameters"];\n' in (files / "m.dot").read_text()
 

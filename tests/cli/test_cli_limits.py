@@ -80,7 +80,7 @@ def numbers(kind: type) -> Iterator[tuple[str, str]]:
 def line_of(command: str, tmp_path: Path) -> list[str]:
     """A line of a command that would read and write."""
     ends = {"convert": ["new.h5"], "export": ["new.onnx"], "import": ["new.h5"], "sample": ["--out", "new.npy"]}
-    end = ends.get(command, ["--out", "new.h5"] if command in {"train", "tune"} else [])
+    end = ends.get(command, ["--out", "new.h5"] if command in {"calibrate", "train", "tune"} else [])
     (tmp_path / MODEL).touch()
     return [*LINES[command].split(), *end]
 

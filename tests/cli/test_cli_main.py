@@ -264,8 +264,8 @@ def test_output_that_nobody_can_take(tmp_path, digits_csv):
         ("inspect digits --dot same.txt --out ./same.txt", "--dot and --out name the same file, "),
         ("inspect digits --dot - --out found.json", "--dot - prints the graph alone: leave out --out"),
         ("inspect digits --out ", "--out needs the name of a file"),
-        ("sample digits-gan --out s.png --seed -1", "Input should be greater than or equal to 0"),
-        ("export digits d.onnx --seed -1", "Input should be greater than or equal to 0"),
+        ("sample digits-gan --out s.png --seed -1", "invalid value for '--seed': expected at least 0"),
+        ("export digits d.onnx --seed -1", "invalid value for '--seed': expected at least 0"),
     ],
 )
 def test_options_that_do_not_go_together(run, tmp_path, words, message):

@@ -417,7 +417,7 @@ def test_numbers_that_are_none_for_one_example(run, tmp_path):
             "no.txt: expected labels, one in a line, found no such file",
         ),
         (["digits-mlp", SAMPLES, "--top", "0"], 2, "--top must be at least 1, not 0"),
-        (["digits-mlp", SAMPLES, "--raw"], 2, "raw is for arrays"),
+        (["digits-mlp", SAMPLES, "--raw"], 2, "--raw is for arrays"),
     ],
 )
 def test_other_errors(run, tmp_path, arguments, code, message):

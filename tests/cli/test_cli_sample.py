@@ -9,13 +9,15 @@ import portable_nn as pnn
 from portable_nn.adversarial.gan import sample
 from portable_nn.adversarial.gan.sampling import as_pictures, contact_sheet
 from portable_nn.converters.onnx import export_onnx
+from portable_nn.core.text import size
 
 imageio = pytest.importorskip("imageio.v3")
 
 
 def test_a_sheet_of_digits(run, tmp_path):
     code, out, err = run("sample", "digits-gan", "--out", "sheet.png")
-    assert (code, out, err) == (0, "25 samples of digits-gan, seed 0: sheet.png\n", "")
+    written = size((tmp_path / "sheet.png").stat().st_size)
+    assert (code, out, err) == (0, f"25 samples of digits-gan, seed 0\ndrawn  sheet.png ({written})\n", "")
     page = np.asarray(imageio.imread(tmp_path / "sheet.png"))
     wanted = contact_sheet(as_pictures(sample("digits-gan", 25)))
     assert page.shape == wanted.shape == (152, 152)
@@ -29,7 +31,9 @@ def test_json_and_a_seed(run, tmp_path):
     np.testing.assert_array_equal(
         imageio.imread(tmp_path / "a.png"), contact_sheet(as_pictures(sample("digits-gan", 1, 7)))
     )
-    assert run("sample", "digits-gan", *options[:4], "-o", "b.png").out == "1 sample of digits-gan, seed 0: b.png\n"
+    assert run("sample", "digits-gan", *options[:4], "-o", "b.png").out.startswith(
+        "1 sample of digits-gan, seed 0\ndrawn  b.png ("
+    )
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 

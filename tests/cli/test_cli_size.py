@@ -316,7 +316,10 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
             "conv --in 28 --kernel 3 --padding 1:2:3",
             "--padding must be such as 1, 1x2, 0:1 or 1:2x0:1, or same or valid, not '1:2:3'",
         ),
-        ("conv --in 28 --kernel 3 --padding 1 --auto-pad VALID", "--padding must not be given together with auto_pad"),
+        (
+            "conv --in 28 --kernel 3 --padding 1 --auto-pad VALID",
+            "--padding must not be given together with --auto-pad",
+        ),
         ("conv --in 28 --kernel 3 --auto-pad SAME", "invalid value for '--auto-pad': 'SAME' is not one of"),
         ("conv --in 28x28x3 --kernel 3x4", "--kernel has numbers for 2 axes, but there are 3"),
         ("conv --in 28x28 --kernel 3 --axes 1", "--in has numbers for 2 axes, but there are 1"),
@@ -328,8 +331,8 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 0 --kernel 3", "input size must be at least 1, not 0"),
         ("conv --in 5 --kernel 7", "2 faults\n  axis 0: kernel 7 spans 7 cells, but the input has only 5"),
         ("conv --in 5 --kernel 7 --axes 1", "kernel 7 spans 7 cells, but the input has only 5"),
-        ("conv --in 28 --kernel 3 --groups 4 --out-channels 6", "--groups must divide out_channels: 6 channels"),
-        ("conv --in 28 --to 14 --groups 4 --out-channels 6", "--groups must divide out_channels: 6 channels"),
+        ("conv --in 28 --kernel 3 --groups 4 --out-channels 6", "--groups must divide --out-channels: 6 channels"),
+        ("conv --in 28 --to 14 --groups 4 --out-channels 6", "--groups must divide --out-channels: 6 channels"),
         ("conv --in 100001 --kernel 3", "--in must be at most 100,000 along an axis, not 100001"),
         (f"conv --in {10**30} --kernel 3", f"--in must be at most 100,000 along an axis, not {10**30}"),
         (

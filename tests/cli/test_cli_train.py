@@ -291,7 +291,7 @@ def test_resuming_with_other_options_or_data(run, tmp_path, flowers_csv):
     assert found.code == 2
     lines = found.err.splitlines()
     assert lines[0].startswith("error: run/checkpoint-00000004.safetensors: the training cannot go on with another net")
-    assert "  batch_size: 32 in the checkpoint, 8 now" in lines
+    assert "  --batch-size: 32 in the checkpoint, 8 now" in lines
     assert any(line.startswith("  x: float32 (108, 4), fingerprint ") and "now" in line for line in lines)
 
 

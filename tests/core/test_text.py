@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from portable_nn.core.text import Table, fields, percent, printable, quantity, size, table
+from portable_nn.core.text import Table, fields, fitted, looking, percent, printable, quantity, rounded, size, table
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,59 @@ def test_rows_may_come_in_parts():
 
 def test_fields_leave_out_what_is_nothing():
     assert fields([("a", "1"), ("b", ""), ("ccc", "2")]) == "a    1\nccc  2\n"
+
+
+PATHS = [(f"scans/2024/of-the-first-week/photo-{place}.jpg", "1", "a sentence of several words") for place in (10, 11)]
+HEADINGS = ("input", ">count", "what it is")
+
+
+def test_long_cells_are_shortened_only_where_a_width_is_given():
+    whole = table(HEADINGS, PATHS)
+    assert whole.splitlines()[1] == "scans/2024/of-the-first-week/photo-10.jpg      1  a sentence of several words"
+    for width in (40, 60, 79):
+        with looking(width, None):
+            lines = table(HEADINGS, PATHS).splitlines()
+        assert max(map(len, lines)) <= width
+        assert [line.split()[1] for line in lines[1:]] == ["1", "1"]
+        assert all(
+            line.startswith("sca") and f"{place}.jpg" in line for place, line in zip((10, 11), lines[1:], strict=True)
+        )
+    with looking(80, None):
+        assert table(HEADINGS, PATHS) == whole
+
+
+def test_numbers_are_never_shortened():
+    with looking(10, None):
+        assert table((">n", ">m"), [("1234567890", "1234567890")]).splitlines()[1] == "1234567890  1234567890"
+
+
+def test_pairs_go_on_below_and_lose_nothing():
+    pairs = [("one", "alpha beta gamma delta epsilon"), ("three", "zeta")]
+    with looking(20, None):
+        assert fields(pairs) == "one    alpha beta\n       gamma delta\n       epsilon\nthree  zeta\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("short", 5, "short"),
+        ("some words here", 9, "some wor…"),
+        ("a/long/path.png", 9, "a/…th.png"),
+        ("数字数字数字", 7, "数…数字"),
+        ("x" * 50, 1, "…"),
+    ],
+)
+def test_fitted(text, width, shown):
+    assert fitted(text, width) == shown
+
+
+def test_significant_digits():
+    assert rounded(2 / 3) == "0.666667"
+    assert rounded(1 / 3, 4) == "0.3333"
+    with looking(None, 12):
+        assert (rounded(2 / 3), rounded(2 / 3, 4)) == ("0.666666666667", "0.666666666667")
+        assert percent(2 / 3) == "66.6666666667 %"
+    with looking(None, 5):
+        shares = [0.0, 1e-9, 0.9999994, 0.99999999, 1.0]
+        assert [percent(share) for share in shares] == ["0 %", "1e-07 %", ">99.999 %", ">99.999 %", "100 %"]
+    assert rounded(2 / 3) == "0.666667"

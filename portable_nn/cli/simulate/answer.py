@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portable_nn.cli.conventions import Printer, Rows, draw, written
+from portable_nn.core.text import digits_are_asked, rounded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +75,8 @@ def factor(value: float | None) -> str:
     """A factor with eight decimals, or as many as distinguish it from 1."""
     if value is None or math.isnan(value):
         return DASH
+    if digits_are_asked():
+        return rounded(value)
     if abs(value - 1) < 5e-9:
         return next((text for digits in (10, 12) if float(text := f"{value:.{digits}f}") != 1), "1")
     return f"{value:.8f}" if value == 0 or 1e-4 < value < 1000 else f"{value:.6g}"
@@ -81,7 +84,7 @@ def factor(value: float | None) -> str:
 
 def limit(value: float | None) -> str:
     """A stability limit."""
-    return DASH if value is None or math.isnan(value) else f"{value:.7g}"
+    return DASH if value is None or math.isnan(value) else rounded(value, 7)
 
 
 def limit_in_words(value: float | None) -> str:
@@ -92,8 +95,8 @@ def limit_in_words(value: float | None) -> str:
 
 
 def number(value: float) -> str:
-    """A number in six digits."""
-    return DASH if math.isnan(value) else f"{value:.6g}"
+    """A number; NaN is not known."""
+    return DASH if math.isnan(value) else rounded(value)
 
 
 def title(game: Game) -> str:
@@ -120,7 +123,7 @@ def _option(value: Any) -> str:
 
 def point(values: Iterable[float]) -> str:
     """(0.6, 0.7)."""
-    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+    return "(" + ", ".join(map(rounded, values)) + ")"
 
 
 def predicted(row: Forecast) -> dict[str, Any]:

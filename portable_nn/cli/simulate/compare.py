@@ -15,7 +15,7 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Comparison
 
-ROWS = True
+ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate compare",
     "simulate compare --method all --rate 0.3 --plot methods.png",

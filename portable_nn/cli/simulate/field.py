@@ -16,7 +16,7 @@ from portable_nn.core.text import table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Portrait
 
-ROWS = True
+ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate field --plot field.png",
     "simulate field --game forsaken --method extragradient --start 0.5,0.5 --start 0.1,0.4 --steps 3000",

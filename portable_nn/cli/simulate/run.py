@@ -26,7 +26,7 @@ PICTURES: Final = {
 }
 """What can be drawn of a run, and the functions that draw it."""
 
-ROWS = True
+ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate run",
     "simulate run --picture saddle --plot saddle.png",

@@ -11,12 +11,12 @@ from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, read_linear_rate
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import fields, table
+from portable_nn.core.text import fields, rounded, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Analysis
 
-ROWS = True
+ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate spectrum",
     "simulate spectrum --method optimistic --rate 0.3 --rate 0.5 --rate 0.7 --plot eigenvalues.png",
@@ -92,7 +92,7 @@ def _as_text(found: Analysis, game: GameChoice) -> str:
     what = "Update operator" + (f" of {found.repeats:,} steps" if found.repeats > 1 else "")
     if size > WIDEST:
         return head + fields(pairs) + f"\n{what}: {size} x {size}, in --format json\n"
-    rows = [[f"{value:.6g}" for value in row] for row in found.operator.tolist()]
+    rows = [[rounded(value) for value in row] for row in found.operator.tolist()]
     return head + fields(pairs) + f"\n{what}:\n" + table([">"] * size, rows)
 
 
@@ -114,7 +114,7 @@ def _eigenvalues(found: Analysis) -> str:
     least = ROUNDED * max(1.0, float(abs(found.eigenvalues[0])))
     for value in map(complex, found.eigenvalues[:WIDEST].tolist()):
         real, imaginary = (part if abs(part) > least else 0.0 for part in (value.real, abs(value.imag)))
-        texts.append(f"{real:.6g}" + (f" ± {imaginary:.6g}i" if imaginary else ""))
+        texts.append(rounded(real) + (f" ± {rounded(imaginary)}i" if imaginary else ""))
     more = f" and {len(found.eigenvalues) - WIDEST} smaller" if len(found.eigenvalues) > WIDEST else ""
     return ", ".join(dict.fromkeys(texts)) + more
 

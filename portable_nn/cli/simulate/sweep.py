@@ -12,12 +12,12 @@ from portable_nn.cli.conventions import Plot, Printer
 from portable_nn.cli.simulate import answer
 from portable_nn.cli.simulate.options import GameChoice, MethodsChoice, NoiseChoice, Start, Steps, numbers, read_start
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import table
+from portable_nn.core.text import rounded, table
 
 if TYPE_CHECKING:
     from portable_nn.adversarial import Sweep
 
-ROWS = True
+ROWS = NUMBERS = True
 EXAMPLES = (
     "simulate sweep",
     "simulate sweep --method all --rates 0.01:4:80 --plot rates.png",
@@ -101,7 +101,7 @@ def _as_text(found: Sweep, game: GameChoice) -> str:
             name,
             answer.limit(found.limits[place]),
             _ranges(found, place),
-            f"{found.rates[best]:.4g}",
+            rounded(found.rates[best], 4),
             answer.factor(found.measured[place, best]),
             answer.factor(found.per_evaluation[place, best]),
             _difference(found, place),
@@ -124,7 +124,7 @@ def _ranges(found: Sweep, place: int) -> str:
     for converges, group in groupby(range(len(good)), key=good.__getitem__):
         if converges:
             ends = [found.rates[index] for index in group]
-            ranges.append(f"{ends[0]:.4g}" + (f" to {ends[-1]:.4g}" if len(ends) > 1 else ""))
+            ranges.append(rounded(ends[0], 4) + (f" to {rounded(ends[-1], 4)}" if len(ends) > 1 else ""))
     return "none" if not ranges else ", ".join(ranges) if len(ranges) < 4 else f"{sum(good)} of {len(good)}"
 
 
