@@ -74,7 +74,7 @@ class NumberEvaluation:
     left_out: int = 0
 
     def __repr__(self) -> str:
-        return self.text()
+        return "\n".join([self.text(), *([""] if self.notes else []), *self.notes])
 
     def text(self) -> str:
         """The figures as tables."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
-from portable_nn.core.text import either
+from portable_nn.core.text import either, shortened
 from portable_nn.data.frames import Dialect
 from portable_nn.data.sources import Bad
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
@@ -218,8 +218,10 @@ def _given(y: Any, strict: bool) -> list[Any] | None:
         return None
     if not strict:
         raise UsageError("y is for data of which each example can be used: strict")
-    found: list[Any] = labels_in(y).tolist()
-    return found
+    found = labels_in(y)
+    if not found.ndim:
+        raise UsageError(f"y must have a label for each example, not one alone, {shortened(y)}")
+    return list(found.tolist())
 
 
 def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int, *, keep: bool = False) -> _Scored:

@@ -299,13 +299,16 @@ def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> N
 
 def _figures(network: Network, history: History, wanted: _Target, x: Array, held_out: Array) -> dict[str, float]:
     """What the network achieves on the examples held out."""
+    found: dict[str, float] = {}
     if wanted.labels:
         row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
-        return {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
+        found = {name: row[name] for name in ("loss", "val_loss") if name in row}
     if not len(held_out):
-        return {}
-    found: dict[str, float] = {}
-    for number in network.evaluate(x, wanted.y[held_out]).numbers:
+        return found
+    evaluation = network.evaluate(x, wanted.y[held_out])
+    if wanted.labels:
+        return found | {"val_accuracy": evaluation.accuracy}
+    for number in evaluation.numbers:
         end = f" of {number.name}" if len(wanted.names) > 1 else ""
         found |= {f"val_rmse{end}": number.rmse, f"val_mae{end}": number.mae}
         found |= {f"val_r2{end}": number.r2} if number.r2 is not None else {}

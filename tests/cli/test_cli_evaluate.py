@@ -143,6 +143,17 @@ def test_the_sheet_shows_the_matrix_the_calibration_and_the_worst(tmp_path: Path
     assert len(pictures) == 3
 
 
+def test_names_of_users_are_drawn_as_they_are(tmp_path: Path) -> None:
+    """A dollar sign begins no formula."""
+    pytest.importorskip("matplotlib")
+    from portable_nn.core.plotting import save
+    from portable_nn.evaluation.picture import sheet
+
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), labels=["$5$", r"$\frac{"], seed=0)
+    save(sheet(net.evaluate(X, Y), r"$\frac{ on $"), tmp_path / "s.svg")
+    assert r"$\frac{" in (tmp_path / "s.svg").read_text()
+
+
 def test_calibrate_writes_a_model_that_evaluate_finds_better(files: Path, run) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(scale=6, size=(400, 2))

@@ -218,6 +218,11 @@ def test_one_class_alone(tmp_path: Path) -> None:
     assert "nan" not in str(found)
 
 
+def test_one_label_is_none_for_many_examples() -> None:
+    with pytest.raises(UsageError, match="y must have a label for each example, not one alone, 5"):
+        pnn.evaluate(network(), ROWS, 5)
+
+
 def test_a_task_that_is_none() -> None:
     with pytest.raises(UsageError, match="task must be classes or numbers, not 'both'"):
         pnn.evaluate(network(), ROWS, Y, task="both")
