@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import onnxruntime
 import pytest
-from foreign import FLOAT, WEIGHT, linear, write
+from foreign import FLOAT, WEIGHT, convolutional, linear, write
 from msgspec.structs import replace
 from onnx import helper
 from PIL import Image
@@ -161,6 +161,20 @@ def test_one_number_of_a_foreign_model_may_be_a_class(tmp_path: Path) -> None:
     assert "evaluate it with task classes" in found.notes[-1]
     found = pnn.evaluate(path, ROWS, y, task="classes")
     assert (found.accuracy, found.auc) == (1, 1)
+
+
+def test_pictures_for_a_foreign_model_with_an_operator_that_is_unknown_here(tmp_path: Path) -> None:
+    path = convolutional(tmp_path / "m.onnx", metadata={"labels": '["a", "b", "c", "d", "e"]'})
+    pictures = RNG.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    for place, picture in enumerate(pictures):
+        folder = tmp_path / "data" / "abcde"[place % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{place:02}.png")
+    x = (pictures / 255).astype(np.float32).transpose(0, 3, 1, 2)
+    [z] = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    found = pnn.evaluate(path, tmp_path / "data", batch_size=5)
+    assert found.accuracy == (z.argmax(1) == np.arange(12) % 3).mean()
+    assert found.notes[0].startswith("the model does not say how to prepare pictures; assumed: ")
 
 
 # -- what cannot be used

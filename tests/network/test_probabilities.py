@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from bounded import bounded
 from msgspec.structs import replace
 
 import portable_nn as pnn
@@ -157,6 +158,22 @@ def test_evaluate_of_several_outputs_takes_a_dict() -> None:
     assert [n.mae for n in found["size"].numbers] == pytest.approx(np.abs(numbers - sizes).mean(0).tolist(), rel=1e-6)
     with pytest.raises(UsageError, match="has the outputs kind, size"):
         net.evaluate(X, np.zeros(300, int))
+
+
+@pytest.mark.long
+def test_a_million_examples_take_no_more_memory_than_a_few() -> None:
+    """Their outputs alone would be 160 MB, and the examples, which here are one row again and again, 512 MB."""
+    found = bounded(
+        "import numpy as np, portable_nn as pnn\n"
+        "net = pnn.Sequential(pnn.Input(128), pnn.Dense(20), labels=list('abcdefghijklmnopqrst'), seed=0)\n"
+        "x = np.broadcast_to(np.linspace(-1, 1, 128, dtype=np.float32), (1_000_000, 128))\n"
+        "best = int(net.predict(x[:1]).argmax())\n"
+        "y = np.broadcast_to(np.array(best), 1_000_000)\n"
+        "found = net.evaluate(x, y, worst=20)\n"
+        "print(found.examples, found.accuracy, len(found.worst))"
+    )
+    assert found.text == "1000000 1.0 20"
+    assert found.bytes < 120e6
 
 
 @pytest.mark.parametrize(
