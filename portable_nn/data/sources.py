@@ -278,7 +278,8 @@ class _Plan:
             raise DataError(
                 file, "the model takes examples of any size, which rows of a table do not have: give pictures"
             )
-        for rows in iterate_csv(path, math.prod(self.example_shape), self.batch_size, strict=self.strict):
+        width = math.prod(self.example_shape)
+        for rows in iterate_csv(path, width, self.batch_size, strict=self.strict, words=True):
             if isinstance(rows, DataError):
                 yield self.bad(rows)
             elif rows.labels is not None and not self.labelled:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias, overload
@@ -36,7 +36,7 @@ class Rows:
     """Consecutive rows of a table.
 
     ``numbers`` are their lines in the file, counted from 1; ``values`` is ``(n, width)`` float32; ``labels`` is
-    ``(n,)``, whole numbers as int64 and others as float64, or None where the table has no such column.
+    ``(n,)``, whole numbers as int64, others as float64 and words as text, or None where the table has no such column.
     """
 
     numbers: list[int]
@@ -53,18 +53,22 @@ class _Layout:
     columns: int
     labelled: bool
     expected: str
+    words: bool = False
 
 
 @overload
 def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096) -> Iterator[Rows]: ...
 @overload
 def iterate_csv(
-    path: str | Path, width: int | None, chunk_rows: int, *, strict: bool
+    path: str | Path, width: int | None, chunk_rows: int, *, strict: bool, words: bool
 ) -> Iterator[Rows | DataError]: ...
-def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, strict: bool = True) -> Any:
+def iterate_csv(
+    path: str | Path, width: int | None = None, chunk_rows: int = 4096, *, strict: bool = True, words: bool = False
+) -> Any:
     """The rows of a table with ``width`` values each, or a label and ``width`` values; ``chunk_rows`` at a time.
 
-    Unless ``strict``, the error of a row that cannot be read takes its place, and the others follow.
+    Unless ``strict``, the error of a row that cannot be read takes its place, and the others follow. With ``words``
+    labels may be words: they are if the first one is.
 
     Without ``width`` the first column holds the labels, and the first row determines the number of values. Columns are
     separated by commas, semicolons or tabs; blank lines are skipped, and so is a row of headings, once it is checked.
@@ -88,6 +92,8 @@ def iterate_csv(path: str | Path, width: int | None = None, chunk_rows: int = 40
                 name, f"expected rows of numbers, found {f'only headings, {some(headings)}' if headings else 'none'}"
             )
         layout = _layout(name, first, delimiter, width)
+        if words and layout.labelled and not _is_float(_cells(first, delimiter)[0]):
+            layout = replace(layout, words=True)
         if headings and len(_cells(first, delimiter)) == layout.columns:
             _check_headings(headings, layout)
         lines = chain([first], lines)
@@ -192,9 +198,14 @@ def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layou
 
 
 def _parse(lines: list[Line], layout: _Layout) -> Rows:
+    words: dict[str, int] = {}
+    converters: dict[int | str, Callable[[str], Any]] = {}
+    if layout.words:
+        converters[0] = lambda cell: words.setdefault(cell.strip(), len(words))
+    texts = (line for _, line in lines)
     try:
         table = np.loadtxt(
-            (line for _, line in lines), delimiter=layout.delimiter, comments=None, quotechar='"', ndmin=2
+            texts, delimiter=layout.delimiter, comments=None, quotechar='"', ndmin=2, converters=converters or None
         )
     except ValueError as error:
         raise _fault(lines, layout, str(error)) from error
@@ -203,7 +214,8 @@ def _parse(lines: list[Line], layout: _Layout) -> Rows:
     numbers = [number for number, _ in lines]
     if not layout.labelled:
         return Rows(numbers, table.astype(np.float32), None)
-    return Rows(numbers, table[:, 1:].astype(np.float32), whole(table[:, 0]))
+    labels = np.array(list(words))[table[:, 0].astype(np.int64)] if layout.words else whole(table[:, 0])
+    return Rows(numbers, table[:, 1:].astype(np.float32), labels)
 
 
 def _parse_parts(lines: list[Line], layout: _Layout) -> Iterator[Rows | DataError]:
@@ -234,7 +246,7 @@ def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:
             found = f"found {quantity(len(cells), 'cell')}{hint}"
             return DataError(layout.path, f"row {number}: expected {layout.expected}, {found}")
         for column, cell in enumerate(cells, start=1):
-            if not _is_number(cell):
+            if not _is_number(cell) and not (layout.words and column == 1):
                 found = repr(cell) if cell else "nothing"
                 if layout.labelled and column in {1, layout.columns} and cell and not _is_float(cell):
                     found += ": labels are the numbers of classes, in the first column"

@@ -42,6 +42,13 @@ def stored(folder: Path, form: str) -> Path:
     path = folder / f"data.{form}"
     if form == "csv":
         np.savetxt(path, np.c_[Y, ROWS], delimiter=",", fmt=["%d", "%.9g", "%.9g", "%.9g"])
+    elif form == "words":
+        path = folder / "words.csv"
+        rows = [
+            f'"{label}", {a:.9g};{b:.9g};{c:.9g}'
+            for label, (a, b, c) in zip(np.array(list("abcde"))[Y], ROWS, strict=True)
+        ]
+        path.write_text("\n".join(row.replace(", ", ";") for row in rows))
     elif form == "npz":
         np.savez(path, x=ROWS, y=np.array(list("abcde"))[Y])
     elif form == "h5":
@@ -54,7 +61,7 @@ def stored(folder: Path, form: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", ["csv", "npz", "h5", "idx"])
+@pytest.mark.parametrize("form", ["csv", "words", "npz", "h5", "idx"])
 @pytest.mark.parametrize("model", ["safetensors", "onnx", "foreign"])
 def test_every_kind_of_data_and_of_model(tmp_path: Path, form: str, model: str) -> None:
     path = tmp_path / f"m.{'onnx' if model == 'foreign' else model}"
@@ -185,6 +192,8 @@ def test_pictures_for_a_foreign_model_with_an_operator_that_is_unknown_here(tmp_
     [
         ("0,1,2,3\n9,1,2,3\n", r"t\.csv:2: the label 9 is none of the model's classes: a, b, c, d, e"),
         ("0,1,2,3\n0,1,x,3\n", "expected a finite number, found 'x'"),
+        ("a,1,2,3\nz,1,2,3\n", r"t\.csv:2: the label 'z' is none of the model's classes"),
+        ("a,1,2,3\nb,1,,3\n", "row 2, column 3: expected a finite number, found nothing"),
         ("1,2,3\n", r"t\.csv:1: has no labels to compare with: those of a CSV are in its first column"),
     ],
 )
