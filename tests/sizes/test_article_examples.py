@@ -47,3 +47,22 @@ def test_grid_of_a_transposed_convolution(operation: Operation, size: int, grids
 def test_the_fourth_alone_leaves_a_column_out(operation: Operation, size: int, output: int) -> None:
     found = coverage(operation, (size, size))[1]
     assert found.words("columns") == ("column 4 (the last of 5)" if size == 5 and output == 2 else "")
+
+
+def test_the_rules_of_thumb_of_the_page() -> None:
+    for size in range(8, 40):
+        assert all(conv(k, padding=(k - 1) // 2).output_size(size) == (size,) for k in (1, 3, 5, 7))
+        assert convt(4, stride=2, padding=1).output_size(size) == (2 * size,)
+        assert not coverage(convt(4, stride=2, padding=1), size)[0].uneven
+        if size % 2 == 0:
+            assert conv(4, stride=2, padding=1).output_size(size) == conv(3, stride=2, padding=1).output_size(size)
+            assert conv(4, stride=2, padding=1).output_size(size) == (size // 2,)
+            [even, odd] = [explain(conv(k, stride=2, padding=1), size)[0] for k in (4, 3)]
+            left = [next(line.result for line in lines if line.formula == "room mod stride") for lines in (even, odd)]
+            assert left == [0, 1]
+            assert not coverage(conv(3, stride=2, padding=1), size)[0].uncovered
+            assert len(coverage(conv(1, stride=2), size)[0].uncovered) == size // 2
+    # 5 and 6 have the same output, of which the transposed convolution takes the smaller input back.
+    for size, added in ((5, 0), (6, 1)):
+        assert conv(3, stride=2, padding=1).output_size(size) == (3,)
+        assert convt(3, stride=2, padding=1, output_padding=added).output_size(3) == (size,)

@@ -259,7 +259,8 @@ def adaptive_extragradient(context: StepContext, state: MethodState) -> MethodSt
     (z,), oracle = state, context.oracle
     move = context.rate * oracle.field(z)
     ahead = context.rate * oracle.field(z - move)
-    share = oracle.inner(move, ahead) / (oracle.inner(ahead, ahead) + TINY)
+    total = oracle.inner(ahead, ahead) + TINY
+    share = oracle.inner(move, ahead) / total + (total - total)  # Not 0, but nan, where the square has overflowed.
     return (z - ahead * (share * context.options["relax"]),)
 
 
