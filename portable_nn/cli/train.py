@@ -10,7 +10,7 @@ import typer
 from portable_nn.cli.conventions import Printer, choice
 from portable_nn.cli.tables import DialectOptions, TableOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
 EXAMPLES = (
@@ -69,11 +69,18 @@ def command(
         _train_table(printer, layers, data, out, table, dialect, activation, standardise, training, checkpoints)
         return
     table.check_unused()
+    from portable_nn.data.dataset import kind_of
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     sizes = parse_layers(layers)
     options = training.options(printer, checkpoints)
-    examples = training.dataset(data, sizes[0])
+    try:
+        examples = training.dataset(data, sizes[0])
+    except DataError as error:
+        if kind_of(data) != "csv":
+            raise
+        hint = "of a table with named columns, --target NAME says which one is predicted"
+        raise DataError(error.path, f"{error.reason}; {hint}") from None
     trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
     finish(printer, *trained, out, checkpoints)
 

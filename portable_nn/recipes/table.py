@@ -172,7 +172,8 @@ def train_table(
     )
     network = _described(network, wanted, units or {})
     figures = _figures(network, history, wanted, x[held_out], held_out)
-    return TrainedTable(network, history, figures, _notes(frame, columns, wanted, epochs, drop))
+    notes = [*_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")]
+    return TrainedTable(network, history, figures, notes)
 
 
 # -- what is asked for
@@ -315,19 +316,22 @@ def _figures(network: Network, history: History, wanted: _Target, x: Array, held
     return found
 
 
-def _notes(frame: Frame, columns: Sequence[Column], wanted: _Target, epochs: int, drop: Collection[str]) -> list[str]:
+def _notes(
+    frame: Frame, columns: Sequence[Column], wanted: _Target, drop: Collection[str], standardise: bool
+) -> list[str]:
+    """What was decided, in words."""
     numbers = [column.name for column in columns if not column.categories]
     words = [f"{column.name} ({len(column.categories)})" for column in columns if column.categories]
     holes = [f"{column.name} ({column.missing})" for column in columns if column.missing != "refuse"]
     counted = [name for name in numbers if _counts_rows(frame.column(name))]
     kind = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "a number"
     notes = [f"from {quantity(len(frame), 'row')}, predicts {some(wanted.names)}, {kind}"]
-    notes += [f"numbers: {some(numbers)}"] if numbers else []
+    scaled = ", each brought to mean 0 and standard deviation 1" if standardise else ""
+    notes += [f"numbers: {some(numbers)}{scaled}"] if numbers else []
     notes += [f"categories: {some(words)}"] if words else []
     notes += [f"missing values: {some(holes)}"] if holes else []
     notes += [f"left out: {some(drop)}"] if drop else []
-    notes += [f"'{name}' only counts the rows: drop it, or the network learns their order" for name in counted]
-    return [*notes, f"{quantity(epochs, 'epoch')}"]
+    return notes + [f"'{name}' only counts the rows: drop it, or the network learns their order" for name in counted]
 
 
 def _counts_rows(cells: Array) -> bool:

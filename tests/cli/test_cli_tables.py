@@ -38,9 +38,8 @@ def test_a_price_is_learned_from_words_and_gaps(run, houses: Path) -> None:
     found = run("train", "auto-16-auto", "houses.csv", *options, "-o", "price.safetensors", "--format", "json")
     assert found.code == 0, found.err
     assert "from 30 rows, predicts price, a number\n" in found.err
-    assert (
-        "numbers: area, rooms\ncategories: district (2)\nmissing values: rooms (median)\nleft out: note\n" in found.err
-    )
+    assert "numbers: area, rooms, each brought to mean 0 and standard deviation 1\n" in found.err
+    assert "categories: district (2)\nmissing values: rooms (median)\nleft out: note\n" in found.err
     assert found.json["epochs"] == 1000
     assert set(found.json["figures"]) == {"val_rmse", "val_mae", "val_r2"}
 
@@ -91,6 +90,12 @@ def test_codes_can_be_categories_and_rows_that_are_counted_are_named(run, tmp_pa
     assert found.code == 0, found.err
     assert "categories: zip (3)\n" in found.err
     assert "'id' only counts the rows: drop it, or the network learns their order\n" in found.err
+
+
+def test_a_table_that_is_taken_for_rows_of_numbers_leads_to_the_target(run, houses: Path) -> None:
+    found = run("train", "4-8-2", "houses.csv", "-o", "p.h5")
+    assert found.code == 3
+    assert "of a table with named columns, --target NAME says which one is predicted" in found.err
 
 
 def test_decimal_commas_are_read_where_that_is_said(run, houses: Path, tmp_path: Path) -> None:
