@@ -104,7 +104,7 @@ def test_the_readme_shows_what_is_printed():
                 ["near the equilibrium at this learning rate, the fastest first"],
             ),
             ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
-            ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy\n"]),
+            ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
             ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
             ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
             ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
