@@ -9,6 +9,7 @@ import typer
 
 from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.evaluate import Data, DataOptions
+from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.text import fields, percent, rounded
 
@@ -32,6 +33,7 @@ def command(
     ],
     given: DataOptions,
     dialect: DialectOptions,
+    preparation: PreparationOptions,
 ) -> None:
     """Make the probabilities of a model what they say, on data that it was not trained on.
 
@@ -41,7 +43,7 @@ def command(
     """
     from portable_nn.model_files.evaluating import calibrate, save_network
 
-    network, found = calibrate(model, data, dialect=dialect.given(), **given.options())
+    network, found = calibrate(model, data, dialect=dialect.given(), preprocess=preparation.given(), **given.options())
     save_network(network, out)
     pairs = {"before": found.before, "after": found.after}
     rows = [

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from portable_nn.cli.conventions import Digest, Edited, EngineName, Model, Plot, Printer, draw, written
+from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
@@ -17,7 +18,7 @@ from portable_nn.core.text import quantity
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
     "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
-    "evaluate theirs.onnx photos/ --labels classes.txt --out figures.json",
+    "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --out figures.json",
 )
 ROWS = NUMBERS = True
 
@@ -62,6 +63,7 @@ def command(
     *,
     given: DataOptions,
     dialect: DialectOptions,
+    preparation: PreparationOptions,
     task: Annotated[
         Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
     ] = None,
@@ -83,7 +85,16 @@ def command(
     from portable_nn.evaluation.picture import sheet
     from portable_nn.model_files.evaluating import evaluate
 
-    found = evaluate(model, data, task=task, worst=worst, strict=strict, dialect=dialect.given(), **given.options())
+    found = evaluate(
+        model,
+        data,
+        task=task,
+        worst=worst,
+        strict=strict,
+        dialect=dialect.given(),
+        preprocess=preparation.given(),
+        **given.options(),
+    )
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))

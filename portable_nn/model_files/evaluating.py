@@ -20,7 +20,7 @@ from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task
 from portable_nn.evaluation.targets import labels_in
-from portable_nn.model_files.answers import Answer, Answers, answers_of
+from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import WRITABLE, open_model
 from portable_nn.network import Network
@@ -58,6 +58,8 @@ def evaluate(
     digest: str | None = None,
     edited: bool = False,
     dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
 ) -> Evaluation:
     """How good ``model`` is on data that say what is right.
 
@@ -90,9 +92,22 @@ def evaluate(
         raise UsageError(f"task must be {either(get_args(Task))}, not {task!r}")
     given = _given(y, strict)
     answers = answers_of(
-        model, data, engine=engine, labels=labels, task=task, batch_size=batch_size, polarity=polarity, raw=raw,
-        strict=strict, digest=digest, edited=edited, dialect=dialect, labelled=True,
-    )  # fmt: skip
+        model,
+        data,
+        engine=engine,
+        labels=labels,
+        task=task,
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=strict,
+        digest=digest,
+        edited=edited,
+        dialect=dialect,
+        labelled=True,
+        preprocess=preprocess,
+        output=output,
+    )
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
 
@@ -128,6 +143,8 @@ def calibrate(
     digest: str | None = None,
     edited: bool = False,
     dialect: Dialect | None = None,
+    preprocess: Preprocess | None = None,
+    output: str | None = None,
 ) -> Calibrated:
     """Find the temperature with which a model's probabilities are what they say: see ``Network.calibrate``.
 
@@ -145,9 +162,22 @@ def calibrate(
     imported.
     """
     answers = answers_of(
-        model, data, engine=engine, labels=labels, task="classes", batch_size=batch_size, polarity=polarity, raw=raw,
-        strict=True, digest=digest, edited=edited, dialect=dialect, labelled=True,
-    )  # fmt: skip
+        model,
+        data,
+        engine=engine,
+        labels=labels,
+        task="classes",
+        batch_size=batch_size,
+        polarity=polarity,
+        raw=raw,
+        strict=True,
+        digest=digest,
+        edited=edited,
+        dialect=dialect,
+        labelled=True,
+        preprocess=preprocess,
+        output=output,
+    )
     if answers.runner.described and answers.runner.kind in ("values", "gaussian"):
         raise UsageError(f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes")
     scores = _scored(answers, _given(y, True), True, 0, keep=True)

@@ -182,6 +182,12 @@ def test_pictures_for_a_foreign_model_with_an_operator_that_is_unknown_here(tmp_
     found = pnn.evaluate(path, tmp_path / "data", batch_size=5)
     assert found.accuracy == (z.argmax(1) == np.arange(12) % 3).mean()
     assert found.notes[0].startswith("the model does not say how to prepare pictures; assumed: ")
+    given = {"mean": 0.5, "std": 0.25, "bgr": True}
+    [z] = onnxruntime.InferenceSession(path).run(None, {"x": (x[:, ::-1] - 0.5) / 0.25})
+    found = pnn.evaluate(path, tmp_path / "data", preprocess=given)
+    assert found.loss == pytest.approx(
+        np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(12), np.arange(12) % 3]), rel=1e-4
+    )
 
 
 # -- what cannot be used
