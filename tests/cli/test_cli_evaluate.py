@@ -37,9 +37,9 @@ def test_the_table(files: Path, run) -> None:
     assert lines[0].split() == ["examples", "6"]
     assert lines[1] == "accuracy           66.7 % (30.0 % to 90.3 %); 50.0 % by the most frequent class alone"
     mean = losses.mean()
-    assert lines[2] == f"loss               {mean:.4g} ({mean - half:.4g} to {mean + half:.4g}), cross entropy"
-    assert lines[3].startswith("mean F1            0.6667 (")
-    assert lines[4].startswith("ROC AUC            0.8333 (")  # 7.5 of 9 pairs: one tie.
+    assert lines[2] == f"loss               {mean:.6g} ({mean - half:.4g} to {mean + half:.4g}), cross entropy"
+    assert lines[3].startswith("mean F1            0.666667 (")
+    assert lines[4].startswith("ROC AUC            0.833333 (")  # 7.5 of 9 pairs: one tie.
     each = "0.667 (0.21 to 0.94)  0.667 (0.21 to 0.94)  0.667 (0.26 to 0.92)        3"
     assert classes[0].splitlines()[1:] == [f"cat    {each}", f"dog    {each}"]
     assert [line.split() for line in classes[1].splitlines()] == [
