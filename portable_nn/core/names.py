@@ -15,7 +15,14 @@ FloatType: TypeAlias = Literal["float32", "float64"]
 Found: TypeAlias = Literal["auto", "light", "dark"]
 """The colour of the ink in a picture: light on dark, dark on light, or to be detected for each picture."""
 
-OPTIMIZERS: Final[Mapping[str, str]] = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"}
+OPTIMIZERS: Final[Mapping[str, str]] = {
+    "sgd": "SGD",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "amsgrad": "AMSGrad",
+    "lion": "Lion",
+}
 """Optimizers: the name, and the class in ``training.optimizers``."""
 
 LOSSES: Final[Mapping[str, str]] = {

@@ -35,14 +35,71 @@ class Examples:
         return len(next(iter(self.x.values())))
 
 
-def find_examples(
-    network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, validation: Any
-) -> tuple[Examples, Examples | None]:
+class Check:
+    """Makes examples of what is given for a network and its losses, and refuses what does not fit.
+
+    Args:
+        network: the network.
+        losses: the loss of each trained output.
+    """
+
+    def __init__(self, network: Trainable, losses: Mapping[str, Loss]) -> None:
+        self.network, self.losses = network, losses
+        self.batching, self.symbols = Batching(network.graph), replay(network.graph)
+
+    def __call__(self, x: Any, y: Any, weight: Any, what: str = "") -> Examples:
+        """The examples; ``what`` comes before each name in a message. Raises ``UsageError`` or ``ShapeError``."""
+        xs = self._inputs(x, what)
+        ys = self._targets(y, what)
+        counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
+        if weight is not None:
+            dtype = self.symbols[next(iter(self.losses))].dtype
+            weight = as_array(weight, f"{what}sample_weight", dtype)
+            _check_numbers(weight, f"{what}sample_weight")
+            if weight.ndim != 1 or (weight < 0).any():
+                raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
+            counts[f"{what}sample_weight"] = len(weight)
+        if len(set(counts.values())) > 1 or not min(counts.values()):
+            found = ", ".join(f"{name} has {count}" for name, count in counts.items())
+            raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
+        return Examples(xs, ys, weight)
+
+    def _inputs(self, x: Any, what: str) -> dict[str, Array]:
+        try:
+            xs = self.batching.check(x, cast=False)
+        except (ShapeError, UsageError) as error:
+            raise type(error)(f"{what}{error}") from None
+        for value in self.network.graph.inputs:
+            title = f"{what}x" if len(xs) == 1 else f"{what}x['{value.name}']"
+            check_range(xs[value.name], value.dtype, title)
+            # Infinity may be meant: in the mask of an attention.
+            holes = _columns_with_holes(self.network, value.name)
+            _check_numbers(xs[value.name], title, infinite=True, holes=holes)
+        return xs
+
+    def _targets(self, y: Any, what: str) -> dict[str, Array]:
+        losses = self.losses
+        if not isinstance(y, Mapping):
+            if len(losses) > 1:
+                trained = ", ".join(losses)
+                raise UsageError(f"the outputs {trained} are trained: give {what}y as a dict of arrays by name")
+            y = {next(iter(losses)): y}
+        if set(y) != set(losses):
+            raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
+        ys: dict[str, Array] = {}
+        for name, loss in losses.items():
+            title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
+            given = numbered(y[name], _labels(self.network, name), loss, self.symbols[name].shape[1:], title)
+            _check_numbers(as_array(given, title), title)
+            ys[name] = check_target(loss, self.symbols[name], given, f"{what}y")
+        return ys
+
+
+def find_validation(check: Check, train: Examples, validation: Any) -> tuple[Examples, Examples | None]:
     """The training examples and, if there are any, the validation examples: those given, or a share of the former.
 
     Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
     """
-    train = _check_examples(network, losses, x, y, weight, "")
     if isinstance(validation, float | np.floating):
         return _split(train, float(validation))
     if validation is None:
@@ -50,44 +107,7 @@ def find_examples(
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
         raise UsageError("validation must be (x, y), (x, y, weights) or a share such as 0.1")
     xs, ys, *weights = validation
-    return train, _check_examples(network, losses, xs, ys, weights[0] if weights else None, "validation ")
-
-
-def _check_examples(network: Trainable, losses: Mapping[str, Loss], x: Any, y: Any, weight: Any, what: str) -> Examples:
-    try:
-        xs = Batching(network.graph).check(x, cast=False)
-    except (ShapeError, UsageError) as error:
-        raise type(error)(f"{what}{error}") from None
-    for value in network.graph.inputs:
-        title = f"{what}x" if len(xs) == 1 else f"{what}x['{value.name}']"
-        check_range(xs[value.name], value.dtype, title)
-        # Infinity may be meant: in the mask of an attention.
-        _check_numbers(xs[value.name], title, infinite=True, holes=_columns_with_holes(network, value.name))
-    if not isinstance(y, Mapping):
-        if len(losses) > 1:
-            raise UsageError(f"the outputs {', '.join(losses)} are trained: give {what}y as a dict of arrays by name")
-        y = {next(iter(losses)): y}
-    if set(y) != set(losses):
-        raise UsageError(f"{what}y has {', '.join(map(str, y))}, but the trained outputs are {', '.join(losses)}")
-    symbols = replay(network.graph)
-    ys: dict[str, Array] = {}
-    for name, loss in losses.items():
-        title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
-        given = numbered(y[name], _labels(network, name), loss, symbols[name].shape[1:], title)
-        _check_numbers(as_array(given, title), title)
-        ys[name] = check_target(loss, symbols[name], given, f"{what}y")
-    counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
-    if weight is not None:
-        dtype = symbols[next(iter(losses))].dtype
-        weight = as_array(weight, f"{what}sample_weight", dtype)
-        _check_numbers(weight, f"{what}sample_weight")
-        if weight.ndim != 1 or (weight < 0).any():
-            raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
-        counts[f"{what}sample_weight"] = len(weight)
-    if len(set(counts.values())) > 1 or not min(counts.values()):
-        found = ", ".join(f"{name} has {count}" for name, count in counts.items())
-        raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
-    return Examples(xs, ys, weight)
+    return train, check(xs, ys, weights[0] if weights else None, "validation ")
 
 
 def resolved(network: Trainable, losses: Mapping[str, Loss], examples: Examples) -> dict[str, Loss]:

@@ -1,48 +1,46 @@
-"""The training loop."""
+"""Training: what is asked for is checked, and then run."""
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.core.arrays import as_array
-from portable_nn.core.errors import ShapeError, TrainingError, UsageError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_range
 from portable_nn.operators import Array, replay
 from portable_nn.training.checkpoint import Checkpoints
+from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Examples, check_parameters, find_examples, resolved, why_it_diverged
+from portable_nn.training.examples import Check, Examples, check_parameters, find_validation, resolved
+from portable_nn.training.going_on import Kept, find_kept, keep_last, put_back
 from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
-from portable_nn.training.optimizers import Optimizer, find_optimizer
-from portable_nn.training.schedules import Schedule
+from portable_nn.training.optimizers import Optimizer
+from portable_nn.training.run import Augment, Callback, Run
+from portable_nn.training.schedules import ReduceOnPlateau, Schedule
 from portable_nn.training.settings import describe_settings
+from portable_nn.training.sources import Arrays, Source, Stream
 from portable_nn.training.state import State
-from portable_nn.training.step import SCALAR, TARGET, WEIGHT, TrainingStep
-from portable_nn.training.surroundings import Bar, Write, csv_rows, interruptible, progress_bar
+from portable_nn.training.step import TrainingStep
+from portable_nn.training.surroundings import csv_rows, interruptible, progress_bar
 from portable_nn.training.trainable import Trainable
+from portable_nn.training.updating import Groups, Updating
 
 __all__ = ["Augment", "EarlyStopping", "History", "fit"]
-
-Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
-"""``(batch, generator)`` → the changed batch."""
 
 
 @check_kinds
 def fit(
     network: Trainable,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     loss: LossLike | Mapping[str, LossLike] | None = None,
     optimizer: Optimizer | str | None = None,
@@ -51,12 +49,19 @@ def fit(
     shuffle: bool = True,
     validation: tuple[Any, ...] | float | None = None,
     sample_weight: Array | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule | ReduceOnPlateau | None = None,
+    groups: Groups | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    average: float | None = None,
     early_stopping: EarlyStopping | None = None,
     metrics: Metrics = (),
     train_metrics: bool = False,
     augment: Augment | None = None,
+    callbacks: Callback | Sequence[Callback] = (),
+    steps_per_epoch: int | None = None,
     metrics_csv: str | Path | None = None,
+    plot: str | Path | None = None,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     every: int | None = None,
@@ -67,7 +72,8 @@ def fit(
 
     Args:
         network: the network; as a method, the one that it is called on.
-        x: the examples (n, …), or a dict of arrays by input name.
+        x: the examples (n, …), or a dict of arrays by input name. Without ``y``: batches, an iterable of pairs
+            ``(x, y)`` or of ``(x, y, weights)``.
         y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
             class numbers, the labels of the output, or probabilities.
         loss: of numbers ``mean_squared_error``, ``mean_absolute_error``, ``huber``, or ``gaussian`` where their
@@ -76,14 +82,24 @@ def fit(
             function ``(output, target)`` of symbols that returns the loss of each example. A dict by output name
             trains several outputs on the sum of their losses. By default the one that the network notes that it was
             trained with (``network.outputs[0].loss``), or ``cross_entropy`` where it notes none.
-        optimizer: ``SGD``, ``Adam``, ``AdamW`` or ``RMSProp``, or its name; by default ``SGD(0.01)``.
+        optimizer: ``SGD``, ``RMSProp``, ``Adam``, ``AdamW``, ``AMSGrad`` or ``Lion``, or its name; by default
+            ``SGD(0.01)``. ``"same"`` goes on with that of the last ``fit`` of this network, and with its state.
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
         shuffle: draw a new order for each epoch.
         validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
         sample_weight: (n,), the weight of each example in the loss.
         schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
-            ``CosineDecay``, ``Warmup``, or a function of the epoch and the number of epochs.
+            ``CosineDecay``, ``OneCycle``, ``Warmup``, a function of the epoch and the number of epochs, or
+            ``ReduceOnPlateau``.
+        groups: options of the optimizer for parameters whose names match a pattern, as ``freeze`` matches them:
+            ``{"features": {"learning_rate": 1e-4}, "*.bias": {"weight_decay": 0.0}}``. Of two patterns that match,
+            the later one goes before.
+        clip_norm: gradients whose norm, of all parameters together, is larger are scaled down to it.
+        accumulate: the number of batches a step: their gradients are those of one batch of so many times the examples.
+        average: β of an exponential moving average of the weights, such as 0.999: w̄ ← β·w̄ + (1 - β)·w after each
+            step, from the first step on. Validation, early stopping and checkpoints are of the averages, and the
+            network has them in the end; running statistics are those of the training steps.
         early_stopping: when to stop before ``epochs``.
         metrics: one or several, of classes ``accuracy``, ``precision``, ``recall`` and ``f1``, of numbers
             ``mean_absolute_error``, ``mean_squared_error``, ``root_mean_squared_error`` and ``r2``, or functions
@@ -91,8 +107,12 @@ def fit(
             the validation set, and where there is none, on the training examples.
         train_metrics: compute them on the training examples as well as on the validation set.
         augment: ``(batch, generator) → batch``, applied to each batch of the first input.
+        callbacks: a function of the row of each epoch that has ended, or several; ``True`` stops the training.
+        steps_per_epoch: the number of batches in an epoch, where ``x`` gives them; by default ``len(x)``.
         metrics_csv: a file that gets a row after each epoch.
-        progress: show a progress bar on stderr; by default where that is a terminal.
+        plot: a picture (.png, .svg or .pdf) of loss, metrics and learning rate by epoch, drawn in the end.
+        progress: show the epochs on stderr, with a bar; by default the bar where that is a terminal, and otherwise a
+            line for each epoch.
         checkpoint: a folder for checkpoints: weight files that also hold the state of the training. One is written
             at the start, after each epoch, and on Ctrl-C.
         every: write a checkpoint after so many batches, too.
@@ -115,65 +135,104 @@ def fit(
         FileError: a file cannot be written, or there is no checkpoint to resume from.
         FormatError: the newest checkpoint is damaged.
     """
-    _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, every=1 if every is None else every)
+    _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, accumulate=accumulate)
+    _check_counts(every=every, steps_per_epoch=steps_per_epoch)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
-    chosen = find_optimizer(optimizer)
-    losses = find_losses(network.graph.outputs, usual_losses(network.outputs) if loss is None else loss)
-    train, held_out = find_examples(network, losses, x, y, sample_weight, validation)
-    losses = resolved(network, losses, train)
+    kept = find_kept(network, optimizer, groups)
+    updating = Updating(kept.optimizer, kept.groups, clip_norm, accumulate, average)
+    check = Check(network, _losses(network, loss))
+    source, held_out = _find_source(check, x, y, sample_weight, validation, batch_size, shuffle, steps_per_epoch)
+    first, losses = source.first, resolved(network, check.losses, source.first)
     if not resume:
         check_parameters(network)
-    warn_of_range(network.graph, network.parameters, network.inputs, train.x)
-    wanted = find_metrics(metrics, train.y, losses)
-    evaluations = _evaluations(network, losses, train, held_out, wanted, train_metrics)
+    warn_of_range(network.graph, network.parameters, network.inputs, first.x)
+    wanted = find_metrics(metrics, first.y, losses)
+    evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
     columns = ["loss", *(name for each in evaluations for name in each.columns)]
-    if early_stopping and early_stopping.monitor not in columns:
-        hint = "" if held_out else "; more with validation="
-        raise UsageError(f"early stopping watches '{early_stopping.monitor}', but there is {', '.join(columns)}{hint}")
-    step = TrainingStep(network, losses, train.x, train.y, chosen, weighted=train.weight is not None)
-    batch_size = min(batch_size, len(train))
-    batches = math.ceil(len(train) / batch_size)
+    _check_watched("early stopping", early_stopping, columns, held_out)
+    _check_watched("ReduceOnPlateau", schedule, columns, held_out)
+    picture = check_plot(plot)
+    step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weight is not None)
+    put_back(kept, step.state)
     names = ["epoch", "loss", "learning_rate", *columns[1:]]
-    state = State(network, step.state, Best(network, early_stopping), batches, names)
-    run = _Run(step, state, train, evaluations, epochs, batch_size, shuffle, schedule, augment, every)
+    state = State(network, step.state, Best(network, early_stopping), source.batches, names, step=kept.step)
+    called = (callbacks,) if callable(callbacks) else tuple(callbacks)
+    run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
     if checkpoint is not None:
         settings = describe_settings(
-            losses,
-            train,
-            held_out,
-            wanted,
-            optimizer=chosen,
-            epochs=epochs,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            validation=validation,
-            schedule=schedule,
-            early_stopping=early_stopping,
-            augment=augment,
-        )
+            losses, first, held_out, wanted, updating,
+            batches=source.batches if isinstance(source, Stream) else None, train_metrics=train_metrics,
+            callbacks=called, validation=validation, epochs=epochs, batch_size=min(batch_size, len(first)),
+            shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
+        )  # fmt: skip
         rule = early_stopping or EarlyStopping(monitor="val_loss" if held_out else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)
     with (
         run.checkpoints.open(resume=resume) if run.checkpoints else nullcontext(),
         csv_rows(metrics_csv, state.rows) as write_row,
-        progress_bar(progress, epochs, batches, state.done) as bar,
+        progress_bar(progress, epochs, source.batches, state.done) as bar,
         interruptible() as stop,
     ):
         _note_losses(network, losses)
-        return _loop(run, stop, write_row, bar)
+        source.skip(state.done)
+        if resume:
+            step.swap()  # A checkpoint has the averages as the weights of the network.
+        history = run(stop, write_row, bar)
+    keep_last(network, Kept(kept.optimizer, kept.groups, step.state, state.step))
+    draw_curves(history, picture)
+    return history
 
 
-def _check_counts(**counts: int) -> None:
+def _losses(network: Trainable, loss: LossLike | Mapping[str, LossLike] | None) -> dict[str, Loss]:
+    return find_losses(network.graph.outputs, usual_losses(network.outputs) if loss is None else loss)
+
+
+def _find_source(
+    check: Check,
+    x: Any,
+    y: Any,
+    weight: Any,
+    validation: Any,
+    batch_size: int,
+    shuffle: bool,
+    steps: int | None,
+) -> tuple[Source, Examples | None]:
+    """Where the batches come from, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
+    if y is not None:
+        if steps is not None:
+            raise UsageError("steps_per_epoch is for batches in place of x and y: arrays have batch_size")
+        train, held_out = find_validation(check, check(x, y, weight), validation)
+        return Arrays(train, batch_size, shuffle), held_out
+    if isinstance(x, np.ndarray | Mapping):
+        raise UsageError("y is missing: the targets of the examples x; or x gives batches (x, y)")
+    if weight is not None:
+        raise UsageError("sample_weight is for arrays: batches bring their weights, (x, y, weights)")
+    if isinstance(validation, float | np.floating):
+        raise UsageError("validation as a share is for arrays: beside batches it must be (x, y)")
+    if any(getattr(loss, "class_weight", None) == "balanced" for loss in check.losses.values()):
+        raise UsageError("class_weight='balanced' counts all examples first: beside batches, give the numbers")
+    stream = Stream(x, steps, check)
+    return stream, find_validation(check, stream.first, validation)[1]
+
+
+def _check_watched(what: str, rule: Any, columns: Sequence[str], held_out: Examples | None) -> None:
+    """Raise ``UsageError`` where a rule watches a column that there is not."""
+    if isinstance(rule, EarlyStopping | ReduceOnPlateau) and rule.monitor not in columns:
+        hint = "" if held_out else "; more with validation="
+        raise UsageError(f"{what} watches '{rule.monitor}', but there is {', '.join(columns)}{hint}")
+
+
+def _check_counts(**counts: int | None) -> None:
     for name, number in counts.items():
-        if not isinstance(number, (int, np.integer)) or number < 1:
+        if number is not None and (not isinstance(number, (int, np.integer)) or number < 1):
             raise UsageError(f"{name} must be a whole number from 1, not {number!r}")
 
 
 def _evaluations(
     network: Trainable,
     losses: Mapping[str, Loss],
-    train: Examples,
+    source: Source,
     held_out: Examples | None,
     metrics: Mapping[str, Mapping[str, Metric]],
     train_metrics: bool,
@@ -181,109 +240,12 @@ def _evaluations(
     """What is computed after each epoch: metrics of the training examples, then loss and metrics of the others."""
     found = []
     if any(metrics.values()) and (train_metrics or not held_out):
-        found.append(Evaluation(network, losses, train, metrics, prefix="", with_loss=False))
+        if isinstance(source, Stream):
+            raise UsageError("metrics of batches need validation=(x, y): the batches are not gone through twice")
+        found.append(Evaluation(network, losses, source.first, metrics, prefix="", with_loss=False))
     if held_out:
         found.append(Evaluation(network, losses, held_out, metrics))
     return found
-
-
-def _loop(run: _Run, stop: threading.Event, write_row: Write, bar: Bar) -> History:
-    best = run.state.best
-    history = History(run.state.rows, "interrupted")
-    try:
-        run.save()
-        while run.state.epoch < run.epochs and not best.is_over:
-            row = run.epoch(stop, bar)
-            if row is None:
-                run.save()
-                return history
-            write_row(row)
-            bar.epoch(row)
-            run.save()
-        history.stopped = "early" if best.is_over else "finished"
-    finally:
-        best.restore()
-        history.best_epoch = best.epoch
-    return history
-
-
-@dataclass
-class _Run:
-    """The epochs of one call of ``fit``."""
-
-    step: TrainingStep
-    state: State
-    train: Examples
-    evaluations: Sequence[Evaluation]
-    epochs: int
-    batch_size: int
-    shuffle: bool
-    schedule: Schedule | None
-    augment: Augment | None
-    every: int | None
-    checkpoints: Checkpoints | None = None
-
-    def __post_init__(self) -> None:
-        self.sources = {**self.train.x, **{TARGET + name: array for name, array in self.train.y.items()}}
-        if self.train.weight is not None:
-            self.sources[WEIGHT] = self.train.weight
-
-    def epoch(self, stop: threading.Event, bar: Bar) -> dict[str, float] | None:
-        """Train on the rest of the epoch; the row of the history, or ``None`` when interrupted."""
-        state, count = self.state, len(self.train)
-        order = state.order(count) if self.shuffle else np.arange(count)
-        for batch in range(state.batch, state.batches):
-            if stop.is_set():
-                return None
-            if self.every and state.done % self.every == 0:
-                self.save()
-            rate = self.step.optimizer.learning_rate
-            if self.schedule:
-                rate *= self.schedule(state.epoch + batch / state.batches, self.epochs)
-            loss, weight = self._step(order[batch * self.batch_size : (batch + 1) * self.batch_size], rate)
-            state.end_batch(loss, weight)
-            bar.step()
-        figures = [state.epoch + 1, self._mean_loss(), float(rate)]
-        return state.end_epoch(figures + [figure for each in self.evaluations for figure in each().values()])
-
-    def save(self) -> None:
-        """Write a checkpoint, if there is a folder for them. Raises ``TrainingError`` where the loss is no number."""
-        if self.checkpoints:
-            if self.state.weight:
-                self._mean_loss()
-            self.checkpoints.save()
-
-    def _mean_loss(self) -> float:
-        """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
-        mean = self.state.loss / self.state.weight if self.state.weight else math.nan
-        if not math.isfinite(mean):
-            hint = why_it_diverged(self.state.network, self.train, self.step.optimizer.learning_rate)
-            raise TrainingError(f"the loss is {mean} in epoch {self.state.epoch + 1}: {hint}")
-        return mean
-
-    def _step(self, places: Array, rate: float) -> tuple[float, float]:
-        """One step on the examples at ``places``: its loss, and the sum of their weights."""
-        plan = self.step.plan(len(places))
-        for name, source in self.sources.items():
-            into = plan.inputs[name]
-            if source.dtype == into.dtype:
-                np.take(source, places, axis=0, out=into, mode="clip")
-            else:
-                into[...] = source[places]
-        weight = float(plan.inputs[WEIGHT].sum()) if self.train.weight is not None else float(len(places))
-        if not weight:  # The mean of an empty set is not defined.
-            return 0.0, 0.0
-        if self.augment:
-            batch = plan.inputs[next(iter(self.train.x))]
-            changed = as_array(self.augment(batch.copy(), self.state.network.rng), "the batch of augment")
-            if changed.shape != batch.shape:
-                raise ShapeError(f"augment was given a batch of shape {batch.shape} and returned {changed.shape}")
-            batch[...] = changed
-        self.state.step += 1
-        for name, value in self.step.optimizer.scalars(self.state.step, rate).items():
-            plan.inputs[SCALAR + name][()] = value
-        plan.run()
-        return float(plan.outputs[self.step.loss]), weight
 
 
 def _note_losses(network: Trainable, losses: Mapping[str, Loss]) -> None:

@@ -13,6 +13,7 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity, table
 from portable_nn.core.words import attributes_of
 from portable_nn.operators.registry import Array
+from portable_nn.training.options import sign_of
 from portable_nn.training.trainable import Trainable
 
 __all__ = ["EarlyStopping", "History"]
@@ -20,7 +21,7 @@ __all__ = ["EarlyStopping", "History"]
 SHOWN: Final = 10
 """The number of epochs, the last ones, that ``repr`` shows."""
 
-Stopped: TypeAlias = Literal["finished", "early", "interrupted"]
+Stopped: TypeAlias = Literal["finished", "early", "callback", "interrupted"]
 
 
 @check_kinds
@@ -50,7 +51,7 @@ class EarlyStopping:
     @property
     def sign(self) -> int:
         """1 where smaller is better, -1 where larger is."""
-        return 1 if self.monitor.endswith(("loss", "error")) else -1
+        return sign_of(self.monitor)
 
 
 @dataclass
@@ -59,8 +60,10 @@ class History:
 
     Args:
         rows: one dict an epoch: ``epoch`` (from 1), ``loss`` (the mean over the epoch's steps), ``learning_rate`` (of
-            the last step) and, with validation, ``val_loss`` and ``val_…`` for each metric.
-        stopped: why training stopped: ``"finished"``, ``"early"`` (early stopping) or ``"interrupted"`` (Ctrl-C).
+            the last step), each metric of the training examples and, with validation, ``val_loss`` and ``val_…`` for
+            each metric.
+        stopped: why training stopped: ``"finished"``, ``"early"`` (early stopping), ``"callback"`` or
+            ``"interrupted"`` (Ctrl-C).
         best_epoch: the epoch whose weights early stopping kept; ``None`` without early stopping.
     """
 

@@ -15,7 +15,7 @@ from portable_nn.core.words import attributes_of
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup
 from portable_nn.training.options import check_number
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
+__all__ = ["SGD", "AMSGrad", "Adam", "AdamW", "Lion", "RMSProp"]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    operator, states = "Adam", ("first", "second")
+    operator = "Adam"
+    states: ClassVar[tuple[str, ...]] = ("first", "second")
     """The states are the running sums m / (1 - β₁) and v / (1 - β₂) of the paper's two moments."""
 
     def scalars(self, step: int, rate: float) -> Mapping[str, float]:
@@ -209,6 +210,74 @@ class AdamW(Adam):
 
     def _decayed(self, weight: Symbol, gradient: Symbol) -> Symbol:
         return gradient
+
+
+@check_kinds
+@dataclass(frozen=True)
+class AMSGrad(Adam):
+    """Adam whose second moment never falls: √ of the largest v̂ so far. Reddi, Kale and Kumar, ICLR 2018.
+
+    Args:
+        learning_rate: η.
+        beta1: β₁, the decay rate of the first moment, from 0 to less than 1.
+        beta2: β₂, the decay rate of the second moment, from 0 to less than 1.
+        epsilon: ε.
+        weight_decay: λ of an L2 penalty: λ·w is added to the gradient.
+
+    As in PyTorch, the bias of the largest v is corrected by the number of the present step.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
+
+    states = ("first", "second", "largest")
+
+    def update(
+        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
+    ) -> Mapping[Symbol, Symbol]:
+        """One step, on the running sums that ``Adam`` keeps."""
+        gradient = self._decayed(weight, gradient)
+        first = states["first"] * self.beta1 + gradient
+        second = states["second"] * self.beta2 + gradient * gradient
+        largest = emit("Max", states["largest"], second)
+        step = first / (emit("Sqrt", largest) + scalars["epsilon"]) * scalars["rate"]
+        return {weight: weight - step, **dict(zip(states.values(), (first, second, largest), strict=True))}
+
+
+@check_kinds
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """w ← (1 - η·λ)·w - η·sign(β₁·m + (1 - β₁)·g), m ← β₂·m + (1 - β₂)·g. Chen et al., NeurIPS 2023.
+
+    Every step has the length η, so that η is 3 to 10 times smaller than that of Adam, and λ as much larger.
+
+    Args:
+        learning_rate: η.
+        beta1: β₁, the share of the momentum in a step, from 0 to less than 1.
+        beta2: β₂, the decay rate of the momentum, from 0 to less than 1.
+        weight_decay: λ, decoupled from the gradient.
+
+    Raises ``UsageError`` for an option out of its range.
+    """
+
+    learning_rate: float = 0.0001
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    states = ("momentum",)
+
+    def scalars(self, step: int, rate: float) -> Mapping[str, float]:
+        """The rate, and the factor of the weights: 1 - η·λ."""
+        return {"rate": rate, "keep": 1 - rate * self.weight_decay}
+
+    def update(
+        self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]
+    ) -> Mapping[Symbol, Symbol]:
+        """One step."""
+        momentum = states["momentum"]
+        direction = emit("Sign", momentum * self.beta1 + gradient * (1 - self.beta1))
+        kept = weight * scalars["keep"] if self.weight_decay else weight
+        new = momentum * self.beta2 + gradient * (1 - self.beta2)
+        return {weight: kept - direction * scalars["rate"], momentum: new}
 
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kind in names.OPTIMIZERS.items()}

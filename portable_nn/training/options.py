@@ -12,3 +12,8 @@ def check_number(name: str, value: float, low: float, high: float = math.inf) ->
     if not low <= value < high:
         limits = f"at least {low:g}" if high == math.inf else f"from {low:g} to less than {high:g}"
         raise UsageError(f"{name} must be {limits}, not {value:g}")
+
+
+def sign_of(column: str) -> int:
+    """1 where smaller is better in a column of the history, -1 where larger is."""
+    return 1 if column.endswith(("loss", "error")) else -1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,6 +17,7 @@ from portable_nn.format.tensors import to_bytes
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
+from portable_nn.training.updating import Updating
 
 SAMPLE: Final = 256
 """The number of examples in the fingerprint of a data set."""
@@ -35,20 +36,39 @@ def describe_settings(
     train: Examples,
     held_out: Examples | None,
     metrics: Mapping[str, Iterable[str]],
+    updating: Updating,
     *,
     validation: Any,
+    batches: int | None,
+    train_metrics: bool,
+    callbacks: Sequence[Any],
     **others: Any,
 ) -> dict[str, str]:
     """All that must be the same to resume: the settings and the descriptions of the examples, by name."""
     share = isinstance(validation, float)
     return {
         "loss": ", ".join(f"{loss} of '{name}'" for name, loss in losses.items()),
-        "metrics": _metrics(metrics),
+        "metrics": _metrics(metrics) + " of the training examples, too" * train_metrics,
+        "optimizer": describe(updating.optimizer),
+        **_where_given(updating, batches, callbacks),
         **{name: describe(value) for name, value in others.items()},
         "validation": f"{validation} of the examples" if share else "examples of its own" if held_out else UNSET,
-        **describe_examples(train),
+        **describe_examples(train, "" if batches is None else "first batch "),
         **(describe_examples(held_out, "validation ") if held_out else {}),
     }
+
+
+def _where_given(updating: Updating, batches: int | None, callbacks: Sequence[Any]) -> dict[str, str]:
+    """Settings that are listed only where they are not those by default: older checkpoints do not have them."""
+    found = {
+        "groups": repr({name: dict(options) for name, options in updating.groups.items()}) if updating.groups else "",
+        "clip_norm": "" if updating.clip_norm is None else describe(updating.clip_norm),
+        "accumulate": "" if updating.accumulate == 1 else describe(updating.accumulate),
+        "average": "" if updating.average is None else describe(updating.average),
+        "steps_per_epoch": "" if batches is None else describe(batches),
+        "callbacks": ", ".join(map(describe, callbacks)),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _metrics(metrics: Mapping[str, Iterable[str]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -23,10 +23,10 @@ from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves
 from portable_nn.training.losses import Built, Loss
-from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.trainable import Trainable
+from portable_nn.training.updating import LATEST, Updates, Updating
 
-TARGET, WEIGHT, SCALAR = "train/target/", "train/sample_weight", "train/scalar/"
+TARGET, WEIGHT = "train/target/", "train/sample_weight"
 """Names of the inputs of a training graph beside the network's own."""
 
 
@@ -38,7 +38,7 @@ class TrainingStep:
         losses: the loss of each output that is trained.
         examples: arrays by input, whose shapes without the batch are those of the graph's inputs.
         targets: arrays by trained output, whose types and shapes are those of the graph's targets.
-        optimizer: the optimizer.
+        updating: the optimizer, and what surrounds it.
         weighted: whether each example has a weight.
         rewrites: the names of the graph rewrites that run before the gradient is taken.
 
@@ -51,81 +51,107 @@ class TrainingStep:
         losses: Mapping[str, Loss],
         examples: Feeds,
         targets: Feeds,
-        optimizer: Optimizer,
+        updating: Updating,
         *,
         weighted: bool,
         rewrites: Collection[str] = DEFAULT,
     ) -> None:
         network.own_weights()
-        self.network, self.optimizer = network, optimizer
+        self.network, self.updating = network, updating
         graph = sized(network.graph, examples)
         symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True)
-        self.state: dict[str, Array] = {}
         inputs = [symbols[value.name] for value in network.graph.inputs]
         parts, extra = build_losses(symbols, losses, targets, weighted)
-        loss = total_loss(losses, parts)
-        self._scalars = {name: Leaf(SCALAR + name, loss.dtype, ()) for name in optimizer.scalars(1, 1.0)}
-        self._examples = [leaf for leaf in inputs if isinstance(leaf, Leaf)] + extra
-        self._flowing = self._gradients(symbols, loss)
+        self._loss = total_loss(losses, parts)
+        self.updates = Updates(updating, network.graph, self._loss.dtype)
+        self._scalars = list(self.updates.scalars.values())
+        self._inputs = [*(leaf for leaf in inputs if isinstance(leaf, Leaf)), *extra, *self._scalars]
+        self._flowing = self._gradients(symbols)
+        self.state, self.gathered = dict[str, Array](), dict[str, Array]()
         self._states = {
-            weight: {role: self._make_state(f"{weight.name}/{role}", weight) for role in optimizer.states}
+            weight: {role: _kept(self.state, weight, role) for role in self.updates.roles(str(weight.name))}
             for weight in self._flowing
         }
-        self._loss = loss
+        self._sums = {
+            weight: _kept(self.gathered, weight, "sum") for weight in self._flowing if updating.accumulate > 1
+        }
+        self.averages = {} if updating.average is None else self._begin_averages()
         self._convolves = has_threads_to_set() and has_convolution(graph)
         apart = not weighted and all(each.is_apart for each in losses.values())
         self._in_halves = apart and self._convolves and keeps_examples_apart(graph, training=True)
-        updates = self._updates(self._flowing) | new_states(loss)
-        traced = trace([*self._examples, *self._scalars.values()], [loss, *updates.values()], "training step")
-        self.graph: Graph = traced.graph
-        self.loss = traced.names[loss]
-        self.updates = {traced.names[old]: traced.names[new] for old, new in updates.items()}
-        self._plans: dict[int, Plan | Halves] = {}
+        self._whole_step = self._traced(self._flowing, self._inputs, self._loss, last=True)
+        self.graph, self.loss = self._whole_step.graph, self._whole_step.loss
+        self._plans: dict[tuple[int, bool], Plan | Halves] = {}
 
-    def _gradients(self, symbols: Mapping[str, Symbol], loss: Symbol) -> dict[Symbol, Symbol]:
+    def _gradients(self, symbols: Mapping[str, Symbol]) -> dict[Symbol, Symbol]:
         """The gradient of each trainable parameter that the loss depends on."""
         weights = [symbols[value.name] for value in self.network.graph.parameters if value.trainable]
-        seed = self._scalars["rate"] if self.optimizer.scales_seed else constant(1, loss.dtype)
-        flowing = zip(weights, gradients([loss], [seed], weights), strict=True)
+        seed = self.updates.seed
+        seeds = [constant(1, self._loss.dtype) if seed is None else seed]
+        flowing = zip(weights, gradients([self._loss], seeds, weights), strict=True)
         found = {weight: gradient for weight, gradient in flowing if gradient is not None}
         if not found:
             raise UsageError("nothing can be trained: no gradient reaches a trainable parameter")
         return found
 
-    def _updates(self, gradients: Mapping[Symbol, Symbol]) -> dict[Symbol, Symbol]:
-        """The new value of each parameter and of the optimizer's state."""
-        updates: dict[Symbol, Symbol] = {}
-        for weight, gradient in gradients.items():
-            updates.update(self.optimizer.update(weight, gradient, self._scalars, self._states[weight]))
-        return updates
+    def _begin_averages(self) -> dict[str, Array]:
+        """The averages of the parameters by name, which begin as the weights are."""
+        found = {str(weight.name): self.state[f"{weight.name}/{LATEST}"] for weight in self._flowing}
+        for name, array in found.items():
+            array[...] = self.network.parameters[name]
+        return found
 
-    def _make_state(self, name: str, weight: Symbol) -> Leaf:
-        shape = tuple(int(dim) for dim in weight.shape)
-        self.state[name] = aligned_copy(np.zeros(shape), weight.dtype)
-        return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
+    def swap(self) -> None:
+        """Put the averages into the network and the latest weights in their place, or both back."""
+        for name, array in self.averages.items():
+            latest = self.network.parameters[name].copy()
+            self.network.parameters[name][...] = array
+            array[...] = latest
 
-    def plan(self, size: int) -> Plan | Halves:
-        """The plan for a batch of ``size`` examples."""
-        if size not in self._plans:
+    def end_step(self) -> None:
+        """Forget the gradients that were gathered for a step."""
+        for array in self.gathered.values():
+            array.fill(0)
+
+    def plan(self, size: int, last: bool = True) -> Plan | Halves:
+        """The plan for a batch of ``size`` examples, the ``last`` one of a step or one whose gradient is gathered."""
+        plan = self._plans.get((size, last))
+        if plan is None:
             in_halves = self._in_halves and size >= SMALLEST and size % 2 == 0
-            self._plans[size] = self._halves(size) if in_halves else self._whole(size)
-        return self._plans[size]
+            plan = self._plans[size, last] = self._halves(size, last) if in_halves else self._whole(size, last)
+        return plan
 
-    def _whole(self, size: int) -> Plan:
-        parameters = {**self.network.parameters, **self.state}
+    def _traced(
+        self, flows: Mapping[Symbol, Symbol], inputs: Sequence[Leaf], loss: Symbol | None, *, last: bool
+    ) -> _Traced:
+        """The graph that makes a step of gradients, or gathers them; and of ``loss``, its value and running states."""
+        sums = {weight: self._sums[weight] + flow for weight, flow in flows.items()} if self._sums else flows
+        updates = self.updates.build(sums, self._states) if last else {self._sums[each]: sums[each] for each in sums}
+        if loss is not None:
+            updates |= new_states(loss)
+        traced = trace(inputs, [*([] if loss is None else [loss]), *updates.values()], "training step")
+        named = {traced.names[old]: traced.names[new] for old, new in updates.items()}
+        return _Traced(traced.graph, named, "" if loss is None else traced.names[loss])
+
+    @property
+    def _parameters(self) -> dict[str, Array]:
+        return {**self.network.parameters, **self.state, **self.gathered}
+
+    def _whole(self, size: int, last: bool) -> Plan:
+        made = self._whole_step if last else self._traced(self._flowing, self._inputs, self._loss, last=False)
         kind = SplitPlan if self._convolves else Plan
         return kind(
-            self.graph,
-            _shapes(self.graph, size),
-            parameters,
-            outputs=[self.loss],
-            updates=self.updates,
+            made.graph,
+            _shapes(made.graph, size),
+            self._parameters,
+            outputs=[made.loss],
+            updates=made.updates,
             rng=self.network.rng,
         )
 
-    def _halves(self, size: int) -> Halves:
-        traced = trace([*self._examples, *self._scalars.values()], [self._loss, *self._flowing.values()], "half a step")
-        parameters = {**self.network.parameters, **self.state}
+    def _halves(self, size: int, last: bool) -> Halves:
+        traced = trace(self._inputs, [self._loss, *self._flowing.values()], "half a step")
+        parameters = self._parameters
         plans = [Plan(traced.graph, _shapes(traced.graph, size // 2), parameters) for _ in range(2)]
         means: dict[Symbol, Symbol] = {}
         for weight, flow in self._flowing.items():
@@ -133,10 +159,24 @@ class TrainingStep:
             one, two = (Leaf(f"{name}/{which}", flow.dtype, flow.shape, parameter=True) for which in range(2))
             means[weight] = (one + two) * 0.5
             parameters |= {f"{name}/{which}": plan.outputs[name] for which, plan in enumerate(plans)}
-        updates = self._updates(means)
-        step = trace(list(self._scalars.values()), list(updates.values()), "the other half")
-        named = {step.names[old]: step.names[new] for old, new in updates.items()}
-        return Halves(plans, Plan(step.graph, {}, parameters, outputs=[], updates=named), traced.names[self._loss])
+        made = self._traced(means, self._scalars, None, last=last)
+        update = Plan(made.graph, {}, parameters, outputs=[], updates=made.updates)
+        return Halves(plans, update, traced.names[self._loss])
+
+
+class _Traced(NamedTuple):
+    """A graph, the values that replace its parameters, and its loss."""
+
+    graph: Graph
+    updates: dict[str, str]
+    loss: str
+
+
+def _kept(arrays: dict[str, Array], weight: Symbol, role: str) -> Leaf:
+    """What is kept for a parameter: zeros among ``arrays``, and their symbol."""
+    name, shape = f"{weight.name}/{role}", tuple(int(dim) for dim in weight.shape)
+    arrays[name] = aligned_copy(np.zeros(shape), weight.dtype)
+    return Leaf(name, weight.dtype, shape, parameter=True, trainable=False)
 
 
 def sized(graph: Graph, examples: Feeds) -> Graph:

@@ -70,7 +70,7 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 class Bar:
-    """No progress bar."""
+    """No progress is shown."""
 
     def step(self) -> None:
         """A batch is done."""
@@ -79,18 +79,43 @@ class Bar:
         """An epoch is done."""
 
 
+class Lines(Bar):
+    """A line on stderr for each epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Print it."""
+        print(epoch_line(row, self.epochs), file=sys.stderr, flush=True)
+
+
+def epoch_line(row: Mapping[str, float], epochs: int) -> str:
+    """``epoch 3 of 10  loss 0.1234  val_loss 0.2345``."""
+    figures = [f"{name} {value:.4g}" for name, value in row.items() if name not in {"epoch", "learning_rate"}]
+    return "  ".join([f"epoch {int(row['epoch']):>{len(str(epochs))}} of {epochs}", *figures])
+
+
 @contextmanager
-def progress_bar(progress: bool | None, epochs: int, batches: int, done: int = 0) -> Iterator[Bar]:
-    """A bar on stderr, from the batch after ``done`` on; ``None`` shows it where that is a terminal."""
-    show = sys.stderr.isatty() if progress is None else progress
-    if not show:
+def progress_bar(
+    progress: bool | None, epochs: int, batches: int, done: int = 0, *, lines: bool = True
+) -> Iterator[Bar]:
+    """The epochs on stderr, from the batch after ``done`` on: they stay above a bar, which goes on with the batches.
+
+    ``None`` shows the bar where stderr is a terminal, and the epochs alone elsewhere, or nothing without ``lines``.
+    """
+    if progress is False:
         yield Bar()
+        return
+    if progress is None and not sys.stderr.isatty():
+        yield Lines(epochs) if lines else Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as display:
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with Progress(*columns, console=console) as display:
         task = display.add_task("training", total=epochs * batches, completed=done)
 
         class Shown(Bar):
@@ -103,8 +128,8 @@ def progress_bar(progress: bool | None, epochs: int, batches: int, done: int = 0
                     display.advance(task, 16)
 
             def epoch(self, row: Mapping[str, float]) -> None:
-                text = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in {"epoch", "learning_rate"})
-                display.update(task, completed=int(row["epoch"]) * batches, description=f"epoch {row['epoch']}  {text}")
+                display.console.print(epoch_line(row, epochs))
+                display.update(task, completed=int(row["epoch"]) * batches)
                 self.pending = 0
 
         yield Shown()

@@ -23,6 +23,7 @@ from portable_nn.rewrites.sizes import fixed_sizes
 from portable_nn.training.losses import LOSSES
 from portable_nn.training.optimizers import SGD
 from portable_nn.training.step import TrainingStep
+from portable_nn.training.updating import Updating
 
 Arrays = Mapping[str, Array]
 
@@ -233,7 +234,13 @@ def test_training_can_do_without_them() -> None:
         [name] = network.graph.outputs
         losses, target = {name: LOSSES["mean_squared_error"]()}, {name: np.zeros((6, 2), np.float32)}
         made = TrainingStep(
-            network, losses, {network.graph.inputs[0].name: X}, target, SGD(0.1), weighted=False, rewrites=rewrites
+            network,
+            losses,
+            {network.graph.inputs[0].name: X},
+            target,
+            Updating(SGD(0.1)),
+            weighted=False,
+            rewrites=rewrites,
         )
         plan = made.plan(6)
         for array in plan.inputs.values():

@@ -288,6 +288,16 @@ def test_a_checkpoint_opens_as_a_network(tmp_path: Path) -> None:
     assert (tmp_path / "alone.safetensors").read_bytes() == run.outcome(tmp_path)[0]
 
 
+def test_a_checkpoint_has_the_averages(tmp_path: Path) -> None:
+    """Beside them, the latest weights, with which the training goes on."""
+    run = TRAININGS["averages"].run(checkpoint=tmp_path / "run", early_stopping=None)
+    last = sorted((tmp_path / "run").glob("checkpoint-*"))[-1]
+    loaded = pnn.load(last)
+    np.testing.assert_array_equal(loaded.predict(EVERYTHING.x), run.network.predict(EVERYTHING.x))
+    latest = format.load(last).tensors["training/state/dense_1.weight/latest"]
+    assert (latest != loaded.parameters["dense_1.weight"]).all()
+
+
 def test_safetensors_reads_what_the_best_weights_and_the_optimizer_are(tmp_path: Path) -> None:
     load_file = pytest.importorskip("safetensors.numpy").load_file
     run = EVERYTHING.run(checkpoint=tmp_path / "run", schedule=hill)
@@ -300,9 +310,9 @@ def test_safetensors_reads_what_the_best_weights_and_the_optimizer_are(tmp_path:
 
 
 def test_a_bar_goes_on_where_it_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    stop(EVERYTHING, 9, checkpoint=tmp_path / "run")
+    stop(EVERYTHING, 9, checkpoint=tmp_path / "run", progress=False)
     assert len(EVERYTHING.run(checkpoint=tmp_path / "run", resume=True, progress=True).history.rows) == 3
     shown = capfd.readouterr().err
     assert "12/12" in shown
-    assert "epoch 3" in shown
-    assert "epoch 1" not in shown
+    assert "epoch 3 of 3" in shown
+    assert "epoch 1 of 3" not in shown

@@ -57,6 +57,10 @@ def other(**changes: Any) -> Training:
 # -- settings
 
 
+def cubes_of_classes(output: pnn.Symbol, target: pnn.Symbol) -> pnn.Symbol:
+    return output**3
+
+
 def nudge(batch: Array, rng: np.random.Generator) -> Array:
     return batch
 
@@ -69,10 +73,31 @@ def nudge(batch: Array, rng: np.random.Generator) -> Array:
         ({"epochs": 2}, "epochs: 3 in the checkpoint, 2 now"),
         ({"shuffle": False}, "shuffle: True in the checkpoint, False now"),
         ({"metrics": ()}, "metrics: accuracy in the checkpoint, none now"),
+        (
+            {"train_metrics": True},
+            "metrics: accuracy in the checkpoint, accuracy of the training examples, too now",
+        ),
+        ({"clip_norm": 1}, "clip_norm: none in the checkpoint, 1 now"),
+        ({"accumulate": 2}, "accumulate: none in the checkpoint, 2 now"),
+        ({"average": 0.9}, "average: none in the checkpoint, 0.9 now"),
+        (
+            {"groups": {"*.bias": {"learning_rate": 0.1}}},
+            "groups: none in the checkpoint, {'*.bias': {'learning_rate': 0.1}} now",
+        ),
+        ({"callbacks": print}, "callbacks: none in the checkpoint, builtins.print now"),
+        (
+            {"loss": pnn.CrossEntropy(label_smoothing=0.1)},
+            "loss: cross_entropy of 'dense_2' in the checkpoint, cross_entropy(label_smoothing=0.1) of 'dense_2' now",
+        ),
+        (
+            {"loss": cubes_of_classes},
+            "loss: cross_entropy of 'dense_2' in the checkpoint, function test_checkpoint_refusals.cubes_of_classes of "
+            "'dense_2' now",
+        ),
         ({"schedule": None}, "schedule: trainings.hill in the checkpoint, none now"),
         (
             {"schedule": pnn.Warmup(2, pnn.CosineDecay())},
-            "schedule: trainings.hill in the checkpoint, Warmup(length=2, after=CosineDecay(final=0.0)) now",
+            "schedule: trainings.hill in the checkpoint, Warmup(length=2, after=CosineDecay(final=0.0), start=0.0) now",
         ),
         (
             {"augment": nudge},

@@ -300,8 +300,13 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
 # -- the progress bar
 
 
-def test_no_bar_where_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    mlp().fit(X, Y, **MSE, epochs=2)
+def test_a_line_an_epoch_where_stderr_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    history = mlp().fit(X, Y, **MSE, epochs=12, validation=0.2)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"epoch {row['epoch']:>2} of 12  loss {row['loss']:.4g}  val_loss {row['val_loss']:.4g}" for row in history.rows
+    ]
     mlp().fit(X, Y, **MSE, epochs=2, progress=False)
     assert capfd.readouterr() == ("", "")
 

@@ -22,6 +22,8 @@ FORMS: list[tuple[Any, dict[float, float]]] = [
     (pnn.Warmup(0.5, pnn.CosineDecay()), {0.25: 0.5, 0.5: 1, 5.25: 0.5, 10: 0}),
     (pnn.Warmup(2, pnn.StepDecay(3, 0.5)), {2: 1, 4.9: 1, 5: 0.5, 8: 0.25}),
     (pnn.Warmup(20, pnn.CosineDecay()), {10: 0.5}),
+    (pnn.Warmup(4, start=0.2), {0: 0.2, 1: 0.4, 4: 1, 9: 1}),
+    (pnn.OneCycle(0.2, 0.5, 0.1), {0: 0.2, 2.5: 0.6, 5: 1, 7.5: 0.55, 10: 0.1}),
 ]
 
 
@@ -67,7 +69,77 @@ def test_the_history_tells_the_rate(schedule: Any) -> None:
     assert history["learning_rate"] == [pytest.approx(0.01 * schedule(epoch, 5)) for epoch in range(5)]
 
 
+@pytest.mark.parametrize("total", [10, 37, 100])
+def test_one_cycle_is_that_of_torch(total: int) -> None:
+    """PyTorch counts the steps before the top and before the end, of which this is one less than there are."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(theirs, 1.0, total_steps=total, cycle_momentum=False)
+    ours = pnn.OneCycle(rise=(0.3 * total - 1) / (total - 1))
+    for step in range(total):
+        assert ours(step, total - 1) == pytest.approx(cycle.get_last_lr()[0], abs=1e-12), step
+        theirs.step()
+        if step < total - 1:
+            cycle.step()
+
+
+def test_a_warm_up_that_does_not_begin_at_zero_is_that_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    linear = torch.optim.lr_scheduler.LinearLR(theirs, start_factor=0.1, total_iters=4)
+    for epoch in range(8):
+        assert pnn.Warmup(4, start=0.1)(epoch, 8) == pytest.approx(linear.get_last_lr()[0], abs=1e-15)
+        theirs.step()
+        linear.step()
+
+
+VALUES = [5, 4, 4.5, 4.2, 4.1, 3.9, 3.95, 3.99, 4, 4, 4, 4, 4, 1, 1, 1, 0.99, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+@pytest.mark.parametrize("patience", [1, 2, 4])
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_a_plateau_is_that_of_torch(patience: int, cooldown: int, monitor: str) -> None:
+    """PyTorch waits for one epoch more than its patience."""
+    torch = pytest.importorskip("torch")
+    sign = 1 if monitor == "val_loss" else -1
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        theirs, "min" if sign == 1 else "max", 0.5, patience - 1, 0.05, "abs", cooldown, 0.01, eps=0
+    )
+    ours = pnn.ReduceOnPlateau(patience, 0.5, monitor, 0.05, cooldown, 0.01)
+    rows: list[dict[str, float]] = []
+    for value in VALUES:
+        rows.append({monitor: sign * value})
+        plateau.step(sign * value)
+        assert ours.after(rows) == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-15), rows
+
+
+def test_fit_reduces_the_rate_where_nothing_improves() -> None:
+    rule = pnn.ReduceOnPlateau(2, 0.5, "loss")
+    x, y = draw(14, 5), draw(14, 3)
+    options: dict[str, Any] = {"loss": "mean_squared_error", "epochs": 6, "schedule": rule}
+    history = mlp().fit(x, y, optimizer=pnn.SGD(0.0), **options)
+    assert history["learning_rate"] == [0] * 6
+    history = mlp().fit(x * 0, y, optimizer=pnn.SGD(3.0), **options)
+    wanted = [3.0 * rule.after(history.rows[:epoch]) for epoch in range(6)]
+    assert history["learning_rate"] == wanted
+    assert min(wanted) < 3
+    with pytest.raises(UsageError, match=r"^ReduceOnPlateau watches 'val_loss', but there is loss; more with"):
+        mlp().fit(x, y, **{**options, "schedule": pnn.ReduceOnPlateau()})
+
+
 def test_wrong_arguments() -> None:
+    for make, message in (
+        (lambda: pnn.Warmup(1, start=2), "start must be from 0 to 1, not 2"),
+        (lambda: pnn.OneCycle(rise=1), "rise must be more than 0 and less than 1, not 1"),
+        (lambda: pnn.OneCycle(start=-1), "start must be at least 0, not -1"),
+        (lambda: pnn.ReduceOnPlateau(0), "patience must be at least 1 epoch, not 0"),
+        (lambda: pnn.ReduceOnPlateau(factor=1), "factor must be more than 0 and less than 1, not 1"),
+        (lambda: pnn.ReduceOnPlateau(cooldown=-1), "cooldown must be at least 0, not -1"),
+    ):
+        with pytest.raises(UsageError, match=f"^{message}$"):
+            make()
     with pytest.raises(UsageError, match=r"^every must be at least 1 epoch, not 0$"):
         pnn.StepDecay(0)
     with pytest.raises(UsageError, match=r"^length must be more than 0 epochs, not 0$"):

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,6 +129,35 @@ WEIGHTS = np.r_[np.zeros(12), np.random.default_rng(3).uniform(0, 2, 36)]
 
 MSE = {"loss": "mean_squared_error"}
 
+
+def most_sure(outputs: Array, targets: Array) -> float:
+    """A metric of one's own."""
+    return float(outputs.max())
+
+
+def cubes(output: pnn.Symbol, target: pnn.Symbol) -> pnn.Symbol:
+    """A loss of one's own."""
+    return pnn.emit("Abs", output - target) ** 3
+
+
+class Shuffled:
+    """Batches in another order each time: a process that goes on has to draw the first ones again."""
+
+    def __init__(self, x: Array, y: Array, size: int) -> None:
+        self.x, self.y, self.size = x, y, size
+
+    def __len__(self) -> int:
+        return len(self.x) // self.size
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        order = np.random.default_rng(7)
+        for _ in range(3):
+            places = order.permutation(len(self.x))
+            for start in range(0, len(self.x), self.size):
+                part = places[start : start + self.size]
+                yield self.x[part], self.y[part]
+
+
 TRAININGS: Mapping[str, Training] = {
     "everything": Training(
         everything, draw(60, 5, seed=4).astype("float32"), classes(60, 3), {
@@ -152,6 +181,32 @@ TRAININGS: Mapping[str, Training] = {
             "batch_size": 9,
         },
     ),
+    "groups": Training(
+        dense, X, CLASSES, {
+            "optimizer": pnn.AMSGrad(0.02), "groups": {"dense_1": {"learning_rate": 0.1}, "*.bias": {"beta1": 0.5}},
+            "clip_norm": 0.5, "loss": pnn.CrossEntropy("balanced", 0.1), "schedule": pnn.OneCycle(),
+        },
+    ),
+    "averages": Training(
+        everything, X, CLASSES, {
+            "optimizer": pnn.Lion(0.01, weight_decay=0.1), "average": 0.8, "validation": 0.25, "batch_size": 9,
+            "early_stopping": pnn.EarlyStopping(2), "metrics": ["f1", most_sure], "train_metrics": True,
+        },
+    ),
+    "several batches a step": Training(
+        everything, X, CLASSES, {"optimizer": pnn.SGD(0.05, momentum=0.9), "accumulate": 3, "average": 0.5},
+    ),
+    "halves of several batches": Training(
+        convolutions, draw(480, 2, 8, 8, seed=5).astype("float32"), classes(480, 3), {
+            "optimizer": "sgd", "batch_size": 40, "epochs": 1, "accumulate": 2, "clip_norm": 0.1,
+        },
+    ),
+    "plateau": Training(
+        dense, X, Y, {
+            "loss": cubes, "optimizer": pnn.SGD(0.5), "schedule": pnn.ReduceOnPlateau(1, 0.5, "loss"), "epochs": 3,
+        },
+    ),
+    "batches": Training(dense, Shuffled(X, CLASSES, 12), None, {"optimizer": "adam", "augment": shake}),
 }  # fmt: skip
 
 
@@ -165,6 +220,7 @@ def main() -> None:
         every=int(every) or None,
         resume=bool(int(resume)),
         metrics_csv=csv,
+        progress=False,
     )
     run.network.save(result)
     print(repr(vars(run.history)))

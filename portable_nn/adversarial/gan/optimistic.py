@@ -14,7 +14,7 @@ from portable_nn.training.optimizers import Adam, Optimizer
 class OptimisticAdam(Adam):
     """w ← w - 2·δₜ + δₜ₋₁, where δ is Adam's step. Daskalakis et al., ICLR 2018, arXiv:1711.00141, algorithm 1."""
 
-    states = ("first", "second", "previous")  # type: ignore[assignment]
+    states = ("first", "second", "previous")
 
     def update(
         self, weight: Symbol, gradient: Symbol, scalars: Mapping[str, Symbol], states: Mapping[str, Leaf]

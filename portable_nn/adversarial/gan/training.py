@@ -171,7 +171,7 @@ def train_gan(
             generator, discriminator, batch, loss=loss, r1=None if r1 is None else 0.0, conditions=conditions
         )
         watch = SpectrumMonitor(jacobian, eigenvalues)
-    with progress_bar(progress, math.ceil(steps / every), every) as bar, interruptible() as stop:
+    with progress_bar(progress, math.ceil(steps / every), every, lines=False) as bar, interruptible() as stop:
         reports = Monitor(averaged, every, metrics, callback, watch, bar)
         stopped = run(loop, reports, stop)
     return GanResult(
