@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as copying
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,8 +64,22 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         wih = draw(0.0, self.inodes**-0.5, (self.hnodes, self.inodes))
         who = draw(0.0, self.hnodes**-0.5, (self.onodes, self.hnodes))
         self._query = query_network(wih, who)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile what works on the weights: for one example now, steps when they are first made."""
         self._one = Plan(self._query.graph, {"inputs": (1, self.inodes)}, self._query.parameters)
         self._steps: dict[int, Plan] = {}
+
+    # A copy, be it deep or not, shares nothing: what is compiled writes into the weights of its own network.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in {"_one", "_steps"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._query = copying.copy(self._query)
+        self._compile()
 
     def __repr__(self) -> str:
         return f"neuralNetwork({self.inodes}, {self.hnodes}, {self.onodes}, {self.lr})"
@@ -115,6 +130,25 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         self._one.run()
         return self._one.outputs["final_outputs"].T.copy()
 
+    def backquery(self, targets_list: Any) -> Array:
+        """What the network has in mind for targets (outputs,), or several (n, outputs): (inputs, 1) or (inputs, n).
+
+        They go back through the transposed weights and the inverse of the sigmoid, log(p / (1 - p)). On the way,
+        what reaches a layer is brought to 0.01 to 0.99, as a whole: so are the inputs that are returned.
+
+        Raises ``ShapeError`` for targets of another size, ``UsageError`` for numbers that are not between 0 and 1.
+        """
+        values = _rows(targets_list, "targets_list", self.onodes)
+        if not ((values > 0) & (values < 1)).all():
+            raise UsageError("targets_list must hold numbers above 0 and below 1, such as 0.01 and 0.99")
+        columns: Array = values.T
+        for weight in (self.who, self.wih):
+            columns = weight.T @ np.log(columns / (1 - columns))
+            columns -= columns.min()
+            columns *= 0.98 / (columns.max() or 1)
+            columns += 0.01
+        return columns
+
     def train(self, inputs_list: Any, targets_list: Any) -> None:
         """One step on one example (inputs,) and its targets (outputs,); or on the sum over several, (n, …) each.
 
@@ -134,6 +168,7 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         plan.inputs["rate"][()] = self._lr
         plan.run()
 
+    @check_kinds
     def save(self, path: str | Path) -> str:
         """Write the network into a weight file, whole or not at all; the digest that identifies it.
 
@@ -145,6 +180,7 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         """
         return self.network.save(path)
 
+    @check_kinds
     def load(self, *paths: str | Path) -> None:
         """Take the weights from a file that ``save`` wrote, or from the two files of ``wih`` and ``who``, or a folder.
 
@@ -204,5 +240,10 @@ def _weights(values: Any, name: str, shape: tuple[int, ...], sizes: str) -> Arra
 
 
 def _is_the_books(network: Network, wih: Array, who: Array) -> bool:
-    """Whether ``network`` is the one that has these weights."""
-    return any(network.graph == made.graph for made in (query_network(wih, who), described(query_network(wih, who))))
+    """Whether ``network`` is the one that has these weights, also where some of them are frozen."""
+    query = query_network(wih, who)
+    return any(
+        (network.graph.inputs, network.graph.nodes) == (made.graph.inputs, made.graph.nodes)
+        and all(np.array_equal(network.parameters[name], made.parameters[name]) for name in made.parameters)
+        for made in (query, described(query))
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,55 @@ def test_the_file_is_that_of_the_import(tmp_path):
     np.testing.assert_allclose(found, ours.query(pixels / 255 * 0.99 + 0.01).T, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
+def test_a_copy_learns_on_its_own(copied):
+    ours, theirs = pair(4, 3, 2)
+    x, targets = examples(4, 2, 30)
+    ours.train(x[0], targets[0])
+    theirs.train(x[0], targets[0], 0.1)
+    other, wih = copied(ours), ours.wih.copy()
+    for step in range(1, 30):
+        other.train(x[step], targets[step])
+        theirs.train(x[step], targets[step], 0.1)
+    np.testing.assert_array_equal(ours.wih, wih)
+    np.testing.assert_allclose(other.wih, theirs.wih, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(other.query(x[0]), theirs.query(x[:1]).T, rtol=0, atol=1e-12)
+
+
+def test_the_network_of_it_is_a_copy():
+    ours, theirs = pair(4, 3, 2)
+    x, targets = examples(4, 2, 30)
+    ours.network.fit(x, targets, optimizer=pnn.SGD(1.0), epochs=1, progress=False)
+    np.testing.assert_array_equal(ours.wih, theirs.wih)
+
+
+def test_what_it_has_in_mind_goes_back_through_logit_and_transposed_weights():
+    logit = pytest.importorskip("scipy.special").logit
+    ours, theirs = pair(6, 5, 4)
+    targets = np.array([0.01, 0.99, 0.01, 0.01])
+    hidden = theirs.who.T @ logit(targets)
+    hidden = np.interp(hidden, [hidden.min(), hidden.max()], [0.01, 0.99])
+    expected = theirs.wih.T @ logit(hidden)
+    expected = np.interp(expected, [expected.min(), expected.max()], [0.01, 0.99])
+    np.testing.assert_allclose(ours.backquery(targets), expected[:, None], rtol=0, atol=1e-12)
+    with pytest.raises(UsageError, match="above 0 and below 1"):
+        ours.backquery([0, 1, 0, 0])
+
+
+def test_a_frozen_network_is_loaded_and_one_with_another_scaling_is_not(tmp_path):
+    ours, theirs = pair(784, 3, 10)
+    network = ours.network
+    network.freeze("hidden")
+    network.save(tmp_path / "frozen.h5")
+    again = neuralNetwork(784, 3, 10, 0.1)
+    again.load(tmp_path / "frozen.h5")
+    np.testing.assert_array_equal(again.wih, theirs.wih)
+    network.parameters["rescaling_1.offset"][...] = 0
+    network.save(tmp_path / "scaled.h5")
+    with pytest.raises(UsageError, match=r"scaled\.h5: is no network of the book"):
+        again.load(tmp_path / "scaled.h5")
+
+
 # -- what is refused, and leaves the weights as they are
 
 CALLS = {
@@ -142,6 +193,7 @@ CALLS = {
     "NaN in weights": (lambda n: setattr(n, "who", np.full((2, 3), np.nan)), UsageError, "who holds NaN or infinite"),
     "objects": (lambda n: setattr(n, "who", np.full((2, 3), None)), UsageError, "who"),
     "rate": (lambda n: setattr(n, "lr", "0.1"), UsageError, "the learning rate must be a number from 0, not '0.1'$"),
+    "no path": (lambda n: n.load(3), UsageError, "3"),
     "ONNX": (lambda n: n.save("mine.onnx"), PortableNNError, "mine.onnx"),
 }  # fmt: skip
 
