@@ -21,6 +21,7 @@ from portable_nn.evaluation.probabilities import log_probabilities, probabilitie
 from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
+from portable_nn.evaluation.worst import check_worst
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.operators.registry import Array
 
@@ -118,6 +119,7 @@ def evaluate(
 
     >>> print(network.evaluate(x_test, y_test, worst=10))
     """
+    check_worst(worst)
     feeds = _by_name(self, x)
     wanted = y if isinstance(y, Mapping) else {_only_output(self).name: y}
     infos = {info.name: info for info in self.outputs}

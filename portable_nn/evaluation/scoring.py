@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from portable_nn.core.text import shortened, some
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import either, shortened, some
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.number_results import NumberEvaluation
@@ -24,6 +25,9 @@ Evaluation: TypeAlias = ClassEvaluation | NumberEvaluation
 
 NOT_FINITE = "the model gives NaN or infinity"
 
+LARGEST: Final = 1e75
+"""The largest number that is compared with another: its fourth power is a float64, too."""
+
 NO_LABEL = "there is no label to compare with"
 
 BINARY = (
@@ -33,7 +37,9 @@ BINARY = (
 
 
 def kind_for(task: Task | None, kind: str, width: int) -> str:
-    """The kind of an output ``(n, width)`` that is wanted for a task, instead of its own."""
+    """The kind of an output ``(n, width)`` that is wanted for a task, instead of its own. Raises ``UsageError``."""
+    if task not in (None, *get_args(Task)):
+        raise UsageError(f"task must be {either(get_args(Task))}, not {task!r}")
     is_of_numbers = kind in ("values", "gaussian")
     if task == "numbers" and not is_of_numbers:
         return "values"
@@ -85,7 +91,8 @@ class Scoring:
             inputs: the names of the examples.
             x: what the network got, if the worst are to keep it.
         """
-        faults = {int(place): NOT_FINITE for place in np.flatnonzero(~np.isfinite(numbers).all(axis=1))}
+        usable = np.isfinite(numbers) if self.classes else np.abs(numbers) <= LARGEST
+        faults = dict.fromkeys(np.flatnonzero(~usable.all(axis=1)).tolist(), NOT_FINITE)
         targets, wrong = self._classes(labels) if self.classes else self._targets(numbers, labels)
         faults = wrong | faults
         if faults:
@@ -131,8 +138,8 @@ class Scoring:
             elif len(row) != width:
                 hint = "; if it tells classes apart, evaluate it with task classes" if len(row) == 1 else ""
                 faults[place] = f"the model predicts {width} numbers, and the data have {len(row)}{hint}"
-            elif not np.isfinite(row).all():
-                faults[place] = f"expected a finite number to compare with, found {shortened(label)}"
+            elif not all(abs(each) <= LARGEST for each in row):
+                faults[place] = f"expected a number up to {LARGEST:g} to compare with, found {shortened(label)}"
             else:
                 found[place] = row
         return found, faults

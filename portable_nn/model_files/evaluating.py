@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -18,8 +18,9 @@ from portable_nn.data.sources import Bad
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
 from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
-from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task
+from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
+from portable_nn.evaluation.worst import check_worst
 from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import WRITABLE, open_model
@@ -86,10 +87,8 @@ def evaluate(
     >>> import portable_nn as pnn
     >>> print(pnn.evaluate("mine.safetensors", "test.csv", worst=20))
     """
-    if worst < 0:
-        raise UsageError(f"worst must be at least 0, not {worst}")
-    if task not in (None, *get_args(Task)):
-        raise UsageError(f"task must be {either(get_args(Task))}, not {task!r}")
+    check_worst(worst)
+    kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
     given = _given(y, strict)
     answers = answers_of(
         model,

@@ -191,6 +191,18 @@ def test_labels_that_do_not_fit_are_named(y: object, error: type[Exception], mes
         network(4).evaluate(X, y)
 
 
+def test_options_and_targets_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="worst must be at least 0, not -3"):
+        network(4).evaluate(X, np.zeros(300, int), worst=-3)
+    with pytest.raises(UsageError, match="task must be classes or numbers, not 'no'"):
+        network(4).evaluate(X, np.zeros(300, int), task="no")
+    net = pnn.Sequential(pnn.Input(3), pnn.Dense(1), seed=0)
+    for target in (np.inf, 1e200):
+        with pytest.raises(DataError, match=r"x\[0\]: expected a number up to 1e\+75 to compare with, found"):
+            net.evaluate(X, np.full(300, target))
+    assert np.isfinite(net.evaluate(X, np.full(300, 1e75)).numbers[0].rmse_interval).all()
+
+
 def test_outputs_that_are_not_finite_are_named() -> None:
     net = pnn.Sequential(pnn.Input(3), pnn.Dense(2, weight_initial=np.full((2, 3), 3e38, np.float32)), labels="ab")
     with pytest.raises(DataError, match=r"x\[0\]: the model gives NaN or infinity"):
