@@ -35,7 +35,7 @@ from portable_nn.onnx.opsets.support import (
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
-from portable_nn.onnx.reading import answer, decides_shapes, is_stored, read_as, tensor_of
+from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stored, read_as, tensor_of
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
@@ -99,6 +99,8 @@ def onnx_surveyor(path: Path) -> Surveyor:
         if not any(node.outputs):
             findings.append(Finding("error", "", f"a node ({node.operator}) has no output"))
             blocked.add(place)
+    if not graph.output:
+        findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)
     findings.extend(_weight_findings(graph))
     return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
@@ -227,7 +229,8 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
         if opened.opset and place not in opened.blocked and foreign.isdisjoint((*node.inputs, *node.outputs))
     )
     unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
-    findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown)
+    lacking = frozenset(range(len(nodes))) - known
+    findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown, lacking)
     invalid = _invalid(faults, findings, nodes, types)
     valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
     strange = _strange(opened, {**inferred, **types}, foreign) if opened.opset else ()

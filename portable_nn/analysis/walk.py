@@ -6,15 +6,15 @@ lacks, get their types from elsewhere: the file, or the shape inference of the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.analysis.order import run_order
 from portable_nn.analysis.report import Finding
+from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Node
+from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
 from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_node, lookup
 
@@ -25,8 +25,9 @@ TRIED: Final = 5040
 """A size with many divisors, for trials of whether any size fits."""
 
 
-Doubt: TypeAlias = Literal["data-dependent", "unknown"]
-"""Why it is undecided whether a node fits: sizes, axes or pads are data-dependent, or sizes are unknown."""
+Doubt: TypeAlias = Literal["data-dependent", "unknown", "follows"]
+"""Why it is undecided whether a node fits: sizes, axes or pads are data-dependent, or sizes are unknown, which
+may follow from an operator that this package lacks."""
 
 
 def walk(
@@ -35,6 +36,7 @@ def walk(
     types: dict[str, Type],
     stated: Mapping[str, Type],
     unknown: Collection[str] = (),
+    lacking: Collection[int] = (),
 ) -> tuple[list[Finding], frozenset[int]]:
     """Add the types of the outputs of all nodes to ``types``; return findings, and the places of the valid nodes.
 
@@ -44,25 +46,28 @@ def walk(
         types: those of inputs and weights.
         stated: types of values from elsewhere, for nodes without a rule, or with a fault.
         unknown: further inputs and weights, of unknown type.
+        lacking: the places of nodes that this package lacks: what follows from their sizes is no finding.
     """
     order, findings = run_order(nodes, {*types, *unknown})
     declared = {dim for type in types.values() for dim in type.shape if isinstance(dim, str)}
-    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": []}
-    fitting = set()
+    doubts: dict[Doubt, list[str]] = {"data-dependent": [], "unknown": [], "follows": []}
+    fitting, following = set(), set[str]()
     for place in order:
         node = nodes[place]
         if not types.keys().isdisjoint(node.outputs):
             continue  # A duplicate value, which run_order has reported.
         known = all(name in types for name in node.inputs if name)
-        found = list(_infer(node, partial(translate, place), types, declared)) if known else []
+        found = list(_infer(node, partial(translate, place), types, declared, following)) if known else []
         findings.extend(each for each in found if isinstance(each, Finding))
         for each in found:
             if not isinstance(each, Finding):
                 doubts[each].append(node.name)
         types.update({name: stated[name] for name in node.outputs if name not in types and name in stated})
+        if place in lacking or not known or not following.isdisjoint(names_in(_sizes(node.inputs, types))):
+            following.update(names_in(_sizes(node.outputs, types)) - declared)
         if known and not found and all(name in types for name in node.outputs if name):
             fitting.add(place)
-    findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names)
+    findings.extend(_doubtful(doubt, names) for doubt, names in doubts.items() if names and doubt != "follows")
     return findings, frozenset(fitting)
 
 
@@ -71,8 +76,12 @@ def _infer(
     translate: Callable[[Mapping[str, Type]], Sequence[Node]],
     types: dict[str, Type],
     declared: set[str],
+    following: set[str],
 ) -> Iterator[Finding | Doubt]:
-    """Add the types of the outputs of ``node``, whose inputs are known."""
+    """Add the types of the outputs of ``node``, whose inputs are known.
+
+    ``declared`` are the names of the inputs' sizes, ``following`` those of sizes that unsupported nodes make.
+    """
     try:
         steps = translate(types)
     except GraphError as error:
@@ -86,25 +95,30 @@ def _infer(
         try:
             found = infer_node(lookup(step.operator, step.domain), given, step.attributes, len(step.outputs))
         except InvalidNode as invalid:
-            yield _invalid(node, step, given, invalid, declared)
+            yield _invalid(node, step, given, invalid, declared, following)
             return
         types.update({name: type for name, type in zip(step.outputs, found, strict=False) if name})
 
 
 def _invalid(
-    node: Node, meant: Node, given: Sequence[Type | None], invalid: InvalidNode, declared: set[str]
+    node: Node,
+    meant: Node,
+    given: Sequence[Type | None],
+    invalid: InvalidNode,
+    declared: set[str],
+    following: set[str],
 ) -> Finding | Doubt:
     """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
     if isinstance(invalid, DataDependentShape):
         return "data-dependent"
     dims = {dim for type in given if type for dim in (*type.shape, *(type.constant or ()))}
     named = {dim for dim in dims if isinstance(dim, str)}
-    unknown = {dim for dim in named if not declared.issuperset(_names_in(dim))}
+    unknown = undeclared(named, declared)
     trials = [dict.fromkeys(named, size) for size in (TRIED, *(dim for dim in dims if isinstance(dim, int)))]
     trials.append(dict.fromkeys(named, TRIED) | dict.fromkeys(unknown, 1))
     may_fit = any(_fits(meant, given, trial) for trial in trials)
     if unknown and (may_fit or meant.operator == "Reshape"):  # Trials cannot find the sizes of a Reshape.
-        return "unknown"
+        return "unknown" if undeclared(named, declared | following) else "follows"
     if named and may_fit:
         return Finding(
             "warning",
@@ -132,9 +146,9 @@ def _put(items: Iterable[Any], sizes: Mapping[str, int]) -> Iterator[Any]:
     return (sizes.get(item, item) for item in items)
 
 
-def _names_in(dim: str) -> Iterator[str]:
-    """The symbols in a size that is a sum of products."""
-    return (word for word in re.split("[+*]", dim) if not word.lstrip("-").isdigit())
+def _sizes(names: Iterable[str], types: Mapping[str, Type]) -> Iterator[Dim]:
+    """The sizes of those of the values whose types are known."""
+    return (dim for name in names if name in types for dim in types[name].shape)
 
 
 def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from portable_nn.core.graph import Dim, Shape
@@ -26,6 +26,16 @@ def is_number(name: str) -> bool:
 def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
     """``shape`` with numbers for the names in ``known``."""
     return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
+
+
+def undeclared(dims: Iterable[Dim], declared: Collection[str]) -> set[str]:
+    """Those of the sizes ``dims`` that have a name which is not ``declared``: shape inference has made it up."""
+    return {dim for dim in dims if isinstance(dim, str) and not names_in([dim]).issubset(declared)}
+
+
+def names_in(dims: Iterable[Dim]) -> set[str]:
+    """The names in sizes, which may be sums of products."""
+    return {name for dim in dims for names in _terms(dim) for name in names}
 
 
 def _split(text: str, sign: str) -> list[str]:

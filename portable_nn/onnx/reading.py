@@ -7,12 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.format.tensors import Array, is_finite
@@ -35,6 +36,9 @@ from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, litera
 from portable_nn.onnx.writing import PRODUCER
 from portable_nn.operators import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, Type, find, infer
 from portable_nn.rewrites.program import Names
+
+NO_OUTPUTS: Final = "has no outputs: its graph computes nothing"
+"""Why a model is refused that has none."""
 
 
 class Read(NamedTuple):
@@ -67,7 +71,7 @@ def from_model(model: ModelProto, where: str) -> Read:
     """
     opset = opset_of(model, where)
     if not model.graph.output:
-        raise FormatError(where, "has no outputs: its graph computes nothing")
+        raise FormatError(where, NO_OUTPUTS)
     check_text(model.graph, where)
     check_made_once(model.graph, where)
     model, done = inlined(model, where, answer)
@@ -222,7 +226,7 @@ def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
     types, _ = infer_standard(model, {}, {})
     sizes = {dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim}
     known = {name: types[name] for name in names if name in types and types[name].dtype in DTYPE_CODES}
-    known = {name: type for name, type in known.items() if all(isinstance(d, int) or d in sizes for d in type.shape)}
+    known = {name: type for name, type in known.items() if not undeclared(type.shape, sizes)}
     return [Value(name, *type[:2]) for name, type in known.items()]
 
 

@@ -15,7 +15,7 @@ import portable_nn as pnn
 from portable_nn.analysis import Finding, Report, as_json, as_text
 from portable_nn.catalog import find_model
 from portable_nn.converters.onnx import export_onnx, read_onnx
-from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError
+from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.model_files.reports import check
 
 RNG = np.random.default_rng(0)
@@ -525,8 +525,37 @@ def test_what_comes_out_of_unknown_operators_with_unknown_sizes(m):
     ]
     path = save(m, nodes, stated=[info("s", ["k", 4])], t=np.array([3, -1]))
     assert [each[0] for each in errors(path)] == ["swirl"]
-    message = "not checked, and refused by import, as the sizes of inputs are unknown, in 2 nodes: sum, shape"
-    assert (message, "give the sizes of the inputs") in findings(path, "warning")
+    # What does not fit follows from the operator that is unknown.
+    assert findings(path, "warning") == [("sum", "leads to no output")]
+    with pytest.raises(UnsupportedError) as caught:
+        read_onnx(path)
+    assert "sum" not in str(caught.value)
+    assert "shape" not in str(caught.value)
+
+
+def test_what_follows_from_unknown_operators_through_several_nodes(m):
+    """Sums and windows of a made-up size have others, which follow from it as well."""
+    nodes = [
+        n("Swirl", "x", "s", "swirl", domain=EXTENSION),
+        n("Concat", "s s", "c", "twice", axis=0),
+        n("Unsqueeze", "c zero", "p", "raised"),
+        n("MaxPool", "p", "q", "pool", kernel_shape=[1]),
+        n("Squeeze", "q zero", "r", "lowered"),
+        n("Add", "r x", "y", "sum"),
+    ]
+    path = save(m, nodes, stated=[info("s", ["k", 4])], zero=np.array([0]))
+    assert [each[0] for each in errors(path)] == ["swirl"]
+    assert findings(path, "warning") == []
+
+
+def test_a_model_without_outputs_is_reported_as_import_refuses_it(m):
+    model = onnx.load(save(m, [n("Neg", "x", "y", "minus")]))
+    del model.graph.output[:]
+    onnx.save(model, m)
+    with pytest.raises(FormatError, match="has no outputs") as caught:
+        read_onnx(m)
+    assert errors(m) == [(caught.value.reason,)]
+    assert not check(m).passes()
 
 
 @pytest.mark.parametrize(("operator", "attribute"), [("Cast", "to"), ("EyeLike", "dtype")])
