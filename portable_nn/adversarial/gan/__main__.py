@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from portable_nn.adversarial.gan.ring import RingRun, measure_ring, spreads
+from portable_nn.adversarial.gan.ring import FIRST, RingRun, measure_ring, spreads
 
 
-def main(recipe: str = "regularised", seeds: str = "10", initial: str | None = None) -> None:
+def main(recipe: str = "regularised", seeds: str = "10", initial: str = FIRST) -> None:
     """Train once for each seed, and print the metrics of each, their means and standard errors.
 
     ``recipe``: regularised or plain; ``initial``: the first weights, small or he.

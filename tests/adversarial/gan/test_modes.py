@@ -9,7 +9,7 @@ import pytest
 
 from portable_nn.adversarial.gan import Ring, measure_ring, mode_metrics, ring_networks, train_ring
 from portable_nn.adversarial.gan.modes import Modes
-from portable_nn.adversarial.gan.ring import RingRun, spreads
+from portable_nn.adversarial.gan.ring import RECIPES, RingRun, spreads
 from portable_nn.core.errors import ShapeError, UsageError
 
 
@@ -120,11 +120,21 @@ def test_the_recipe_makes_all_eight_modes() -> None:
 
 
 @pytest.mark.sweep
-def test_the_plain_gan_collapses_under_the_same_budget() -> None:
-    """Four seeds that have lost modes on one machine; with another machine's rounding it may be other seeds."""
-    runs = measure_ring((0, 3, 4, 5), "plain", progress=False)
-    assert sum(run.modes.strict < 8 for run in runs) >= 2
-    assert spreads(runs)["kl"].mean > 0.1
+def test_the_plain_gan_collapses_from_other_first_weights_alone() -> None:
+    """A seed that has lost a mode on one machine; with another machine's rounding it may be another seed."""
+    [large] = measure_ring([0], "plain", initial="he", progress=False)
+    assert large.modes.strict < 8
+    assert large.modes.kl > 0.1
+    [small] = measure_ring([0], "plain", progress=False)
+    assert small.modes.strict == 8
+    assert small.modes.quality == pytest.approx(0.966, abs=0.03)
+
+
+def test_the_recipes_differ_in_nothing_but_regularisation() -> None:
+    assert RECIPES["plain"]["optimizers"] == RECIPES["regularised"]["optimizers"]
+    pairs = [train_ring(recipe, steps=1, every=1, rate=0.0, progress=False, r1=None, average=0.0) for recipe in RECIPES]
+    one, other = ({**pair.generator.parameters, **pair.discriminator.parameters} for pair in pairs)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.sweep
