@@ -182,7 +182,15 @@ def calibrate(
 
 
 def calibrated(numbers: Array, classes: Array, info: OutputInfo, names: tuple[str, ...]) -> Calibration:
-    """The best temperature for outputs ``(n, width)`` and the numbers of the right classes ``(n,)``."""
+    """The best temperature for outputs ``(n, width)`` and the numbers of the right classes ``(n,)``.
+
+    Raises ``UsageError`` for probabilities that do not add up to 1, and as ``fit_temperature`` does.
+    """
+    if info.kind == "probabilities" and numbers.shape[1] > 1 and (np.abs(numbers.sum(axis=1) - 1) > 1e-3).any():
+        raise UsageError(
+            f"the probabilities in output '{info.name}' do not add up to 1, as those of separate logistic functions: "
+            "one temperature is for those of one softmax"
+        )
     temperature = fit_temperature(logits_of(numbers, info.kind), classes)
     both = []
     for each in (info.temperature, temperature):

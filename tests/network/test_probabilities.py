@@ -134,6 +134,11 @@ def test_a_calibration_without_a_best_temperature_is_refused() -> None:
     assert net.outputs[0].temperature == 1
 
 
+def test_separate_logistic_functions_have_no_common_temperature() -> None:
+    with pytest.raises(UsageError, match="in output 'sigmoid_1' do not add up to 1"):
+        network(4, pnn.Sigmoid()).calibrate(X, RNG.integers(0, 4, 300))
+
+
 # -- evaluate
 
 
