@@ -62,7 +62,6 @@ _NETWORK: Final = {
     **_of(
         "Keras",
         compile="part of fit here: network.fit(x, y, loss=…, optimizer=…, metrics=…)",
-        evaluate="part of fit here: network.fit(…, validation=(x, y), metrics='accuracy')",
         predict_on_batch="network.predict(x) here",
         train_on_batch=_OF_FIT,
         layers="network.graph.nodes here; network.summary() prints them",
@@ -82,8 +81,7 @@ _NETWORK: Final = {
     ),
     **_of(
         "scikit-learn",
-        score="part of fit here: network.fit(…, validation=(x, y), metrics='accuracy')",
-        predict_proba="pnn.predict(network, x) here, whose predictions have probabilities",
+        score="network.evaluate(x, y) here",
         partial_fit="network.fit(x, y) here, which goes on from the weights that are there",
     ),
 }
@@ -167,7 +165,7 @@ _RATES: Final = {
         beta_2="beta2 here",
         rho="alpha here",
         decay="schedule= of fit here",
-        clipnorm="not offered here",
+        clipnorm="an option of fit here: clip_norm=",
     ),
 }
 
@@ -176,7 +174,6 @@ _FIT: Final = {
         "Keras",
         validation_data="validation=(x, y) here",
         validation_split="validation=0.1 here, a share",
-        callbacks="early_stopping=, checkpoint= and schedule= here",
         verbose="progress=True or False here",
         class_weight="an option of the loss here: loss=pnn.CrossEntropy(class_weight=…)",
         initial_epoch="resume=True here, with checkpoint=",

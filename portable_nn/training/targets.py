@@ -136,6 +136,6 @@ def _words(target: Any) -> Array | None:
             return None
         target = target.to_numpy()
     if target.dtype.kind in "UT":
-        return target.astype(np.str_) if target.size else None
+        return np.array(target.tolist(), np.str_) if target.size else None
     is_text = target.dtype.kind == "O" and target.size and all(isinstance(each, str) for each in target.flat)
     return target.astype(np.str_) if is_text else None

@@ -51,6 +51,7 @@ NAMES = {
         "sample": "old.png", "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
+    "--set": "old.safetensors",
     "OUT": "old.safetensors", "OUT.onnx": "old.onnx", "B": "old.npz",
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""
@@ -81,6 +82,8 @@ def name_for(command: str, flag: str) -> str:
 def line_with(command: str, flag: str, name: str) -> list[str]:
     """The line of a command that writes ``name``."""
     words = [*LINES[command].split(), *([name] if flag[0] != "-" else [flag, name])]
+    if flag == "--set":
+        words += ["--preprocess", "mnist"]
     if command in {"train", "tune"} and flag != "--out":
         words += ["--out", "new.npz"]
     return words if command != "sample" or flag == "--out" else [*words, "--out", "new.npy"]
@@ -163,7 +166,7 @@ def test_a_shipped_model_and_standard_input_are_files_to_read(run, shell, files)
         found = shell("predict", "digits-mlp", "-", "--out", "digits.csv", "--force", stdin=file)
     assert (found.code, found.err) == (
         2,
-        "error: --out digits.csv is a file to read, INPUT... -: write to another one\n",
+        "error: --out digits.csv is a file to read, [INPUT...] -: write to another one\n",
     )
     assert (files / "digits.csv").read_bytes() == rows
 

@@ -127,7 +127,7 @@ def test_every_word_is_another_here() -> None:
                 assert hasattr(NET, name), name
             for name in re.findall(r"(\w+)=", meaning.here):
                 assert name in {*inspect.signature(NET.fit).parameters, "inputs", "outputs", "engine", "dtype",
-                                "float16", "batch_size", "scale_factor"}, name  # fmt: skip
+                                "float16", "batch_size", "scale_factor", "class_weight"}, name  # fmt: skip
 
 
 def test_a_module_of_another_name_is_named() -> None:

@@ -117,7 +117,8 @@ def emit_as(case: Case, places: list[int], dtype: str) -> None:
         kind = dtype if index in places or x is None else x.dtype.name
         literal = index in case.constants
         with np.errstate(over="ignore"):
-            symbols.append(None if x is None else constant(x, kind) if literal else Leaf(None, kind, x.shape))
+            small = x if x is None or kind == x.dtype.name else np.clip(x, -99, 99)  # What every type can hold.
+            symbols.append(None if x is None else constant(small, kind) if literal else Leaf(None, kind, x.shape))
     emit_all(case.operator, *symbols, outputs=case.outputs, **case.attributes)
 
 
