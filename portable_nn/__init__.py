@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.model_files.evaluating import *
     from portable_nn.model_files.keeping import *
     from portable_nn.model_files.opening import *
+    from portable_nn.model_files.outputs import *
     from portable_nn.model_files.predictions import *
     from portable_nn.model_files.reports import *
     from portable_nn.network.network import *
@@ -51,6 +52,7 @@ else:
         "preprocessing.named",
         "model_files.predictions",
         "model_files.keeping",
+        "model_files.outputs",
         "model_files.reports",
     )
 

@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -258,7 +258,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
             _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
-            printer = Printer(_form(format, out, forms), out, quiet, force)
+            printer = Printer(_form(format, out, forms, getattr(module, "ARRAYS", ())), out, quiet, force)
             digits = given.pop("digits", None)
             if digits is not None and not 1 <= digits <= MOST_DIGITS:
                 raise UsageError(f"--digits must be from 1 to {MOST_DIGITS}, not {digits}")
@@ -405,9 +405,10 @@ def _warnings_as_notes(printer: Printer) -> Iterator[None]:
         yield
 
 
-def _form(form: str | None, out: Path | None, forms: Mapping[str, str]) -> str:
-    """The form of the result: that of ``--format``, or of the suffix of ``--out``. Raises ``UsageError``."""
-    if out is None or str(out) == DASH:
+def _form(form: str | None, out: Path | None, forms: Mapping[str, str], arrays: Collection[str]) -> str:
+    """The form of the result: that of ``--format``, or of the suffix of ``--out``; none of ``arrays``, which the
+    command writes itself. Raises ``UsageError``."""
+    if out is None or str(out) == DASH or (out.suffix.lower() in arrays and form is None):
         return form or "table"
     found = next((name for name, suffix in forms.items() if suffix == out.suffix.lower()), None)
     if found is None:

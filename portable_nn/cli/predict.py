@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
+from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
 from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
@@ -26,9 +27,12 @@ EXAMPLES = (
     "predict digits scans/ --save-io io.npz",
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
+    "predict detector.onnx street.jpg --preprocess detection --draw found.png",
+    "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
+ARRAYS = SUFFIXES
 
 ORDINALS = {2: "nd", 3: "rd"}
 
@@ -56,6 +60,7 @@ def command(
     *,
     dialect: DialectOptions,
     preparation: PreparationOptions,
+    arrays: ArrayOptions,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
@@ -103,8 +108,12 @@ def command(
 
     if set is not None:
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
-        if not inputs:
+        if not inputs and not arrays.input:
             return
+    if arrays.wanted(printer):
+        options = {"engine": engine, "preprocess": preparation.given(), "raw": raw, "digest": digest, "edited": edited}
+        run_arrays(printer, model, inputs or [], arrays, labels, **options)
+        return
     recorder = _recorder(save_io)
     predictions = predict(
         model,
@@ -121,6 +130,7 @@ def command(
         recorder=recorder,
         dialect=dialect.given(),
         preprocess=preparation.given(),
+        output=arrays.output,
     )
     printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)

@@ -409,3 +409,20 @@ def _check_each(good: NDArray[np.bool_], names: list[str], reason: str) -> None:
     examples = good.reshape(len(names), -1).all(axis=1)
     if not examples.all():
         raise DataError(names[int(examples.argmin())], reason)
+
+
+def decoded(inputs: Any, taken: Taken, assumed: list[str]) -> Iterator[tuple[str, NDArray[Any], Preprocessing]]:
+    """Each picture in ``inputs``: its name, its pixels, and the steps for it.
+
+    Raises:
+        UsageError: no input, or one that is no picture.
+        DataError: one that cannot be read.
+    """
+    found = [each for source in sources(inputs) for each in _expand(source, strict=True)]
+    if not found:
+        raise UsageError("no input: give pictures, or folders of them")
+    steps = _picture_steps(taken, assumed)
+    for source in found:
+        if not _is_picture(source):
+            raise UsageError(f"expected pictures to draw on, found {_name(source)}")
+        yield _name(source), source.pixels if isinstance(source, Picture) else read_image(Path(_name(source))), steps

@@ -110,11 +110,15 @@ class Runner:
 
 
 class Description(NamedTuple):
-    """The description of inputs and outputs that a model has; ``known`` where it has the kinds of the outputs."""
+    """The description of inputs and outputs that a model has; ``known`` where it has the kinds of the outputs.
+
+    ``labels`` are those of a model that does not say of which output.
+    """
 
     inputs: Sequence[InputInfo]
     outputs: Sequence[OutputInfo]
     known: bool = True
+    labels: tuple[str, ...] = ()
 
 
 def output_values(network: Network) -> list[Value]:
@@ -141,7 +145,7 @@ def described_by(
         InputInfo(value.name, "image", steps[value.name]) if value.name in steps else InputInfo(value.name)
         for value in inputs
     ]
-    return Description(entries, infos, known=False)
+    return Description(entries, infos, known=False, labels=labels)
 
 
 def _may_be(value: Value, classes: int) -> bool:

@@ -132,7 +132,7 @@ def test_in_a_process_of_its_own(shell):
         (["train", "digits"], "missing argument 'DATA' (see portable-nn train --help)"),
         (["train", "--from", "digits", "x.csv"], "no such option: --from"),
         (["predict", "digits-gan", "--sample", "25", "--plot", "x.png"], "no such option: --sample"),
-        (["predict", "digits", "x.png", "--output", "x.txt"], "no such option: --output"),
+        (["predict", "digits", "x.png", "--outputs", "x.txt"], "no such option: --outputs"),
         (
             ["predict", "digits", "--topp", "3"],
             "no such option: --topp; did you mean --top? (see ",

@@ -1,0 +1,161 @@
+"""Options of ``predict`` for outputs that are no labels: arrays, boxes and areas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from portable_nn.cli.conventions import Printer
+    from portable_nn.model_files.outputs import Finding
+    from portable_nn.operators.registry import Array
+
+SUFFIXES: Final = (".npz", ".npy")
+"""The suffixes of ``--out`` for arrays."""
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """Several inputs, other outputs, and pictures of what was found."""
+
+    input: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Picture or arrays for an input of a model with several. Repeatable."),
+    ] = None
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Output to read or write. By default labels, or all arrays.")
+    ] = None
+    draw: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", writable=True, help="Draw boxes or areas that a model finds into pictures."),
+    ] = None
+    min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.")] = 0.25
+
+    def named(self) -> Mapping[str, str]:
+        """The files by input. Raises ``UsageError``."""
+        pairs = [text.partition("=") for text in self.input or ()]
+        for name, sign, file in pairs:
+            if not (name and sign and file):
+                raise UsageError(f"--input needs NAME=FILE, such as image=photo.jpg, not '{name}{sign}{file}'")
+        if len({name for name, _, _ in pairs}) < len(pairs):
+            raise UsageError("--input is given twice for one input")
+        return {name: file for name, _, file in pairs}
+
+    def wanted(self, printer: Printer) -> bool:
+        """Whether the result is arrays or pictures, and no table of predictions."""
+        return bool(self.input or self.draw or (printer.out and printer.out.suffix.lower() in SUFFIXES))
+
+
+def run_arrays(
+    printer: Printer, model: str, inputs: list[str], given: ArrayOptions, labels: Path | None, **options: Any
+) -> None:
+    """Run a model, and write its outputs, or draw what it finds. ``options`` are those of ``pnn.run``."""
+    if given.draw:
+        if given.input or (printer.out and printer.out.suffix.lower() in SUFFIXES):
+            raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
+        _draw(printer, model, inputs, given, labels, **options)
+        return
+    from portable_nn.model_files.outputs import run
+
+    if inputs and given.input:
+        raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
+    notes = list[str]()
+    found = run(model, given.named() or inputs, notes=notes, **options)
+    printer.notes(notes)
+    if given.output is not None:
+        chosen = {
+            name: a for name, a in found.items() if name.rpartition(".")[0] == given.output or name == given.output
+        }
+        if not chosen:
+            raise UsageError(f"{model}: has no output '{given.output}': its outputs are {', '.join(found)}")
+        found = chosen
+    _write(printer, model, found)
+
+
+def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
+    """The arrays into the file of ``--out``, and what they are as the result."""
+    from portable_nn.core.graph import format_shape
+    from portable_nn.core.text import table
+
+    out = printer.out
+    is_file = out is not None and out.suffix.lower() in SUFFIXES
+    if is_file and out:
+        _save(out, found)
+        printer.note(f"written to {out}: " + ", ".join(f"{name} {format_shape(a.shape)}" for name, a in found.items()))
+        return
+    rows = [(name, str(array.dtype), format_shape(array.shape), _range(array)) for name, array in found.items()]
+    data = [{"output": name, "dtype": dtype, "shape": list(found[name].shape)} for name, dtype, _, _ in rows]
+    headings = ("output", "type", "shape", "values")
+    printer.result(table(headings, rows), {"model": model, "outputs": data}, lambda: [headings, *rows])
+    printer.note("--out FILE.npz writes them")
+
+
+def _range(array: Array) -> str:
+    """A few numbers themselves, or the least and the greatest."""
+    if array.size == 0:
+        return "none"
+    if array.size <= 8:
+        return " ".join(f"{number:.6g}" for number in array.ravel().tolist())
+    return f"{array.min():.6g} to {array.max():.6g}"
+
+
+def _save(path: Path, found: Mapping[str, Array]) -> None:
+    import numpy as np
+
+    from portable_nn.core.atomic import atomic_write
+    from portable_nn.engines.recording import save_recorded
+
+    if path.suffix.lower() == ".npz":
+        save_recorded(path, found)
+        return
+    if len(found) != 1:
+        raise UsageError(
+            f"{path}: .npy holds one array, and there are {', '.join(found)}: --output says which, or use .npz"
+        )
+    with atomic_write(path) as file:
+        np.save(file, next(iter(found.values())))
+
+
+def _draw(
+    printer: Printer, model: str, inputs: list[str], given: ArrayOptions, labels: Path | None, **options: Any
+) -> None:
+    from portable_nn.core.atomic import atomic_write
+    from portable_nn.model_files.labels import read_labels
+    from portable_nn.model_files.outputs import drawings
+    from portable_nn.model_files.overlays import sheet_of
+
+    assert given.draw
+    if given.draw.suffix.lower() != ".png":
+        raise UsageError(f"--draw {given.draw}: the name must end in .png")
+    if options.pop("raw"):
+        raise UsageError("--raw is for arrays, and --draw for pictures")
+    notes, names = list[str](), read_labels(labels) if labels else ()
+    made = list(drawings(model, inputs, labels=names, least=given.min_score, notes=notes, **options))
+    printer.notes(notes)
+    with atomic_write(given.draw) as file:
+        sheet_of([(each.name, each.picture) for each in made]).save(file, "PNG")
+    findings = [finding for each in made for finding in each.findings]
+    _report(printer, model, findings, [each.name for each in made])
+    printer.note(f"drawn in {given.draw}")
+
+
+def _report(printer: Printer, model: str, findings: Iterable[Finding], names: list[str]) -> None:
+    from portable_nn.core.text import percent, table
+
+    found = list(findings)
+    has_boxes = any(each.box for each in found)
+    edges = ("left", "top", "right", "bottom") if has_boxes else ()
+    headings = ("input", "label", "score" if has_boxes else "share", *edges)
+    rows = [(each.input, each.label, percent(each.score), *(f"{edge:.6g}" for edge in each.box)) for each in found]
+    data = [
+        vars(each) if each.box else {"input": each.input, "label": each.label, "share": each.score} for each in found
+    ]
+    text = table(headings, rows) if found else f"nothing found in {', '.join(names)}"
+    exact = [(each.input, each.label, each.score, *each.box) for each in found]
+    printer.result(text, {"model": model, "found": data}, lambda: [headings, *exact])
