@@ -82,7 +82,7 @@ def command(
         hint = "of a table with named columns, --target NAME says which one is predicted"
         raise DataError(error.path, f"{error.reason}; {hint}") from None
     trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
-    finish(printer, *trained, out, checkpoints)
+    finish(printer, *trained, out, checkpoints, plot=training.plot)
 
 
 def _train_table(
@@ -117,4 +117,4 @@ def _train_table(
         **options,
     )
     printer.notes(trained.notes)
-    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures)
+    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures, training.plot)

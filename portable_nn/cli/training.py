@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.cli.conventions import INTERRUPTED, Printer, choice
+from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer, choice
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from portable_nn.training.history import History
     from portable_nn.training.optimizers import Optimizer
 
-STOPPED: Final = {"finished": "", "early": ", stopped early", "interrupted": ", interrupted"}
+STOPPED: Final = {
+    "finished": "",
+    "early": ", stopped early",
+    "callback": ", stopped by a callback",
+    "interrupted": ", interrupted",
+}
 """The text for each way in which training ends."""
 
 
@@ -34,6 +40,13 @@ def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | Non
         name = parameter.opts[0] if "--out" in parameter.opts else parameter.metavar
         raise UsageError(f"{name} {path}: the name of a weight file ends in {' or '.join(CARRIERS)}")
     return path
+
+
+def loss_name(text: str) -> str:
+    """The text of a loss, ``huber`` or ``huber(delta=2)``. Raises ``BadParameter`` for an unknown name."""
+    if text.partition("(")[0] not in LOSSES:
+        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, LOSSES))}")
+    return text
 
 
 OUT: Final = typer.Option(
@@ -131,10 +144,11 @@ class TrainingOptions:
     ] = 0.1
     loss: Annotated[
         str | None,
-        choice(
+        typer.Option(
             "--loss",
-            names=LOSSES,
-            help="Loss function.  [default: that of MODEL, what fits the target, or cross_entropy]",
+            parser=loss_name,
+            metavar=f"<{'|'.join(LOSSES)}>",
+            help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
         ),
     ] = None
     optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
@@ -163,6 +177,7 @@ class TrainingOptions:
         Path | None,
         typer.Option(metavar="FILE", writable=True, help="Write the loss and metrics of each epoch as CSV."),
     ] = None
+    plot: Plot = None
 
     def dataset(self, path: Path, width: int | None) -> Dataset:
         """The examples in a file, each of ``width`` numbers if that is known."""
@@ -184,6 +199,7 @@ class TrainingOptions:
             "seed": self.seed,
             "labels": self._labels(),
             "metrics_csv": self.metrics_csv,
+            "plot": self.plot,
             "progress": progress(printer),
             **saving,
         }
@@ -221,12 +237,17 @@ def finish(
     out: Path,
     checkpoints: CheckpointFlags,
     figures: Mapping[str, float] | None = None,
+    plot: Path | None = None,
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
-    ``figures`` are by default the losses and the accuracy of the epoch whose weights were kept.
+    ``figures`` are by default the losses and the accuracy of the epoch whose weights were kept; ``plot`` is the picture
+    that was drawn.
     """
     checkpoints.note(network.save(out))
+    drawn = plot if plot and plot.exists() and history.rows else None
+    if drawn:
+        checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     if figures is None:
         row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
         figures = {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
@@ -237,20 +258,23 @@ def finish(
         "best_epoch": history.best_epoch,
         "figures": dict(figures),
         "history": history.rows,
+        **({"plot": str(drawn)} if drawn else {}),
     }
-    printer.result(_as_text(history, figures, out), data)
+    printer.result(_as_text(history, figures, out, drawn), data)
     if history.stopped == "interrupted":
         onwards = f"; --resume goes on from {checkpoints.checkpoint}" if checkpoints.checkpoint else ""
         printer.note(f"stopped by Ctrl-C; the network is saved as it is{onwards}")
         raise typer.Exit(INTERRUPTED)
 
 
-def _as_text(history: History, figures: Mapping[str, float], out: Path) -> str:
+def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: Path | None) -> str:
     epochs = f"{len(history.rows)}{STOPPED[history.stopped]}"
     if history.best_epoch:
         epochs += f", kept: {history.best_epoch}"
     rows = [(name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name])) for name in figures]
-    return fields([("epochs", epochs), *rows, ("saved", f"{out} ({size(out.stat().st_size)})")])
+    made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
+    files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
+    return fields([("epochs", epochs), *rows, *files])
 
 
 def _figure(name: str, value: float) -> str:

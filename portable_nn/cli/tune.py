@@ -9,9 +9,11 @@ import typer
 
 from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
+from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
+    "tune theirs.onnx mine.npz --replace-head --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
     "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
 )
@@ -25,8 +27,14 @@ def command(
     out: Out,
     until: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Replace what follows this node or value by a new layer for DATA's classes."),
+        typer.Option(
+            metavar="NAME",
+            help="Replace what follows this node or value by a new layer for DATA's classes; -1 is for the last.",
+        ),
     ] = None,
+    replace_head: Annotated[
+        bool, typer.Option("--replace-head", help="Replace the last linear layer and what follows: --until -1.")
+    ] = False,
     freeze: Annotated[
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
@@ -36,7 +44,8 @@ def command(
 ) -> None:
     """Fine-tune a model on your data.
 
-    The data are preprocessed as the model says, and have the classes of the model; with --until they may have others.
+    The data are preprocessed as the model says, and have the classes of the model; with --replace-head, or --until,
+    they may have others.
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
     command with --resume goes on to the same bytes, whatever stopped it.
     """
@@ -44,9 +53,13 @@ def command(
     from portable_nn.model_files import open_network
     from portable_nn.recipes.tuning import tune_classifier
 
+    if replace_head and until is not None:
+        raise UsageError("--replace-head and --until contradict each other: leave one of them out")
+    if replace_head:
+        until = "-1"
     options = training.options(printer, checkpoints)
     network = open_network(model)
     shape = static(network.graph.inputs[0].shape[1:])
     examples = training.dataset(data, None if shape is None else math.prod(shape))
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
-    finish(printer, *trained, out, checkpoints)
+    finish(printer, *trained, out, checkpoints, plot=training.plot)

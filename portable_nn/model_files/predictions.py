@@ -173,7 +173,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             return map(Prediction, batch.names)
         kind, classes = self._answers.kind, self._answers.classes
         if self._answers.is_of_numbers:
-            rows = zip(batch.names, quantities(numbers, kind), strict=True)
+            rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
             return (Prediction(name, values=_floats(row)) for name, row in rows)
         shares = probabilities(numbers, kind, self._runner.temperature)
         find = ClassFinder(classes)
@@ -300,10 +300,20 @@ def prepare(
 
 def _quantities(runner: Runner) -> tuple[str, ...]:
     """The names and units of the numbers that a model predicts: ``price [€]``; empty where it names none."""
-    if runner.kind != "values":
+    if runner.kind not in ("values", "gaussian"):
         return ()
     units = runner.units or ("",) * len(runner.labels)
-    return tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.labels, units, strict=True))
+    names = tuple(f"{name} [{unit}]" if unit else name for name, unit in zip(runner.labels, units, strict=True))
+    return names if runner.kind == "values" else (*names, *(f"std of {name}" for name in names))
+
+
+def _with_spread(numbers: Array, kind: str) -> Array:
+    """The quantities, and after the means that ``gaussian`` has, as many standard deviations."""
+    found = quantities(numbers, kind)
+    if kind != "gaussian":
+        return found
+    with np.errstate(over="ignore"):
+        return np.concatenate([found, np.exp(numbers[:, found.shape[1] :] / 2)], axis=1)
 
 
 def _ranked(

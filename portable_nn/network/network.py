@@ -290,16 +290,17 @@ class Network:
     # -- as a part of other networks
 
     @check_kinds
-    def until(self, *names: str) -> Network:
+    def until(self, *names: str | int) -> Network:
         """The part that computes the values ``names``, which become the outputs: a body for a new head.
 
         A value has the name that ``summary`` and ``portable-nn inspect`` show for its node, or, where a node makes
-        several or the model comes from an ONNX file, its own as well. The weights are copied. The inputs that are still
-        needed keep their preprocessing.
+        several or the model comes from an ONNX file, its own as well. -1 is the input of the last linear layer before
+        the output (a product with weights, or a convolution with a kernel of 1), -2 that of the one before, and so on.
+        The weights are copied. The inputs that are still needed keep their preprocessing.
 
         Raises ``UsageError`` for an unknown name, with names that are near.
         """
-        graph = surgery.cut(self.graph, names)
+        graph = surgery.cut(self.graph, [str(name) for name in names])
         kept = {info.name: info for info in self.outputs}
         makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
         needed = {value.name for value in graph.inputs}

@@ -10,9 +10,10 @@ from portable_nn.core.errors import Fault, GraphError, UsageError, listed
 from portable_nn.core.graph import Graph, Parameter, Value
 from portable_nn.core.text import quantity
 from portable_nn.engines.ranges import preparing
+from portable_nn.network.heads import as_place, head_input, main_nodes
 from portable_nn.operators import Array, InvalidNode, Leaf, Origin, Symbol, infer_node, lookup
 from portable_nn.rewrites.unused import needed
-from portable_nn.training.parameters import matching, near
+from portable_nn.training.parameters import NEAR, matching, near
 
 # -- freezing
 
@@ -49,17 +50,28 @@ def cut(graph: Graph, names: Sequence[str]) -> Graph:
 def _values(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
     made = {name for node in graph.nodes for name in node.outputs if name}
     by_node = {node.name: next(filter(None, node.outputs)) for node in graph.nodes if any(node.outputs)}
-    known = [*dict.fromkeys([*by_node, *(name for node in graph.nodes for name in node.outputs if name)])]
+    known = made | by_node.keys()
+    places = {name: head_input(graph, place) for name in names if name not in known and (place := as_place(name))}
     faults = [
-        f"no value and no node is called '{name}': {near(name, known, 'nodes', list(by_node))}"
+        f"no value and no node is called '{name}': {_suggested(graph, name)}"
         for name in names
-        if name not in made and name not in by_node
+        if name not in known and name not in places
     ]
     if not names:
         faults = ["it needs the name of a value or node"]
     if faults:
         raise UsageError(listed(faults, "until"))
-    return tuple(dict.fromkeys(name if name in made else by_node[name] for name in names))
+    return tuple(dict.fromkeys(places.get(name) or (name if name in made else by_node[name]) for name in names))
+
+
+def _suggested(graph: Graph, name: str) -> str:
+    """Nodes on the way of the numbers that are called much as ``name``; otherwise the last ones."""
+    nodes = main_nodes(graph)
+    text = near(name, nodes, "nodes", nodes)
+    if not nodes or text.startswith("did you mean"):
+        return text
+    last = ", ".join(nodes[-NEAR:])
+    return f"the last of {quantity(len(nodes), 'node')} are {last}; -1 is for the input of the last linear layer"
 
 
 # -- joining

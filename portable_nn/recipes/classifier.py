@@ -54,6 +54,7 @@ def train_classifier(
     standardise: bool = False,
     seed: int = 0,
     metrics_csv: str | Path | None = None,
+    plot: str | Path | None = None,
     progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Classifier:
@@ -79,6 +80,7 @@ def train_classifier(
             standard deviation 1.
         seed: the seed of the initial weights, the split and the shuffling.
         metrics_csv: a file that gets a row after each epoch.
+        plot: a picture (.png, .svg or .pdf) of loss, metrics and learning rate by epoch.
         progress: show a bar on stderr; by default where that is a terminal.
         checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
 
@@ -115,6 +117,7 @@ def train_classifier(
         patience=patience,
         seed=seed,
         metrics_csv=metrics_csv,
+        plot=plot,
         progress=progress,
         **checkpoints,
     )

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
-from portable_nn.core.text import quantity, some
+from portable_nn.core.text import either, quantity, some
 from portable_nn.data.columns import MOST, encoded, find_columns, without_holes, word_of
 from portable_nn.data.frames import Frame, is_words, missing, read_frame, word_fault
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
@@ -23,6 +23,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.recipes.classifier import hidden_layers, split
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import EarlyStopping, History
+from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_table"]
@@ -34,6 +35,11 @@ Policy: TypeAlias = Missing | Literal["drop"]
 
 MOST_CLASSES: Final = 20
 """Whole numbers 0, 1, 2, … without a gap are taken for classes up to so many."""
+
+OF_NUMBERS: Final = ("mean_squared_error", "mean_absolute_error", "huber", "gaussian")
+OF_CLASSES: Final = ("cross_entropy", "focal")
+OF_TWO: Final = ("binary_cross_entropy", "focal")
+"""The losses for numbers, for classes, and for two classes with one output."""
 
 EPOCHS: Final = 200
 SHORTEST: Final = 10
@@ -57,7 +63,7 @@ class _Target:
     names: tuple[str, ...]
     y: Array
     units: int
-    loss: str
+    loss: Loss
     labels: tuple[str, ...] = ()
     mean: Array | None = None
     std: Array | None = None
@@ -80,7 +86,7 @@ def train_table(
     delimiter: str | None = None,
     decimal: str = ".",
     activation: str = "relu",
-    loss: str | None = None,
+    loss: str | Loss | None = None,
     optimizer: Optimizer | str = "adam",
     epochs: int | None = None,
     batch_size: int = 32,
@@ -88,6 +94,7 @@ def train_table(
     patience: int | None = None,
     seed: int = 0,
     metrics_csv: str | Path | None = None,
+    plot: str | Path | None = None,
     progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> TrainedTable:
@@ -114,8 +121,10 @@ def train_table(
         units: units by the names of columns.
         standardise: bring columns of numbers to mean 0 and standard deviation 1.
         activation: the activation between the layers: ``sigmoid``, ``tanh`` or ``relu``.
-        loss: by default ``cross_entropy`` for classes, ``binary_cross_entropy`` for two classes with one output, and
-            ``mean_squared_error`` for numbers, each of which is brought to mean 0 and standard deviation 1.
+        loss: by default ``cross_entropy`` for classes (or ``focal``), ``binary_cross_entropy`` for two classes with one
+            output (or ``focal``), and ``mean_squared_error`` for numbers, each of which is brought to mean 0 and
+            standard deviation 1; or ``mean_absolute_error``, ``huber``, whose ``delta`` then counts in standard
+            deviations, or ``gaussian``, which predicts a standard deviation for each number, too.
         epochs: how many times every example is seen; by default 200, more often where the table is short, and less
             where it is long.
 
@@ -134,7 +143,7 @@ def train_table(
         frame = without_holes(frame, [*inputs, *names])
     policy: Missing = "refuse" if missing == "drop" else missing
     sizes = _sizes(layers)
-    wanted = _find_target(frame, names, task, sizes[-1], loss)
+    wanted = _find_target(frame, names, task, sizes[-1], None if loss is None else find_loss(loss))
     columns = find_columns(
         frame,
         inputs,
@@ -149,7 +158,8 @@ def train_table(
     train, held_out = split(len(x), validation, seed)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
     hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
-    last = Dense(wanted.units, weight_initial=ACTIVATIONS[activation][1])
+    gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
+    last = Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])
     network: Network = Sequential(Input(len(columns), name="row"), prepare, *hidden, last, seed=seed)
     network.inputs = (replace(network.inputs[0], kind="table", columns=columns),)
     y = wanted.y if wanted.mean is None else ((wanted.y - wanted.mean) / wanted.std).astype(np.float32)
@@ -167,6 +177,7 @@ def train_table(
         metrics=["accuracy"] if wanted.labels else [],
         early_stopping=None if patience is None else EarlyStopping(patience),
         metrics_csv=metrics_csv,
+        plot=plot,
         progress=progress,
         **checkpoints,
     )
@@ -220,7 +231,7 @@ def _input_names(frame: Frame, targets: Sequence[str], drop: Collection[str]) ->
 
 
 def _find_target(
-    frame: Frame, names: tuple[str, ...], task: Task | None, last: int | None, loss: str | None
+    frame: Frame, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None
 ) -> _Target:
     """What is to be predicted. Raises ``DataError`` where it is missing, ``UsageError`` where it is something else."""
     cells = [frame.column(name) for name in names]
@@ -242,7 +253,10 @@ def _find_target(
     std = y.std(axis=0)
     mean = y.mean(axis=0)
     std = np.where(std <= np.abs(mean) * np.finfo(np.float32).eps, 1.0, std)
-    return _Target(names, y, len(names), loss or "mean_squared_error", mean=mean, std=std)
+    loss = loss or find_loss("mean_squared_error")
+    if loss.name not in OF_NUMBERS:
+        raise UsageError(f"numbers are learned with the loss {either(OF_NUMBERS)}, not {loss}")
+    return _Target(names, y, len(names), loss, mean=mean, std=std)
 
 
 def _are_classes(cells: Array) -> bool:
@@ -252,7 +266,7 @@ def _are_classes(cells: Array) -> bool:
     return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
 
 
-def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: str | None) -> _Target:
+def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None) -> _Target:
     if fault := word_fault(cells, MOST) if is_words(cells) else None:
         raise DataError(frame.where, f"the target '{name}' {fault}")
     found, numbers = np.unique(cells.astype(str) if is_words(cells) else cells, return_inverse=True)
@@ -260,15 +274,17 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
     if len(labels) < 2:
         raise UsageError(f"the target '{name}' is '{labels[0]}' in each row: there is nothing to tell apart")
     if last == 1 and len(labels) == 2:
-        if loss not in (None, "binary_cross_entropy"):
-            raise UsageError(f"one output for two classes has the loss binary_cross_entropy, not {loss}")
+        loss = loss or find_loss("binary_cross_entropy")
+        if loss.name not in OF_TWO:
+            raise UsageError(f"one output for two classes has the loss {either(OF_TWO)}, not {loss}")
         y = numbers.astype(np.float32)[:, np.newaxis]
-        return _Target((name,), y, 1, "binary_cross_entropy", labels)
+        return _Target((name,), y, 1, loss, labels)
     if last not in (None, len(labels)):
         raise UsageError(f"the last layer has {last} units, but '{name}' has {len(labels)} classes: {some(labels)}")
-    if loss not in (None, "cross_entropy"):
-        raise UsageError(f"classes of which one is right have the loss cross_entropy, not {loss}")
-    return _Target((name,), numbers.astype(np.int64), len(labels), "cross_entropy", labels)
+    loss = loss or find_loss("cross_entropy")
+    if loss.name not in OF_CLASSES:
+        raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
+    return _Target((name,), numbers.astype(np.int64), len(labels), loss, labels)
 
 
 # -- what comes of it
@@ -277,22 +293,26 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
 def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> Network:
     """The network with outputs in the units of the data, and what they mean."""
     if wanted.mean is not None and wanted.std is not None:
-        back = Normalization(mean=wanted.mean, std=wanted.std, invert=True, name="in_units")
+        mean, std = wanted.mean, wanted.std
+        if wanted.loss.name == "gaussian":  # Of a standard deviation s times as large, log σ² is 2·log s more.
+            mean, std = np.concatenate([mean, 2 * np.log(std)]), np.concatenate([std, np.ones_like(std)])
+        back = Normalization(mean=mean, std=std, invert=True, name="in_units")
         network = Sequential(network, back)
     name = network.graph.outputs[0]
     if wanted.labels:
         kind = network.outputs[0].kind
-        info = OutputInfo(name, kind, wanted.labels, target=wanted.names[0], loss=wanted.loss)
+        info = OutputInfo(name, kind, wanted.labels, target=wanted.names[0], loss=str(wanted.loss))
     else:
         each = tuple(units.get(target, "") for target in wanted.names)
         same = len(set(each)) == 1
         info = OutputInfo(
             name,
+            "gaussian" if wanted.loss.name == "gaussian" else "values",
             labels=wanted.names,
             unit=each[0] if same else "",
             units=() if same else each,
             target=", ".join(wanted.names),
-            loss=wanted.loss,
+            loss=str(wanted.loss),
         )
     network.outputs = (info,)
     return network

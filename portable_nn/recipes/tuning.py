@@ -45,6 +45,7 @@ def tune_classifier(
     raw: bool = False,
     seed: int = 0,
     metrics_csv: str | Path | None = None,
+    plot: str | Path | None = None,
     progress: bool | None = None,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Classifier:
@@ -55,7 +56,7 @@ def tune_classifier(
             dropped, because the loss has one inside: the outputs are then logits.
         data: the examples, as ``read_dataset`` gives them. Their labels are names or numbers of its classes.
         until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
-            classes that the data have.
+            classes that the data have; ``"-1"`` for the input of the last linear layer, whose place it takes.
         freeze: the parameters that are not trained (see ``Network.freeze``), by the names that ``network`` has.
         loss: as ``train_classifier`` takes it; by default the one that the network says it was trained with, or
             ``cross_entropy`` where it says none or ``until`` is given.
@@ -106,6 +107,7 @@ def tune_classifier(
         patience=patience,
         seed=seed,
         metrics_csv=metrics_csv,
+        plot=plot,
         progress=progress,
         **checkpoints,
     )

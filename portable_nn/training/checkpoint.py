@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from portable_nn.core.atomic import remove_orphans
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UsageError, listed
 from portable_nn.core.exclusive import exclusive
 from portable_nn.core.graph import Graph
+from portable_nn.core.plotting import FORMATS
 from portable_nn.core.text import printable
 from portable_nn.format import Contents
 from portable_nn.format import load as load_file
@@ -173,7 +175,10 @@ def newest(folder: str | Path) -> Path:
 
 
 def note_outcome(folder: str | Path, digest: str) -> None:
-    """Note in ``folder`` the digest of a network that its training has saved. Raises ``FileError``."""
+    """Note in ``folder`` the digest of a network that its training has saved, or the SHA-256 of its picture.
+
+    Raises ``FileError``.
+    """
     path = Path(folder) / OUTCOMES
     try:
         with path.open("a", encoding="ascii") as file:
@@ -183,9 +188,12 @@ def note_outcome(folder: str | Path, digest: str) -> None:
 
 
 def is_outcome(folder: str | Path, path: str | Path) -> bool:
-    """Whether the training in ``folder`` has saved the weight file at ``path``, and may replace it when it goes on."""
+    """Whether the training in ``folder`` has saved the file at ``path``, and may replace it when it goes on."""
     try:
-        return load_file(path, lazy=True).digest in (Path(folder) / OUTCOMES).read_text("ascii").split()
+        known = (Path(folder) / OUTCOMES).read_text("ascii").split()
+        if Path(path).suffix in FORMATS:
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest() in known
+        return load_file(path, lazy=True).digest in known
     except (OSError, ValueError, PortableNNError):
         return False
 

@@ -461,7 +461,7 @@ def test_train_and_tune_share_their_options(run):
     train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
     tables = {f"--{name}" for name in (*TableOptions.__dataclass_fields__, *DialectOptions.__dataclass_fields__)}
     assert train - tune == {"layers", "--activation", "--standardise", *tables}
-    assert tune - train == {"model", "--until", "--freeze"}
+    assert tune - train == {"model", "--until", "--replace-head", "--freeze"}
 
 
 def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, flowers_csv):
@@ -479,3 +479,30 @@ def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, f
     (tmp_path / "m.csv").write_text(before)
     assert run(*resumed).code == 0
     assert (tmp_path / "m.csv").read_text() == before
+
+
+def test_the_curves_are_drawn_and_a_resumed_training_replaces_its_picture(run, tmp_path, flowers_csv):
+    pytest.importorskip("matplotlib")
+    options = ["--plot", "run.svg", "--checkpoint", "run"]
+    found = run(*FLOWERS, "--epochs", "2", *options)
+    assert found.out.splitlines()[-1].startswith("drawn                run.svg (")
+    assert run(*FLOWERS, "--epochs", "3", *options, "--resume").code == 0
+    (tmp_path / "run.svg").write_text("precious")
+    found = run(*FLOWERS, "--epochs", "4", *options, "--resume")
+    assert found == (2, "", "error: run.svg exists already: --force replaces it\n")
+
+
+def test_a_loss_with_options(run, flowers_csv):
+    assert run(*FLOWERS, "--epochs", "1", "--loss", "cross_entropy(label_smoothing=0.1)").code == 0
+    assert pnn.load("m.safetensors").outputs[0].loss == "cross_entropy(label_smoothing=0.1)"
+    found = run(*FLOWERS, "--force", "--loss", "huber(sharpness=2)")
+    assert found == (2, "", "error: loss 'huber' has no option 'sharpness': it has weight, delta\n")
+
+
+def test_a_new_head_at_the_shell(run, flowers_csv):
+    assert run(*FLOWERS, "--epochs", "1").code == 0
+    options = ["--epochs", "1", "--raw", "-o", "n.safetensors"]
+    assert run("tune", "m.safetensors", "flowers.csv", "--replace-head", *options).code == 0
+    assert run("tune", "m.safetensors", "flowers.csv", "--until", "-1", *options, "--force").code == 0
+    found = run("tune", "m.safetensors", "flowers.csv", "--replace-head", "--until", "x", *options, "--force")
+    assert found.code == 2

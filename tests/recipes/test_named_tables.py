@@ -246,3 +246,52 @@ def test_what_makes_no_sense_is_refused(arguments: dict[str, Any], message: str)
     given: dict[str, Any] = {"layers": "auto-4-auto", "data": simple(), "target": "class", "epochs": 1, **arguments}
     with pytest.raises(UsageError, match=message):
         pnn.train_table(**given)
+
+
+NOISE = np.random.default_rng(5)
+ROWS = NOISE.uniform(-1, 1, (4000, 1))
+SPREAD = 30 * np.exp(ROWS[:, 0])
+PRICES = {"a": ROWS[:, 0], "price": 1000 + 200 * ROWS[:, 0] + SPREAD * NOISE.normal(size=4000)}
+
+
+@pytest.mark.parametrize("loss", ["mean_absolute_error", pnn.Huber(0.5), "gaussian"])
+def test_numbers_are_learned_with_other_losses(loss: Any) -> None:
+    """The mean to a tenth of the spread; and with a Gaussian, the spread in the unit of the data, to 30 %."""
+    network, _, figures, _ = pnn.train_table("auto-16-auto", PRICES, "price", loss=loss, epochs=15, progress=False)
+    x = np.linspace(-0.9, 0.9, 7)[:, np.newaxis]
+    found = network.predict(x)
+    np.testing.assert_allclose(found[:, 0], 1000 + 200 * x[:, 0], atol=8)
+    [info] = network.outputs
+    assert (info.loss, info.labels) == (str(loss), ("price",))
+    assert figures["val_rmse"] == pytest.approx(np.sqrt(np.mean(SPREAD**2)), rel=0.2)
+    if loss == "gaussian":
+        assert info.kind == "gaussian"
+        np.testing.assert_allclose(np.exp(found[:, 1] / 2), 30 * np.exp(x[:, 0]), rtol=0.3)
+        told = pnn.predict(network, {"a": x[:, 0]})
+        assert told.quantities == ("price", "std of price")
+        spread = np.exp(found[:, 1] / 2)
+        np.testing.assert_allclose([each.values for each in told], np.column_stack([found[:, 0], spread]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "target", "loss", "message"),
+    [
+        (
+            "auto-auto",
+            "price",
+            "cross_entropy",
+            "numbers are learned with the loss mean_squared_error, ",
+        ),
+        ("auto-auto", "word", "huber", "classes of which one is right have the loss cross_entropy or focal, not huber"),
+        (
+            "auto-1",
+            "word",
+            "cross_entropy",
+            "one output for two classes has the loss binary_cross_entropy or focal",
+        ),
+    ],
+)
+def test_losses_that_do_not_fit_a_target(layers: str, target: str, loss: str, message: str) -> None:
+    data = {"a": np.arange(9) / 7, "price": np.arange(9) * 1.5, "word": np.array(["x", "y", "x"] * 3)}
+    with pytest.raises(UsageError, match=f"^{message}"):
+        pnn.train_table(layers, data, target, loss=loss)

@@ -191,3 +191,16 @@ def test_colour_pictures_that_predict_would_scale_are_warned_of() -> None:
         tune_classifier(foreign, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False)
     scaling = pnn.Sequential(pnn.Input(3, 8, 8), pnn.Rescaling(1 / 255), pnn.Flatten(), pnn.Dense(2), seed=0)
     tune_classifier(scaling, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("frozen", [(), ("*",)])
+def test_a_new_head_for_other_classes(frozen: tuple[str, ...]) -> None:
+    before = network(softmax=True)
+    y = np.array(["no", "yes", "no"])[Y]
+    tuned, history = tune_classifier(
+        before, Dataset(X, y), until="-1", freeze=frozen, epochs=60, optimizer=pnn.Adam(0.05), progress=False
+    )
+    assert [node.name for node in tuned.graph.nodes] == ["hidden", "tanh", "dense_1"]
+    assert (tuned.labels, history["val_accuracy"][-1]) == (("no", "yes"), 1)
+    same = np.array_equal(tuned.parameters["hidden.weight"], before.parameters["hidden.weight"])
+    assert same == bool(frozen)

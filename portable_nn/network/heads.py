@@ -1,0 +1,75 @@
+"""Where the last layers of a network begin: its head, which other classes replace."""
+
+from __future__ import annotations
+
+import re
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Graph, Node
+from portable_nn.operators import FLOATS, infer
+
+LINEAR = ("Gemm", "MatMul", "Conv")
+"""Operators of linear layers: products with a weight, and convolutions with a kernel of 1."""
+
+
+def as_place(name: str) -> int | None:
+    """``-1``, ``-2``, … as a number: the input of the last linear layer, of the last but one, …"""
+    return int(name) if re.fullmatch(r"-[1-9]\d{0,3}", name) else None
+
+
+def head_input(graph: Graph, place: int = -1) -> str:
+    """The value that the last linear layer before the first output reads (-1), or one of those before it.
+
+    The way back leads through nodes that read one value each, beside parameters and constants.
+
+    Raises ``UsageError`` where it leads to no such layer.
+    """
+    makers = {name: node for node in graph.nodes for name in node.outputs if name}
+    weights = {value.name for value in graph.parameters}
+    fixed = _fixed(graph)
+    value, left = graph.outputs[0], -place
+    while node := makers.get(value):
+        read = list(dict.fromkeys(name for name in node.inputs if name and name not in fixed))
+        if len(read) != 1:
+            break
+        if _is_linear(node, graph, weights):
+            left -= 1
+            if not left:
+                return read[0]
+        [value] = read
+    raise UsageError(
+        f"until: there is no linear layer before the output '{graph.outputs[0]}' that a new one could replace (number "
+        f"{place}); a name of a node says where to cut: {', '.join(main_nodes(graph)[-3:]) or 'there is none'}"
+    )
+
+
+def _is_linear(node: Node, graph: Graph, weights: set[str]) -> bool:
+    if node.operator not in LINEAR or node.domain or not weights.intersection(node.inputs[:2]):
+        return False
+    if node.operator != "Conv":
+        return True
+    shape = next(each.shape for each in graph.parameters if each.name in node.inputs[1:2])
+    return all(size == 1 for size in shape[2:])
+
+
+def main_nodes(graph: Graph) -> list[str]:
+    """The nodes that a person would name: those that make numbers of the inputs that the outputs need, in order."""
+    fixed, types = _fixed(graph), infer(graph).types
+    needed, found = set(graph.outputs), list[str]()
+    for node in reversed(graph.nodes):
+        if not needed.intersection(node.outputs):
+            continue
+        needed.update(node.inputs)
+        made = next(iter(node.outputs))
+        if made not in fixed and types[made].dtype in FLOATS and types[made].shape and node.operator != "Identity":
+            found.append(node.name or made)
+    return found[::-1]
+
+
+def _fixed(graph: Graph) -> set[str]:
+    """The values that are the same whatever the inputs, and shapes."""
+    fixed = {value.name for value in graph.parameters}
+    for node in graph.nodes:
+        if node.operator in ("Shape", "Size") or all(name in fixed for name in node.inputs if name):
+            fixed.update(name for name in node.outputs if name)
+    return fixed
