@@ -144,6 +144,7 @@ def fit(
     check = Check(network, _losses(network, loss))
     source, held_out = _find_source(check, x, y, sample_weight, validation, batch_size, shuffle, steps_per_epoch)
     first, losses = source.first, resolved(network, check.losses, source.first)
+    _check_labels(network, losses)
     if not resume:
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, first.x)
@@ -214,6 +215,19 @@ def _find_source(
         raise UsageError("class_weight='balanced' counts all examples first: beside batches, give the numbers")
     stream = Stream(x, steps, check)
     return stream, find_validation(check, stream.first, validation)[1]
+
+
+def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
+    """Raise ``UsageError`` where an output would have labels for its variances, which no file can hold."""
+    shapes = {name: symbol.shape for name, symbol in replay(network.graph).items() if name in losses}
+    for info in network.outputs:
+        if info.labels and info.name in losses and losses[info.name].kind(shapes[info.name][1:]) == "gaussian":
+            count = int(shapes[info.name][-1]) // 2
+            if len(info.labels) != count:
+                raise UsageError(
+                    f"output '{info.name}' has {len(info.labels)} labels, but with the loss 'gaussian' it predicts "
+                    f"{count} numbers: labels are for these, or leave them out"
+                )
 
 
 def _check_watched(what: str, rule: Any, columns: Sequence[str], held_out: Examples | None) -> None:

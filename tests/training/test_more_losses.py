@@ -297,6 +297,14 @@ def test_the_file_tells_the_loss(tmp_path: Path) -> None:
     }
 
 
+def test_labels_are_for_the_means_that_are_predicted() -> None:
+    network = pnn.Sequential(pnn.Input(K, dtype="float64"), pnn.Dense(4), labels="abcd", seed=0)
+    with pytest.raises(
+        UsageError, match=r"has 4 labels, but with the loss 'gaussian' it predicts 2 numbers: labels are"
+    ):
+        network.fit(X, Y[:, :2], loss="gaussian", epochs=1)
+
+
 # -- words as targets
 
 
