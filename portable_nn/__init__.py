@@ -16,6 +16,7 @@ from portable_nn.core.version import __version__ as __version__
 TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.core.errors import *
+    from portable_nn.core.names import *
     from portable_nn.layers import *
     from portable_nn.model_files.evaluating import *
     from portable_nn.model_files.keeping import *
@@ -37,6 +38,7 @@ else:
     # Searched in this order: modules that import little come first.
     _PUBLIC = (
         "core.errors",
+        "core.names",
         "layers",
         "training.schedules",
         "training.optimizers",

@@ -25,6 +25,7 @@ import typer
 import typer.core
 import typer.main
 
+from portable_nn.cli import completing
 from portable_nn.cli import timing as timing
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.version import __version__
@@ -45,6 +46,8 @@ COMMANDS: Final = {
     "inspect": "Show a model's nodes, shapes, parameters, inputs and outputs.",
     "check": "Report every fault of a model in one pass.",
     "size": "Compute output sizes of convolutions and pools, or find options that give a size.",
+    "doctor": "Say what this installation has, lacks and computes.",
+    "completion": "Complete commands, options, their values, models and files when Tab is pressed.",
     "simulate": "Simulate games of two players: why gradient descent diverges, and what converges.",
 }
 
@@ -61,6 +64,8 @@ _WrongUsage: Final[Any] = typer.BadParameter.__mro__[1]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, by default that of the process, and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if completing.VARIABLE in os.environ:
+        return completing.main(given, module_of)
     if given[:1] == ["help"]:
         given = [*given[1:], "--help"]
     try:

@@ -31,7 +31,7 @@ import typer.models
 from portable_nn.cli.colours import highlighted
 from portable_nn.cli.timing import limit_time
 from portable_nn.core.errors import FileError, PortableNNWarning, UsageError
-from portable_nn.core.names import Engine
+from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, OnnxRuntime
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
 from portable_nn.core.text import SIGNIFICANT, looking
 
@@ -175,7 +175,15 @@ InputSizes: TypeAlias = Annotated[
         "--in", metavar="SIZES", help="Shape of the input, N,3,224,224, or of an input x, x=1,3,224,224. Repeatable."
     ),
 ]
-EngineName: TypeAlias = Annotated[Engine, typer.Option("--engine", help="Engine that runs the model.")]
+EngineName: TypeAlias = Annotated[EngineKind, typer.Option("--engine", help="Engine that runs the model.")]
+ProviderName: TypeAlias = Annotated[
+    str | None,
+    choice(
+        "--provider",
+        names=(AUTO, *PROVIDERS),
+        help="What onnxruntime runs the model on; doctor lists what is installed.  [default: cpu]",
+    ),
+]
 Digest: TypeAlias = Annotated[
     str | None,
     typer.Option("--digest", metavar="HEX", help="Digest of the model, or SHA-256 of its file: refuse any other."),
@@ -204,6 +212,15 @@ Gif: TypeAlias = Annotated[
         callback=lambda path: path and check_animation(path),
     ),
 ]
+
+
+def engine_of(engine: EngineKind, provider: str | None) -> Engine:
+    """The engine with its options. Raises ``UsageError`` for a provider of numpy."""
+    if provider is None:
+        return engine
+    if engine != "onnxruntime":
+        raise UsageError(f"--provider is what onnxruntime runs on: leave it out, or --engine {engine}")
+    return OnnxRuntime(provider)
 
 
 def draw(

@@ -8,7 +8,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.conventions import Digest, Edited, EngineName, Model, Plot, Printer, draw, written
+from portable_nn.cli.conventions import (
+    Digest,
+    Edited,
+    EngineName,
+    Model,
+    Plot,
+    Printer,
+    ProviderName,
+    draw,
+    engine_of,
+    written,
+)
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError
@@ -40,6 +51,7 @@ class DataOptions:
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
     ] = None
     engine: EngineName = "onnxruntime"
+    provider: ProviderName = None
     polarity: Annotated[
         Found | None,
         typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
@@ -53,7 +65,8 @@ class DataOptions:
 
     def options(self) -> dict[str, Any]:
         """The arguments of the library."""
-        return dict(vars(self))
+        others = {name: value for name, value in vars(self).items() if name not in {"engine", "provider"}}
+        return {"engine": engine_of(self.engine, self.provider), **others}
 
 
 def command(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 import typer
 
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
-from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer
+from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer, ProviderName, engine_of
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -66,6 +66,7 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
     ] = None,
     engine: EngineName = "onnxruntime",
+    provider: ProviderName = None,
     polarity: Annotated[
         Found | None,
         typer.Option(help="Ink of drawings: light on dark or dark on light. By default the model decides."),
@@ -111,14 +112,20 @@ def command(
         if not inputs and not arrays.input:
             return
     if arrays.wanted(printer):
-        options = {"engine": engine, "preprocess": preparation.given(), "raw": raw, "digest": digest, "edited": edited}
+        options = {
+            "engine": engine_of(engine, provider),
+            "preprocess": preparation.given(),
+            "raw": raw,
+            "digest": digest,
+            "edited": edited,
+        }
         run_arrays(printer, model, inputs or [], arrays, labels, **options)
         return
     recorder = _recorder(save_io)
     predictions = predict(
         model,
         inputs or [],
-        engine=engine,
+        engine=engine_of(engine, provider),
         labels=labels,
         top=top,
         batch_size=batch_size,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portable_nn.cli.conventions import Digest, EngineName, Model, Printer, written
+from portable_nn.cli.conventions import Digest, EngineName, Model, Printer, ProviderName, engine_of, written
 from portable_nn.core.text import quantity
 
 EXAMPLES = (
@@ -34,6 +34,7 @@ def command(
     count: Annotated[int, typer.Option("--count", "-n", metavar="N", help="Number of samples.")] = 25,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the noise.")] = 0,
     engine: EngineName = "onnxruntime",
+    provider: ProviderName = None,
     digest: Digest = None,
 ) -> None:
     """Draw samples from a generator.
@@ -44,7 +45,7 @@ def command(
     from portable_nn.adversarial.gan.sampling import save_samples
     from portable_nn.model_files import open_network
 
-    save_samples(open_network(model, digest=digest), out, count, seed, engine=engine)
+    save_samples(open_network(model, digest=digest), out, count, seed, engine=engine_of(engine, provider))
     done = "written" if out.suffix.lower() == ".npy" else "drawn"
     text = f"{quantity(count, 'sample')} of {model}, seed {seed}\n{written([(done, out)])}"
     printer.result(text, {"model": model, "samples": count, "seed": seed, "path": str(out)})

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DataWarning", "EditedWarning", "PortableNNError", "PortableNNWarning"]
+__all__ = ["DataWarning", "EditedWarning", "PortableNNError", "PortableNNWarning", "ProviderWarning"]
 
 
 class PortableNNError(Exception):
@@ -36,6 +36,15 @@ class MissingPackageError(PortableNNError, ImportError):
         super().__init__(f"{purpose} needs the package '{package}': pip install 'portable-nn[{extra}]'")
 
 
+class MissingProviderError(MissingPackageError):
+    """onnxruntime was built without an execution provider; the message has those that there are, and what brings it."""
+
+    def __init__(self, provider: str, installed: str, remedy: str) -> None:
+        PortableNNError.__init__(
+            self, f"provider '{provider}' is not in the onnxruntime that is installed, which has {installed}: {remedy}"
+        )
+
+
 class VerificationError(PortableNNError):
     """Two implementations of a network disagree in their outputs."""
 
@@ -54,6 +63,10 @@ class PortableNNWarning(UserWarning):
 
 class DataWarning(PortableNNWarning):
     """Data that a network can compute with, but that miss by far what it is made for."""
+
+
+class ProviderWarning(PortableNNWarning):
+    """A model runs on another provider of onnxruntime than the one that was asked for."""
 
 
 class EditedWarning(PortableNNWarning):

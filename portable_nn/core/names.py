@@ -1,16 +1,66 @@
 """The names that users choose from, in calls and at the command line.
 
-This module imports nothing, so that ``--help`` can list the names without loading numpy.
+This module imports nothing of the package, so that ``--help`` can list the names without loading numpy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-Engine: TypeAlias = Literal["numpy", "onnxruntime"]
-FloatType: TypeAlias = Literal["float32", "float64"]
+__all__ = ["OnnxRuntime"]
+
+PROVIDERS: Final[Mapping[str, tuple[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", "pip install onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"),
+    "migraphx": ("MIGraphXExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-migraphx"),
+    "coreml": ("CoreMLExecutionProvider", "it comes with onnxruntime on macOS"),
+    "directml": ("DmlExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-directml"),
+    "openvino": ("OpenVINOExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-openvino"),
+    "qnn": ("QNNExecutionProvider", "pip uninstall -y onnxruntime && pip install onnxruntime-qnn"),
+}
+"""What onnxruntime runs models on: its name for each execution provider, and what brings it."""
+
+AUTO: Final = "auto"
+"""The fastest provider that is installed."""
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """The engine onnxruntime with options, for ``engine=``.
+
+    Args:
+        provider: what it runs models on: ``cpu``, ``cuda``, ``tensorrt``, ``migraphx``, ``coreml``, ``directml``,
+            ``openvino`` or ``qnn``, as far as the installed onnxruntime was built with it, or any other that it has, in
+            small letters. ``auto`` takes the fastest that is installed, TensorRT excepted, which compiles a model for
+            minutes. What a provider cannot run is run by ``cpu``. Numbers may differ between providers in their last
+            digits, or in more where one computes with fewer bits.
+
+    A provider that is not installed raises ``MissingProviderError``, with the command that brings it; of one that is
+    installed and does not start, or that runs no node of the model, ``ProviderWarning`` tells.
+    """
+
+    provider: str = "cpu"
+
+    def __str__(self) -> str:
+        return f"onnxruntime ({self.provider})"
+
+
+EngineKind: TypeAlias = Literal["numpy", "onnxruntime"]
+"""The names of engines."""
+
+Engine: TypeAlias = EngineKind | OnnxRuntime
 """What runs a graph."""
+
+FloatType: TypeAlias = Literal["float32", "float64"]
+
+
+def provider_of(engine: Engine) -> str:
+    """What an engine, which is onnxruntime, runs on."""
+    return engine.provider if isinstance(engine, OnnxRuntime) else OnnxRuntime.provider
+
 
 Found: TypeAlias = Literal["auto", "light", "dark"]
 """The colour of the ink in a picture: light on dark, dark on light, or to be detected for each picture."""

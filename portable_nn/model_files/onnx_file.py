@@ -15,7 +15,7 @@ from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Surveyor
 from portable_nn.core.errors import EditedWarning, FormatError, PortableNNError, UsageError, warn
 from portable_nn.core.graph import Value
-from portable_nn.core.names import Engine
+from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Run
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.ranges import Range, preparing, ranges
@@ -126,7 +126,7 @@ class OnnxFile(WritableFile):
 
         source = self.path if self.digest is None else self._expected
         self._check_claims()
-        session = Session(source, where=str(self.path))
+        session = Session(source, where=str(self.path), provider=provider_of(engine))
         made_for = self._ranges(session.metadata)
         found = self._runnable(name, session.inputs, session.outputs, session.metadata, session.run, made_for)
         return replace(found, warnings=self._warnings(session.metadata))

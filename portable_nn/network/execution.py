@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.forks import Locked, computing
 from portable_nn.core.graph import Graph
-from portable_nn.core.names import Engine
+from portable_nn.core.names import Engine, EngineKind, OnnxRuntime, provider_of
 from portable_nn.engines.batching import Batching, Feeds
 from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck
@@ -35,6 +35,7 @@ class Execution(Locked):
         self.batching, self.plans = Batching(graph), Plans(graph, weights.arrays)
         self._ranges = RangeCheck(graph, weights.arrays)
         self._session: Session | None = None
+        self._provider = OnnxRuntime.provider
         self._fitting_shapes = set[tuple[int, ...]]()
 
     def predict(self, x: Any, engine: Engine, batch_size: int | None, infos: Sequence[InputInfo] | None) -> Any:
@@ -52,33 +53,35 @@ class Execution(Locked):
                     plan.run()
                     return plan.outputs[self.graph.outputs[0]].copy()
             if engine == "onnxruntime" and x.shape in self._fitting_shapes:
-                return self._current_session().run_fitting({self.graph.inputs[0].name: x})[0]
+                return self._current_session(OnnxRuntime.provider).run_fitting({self.graph.inputs[0].name: x})[0]
         check_engine(engine)
-        run = self._run_numpy if engine == "numpy" else self._run_onnxruntime
+        run = self._run_numpy if engine == "numpy" else partial(self._run_onnxruntime, provider_of(engine))
         return self.batching.predict(x, run, batch_size, partial(self._ranges, infos) if infos is not None else None)
 
     def _run_numpy(self, feeds: Feeds) -> dict[str, Array]:
         with self._lock:
             return self.plans.run(feeds)
 
-    def _run_onnxruntime(self, feeds: Feeds) -> dict[str, Array]:
-        found = self._current_session().run(feeds)
+    def _run_onnxruntime(self, provider: str, feeds: Feeds) -> dict[str, Array]:
+        found = self._current_session(provider).run(feeds)
         if self.batching.single is not None:
             self._fitting_shapes.update(array.shape for array in feeds.values())
         return found
 
-    def _current_session(self) -> Session:
-        """A session with the weights as they are now."""
+    def _current_session(self, provider: str) -> Session:
+        """A session on a provider, with the weights as they are now."""
         with computing(), self._lock:
-            if self._session is None or self.weights.changed() or not self._session.is_usable:
+            kept = self._session if provider == self._provider else None
+            if kept is None or self.weights.changed() or not kept.is_usable:
                 from portable_nn.onnx.session import session_of
 
                 self.weights.watch()  # First: a write while the session is made counts as a change.
-                self._session = session_of(self.graph, self.weights.arrays)
-            return self._session
+                kept = self._session = session_of(self.graph, self.weights.arrays, provider=provider)
+                self._provider = provider
+            return kept
 
 
 def check_engine(engine: object) -> None:
-    """Raise ``UsageError`` unless ``engine`` is the name of one."""
-    if engine not in get_args(Engine):
-        raise UsageError(f"engine must be {' or '.join(map(repr, get_args(Engine)))}, not {engine!r}")
+    """Raise ``UsageError`` unless ``engine`` is the name of one, or onnxruntime with options."""
+    if not isinstance(engine, OnnxRuntime) and engine not in get_args(EngineKind):
+        raise UsageError(f"engine must be {' or '.join(map(repr, get_args(EngineKind)))}, not {engine!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
-from portable_nn.core.names import Engine
+from portable_nn.core.names import Engine, provider_of
 from portable_nn.engines.batching import Batching, Run
 from portable_nn.engines.plans import Plans
 from portable_nn.engines.ranges import RangeCheck, preparing
@@ -39,7 +39,7 @@ class Snapshot:
         self._batching = Batching(graph)
         self._ranges = RangeCheck(graph, {name: parameters[name].copy() for name in preparing(graph)})
         self._model, self._parameters = b"", dict[str, Array]()
-        if engine == "onnxruntime":
+        if engine != "numpy":
             from portable_nn.onnx.session import model_bytes
 
             self._model = model_bytes(graph, parameters)
@@ -65,7 +65,8 @@ class Snapshot:
         if session is None or not session.is_usable:
             from portable_nn.onnx.session import Session
 
-            session = self._session = Session(self._model, where=self._batching.graph.name, threads=self.threads)
+            where, provider = self._batching.graph.name, provider_of(self.engine)
+            session = self._session = Session(self._model, where=where, threads=self.threads, provider=provider)
         return session.run
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedErr
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
 from portable_nn.core.graph import Graph, Value
+from portable_nn.core.names import OnnxRuntime
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
+from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import check_outside, what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
@@ -42,6 +44,7 @@ class Session:
         model: the bytes of a model, or the path of a file.
         where: the name of the model in messages, unless it has a path.
         threads: the number of threads for one operator; ``None`` for as many as there are cores.
+        provider: what runs it, as in ``OnnxRuntime``.
         folder: the folder of the external data files of a model given as ``bytes``, by default that of the model file
             that is being read (see ``opening_model``).
         optimise: whether onnxruntime may rewrite the graph; without, each node runs as it stands.
@@ -51,11 +54,15 @@ class Session:
     Attributes:
         inputs, outputs: their names, types and shapes; a size without a name gets one.
         metadata: the entries of the model's metadata.
+        providers: what runs it, by the names of ``core.names``; the first has what it can run.
 
     Raises:
         FileError: the file cannot be read.
         FormatError: it is not a valid ONNX model, or has tensors in files outside its folder.
         UnsupportedError: onnxruntime lacks an operator of it, or an input or output is not a tensor of numbers.
+        MissingProviderError: the installed onnxruntime was built without the provider.
+
+    Warns with ``ProviderWarning`` where a provider does not start, or runs nothing of the model.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class Session:
         *,
         where: str = "model",
         threads: int | None = None,
+        provider: str = OnnxRuntime.provider,
         folder: Path | None = None,
         optimise: bool = True,
         weights: Mapping[str, Array] = MappingProxyType({}),
@@ -72,8 +80,9 @@ class Session:
         with computing():  # The import is part of it: a fork would keep its lock.
             self._weights = _in_place(weights)  # onnxruntime keeps no reference to them.
             options = _options(threads, optimise, self._weights)
-            self._session: Any = _open(model, self.where, options, folder)
+            self._session: Any = _open(model, self.where, options, folder, provider)
             _alive.add(self)
+        self.providers = tuple(map(short, self._session.get_providers()))
         try:
             self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
             self.inputs = tuple(_value(found, self.where) for found in self._session.get_inputs())
@@ -126,9 +135,9 @@ def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     return to_bytes(to_model(graph, parameters, opset=OPSET))
 
 
-def session_of(graph: Graph, parameters: Mapping[str, Array], *, threads: int | None = None) -> Session:
+def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str = OnnxRuntime.provider) -> Session:
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
-    return Session(model_bytes(graph, parameters), where=graph.name, threads=threads)
+    return Session(model_bytes(graph, parameters), where=graph.name, provider=provider)
 
 
 def _in_place(weights: Mapping[str, Array]) -> dict[str, Any]:
@@ -156,9 +165,7 @@ def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) ->
     return options
 
 
-def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | None) -> Any:
-    import onnxruntime
-
+def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | None, provider: str) -> Any:
     if folder is None and isinstance(model, bytes) and (opened := opened_model.get()):
         folder = opened.path.resolve().parent
     if folder is not None:
@@ -168,7 +175,9 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
         check_outside(model)
     source = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return start(source, options, provider, where)
+    except PortableNNError:
+        raise
     except Exception as error:  # onnxruntime's exceptions have no other class in common.
         raise _refusal(error, where, head) from error
 

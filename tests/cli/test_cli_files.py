@@ -21,6 +21,8 @@ LINES = {
     "check": f"check {MODEL}",
     "convert": f"convert {MODEL}",
     "calibrate": f"calibrate {MODEL} mixed.csv",
+    "completion": "completion bash",
+    "doctor": "doctor",
     "evaluate": f"evaluate {MODEL} digits.csv",
     "export": f"export {MODEL} --no-verify",
     "import": "import model.onnx --no-verify",

@@ -136,3 +136,15 @@ def test_help_of_what_is_no_verb(run):
 
 def test_version_in_short(run):
     assert run("-V") == run("--version")
+
+
+@pytest.mark.parametrize(
+    "line", ["predict digits-mlp digits.csv", "evaluate digits-mlp digits.csv", "sample digits-gan --out x.npy --force"]
+)
+def test_provider(run, digits_csv, line):
+    usual = run(*line.split())
+    assert usual.code == 0
+    assert run(*line.split(), "--provider", "cpu") == run(*line.split(), "--provider", "auto") == usual
+    told = "error: --provider is what onnxruntime runs on: leave it out, or --engine numpy\n"
+    assert run(*line.split(), "--provider", "cpu", "--engine", "numpy") == (2, "", told)
+    assert run(*line.split(), "--provider", "qnn").code == 4

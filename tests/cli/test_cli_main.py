@@ -94,6 +94,8 @@ LIGHT = [
     ["models", "build", "--help"],
     ["size"],
     ["size", "conv", "--help"],
+    ["doctor", "--help"],
+    ["completion", "bash"],
     ["simulate"],
     ["simulate", "run", "--help"],
     ["simulate", "gan", "--help"],

@@ -19,7 +19,7 @@ EXAMPLES = (
 
 def command(
     printer: Printer,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped model.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model.")],
     out: Annotated[Path | None, OUT] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the training data; by default those of the recipe.")

@@ -11,7 +11,7 @@ from portable_nn.cli.conventions import Printer
 EXAMPLES = ("models show digits", "models show digits-gan --out card.txt")
 
 
-def command(printer: Printer, name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped model.")]) -> None:
+def command(printer: Printer, name: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model.")]) -> None:
     """Show the card of a shipped model.
 
     A card says how the model was trained and on which data, how accurate it is, and where it fails.

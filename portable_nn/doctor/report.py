@@ -1,0 +1,210 @@
+"""The examination of an installation: ``examine``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
+
+from portable_nn.core import limits
+from portable_nn.core.errors import PortableNNError
+from portable_nn.core.names import PROVIDERS, EngineKind
+from portable_nn.core.text import fields, quantity, size, table
+from portable_nn.core.version import __version__
+from portable_nn.doctor import machine
+from portable_nn.doctor.requirements import Package, command, packages
+
+WORKS: Final = "works"
+
+NONE: Final = "-"
+"""What stands for a version that is not there."""
+
+
+NEEDED: Final = "needed"
+"""What is not for an extra, among the remedies."""
+
+
+class Blas(NamedTuple):
+    """The linear algebra of numpy, its threads (``None`` where it does not say), and the variables that set them."""
+
+    name: str
+    threads: int | None
+    variables: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What an installation has, lacks and computes.
+
+    Args:
+        version, folder: this package.
+        python, system: the interpreter and the machine.
+        cores: the processor cores that the process may use.
+        memory: the bytes of memory that it may use, or ``None`` if that is not known.
+        claims: the bytes of memory that a file may claim, whatever is stored; or what is wrong with the setting.
+        blas: the linear algebra of numpy, or what is wrong with it.
+        engines: each engine, and ``works``, or what is wrong with it.
+        providers: what onnxruntime can run on here.
+        packages: the packages that are needed, always or for an extra.
+    """
+
+    version: str
+    folder: str
+    python: str
+    system: str
+    cores: int
+    memory: int | None
+    claims: int | str
+    blas: Blas | str
+    engines: dict[str, str]
+    providers: tuple[str, ...]
+    packages: tuple[Package, ...]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What must be mended: packages that are always needed, engines, settings. Empty where all is well."""
+        needed = (f"{each.name} is {each.state}" for each in self.packages if not each.extra and each.state != "ok")
+        engines = (f"{name}: {state}" for name, state in self.engines.items() if state != WORKS)
+        settings = (each for each in (self.claims, self.blas) if isinstance(each, str))
+        return (*needed, *engines, *settings)
+
+    @property
+    def remedies(self) -> dict[str, str]:
+        """The one command for each that brings what is missing: ``needed``, and each extra."""
+        missing: dict[str, list[Package]] = {}
+        for each in self.packages:
+            if each.state != "ok":
+                missing.setdefault(each.extra or NEEDED, []).append(each)
+        return {name: command(found) for name, found in missing.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            **{name: value for name, value in asdict(self).items() if name not in {"packages", "blas"}},
+            "blas": self.blas if isinstance(self.blas, str) else self.blas._asdict(),
+            "providers": list(self.providers),
+            "other_providers": _others(self.providers),
+            "packages": [{**each._asdict(), "state": each.state} for each in self.packages],
+            "remedies": self.remedies,
+            "faults": list(self.faults),
+        }
+
+    def as_text(self) -> str:
+        """For people."""
+        parts = [
+            fields(self._facts()),
+            table(("package", "version", "needed", "state"), self._needed()),
+            self._extras(),
+            table(("other provider", "command"), _others(self.providers).items()),
+            "".join(f"fault: {each}\n" for each in self.faults) or "all is well\n",
+        ]
+        if remedy := self.remedies.get(NEEDED):
+            parts.append(f"{remedy}\n")
+        return "\n".join(parts)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        claims = (
+            f"{size(self.claims)} unless it stores more ({limits.VARIABLE})" if isinstance(self.claims, int) else NONE
+        )
+        return [
+            ("portable-nn", f"{self.version}, {self.folder}"),
+            ("Python", self.python),
+            ("system", self.system),
+            ("cores", f"{self.cores}"),
+            ("memory", size(self.memory) if self.memory else "unknown"),
+            ("a file may claim", claims),
+            ("BLAS", self.blas if isinstance(self.blas, str) else _blas_text(self.blas)),
+            *((f"engine {name}", state) for name, state in self.engines.items()),
+            ("providers", ", ".join(self.providers) or NONE),
+        ]
+
+    def _needed(self) -> list[tuple[str, str, str, str]]:
+        return [(each.name, each.version or NONE, each.needed, each.state) for each in self.packages if not each.extra]
+
+    def _extras(self) -> str:
+        by_extra: dict[str, list[Package]] = {}
+        for each in self.packages:
+            if each.extra:
+                by_extra.setdefault(each.extra, []).append(each)
+        rows = []
+        for extra, found in by_extra.items():
+            lacking = [f"{each.name} is {each.state}" for each in found if each.state != "ok"]
+            rows.append((extra, ", ".join(lacking) or "ok", self.remedies.get(extra, "")))
+        return table(("extra", "state", "command"), rows)
+
+
+def _blas_text(blas: Blas) -> str:
+    threads = "threads unknown" if blas.threads is None else quantity(blas.threads, "thread")
+    variables = "".join(f", {name}={value}" for name, value in blas.variables.items())
+    return f"{blas.name}, {threads}{variables}"
+
+
+def _others(providers: tuple[str, ...]) -> dict[str, str]:
+    """The providers that are not here, and what brings each."""
+    return {name: how for name, (_, how) in PROVIDERS.items() if name not in providers}
+
+
+def examine() -> Diagnosis:
+    """Examine the installation. Whatever is wrong is written down, and raises nothing."""
+    return Diagnosis(
+        __version__,
+        str(Path(__file__).parents[1]),
+        machine.python(),
+        machine.system(),
+        _cores(),
+        machine.memory(),
+        _claims(),
+        _blas(),
+        {name: _tried(name) for name in get_args(EngineKind)},
+        _providers(),
+        packages(),
+    )
+
+
+def _claims() -> int | str:
+    try:
+        return limits.limit()
+    except PortableNNError as error:
+        return str(error)
+
+
+def _blas() -> Blas | str:
+    try:
+        return Blas(*machine.blas(), machine.thread_variables())
+    except Exception as error:  # A package that is broken may raise anything.
+        return _told(error)
+
+
+def _providers() -> tuple[str, ...]:
+    try:
+        from portable_nn.onnx.providers import installed
+
+        return tuple(installed())
+    except Exception:  # The engine tells what is wrong.
+        return ()
+
+
+def _cores() -> int:
+    from portable_nn.engines.threads import cores
+
+    return cores()
+
+
+def _tried(engine: EngineKind) -> str:
+    """Compute something whose result is known: ReLU of (1, 2) · ((1, 2, 3), (4, 5, 6)) + (1, 0, -40)."""
+    try:
+        import numpy as np
+
+        from portable_nn.layers import Dense, Input, ReLU
+        from portable_nn.network import Sequential
+
+        weight, bias = np.array([[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]), np.array([1.0, 0.0, -40.0])
+        layer = Dense(3, weight_initial=weight, bias_initial=bias)
+        found = Sequential(Input(2), layer, ReLU(), seed=0).predict([[1, 2]], engine=engine).tolist()
+        return WORKS if found == [[10, 12, 0]] else f"computes {found} in place of [[10, 12, 0]]"
+    except Exception as error:  # A package that is broken may raise anything.
+        return _told(error)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
