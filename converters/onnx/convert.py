@@ -35,7 +35,7 @@ from portable_nn.core.memory import aligned_array, give_back
 from portable_nn.core.names import FloatType
 from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.manifest import Manifest, encode
+from portable_nn.format.manifest import Manifest, encode, normalised
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
@@ -452,7 +452,7 @@ def _properties(network: Network) -> dict[str, str]:
     }
     if taken := sorted(reserved & network.metadata.keys()):
         raise UsageError(f"metadata key '{taken[0]}' has a meaning of its own in ONNX files: use another")
-    text = encode(manifest)
+    text = encode(normalised(manifest))  # A whole number in the place of a float is not canonical.
     return {**added_entries(manifest), MANIFEST: text.decode(), DIGEST: hashlib.sha256(text).hexdigest()}
 
 

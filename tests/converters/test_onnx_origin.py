@@ -19,6 +19,7 @@ from thinning import thinned
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+from portable_nn.format.meaning import Column, InputInfo, Statistics
 from portable_nn.onnx.origin import origin_of
 from portable_nn.onnx.storage.files import parsed
 
@@ -439,3 +440,14 @@ def test_an_edited_file_is_warned_of_where_no_notes_are_given(tmp_path: Path, ch
     assert [Path(each.filename) for each in found] == [Path(__file__)]
     with pytest.warns(pnn.EditedWarning, match=r"^the model: read as another tool's model: "):
         import_onnx(onnx.load(path))
+
+
+def test_whole_numbers_where_floats_are_meant_do_not_make_a_file_another_tool_s(tmp_path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(1), pnn.Dense(1), seed=0)
+    whole = Column("a", statistics=Statistics(900, 1100, 1000, 50))
+    meant = Column("a", statistics=Statistics(900.0, 1100.0, 1000.0, 50.0))
+    network.inputs = (InputInfo("input", "table", columns=(whole,), range=(0, 2000)),)
+    export_onnx(network, tmp_path / "t.onnx")
+    assert import_onnx(tmp_path / "t.onnx").inputs == (
+        InputInfo("input", "table", columns=(meant,), range=(0.0, 2000.0)),
+    )
