@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.tables import DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import UsageError
 
@@ -39,19 +40,20 @@ def command(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Do not train parameters that match, such as 'features.*'. Repeatable."),
     ] = None,
+    dialect: DialectOptions,
     training: TrainingOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
     """Fine-tune a model on your data.
 
-    The data are preprocessed as the model says, and have the classes of the model; with --replace-head, or --until,
-    they may have others.
+    The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
+    of the model; with --replace-head, or --until, they may have others.
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
     command with --resume goes on to the same bytes, whatever stopped it.
     """
     from portable_nn.core.dims import static
     from portable_nn.model_files import open_network
-    from portable_nn.recipes.tuning import tune_classifier
+    from portable_nn.recipes.tuning import table_examples, tune_classifier
 
     if replace_head and until is not None:
         raise UsageError("--replace-head and --until contradict each other: leave one of them out")
@@ -60,6 +62,9 @@ def command(
     options = training.options(printer, checkpoints)
     network = open_network(model)
     shape = static(network.graph.inputs[0].shape[1:])
-    examples = training.dataset(data, None if shape is None else math.prod(shape))
+    if network.inputs[0].columns:
+        examples = table_examples(network, str(data), dialect.given())
+    else:
+        examples = training.dataset(data, None if shape is None else math.prod(shape))
     trained = tune_classifier(network, examples, until=until, freeze=freeze or (), **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot)

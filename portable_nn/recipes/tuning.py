@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.dims import static
-from portable_nn.core.errors import DataWarning, UsageError, warn
+from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.text import quantity
 from portable_nn.data.dataset import Dataset
+from portable_nn.data.frames import Dialect, read_frame
+from portable_nn.data.rows import TableRows
 from portable_nn.data.tables import whole
 from portable_nn.engines.ranges import ranges
 from portable_nn.format.meaning import OutputInfo
@@ -114,6 +116,24 @@ def tune_classifier(
     return Classifier(_described(steps_inside(body), x), history)
 
 
+def table_examples(network: Network, source: Any, dialect: Dialect) -> Dataset:
+    """The rows of a table with named columns as ``network``, which was trained on such a table, takes them.
+
+    Raises ``DataError`` for rows that cannot be used, ``UsageError`` where the column that is predicted is not there or
+    holds numbers.
+    """
+    [info], [output] = network.inputs, network.outputs
+    if output.kind not in ("logits", "binary_logits", "probabilities"):
+        raise UsageError(f"tune is for classes, and this network predicts {output.target or 'numbers'}: train anew")
+    rows = TableRows.of(read_frame(source, **vars(dialect)), info.columns, [output.target])
+    for place, fault in rows.faults.items():
+        more = f" (and {quantity(len(rows.faults) - 1, 'other row')})" if len(rows.faults) > 1 else ""
+        raise DataError(rows.frame.row(place), fault + more)
+    if rows.labels is None:
+        raise UsageError(f"{rows.frame.where} has no column '{output.target}', which the network predicts")
+    return Dataset(rows.x, np.array(rows.labels, object))
+
+
 def _described(network: Network, x: Array) -> Network:
     """``network``, which was trained on ``x``, with how pictures become such examples, where it does not say that.
 
@@ -146,7 +166,8 @@ def _fitting(network: Network, x: Array, raw: bool) -> Array:
         x = lay_out(np.asarray(x, np.float32), shape)
     except ValueError as error:
         raise UsageError(f"the data do not fit the network: {error}") from None
-    return check_finite(x)
+    # Tables may have gaps: fit knows in which columns.
+    return x if network.inputs[0].columns else check_finite(x)
 
 
 def _check_pixels(x: Array) -> None:

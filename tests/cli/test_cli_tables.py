@@ -131,6 +131,19 @@ def test_wrong_usage_of_tables(run, houses: Path, options: list[str], message: s
     assert message in found.err
 
 
+def test_a_model_of_a_table_is_tuned_on_more_rows(run, tmp_path: Path) -> None:
+    rows = [f"{place},{'north' if place % 2 else ''},{'ab'[place > 20]}" for place in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["n,side,y", *rows]))
+    assert run("train", "auto-8-auto", "t.csv", "--target", "y", "--missing", "mean", "-o", "y.npz").code == 0
+    (tmp_path / "more.csv").write_text("\n".join(["y,side,n", "a,north,3", "b,,33", "a,,5", "b,north,30"] * 1))
+    found = run("tune", "y.npz", "more.csv", "--validation", "0", "-o", "tuned.npz")
+    assert found.code == 0, found.err
+    assert "4 of 4 right" in run("predict", "tuned.npz", "more.csv").err
+    (tmp_path / "bad.csv").write_text("y,side,n\na,south,3\n")
+    found = run("tune", "y.npz", "bad.csv", "-o", "x.npz")
+    assert (found.code, found.err) == (3, "error: bad.csv:2: column 'side': 'south' is none of the categories north\n")
+
+
 def test_a_training_on_a_table_resumes_to_the_same_bytes(run, houses: Path, tmp_path: Path) -> None:
     options = ("--target", "price", "--missing", "mean", "--drop", "note")
     run("train", "auto-8-auto", "houses.csv", *options, "--epochs", "4", "-o", "whole.safetensors")

@@ -16,7 +16,7 @@ from thinning import thinned
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
 from portable_nn.cli import train, training
-from portable_nn.cli.tables import DialectOptions, TableOptions
+from portable_nn.cli.tables import TableOptions
 from portable_nn.core import names
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.models.recipes import Digits, Trained
@@ -459,7 +459,7 @@ def test_train_and_tune_share_their_options(run):
     from portable_nn.cli import _command
 
     train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
-    tables = {f"--{name}" for name in (*TableOptions.__dataclass_fields__, *DialectOptions.__dataclass_fields__)}
+    tables = {f"--{name}" for name in TableOptions.__dataclass_fields__}
     assert train - tune == {"layers", "--activation", "--standardise", *tables}
     assert tune - train == {"model", "--until", "--replace-head", "--freeze"}
 
