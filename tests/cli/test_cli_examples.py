@@ -1,0 +1,216 @@
+"""The examples in the help texts run as they stand, on small files with the names that they have there."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli_main import PATHS
+
+import portable_nn as pnn
+from portable_nn.catalog import find_model
+from portable_nn.cli import module_of
+from portable_nn.converters.onnx import export_onnx
+
+pytest.importorskip("matplotlib")
+
+SLOW = {"train", "models build", "simulate gan", "simulate sweep", "simulate field", "simulate run", "simulate compare"}
+"""Commands of which only the first example is run among the quick tests."""
+
+DRAWN = {"simulate field", "simulate sweep"}
+"""Commands of which no example is quick."""
+
+LENGTHY = {"models build", "simulate gan"}
+"""Commands that have no quick example, or whose data come from another package: their examples are only parsed."""
+
+
+def digits(path: Path, rows: int = 60) -> None:
+    """Rows as the book has them, one of them with a wrong label."""
+    samples = find_model("digits-mlp").samples
+    found = [[n, *np.asarray(Image.open(samples / f"digit-{n}.png")).ravel()] for n in range(10)]
+    found = (found * (rows // 10))[:rows]
+    found[-1][0] = 3
+    np.savetxt(path, found, fmt="%d", delimiter=",")
+
+
+def penguins(path: Path) -> None:
+    rows = [
+        f"{'Adelie' if n % 2 else 'Gentoo'},{40 + 6 * (n % 2) + n / 50},{'' if n == 7 else 180 + n}" for n in range(40)
+    ]
+    path.write_text("\n".join(["species,bill_length_mm,flipper_length_mm", *rows]) + "\n")
+
+
+def houses(path: Path) -> None:
+    rows = [f"Street {n},{50 + n},{100_000 + 2000 * n}" for n in range(40)]
+    path.write_text("\n".join(["address,area,price", *rows]) + "\n")
+
+
+def iris(path: Path) -> None:
+    rows = [[n % 3, n % 3 + 0.1 * (n % 5), 2.0, n % 3, 1 + n % 2] for n in range(60)]
+    np.savetxt(path, rows, fmt="%g", delimiter=",")
+
+
+def idx(path: Path) -> None:
+    """Pictures and their labels, as MNIST has them."""
+    samples = find_model("digits-mlp").samples
+    pixels = np.stack([np.asarray(Image.open(samples / f"digit-{n % 10}.png")) for n in range(60)]).astype(np.uint8)
+    for name, kind, array in (
+        (path.name, 3, pixels),
+        ("train-labels-idx1-ubyte.gz", 1, (np.arange(60) % 10).astype(np.uint8)),
+    ):
+        sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+        (path.parent / name).write_bytes(gzip.compress(bytes([0, 0, 8, kind]) + sizes + array.tobytes()))
+
+
+def classifier() -> pnn.Network:
+    """Three classes of pictures of 224 by 224 pixels."""
+    return pnn.Sequential(
+        pnn.Input(3, 224, 224),
+        pnn.Conv2d(4, 32, stride=32),
+        pnn.GlobalAvgPool(name="pool"),
+        pnn.Flatten(),
+        pnn.Dense(3),
+        seed=0,
+    )
+
+
+def picture(path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (240, 260, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def photograph(path: Path) -> None:
+    Image.open(find_model("digits-mlp").samples / "digit-3.png").convert("L").save(path)
+
+
+def shipped(path: Path) -> None:
+    pnn.load(find_model("digits-mlp").weights).save(path)
+
+
+def names(path: Path) -> None:
+    path.write_text("cat\ndog\nfish\n")
+
+
+def examples_of_pictures(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((30, 3, 224, 224), np.float32), y=np.arange(30) % 3)
+
+
+def scans(path: Path) -> None:
+    shutil.copytree(find_model("digits-mlp").samples, path)
+
+
+def book(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(path.parent / "wih.npy", rng.normal(size=(20, 784)))
+    np.save(path.parent / "who.npy", rng.normal(size=(10, 20)))
+
+
+def recorded(path: Path, model: str) -> None:
+    """Inputs of a model and its outputs, by name."""
+    network = pnn.load(path.parent / model) if model.endswith(".h5") else classifier()
+    shape = [2, *network.graph.inputs[0].shape[1:]]
+    high = 255 if model.endswith(".h5") else 1
+    x = np.random.default_rng(0).uniform(0, high, shape).astype(np.float32)
+    np.savez(path, **{network.graph.inputs[0].name: x, network.graph.outputs[0]: network.predict(x)})
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    **dict.fromkeys(
+        ("mnist_train.csv", "mnist_test.csv", "mine.csv", "more.csv", "test.csv", "validation.csv"), digits
+    ),
+    "penguins.csv": penguins,
+    "houses.csv": houses,
+    "iris.csv": iris,
+    "train-images-idx3-ubyte.gz": idx,
+    **dict.fromkeys(("mine.safetensors", "mine.h5", "calibrated.safetensors"), shipped),
+    "digits.onnx": lambda path: export_onnx(pnn.load(find_model("digits-mlp").weights), path) and None,
+    **dict.fromkeys(
+        ("theirs.onnx", "mobilenet.onnx", "model.onnx", "somebody.onnx"),
+        lambda path: export_onnx(classifier(), path) and None,
+    ),
+    "mine.npz": examples_of_pictures,
+    **dict.fromkeys(("cat.jpg",), picture),
+    "photo.jpg": photograph,
+    **dict.fromkeys(("imagenet.txt", "classes.txt"), names),
+    "scans/": scans,
+    "who.npy": book,
+    "theirs.h5": shipped,
+}
+"""What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""
+
+OWN: dict[str, dict[str, Callable[[Path], None]]] = {
+    "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4": {"theirs.npz": lambda path: recorded(path, "mine.h5")},
+    "import somebody.onnx theirs.safetensors --io theirs.npz": {
+        "theirs.npz": lambda path: recorded(path, "somebody.onnx")
+    },
+    "convert theirs.npz mine.onnx --against digits-mlp --rename w1=hidden.weight": {
+        "theirs.npz": lambda path: np.savez(
+            path,
+            **{
+                "w1" if name == "hidden.weight" else name: array
+                for name, array in pnn.load(find_model("digits-mlp").weights).parameters.items()
+            },
+        )
+    },
+    "sample mine.onnx --engine numpy -o sheet.png": {
+        "mine.onnx": lambda path: export_onnx(pnn.load(find_model("digits-gan").weights), path) and None
+    },
+}
+"""Files that an example needs in another form than the rest."""
+
+UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512", "photos/", "validation.npz"}
+"""Words of examples that are only parsed here: models with several inputs, with boxes, or that say what they predict."""
+
+WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw"}
+CONVERTING = {"export", "import", "convert"}
+
+CODES = {"check somebody.onnx --strict": {0, 1}, "inspect theirs.h5 --against digits-mlp": {0, 1}}
+"""Exit codes of examples that check something; all others must succeed."""
+
+EXAMPLES = [
+    pytest.param(
+        example,
+        id=example,
+        marks=[pytest.mark.long] if " ".join(path) in (SLOW if place else DRAWN) else [],
+    )
+    for path in PATHS
+    for place, example in enumerate(module_of(*path).EXAMPLES)
+    if " ".join(path) not in LENGTHY and not UNMADE & set(example.split())
+]
+
+
+def read_by(words: list[str]) -> list[str]:
+    """The words that may name files to read."""
+    found = [word for before, word in pairwise(words) if before not in WRITING]
+    return (
+        found[:-1] if words[0] in CONVERTING and not words[-1].startswith("-") and "--" not in "".join(words) else found
+    )
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_it_runs(run, tmp_path, monkeypatch, example):
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    words = shlex.split(example)
+    target = words[2] if words[0] in {"export", "convert"} else words[-1] if example.count("--") == 0 else ""
+    if words[0] == "import":
+        target = next(word for word in words if word.endswith(".safetensors"))
+    makers = MAKERS | OWN.get(example, {})
+    for word in dict.fromkeys(read_by(words)):
+        if word in makers and not (words[0] in CONVERTING and word == target):
+            makers[word](tmp_path / word)
+    found = run(*words)
+    assert found.code in CODES.get(example, {0}), found.err
+    for before, word in pairwise(words):
+        if before in WRITING:
+            assert (tmp_path / word).stat().st_size > 0
