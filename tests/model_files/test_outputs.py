@@ -237,8 +237,12 @@ def test_unknown_forms_are_listed(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of the exporter of torch.
 def test_detector_of_torchvision_end_to_end(tmp_path):
-    """Boxes, labels and scores of an exported detector with random weights are those of torchvision itself."""
+    """An exported detector gives what onnxruntime gives for what torchvision makes of the picture.
+
+    Not what torch gives: with random weights, scores are so alike that rounding decides which boxes come first.
+    """
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     torch.manual_seed(0)
     make = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn
@@ -247,8 +251,9 @@ def test_detector_of_torchvision_end_to_end(tmp_path):
     free = {"dynamic_axes": {"image": {1: "height", 2: "width"}}}
     torch.onnx.export(net, ([torch.rand(3, 240, 320)],), tmp_path / "m.onnx", dynamo=False, **names, **free)
     picture = Image.fromarray(RNG.integers(0, 256, (200, 300, 3), dtype=np.uint8))
-    with torch.no_grad():
-        [wanted] = net([torchvision.transforms._presets.ObjectDetection()(picture)])
+    made = torchvision.transforms._presets.ObjectDetection()(picture).numpy()
+    wanted = in_onnxruntime(tmp_path / "m.onnx", image=made)
     found = pnn.run(tmp_path / "m.onnx", picture, preprocess="detection")
-    for name, array in found.items():
-        np.testing.assert_allclose(array, wanted[name].numpy(), rtol=1e-3, atol=1e-2)
+    assert list(found) == ["boxes", "labels", "scores"]
+    for array, expected in zip(found.values(), wanted, strict=True):
+        np.testing.assert_array_equal(array, expected)

@@ -143,6 +143,7 @@ def test_other_kinds_of_models_are_refused(tmp_path, photo):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of the exporter of torch.
 def test_resnet_of_torchvision_end_to_end(tmp_path, photo):
     """The five best classes of a model with random weights, from a JPEG file, are those of torchvision's pipeline."""
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
