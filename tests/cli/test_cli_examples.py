@@ -167,7 +167,7 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
 """Files that an example needs in another form than the rest."""
 
 UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512", "photos/", "validation.npz"}
-"""Words of examples that are only parsed here: models with several inputs, with boxes, or that say what they predict."""
+"""Words of examples that are only parsed: of models with several inputs, with boxes, or that say what they predict."""
 
 WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw"}
 CONVERTING = {"export", "import", "convert"}
@@ -209,6 +209,9 @@ def test_it_runs(run, tmp_path, monkeypatch, example):
     for word in dict.fromkeys(read_by(words)):
         if word in makers and not (words[0] in CONVERTING and word == target):
             makers[word](tmp_path / word)
+    if "--resume" in words:
+        assert run(*(word for word in words if word != "--resume"), "--epochs", "1").code == 0
+        (tmp_path / "mine.h5").unlink()
     found = run(*words)
     assert found.code in CODES.get(example, {0}), found.err
     for before, word in pairwise(words):
