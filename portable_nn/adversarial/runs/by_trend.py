@@ -99,7 +99,7 @@ def _at_the_horizon(run: Run, long: Track, verdict: Verdict) -> Verdict:
             return verdict
         if verdict.status == CYCLES:
             return _cycle(run, long, low, high)
-        return run.words.within(high, "it neither converges nor diverges", low)
+        return run.words.within(high, "it neither converges nor diverges")
     wrong = late.max() < first if verdict.status == DIVERGES else late.max() > max(first, CLOSE)
     return run.words.unsettled(long.last, float(long.lengths[-1])) if wrong else verdict
 
@@ -197,7 +197,7 @@ def _bounded(run: Run, long: Track, found: Trend, horizon: float) -> Verdict | N
     logs = np.log(found.high[:3])
     steps = -np.diff(logs)
     if np.ptp(logs) <= IRREGULAR and (steps[0] * steps[1] <= 0 or np.abs(steps).max() * max(1, horizon) <= IRREGULAR):
-        within = run.words.within(high * np.exp(float(np.ptp(logs))), "it neither converges nor diverges", low)
+        within = run.words.within(high * np.exp(float(np.ptp(logs))), "it neither converges nor diverges")
         return _irregular(run, long, found, within)
     return None
 
