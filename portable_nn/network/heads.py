@@ -6,10 +6,7 @@ import re
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
-from portable_nn.operators import FLOATS, infer
-
-LINEAR = ("Gemm", "MatMul", "Conv")
-"""Operators of linear layers: products with a weight, and convolutions with a kernel of 1."""
+from portable_nn.operators import FLOATS, infer, lookup
 
 
 def as_place(name: str) -> int | None:
@@ -34,7 +31,7 @@ def head_input(graph: Graph, place: int = -1) -> str:
             break
         if _is_linear(node, graph, weights):
             left -= 1
-            if not left:
+            if not left and read[0] in makers:
                 return read[0]
         [value] = read
     raise UsageError(
@@ -44,9 +41,11 @@ def head_input(graph: Graph, place: int = -1) -> str:
 
 
 def _is_linear(node: Node, graph: Graph, weights: set[str]) -> bool:
-    if node.operator not in LINEAR or node.domain or not weights.intersection(node.inputs[:2]):
+    """Whether a node is a product with a weight, or a convolution with a kernel of 1."""
+    operator = lookup(node.operator, node.domain)
+    if operator.family != "linear" or node.domain or not weights.intersection(node.inputs[:2]):
         return False
-    if node.operator != "Conv":
+    if "kernel_shape" not in operator.attributes:
         return True
     shape = next(each.shape for each in graph.parameters if each.name in node.inputs[1:2])
     return all(size == 1 for size in shape[2:])

@@ -85,11 +85,12 @@ def test_logarithms_of_probabilities_keep_their_digits_where_these_vanish():
     assert np.isfinite(log_probabilities(np.array([[0.0, 1.0]]), "probabilities")).all()
 
 
-def test_an_answer_of_numbers_has_the_means_alone_of_a_normal_distribution(tmp_path):
+def test_an_answer_of_numbers_has_the_means_and_deviations_of_a_normal_distribution(tmp_path):
     net = network(4)
     net.outputs = (replace(net.outputs[0], kind="gaussian", labels=("height", "weight")),)
     found = list(pnn.predict(stored(net, tmp_path / "m.safetensors"), ROWS[:3]))
-    np.testing.assert_allclose([one.values for one in found], (ROWS @ WEIGHT)[:3, :2], rtol=1e-5)
+    means, variances = np.split((ROWS @ WEIGHT)[:3, :4], 2, axis=1)
+    np.testing.assert_allclose([one.values for one in found], np.c_[means, np.exp(variances / 2)], rtol=1e-5)
 
 
 def test_the_best_guess_stands_beside_a_question_mark_in_each_form(tmp_path, monkeypatch, capsys):

@@ -64,3 +64,9 @@ def test_a_wrong_name_suggests_no_constants() -> None:
         network.until("flatt")
     with pytest.raises(UsageError, match=r"flat, head; -1 is for the input of the last linear layer$"):
         network.until("constant_1")
+
+
+def test_a_network_of_one_linear_layer_has_nothing_to_keep() -> None:
+    network = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
+    with pytest.raises(UsageError, match="there is no linear layer before the output 'dense_1' that a new one could"):
+        network.until(-1)

@@ -171,7 +171,7 @@ RUNNING = (
 )
 
 
-SOME = "features.conv, features.norm, features.relu, … (7 nodes)"
+LAST = "the last of 7 nodes are flat, hidden, head; -1 is for the input of the last linear layer"
 TAKES = "'network' (network): it takes image: float32(batch, 3, 8, 8), not"
 
 
@@ -204,8 +204,8 @@ TAKES = "'network' (network): it takes image: float32(batch, 3, 8, 8), not"
         (lambda n: n.until(), "until: it needs the name of a value or node"),
         (lambda n: n.until("pol"), "until: no value and no node is called 'pol': did you mean 'pool'?"),
         (lambda n: n.until("conv"), "until: no value and no node is called 'conv': did you mean 'features.conv'?"),
-        (lambda n: n.until("zzz"), f"until: no value and no node is called 'zzz': there are {SOME}"),
-        (lambda n: n.until("image"), f"until: no value and no node is called 'image': there are {SOME}"),
+        (lambda n: n.until("zzz"), f"until: no value and no node is called 'zzz': {LAST}"),
+        (lambda n: n.until("image"), f"until: no value and no node is called 'image': {LAST}"),
         (
             lambda n: n.until("relu", "pol"),
             "until: 2 faults\n"

@@ -127,6 +127,6 @@ def test_a_graph_is_run(capfd):
         (Parameter("w", "float32", (2,)),),
         (Node("n", "Mul", ("x", "w"), ("y",)),),
     )
-    session = session_of(graph, {"w": np.array([2, 3], np.float32)}, threads=1)
+    session = session_of(graph, {"w": np.array([2, 3], np.float32)})
     assert session.run({"x": np.ones((1, 2))})["y"].tolist() == [[2, 3]]
     assert capfd.readouterr() == ("", "")

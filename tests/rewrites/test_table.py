@@ -40,7 +40,7 @@ def numpy_engine(program: Program, feeds: Arrays) -> dict[str, Array]:
 
 
 def onnxruntime_engine(program: Program, feeds: Arrays) -> dict[str, Array]:
-    return session_of(program.graph, program.parameters, threads=1).run(feeds)
+    return session_of(program.graph, program.parameters).run(feeds)
 
 
 def small(batch: int | str = "batch") -> Program:

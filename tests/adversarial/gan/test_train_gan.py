@@ -266,7 +266,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"every": True}, "every must be a whole number from 1, not True"),
     ({"eigenvalues": 0}, "eigenvalues must be a whole number from 1, not 0"),
     ({"average": 1.0}, "average must be from 0 to less than 1, not 1"),
-    ({"optimizers": "lion"}, "optimizer must be one of sgd, rmsprop, adam, adamw, not 'lion'"),
+    ({"optimizers": "tiger"}, "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, not 'tiger'"),
     ({"optimizers": (pnn.SGD(), pnn.SGD(), pnn.SGD())}, "optimizers must be two, the generator's and the "
      "discriminator's, or one, not 3"),
     ({"method": "optimistic_adam", "optimizers": (pnn.Adam(), pnn.SGD())}, "method 'optimistic_adam' needs Adam for "
