@@ -9,11 +9,10 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from portable_nn.core.errors import DataError, MissingPackageError, UsageError
 from portable_nn.core.recognise import is_path, is_table
 from portable_nn.core.text import some
 from portable_nn.data.files import opened
-from portable_nn.data.tables import DELIMITERS, MAX_LINE, STDIN
+from portable_nn.data.tables import DELIMITERS, STDIN, lines_of, text_of
 
 Cells: TypeAlias = NDArray[Any]
 """A column ``(n,)``: numbers as float64, missing ones NaN; or words as objects of type ``str``, missing ones None."""
@@ -261,8 +260,10 @@ def _arrow_cells(column: Any) -> NDArray[Any] | list[Any]:
 
 def _read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: str) -> Frame:
     """A table as text. A column turns out to hold words as late as in its last row: the text is then read again."""
-    with _text(path) as (where, file):
-        first = next(_lines(file, where), None)
+    with text_of(path, newline="") as (where, file):
+        if str(path) == STDIN:  # It cannot be read again, and may begin with a byte order mark.
+            file = io.StringIO("".join(lines_of(file, where)).removeprefix("\ufeff"), newline="")
+        first = next(lines_of(file, where), None)
         if first is None:
             raise DataError(where, "expected rows, found an empty file")
         delimiter = delimiter or max((each for each in DELIMITERS if each != decimal), key=first.count)
@@ -270,36 +271,9 @@ def _read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: st
         frame = None
         while frame is None:
             file.seek(0)
-            reader = csv.reader(_lines(file, where), delimiter=delimiter, skipinitialspace=True, strict=True)
+            reader = csv.reader(lines_of(file, where), delimiter=delimiter, skipinitialspace=True, strict=True)
             frame = _parsed(reader, where, header, decimal, words)
         return frame
-
-
-@contextmanager
-def _text(path: Any) -> Iterator[tuple[str, TextIO]]:
-    """The name for messages, and the open text, which can be read again."""
-    if str(path) == STDIN:
-        if sys.stdin is None:
-            raise DataError("stdin", "expected a table (CSV), but standard input is closed")
-        try:
-            yield "stdin", io.StringIO(sys.stdin.read().removeprefix("\ufeff"))
-        except UnicodeDecodeError as error:
-            raise DataError("stdin", f"expected a table in UTF-8: {error}") from None
-        return
-    with opened(path, "a table (CSV)") as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        yield str(path), text
-
-
-def _lines(file: TextIO, where: str) -> Iterator[str]:
-    number = 0
-    try:
-        while line := file.readline(MAX_LINE):
-            number += 1
-            if len(line) == MAX_LINE:
-                raise DataError(where, f"line {number}: longer than {MAX_LINE} characters, which is no table")
-            yield line
-    except UnicodeDecodeError:
-        raise DataError(where, f"expected a table in UTF-8, found bytes that are no text after line {number}") from None
 
 
 def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: set[int]) -> Frame | None:

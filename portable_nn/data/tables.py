@@ -78,7 +78,7 @@ def iterate_csv(
         DataError: the file cannot be read as text, it has no rows, or a row has a wrong number of cells or a cell
             that is not a finite number; the message names row and column, counted from 1.
     """
-    with _text(path) as (name, file):
+    with text_of(path) as (name, file):
         lines = _lines(file, name)
         first = next(lines, None)
         delimiter = max(DELIMITERS, key=first[1].count) if first else DELIMITERS[0]
@@ -102,29 +102,39 @@ def iterate_csv(
 
 
 @contextmanager
-def _text(path: str | Path) -> Iterator[tuple[str, TextIO]]:
-    """The name for messages, and the open text."""
+def text_of(path: str | Path, newline: str | None = None) -> Iterator[tuple[str, TextIO]]:
+    """The name of a table for messages, and its open text; ``newline`` as ``open`` takes it. ``"-"`` is standard input.
+
+    Raises ``DataError`` where there is no such file, or standard input is closed.
+    """
     if str(path) == STDIN:
         if sys.stdin is None:
             raise DataError("stdin", "expected a table (CSV), but standard input is closed")
         yield "stdin", sys.stdin
         return
-    with opened(path, "a table (CSV)") as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+    with (
+        opened(path, "a table (CSV)") as file,
+        io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline) as text,
+    ):
         yield str(path), text
 
 
-def _lines(file: TextIO, name: str) -> Iterator[Line]:
-    """Lines that are not blank, with their numbers."""
+def lines_of(file: TextIO, name: str) -> Iterator[str]:
+    """The lines of a table. Raises ``DataError`` for one that never ends, and for bytes that are no text."""
     number = 0
     try:
         while line := file.readline(MAX_LINE):
             number += 1
             if len(line) == MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
-            if line.strip():
-                yield number, line
+            yield line
     except UnicodeDecodeError:
         raise DataError(name, f"expected a table in UTF-8, found bytes that are no text after row {number}") from None
+
+
+def _lines(file: TextIO, name: str) -> Iterator[Line]:
+    """Lines that are not blank, with their numbers."""
+    return ((number, line) for number, line in enumerate(lines_of(file, name), start=1) if line.strip())
 
 
 def _cells(line: Line, delimiter: str) -> list[str]:
