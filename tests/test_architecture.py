@@ -154,3 +154,13 @@ def test_checkouts_are_measured_side_by_side(tmp_path: Path, capsys: pytest.Capt
     assert found["imports from a lower floor"] == "no floors"
     main([tmp_path, tmp_path])
     assert re.search(r"^statements +3 +3$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_files_that_the_guide_names_are_there() -> None:
+    """Those of the tree as it is; the diffs may add others."""
+    root = Path(__file__).parent.parent
+    page = (root / "docs/architecture.md").read_text("utf-8")
+    text = re.sub(r"^```diff\n.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"\b(?:\w+/)+\w+\.py\b", text))
+    assert len(named) > 40
+    assert not [name for name in named if not any((each / name).exists() for each in (root, root / "portable_nn"))]
