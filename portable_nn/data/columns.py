@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity, some
-from portable_nn.data.frames import Cells, Frame, is_words, missing, word_fault
+from portable_nn.data.frames import Cells, Frame, is_words, missing, number_fault, word_fault
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
 
 MOST: Final = 100
@@ -101,7 +101,7 @@ def _refuse_missing(frame: Frame, names: Sequence[str]) -> None:
         raise DataError(
             frame.where,
             f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. Say "
-            "what stands for them: missing mean, median or indicator; or drop, to leave these rows out",
+            "what to put there by the option missing: mean, median or indicator; or drop, to leave these rows out",
         )
 
 
@@ -204,5 +204,5 @@ def _numbers(cells: Cells, column: Column) -> tuple[NDArray[np.float64], dict[in
         try:
             found[row] = np.nan if cell is None else float(cell)
         except ValueError:
-            faults[row] = f"expected a number, found '{cell}'"
+            faults[row] = number_fault(cell)
     return found, faults

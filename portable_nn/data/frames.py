@@ -379,8 +379,15 @@ DATES: Final = (
 )
 
 
+COMMAS: Final = "if these are numbers with decimal commas, say so: the option decimal is ','"
+
 MOSTLY: Final = 0.8
 """A column of which this share are numbers is meant to be one of numbers."""
+
+
+def number_fault(cell: str) -> str:
+    """Why a cell of a column of numbers is none."""
+    return f"expected a number, found '{cell}'" + (f"; {COMMAS}" if _COMMA.fullmatch(cell) else "")
 
 
 def word_fault(cells: Cells, most: int) -> str | None:
@@ -392,7 +399,7 @@ def word_fault(cells: Cells, most: int) -> str | None:
     commas = [word for word in different if _COMMA.fullmatch(word)]
     numbers = {word for word in different if _NUMBER.fullmatch(word)}
     if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
-        return f"holds words such as '{commas[0]}': if these are numbers with decimal commas, say so: decimal=','"
+        return f"holds words such as '{commas[0]}': {COMMAS}"
     if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': mend it, or leave its cell empty if the number is missing"
