@@ -22,16 +22,17 @@ from portable_nn.data.rows import TableRows, extra_note
 from portable_nn.data.tables import STDIN, iterate_csv
 from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.defaults import default_preprocessing
+from portable_nn.preprocessing.sheets import Box
 from portable_nn.preprocessing.steps import (
     Found,
     PictureStep,
     Preprocessing,
     Tensor,
-    apply,
     apply_arithmetic,
     arithmetic,
     describe,
     lay_out,
+    parts,
     picture_shape,
     with_polarity,
 )
@@ -42,12 +43,14 @@ class Batch:
     """Some examples, ready for a network.
 
     ``names`` are the origins of the examples: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or
-    ``array.npy:0`` (index, from 0). ``x`` is ``(n, *example_shape)``; ``labels`` has n entries, or is None.
+    ``array.npy:0`` (index, from 0). ``x`` is ``(n, *example_shape)``; ``labels`` has n entries, or is None; so has
+    ``boxes``: left, top, right and bottom of each example in its picture, where it is not the whole.
     """
 
     names: list[str]
     x: Tensor
     labels: list[Any] | None = None
+    boxes: list[Box | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ class _Plan:
                     yield from _joined(ready)
                     ready.clear()
                 ready.append(found)
-            if isinstance(found, Bad) or len(ready) == self.batch_size:
+            if isinstance(found, Bad) or sum(len(each.names) for each in ready) >= self.batch_size:
                 yield from _joined(ready)
                 ready.clear()
             if isinstance(found, Bad):
@@ -246,13 +249,15 @@ class _Plan:
         yield from _joined(ready)
 
     def picture(self, source: Source) -> Batch | Bad:
-        """A picture as a batch of its own."""
+        """A picture as a batch of its own, with an example for each of its drawings."""
         name = _name(source)
         try:
             pixels = source.pixels if isinstance(source, Picture) else read_image(Path(name))
-            example = apply(self.for_pictures, pixels, name=name, notes=self.notes)
-            labels = [source.label] if isinstance(source, Labelled) else None
-            return Batch([name], self.shaped(example[np.newaxis], name), labels)
+            found = parts(self.for_pictures, pixels, name=name, notes=self.notes)
+            names = [name] if len(found) == 1 else [f"{name}#{number}" for number in range(1, len(found) + 1)]
+            labels = [source.label] * len(found) if isinstance(source, Labelled) else None
+            x = self.shaped(np.stack([part.x for part in found]), name)
+            return Batch(names, x, labels, [part.box for part in found])
         except DataError as error:
             return self.bad(error)
 
@@ -340,7 +345,9 @@ def _joined(batches: Sequence[Batch]) -> Iterator[Batch]:
     if batches:
         labels = [label for each in batches for label in each.labels or [None] * len(each.names)]
         names = [name for each in batches for name in each.names]
-        yield Batch(names, np.concatenate([each.x for each in batches]), labels if any(labels) else None)
+        boxes = [box for each in batches for box in each.boxes or [None] * len(each.names)]
+        x = np.concatenate([each.x for each in batches])
+        yield Batch(names, x, labels if any(labels) else None, boxes if any(boxes) else None)
 
 
 def _picture_steps(taken: Taken, assumed: list[str] | None) -> Preprocessing:

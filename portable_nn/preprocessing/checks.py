@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 MAX_SIDE = 8192
 MAX_ELEMENTS = MAX_SIDE**2
 """The largest plane of one example, in elements: a file must not exhaust the memory of whoever opens it."""
@@ -31,3 +34,17 @@ def check_choice(field: str, value: str, choices: Any) -> None:
     """Raise ``ValueError`` for a value that is none of those of the literal type ``choices``."""
     if value not in get_args(choices):
         raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, not {value!r}")
+
+
+def check_fit(size: int, box: int) -> None:
+    """Raise ``ValueError`` for a box that does not fit in a square of ``size``."""
+    check_sides(size=size, box=box)
+    if box > size:
+        raise ValueError(f"box must fit in size, {size}, not {box}")
+
+
+def grey(step: str, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``pixels``. Raises ``ValueError`` for a picture in colour, which ``step`` does not take."""
+    if pixels.ndim != 2:
+        raise ValueError(f"{step} needs a grey picture (height, width), found shape {pixels.shape}")
+    return pixels

@@ -7,19 +7,26 @@ from typing import Final
 from portable_nn.core.errors import UsageError
 from portable_nn.preprocessing.steps import (
     ColourStep,
+    DrawingsStep,
     FitDigitStep,
     GreyscaleStep,
+    InkStep,
+    LinesStep,
     PolarityStep,
     Preprocessing,
     ReshapeStep,
     ResizeStep,
     ScaleStep,
+    SheetStep,
     TransposeStep,
     squeezed,
 )
 
 DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))
 """A photograph or scan of one digit → (28, 28), 0..255, in the layout of MNIST."""
+
+SHEET: Final[Preprocessing] = (GreyscaleStep(), SheetStep(768), InkStep(), LinesStep(), DrawingsStep(28, 20))
+"""A photograph of a sheet → each of its digits as (28, 28), 0..255, in the layout of MNIST."""
 
 BOOK: Final = (0.99 / 255, 0.01)
 """Factor and offset from pixels, 0..255, to 0.01..1: T. Rashid, *Make Your Own Neural Network*, 2016."""

@@ -33,7 +33,7 @@ def fit_digit(picture: Pixels, size: int, box: int) -> Pixels:
     Raises:
         ValueError: nothing stands out from the paper.
     """
-    return _lay_out(_crop(extract_ink(shrink(picture, LONGEST))), size, box)
+    return lay_out(_crop(extract_ink(shrink(picture, LONGEST))), size, box)
 
 
 def extract_ink(picture: Pixels) -> Pixels:
@@ -101,7 +101,7 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
+def lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
     """Put ``drawing`` on a black square, its longer side scaled to ``box``.
 
     A drawing within a tenth of that size is only moved by whole pixels: resampling would blur it.

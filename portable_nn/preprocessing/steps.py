@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args
 
 import msgspec
@@ -20,10 +21,21 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import Found as Found
-from portable_nn.preprocessing.checks import MAX_ELEMENTS, MAX_FLOAT, MAX_SIDE, check_choice, check_finite, check_sides
+from portable_nn.preprocessing.checks import (
+    MAX_ELEMENTS,
+    MAX_FLOAT,
+    MAX_SIDE,
+    check_choice,
+    check_finite,
+    check_fit,
+    check_sides,
+    grey,
+)
 from portable_nn.preprocessing.digits import fit_digit
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
+from portable_nn.preprocessing.paper import DrawingsStep, InkStep, LinesStep, SheetStep
 from portable_nn.preprocessing.pixels import LUMA, Ink, Method, Pixels, guess_ink, on_white, resize
+from portable_nn.preprocessing.sheets import Box, Drawing
 
 Tensor: TypeAlias = NDArray[np.float32]
 
@@ -85,15 +97,11 @@ class FitDigitStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     box: int = 20
 
     def __post_init__(self) -> None:
-        check_sides(size=self.size, box=self.box)
-        if self.box > self.size:
-            raise ValueError(f"box must fit in size, {self.size}, not {self.box}")
+        check_fit(self.size, self.box)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """``(height, width)`` → ``(size, size)``. Raises ValueError where nothing stands out from the background."""
-        if pixels.ndim != 2:
-            raise ValueError(f"fit_digit needs a grey picture (height, width), found shape {pixels.shape}")
-        return fit_digit(pixels, self.size, self.box)
+        return fit_digit(grey("fit_digit", pixels), self.size, self.box)
 
     def __str__(self) -> str:
         return (
@@ -241,6 +249,10 @@ PictureStep: TypeAlias = (
     | ShorterSideStep
     | LetterboxStep
     | BgrStep
+    | SheetStep
+    | InkStep
+    | LinesStep
+    | DrawingsStep
 )
 ArithmeticStep: TypeAlias = ScaleStep | NormaliseStep | TransposeStep | ReshapeStep
 Step: TypeAlias = PictureStep | ArithmeticStep
@@ -261,7 +273,8 @@ def check_order(steps: Sequence[Step]) -> None:
     """Check the order of the steps.
 
     Raises:
-        ValueError: a picture step after an arithmetic one, or picture steps that do not begin with greyscale or colour.
+        ValueError: a picture step after an arithmetic one or after drawings, or picture steps that do not begin with
+            greyscale or colour.
     """
     are_pictures = [isinstance(step, PictureStep) for step in steps]
     if are_pictures != sorted(are_pictures, reverse=True):
@@ -269,6 +282,16 @@ def check_order(steps: Sequence[Step]) -> None:
     starts = [place for place, step in enumerate(steps) if isinstance(step, GreyscaleStep | ColourStep)]
     if any(are_pictures) and starts != [0]:
         raise ValueError("steps for pictures must begin with greyscale or colour, and have it once")
+    if any(isinstance(step, DrawingsStep) for step in pictorial(steps)[:-1]):
+        raise ValueError("drawings must be the last of the steps for pictures")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One example of a picture, and its box in it, in pixels: left, top, right, bottom; None where it is the whole."""
+
+    x: Tensor
+    box: Box | None = None
 
 
 def apply(
@@ -279,21 +302,50 @@ def apply(
     Detected polarities are appended to ``notes``, if given, in words. ``name`` is the picture's in errors and notes.
 
     Raises:
+        DataError: the steps cannot be applied to this picture, for example because it is blank, or has several
+            drawings.
+    """
+    found = parts(steps, picture, name=name, notes=notes)
+    if len(found) > 1:
+        raise DataError(name, f"expected one drawing, found {len(found)}")
+    return found[0].x
+
+
+def parts(
+    steps: Sequence[Step], picture: NDArray[Any], *, name: str = "picture", notes: list[str] | None = None
+) -> list[Part]:
+    """One decoded picture → its examples: one, or with the step ``drawings`` one or more, in the order of reading.
+
+    Raises:
         DataError: the steps cannot be applied to this picture, for example because it is blank.
     """
     check_order(steps)
     pixels = picture
+    drawings: list[Drawing] = []
     try:
         for step in pictorial(steps):
-            if isinstance(step, PolarityStep) and step.found == "auto":
+            if isinstance(step, PolarityStep | InkStep) and step.found == "auto":
                 step = step.settle(pixels)
                 if notes is not None:
                     notes.append(f"{name}: the ink is taken to be {step.found}, judged by the border of the picture")
-            pixels = step(pixels)
+            if isinstance(step, DrawingsStep):
+                drawings = step.find(pixels)
+            else:
+                pixels = step(pixels)
     except ValueError as error:
         raise DataError(name, str(error)) from error
-    tensor: Tensor = apply_arithmetic(steps, pixels[np.newaxis], name=name)[0]
-    return tensor
+    if not drawings:
+        return [Part(apply_arithmetic(steps, pixels[np.newaxis], name=name)[0])]
+    examples = apply_arithmetic(steps, np.stack([drawing.pixels for drawing in drawings]), name=name)
+    boxes = [_scaled(drawing.box, pixels.shape, picture.shape) for drawing in drawings]
+    return list(map(Part, examples, boxes))
+
+
+def _scaled(box: Box, shape: tuple[int, ...], original: tuple[int, ...]) -> Box:
+    """A box in a picture of ``shape`` as one in the picture of which it was made: whole pixels around it."""
+    across, down = original[1] / shape[1], original[0] / shape[0]
+    left, top, right, bottom = box
+    return math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down)
 
 
 def apply_arithmetic(steps: Sequence[Step], batch: NDArray[Any], *, name: str = "array") -> Tensor:
@@ -326,7 +378,7 @@ def picture_shape(steps: Sequence[Step]) -> tuple[int, ...] | None:
     """The shape of a picture after the picture steps, or ``None`` where they do not determine it."""
     size: tuple[int, ...] | None = None
     for step in steps:
-        if isinstance(step, FitDigitStep):
+        if isinstance(step, FitDigitStep | DrawingsStep):
             size = (step.size, step.size)
         elif isinstance(step, ResizeStep | CentreCropStep | LetterboxStep):
             size = (step.height, step.width)
@@ -368,9 +420,13 @@ def with_polarity(steps: Preprocessing, found: Found) -> Preprocessing:
     """
     if found not in get_args(Found):
         raise UsageError(f"polarity must be one of {', '.join(get_args(Found))}, not {found!r}")
-    if not any(isinstance(step, PolarityStep) for step in steps):
+    if not any(isinstance(step, PolarityStep | InkStep) for step in steps):
         raise UsageError("polarity was given, but the preprocessing of this model has no polarity step")
-    return tuple(PolarityStep(step.ink, found) if isinstance(step, PolarityStep) else step for step in steps)
+    changed = (
+        msgspec.structs.replace(step, found=found) if isinstance(step, PolarityStep | InkStep) else step
+        for step in steps
+    )
+    return tuple(changed)
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,0 +1,261 @@
+"""Photographs of sheets: finding the sheet, the ink on it, its ruled lines, and the drawings.
+
+Each function is a step that SPEC.md defines exactly. Pictures are ``(height, width)`` float32, 0..255.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.preprocessing.digits import SIGMA_PER_MAD, lay_out
+from portable_nn.preprocessing.morphology import (
+    Mask,
+    along,
+    closed,
+    components,
+    highest,
+    lowest,
+    run_lengths,
+)
+from portable_nn.preprocessing.pixels import WHITE, Ink, Pixels, border, shrink
+
+TABLE: Final = 0.35
+"""A table is darker than this share of the sheet's brightness: most shadows are not."""
+
+MIN_INK: Final = 0.1
+"""The least share of the paper's light that the strongest ink must take."""
+
+MOST: Final = 100
+"""The most drawings in a picture: the largest ones."""
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawing, laid out, and its box in the picture: left, top, right, bottom, the last two beyond it."""
+
+    pixels: Pixels
+    box: Box
+
+
+def reach_of(shape: tuple[int, ...]) -> int:
+    """Half of the window that is wider than any stroke: a tenth of the longer side, and two pixels."""
+    return math.ceil(max(shape) / 10) + 2
+
+
+def keep_sheet(picture: Pixels, longest: int) -> Pixels:
+    """Shrink to ``longest``, and continue the paper of the sheet over all else, where it lies on a dark table."""
+    picture = shrink(picture, longest)
+    light = _light_part(picture)
+    if light is None:
+        return picture
+    parts = components(light)
+    largest = parts.labels == int(parts.areas.argmax())
+    if not (lowest(largest.astype(np.float32), reach_of(picture.shape)) > 0).any():
+        return picture
+    around = components(closed(largest.astype(np.float32), reach_of(picture.shape)) == 0)
+    table = np.append(at_edge(around.boxes, picture.shape).any(axis=0), False)[around.labels]
+    if not table.any():
+        return picture
+    inner = lowest((~table).astype(np.float32), math.ceil(max(picture.shape) / 100)) > 0
+    paper = _continued(closed(picture, reach_of(picture.shape)), inner)
+    return np.where(inner, picture, paper)
+
+
+def at_edge(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether each box touches the left, the top, the right and the bottom edge of a picture: ``(4, n)``."""
+    height, width = shape
+    return np.stack([boxes[:, 0] == 0, boxes[:, 1] == 0, boxes[:, 2] == width, boxes[:, 3] == height])
+
+
+def _continued(paper: Pixels, inner: Mask) -> Pixels:
+    """Each row continued from its nearest inner pixels, and then the rows without any from the nearest that has."""
+    found = np.take_along_axis(paper, _nearest_place(inner), axis=1)
+    rows: Pixels = found[_nearest_place(inner.any(axis=1)[np.newaxis])[0]]
+    return rows
+
+
+def _nearest_place(mask: Mask) -> NDArray[np.int64]:
+    """The place in its row of the true element nearest to each; the left one of two, and 0 where there is none."""
+    count = mask.shape[1]
+    places = np.arange(count)
+    before = np.maximum.accumulate(np.where(mask, places, -count), axis=1)
+    after = np.minimum.accumulate(np.where(mask, places, 3 * count)[:, ::-1], axis=1)[:, ::-1]
+    nearest = np.where(places - before <= after - places, before, after)
+    return np.where(mask.any(axis=1, keepdims=True), nearest, 0)
+
+
+def _light_part(picture: Pixels) -> Mask | None:
+    """What is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), unless the rest is only in shadow."""
+    levels = np.floor(picture).astype(np.int64).ravel()
+    counts = np.bincount(levels, minlength=256)
+    below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * np.arange(256))[:-1]
+    above, rest = len(levels) - below, levels.sum() - sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dark, light = sums / below, rest / above
+        between = np.nan_to_num(below * above * (light - dark) ** 2)
+    best = int(between.argmax())
+    if between[best] == 0 or dark[best] > TABLE * light[best]:
+        return None
+    found: Mask = (levels > best).reshape(picture.shape)
+    return found
+
+
+def find_ink(picture: Pixels, ink: Ink) -> Pixels:
+    """How much of the paper's light the ink takes: 0 for paper with its noise, 255 for the strongest ink.
+
+    Raises:
+        ValueError: nothing stands out from the paper.
+    """
+    dark = picture if ink == "dark" else WHITE - picture
+    paper = closed(dark, reach_of(dark.shape))
+    taken = 1 - dark / np.maximum(paper, 1)
+    usual = np.median(taken)
+    noise = SIGMA_PER_MAD * np.median(np.abs(taken - usual))
+    strongest, needed = taken.max() - usual, max(MIN_INK, 6 * noise)
+    if strongest < needed:
+        raise ValueError(
+            f"no drawing found: the ink takes {strongest:.0%} of the paper's light, and {needed:.0%} would be needed"
+        )
+    floor = usual + 3 * noise
+    return ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
+
+
+def guess_ink_of(picture: Pixels) -> Ink:
+    """Whether the ink is darker or lighter than the paper: how far it goes beyond the border, which may be half lit."""
+    coarse = shrink(picture, 128)
+    low, high = np.quantile(border(coarse), [0.05, 0.95])
+    return "dark" if low - coarse.min() >= coarse.max() - high else "light"
+
+
+def remove_lines(ink: Pixels) -> Pixels:
+    """Take out thin straight lines that go through half of the picture: those of ruled and squared paper."""
+    without = _without_rows(ink)
+    return np.ascontiguousarray(_without_rows(np.ascontiguousarray(without.T)).T)
+
+
+def _without_rows(ink: Pixels) -> Pixels:
+    """Without the lines from left to right, which may rise or fall by a quarter of their length."""
+    width = ink.shape[1]
+    thickest = max(ink.shape) // 80
+    mask = ink > WHITE / 8
+    thin = mask & (run_lengths(mask) <= thickest)
+    if not thin.any():
+        return ink
+    thickened = highest(mask.astype(np.float32), 1) > 0
+    straight = along(thickened, math.ceil(max(ink.shape) / 12), 8, 1 / 32)
+    parts = components(straight)
+    left, top, right, bottom = at_edge(parts.boxes, ink.shape)
+    cut_off = (left | right) & (top | bottom)
+    spanning = (parts.boxes[:, 2] - parts.boxes[:, 0] >= width / 2) | cut_off
+    line = thin & np.append(spanning, False)[parts.labels]
+    if not line.any():
+        return ink
+    # Beside a line there are pixels that it covers in part.
+    line = highest(line.astype(np.float32), 1) > 0
+    line &= run_lengths(line) <= thickest + 2
+    return np.where(line, np.minimum(_nearest(ink, line), _nearest(ink[::-1], line[::-1])[::-1]), ink)
+
+
+def _nearest(ink: Pixels, line: Mask) -> Pixels:
+    """For each pixel the ink of the nearest one above it that is in no line, or 0."""
+    rows = np.where(line, -1, np.arange(len(ink))[:, np.newaxis])
+    above = np.maximum.accumulate(rows, axis=0)
+    return np.where(above < 0, 0, np.take_along_axis(ink, above.clip(0), axis=0)).astype(np.float32)
+
+
+def separate(ink: Pixels, size: int, box: int) -> list[Drawing]:
+    """The drawings in the order of reading, each laid out as MNIST is.
+
+    Raises:
+        ValueError: there are only specks.
+    """
+    mask = ink > WHITE / 4
+    parts = components(mask)
+    big = parts.areas >= max(3, mask.size // 40_000)
+    if not big.any():
+        raise ValueError("no drawing found: there are only specks, no strokes")
+    groups = _merged(parts.boxes, np.flatnonzero(big))
+    boxes = np.array([_around(parts.boxes[group]) for group in groups])
+    kept = _kept(boxes, ink.shape)
+    drawings = [_drawing(ink, parts.labels, groups[place], boxes[place], size, box) for place in kept]
+    return [drawings[place] for place in _reading_order(boxes[kept])]
+
+
+def _merged(boxes: NDArray[np.int64], places: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The parts that make one drawing: those that lie over each other, and small ones close by."""
+    groups = [np.array([place]) for place in places[np.argsort(-_sides(boxes[places]), kind="stable")][: 4 * MOST]]
+    at = 0
+    while at < len(groups):
+        box = _around(boxes[groups[at]])
+        near = [k for k in range(len(groups)) if k != at and _belong(box, _around(boxes[groups[k]]))]
+        if not near:
+            at += 1
+            continue
+        groups[at] = np.concatenate([groups[at], *(groups[k] for k in near)])
+        groups = [group for k, group in enumerate(groups) if k not in near]
+        at = 0
+    return groups
+
+
+def _belong(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    """Whether two boxes are of parts of one drawing."""
+    widths, heights = (a[2] - a[0], b[2] - b[0]), (a[3] - a[1], b[3] - b[1])
+    gap = max(a[0], b[0]) - min(a[2], b[2]), max(a[1], b[1]) - min(a[3], b[3])
+    large, small = sorted((max(widths[0], heights[0]), max(widths[1], heights[1])), reverse=True)
+    over = -gap[0] >= 0.25 * min(widths) and gap[1] <= 0.2 * large
+    beside = 2 * small <= large and gap[0] <= 0.12 * large and gap[1] <= 0.12 * large
+    return bool(over or beside)
+
+
+def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+
+
+def _sides(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The longer side of each."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
+
+def _kept(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """The drawings that are no dirt: not cut off by the edge if others are not, not much smaller than others."""
+    inside = ~at_edge(boxes, shape).any(axis=0)
+    sides = _sides(boxes)
+    thin = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) <= max(shape) // 80
+    allowed = inside if (inside & (sides >= 0.1 * max(shape))).any() else inside | ~thin
+    if not allowed.any():
+        raise ValueError("no drawing found: there are only lines at the edge")
+    large = np.flatnonzero(allowed & (sides >= 0.3 * sides[allowed].max()))
+    return large[np.argsort(-sides[large], kind="stable")][:MOST]
+
+
+def _reading_order(boxes: NDArray[np.int64]) -> list[int]:
+    """From left to right in each line; a drawing is in a line where its middle is within the line's first drawing."""
+    left: list[int] = [int(place) for place in np.lexsort((boxes[:, 0], boxes[:, 1]))]
+    order: list[int] = []
+    while left:
+        top, bottom = boxes[left[0], 1], boxes[left[0], 3]
+        line = [k for k in left if top <= (boxes[k, 1] + boxes[k, 3]) / 2 < bottom or k == left[0]]
+        order += sorted(line, key=lambda k: int(boxes[k, 0]))
+        left = [k for k in left if k not in line]
+    return order
+
+
+def _drawing(
+    ink: Pixels, labels: NDArray[np.int64], group: NDArray[np.int64], around: NDArray[np.int64], size: int, box: int
+) -> Drawing:
+    """One drawing alone, with its faint edges, the strongest ink 255."""
+    left, top, right, bottom = (int(edge) for edge in around)
+    rows, columns = slice(max(0, top - 2), bottom + 2), slice(max(0, left - 2), right + 2)
+    own = np.isin(labels[rows, columns], group)
+    alone = np.where(highest(own.astype(np.float32), 2) > 0, ink[rows, columns], 0)
+    drawn = alone > 0
+    across, down = np.flatnonzero(drawn.any(axis=0)), np.flatnonzero(drawn.any(axis=1))
+    alone = alone[down[0] : down[-1] + 1, across[0] : across[-1] + 1]
+    return Drawing(lay_out(alone * (WHITE / alone.max()), size, box), (left, top, right, bottom))
