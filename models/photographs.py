@@ -1,8 +1,8 @@
 """Pictures as people take them of a sheet with handwritten digits, and of sheets without: made, not taken.
 
 Each is drawn on paper with a pen, lit, seen in perspective, and taken by a camera that blurs, adds noise and writes
-JPEG. ``Photographer(digits, seed)`` draws the same pictures whenever it is made anew. ``python -m
-portable_nn.models.photographs MODEL`` reads pictures of ``TEST_SEED``, which no recipe trains on, and prints a table.
+JPEG. A kind and a seed always give the same picture. ``python -m portable_nn.models.photographs MODEL COUNT`` reads
+pictures of ``TEST_SEED`` and those after it, and prints a table.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class Photographer:
         if kind in ("blank", "texture"):
             return empty, ""
         if kind == "smudges":
-            return _smudges(random, height, width), ""
+            return smudges(random, height, width), ""
         if kind == "several":
             return self._row(random, empty)
         side = int(random.uniform(0.22, 0.45) * min(height, width))
         if kind == "letters":
-            form, text = _letter(random, side), ""
+            form, text = letter(random, side), ""
         else:
             form, text = self._digit(random, side)
         top = int(random.uniform(0.25 * height, 0.75 * height - form.shape[0]))
@@ -117,7 +117,8 @@ def enlarged(digit: NDArray[np.uint8], side: int) -> Pixels:
     cut = np.pad(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32), 1)
     ratio = side / (max(cut.shape) - 2)
     large = resize(cut, round(cut.shape[0] * ratio), round(cut.shape[1] * ratio), "bicubic")
-    return np.clip((large / 255 - 0.5) * ratio / 2 + 0.5, 0, 1).astype(np.float32)
+    found: Pixels = np.clip((large / 255 - 0.5) * ratio / 2 + 0.5, 0, 1).astype(np.float32)
+    return found
 
 
 def _put(page: Pixels, form: Pixels, top: int, left: int) -> None:
@@ -127,7 +128,8 @@ def _put(page: Pixels, form: Pixels, top: int, left: int) -> None:
     np.maximum(part, form[: part.shape[0], : part.shape[1]], out=part)
 
 
-def _letter(random: Generator, side: int) -> Pixels:
+def letter(random: Generator, side: int) -> Pixels:
+    """A letter in a font that matplotlib ships, about ``side`` pixels high, 0 to 1."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
@@ -136,10 +138,10 @@ def _letter(random: Generator, side: int) -> Pixels:
     image = Image.new("L", (2 * side, 2 * side))
     ImageDraw.Draw(image).text((side // 2, side // 4), str(random.choice(list(LETTERS))), 255, font)
     image = image.rotate(float(random.uniform(-10, 10)), Image.Resampling.BICUBIC)
-    return np.asarray(image.crop(image.getbbox()), np.float32) / 255
+    return np.asarray(image.crop(image.getbbox()), np.float32) / np.float32(255)
 
 
-def _smudges(random: Generator, height: int, width: int) -> Pixels:
+def smudges(random: Generator, height: int, width: int) -> Pixels:
     """One to three soft stains, or strokes of a finger."""
     page = np.zeros((height, width), np.float32)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -149,13 +151,13 @@ def _smudges(random: Generator, height: int, width: int) -> Pixels:
         thickness = random.uniform(12, 40)
         along = (columns - x) * np.cos(angle) + (rows - y) * np.sin(angle)
         across = (rows - y) * np.cos(angle) - (columns - x) * np.sin(angle)
-        ragged = _clouds(random, height, width, 12) * random.uniform(0.1, 0.8)
+        ragged = clouds(random, height, width, 12) * random.uniform(0.1, 0.8)
         far = (along / length) ** 2 + (across / thickness) ** 2 + ragged
         np.maximum(page, np.exp(-far.clip(0) * random.uniform(0.7, 2)) * random.uniform(0.4, 0.9), out=page)
     return page
 
 
-def _clouds(random: Generator, height: int, width: int, grain: int) -> Pixels:
+def clouds(random: Generator, height: int, width: int, grain: int) -> Pixels:
     """Smooth noise of mean 0 and standard deviation about 1, whose spots are of about ``grain`` pixels."""
     coarse = random.standard_normal((height // grain + 2, width // grain + 2)).astype(np.float32)
     from PIL import Image
@@ -177,7 +179,7 @@ def _paper(random: Generator, height: int, width: int, ruling: str) -> Pixels:
     """A sheet (height, width, 3), 0 to 1: its colour, its fibres and its lines."""
     tint = random.uniform(0.82, 0.97) * random.uniform([0.98, 0.98, 0.88], [1, 1, 1])
     page = np.ones((height, width, 3), np.float32) * tint.astype(np.float32)
-    page *= 1 + 0.01 * _clouds(random, height, width, 3)[..., None]
+    page *= 1 + 0.01 * clouds(random, height, width, 3)[..., None]
     if ruling == "plain":
         return page
     colour = random.uniform([0.45, 0.5, 0.6], [0.75, 0.8, 0.9]).astype(np.float32)
@@ -202,15 +204,16 @@ def _texture(random: Generator, height: int, width: int) -> Pixels:
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     kind = random.integers(3)
     if kind == 0:
-        bent = rows + 12 * _clouds(random, height, width, 120)
-        wave = np.sin(bent / random.uniform(4, 14)) + 0.6 * _clouds(random, height, width, 8)
+        bent = rows + 12 * clouds(random, height, width, 120)
+        wave = np.sin(bent / random.uniform(4, 14)) + 0.6 * clouds(random, height, width, 8)
     elif kind == 1:
         gap = random.uniform(3, 9)
-        wave = np.sin(rows / gap) * np.sin(columns / gap) + 0.5 * _clouds(random, height, width, 4)
+        wave = np.sin(rows / gap) * np.sin(columns / gap) + 0.5 * clouds(random, height, width, 4)
     else:
-        wave = _clouds(random, height, width, int(random.integers(5, 30))) + 0.5 * _clouds(random, height, width, 4)
+        wave = clouds(random, height, width, int(random.integers(5, 30))) + 0.5 * clouds(random, height, width, 4)
     level = random.uniform(0.35, 0.7) + random.uniform(0.08, 0.2) * wave
-    return level[..., None].clip(0.03, 1) * random.uniform([0.9, 0.75, 0.6], [1, 1, 1]).astype(np.float32)
+    found: Pixels = level[..., None].clip(0.03, 1) * random.uniform([0.9, 0.75, 0.6], [1, 1, 1]).astype(np.float32)
+    return found
 
 
 def _seen(page: Pixels, random: Generator, *, on_table: bool) -> Pixels:
@@ -235,9 +238,10 @@ def _seen(page: Pixels, random: Generator, *, on_table: bool) -> Pixels:
     ]
     seen, inside_page = np.dstack(moved[:3]), moved[3][..., None]
     if not on_table:
-        return np.where(inside_page > 0.5, seen / np.maximum(inside_page, 0.5), page.mean((0, 1)))
+        filled: Pixels = np.where(inside_page > 0.5, seen / np.maximum(inside_page, 0.5), page.mean((0, 1)))
+        return filled
     table = random.uniform(0.04, 0.22) * random.uniform([0.9, 0.7, 0.5], [1, 1, 1]).astype(np.float32)
-    grain = 1 + 0.12 * _clouds(random, height, width, 6)[..., None]
+    grain = 1 + 0.12 * clouds(random, height, width, 6)[..., None]
     covered: Pixels = seen + (1 - inside_page) * table * grain
     return covered
 
@@ -261,7 +265,8 @@ def _light(random: Generator, height: int, width: int, *, hard: bool) -> Pixels:
         across = (rows * np.cos(angle) + columns * np.sin(angle) - place) * width / 2
         shaded = np.clip(across / random.uniform(1, 6) + 0.5, 0, 1)
         light = light * (1 - shaded * random.uniform(0.3, 0.6))
-    return light[..., None].astype(np.float32)
+    found: Pixels = light[..., None].astype(np.float32)
+    return found
 
 
 def _camera(scene: Pixels, random: Generator) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ EXAMPLES = (
     "predict digits photo.jpg",
     "predict digits scans/ --top 3",
     "predict digits scans/ --save-io io.npz",
+    "predict digits photo.jpg --boxes boxes.png",
     "predict mine.safetensors mnist_test.csv --out answers.csv",
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
@@ -92,14 +93,19 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", writable=True, help="Keep --preprocess and the like in a copy of the model."),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
     ] = False,
 ) -> None:
     """Predict classes or values for images, tables and arrays, with any model.
 
-    Images are preprocessed as the model says: digits finds the digit in a photograph or drawing by itself. Where the
-    data have labels, such as the first column of a CSV file, the accuracy is printed as well.
+    Images are preprocessed as the model says: digits finds the digits in a photograph or drawing by itself. If there
+    are several, each has a row: photo.jpg#1, photo.jpg#2 and so on. Where the data have labels, such as the first
+    column of a CSV file, the accuracy is printed as well.
 
     Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it.
 
@@ -107,6 +113,8 @@ def command(
     """
     from portable_nn.model_files.predictions import predict
 
+    if boxes and boxes.suffix.lower() != ".png":
+        raise UsageError(f"--boxes writes a PNG file, named .png, not {boxes}")
     if set is not None:
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
         if not inputs and not arrays.input:
@@ -141,6 +149,9 @@ def command(
     )
     printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)
+    kept: list[Prediction] = []
+    if boxes:
+        chunks = _keeping(chunks, kept)
     first = next(chunks, [])  # A fault of the model or its labels is reported before anything is written.
     with printer.output() as file:
         layout = Layout(model, predictions.quantities, predictions.threshold > 0)
@@ -148,6 +159,14 @@ def command(
     if recorder and save_io:
         recorder.save(save_io)
         printer.notes([*recorder.notes, f"recorded in {save_io}: {recorder.summary}"])
+    if boxes:
+        from portable_nn.core.atomic import atomic_write
+        from portable_nn.model_files.boxes import draw_boxes
+
+        picture = draw_boxes(kept)
+        with atomic_write(boxes) as picture_file:
+            picture.save(picture_file, "PNG")
+        printer.note(f"drawn {boxes}")
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""
@@ -200,6 +219,13 @@ def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterat
         yield chunk
 
 
+def _keeping(chunks: Iterable[list[Prediction]], kept: list[Prediction]) -> Iterator[list[Prediction]]:
+    """The same chunks, whose predictions are added to ``kept``."""
+    for chunk in chunks:
+        kept += chunk
+        yield chunk
+
+
 def _write_json(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:
     """One object with one result per line, which is complete even where an input turns out to be bad."""
     head = {"schema": SCHEMA, "model": layout.model, **({"quantities": layout.names} if layout.names else {})}
@@ -231,8 +257,8 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
         "probability": prediction.probability,
         "top": prediction.top,
     }
-    more = {"guess": prediction.guess, "expected": prediction.expected}
-    return result | {name: text for name, text in more.items() if text is not None}
+    more = {"guess": prediction.guess, "expected": prediction.expected, "box": prediction.box}
+    return result | {name: found for name, found in more.items() if found is not None}
 
 
 def _write_table(chunks: Iterable[list[Prediction]], file: TextIO, printer: Printer, layout: Layout) -> None:

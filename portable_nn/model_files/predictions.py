@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, overload
 
@@ -32,6 +32,7 @@ from portable_nn.model_files.labels import class_named
 from portable_nn.model_files.runners import Runner
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
+from portable_nn.preprocessing.sheets import Box
 from portable_nn.preprocessing.steps import Found
 
 __all__ = ["Prediction", "Predictions", "predict", "prepare"]
@@ -56,6 +57,8 @@ class Prediction:
         values: the outputs of a model that predicts quantities; the other fields but ``input`` are then unset.
         error: why there is no prediction for this input; the other fields but ``input`` are then unset. The name is
             that of the file alone where none of its (other) examples can be read.
+        box: where a picture may have several drawings, that of this one: left, top, right and bottom in pixels. They
+            are then named ``photo.png#1`` and so on.
     """
 
     input: str
@@ -67,6 +70,7 @@ class Prediction:
     expected: str | None = None
     values: tuple[float, ...] = ()
     error: str | None = None
+    box: Box | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value not in (None, ()))
@@ -163,8 +167,10 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             if isinstance(answer, Bad):
                 yield Prediction(answer.name, error=answer.reason)
                 continue
-            for prediction, is_finite in zip(self._of(answer), answer.finite, strict=True):
-                yield prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
+            boxes = answer.batch.boxes or [None] * len(answer.batch.names)
+            for prediction, is_finite, box in zip(self._of(answer), answer.finite, boxes, strict=True):
+                found = prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
+                yield replace(found, box=box) if box else found
 
     def _of(self, answer: Answer) -> Iterator[Prediction]:
         """The predictions for a batch; those that are not finite have no meaning."""

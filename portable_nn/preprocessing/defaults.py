@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from portable_nn.core.errors import UsageError
+from portable_nn.preprocessing.paper import DrawingsStep, InkStep, LinesStep, SheetStep
 from portable_nn.preprocessing.steps import (
     ColourStep,
-    DrawingsStep,
     FitDigitStep,
     GreyscaleStep,
-    InkStep,
-    LinesStep,
     PolarityStep,
     Preprocessing,
     ReshapeStep,
     ResizeStep,
     ScaleStep,
-    SheetStep,
     TransposeStep,
     squeezed,
 )

@@ -1,4 +1,4 @@
-"""Steps for photographs of sheets: the sheet, the ink on it, its lines, and the drawings, of which there may be several.
+"""Steps for photographs of sheets: the sheet, the ink on it, its lines, and the drawings, one or several.
 
 They are records as those of ``steps`` are; ``sheets`` does the work.
 """

@@ -77,7 +77,7 @@ def at_edge(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool
 def _continued(paper: Pixels, inner: Mask) -> Pixels:
     """Each row continued from its nearest inner pixels, and then the rows without any from the nearest that has."""
     found = np.take_along_axis(paper, _nearest_place(inner), axis=1)
-    rows: Pixels = found[_nearest_place(inner.any(axis=1)[np.newaxis])[0]]
+    rows: Pixels = found[_nearest_place(np.logical_or.reduce(inner, axis=1)[np.newaxis])[0]]
     return rows
 
 
@@ -124,7 +124,8 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
             f"no drawing found: the ink takes {strongest:.0%} of the paper's light, and {needed:.0%} would be needed"
         )
     floor = usual + 3 * noise
-    return ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
+    found: Pixels = ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
+    return found
 
 
 def guess_ink_of(picture: Pixels) -> Ink:
@@ -220,7 +221,8 @@ def _around(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _sides(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
     """The longer side of each."""
-    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    sides: NDArray[np.int64] = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return sides
 
 
 def _kept(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
