@@ -156,6 +156,8 @@ def _span(case: Case) -> Iterator[Caution]:
 def _padding(case: Case) -> Iterator[Caution]:
     idle = joined(cells_text(found.idle, name) for name, _, _, found in case.axes if found.idle)
     message = f"{idle} of the output read nothing but padding"
+    if not case.operation.counts_padding:
+        message = f"{idle} of the output have nothing to read: their windows hold padding alone, which is not counted"
     if case.operation.kind == "convt":
         message = f"padding crops all that {idle} of the input contribute"
     if idle:

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from portable_nn.core.plotting import GREEN, figure, style, tint
 from portable_nn.sizes.operation import Operation, PerAxis
-from portable_nn.sizes.painting import CELL, GREY, LINE, MARGIN, WIDTH, Point, arrow, cells, kernel, sheet, text
-from portable_nn.sizes.panels import arrange, draw_panels
+from portable_nn.sizes.painting import (
+    CELL,
+    GREY,
+    LEAST_WIDTH,
+    LINE,
+    MARGIN,
+    WIDTH,
+    Point,
+    arrow,
+    cells,
+    kernel,
+    sheet,
+    text,
+)
+from portable_nn.sizes.panels import arrange, draw_panels, wanted_width
 from portable_nn.sizes.scene import Board, Place, Scene, arrows, boards, by, legend, scene_of
 
 if TYPE_CHECKING:
@@ -23,13 +36,15 @@ MOST_FRAMES: Final = 400
 FRAME_DPI: Final = 80
 
 ARROW: Final = 1.7
-"""The space between two boards, for an arrow; this and all lengths are in inches."""
+"""The least space between two boards, for an arrow; this and all lengths are in inches."""
 NUMBERS: Final = 0.2
 """The space above and left of a board, for the numbers of its rows and columns."""
-BOARD_HEIGHT: Final = 6.0
+BOARD_HEIGHT: Final = 4.5
 """The maximum height of a board."""
 CHARACTER: Final = 0.075
 """The maximum width of a character of a caption."""
+TITLE_CHARACTER: Final = 0.095
+"""The width of a character of a title."""
 LEAST_WITH_TEXT: Final = 0.17
 """The smallest cell that has room for a number."""
 LANDING: Final = ("darker where more taps land", "with the number of taps that land on it")
@@ -54,8 +69,10 @@ class Page(NamedTuple):
 def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figure:
     """A picture of ``operation`` on an input of ``sizes``: an overview, and each position of the kernel.
 
-    Of many positions the first and the last are drawn. Input cells that are never read are hatched, and so are output
-    cells that hold the bias alone. The ``gid`` of each artist is its part of the picture and its kind of cell.
+    Of many positions the first and the last are drawn, and a single one in the overview alone. The sheet is as wide as
+    all this needs. Input cells that are never read are hatched, and so are output cells that hold the bias alone.
+
+    The ``gid`` of each artist is its part of the picture and its kind of cell.
 
     Args:
         operation: what to draw, over one or two axes.
@@ -68,10 +85,13 @@ def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figu
         MissingPackageError: without matplotlib.
     """
     scene = scene_of(operation, sizes, title)
-    panels = arrange(scene)
-    page = _page(scene, panels.height)
+    wanted = wanted_width(scene)
+    width = _width(scene, wanted)
+    panels = arrange(scene, width)
+    page = _page(scene, width, panels.height if wanted else 0)
     _stand(page, scene, (0, 0), "first")
-    draw_panels(page.axes, scene, panels, page.bottom)
+    if wanted:
+        draw_panels(page.axes, scene, panels, page.bottom)
     return page.figure
 
 
@@ -84,7 +104,7 @@ def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> l
     from PIL import Image
 
     scene = scene_of(operation, sizes, title, most_positions=MOST_FRAMES)
-    page = _page(scene, LINE, empty=True)
+    page = _page(scene, _width(scene), LINE, empty=True)
     page.figure.set_dpi(FRAME_DPI)
     canvas: Any = page.figure.canvas
     canvas.draw()
@@ -110,23 +130,34 @@ def _put(canvas: Any, artists: Iterable[Artist]) -> None:
 def _stand(page: Page, scene: Scene, position: Place, part: str) -> list[Artist]:
     """Draw the kernel at a position, and the output cell that it computes there."""
     return [
-        *kernel(page.axes, scene.taps(position), page.moved_over, page.cell, part),
+        *kernel(page.axes, scene, position, page.moved_over, page.cell, part),
         cells(page.axes, "now", [position], page.output, page.cell, part),
     ]
 
 
-def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
-    """The overview of a scene on a new figure, perhaps with an ``empty`` output, and free space of height ``below``."""
-    title = textwrap.wrap(scene.title, 95, subsequent_indent="    ")
+def _width(scene: Scene, wanted: float = 0) -> float:
+    """The width of a sheet that the overview of a scene fills, at least ``wanted``."""
+    count = len(boards(scene))
+    _, widths = _cell_size(boards(scene), WIDTH)
+    return min(WIDTH, max(LEAST_WIDTH, wanted, 2 * MARGIN + sum(widths) + NUMBERS * count + ARROW * (count - 1)))
+
+
+def _page(scene: Scene, across: float, below: float, *, empty: bool = False) -> Page:
+    """The overview of a scene on a new figure as wide as ``across``, and free space of height ``below``.
+
+    The output may be ``empty`` as yet.
+    """
+    title = textwrap.wrap(scene.title, int((across - 2 * MARGIN) / TITLE_CHARACTER), subsequent_indent="    ")
     side_by_side, words = boards(scene), arrows(scene)
-    cell, widths = _cell_size(side_by_side)
+    cell, widths = _cell_size(side_by_side, across)
+    space = (across - 2 * MARGIN - NUMBERS * len(widths) - sum(widths)) / (len(widths) - 1)
     height = max(0.5, cell * max(len(board.rows) for board in side_by_side))
     top = MARGIN + LINE * (len(title) + 1) + 0.85
     landing = scene.landing() and not empty
     output = f"output, {LANDING[cell >= LEAST_WITH_TEXT]}" if landing else "output"
-    entries = list(_legend_entries(legend(scene, output), top + height + 0.3))
+    entries = list(_legend_entries(legend(scene, output), across, top + height + 0.3))
     bottom = entries[-1][2][1] + 2 * LINE
-    paper = figure(WIDTH, bottom + below + MARGIN)
+    paper = figure(across, bottom + below + MARGIN)
     axes = sheet(paper)
     text(axes, (MARGIN, MARGIN), "\n".join(title), 11, family="DejaVu Sans Mono", weight="bold", linespacing=1.4)
     summary = f"{by(scene.sizes)} cells → {by(scene.outputs)} cells"
@@ -138,8 +169,8 @@ def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
         _board(axes, scene, board, corners[-1], cell, empty=empty and board.name == "output")
         left += width
         if between:
-            arrow(axes, (left + 0.25, top + height / 2), ARROW - 0.45, between)
-            left += ARROW
+            arrow(axes, (left + 0.25, top + height / 2), space - 0.45, between)
+            left += space
     for kind, meaning, corner in entries:
         for sample in [*LEGEND_UNDER.get(kind, ()), kind]:
             cells(axes, sample, [(0, 0)], corner, LEGEND_CELL, "legend")
@@ -147,10 +178,10 @@ def _page(scene: Scene, below: float, *, empty: bool = False) -> Page:
     return Page(paper, axes, cell, corners[-2], corners[-1], bottom)
 
 
-def _cell_size(side_by_side: Sequence[Board]) -> tuple[float, list[float]]:
+def _cell_size(side_by_side: Sequence[Board], across: float) -> tuple[float, list[float]]:
     """The largest size of a cell with which all boards fit side by side, and the width of each board."""
     count = len(side_by_side)
-    room = WIDTH - 2 * MARGIN - ARROW * (count - 1) - NUMBERS * count
+    room = across - 2 * MARGIN - ARROW * (count - 1) - NUMBERS * count
     largest = min(CELL, BOARD_HEIGHT / max(len(board.rows) for board in side_by_side))
     for hundredths in range(int(100 * largest), 0, -1):
         cell = hundredths / 100
@@ -202,12 +233,12 @@ def _landing(axes: Axes, scene: Scene, corner: Point, cell: float) -> None:
 def _inside(axes: Axes, words: str, place: Place, corner: Point, cell: float, **look: Any) -> None:
     """Write text into a cell."""
     middle = (corner[0] + cell * (place[1] + 0.5), corner[1] + cell * (place[0] + 0.5))
-    text(axes, middle, words, 28 * cell, va="center_baseline", ha="center", **look)
+    text(axes, middle, words, min(28 * cell, 11), va="center_baseline", ha="center", **look)
 
 
-def _legend_entries(kinds: Iterable[tuple[str, str]], top: float) -> Iterator[tuple[str, str, Point]]:
+def _legend_entries(kinds: Iterable[tuple[str, str]], across: float, top: float) -> Iterator[tuple[str, str, Point]]:
     """Kinds of cells, their descriptions and corners: two in a line, or a long one alone."""
-    half = WIDTH / 2 - MARGIN
+    half = across / 2 - MARGIN
     slot = 0
     for kind, meaning in kinds:
         long = CHARACTER * len(meaning) > half - 0.3

@@ -119,6 +119,11 @@ class Operation:
             raise UsageError("groups is an option of conv and convt, not of pool")
 
     @property
+    def counts_padding(self) -> bool:
+        """Whether padding has a part in the output: a pool leaves it out, unless it is an average that counts it."""
+        return self.kind != "pool" or (self.mode == "average" and self.count_include_pad)
+
+    @property
     def axes(self) -> int:
         """The number of spatial axes."""
         return len(self.windows)

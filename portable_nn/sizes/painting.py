@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from portable_nn.core.plotting import BLACK, GREEN, ORANGE, SKY, VERMILLION, YELLOW, tint
-from portable_nn.sizes.scene import Place
+from portable_nn.sizes.scene import Place, Scene
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 Point: TypeAlias = tuple[float, float]
 
 WIDTH: Final = 10.0
+LEAST_WIDTH: Final = 6.5
+"""The maximum and minimum width of a sheet."""
 MARGIN: Final = 0.4
 LINE: Final = 0.22
 """The height of a line of text."""
-CELL: Final = 0.32
+CELL: Final = 0.7
 """The maximum size of a cell."""
 
 GREY: Final = "#5A5A5A"
@@ -75,10 +77,11 @@ def cells(axes: Axes, kind: str, places: Iterable[Place], corner: Point, cell: f
     return _shapes(axes, kind, shapes, corner, cell, part, **look)
 
 
-def kernel(axes: Axes, taps: Sequence[Place], corner: Point, cell: float, part: str) -> list[Artist]:
-    """Draw the taps and the outline of a kernel."""
+def kernel(axes: Axes, scene: Scene, position: Place, corner: Point, cell: float, part: str) -> list[Artist]:
+    """Draw what the kernel reads at a position, and its outline."""
+    taps, read = scene.taps(position), scene.read(position)
     outline = [_square(taps[0], taps[-1], 0.0)]
-    return [cells(axes, "tap", taps, corner, cell, part), _shapes(axes, "kernel", outline, corner, cell, part)]
+    return [cells(axes, "tap", read, corner, cell, part), _shapes(axes, "kernel", outline, corner, cell, part)]
 
 
 def _shapes(

@@ -72,9 +72,15 @@ class Scene:
         return list(product(range(len(self.rows.starts)), range(len(self.columns.starts))))
 
     def taps(self, position: Place) -> list[Place]:
-        """The cells that the kernel reads for the output cell ``position``."""
+        """The cells under the taps of the kernel where it stands for the output cell ``position``."""
         row, column = self.rows.starts[position[0]], self.columns.starts[position[1]]
         return [(row + down, column + right) for down, right in product(self.rows.taps, self.columns.taps)]
+
+    def read(self, position: Place) -> list[Place]:
+        """Those of them that are read: cells that a pool does not count are not."""
+        unread = {"beyond"} if self.operation.counts_padding else {"beyond", "padding"}
+        rows, columns = self.rows.kinds, self.columns.kinds
+        return [place for place in self.taps(position) if not unread & {rows[place[0]], columns[place[1]]}]
 
     def cut(self) -> list[Place]:
         """The cells of a transposed convolution's spread-out input that the padding crops."""
@@ -185,7 +191,7 @@ def legend(scene: Scene, output: str) -> list[tuple[str, str]]:
     there |= {"cut"} if scene.cut() else set()
     words = {
         "input": "input",
-        "padding": "padding" if scene.operation.kind == "pool" else "padding: zeros",
+        "padding": "padding: zeros" if scene.operation.counts_padding else "padding, which is not counted",
         "beyond": "beyond the edge: ceil lets the last window stand there",
         "zero": "zeros put between",
         "ring": "rings of zeros around",
