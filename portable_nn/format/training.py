@@ -17,6 +17,8 @@ BEST: Final = "training/best/"
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
+Weight: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
 Word128: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 """A number of 128 bits as 32 hexadecimal digits: many JSON readers have no such integers."""
 
@@ -49,6 +51,8 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         step: the number of optimizer steps in all.
         loss: the sum of the losses of those batches, each times the weight of its examples.
         weight: the sum of the weights of the examples in those batches.
+        more: where several outputs are trained and a loss divides by the weights of classes: ``loss`` and ``weight``
+            are of the first output, of what it was divided by, and here are those of the others; otherwise left out.
         generator: the state of the generator of all further random numbers.
         epoch_generator: the state from which the order of the examples in the unfinished epoch is drawn.
         rows: the figures of each complete epoch, from epoch 1 on.
@@ -61,11 +65,12 @@ class TrainingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     batch: Count
     step: Count
     loss: float
-    weight: Annotated[float, msgspec.Meta(ge=0)]
+    weight: Weight
     generator: GeneratorState
     epoch_generator: GeneratorState
     rows: tuple[dict[str, Figure], ...]
     best_epoch: Annotated[int, msgspec.Meta(ge=1)] | None
+    more: tuple[tuple[float, Weight], ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 def training_faults(training: TrainingRecord, parameters: Sequence[Value]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss, OwnLoss
 from portable_nn.training.metrics import Metric
-from portable_nn.training.step import TARGET, WEIGHT, loss_graph
+from portable_nn.training.parts import WEIGHT, loss_graph, mean_loss
+from portable_nn.training.sources import HeldOut, inputs_of
 from portable_nn.training.trainable import Trainable
 
 
@@ -22,7 +23,7 @@ class Evaluation:
     Args:
         network: the network.
         losses: the loss of each trained output.
-        examples: the examples.
+        examples: the examples, whole or in batches.
         metrics: the metrics of each trained output by name.
         prefix: what the names of the columns begin with: ``val_``, or nothing.
         with_loss: whether the loss is one of them.
@@ -32,7 +33,7 @@ class Evaluation:
         self,
         network: Trainable,
         losses: Mapping[str, Loss],
-        examples: Examples,
+        examples: HeldOut,
         metrics: Mapping[str, Mapping[str, Metric]],
         *,
         prefix: str = "val_",
@@ -46,37 +47,49 @@ class Evaluation:
             for name in each
         ]
         self.columns = [*([f"{prefix}loss"] if with_loss else []), *columns]
-        weighted = examples.weight is not None or not any(isinstance(loss, OwnLoss) for loss in losses.values())
-        self.graph, self.named = loss_graph(network, losses, examples.x, examples.y, weighted=weighted)
+        first = examples.first
+        weighted = first.weight is not None or not any(isinstance(loss, OwnLoss) for loss in losses.values())
+        self.graph, self.parts = loss_graph(network, losses, first.x, first.y, weighted=weighted)
         self.plans = Plans(self.graph, network.parameters)
         self.weighted = weighted
 
     def __call__(self) -> dict[str, float]:
         """The loss and each metric by column; with several outputs, ``val_``output``_``metric."""
-        count = len(self.examples)
-        totals, seen = dict.fromkeys(self.named, 0.0), dict.fromkeys(self.named, 0.0)
+        sums = [[0.0, 0.0] for _ in self.parts]
         found: dict[str, list[Array]] = {name: [] for name in self.losses}
-        weights = self.examples.weight if self.examples.weight is not None else np.ones(count)
-        targets = {TARGET + name: array for name, array in self.examples.y.items()}
-        arrays = {**self.examples.x, **targets, **({WEIGHT: weights} if self.weighted else {})}
-        size = Batching(self.network.graph).size(self.examples.x)
-        for start in range(0, count, size):
-            part = slice(start, start + size)
-            outputs = self.plans.run({name: array[part] for name, array in arrays.items()})
-            for name, (value, norm) in self.named.items():
-                weight = float(weights[part].sum() if norm is None else outputs[norm])
-                if weight:
-                    totals[name], seen[name] = totals[name] + float(outputs[value]) * weight, seen[name] + weight
-            for name, parts in found.items():
-                parts.append(outputs[name])
-        row = [self._loss(totals, seen)] if self.with_loss else []
-        for name, parts in found.items():
-            if self.metrics[name]:
-                values, target, threshold = np.concatenate(parts), self.examples.y[name], self.losses[name].threshold
-                row += [metric.measure(values, target, weights, threshold) for metric in self.metrics[name].values()]
+        targets: dict[str, list[Array]] = {name: [] for name in self.losses}
+        weights: list[Array] = []
+        for examples in self.examples:
+            weights.append(np.ones(len(examples)) if examples.weight is None else examples.weight)
+            for outputs in self._outputs(examples, weights[-1], sums):
+                for name, parts in found.items():
+                    parts.append(outputs[name])
+            for name, each in examples.y.items():
+                targets[name].append(each)
+        row = [mean_loss(self.losses, self.parts, sums)] if self.with_loss else []
+        for name, metrics in self.metrics.items():
+            if metrics:
+                arrays = joined(found[name]), joined(targets[name]), joined(weights)
+                row += [metric.measure(*arrays, self.losses[name].threshold) for metric in metrics.values()]
         return dict(zip(self.columns, row, strict=True))
 
-    def _loss(self, totals: Mapping[str, float], seen: Mapping[str, float]) -> float:
-        if "" in self.named:
-            return totals[""] / seen[""]
-        return sum(self.losses[name].weight * total / seen[name] for name, total in totals.items() if seen[name])
+    def _outputs(
+        self, examples: Examples, weights: Array, sums: Sequence[list[float]]
+    ) -> Iterator[Mapping[str, Array]]:
+        """The outputs for examples, in batches of bounded memory; what is measured of the loss is added to ``sums``."""
+        arrays = {**inputs_of(examples), **({WEIGHT: weights} if self.weighted else {})}
+        size = Batching(self.network.graph).size(examples.x)
+        for start in range(0, len(examples), size):
+            part = slice(start, start + size)
+            outputs = self.plans.run({name: array[part] for name, array in arrays.items()})
+            for total, (value, norm) in zip(sums, self.parts.values(), strict=True):
+                weight = float(weights[part].sum() if norm is None else outputs[norm])
+                if weight:
+                    total[0] += float(outputs[value]) * weight
+                    total[1] += weight
+            yield outputs
+
+
+def joined(arrays: Sequence[Array]) -> Array:
+    """One array of several, along the first axis."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

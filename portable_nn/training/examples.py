@@ -95,21 +95,6 @@ class Check:
         return ys
 
 
-def find_validation(check: Check, train: Examples, validation: Any) -> tuple[Examples, Examples | None]:
-    """The training examples and, if there are any, the validation examples: those given, or a share of the former.
-
-    Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
-    """
-    if isinstance(validation, float | np.floating):
-        return _split(train, float(validation))
-    if validation is None:
-        return train, None
-    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-        raise UsageError("validation must be (x, y), (x, y, weights) or a share such as 0.1")
-    xs, ys, *weights = validation
-    return train, check(xs, ys, weights[0] if weights else None, "validation ")
-
-
 def resolved(network: Trainable, losses: Mapping[str, Loss], examples: Examples) -> dict[str, Loss]:
     """The losses with options that depend on the classes and the examples as numbers. Raises ``UsageError``."""
     symbols = replay(network.graph)
@@ -175,7 +160,8 @@ def _check_numbers(array: Array, name: str, *, infinite: bool = False, holes: Se
         raise UsageError(f"{name}{place} is {array[tuple(wrong[0])]}{more}: nothing can be learned from it")
 
 
-def _split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+    """The first examples, and the ``share`` at the end that is held out. Raises ``UsageError``."""
     if not 0 <= share < 1:
         raise UsageError(f"validation must be a share from above 0 to below 1, or (x, y), not {share:g}")
     count = round(len(examples) * share)

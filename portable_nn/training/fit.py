@@ -17,16 +17,16 @@ from portable_nn.operators import Array, replay
 from portable_nn.training.checkpoint import Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Check, Examples, check_parameters, find_validation, resolved
+from portable_nn.training.examples import Check, check_parameters, resolved
 from portable_nn.training.going_on import Kept, find_kept, keep_last, put_back
 from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
 from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.run import Augment, Callback, Run
-from portable_nn.training.schedules import ReduceOnPlateau, Schedule
+from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
 from portable_nn.training.settings import describe_settings
-from portable_nn.training.sources import Arrays, Source, Stream
+from portable_nn.training.sources import Arrays, HeldOut, Source, Stream, Whole, find_validation
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import csv_rows, interruptible, progress_bar
@@ -87,7 +87,9 @@ def fit(
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
         shuffle: draw a new order for each epoch.
-        validation: ``(x, y)`` or ``(x, y, weights)``, or the share of the examples (from the end) that is held out.
+        validation: ``(x, y)`` or ``(x, y, weights)``; or the share of the examples (from the end) that is held out; or
+            a list, or another iterable that ends, of such batches. What can be gone through again is, in each epoch;
+            the batches of an iterator are kept in memory.
         sample_weight: (n,), the weight of each example in the loss.
         schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
             ``CosineDecay``, ``OneCycle``, ``Warmup``, a function of the epoch and the number of epochs, or
@@ -152,12 +154,13 @@ def fit(
     evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
     columns = ["loss", *(name for each in evaluations for name in each.columns)]
     _check_watched("early stopping", early_stopping, columns, held_out)
-    _check_watched("ReduceOnPlateau", schedule, columns, held_out)
+    _check_watched("ReduceOnPlateau", watched(schedule), columns, held_out)
     picture = check_plot(plot)
     step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weight is not None)
     put_back(kept, step.state)
     names = ["epoch", "loss", "learning_rate", *columns[1:]]
-    state = State(network, step.state, Best(network, early_stopping), source.batches, names, step=kept.step)
+    best = Best(network, early_stopping)
+    state = State(network, step.state, best, source.batches, names, step=kept.step, parts=len(step.parts))
     called = (callbacks,) if callable(callbacks) else tuple(callbacks)
     run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
     if checkpoint is not None:
@@ -198,7 +201,7 @@ def _find_source(
     batch_size: int,
     shuffle: bool,
     steps: int | None,
-) -> tuple[Source, Examples | None]:
+) -> tuple[Source, HeldOut | None]:
     """Where the batches come from, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
     if y is not None:
         if steps is not None:
@@ -210,7 +213,7 @@ def _find_source(
     if weight is not None:
         raise UsageError("sample_weight is for arrays: batches bring their weights, (x, y, weights)")
     if isinstance(validation, float | np.floating):
-        raise UsageError("validation as a share is for arrays: beside batches it must be (x, y)")
+        raise UsageError("validation as a share is for arrays: beside batches it must be (x, y), or batches")
     if any(getattr(loss, "class_weight", None) == "balanced" for loss in check.losses.values()):
         raise UsageError("class_weight='balanced' counts all examples first: beside batches, give the numbers")
     stream = Stream(x, steps, check)
@@ -230,9 +233,11 @@ def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
                 )
 
 
-def _check_watched(what: str, rule: Any, columns: Sequence[str], held_out: Examples | None) -> None:
+def _check_watched(
+    what: str, rule: EarlyStopping | ReduceOnPlateau | None, columns: Sequence[str], held_out: HeldOut | None
+) -> None:
     """Raise ``UsageError`` where a rule watches a column that there is not."""
-    if isinstance(rule, EarlyStopping | ReduceOnPlateau) and rule.monitor not in columns:
+    if rule is not None and rule.monitor not in columns:
         hint = "" if held_out else "; more with validation="
         raise UsageError(f"{what} watches '{rule.monitor}', but there is {', '.join(columns)}{hint}")
 
@@ -247,7 +252,7 @@ def _evaluations(
     network: Trainable,
     losses: Mapping[str, Loss],
     source: Source,
-    held_out: Examples | None,
+    held_out: HeldOut | None,
     metrics: Mapping[str, Mapping[str, Metric]],
     train_metrics: bool,
 ) -> list[Evaluation]:
@@ -256,7 +261,7 @@ def _evaluations(
     if any(metrics.values()) and (train_metrics or not held_out):
         if isinstance(source, Stream):
             raise UsageError("metrics of batches need validation=(x, y): the batches are not gone through twice")
-        found.append(Evaluation(network, losses, source.first, metrics, prefix="", with_loss=False))
+        found.append(Evaluation(network, losses, Whole(source.first), metrics, prefix="", with_loss=False))
     if held_out:
         found.append(Evaluation(network, losses, held_out, metrics))
     return found

@@ -21,12 +21,13 @@ from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import why_it_diverged
 from portable_nn.training.halves import Halves
 from portable_nn.training.history import History
-from portable_nn.training.schedules import ReduceOnPlateau, Schedule
-from portable_nn.training.sources import Batch, Source, counts, fill
+from portable_nn.training.parts import Measured
+from portable_nn.training.schedules import ReduceOnPlateau, Schedule, settled
+from portable_nn.training.sources import Batch, Source, fill, weight_of
 from portable_nn.training.state import State
-from portable_nn.training.step import WEIGHT, TrainingStep
+from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import Bar, Write
-from portable_nn.training.updating import SCALAR, SHARE, WHOLE
+from portable_nn.training.updating import SCALAR
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 """``(batch, generator)`` → the changed batch."""
@@ -77,9 +78,7 @@ class Run:
     def _epoch(self, stop: threading.Event, bar: Bar) -> dict[str, float] | None:
         """Train on the rest of the epoch; the row of the history, or ``None`` when interrupted."""
         state, together = self.state, self.step.updating.accumulate
-        schedule, factor = self.schedule, 1.0
-        if isinstance(schedule, ReduceOnPlateau):
-            factor, schedule = schedule.after(state.rows), None
+        schedule, factor = settled(self.schedule, state.rows), 1.0
         batches = self.source.epoch(state)
         # Steps of one batch each, or of several.
         steps = zip(batches) if together == 1 else iter(lambda: tuple(islice(batches, together)), ())
@@ -90,8 +89,8 @@ class Run:
                 self.save()
             if schedule:
                 factor = schedule(state.epoch + state.batch / state.batches, self.epochs)
-            for loss, weight in self._step(several, factor):
-                state.end_batch(loss, weight)
+            for measured in self._step(several, factor):
+                state.end_batch(measured)
                 bar.step()
         rate = self.step.updating.optimizer.learning_rate * factor
         figures = [state.epoch + 1, self._mean_loss(), float(rate)]
@@ -101,7 +100,7 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint, if there is a folder for them. Raises ``TrainingError`` where the loss is no number."""
         if self.checkpoints:
-            if self.state.weight:
+            if any(weight for _, weight in self.state.sums):
                 self._mean_loss()
             with self._averaged():
                 self.checkpoints.save()
@@ -117,38 +116,36 @@ class Run:
 
     def _mean_loss(self) -> float:
         """The mean loss in this epoch so far. Raises ``TrainingError`` where it is no number."""
-        mean = self.state.loss / self.state.weight if self.state.weight else math.nan
+        mean = self.step.mean_loss(self.state.sums)
         if not math.isfinite(mean):
             rate = self.step.updating.optimizer.learning_rate
             hint = why_it_diverged(self.state.network, self.source.first, rate)
             raise TrainingError(f"the loss is {mean} in epoch {self.state.epoch + 1}: {hint}")
         return mean
 
-    def _step(self, batches: Sequence[Batch], factor: float) -> list[tuple[float, float]]:
-        """One step on ``batches``: the loss of each, and the sum of the weights of its examples."""
-        weighted = WEIGHT in batches[0][1]
-        counting = [each for each in batches if counts(each)] if weighted else batches
+    def _step(self, batches: Sequence[Batch], factor: float) -> list[Sequence[Measured]]:
+        """One step on ``batches``: what is measured of each of them, nothing of those that do not count."""
+        weights = [weight_of(each) for each in batches]
+        counting = [(each, weight) for each, weight in zip(batches, weights, strict=True) if weight]
+        nothing = [((0.0, 0.0),) * len(self.step.parts)] * (len(batches) - len(counting))
         if not counting:  # The mean of an empty set is not defined.
-            return [(0.0, 0.0)] * len(batches)
+            return [*nothing]
         self.state.step += 1
-        scalars, whole, last, found = self.step.updates.values(self.state.step, factor), 0.0, counting[-1], []
-        for batch in counting:
-            plan = self.step.plan(batch[0], batch is last)
+        scalars, found = self.step.updates.values(self.state.step, factor), list[Sequence[Measured]]()
+        shared = self.step.shares(counting) if self.step.shares else [{}]
+        for (batch, weight), shares in zip(counting, shared, strict=True):
+            plan = self.step.plan(batch[0], len(found) == len(counting) - 1)
             inputs = plan.inputs
             fill(inputs, batch)
-            weight = float(inputs[WEIGHT].sum()) if weighted else float(batch[0])
             if self.augment:
                 self._augment(self.augment, plan)
-            if self.step.gathered:
-                whole += weight
-                scalars = {**scalars, SHARE: weight, WHOLE: 1 / whole}
-            for name, value in scalars.items():
+            for name, value in {**scalars, **shares}.items() if shares else scalars.items():
                 inputs[SCALAR + name][()] = value
             plan.run()
-            found.append((float(plan.outputs[self.step.loss]), weight))
+            found.append(self.step.measured(plan, weight))
         if self.step.gathered:
             self.step.end_step()
-        return found + [(0.0, 0.0)] * (len(batches) - len(counting)) if weighted else found
+        return [*found, *nothing]
 
     def _augment(self, augment: Augment, plan: Plan | Halves) -> None:
         batch = plan.inputs[next(iter(self.source.first.x))]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from portable_nn.core.errors import UsageError
@@ -119,14 +119,15 @@ class Warmup:
 
     Args:
         length: the epochs of the rise, which may be a fraction.
-        after: the schedule that follows, with its epochs counted from there; by default a constant 1.
+        after: the schedule that follows, with its epochs counted from there; by default a constant 1. A
+            ``ReduceOnPlateau`` watches the epochs that begin after the rise.
         start: the factor at the beginning, from 0 to 1. With 0, the first batch of all changes nothing.
 
     Raises ``UsageError`` where ``length`` is not more than 0, or ``start`` out of its range.
     """
 
     length: float
-    after: Schedule | None = None
+    after: Schedule | ReduceOnPlateau | None = None
     start: float = 0.0
 
     def __post_init__(self) -> None:
@@ -139,6 +140,8 @@ class Warmup:
         """The factor."""
         if epoch < self.length:
             return self.start + (1 - self.start) * (epoch / self.length)
+        if isinstance(self.after, ReduceOnPlateau):
+            raise UsageError("a warm-up before ReduceOnPlateau has factors in fit alone, which knows what is watched")
         return self.after(epoch - self.length, epochs - self.length) if self.after else 1.0
 
 
@@ -188,3 +191,20 @@ class ReduceOnPlateau:
             if waited >= self.patience:
                 factor, cooling, waited = max(factor * self.factor, self.smallest), self.cooldown, 0
         return factor
+
+
+def watched(schedule: Schedule | ReduceOnPlateau | None) -> ReduceOnPlateau | None:
+    """The part of a schedule that watches a column of the history."""
+    while isinstance(schedule, Warmup):
+        schedule = schedule.after
+    return schedule if isinstance(schedule, ReduceOnPlateau) else None
+
+
+def settled(schedule: Schedule | ReduceOnPlateau | None, rows: Sequence[Mapping[str, float]]) -> Schedule | None:
+    """The schedule of the epoch after those of ``rows``: what watches them has become a number."""
+    if isinstance(schedule, ReduceOnPlateau):
+        factor = schedule.after(rows)
+        return lambda epoch, epochs: factor
+    if isinstance(schedule, Warmup):
+        return replace(schedule, after=settled(schedule.after, rows[math.ceil(schedule.length) :]))
+    return schedule

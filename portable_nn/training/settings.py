@@ -17,6 +17,7 @@ from portable_nn.format.tensors import to_bytes
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
 from portable_nn.training.losses import Loss
+from portable_nn.training.sources import HeldOut, InBatches
 from portable_nn.training.updating import Updating
 
 SAMPLE: Final = 256
@@ -34,7 +35,7 @@ ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 def describe_settings(
     losses: Mapping[str, Loss],
     train: Examples,
-    held_out: Examples | None,
+    held_out: HeldOut | None,
     metrics: Mapping[str, Iterable[str]],
     updating: Updating,
     *,
@@ -45,6 +46,8 @@ def describe_settings(
     **others: Any,
 ) -> dict[str, str]:
     """All that must be the same to resume: the settings and the descriptions of the examples, by name."""
+    batched = isinstance(held_out, InBatches)
+    own = f"{'batches' if batched else 'examples'} of its own" if held_out else UNSET
     share = isinstance(validation, float)
     return {
         "loss": ", ".join(f"{loss} of '{name}'" for name, loss in losses.items()),
@@ -52,9 +55,9 @@ def describe_settings(
         "optimizer": describe(updating.optimizer),
         **_where_given(updating, batches, callbacks),
         **{name: describe(value) for name, value in others.items()},
-        "validation": f"{validation} of the examples" if share else "examples of its own" if held_out else UNSET,
+        "validation": f"{validation} of the examples" if share else own,
         **describe_examples(train, "" if batches is None else "first batch "),
-        **(describe_examples(held_out, "validation ") if held_out else {}),
+        **(describe_examples(held_out.first, "validation " + "first batch " * batched) if held_out else {}),
     }
 
 

@@ -13,18 +13,27 @@ import numpy as np
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.operators import Array
-from portable_nn.training.examples import Check, Examples
+from portable_nn.training.examples import Check, Examples, split
+from portable_nn.training.parts import TARGET, WEIGHT
 from portable_nn.training.state import State
-from portable_nn.training.step import TARGET, WEIGHT
 
 Batch: TypeAlias = tuple[int, Mapping[str, Array], Array | None]
 """The number of examples, arrays by input of the training graph, and the places in them; ``None`` for all."""
 
 
-def counts(batch: Batch) -> bool:
-    """Whether an example of a batch with weights has one of more than 0."""
-    _, arrays, places = batch
-    return bool((arrays[WEIGHT] if places is None else arrays[WEIGHT][places]).any())
+def weight_of(batch: Batch) -> float:
+    """The sum of the weights of the examples in a batch, by default of 1 each."""
+    size, arrays, places = batch
+    if WEIGHT not in arrays:
+        return float(size)
+    return float((arrays[WEIGHT] if places is None else arrays[WEIGHT][places]).sum())
+
+
+def targets_of(batch: Batch) -> tuple[int, dict[str, Array]]:
+    """The number of examples in a batch, and what a loss compares with: their targets, and their weights."""
+    size, arrays, places = batch
+    named = {name: array for name, array in arrays.items() if name.startswith(TARGET) or name == WEIGHT}
+    return size, named if places is None else {name: array[places] for name, array in named.items()}
 
 
 def fill(inputs: Mapping[str, Array], batch: Batch) -> None:
@@ -59,6 +68,104 @@ def inputs_of(examples: Examples) -> dict[str, Array]:
     """The arrays of examples by input of the training graph."""
     found = {**examples.x, **{TARGET + name: array for name, array in examples.y.items()}}
     return found if examples.weight is None else {**found, WEIGHT: examples.weight}
+
+
+class Alike:
+    """Makes examples of batches, ``(x, y)`` or ``(x, y, weights)``, all of which are of the kind of the first.
+
+    Args:
+        check: what makes examples of arrays, and refuses those that do not fit.
+        what: what comes before the names in a message.
+    """
+
+    def __init__(self, check: Check, what: str = "") -> None:
+        self.check, self.what = check, what
+        self.first: Mapping[str, Array] | None = None
+
+    def __call__(self, given: Any, number: int) -> Examples:
+        """The examples of a batch, whose number is from 1.
+
+        Raises ``UsageError`` and ``ShapeError``, also where it differs in more than the number of examples.
+        """
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+            raise UsageError(f"a {self.what}batch must be (x, y) or (x, y, weights), not {found}")
+        x, y, *weight = given
+        examples = self.check(x, y, weight[0] if weight else None, self.what)
+        now = inputs_of(examples)
+        first = self.first = self.first or {name: array[:1] for name, array in now.items()}
+        for name in [*first, *(name for name in now if name not in first)]:
+            sides = [
+                f"{side[name].dtype} {format_shape(('n', *side[name].shape[1:]))}" if name in side else "nothing"
+                for side in (first, now)
+            ]
+            if sides[0] != sides[1]:
+                title = "the weights" if name == WEIGHT else f"'{name.removeprefix(TARGET)}'"
+                raise ShapeError(f"{self.what}batch {number}: {title} is {sides[1]}, but {sides[0]} in the first batch")
+        return examples
+
+
+class HeldOut(Protocol):
+    """Validation examples, which each evaluation goes through."""
+
+    @property
+    def first(self) -> Examples:
+        """Examples of the kind that there are: all of them, or those of the first batch."""
+
+    def __iter__(self) -> Iterator[Examples]: ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Validation examples in arrays."""
+
+    first: Examples
+
+    def __iter__(self) -> Iterator[Examples]:
+        yield self.first
+
+
+class InBatches:
+    """Validation examples in batches: those of an iterator, which gives them once, are kept.
+
+    Args:
+        given: the iterable, which must end.
+        check: what makes examples of arrays, and refuses those that do not fit.
+
+    Raises ``UsageError`` and ``ShapeError`` where there is no batch, or the first does not fit.
+    """
+
+    def __init__(self, given: Iterable[Any], check: Check) -> None:
+        self.given = list(given) if iter(given) is given else given
+        self.alike = Alike(check, "validation ")
+        first = next(iter(self), None)
+        if first is None:
+            raise UsageError("validation has no batches")
+        self.first = first
+
+    def __iter__(self) -> Iterator[Examples]:
+        for number, batch in enumerate(self.given, 1):
+            yield self.alike(batch, number)
+
+
+def find_validation(check: Check, train: Examples, validation: Any) -> tuple[Examples, HeldOut | None]:
+    """The training examples and, if there are any, the validation examples: those given, or a share of the former.
+
+    Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
+    """
+    if validation is None:
+        return train, None
+    if isinstance(validation, float | np.floating):
+        train, held_out = split(train, float(validation))
+        return train, Whole(held_out)
+    if isinstance(validation, tuple) and len(validation) in (2, 3):
+        xs, ys, *weights = validation
+        return train, Whole(check(xs, ys, weights[0] if weights else None, "validation "))
+    if isinstance(validation, tuple | str | np.ndarray | Mapping) or not isinstance(validation, Iterable):
+        raise UsageError(
+            "validation must be (x, y), (x, y, weights), a share such as 0.1, or a list or another iterable of batches"
+        )
+    return train, InBatches(validation, check)
 
 
 @dataclass
@@ -106,7 +213,7 @@ class Stream:
             )
         if batches is None and not hasattr(given, "__len__"):
             raise UsageError("steps_per_epoch must say how many batches an epoch has: these have no len()")
-        self.given, self.check = given, check
+        self.given = given
         self.batches = len(given) if batches is None else batches  # type: ignore[arg-type]
         self.seen = 0
         begun = iter(given)
@@ -114,7 +221,8 @@ class Stream:
         first = next(begun, None)
         if first is None or self.batches < 1:
             raise UsageError("there are no batches to learn from")
-        self.first = self._examples(first)
+        self.alike = Alike(check)
+        self.first = self.alike(first, 1)
         self.flow = self._flow(chain([first], begun))
 
     def epoch(self, state: State) -> Iterator[Batch]:
@@ -138,28 +246,7 @@ class Stream:
             before = self.seen
             for given in begun:
                 self.seen += 1
-                examples = self._examples(given)
-                self._check_alike(examples)
-                yield examples
+                yield self.alike(given, self.seen)
             if self.is_once or self.seen == before:
                 return
             begun = iter(self.given)
-
-    def _examples(self, given: Any) -> Examples:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            found = f"{len(given)} parts" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
-            raise UsageError(f"a batch must be (x, y) or (x, y, weights), not {found}")
-        x, y, *weight = given
-        return self.check(x, y, weight[0] if weight else None)
-
-    def _check_alike(self, examples: Examples) -> None:
-        """Raise ``ShapeError`` where a batch differs from the first one in more than the number of examples."""
-        first, now = inputs_of(self.first), inputs_of(examples)
-        for name in [*first, *(name for name in now if name not in first)]:
-            sides = [
-                f"{side[name].dtype} {format_shape(('n', *side[name].shape[1:]))}" if name in side else "nothing"
-                for side in (first, now)
-            ]
-            if sides[0] != sides[1]:
-                what = "the weights" if name == WEIGHT else f"'{name.removeprefix(TARGET)}'"
-                raise ShapeError(f"batch {self.seen}: {what} is {sides[1]}, but {sides[0]} in the first batch")

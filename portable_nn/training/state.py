@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from portable_nn.core.graph import Value
 from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, TrainingRecord
@@ -30,8 +31,9 @@ class State:
         epoch: the number of finished epochs.
         batch: the number of finished batches of the epoch after those.
         step: the number of all steps taken.
-        loss: the sum of the losses of these batches, each multiplied by the weight of its examples.
-        weight: the weight of the examples in these batches.
+        parts: the number of parts of the loss that are measured.
+        sums: of each part of the loss the sum over these batches, each multiplied by what it counts, and the sum of
+            what they count: the weights of the examples, or of their classes.
         epoch_generator: the state of the network's generator at the start of this epoch.
     """
 
@@ -44,8 +46,8 @@ class State:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    loss: float = 0.0
-    weight: float = 0.0
+    parts: int = 1
+    sums: list[list[float]] = field(default_factory=list)
     epoch_generator: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,10 +68,11 @@ class State:
             generator.state = now
         return order
 
-    def end_batch(self, loss: float, weight: float) -> None:
-        """Count a batch of mean loss ``loss``, the weights of whose examples add up to ``weight``."""
-        self.loss += loss * weight
-        self.weight += weight
+    def end_batch(self, measured: Sequence[tuple[float, float]]) -> None:
+        """Count a batch by the mean of each part of its loss, and what that counts."""
+        for sums, (loss, weight) in zip(self.sums, measured, strict=True):
+            sums[0] += loss * weight
+            sums[1] += weight
         self.batch += 1
 
     def end_epoch(self, figures: Sequence[float]) -> dict[str, float]:
@@ -82,7 +85,7 @@ class State:
         return row
 
     def _begin_epoch(self) -> None:
-        self.batch, self.loss, self.weight = 0, 0.0, 0.0
+        self.batch, self.sums = 0, [[0.0, 0.0] for _ in range(self.parts)]
         self.epoch_generator = self.network.rng.bit_generator.state
 
     # -- in a checkpoint
@@ -100,8 +103,9 @@ class State:
             epoch=self.epoch,
             batch=self.batch,
             step=self.step,
-            loss=self.loss,
-            weight=self.weight,
+            loss=self.sums[0][0],
+            weight=self.sums[0][1],
+            more=tuple((loss, weight) for loss, weight in self.sums[1:]) or UNSET,
             generator=_as_words(self.network.rng.bit_generator.state),
             epoch_generator=_as_words(self.epoch_generator),
             rows=tuple({name: _as_figure(number) for name, number in row.items()} for row in self.rows),
@@ -112,6 +116,9 @@ class State:
         """Why this training cannot continue from ``training``, which is consistent in itself."""
         if training.batch >= self.batches:
             yield f"{training.batch} batches of an epoch are done, but an epoch has {self.batches}"
+        more = len(training.more or ())
+        if more != self.parts - 1:
+            yield f"the loss of the batches has {more + 1} parts, but should have {self.parts}"
         found = {value.name for value in training.tensors if value.name.startswith(STATE)}
         needed = {STATE + name for name in self.optimizer}
         yield from (f"tensor '{name}' is missing: the optimizer needs it" for name in sorted(needed - found))
@@ -133,7 +140,7 @@ class State:
         self.network.rng.bit_generator.state = _as_numbers(training.generator)
         self.epoch_generator = _as_numbers(training.epoch_generator)
         self.epoch, self.batch, self.step = training.epoch, training.batch, training.step
-        self.loss, self.weight = training.loss, training.weight
+        self.sums = [[training.loss, training.weight], *map(list, training.more or ())]
         self.rows[:] = self._rows(training)
         best = [value.name for value in training.tensors if value.name.startswith(BEST)]
         self.best.resume(self.rows, {name.removeprefix(BEST): np.array(tensors[name]) for name in best})

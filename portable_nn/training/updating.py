@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import add
@@ -19,8 +19,8 @@ from portable_nn.training.parameters import matching
 SCALAR: Final = "train/scalar/"
 """What the names of scalars begin with, inputs of a training graph."""
 
-SHARE, WHOLE, KEPT = "share", "whole", "kept"
-"""Scalars: the weight of a batch, one over that of all batches of a step, and the share of an average that is kept."""
+SHARE, KEPT = "share", "kept"
+"""Scalars: the share of a batch in the loss of a step of several batches, and of an average that is kept."""
 
 LATEST: Final = "latest"
 """The state of a parameter that is averaged: while steps are taken, its average; otherwise the latest weight."""
@@ -82,16 +82,17 @@ class Updates:
         updating: what is to be done.
         graph: the graph of the network.
         dtype: the element type of the loss.
+        parts: the names of the parts of the loss, each of which a batch has a share in.
     """
 
-    def __init__(self, updating: Updating, graph: Graph, dtype: str) -> None:
+    def __init__(self, updating: Updating, graph: Graph, dtype: str, parts: Iterable[str]) -> None:
         self.updating = updating
         self.by_parameter = updating.by_parameter(graph)
         self.optimizers: list[Optimizer] = list(dict.fromkeys([updating.optimizer, *self.by_parameter.values()]))
         names = [
             name for place, each in enumerate(self.optimizers) for name in self._named(place, each.scalars(1, 1.0))
         ]
-        names += [SHARE, WHOLE] if updating.accumulate > 1 else []
+        names += [SHARE + part for part in parts] if updating.accumulate > 1 else []
         names += [KEPT] if updating.average is not None else []
         self._is_alone = len(self.optimizers) == 1 and updating.average is None
         self.scalars = {name: Leaf(SCALAR + name, dtype, ()) for name in names}
@@ -99,13 +100,6 @@ class Updates:
     @staticmethod
     def _named(place: int, scalars: Mapping[str, Any]) -> dict[str, Any]:
         return {f"{place}/{name}" if place else name: value for name, value in scalars.items()}
-
-    @property
-    def seed(self) -> Symbol | None:
-        """What the backward pass begins with in place of 1."""
-        if self.updating.is_linear:
-            return self.scalars["rate"]
-        return self.scalars.get(SHARE)
 
     def roles(self, weight: str) -> tuple[str, ...]:
         """The names of the arrays that are kept for a parameter."""
@@ -129,12 +123,9 @@ class Updates:
         """The new value of each parameter and of what is kept for it, by the old one.
 
         Args:
-            gradients: the gradient of each parameter; where batches are gathered, the sum over them, each times the
-                weight of its examples.
+            gradients: the gradient of each parameter; where batches are gathered, the sum over them.
             states: what is kept for each parameter by role.
         """
-        if self.updating.accumulate > 1:
-            gradients = {weight: each * _as(self.scalars[WHOLE], each) for weight, each in gradients.items()}
         if self.updating.clip_norm is not None:
             gradients = _clipped(gradients, self.updating.clip_norm)
         updates: dict[Symbol, Symbol] = {}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -206,8 +207,8 @@ from portable_nn.cli import main
 from portable_nn.training.state import State
 
 real = State.end_batch
-def end_batch(state, loss, weight):
-    real(state, loss, weight)
+def end_batch(state, measured):
+    real(state, measured)
     if state.done == 10:
         os.kill(os.getpid(), 9)
 State.end_batch = end_batch
@@ -327,8 +328,8 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     real = State.end_batch
 
-    def end_batch(state: State, loss: float, weight: float) -> None:
-        real(state, loss, weight)
+    def end_batch(state: State, measured: Sequence[tuple[float, float]]) -> None:
+        real(state, measured)
         if state.done == 6:
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -390,6 +390,8 @@ NO_LOSS = (
     "dense_2, not "
 )
 
+MUST_BE = "validation must be (x, y), (x, y, weights), a share such as 0.1, or a list or another iterable of batches"
+
 WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
     ({"epochs": 0}, UsageError, "epochs must be a whole number from 1, not 0"),
     ({"epochs": 1.5}, UsageError, "epochs must be a whole number from 1, not 1.5"),
@@ -403,9 +405,9 @@ WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
     ({"metrics": ["f2"]}, UsageError, f"metrics must be among {', '.join(METRICS)}, not 'f2'"),
     ({"metrics": {"other": "r2"}}, UsageError, "metrics names other, but the trained outputs are dense_2"),
     (
-        {"validation": 1}, UsageError, "validation must be (x, y), (x, y, weights) or a share such as 0.1",
+        {"validation": 1}, UsageError, MUST_BE,
     ),
-    ({"validation": (X,)}, UsageError, "validation must be (x, y), (x, y, weights) or a share such as 0.1"),
+    ({"validation": (X,)}, UsageError, MUST_BE),
     ({"validation": 0.0}, UsageError, "validation=0 of 22 examples leaves one side empty"),
     ({"validation": 0.99}, UsageError, "validation=0.99 of 22 examples leaves one side empty"),
     ({"validation": (X[:, :4], Y)}, ShapeError, "validation input 'input' needs (batch, 5), not (22, 4)"),

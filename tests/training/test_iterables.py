@@ -80,7 +80,7 @@ def test_dicts_and_words_in_batches() -> None:
     same(one, two)
 
 
-SHARE = "validation as a share is for arrays: beside batches it must be (x, y)"
+SHARE = "validation as a share is for arrays: beside batches it must be (x, y), or batches"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,58 @@ SHARE = "validation as a share is for arrays: beside batches it must be (x, y)"
 def test_batches_that_do_not_fit(x: Any, options: dict[str, Any], error: type[PortableNNError], message: str) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         mlp().fit(x, **{**MSE, "epochs": 3, **options})
+
+
+# -- validation
+
+
+@pytest.mark.parametrize("weights", [None, W], ids=["plain", "weighted"])
+@pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
+def test_validation_in_batches_is_that_of_arrays(kind: Any, weights: Array | None) -> None:
+    """Batches of several sizes, loss and metrics; those of an iterator are kept for the second epoch."""
+    arrays = (X, Y) if weights is None else (X, Y, weights)
+    options: dict[str, Any] = {**MSE, "optimizer": "adam", "epochs": 2, "metrics": ["r2", "mean_absolute_error"]}
+    wanted = mlp().fit(X, Y, validation=arrays, **options).rows
+    found = mlp().fit(X, Y, validation=kind(cut(*arrays, sizes=(4, 12, 8))), **options).rows
+    assert [list(row) for row in found] == [list(row) for row in wanted]
+    for one, two in zip(found, wanted, strict=True):
+        assert one == pytest.approx(two, rel=1e-12)
+
+
+def test_validation_of_classes_with_weights_in_batches() -> None:
+    x, y = draw(24, 5), np.sort(classes(24, 3))
+    options: dict[str, Any] = {"loss": pnn.CrossEntropy((1, 2, 5), ignore_index=1), "epochs": 1, "metrics": "accuracy"}
+    wanted = mlp().fit(X, y, validation=(x, y), **options)
+    found = mlp().fit(cut(X, y, sizes=(24,)), validation=cut(x, y), **options, steps_per_epoch=1)
+    whole = mlp().fit(cut(X, y, sizes=(24,)), validation=(x, y), **options, steps_per_epoch=1)
+    assert found["val_loss"] == [pytest.approx(whole["val_loss"][0], rel=1e-12)]
+    assert found["val_accuracy"] == whole["val_accuracy"]
+    assert len(wanted.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("validation", "error", "message"),
+    [
+        ([], UsageError, "validation has no batches"),
+        ([X], UsageError, "a validation batch must be (x, y) or (x, y, weights), not a ndarray"),
+        ([(X, Y), (X, Y, W)], ShapeError, "validation batch 2: the weights is float64 (n,), but nothing in the first"),
+        (cut(X[:, :4], Y), ShapeError, "validation input 'input' needs (batch, 5), not (8, 4)"),
+        ("abc", UsageError, "validation must be (x, y), (x, y, weights), a share such as 0.1, or a list or another"),
+    ],
+)
+def test_validation_batches_that_do_not_fit(validation: Any, error: type[PortableNNError], message: str) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        mlp().fit(X, Y, **MSE, epochs=1, validation=validation)
+
+
+def test_other_validation_batches_are_no_resumption(tmp_path: Any) -> None:
+    options: dict[str, Any] = {**MSE, "checkpoint": tmp_path / "run", "epochs": 2}
+    network = mlp()
+    network.fit(X, Y, validation=cut(X, Y), **options)
+    with pytest.raises(UsageError, match=r"validation first batch x: float64 \(8, 5\), fingerprint \w+ in the"):
+        network.fit(X, Y, validation=cut(X + 1, Y), **options, resume=True)
+    with pytest.raises(UsageError, match=r"validation: batches of its own in the checkpoint, examples of its own now"):
+        network.fit(X, Y, validation=(X, Y), **options, resume=True)
 
 
 def test_steps_of_an_epoch_are_for_batches() -> None:

@@ -10,6 +10,7 @@ from steps import draw, mlp
 
 import portable_nn as pnn
 from portable_nn.core.errors import UsageError
+from portable_nn.training.schedules import settled
 
 FORMS: list[tuple[Any, dict[float, float]]] = [
     (pnn.StepDecay(2, 0.5), {0: 1, 1.99: 1, 2: 0.5, 3.9: 0.5, 4: 0.25, 9: 0.0625}),
@@ -127,6 +128,39 @@ def test_fit_reduces_the_rate_where_nothing_improves() -> None:
     assert min(wanted) < 3
     with pytest.raises(UsageError, match=r"^ReduceOnPlateau watches 'val_loss', but there is loss; more with"):
         mlp().fit(x, y, **{**options, "schedule": pnn.ReduceOnPlateau()})
+
+
+@pytest.mark.parametrize(("length", "patience", "cooldown"), [(3, 2, 0), (2.5, 1, 0), (4, 2, 2), (30, 1, 0)])
+def test_a_plateau_after_a_warm_up_is_that_of_torch(length: float, patience: int, cooldown: int) -> None:
+    """In PyTorch: a linear rise, and then a plateau that is told of the epochs that begin after it."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    make, modes = torch.optim.lr_scheduler.ReduceLROnPlateau, ("min", 0.5, patience - 1, 0.05, "abs", cooldown, 0.01)
+    plateau = make(theirs, *modes, eps=0)
+    ours = pnn.Warmup(length, pnn.ReduceOnPlateau(patience, 0.5, "loss", 0.05, cooldown, 0.01), start=0.1)
+    rows: list[dict[str, float]] = []
+    for epoch, value in enumerate(VALUES):
+        rise = min(1.0, 0.1 + 0.9 * epoch / length)
+        wanted = theirs.param_groups[0]["lr"] * rise
+        schedule = settled(ours, rows)
+        assert schedule is not None
+        assert schedule(epoch, len(VALUES)) == pytest.approx(wanted, abs=1e-15), epoch
+        rows.append({"loss": value})
+        if epoch >= length:
+            plateau.step(value)
+
+
+def test_fit_warms_up_and_then_watches() -> None:
+    rule = pnn.ReduceOnPlateau(1, 0.5, "loss", 1e9)
+    x, y = draw(14, 5), draw(14, 3)
+    options: dict[str, Any] = {"loss": "mean_squared_error", "epochs": 6, "optimizer": pnn.SGD(0.1), "batch_size": 14}
+    history = mlp().fit(x, y, **options, schedule=pnn.Warmup(2, rule, start=0.5))
+    # The first epoch after the rise is an improvement on nothing; none is after it.
+    assert history["learning_rate"] == pytest.approx([0.05, 0.075, 0.1, 0.1, 0.05, 0.025])
+    with pytest.raises(UsageError, match=r"^ReduceOnPlateau watches 'val_loss', but there is loss; more with"):
+        mlp().fit(x, y, **options, schedule=pnn.Warmup(2, pnn.ReduceOnPlateau()))
+    with pytest.raises(UsageError, match=r"^a warm-up before ReduceOnPlateau has factors in fit alone"):
+        pnn.Warmup(2, rule)(3, 6)
 
 
 def test_wrong_arguments() -> None:
