@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def draw_boxes(predictions: Sequence[Prediction]) -> Image:
-    """The picture that ``predictions`` are of, each of them in its box with its label above it.
+    """The picture that ``predictions`` are of, each in its box with its label above it, or below at the upper edge.
 
     Raises:
         UsageError: they are of no picture, of several, or of one that the model takes as a whole.
@@ -35,12 +35,15 @@ def draw_boxes(predictions: Sequence[Prediction]) -> Image:
         )
     image = Image.fromarray(on_white(read_image(names.pop())).round().astype(np.uint8)).convert("RGB")
     thickness = max(1, max(image.size) // 300)
-    height = max(10, max(image.size) // 25)
+    usual = int(np.median([each.box[3] - each.box[1] for each in boxed if each.box]))
+    height = max(10, min(usual * 2 // 5, max(image.size) // 25))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(height)
     for each in boxed:
         assert each.box
         left, top, right, bottom = each.box
         colour = BLUE if each.guess is None else VERMILLION
         draw.rectangle((left - thickness, top - thickness, right, bottom), outline=colour, width=thickness)
-        draw.text((left, top - 2 * thickness), str(each.label), colour, font, anchor="lb" if top > height else "lt")
+        is_above = top > height + 2 * thickness
+        edge = top - 2 * thickness if is_above else bottom + 2 * thickness
+        draw.text((left, edge), str(each.label), colour, font, anchor="lb" if is_above else "lt")
     return image

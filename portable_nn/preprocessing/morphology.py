@@ -140,17 +140,28 @@ def along(mask: Mask, length: int, slopes: int, step: float) -> Mask:
     columns = np.arange(width)
     for slope in range(-slopes, slopes + 1):
         shifts = np.round(slope * step * columns).astype(np.int64)
-        margin = int(np.abs(shifts).max())
-        padded = np.pad(mask, [(margin, margin), (0, 0)])
-        rows = np.arange(height + 2 * margin)[:, np.newaxis] + shifts
-        inside = (rows >= 0) & (rows < len(padded))
-        sheared = padded[rows.clip(0, len(padded) - 1), columns] & inside
-        counts = np.cumsum(np.pad(sheared, [(0, 0), (1, 0)]), axis=1, dtype=np.int32)
-        full = counts[:, length:] - counts[:, :-length] == length
-        ends = np.cumsum(np.pad(full, [(0, 0), (length, length - 1)]), axis=1, dtype=np.int32)
-        runs = ends[:, length:] - ends[:, :-length] > 0
-        back = np.zeros_like(padded)
-        chosen = runs & inside
-        back[rows[chosen], np.broadcast_to(columns, rows.shape)[chosen]] = True
-        found |= back[margin : margin + height]
+        highest_shift = int(shifts.max())
+        # Columns of one shift, and the rows of the picture in them once all are shifted: segments then lie in rows.
+        starts = np.flatnonzero(np.diff(shifts, prepend=shifts[0] - 1))
+        blocks = [
+            (slice(highest_shift - shifts[start], highest_shift - shifts[start] + height), slice(start, stop))
+            for start, stop in zip(starts, [*starts[1:], width], strict=True)
+        ]
+        level = np.zeros((height + highest_shift - int(shifts.min()), width), np.bool_)
+        for rows, across in blocks:
+            level[rows, across] = mask[:, across]
+        whole = _all_of(level, length)
+        if whole.any():
+            runs = ~_all_of(np.pad(~whole, [(0, 0), (length - 1, length - 1)], constant_values=True), length)
+            for rows, across in blocks:
+                found[:, across] |= runs[rows, across]
     return found
+
+
+def _all_of(mask: Mask, size: int) -> Mask:
+    """Whether ``size`` elements in a row, from each on, are all true."""
+    count, width = mask.shape[1] - size + 1, 1
+    while 2 * width <= size:
+        mask = mask[:, :-width] & mask[:, width:]
+        width *= 2
+    return mask[:, :count] & mask[:, size - width : size - width + count]

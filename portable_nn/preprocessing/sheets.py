@@ -120,9 +120,8 @@ def find_ink(picture: Pixels, ink: Ink) -> Pixels:
     noise = SIGMA_PER_MAD * np.median(np.abs(taken - usual))
     strongest, needed = taken.max() - usual, max(MIN_INK, 6 * noise)
     if strongest < needed:
-        raise ValueError(
-            f"no drawing found: the ink takes {strongest:.0%} of the paper's light, and {needed:.0%} would be needed"
-        )
+        least = f"{needed:.0%} would be needed" if needed == MIN_INK else "that is no more than noise does here"
+        raise ValueError(f"no drawing found: the ink takes {strongest:.0%} of the paper's light, and {least}")
     floor = usual + 3 * noise
     found: Pixels = ((taken - floor) * (WHITE / (taken.max() - floor))).clip(0, WHITE).astype(np.float32)
     return found
@@ -210,7 +209,7 @@ def _belong(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
     widths, heights = (a[2] - a[0], b[2] - b[0]), (a[3] - a[1], b[3] - b[1])
     gap = max(a[0], b[0]) - min(a[2], b[2]), max(a[1], b[1]) - min(a[3], b[3])
     large, small = sorted((max(widths[0], heights[0]), max(widths[1], heights[1])), reverse=True)
-    over = -gap[0] >= 0.25 * min(widths) and gap[1] <= 0.2 * large
+    over = -gap[0] >= 0.25 * min(widths) and gap[1] <= 0.25 * large
     beside = 2 * small <= large and gap[0] <= 0.12 * large and gap[1] <= 0.12 * large
     return bool(over or beside)
 
@@ -226,11 +225,14 @@ def _sides(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _kept(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """The drawings that are no dirt: not cut off by the edge if others are not, not much smaller than others."""
+    """The drawings that are no dirt: no rest of a line, not cut off by the edge, not much smaller than others."""
     inside = ~at_edge(boxes, shape).any(axis=0)
-    sides = _sides(boxes)
-    thin = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) <= max(shape) // 80
-    allowed = inside if (inside & (sides >= 0.1 * max(shape))).any() else inside | ~thin
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    sides, thickest = np.maximum(widths, heights), max(shape) // 80
+    lying = (heights <= thickest) & (widths > 2 * heights)  # The rest of a line of the paper, where there is more.
+    inside &= ~lying | lying.all()
+    thin = np.minimum(widths, heights) <= thickest
+    allowed = inside if (inside & (sides >= 0.05 * max(shape))).any() else inside | ~thin
     if not allowed.any():
         raise ValueError("no drawing found: there are only lines at the edge")
     large = np.flatnonzero(allowed & (sides >= 0.3 * sides[allowed].max()))

@@ -53,7 +53,7 @@ NAMES = {
         "sample": "old.png", "calibrate": "old.npz", "train": "old.npz", "tune": "old.h5", "models build": "old.npz",
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
-    "--set": "old.safetensors", "--draw": "old.png",
+    "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png",
     "OUT": "old.safetensors", "OUT.onnx": "old.onnx", "B": "old.npz",
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""
@@ -120,7 +120,7 @@ def test_no_option_replaces_a_file_unless_forced(run, files, command, flag):
     assert (files / name).read_bytes() == b"precious"
 
 
-PICTURES = {"--plot", "--gif", "--draw"}
+PICTURES = {"--plot", "--gif", "--draw", "--boxes"}
 SLOW = {"models build"}
 
 

@@ -295,3 +295,19 @@ def test_drawings_come_last() -> None:
 
 def test_the_ink_can_be_said() -> None:
     assert InkStep("light") in with_polarity(SHEET, "light")
+
+
+def test_the_rest_of_a_line_is_no_drawing() -> None:
+    """Three pixels high and lying, beside a digit; a stroke that stands is one, and one that lies alone."""
+    ink = np.zeros((400, 500), np.float32)
+    ink[100:180, 100:110] = 255
+    ink[300:303, 200:260] = 255
+    assert [drawing.box for drawing in separate(ink, 28, 20)] == [(100, 100, 110, 180)]
+    ink[100:180, 100:110] = 0
+    assert [drawing.box for drawing in separate(ink, 28, 20)] == [(200, 300, 260, 303)]
+
+
+def test_noise_is_no_ink() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
+    with pytest.raises(DataError, match=r"of the paper's light, and that is no more than noise does here$"):
+        parts(SHEET, noise)
