@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from portable_nn.adversarial.gan.judging import SURE, probabilities
 from portable_nn.adversarial.gan.sampling import sample
-from portable_nn.model_files import load_model
 from portable_nn.network import Network
-from portable_nn.operators.registry import Array
-
-SURE = 0.9
-"""The probability above which a prediction counts as sure."""
-
-
-def probabilities(samples: Array) -> Array:
-    """Those of the ten classes for samples from 0 to 1, (n, 1, 28, 28): (n, 10)."""
-    network = load_model("digits-cnn")
-    logits = network.predict(samples * np.float32(255))
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def judge(network: Network, count: int = 1000, seed: int = 0) -> dict[str, float]:

@@ -9,10 +9,11 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.adversarial.gan import sample
+from portable_nn.adversarial.gan.judging import probabilities
 from portable_nn.catalog import find_model
 from portable_nn.core.errors import UsageError
-from portable_nn.models.digits_gan.judging import judge, probabilities
-from portable_nn.models.digits_gan.recipe import train
+from portable_nn.models.digits_gan.judging import judge
+from portable_nn.models.digits_gan.recipe import CLASSES, NOISE, _columns, _largest, _picture, train
 from portable_nn.models.recipes import Digits, load_digits
 
 SHIPPED = find_model("digits-gan")
@@ -61,6 +62,25 @@ def test_the_largest_of_the_first_ten_numbers_chooses_the_digit(network: pnn.Net
     assert (read == np.arange(500) % 10).mean() > 0.95
 
 
+def test_a_digit_is_chosen_in_the_noise_of_the_model(network: pnn.Network) -> None:
+    read = probabilities(sample(network, 200, digit=7)).argmax(axis=1)
+    assert (read == 7).mean() > 0.95
+
+
+def test_a_digit_is_recognised_where_the_model_does_not_let_it_be_chosen(network: pnn.Network) -> None:
+    """By onnxruntime on the shipped ONNX file, all are sevens; they are some of those that are drawn anyway."""
+    latent = pnn.Input(CLASSES + NOISE, name="latent")
+    doubled = latent * 2.0
+    hidden = pnn.Network(latent, _picture(_columns(latent, CLASSES, 74), _largest(_columns(doubled, 0, CLASSES))))
+    hidden.load_weights(network.parameters)
+    sevens, drawn = sample(hidden, 9, seed=4, digit=7), sample(network, 256, seed=4)
+    assert all((np.abs(drawn - seven).max(axis=(1, 2, 3)) < 1e-5).any() for seven in sevens)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(find_model("digits-cnn").onnx, providers=["CPUExecutionProvider"])
+    logits = session.run(None, {session.get_inputs()[0].name: sevens * 255})[0]
+    assert (np.exp(logits)[:, 7] / np.exp(logits).sum(axis=1) > 0.899).all()
+
+
 @pytest.mark.long
 def test_samples_are_no_copies(network: pnn.Network, digits: Digits) -> None:
     """The median sample lies about as far from what was learned from as real digits do from each other."""
@@ -90,9 +110,9 @@ def test_both_engines_and_the_onnx_file_agree(network: pnn.Network) -> None:
 def test_the_sheet_shows_a_hundred_samples(network: pnn.Network) -> None:
     imageio = pytest.importorskip("imageio.v3")
     page = np.asarray(imageio.imread(SHIPPED.samples / "sheet.png"))
-    assert page.shape == (302, 302)
-    first = sample(network, 1)[0, 0]
-    assert np.abs(page[2:30, 2:30] / 255 - first).max() < 0.01
+    assert page.shape == (906, 906)
+    first = sample(network, 1)[0, 0].repeat(3, axis=0).repeat(3, axis=1)
+    assert np.abs(page[6:90, 6:90] / 255 - first).max() < 0.01
 
 
 @pytest.mark.long

@@ -1,8 +1,8 @@
 """Generative adversarial networks: two of the package's own networks, trained against each other.
 
 Goodfellow et al., NIPS 2014, arXiv:1406.2661. ``train_gan`` trains any pair; ``train_pattern`` and ``train_ring`` are
-two examples; ``jacobian_eigenvalues`` shows the local dynamics of gradient descent; ``sample`` and ``save_samples``
-draw from a generator.
+two examples; ``jacobian_eigenvalues`` shows the local dynamics of gradient descent; ``sample``, ``between``,
+``save_samples`` and ``save_between`` draw from a generator.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from portable_nn.adversarial.gan.objectives import GAN_LOSSES
 from portable_nn.adversarial.gan.optimistic import OptimisticAdam
 from portable_nn.adversarial.gan.pattern import Pattern, pattern_networks, train_pattern
 from portable_nn.adversarial.gan.ring import measure_ring, ring_figures, ring_networks, train_ring
-from portable_nn.adversarial.gan.sampling import sample, save_samples
+from portable_nn.adversarial.gan.sampling import between, sample, save_between, save_samples
 from portable_nn.adversarial.gan.schedules import Fall, LinearFall
 from portable_nn.adversarial.gan.stages import GAN_METHODS
 from portable_nn.adversarial.gan.training import GanResult, train_gan
@@ -29,6 +29,7 @@ __all__ = [
     "OptimisticAdam",
     "Pattern",
     "Ring",
+    "between",
     "jacobian_eigenvalues",
     "measure_ring",
     "mode_metrics",
@@ -36,6 +37,7 @@ __all__ = [
     "ring_figures",
     "ring_networks",
     "sample",
+    "save_between",
     "save_samples",
     "train_gan",
     "train_pattern",

@@ -1,119 +1,159 @@
-"""Samples of a generator, and a picture of them."""
+"""Samples of a generator, and files of them: pictures, animations and arrays."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from portable_nn.adversarial.gan.noise import Noise, Source, source_of
+from portable_nn.adversarial.gan.sheets import (
+    ANIMATED,
+    ARRAY,
+    as_pictures,
+    check_suffix,
+    contact_sheet,
+    enlarged,
+    write_array,
+    write_pictures,
+)
 from portable_nn.catalog import CALLED
-from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import FileError, ShapeError, UsageError
-from portable_nn.core.graph import format_shape
+from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Engine
 from portable_nn.model_files import load_model
 from portable_nn.network import Network, load
 from portable_nn.operators.registry import Array
 
-GAP = 2
-"""Pixels between two pictures on a sheet."""
-ARRAY = ".npy"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+FRAMES: Final = 30
+MOST_FRAMES: Final = 1000
 
 
-def sample(network: Network | str | Path, count: int, seed: int = 0, *, engine: Engine = "numpy") -> Array:
+def sample(
+    network: Network | str | Path, count: int, seed: int = 0, *, digit: int | None = None, engine: Engine = "numpy"
+) -> Array:
     """Samples of a generator for noise from N(0, 1): (count, …).
 
     Args:
-        network: a generator with one input of a fixed size, a shipped model's name, or a weight file.
+        network: a generator with one input of a fixed size, and perhaps one of a class beside it (named class,
+            condition, digit or label, as numbers of which one is 1); a shipped model's name, or a weight file.
         count: number of samples, from 1.
         seed: of the noise; the first samples do not depend on the count.
+        digit: samples of this class alone. It is given to a generator with an input for it, and chosen in the noise of
+            one that takes it from there, as ``digits-gan``; of another, samples are drawn until there are enough that
+            ``digits-cnn`` reads as this digit with a probability above 0.9.
         engine: ``numpy`` or ``onnxruntime``.
 
     Raises:
-        UsageError, ShapeError: a network whose input is not noise, or a count below 1.
+        UsageError, ShapeError: a network whose input is not noise, a count below 1, or a digit that it does not make.
         FileError, FormatError: a file that cannot be read, or is damaged.
     """
-    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
-        raise UsageError(f"count must be a whole number from 1, not {count!r}")
-    if not isinstance(network, Network):
-        network = load_model(str(network)) if str(network) in CALLED else load(network)
-    noise = np.random.default_rng(seed).standard_normal((count, *_latent(network)))
-    return np.asarray(network.predict(noise.astype(network.graph.inputs[0].dtype), engine=engine))
+    found = _source(network)
+    return _made(found, found.draw(_count(count), seed, digit), engine)
 
 
-def _latent(network: Network) -> tuple[int, ...]:
-    """The shape of one draw of noise; raises where the network has no such input."""
-    inputs, outputs = network.graph.inputs, network.graph.outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(
-            f"only a network with one input and one output can be sampled; this one takes "
-            f"{', '.join(value.name for value in inputs)} and gives {', '.join(outputs)}"
-        )
-    value = inputs[0]
-    shape = tuple(dim for dim in value.shape[1:] if isinstance(dim, int))
-    floats = value.dtype in {"float32", "float64"}
-    if network.inputs[0].kind == "image" or not floats or not shape or len(shape) != len(value.shape) - 1:
-        what = "pictures" if network.inputs[0].kind == "image" else f"{value.dtype} {format_shape(value.shape)}"
-        raise ShapeError(f"only a generator can be sampled, which takes noise (batch, n); '{value.name}' takes {what}")
-    return shape
+def between(
+    network: Network | str | Path,
+    seeds: tuple[int, int],
+    count: int = 1,
+    frames: int = FRAMES,
+    *,
+    digit: int | None = None,
+    engine: Engine = "numpy",
+) -> Array:
+    """Samples on the way from those of one seed to those of another: (frames, count, …).
 
+    The first and the last are those of ``sample`` for the two seeds. Between x and y the noise is cos(a)·x + sin(a)·y,
+    a from 0 to π/2, which is from N(0, 1) as well. With a ``digit`` that is chosen in the noise all are of this class;
+    where it must be recognised, the first and the last are.
 
-def as_pictures(samples: Array) -> NDArray[np.uint8]:
-    """Samples with values from 0 to 1, (n, height·height) or (n, 1, height, width), as pictures (n, height, width).
-
-    Raises ``ShapeError`` for any other shape.
+    Raises as ``sample``, and ``UsageError`` for equal seeds, or another number of frames than 2 to 1,000.
     """
-    samples = np.asarray(samples)
-    side = math.isqrt(math.prod(samples.shape[1:]))
-    if samples.ndim == 2 and side * side == samples.shape[1]:
-        samples = samples.reshape(-1, side, side)
-    elif samples.ndim == 4 and samples.shape[1] == 1:
-        samples = samples[:, 0]
-    if samples.ndim != 3 or not samples.size:
-        raise ShapeError(f"samples must be grey pictures (n, h, w), (n, 1, h, w) or (n, h·h), not {samples.shape}")
-    return np.asarray(np.rint(np.clip(samples, 0, 1) * 255), np.uint8)
+    if not isinstance(frames, (int, np.integer)) or isinstance(frames, bool) or not 2 <= frames <= MOST_FRAMES:
+        raise UsageError(f"frames must be a whole number from 2 to {MOST_FRAMES:,}, not {frames!r}")
+    if seeds[0] == seeds[1]:
+        raise UsageError(f"between needs two seeds that differ, not {seeds[0]} twice")
+    found = _source(network)
+    first, last = (found.draw(_count(count), seed, digit) for seed in seeds)
+    shares = np.linspace(0, 1, frames).tolist()
+    return np.stack([_made(found, found.mixed(first, last, share), engine) for share in shares])
 
 
-def contact_sheet(pictures: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
-    """Pictures (n, height, width) side by side in rows, in reading order; by default about as many rows as columns."""
-    count, height, width = pictures.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    page = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), np.uint8)
-    page[:] = 64
-    for place, picture in enumerate(pictures):
-        top, left = GAP + place // columns * (height + GAP), GAP + place % columns * (width + GAP)
-        page[top : top + height, left : left + width] = picture
-    return page
+def digit_in_words(network: Network, digit: int) -> str:
+    """How samples of a digit are made. Raises ``UsageError`` or ``ShapeError`` for a network that is no generator."""
+    return source_of(network).how(digit)
 
 
 def save_samples(
-    network: Network | str | Path, path: str | Path, count: int = 25, seed: int = 0, *, engine: Engine = "numpy"
+    network: Network | str | Path,
+    path: str | Path,
+    count: int = 25,
+    seed: int = 0,
+    *,
+    digit: int | None = None,
+    scale: int | None = None,
+    engine: Engine = "numpy",
 ) -> Array:
     """Draw ``count`` samples, write them to ``path`` and return them.
 
-    A ``.npy`` file holds the samples as they are; a picture, such as a PNG, shows them side by side.
+    A ``.npy`` file holds the samples as they are; a picture, such as a PNG, shows them side by side, each pixel
+    ``scale`` times as high and wide: by default up to 10 times, so that the sheet has up to 1,000 pixels.
 
-    Raises as ``sample``, ``UsageError`` for another suffix, ``ShapeError`` where the samples are not grey pictures but
-    the file is one, and ``FileError`` where the file cannot be written.
+    Raises as ``sample``, ``UsageError`` for another suffix or a scale below 1, ``ShapeError`` where the samples are not
+    pictures but the file is one, and ``FileError`` where the file cannot be written.
     """
-    import imageio.v3 as iio
-
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in {*SUFFIXES, ARRAY}:
-        raise UsageError(f"{path}: the name of a file of samples ends in {', '.join([*SUFFIXES, ARRAY])}")
-    samples = sample(network, count, seed, engine=engine)
+    suffix = check_suffix(path)
+    samples = sample(network, count, seed, digit=digit, engine=engine)
     if suffix == ARRAY:
-        with atomic_write(path) as file:
-            np.save(file, samples)
-        return samples
-    page = contact_sheet(as_pictures(samples))
-    try:
-        iio.imwrite(path, page)
-    except OSError as error:
-        raise FileError(path, f"the picture cannot be written: {error.strerror or error}") from error
+        write_array(samples, path)
+    else:
+        write_pictures(enlarged([contact_sheet(as_pictures(samples))], scale), path)
     return samples
+
+
+def save_between(
+    network: Network | str | Path,
+    path: str | Path,
+    seeds: tuple[int, int],
+    count: int = 1,
+    frames: int = FRAMES,
+    *,
+    digit: int | None = None,
+    scale: int | None = None,
+    engine: Engine = "numpy",
+) -> Array:
+    """Write the samples of ``between`` to ``path`` and return them.
+
+    A GIF shows them one after another, several side by side; another picture has a row for each, a ``.npy`` file the
+    samples as they are. ``scale`` is of ``save_samples``. Raises as ``between`` and ``save_samples``.
+    """
+    suffix = check_suffix(path)
+    samples = between(network, seeds, count, frames, digit=digit, engine=engine)
+    if suffix == ARRAY:
+        write_array(samples, path)
+        return samples
+    pages = [as_pictures(frame) for frame in samples]
+    if suffix == ANIMATED:
+        sheets = [contact_sheet(page) for page in pages]
+    else:
+        rows = np.stack(pages).swapaxes(0, 1)
+        sheets = [contact_sheet(rows.reshape(-1, *rows.shape[2:]), columns=frames)]
+    write_pictures(enlarged(sheets, scale), path)
+    return samples
+
+
+def _source(network: Network | str | Path) -> Source:
+    if not isinstance(network, Network):
+        network = load_model(str(network)) if str(network) in CALLED else load(network)
+    return source_of(network)
+
+
+def _count(count: int) -> int:
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
+        raise UsageError(f"count must be a whole number from 1, not {count!r}")
+    return int(count)
+
+
+def _made(source: Source, noise: Noise, engine: Engine) -> Array:
+    made: Any = source.network.predict(noise, engine=engine)
+    return np.asarray(made[source.network.graph.outputs[0]] if isinstance(made, dict) else made)

@@ -10,7 +10,8 @@ import numpy as np
 
 from portable_nn.adversarial.gan.modes import Ring
 from portable_nn.adversarial.gan.pattern import Pattern
-from portable_nn.adversarial.gan.sampling import as_pictures, contact_sheet, sample
+from portable_nn.adversarial.gan.sampling import sample
+from portable_nn.adversarial.gan.sheets import as_pictures, contact_sheet
 from portable_nn.adversarial.gan.training import GanResult
 from portable_nn.adversarial.pictures.paper import colour_bar, legend_below, legend_line, parts_of, sheet
 from portable_nn.adversarial.pictures.trajectories import steps_axis
