@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 from typing import Any
@@ -96,6 +97,7 @@ PICTURES = {
     "field": lambda: draw.field("forsaken", [result("forsaken"), result("starts")]),
     "gan pattern": lambda: draw.gan(pattern_result()),
     "gan ring": lambda: draw.gan(ring_result()),
+    "gan ring over training": lambda: draw.gan(looked_at(), Ring(sigma=0.02), title="ring, regularised: seed 3"),
 }
 
 
@@ -379,7 +381,7 @@ def test_runs_from_several_starts():
 
 
 def test_bars_of_a_pattern_are_means_of_samples():
-    axes = titled(picture("gan pattern"), "samples and target")
+    axes = titled(picture("gan pattern"), "2,500 samples")
     made = sample(pattern_result().averaged, 2500)
     bars = {
         container.get_label(): [bar.get_height() for bar in container]
@@ -404,15 +406,75 @@ def test_losses_and_eigenvalues_along_training():
 
 def test_modes_of_a_ring():
     figure = picture("gan ring")
-    centres = line(titled(figure, "samples and target"), "8 modes of the target")
+    found = circles(titled(figure, "2,500 samples"))
+    centres = np.array([circle.center for circle in found])
     assert np.hypot(*centres.T) == pytest.approx(1)
     assert np.diff(np.unwrap(np.arctan2(centres[:, 1], centres[:, 0]))) == pytest.approx(np.pi / 4)
     modes = titled(figure, "modes captured")
-    assert line(modes, "strictly: at least 1 % of the samples").tolist() == [[100 * (n + 1), n] for n in range(5)]
-    assert line(modes, "all 8 modes")[:, 1].tolist() == [8, 8]
+    assert line(modes, "with 1 % of the samples").tolist() == [[100 * (n + 1), n] for n in range(5)]
+    assert line(modes, "all 8")[:, 1].tolist() == [8, 8]
     assert {"high-quality samples", "reverse KL"} <= {axes.get_title() for axes in figure.axes}
-    six = draw.gan(ring_result(), Ring(6, radius=2))
-    assert np.hypot(*line(titled(six, "samples and target"), "6 modes of the target").T) == pytest.approx(2)
+    six = circles(titled(draw.gan(ring_result(), Ring(6, radius=2)), "2,500 samples"))
+    assert np.hypot(*np.array([circle.center for circle in six]).T) == pytest.approx([2] * 6)
+
+
+def circles(axes: Any) -> list[Any]:
+    return [patch for patch in axes.patches if patch.get_gid() == "counted"]
+
+
+def looked_at() -> GanResult:
+    """Points of the ring with 5 of 100 half way to the middle, halves as wide as the data, at four steps."""
+    rng, ring = np.random.default_rng(0), Ring(sigma=0.02)
+    centres = ring.centres[np.arange(200) % 8]
+    points = centres + 0.01 * rng.standard_normal((200, 2))
+    points[:10] /= 2
+    made = replace(ring_result(), snapshots=[(step, points) for step in (100, 200, 300, 400)])
+    for row in made.history:
+        row["spread"] = 0.5
+    return made
+
+
+def test_what_is_counted_is_what_is_inside_the_circles():
+    figure = draw.gan(looked_at(), Ring(sigma=0.02), title="ring, regularised: seed 3")
+    figure.draw_without_rendering()
+    assert figure.get_suptitle().split("\n") == [
+        "ring, regularised: seed 3",
+        "losses at the end: generator 0.7, discriminator 1.3",
+    ]
+    assert len(figure.axes) == 9  # Three rows of three: no place is empty.
+    last = titled(figure, "200 samples after 400 steps\n95.0 % of high quality")
+    assert titled(figure, "200 samples after 100 steps")
+    inside, outside = line(last, "counted"), line(last, "not counted")
+    assert (len(inside), len(outside)) == (190, 10)
+    centres = np.array([circle.center for circle in circles(last)])
+    assert {circle.radius for circle in circles(last)} == {0.06}
+    near = np.linalg.norm(inside[:, None] - centres, axis=2).min(axis=1)
+    assert near.max() <= 0.06
+    assert np.linalg.norm(outside[:, None] - centres, axis=2).min() > 0.06
+    close = titled(figure, "the last samples around their modes")
+    radii = {patch.get_gid(): patch.radius for patch in close.patches}
+    assert radii["counted"] == 3
+    assert radii["spread"] == pytest.approx(0.5, rel=0.1)  # In units of the ring's deviation, 0.02.
+    assert np.hypot(*line(close, "counted").T) == pytest.approx(near / 0.02)
+    assert line(titled(figure, "spread within modes"), "samples")[:, 1].tolist() == [0.5] * 5
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 7])
+def test_no_place_of_a_sheet_is_empty(looks):
+    """The axes of each row reach from the left to the right."""
+    points = np.ones((20, 2))
+    made = replace(ring_result(), snapshots=[(step, points) for step in range(looks)])
+    for result in (
+        made,
+        replace(made, history=[]),
+        replace(pattern_result(), snapshots=[(1, np.ones((9, 4)))] * looks),
+    ):
+        grid = draw.gan(result).axes[0].get_gridspec()
+        spans = [axes.get_subplotspec() for axes in draw.gan(result).axes if axes.get_subplotspec() is not None]
+        taken = np.zeros((grid.nrows, grid.ncols), int)
+        for span in spans:
+            taken[span.rowspan.start : span.rowspan.stop, span.colspan.start : span.colspan.stop] += 1
+        assert (taken == 1).all()
 
 
 def test_a_generator_of_pictures_is_drawn_as_a_sheet():
@@ -425,7 +487,7 @@ def test_a_generator_of_pictures_is_drawn_as_a_sheet():
 
 def test_what_is_no_generator():
     generator, discriminator = pattern_networks(numbers=18)
-    with pytest.raises(ShapeError, match="samples must be grey pictures"):
+    with pytest.raises(ShapeError, match="samples must be pictures"):
         draw.gan(GanResult(generator, discriminator, generator))
 
 

@@ -162,6 +162,7 @@ def test_the_ring(run):
         r"modes captured +\d of 8\n",
         r"modes with 1 % +\d of 8 have at least 1 % of the samples\n",
         r"reverse KL +(inf|[\d.]+)\n",
+        r"spread within modes +(-|[\d.]+) standard deviations; the data have 0\.9744\n",
     ):
         assert re.search(text, out)
     assert "Eigenvalues" not in out

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.adversarial.games.options import Option, find
-from portable_nn.adversarial.gan.modes import SAMPLES, Ring
+from portable_nn.adversarial.gan.modes import SAMPLES, Ring, mode_metrics
 from portable_nn.adversarial.gan.pattern import Pattern, train_pattern
-from portable_nn.adversarial.gan.ring import RECIPES, STEPS, ring_figures, train_ring
+from portable_nn.adversarial.gan.ring import RECIPES, STEPS, train_ring
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.training import GanResult
 from portable_nn.network import Network
+from portable_nn.operators.registry import Array
 
 EXAMPLES: Final = {"pattern": 2000, "ring": STEPS}
 """The examples, with the default number of steps."""
@@ -34,7 +35,7 @@ class Demonstration:
     Attributes:
         example, recipe, method, loss, seed: the arguments.
         target: the data.
-        result: of the training.
+        result: of the training; its snapshots are the samples that were measured.
         figures: metrics of the averaged generator. For the ring those of ``Modes``; for the pattern ``error``, the
             largest error of a component's mean, and ``deviation``, the mean standard deviation of the components, which
             is ``target.noise`` in the data.
@@ -50,6 +51,14 @@ class Demonstration:
     result: GanResult
     figures: Mapping[str, float]
     seconds: float
+
+    @property
+    def title(self) -> str:
+        """What was trained, and how."""
+        steps = int(self.result.history[-1]["step"]) if self.result.history else 0
+        stopped = ", interrupted" if self.result.stopped == "interrupted" else ""
+        how = f"{self.method}, {self.loss}, {steps:,} steps, seed {self.seed}{stopped}"
+        return f"{self.example}, {self.recipe}: {how}"
 
 
 def demonstrate(
@@ -79,22 +88,27 @@ def demonstrate(
     find("recipe", recipe, RECIPES)
     seed = int(Option(0, "seed", 0, whole=True).check("seed", seed))
     target: Ring | Pattern = Ring() if example == "ring" else Pattern()
-    figures = _figures(target, seed)
+    figures = _figures(target)
+
+    def samples(generator: Network) -> Array:
+        return sample(generator, SAMPLES, seed + SAMPLED)
+
     options: dict[str, Any] = {
         "method": method,
         "loss": loss,
         "seed": seed,
         "steps": default if steps is None else steps,
         "eigenvalues": eigenvalues,
-        "metrics": figures,
+        "metrics": lambda generator: figures(samples(generator)),
+        "snapshot": samples,
         "progress": progress,
     }
     if loss == "wasserstein_gp":
         options["r1"] = None
     begin = time.perf_counter()
     result = train_ring(recipe, **options) if example == "ring" else _pattern(recipe, options)
-    seconds = time.perf_counter() - begin
-    return Demonstration(example, recipe, method, loss, seed, target, result, figures(result.averaged), seconds)
+    seconds, last = time.perf_counter() - begin, figures(samples(result.averaged))
+    return Demonstration(example, recipe, method, loss, seed, target, result, last, seconds)
 
 
 def _pattern(recipe: str, options: dict[str, Any]) -> GanResult:
@@ -104,14 +118,13 @@ def _pattern(recipe: str, options: dict[str, Any]) -> GanResult:
     return train_pattern(**{**plain, **options})
 
 
-def _figures(target: Ring | Pattern, seed: int) -> Callable[[Network], dict[str, float]]:
-    """The function that measures a generator."""
+def _figures(target: Ring | Pattern) -> Callable[[Array], dict[str, float]]:
+    """The function that measures samples."""
     if isinstance(target, Ring):
-        return lambda generator: asdict(ring_figures(generator, seed + SAMPLED, target))
+        return lambda samples: asdict(mode_metrics(samples, target))
 
-    def pattern(generator: Network) -> dict[str, float]:
-        made = sample(generator, SAMPLES, seed + SAMPLED)
-        error = np.abs(made.mean(axis=0) - np.array(target.pattern)).max()
-        return {"error": float(error), "deviation": float(made.std(axis=0).mean())}
+    def pattern(samples: Array) -> dict[str, float]:
+        error = np.abs(samples.mean(axis=0) - np.array(target.pattern)).max()
+        return {"error": float(error), "deviation": float(samples.std(axis=0).mean())}
 
     return pattern

@@ -25,6 +25,7 @@ Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 Metrics: TypeAlias = "Callable[[Network], Mapping[str, float]]"
 HistoryRow: TypeAlias = dict[str, float]
 Eigenvalues: TypeAlias = list[tuple[int, Array]]
+Snapshot: TypeAlias = "Callable[[Network], Array]"
 
 
 @dataclass
@@ -127,15 +128,17 @@ class SpectrumMonitor:
 
 @dataclass
 class Monitor:
-    """The history: a row after every ``every`` steps and after the last."""
+    """The history: a row, and what ``snapshot`` returns, after every ``every`` steps and after the last."""
 
     averaged: Network
     every: int
     metrics: Metrics | None
+    snapshot: Snapshot | None
     callback: Callable[[HistoryRow], object] | None
     watch: SpectrumMonitor | None
     bar: Bar
     rows: list[HistoryRow] = field(default_factory=list)
+    snapshots: list[tuple[int, Array]] = field(default_factory=list)
 
     def after(self, loop: TrainingLoop, number: int) -> None:
         """Append a row after ``number`` steps, if it is due."""
@@ -145,6 +148,8 @@ class Monitor:
             row: HistoryRow = {"step": number, **loop.losses(number), "rate": loop.rate_at(number - 1)}
             row |= self.metrics(self.averaged) if self.metrics else {}
             self.rows.append(row)
+            if self.snapshot:
+                self.snapshots.append((number, self.snapshot(self.averaged)))
             self.bar.epoch({**row, "epoch": len(self.rows)})
             if self.callback:
                 self.callback(row)

@@ -17,6 +17,7 @@ from portable_nn.adversarial.gan.loop import (
     HistoryRow,
     Metrics,
     Monitor,
+    Snapshot,
     SpectrumMonitor,
     TrainingLoop,
     run,
@@ -46,6 +47,7 @@ class GanResult:
         history: a row for every ``every`` steps: ``step``, ``generator_loss`` and ``discriminator_loss`` (means since
             the last row), ``rate`` (the factor of the learning rates), and the metrics.
         eigenvalues: pairs of a step and the eigenvalues of the Jacobian of the game there.
+        snapshots: pairs of a step and what ``snapshot`` returned there, with each row of the history.
         stopped: ``finished`` or ``interrupted``.
     """
 
@@ -54,6 +56,7 @@ class GanResult:
     averaged: Network
     history: list[HistoryRow] = field(default_factory=list)
     eigenvalues: Eigenvalues = field(default_factory=list)
+    snapshots: list[tuple[int, Array]] = field(default_factory=list)
     stopped: Stopped = "finished"
 
     def __getitem__(self, name: str) -> list[float]:
@@ -81,6 +84,7 @@ def train_gan(
     conditions: Sequence[str] = (),
     every: int = 100,
     metrics: Metrics | None = None,
+    snapshot: Snapshot | None = None,
     callback: Callable[[HistoryRow], object] | None = None,
     eigenvalues: int | None = None,
     seed: int = 0,
@@ -110,6 +114,7 @@ def train_gan(
         conditions: names of inputs that both networks have, such as a class; ``data`` has them as well.
         every: steps from one row of the history to the next.
         metrics: a function of the averaged generator that returns metrics for the row.
+        snapshot: a function of the averaged generator whose result is kept with the row, such as samples.
         callback: is called with each row.
         eigenvalues: compute those of the Jacobian of the game every so many steps, at one batch: for small networks.
         seed: of examples and noise. The same seed, machine and initial weights give the same bytes.
@@ -172,7 +177,7 @@ def train_gan(
         )
         watch = SpectrumMonitor(jacobian, eigenvalues)
     with progress_bar(progress, math.ceil(steps / every), every, lines=False) as bar, interruptible() as stop:
-        reports = Monitor(averaged, every, metrics, callback, watch, bar)
+        reports = Monitor(averaged, every, metrics, snapshot, callback, watch, bar)
         stopped = run(loop, reports, stop)
     return GanResult(
         generator=generator,
@@ -180,6 +185,7 @@ def train_gan(
         averaged=_with(averaged, averaged.parameters),
         history=reports.rows,
         eigenvalues=watch.found if watch else [],
+        snapshots=reports.snapshots,
         stopped=stopped,
     )
 

@@ -2,118 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.adversarial.gan.modes import Ring
+from portable_nn.adversarial.gan.modes import FULL, NEAR, SAMPLES, Ring, mode_metrics
 from portable_nn.adversarial.gan.pattern import Pattern
 from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.adversarial.gan.sheets import as_pictures, contact_sheet
 from portable_nn.adversarial.gan.training import GanResult
-from portable_nn.adversarial.pictures.paper import colour_bar, legend_below, legend_line, parts_of, sheet
+from portable_nn.adversarial.pictures.paper import colour_bar, legend_line, sheet
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
+from portable_nn.core.text import percent
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POINTS: Final = 2500
-"""The number of samples of a generator of points."""
+COLUMNS: Final = 3
 BARS: Final = 16
 """Examples of up to so many components are drawn as bars."""
 PICTURES: Final = 25
 COUNTS: Final[dict[str, tuple[str, str, Any, float]]] = {
-    "captured": ("captured: at least one sample", SKY, (0, (4, 1.5)), 2.2),
-    "strict": ("strictly: at least 1 % of the samples", GREEN, "solid", 1.5),
+    "captured": ("with a sample", SKY, (0, (4, 1.5)), 2.6),
+    "strict": ("with 1 % of the samples", GREEN, "solid", 1.5),
 }
 """Columns of the history that count modes, each with the label, colour, dashes and width of its line."""
 PLAIN: Final = ("step", "generator_loss", "discriminator_loss", "rate", *COUNTS)
 METRICS: Final = {
-    "quality": ("high-quality samples", "share within 3 standard deviations of a mode"),
-    "kl": ("reverse KL", "divergence from the uniform distribution, nats"),
+    "quality": ("high-quality samples", f"share within {NEAR:g}σ of a mode"),
+    "kl": ("reverse KL", "divergence from equal shares, nats"),
+    "spread": ("spread within modes", "standard deviation, in σ"),
     "error": ("error of the mean", "largest error of a component"),
     "deviation": ("standard deviation", "mean of the components"),
 }
 """The titles of metrics, and the labels of their axes."""
 FAR: Final = 97
 """The percentile of the moduli of eigenvalues that is within the axes."""
+CLOSE: Final = 5.0
+"""How far around a mode is seen, in σ."""
+CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 0.9}
+DOTS: Final[dict[str, Any]] = {"marker": ".", "linestyle": "none", "markeredgewidth": 0}
+COUNTED: Final[dict[str, Any]] = {"color": BLUE, "label": "counted"}
+NOT_COUNTED: Final[dict[str, Any]] = {"color": VERMILLION, "label": "not counted"}
+DATA: Final[dict[str, Any]] = {"color": BLACK, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+"""The line of the value that the data themselves have."""
 
 
 @style()
-def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0) -> Figure:
-    """Samples of the averaged generator, the losses, the metrics, and the eigenvalues if there are any.
+def gan(result: GanResult, target: Ring | Pattern | None = None, seed: int = 0, title: str = "") -> Figure:
+    """Samples over the training, the losses, the metrics, and the eigenvalues if there are any.
+
+    The samples of a ring are those of the snapshots, which should be the ones that are measured: a circle at each mode
+    has the radius of 3 σ within which they are counted. The losses at the end stand below the title.
 
     Args:
-        result: of ``train_gan``.
+        result: of ``train_gan``. Without snapshots, samples of the averaged generator are drawn.
         target: the data; by default ``Ring()`` for a generator of points, ``Pattern()`` for one of four components.
-        seed: of the samples.
+        seed: of the samples, where there are no snapshots.
+        title: what was trained, and how.
 
     Raises ``UsageError`` or ``ShapeError`` for a generator that cannot be sampled.
     """
-    parts: list[Callable[[Axes], None]] = [partial(_samples, result=result, target=target, seed=seed)]
+    looks: list[tuple[int | None, Array]] = [*result.snapshots]
+    if not looks:
+        looks = [(None, sample(result.averaged, SAMPLES, seed))]
+    if target is None:
+        target = _target(looks[-1][1])
+    parts = _others(result, target, looks[-1][1])
+    count = min(len(looks), COLUMNS - len(parts) % COLUMNS)
+    chosen = [partial(_samples, made=made, step=step, target=target) for step, made in _spread_out(looks, count)]
+    parts = [*chosen, *parts]
+    columns = min(len(parts), COLUMNS)
+    paper = sheet(4.2 * columns, 3.9 * -(-len(parts) // columns) + 0.7, _heading(result, title))
+    places = _places(paper, len(parts), columns)
+    for axes in places[1 : len(chosen)]:
+        axes.sharey(places[0])
+    for part, axes in zip(parts, places, strict=True):
+        part(axes)
+    return paper
+
+
+def _heading(result: GanResult, title: str) -> list[str]:
+    if not result.history:
+        return [title or "GAN training"]
+    last = result.history[-1]
+    losses = f"generator {last['generator_loss']:.4g}, discriminator {last['discriminator_loss']:.4g}"
+    return [title or f"GAN training, {last['step']:,.0f} steps", f"losses at the end: {losses}"]
+
+
+def _target(made: Array) -> Ring | Pattern | None:
+    """What examples of that form are compared with."""
+    if made.shape[1:] == (2,):
+        return Ring()
+    return Pattern() if made.shape[1:] == (len(Pattern().pattern),) else None
+
+
+def _others(result: GanResult, target: Ring | Pattern | None, made: Array) -> list[Callable[[Axes], None]]:
+    """All but the samples."""
+    parts: list[Callable[[Axes], None]] = []
+    if isinstance(target, Ring) and made.shape[1:] == (2,):
+        parts.append(partial(_within, made=made, ring=target))
     if result.history:
         parts.append(partial(_losses, result=result))
         if COUNTS.keys() & set(result.history[0]):
             parts.append(partial(_modes, result=result, target=target))
-        parts += [partial(_metric, result=result, name=name) for name in result.history[0] if name not in PLAIN]
+        names = [name for name in result.history[0] if name not in PLAIN]
+        parts += [partial(_metric, result=result, name=name, target=target) for name in names]
     if result.eigenvalues:
         parts.append(partial(_eigenvalues, result=result))
-    columns = min(len(parts), 3)
-    rows = -(-len(parts) // columns)
-    last = f", {result.history[-1]['step']:,.0f} steps" if result.history else ""
-    paper = sheet(4.2 * columns, 4.3 * rows + 0.4, [f"GAN training{last}"])
-    for part, place in zip(parts, parts_of(paper, rows, columns), strict=False):
-        part(place.add_subplot())
-    return paper
+    return parts
 
 
-def _samples(axes: Axes, result: GanResult, target: Ring | Pattern | None, seed: int) -> None:
-    made = sample(result.averaged, POINTS, seed)
-    if made.shape[1:] == (2,):
-        _points(axes, made, target if isinstance(target, Ring) else Ring())
+def _spread_out(looks: Sequence[Any], count: int) -> list[Any]:
+    """The first, the last, and ``count`` in all: more of the early ones, when most changes."""
+    places = np.rint(len(looks) ** np.linspace(0, 1, count)).astype(int) - 1 if count > 1 else [-1]
+    return [looks[place] for place in places]
+
+
+def _places(paper: Figure, count: int, columns: int) -> list[Axes]:
+    """Axes in rows; the last row is filled by those that are in it."""
+    last = count % columns or columns
+    full = (count - last) // columns
+    cells = paper.add_gridspec(full + 1, math.lcm(columns, last))
+    rows = [columns] * full + [last]
+    widths = [cells.ncols // own for own in rows]
+    return [
+        paper.add_subplot(cells[row, place * width : (place + 1) * width])
+        for row, (own, width) in enumerate(zip(rows, widths, strict=True))
+        for place in range(own)
+    ]
+
+
+def _legend(axes: Axes, columns: int = 2, handles: Sequence[Any] | None = None) -> None:
+    """Below the axes, so that those of a row stay aligned."""
+    named = axes.get_legend_handles_labels()[0] if handles is None else handles
+    look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.2, "handletextpad": 0.5}
+    axes.legend(handles=named, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, **look)
+
+
+def _samples(axes: Axes, made: Array, step: int | None, target: Ring | Pattern | None) -> None:
+    when = "" if step is None else f" after {step:,} steps"
+    if isinstance(target, Ring) and made.shape[1:] == (2,):
+        _points(axes, made, target, when)
     elif made.ndim == 2 and made.shape[1] <= BARS:
-        fits = Pattern() if made.shape[1] == len(Pattern().pattern) else None
-        _bars(axes, made, target if isinstance(target, Pattern) else fits)
+        _bars(axes, made, target if isinstance(target, Pattern) else None, when)
     else:
-        _pictures(axes, made[:PICTURES])
+        _pictures(axes, made[:PICTURES], when)
 
 
-def _points(axes: Axes, made: Array, ring: Ring) -> None:
-    centres, reach = ring.centres, 1.35 * ring.radius
-    axes.plot(
-        *centres.T,
-        marker="o",
-        markersize=15,
-        markerfacecolor="none",
-        markeredgecolor=VERMILLION,
-        markeredgewidth=1.3,
-        linestyle="none",
-        label=f"{ring.modes} modes of the target",
-        zorder=3,
-    )
-    axes.plot(
-        *made.T,
-        marker=".",
-        markersize=3,
-        color=BLUE,
-        alpha=0.45,
-        linestyle="none",
-        markeredgewidth=0,
-        label=f"{len(made):,} samples",
-        zorder=2,
-        rasterized=True,
-    )
-    axes.set(
-        xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first component", ylabel="second component"
-    )
-    axes.set_title("samples and target" + _beyond(np.abs(made).max(axis=1) > reach), fontsize=10)
-    modes, samples = axes.get_legend_handles_labels()[0]
-    legend_below(axes, 2, [modes, legend_line(linestyle="none", marker=".", color=BLUE, label=samples.get_label())])
+def _points(axes: Axes, made: Array, ring: Ring, when: str) -> None:
+    from matplotlib.patches import Circle
+
+    reach = 1.35 * ring.radius
+    for centre in ring.centres:
+        axes.add_patch(Circle(tuple(centre), NEAR * ring.sigma, gid="counted", zorder=3, **CIRCLE))
+    good = np.linalg.norm(made[:, None] - ring.centres, axis=2).min(axis=1) <= NEAR * ring.sigma
+    for points, look in ((made[~good], NOT_COUNTED), (made[good], COUNTED)):
+        axes.plot(*points.T, markersize=3.2, alpha=0.6, zorder=2, rasterized=True, **DOTS, **look)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="first component")
+    axes.set_ylabel("second component")
+    beyond = _beyond(np.abs(made).max(axis=1) > reach)
+    axes.set_title(f"{len(made):,} samples{when}\n{percent(good.mean())} of high quality{beyond}", fontsize=10)
+    ring_mark: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgecolor": BLACK}
+    circle = legend_line(linestyle="none", markeredgewidth=0.9, label=f"{NEAR:g}σ of a mode", **ring_mark)
+    dots = [legend_line(markersize=8, **DOTS, **look) for look in (COUNTED, NOT_COUNTED)]
+    _legend(axes, 3, [circle, *dots])
+
+
+def _within(axes: Axes, made: Array, ring: Ring) -> None:
+    """The samples around their modes, all modes on one another."""
+    from matplotlib.patches import Circle
+
+    apart = made[:, None] - ring.centres
+    distance = np.linalg.norm(apart, axis=2)
+    nearest = distance.argmin(axis=1)
+    rows = np.arange(len(made))
+    points, good = apart[rows, nearest] / ring.sigma, distance[rows, nearest] <= NEAR * ring.sigma
+    for part, look in ((points[~good], NOT_COUNTED), (points[good], COUNTED)):
+        axes.plot(*part.T, markersize=3.2, alpha=0.35, zorder=2, rasterized=True, **DOTS, **look)
+    spread = mode_metrics(made, ring).spread
+    circles: list[tuple[float, str, str, dict[str, Any]]] = [
+        (NEAR, "counted", f"{NEAR:g}σ: counted", {}),
+        (FULL, "data", f"spread of the data, {FULL:.3g}σ", {"edgecolor": ORANGE, "linewidth": 2}),
+        (spread, "spread", f"of the samples, {spread:.3g}σ", {"linewidth": 2}),
+    ]
+    for radius, gid, label, own in circles:
+        if np.isfinite(radius):
+            axes.add_patch(Circle((0, 0), radius, gid=gid, label=label, zorder=4, **{**CIRCLE, **own}))
+    axes.set(xlim=(-CLOSE, CLOSE), ylim=(-CLOSE, CLOSE), aspect="equal", xlabel="first component, in σ from the mode")
+    axes.set_ylabel("second component, in σ")
+    axes.set_title(f"the last samples around their modes,\nall {ring.modes} on one another", fontsize=10)
+    named = [(circle.get_edgecolor(), circle.get_linewidth(), circle.get_label()) for circle in axes.patches]
+    _legend(axes, 2, [legend_line(color=colour, linewidth=width, label=label) for colour, width, label in named])
 
 
 def _beyond(outside: Array) -> str:
@@ -121,7 +207,7 @@ def _beyond(outside: Array) -> str:
     return f"; {outside.sum():,} beyond the axes" if outside.any() else ""
 
 
-def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
+def _bars(axes: Axes, made: Array, pattern: Pattern | None, when: str) -> None:
     numbers = np.arange(made.shape[1])
     look: dict[str, Any] = {"width": 0.36, "error_kw": {"elinewidth": 1.2, "capsize": 3, "ecolor": BLACK}}
     axes.bar(numbers - 0.19, made.mean(axis=0), yerr=made.std(axis=0), color=SKY, label="samples", **look)
@@ -130,14 +216,14 @@ def _bars(axes: Axes, made: Array, pattern: Pattern | None) -> None:
     axes.axhline(0, color=BLACK, linewidth=0.7)
     axes.set(xlabel="component", ylabel="mean and standard deviation")
     axes.set_xticks(numbers)
-    axes.set_title("samples and target" if pattern else "samples", fontsize=10)
-    legend_below(axes, columns=2)
+    axes.set_title(f"{len(made):,} samples{when}", fontsize=10)
+    _legend(axes)
 
 
-def _pictures(axes: Axes, made: Array) -> None:
+def _pictures(axes: Axes, made: Array, when: str) -> None:
     axes.imshow(contact_sheet(as_pictures(made)), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(f"{len(made)} samples", fontsize=10)
+    axes.set_title(f"{len(made)} samples{when}", fontsize=10)
 
 
 def _losses(axes: Axes, result: GanResult) -> None:
@@ -149,7 +235,7 @@ def _losses(axes: Axes, result: GanResult) -> None:
     axes.set(xlabel="step", ylabel="loss")
     axes.set_title("losses", fontsize=10)
     steps_axis(axes, steps)
-    legend_below(axes, columns=2)
+    _legend(axes)
 
 
 def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None:
@@ -159,22 +245,33 @@ def _modes(axes: Axes, result: GanResult, target: Ring | Pattern | None) -> None
     for name, (label, colour, dashes, width) in COUNTS.items():
         if name in result.history[0]:
             axes.plot(steps, result[name], color=colour, linestyle=dashes, linewidth=width, label=label)
-    axes.axhline(modes, color=BLACK, linewidth=0.9, linestyle=(0, (1, 2)), label=f"all {modes} modes")
+    axes.axhline(modes, label=f"all {modes}", **DATA)
     axes.set(xlabel="step", ylabel="modes", ylim=(0, modes * 1.08))
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_title("modes captured", fontsize=10)
     steps_axis(axes, steps)
-    legend_below(axes, columns=1)
+    _legend(axes)
 
 
-def _metric(axes: Axes, result: GanResult, name: str) -> None:
+def _metric(axes: Axes, result: GanResult, name: str, target: Ring | Pattern | None) -> None:
     title, label = METRICS.get(name, (name, name))
-    axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5)
+    axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5, label="samples")
     axes.set(xlabel="step", ylabel=label)
-    if name == "quality":
-        axes.set_ylim(0, 1.04)
+    own = _of_data(name, target)
+    if own is not None:
+        axes.axhline(own, label=f"the data: {own:.3g}", **DATA)
+        _legend(axes)
+    highest = max([value for value in (*result[name], own or 0.0) if np.isfinite(value)], default=1.0)
+    axes.set_ylim(0, 1.06 * highest or 1.0)
     axes.set_title(title, fontsize=10)
     steps_axis(axes, np.array(result["step"]))
+
+
+def _of_data(name: str, target: Ring | Pattern | None) -> float | None:
+    """The value of a metric for the data; ``None`` where it is 0 or not known."""
+    if isinstance(target, Ring):
+        return {"quality": 1 - math.exp(-(NEAR**2) / 2), "spread": FULL}.get(name)
+    return target.noise if isinstance(target, Pattern) and name == "deviation" else None
 
 
 def _eigenvalues(axes: Axes, result: GanResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,7 @@ WORDS = {
     "captured": "modes captured",
     "strict": "modes with 1 %",
     "kl": "reverse KL",
+    "spread": "spread within modes",
     "error": "error of the mean",
     "deviation": "standard deviation",
 }
@@ -86,7 +88,7 @@ def command(
         _as_data(found),
         lambda: _rows(found),
         plot=plot,
-        figure=lambda pictures: pictures.gan(found.result, found.target, seed),
+        figure=lambda pictures: pictures.gan(found.result, found.target, seed, found.title),
     )
     if found.result.stopped == "interrupted":
         printer.note("stopped by Ctrl-C; the figures are those of the networks as they are")
@@ -101,27 +103,27 @@ def _rows(found: Demonstration) -> Iterator[list[Any]]:
 
 
 def _as_text(found: Demonstration) -> str:
-    result, last = found.result, found.result.history[-1] if found.result.history else {}
-    stopped = ", interrupted" if result.stopped == "interrupted" else ""
-    head = (
-        f"{found.example}, {found.recipe}: {found.method}, {found.loss}, "
-        f"{int(last.get('step', 0)):,} steps, seed {found.seed}{stopped}\n\n"
-    )
+    last = found.result.history[-1] if found.result.history else {}
     pairs = [(WORDS[name], _figure(found, name, value)) for name, value in found.figures.items()]
     if last:
         losses = f"generator {last['generator_loss']:.4g}, discriminator {last['discriminator_loss']:.4g}"
         pairs.append(("losses", losses))
     pairs.append(("time", f"{found.seconds:.1f} s"))
-    return head + fields(pairs) + _eigenvalues(found)
+    return f"{found.title}\n\n{fields(pairs)}{_eigenvalues(found)}"
 
 
 def _figure(found: Demonstration, name: str, value: float) -> str:
     """A figure, with its target."""
+    from portable_nn.adversarial.gan.modes import FULL
+
     target: Any = found.target
     if name == "quality":
         return f"{percent(value)}, within 3 standard deviations of a mode"
     if name in {"captured", "strict"}:
         return f"{value:.0f} of {target.modes}" + (" have at least 1 % of the samples" if name == "strict" else "")
+    if name == "spread":
+        own = "-" if math.isnan(value) else f"{value:.4g}"
+        return f"{own} standard deviations; the data have {FULL:.4g}"
     if name == "deviation":
         return f"{value:.4g}, of the data {target.noise:g}"
     return f"{value:.4g}" + (", the largest of the four components" if name == "error" else "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from portable_nn.adversarial.gan import Ring, measure_ring, mode_metrics, ring_networks, train_ring
-from portable_nn.adversarial.gan.modes import Modes
+from portable_nn.adversarial.gan.modes import FULL, Modes
 from portable_nn.adversarial.gan.ring import RECIPES, RingRun, spreads
 from portable_nn.core.errors import ShapeError, UsageError
 
@@ -47,7 +47,9 @@ def test_the_metrics_by_hand() -> None:
 
 def test_three_deviations_are_the_limit() -> None:
     near, far = 1 + 0.0299, 1 + 0.0301
-    assert mode_metrics(np.array([[near, 0.0], [far, 0.0]])) == Modes(0.5, 1, 1, math.log(8))
+    found = mode_metrics(np.array([[near, 0.0], [far, 0.0]]))
+    assert (found.quality, found.captured, found.strict, found.kl) == (0.5, 1, 1, math.log(8))
+    assert math.isnan(found.spread)  # One point has no deviation.
     easier = Ring(sigma=0.05)
     assert mode_metrics(np.array([[near, 0.0], [far, 0.0]]), easier).quality == 1
 
@@ -58,13 +60,30 @@ def test_one_percent_is_enough_to_be_captured_strictly() -> None:
 
 
 def test_no_good_point_at_all() -> None:
-    assert mode_metrics(np.zeros((5, 2))) == Modes(0.0, 0, 0, math.inf)
+    found = mode_metrics(np.zeros((5, 2)))
+    assert (found.quality, found.captured, found.strict, found.kl) == (0, 0, 0, math.inf)
+    assert math.isnan(found.spread)
+
+
+def test_the_spread_within_modes() -> None:
+    """The data have that of a normal distribution in the plane up to three deviations, by numerical integration."""
+    radius = np.linspace(0, 3, 100_001)
+    density = radius * np.exp(-(radius**2) / 2)
+    wanted = math.sqrt((density * radius**2).sum() / density.sum() / 2)
+    assert pytest.approx(wanted, rel=1e-6) == FULL
+    points = Ring()(80_000, np.random.default_rng(1))
+    assert mode_metrics(points).spread == pytest.approx(wanted, rel=0.01)
+    nearest = Ring().centres[np.linalg.norm(points[:, None] - Ring().centres, axis=2).argmin(axis=1)]
+    assert mode_metrics(nearest + (points - nearest) / 4).spread == pytest.approx(0.25, rel=0.01)
+    assert mode_metrics(nearest).spread == pytest.approx(0, abs=1e-6)
+    first = Ring().centres[0] + 0.01 * np.array([[0, 1], [0, -1], [2, 1], [2, -1]])
+    assert mode_metrics(first).spread == pytest.approx(math.sqrt(8 / 6))  # Four times 2, on 2·4 - 2 degrees of freedom.
 
 
 def test_means_and_standard_errors() -> None:
-    runs = [RingRun(seed, Modes(quality, 8, 7, 0.1), 1.0) for seed, quality in enumerate((0.9, 0.96, 0.99))]
+    runs = [RingRun(seed, Modes(quality, 8, 7, 0.1, 0.9), 1.0) for seed, quality in enumerate((0.9, 0.96, 0.99))]
     found = spreads(runs)
-    assert list(found) == ["quality", "captured", "strict", "kl"]
+    assert list(found) == ["quality", "captured", "strict", "kl", "spread"]
     assert found["quality"].mean == pytest.approx(0.95)
     assert found["quality"].error == pytest.approx(np.std([0.9, 0.96, 0.99], ddof=1) / math.sqrt(3))
     assert (found["strict"].mean, found["strict"].error) == (7, 0)
