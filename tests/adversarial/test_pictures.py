@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portable_nn.adversarial import compare, linear_game, simulate, spectrum, sweep
+from portable_nn.adversarial import METHODS, compare, linear_game, simulate, spectrum, sweep
 from portable_nn.adversarial import pictures as draw
 from portable_nn.adversarial.gan import GanResult, Ring, pattern_networks, ring_networks, sample, train_pattern
+from portable_nn.adversarial.pictures.labels import apart
 from portable_nn.adversarial.pictures.paper import diverging, minus
 from portable_nn.core.errors import MissingPackageError, ShapeError, UsageError
 from portable_nn.core.plotting import BLUE, ORANGE, save, save_animation
@@ -287,7 +288,8 @@ def test_eigenvalues_against_the_unit_circle():
     assert sorted(map(tuple, found.round(12))) == [(1, -0.1), (1, 0.1)]
     found = line(axes, "extragradient, η = 0.5: largest |λ| = 0.9013878")
     assert sorted(map(tuple, found.round(12))) == [(0.75, -0.5), (0.75, 0.5)]
-    assert "alternating, η = 0.5: largest |λ| = 1" in named(figure)
+    assert "alternating, η = 0.5: largest |λ| = 1" in written(figure)
+    assert "extragradient, η = 0.1: largest |λ| = 0.9950377" in written(figure)
     (left, right), (low, high) = figure.axes[1].get_xlim(), figure.axes[1].get_ylim()
     assert left < 0.99 < 1 < right  # Near 1, where those of η = 0.1 are.
     assert low < 0.1 < high < 0.2
@@ -308,10 +310,98 @@ def test_the_distance_against_gradient_evaluations():
         assert lines[f"theory of {name}"][:, 1] == pytest.approx(lines[name][:, 1], rel=1e-6)
     assert axes.get_xlabel().startswith("gradient evaluations")
     assert axes.get_yscale() == "log"
-    assert named(figure)[0] == "consensus: converged, 0.9515979 per gradient"
-    assert named(figure)[-2:] == ["simultaneous: diverges, 1.004988 per gradient", "theory"]
-    colours = [drawn.get_color() for drawn in axes.lines if not drawn.get_gid().startswith("theory")]
-    assert len(set(colours)) == len(colours) == 8
+    assert named(figure) == ["theory"]
+    assert written(figure)[0] == "consensus: converged, 0.9515979 per gradient"
+    assert written(figure)[-1] == "simultaneous: diverges, 1.004988 per gradient"
+
+
+def written(figure: Any) -> list[str]:
+    """The labels beside axes, from the bottom to the top."""
+    found = [text for axes in figure.axes for text in axes.texts if text.get_gid() == "label"]
+    return [text.get_text().replace("\n", " ") for text in sorted(found, key=lambda text: text.get_position()[1])]
+
+
+def samples_of(figure: Any) -> set[tuple[Any, ...]]:
+    """How the lines or markers beside the labels look."""
+    found = [drawn for axes in figure.axes for drawn in axes.lines if drawn.get_gid() == "sample"]
+    return {(str(d.get_color()), str(d._unscaled_dash_pattern), d.get_marker(), d.get_markerfacecolor()) for d in found}
+
+
+def check_labels(figure: Any) -> None:
+    """None on another, none beyond the sheet, and no two that look the same."""
+    figure.draw_without_rendering()
+    texts = [text for axes in figure.axes for text in axes.texts if text.get_gid() == "label"]
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert 0 <= box.x0 <= box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 <= box.y1 <= figure.bbox.height
+    assert len(samples_of(figure)) == len(texts)
+
+
+@pytest.mark.parametrize("game", ["bilinear", pytest.param("forsaken", marks=pytest.mark.long)])
+def test_all_methods_are_told_apart(game):
+    """On x·y, those of the competitive and of the proximal method are one curve; adaptive extragradient has it too."""
+    compared = compare(game, "all", evaluations=400)
+    figure = draw.comparison(compared)
+    check_labels(figure)
+    [axes] = figure.axes
+    names = [name.strip() for label in written(figure) for name in label.split(":")[0].split(",")]
+    assert sorted(names) == sorted(entry.name for entry in compared.entries)
+    ends = [line for line in axes.lines if line.get_gid() == "leader"]
+    assert len(ends) == len(written(figure)) - sum(label.endswith(": fails") for label in written(figure))
+    if game == "bilinear":
+        [group] = [label for label in written(figure) if "proximal" in label]
+        assert {"proximal", "competitive", "adaptive-extragradient"} <= set(group.split(":")[0].split(", "))
+        looks = {line.get_gid(): (line.get_color(), line._unscaled_dash_pattern) for line in axes.lines}
+        assert looks["proximal"] == looks["competitive"] != looks["simultaneous"]
+
+
+def test_a_label_is_joined_to_the_end_of_its_curve():
+    [axes] = picture("comparison").axes
+    leaders = {line.get_ydata()[1]: line.get_xydata()[0] for line in axes.lines if line.get_gid() == "leader"}
+    for text in (text for text in axes.texts if text.get_gid() == "label"):
+        shown = axes.transAxes.transform(leaders[text.get_position()[1]])
+        x, y = axes.transData.inverted().transform(shown)
+        name = text.get_text().split(":")[0].split(",")[0]
+        curve = next(line for line in axes.lines if line.get_gid() == name).get_xydata()
+        if name == "consensus":  # It leaves at the bottom.
+            assert y == pytest.approx(axes.get_ylim()[0])
+            assert x == pytest.approx(np.interp(-np.log10(y), -np.log10(curve[:, 1]), curve[:, 0]), abs=3)
+        else:
+            assert (x, y) == (pytest.approx(1000, abs=1), pytest.approx(curve[-1, 1], rel=1e-6))
+
+
+def test_equal_eigenvalues_are_named_together():
+    names = [row.name for row in METHODS.values() if row.linear and row.period is not None]
+    found = {(name, 0.1): spectrum(name, "bilinear", 0.1) for name in names if name != "follow-the-ridge"}
+    figure = draw.spectrum(found)
+    check_labels(figure)
+    assert any(label.startswith("proximal, competitive, η = 0.1: ") for label in written(figure))
+    assert any(label.startswith("extragradient, competitive-linear, η") for label in written(figure))
+    shown = [name.strip() for label in written(figure) for name in label.split(", η")[0].split(",")]
+    assert sorted(shown) == sorted(name for name, _ in found)
+
+
+def test_boxes_are_moved_apart_as_little_as_possible():
+    """Against a quadratic programme solved by scipy."""
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(0)
+    wanted, heights = np.sort(rng.random(8) * 4), rng.uniform(0.2, 0.6, 8)
+    found = np.array(apart(wanted.tolist(), heights.tolist(), 0.0, 5.0))
+    gaps = (heights[1:] + heights[:-1]) / 2
+    assert (np.diff(found) >= gaps - 1e-12).all()
+    assert found[0] >= heights[0] / 2 - 1e-12
+    assert found[-1] <= 5 - heights[-1] / 2 + 1e-12
+    limits = [
+        {"type": "ineq", "fun": lambda z: np.diff(z) - gaps},
+        {"type": "ineq", "fun": lambda z: z[0] - heights[0] / 2},
+        {"type": "ineq", "fun": lambda z: 5 - heights[-1] / 2 - z[-1]},
+    ]
+    best = optimize.minimize(lambda z: ((z - wanted) ** 2).sum(), found + 0.01, constraints=limits, tol=1e-12)
+    assert ((found - wanted) ** 2).sum() == pytest.approx(best.fun, rel=1e-5)
+    assert apart([1.0, 1.0], [0.5, 0.5], 0.0, 9.0) == [0.75, 1.25]
 
 
 def test_the_stability_limits_stand_in_the_heat_map():
@@ -371,6 +461,13 @@ def test_runs_from_several_starts():
     assert sorted(tuple(path[0]) for path in paths) == [(-1.2, 0.3), (0.1, -0.5), (0.6, 0.7), (1.0, 1.0)]
     assert line(axes, "F = 0, no equilibrium")[0] == pytest.approx([0.078, 0.412], abs=5e-4)
     assert "simultaneous, η = 0.05" in named(figure)
+    windows = []
+    for method in ("consensus", "extragradient"):
+        [axes] = draw.field("forsaken", simulate("forsaken", method, (0.5, 0.5), steps=900), reach=1.7).axes
+        windows.append((axes.get_xlim(), axes.get_ylim()))
+    assert windows[0] == windows[1] == ((-1.7, 1.7), (-1.7, 1.7))
+    [axes] = draw.field("forsaken", result("forsaken"), reach=0.5).axes
+    assert axes.get_xlim()[1] > max(0.7, result("forsaken").z.max() - 1e-9)  # A run is not cut off.
     with pytest.raises(UsageError, match="the results are of the game 'bilinear', and the field of 'forsaken'"):
         draw.field("forsaken", result("article"))
     with pytest.raises(UsageError, match="a picture has room for 60 runs, not 61"):
@@ -677,8 +774,8 @@ def test_a_game_without_an_f():
     assert "payoff f" not in [axes.get_title() for axes in draw.run(run).axes]
 
 
-@pytest.mark.parametrize("count", [0, 25])
+@pytest.mark.parametrize("count", [0, 41])
 def test_how_many_sets_of_eigenvalues(count):
     given = {("simultaneous", 0.01 * (place + 1)): np.array([1.0 + 0j]) for place in range(count)}
-    with pytest.raises(UsageError, match=f"a picture has room for 1 to 24 sets of eigenvalues, not {count}"):
+    with pytest.raises(UsageError, match=f"a picture has room for 1 to 40 sets of eigenvalues, not {count}"):
         draw.spectrum(given)

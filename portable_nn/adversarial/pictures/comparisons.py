@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
 from portable_nn.adversarial.pictures.paper import (
-    MEASURED,
     THEORY,
     distance_in_words,
     drawable,
@@ -20,74 +21,114 @@ from portable_nn.adversarial.pictures.paper import (
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.adversarial.runs.comparison import Compared, Comparison
 from portable_nn.adversarial.runs.verdict import GROWING, SUCCESSES, WORDS, factor_text
-from portable_nn.core.plotting import PALETTE, style
+from portable_nn.core.plotting import style
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DASHES: Final = ("solid", (0, (6, 1.5)), (0, (2, 1)), (0, (7, 1.5, 1.5, 1.5)))
-"""The lines of the first eight methods, of the next eight, and so on."""
+DASHES: Final = ("solid", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+"""The lines of the first seven curves, of the next seven, and so on."""
+LINE: Final[dict[str, Any]] = {"linewidth": 2.4, "zorder": 4}
 LOWEST, HIGHEST = 1e-12, 1e6
 """The range of distances, relative to the first, that is shown: beyond it, all others would look alike."""
+ALIKE: Final = 1 / 1000
+"""Curves are equal in a picture up to this share of its height: less than a line's width."""
+GRID: Final = 400
+"""The number of places at which curves are compared."""
+WIDTH: Final = 5.4
+LEFT, BELOW, ABOVE = 0.9, 0.75, 0.95
+"""Inches of the axes, and around them."""
 
 
 @style()
 def comparison(compared: Comparison) -> Figure:
     """The distance to the nearest equilibrium, or ‖F‖ where none is known, against gradient evaluations.
 
-    There is a line for each method, and a dashed one for its spectral radius on a linear game. The legend is ranked.
+    There is a curve for each method, with its own colour and dashes and a label at its end; curves that are equal, with
+    equal verdicts, have one label. A thin dashed line is the spectral radius on a linear game.
     """
-    known = len(compared.game.equilibria) > 0
-    words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.results[0])}"
-    paper = sheet(11, max(5.6, 1.4 + 0.27 * len(compared.entries)), [game_in_words(compared.game), words])
-    axes = paper.add_subplot()
     lines = {entry.name: drawable(entry.result.lengths) for entry in compared.entries}
-    for place, entry in enumerate(compared.entries):
-        look = {"color": PALETTE[place % 8], "linestyle": DASHES[place // 8 % 4], **MEASURED}
-        axes.plot(entry.evaluations, lines[entry.name], label=_label(entry), gid=entry.name, **look)
     start = next((line[0] for line in lines.values() if np.isfinite(line[0])), 1.0)
-    powers(axes, np.clip(np.concatenate([*lines.values()]), LOWEST * start, HIGHEST * start))
-    if known and compared.game.linear:
+    clipped = {name: np.clip(line, LOWEST * start, HIGHEST * start) for name, line in lines.items()}
+    groups = equal_curves(compared, clipped)
+    looks = [
+        {"color": COLOURS[place % 7], "linestyle": DASHES[place // 7 % len(DASHES)], **LINE}
+        for place in range(len(groups))
+    ]
+    needed = room([Label(_words(group), None, {}) for group in groups])
+    words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.results[0])}"
+    height = max(4.0, needed)
+    paper = sheet(11.8, height + BELOW + ABOVE, [game_in_words(compared.game), words])
+    axes = axes_at(paper, LEFT, BELOW, WIDTH, height)
+    for group, look in zip(groups, looks, strict=True):
+        for entry in group:
+            axes.plot(entry.evaluations, lines[entry.name], gid=entry.name, **look)
+    powers(axes, np.concatenate([*clipped.values()]))
+    steps_axis(axes, np.array([compared.evaluations]))
+    if len(compared.game.equilibria) and compared.game.linear:
         for entry in compared.entries:
             _theory(axes, entry, lines[entry.name])
-    axes.set(
-        xlabel="gradient evaluations (a Jacobian-vector product counts as one)",
-        ylabel=distance_in_words(compared.game),
-    )
+    axes.set(xlabel="gradient evaluations (a Jacobian-vector product counts as one)")
+    axes.set_ylabel(distance_in_words(compared.game))
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    steps_axis(axes, np.array([compared.evaluations]))
-    _legend(axes, compared)
+    both = zip(groups, looks, strict=True)
+    write(axes, [Label(_words(group), _end(axes, group[0], lines), look) for group, look in both])
     return paper
 
 
-def _label(entry: Compared) -> str:
-    verdict = entry.verdict
-    factor = (
-        ""
-        if verdict.status not in SUCCESSES | GROWING or not np.isfinite(entry.measured)
-        else (f", {factor_text(entry.per_evaluation)} per gradient")
-    )
-    return f"{entry.name}: {WORDS[verdict.status]}{factor}"
+def equal_curves(compared: Comparison, lines: dict[str, Array]) -> list[list[Compared]]:
+    """The entries of a comparison; those whose curves cannot be told apart and whose verdicts are equal together."""
+    at = np.linspace(0, compared.evaluations, GRID)
+    logs = {e.name: np.log10(np.interp(at, e.evaluations, lines[e.name], right=np.nan)) for e in compared.entries}
+    every = np.concatenate([*logs.values()])
+    every = every[np.isfinite(every)]
+    nearest = ALIKE * max(float(np.ptp(every)) if every.size else 0.0, 1e-9)
+    groups: list[list[Compared]] = []
+    for entry in compared.entries:
+        for group in groups:
+            first, own = logs[group[0].name], logs[entry.name]
+            both = np.isfinite(first) & np.isfinite(own)
+            same = both.mean() > 0.9 and bool((np.abs(first - own)[both] <= nearest).all())
+            if same and group[0].verdict.status == entry.verdict.status:
+                group.append(entry)
+                break
+        else:
+            groups.append([entry])
+    return groups
 
 
-def _theory(axes: Any, entry: Compared, lengths: Array) -> None:
-    """The line of the theoretical convergence factor, from the start."""
+def _words(group: Sequence[Compared]) -> str:
+    """The names of equal curves, their verdict and their factors."""
+    verdict = group[0].verdict
+    names = ", ".join(entry.name for entry in group)
+    known = [entry.per_evaluation for entry in group if np.isfinite(entry.measured)]
+    factors = ""
+    if verdict.status in SUCCESSES | GROWING and known:
+        both = dict.fromkeys(factor_text(factor) for factor in (min(known), max(known)))
+        factors = f", {' to '.join(both)} per gradient"
+    return f"{names}: {WORDS[verdict.status]}{factors}"
+
+
+def _end(axes: Axes, entry: Compared, lines: dict[str, Array]) -> tuple[float, float] | None:
+    """Where a curve ends, or leaves the axes for good; ``None`` where there is none."""
+    line, (low, high) = lines[entry.name], axes.get_ylim()
+    known = np.flatnonzero(np.isfinite(line))
+    if len(known) < 2:
+        return None
+    seen = known[(line[known] >= low) & (line[known] <= high)]
+    last = int(known[-1] if not len(seen) else min(known[-1], seen[-1] + 1))
+    return float(entry.evaluations[last]), float(np.clip(line[last], low, high))
+
+
+def _theory(axes: Axes, entry: Compared, lengths: Array) -> None:
+    """The line of the theoretical convergence factor, from the start; the first has an entry in the legend."""
     factor = entry.forecast.factor
     if factor is None:
         return
     with np.errstate(all="ignore"):
         line = lengths[0] * factor ** entry.result.t.astype(float)
-    axes.plot(entry.evaluations, drawable(line), gid=f"theory of {entry.name}", **THEORY)
-
-
-def _legend(axes: Any, compared: Comparison) -> None:
-    order = [entry.name for entry in compared.ranked]
-    handles, labels = axes.get_legend_handles_labels()
-    ranked = sorted(zip(handles, labels, strict=True), key=lambda pair: order.index(pair[0].get_gid()))
-    drawn = [handle for handle, _ in ranked]
-    if any(str(line.get_gid()).startswith("theory") for line in axes.lines):
-        drawn.append(legend_line(label="theory", **THEORY))
-    axes.legend(
-        handles=drawn, loc="upper left", bbox_to_anchor=(1.01, 1.01), frameon=False, fontsize=9, labelspacing=0.6
-    )
+    look = {**THEORY, "linewidth": 0.8, "linestyle": (0, (1, 2.5))}
+    axes.plot(entry.evaluations, drawable(line), gid=f"theory of {entry.name}", **look)
+    axes.legend(handles=[legend_line(label="theory", **look)], loc="lower left", frameon=False, fontsize=9)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from portable_nn.adversarial.pictures.labels import COLOURS, Label, axes_at, room, write
 from portable_nn.adversarial.pictures.paper import few_ticks, sheet
 from portable_nn.adversarial.runs.verdict import factor_text
 from portable_nn.core.errors import UsageError
-from portable_nn.core.plotting import BLACK, PALETTE, style, tint
+from portable_nn.core.plotting import BLACK, style, tint
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKS: Final = "osD^vP*X"
-MOST: Final = 24
+MARKS: Final = "osD^vP*X<>"
+MOST: Final = 40
 """The largest number of spectra in a picture."""
 CIRCLE: Final[dict[str, Any]] = {"fill": False, "edgecolor": BLACK, "linewidth": 1.1, "zorder": 2}
 INSIDE: Final[dict[str, Any]] = {"facecolor": "#F0F0F0", "edgecolor": "none", "zorder": 0}
 REACH: Final = (1.15, 3.0)
 """The smallest and the largest extent of the plane."""
+SAME: Final = 1e-9
+"""Eigenvalues that differ by less are equal."""
+WIDTH, SIDE = 14.6, 3.9
+LEFT, BETWEEN, BELOW, ABOVE = 0.8, 0.95, 0.65, 0.85
+"""Inches of the sheet and of each plane, and around the planes."""
 
 
 @style()
@@ -31,16 +37,22 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
     """Eigenvalues and the unit circle: the whole plane, and the neighbourhood of the largest.
 
     ``spectra`` has the result of ``spectrum`` for each method and learning rate. Each method has its own colour and
-    marker, darker for larger learning rates. Raises ``UsageError`` for none, and for more than ``MOST``.
+    marker, paler for smaller learning rates, and a label at its largest eigenvalue; equal eigenvalues have one label.
+    Raises ``UsageError`` for none, and for more than ``MOST``.
     """
     if not 1 <= len(spectra) <= MOST:
         raise UsageError(f"a picture has room for 1 to {MOST} sets of eigenvalues, not {len(spectra)}")
-    paper = sheet(11, 5.4 + 0.2 * max(0, len(spectra) - 4) / 2, [title] if title else [])
-    whole, near = paper.subplots(1, 2)
+    groups = equal_spectra(spectra)
+    looks = [_look(groups, place) for place in range(len(groups))]
+    needed = room([Label(_words(group), None, {}) for group in groups])
+    height = max(SIDE, needed)
+    paper = sheet(WIDTH, height + BELOW + ABOVE, [title] if title else [])
+    places = (LEFT, LEFT + SIDE + BETWEEN)
+    whole, near = (axes_at(paper, left, BELOW + (height - SIDE) / 2, SIDE, SIDE) for left in places)
     for axes in (whole, near):
         _circle(axes)
-        for (method, rate), found in spectra.items():
-            axes.plot(found.real, found.imag, **_look(spectra, method, rate))
+        for group, look in zip(groups, looks, strict=True):
+            axes.plot(group.values.real, group.values.imag, **look, label=_words(group))
     every = np.concatenate([*spectra.values()])
     reach = float(np.clip(1.06 * np.abs(every).max(), *REACH))
     beyond = int((np.maximum(np.abs(every.real), np.abs(every.imag)) > reach).sum())
@@ -50,9 +62,53 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
     rates = {rate for _, rate in chosen}
     which = f" at η = {min(rates):g}" if len(chosen) < len(spectra) else ""
     _frame(near, *_close([*chosen.values()]), f"largest eigenvalues{which}, upper half-plane")
-    handles, labels = whole.get_legend_handles_labels()
-    paper.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9, handletextpad=0.5)
+    labels = []
+    for group, look in zip(groups, looks, strict=True):
+        largest = group.values[np.argmax(np.abs(group.values))]
+        seen = _is_inside(near, largest.real, abs(largest.imag))
+        labels.append(Label(_words(group), (largest.real, abs(largest.imag)) if seen else None, look))
+    write(near, labels, low=(height - SIDE) / 2, high=(height - SIDE) / 2)
     return paper
+
+
+class Group(NamedTuple):
+    """Methods, each with its learning rate, whose eigenvalues are equal."""
+
+    keys: list[tuple[str, float]]
+    values: Array
+
+
+def equal_spectra(spectra: Mapping[tuple[str, float], Array]) -> list[Group]:
+    """The spectra; those at one learning rate that are equal, up to rounding and zeros, together."""
+    groups: list[Group] = []
+    for key, values in spectra.items():
+        for group in groups:
+            if group.keys[0][1] == key[1] and _is_equal(group.values, values):
+                group.keys.append(key)
+                break
+        else:
+            groups.append(Group([key], values))
+    return groups
+
+
+def _is_equal(one: Array, other: Array) -> bool:
+    """Whether eigenvalues are the same, each as often; zeros, which come with states that are kept, do not count."""
+    parts = []
+    for values in (one, other):
+        kept = values[np.abs(values) > SAME * np.abs(values).max(initial=1e-300)]
+        parts.append(kept[np.lexsort((kept.imag.round(6), kept.real.round(6)))])
+    return parts[0].shape == parts[1].shape and bool((np.abs(parts[0] - parts[1]) <= SAME).all())
+
+
+def _words(group: Group) -> str:
+    """Methods, their learning rate and the largest modulus."""
+    largest = factor_text(float(np.abs(group.values).max()))
+    return f"{', '.join(name for name, _ in group.keys)}, η = {group.keys[0][1]:g}: largest |λ| = {largest}"
+
+
+def _is_inside(axes: Axes, x: float, y: float) -> bool:
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    return left <= x <= right and low <= y <= high
 
 
 def _circle(axes: Axes) -> None:
@@ -64,23 +120,21 @@ def _circle(axes: Axes) -> None:
     axes.axvline(0, color="#D0D0D0", linewidth=0.7, zorder=1)
 
 
-def _look(spectra: Mapping[tuple[str, float], Array], method: str, rate: float) -> dict[str, Any]:
-    """The marker and label of the eigenvalues of a method at a learning rate."""
-    names = [*dict.fromkeys(name for name, _ in spectra)]
-    place = names.index(method)
-    rates = sorted({at for name, at in spectra if name == method})
+def _look(groups: Sequence[Group], place: int) -> dict[str, Any]:
+    """The marker of a group: that of its first method, paler for its smaller learning rates."""
+    firsts = [group.keys[0] for group in groups]
+    name, rate = firsts[place]
+    number = [*dict.fromkeys(method for method, _ in firsts)].index(name)
+    rates = sorted(at for method, at in firsts if method == name)
     share = 1.0 if len(rates) == 1 else 0.25 + 0.75 * rates.index(rate) / (len(rates) - 1)
-    largest = float(np.abs(spectra[method, rate]).max())
-    colour = PALETTE[place % len(PALETTE)]
     return {
         "linestyle": "none",
-        "marker": MARKS[place % len(MARKS)],
-        "markersize": min(7.5 + 2.6 * (len(names) - 1 - place), 14),  # What lies below is larger, and is seen.
-        "markerfacecolor": tint(colour, share),
+        "marker": MARKS[number % len(MARKS)],
+        "markersize": 8 + 4 * (1 - place / len(groups)),  # What lies below is larger, and is seen.
+        "markerfacecolor": tint(COLOURS[number % len(COLOURS)], share),
         "markeredgecolor": BLACK,
         "markeredgewidth": 0.7,
         "zorder": 4,
-        "label": f"{method}, η = {rate:g}: largest |λ| = {factor_text(largest)}",
     }
 
 

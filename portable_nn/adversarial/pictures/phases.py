@@ -42,11 +42,12 @@ MOST: Final = 60
 
 
 @style()
-def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
+def field(game: str | Game, results: Result | Iterable[Result] = (), reach: float | None = None) -> Figure:
     """Streamlines of -F, equilibria, and trajectories, with a colour for each method and learning rate.
 
-    A result may hold many runs. Raises ``UsageError`` for a game that is not played in a plane, for results of another
-    game, and for more than ``MOST`` runs.
+    A result may hold many runs. The window has all of them in it and, with ``reach``, all from -reach to reach, so that
+    pictures of several methods can be compared. Raises ``UsageError`` for a game that is not played in a plane, for
+    results of another game, and for more than ``MOST`` runs.
     """
     found = find_game(game)
     check_plane(found)
@@ -60,7 +61,7 @@ def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
         sets.setdefault(label, []).extend(views_of(result))
     if (runs := sum(map(len, sets.values()))) > MOST:
         raise UsageError(f"a picture has room for {MOST} runs, not {runs:,}")
-    window = _window(found, [view for views in sets.values() for view in views])
+    window = _window(found, [view for views in sets.values() for view in views], reach)
     paper = sheet(7, 7.6, [game_in_words(found)])
     axes = paper.add_subplot()
     streams(axes, found, window)
@@ -73,10 +74,11 @@ def field(game: str | Game, results: Result | Iterable[Result] = ()) -> Figure:
     return paper
 
 
-def _window(game: Game, views: list[View]) -> Limits:
+def _window(game: Game, views: list[View], reach: float | None) -> Limits:
     """The square that has all runs in it, as far as they are shown, and the equilibria among them."""
-    if views:
-        return window_of([np.array(view.window).T for view in views], margin=0.0)
+    least = [] if reach is None else [np.array([[-reach, -reach], [reach, reach]])]
+    if views or least:
+        return window_of([*least, *(np.array(view.window).T for view in views)], margin=0.0)
     middle = game.equilibria if len(game.equilibria) else np.zeros((1, 2))
     return window_of([middle - EMPTY, middle + EMPTY])
 

@@ -36,7 +36,10 @@ def command(
     ] = None,
     steps: Steps = 200,
     grid: Annotated[int, typer.Option(metavar="N", help="Grid points along each axis.")] = 21,
-    reach: Annotated[float, typer.Option(metavar="X", help="The grid covers -X to X in x and y.")] = 2.0,
+    reach: Annotated[
+        float,
+        typer.Option(metavar="X", help="The grid, and at least that part of the picture, covers -X to X in x and y."),
+    ] = 2.0,
     plot: Plot = None,
 ) -> None:
     """Show the phase portrait of a game of two variables: its vector field, and runs from several starts.
@@ -54,7 +57,7 @@ def command(
         _as_data(found, rate.rate),
         lambda: _rows(found),
         plot=plot,
-        figure=lambda pictures: pictures.field(found.game, found.results),
+        figure=lambda pictures: pictures.field(found.game, found.results, reach),
     )
 
 
