@@ -59,10 +59,12 @@ from portable_nn.onnx.storage.metadata import (
     labels_text,
     metadata_of,
 )
+from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
 from portable_nn.onnx.verify import LARGE, Difference, Proof, Tolerance, compare, compare_weights
 from portable_nn.onnx.writing import size_of, to_model
 from portable_nn.operators import infer
+from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
 
 OLDEST_RUN: Final = 7
@@ -509,7 +511,7 @@ def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: li
         kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)
         graph = replace(graph, parameters=tuple(kept))
     notes.extend(changes)
-    metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST}}
+    metadata = {key: text for key, text in properties.items() if key not in {MANIFEST, DIGEST, PREPARATION}}
     if model.doc_string:
         metadata.setdefault(DOC, model.doc_string)
     labels = labels_of(metadata)
@@ -525,7 +527,7 @@ def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: li
     return Network.from_graph(
         graph,
         Unread(parameters, model) if unread else _taken(graph, parameters.pop),
-        inputs=_inputs(graph, manifest),
+        inputs=_prepared(_inputs(graph, manifest), graph, preparation_in(properties, where), notes),
         outputs=outputs,
         metadata=metadata,
         documentation=documentation or UNSET,
@@ -538,6 +540,21 @@ def _inputs(graph: Graph, manifest: Manifest | None) -> tuple[InputInfo, ...]:
     known = manifest.graph.inputs if manifest else ()
     same = [may_be_equal(a.shape, b.shape) and a.name == b.name for a, b in zip(graph.inputs, known, strict=False)]
     return manifest.inputs if manifest and len(same) == len(known) == len(graph.inputs) and all(same) else ()
+
+
+def _prepared(
+    infos: tuple[InputInfo, ...], graph: Graph, steps: Mapping[str, Preprocessing], notes: list[str]
+) -> tuple[InputInfo, ...]:
+    """The meaning of the inputs, with the ``steps`` by name that ``predict --set`` has kept, and a note on these."""
+    kept = [value.name for value in graph.inputs if value.name in steps]
+    if not kept:
+        return infos
+    notes.append(f"how pictures are prepared for {', '.join(kept)} is taken over")
+    known = {info.name: info for info in infos}
+    return tuple(
+        InputInfo(name, "image", steps[name]) if name in steps else known.get(name, InputInfo(name))
+        for name in (value.name for value in graph.inputs)
+    )
 
 
 def _labelled(graph: Graph, labels: Sequence[str], manifest: Manifest | None) -> list[OutputInfo]:

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import portable_nn as pnn
-from portable_nn.converters.onnx import export_onnx
+from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import FormatError, UsageError
+from portable_nn.model_files.evaluating import save_network
 from portable_nn.onnx.storage.preparation import PREPARATION
 from portable_nn.preprocessing.steps import ColourStep, ResizeStep
 
@@ -238,6 +239,37 @@ def test_entries_are_not_trusted(tmp_path, photo, text, reason):
     model = convolutional(tmp_path / "m.onnx", metadata={PREPARATION: text})
     with pytest.raises(FormatError, match=rf"the entry '{PREPARATION}' of its metadata cannot be read: .*{reason}"):
         pnn.predict(model, photo)
+
+
+def of_run(model: object, inputs: object, **options: object) -> np.ndarray:
+    found = pnn.run(model, inputs, **options)["y"][0].astype(np.float64)
+    return np.exp(found) / np.exp(found).sum()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "onnx"])
+def test_an_import_takes_over_what_a_copy_says(tmp_path, photo, suffix):
+    """Prepared once: as Pillow and onnxruntime have it, on either engine, also after another preparation is kept."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
+    kernel = np.random.default_rng(4).normal(size=(5, 3, 3, 3)).astype(np.float32)
+    kinds = {"x": (FLOAT, ["n", 3, 8, 8])}, {"y": (FLOAT, ["n", 5])}
+    model = write(tmp_path / "m.onnx", nodes, *kinds, {"w": kernel})
+    pnn.keep_preprocessing(model, tmp_path / "copy.onnx", {"name": "imagenet", "size": 10, "crop": 8})
+    expected = answer(model, imagenet(10, 8, Image.open(photo)))
+    network = import_onnx(tmp_path / "copy.onnx")
+    assert PREPARATION not in network.metadata
+    save_network(network, tmp_path / f"imported.{suffix}")
+    for each in (network, tmp_path / "copy.onnx", tmp_path / f"imported.{suffix}"):
+        for engine in ("numpy", "onnxruntime"):
+            np.testing.assert_allclose(of_run(each, photo, engine=engine), expected, rtol=1e-4)
+    other = {"name": "imagenet", "size": 9, "crop": 8}
+    pnn.keep_preprocessing(tmp_path / "copy.onnx", tmp_path / f"other.{suffix}", other)
+    again = answer(model, imagenet(9, 8, Image.open(photo)))
+    np.testing.assert_allclose(of_run(tmp_path / f"other.{suffix}", photo), again, rtol=1e-4)
 
 
 def test_a_copy_stays_with_the_weights_of_the_model(tmp_path):
