@@ -15,7 +15,7 @@ from portable_nn.core.text import fields, percent, rounded
 
 EXAMPLES = (
     "calibrate mine.safetensors validation.csv --out calibrated.safetensors",
-    "calibrate theirs.onnx validation.npz --out calibrated.onnx",
+    "calibrate theirs.onnx validation.npz --task classes --out calibrated.onnx",
 )
 NUMBERS = True
 

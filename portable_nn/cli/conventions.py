@@ -33,7 +33,7 @@ from portable_nn.cli.timing import limit_time
 from portable_nn.core.errors import FileError, PortableNNWarning, UsageError
 from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, OnnxRuntime
 from portable_nn.core.plotting import FORMATS, check_animation, check_picture
-from portable_nn.core.text import SIGNIFICANT, looking
+from portable_nn.core.text import SIGNIFICANT, either, looking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,7 +258,9 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     forms = {
         name: suffix for name, suffix in FORMS.items() if name not in NEEDED or getattr(module, NEEDED[name], False)
     }
-    options += _shared(forms, has_out=has_out, has_numbers=getattr(module, "NUMBERS", False))
+    options += _shared(
+        forms, getattr(module, "ARRAYS", ()), has_out=has_out, has_numbers=getattr(module, "NUMBERS", False)
+    )
     flags = {option.name: _flag(option) for option in options}
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
@@ -440,11 +442,14 @@ def _listed(forms: Mapping[str, str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _shared(forms: Mapping[str, str], *, has_out: bool, has_numbers: bool) -> list[inspect.Parameter]:
+def _shared(
+    forms: Mapping[str, str], arrays: Sequence[str], *, has_out: bool, has_numbers: bool
+) -> list[inspect.Parameter]:
     """The options of every command, in the order of the help."""
     by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
     form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
-    out = f"Write the result to FILE, which ends in {_listed(forms)}; - is stdout."
+    written = f"; arrays in {either(arrays)}" if arrays else ""
+    out = f"Write the result to FILE, which ends in {_listed(forms)}{written}; - is stdout."
     flags = {
         "force": typer.Option("--force", help="Overwrite files that exist."),
         "timeout": typer.Option(

@@ -29,7 +29,8 @@ from portable_nn.core.text import quantity
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
     "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
-    "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --out figures.json",
+    "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --task classes --out figures.json",
+    "evaluate tabular.onnx wine.csv --target kind --task classes",
 )
 ROWS = NUMBERS = True
 
@@ -47,6 +48,16 @@ Data = Annotated[
 class DataOptions:
     """How a model reads data with labels; also for ``calibrate``."""
 
+    task: Annotated[
+        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
+    ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column of a table with what is right, its name, first or last; the model gets the others in order.",
+        ),
+    ] = None
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
     ] = None
@@ -77,9 +88,6 @@ def command(
     given: DataOptions,
     dialect: DialectOptions,
     preparation: PreparationOptions,
-    task: Annotated[
-        Literal["classes", "numbers"] | None, typer.Option(help="What is predicted, if the model does not say it.")
-    ] = None,
     worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first example that cannot be used, instead of at the end.")
@@ -101,7 +109,6 @@ def command(
     found = evaluate(
         model,
         data,
-        task=task,
         worst=worst,
         strict=strict,
         dialect=dialect.given(),

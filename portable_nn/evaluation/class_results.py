@@ -69,8 +69,10 @@ class ClassEvaluation:
         confusion: ``(classes, classes)``: how many examples of the class of the row are taken for that of the column.
         reliability: whether the probabilities of the most likely classes are what they say; ``reliability.ece`` is the
             expected calibration error.
-        auc: of two classes, the area under the ROC curve of the second; None where the data have only one.
-        auc_interval: its 95 % interval, by DeLong.
+        auc: the area under the ROC curve: of two classes that of the second, of more the mean of each class against the
+            others (macro, one-vs-rest). None where the data lack one of the classes, or of more than two classes where
+            there are too many examples to keep their probabilities (20 million numbers).
+        auc_interval: of two classes, its 95 % interval, by DeLong.
         unsure: the number of examples in which no class reaches the model's threshold, so that ``predict`` says ``?``.
         accuracy_of_sure: the accuracy in all others; None where there are none.
         worst: the examples with the largest loss.
@@ -131,6 +133,7 @@ class ClassEvaluation:
             right = "" if self.accuracy_of_sure is None else f"; of the others {percent(self.accuracy_of_sure)} right"
             unsure = f"{self.unsure:,} ({percent(self.unsure / self.examples)}){right}"
         low, high = self.accuracy_interval
+        rest = ", the mean of each class against the others" if len(self.classes) > 2 else ""
         always = f"{percent(self.baseline)} by the most frequent class alone"
         chance = f"about {percent(self.reliability.by_chance)} by chance if perfectly calibrated"
         return fields(
@@ -140,7 +143,7 @@ class ClassEvaluation:
                 ("unsure", unsure),
                 ("loss", f"{rounded(self.loss)}{ends(self.loss_interval)}, cross entropy"),
                 ("mean F1", f"{rounded(self.f1)}{ends(self.f1_interval)}"),
-                ("ROC AUC", "" if self.auc is None else f"{rounded(self.auc)}{ends(self.auc_interval)}"),
+                ("ROC AUC", "" if self.auc is None else f"{rounded(self.auc)}{ends(self.auc_interval)}{rest}"),
                 ("calibration error", f"{percent(self.reliability.ece)}; {chance}"),
             ]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,9 +13,12 @@ from portable_nn.evaluation.reliability import ReliabilityScores
 from portable_nn.evaluation.worst import Worst, WorstOf
 from portable_nn.operators.registry import Array
 
+MOST_KEPT: Final = 20_000_000
+"""The most numbers of several classes that are kept for the area under the ROC curve."""
+
 
 class ClassScores:
-    """Sums over examples, from which the figures follow; only of two classes are numbers kept for each example.
+    """Sums over examples, from which the figures follow; for the area under the ROC curve numbers are kept for each.
 
     Args:
         names: the classes.
@@ -53,7 +57,11 @@ class ClassScores:
         sure = confidence >= self.threshold
         self.sure, self.sure_right = self.sure + int(sure.sum()), self.sure_right + int((sure & right).sum())
         if len(self.names) == 2:
-            self.odds.append((logs[:, 1] - logs[:, 0], classes == 1))
+            self.odds.append((logs[:, 1] - logs[:, 0], classes))
+        elif self.count * len(self.names) <= MOST_KEPT:
+            self.odds.append((logs, classes))
+        else:
+            self.odds.clear()
         self.worst.update(
             [
                 Worst(
@@ -75,7 +83,7 @@ class ClassScores:
         loss, variance = self.losses[0] / self.count, self.losses[1] / self.count - (self.losses[0] / self.count) ** 2
         f1 = 2 * hits / np.maximum(support + taken, 1)
         low, high = wilson(hits.sum(), self.count)
-        auc, auc_interval = _auc(*map(np.concatenate, zip(*self.odds, strict=True))) if self.odds else (None, None)
+        auc, auc_interval = self._auc()
         return ClassEvaluation(
             self.count,
             float(hits.sum() / self.count),
@@ -98,6 +106,17 @@ class ClassScores:
             list(notes),
             left_out,
         )
+
+    def _auc(self) -> tuple[float | None, Interval | None]:
+        """The area under the ROC curve: of several classes, the mean of each against the others."""
+        if not self.odds:
+            return None, None
+        scores, classes = map(np.concatenate, zip(*self.odds, strict=True))
+        if scores.ndim == 1:
+            return _auc(scores, classes == 1)
+        areas = [_auc(scores[:, place], classes == place)[0] for place in range(len(self.names))]
+        known = [area for area in areas if area is not None]
+        return (float(np.mean(known)) if len(known) == len(areas) else None), None
 
 
 def _figures(names: Sequence[str], hits: Array, support: Array, taken: Array) -> tuple[ClassFigures, ...]:

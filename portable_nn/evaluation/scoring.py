@@ -30,6 +30,11 @@ LARGEST: Final = 1e75
 
 NO_LABEL = "there is no label to compare with"
 
+MULTI_LABEL = (
+    "the data name several classes of one example (multi-label), and evaluate is for one class each: give pnn.run's "
+    "probabilities, such as pnn.run(model, x)[output] > 0.5, to sklearn.metrics.classification_report"
+)
+
 BINARY = (
     "the targets are 0 and 1 alone, and the model does not say that it tells classes apart: if it does, evaluate it "
     "with task classes"
@@ -118,6 +123,8 @@ class Scoring:
         return self.of_numbers.result([*notes, *([BINARY] if self.binary_targets else [])], left_out)
 
     def _classes(self, labels: Sequence[Any]) -> tuple[Array, dict[int, str]]:
+        if any(isinstance(label, list) and label.count(1) > 1 and set(label) <= {0, 1} for label in labels):
+            raise UsageError(MULTI_LABEL)
         found = self.find.of(labels)
         return found, {
             place: NO_LABEL

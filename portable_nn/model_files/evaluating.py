@@ -13,7 +13,7 @@ from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import either, shortened
-from portable_nn.data.frames import Dialect
+from portable_nn.data.frames import Dialect, is_words, missing, read_frame, tables
 from portable_nn.data.sources import Bad
 from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, calibrated
@@ -21,7 +21,7 @@ from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigure
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.evaluation.worst import check_worst
-from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of
+from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of, opened_model
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import WRITABLE, open_model
 from portable_nn.network import Network
@@ -49,6 +49,7 @@ def evaluate(
     y: Any = None,
     *,
     task: Task | None = None,
+    target: str | None = None,
     worst: int = 0,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
@@ -71,6 +72,8 @@ def evaluate(
             folder with a folder of pictures for each class, which is named like it. They are read in batches.
         y: labels or numbers for data in memory that have none, one or a row for each example.
         task: ``classes`` or ``numbers``; by default the model says it, or else the data.
+        target: the column of a table that says what is right, by its name, ``first`` or ``last``, for a model that
+            does not know columns by name: it gets the numbers of the other columns, in their order.
         worst: how many of the worst examples are listed.
         strict: whether to raise at the first example that cannot be used, because it cannot be read, has no label or
             one that the model does not know, or because the model gives NaN. Otherwise these are counted in
@@ -89,7 +92,8 @@ def evaluate(
     """
     check_worst(worst)
     kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
-    given = _given(y, strict)
+    data, y = _with_target(model, data, y, target, dialect, digest=digest, edited=edited)
+    given = _given(y, strict or target is not None)
     answers = answers_of(
         model,
         data,
@@ -109,6 +113,36 @@ def evaluate(
     )
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
+
+
+def _with_target(
+    model: str | Path | Network, data: Any, y: Any, target: str | None, dialect: Dialect | None, **opening: Any
+) -> tuple[Any, Any]:
+    """Data with the labels of a column ``target`` taken out of it, if one is given."""
+    if target is None:
+        return data, y
+    engine: Engine = "numpy" if isinstance(model, Network) else "onnxruntime"
+    inputs = opened_model(model, engine, **opening).description.inputs
+    if any(info.columns for info in inputs):
+        raise UsageError("target is for a model that does not know the columns of its tables by name: this one does")
+    given = tables(data)
+    if y is not None or given is None or len(given) != 1:
+        raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
+    frame = read_frame(given[0], **vars(dialect or Dialect()))
+    place = {"first": 0, "last": -1}.get(target)
+    name = target if place is None or target in frame.columns else list(frame.columns)[place]
+    labels = frame.column(name)
+    others = {each: cells for each, cells in frame.columns.items() if each != name}
+    for each, cells in [(name, labels), *others.items()]:
+        if missing(cells).any():
+            where = frame.row(int(missing(cells).argmax()))
+            hint = ": a word such as ? or NA stands for a missing value" if each == name else ""
+            raise DataError(where, f"there is no value in column '{each}'{hint}")
+        if each != name and is_words(cells):
+            raise DataError(frame.where, f"column '{each}' has words, and the model takes numbers")
+    if not others:
+        raise DataError(frame.where, f"has no column but '{name}'")
+    return np.column_stack(list(others.values())), labels
 
 
 def _no_labels(answers: Answers) -> str:
@@ -134,6 +168,8 @@ def calibrate(
     data: Any,
     y: Any = None,
     *,
+    task: Task | None = None,
+    target: str | None = None,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
     batch_size: int = 256,
@@ -152,6 +188,8 @@ def calibrate(
             can be imported.
         data: examples with labels that the model was not trained on, as ``evaluate`` takes them.
         y: labels for data in memory that have none.
+        task: ``classes`` for a model that says it predicts numbers, if these are logits.
+        target: as ``evaluate`` takes it.
 
     All else is as ``evaluate`` takes it.
 
@@ -160,6 +198,9 @@ def calibrate(
     Raises as ``evaluate`` and ``Network.calibrate`` do, and ``UnsupportedError`` for an ONNX file that cannot be
     imported.
     """
+    if task == "numbers":
+        raise UsageError("a temperature is for the probabilities of classes, and not for numbers: leave task out")
+    data, y = _with_target(model, data, y, target, dialect, digest=digest, edited=edited)
     answers = answers_of(
         model,
         data,
@@ -177,8 +218,11 @@ def calibrate(
         preprocess=preprocess,
         output=output,
     )
-    if answers.runner.described and answers.runner.kind in ("values", "gaussian"):
-        raise UsageError(f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes")
+    if task is None and answers.runner.described and answers.runner.kind in ("values", "gaussian"):
+        raise UsageError(
+            f"{answers.runner.where} predicts numbers: a temperature is for the probabilities of classes. If it tells "
+            "classes apart, task classes says so"
+        )
     scores = _scored(answers, _given(y, True), True, 0, keep=True)
     numbers, classes = map(np.concatenate, zip(*scores.kept, strict=True))
     info = scores.scoring.info
@@ -287,6 +331,8 @@ def _labelled(answers: Answers, given: list[Any] | None) -> Iterator[tuple[Answe
     seen = 0
     for each in answers:
         if isinstance(each, Bad):
+            if given is not None:  # Which labels are those of the others is not known.
+                raise DataError(each.name, each.reason)
             yield each, []
             continue
         count = len(each.batch.names)

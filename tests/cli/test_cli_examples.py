@@ -103,6 +103,29 @@ def examples_of_pictures(path: Path) -> None:
     np.savez(path, x=rng.random((30, 3, 224, 224), np.float32), y=np.arange(30) % 3)
 
 
+def photos(path: Path) -> None:
+    """A folder of pictures for each class."""
+    for name in ("cat", "dog", "fish"):
+        (path / name).mkdir(parents=True)
+        for number in range(2):
+            picture(path / name / f"{number}.png")
+
+
+def validation(path: Path) -> None:
+    """What the classifier says of pictures, but for every fifth one."""
+    x = np.random.default_rng(0).random((30, 3, 224, 224), np.float32)
+    classes = classifier().predict(x).argmax(1)
+    np.savez(path, x=x, y=np.where(np.arange(30) % 5, classes, (classes + 1) % 3))
+
+
+def wine(path: Path) -> None:
+    path.write_text("alcohol,acid,ash,kind\n" + "".join(f"{n % 7},{n % 5},{n % 3},{n % 2}\n" for n in range(30)))
+
+
+def tabular(path: Path) -> None:
+    export_onnx(pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0), path)
+
+
 def scans(path: Path) -> None:
     shutil.copytree(find_model("digits-mlp").samples, path)
 
@@ -141,6 +164,10 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "photo.jpg": photograph,
     **dict.fromkeys(("imagenet.txt", "classes.txt"), names),
     "scans/": scans,
+    "photos/": photos,
+    "validation.npz": validation,
+    "wine.csv": wine,
+    "tabular.onnx": tabular,
     "who.npy": book,
     "theirs.h5": shipped,
 }
@@ -166,8 +193,8 @@ OWN: dict[str, dict[str, Callable[[Path], None]]] = {
 }
 """Files that an example needs in another form than the rest."""
 
-UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512", "photos/", "validation.npz"}
-"""Words of examples that are only parsed: of models with several inputs, with boxes, or that say what they predict."""
+UNMADE = {"detector.onnx", "matching.onnx", "image=1,3,512,512"}
+"""Words of examples that are only parsed: of models with several inputs, or with boxes."""
 
 WRITING = {"--out", "-o", "--plot", "--gif", "--dot", "--save-io", "--draw"}
 CONVERTING = {"export", "import", "convert"}

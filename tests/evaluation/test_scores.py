@@ -63,6 +63,12 @@ def test_classes_are_as_scikit_learn_has_them(count: int, classes: int) -> None:
     means = metrics.precision_recall_fscore_support(y, best, average="macro", zero_division=0)
     np.testing.assert_allclose([found.precision, found.recall, found.f1], means[:3], **EXACT)
     assert found.baseline == np.bincount(y).max() / count
+    if classes > 2 and len(np.unique(y)) == classes:
+        area = metrics.roc_auc_score(y, p, multi_class="ovr", average="macro", labels=names)
+        np.testing.assert_allclose(found.auc, area, **EXACT)
+        assert found.auc_interval is None
+    elif classes > 2:
+        assert found.auc is None
 
 
 @pytest.mark.parametrize("columns", [1, 2])

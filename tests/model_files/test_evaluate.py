@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -308,3 +309,55 @@ def test_numbers_and_words_are_told_apart() -> None:
         pnn.evaluate(net, ROWS, ["a"] * 200)
     with pytest.raises(UsageError, match="a temperature is for the probabilities of classes"):
         pnn.calibrate(net, ROWS, Y)
+
+
+def named_table(path: Path, kind: Sequence[object]) -> Path:
+    rows = (f"{a:.9g},{b:.9g},{label},{c:.9g}" for (a, b, c), label in zip(ROWS, kind, strict=True))
+    path.write_text("\n".join(["a,b,kind,c", *rows]) + "\n")
+    return path
+
+
+def test_a_foreign_model_is_told_which_column_says_what_is_right(tmp_path: Path) -> None:
+    """The others are its input, in their order."""
+    model = linear(tmp_path / "m.onnx", metadata={"labels": '["a", "b", "c", "d", "e"]'})
+    words = named_table(tmp_path / "words.csv", np.array(list("abcde"))[Y].tolist())
+    for data in (words, named_table(tmp_path / "numbers.csv", Y.tolist())):
+        found = pnn.evaluate(model, data, target="kind", task="classes", strict=False)
+        assert (found.examples, found.accuracy) == (200, RIGHT)
+        assert found.loss == pytest.approx(LOSS, rel=1e-5)
+    target = Z @ np.ones(5) + 1
+    column = linear(tmp_path / "sum.onnx", weight=WEIGHT @ np.ones((5, 1), np.float32))
+    found = pnn.evaluate(column, {"y": target, "a": ROWS[:, 0], "b": ROWS[:, 1], "c": ROWS[:, 2]}, target="first")
+    assert found.numbers[0].rmse == pytest.approx(1, rel=1e-5)
+    assert pnn.calibrate(model, words, target="kind").calibration.temperature == pytest.approx(
+        pnn.calibrate(model, stored(tmp_path, "csv")).calibration.temperature, rel=1e-6
+    )
+
+
+def test_a_target_that_is_none_or_missing(tmp_path: Path) -> None:
+    model = linear(tmp_path / "m.onnx", metadata={"labels": '["a", "b", "c", "d", "e"]'})
+    data = named_table(tmp_path / "t.csv", ["?", *np.array(list("abcde"))[Y[1:]].tolist()])
+    with pytest.raises(
+        DataError, match=r"t\.csv:2.*no value in column 'kind': a word such as \? or NA stands for a miss"
+    ):
+        pnn.evaluate(model, data, target="kind", strict=False)
+    with pytest.raises(DataError, match="has no column 'sort'; its columns are a, b, kind, c"):
+        pnn.evaluate(model, data, target="sort")
+    with pytest.raises(DataError, match="column 'kind' has words, and the model takes numbers"):
+        pnn.evaluate(model, named_table(data, ["a"] * 200), target="a")
+    with pytest.raises(UsageError, match="target names a column of one table"):
+        pnn.evaluate(model, ROWS, target="kind")
+    net = pnn.train_table("auto-2-auto", table(), "kind", epochs=1, progress=False).network
+    with pytest.raises(UsageError, match="this one does"):
+        pnn.evaluate(net, table(), target="kind")
+
+
+def test_several_classes_of_one_example_are_refused(tmp_path: Path) -> None:
+    """A single example with two classes says what the data are: nothing is left out silently."""
+    model = linear(tmp_path / "m.onnx")
+    y = np.eye(5)[Y]
+    assert pnn.evaluate(model, ROWS, y, task="classes").accuracy == RIGHT
+    y[150, (Y[150] + 1) % 5] = 1
+    for labels in (y, y.astype(int)):
+        with pytest.raises(UsageError, match=r"several classes of one example .*classification_report"):
+            pnn.evaluate(model, ROWS, labels, task="classes")
