@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer, choice
+from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import LOSSES, OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
@@ -185,7 +186,7 @@ class TrainingOptions:
 
         return read_dataset(path, self.labels_file, width=width)
 
-    def options(self, printer: Printer, checkpoints: CheckpointFlags) -> dict[str, Any]:
+    def options(self, printer: Printer, steps: StepOptions, checkpoints: CheckpointFlags) -> dict[str, Any]:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
         saving = checkpoints.options(printer, self.epochs)
         return {
@@ -201,6 +202,7 @@ class TrainingOptions:
             "metrics_csv": self.metrics_csv,
             "plot": self.plot,
             "progress": progress(printer),
+            **steps.options(),
             **saving,
         }
 

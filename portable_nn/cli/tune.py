@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import UsageError
@@ -16,6 +17,7 @@ EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
     "tune theirs.onnx mine.npz --replace-head --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
+    "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
     "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
 )
 
@@ -42,6 +44,7 @@ def command(
     ] = None,
     dialect: DialectOptions,
     training: TrainingOptions,
+    steps: StepOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
     """Fine-tune a model on your data.
@@ -59,7 +62,7 @@ def command(
         raise UsageError("--replace-head and --until contradict each other: leave one of them out")
     if replace_head:
         until = "-1"
-    options = training.options(printer, checkpoints)
+    options = training.options(printer, steps, checkpoints)
     network = open_network(model)
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:

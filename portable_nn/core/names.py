@@ -75,6 +75,15 @@ OPTIMIZERS: Final[Mapping[str, str]] = {
 }
 """Optimizers: the name, and the class in ``training.optimizers``."""
 
+SCHEDULES: Final[Mapping[str, str]] = {
+    "step": "StepDecay",
+    "exponential": "ExponentialDecay",
+    "cosine": "CosineDecay",
+    "one-cycle": "OneCycle",
+    "plateau": "ReduceOnPlateau",
+}
+"""Schedules of the learning rate: the name, and the class in ``training.schedules``."""
+
 LOSSES: Final[Mapping[str, str]] = {
     "mean_squared_error": "MeanSquaredError",
     "mean_absolute_error": "MeanAbsoluteError",

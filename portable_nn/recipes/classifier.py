@@ -20,7 +20,7 @@ from portable_nn.layers import Dense, Input, Layer, Normalization, Rescaling, Si
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
-from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.optimizers import Optimizer
@@ -56,7 +56,7 @@ def train_classifier(
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
-    **checkpoints: Unpack[CheckpointOptions],
+    **others: Unpack[FitOptions],
 ) -> Classifier:
     """Train a network of dense layers as a classifier.
 
@@ -82,7 +82,8 @@ def train_classifier(
         metrics_csv: a file that gets a row after each epoch.
         plot: a picture (.png, .svg or .pdf) of loss, metrics and learning rate by epoch.
         progress: show a bar on stderr; by default where that is a terminal.
-        checkpoints: ``checkpoint``, ``every``, ``keep`` and ``resume`` as ``fit`` takes them.
+        others: ``schedule``, ``groups``, ``clip_norm``, ``accumulate`` and ``average``, and for checkpoints
+            ``checkpoint``, ``every``, ``keep`` and ``resume``: as ``fit`` takes them.
 
     What prepares the numbers becomes the first layer of the network, which is never trained: it takes rows such as
     those of ``data``. Ctrl-C stops, and keeps what was learned.
@@ -119,7 +120,7 @@ def train_classifier(
         metrics_csv=metrics_csv,
         plot=plot,
         progress=progress,
-        **checkpoints,
+        **others,
     )
     return Classifier(network, history)
 

@@ -21,7 +21,7 @@ from portable_nn.layers import Columns, Dense, Input, Normalization
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
 from portable_nn.recipes.classifier import hidden_layers, split
-from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping, History
 from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.optimizers import Optimizer
@@ -96,7 +96,7 @@ def train_table(
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
-    **checkpoints: Unpack[CheckpointOptions],
+    **others: Unpack[FitOptions],
 ) -> TrainedTable:
     """Train a network that predicts one column of a table, or several, from the others.
 
@@ -179,7 +179,7 @@ def train_table(
         metrics_csv=metrics_csv,
         plot=plot,
         progress=progress,
-        **checkpoints,
+        **others,
     )
     network = _described(network, wanted, units or {})
     figures = _figures(network, history, wanted, x[held_out], held_out)

@@ -26,7 +26,7 @@ from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
-from portable_nn.training.checkpoint import CheckpointOptions
+from portable_nn.training.fit import FitOptions
 from portable_nn.training.losses import Loss, find_loss, usual_losses
 from portable_nn.training.optimizers import Optimizer
 
@@ -49,7 +49,7 @@ def tune_classifier(
     metrics_csv: str | Path | None = None,
     plot: str | Path | None = None,
     progress: bool | None = None,
-    **checkpoints: Unpack[CheckpointOptions],
+    **others: Unpack[FitOptions],
 ) -> Classifier:
     """Train a copy of a classifier further.
 
@@ -111,7 +111,7 @@ def tune_classifier(
         metrics_csv=metrics_csv,
         plot=plot,
         progress=progress,
-        **checkpoints,
+        **others,
     )
     return Classifier(_described(steps_inside(body), x), history)
 

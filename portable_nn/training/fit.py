@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.engines.ranges import warn_of_range
 from portable_nn.operators import Array, replay
-from portable_nn.training.checkpoint import Checkpoints
+from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Check, check_parameters, resolved
@@ -34,6 +34,16 @@ from portable_nn.training.trainable import Trainable
 from portable_nn.training.updating import Groups, Updating
 
 __all__ = ["Augment", "EarlyStopping", "History", "fit"]
+
+
+class FitOptions(CheckpointOptions, total=False):
+    """Options of ``fit`` that those who call it pass on as they are."""
+
+    schedule: Schedule | ReduceOnPlateau | None
+    groups: Groups | None
+    clip_norm: float | None
+    accumulate: int
+    average: float | None
 
 
 @check_kinds
