@@ -63,6 +63,9 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
 }
 """All shipped models by name."""
 
+SIMULATED: Final[Mapping[str, str]] = {"altimetry-data": "portable_nn.models.altimetry.files"}
+"""Data that are simulated for models to learn from, by name: the module whose ``write`` makes a file of them."""
+
 CALLED: Final[Mapping[str, Shipped]] = {
     name: model for model in SHIPPED.values() for name in (*model.aliases, model.name)
 }

@@ -43,7 +43,7 @@ else:
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """A new file, open for writing, that replaces the one at ``path`` when the block ends without an exception.
+    """A new file, to be written and read, that replaces the one at ``path`` when the block ends without an exception.
 
     The bytes go to a temporary file in the same folder, and are on the disk before it is renamed. A symbolic link is
     followed, and stays. An existing file's mode is kept; a new one's follows the umask. On any error the old file is
@@ -100,7 +100,7 @@ def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 def _create(target: Path) -> tuple[BinaryIO, Path]:
     while True:
         path = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
-        file = path.open("xb")
+        file = path.open("x+b")
         _lock(file)
         if os.fstat(file.fileno()).st_nlink:
             return file, path

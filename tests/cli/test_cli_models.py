@@ -158,3 +158,26 @@ def test_models_away_from_the_checkout(shell):
     code, out, err = shell("models", "list")
     assert (code, err) == (0, "")
     assert "digits-mlp" in out
+
+
+def test_simulated_tracks(run, tmp_path):
+    import h5py
+
+    code, out, err = run("models", "build", "altimetry-data", "--hours", "0.001", "--out", "t.h5", "--seed", "3")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split() == ["echoes", "72"]
+    with h5py.File(tmp_path / "t.h5") as store:
+        assert store["waveforms"].shape == (72, 104)
+        assert store.attrs["seed"] == 3
+    made = (tmp_path / "t.h5").read_bytes()
+    for arguments, message in (
+        (["altimetry-data"], "altimetry-data needs --hours N: how much of it there is to be"),
+        (["altimetry-data", "--hours", "1", "--out", "t.h5"], "t.h5 exists already: --force replaces it"),
+        (["altimetry-data", "--hours", "1", "--out", "t.npz"], "--out t.npz: altimetry-data is written as HDF5"),
+        (["altimetry-data", "--hours", "0"], "hours must be more than 0 and at most 100,000, not 0"),
+        (["digits", "--hours", "1"], "--hours is for altimetry-data: digits is a model, which has --epochs"),
+    ):
+        code, out, err = run("models", "build", *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"t.h5": made}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,21 +10,25 @@ import typer
 
 from portable_nn.cli.conventions import Printer, check_target
 from portable_nn.cli.training import OUT, CheckpointFlags, Seed, finish, progress
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import fields, size
 
 EXAMPLES = (
     "models build digits",
     "models build digits-mlp --out mine.h5 --seed 1",
     "models build digits-gan --checkpoint run --resume",
+    "models build altimetry-data --hours 10 --out tracks.h5",
 )
 
 
 def command(
     printer: Printer,
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model, or altimetry-data.")],
     out: Annotated[Path | None, OUT] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Passes over the training data; by default those of the recipe.")
     ] = None,
+    hours: Annotated[float | None, typer.Option(metavar="N", help="Hours of tracks, for altimetry-data.")] = None,
     seed: Seed = 0,
     *,
     checkpoints: CheckpointFlags,
@@ -31,9 +36,15 @@ def command(
     """Train a shipped model anew, by its recipe.
 
     The recipe has its own data, network and settings. Without --out, the weight file is NAME.safetensors in the current
-    folder.
+    folder. altimetry-data are no model, but simulated echoes of a radar altimeter, as HDF5.
     """
-    from portable_nn.catalog import find_model
+    from portable_nn.catalog import SIMULATED, find_model
+
+    if name in SIMULATED:
+        _simulate(printer, name, out or Path(f"{name}.h5"), hours, seed)
+        return
+    if hours is not None:
+        raise UsageError(f"--hours is for {' and '.join(SIMULATED)}: {name} is a model, which has --epochs")
     from portable_nn.models.recipes import recipe_of
 
     model = find_model(name)
@@ -43,3 +54,18 @@ def command(
     passes = {} if epochs is None else {"epochs": epochs}
     trained = recipe_of(model)(seed=seed, progress=progress(printer), **passes, **saving)
     finish(printer, trained.network, trained.history, target, checkpoints, trained.figures)
+
+
+def _simulate(printer: Printer, name: str, out: Path, hours: float | None, seed: int) -> None:
+    """Write data that are simulated."""
+    from portable_nn.catalog import SIMULATED
+
+    if hours is None:
+        raise UsageError(f"{name} needs --hours N: how much of it there is to be")
+    if out.suffix.lower() != ".h5":
+        raise UsageError(f"--out {out}: {name} is written as HDF5, to a file whose name ends in .h5")
+    check_target(out, printer.force)
+    count = import_module(SIMULATED[name]).write(out, hours, seed)
+    taken = out.stat().st_size
+    text = fields([("echoes", f"{count:,}"), ("saved", f"{out} ({size(taken)})")])
+    printer.result(text, {"path": str(out), "echoes": count, "bytes": taken, "seed": seed})

@@ -1,0 +1,30 @@
+"""How well echoes can be read at all: the bound of Cramér and Rao.
+
+The power of a gate under gamma speckle of shape L and mean S has the Fisher information L/S² of S, so that that of the
+parameters is F_ij = L·Σ ∂_iS·∂_jS/S² over the gates. No unbiased estimate has a covariance below its inverse.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, derivatives, mean_echoes
+from portable_nn.operators import Array
+
+PARAMETERS: Final = ("height", "epoch", "amplitude", "sin² of the angle", "noise")
+"""What may be unknown, in the order of the rows of an information."""
+
+
+def information(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
+    """The Fisher information of the first ``unknowns`` of ``PARAMETERS``: (n, unknowns, unknowns)."""
+    slopes = derivatives(sea, instrument)
+    slopes = np.concatenate([slopes, np.ones_like(slopes[..., :1])], axis=-1)[..., :unknowns]
+    relative = slopes / mean_echoes(sea, instrument)[..., np.newaxis]
+    return np.asarray(instrument.looks * relative.transpose(0, 2, 1) @ relative)
+
+
+def cramer_rao(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
+    """The least covariance of unbiased estimates: (n, unknowns, unknowns), of the first of ``PARAMETERS``."""
+    return np.linalg.inv(information(sea, unknowns, instrument))
