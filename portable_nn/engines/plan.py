@@ -230,6 +230,10 @@ class Binding(KernelContext):
         """Whether input ``index`` is the same in every run."""
         return self.plan.is_constant(self.node.inputs[index])
 
+    def is_read(self, index: int) -> bool:
+        """Whether output ``index`` is read by another node, or after the run."""
+        return self._output_name(index) in self.plan._last
+
     def output_shape(self, index: int = 0) -> tuple[int, ...]:
         """The shape of output ``index``."""
         shape = static(self.output_types[index].shape)

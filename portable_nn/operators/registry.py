@@ -84,7 +84,7 @@ class Attr(NamedTuple):
 
     kind: type[int] | type[float] | type[str] | type[tuple[int, ...]] | type[Tensor]
     default: Any = None
-    item: type[int] | type[float] = int
+    item: type[int] | type[float] | type[str] = int
 
     def takes(self, value: object) -> bool:
         """Whether ``value`` is of this type; a tuple, with all its items."""
@@ -239,6 +239,10 @@ class KernelContext(OperatorContext, ABC):
     @abstractmethod
     def is_constant(self, index: int) -> bool:
         """Whether input ``index`` is the same in every run."""
+
+    @abstractmethod
+    def is_read(self, index: int) -> bool:
+        """Whether output ``index`` is read by another node, or after the run."""
 
     @abstractmethod
     def out(self, index: int = 0, over: int | None = None, *, order: Order | None = None) -> Array:
@@ -457,7 +461,7 @@ class Operator:
 REGISTRY: dict[tuple[str, str], Operator] = {}
 
 ABSENT: Final[Mapping[str, Family]] = {
-    **dict.fromkeys(("ConvInteger", "GRU", "LSTM", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN"), "linear"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"), "linear"),
     "MaxRoiPool": "reduction",
 }
 """Operators of the standard that are not registered and are met in files; all others are of the family ``layout``."""

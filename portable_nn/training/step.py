@@ -15,9 +15,9 @@ from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.split import SplitPlan
 from portable_nn.operators import Array, Leaf, Symbol, constant, reachable, replay, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
-from portable_nn.training.gradient import gradients
 from portable_nn.training.halves import SMALLEST, Halves
 from portable_nn.training.losses import Built, Loss
 from portable_nn.training.parts import (

@@ -12,7 +12,7 @@ from portable_nn.diagram.boxes import diagram
 from portable_nn.engines.plan import Plan
 from portable_nn.model_files.reports import size_net
 from portable_nn.operators import Leaf, constant, emit, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 STEP = 1e-6
 

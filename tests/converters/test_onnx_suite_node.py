@@ -19,7 +19,7 @@ REACHED: dict[str, Count] = {
     "dropout": Count(12, 12, 8),
     "activation": Count(51, 50, 50),
     "matrix product": Count(27, 24, 24),
-    "recurrent": Count(18, 0, 0),
+    "recurrent": Count(18, 18, 18),
     "attention": Count(101, 96, 92),
     "softmax": Count(21, 21, 21),
     "loss": Count(52, 52, 52),
@@ -44,7 +44,7 @@ REACHED: dict[str, Count] = {
     "text, files, sequences, trees, optimizers": Count(73, 0, 0),
 }
 
-TOTAL = Count(1404, 1077, 1057)
+TOTAL = Count(1404, 1095, 1075)
 
 pytestmark = pytest.mark.long
 

@@ -14,8 +14,8 @@ import portable_nn as pnn
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, constant, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 SAME_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("ReLU", {}),

@@ -15,7 +15,7 @@ from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.core.words import WORDS
 from portable_nn.layers.pytorch import COUNTERPARTS, Renamed, translated
 from portable_nn.operators import constant
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 DOCS = Path(__file__).parents[2] / "docs" / "pytorch.md"
 

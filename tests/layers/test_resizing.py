@@ -17,8 +17,8 @@ from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.core.errors import GraphError, PortableNNError, UsageError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 SPATIAL = {1: (5,), 2: (4, 6), 3: (4, 3, 5)}

@@ -71,7 +71,10 @@ LACKING = frozenset({"Swish"})
 
 
 def lowered(graph: Graph, also: Collection[str] = LACKING) -> Graph:
-    """The graph with standard operators in place of the package's own, and of the operators ``also``."""
+    """The graph with standard operators in place of the package's own, and of the operators ``also``.
+
+    A lowering may need further operators of the package, which are then replaced as well.
+    """
     symbols: dict[str, Symbol] = replay(graph)
     for node in graph.nodes:
         operator = lookup(node.operator, node.domain)
@@ -84,4 +87,5 @@ def lowered(graph: Graph, also: Collection[str] = LACKING) -> Graph:
             made = list(emit_all(node.operator, *inputs, outputs=len(node.outputs), **node.attributes))
         symbols.update(zip(node.outputs, made, strict=True))
     leaves = [leaf for value in graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
-    return trace(leaves, [symbols[name] for name in graph.outputs]).graph
+    made_of = trace(leaves, [symbols[name] for name in graph.outputs]).graph
+    return lowered(made_of, also) if any(node.domain == INTERNAL for node in made_of.nodes) else made_of

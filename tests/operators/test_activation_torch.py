@@ -11,9 +11,9 @@ from standard_side import run_plan
 from thinning import thinned
 
 from portable_nn.operators import Leaf, Symbol, constant, emit, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.elementwise.blocks import BLOCK
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

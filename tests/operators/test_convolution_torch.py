@@ -12,8 +12,8 @@ from thinning import thinned
 
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, emit, emit_all, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional

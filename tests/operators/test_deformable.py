@@ -12,7 +12,7 @@ from standard_side import run_plan
 
 from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, emit, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 RNG = np.random.default_rng(2)
 

@@ -12,7 +12,7 @@ from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 
 from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, emit
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 EQUATIONS = [
     ("ij,jk->ik", (2, 3), (3, 4)),

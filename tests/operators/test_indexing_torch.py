@@ -16,8 +16,8 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 

@@ -12,8 +12,8 @@ from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit_all, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import InvalidNode, lookup
-from portable_nn.training.gradient import gradients
 
 
 def f(*shape: int | str) -> Leaf:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from cases import CASES, Case
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
-from standard_side import lowered, run_plan, run_reference, run_runtime
+from standard_side import LACKING, lowered, run_plan, run_reference, run_runtime
 from thinning import thinned
 
-from portable_nn.core.graph import INTERNAL, Graph
+from portable_nn.core.graph import Graph
 from portable_nn.operators import infer, trace
 from portable_nn.operators.registry import Array
 
@@ -50,6 +50,14 @@ WRONG_REFERENCE = {"ConvTranspose", "GlobalMaxPool", "MeanVarianceNormalization"
 where what the standard says of it in other operators is of another type."""
 
 
+UNWRITTEN = frozenset({"GRU", "LSTM", "RNN"})
+"""What onnxruntime has for float32 alone, and for sequences whose steps are the first axis."""
+
+
+def is_unwritten(case: Case, dtype: str) -> bool:
+    return case.operator in UNWRITTEN and (dtype == "float64" or bool(case.attributes.get("layout")))
+
+
 def assert_same(found: list[Array], wanted: list[Array], dtype: str) -> None:
     assert len(found) == len(wanted)
     for ours, theirs in zip(found, wanted, strict=True):
@@ -73,7 +81,7 @@ def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
         single = run_standard(graph_of(case, "float32"), case.feeds("float32"))
         assert_same(run_plan(graph, feeds), [array.astype(dtype) for array in single], "float32")
         return
-    standard = lowered(graph) if case.domain == INTERNAL else graph
+    standard = lowered(graph, also=UNWRITTEN if is_unwritten(case, dtype) else LACKING)
     # The standard has the statistics of groups computed in float32, whatever the type of what comes in and goes out.
     tolerance = "float32" if case.operator == "GroupNormalization" else dtype
     assert_same(run_plan(graph, feeds), run_standard(standard, feeds), tolerance)

@@ -12,8 +12,8 @@ from standard_side import lowered, run_plan, run_runtime
 
 from portable_nn.core.errors import GraphError
 from portable_nn.operators import Leaf, Symbol, constant, emit, lookup, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 RNG = np.random.default_rng(11)
 

@@ -17,9 +17,9 @@ from standard_side import lowered, run_plan, run_runtime
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.elementwise.blocks import BLOCK
 from portable_nn.operators.registry import Array, memory_order
-from portable_nn.training.gradient import gradients
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

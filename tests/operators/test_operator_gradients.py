@@ -13,8 +13,8 @@ from thinning import thinned
 from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 STEP = 1e-5
 SMOOTH = {"Tanh", "Sigmoid", "Softplus", "Softmax", "LogSoftmax", "Mul", "Div", "Gemm", "MatMul", "Pow", "Exp", "Log"}

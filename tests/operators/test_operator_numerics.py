@@ -12,9 +12,9 @@ from standard_side import run_plan, run_runtime
 from portable_nn.core.graph import INTERNAL, Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit, emit_all, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
 from portable_nn.operators.training.update import BLOCK
-from portable_nn.training.gradient import gradients
 
 FAR = np.array([-np.inf, -1e4, -100, -1, 0, 1, 100, 1e4, np.inf])
 

@@ -14,8 +14,8 @@ from standard_side import lowered, run_plan
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, emit, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 THEIRS = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}

@@ -29,8 +29,8 @@ NOT_DIFFERENTIABLE = {
 UNSUPPORTED = {"Constant": {"sparse_value", "value_string", "value_strings"}}
 """Attributes of the standard that are left out on purpose: there are no sparse or string tensors here."""
 
-KINDS = {"INT": int, "FLOAT": float, "STRING": str, "INTS": tuple, "FLOATS": tuple, "TENSOR": Tensor}
-ITEMS = {"FLOATS": float}
+KINDS = {"INT": int, "FLOAT": float, "STRING": str, "INTS": tuple, "FLOATS": tuple, "STRINGS": tuple, "TENSOR": Tensor}
+ITEMS = {"FLOATS": float, "STRINGS": str}
 SUFFIXES = {
     OpSchema.FormalParameterOption.Single: "",
     OpSchema.FormalParameterOption.Optional: "?",
@@ -82,8 +82,10 @@ def standard_default(attribute: OpSchema.Attribute) -> object:
     if not attribute.default_value.type:
         return None
     value = helper.get_attribute_value(attribute.default_value)
-    if isinstance(value, (bytes, list)):
-        return value.decode() if isinstance(value, bytes) else tuple(value)
+    if isinstance(value, list):
+        return tuple(item.decode() if isinstance(item, bytes) else item for item in value)
+    if isinstance(value, bytes):
+        return value.decode()
     return plain_float(value) if isinstance(value, float) else value
 
 

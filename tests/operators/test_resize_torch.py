@@ -20,8 +20,8 @@ from thinning import thinned
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 PYTORCH: Mapping[str, tuple[str, Mapping[str, Any]]] = {

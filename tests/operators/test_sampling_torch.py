@@ -11,7 +11,7 @@ from torch_side import Row, assert_refused, assert_same, ours, row_id, theirs
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, emit, integers, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 RNG = np.random.default_rng(3)
 NAMES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}

@@ -13,7 +13,7 @@ from standard_side import run_plan
 from portable_nn.core.errors import GraphError
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, constant, emit, integers, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 
 def f(*shape: int | str) -> Leaf:

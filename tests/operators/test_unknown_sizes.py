@@ -8,8 +8,8 @@ from standard_side import run_plan
 
 from portable_nn.core.graph import Shape
 from portable_nn.operators import Leaf, Symbol, emit, integers, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 FAR = 2**31 - 1
 

@@ -13,8 +13,8 @@ from standard_side import run_plan
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Leaf, Symbol, constant, emit_all, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 

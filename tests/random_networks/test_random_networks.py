@@ -20,8 +20,8 @@ from portable_nn.converters.onnx import export_onnx, import_onnx
 from portable_nn.engines.plan import Plan
 from portable_nn.layers.pytorch import COUNTERPARTS
 from portable_nn.operators import Leaf, replay, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 torch: Any = pytest.importorskip("torch")
 

@@ -13,8 +13,8 @@ from steps import classes, copied, draw, gradients_of
 import portable_nn as pnn
 from portable_nn.core.graph import Graph
 from portable_nn.operators import Leaf, constant, emit, trace
+from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.registry import Array
-from portable_nn.training.gradient import gradients
 
 N = 6
 

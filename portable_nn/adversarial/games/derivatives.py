@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 Payoff: TypeAlias = Callable[[Any, Any], Any]
 """f(x, y) on symbols: one for each player, or a tuple where a player has several variables."""

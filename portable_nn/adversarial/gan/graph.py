@@ -13,7 +13,7 @@ from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, Tensor, format_shape
 from portable_nn.operators import Leaf, Symbol, constant, emit_all, lookup
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 Role: TypeAlias = Literal["generator", "discriminator"]
 

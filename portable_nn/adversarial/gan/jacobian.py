@@ -24,7 +24,7 @@ from portable_nn.core.graph import Dim
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, reachable, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 DIRECTION: Final = "direction/"
 MOST: Final = 3000

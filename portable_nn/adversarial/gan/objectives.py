@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from portable_nn.adversarial.games.options import find
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol, constant, emit, integers
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 
 TINY: Final = 1e-12
 """Added under the square root of the gradient penalty, whose derivative is unbounded at 0."""

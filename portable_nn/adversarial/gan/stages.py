@@ -16,7 +16,7 @@ from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
 from portable_nn.operators import Array, Leaf, Symbol, emit, reachable, trace
-from portable_nn.training.gradient import gradients
+from portable_nn.operators.differentiation import gradients
 from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.step import new_states
 

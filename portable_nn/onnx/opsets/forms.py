@@ -39,6 +39,11 @@ def same(node: Node, scope: Scope) -> list[Node]:
 # -- before opset 7
 
 
+def _all_states(node: Node, scope: Scope) -> list[Node]:
+    """``output_sequence`` said whether the first output is made; now it is where it has a name."""
+    return [replace(node, attributes=without(node, "output_sequence"))]
+
+
 def _broadcast_by_attribute(node: Node, scope: Scope) -> list[Node]:
     """B is broadcast to A only with the attribute ``broadcast``, along the axes from ``axis`` on or the last ones."""
     first, second = (scope.type(node, index).shape for index in (0, 1))
@@ -411,6 +416,7 @@ CHANGES: Final[Mapping[str, tuple[Change, ...]]] = {
     **dict.fromkeys(_PAIRS, (Change(7, _broadcast_by_attribute),)),
     **dict.fromkeys(_REDUCTIONS, (Change(18, _axes_as_input, _axes_as_attribute),)),
     **dict.fromkeys(("ReduceSum", "Squeeze", "Unsqueeze"), (Change(13, _axes_as_input),)),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (Change(7, _all_states),)),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), (Change(13, _by_all_further_axes),)),
     "AveragePool": (Change(19, same, _without_dilations),),
     "BatchNormalization": (

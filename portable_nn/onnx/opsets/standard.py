@@ -15,7 +15,7 @@ from portable_nn.operators.registry import REQUIRED, Attr, InvalidNode, Operator
 _KINDS: Final[Mapping[int, Attr]] = {
     AttributeProto.INT: Attr(int), AttributeProto.FLOAT: Attr(float), AttributeProto.STRING: Attr(str),
     AttributeProto.TENSOR: Attr(Tensor), AttributeProto.INTS: Attr(tuple),
-    AttributeProto.FLOATS: Attr(tuple, item=float),
+    AttributeProto.FLOATS: Attr(tuple, item=float), AttributeProto.STRINGS: Attr(tuple, item=str),
 }  # fmt: skip
 _OPTION: Final = defs.OpSchema.FormalParameterOption
 _SUFFIXES: Final = {_OPTION.Single: "", _OPTION.Optional: "?", _OPTION.Variadic: "*"}

@@ -95,6 +95,7 @@ _FIELDS: Final[Mapping[int, str]] = {
     AttributeProto.TENSOR: "t",
     AttributeProto.INTS: "ints",
     AttributeProto.FLOATS: "floats",
+    AttributeProto.STRINGS: "strings",
 }
 """The field of an ``AttributeProto`` for each supported type of attribute."""
 
@@ -105,7 +106,7 @@ def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
     if isinstance(value, Tensor):
         proto.t.CopyFrom(to_tensor("", np.array(value.data, value.dtype).reshape(value.shape)))
     elif isinstance(value, tuple):
-        getattr(proto, _FIELDS[kind]).extend(value)
+        getattr(proto, _FIELDS[kind]).extend(item.encode() if isinstance(item, str) else item for item in value)
     else:
         setattr(proto, _FIELDS[kind], value.encode() if isinstance(value, str) else value)
     return proto
@@ -121,10 +122,9 @@ def from_attribute(proto: AttributeProto, where: str) -> Attribute:
     value = getattr(proto, _FIELDS[proto.type])
     match proto.type:
         case AttributeProto.STRING:
-            try:
-                return str(value, "utf-8")
-            except UnicodeDecodeError:
-                raise FormatError(where, f"attribute '{proto.name}' is not text in UTF-8: {value[:20]!r}") from None
+            return _text(value, proto.name, where)
+        case AttributeProto.STRINGS:
+            return tuple(_text(item, proto.name, where) for item in value)
         case AttributeProto.TENSOR:
             return literal(from_tensor(value, where, f"attribute '{proto.name}'"))
         case AttributeProto.FLOAT:
@@ -135,3 +135,10 @@ def from_attribute(proto: AttributeProto, where: str) -> Attribute:
             return tuple(value)
         case _:
             return int(value)
+
+
+def _text(value: bytes, name: str, where: str) -> str:
+    try:
+        return str(value, "utf-8")
+    except UnicodeDecodeError:
+        raise FormatError(where, f"attribute '{name}' is not text in UTF-8: {value[:20]!r}") from None

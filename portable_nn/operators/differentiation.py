@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.operators import GradientContext, InvalidNode, Origin, Symbol, emit, reachable
+from portable_nn.operators.registry import InvalidNode
+from portable_nn.operators.symbols import GradientContext, Origin, Symbol, emit
+from portable_nn.operators.tracing import reachable
 
 
 def gradients(outputs: Sequence[Symbol], seeds: Sequence[Symbol], wrt: Sequence[Symbol]) -> list[Symbol | None]:

@@ -1,0 +1,1 @@
+"""Recurrent operators: RNN, LSTM and GRU, and their gradients through time."""

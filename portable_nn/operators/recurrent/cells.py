@@ -1,0 +1,170 @@
+"""The cells: what RNN, LSTM and GRU compute in each step, forward and backward.
+
+RNN: Elman, Cognitive Science 14, 1990. LSTM: Hochreiter and Schmidhuber, Neural Computation 9, 1997; peepholes: Gers et
+al., JMLR 3, 2002. GRU: Cho et al., EMNLP 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from portable_nn.operators.base import Array
+from portable_nn.operators.recurrent.functions import Function
+from portable_nn.operators.recurrent.sweep import At, Steps, Sweep
+
+
+def fuses(s: Sweep) -> bool:
+    """Whether gates are computed by one tanh, with W, R and the bias halved: sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+    return s.use.is_standard and s.use.kind.gates > 1 and s.peepholes is None and not _couples(s)
+
+
+def _couples(s: Sweep) -> bool:
+    return len(s.use.kind.functions) == 3 and bool(s.n.int("input_forget"))
+
+
+def _half_up(s: Sweep, gates: Array) -> Steps:
+    """Of tanh(x / 2), sigmoid(x)."""
+    half = s.activator.number(0.5)
+    return [partial(np.multiply, gates, half, out=gates), partial(np.add, gates, half, out=gates)]
+
+
+def _activated(s: Sweep, f: Function, gate: Array, work: Array, t: int, place: int) -> Steps:
+    """The activation of one gate in step t, and its derivative where the gradient needs that."""
+    slope = s.slope(place)
+    return s.activator.steps(f, gate, work, None if slope is None else slope[t])
+
+
+# -- RNN: h ← f(x·Wᵀ + h·Rᵀ + b)
+
+
+def rnn(s: Sweep) -> At:
+    """One step."""
+    product, work = s.work(1), s.work()
+    [f] = s.functions
+
+    def at(t: int) -> Steps:
+        h, new = s.before(s.h)[t], s.after(s.h)[t]
+        return [
+            s.product(h, product),
+            partial(np.add, s.gates[0, t], product[0], out=new),
+            *_activated(s, f, new, work, t, 0),
+        ]
+
+    return at
+
+
+# -- LSTM: i, o, f, g; c ← f·c + i·g; h ← o·h(c)
+
+
+I, O, F, G, C, H, HC = range(7)  # noqa: E741 - the names of the standard.
+"""Where the values of an LSTM are."""
+
+
+def lstm(s: Sweep) -> At:
+    """One step."""
+    product, work, both, other = s.work(4), s.work(), s.work(2), s.work()
+    of_gates, of_cell, of_state = s.functions
+    fused, couples = fuses(s), _couples(s)
+    kept = len(s.values) > HC
+    one = s.activator.number(1)
+
+    def gates_before_the_cell(t: int) -> Steps:
+        gates, c = s.gates[:, t], s.before(C)[t]
+        if fused:
+            return [partial(np.tanh, gates, out=gates), *_half_up(s, gates[:G])]
+        found: Steps = []
+        for gate, place in ((I, 0), (F, 2)):
+            if gate == F and couples:
+                found.append(partial(np.subtract, one, gates[I], out=gates[F]))
+                continue
+            found += _peeped(s, gates[gate], c, place, work)
+            found += _activated(s, of_gates, gates[gate], work, t, place)
+        return [*found, *_activated(s, of_cell, gates[G], work, t, 3)]
+
+    def at(t: int) -> Steps:
+        gates, new, hc = s.gates[:, t], s.after(C)[t], s.before(HC)[t] if kept else other
+        found: Steps = [s.product(s.before(H)[t], product), partial(np.add, gates, product, out=gates)]
+        found += gates_before_the_cell(t)
+        found += [
+            # i · g and f · c.
+            partial(np.multiply, gates[I : F + 1 : 2], s.values[G : C + 1, s.now][:, t], out=both),
+            partial(np.add, both[0], both[1], out=new),
+        ]
+        if not fused:
+            found += _peeped(s, gates[O], new, 1, work)
+            found += _activated(s, of_gates, gates[O], work, t, 1)
+        if fused:
+            found.append(partial(np.tanh, new, out=hc))
+        else:
+            # The clip is that of what comes from products, as in onnxruntime.
+            slope = s.slope(4)
+            unclipped = s.activator._replace(clip=None)
+            found.append(partial(np.copyto, hc, new))
+            found += unclipped.steps(of_state, hc, work, None if slope is None else slope[t])
+        return [*found, partial(np.multiply, gates[O], hc, out=s.after(H)[t])]
+
+    return at
+
+
+def _peeped(s: Sweep, gate: Array, c: Array, place: int, work: Array) -> Steps:
+    """The argument of a gate that also sees the state c."""
+    if s.peepholes is None:
+        return []
+    return [partial(np.multiply, s.peepholes[place], c, out=work), partial(np.add, gate, work, out=gate)]
+
+
+# -- GRU: z, r, g; h ← (1 - z)·g + z·h
+
+
+Z, RESET, NEW, STATE, BESIDE = range(5)
+"""Where the values of a GRU are; the last is h·Rᵀ + b of the new state, which the reset gate is applied to."""
+
+
+def gru(s: Sweep) -> At:
+    """One step."""
+    product, work = s.work(3), s.work()
+    of_gates, of_state = s.functions
+    after_product = bool(s.n.int("linear_before_reset"))
+    fused, kept = fuses(s), len(s.values) > BESIDE
+    first = slice(None) if after_product else slice(NEW)
+
+    def at(t: int) -> Steps:
+        gates, h = s.gates[:, t], s.before(STATE)[t]
+        both, new, beside = gates[:NEW], gates[NEW], product[NEW]
+        found: Steps = [
+            s.product(h, product[first], first),
+            partial(np.add, both, product[:NEW], out=both),
+        ]
+        if fused:
+            found += [partial(np.tanh, both, out=both), *_half_up(s, both)]
+        else:
+            for place in (Z, RESET):
+                found += _activated(s, of_gates, gates[place], work, t, place)
+        if after_product:
+            if s.bias is not None:
+                found.append(partial(np.add, beside, s.bias[1, NEW], out=beside))
+            if kept:
+                found.append(partial(np.copyto, s.before(BESIDE)[t], beside))
+            found.append(partial(np.multiply, beside, gates[RESET], out=beside))
+        else:
+            found += [
+                partial(np.multiply, h, gates[RESET], out=work),
+                s.product(work, product[NEW:], slice(NEW, None)),
+            ]
+        return [
+            *found,
+            partial(np.add, new, beside, out=new),
+            *_activated(s, of_state, new, product[Z], t, NEW),
+            partial(np.subtract, h, new, out=work),
+            partial(np.multiply, work, gates[Z], out=work),
+            partial(np.add, work, new, out=s.after(STATE)[t]),
+        ]
+
+    return at
+
+
+FORWARD: Final[Mapping[str, Callable[[Sweep], At]]] = {"RNN": rnn, "GRU": gru, "LSTM": lstm}

@@ -1,0 +1,177 @@
+"""The operators RNN, LSTM and GRU; the forms of them that training uses; and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from portable_nn.operators.base import (
+    INTERNAL,
+    Attribute,
+    Dim,
+    FieldContext,
+    Fields,
+    GradientContext,
+    Interval,
+    Operator,
+    OperatorContext,
+    Shape,
+    Symbol,
+    Type,
+    emit,
+    emit_all,
+    register,
+)
+from portable_nn.operators.recurrent.backward import run_backward, types_of_gradients
+from portable_nn.operators.recurrent.forward import run_forward
+from portable_nn.operators.recurrent.functions import explicit
+from portable_nn.operators.recurrent.lowering import gradient_lowered, lowered
+from portable_nn.operators.recurrent.uses import (
+    ATTRIBUTES,
+    FURTHER,
+    INPUTS,
+    KINDS,
+    LENGTHS,
+    STATE_C,
+    STATE_H,
+    B,
+    P,
+    R,
+    W,
+    X,
+    recurrence,
+    type_of_saved,
+    types_of_outputs,
+)
+
+OUTPUTS = ("Y", "Y_h", "Y_c")
+
+
+def _forward_types(use: OperatorContext) -> tuple[Type, ...]:
+    return *types_of_outputs(use), type_of_saved(use)
+
+
+def _gradient(n: GradientContext, name: str) -> list[Symbol | None]:
+    """Through the form that keeps what is needed; it is computed first where the node is not of that form."""
+    outputs, attributes = KINDS[name].states + 2, dict[str, Any](n.attributes)
+    given: list[Symbol | None] = [n.x[index] if n.has(index) else None for index in range(len(INPUTS))]
+    made: Sequence[Symbol] = n.y
+    if n.operator.domain != INTERNAL or len(made) < outputs:
+        made = emit_all(f"{name}Forward", *given, outputs=outputs, domain=INTERNAL, **attributes)
+    flows = [*n.back, None, None, None][: KINDS[name].states + 1]
+    found = emit_all(f"{name}Grad", *given, made[-1], *flows, outputs=7, domain=INTERNAL, **attributes)
+    x, w, r, b, h, c, p = found
+    return [x, w, r, b, None, h, c, p]
+
+
+def _training(
+    inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str, *, operator: str
+) -> Sequence[Symbol]:
+    """The form that keeps what the gradient needs."""
+    outputs, options = KINDS[operator].states + 2, dict[str, Any](attributes)
+    return emit_all(f"{operator}Forward", *inputs, outputs=outputs, name=name, domain=INTERNAL, **options)
+
+
+def _multiply_adds(use: OperatorContext, shape: Shape) -> list[Dim]:
+    """Each row of W and R is multiplied in each step, example and direction."""
+    found = recurrence(use)
+    features = found.features + found.hidden if isinstance(found.features, int) else found.hidden
+    return [*found.output(), found.kind.gates, features]
+
+
+def _fields(use: FieldContext) -> Fields:
+    """The examples stay apart; all steps and features are combined."""
+    first = int(use.get("layout", 0)) == 1
+    batch = use.first[0 if first else 1]
+    return (batch, None, None, None) if first else (None, None, batch, None)
+
+
+def _lengths(use: OperatorContext) -> Interval | None:
+    steps = recurrence(use).steps
+    return Interval(1, steps) if isinstance(steps, int) and steps else None
+
+
+def _as_runtimes_take_it(use: OperatorContext, opset: int) -> Callable[..., Sequence[Symbol]] | None:
+    """onnxruntime 1.32 has the first layout alone, needs the hidden size, has other defaults of parameters, and no
+    kernels in double precision: there a known number of steps is written out.
+    """
+    found, name = recurrence(use), use.operator.name
+    parameters = explicit(f for each in found.functions for f in each)
+    said = all(use.attributes.get(key) == value for key, value in parameters.items())
+    if use.type().dtype == "float64" and isinstance(found.steps, int) and found.steps:
+        return partial(lowered, name)
+    if said and not found.batch_first and "hidden_size" in use.attributes:
+        return None
+
+    def written(*inputs: Symbol | None, layout: int = 0, **attributes: Any) -> list[Symbol]:
+        options = {**attributes, **parameters, "hidden_size": found.hidden}
+        values = [*inputs]
+        for index in (X, STATE_H, STATE_C) if layout else ():
+            value = values[index] if index < len(values) else None
+            if value is not None:
+                values[index] = emit("Transpose", value, perm=[1, 0, 2])
+        y, *states = emit_all(name, *values, outputs=found.kind.states + 1, **options)
+        if not layout:
+            return [y, *states]
+        turned = (emit("Transpose", state, perm=[1, 0, 2]) for state in states)
+        return [emit("Transpose", y, perm=[2, 0, 1, 3]), *turned]
+
+    return written
+
+
+for _name, _kind in KINDS.items():
+    _attributes = {**ATTRIBUTES, **FURTHER[_name]}
+    _inputs = INPUTS if _kind.states > 1 else INPUTS[:6]
+    _weights = (W, R, B, P) if _kind.states > 1 else (W, R, B)
+    _lowering: Callable[..., list[Symbol]] = partial(lowered, _name)
+    register(
+        Operator(
+            _name,
+            _inputs,
+            types_of_outputs,
+            run_forward,
+            partial(_gradient, name=_name),
+            _attributes,
+            outputs=OUTPUTS[: _kind.states + 1],
+            training=partial(_training, operator=_name),
+            lowering=_lowering,
+            substitute=_as_runtimes_take_it,
+            family="linear",
+            receptive=_fields,
+            multiply_adds=_multiply_adds,
+            weights=_weights,
+            samples={LENGTHS: _lengths},
+        )
+    )
+    register(
+        Operator(
+            f"{_name}Forward",
+            INPUTS,
+            _forward_types,
+            run_forward,
+            partial(_gradient, name=_name),
+            _attributes,
+            outputs=(*OUTPUTS[: _kind.states + 1], "saved"),
+            domain=INTERNAL,
+            lowering=partial(lowered, _name, saved=True),
+            family="linear",
+            multiply_adds=_multiply_adds,
+            weights=_weights,
+            samples={LENGTHS: _lengths},
+        )
+    )
+    register(
+        Operator(
+            f"{_name}Grad",
+            (*INPUTS, "saved", "dY?", "dY_h?", "dY_c?"),
+            types_of_gradients,
+            run_backward,
+            "lowering",
+            _attributes,
+            outputs=("dX", "dW", "dR", "dB", "dinitial_h", "dinitial_c", "dP"),
+            domain=INTERNAL,
+            lowering=partial(gradient_lowered, _name),
+            family="linear",
+        )
+    )
