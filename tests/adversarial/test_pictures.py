@@ -358,6 +358,12 @@ def test_all_methods_are_told_apart(game):
         assert looks["proximal"] == looks["competitive"] != looks["simultaneous"]
 
 
+def test_runs_that_stay_at_the_equilibrium_have_one_label():
+    figure = draw.comparison(compare(methods=["simultaneous", "extragradient"], start=(0, 0), evaluations=20))
+    assert [label.split(":")[0] for label in written(figure)] == ["simultaneous, extragradient"]
+    assert "0 at every step" in [text.get_text() for text in figure.axes[0].texts]
+
+
 def test_a_label_is_joined_to_the_end_of_its_curve():
     [axes] = picture("comparison").axes
     leaders = {line.get_ydata()[1]: line.get_xydata()[0] for line in axes.lines if line.get_gid() == "leader"}

@@ -31,7 +31,7 @@ def read_as(samples: Array, digit: int) -> Array:
     """Which of the samples are surely a ``digit``: (n,) of bool. Raises ``ShapeError`` for what is not 28 x 28."""
     if samples[0].size != SIDE * SIDE:
         raise ShapeError(
-            f"digit={digit} is found by {JUDGE}, which reads grey pictures of {SIDE} x {SIDE} pixels, and these "
+            f"digit {digit} is found by {JUDGE}, which reads grey pictures of {SIDE} x {SIDE} pixels, and these "
             f"samples are {samples.shape[1:]}"
         )
     place = load_model(JUDGE).outputs[0].labels.index(str(digit))

@@ -67,11 +67,12 @@ def enlarged(pages: Sequence[NDArray[np.uint8]], scale: int | None = None) -> li
     """
     height, width = pages[0].shape[:2]
     if scale is None:
-        scale = max(1, min(LARGEST_SCALE, WIDE // max(height, width)))
+        fitting = math.isqrt(MOST_PIXELS // (len(pages) * height * width))
+        scale = max(1, min(LARGEST_SCALE, WIDE // max(height, width), fitting))
     if not isinstance(scale, (int, np.integer)) or isinstance(scale, bool) or scale < 1:
         raise UsageError(f"scale must be a whole number from 1, not {scale!r}")
     if len(pages) * height * width * int(scale) ** 2 > MOST_PIXELS:
-        frames = f"{len(pages)} frames" if len(pages) > 1 else "a picture"
+        frames = f"{len(pages):,} frames" if len(pages) > 1 else "a picture"
         raise UsageError(
             f"scale={scale} makes {frames} of {scale * width:,} x {scale * height:,} pixels: at most "
             f"{MOST_PIXELS:,} are drawn in all"

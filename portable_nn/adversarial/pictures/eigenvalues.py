@@ -48,7 +48,7 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
     height = max(SIDE, needed)
     paper = sheet(WIDTH, height + BELOW + ABOVE, [title] if title else [])
     places = (LEFT, LEFT + SIDE + BETWEEN)
-    whole, near = (axes_at(paper, left, BELOW + (height - SIDE) / 2, SIDE, SIDE) for left in places)
+    whole, near = (axes_at(paper, left, BELOW + height - SIDE, SIDE, SIDE) for left in places)
     for axes in (whole, near):
         _circle(axes)
         for group, look in zip(groups, looks, strict=True):
@@ -67,7 +67,7 @@ def spectrum(spectra: Mapping[tuple[str, float], Array], title: str = "") -> Fig
         largest = group.values[np.argmax(np.abs(group.values))]
         seen = _is_inside(near, largest.real, abs(largest.imag))
         labels.append(Label(_words(group), (largest.real, abs(largest.imag)) if seen else None, look))
-    write(near, labels, low=(height - SIDE) / 2, high=(height - SIDE) / 2)
+    write(near, labels, low=height - SIDE)
     return paper
 
 

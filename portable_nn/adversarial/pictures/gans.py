@@ -17,7 +17,7 @@ from portable_nn.adversarial.gan.training import GanResult
 from portable_nn.adversarial.pictures.paper import colour_bar, legend_line, sheet
 from portable_nn.adversarial.pictures.trajectories import steps_axis
 from portable_nn.core.plotting import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, style, tint
-from portable_nn.core.text import percent
+from portable_nn.core.text import percent, quantity
 from portable_nn.operators.registry import Array
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _legend(axes: Axes, columns: int = 2, handles: Sequence[Any] | None = None) 
 
 
 def _samples(axes: Axes, made: Array, step: int | None, target: Ring | Pattern | None) -> None:
-    when = "" if step is None else f" after {step:,} steps"
+    when = "" if step is None else f" after {quantity(step, 'step')}"
     if isinstance(target, Ring) and made.shape[1:] == (2,):
         _points(axes, made, target, when)
     elif made.ndim == 2 and made.shape[1] <= BARS:
@@ -257,6 +257,9 @@ def _metric(axes: Axes, result: GanResult, name: str, target: Ring | Pattern | N
     title, label = METRICS.get(name, (name, name))
     axes.plot(result["step"], result[name], color=BLUE, linewidth=1.5, label="samples")
     axes.set(xlabel="step", ylabel=label)
+    if not np.isfinite(result[name]).any():
+        words = "not defined at any step:\ntoo few samples are counted"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=9)
     own = _of_data(name, target)
     if own is not None:
         axes.axhline(own, label=f"the data: {own:.3g}", **DATA)

@@ -66,16 +66,16 @@ def axes_at(paper: Figure, left: float, bottom: float, width: float, height: flo
     return paper.add_axes((left / wide, bottom / high, width / wide, height / high))
 
 
-def write(axes: Axes, labels: Sequence[Label], low: float = 0.0, high: float = 0.0) -> None:
+def write(axes: Axes, labels: Sequence[Label], low: float = 0.0) -> None:
     """Write the labels beside axes of final limits, each as near to its point as the others allow.
 
-    ``low`` and ``high`` say how many inches below and above the axes the column may reach.
+    ``low`` says how many inches below the axes the column may reach.
     """
     paper: Any = axes.get_figure(root=True)
     wide, tall = np.array(axes.get_position().size) * paper.get_size_inches()
     labels = sorted(labels, key=lambda label: _order(axes, label))
     points = [_inside(axes, label) for label in labels]
-    places = apart([y * tall for _, y in points], [label.height for label in labels], -low, float(tall) + high)
+    places = apart([y * tall for _, y in points], [label.height for label in labels], -low, float(tall))
     right = [1 + inches / wide for inches in (NEAR, SAMPLE, TEXT)]
     common: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     for label, (x, y), place in zip(labels, points, np.array(places) / tall, strict=True):
@@ -91,7 +91,8 @@ def write(axes: Axes, labels: Sequence[Label], low: float = 0.0, high: float = 0
 
 
 def _colour(label: Label) -> str:
-    return str(label.look.get("markerfacecolor", label.look.get("color", BLACK)))
+    """Of the leader: that of a line; grey for a marker, which may be pale."""
+    return str(label.look.get("color", "#8C8C8C"))
 
 
 def _order(axes: Axes, label: Label) -> tuple[float, bool, float]:

@@ -10,7 +10,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.adversarial.gan import between, sample, save_between, save_samples
 from portable_nn.adversarial.gan.noise import source_of
-from portable_nn.adversarial.gan.sheets import GAP, as_pictures, contact_sheet
+from portable_nn.adversarial.gan.sheets import GAP, as_pictures, contact_sheet, enlarged
 from portable_nn.core.errors import FileError, ShapeError, UsageError
 from portable_nn.operators import constant, emit, integers
 
@@ -62,6 +62,7 @@ def test_the_size_of_a_sheet_is_its_grid_times_the_scale(
     samples = save_samples(generator(), tmp_path / "sheet.png", count, scale=scale)
     page, small = np.asarray(imageio.imread(tmp_path / "sheet.png")), contact_sheet(as_pictures(samples))
     assert page.shape == (small.shape[0] * wanted, small.shape[1] * wanted)
+    assert enlarged([small[:100, :100]] * 1000)[0].shape[0] <= 316  # A thousand frames have 100,000,000 pixels at most.
     np.testing.assert_array_equal(page, np.kron(small, np.ones((wanted, wanted), np.uint8)))
 
 
@@ -146,7 +147,7 @@ def test_a_class_that_is_given() -> None:
 
 
 def test_a_digit_of_another_generator_must_be_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ShapeError, match=r"digit=7 is found by digits-cnn, .*28 x 28 pixels, and these .* \(16,\)$"):
+    with pytest.raises(ShapeError, match=r"digit 7 is found by digits-cnn, .*28 x 28 pixels, and these .* \(16,\)$"):
         sample(generator(), 1, digit=7)
     blank = pnn.Sequential(pnn.Input(3, name="z"), pnn.Dense(784, weight_initial="zeros"), seed=0)
     monkeypatch.setattr("portable_nn.adversarial.gan.noise.MOST", 512)
