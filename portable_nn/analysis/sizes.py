@@ -17,7 +17,7 @@ from portable_nn.analysis.survey import Survey, Surveyor
 from portable_nn.core.binding import Sizes
 from portable_nn.core.dims import static
 from portable_nn.core.graph import Node, Shape
-from portable_nn.core.text import fields, printable, quantity, size, table
+from portable_nn.core.text import Table, fields, printable, quantity, size
 from portable_nn.operators.registry import REGISTRY, OperatorContext, family, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.operation import Operation
@@ -284,10 +284,10 @@ def as_text(net: NetSizes, width: int | None = None) -> str:
     over = max(map(len, lines)) - width if width else 0
     if over > 0:
         lines = _table(rows, max(SHORTEST, max(len(row.name) for row in rows) - over)).splitlines()
-    head, *body = lines
+    head, body = lines[: len(lines) - len(rows)], lines[len(lines) - len(rows) :]
     room = width - len(INDENT) if width else 0
     below = ([INDENT + part for text in _remarks(row) for part in wrapped(printable(text), room)] for row in rows)
-    return "\n".join([head, *(line for pair in zip(body, below, strict=True) for line in (pair[0], *pair[1]))]) + (
+    return "\n".join([*head, *(line for pair in zip(body, below, strict=True) for line in (pair[0], *pair[1]))]) + (
         f"\n\n{_summary(net, len(rows))}"
     )
 
@@ -306,7 +306,7 @@ def as_json(net: NetSizes) -> dict[str, Any]:
 
 def _table(rows: Iterable[NodeSize], longest: int | None = None) -> str:
     headings = ("node", "operator", "input", "output", ">field", ">parameters", ">mult-adds", ">memory")
-    return table(headings, [_cells(row, longest) for row in rows])
+    return Table(*headings).lines(_cells(row, longest) for row in rows)
 
 
 def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ PERCENT: Final = 3
 NARROWEST: Final = 8
 """A column of text is not made narrower than this."""
 
+COMFORTABLE: Final = 16
+"""The width of a column of text in a table whose columns do not all fit beside each other."""
+
 
 class Look(NamedTuple):
     """How text for people is written.
@@ -127,13 +130,14 @@ class Table:
 
     A heading that begins with ``>`` makes a column of numbers, aligned to the right. Where all headings are empty,
     none are written. A column is as wide as the widest cell so far. Nothing is left out, but where the ``Look`` has a
-    width, long cells of text are ``fitted`` into it.
+    width that lines would exceed, the words of headings are written below each other, and then long cells of text are
+    ``fitted`` into it.
     """
 
     def __init__(self, *headings: str) -> None:
         self.right = [heading.startswith(">") for heading in headings]
         self.headings = [heading.removeprefix(">") for heading in headings]
-        self.widths = [_width(heading) for heading in self.headings]
+        self.widths = [0] * len(headings)
         self.begun = not any(self.headings)
 
     def lines(self, rows: Iterable[Sequence[str]]) -> str:
@@ -141,9 +145,9 @@ class Table:
         cells = [[printable(cell) for cell in row] for row in rows]
         for row in cells:
             self.widths = [max(width, _width(cell)) for width, cell in zip(self.widths, row, strict=True)]
-        head = [] if self.begun else [self.headings]
-        self.begun = True
         widths = self._narrowed()
+        head = [] if self.begun else _below(self.headings, widths)
+        self.begun = True
         return "".join(self._line(row, widths) + "\n" for row in head + cells)
 
     def loose_lines(self, rows: Iterable[Sequence[str]]) -> str:
@@ -163,21 +167,64 @@ class Table:
         """The widths, of which the largest columns of text are reduced so that lines fit; numbers are never cut."""
         limit = _look.get().width
         room = (limit or 0) - len(GAP) * (len(self.widths) - 1)
-        if limit is None or sum(self.widths) <= room:
-            return self.widths
-        least = [
-            width if right else min(width, NARROWEST) for width, right in zip(self.widths, self.right, strict=True)
-        ]
-        for most in range(min(limit, max(self.widths)), 0, -1):
-            widths = [max(low, min(width, most)) for width, low in zip(self.widths, least, strict=True)]
+        whole = [max(width, _width(heading)) for width, heading in zip(self.widths, self.headings, strict=True)]
+        if limit is None or sum(whole) <= room:
+            return whole
+        wide = [max(width, _longest(heading)) for width, heading in zip(self.widths, self.headings, strict=True)]
+        least = self._least(NARROWEST)
+        for most in range(min(limit, max(wide)), 0, -1):
+            widths = [max(low, min(width, most)) for width, low in zip(wide, least, strict=True)]
             if sum(widths) <= room:
                 return widths
         return least
 
+    def _least(self, text: int) -> list[int]:
+        """The least widths, if columns of text have ``text``."""
+        columns = zip(self.widths, self.headings, self.right, strict=True)
+        return [max(width if right else min(width, text), _longest(heading)) for width, heading, right in columns]
+
+    def parts(self) -> list[list[int]]:
+        """The columns that fit beside each other: all, or several groups, each of which begins with the first."""
+        limit = _look.get().width
+        count = len(self.widths)
+        if limit is None or not any(self.headings) or sum(self._least(NARROWEST)) + len(GAP) * (count - 1) <= limit:
+            return [[*range(count)]]
+        first, *others = self._least(COMFORTABLE)
+        groups, used = [[0]], first
+        for place, width in enumerate(others, start=1):
+            if used + len(GAP) + width > limit and len(groups[-1]) > 1:
+                groups.append([0])
+                used = first
+            groups[-1].append(place)
+            used += len(GAP) + width
+        return groups
+
+
+def _longest(heading: str) -> int:
+    """The width of the longest word."""
+    return max(map(_width, heading.split()), default=0)
+
+
+def _below(headings: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    """Headings in as many lines as they need, the last words in the last line."""
+    parts = [
+        wrap(heading, width, break_long_words=False) if heading else []
+        for heading, width in zip(headings, widths, strict=True)
+    ]
+    height = max(map(len, parts))
+    filled = [[""] * (height - len(part)) + part for part in parts]
+    return [[part[line] for part in filled] for line in range(height)]
+
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A whole ``Table``."""
-    return Table(*headings).lines(rows)
+    """A whole ``Table``: columns that find no room beside the others follow below, after the first column again."""
+    cells = [[*row] for row in rows]
+    whole = Table(*headings)
+    whole.lines(cells)
+    return "\n".join(
+        Table(*(headings[place] for place in part)).lines([[row[place] for place in part] for row in cells])
+        for part in whole.parts()
+    )
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> str:

@@ -90,6 +90,31 @@ def test_numbers_are_never_shortened():
         assert table((">n", ">m"), [("1234567890", "1234567890")]).splitlines()[1] == "1234567890  1234567890"
 
 
+def test_headings_go_below_each_other_before_anything_is_cut():
+    rows = [("extragradient", "0.90553851", "5"), ("consensus", "0.9", "10")]
+    headings = ("method", ">spectral radius", ">n")
+    assert table(headings, rows).splitlines()[0] == "method         spectral radius   n"
+    with looking(29, None):
+        assert table(headings, rows) == (
+            "                 spectral\n"
+            "method             radius   n\n"
+            "extragradient  0.90553851   5\n"
+            "consensus             0.9  10\n"
+        )
+
+
+def test_columns_without_room_follow_below_after_the_first_again():
+    headings = ["name", *(f">{place}" for place in range(9))]
+    rows = [[f"row{row}", *(str(1000 * row + place) for place in range(9))] for row in (1, 2)]
+    with looking(24, None):
+        parts = table(headings, rows).split("\n\n")
+    assert max(len(line) for part in parts for line in part.splitlines()) <= 24
+    found = [[line.split() for line in part.splitlines()] for part in parts]
+    for place, row in enumerate([["name", *map(str, range(9))], *rows]):
+        assert [part[place][0] for part in found] == [row[0]] * len(parts)
+        assert [cell for part in found for cell in part[place][1:]] == row[1:]
+
+
 def test_pairs_go_on_below_and_lose_nothing():
     pairs = [("one", "alpha beta gamma delta epsilon"), ("three", "zeta")]
     with looking(20, None):
