@@ -30,7 +30,7 @@ def adapted(
     network: Network,
     *,
     batch: int | None,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int | str],
     dynamic: bool,
     dtype: FloatType | None,
     float16: bool,

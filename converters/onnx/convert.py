@@ -40,9 +40,10 @@ from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.entries import Sizes
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import EDITED, Origin, origin_of
-from portable_nn.onnx.promotion import promoted, sized
+from portable_nn.onnx.promotion import promoted
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
@@ -133,7 +134,7 @@ def export_onnx(
     network: Network,
     path: str | Path,
     *,
-    opset: int = 17,
+    opset: int | None = None,
     verify: bool = True,
     atol: float = 1e-5,
     rtol: float = 1e-5,
@@ -141,7 +142,7 @@ def export_onnx(
     external_data: bool | int | None = None,
     io: str | Path | None = None,
     batch: int | None = None,
-    sizes: Mapping[str, int] = MappingProxyType({}),
+    sizes: Mapping[str, int | str] = MappingProxyType({}),
     dynamic: bool = False,
     dtype: FloatType | None = None,
     float16: bool = False,
@@ -161,7 +162,8 @@ def export_onnx(
     Args:
         network: the network.
         path: the file to write.
-        opset: the version of the standard operators, 13 to 25.
+        opset: the version of the standard operators, 13 to 25; by default the lowest from 17 up that can hold the
+            network.
         verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes, before writing.
         atol: the absolute tolerance of that comparison.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
@@ -172,7 +174,7 @@ def export_onnx(
         io: an ``.npz`` file of inputs and outputs recorded by another program, by their names in the model: both
             engines must compute these outputs as well.
         batch: fixes the first size of the inputs, usually named ``batch``, at a number.
-        sizes: numbers for symbolic sizes of the inputs, by name.
+        sizes: numbers for symbolic sizes of the inputs, by name; or the name of another size that is the same.
         dynamic: whether a fixed batch becomes one of any size.
         dtype: ``float32``: what is float64 in the network is float32 in the file; ``float64``: it stays. By default it
             stays unless the network says otherwise (``network.inputs[0].exported``), as that of ``converters.book``
@@ -212,7 +214,7 @@ def write_onnx(
     network: Network,
     path: str | Path,
     *,
-    opset: int,
+    opset: int | None,
     external_data: bool | int | None = None,
     io: str | Path | None,
     verify: bool,
@@ -251,6 +253,7 @@ def write_onnx(
     notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
     beside = folder / location if location else None
+    opset = opset_of(model, str(path))
     return ExportReport(target, opset, model.ir_version, count, found, tuple(notes), beside)
 
 
@@ -292,7 +295,7 @@ def import_onnx(
     seed: int = 0,
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
-    sizes: Mapping[str, int] = MappingProxyType({}),
+    sizes: Mapping[str, int | str] = MappingProxyType({}),
     edited: bool = False,
     train: Sequence[str] = (),
     freeze: Sequence[str] = (),
@@ -334,7 +337,7 @@ def read_onnx(
     seed: int = 0,
     io: str | Path | None = None,
     weights: Mapping[str, ArrayLike] = MappingProxyType({}),
-    sizes: Mapping[str, int] = MappingProxyType({}),
+    sizes: Mapping[str, int | str] = MappingProxyType({}),
     edited: bool = False,
     train: Sequence[str] = (),
     freeze: Sequence[str] = (),
@@ -360,7 +363,7 @@ def read_onnx(
         io: an ``.npz`` file of inputs and outputs recorded by another program: both engines must compute these outputs
             as well.
         weights: arrays by the names of inputs, which become parameters of the network instead.
-        sizes: numbers for symbolic sizes of the inputs, by name.
+        sizes: numbers for symbolic sizes of the inputs, by name; or the name of another size that is the same.
         edited: whether a file of this package may have other weights, attributes or labels than those that it was
             written with: it is then read as another tool's model, where it would be refused as damaged.
         train: patterns of names of parameters that train, as ``Network.unfreeze`` has them. Otherwise use and name
@@ -400,7 +403,7 @@ def read_onnx(
         if sizes:
             network = network_of(fixed_sizes(program_of(network), sizes), network)
     else:
-        network = _foreign(sized(model, sizes), origin.manifest, where, notes, unread=unread)
+        network = _foreign(model, origin.manifest, where, notes, sizes, unread=unread)
     if train:
         network.unfreeze(*train)
     if freeze:
@@ -432,8 +435,10 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
     except UnsupportedError as error:
         if opset_of(model, where) >= OLDEST_RUN:
             raise
-        proof = compared(to_model(network.graph, network.parameters), where, source=None)
-        proof.notes += (f"compared with what is written of it at opset 17: {error.reason}",)
+        written = to_model(network.graph, network.parameters)
+        proof = compared(written, where, source=None)
+        opset = opset_of(written, where)
+        proof.notes += (f"compared with what is written of it at opset {opset}: {error.reason}",)
         return proof
 
 
@@ -498,14 +503,22 @@ def _taken(graph: Graph, take: Callable[[str], Array]) -> dict[str, Array]:
     return {value.name: aligned_array(take(value.name), value.dtype) for value in graph.parameters}
 
 
-def _foreign(model: ModelProto, manifest: Manifest | None, where: str, notes: list[str], *, unread: bool) -> Network:
+def _foreign(
+    model: ModelProto,
+    manifest: Manifest | None,
+    where: str,
+    notes: list[str],
+    sizes: Mapping[str, int | str],
+    *,
+    unread: bool,
+) -> Network:
     """The network in any model, with labels where the metadata have them; adds to ``notes`` what is dropped.
 
     A ``manifest`` says what the model was before another program changed it. If the parameters are ``unread``, they are
     read whenever they are asked for.
     """
     properties = metadata_of(model)
-    graph, parameters, changes = from_model(model, where)
+    graph, parameters, changes = from_model(model, where, Sizes(sizes))
     frozen = {value.name for value in manifest.graph.parameters if not value.trainable} if manifest else set()
     if frozen:
         kept = (replace(value, trainable=value.trainable and value.name not in frozen) for value in graph.parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,13 +14,15 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.analysis.report import Finding
 from portable_nn.analysis.survey import Survey, Surveyor
-from portable_nn.analysis.walk import Translate, walk
+from portable_nn.analysis.walk import GIVE_THOSE, MAY_BE_CONSTANT, Translate, walk
 from portable_nn.core.binding import Sizes, bind
-from portable_nn.core.dims import may_be_equal
+from portable_nn.core.dims import may_be_equal, put
 from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
 from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity, some
+from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
+from portable_nn.onnx.entries import equalities
 from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, type_of
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.support import (
@@ -39,6 +42,7 @@ from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stor
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
+from portable_nn.operators import Needed, needed_equalities
 from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES, Array, InvalidNode, Type, lookup
 from portable_nn.rewrites.program import Names
 
@@ -215,11 +219,22 @@ def _node(proto: NodeProto, attributes: dict[str, Attribute]) -> Node:
 
 def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     """The survey of a model with inputs of the given sizes. Raises ``UsageError`` as ``bind`` does."""
-    graph, nodes = opened.model.graph, opened.nodes
+    graph = opened.model.graph
     stored = {tensor.name for tensor in graph.initializer}
     entries = {value.name: value for value in graph.input if value.name not in stored}
     declared_shapes = {name: (type := type_of(value)) and type.shape for name, value in entries.items()}
-    shapes, numbers = bind(declared_shapes, sizes)
+    return _survey_of(opened, entries, *bind(declared_shapes, sizes))
+
+
+def _survey_of(
+    opened: _Opened,
+    entries: Mapping[str, ValueInfoProto],
+    shapes: Mapping[str, Shape],
+    numbers: Mapping[str, int],
+    notes: Sequence[Finding] = (),
+) -> Survey:
+    """The survey for inputs of the given ``shapes``, with sizes made equal where nodes need it, as import does."""
+    graph, nodes = opened.model.graph, opened.nodes
     inferred, faults = infer_standard(opened.model, shapes, numbers)
     types = _known_types(opened, entries, shapes)
     foreign = {name for name, type in {**inferred, **types}.items() if type.dtype not in DTYPE_CODES}
@@ -230,14 +245,50 @@ def _survey(opened: _Opened, sizes: Sizes = None) -> Survey:
     )
     unknown = {*entries, *(tensor.values.name for tensor in graph.sparse_initializer)}
     lacking = frozenset(range(len(nodes))) - known
+    given = dict(types)
     findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown, lacking)
+    if any(finding.hint in {GIVE_THOSE, MAY_BE_CONSTANT} for finding in findings):
+        if needed := _needed(opened, given, list(shapes)):
+            known_sizes = {name: size for each in needed for name, size in each.equalities}
+            shapes = {name: tuple(put(dim, known_sizes) for dim in shape) for name, shape in shapes.items()}
+            notes = [*notes, *(Finding("note", "", text) for text in equalities(needed))]
+            return _survey_of(opened, entries, shapes, numbers, notes)
+        findings = _advised(findings, opened, given, list(shapes))
     invalid = _invalid(faults, findings, nodes, types)
     valid = {place for place in fitting - faults.keys() if place in known or _is_valid(nodes[place])}
     strange = _strange(opened, {**inferred, **types}, foreign) if opened.opset else ()
     said = _contradictions(declared(graph, numbers), types, nodes)
-    all_findings = (*opened.findings, *strange, *findings, *invalid, *said)
+    all_findings = (*opened.findings, *notes, *strange, *findings, *invalid, *said)
     outputs = tuple(value.name for value in graph.output)
     return Survey(nodes, tuple(entries), outputs, types, opened.weights, opened.opset, frozenset(valid), all_findings)
+
+
+def _needed(opened: _Opened, types: Mapping[str, Type], inputs: Sequence[str]) -> list[Needed]:
+    """The equalities between sizes of the inputs that nodes need, as import solves them."""
+    made = translated(_supported(opened), types, opened.opset, _names(opened), _outputs(opened))
+    return needed_equalities(made.nodes, types, inputs)
+
+
+def _advised(
+    findings: Sequence[Finding], opened: _Opened, types: Mapping[str, Type], inputs: Sequence[str]
+) -> list[Finding]:
+    """``findings`` with the advice of import on the sizes that they are about."""
+    hint = advice(_supported(opened), types, inputs, opened.opset, _outputs(opened))
+    general = {GIVE_THOSE, MAY_BE_CONSTANT}
+    return [replace(each, hint=hint) if hint and each.hint in general else each for each in findings]
+
+
+def _supported(opened: _Opened) -> list[Node]:
+    """The nodes that import can translate."""
+    return [node for place, node in enumerate(opened.nodes) if place not in opened.blocked]
+
+
+def _outputs(opened: _Opened) -> list[str]:
+    return [value.name for value in opened.model.graph.output]
+
+
+def _names(opened: _Opened) -> Names:
+    return Names([*names_in(opened.model.graph), *(node.name for node in opened.nodes)])
 
 
 def _known_types(
@@ -254,7 +305,7 @@ def _known_types(
 def _translator(opened: _Opened, known: Collection[int]) -> Translate:
     """The translation of the nodes at the places ``known`` into the vocabulary."""
     graph, nodes = opened.model.graph, opened.nodes
-    names = Names([*names_in(graph), *(node.name for node in nodes)])
+    names = _names(opened)
     read = {*(value.name for value in graph.output), *(name for node in nodes for name in node.inputs)}
     folder = Folder(names)
 

@@ -21,6 +21,11 @@ from portable_nn.operators import DataDependentShape, InvalidNode, Type, infer_n
 Translate: TypeAlias = Callable[[int, Mapping[str, Type]], Sequence[Node]]
 """The translation of the node at a place of a file into the vocabulary, given the types of the values before it."""
 
+GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give those"
+MAY_BE_CONSTANT: Final = (
+    "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them"
+)
+
 TRIED: Final = 5040
 """A size with many divisors, for trials of whether any size fits."""
 
@@ -124,7 +129,7 @@ def _invalid(
             "warning",
             node.name,
             f"{node.operator} may not fit: {invalid}",
-            "it depends on symbolic sizes of the inputs: give those",
+            GIVE_THOSE,
         )
     return Finding("error", node.name, f"{node.operator} does not fit: {invalid}")
 
@@ -158,7 +163,7 @@ def _doubtful(doubt: Doubt, names: Sequence[str]) -> Finding:
             "error",
             names[0] if len(names) == 1 else "",
             f"not supported: data-dependent sizes, axes or pads, {where}",
-            "they may be constant for fixed sizes of the inputs: give those, or have a simplifier fold them",
+            MAY_BE_CONSTANT,
         )
     message = f"not checked, and refused by import, as the sizes of inputs are unknown, {where}"
     return Finding("warning", "", message, "give the sizes of the inputs")

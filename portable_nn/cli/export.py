@@ -36,7 +36,13 @@ def command(
     printer: Printer,
     model: Model,
     out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.", writable=True)],
-    opset: Annotated[int, typer.Option(metavar="N", help="Version of the standard operators, 13 to 25.")] = 17,
+    opset: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Version of the standard operators, 13 to 25.  [default: the lowest from 17 that can hold it]",
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Fix the batch size at N.")] = None,
     dim: Dims = None,
     dynamic: Annotated[

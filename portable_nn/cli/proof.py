@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from portable_nn.core.dims import is_number
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 Dims: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--dim", metavar="NAME=SIZE", help="Fix a symbolic size of the inputs. Repeatable."),
+    typer.Option(
+        "--dim",
+        metavar="NAME=SIZE",
+        help="Fix a symbolic size of the inputs at a number, or make it equal to another. Repeatable.",
+    ),
 ]
 
 
@@ -73,14 +78,16 @@ def bytes_in(text: str, option: str) -> int:
     return int(float(found[1]) * unit)
 
 
-def sizes_in(pairs: Sequence[str] | None) -> dict[str, int]:
-    """The sizes that ``--dim NAME=SIZE`` gives. Raises ``UsageError``."""
-    found: dict[str, int] = {}
+def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
+    """The sizes that ``--dim NAME=SIZE`` gives, where a size may be a name. Raises ``UsageError``."""
+    found: dict[str, int | str] = {}
     for text in pairs or ():
-        name, sign, size = text.rpartition("=")
-        if not (name and sign and size.isascii() and size.isdecimal() and len(size) < DIGITS):
-            raise UsageError(f"--dim needs NAME=SIZE, such as height=224, not '{text}'")
-        if found.setdefault(name, int(size)) != int(size):
+        name, sign, word = text.rpartition("=")
+        is_size = word.isascii() and word.isdecimal() and len(word) < DIGITS
+        if not (name and sign and word) or (is_number(word) and not is_size):
+            raise UsageError(f"--dim needs NAME=SIZE, such as height=224 or height=width, not '{text}'")
+        size = int(word) if is_size else word
+        if found.setdefault(name, size) != size:
             raise UsageError(f"--dim: '{name}' is given twice, as {found[name]} and {size}")
     return found
 

@@ -1,21 +1,29 @@
-"""Arithmetic on symbolic dimensions: ``3 * batch``, ``784 * batch / 784``, ``batch + 1``.
+"""Arithmetic on symbolic dimensions: ``3 * batch``, ``784 * batch / 784``, ``batch + 1``, ``floor(height/2)``.
 
-A dimension is a polynomial in its names, in one canonical form: ``2*batch*time+batch+1``. An expression in brackets
-(``floor(height/2)``, from a file of another program) is treated as a name. Not with sympy, which takes 0.3 s to import.
+A dimension is a polynomial with integer coefficients, in one canonical form: ``2*batch*time+batch+1``. Its variables
+are names, which stand for numbers of 0 or more, and ``floor(a/b)``, ``ceil(a/b)``, ``(a/b)``, ``min(a,b)`` and
+``max(a,b)`` of other dimensions; any other text, from a file of another program, is a name. Not with sympy, which takes
+0.3 s to import.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from portable_nn.core.graph import Dim, Shape
 
+Way: TypeAlias = Literal["floor", "ceil"]
+
 _Names: TypeAlias = tuple[str, ...]
-"""The sorted names of a monomial; none for the constant."""
+"""The sorted variables of a monomial; none for the constant."""
+
+_CALL: Final = re.compile(r"(floor|ceil|min|max|)\((.*)\)", re.DOTALL)
+"""A variable that is computed of other dimensions; without a word in front, a fraction."""
 
 
 def is_number(name: str) -> bool:
@@ -23,8 +31,19 @@ def is_number(name: str) -> bool:
     return re.fullmatch("[+-]?[0-9]+", name) is not None
 
 
-def substituted(shape: Shape, known: Mapping[str, int]) -> Shape:
-    """``shape`` with numbers for the names in ``known``."""
+def apart(sizes: Iterable[Dim | None]) -> list[Dim | None]:
+    """The sizes that a file states for one shape, without ``?`` and names that stood in the shape before.
+
+    Tools that know no sizes write one name everywhere.
+    """
+    found = list[Dim | None]()
+    for size in sizes:
+        found.append(None if size == "?" or (isinstance(size, str) and size in found) else size)
+    return found
+
+
+def substituted(shape: Shape, known: Mapping[str, Dim]) -> Shape:
+    """``shape`` with the sizes that ``known`` has for names."""
     return tuple(known.get(dim, dim) if isinstance(dim, str) else dim for dim in shape)
 
 
@@ -35,7 +54,33 @@ def undeclared(dims: Iterable[Dim], declared: Collection[str]) -> set[str]:
 
 def names_in(dims: Iterable[Dim]) -> set[str]:
     """The names in sizes, which may be sums of products."""
-    return {name for dim in dims for names in _terms(dim) for name in names}
+    found = set[str]()
+    for variable in {variable for dim in dims for variables in _terms(dim) for variable in variables}:
+        call = _call(variable)
+        found |= names_in(call[1]) if call else {variable}
+    return found
+
+
+def _call(variable: str) -> tuple[str, list[str]] | None:
+    """The function that computes a variable, ``""`` for a fraction, and what of; ``None`` for a name."""
+    found = _CALL.fullmatch(variable)
+    if found is None or not _is_closed(found[2]):
+        return None
+    arguments = _split(found[2], "," if found[1] in {"min", "max"} else "/")
+    return (found[1], list(map(_without_brackets, arguments))) if len(arguments) == 2 else None
+
+
+def _is_closed(text: str) -> bool:
+    """Whether no bracket in ``text`` belongs to one outside it."""
+    depths = [*itertools.accumulate((char == "(") - (char == ")") for char in text)]
+    return min(depths, default=0) >= 0 and depths[-1:] in ([], [0])
+
+
+def _without_brackets(text: str) -> str:
+    """A sum or product without the brackets around it."""
+    inside = text[1:-1]
+    is_inside = text[:1] == "(" and text[-1:] == ")" and _is_closed(inside) and len(_split(inside, "/")) == 1
+    return inside if is_inside else text
 
 
 def _split(text: str, sign: str) -> list[str]:
@@ -114,14 +159,139 @@ def total(dims: Iterable[Dim]) -> Dim:
     return _dim(result)
 
 
+def difference(one: Dim, other: Dim) -> Dim:
+    """``one - other``."""
+    return one if other == 0 else total([one, product([-1, other])])
+
+
+def rounded_quotient(way: Way, dividend: Dim, divisor: Dim) -> Dim:
+    """``floor(dividend/divisor)`` or ``ceil(dividend/divisor)``, without rounding where the division is exact.
+
+    Raises ``ZeroDivisionError``.
+    """
+    if isinstance(dividend, int) and isinstance(divisor, int):
+        return dividend // divisor if way == "floor" else -(-dividend // divisor)
+    exact = quotient(dividend, divisor)
+    return f"{way}({_bracketed(dividend)}/{_bracketed(divisor)})" if exact is None else exact
+
+
+def fraction(dividend: Dim, divisor: Dim) -> Dim:
+    """``dividend/divisor``, which whoever knows the numbers finds to be whole. Raises ``ZeroDivisionError`` for 0."""
+    if divisor == 0:
+        raise ZeroDivisionError
+    exact = quotient(dividend, divisor)
+    return f"({_bracketed(dividend)}/{_bracketed(divisor)})" if exact is None else exact
+
+
+def _bracketed(dim: Dim) -> str:
+    return f"({dim})" if isinstance(dim, str) and set(dim) & set("+*/") else str(dim)
+
+
+def is_at_least(one: Dim, other: Dim) -> bool:
+    """Whether ``one >= other`` for all numbers that their names stand for."""
+    return all(
+        number >= 0 and all(map(_is_positive, names)) for names, number in _terms(difference(one, other)).items()
+    )
+
+
+def _is_positive(variable: str) -> bool:
+    """Whether a variable is known to be 0 or more."""
+    call = _call(variable)
+    return call is None or (any if call[0] == "max" else all)(is_at_least(_number_or_text(each), 0) for each in call[1])
+
+
+def smallest(one: Dim, other: Dim) -> Dim:
+    """``min(one,other)``, or the smaller one where that is known."""
+    return _extreme("min", one, other)
+
+
+def largest(one: Dim, other: Dim) -> Dim:
+    """``max(one,other)``, or the larger one where that is known."""
+    return _extreme("max", one, other)
+
+
+def _extreme(word: str, one: Dim, other: Dim) -> Dim:
+    for low, high in ((one, other), (other, one)):
+        if is_at_least(high, low):
+            return low if word == "min" else high
+    numbers_first = sorted((one, other), key=lambda dim: (isinstance(dim, str), str(dim)))
+    return f"{word}({','.join(map(str, numbers_first))})"
+
+
+def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
+    """``dim`` with ``sizes`` in place of its names. Raises ``ZeroDivisionError``."""
+    if isinstance(dim, int) or dim in sizes:
+        return sizes.get(dim, dim) if isinstance(dim, str) else dim
+    found = list[Dim]()
+    for names, number in _terms(dim).items():
+        found.append(product([number, *(_put(name, sizes) for name in names)]))
+    return total(found)
+
+
+def _put(variable: str, sizes: Mapping[str, Dim]) -> Dim:
+    call = None if variable in sizes else _call(variable)
+    if call is None:
+        return sizes.get(variable, variable)
+    word, (one, other) = call[0], (put(_number_or_text(text), sizes) for text in call[1])
+    if word in {"min", "max"}:
+        return _extreme(word, one, other)
+    return rounded_quotient("floor" if word == "floor" else "ceil", one, other) if word else fraction(one, other)
+
+
+def _number_or_text(text: str) -> Dim:
+    return int(text) if is_number(text) else text
+
+
 def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
-    """The value of a dimension whose names have these ``sizes``, or ``None`` where a name is missing."""
+    """The value of a dimension whose names have these ``sizes``; ``None`` where it has none, or a name is missing."""
     if isinstance(dim, int):
         return dim
-    terms = _terms(dim)
-    if not all(name in sizes for names in terms for name in names):
+    try:
+        found = put(dim, sizes)
+    except ZeroDivisionError:
         return None
-    return sum(number * math.prod(sizes[name] for name in names) for names, number in terms.items())
+    return found if isinstance(found, int) else None
+
+
+_TRIALS: Final = (
+    (3, 8, 14, 25, 39, 53),
+    (11, 5, 18, 7, 30, 23),
+    (20160 * 13, 20160 * 5, 20160 * 11, 20160 * 2, 20160 * 7, 20160 * 3),
+    (20160 * 3, 20160 * 17, 20160 * 2, 20160 * 19, 20160 * 5, 20160 * 23),
+)
+"""Numbers for names in which ``agreed`` compares two sizes: small ones, and large ones with many divisors."""
+
+
+def agreed(one: Dim, other: Dim) -> Dim | None:
+    """The size that two axes have if they are equal, or ``None`` where they may not be.
+
+    Names are independent of each other. Sizes that are computed may agree under a condition on their names:
+    ``2*floor(height/2)`` is ``height`` where that is even, and ``min(time,64)`` is ``time`` up to 64. They do so here
+    if they are equal in two of several trials, and the simpler text is the result. Who computes with numbers must
+    compare these.
+    """
+    if one == other:
+        return one
+    if isinstance(one, int) and isinstance(other, int):
+        return None
+    names = sorted(names_in([one, other]))
+    if {one, other} <= {*names} or len(names) > len(_TRIALS[0]):
+        return None
+    equal = 0
+    for numbers in _TRIALS:
+        sizes = dict(zip(names, numbers, strict=False))
+        found = evaluated(one, sizes)
+        equal += found is not None and found == evaluated(other, sizes)
+    return min(one, other, key=lambda dim: (isinstance(dim, str), len(str(dim)), str(dim))) if equal > 1 else None
+
+
+def agreed_shape(one: Shape, other: Shape) -> Shape | None:
+    """``agreed`` of the sizes of two shapes, axis by axis; ``None`` where any differ, or their number does."""
+    if one == other:
+        return one
+    dims = [agreed(*pair) for pair in zip(one, other, strict=False)] if len(one) == len(other) else [None]
+    found = tuple(dim for dim in dims if dim is not None)
+    return found if len(found) == len(dims) else None
 
 
 def broadcast(*shapes: Shape) -> Shape | None:
@@ -129,10 +299,13 @@ def broadcast(*shapes: Shape) -> Shape | None:
     rank = max(map(len, shapes), default=0)
     result: list[Dim] = []
     for column in zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True):
-        sizes = {dim for dim in column if dim != 1} or {1}
-        if len(sizes) > 1:
-            return None
-        result.append(sizes.pop())
+        first, *more = list(dict.fromkeys(dim for dim in column if dim != 1)) or [1]
+        for size in more:
+            both = agreed(first, size)
+            if both is None:
+                return None
+            first = both
+        result.append(first)
     return tuple(result)
 
 

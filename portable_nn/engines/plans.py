@@ -21,7 +21,11 @@ from portable_nn.operators import Array, infer
 from portable_nn.rewrites import INFERENCE
 
 PLANS: Final = 8
-"""The number of plans that are kept, one for each set of input shapes."""
+"""The number of plans that are kept whatever memory they take, one for each set of input shapes."""
+MOST: Final = 64
+"""The most plans that are kept: one for each length of a sequence, say."""
+MEMORY: Final = 2**27
+"""The bytes that more than ``PLANS`` plans may take together."""
 SMALLEST: Final = 8
 """The fewest examples in a part: products of fewer columns are slow."""
 CACHED: Final = 2**19
@@ -57,9 +61,15 @@ class Plans:
         found = self.kept.pop(key, None)
         shapes = {name: array.shape for name, array in feeds.items()}
         plan = self.kept[key] = found or Plan(self.graph, shapes, self.parameters, rewrites=INFERENCE)
-        while len(self.kept) > PLANS:
-            del self.kept[next(iter(self.kept))]
+        if found is None:
+            self._forget()
         return plan
+
+    def _forget(self) -> None:
+        """Drop the plans that were used least recently, if there are too many or they take too much memory."""
+        taken = sum(plan.bytes for plan in self.kept.values())
+        while len(self.kept) > MOST or (len(self.kept) > PLANS and taken > MEMORY):
+            taken -= self.kept.pop(next(iter(self.kept))).bytes
 
     def _run_plan(self, feeds: Feeds) -> Feeds:
         plan = self.plan(feeds)

@@ -14,7 +14,7 @@ from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 
 OPSET: Final = 17
-"""The default opset of ONNX files."""
+"""The opset of ONNX files by default, unless a network needs a later one."""
 
 _NOTHING: Final[Mapping[str, Difference]] = MappingProxyType({})
 
@@ -66,7 +66,7 @@ class ConvertOptions(NamedTuple):
     """How to read and write ONNX files: see ``export_onnx`` for the fields."""
 
     verify: bool = True
-    opset: int = OPSET
+    opset: int | None = None
     atol: float = 1e-5
     rtol: float = 1e-5
     seed: int = 0

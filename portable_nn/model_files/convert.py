@@ -103,7 +103,7 @@ def convert(
         against: where ``source`` holds arrays only, the model that has its graph, labels and preprocessing. Names,
             shapes and types of its tensors must be the same.
         rename: names in such a ``source`` → names in the model; a tensor with an empty one is dropped.
-        opset: the opset of an ONNX file, by default 17.
+        opset: the opset of an ONNX file, by default the lowest from 17 up that can hold the network.
         verify: whether to read back and compare, and to run both engines where an ONNX file takes part.
         atol: the absolute tolerance of the comparison of outputs.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
@@ -127,7 +127,7 @@ def convert(
         raise UsageError(f"{out} is the file to read: write to another one")
     if io is not None and not verify:
         raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
-    options = ConvertOptions(verify, OPSET if opset is None else opset, atol, rtol, seed)
+    options = ConvertOptions(verify, opset, atol, rtol, seed)
     recording = None if io is None else Path(io)
     to_onnx = OnnxFile.recognises(out)  # Then the last step compares with the recording, and in both engines.
     found = _read(opened, against, rename, options if to_onnx else options._replace(io=recording))

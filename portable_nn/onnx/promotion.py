@@ -1,25 +1,23 @@
-"""Weights in place of inputs, and numbers in place of symbolic sizes, before a model is read.
+"""Weights in place of inputs, before a model is read.
 
-Some exporters, and the standard's own tests, leave weights among the inputs; others declare symbolic sizes although the
-nodes hold numbers for them. These are ``ModelProto`` to ``ModelProto`` and no rewrites of graphs, because such
-a model gives no consistent graph before they are done.
+Some exporters, and the standard's own tests, leave weights among the inputs. This is ``ModelProto`` to ``ModelProto``
+and no rewrite of a graph, because such a model gives no consistent graph before it is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 
 import numpy as np
 from numpy.typing import ArrayLike
-from onnx import ModelProto, TensorShapeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import format_shape
 from portable_nn.onnx.library.inference import type_of
 from portable_nn.operators.registry import Array
-from portable_nn.rewrites.sizes import check_sizes
 
 
 def promoted(model: ModelProto, weights: Mapping[str, ArrayLike], where: str) -> ModelProto:
@@ -55,23 +53,3 @@ def _faults(entry: ValueInfoProto, array: Array) -> Iterator[str]:
     if not may_be_equal(wanted.shape, array.shape) or wanted.dtype != array.dtype.name:
         found = f"{array.dtype.name} {format_shape(array.shape)}"
         yield f"weight '{entry.name}' must be {wanted.dtype} {format_shape(wanted.shape)}, not {found}"
-
-
-def sized(model: ModelProto, sizes: Mapping[str, int]) -> ModelProto:
-    """``model`` with numbers in place of symbolic sizes of its inputs; itself where ``sizes`` is empty.
-
-    Raises ``UsageError`` for a name that no input has, or a size below 1.
-    """
-    if not sizes:
-        return model
-    check_sizes(sizes, [dim.dim_param for dim in _dims(model.graph.input) if dim.dim_param])
-    copy = deepcopy(model)
-    for dim in _dims([*copy.graph.input, *copy.graph.output, *copy.graph.value_info]):
-        if dim.dim_param in sizes:
-            dim.dim_value = sizes[dim.dim_param]
-    return copy
-
-
-def _dims(values: Iterable[ValueInfoProto]) -> Iterator[TensorShapeProto.Dimension]:
-    for value in values:
-        yield from value.type.tensor_type.shape.dim

@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.format.tensors import Array, is_finite
+from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
-from portable_nn.onnx.library.inference import infer_standard, stated_size
+from portable_nn.onnx.entries import Sizes, equalities, repeated
+from portable_nn.onnx.library.inference import infer_standard
 from portable_nn.onnx.opsets.folding import LARGE
 from portable_nn.onnx.opsets.support import (
     STANDARD,
     check_made_once,
     check_text,
-    is_tensor,
     names_in,
     noted,
     obstacles,
     opset_of,
 )
 from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.remarks.training import training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of, shared
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
 from portable_nn.onnx.writing import PRODUCER
-from portable_nn.operators import DTYPE_CODES, FLOATS, INTEGERS, ONNX_DTYPES, Operator, Type, find, infer
+from portable_nn.operators import (
+    DTYPE_CODES,
+    FLOATS,
+    INTEGERS,
+    ONNX_DTYPES,
+    Operator,
+    Type,
+    find,
+    infer,
+    needed_equalities,
+)
 from portable_nn.rewrites.program import Names
 
 NO_OUTPUTS: Final = "has no outputs: its graph computes nothing"
@@ -49,7 +61,7 @@ class Read(NamedTuple):
     notes: list[str]
 
 
-def from_model(model: ModelProto, where: str) -> Read:
+def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Read:
     """The graph of a model, in the vocabulary of ``OPSET``, every name as it is; and its parameters' values.
 
     Initializers become parameters, also those that are listed among the inputs: trainable if they are floats and, by
@@ -57,39 +69,51 @@ def from_model(model: ModelProto, where: str) -> Read:
     become parameters where they are large or an operator reads them as weights. Initializers that are small lists of
     integers, which the shape rules must see, or settings of an operator, become Constant nodes. Nodes without a unique
     name get one. Pads become explicit wherever the sizes are known. Functions are inlined, and so are the branches of
-    ``If`` nodes whose condition is constant.
+    ``If`` nodes whose condition is constant. Symbolic sizes of the inputs that must be equal for nodes to fit become
+    one, and a note says so.
 
     Args:
         model: a model at an opset from 6 to 28.
         where: the file that messages name.
+        sizes: what symbolic sizes of the inputs are set to.
 
     Raises:
         FormatError: not a whole ONNX model, or a damaged tensor.
         UnsupportedError: an opset, operators, types or attributes that are not supported; all of them are listed,
             together with all nodes that do not fit each other.
         GraphError: nodes that do not fit each other; all of them are listed.
+        UsageError: a size is set that no input has.
     """
+    sizes = sizes or Sizes()
     opset = opset_of(model, where)
     if not model.graph.output:
         raise FormatError(where, NO_OUTPUTS)
     check_text(model.graph, where)
     check_made_once(model.graph, where)
-    model, done = inlined(model, where, answer)
+    whole_model = model
+    model, done = inlined(model, where, partial(answer, sizes=sizes))
     found = obstacles(model)
-    parts = _parts(model, where, frozenset(place for obstacle in found for place in obstacle.nodes))
+    parts = _parts(model, where, frozenset(place for obstacle in found for place in obstacle.nodes), sizes)
     made = translated(parts.nodes, parts.types, opset, parts.names, parts.outputs)
     graph = Graph(parts.inputs, parts.outputs, parts.parameters, tuple(made.nodes), model.graph.name or "network")
     whole = not found and not made.faults
     faults = [*made.faults, *_faults(graph if whole else _without_unknown(graph, parts.unknown))]
+    if (faults or found) and (needed := needed_equalities(made.nodes, parts.types, [v.name for v in parts.inputs])):
+        del parts, made, graph
+        return from_model(whole_model, where, sizes.with_needed(needed))
     if found:
         lines = [*map(str, found), *map(str, faults)]
         raise UnsupportedError(where, listed(lines, "cannot be imported" if faults else "not supported"))
     if faults:
-        raise _hinted(GraphError(faults, where), graph.inputs)
-    return Read(graph, parts.arrays, [*done, *parts.notes, *made.notes])
+        error = GraphError(faults, where)
+        if hint := advice(parts.nodes, parts.types, [value.name for value in parts.inputs], opset, parts.outputs):
+            error.add_note(hint)
+        raise error
+    notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph)]
+    return Read(graph, parts.arrays, [*notes, *done, *parts.notes, *made.notes])
 
 
-def answer(model: ModelProto, name: str) -> bool | None:
+def answer(model: ModelProto, name: str, sizes: Sizes | None = None) -> bool | None:
     """Whether a value is true, if it depends only on constants and sizes of the inputs; else ``None``."""
     wanted, needed = {name}, list[NodeProto]()
     for node in reversed(model.graph.node):
@@ -102,7 +126,9 @@ def answer(model: ModelProto, name: str) -> bool | None:
     part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in wanted)
     part.graph.output.add(name=name)
     try:
-        constant_value = infer(from_model(part, "").graph).types[name].constant
+        constant_value = (
+            infer(from_model(part, "", (sizes or Sizes())._replace(is_part=True)).graph).types[name].constant
+        )
     except PortableNNError:  # Faults of the model are reported when all of it is read.
         return None
     return (
@@ -133,7 +159,7 @@ class _Parts(NamedTuple):
         return {value.name: Type(value.dtype, value.shape) for value in (*self.inputs, *self.parameters)}
 
 
-def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
+def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes) -> _Parts:
     """The parts of a model without its nodes at the places ``blocked``; if there are any, without large weights."""
     graph, names = model.graph, Names(names_in(model.graph))
     found = _constants(model, where, whole=not blocked)
@@ -148,7 +174,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int]) -> _Parts:
     arrays |= {name: _elements(tensor, where, f"'{name}'", whole=not blocked) for name, tensor in stored.items()}
     arrays |= {name: arrays[source].copy() for name, source in found.copies.items()}
     lacking = [name for place in sorted(blocked) for name in graph.node[place].output if name]
-    inputs = [*_inputs(graph, names), *(_declared(model, lacking) if blocked else [])]
+    inputs = sizes.entries(graph, names)
+    inputs += _declared(model, lacking, inputs, sizes.numbers()) if blocked else []
     unknown = {*lacking, *(each.name for each in (*graph.initializer, *graph.input))}
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
@@ -210,21 +237,15 @@ def _roles(graph: GraphProto, arrays: Mapping[str, Array], *, whole: bool) -> di
     return roles_of(graph, {name: array for name, array in floats.items() if not whole or is_finite(array)})
 
 
-def _inputs(graph: GraphProto, names: Names) -> Iterator[Value]:
-    """The inputs that are no initializers and have a supported type."""
-    stored = {tensor.name for tensor in graph.initializer}
-    for value in graph.input:
-        if value.name not in stored and is_tensor(value):
-            yield _from_value(value, names)
-
-
-def _declared(model: ModelProto, names: Collection[str]) -> list[Value]:
+def _declared(
+    model: ModelProto, names: Collection[str], inputs: Sequence[Value], numbers: Mapping[str, int]
+) -> list[Value]:
     """Those of the values ``names`` whose types the file states or the standard's inference finds.
 
     Sizes that inference has made up are unknown: what does not fit them follows from that and is no fault.
     """
-    types, _ = infer_standard(model, {}, {})
-    sizes = {dim.dim_param for value in model.graph.input for dim in value.type.tensor_type.shape.dim}
+    types, _ = infer_standard(model, {value.name: value.shape for value in inputs}, numbers)
+    sizes = {dim for value in inputs for dim in value.shape if isinstance(dim, str)}
     known = {name: types[name] for name in names if name in types and types[name].dtype in DTYPE_CODES}
     known = {name: type for name, type in known.items() if not undeclared(type.shape, sizes)}
     return [Value(name, *type[:2]) for name, type in known.items()]
@@ -267,16 +288,6 @@ def is_weight(node: NodeProto, weights: Collection[str]) -> bool:
         return False
     tensor = tensor_of(node)
     return ONNX_DTYPES.get(tensor.data_type) in FLOATS and math.prod(tensor.dims) > 1
-
-
-def _hinted(error: GraphError, inputs: Sequence[Value]) -> GraphError:
-    """The error, with advice where the inputs have a symbolic size for which the nodes hold a number."""
-    names = dict.fromkeys(dim for value in inputs for dim in value.shape if isinstance(dim, str))
-    named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", str(error))]
-    if named:
-        fix = f"portable-nn import --dim {named[-1]}=SIZE"
-        error.add_note(f"a size may be symbolic in inputs only ({', '.join(named)}); '{fix}' sets one")
-    return error
 
 
 def _faults(graph: Graph) -> tuple[Fault, ...]:
@@ -367,11 +378,3 @@ def _node_names(graph: GraphProto, names: Names) -> Iterator[str]:
         unique = node.name not in seen
         seen.add(node.name)
         yield node.name if unique else names.fresh(node.name or node.op_type.lower())
-
-
-def _from_value(proto: ValueInfoProto, names: Names) -> Value:
-    """An input; a size without number or name gets a name."""
-    tensor = proto.type.tensor_type
-    sizes = [stated_size(dim) for dim in tensor.shape.dim]
-    shape = tuple(names.fresh(f"{proto.name}.{axis}") if size is None else size for axis, size in enumerate(sizes))
-    return Value(proto.name, ONNX_DTYPES[tensor.elem_type], shape)

@@ -98,9 +98,10 @@ def varied(
 ) -> list[dict[str, Array]]:
     """Inputs that make a difference: of one example, and twice of several, in which each is of another kind.
 
-    The last two have the same shapes, so that the spread of every value over the inputs can be measured. Sizes other
-    than the batch that are symbolic are another number there than in the first, where two numbers fit. Among the
-    examples are noise of three scales and, for inputs with two axes or more beside the batch, pictures.
+    These two have the same shapes, so that the spread of every value over the inputs can be measured. Where sizes other
+    than the batch are symbolic, a fourth follows; they are other numbers in the first, in these two and in the fourth,
+    and different from each other, as far as such numbers fit. Among the examples are noise of three scales and, for
+    inputs with two axes or more beside the batch, pictures.
 
     Args:
         graph: the graph.
@@ -114,13 +115,16 @@ def varied(
     """
     first, types = _bound(graph, BATCHES[0])
     symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
-    several, more = _bound(graph, BATCHES[1], after=first) if symbolic else (first, types)
+    several, more = _bound(graph, BATCHES[1], (first,)) if symbolic else (first, types)
+    bound = [(first, types), (several, more), (several, more)]
+    if _open_sizes(graph):
+        bound.append(_bound(graph, BATCHES[1], (first, several)))
     found = []
-    for number, (shapes, known) in enumerate(((first, types), (several, more), (several, more))):
+    for number, (shapes, known) in enumerate(bound):
         check_claims(graph, known)
         limits = spans(graph, known)
         chosen = {name: each for name, each in made_for.items() if number or each.is_stated}
-        found.append(_inputs(graph, shapes, limits, rng, MIXTURES[number], chosen))
+        found.append(_inputs(graph, shapes, limits, rng, MIXTURES[min(number, 2)], chosen))
     return found
 
 
@@ -158,24 +162,30 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
 """The kinds of the examples in each of the inputs of ``varied``; where there is one example, it has the first kind."""
 
 
+def _open_sizes(graph: Graph) -> list[str]:
+    """The names of symbolic sizes that are not the batch."""
+    leading = {dim for value in graph.inputs for dim in value.shape[:1]}
+    return sorted({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)} - leading)
+
+
 def _bound(
-    graph: Graph, batch: int, after: Mapping[str, tuple[int, ...]] | None = None
+    graph: Graph, batch: int, after: Sequence[Mapping[str, tuple[int, ...]]] = ()
 ) -> tuple[dict[str, tuple[int, ...]], Types]:
     """Shapes of the inputs without unknown sizes, and the types of all values for these.
 
-    Sizes that are not the batch are others than those in ``after``, if others fit.
+    Sizes that are not the batch are others than those in ``after``, and differ from each other, if such fit.
     """
-    leading = {dim for value in graph.inputs for dim in value.shape[:1]}
-    others = sorted({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)} - leading)
-    taken = (
-        {after[value.name][axis] for value in graph.inputs for axis, dim in enumerate(value.shape) if dim in others}
-        if after
-        else set()
-    )
-    reason: GraphError | None = None
-    for size in (*(each for each in SIZES if each not in taken), *sorted(taken)) if others else SIZES[:1]:
+    others, reason = _open_sizes(graph), None
+    taken = {
+        shapes[value.name][axis]
+        for shapes in after
+        for value in graph.inputs
+        for axis, dim in enumerate(value.shape)
+        if dim in others
+    }
+    for sizes in _assignments([*(each for each in SIZES if each not in taken), *sorted(taken)], others):
         shapes = {
-            value.name: tuple(dim if isinstance(dim, int) else batch if dim in leading else size for dim in value.shape)
+            value.name: tuple(dim if isinstance(dim, int) else sizes.get(dim, batch) for dim in value.shape)
             for value in graph.inputs
         }
         try:
@@ -189,6 +199,16 @@ def _bound(
     raise NoInputsError(
         f"none of the sizes {', '.join(map(str, sorted(SIZES)))} that are tried for {named} fits the nodes"
     ) from reason
+
+
+def _assignments(sizes: Sequence[int], names: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Sizes for all ``names``, by turns different ones and one for all."""
+    for first in range(len(sizes)):
+        several = [sizes[(first + place) % len(sizes)] for place in range(len(names))]
+        for each in (several, [sizes[first]] * len(names))[: len(names)]:
+            yield dict(zip(names, each, strict=True))
+    if not names:
+        yield {}
 
 
 def drawn(

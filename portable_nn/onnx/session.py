@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from portable_nn.core.dims import apart
 from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
@@ -207,5 +208,5 @@ def _value(found: Any, where: str) -> Value:
     """An input or output; an unknown size gets a name."""
     if found.type not in _DTYPES:
         raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers")
-    shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(found.shape))
+    shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(apart(found.shape)))
     return Value(found.name, _DTYPES[found.type], shape)

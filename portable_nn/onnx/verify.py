@@ -31,6 +31,7 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
+from portable_nn.onnx.remarks.training import training_mode
 from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
@@ -71,7 +72,8 @@ def compare(
     unread: bool = False,
     infos: Iterable[InputInfo] = (),
 ) -> Proof:
-    """The differences between both sides: their weights, and their values on the same inputs, at two batch sizes.
+    """The differences between both sides: their weights, and their values on the same inputs, at two batch sizes, and
+    at three numbers for any other symbolic size.
 
     Args:
         graph: what numpy runs, with ``parameters``.
@@ -99,8 +101,8 @@ def compare(
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
     made_for = meant(graph, parameters, infos)
     try:
-        rounds = varied(graph, rng, made_for)
-        whole = rounds[:2]
+        drawn = varied(graph, rng, made_for)
+        rounds, whole = drawn[:3], [*drawn[:2], *drawn[3:]]
     except GraphError as error:
         raise GraphError(error.faults, where) from None
     except NoInputsError as error:
@@ -130,11 +132,13 @@ def compare(
         return proof
     sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
     proof.batches = tuple(dict.fromkeys(sizes))
+    proof.sizes = _open_sizes(graph, whole)
     sides = Sides(graph, parameters, model, rounds, folder)
     try:
         values = compare_values(sides, rounds, opset_of(model, where), tolerance)
     except Parting as parting:
-        raise VerificationError(f"{where}: {_message(parting.pair, graph)}") from None
+        lines = [_message(parting.pair, graph), *training_mode(graph)]
+        raise VerificationError(f"{where}: {'; '.join(lines)}") from None
     _take(proof, values, sides)
     plain = partial(session, optimise=False)
     for feeds, one, other in zip(whole, ours, theirs, strict=True):
@@ -145,6 +149,17 @@ def compare(
         places = some(f"{at} {apart:.1e} apart, up to {most:.1e} allowed" for at, apart, most in proof.widened.values())
         proof.notes += (f"ill-conditioned here, rounding alone moves values further than the tolerances: {places}",)
     return proof
+
+
+def _open_sizes(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
+    """The numbers that each symbolic size of the inputs had, but for the batch."""
+    found: dict[str, dict[int, None]] = {}
+    for feeds in whole:
+        for value in graph.inputs:
+            for dim, number in zip(value.shape[1:], feeds[value.name].shape[1:], strict=True):
+                if isinstance(dim, str):
+                    found.setdefault(dim, {})[number] = None
+    return {name: tuple(numbers) for name, numbers in found.items()}
 
 
 def compare_weights(

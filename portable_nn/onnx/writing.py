@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -19,17 +20,21 @@ from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, to_opset
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
-from portable_nn.operators import DTYPE_CODES, infer
+from portable_nn.operators import DTYPE_CODES, Type, infer
 
 PRODUCER: Final = "portable-nn"
 """The ``producer_name`` of models that this package writes."""
+
+
+COMMON: Final = 17
+"""The opset of models where no other is asked for nor needed: what reads ONNX files reads it."""
 
 
 def to_model(
     graph: Graph,
     parameters: Mapping[str, Array],
     *,
-    opset: int = 17,
+    opset: int | None = None,
     metadata: Mapping[str, str] = MappingProxyType({}),
     doc: str = "",
     location: str | None = None,
@@ -41,7 +46,8 @@ def to_model(
     Args:
         graph: what to write, without operators of the package's own domain.
         parameters: the values of its parameters, which become initializers.
-        opset: 13 to 25; the IR version is the lowest that goes with it.
+        opset: 13 to 25, by default the lowest from 17 up that can express the graph; the IR version is the lowest that
+            goes with it.
         metadata: the model's ``metadata_props``, written in the order of their keys.
         doc: the model's ``doc_string``.
         location: the name of the file beside the model for the large parameters (see ``external``), which is not
@@ -53,13 +59,14 @@ def to_model(
         GraphError: the graph is not consistent.
     """
     apart = regions(graph.parameters) if location else {}
-    if not OLDEST_WRITTEN <= opset <= OPSET:
+    if opset is not None and not OLDEST_WRITTEN <= opset <= OPSET:
         raise UsageError(f"opset must be {OLDEST_WRITTEN} to {OPSET}, not {opset}")
     inside = (value for value in graph.parameters if value.name not in apart or location == IN_PLACE)
     if (size := size_of(inside)) > MAX_BYTES:
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
+    nodes, opset = _at_opset(graph, types, opset)
     standard = onnx.OperatorSetIdProto(domain="", version=opset)
     model = ModelProto(
         ir_version=helper.find_min_ir_version_for([standard]),
@@ -69,7 +76,7 @@ def to_model(
     )
     proto = model.graph  # Filled in place: a graph that is given to a model is copied.
     proto.name = graph.name
-    proto.node.extend(_to_node(node, opset) for node in to_opset(graph, types, opset))
+    proto.node.extend(_to_node(node, opset) for node in nodes)
     proto.input.extend(map(_to_value, graph.inputs))
     proto.output.extend(map(_to_value, outputs))
     for value in graph.parameters:
@@ -80,6 +87,16 @@ def to_model(
         model.doc_string = doc
     helper.set_model_props(model, dict(sorted(metadata.items())))
     return model
+
+
+def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None) -> tuple[list[Node], int]:
+    """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them."""
+    if opset is not None:
+        return to_opset(graph, types, opset), opset
+    for each in range(COMMON, OPSET):
+        with suppress(UsageError):
+            return to_opset(graph, types, each), each
+    return to_opset(graph, types, OPSET), OPSET
 
 
 def to_bytes(model: ModelProto) -> bytes:

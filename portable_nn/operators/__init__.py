@@ -7,6 +7,7 @@ offers, ``register`` it there, and add a row to ``tests/cases``. Other folders i
 from importlib import import_module
 from pkgutil import walk_packages
 
+from portable_nn.operators.equal_sizes import Needed, needed_equalities
 from portable_nn.operators.inference import Inference, infer, infer_node
 from portable_nn.operators.receptive import FieldContext, cellwise_fields, moved_fields
 from portable_nn.operators.registry import (
@@ -75,6 +76,7 @@ __all__ = [
     "InvalidNode",
     "KernelContext",
     "Leaf",
+    "Needed",
     "Operator",
     "OperatorContext",
     "Order",
@@ -97,6 +99,7 @@ __all__ = [
     "lookup",
     "memory_order",
     "moved_fields",
+    "needed_equalities",
     "plain_float",
     "reachable",
     "replay",

@@ -14,7 +14,17 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.dims import count, product, quotient, static
+from portable_nn.core.dims import (
+    count,
+    difference,
+    is_at_least,
+    largest,
+    product,
+    quotient,
+    rounded_quotient,
+    smallest,
+    static,
+)
 from portable_nn.core.graph import Dim
 from portable_nn.operators.registry import INTEGERS, Constant, Interval, OperatorContext, Type
 
@@ -116,50 +126,55 @@ def rounded(way: str) -> Callable[[Element], Element]:
 
 def whole_ratio(a: Element, b: Element) -> Element:
     """An integer division of sizes, which are not negative, so that rounding towards zero is rounding down."""
-    return rounded("floor")(ratio(a, b))
+    numerator, denominator = whole(a), whole(b)
+    if not is_at_least(numerator, 0) and quotient(numerator, denominator) is None:
+        raise Unknown
+    return rounded_quotient("floor", numerator, denominator)
 
 
 def remainder(a: Element, b: Element) -> Element:
-    """0 where sizes divide exactly; otherwise unknown."""
-    if quotient(whole(a), whole(b)) is None:
+    """0 where sizes divide exactly; otherwise what a division that is rounded down leaves."""
+    numerator, denominator = whole(a), whole(b)
+    if not (is_at_least(numerator, 0) and is_at_least(denominator, 0)):
         raise Unknown
-    return 0
+    return difference(numerator, product([denominator, rounded_quotient("floor", numerator, denominator)]))
 
 
 def extreme(name: str) -> Callable[[Element, Element], Element]:
-    """``max(h,4)``: the larger or smaller of two, of which one at least is a symbolic size."""
+    """``max(4,h)``: the larger or smaller of two, of which one at least is a symbolic size."""
+    found = smallest if name == "min" else largest
 
     def rule(a: Element, b: Element) -> Element:
-        return a if a == b else f"{name}({a},{b})"
+        return found(whole(a), whole(b))
 
     return rule
 
 
 def is_equal(a: Element, b: Element) -> Element:
-    """1 for one size twice, 0 for a size and a negative number; otherwise unknown."""
+    """1 for one size twice, 0 where one is always larger; otherwise unknown."""
     if a == b:
         return 1
-    if any(isinstance(one, (int, float)) and one < 0 for one in (a, b)):
+    if (isinstance(a, float) and a != int(a)) or (isinstance(b, float) and b != int(b)):
+        return 0
+    one, other = whole(a), whole(b)
+    if is_at_least(difference(one, other), 1) or is_at_least(difference(other, one), 1):
         return 0
     raise Unknown
 
 
 def is_less(a: Element, b: Element) -> Element:
-    """No size is less than zero."""
-    if a == b or (isinstance(a, str) and isinstance(b, (int, float)) and b <= 0):
+    """Where that is so for all sizes; no size is less than zero."""
+    one, other = whole(a), whole(b)
+    if is_at_least(one, other):
         return 0
-    if isinstance(b, str) and isinstance(a, (int, float)) and a < 0:
+    if is_at_least(difference(other, one), 1):
         return 1
     raise Unknown
 
 
 def is_less_or_equal(a: Element, b: Element) -> Element:
-    """No size is less than zero."""
-    if a == b or (isinstance(b, str) and isinstance(a, (int, float)) and a <= 0):
-        return 1
-    if isinstance(a, str) and isinstance(b, (int, float)) and b < 0:
-        return 0
-    raise Unknown
+    """Where that is so for all sizes."""
+    return 1 - int(is_less(b, a))
 
 
 def _never(*_: Element) -> Element:

@@ -19,31 +19,45 @@ BATCH: Final = "batch"
 """The name of a symbolic batch."""
 
 
-def fixed_sizes(program: Program, sizes: Mapping[str, int] = MappingProxyType({})) -> Program:
-    """``program`` with numbers in place of the named ``sizes`` of its inputs.
+def fixed_sizes(program: Program, sizes: Mapping[str, Dim] = MappingProxyType({})) -> Program:
+    """``program`` with numbers, or other names, in place of the named ``sizes`` of its inputs.
 
     Raises ``UsageError`` for a name that no input has, a size below 1, or one that does not fit the nodes.
     """
     if not sizes:
         return program
     graph = program.graph
-    check_sizes(sizes, [dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)])
-    inputs = tuple(replace(value, shape=substituted(value.shape, sizes)) for value in graph.inputs)
+    found = resolved(sizes, [dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)])
+    inputs = tuple(replace(value, shape=substituted(value.shape, found)) for value in graph.inputs)
     wanted = ", ".join(f"{name} {size}" for name, size in sizes.items())
     fixed = program._replace(graph=replace(graph, inputs=inputs))
     return checked(fixed, program, f"the nodes cannot have {wanted}")
 
 
-def check_sizes(sizes: Mapping[str, int], names: Iterable[str]) -> None:
-    """Raise ``UsageError`` where one of ``sizes`` is not among the ``names`` of sizes, or is below 1."""
+def resolved(sizes: Mapping[str, Dim], names: Iterable[str]) -> dict[str, Dim]:
+    """``sizes`` in which no name stands for another that is set as well.
+
+    Raises ``UsageError`` where a name is not among the ``names`` of sizes, a number is below 1, or names are equal to
+    each other in a circle.
+    """
     known = list(dict.fromkeys(names))
+    found = dict[str, Dim]()
     for name, size in sizes.items():
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            there = f"the inputs have {', '.join(known)}" if known else "all sizes are numbers already"
-            raise UsageError(f"no size is called '{name}': " + (f"did you mean '{close[0]}'?" if close else there))
-        if size < 1:
-            raise UsageError(f"the size '{name}' must be at least 1, not {size}")
+        for each in (name, size):
+            if isinstance(each, str) and each not in known:
+                close = get_close_matches(each, known, n=1)
+                there = f"the inputs have {', '.join(known)}" if known else "all sizes are numbers already"
+                raise UsageError(f"no size is called '{each}': " + (f"did you mean '{close[0]}'?" if close else there))
+        passed = [name]
+        while isinstance(size, str) and size in sizes:
+            if size in passed:
+                raise UsageError(f"the sizes {', '.join(passed)} are set to each other: set one of them to a number")
+            passed.append(size)
+            size = sizes[size]
+        if isinstance(size, int) and size < 1:
+            raise UsageError(f"the size '{passed[-1]}' must be at least 1, not {size}")
+        found[name] = size
+    return found
 
 
 def batch_of(graph: Graph) -> str:

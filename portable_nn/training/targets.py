@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.arrays import as_array, cast
+from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.text import some
@@ -28,11 +29,11 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
     wanted: Shape = loss.wanted(output.shape[1:])
     _check_output(loss, output)
     numbers = target.dtype.kind in "iu" and target.ndim and wanted[:1] != (1,)
-    if loss.classes and numbers and wanted and target.shape[1:] == wanted[1:]:
+    if loss.classes and numbers and wanted and may_be_equal(target.shape[1:], wanted[1:]):
         return _class_numbers(loss, wanted[0], target, name)
     if target.ndim == 1 and wanted == (1,):
         target = target[:, np.newaxis]
-    if not target.ndim or target.shape[1:] != wanted or target.dtype.kind not in "fiub":
+    if not target.ndim or not may_be_equal(target.shape[1:], wanted) or target.dtype.kind not in "fiub":
         either = " or whole numbers (n,), the classes" if loss.classes else ""
         if not loss.classes and target.ndim == 1 and len(wanted) == 1 and target.dtype.kind in "iu":
             either = "; loss='cross_entropy' takes the numbers of classes (n,)"

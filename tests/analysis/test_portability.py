@@ -114,6 +114,12 @@ CASES = {
          "training_mode 1: onnxruntime 1.32 writes the new running statistics over the old ones, which other nodes may "
          "share", "compute the statistics of the batch in plain operators, as export does"),
     ),
+    "noise": (
+        ("Dropout", (1, 4), np.float32(0.5), np.array(True)), {},
+        ("warning",
+         "training_mode: this training mode drops elements at random in each run, and no two runs agree",
+         "export the model in evaluation mode, which in PyTorch is model.eval()"),
+    ),
     "an even neighbourhood": (
         ("LRN", (1, 4, 8, 8)), {"size": 2},
         ("warning", "size 2: onnxruntime 1.32 and OpenCV 5.0 refuse even ones", "use an odd one"),

@@ -88,6 +88,7 @@ def test_json(run, tmp_path):
         "outputs",
         "batches",
         "values",
+        "sizes",
         "weights",
         "recorded",
         "rounding",
@@ -177,8 +178,9 @@ def test_a_file_that_differs_can_be_exported_unverified(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dim", "height"], "--dim needs NAME=SIZE, such as height=224, not 'height'"),
-        (["--dim", "height=x"], "--dim needs NAME=SIZE, such as height=224, not 'height=x'"),
+        (["--dim", "height"], "--dim needs NAME=SIZE, such as height=224 or height=width, not 'height'"),
+        (["--dim", "height=-1"], "--dim needs NAME=SIZE, such as height=224 or height=width, not 'height=-1'"),
+        (["--dim", "batch=x"], "no size is called 'x': the inputs have batch"),
         (["--dim", "n=1", "--dim", "n=2"], "--dim: 'n' is given twice, as 1 and 2"),
         (["--dim", "n=1"], "no size is called 'n': the inputs have batch"),
         (["--external-data", "much"], "--external-data needs a number of bytes such as 500kB, 100MB or 0, not 'much'"),
@@ -238,5 +240,5 @@ def test_numbers_of_bytes(text, count):
 
 def test_sizes_have_any_name():
     assert sizes_in(["a=b=3", "floor(h/2)=7", "n=4", "n=4"]) == {"a=b": 3, "floor(h/2)": 7, "n": 4}
-    with pytest.raises(UsageError, match=r"^--dim needs NAME=SIZE, such as height=224, not '=3'$"):
+    with pytest.raises(UsageError, match=r"^--dim needs NAME=SIZE, such as height=224 or height=width, not '=3'$"):
         sizes_in(["=3"])

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portable_nn.core.dims import broadcast, count, product, quotient, static, total
+from portable_nn.core.dims import (
+    agreed,
+    apart,
+    broadcast,
+    count,
+    difference,
+    evaluated,
+    fraction,
+    is_at_least,
+    largest,
+    names_in,
+    product,
+    put,
+    quotient,
+    rounded_quotient,
+    smallest,
+    static,
+    total,
+)
 from portable_nn.core.graph import Dim, Shape
 
 NAMES = ("batch", "time", "a")
@@ -23,6 +42,91 @@ sizes = st.recursive(
 def bound(dim: Dim, to: dict[str, int]) -> int:
     """What a size is when its names are known."""
     return dim if isinstance(dim, int) else int(eval(dim, dict(to)))
+
+
+class Computed(NamedTuple):
+    """A size, and the same in Python: an expression in names."""
+
+    dim: Dim
+    python: str
+
+
+@st.composite
+def _joined(draw: st.DrawFn, inner: st.SearchStrategy[Computed]) -> Computed:
+    one, other, by = draw(inner), draw(inner), draw(st.integers(1, 4))
+    a, b = one.python, other.python
+    return draw(
+        st.sampled_from(
+            [
+                Computed(total([one.dim, other.dim]), f"({a} + {b})"),
+                Computed(product([one.dim, other.dim]), f"({a} * {b})"),
+                Computed(difference(one.dim, other.dim), f"({a} - {b})"),
+                Computed(rounded_quotient("floor", one.dim, by), f"({a} // {by})"),
+                Computed(rounded_quotient("ceil", one.dim, by), f"(-(-{a} // {by}))"),
+                Computed(smallest(one.dim, other.dim), f"min({a}, {b})"),
+                Computed(largest(one.dim, other.dim), f"max({a}, {b})"),
+            ]
+        )
+    )
+
+
+computed = st.recursive(plain.map(lambda dim: Computed(dim, str(dim))), _joined, max_leaves=6)
+
+
+@given(computed, numbers)
+def test_computed_sizes_are_what_python_computes(size: Computed, to: dict[str, int]) -> None:
+    wanted = eval(size.python, {}, dict(to))
+    assert evaluated(size.dim, to) == wanted
+    assert names_in([size.dim]) <= {*NAMES}
+    in_two = put(put(size.dim, {"batch": to["batch"]}), {name: to[name] for name in NAMES if name != "batch"})
+    assert in_two == wanted
+    renamed = put(size.dim, {"time": "a"})
+    assert evaluated(renamed, to) == eval(size.python, {}, {**to, "time": to["a"]})
+
+
+@given(computed, computed, numbers)
+def test_comparisons_hold_for_all_numbers(one: Computed, other: Computed, to: dict[str, int]) -> None:
+    a, b = (eval(size.python, {}, dict(to)) for size in (one, other))
+    assert not is_at_least(one.dim, other.dim) or a >= b
+    both = agreed(one.dim, other.dim)
+    assert both == agreed(other.dim, one.dim)
+    assert both is None or a != b or evaluated(both, to) == a
+
+
+@given(sizes, sizes, numbers)
+def test_fractions(dividend: Dim, divisor: Dim, to: dict[str, int]) -> None:
+    if divisor == 0:
+        with pytest.raises(ZeroDivisionError):
+            fraction(dividend, divisor)
+        return
+    a, b = bound(dividend, to), bound(divisor, to)
+    assert evaluated(fraction(dividend, divisor), to) == (a // b if b and a % b == 0 else None) or a == 0 or b == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        ("h", "2*floor(h/2)", "h"),
+        ("h", "2*floor((h+-1)/2)+2", "h"),
+        ("b*h", "2*b*floor(h/2)", "b*h"),
+        ("min(64,s)", "s", "s"),
+        ("min(64,s)", 64, 64),
+        ("max(4,h)", "h", "h"),
+        ("past + 1", "past+1", "past+1"),
+        ("h", "w", None),
+        ("h", "floor(w/2)", None),
+        ("h", "h+-2", None),
+        ("h", "2*h", None),
+        ("h", 7, None),
+        (3, 4, None),
+    ],
+)
+def test_sizes_that_agree_under_a_condition(one: Dim, other: Dim, wanted: Dim | None) -> None:
+    assert agreed(one, other) == agreed(other, one) == wanted
+
+
+def test_names_that_name_nothing() -> None:
+    assert apart(["?", 3, "?", "n", "n", None, 3]) == [None, 3, None, "n", None, None, 3]
 
 
 @given(st.lists(sizes, max_size=4), numbers)

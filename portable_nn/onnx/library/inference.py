@@ -14,7 +14,7 @@ from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto, defs, helper
 
-from portable_nn.core.dims import is_number, substituted
+from portable_nn.core.dims import apart, is_number, substituted
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import STANDARD, type_name
@@ -64,13 +64,20 @@ def type_of(value: ValueInfoProto) -> Type | None:
     tensor = value.type.tensor_type
     if value.type.WhichOneof("value") != "tensor_type" or not tensor.elem_type or not tensor.HasField("shape"):
         return None
-    sizes = [stated_size(dim) for dim in tensor.shape.dim]
+    sizes = stated_sizes(value)
     shape = (f"{value.name}.{axis}" if size is None else size for axis, size in enumerate(sizes))
     return Type(dtype_of(tensor.elem_type), tuple(shape))
 
 
-def stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
-    """A size or its symbol; ``None`` for an unknown one, for which some tools write -1 as a number or a name."""
+def stated_sizes(value: ValueInfoProto) -> list[Dim | None]:
+    """The sizes of a tensor, or their names, each one once (see ``apart``).
+
+    ``None`` for an unknown one, for which some tools write -1 as a number or a name.
+    """
+    return apart(_stated_size(dim) for dim in value.type.tensor_type.shape.dim)
+
+
+def _stated_size(dim: TensorShapeProto.Dimension) -> Dim | None:
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
     return str(dim.dim_param) if dim.dim_param and not is_number(dim.dim_param) else None

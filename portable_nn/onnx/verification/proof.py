@@ -71,6 +71,7 @@ class Proof(dict[str, Difference]):
 
     Attributes:
         batches: the batch sizes.
+        sizes: the numbers that any other symbolic size of the inputs had, by name.
         notes: sentences on what could not be compared, or not closely.
         recorded: the largest differences of both engines to the values recorded by another program.
         weights: the fate of every tensor.
@@ -83,6 +84,7 @@ class Proof(dict[str, Difference]):
     def __init__(self, outputs: Iterable[str] = ()) -> None:
         super().__init__(dict.fromkeys(outputs, Difference()))
         self.batches: tuple[int, ...] = ()
+        self.sizes: dict[str, tuple[int, ...]] = {}
         self.notes: tuple[str, ...] = ()
         self.recorded: dict[str, Difference] = {}
         self.weights: tuple[Fate, ...] = ()
@@ -96,6 +98,8 @@ class Proof(dict[str, Difference]):
         if self.worst:
             at = f"{self.worst.error:.1e} of its spread, at {self.worst.node or self.worst.value}"
             yield "values", f"{len(self.compared):,} compared; largest error {at}"
+        if self.sizes:
+            yield "sizes", "; ".join(f"{name} {', '.join(map(str, tried))}" for name, tried in self.sizes.items())
         if self.weights:
             counts = Counter(fate.kind for fate in self.weights)
             found = [f"{counts[kind]:,} {meaning}" for kind, meaning in MEANINGS.items() if counts[kind]]
@@ -112,5 +116,6 @@ class Proof(dict[str, Difference]):
                 "widened": [{"value": name, **loose._asdict()} for name, loose in self.widened.items()],
                 "not_exercised": [{"node": node, "why": why} for node, why in self.not_exercised.items()],
             },
+            "sizes": {name: list(tried) for name, tried in self.sizes.items()},
             "weights": [fate._asdict() for fate in self.weights],
         }

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.dims import product, rounded_quotient, total
 from portable_nn.operators.base import (
     NUMBERS,
     Array,
@@ -216,7 +216,7 @@ def _equal_parts(use: OperatorContext, size: Dim) -> tuple[Dim, ...]:
         use.fail(f"num_outputs must be 1 or more, not {count}")
     if count != use.output_count:  # before there is a part for each
         use.fail(f"it is split into {count} parts, but has {use.output_count} outputs")
-    each = -(-size // count) if isinstance(size, int) else quotient(size, count) or f"ceil(({size})/{count})"
+    each = rounded_quotient("ceil", size, count)
     last = total([size, product([1 - count, each])])
     if isinstance(last, int) and last < 0:
         use.fail(f"an axis of {size} cannot be split into {count} parts of {each}, of which only the last is smaller")

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import total
+from portable_nn.core.dims import agreed_shape, difference, is_at_least, rounded_quotient, smallest, total
 from portable_nn.operators.base import (
     ALL,
     REQUIRED,
@@ -21,6 +21,7 @@ from portable_nn.operators.base import (
     Step,
     Symbol,
     Type,
+    cast,
     cut_fields,
     emit,
     emit_all,
@@ -35,13 +36,14 @@ from portable_nn.sizes.receptive import combine
 def _concat_type(use: OperatorContext) -> Type:
     types = [use.type(index) for index in range(len(use.types))]
     axis = use.axis(use.int("axis"), len(types[0].shape))
+    shape = list(types[0].shape)
     for type in types[1:]:
         if type.dtype != types[0].dtype:
             use.fail(f"its inputs have different element types: {', '.join(t.dtype for t in types)}")
-        first, other = types[0].shape, type.shape
-        if len(first) != len(other) or first[:axis] + first[axis + 1 :] != other[:axis] + other[axis + 1 :]:
-            use.fail(f"{format_shape(first)} and {format_shape(other)} differ outside axis {axis}")
-    shape = list(types[0].shape)
+        both = agreed_shape((*shape[:axis], 0, *shape[axis + 1 :]), (*type.shape[:axis], 0, *type.shape[axis + 1 :]))
+        if both is None or len(type.shape) != len(shape):
+            use.fail(f"{format_shape(types[0].shape)} and {format_shape(type.shape)} differ outside axis {axis}")
+        shape = list(both)
     shape[axis] = total(type.shape[axis] for type in types)
     contents = [type.constant for type in types]
     known = [constant_value for constant_value in contents if constant_value is not None]
@@ -77,12 +79,12 @@ def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
     """A slice for each axis, and the shape of the output.
 
     Ends count from the back where negative and are moved into the axis; with a negative step the start is at least 0,
-    where Python's slices would be empty. Of an axis of symbolic size, any number of cells can be cut off each end, and
-    the rest be reversed; the size is right for an axis that has as many cells.
+    where Python's slices would be empty. Where a size, a start or an end is symbolic, the slice is right for a start
+    that is inside the axis and not behind the end, and its places, of which one may be a name, are for the size alone.
     """
     shape = use.type().shape
+    starts, ends = (use.constant(index, ("int32", "int64")) for index in (1, 2))
     places_in = partial(use.numbers, allowed=("int32", "int64"))
-    starts, ends = places_in(1), places_in(2)
     axes = tuple(use.axis(axis, len(shape)) for axis in (places_in(3) if use.has(3) else range(len(starts))))
     steps = places_in(4) if use.has(4) else (1,) * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps):
@@ -94,14 +96,8 @@ def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
         if step == 0:
             use.fail("a step of 0 moves nowhere")
         size = shape[axis]
-        if not isinstance(size, int):
-            if step == 1 and start >= 0 and (end < 0 or end >= _FAR):
-                slices[axis] = slice(start, end if end < 0 else None)
-                result[axis] = total([size, -start, min(end, 0)])
-            elif (start, step) == (-1, -1) and end <= -_FAR:
-                slices[axis] = slice(None, None, -1)
-            else:
-                use.fail(f"it slices axis {axis}, whose size {size} is unknown")
+        if isinstance(size, str) or isinstance(start, str) or isinstance(end, str):
+            slices[axis], result[axis] = _open_slice(use, size, start, end, axis, step)
             continue
         first, last, _ = slice(start, end, step).indices(size)
         places = range(max(first, 0), last, step) if size else range(0)
@@ -109,6 +105,24 @@ def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
         slices[axis] = slice(places.start, None if last < 0 else last, step) if places else slice(0, 0)
         result[axis] = len(places)
     return slices, result
+
+
+def _open_slice(use: OperatorContext, size: Dim, start: Dim, end: Dim, axis: int, step: int) -> tuple[slice, Dim]:
+    """The slice of an axis, and how many cells it has, where one of the sizes is symbolic."""
+    if step < 0:
+        if (start, step) != (-1, -1) or not isinstance(end, int) or end > -_FAR:
+            use.fail(f"it slices axis {axis}, whose size {size} is unknown, backwards from {start} to {end}")
+        return slice(None, None, -1), size
+    first = _from_front(start, size)
+    last = size if isinstance(end, int) and end >= _FAR else smallest(_from_front(end, size), size)
+    cells = difference(last, first)
+    return slice(first, last, step), rounded_quotient("ceil", cells, step)
+
+
+def _from_front(place: Dim, size: Dim) -> Dim:
+    """A start or end that is not negative; one that is known to be so counts from the back."""
+    backwards = place < 0 if isinstance(place, int) else is_at_least(-1, place) or is_at_least(0, place)
+    return total([size, place]) if backwards else place
 
 
 def _slice_type(use: OperatorContext) -> Type:
@@ -126,25 +140,50 @@ def _slice_gradient(n: GradientContext) -> list[Symbol | None]:
     slices, _ = _slices(n)
     dy = n.dy
     rank = len(dy.shape)
-    before, after = [0] * rank, [0] * rank
+    before, after = list[int | Symbol]([0] * rank), list[int | Symbol]([0] * rank)
     for axis, part in enumerate(slices):
-        size, length = n.x[0].shape[axis], dy.shape[axis]
-        if part == slice(None):
+        size, length = n.x[0].shape[axis], n.y[0].shape[axis]
+        if part in (slice(None), slice(0, size, 1)):
             continue
         if part.step is not None and part.step < 0:
             dy = emit("Slice", dy, integers([-1]), integers([-(2**62)]), integers([axis]), integers([-1]))
         if not isinstance(size, int) or not isinstance(length, int):
-            before[axis], after[axis] = part.start or 0, -(part.stop or 0)
+            before[axis], after[axis] = _open_sides(n, axis, part)
             continue
         places = range(size)[part]
         spread = abs(places.step)
         if spread > 1 and length:
             dy = _spread_apart(dy, axis, length, spread)
-        before[axis] = min(places, default=0)
-        after[axis] = size - before[axis] - (spread * (length - 1) + 1 if length else 0)
-    if any(before) or any(after):
-        dy = emit("Pad", dy, integers([*before, *after]))
+        before[axis] = first = min(places, default=0)
+        after[axis] = size - first - (spread * (length - 1) + 1 if length else 0)
+    pads = [*before, *after]
+    if any(pads):
+        known = [pad for pad in pads if isinstance(pad, int)]
+        parts = (pad if isinstance(pad, Symbol) else integers([pad]) for pad in pads)
+        dy = emit("Pad", dy, integers(known) if len(known) == len(pads) else emit("Concat", *parts, axis=0))
     return [dy] + [None] * (n.inputs - 1)
+
+
+def _open_sides(n: GradientContext, axis: int, part: slice) -> tuple[int | Symbol, int | Symbol]:
+    """How many cells of an axis are in front of a slice with a symbolic size, and how many behind it."""
+    size = n.x[0].shape[axis]
+    if part.step is not None and part.step < 0:
+        return 0, 0
+    if part.step != 1:
+        n.fail(f"its gradient in steps of {part.step} needs a known size of axis {axis}, not {size}")
+    before, after = part.start, difference(size, part.stop)
+    whole, cut = sizes(n.x[0], [axis]), sizes(n.y[0], [axis])
+    if isinstance(after, str) and not isinstance(before, str):
+        return before, whole - cut - before
+    if isinstance(before, str) and not isinstance(after, str):
+        return whole - cut - after, after
+    if isinstance(before, int) and isinstance(after, int):
+        return before, after
+    axes = list(n.numbers(3, ("int32", "int64"))) if n.has(3) else list(range(len(n.x[0].shape)))
+    place = [use % len(n.x[0].shape) for use in axes].index(axis)
+    start = cast(emit("Slice", n.x[1], integers([place]), integers([place + 1])), "int64")
+    start = start if n.constant(1, ("int32", "int64"))[place] == before else start + whole
+    return start, whole - cut - start
 
 
 def _spread_apart(value: Symbol, axis: int, length: int, step: int) -> Symbol:

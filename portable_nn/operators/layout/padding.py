@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.core.dims import product, total
+from portable_nn.core.dims import difference, product, smallest, total
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators.base import (
     FLOATS,
@@ -49,12 +49,12 @@ that for ``reflect``.
 """
 
 
-def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[int, int]]:
+def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[Dim, Dim]]:
     """How many cells each axis gets before and behind it; a negative number takes some away."""
     rank = len(use.type().shape)
     if use.string("mode") not in {"constant", *COPIED}:
         use.fail(f"mode '{use.string('mode')}' is not supported")
-    pads, axes = use.numbers(1), list(range(rank))
+    pads, axes = use.constant(1), list(range(rank))
     if use.has(axes_input):
         axes = [use.axis(axis, rank) for axis in use.numbers(axes_input, ("int32", "int64"))]
         use.axes(axes, rank)
@@ -64,6 +64,12 @@ def _pads(use: OperatorContext, axes_input: int = 3) -> list[tuple[int, int]]:
     return [found.get(axis, (0, 0)) for axis in range(rank)]
 
 
+def _numbers(use: OperatorContext, axes_input: int = 3) -> list[tuple[int, int]]:
+    """As ``_pads``, where no size may be symbolic."""
+    use.numbers(1)
+    return _pads(use, axes_input)  # type: ignore[return-value]
+
+
 def _pad_type(use: OperatorContext) -> Type:
     if use.has(2) and (use.type(2).dtype != use.type().dtype or product(use.type(2).shape) != 1):
         use.fail(f"constant_value must be one {use.type().dtype}, not {use.type(2)}")
@@ -71,12 +77,12 @@ def _pad_type(use: OperatorContext) -> Type:
     return use.like(_padded(use, axis, dim, *pads) for axis, (dim, pads) in enumerate(sides))
 
 
-def _padded(use: OperatorContext, axis: int, dim: Dim, before: int, after: int) -> Dim:
+def _padded(use: OperatorContext, axis: int, dim: Dim, before: Dim, after: Dim) -> Dim:
     size = total([dim, before, after]) if before or after else dim
     if isinstance(size, int) and size < 0:
         use.fail(f"pads {before} and {after} take away more than the {dim} cells of axis {axis}")
-    left, mode = total([dim, min(before, 0), min(after, 0)]), use.string("mode")
-    if mode != "constant" and max(before, after) > 0 and isinstance(left, int) and left < 1:
+    left, mode = total([dim, smallest(before, 0), smallest(after, 0)]), use.string("mode")
+    if mode != "constant" and isinstance(left, int) and left < 1 and left != size:
         use.fail(f"mode '{mode}' needs a cell to copy, and pads {before} and {after} leave none of axis {axis}")
     return size
 
@@ -119,7 +125,7 @@ def _from_to(first: int, last: int) -> slice:
 
 def _pad(n: KernelContext) -> list[Step]:
     """The inside, then axis by axis, from the one that runs fastest in memory, copies of slabs of the output itself."""
-    x, mode, pads = n.x[0], n.string("mode"), _pads(n)
+    x, mode, pads = n.x[0], n.string("mode"), _numbers(n)
     kept = [_kept(size, *pair) for size, pair in zip(x.shape, pads, strict=True)]
     inside = _at(x, [source for source, _ in kept])
     if inside.shape == n.output_shape():
@@ -152,7 +158,11 @@ def _pad_gradient(n: GradientContext) -> list[Symbol | None]:
         return [emit("PadGrad", n.dy, n.x[1], axes, domain=INTERNAL, mode=mode)]
     inside = n.dy
     if any(map(any, pads)):
-        inside = emit("Pad", n.dy, integers(-cells for side in zip(*pads, strict=True) for cells in side))
+        cut = [-cells for side in zip(*pads, strict=True) for cells in side if isinstance(cells, int)]
+        if len(cut) == 2 * len(pads):
+            inside = emit("Pad", n.dy, integers(cut))
+        else:
+            inside = emit("Pad", n.dy, emit("Neg", n.x[1]), None, n.x[3] if n.has(3) else None)
     if not n.has(2):
         return [inside]
     border = emit("ReduceSum", n.dy, keepdims=0) - emit("ReduceSum", inside, keepdims=0)
@@ -165,7 +175,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
         use.fail("mode 'constant' is not supported")
     shape: list[Dim] = []
     for axis, (dim, (before, after)) in enumerate(zip(use.type().shape, _pads(use, 2), strict=True)):
-        size = total([dim, -before, -after]) if before or after else dim
+        size = difference(dim, total([before, after])) if before or after else dim
         if isinstance(size, int) and size < 0:
             use.fail(f"pads {before} and {after} do not fit into the {dim} cells of axis {axis}")
         _padded(use, axis, size, before, after)
@@ -176,7 +186,7 @@ def _pad_grad_type(use: OperatorContext) -> Type:
 def _pad_grad(n: KernelContext) -> list[Step]:
     """The gradient of a border is added to the cells that it copies, in the reverse order of ``Pad``."""
     dy, out, mode = n.x[0], n.out(order=memory_order(n.x[0])), n.string("mode")
-    kept = [_kept(size, *pair) for size, pair in zip(out.shape, _pads(n, 2), strict=True)]
+    kept = [_kept(size, *pair) for size, pair in zip(out.shape, _numbers(n, 2), strict=True)]
     sums = n.scratch_like(dy)
     steps: list[Step] = [partial(np.copyto, sums, dy)]
     region = [slice(None)] * dy.ndim
@@ -198,7 +208,7 @@ def _pad_grad(n: KernelContext) -> list[Step]:
 def _pad_grad_lowering(dy: Symbol, pads: Symbol, axes: Symbol | None = None, *, mode: str) -> Symbol:
     """Axis by axis: the middle, and each piece of the borders with zeros around it."""
     types = [dy.type, pads.type, axes.type if axes else None]
-    widths = _pads(OperatorContext(lookup("PadGrad", INTERNAL), types, {"mode": mode}), 2)
+    widths = _numbers(OperatorContext(lookup("PadGrad", INTERNAL), types, {"mode": mode}), 2)
     for axis, (before, after) in enumerate(widths):
         size = dy.shape[axis]
         if not (before or after):

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.core.dims import product, quotient, total
+from portable_nn.core.dims import difference, product, rounded_quotient
 from portable_nn.operators.base import (
     DTYPE_CODES,
     INTEGERS,
@@ -31,6 +31,7 @@ from portable_nn.operators.base import (
     emit,
     length,
     register,
+    whole,
 )
 
 _COUNTED: Final = frozenset({"float32", "float64", "int16", "int32", "int64"})
@@ -51,10 +52,8 @@ def _bounds(use: OperatorContext) -> tuple[Dim | float, Dim | float, float]:
 
 def _length(start: Dim | float, limit: Dim | float, delta: float) -> Dim:
     if isinstance(start, str) or isinstance(limit, str):
-        sign = 1 if delta > 0 else -1
-        way = product([sign, total([limit, product([-1, start])])])  # type: ignore[list-item]
-        exact = quotient(way, int(abs(delta)))
-        return f"ceil(({way})/{abs(delta)})" if exact is None else exact
+        way = difference(whole(limit), whole(start))
+        return rounded_quotient("ceil", way if delta > 0 else product([-1, way]), whole(abs(delta)))
     return _steps(limit - start, delta)
 
 
@@ -65,7 +64,10 @@ def _steps(way: float, delta: float) -> int:
 
 def _range_type(use: OperatorContext) -> Type:
     start, limit, delta = _bounds(use)
-    length = _length(start, limit, delta)
+    try:
+        length = _length(start, limit, delta)
+    except Unknown:
+        use.fail(f"its length from {start} to {limit} in steps of {delta} is no sum of products of sizes")
     return Type(use.type().dtype, (max(0, length) if isinstance(length, int) else length,))
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast, product, quotient
+from portable_nn.core.dims import agreed, broadcast, fraction, names_in, product, quotient
 from portable_nn.operators.base import (
     Attr,
     FieldContext,
@@ -62,10 +62,15 @@ def _reshape_type(use: OperatorContext) -> Type:
         use.fail(f"shape {format_shape(tuple(wanted))} may have one size of -1, and none below it")
     size = product(shape)
     if -1 in wanted:
-        rest = quotient(size, product(dim for dim in wanted if dim != -1))
-        if rest is not None:
-            wanted[wanted.index(-1)] = rest
-    if -1 in wanted or (product(wanted) != size):
+        rest = product(dim for dim in wanted if dim != -1)
+        found = quotient(size, rest)
+        if found is None and names_in([rest, size]):  # A plan finds whether the numbers divide.
+            found = fraction(size, rest)
+        fits = found is not None
+        wanted = [found if dim == -1 and found is not None else dim for dim in wanted]
+    else:
+        fits = agreed(product(wanted), size) is not None
+    if not fits:
         use.fail(f"an input of shape {format_shape(shape)} cannot take the shape {format_shape(use.constant(1))}")
     return use.like(wanted)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast
+from portable_nn.core.dims import agreed, agreed_shape, broadcast
 from portable_nn.operators.base import (
     WIDE,
     Array,
@@ -38,13 +38,14 @@ def _gemm_type(use: OperatorContext) -> Type:
         use.fail(f"A and B must have 2 dimensions, not {format_shape(a.shape)} and {format_shape(b.shape)}")
     rows, inner = a.shape[::-1] if use.int("transA") else a.shape
     depth, columns = b.shape[::-1] if use.int("transB") else b.shape
-    if inner != depth:
+    if agreed(inner, depth) is None:
         use.fail(
             f"it multiplies rows of {inner} (A is {format_shape(a.shape)}{', transposed' * bool(use.int('transA'))}) "
             f"by columns of {depth} (B is {format_shape(b.shape)}{', transposed' * bool(use.int('transB'))})"
         )
     result = (rows, columns)
-    if use.has(2) and broadcast(use.type(2).shape, result) != result:
+    bias = broadcast(use.type(2).shape, result) if use.has(2) else result
+    if bias is None or agreed_shape(bias, result) is None:
         use.fail(f"C is {format_shape(use.type(2).shape)}, which does not broadcast to {format_shape(result)}")
     return Type(dtype, result)
 
@@ -119,7 +120,7 @@ def _matmul_type(use: OperatorContext) -> Type:
     left = (1, *a.shape) if len(a.shape) == 1 else a.shape
     right = (*b.shape, 1) if len(b.shape) == 1 else b.shape
     batch = broadcast(left[:-2], right[:-2])
-    if left[-1] != right[-2] or batch is None:
+    if agreed(left[-1], right[-2]) is None or batch is None:
         use.fail(f"the shapes {format_shape(a.shape)} and {format_shape(b.shape)} cannot be multiplied")
     rows = left[-2:-1] if len(a.shape) > 1 else ()
     columns = right[-1:] if len(b.shape) > 1 else ()

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import product, quotient
+from portable_nn.core.dims import product, quotient, rounded_quotient
 from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
@@ -92,10 +92,9 @@ def _space_to_depth_type(use: OperatorContext) -> Type:
     (batch, channels, *sides), block = _image(use), use.int("blocksize")
     counts: list[Dim] = []
     for axis, size in enumerate(sides):
-        count = quotient(size, block)
-        if count is None and isinstance(size, int):
+        if isinstance(size, int) and size % block:
             use.fail(f"blocksize {block} needs sizes in multiples of {block}, and axis {axis + 2} has {size}")
-        counts.append(f"floor(({size})/{block})" if count is None else count)
+        counts.append(rounded_quotient("floor", size, block))
     return use.like((batch, product([channels, block, block]), *counts))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.dims import product, quotient, static
+from portable_nn.core.dims import product, rounded_quotient, static
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators.base import (
     FLOATS,
@@ -171,8 +171,7 @@ def _scaled_size(dim: Dim, scale: float) -> Dim:
         return product([int(scale), dim])
     divisor = 1 / scale
     if divisor == int(divisor):
-        whole = quotient(dim, int(divisor))
-        return f"floor(({dim})/{int(divisor)})" if whole is None else whole
+        return rounded_quotient("floor", dim, int(divisor))
     return f"floor({np.float32(scale)!s}*({dim}))"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from portable_nn.core.dims import product, total
+from portable_nn.core.dims import product, rounded_quotient, total
 from portable_nn.core.errors import ShapeError
 from portable_nn.operators.base import Attr, Dim, OperatorContext, Shape, format_shape
 from portable_nn.sizes.arithmetic import conv_transpose_size, pool_size, same_pads
@@ -92,11 +92,9 @@ def _often(use: OperatorContext, axis: int, w: Window, size: Dim, ceil: bool) ->
         except ShapeError as error:
             use.fail(f"along axis {axis}: {error}")
     if use.string("auto_pad").startswith("SAME"):
-        return size if w.stride == 1 else f"ceil({size}/{w.stride})"
+        return rounded_quotient("ceil", size, w.stride)
     room = total([size, w.pad_begin + w.pad_end - w.extent])
-    if w.stride > 1:
-        room = f"{'ceil' if ceil else 'floor'}(({room})/{w.stride})"
-    return total([room, 1])
+    return total([rounded_quotient("ceil" if ceil else "floor", room, w.stride), 1])
 
 
 def spread(use: OperatorContext, found: Sequence[Window], sizes: Shape) -> list[Dim]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from portable_nn.operators.base import (
     Attribute,
     GradientContext,
     KernelContext,
+    Limit,
     Operator,
     OperatorContext,
     Step,
@@ -90,6 +92,17 @@ def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribut
     return emit_all("Dropout", data, ratio, constant(True, "bool"), outputs=2, name=name)
 
 
+def _is_training(use: OperatorContext) -> bool:
+    return use.has(2) and use.type(2).constant == (1,) and not (use.has(1) and use.type(1).constant == (0,))
+
+
+TRAINING: Final = Limit(
+    "training_mode",
+    lambda use, _: _is_training(use),
+    "this training mode drops elements at random in each run, and no two runs agree",
+    "export the model in evaluation mode, which in PyTorch is model.eval()",
+)
+
 register(
     Operator(
         "Dropout",
@@ -103,5 +116,6 @@ register(
         family="normalization",
         receptive=cellwise_fields,
         settings=(1, 2),
+        limits=(TRAINING,),
     )
 )
