@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from portable_nn.core.dims import is_number
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 
@@ -80,6 +79,8 @@ def bytes_in(text: str, option: str) -> int:
 
 def sizes_in(pairs: Sequence[str] | None) -> dict[str, int | str]:
     """The sizes that ``--dim NAME=SIZE`` gives, where a size may be a name. Raises ``UsageError``."""
+    from portable_nn.core.dims import is_number
+
     found: dict[str, int | str] = {}
     for text in pairs or ():
         name, sign, word = text.rpartition("=")
