@@ -369,7 +369,7 @@ def _flag(option: inspect.Parameter) -> str:
 
 SPELLED: Final = re.compile(
     r"""(?P<given>(?<![\w'.(-])[a-z]\w*)=(?:'(?P<text>[^']*)'|(?P<bare>[\w.+-]*\w)?)(?![\w(=])"""
-    r"|^(?P<first>[a-z]\w*)(?= (?:must|is|was|needs|has|gives|names|watches)\b)"
+    r"|^(?P<first>[a-z]\w*)(?=: | (?:must|is|was|needs|has|gives|names|watches)\b)"
     r"|(?P<name>(?<![\w'.-])[a-z]+(?:_[a-z]+)+)(?![\w'.(-])"
 )
 """How messages of the library spell an argument: loss='huber', until=; at the beginning; and names with a _."""

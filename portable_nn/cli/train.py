@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Printer, choice
+from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import DialectOptions, TableOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
@@ -20,6 +21,7 @@ EXAMPLES = (
     "train auto-32-auto penguins.csv --target species --missing indicator -o penguins.safetensors",
     "train auto-64-32-1 houses.csv --target price --unit price=€ --drop address -o price.safetensors",
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
+    "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
     "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --clip-norm 1 -o mine.safetensors",
     "train 784-200-10 mnist_train.csv -o mine.h5 --checkpoint run --resume",
 )
@@ -53,6 +55,7 @@ def command(
         ),
     ] = False,
     training: TrainingOptions,
+    losses: LossOptions,
     steps: StepOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
@@ -69,14 +72,16 @@ def command(
     same bytes, whatever stopped it.
     """
     if table.target:
-        _train_table(printer, layers, data, out, table, dialect, activation, standardise, training, steps, checkpoints)
+        _train_table(
+            printer, layers, data, out, table, dialect, activation, standardise, training, losses, steps, checkpoints
+        )
         return
     table.check_unused()
     from portable_nn.data.dataset import kind_of
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     sizes = parse_layers(layers)
-    options = training.options(printer, steps, checkpoints)
+    options = training.options(printer, losses, steps, checkpoints)
     try:
         examples = training.dataset(data, sizes[0])
     except DataError as error:
@@ -98,6 +103,7 @@ def _train_table(
     activation: str | None,
     standardise: bool,
     training: TrainingOptions,
+    losses: LossOptions,
     steps: StepOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
@@ -109,7 +115,7 @@ def _train_table(
             raise UsageError(f"{flag} is not for --target: the classes have the names that stand in the table")
     if standardise:
         raise UsageError("--standardise is what --target does by itself; --raw turns it off")
-    options = training.options(printer, steps, checkpoints)
+    options = training.options(printer, losses, steps, checkpoints)
     raw, _ = options.pop("raw"), options.pop("labels")
     trained = train_table(
         layers,

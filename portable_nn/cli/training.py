@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 
 from portable_nn.cli.conventions import INTERRUPTED, Plot, Printer, choice
+from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import LOSSES, OPTIMIZERS
+from portable_nn.core.names import OPTIMIZERS
 from portable_nn.core.text import fields, percent, size
 
 if TYPE_CHECKING:
@@ -41,13 +43,6 @@ def weight_file(parameter: typer.CallbackParam, path: Path | None) -> Path | Non
         name = parameter.opts[0] if "--out" in parameter.opts else parameter.metavar
         raise UsageError(f"{name} {path}: the name of a weight file ends in {' or '.join(CARRIERS)}")
     return path
-
-
-def loss_name(text: str) -> str:
-    """The text of a loss, ``huber`` or ``huber(delta=2)``. Raises ``BadParameter`` for an unknown name."""
-    if text.partition("(")[0] not in LOSSES:
-        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, LOSSES))}")
-    return text
 
 
 OUT: Final = typer.Option(
@@ -127,7 +122,7 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """The options of ``train`` and ``tune``: data, loss, optimizer and epochs."""
+    """The options of ``train`` and ``tune``: data, optimizer and epochs."""
 
     labels_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels of the examples, where DATA has none.")
@@ -143,15 +138,6 @@ class TrainingOptions:
     validation: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of the examples that is held out for validation.")
     ] = 0.1
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            "--loss",
-            parser=loss_name,
-            metavar=f"<{'|'.join(LOSSES)}>",
-            help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
-        ),
-    ] = None
     optimizer: Annotated[str, choice("--optimizer", names=OPTIMIZERS, help="Optimizer.")] = "adam"
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="Learning rate; by default that of the optimizer.")
@@ -159,6 +145,10 @@ class TrainingOptions:
     momentum: Annotated[float | None, typer.Option(metavar="X", help="Momentum of the optimizer, if it has one.")] = (
         None
     )
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Weight decay of the optimizer.  [default: 0; of adamw 0.01]"),
+    ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -186,13 +176,14 @@ class TrainingOptions:
 
         return read_dataset(path, self.labels_file, width=width)
 
-    def options(self, printer: Printer, steps: StepOptions, checkpoints: CheckpointFlags) -> dict[str, Any]:
+    def options(
+        self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags
+    ) -> dict[str, Any]:
         """The options of ``train_classifier`` and ``tune_classifier``. Raises ``UsageError``."""
         saving = checkpoints.options(printer, self.epochs)
         return {
             "raw": self.raw,
             "validation": self.validation,
-            **({} if self.loss is None else {"loss": self.loss}),
             "optimizer": self._optimizer(),
             **({} if self.epochs is None else {"epochs": self.epochs}),
             "batch_size": self.batch_size,
@@ -202,6 +193,7 @@ class TrainingOptions:
             "metrics_csv": self.metrics_csv,
             "plot": self.plot,
             "progress": progress(printer),
+            **losses.options(),
             **steps.options(),
             **saving,
         }
@@ -210,7 +202,7 @@ class TrainingOptions:
         from portable_nn.training.optimizers import OPTIMIZERS
 
         kind = OPTIMIZERS[self.optimizer]
-        given = {"learning_rate": self.learning_rate, "momentum": self.momentum}
+        given = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay")}
         options = {name: value for name, value in given.items() if value is not None}
         for name in options:
             if name not in kind.__dataclass_fields__:
@@ -243,8 +235,8 @@ def finish(
 ) -> None:
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
-    ``figures`` are by default the losses and the accuracy of the epoch whose weights were kept; ``plot`` is the picture
-    that was drawn.
+    ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture that
+    was drawn.
     """
     checkpoints.note(network.save(out))
     drawn = plot if plot and plot.exists() and history.rows else None
@@ -252,14 +244,14 @@ def finish(
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     if figures is None:
         row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
-        figures = {name: row[name] for name in ("loss", "val_loss", "val_accuracy") if name in row}
+        figures = {name: value for name, value in row.items() if name not in ("epoch", "learning_rate")}
     data = {
         "model": str(out),
         "epochs": len(history.rows),
         "stopped": history.stopped,
         "best_epoch": history.best_epoch,
-        "figures": dict(figures),
-        "history": history.rows,
+        "figures": _plain(figures),
+        "history": [_plain(row) for row in history.rows],
         **({"plot": str(drawn)} if drawn else {}),
     }
     printer.result(_as_text(history, figures, out, drawn), data)
@@ -277,6 +269,11 @@ def _as_text(history: History, figures: Mapping[str, float], out: Path, drawn: P
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
     return fields([("epochs", epochs), *rows, *files])
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures as JSON has them: without NaN, such as R² where all targets are the same."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def _figure(name: str, value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
@@ -18,6 +19,7 @@ EXAMPLES = (
     "tune theirs.onnx mine.npz --replace-head --freeze '*' -o mine.safetensors",
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
     "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
+    "tune digits mine.csv --label-smoothing 0.1 --weight-decay 0.01 --metric f1 -o mine.safetensors",
     "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
 )
 
@@ -44,6 +46,7 @@ def command(
     ] = None,
     dialect: DialectOptions,
     training: TrainingOptions,
+    losses: LossOptions,
     steps: StepOptions,
     checkpoints: CheckpointFlags,
 ) -> None:
@@ -62,7 +65,7 @@ def command(
         raise UsageError("--replace-head and --until contradict each other: leave one of them out")
     if replace_head:
         until = "-1"
-    options = training.options(printer, steps, checkpoints)
+    options = training.options(printer, losses, steps, checkpoints)
     network = open_network(model)
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:

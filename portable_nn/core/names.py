@@ -97,6 +97,12 @@ LOSSES: Final[Mapping[str, str]] = {
 }
 """Losses: the name, and the class in ``training.losses``."""
 
+METRICS: Final[Mapping[str, Literal["classes", "numbers"]]] = {
+    **dict.fromkeys(("accuracy", "precision", "recall", "f1"), "classes"),
+    **dict.fromkeys(("mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "r2"), "numbers"),
+}
+"""Metrics: the name, which is that of the function in ``training.metrics``, and what it compares."""
+
 ACTIVATIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sigmoid": ("Sigmoid", "lecun_normal"),
     "tanh": ("Tanh", "glorot_uniform"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Unpack
 
@@ -22,7 +22,8 @@ from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping, History
-from portable_nn.training.losses import Loss, find_loss
+from portable_nn.training.losses import Loss, find_loss, with_options
+from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_classifier"]
@@ -44,6 +45,8 @@ def train_classifier(
     *,
     activation: str = "sigmoid",
     loss: str | Loss = "cross_entropy",
+    loss_options: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
     optimizer: Optimizer | str = "adam",
     epochs: int = 10,
     batch_size: int = 32,
@@ -68,6 +71,9 @@ def train_classifier(
         loss: ``cross_entropy`` or ``focal``, ``hinge`` or ``kl_divergence``; ``binary_cross_entropy`` for each class on
             its own; ``mean_squared_error`` of a sigmoid to 0.01 and 0.99, as in T. Rashid's book, and likewise
             ``mean_absolute_error`` and ``huber``. Or one with options, such as ``CrossEntropy("balanced")``.
+        loss_options: options that go before those of the loss, such as ``{"label_smoothing": 0.1}``.
+        metrics: what is measured after each epoch, as ``fit`` takes it; by default ``accuracy``, where examples are
+            held out.
         optimizer: an ``Optimizer`` or its name.
         epochs: how many times every example is seen.
         batch_size: examples a step.
@@ -82,8 +88,8 @@ def train_classifier(
         metrics_csv: a file that gets a row after each epoch.
         plot: a picture (.png, .svg or .pdf) of loss, metrics and learning rate by epoch.
         progress: show a bar on stderr; by default where that is a terminal.
-        others: ``schedule``, ``groups``, ``clip_norm``, ``accumulate`` and ``average``, and for checkpoints
-            ``checkpoint``, ``every``, ``keep`` and ``resume``: as ``fit`` takes them.
+        others: ``train_metrics``, ``schedule``, ``groups``, ``clip_norm``, ``accumulate`` and ``average``, and for
+            checkpoints ``checkpoint``, ``every``, ``keep`` and ``resume``: as ``fit`` takes them.
 
     What prepares the numbers becomes the first layer of the network, which is never trained: it takes rows such as
     those of ``data``. Ctrl-C stops, and keeps what was learned.
@@ -94,6 +100,7 @@ def train_classifier(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
+    loss = with_options(loss, loss_options or {})
     sizes = parse_layers(layers) if isinstance(layers, str) else list(layers)
     x = _check_examples(data, sizes[0])
     targets, names = classes(data.y, sizes[-1], sizes[0])
@@ -111,6 +118,7 @@ def train_classifier(
         x,
         targets,
         loss=loss,
+        metrics=metrics,
         optimizer=optimizer,
         epochs=epochs,
         batch_size=batch_size,
@@ -131,6 +139,7 @@ def fit_classes(
     targets: Array,
     *,
     loss: str | Loss,
+    metrics: Metrics,
     validation: float,
     patience: int | None,
     seed: int,
@@ -145,7 +154,7 @@ def fit_classes(
         y[train],
         loss=loss,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
-        metrics=["accuracy"] if len(held_out) else [],
+        metrics=(["accuracy"] if len(held_out) else []) if metrics is None else metrics,
         early_stopping=None if patience is None else EarlyStopping(patience),
         **options,
     )

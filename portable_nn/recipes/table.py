@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, Unpack
 
@@ -23,7 +24,8 @@ from portable_nn.operators.registry import Array
 from portable_nn.recipes.classifier import hidden_layers, split
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping, History
-from portable_nn.training.losses import Loss, find_loss
+from portable_nn.training.losses import Loss, find_loss, with_options
+from portable_nn.training.metrics import METRICS, Metric
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_table"]
@@ -87,6 +89,8 @@ def train_table(
     decimal: str = ".",
     activation: str = "relu",
     loss: str | Loss | None = None,
+    loss_options: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
     optimizer: Optimizer | str = "adam",
     epochs: int | None = None,
     batch_size: int = 32,
@@ -125,6 +129,9 @@ def train_table(
             output (or ``focal``), and ``mean_squared_error`` for numbers, each of which is brought to mean 0 and
             standard deviation 1; or ``mean_absolute_error``, ``huber``, whose ``delta`` then counts in standard
             deviations, or ``gaussian``, which predicts a standard deviation for each number, too.
+        loss_options: options that go before those of the loss, such as ``{"class_weight": {"Gentoo": 2.0}}``.
+        metrics: the names of what is measured after each epoch, as ``fit`` has them, of numbers in the units of the
+            table; by default ``accuracy`` of classes.
         epochs: how many times every example is seen; by default 200, more often where the table is short, and less
             where it is long.
 
@@ -156,6 +163,8 @@ def train_table(
         raise UsageError(f"the first layer has {sizes[0]} units, but there are {len(columns)} columns to learn from")
     x, _ = encoded(frame, columns, list(frame.columns))
     train, held_out = split(len(x), validation, seed)
+    wanted = _weighed(wanted, loss_options or {}, train)
+    measured = _measured(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
     hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
     gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
@@ -174,7 +183,7 @@ def train_table(
         epochs=epochs,
         batch_size=batch_size,
         validation=(x[held_out], y[held_out]) if len(held_out) else None,
-        metrics=["accuracy"] if wanted.labels else [],
+        metrics=measured,
         early_stopping=None if patience is None else EarlyStopping(patience),
         metrics_csv=metrics_csv,
         plot=plot,
@@ -287,6 +296,26 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
     return _Target((name,), numbers.astype(np.int64), len(labels), loss, labels)
 
 
+def _weighed(wanted: _Target, options: Mapping[str, Any], train: Array) -> _Target:
+    """``wanted`` with options of its loss replaced, and weights by the names of classes as numbers."""
+    loss = with_options(wanted.loss, options)
+    return replaced(wanted, loss=loss.resolved(wanted.labels, (wanted.units,), wanted.y[train]))
+
+
+def _measured(wanted: _Target, names: Sequence[str]) -> list[Metric]:
+    """The metrics, those of numbers in the units of the table. Raises ``UsageError`` for one that does not fit."""
+    kind = "classes" if wanted.labels else "numbers"
+    fitting = [name for name, metric in METRICS.items() if metric.of == kind]
+    if wrong := [name for name in names if name not in fitting]:
+        raise UsageError(f"metrics must be {either(fitting)} for a target of {kind}, not {wrong[0]}")
+    return [METRICS[name] if wanted.mean is None else _in_units(METRICS[name], wanted) for name in names]
+
+
+def _in_units(metric: Metric, wanted: _Target) -> Metric:
+    mean, std = wanted.mean, wanted.std
+    return replaced(metric, measure=lambda x, y, *rest: metric.measure(x * std + mean, y * std + mean, *rest))
+
+
 # -- what comes of it
 
 
@@ -320,10 +349,10 @@ def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> N
 
 def _figures(network: Network, history: History, wanted: _Target, x: Array, held_out: Array) -> dict[str, float]:
     """What the network achieves on the examples held out."""
-    found: dict[str, float] = {}
-    if wanted.labels:
-        row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
-        found = {name: row[name] for name in ("loss", "val_loss") if name in row}
+    row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
+    losses = ("loss", "val_loss")  # Of numbers they are in standard deviations, which says little.
+    found = {name: row[name] for name in row if name in losses} if wanted.labels else {}
+    found |= {name: value for name, value in row.items() if name not in ("epoch", "learning_rate", *losses)}
     if not len(held_out):
         return found
     evaluation = network.evaluate(x, wanted.y[held_out])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,7 +27,8 @@ from portable_nn.preprocessing.defaults import DIGIT
 from portable_nn.preprocessing.steps import lay_out, pictorial, squeezed
 from portable_nn.recipes.classifier import Classifier, check_finite, classes, fit_classes
 from portable_nn.training.fit import FitOptions
-from portable_nn.training.losses import Loss, find_loss, usual_losses
+from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
+from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
 
 
@@ -38,6 +39,8 @@ def tune_classifier(
     until: str | None = None,
     freeze: Sequence[str] = (),
     loss: str | Loss | None = None,
+    loss_options: Mapping[str, Any] | None = None,
+    metrics: Metrics = None,
     optimizer: Optimizer | str = "adam",
     epochs: int = 10,
     batch_size: int = 32,
@@ -78,6 +81,7 @@ def tune_classifier(
         raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
     if loss is None:
         loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
+    loss = with_options(loss, loss_options or {})
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)
@@ -102,6 +106,7 @@ def tune_classifier(
         x,
         targets,
         loss=loss,
+        metrics=metrics,
         optimizer=optimizer,
         epochs=epochs,
         batch_size=batch_size,

@@ -44,6 +44,7 @@ class FitOptions(CheckpointOptions, total=False):
     clip_norm: float | None
     accumulate: int
     average: float | None
+    train_metrics: bool
 
 
 @check_kinds

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from portable_nn.core import names
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either
 from portable_nn.core.words import meant
@@ -24,9 +25,6 @@ A single output above ``threshold`` is the positive class."""
 Function: TypeAlias = Callable[[Array, Array], float]
 """A metric of the user's own: ``(outputs, targets)`` → a number. Arrays have one entry (or row) an example."""
 
-MetricLike: TypeAlias = str | Function
-Metrics: TypeAlias = MetricLike | Sequence[MetricLike] | Mapping[str, MetricLike | Sequence[MetricLike]] | None
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -41,6 +39,10 @@ class Metric:
     name: str
     measure: Measure
     of: Literal["classes", "numbers", "any"] = "any"
+
+
+MetricLike: TypeAlias = str | Function | Metric
+Metrics: TypeAlias = MetricLike | Sequence[MetricLike] | Mapping[str, MetricLike | Sequence[MetricLike]] | None
 
 
 # -- of classes
@@ -131,14 +133,8 @@ def r2(outputs: Array, targets: Array, weights: Array, threshold: float = 0.0) -
     return float(np.mean(1 - ratios)) if np.isfinite(ratios).all() else math.nan
 
 
-METRICS: Final[Mapping[str, Metric]] = {
-    **{each.__name__: Metric(each.__name__, each, "classes") for each in (accuracy, precision, recall, f1)},
-    **{
-        each.__name__: Metric(each.__name__, each, "numbers")
-        for each in (mean_absolute_error, mean_squared_error, root_mean_squared_error, r2)
-    },
-}
-"""The metrics by name."""
+METRICS: Final[Mapping[str, Metric]] = {name: Metric(name, globals()[name], of) for name, of in names.METRICS.items()}
+"""The metrics by name. A new one is a function here and a row in ``names``."""
 
 
 # -- by name
@@ -167,10 +163,12 @@ def find_metrics(
 def _listed(given: MetricLike | Sequence[MetricLike] | None) -> Sequence[MetricLike]:
     if given is None:
         return ()
-    return (given,) if isinstance(given, str) or callable(given) else given
+    return (given,) if isinstance(given, str | Metric) or callable(given) else given
 
 
 def _find(given: MetricLike) -> Metric:
+    if isinstance(given, Metric):
+        return given
     if callable(given):
         named = given if hasattr(given, "__name__") else type(given)
         if not named.__name__.isidentifier():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final, TypeAlias
 
 from portable_nn.core import names
 from portable_nn.core.errors import UsageError
+from portable_nn.core.text import either
 from portable_nn.core.words import meant
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.training.losses import classes, numbers
@@ -48,6 +49,16 @@ def find_loss(loss: LossLike) -> Loss:
     if unknown := [option for option in options if option not in known]:
         raise UsageError(f"loss '{name}' has no option '{unknown[0]}': it has {', '.join(known)}")
     return LOSSES[name](**options)
+
+
+def with_options(loss: LossLike, options: Mapping[str, Any]) -> Loss:
+    """A loss with some ``options`` replaced. Raises ``UsageError`` for one that it does not have."""
+    found = find_loss(loss)
+    for option in options:
+        if option not in [each.name for each in fields(found)]:
+            able = [name for name, kind in LOSSES.items() if option in kind.__dataclass_fields__]
+            raise UsageError(f"{option} is for the loss {either(able)}, not for {found.name}")
+    return replace(found, **options)
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:

@@ -257,8 +257,8 @@ class BinaryCrossEntropy(_ClassLoss):
         check_number("label_smoothing", self.label_smoothing, 0, 1)
 
     def resolved(self, labels: Sequence[str], shape: Shape, target: Array) -> Loss:
-        """The classes are 0 and 1, for every entry."""
-        return super().resolved(labels, (2,), target.reshape(-1, 1))
+        """The classes are 0 and 1, for every entry: of several, none has a label."""
+        return super().resolved(labels if shape[:1] == (1,) else (), (2,), target.reshape(-1, 1))
 
     def build(self, output: Symbol, target: Symbol, weight: Symbol | None = None) -> Built:
         """softplus(x) - x·t, without overflow."""

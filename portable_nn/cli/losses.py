@@ -1,0 +1,102 @@
+"""Options of the commands that train: the loss, and what else is measured."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.names import LOSSES, METRICS
+
+CLASS: Final = re.compile(r"\s*([^=]*(?:=[^=,]*)*?[^=\s])\s*=\s*([^=,]+)(?:,(?=.)|$)")
+"""A class and its weight, ``NAME=W``: names may hold commas."""
+
+
+def loss_name(text: str) -> str:
+    """The text of a loss, ``huber`` or ``huber(delta=2)``. Raises ``BadParameter`` for an unknown name."""
+    if text.partition("(")[0] not in LOSSES:
+        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, LOSSES))}")
+    return text
+
+
+def metric_name(text: str) -> str:
+    """The name of a metric. Raises ``BadParameter`` for an unknown one."""
+    if text not in METRICS:
+        raise typer.BadParameter(f"'{text}' is not one of {', '.join(map(repr, METRICS))}")
+    return text
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What training makes small, and what is measured of it after each epoch."""
+
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            parser=loss_name,
+            metavar=f"<{'|'.join(LOSSES)}>",
+            help="Loss, or huber(delta=2).  [default: that of MODEL, what fits the target, or cross_entropy]",
+        ),
+    ] = None
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=W,…",
+            help="What classes count in the loss, 1 where none is given; or balanced, all the same. Repeatable.",
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Share of the target that all classes get, such as 0.1."),
+    ] = None
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            parser=metric_name,
+            metavar=f"<{'|'.join(METRICS)}>",
+            help="What is measured after each epoch. Repeatable.  [default: accuracy, of classes]",
+        ),
+    ] = None
+    train_metrics: Annotated[
+        bool, typer.Option("--train-metrics", help="Measure the training examples as well as those held out.")
+    ] = False
+
+    def options(self) -> dict[str, Any]:
+        """The options of ``train_classifier``, ``train_table`` and ``tune_classifier``. Raises ``UsageError``."""
+        changed = {"class_weight": self._class_weight(), "label_smoothing": self.label_smoothing}
+        given = {
+            "loss": self.loss,
+            "loss_options": {name: value for name, value in changed.items() if value is not None},
+            "metrics": self.metrics,
+            "train_metrics": self.train_metrics,
+        }
+        return {name: value for name, value in given.items() if value}
+
+    def _class_weight(self) -> str | dict[str, float] | None:
+        """``balanced``, or the weights by the names of the classes."""
+        if not self.class_weight:
+            return None
+        if self.class_weight == ["balanced"]:
+            return "balanced"
+        found: dict[str, float] = {}
+        for text in self.class_weight:
+            pairs = list(CLASS.finditer(text))
+            if "".join(pair[0] for pair in pairs) != text:
+                raise UsageError(f"--class-weight {text}: expected NAME=W, with commas between several, or balanced")
+            for name, weight in (pair.groups() for pair in pairs):
+                if name in found:
+                    raise UsageError(f"--class-weight names '{name}' twice")
+                found[name] = _number(name, weight)
+        return found
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--class-weight: the weight of '{name}' must be a number, not '{text.strip()}'") from None
