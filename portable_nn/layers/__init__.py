@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 
 from portable_nn.layers import (
     activation,
+    attention,
     convolution,
     dense,
     dropout,
     layer,
     normalization,
     pooling,
+    recurrent,
     resizing,
     scaling,
     shape,
     tables,
 )
 from portable_nn.layers.activation import *
+from portable_nn.layers.attention import *
 from portable_nn.layers.convolution import *
 from portable_nn.layers.dense import *
 from portable_nn.layers.dropout import *
@@ -30,6 +33,7 @@ from portable_nn.layers.layer import *
 from portable_nn.layers.normalization import *
 from portable_nn.layers.pooling import *
 from portable_nn.layers.pytorch import COUNTERPARTS, explained
+from portable_nn.layers.recurrent import *
 from portable_nn.layers.resizing import *
 from portable_nn.layers.scaling import *
 from portable_nn.layers.shape import *
@@ -38,12 +42,14 @@ from portable_nn.layers.tables import *
 if not TYPE_CHECKING:  # A type checker takes what comes with a star for public; it could not follow this sum.
     _FAMILIES = (
         activation,
+        attention,
         convolution,
         dense,
         dropout,
         layer,
         normalization,
         pooling,
+        recurrent,
         resizing,
         scaling,
         shape,

@@ -179,6 +179,49 @@ class Conv1d(_Convolution):
 
     axes = 1
 
+    def __init__(
+        self,
+        filters: int,
+        kernel: PerAxis,
+        *,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        bias: bool = True,
+        causal: bool = False,
+        weight_initial: Initial = "glorot_uniform",
+        bias_initial: Initial = "zeros",
+        name: str | None = None,
+    ) -> None:
+        """Make the layer, with the options of ``Conv2d`` and one more.
+
+        Args:
+            filters: as for ``Conv2d``.
+            kernel: as for ``Conv2d``.
+            stride: as for ``Conv2d``.
+            padding: as for ``Conv2d``.
+            dilation: as for ``Conv2d``.
+            groups: as for ``Conv2d``.
+            bias: as for ``Conv2d``.
+            causal: whether no cell of the output depends on later cells of the input: all padding,
+                dilation·(kernel - 1) zeros, is at the beginning, and ``padding`` must not be given.
+            weight_initial: as for ``Conv2d``.
+            bias_initial: as for ``Conv2d``.
+            name: the name of the node.
+
+        Raises ``UsageError`` for an option that makes no sense, and what calling ``Conv2d`` raises.
+        """
+        if causal:
+            if padding != 0:
+                raise UsageError(f"Conv1d: causal decides the padding, so padding must not be {padding!r}")
+            [window] = described("Conv1d", conv, 1, kernel, dilation=dilation).windows
+            padding = [(window.dilation * (window.kernel - 1), 0)]
+        options: dict[str, Any] = {"weight_initial": weight_initial, "bias_initial": bias_initial, "name": name}
+        super().__init__(
+            filters, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias, **options
+        )
+
 
 class Conv2d(_Convolution):
     """Convolution over two axes: (batch, channels, height, width) → (batch, filters, new height, new width).

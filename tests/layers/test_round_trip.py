@@ -56,6 +56,17 @@ ACTIVATIONS = (
     "ThresholdedReLU",
 )  # fmt: skip
 
+
+class Looked(Layer):
+    """An Embedding of whole numbers made of floats."""
+
+    def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+        ids = pnn.emit("Cast", pnn.emit("Abs", x), to=7)
+        return pnn.Embedding(9, 3, name="vectors")(ids)
+
+
+SEQUENCE = (6, 8)
+
 ROWS: dict[str, list[tuple[Layer, tuple[int, ...]]]] = {
     **_spatial(),
     **{name: [(getattr(pnn, name)(), ROW)] for name in ACTIVATIONS},
@@ -63,6 +74,7 @@ ROWS: dict[str, list[tuple[Layer, tuple[int, ...]]]] = {
     "Columns": [(pnn.Columns(TABLE, TABLE_ROWS), ROW), (pnn.Columns(TABLE, TABLE_ROWS, embedding=2), ROW)],
     "Dense": [(pnn.Dense(3), ROW), (pnn.Dense(3, bias=False), (4, 5))],
     "Dropout": [(pnn.Dropout(0.5), ROW)],
+    "Embedding": [(Looked(), ROW)],
     "Flatten": [(pnn.Flatten(), IMAGE)],
     "GlobalAvgPool": [(pnn.GlobalAvgPool(), IMAGE)],
     "GlobalLPPool": [(pnn.GlobalLPPool(), IMAGE)],
@@ -78,6 +90,17 @@ ROWS: dict[str, list[tuple[Layer, tuple[int, ...]]]] = {
         (pnn.Normalization(mean=[1, 2, 3, 4], std=[1, 2, 3, 4]), IMAGE),
         (pnn.Normalization(None, mean=1, std=2), ROW),
     ],
+    **{
+        name: [
+            (getattr(pnn, name)(4, layers=2, dropout=0.2, bidirectional=True), SEQUENCE),
+            (getattr(pnn, name)(4, last=True), ("steps", 8)),
+        ]
+        for name in ("GRU", "LSTM", "RNN")
+    },
+    "LearnedPositions": [(pnn.LearnedPositions(9), SEQUENCE)],
+    "MultiHeadAttention": [(pnn.MultiHeadAttention(2), SEQUENCE), (pnn.MultiHeadAttention(4, causal=True), SEQUENCE)],
+    "SinusoidalPositions": [(pnn.SinusoidalPositions(9), SEQUENCE)],
+    "TransformerEncoderLayer": [(pnn.TransformerEncoderLayer(2, units=16), SEQUENCE)],
     "RMSNorm": [(pnn.RMSNorm(), ROW)],
     "Rescaling": [(pnn.Rescaling(0.5), IMAGE), (pnn.Rescaling(0.5, -1), ROW)],
     "Reshape": [(pnn.Reshape(-1, 6), IMAGE)],
@@ -110,7 +133,8 @@ def test_a_builder_goes_out_and_comes_back(layer: Any, shape: tuple[int, ...], t
         options = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
         assert not {"auto_pad", "output_shape"} & set(options)
         assert not options.get("ceil_mode")
-    x = np.random.default_rng(1).normal(size=(3, *shape)).astype("float32")
+    sizes = [size if isinstance(size, int) else 5 for size in shape]
+    x = np.random.default_rng(1).normal(size=(3, *sizes)).astype("float32")
     back = import_onnx(path)
     np.testing.assert_allclose(back.predict(x), network.predict(x), atol=1e-6)
     assert {name: array.shape for name, array in back.parameters.items()} == {

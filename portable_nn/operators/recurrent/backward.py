@@ -18,13 +18,13 @@ from portable_nn.operators.recurrent.forward import work_type
 from portable_nn.operators.recurrent.sweep import (
     Steps,
     Sweep,
-    dense,
     directions_first,
     idle_steps,
     memory,
     over_time,
     sweep,
     time_first,
+    with_ones,
 )
 from portable_nn.operators.recurrent.uses import (
     FLOW_C,
@@ -59,9 +59,10 @@ def run_backward(n: KernelContext) -> Steps:
     """All directions one after the other."""
     use, dtype, steps = recurrence(n), work_type(n), list[Any]()
     wanted = {place: n.out(place) for place, index in enumerate(_INPUTS) if n.has(index) and n.is_read(place)}
-    x = dense(n, time_first(n.x[X], use), dtype, steps)
+    x = with_ones(n, use, dtype, steps) if {DW, DB} & wanted.keys() else None
     idle = idle_steps(n, use, steps)
-    to_x = n.scratch((x.shape[0] * x.shape[1], x.shape[2]), dtype) if DX in wanted else None
+    shape = time_first(n.x[X], use).shape
+    to_x = n.scratch((shape[0] * shape[1], shape[2]), dtype) if DX in wanted else None
     for direction in range(use.directions):
         s = sweep(n, use, direction, n.x[SAVED][direction], idle, steps)
         flow = _flow(s, steps)
@@ -76,7 +77,7 @@ def run_backward(n: KernelContext) -> Steps:
                 target = directions_first(wanted[place], use)[direction]
                 steps.append(partial(np.copyto, target, found, casting="same_kind"))
     if to_x is not None:
-        steps.append(partial(np.copyto, time_first(wanted[DX], use), to_x.reshape(x.shape), casting="same_kind"))
+        steps.append(partial(np.copyto, time_first(wanted[DX], use), to_x.reshape(shape), casting="same_kind"))
     return steps
 
 
@@ -150,23 +151,28 @@ def _flat(array: Array) -> Array:
     return array.reshape(*array.shape[:-3], array.shape[-3] * array.shape[-2], array.shape[-1])
 
 
-def _to_weights(flow: Flow, x: Array, out: dict[int, Array]) -> Steps:
+def _by_gate(flow: Array, values: Array, out: Array) -> Steps:
+    """The products of what flows to some gates, (gates, n, hidden units), with (n, …), summed over n: one for each."""
+    return [partial(np.matmul, gate.T, values, out=part) for gate, part in zip(flow, out, strict=True)]
+
+
+def _to_weights(flow: Flow, x: Array | None, out: dict[int, Array]) -> Steps:
     """The gradients of W, R, B and P, each summed over all steps."""
     s, gates, hidden = flow.s, len(flow.gates), flow.s.hidden
-    to_x, to_r, h = _flat(flow.gates), _flat(flow.to_r), _flat(s.before(s.h))
-    steps: Steps = []
-    if DW in out:
-        steps.append(partial(np.matmul, to_x.swapaxes(1, 2), _flat(x), out=out[DW].reshape(gates, hidden, -1)))
+    to_r, h, steps = _flat(flow.to_r), _flat(s.before(s.h)), list[Any]()
+    if x is not None:
+        both = s.n.scratch((gates, hidden, x.shape[1]), s.dtype)
+        steps += _by_gate(_flat(flow.gates), x, both)
+        if DW in out:
+            weights = out[DW].reshape(gates, hidden, x.shape[1] - 1)
+            steps.append(partial(np.copyto, weights, both[..., :-1], casting="same_kind"))
+        if DB in out:
+            bias = out[DB].reshape(2, gates, hidden)
+            steps.append(partial(np.copyto, bias, both[..., -1], casting="same_kind"))
+            if resets_after(s):
+                steps.append(partial(np.add.reduce, to_r[0], axis=0, out=bias[1, NEW]))
     if DR in out:
         steps += _to_r(flow, to_r, h, out[DR].reshape(gates, hidden, hidden))
-    if DB in out:
-        bias = out[DB].reshape(2, gates, hidden)
-        steps.append(partial(np.add.reduce, to_x, axis=1, out=bias[0]))
-        if resets_after(s):
-            steps += [partial(np.copyto, bias[1, :NEW], bias[0, :NEW])]
-            steps.append(partial(np.add.reduce, to_r[0], axis=0, out=bias[1, NEW]))
-        else:
-            steps.append(partial(np.copyto, bias[1], bias[0]))
     if DP in out:
         peepholes, work = out[DP].reshape(3, hidden), s.n.scratch(s.gates.shape[1:], s.dtype)
         for place, (gate, state) in enumerate(((I, s.before(C)), (O, s.after(C)), (F, s.before(C)))):
@@ -179,16 +185,16 @@ def _to_weights(flow: Flow, x: Array, out: dict[int, Array]) -> Steps:
 
 def _to_r(flow: Flow, to_r: Array, h: Array, out: Array) -> Steps:
     """The gradient of R; of a GRU the gate of the new state apart, whose product is one of other things."""
-    turned, s = to_r.swapaxes(1, 2), flow.s
+    s = flow.s
     if not BACKWARD[name_of(s.n)].adds:
-        return [partial(np.matmul, turned, h, out=out)]
+        return _by_gate(to_r, h, out)
     if resets_after(s):
-        return [partial(np.matmul, turned[1:], h, out=out[:NEW]), partial(np.matmul, turned[0], h, out=out[NEW])]
+        return [*_by_gate(to_r[1:], h, out[:NEW]), *_by_gate(to_r[:1], h, out[NEW:])]
     reset = s.n.scratch(s.gates.shape[1:], s.dtype)
     return [
+        *_by_gate(to_r[:NEW], h, out[:NEW]),
         partial(np.multiply, s.before(s.h), s.gates[1], out=reset),
-        partial(np.matmul, turned[:NEW], h, out=out[:NEW]),
-        partial(np.matmul, turned[NEW], _flat(reset), out=out[NEW]),
+        *_by_gate(to_r[NEW:], _flat(reset), out[NEW:]),
     ]
 
 

@@ -13,13 +13,13 @@ from portable_nn.operators.recurrent.cells import FORWARD, NEW, fuses
 from portable_nn.operators.recurrent.sweep import (
     Steps,
     Sweep,
-    dense,
     directions_first,
     idle_steps,
     memory,
     over_time,
     sweep,
     time_first,
+    with_ones,
 )
 from portable_nn.operators.recurrent.uses import STATE_C, STATE_H, Recurrence, X, name_of, recurrence
 
@@ -33,7 +33,7 @@ def run_forward(n: KernelContext) -> Steps:
     """All directions one after the other; with an output for what the gradient needs, that is kept."""
     use, dtype, steps = recurrence(n), work_type(n), list[Any]()
     saved = _saved(n, use)
-    x = dense(n, time_first(n.x[X], use), dtype, steps)
+    x = with_ones(n, use, dtype, steps)
     idle = idle_steps(n, use, steps)
     outputs = [n.out(index) if n.is_read(index) else None for index in range(use.kind.states + 1)]
     for direction in range(use.directions):
@@ -62,40 +62,33 @@ def _kept(s: Sweep, at: Any) -> Any:
 
 def _inputs(s: Sweep, x: Array) -> Steps:
     """The product of the inputs of all steps with W, and the bias, where the gates will be."""
-    steps: Steps = []
-    w, bias = s.w, s.bias
+    (gates, hidden, features), batch = s.w.shape, s.batch
+    factors = np.ones((gates, 1, 1), s.dtype)
     if fuses(s):
-        factors = np.ones((len(w), 1, 1), s.dtype)
-        factors[: len(w) - 1] = 0.5
-        w, s.r = _scaled(s, w, factors, steps), _scaled(s, s.r, factors, steps)
-    flat = x.reshape(s.steps * s.batch, x.shape[2])
-    out: Array
-    if s.batch == 1:
-        out = s.gates.swapaxes(0, 1).reshape(s.steps, len(w) * s.hidden)
-        steps.append(partial(np.matmul, flat, w.reshape(-1, w.shape[2]).T, out=out))
+        factors[: gates - 1] = 0.5
+    if batch == 1:  # All gates as one matrix.
+        rows = s.n.scratch((features + 1, gates, hidden), s.dtype)
+        by_gate, out = rows.swapaxes(0, 1), s.gates.swapaxes(0, 1).reshape(s.steps, gates * hidden)
+        product = partial(np.matmul, x, rows.reshape(features + 1, gates * hidden), out=out)
     else:
-        out = s.gates.reshape(len(w), s.steps * s.batch, s.hidden)
-        steps.append(partial(np.matmul, flat, w.swapaxes(1, 2), out=out))
-    if bias is not None:
-        steps += _with_bias(s, bias)
-    return steps
+        by_gate = rows = s.n.scratch((gates, features + 1, hidden), s.dtype)
+        product = partial(np.matmul, x, rows, out=s.gates.reshape(gates, s.steps * batch, hidden))
+    return [
+        *s.ready_r(factors),
+        partial(np.multiply, s.w.swapaxes(1, 2), factors, out=by_gate[:, :features]),
+        *_bias(s, by_gate[:, features], factors[:, 0]),
+        product,
+    ]
 
 
-def _scaled(s: Sweep, weights: Array, factors: Array, steps: Steps) -> Array:
-    scaled = s.n.scratch(weights.shape, s.dtype)
-    steps.append(partial(np.multiply, weights, factors, out=scaled))
-    return scaled
-
-
-def _with_bias(s: Sweep, bias: Array) -> Steps:
+def _bias(s: Sweep, out: Array, factors: Array) -> Steps:
     """Both biases, but for that of R which the reset gate of a GRU is applied to."""
-    both = s.n.scratch(bias.shape[1:], s.dtype)
-    steps: Steps = [partial(np.add, bias[0], bias[1], out=both)]
+    if s.bias is None:
+        return [partial(out.fill, 0)]
+    steps: Steps = [partial(np.add, s.bias[0], s.bias[1], out=out)]
     if "linear_before_reset" in s.n.operator.attributes and s.n.int("linear_before_reset"):
-        steps.append(partial(np.copyto, both[NEW], bias[0, NEW]))
-    if fuses(s):
-        steps.append(partial(np.multiply, both[:-1], s.activator.number(0.5), out=both[:-1]))
-    return [*steps, partial(np.add, s.gates, both[:, np.newaxis, np.newaxis], out=s.gates)]
+        steps.append(partial(np.copyto, out[NEW], s.bias[0, NEW]))
+    return [*steps, partial(np.multiply, out, factors, out=out)]
 
 
 def _states(s: Sweep, direction: int) -> Steps:

@@ -15,7 +15,7 @@ import numpy as np
 
 from portable_nn.operators.base import Array, KernelContext, Step
 from portable_nn.operators.recurrent.functions import Activator, Function
-from portable_nn.operators.recurrent.uses import LENGTHS, B, P, R, Recurrence, W
+from portable_nn.operators.recurrent.uses import LENGTHS, B, P, R, Recurrence, W, X
 
 Steps = list[Step]
 At = Callable[[int], Steps]
@@ -79,6 +79,7 @@ class Sweep:
         self.batch: int = self.values.shape[2]
         self.hidden: int = self.values.shape[3]
         self.gates: Array = self.values[: self.use.kind.gates, self.now]
+        self.by_r = self.r
         self.activator = Activator.of(self.n, self.dtype, self.use.clip)
 
     def before(self, place: int) -> Array:
@@ -105,10 +106,18 @@ class Sweep:
 
     def product(self, state: Array, out: Array, rows: slice = slice(None)) -> Step:
         """The product of a state with these gates' rows of R, (gates, batch, hidden units)."""
-        r = self.r[rows]
+        r = self.by_r[rows]
         if self.batch == 1:
             return partial(np.dot, state, r.reshape(-1, self.hidden).T, out.reshape(1, -1))
-        return partial(np.matmul, state, r.swapaxes(1, 2), out=out)
+        return partial(np.matmul, state, r, out=out)
+
+    def ready_r(self, factors: Array) -> Steps:
+        """R times a factor for each gate, laid out as BLAS multiplies a state by it fastest."""
+        if self.batch == 1:
+            self.by_r = self.n.scratch(self.r.shape, self.dtype)
+            return [partial(np.multiply, self.r, factors, out=self.by_r)]
+        self.by_r = self.n.scratch(self.r.shape, self.dtype)
+        return [partial(np.multiply, self.r.swapaxes(1, 2), factors, out=self.by_r)]
 
     def kept_where_idle(self, t: int) -> Steps:
         """Where a sequence has ended, its states stay as they are."""
@@ -150,6 +159,15 @@ def sweep(n: KernelContext, use: Recurrence, direction: int, values: Array, idle
     bias = dense(n, n.x[B][direction], dtype, steps).reshape(2, gates, hidden) if n.has(B) else None
     peepholes = dense(n, n.x[P][direction], dtype, steps).reshape(3, hidden) if n.has(P) else None
     return Sweep(n, use, use.reversed[direction], use.functions[direction], values, w, r, bias, peepholes, idle)
+
+
+def with_ones(n: KernelContext, use: Recurrence, dtype: Any, steps: Steps) -> Array:
+    """X as (steps · batch, features + 1), with ones in the last column, so that a product with W adds the bias too."""
+    x = time_first(n.x[X], use)
+    *lead, features = x.shape
+    wide = n.scratch((*lead, features + 1), dtype)
+    steps += [partial(np.copyto, wide[..., :features], x), partial(wide[..., features].fill, 1)]
+    return wide.reshape(lead[0] * lead[1], features + 1)
 
 
 def idle_steps(n: KernelContext, use: Recurrence, steps: Steps) -> Array | None:
