@@ -1,0 +1,108 @@
+"""Shared by the networks that read echoes: what they take, and streams of fresh echoes to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+
+import portable_nn as pnn
+from portable_nn.models.altimetry.chance import Chance
+from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, mean_echoes, speckled
+from portable_nn.models.altimetry.surfaces import KINDS, REACH, Echoes
+from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
+
+Draw: TypeAlias = Callable[[int, np.random.Generator], tuple[Array, Array]]
+"""``(count, generator)`` → echoes (count, gates) and their targets (count, …)."""
+
+RANGE: Final = (0.0, 100.0)
+"""The powers that the networks are made for, in the unit of the amplitude; another unit gives the same answers."""
+
+TALLEST: Final = 12.0
+"""The significant wave height up to which there are echoes to learn from, in metres."""
+
+SMALLEST: Final = 1e-6
+"""Powers below this share of the mean count as this: their logarithm says nothing."""
+
+
+def waveform() -> Leaf:
+    """The input: the powers of the gates, in any unit."""
+    return pnn.Input(JASON.gates, name="waveform")
+
+
+def features(x: Symbol, examples: Array, name: str) -> Symbol:
+    """Powers relative to their mean and the logarithms of that, each standardised by gate: (batch, 2·gates).
+
+    ``examples`` are the echoes whose statistics are taken, ``name`` is that of the part of the network. An echo
+    without power becomes NaN, and so do all answers.
+    """
+    relative = examples / examples.mean(axis=1, keepdims=True)
+    power = emit("Max", x, constant(0.0, x.dtype))
+    share = power / emit("ReduceMean", power, integers([1]), keepdims=1)
+    logarithm = emit("Log", emit("Max", share, constant(SMALLEST, x.dtype)))
+    by_gate = pnn.Normalization(name=f"{name}.powers").adapt(relative)
+    by_logarithm = pnn.Normalization(name=f"{name}.logarithms").adapt(np.log(np.maximum(relative, SMALLEST)))
+    return pnn.concatenate(by_gate(share), by_logarithm(logarithm))
+
+
+def dense(x: Symbol, units: Sequence[int], name: str) -> Symbol:
+    """Dense layers of so many ``units``, each with a SiLU."""
+    for place, count in enumerate(units, start=1):
+        x = pnn.SiLU()(pnn.Dense(count, weight_initial="he_normal", name=f"{name}.{place}")(x))
+    return x
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """An endless stream of batches, none of which comes twice: ``x`` of ``Network.fit``.
+
+    Attributes:
+        draw: makes a batch.
+        size: the examples in a batch.
+        steps: the batches in an epoch.
+        seed: of the generator.
+    """
+
+    draw: Draw
+    size: int
+    steps: int
+    seed: int
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        rng = np.random.default_rng(self.seed)
+        while True:
+            yield self.draw(self.size, rng)
+
+
+def echoes_of(kind: str, count: int, rng: np.random.Generator) -> Echoes:
+    """``count`` echoes of a kind of ``KINDS``, with speckle."""
+    found = KINDS[kind].make(Chance(count, rng), JASON)
+    return found._replace(mean=speckled(found.mean, rng))
+
+
+def odd_means(count: int, rng: np.random.Generator) -> list[Array]:
+    """Mean echoes of nothing before this instrument, each (count, gates).
+
+    Noise alone; seas far from the tracking gate, backwards, and in gates of another length.
+    """
+    sea = Sea(rng.uniform(0, TALLEST, count), rng.uniform(-REACH, REACH, count), noise=rng.uniform(0.01, 0.04, count))
+    shift = rng.uniform(6, 25, count) * rng.choice([-0.5, 1.0], count)
+    scale = JASON.gate * float(rng.choice([0.25, 0.5, 2.0, 3.0]))
+    return [
+        np.ones((count, JASON.gates), np.float32),
+        mean_echoes(replace(sea, epoch=shift), dtype=np.float32),
+        np.ascontiguousarray(mean_echoes(sea, dtype=np.float32)[:, ::-1]),
+        mean_echoes(sea, Instrument(gate=scale), np.float32),
+    ]
+
+
+def write_samples(folder: Path) -> None:
+    """``echoes.npy``: five echoes of each of ``KINDS``, in their order, (40, gates)."""
+    rng = np.random.default_rng(40_001)
+    np.save(folder / "echoes.npy", np.concatenate([echoes_of(kind, 5, rng).mean for kind in KINDS]))
