@@ -93,10 +93,13 @@ def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None) -> tup
     """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them."""
     if opset is not None:
         return to_opset(graph, types, opset), opset
-    for each in range(COMMON, OPSET):
-        with suppress(UsageError):
-            return to_opset(graph, types, each), each
-    return to_opset(graph, types, OPSET), OPSET
+    try:
+        return to_opset(graph, types, COMMON), COMMON
+    except UsageError:
+        for each in range(COMMON + 1, OPSET + 1):
+            with suppress(UsageError):
+                return to_opset(graph, types, each), each
+        raise
 
 
 def to_bytes(model: ModelProto) -> bytes:

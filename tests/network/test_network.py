@@ -16,7 +16,7 @@ from msgspec.structs import replace
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
 from portable_nn.engines.batching import BATCH
-from portable_nn.engines.plans import PLANS
+from portable_nn.engines.plans import MOST, PLANS
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT
 
@@ -187,12 +187,15 @@ def test_parts_make_the_whole(size: int, engine: Any) -> None:
     np.testing.assert_allclose(both["z"], np.tanh(x + x), rtol=1e-5, atol=1e-6)
 
 
-def test_memory_is_bounded_by_default() -> None:
+def test_memory_is_bounded_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     network = mlp()
     network.predict(np.zeros((10 * BATCH, 4)))
     assert max(shape[0] for [shape] in network._execution.plans.kept) == BATCH
-    for size in range(1, 3 * PLANS):
+    for size in range(1, 3 * MOST):
         network.predict(np.zeros((size, 4)))
+    assert len(network._execution.plans.kept) <= MOST
+    monkeypatch.setattr("portable_nn.engines.plans.MEMORY", 0)
+    network.predict(np.zeros((3 * MOST, 4)))
     assert len(network._execution.plans.kept) <= PLANS
 
 

@@ -190,7 +190,7 @@ def test_arithmetic_on_sizes_without_a_number() -> None:
 @pytest.mark.parametrize(
     ("size", "sizes"),
     [
-        ("batch", ["ceil((batch)/2)", "batch+-1*ceil((batch)/2)"]),
+        ("batch", ["ceil(batch/2)", "batch+-1*ceil(batch/2)"]),
         ("4*batch", ["2*batch", "2*batch"]),
     ],
 )
