@@ -17,6 +17,9 @@ from typing import Final, Literal, TypeAlias
 
 from portable_nn.core.graph import Dim, Shape
 
+DEEPEST: Final = 20
+"""The most brackets inside each other of a size that is read as a formula; others are names."""
+
 Way: TypeAlias = Literal["floor", "ceil"]
 
 _Names: TypeAlias = tuple[str, ...]
@@ -71,9 +74,9 @@ def _call(variable: str) -> tuple[str, list[str]] | None:
 
 
 def _is_closed(text: str) -> bool:
-    """Whether no bracket in ``text`` belongs to one outside it."""
+    """Whether no bracket in ``text`` belongs to one outside it, and few are inside each other."""
     depths = [*itertools.accumulate((char == "(") - (char == ")") for char in text)]
-    return min(depths, default=0) >= 0 and depths[-1:] in ([], [0])
+    return min(depths, default=0) >= 0 and max(depths, default=0) < DEEPEST and depths[-1:] in ([], [0])
 
 
 def _without_brackets(text: str) -> str:
@@ -219,7 +222,7 @@ def _extreme(word: str, one: Dim, other: Dim) -> Dim:
 
 
 def put(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
-    """``dim`` with ``sizes`` in place of its names. Raises ``ZeroDivisionError``."""
+    """``dim`` with ``sizes`` in place of its names; a division by 0 stays as it is."""
     if isinstance(dim, int) or dim in sizes:
         return sizes.get(dim, dim) if isinstance(dim, str) else dim
     found = list[Dim]()
@@ -235,6 +238,8 @@ def _put(variable: str, sizes: Mapping[str, Dim]) -> Dim:
     word, (one, other) = call[0], (put(_number_or_text(text), sizes) for text in call[1])
     if word in {"min", "max"}:
         return _extreme(word, one, other)
+    if other == 0:
+        return variable
     return rounded_quotient("floor" if word == "floor" else "ceil", one, other) if word else fraction(one, other)
 
 
@@ -246,10 +251,7 @@ def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
     """The value of a dimension whose names have these ``sizes``; ``None`` where it has none, or a name is missing."""
     if isinstance(dim, int):
         return dim
-    try:
-        found = put(dim, sizes)
-    except ZeroDivisionError:
-        return None
+    found = put(dim, sizes)
     return found if isinstance(found, int) else None
 
 

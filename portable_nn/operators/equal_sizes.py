@@ -24,6 +24,10 @@ TRIALS: Final = 3000
 """The most combinations of equalities that are tried for one node."""
 REFUSALS: Final = 20
 """The most nodes for which equalities are tried, of those that do not fit."""
+NUMBERS: Final = 16
+"""The most numbers that names of one node are set to."""
+ROUNDS: Final = 32
+"""The most nodes whose equalities are found, one after the other."""
 
 
 class Needed(NamedTuple):
@@ -45,7 +49,10 @@ def needed_equalities(nodes: Sequence[Node], types: Mapping[str, Type], inputs: 
         inputs: those of these values whose sizes can be set.
     """
     found, types = list[Needed](), dict(types)
-    while needed := _first_needed(nodes, types, inputs):
+    for _ in range(ROUNDS):
+        needed = _first_needed(nodes, types, inputs)
+        if needed is None:
+            break
         known = dict(needed.equalities)
         found = [Needed(tuple((name, put(size, known)) for name, size in each.equalities), each.node) for each in found]
         found.append(needed)
@@ -84,9 +91,10 @@ def _fitting(
 ) -> tuple[Equality, ...] | None:
     """The fewest equalities with which ``node`` fits, if that is one answer; ``axes`` are those of each name."""
     order = list(axes)
-    dims = [dim for type in given if type for dim in (*type.shape, *(type.constant or ()))]
+    types = [type for type in given if type]
+    dims = [dim for type in types for dim in type.shape] + [dim for type in types for dim in type.constant or ()]
     names = sorted(names_in(dim for dim in dims if isinstance(dim, str)).intersection(axes), key=order.index)
-    numbers = sorted({dim for dim in dims if isinstance(dim, int) and dim > 1})
+    numbers = list(dict.fromkeys(dim for dim in dims if isinstance(dim, int) and dim > 1))[:NUMBERS]
     single: list[Equality] = [(b, a) for a, b in itertools.combinations(names, 2)]
     single += [(name, number) for name in names for number in numbers]
     trials = itertools.islice(_combinations(single), TRIALS)
@@ -101,7 +109,7 @@ def _fitting(
 
 def _combinations(single: Sequence[Equality]) -> Iterator[tuple[Equality, ...]]:
     """Sets of equalities, the smallest first, in which no name is on both sides, nor twice on the left."""
-    for count in range(1, MOST + 1):
+    for count in range(1, min(MOST, len({name for name, _ in single})) + 1):
         for each in itertools.combinations(single, count):
             left = {name for name, _ in each}
             if len(left) == count and left.isdisjoint(size for _, size in each if isinstance(size, str)):
@@ -111,7 +119,7 @@ def _combinations(single: Sequence[Equality]) -> Iterator[tuple[Equality, ...]]:
 def _fits(node: Node, given: Sequence[Type | None], known: Mapping[str, Dim]) -> bool:
     try:
         _outputs(node, [type and _put(type, known) for type in given])
-    except (InvalidNode, ZeroDivisionError):
+    except InvalidNode:
         return False
     return True
 

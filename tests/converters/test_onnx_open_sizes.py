@@ -158,6 +158,28 @@ def test_a_repeated_name_that_nodes_need():
     assert not any("stands for" in note for note in notes)
 
 
+HOSTILE = {
+    "deep": "floor(" * 3000 + "x" + "/2)" * 3000,
+    "brackets": "(" * 5000 + ")" * 5000,
+    "zero": "floor(w/0)",
+    "sum": "+".join(f"a{i}" for i in range(500)),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_names_of_any_text(text):
+    made = model([node("Add", ["a", "b"], ["y"])], {"a": ("float", ["n", text]), "b": ("float", ["m", text])}, "y")
+    network = import_onnx(made)
+    assert [shape[0] for shape in shapes(network)] == ["n", "n"]
+    assert_equal(made, network, {"a": f32(2, 3), "b": f32(2, 3)})
+
+
+def test_many_numbers_are_no_endless_search():
+    nodes = [node("Reshape", ["x", "s"], ["y"], "shaped")]
+    with pytest.raises(GraphError, match=r"'shaped' \(Reshape\)"):
+        import_onnx(model(nodes, {"x": ("float", ["n"])}, "y", {"s": np.arange(2, 1000)}))
+
+
 # -- shape arithmetic
 
 

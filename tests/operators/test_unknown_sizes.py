@@ -79,3 +79,33 @@ def test_constant_value_gets_what_flows_to_the_border() -> None:
     np.testing.assert_array_equal(found, np.pad(x, ((0, 0), (1, 2)), constant_values=0.5))
     np.testing.assert_array_equal(back, [[2, 3, 4], [8, 9, 10]])
     assert border == 1 + 5 + 6 + 7 + 11 + 12
+
+
+@pytest.mark.parametrize(
+    ("bounds", "wanted", "name"),
+    [
+        (lambda time: (integers([0]), time), lambda time: slice(0, time), "min(rows,time)"),
+        (lambda time: (time, integers([FAR])), lambda time: slice(time, None), "rows+-1*time"),
+        (lambda time: (-time, integers([FAR])), lambda time: slice(-time, None), "time"),
+        (lambda time: (integers([1]), -time), lambda time: slice(1, -time), "rows+-1*time+-1"),
+        (lambda time: (time, time + time), lambda time: slice(time, 2 * time), "min(2*time,rows)+-1*time"),
+    ],
+    ids=["up to", "from", "the last", "inside", "the second"],
+)
+@pytest.mark.parametrize(("rows", "time"), [(6, 2), (9, 4)])
+def test_slice_between_sizes_of_another_value(bounds, wanted, name, rows, time) -> None:  # type: ignore[no-untyped-def]
+    table, other = Leaf("x", "float64", ("rows", 2)), Leaf("q", "float64", ("time",))
+    start, end = bounds(emit("Shape", other))
+    cut = emit("Slice", table, start, end, integers([0]))
+    assert cut.shape == (name, 2)
+    seed = Leaf("seed", "float64", cut.shape)
+    [back] = gradients([cut], [seed], [table])
+    assert back is not None
+    assert back.shape == table.shape
+    x, q = np.random.default_rng(0).normal(size=(rows, 2)), np.zeros(time)
+    expected, flowing = np.zeros_like(x), x[wanted(time)]
+    weights = np.arange(1.0, 1 + flowing.size).reshape(flowing.shape)
+    expected[wanted(time)] = weights
+    found, gradient = run_plan(trace([table, other, seed], [cut, back]).graph, {"x": x, "q": q, "seed": weights})
+    np.testing.assert_array_equal(found, flowing)
+    np.testing.assert_array_equal(gradient, expected)
