@@ -39,6 +39,7 @@ from portable_nn.onnx.opsets.support import (
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
 from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stored, read_as, tensor_of
+from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import external_tensors, load_external, locations
 from portable_nn.onnx.storage.files import read_alone, read_model
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, is_attribute
@@ -107,6 +108,7 @@ def onnx_surveyor(path: Path) -> Surveyor:
         findings.append(Finding("error", "", NO_OUTPUTS))
     weights = _weights(graph, where, findings)
     findings.extend(_weight_findings(graph))
+    findings.extend(Finding("warning", "", note) for note in resets_too_early(model))
     return partial(_survey, _Opened(model, opset, tuple(nodes), weights, frozenset(blocked), tuple(findings)))
 
 

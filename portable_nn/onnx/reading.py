@@ -32,6 +32,7 @@ from portable_nn.onnx.opsets.support import (
     opset_of,
 )
 from portable_nn.onnx.opsets.translation import translated
+from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, roles_of, shared
 from portable_nn.onnx.storage.tensors import from_attribute, from_tensor, literal
@@ -110,6 +111,7 @@ def from_model(model: ModelProto, where: str, sizes: Sizes | None = None) -> Rea
             error.add_note(hint)
         raise error
     notes = [*equalities(sizes.needed), *repeated(model.graph, parts.inputs), *training_mode(graph)]
+    notes += resets_too_early(model)
     return Read(graph, parts.arrays, [*notes, *done, *parts.notes, *made.notes])
 
 

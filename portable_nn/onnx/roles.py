@@ -83,7 +83,10 @@ class _Use(NamedTuple):
     def is_weight(self) -> bool:
         """Whether constants there are weights."""
         operator = find(self.node.op_type, self.node.domain)
-        return self.is_bias or bool(operator and (self.place in operator.weights or operator.family == "linear"))
+        if operator is None or self.is_bias:
+            return self.is_bias
+        # Any input of a product may be one; of an operator that names its weights, those alone.
+        return self.place in operator.weights or (operator.family == "linear" and not operator.weights)
 
     @property
     def is_bound(self) -> bool:

@@ -39,6 +39,7 @@ def reported(tmp_path, *arguments, **options):
 
 KERNEL = np.arange(54, dtype=np.float32).reshape(3, 2, 3, 3)
 OPEN = (1, 2, "h", "w")
+ROWS_OF_6, ROWS_OF_8 = (np.linspace(-1, 1, rows * 5, dtype=np.float32).reshape(1, rows, 5) for rows in (6, 8))
 
 WRITE = "use explicit pads"
 GENTLE = "runtimes agree on the pads here, but the standard deprecates it"
@@ -123,6 +124,19 @@ CASES = {
     "an even neighbourhood": (
         ("LRN", (1, 4, 8, 8)), {"size": 2},
         ("warning", "size 2: onnxruntime 1.32 and OpenCV 5.0 refuse even ones", "use an odd one"),
+    ),
+    "recurrent networks with the batch first": (
+        ("GRU", (2, 4, 3), ROWS_OF_6[:, :, :3], ROWS_OF_6[:, :, 3:]),
+        {"layout": 1, "hidden_size": 2, "outputs": ["", "y"]},
+        ("warning", "layout 1: onnxruntime 1.32 refuses batches as the first axis",
+         "transpose before and after it, as export does"),
+    ),
+    "a clip in an LSTM": (
+        ("LSTM", (4, 2, 3), ROWS_OF_8[:, :, :3], ROWS_OF_8[:, :, 3:]),
+        {"clip": 3.0, "hidden_size": 2, "outputs": ["", "y"]},
+        ("note",
+         "clip: the standard does not say whether the state c is clipped before its activation function; "
+         "onnxruntime 1.32 and portable-nn do not", "compare with the runtime that the file is for"),
     ),
     "an approximation": (
         ("Gelu", (1, 4)), {"approximate": "tanh", "opset": 20},

@@ -14,6 +14,7 @@ from portable_nn.operators.base import (
     Fields,
     GradientContext,
     Interval,
+    Limit,
     Operator,
     OperatorContext,
     Shape,
@@ -40,6 +41,7 @@ from portable_nn.operators.recurrent.uses import (
     R,
     W,
     X,
+    name_of,
     recurrence,
     type_of_saved,
     types_of_outputs,
@@ -120,6 +122,24 @@ def _as_runtimes_take_it(use: OperatorContext, opset: int) -> Callable[..., Sequ
     return written
 
 
+_LIMITS = (
+    Limit(
+        "layout",
+        lambda use, shape: use.int("layout") == 1,
+        "onnxruntime 1.32 refuses batches as the first axis",
+        "transpose before and after it, as export does",
+    ),
+    Limit(
+        "clip",
+        lambda use, shape: "clip" in use.attributes and name_of(use) == "LSTM",
+        "the standard does not say whether the state c is clipped before its activation function; onnxruntime 1.32 and "
+        "portable-nn do not",
+        "compare with the runtime that the file is for",
+        level="note",
+    ),
+)
+"""Known disagreements of runtimes."""
+
 for _name, _kind in KINDS.items():
     _attributes = {**ATTRIBUTES, **FURTHER[_name]}
     _inputs = INPUTS if _kind.states > 1 else INPUTS[:6]
@@ -137,6 +157,7 @@ for _name, _kind in KINDS.items():
             training=partial(_training, operator=_name),
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
+            limits=_LIMITS,
             family="linear",
             receptive=_fields,
             multiply_adds=_multiply_adds,

@@ -1,0 +1,132 @@
+"""Recurrent networks as PyTorch's exporters write them: imported, equal, trained alike, exported again."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+import portable_nn as pnn
+from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.model_files.reports import check
+
+torch: Any = pytest.importorskip("torch")
+
+Array = np.ndarray[Any, Any]
+
+
+def tagger() -> tuple[Any, Array, Array]:
+    """Words to tags with a bidirectional LSTM of two layers, words, and a number to train towards for each tag."""
+
+    class Tagger(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = torch.nn.Embedding(20, 6)
+            self.lstm = torch.nn.LSTM(6, 8, 2, bidirectional=True, batch_first=True)
+            self.tags = torch.nn.Linear(16, 4)
+
+        def forward(self, x: Any) -> Any:
+            return self.tags(self.lstm(self.words(x))[0])
+
+    rng = np.random.default_rng(0)
+    return Tagger(), rng.integers(0, 20, (6, 7)), rng.normal(size=(6, 7, 4)).astype(np.float32)
+
+
+def classifier() -> tuple[Any, Array, Array]:
+    """The last state of a GRU, sequences, and numbers to train towards."""
+
+    class Classifier(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = torch.nn.GRU(5, 8, batch_first=True)
+            self.classes = torch.nn.Linear(8, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.classes(self.gru(x)[1][-1])
+
+    rng = np.random.default_rng(1)
+    return Classifier(), rng.normal(size=(6, 7, 5)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.long)], ids=["torchscript", "dynamo"])
+@pytest.mark.parametrize("build", [tagger, classifier])
+def test_what_pytorch_exports(build: Any, dynamo: bool, tmp_path: Path) -> None:
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    module, x, target = build()
+    path, inputs = tmp_path / "theirs.onnx", torch.tensor(x)
+    batch, time = torch.export.Dim("batch", min=2), torch.export.Dim("time", min=2)
+    sizes = {"dynamic_shapes": ({0: batch, 1: time},)} if dynamo else {"dynamic_axes": {"x": {0: "batch", 1: "time"}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, on its own code and on the names of axes.
+        torch.onnx.export(
+            module.eval(), (inputs,), path, dynamo=dynamo, input_names=["x"], output_names=["y"], verbose=False, **sizes
+        )
+    network = import_onnx(path)
+    for places in (slice(None), (slice(2), slice(4))):
+        with torch.no_grad():
+            wanted = module(inputs[places]).numpy()
+        np.testing.assert_allclose(network.predict(x[places]), wanted, atol=1e-6)
+
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(module(inputs), torch.tensor(target)).backward()
+        optimizer.step()
+    network.fit(x, target, loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=5, batch_size=6, progress=False)
+    with torch.no_grad():
+        wanted = module(inputs).numpy()
+    np.testing.assert_allclose(network.predict(x), wanted, atol=1e-6)
+
+    back = tmp_path / "ours.onnx"
+    export_onnx(network, back)
+    [found] = onnxruntime.InferenceSession(back).run(None, {"x": x})
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("opset", [13, 17, 25])
+def test_export_at_every_opset_and_a_weight_file(kind: str, opset: int, tmp_path: Path) -> None:
+    layer = getattr(pnn, kind)(6, bidirectional=True, layers=2)
+    network = pnn.Sequential(pnn.Input("steps", 3), layer, pnn.Dense(2), seed=0)
+    x = np.random.default_rng(2).normal(size=(4, 5, 3)).astype(np.float32)
+    export_onnx(network, tmp_path / "net.onnx", opset=opset)
+    [found] = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(None, {"input": x})
+    np.testing.assert_allclose(found, network.predict(x), atol=1e-5)
+    network.save(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(pnn.load(tmp_path / "net.safetensors").predict(x), network.predict(x))
+
+
+def gru(reset: int | None, producer: str) -> onnx.ModelProto:
+    options = {} if reset is None else {"linear_before_reset": reset}
+    node = helper.make_node("GRU", ["x", "w", "r"], ["y"], "gru", hidden_size=2, **options)
+    arrays = {"w": np.ones((1, 6, 3), np.float32), "r": np.ones((1, 6, 2), np.float32)}
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("steps", "batch", 3))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("steps", 1, "batch", 2))],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name=producer)
+
+
+@pytest.mark.parametrize(
+    ("reset", "producer", "wrong"),
+    [(None, "pytorch", True), (0, "pytorch", True), (1, "pytorch", False), (None, "tf2onnx", False)],
+)
+def test_grus_that_pytorch_is_known_to_write_wrongly(
+    reset: int | None, producer: str, wrong: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "gru.onnx"
+    onnx.save(gru(reset, producer), path)
+    for messages in (read_onnx(path).notes, [finding.message for finding in check(path).findings]):
+        assert any("pytorch issue 189225" in message for message in messages) == wrong
