@@ -58,7 +58,7 @@ def test_json(run, tmp_path):
     assert list(output) == ["output", "max_abs_error", "max_rel_error"]
     assert {fate["kind"] for fate in found.json["weights"]} == {"kept"}
     assert found.json["values"]["not_exercised"] == []
-    left = {"outputs", "values", "weights", "digest"}
+    left = {"outputs", "values", "sizes", "weights", "digest"}
     assert {key: value for key, value in found.json.items() if key not in left} == {
         "schema": 1,
         "model": "mine.safetensors",

@@ -104,7 +104,7 @@ def test_numbers_that_are_not_finite(run, tmp_path, command, flag):
     [
         (
             "export digits-mlp x.onnx --dim batch=99999999999999999999",
-            "--dim needs NAME=SIZE, such as height=224, ",
+            "--dim needs NAME=SIZE, such as height=224 or height=width, ",
         ),
         (f"export digits-mlp x.onnx --external-data {'9' * 400}", "--external-data needs a number of bytes such as "),
         ("size net digits-mlp --in 99999999999999999999,784", "expected sizes such as N,3,224,224, not "),
