@@ -33,7 +33,9 @@ class ArrayOptions:
     ] = None
     draw: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", writable=True, help="Draw boxes or areas that a model finds into pictures."),
+        typer.Option(
+            metavar="FILE.png", writable=True, help="Draw boxes, masks or areas that a model finds into pictures."
+        ),
     ] = None
     min_score: Annotated[float, typer.Option(metavar="P", help="Smallest score of a box of --draw.")] = 0.25
 
@@ -151,11 +153,19 @@ def _report(printer: Printer, model: str, findings: Iterable[Finding], names: li
     found = list(findings)
     has_boxes = any(each.box for each in found)
     edges = ("left", "top", "right", "bottom") if has_boxes else ()
-    headings = ("input", "label", "score" if has_boxes else "share", *edges)
-    rows = [(each.input, each.label, percent(each.score), *(f"{edge:.6g}" for edge in each.box)) for each in found]
-    data = [
-        vars(each) if each.box else {"input": each.input, "label": each.label, "share": each.score} for each in found
+    covered = ("pixels",) if any(each.pixels is not None for each in found) else ()
+    headings = ("input", "label", "score" if has_boxes else "share", *edges, *covered)
+    counts = [["" if each.pixels is None else each.pixels] if covered else [] for each in found]
+    rows = [
+        (each.input, each.label, percent(each.score), *(f"{edge:.6g}" for edge in each.box), *map(str, count))
+        for each, count in zip(found, counts, strict=True)
     ]
     text = table(headings, rows) if found else f"nothing found in {', '.join(names)}"
-    exact = [(each.input, each.label, each.score, *each.box) for each in found]
-    printer.result(text, {"model": model, "found": data}, lambda: [headings, *exact])
+    exact = [(each.input, each.label, each.score, *each.box, *count) for each, count in zip(found, counts, strict=True)]
+    printer.result(text, {"model": model, "found": list(map(_data, found))}, lambda: [headings, *exact])
+
+
+def _data(found: Finding) -> dict[str, Any]:
+    if not found.box:
+        return {"input": found.input, "label": found.label, "share": found.score}
+    return {name: value for name, value in vars(found).items() if value is not None}

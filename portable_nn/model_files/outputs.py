@@ -21,11 +21,11 @@ from portable_nn.data.sources import Bad, Taken, decoded, iterate
 from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
 from portable_nn.model_files.overlays import areas_in_picture, called, overlay, shares
 from portable_nn.model_files.runners import Runnable
-from portable_nn.model_files.scenes import Boxes, Outputs, scene_of
+from portable_nn.model_files.scenes import Boxes, Outputs, Scene, scene_of
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.named import Preparation
-from portable_nn.preprocessing.placement import placement
+from portable_nn.preprocessing.placement import Placement, placement
 from portable_nn.preprocessing.steps import ColourStep, Preprocessing, apply
 
 if TYPE_CHECKING:
@@ -148,12 +148,16 @@ def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[i
             continue
         for place in range(len(part)):
             x = part[place : place + 1]
-            if x.ndim > len(entry.shape):  # It takes a picture without a batch.
-                yield 1, model.run({entry.name: x[0]})
-                continue
-            outputs = model.run({entry.name: _filled(x, entry)})
-            is_each = {name: array.shape[:1] == entry.shape[:1] for name, array in outputs.items()}
-            yield 1, {name: array[:1] if is_each[name] else array for name, array in outputs.items()}
+            yield 1, _run_one(model, entry, x)
+
+
+def _run_one(model: Runnable, entry: Value, x: Array) -> Mapping[str, Array]:
+    """The outputs for one example, a batch of one, whatever batch the model takes."""
+    if x.ndim > len(entry.shape):  # It takes a picture without a batch.
+        return model.run({entry.name: x[0]})
+    fixed = entry.shape[0]
+    outputs = model.run({entry.name: np.repeat(x, fixed, axis=0) if isinstance(fixed, int) else x})
+    return {name: array[:1] if array.shape[:1] == entry.shape[:1] else array for name, array in outputs.items()}
 
 
 def _in_one(model: Runnable, count: int) -> bool:
@@ -162,12 +166,6 @@ def _in_one(model: Runnable, count: int) -> bool:
     if not isinstance(entry.shape[0], str):
         return entry.shape[0] == count
     return count == 1 or all(value.shape[:1] == entry.shape[:1] for value in model.outputs)
-
-
-def _filled(x: Array, value: Value) -> Array:
-    """One example as often as a batch of a fixed size needs it."""
-    fixed = value.shape[0]
-    return np.repeat(x, fixed, axis=0) if isinstance(fixed, int) else x
 
 
 def _joined(runs: Sequence[tuple[int, Mapping[str, Array]]]) -> dict[str, Array]:
@@ -199,12 +197,14 @@ class Finding:
         label: the class.
         score: how certain it is; of an area its share of the picture.
         box: left, top, right and bottom, in pixels of the picture; empty for areas.
+        pixels: how many pixels of the picture its mask covers; None where there is none.
     """
 
     input: str
     label: str
     score: float
     box: tuple[float, ...] = ()
+    pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,7 @@ def drawings(
     for name, pixels, steps in decoded(inputs, taken, notes):
         x = _cast(apply(steps, pixels, name=name)[np.newaxis], entry, name)
         x = x.reshape(-1, *taken.shape) if taken.shape else x
-        feeds = {entry.name: _filled(x[0] if x.ndim == len(entry.shape) + 1 else x, entry)}
-        arrays = {
-            key: array[:1] if array.shape[:1] == entry.shape[:1] else array for key, array in found.run(feeds).items()
-        }
+        arrays = _run_one(found, entry, x)
         place = placement(steps, *pixels.shape[:2])
         scene = scene_of(Outputs(arrays, place.frame, names, least))
         if scene is None:
@@ -257,16 +254,28 @@ def drawings(
             raise UsageError(f"{found.where}: the outputs, {shapes}, have none of the known forms of boxes or areas")
         if scene.assumed not in said:
             said.add(scene.assumed)
-            notes.append(f"the outputs are taken for {scene.assumed}")
+            notes += _assumptions(scene, arrays)
         shown = ColourStep()(pixels)
         yield Drawn(name, overlay(shown, scene, place, names), tuple(_findings(name, scene, place, names)))
 
 
-def _findings(name: str, scene: Any, place: Any, names: Sequence[str]) -> Iterator[Finding]:
+def _assumptions(scene: Scene, arrays: Mapping[str, Array]) -> Iterator[str]:
+    """What the outputs were taken for, and which masks are not drawn."""
+    masks = scene.masks if isinstance(scene, Boxes) else None
+    yield f"the outputs are taken for {scene.assumed}" + (f", with {masks.assumed}" if masks else "")
+    if isinstance(scene, Boxes) and masks is None:
+        for name, array in arrays.items():
+            if array.ndim >= 4 or "mask" in name.lower():
+                shape = f"{array.dtype}{format_shape(array.shape)}"
+                yield f"'{name}', {shape}, has no known form of masks: boxes alone are drawn; --out FILE.npz writes it"
+
+
+def _findings(name: str, scene: Scene, place: Placement, names: Sequence[str]) -> Iterator[Finding]:
     if isinstance(scene, Boxes):
-        for box, number, score in zip(place.back(scene.corners), scene.classes, scene.scores, strict=True):
+        for number, box in enumerate(place.back(scene.corners)):
             edges = tuple(round(float(edge), 1) for edge in box)
-            yield Finding(name, called(int(number), names), float(score), edges)
+            covered = int(scene.masks.in_picture(number, place)[1].sum()) if scene.masks else None
+            yield Finding(name, called(int(scene.classes[number]), names), float(scene.scores[number]), edges, covered)
         return
     for number, share in shares(areas_in_picture(scene, place)):
         yield Finding(name, called(number, names), share)

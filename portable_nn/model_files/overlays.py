@@ -30,7 +30,7 @@ MOST_NAMED: Final = 12
 
 
 def overlay(pixels: NDArray[Any], scene: Scene, place: Placement, names: Sequence[str]) -> Image:
-    """A picture with boxes, or with coloured areas and a legend.
+    """A picture with boxes, and masks if there are any; or with coloured areas and a legend.
 
     Args:
         pixels: the picture, (height, width, 3), 0 to 255.
@@ -45,6 +45,8 @@ def overlay(pixels: NDArray[Any], scene: Scene, place: Placement, names: Sequenc
     size = max(1, round(width * factor)), max(1, round(height * factor))
     canvas = Image.fromarray(pixels.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
     if isinstance(scene, Boxes):
+        if scene.masks:
+            canvas = _with_masks(canvas, scene, place)
         scale = np.array([size[0] / width, size[1] / height] * 2)
         return _with_boxes(canvas, place.back(scene.corners) * scale, scene, names)
     return _with_areas(canvas, areas_in_picture(scene, place), names)
@@ -90,6 +92,25 @@ def colour(number: int) -> tuple[int, int, int]:
 
 def _text_size(canvas: Image) -> int:
     return max(13, round(max(canvas.size) / 45))
+
+
+def _with_masks(canvas: Image, boxes: Boxes, place: Placement) -> Image:
+    """Each object tinted within a line, the most certain above the others."""
+    from PIL import Image, ImageChops, ImageFilter
+
+    assert boxes.masks
+    wide = 2 * max(1, round(max(canvas.size) / 500)) + 1
+    for number in reversed(range(len(boxes.corners))):
+        (top, left), mask = boxes.masks.in_picture(number, place)
+        if not mask.any():
+            continue
+        whole = np.zeros(place.picture, np.uint8)
+        whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask * np.uint8(255)
+        inside = Image.fromarray(whole).resize(canvas.size, Image.Resampling.NEAREST)
+        edge = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(wide)))
+        strength = Image.composite(Image.new("L", canvas.size, 255), inside.point(lambda level: level * 9 // 20), edge)
+        canvas.paste(colour(int(boxes.classes[number])), (0, 0), strength)
+    return canvas
 
 
 def _with_boxes(canvas: Image, corners: NDArray[np.float64], boxes: Boxes, names: Sequence[str]) -> Image:

@@ -6,12 +6,13 @@ Each form is a function in ``FORMS`` that knows it by names, types and shapes, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portable_nn.model_files.masks import Masks, beside_boxes, of_prototypes
 from portable_nn.operators.registry import Array
 
 OVERLAP: Final = 0.45
@@ -30,12 +31,16 @@ class Boxes:
         classes: the number of the class of each.
         scores: how certain each is, 0 to 1.
         assumed: the form that the outputs were taken for, in words.
+        rows: which of the boxes in the outputs each is.
+        masks: the pixels of each, where the outputs have masks of a known form.
     """
 
     corners: NDArray[np.float64]
     classes: NDArray[np.int64]
     scores: NDArray[np.float64]
     assumed: str
+    rows: NDArray[np.intp]
+    masks: Masks | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,10 @@ def _boxes(
     outputs: Outputs, corners: NDArray[Any], classes: NDArray[Any], scores: NDArray[Any], assumed: str, *, thin: bool
 ) -> Boxes:
     """The boxes with the smallest score that is wanted, the greatest first; ``thin`` out what overlaps."""
-    good = (scores >= outputs.least) & np.isfinite(corners).all(axis=1)
+    good = np.flatnonzero((scores >= outputs.least) & np.isfinite(corners).all(axis=1))
     corners, classes, scores = corners[good].astype(np.float64), classes[good].astype(np.int64), scores[good]
     kept = suppressed(corners, classes, scores, OVERLAP) if thin else np.argsort(-scores, kind="stable")
-    return Boxes(corners[kept], classes[kept], scores[kept].astype(np.float64), assumed)
+    return Boxes(corners[kept], classes[kept], scores[kept].astype(np.float64), assumed, good[kept])
 
 
 def _in_pixels(corners: NDArray[Any], outputs: Outputs) -> tuple[NDArray[Any], str]:
@@ -143,7 +148,9 @@ def _decided(outputs: Outputs) -> Boxes | None:
     found, how = _in_pixels(corners[:, [1, 0, 3, 2]] if is_turned else corners, outputs)
     order = "top, left, bottom, right" if is_turned else "left, top, right, bottom"
     text = f"boxes ({order}, {how}), classes and scores"
-    return _boxes(outputs, found, rows[whole[0]], rows[others[0]], text, thin=False)
+    boxes = _boxes(outputs, found, rows[whole[0]], rows[others[0]], text, thin=False)
+    masks = beside_boxes(outputs.single.values(), len(corners), boxes.rows, boxes.corners, outputs.frame)
+    return replace(boxes, masks=masks)
 
 
 def _transformer(outputs: Outputs) -> Boxes | None:
@@ -177,24 +184,39 @@ def _scored(outputs: Outputs) -> Boxes | None:
 
 
 def _yolo(outputs: Outputs) -> Boxes | None:
-    """YOLO: (4 + classes, n) since version 8, (n, 5 + classes) before it, (n, 6) where it is end to end."""
-    whole = [array for array in outputs.arrays.values() if array.ndim == 3 and array.shape[0] == 1]
-    others = [array for array in outputs.arrays.values() if array.ndim == 4]  # Prototypes of masks.
-    if len(whole) != 1 or len(whole) + len(others) != len(outputs.arrays):
+    """YOLO: (4 + classes, n) since version 8, (n, 5 + classes) before it, (n, 6) where it is end to end.
+
+    Where there are k prototypes of masks, (k, h, w), each box has a weight for each of them at its end.
+    """
+    whole = [array[0] for array in outputs.arrays.values() if array.ndim == 3 and array.shape[0] == 1]
+    others = [array[0] for array in outputs.arrays.values() if array.ndim == 4 and array.shape[0] == 1]
+    if len(whole) != 1 or len(others) > 1 or len(whole) + len(others) != len(outputs.arrays):
         return None
-    [table], extras = (array[0] for array in whole), others[0].shape[1] if others else 0
-    if table.shape[1] == 6 and len(table) <= 1000 and _is_end_to_end(table):
-        text = "left, top, right, bottom, score and class (YOLO, end to end)"
-        return _boxes(outputs, table[:, :4], table[:, 5], table[:, 4], text, thin=False)
-    is_late = table.shape[0] < table.shape[1]
+    [table], extras = whole, len(others[0]) if others else 0
+    is_final = table.shape[1] == 6 + extras and len(table) <= 1000 and _is_end_to_end(table)
+    is_late = not is_final and table.shape[0] < table.shape[1]
     rows = table.T if is_late else table
+    plain = rows[:, : max(0, rows.shape[1] - extras)]
+    boxes = _final_yolo(outputs, plain) if is_final else _raw_yolo(outputs, plain, is_late)
+    if boxes is None or not extras:
+        return boxes
+    weights = rows[boxes.rows, plain.shape[1] :]
+    return replace(boxes, masks=of_prototypes(weights, others[0], boxes.corners, outputs.frame))
+
+
+def _final_yolo(outputs: Outputs, rows: NDArray[Any]) -> Boxes:
+    text = "left, top, right, bottom, score and class (YOLO, end to end)"
+    return _boxes(outputs, rows[:, :4], rows[:, 5], rows[:, 4], text, thin=False)
+
+
+def _raw_yolo(outputs: Outputs, rows: NDArray[Any], is_late: bool) -> Boxes | None:
     first = 4 if is_late else 5
-    classes = rows.shape[1] - first - extras
+    classes = rows.shape[1] - first
     if classes < 1 or (outputs.labels and classes != len(outputs.labels)) or len(rows) < 8:
         return None
-    shares = rows[:, first : first + classes]
-    if not ((rows[:, 4 : first + classes] >= 0) & (rows[:, 4 : first + classes] <= 1.001)).all():
+    if not ((rows[:, 4:] >= 0) & (rows[:, 4:] <= 1.001)).all():
         return None
+    shares = rows[:, first:]
     scores = shares.max(axis=1) if is_late else shares.max(axis=1) * rows[:, 4]
     version = "version 8 and later" if is_late else "versions 5 to 7"
     corners, how = _in_pixels(_from_centres(rows), outputs)
