@@ -177,13 +177,12 @@ def _bound(
     """
     others, reason = _open_sizes(graph), None
     taken = {
-        shapes[value.name][axis]
+        (dim, shapes[value.name][axis])
         for shapes in after
         for value in graph.inputs
         for axis, dim in enumerate(value.shape)
-        if dim in others
     }
-    for sizes in _assignments([*(each for each in SIZES if each not in taken), *sorted(taken)], others):
+    for sizes in sorted(_assignments(SIZES, others), key=lambda sizes: not taken.isdisjoint(sizes.items())):
         shapes = {
             value.name: tuple(dim if isinstance(dim, int) else sizes.get(dim, batch) for dim in value.shape)
             for value in graph.inputs
