@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as 
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.core.errors import *
     from portable_nn.core.names import *
+    from portable_nn.data.ahead import *
     from portable_nn.layers import *
     from portable_nn.model_files.evaluating import *
     from portable_nn.model_files.keeping import *
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
     from portable_nn.preprocessing.named import *
+    from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.table import *
     from portable_nn.training.history import *
@@ -39,6 +41,7 @@ else:
     _PUBLIC = (
         "core.errors",
         "core.names",
+        "data.ahead",
         "layers",
         "training.schedules",
         "training.optimizers",
@@ -48,6 +51,7 @@ else:
         "network.network",
         "network.snapshot",
         "recipes.classifier",
+        "recipes.arrays",
         "recipes.table",
         "model_files.evaluating",
         "model_files.opening",

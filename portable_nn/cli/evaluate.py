@@ -21,7 +21,7 @@ from portable_nn.cli.conventions import (
     written,
 )
 from portable_nn.cli.pictures import PreparationOptions
-from portable_nn.cli.tables import DialectOptions
+from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.names import Found
 from portable_nn.core.text import quantity
@@ -29,6 +29,7 @@ from portable_nn.core.text import quantity
 EXAMPLES = (
     "evaluate digits mnist_test.csv",
     "evaluate mine.safetensors test.csv --plot sheet.png --worst 20",
+    "evaluate swh.safetensors echoes.h5 --inputs waveforms --targets swh",
     "evaluate theirs.onnx photos/ --preprocess imagenet --labels classes.txt --task classes --out figures.json",
     "evaluate tabular.onnx wine.csv --target kind --task classes",
 )
@@ -86,6 +87,7 @@ def command(
     data: Data,
     *,
     given: DataOptions,
+    arrays: ArrayNames,
     dialect: DialectOptions,
     preparation: PreparationOptions,
     worst: Annotated[int, typer.Option(metavar="N", min=0, help="List the N worst examples; pictures are drawn.")] = 0,
@@ -113,6 +115,7 @@ def command(
         strict=strict,
         dialect=dialect.given(),
         preprocess=preparation.given(),
+        **arrays.options(),
         **given.options(),
     )
     printer.notes(found.notes[:-1] if found.left_out else found.notes)

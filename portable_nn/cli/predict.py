@@ -12,7 +12,7 @@ import typer
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
 from portable_nn.cli.conventions import SCHEMA, Digest, Edited, EngineName, Model, Printer, ProviderName, engine_of
 from portable_nn.cli.pictures import PreparationOptions
-from portable_nn.cli.tables import DialectOptions
+from portable_nn.cli.tables import DialectOptions, names_in
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.names import Found
 from portable_nn.core.text import Table, percent, rounded
@@ -30,6 +30,7 @@ EXAMPLES = (
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
     "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
+    "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.csv",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
@@ -62,6 +63,13 @@ def command(
     dialect: DialectOptions,
     preparation: PreparationOptions,
     arrays: ArrayOptions,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Array that is read in an HDF5, npz, zarr or Parquet file, in pieces; a,b side by side.",
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Print the K most likely classes.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes: one per line, or a JSON list.")
@@ -146,6 +154,7 @@ def command(
         dialect=dialect.given(),
         preprocess=preparation.given(),
         output=arrays.output,
+        dataset=names_in(dataset),
     )
     printer.notes(predictions.warnings)
     chunks = _chunks(predictions, printer, verbose)

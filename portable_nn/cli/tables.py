@@ -40,6 +40,34 @@ class DialectOptions:
         return Dialect(self.header, delimiter, self.decimal)
 
 
+def names_in(text: str | None) -> list[str] | None:
+    """``waveforms,swh`` as a list."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class ArrayNames:
+    """Which arrays of a file are read."""
+
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Arrays with the examples in an HDF5, npz, zarr or Parquet file: x, or a,b side by side.",
+        ),
+    ] = None
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Array in the same file with what is right for them; or several."),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the library."""
+        if (self.inputs is None) != (self.targets is None):
+            raise UsageError("--inputs and --targets go together: the names of the arrays in the file")
+        return {"inputs": names_in(self.inputs), "targets": names_in(self.targets)}
+
+
 @dataclass(frozen=True)
 class TableOptions:
     """What is learned from a table, and how."""
@@ -75,10 +103,6 @@ class TableOptions:
 
     def options(self) -> dict[str, Any]:
         """The options of ``train_table``."""
-        units = [text.partition("=") for text in self.unit or ()]
-        for name, sign, unit in units:
-            if not (name and sign and unit):
-                raise UsageError(f"--unit needs NAME=UNIT, such as price=€, not '{name}{sign}{unit}'")
         target: str | Sequence[str] = self.target or "last"
         return {
             "target": target[0] if len(target) == 1 else target,
@@ -88,13 +112,21 @@ class TableOptions:
             "categorical": self.categorical or (),
             "embedding": self.embedding,
             "drop": self.drop or (),
-            "units": {name: unit for name, _, unit in units},
+            "units": self.units(),
         }
 
-    def check_unused(self) -> None:
-        """Raise ``UsageError`` for an option that needs ``--target``."""
+    def units(self) -> dict[str, str]:
+        """Units by name."""
+        units = [text.partition("=") for text in self.unit or ()]
+        for name, sign, unit in units:
+            if not (name and sign and unit):
+                raise UsageError(f"--unit needs NAME=UNIT, such as price=€, not '{name}{sign}{unit}'")
+        return {name: unit for name, _, unit in units}
+
+    def check_unused(self, *but: str) -> None:
+        """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""
         for name in ("task", "categorical", "embedding", "drop", "unit"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None and name not in but:
                 raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")
         for name in ("missing", "unknown"):
             if getattr(self, name) != "refuse":

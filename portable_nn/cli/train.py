@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from portable_nn.cli.conventions import Printer, choice
 from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
-from portable_nn.cli.tables import DialectOptions, TableOptions
-from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
+from portable_nn.cli.tables import ArrayNames, DialectOptions, TableOptions
+from portable_nn.cli.training import CheckpointFlags, Out, TrainingOptions, finish
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
@@ -23,6 +23,7 @@ EXAMPLES = (
     "train 4-16-3 iris.csv --standardise --class-labels A,B,C -o iris.safetensors",
     "train auto-32-auto penguins.csv --target species --missing drop --class-weight Gentoo=2 --metric f1 -o p.h5",
     "train 784-200-10 mnist_train.csv --schedule one-cycle:rise=0.2 --clip-norm 1 -o mine.safetensors",
+    "train 104-64-32-1 --data echoes.h5 --inputs waveforms --targets swh --unit swh=m -o swh.safetensors",
     "train 784-200-10 mnist_train.csv -o mine.h5 --checkpoint run --resume",
 )
 
@@ -35,9 +36,20 @@ def command(
             metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto."
         ),
     ],
-    data: Data,
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
+    ] = None,
     *,
     out: Out,
+    file: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.")] = None,
+    arrays: ArrayNames,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="With --inputs, examples that are shuffled together; by default what 64 MiB hold."
+        ),
+    ] = None,
     table: TableOptions,
     dialect: DialectOptions,
     activation: Annotated[
@@ -65,12 +77,31 @@ def command(
     predicted from the others: classes or a number. auto counts the columns and the classes. Numbers are scaled, words
     become categories, and all of that is a part of the model, as are the names: predict finds columns by name.
 
-    Without it, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the
+    With --inputs and --targets, DATA is a file with named arrays, of any size: it is read in pieces, and shuffled by
+    them. Whole numbers are classes, others are numbers; --unit swh=m says their units. The last share is held out.
+
+    Without them, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the
     pixels of a digit, unless --raw is given. Preprocessing becomes part of the model, so that predict repeats it.
 
     Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
     same bytes, whatever stopped it.
     """
+    named = arrays.options()
+    if data and file:
+        raise UsageError("DATA and --data are the same: give one of them")
+    data = data or file
+    if data is None:
+        raise UsageError("missing argument 'DATA' (see portable-nn train --help)")
+    if named["inputs"]:
+        if table.target:
+            raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")
+        table.check_unused("task", "unit")
+        _train_arrays(
+            printer, layers, data, out, table, activation, training, losses, steps, checkpoints, window=window, **named
+        )
+        return
+    if window is not None:
+        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
     if table.target:
         _train_table(
             printer, layers, data, out, table, dialect, activation, standardise, training, losses, steps, checkpoints
@@ -91,6 +122,40 @@ def command(
         raise DataError(error.path, f"{error.reason}; {hint}") from None
     trained = train_classifier(sizes, examples, activation=activation or "sigmoid", standardise=standardise, **options)
     finish(printer, *trained, out, checkpoints, plot=training.plot)
+
+
+def _train_arrays(
+    printer: Printer,
+    layers: str,
+    data: Path,
+    out: Path,
+    table: TableOptions,
+    activation: str | None,
+    training: TrainingOptions,
+    losses: LossOptions,
+    steps: StepOptions,
+    checkpoints: CheckpointFlags,
+    **named: Any,
+) -> None:
+    """Train on named arrays of a file."""
+    from portable_nn.recipes.arrays import train_arrays
+
+    if training.labels_file is not None:
+        raise UsageError("--labels-file is not for --inputs: --targets names the array with the classes")
+    options = training.options(printer, losses, steps, checkpoints)
+    raw = options.pop("raw")
+    trained = train_arrays(
+        layers,
+        data,
+        task=table.task,
+        units=table.units(),
+        activation=activation or "relu",
+        standardise=not raw,
+        **named,
+        **options,
+    )
+    printer.notes(trained.notes)
+    finish(printer, trained.network, trained.history, out, checkpoints, trained.figures, training.plot)
 
 
 def _train_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +14,8 @@ from portable_nn.core.arrays import as_array, column
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_table
 from portable_nn.data.images import pixels_of
+from portable_nn.data.stored import Stored, rows_of
+from portable_nn.data.stored_files import open_stored
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples ``(n, …)``, or one alone, and what messages call them."""
+    """Examples ``(n, …)``, or one alone, and what messages call them and, by its place, one of them; and labels."""
 
     name: str
-    x: NDArray[Any]
+    x: NDArray[Any] | Stored
+    place: str = "[{}]"
+    y: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,22 @@ class Labelled:
         return str(self.path)
 
 
+@dataclass(frozen=True)
+class Named:
+    """The names of the arrays in a file that hold the examples, and of those that hold what is right for them."""
+
+    inputs: Sequence[str] = ()
+    targets: Sequence[str] = ()
+
+
 Source: TypeAlias = Path | Labelled | Picture | Examples
 
 
 def sources(given: Any) -> list[Source]:
     """What was given, one by one.
 
-    A path, an image of Pillow, an array of examples, a data frame, a dict of columns, or a list of paths, of images or
-    of what numpy makes one array of examples of. Columns are taken in their order.
+    A path, an image of Pillow, an array of examples, which may be stored and large, a data frame, a dict of columns, or
+    a list of paths, of images or of what numpy makes one array of examples of. Columns are taken in their order.
 
     Raises:
         UsageError: something else.
@@ -73,12 +85,31 @@ def sources(given: Any) -> list[Source]:
         return []
     if isinstance(given, (list, tuple)) and any(is_path(each) or is_picture(each) for each in given):
         return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
-    array = as_array(given, "inputs")
+    given = rows_of(given, "inputs")
+    array = given if isinstance(given, Stored) else as_array(given, "inputs")
     if not array.ndim:
         raise UsageError(f"inputs is one number, {array}: give a path, a picture, a table, or an array of examples")
     if not array.size:
         raise UsageError(f"the array holds no examples: its shape is {array.shape}")
     return [Examples("x", array)]
+
+
+def named_sources(given: Any, named: Named) -> list[Source]:
+    """The arrays that have names in a file, or in several.
+
+    Raises ``UsageError`` for what is no path, and as ``open_stored`` does; ``DataError`` where there are not as many
+    targets as examples.
+    """
+    found = list[Source]()
+    for path in given if isinstance(given, (list, tuple)) else [given]:
+        if not is_path(path):
+            raise UsageError(f"names of arrays are for files, and this is of the type {type(path).__name__}")
+        x = open_stored(path, named.inputs)
+        y = open_stored(path, named.targets) if named.targets else None
+        if y is not None and len(y) != len(x):
+            raise DataError(y.name, f"expected {len(x):,} rows, as in {x.name}, found {len(y):,}")
+        found.append(Examples(str(path), x, ":{}", y))
+    return found
 
 
 def _one(given: Any, name: str) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.text import quantity
+from portable_nn.data.ahead import ahead
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.frames import Dialect, read_frame, tables
-from portable_nn.data.given import Examples, Labelled, Picture, Source, sources
+from portable_nn.data.given import Examples, Labelled, Named, Picture, Source, named_sources, sources
 from portable_nn.data.images import SUFFIXES, read_image
 from portable_nn.data.rows import TableRows, extra_note
+from portable_nn.data.stored import Stored, piece_of, pieces
 from portable_nn.data.tables import STDIN, iterate_csv
 from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.defaults import default_preprocessing
@@ -99,6 +102,7 @@ def iterate(
     notes: list[str] | None = None,
     assumed: list[str] | None = None,
     dialect: Dialect | None = None,
+    named: Named | None = None,
 ) -> Iterator[Batch | Bad]:
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
@@ -117,6 +121,7 @@ def iterate(
         assumed: a list to which the preparation of pictures is appended, in words, where the model does not say it; and
             the columns of tables that are not used.
         dialect: how CSV files are written, for a model whose columns have names.
+        named: the names of the arrays that are read, in files of which each has several.
 
     Raises:
         UsageError: invalid arguments, before the first batch.
@@ -125,9 +130,10 @@ def iterate(
     """
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1, not {batch_size}")
-    if taken.columns and not raw and (given := tables(inputs)) is not None:
+    if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
         return _rows(given, taken, batch_size, strict, assumed, dialect or Dialect())
-    found = [each for source in sources(inputs) for each in _expand(source, strict)]
+    taken_from = sources(inputs) if named is None else named_sources(inputs, named)
+    found = [each for source in taken_from for each in _expand(source, strict)]
     if not found:
         raise UsageError("no input: give pictures, folders, CSV, npy, npz, IDX or HDF5 files, or - for CSV on stdin")
     pictures = [each for each in found if _is_picture(each)]
@@ -273,7 +279,7 @@ class _Plan:
             if isinstance(source, Path):
                 yield from self.table(source) if kind_of(source) == "csv" else self.file(source)
             elif isinstance(source, Examples):
-                yield from self.array(source.name, source.x, None, "[{}]")
+                yield from self.array(source.name, source.x, source.y, source.place)
         except DataError as error:
             yield self.bad(error)
 
@@ -298,14 +304,16 @@ class _Plan:
         dataset = read_dataset(path)
         return self.array(path, dataset.x, dataset.y, ":{}")
 
-    def array(self, where: str | Path, x: NDArray[Any], y: NDArray[Any] | None, place: str) -> Iterator[Batch | Bad]:
+    def array(
+        self, where: str | Path, x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, place: str
+    ) -> Iterator[Batch | Bad]:
         # An array may be a single example without a batch axis.
         if x.shape in (self.example_shape, picture_shape(self.for_arrays)):
-            x, y = x[np.newaxis], None
-        for start in range(0, len(x), self.batch_size):
-            part = slice(start, min(start + self.batch_size, len(x)))
-            names = [f"{where}{place.format(number)}" for number in range(part.start, part.stop)]
-            yield from self.parts(where, names, x[part], None if y is None else y[part])
+            x, y = x[:][np.newaxis], None
+        for start, values, labels in _read(x, y):
+            for begin, end in pieces(len(values), self.batch_size):
+                names = [f"{where}{place.format(start + number)}" for number in range(begin, end)]
+                yield from self.parts(where, names, values[begin:end], None if labels is None else labels[begin:end])
 
     def parts(
         self, file: str | Path, names: list[str], values: NDArray[Any], labels: NDArray[Any] | None
@@ -338,6 +346,20 @@ class _Plan:
             return lay_out(examples, self.example_shape)
         except ValueError as error:
             raise DataError(file, f"{error}; the model determines what is expected") from None
+
+
+def _read(
+    x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None
+) -> Iterator[tuple[int, NDArray[Any], NDArray[Any] | None]]:
+    """Examples and labels, some at a time where they are stored; with the place of the first."""
+    stored = [each for each in (x, y) if isinstance(each, Stored)]
+    if not stored:
+        yield 0, x[:], None if y is None else y[:]
+        return
+    places = pieces(len(x), piece_of(stored))
+    read = ((start, x[start:stop], None if y is None else y[start:stop]) for start, stop in places)
+    with closing(ahead(read)) as found:
+        yield from found
 
 
 def _joined(batches: Sequence[Batch]) -> Iterator[Batch]:

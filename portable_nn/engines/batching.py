@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from portable_nn.core.arrays import as_array
 from portable_nn.core.dims import evaluated
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
+from portable_nn.data.ahead import ahead
+from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.engines.feeds import check_kind, fitted
 from portable_nn.operators import Array, Type, infer
 
@@ -22,6 +27,8 @@ Run: TypeAlias = Callable[[Feeds], Feeds]
 
 BATCH: Final = 512
 """The largest inference batch size, unless another one is asked for."""
+READ: Final = 2**24
+"""The bytes that are read at once of examples that are stored."""
 LARGEST: Final = 2**25
 """The inference batch size is chosen so that no intermediate tensor has more bytes than this."""
 
@@ -68,21 +75,50 @@ class Batching:
         An array where there is one output and ``x`` is an array, otherwise a dict by output name.
         """
         check_kind(x)
-        feeds = self.check(x)
-        if look:
-            look(feeds)
-        parts = [run(part) for part in self._batches(feeds, batch_size)]
+        parts = list[Feeds]()
+        for given in self._pieces(x):
+            feeds = self.check(given)
+            if look and not parts:
+                look(feeds)
+            parts += [run(part) for part in self._batches(feeds, batch_size)]
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+
+    def _pieces(self, x: Any) -> Iterator[Any]:
+        """``x``; where it is stored, and each example is computed by itself, some examples at a time."""
+        names = [value.name for value in self.graph.inputs]
+        given = {key: rows_of(each, f"input '{key}'") for key, each in x.items()} if isinstance(x, Mapping) else None
+        feeds = {names[0]: rows_of(x, f"input '{names[0]}'")} if given is None and len(names) == 1 else given or {}
+        stored = [each for each in feeds.values() if isinstance(each, Stored)]
+        if not stored:
+            yield x if given is None else given
+        elif not self._has_batches:
+            yield {name: each[:] if isinstance(each, Stored) else each for name, each in feeds.items()}
+        else:
+            found = {name: each if isinstance(each, Stored) else as_array(each, name) for name, each in feeds.items()}
+            counts = {name: len(each) for name, each in found.items()}
+            if len(set(counts.values())) > 1:
+                raise ShapeError(f"as many examples are needed in each input, not {some(map(str, counts.items()))}")
+            places = pieces(min(counts.values()), piece_of(stored, READ))
+            with closing(
+                ahead({name: each[start:stop] for name, each in found.items()} for start, stop in places)
+            ) as read:
+                yield from read
+
+    @cached_property
+    def _has_batches(self) -> bool:
+        """Whether the first axis of all inputs and outputs is that of the examples."""
+        names = (*(each.name for each in self.graph.inputs), *self.graph.outputs)
+        first = {self.types[name].shape[:1] for name in names}
+        symbol = next(iter(first))
+        return len(first) == 1 and bool(symbol) and isinstance(symbol[0], str)
 
     def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
         """``feeds`` in batches, where the first axis of all inputs and outputs is that of the examples."""
         if size is not None and size < 1:
             raise UsageError(f"batch_size must be at least 1, not {size}")
-        first = {self.types[name].shape[:1] for name in (*feeds, *self.graph.outputs)}
-        symbol = next(iter(first))
-        count = len(next(iter(feeds.values()))) if symbol and feeds else 0
-        if len(first) > 1 or not symbol or not isinstance(symbol[0], str) or count <= 1:
+        count = len(next(iter(feeds.values()))) if self._has_batches and feeds else 0
+        if count <= 1:
             yield feeds
             return
         size = self.size(feeds) if size is None else size

@@ -15,6 +15,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.text import percent
+from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.probabilities import log_probabilities, probabilities
@@ -163,7 +164,7 @@ def calibrate(
     """
     info = _only_output(self)
     feeds = _by_name(self, x)
-    labels = _checked(y, len(next(iter(feeds.values()))), info.name)
+    labels = _checked(y, len(next(iter(feeds.values()))), info.name)[:]
     parts = [_rows(outputs[info.name], info.name) for _, outputs in _parts(self, feeds, engine, batch_size)]
     numbers = np.concatenate(parts)
     scores = scoring(info, numbers.shape[1], None, by_number=True)
@@ -215,9 +216,9 @@ def _by_name(network: Predictor, x: Any) -> Mapping[str, Any]:
     """The inputs by name, each with the same number of examples."""
     names = [value.name for value in network.graph.inputs]
     if isinstance(x, Mapping):
-        feeds = {name: as_array(each, f"input '{name}'") for name, each in x.items()}
+        feeds = {name: _rows_in(each, f"input '{name}'") for name, each in x.items()}
     elif len(names) == 1:
-        feeds = {names[0]: as_array(x, "x")}
+        feeds = {names[0]: _rows_in(x, "x")}
     else:
         raise UsageError(f"the network has the inputs {', '.join(names)}: x must be a dict of arrays by their names")
     if not feeds or any(not each.ndim or not len(each) for each in feeds.values()):
@@ -228,14 +229,21 @@ def _by_name(network: Predictor, x: Any) -> Mapping[str, Any]:
     return feeds
 
 
+def _rows_in(x: Any, name: str) -> Array | Stored:
+    found = rows_of(x, name)
+    return found if isinstance(found, Stored) else as_array(found, name)
+
+
 def _parts(
     network: Predictor, feeds: Mapping[str, Any], engine: Engine, batch_size: int | None
 ) -> Iterator[tuple[slice, Mapping[str, Array]]]:
     """The outputs for some examples at a time."""
     count = len(next(iter(feeds.values())))
     size = max(1, PART // max(1, sum(each.size for each in feeds.values()) // count))
-    for start in range(0, count, size):
-        part = slice(start, min(start + size, count))
+    if stored := [each for each in feeds.values() if isinstance(each, Stored)]:
+        size = piece_of(stored, size * sum(each.row_bytes for each in stored))
+    for start, stop in pieces(count, size):
+        part = slice(start, stop)
         given = {name: each[part] for name, each in feeds.items()}
         yield part, network.predict(given, engine=engine, batch_size=batch_size)
 
@@ -255,9 +263,10 @@ def _rows(output: Array, name: str) -> Array:
     return rows
 
 
-def _checked(y: Any, count: int, name: str) -> Array:
-    """Labels as an array with an entry for each example."""
-    array = labels_in(y)
+def _checked(y: Any, count: int, name: str) -> Array | Stored:
+    """Labels with an entry for each example."""
+    given = rows_of(y, "y")
+    array = given if isinstance(given, Stored) else labels_in(given)
     if array.shape[:1] != (count,) or array.ndim > 2:
         raise UsageError(
             f"y for '{name}' must have an entry or a row for each of {count} examples, not shape {array.shape}"

@@ -14,6 +14,7 @@ from portable_nn.core.errors import DataError, DataWarning, FormatError, UsageEr
 from portable_nn.core.names import Engine
 from portable_nn.data.columns import far_fault
 from portable_nn.data.frames import Dialect
+from portable_nn.data.given import Named
 from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
@@ -199,6 +200,7 @@ def answers_of(
     labelled: bool = False,
     preprocess: Preprocess | None = None,
     output: str | None = None,
+    named: Named | None = None,
 ) -> Answers:
     """What ``model`` gives for ``inputs``: arguments and errors are those of ``predict``.
 
@@ -221,8 +223,17 @@ def answers_of(
         notes=notes,
         assumed=assumed,
         dialect=dialect,
+        named=named,
     )
     return Answers(runner, batches, labels, task, strict, [] if notes is None else notes, assumed)
+
+
+def named_in(inputs: str | Sequence[str] | None, targets: str | Sequence[str] | None = None) -> Named | None:
+    """Names of arrays as callers give them: one, or several; ``None`` where none are given."""
+    if inputs is None and targets is None:
+        return None
+    each = ([given] if isinstance(given, str) else list(given or ()) for given in (inputs, targets))
+    return Named(*each)
 
 
 def opened_model(

@@ -21,7 +21,7 @@ from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigure
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.evaluation.worst import check_worst
-from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of, opened_model
+from portable_nn.model_files.answers import Answer, Answers, Preprocess, answers_of, named_in, opened_model
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import WRITABLE, open_model
 from portable_nn.network import Network
@@ -62,6 +62,8 @@ def evaluate(
     dialect: Dialect | None = None,
     preprocess: Preprocess | None = None,
     output: str | None = None,
+    inputs: str | Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
 ) -> Evaluation:
     """How good ``model`` is on data that say what is right.
 
@@ -78,6 +80,9 @@ def evaluate(
         strict: whether to raise at the first example that cannot be used, because it cannot be read, has no label or
             one that the model does not know, or because the model gives NaN. Otherwise these are counted in
             ``left_out``, and the first are in the notes.
+        inputs: the name of the array with the examples in HDF5, npz, zarr and Parquet files; several stand side by
+            side.
+        targets: the name of that with what is right, or several.
 
     All else is as ``predict`` takes it. A whole number is the number of a class, from 0, unless the names of the
     classes are numbers.
@@ -92,6 +97,8 @@ def evaluate(
     """
     check_worst(worst)
     kind_for(task, "values", 1)  # A task that is none is an error before anything is read.
+    if (inputs is None) != (targets is None):
+        raise UsageError("inputs and targets go together: the names of the arrays in the files")
     data, y = _with_target(model, data, y, target, dialect, digest=digest, edited=edited)
     given = _given(y, strict or target is not None)
     answers = answers_of(
@@ -110,6 +117,7 @@ def evaluate(
         labelled=True,
         preprocess=preprocess,
         output=output,
+        named=named_in(inputs, targets),
     )
     scores = _scored(answers, given, strict, worst)
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)

@@ -25,6 +25,7 @@ from portable_nn.model_files.answers import (
     Preprocess,
     answers_of,
     as_preparation,
+    named_in,
     opened_model,
     taken_by,
 )
@@ -217,6 +218,7 @@ def predict(
     dialect: Dialect | None = None,
     preprocess: Preprocess | None = None,
     output: str | None = None,
+    dataset: str | Sequence[str] | None = None,
 ) -> Predictions:
     """Predictions of ``model`` for ``inputs``, one after the other.
 
@@ -243,6 +245,8 @@ def predict(
             ``pnn.Preparation`` that changes it or says it all, such as ``{"mean": 0.5, "std": 0.5, "bgr": True}``; or a
             list of steps. Arrays get the arithmetic of it.
         output: the name of the output that is read, where a model has several.
+        dataset: the name of the array that is read in HDF5, npz, zarr and Parquet files (a column there), in pieces;
+            several stand side by side.
 
     Raises:
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
@@ -273,6 +277,7 @@ def predict(
         notes=[],
         preprocess=preprocess,
         output=output,
+        named=named_in(dataset),
     )
     return Predictions(answers, top)
 

@@ -35,7 +35,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 """The kinds by the suffix of their files."""
 
 
-def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
+def open_tensors(path: str | Path, *, text: bool = False, in_pieces: bool = False) -> PlainTensors:
     """The arrays in a file by name; each is read at its access.
 
     In a weight file of this package they have the names of the network's tensors, and are verified as in ``load``.
@@ -43,6 +43,8 @@ def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
     Args:
         path: the file; its suffix is one of ``KINDS``.
         text: whether arrays of text (numpy's ``str_``) in files of numpy are read as well; otherwise they are skipped.
+        in_pieces: whether arrays are read by ``rows``: those of HDF5 may then be larger than memory, and have chunks
+            that were never written, whose rows are fill values.
 
     Raises:
         UsageError: the suffix is not one of ``KINDS``.
@@ -59,5 +61,5 @@ def open_tensors(path: str | Path, *, text: bool = False) -> PlainTensors:
         return PlainTensors(path, listing, ExitStack())
     with ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
-        listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text))
+        listing = KINDS[suffix](Opened(Path(path), file, os.fstat(file.fileno()).st_size, stack, text, in_pieces))
         return PlainTensors(path, listing, stack.pop_all(), partial(stored_bytes, file))

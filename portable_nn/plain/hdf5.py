@@ -16,7 +16,7 @@ import numpy as np
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import kind_fault
 from portable_nn.core.graph import format_shape
-from portable_nn.core.limits import DEFLATE
+from portable_nn.core.limits import DEFLATE, excess
 from portable_nn.core.memory import aligned
 from portable_nn.core.text import quantity
 from portable_nn.format.hdf5 import SIGNATURE
@@ -53,7 +53,7 @@ def open_file(opened: Opened) -> Listing:
         raise FormatError(where, fault)
     with _damage_reported(opened, "the file"):
         file = opened.stack.enter_context(h5py.File(opened.path, "r"))
-        datasets, skipped, faults = _walk(file, opened.size)
+        datasets, skipped, faults = _walk(file, opened.size, opened.in_pieces)
         entries = {name: entry(each.dtype.name, each.shape) for name, each in datasets.items()}
         offsets = {name: at for name, each in datasets.items() if (at := each.id.get_offset()) is not None}
         spans = ((f"/{name}", at, at + entries[name].bytes) for name, at in offsets.items())
@@ -68,12 +68,18 @@ def open_file(opened: Opened) -> Listing:
             datasets[name].id.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
         return numbers
 
+    def rows(name: str, start: int, stop: int) -> Array:
+        with _damage_reported(opened, f"'/{name}'"):
+            found: Array = datasets[name][start:stop]
+        return found
+
     filtered = [filters for each in datasets.values() if (filters := _filters(each))]
     if filtered:
         names = ", ".join(sorted({_BUILT_IN[code] for filters in filtered for code in filters}))
         notes.append(f"{quantity(len(filtered), 'dataset')} filtered by {names}")
     places = {name: ArrayPlace(opened.file, at, datasets[name].dtype) for name, at in offsets.items()}
-    return Listing(entries, read, skipped, notes, metadata, places)
+    chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}
+    return Listing(entries, read, skipped, notes, metadata, places, rows, chunks)
 
 
 def _framing_fault(opened: Opened) -> str | None:
@@ -89,7 +95,7 @@ def _framing_fault(opened: Opened) -> str | None:
     return kind_fault(head, f"begins with {head[:8]!r}, not as an HDF5 file does")
 
 
-def _walk(file: Any, size: int) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+def _walk(file: Any, size: int, in_pieces: bool) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """The datasets of numbers by name, why other objects are skipped, and the faults of all objects.
 
     Each object is inspected before the objects in it; no data are read.
@@ -116,7 +122,9 @@ def _walk(file: Any, size: int) -> tuple[dict[str, Any], dict[str, str], list[st
                 inner.append((name, each))
             elif reason := _skip_reason(each):
                 skipped[name] = reason
-            elif fault := shape_fault(each.shape, each.dtype.itemsize) or _storage_fault(each, size):
+            elif fault := shape_fault(each.shape, each.dtype.itemsize) or (
+                _piece_fault(each, size) if in_pieces else _storage_fault(each, size)
+            ):
                 faults.append(f"{name!r} {fault}")
             else:
                 datasets[name.removeprefix("/")] = each
@@ -218,6 +226,15 @@ def _storage_fault(dataset: Any, size: int) -> str | None:
     if offset is not None and offset + needed > size:
         return f"{what}, but they would end at byte {offset + needed} of a file of {size}"
     return None
+
+
+def _piece_fault(dataset: Any, size: int) -> str | None:
+    """The fault of a dataset that is read in pieces: its fill values take no memory, but a chunk is read as a whole."""
+    stored, offset = dataset.id.get_storage_size(), dataset.id.get_offset()
+    if stored > size or (offset is not None and offset + stored > size):
+        return f"stores {stored} bytes, more than the file has after its place"
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    return f"has chunks of which one {fault}" if (fault := excess(chunk, min(stored, chunk), DEFLATE)) else None
 
 
 def _chunk_fault(dataset: Any, stored: int, size: int, what: str) -> str | None:

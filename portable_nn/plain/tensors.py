@@ -48,6 +48,7 @@ class Opened(NamedTuple):
         size: its size in bytes.
         stack: closes it, and other resources that a reader adds.
         text: whether arrays of text are listed as well.
+        in_pieces: whether arrays are read in pieces: they may then have more bytes than memory, and than are stored.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Opened(NamedTuple):
     size: int
     stack: ExitStack
     text: bool
+    in_pieces: bool = False
 
 
 class ArrayPlace(NamedTuple):
@@ -76,6 +78,8 @@ class Listing(NamedTuple):
         notes: other remarks on the file, in words.
         metadata: other text, by key.
         places: the places of those tensors that can be memory-mapped, by name.
+        rows: reads some rows of one, from a place to before another, where the kind of file allows it.
+        chunks: how many rows of it are stored together, by name.
     """
 
     entries: Mapping[str, Entry]
@@ -84,6 +88,8 @@ class Listing(NamedTuple):
     notes: Sequence[str] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     places: Mapping[str, ArrayPlace] = MappingProxyType({})
+    rows: Callable[[str, int, int], Array] | None = None
+    chunks: Mapping[str, int] = MappingProxyType({})
 
 
 class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
@@ -148,6 +154,16 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
             return None
         shape = self.entries[name].shape
         return self._read(name, lambda _: np.memmap(place.file, place.dtype, "r", place.offset, shape, place.order))
+
+    def chunk(self, name: str) -> int | None:
+        """How many rows of an array are stored together; ``None`` where ``rows`` cannot read some of them."""
+        return None if self._listing.rows is None else self._listing.chunks.get(name)
+
+    def rows(self, name: str, start: int, stop: int) -> Array:
+        """Some rows of an array, of a kind of file that allows it. Raises as an access does, but for the claim."""
+        read = self._listing.rows
+        assert read is not None
+        return self._read(name, lambda _: read(name, start, stop))
 
     def _read(self, name: str, read: Callable[[str], Array]) -> Array:
         if name not in self.entries:

@@ -59,7 +59,7 @@ class TrainedTable(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """What is to be predicted: ``y`` as the loss takes it, and what the output means."""
 
     names: tuple[str, ...]
@@ -149,7 +149,7 @@ def train_table(
     if missing == "drop":
         frame = without_holes(frame, [*inputs, *names])
     policy: Missing = "refuse" if missing == "drop" else missing
-    sizes = _sizes(layers)
+    sizes = sizes_of(layers)
     wanted = _find_target(frame, names, task, sizes[-1], None if loss is None else find_loss(loss))
     columns = find_columns(
         frame,
@@ -164,7 +164,7 @@ def train_table(
     x, _ = encoded(frame, columns, list(frame.columns))
     train, held_out = split(len(x), validation, seed)
     wanted = _weighed(wanted, loss_options or {}, train)
-    measured = _measured(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
+    measured = metrics_of(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
     hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
     gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
@@ -190,8 +190,8 @@ def train_table(
         progress=progress,
         **others,
     )
-    network = _described(network, wanted, units or {})
-    figures = _figures(network, history, wanted, x[held_out], held_out)
+    network = described(network, wanted, units or {})
+    figures = figures_of(network, history, wanted, x[held_out], wanted.y[held_out])
     notes = [*_notes(frame, columns, wanted, drop, standardise), quantity(epochs, "epoch")]
     return TrainedTable(network, history, figures, notes)
 
@@ -199,7 +199,7 @@ def train_table(
 # -- what is asked for
 
 
-def _sizes(layers: str | Sequence[int | str]) -> list[int | None]:
+def sizes_of(layers: str | Sequence[int | str]) -> list[int | None]:
     """The sizes of the layers; None where they are counted."""
     parts = layers.split("-") if isinstance(layers, str) else [str(size) for size in layers]
     ends = {0, len(parts) - 1}
@@ -241,7 +241,7 @@ def _input_names(frame: Frame, targets: Sequence[str], drop: Collection[str]) ->
 
 def _find_target(
     frame: Frame, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None
-) -> _Target:
+) -> Target:
     """What is to be predicted. Raises ``DataError`` where it is missing, ``UsageError`` where it is something else."""
     cells = [frame.column(name) for name in names]
     for name, each in zip(names, cells, strict=True):
@@ -265,7 +265,7 @@ def _find_target(
     loss = loss or find_loss("mean_squared_error")
     if loss.name not in OF_NUMBERS:
         raise UsageError(f"numbers are learned with the loss {either(OF_NUMBERS)}, not {loss}")
-    return _Target(names, y, len(names), loss, mean=mean, std=std)
+    return Target(names, y, len(names), loss, mean=mean, std=std)
 
 
 def _are_classes(cells: Array) -> bool:
@@ -275,7 +275,7 @@ def _are_classes(cells: Array) -> bool:
     return 2 <= len(values) <= MOST_CLASSES and bool((values == counted).all() or (values == counted + 1).all())
 
 
-def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None) -> _Target:
+def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None) -> Target:
     if fault := word_fault(cells, MOST) if is_words(cells) else None:
         raise DataError(frame.where, f"the target '{name}' {fault}")
     found, numbers = np.unique(cells.astype(str) if is_words(cells) else cells, return_inverse=True)
@@ -287,22 +287,22 @@ def _class_target(frame: Frame, name: str, cells: Array, last: int | None, loss:
         if loss.name not in OF_TWO:
             raise UsageError(f"one output for two classes has the loss {either(OF_TWO)}, not {loss}")
         y = numbers.astype(np.float32)[:, np.newaxis]
-        return _Target((name,), y, 1, loss, labels)
+        return Target((name,), y, 1, loss, labels)
     if last not in (None, len(labels)):
         raise UsageError(f"the last layer has {last} units, but '{name}' has {len(labels)} classes: {some(labels)}")
     loss = loss or find_loss("cross_entropy")
     if loss.name not in OF_CLASSES:
         raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
-    return _Target((name,), numbers.astype(np.int64), len(labels), loss, labels)
+    return Target((name,), numbers.astype(np.int64), len(labels), loss, labels)
 
 
-def _weighed(wanted: _Target, options: Mapping[str, Any], train: Array) -> _Target:
+def _weighed(wanted: Target, options: Mapping[str, Any], train: Array) -> Target:
     """``wanted`` with options of its loss replaced, and weights by the names of classes as numbers."""
     loss = with_options(wanted.loss, options)
     return replaced(wanted, loss=loss.resolved(wanted.labels, (wanted.units,), wanted.y[train]))
 
 
-def _measured(wanted: _Target, names: Sequence[str]) -> list[Metric]:
+def metrics_of(wanted: Target, names: Sequence[str]) -> list[Metric]:
     """The metrics, those of numbers in the units of the table. Raises ``UsageError`` for one that does not fit."""
     kind = "classes" if wanted.labels else "numbers"
     fitting = [name for name, metric in METRICS.items() if metric.of == kind]
@@ -311,7 +311,7 @@ def _measured(wanted: _Target, names: Sequence[str]) -> list[Metric]:
     return [METRICS[name] if wanted.mean is None else _in_units(METRICS[name], wanted) for name in names]
 
 
-def _in_units(metric: Metric, wanted: _Target) -> Metric:
+def _in_units(metric: Metric, wanted: Target) -> Metric:
     mean, std = wanted.mean, wanted.std
     return replaced(metric, measure=lambda x, y, *rest: metric.measure(x * std + mean, y * std + mean, *rest))
 
@@ -319,7 +319,7 @@ def _in_units(metric: Metric, wanted: _Target) -> Metric:
 # -- what comes of it
 
 
-def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> Network:
+def described(network: Network, wanted: Target, units: Mapping[str, str]) -> Network:
     """The network with outputs in the units of the data, and what they mean."""
     if wanted.mean is not None and wanted.std is not None:
         mean, std = wanted.mean, wanted.std
@@ -347,15 +347,15 @@ def _described(network: Network, wanted: _Target, units: Mapping[str, str]) -> N
     return network
 
 
-def _figures(network: Network, history: History, wanted: _Target, x: Array, held_out: Array) -> dict[str, float]:
+def figures_of(network: Network, history: History, wanted: Target, x: Any, y: Any) -> dict[str, float]:
     """What the network achieves on the examples held out."""
     row = history.rows[(history.best_epoch or 0) - 1] if history.rows else {}
     losses = ("loss", "val_loss")  # Of numbers they are in standard deviations, which says little.
     found = {name: row[name] for name in row if name in losses} if wanted.labels else {}
     found |= {name: value for name, value in row.items() if name not in ("epoch", "learning_rate", *losses)}
-    if not len(held_out):
+    if not len(x):
         return found
-    evaluation = network.evaluate(x, wanted.y[held_out])
+    evaluation = network.evaluate(x, y)
     if wanted.labels:
         return found | {"val_accuracy": evaluation.accuracy}
     for number in evaluation.numbers:
@@ -366,7 +366,7 @@ def _figures(network: Network, history: History, wanted: _Target, x: Array, held
 
 
 def _notes(
-    frame: Frame, columns: Sequence[Column], wanted: _Target, drop: Collection[str], standardise: bool
+    frame: Frame, columns: Sequence[Column], wanted: Target, drop: Collection[str], standardise: bool
 ) -> list[str]:
     """What was decided, in words."""
     numbers = [column.name for column in columns if not column.categories]

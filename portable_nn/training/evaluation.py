@@ -56,21 +56,22 @@ class Evaluation:
     def __call__(self) -> dict[str, float]:
         """The loss and each metric by column; with several outputs, ``val_``output``_``metric."""
         sums = [[0.0, 0.0] for _ in self.parts]
-        found: dict[str, list[Array]] = {name: [] for name in self.losses}
-        targets: dict[str, list[Array]] = {name: [] for name in self.losses}
-        weights: list[Array] = []
+        kept = {name: list[tuple[Array, Array, Array]]() for name, metrics in self.metrics.items() if metrics}
         for examples in self.examples:
-            weights.append(np.ones(len(examples)) if examples.weight is None else examples.weight)
-            for outputs in self._outputs(examples, weights[-1], sums):
+            weights = np.ones(len(examples)) if examples.weight is None else examples.weight
+            found = {name: list[Array]() for name in kept}
+            for outputs in self._outputs(examples, weights, sums):
                 for name, parts in found.items():
                     parts.append(outputs[name])
-            for name, each in examples.y.items():
-                targets[name].append(each)
+            for name, parts in found.items():
+                kept[name].append((joined(parts), examples.y[name], weights))
         row = [mean_loss(self.losses, self.parts, sums)] if self.with_loss else []
-        for name, metrics in self.metrics.items():
-            if metrics:
-                arrays = joined(found[name]), joined(targets[name]), joined(weights)
-                row += [metric.measure(*arrays, self.losses[name].threshold) for metric in metrics.values()]
+        for name, pieces in kept.items():
+            arrays = [joined(each) for each in zip(*pieces, strict=True)]
+            row += [
+                metric.measure(arrays[0], arrays[1], arrays[2], self.losses[name].threshold)
+                for metric in self.metrics[name].values()
+            ]
         return dict(zip(self.columns, row, strict=True))
 
     def _outputs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -21,18 +21,30 @@ from portable_nn.training.trainable import Trainable
 
 @dataclass(frozen=True)
 class Examples:
-    """A checked set of examples: arrays by input and by output, and a weight for each."""
+    """A checked set of examples: arrays by input and by output, and a weight for each.
+
+    Where they are some of those that are read in pieces, their weights may all be 0.
+    """
 
     x: Mapping[str, Array]
     y: Mapping[str, Array]
     weight: Array | None
+    is_piece: bool = False
 
     def __post_init__(self) -> None:
-        if self.weight is not None and not self.weight.any():
+        if self.weight is not None and not self.is_piece and not self.weight.any():
             raise UsageError("all of the sample weights are 0: no example counts")
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
+
+    def part(self, start: int, stop: int) -> Examples:
+        """Some of them."""
+        return Examples(
+            {name: array[start:stop] for name, array in self.x.items()},
+            {name: array[start:stop] for name, array in self.y.items()},
+            None if self.weight is None else self.weight[start:stop],
+        )
 
 
 class Check:
@@ -47,7 +59,7 @@ class Check:
         self.network, self.losses = network, losses
         self.batching, self.symbols = Batching(network.graph), replay(network.graph)
 
-    def __call__(self, x: Any, y: Any, weight: Any, what: str = "") -> Examples:
+    def __call__(self, x: Any, y: Any, weight: Any, what: str = "", *, is_piece: bool = False) -> Examples:
         """The examples; ``what`` comes before each name in a message. Raises ``UsageError`` or ``ShapeError``."""
         xs = self._inputs(x, what)
         ys = self._targets(y, what)
@@ -62,7 +74,7 @@ class Check:
         if len(set(counts.values())) > 1 or not min(counts.values()):
             found = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
-        return Examples(xs, ys, weight)
+        return Examples(xs, ys, weight, is_piece)
 
     def _inputs(self, x: Any, what: str) -> dict[str, Array]:
         try:
@@ -160,20 +172,24 @@ def _check_numbers(array: Array, name: str, *, infinite: bool = False, holes: Se
         raise UsageError(f"{name}{place} is {array[tuple(wrong[0])]}{more}: nothing can be learned from it")
 
 
-def split(examples: Examples, share: float) -> tuple[Examples, Examples]:
+class Divisible(Protocol):
+    """Examples of which some can be taken."""
+
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Self:
+        """Some of them."""
+
+
+E = TypeVar("E", bound=Divisible)
+
+
+def split(examples: E, share: float) -> tuple[E, E]:
     """The first examples, and the ``share`` at the end that is held out. Raises ``UsageError``."""
     if not 0 <= share < 1:
         raise UsageError(f"validation must be a share from above 0 to below 1, or (x, y), not {share:g}")
     count = round(len(examples) * share)
     if not 0 < count < len(examples):
         raise UsageError(f"validation={share:g} of {len(examples)} examples leaves one side empty")
-    parts = slice(None, -count), slice(-count, None)
-    train, held_out = (
-        Examples(
-            {name: array[part] for name, array in examples.x.items()},
-            {name: array[part] for name, array in examples.y.items()},
-            None if examples.weight is None else examples.weight[part],
-        )
-        for part in parts
-    )
-    return train, held_out
+    cut = len(examples) - count
+    return examples.part(0, cut), examples.part(cut, len(examples))

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
+from portable_nn.data.stored import rows_of
 from portable_nn.engines.ranges import warn_of_range
 from portable_nn.operators import Array, replay
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
-from portable_nn.training.examples import Check, check_parameters, resolved
+from portable_nn.training.examples import Check, Examples, check_parameters, resolved
+from portable_nn.training.given import StoredExamples, examples_of
 from portable_nn.training.going_on import Kept, find_kept, keep_last, put_back
 from portable_nn.training.history import Best, EarlyStopping, History
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
@@ -26,7 +28,7 @@ from portable_nn.training.optimizers import Optimizer
 from portable_nn.training.run import Augment, Callback, Run
 from portable_nn.training.schedules import ReduceOnPlateau, Schedule, watched
 from portable_nn.training.settings import describe_settings
-from portable_nn.training.sources import Arrays, HeldOut, Source, Stream, Whole, find_validation
+from portable_nn.training.sources import Arrays, HeldOut, Rows, Source, Stream, find_validation
 from portable_nn.training.state import State
 from portable_nn.training.step import TrainingStep
 from portable_nn.training.surroundings import csv_rows, interruptible, progress_bar
@@ -58,6 +60,7 @@ def fit(
     epochs: int = 10,
     batch_size: int = 32,
     shuffle: bool = True,
+    window: int | None = None,
     validation: tuple[Any, ...] | float | None = None,
     sample_weight: Array | None = None,
     schedule: Schedule | ReduceOnPlateau | None = None,
@@ -83,8 +86,10 @@ def fit(
 
     Args:
         network: the network; as a method, the one that it is called on.
-        x: the examples (n, …), or a dict of arrays by input name. Without ``y``: batches, an iterable of pairs
-            ``(x, y)`` or of ``(x, y, weights)``.
+        x: the examples (n, …), or a dict of arrays by input name. They may be larger than memory: memory maps, datasets
+            of h5py and zarr, and all else with a shape, a dtype and slices are read in pieces where they have more
+            than 64 MiB. Without ``y``: batches, an iterable of pairs ``(x, y)`` or of ``(x, y, weights)``, which
+            ``pnn.ahead`` makes in a thread.
         y: the targets (n, …) as the loss takes them, or a dict of arrays by output name. For ``cross_entropy``:
             class numbers, the labels of the output, or probabilities.
         loss: of numbers ``mean_squared_error``, ``mean_absolute_error``, ``huber``, or ``gaussian`` where their
@@ -97,7 +102,10 @@ def fit(
             ``SGD(0.01)``. ``"same"`` goes on with that of the last ``fit`` of this network, and with its state.
         epochs: how many times every example is seen.
         batch_size: the number of examples a step; the last batch of an epoch may be smaller.
-        shuffle: draw a new order for each epoch.
+        shuffle: draw a new order for each epoch. What is read in pieces is shuffled by pieces: these come in a random
+            order, and the examples of those in a ``window`` do (see ``data.shuffling.Order``).
+        window: how many examples are shuffled together where they are read in pieces; two windows are in memory at
+            once. By default those that take 64 MiB.
         validation: ``(x, y)`` or ``(x, y, weights)``; or the share of the examples (from the end) that is held out; or
             a list, or another iterable that ends, of such batches. What can be gone through again is, in each epoch;
             the batches of an iterator are kept in memory.
@@ -149,13 +157,14 @@ def fit(
         FormatError: the newest checkpoint is damaged.
     """
     _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, accumulate=accumulate)
-    _check_counts(every=every, steps_per_epoch=steps_per_epoch)
+    _check_counts(every=every, steps_per_epoch=steps_per_epoch, window=window)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     kept = find_kept(network, optimizer, groups)
     updating = Updating(kept.optimizer, kept.groups, clip_norm, accumulate, average)
     check = Check(network, _losses(network, loss))
-    source, held_out = _find_source(check, x, y, sample_weight, validation, batch_size, shuffle, steps_per_epoch)
+    cut = (batch_size, shuffle, window, steps_per_epoch)
+    source, held_out = _find_source(check, x, y, sample_weight, validation, *cut)
     first, losses = source.first, resolved(network, check.losses, source.first)
     _check_labels(network, losses)
     if not resume:
@@ -176,9 +185,9 @@ def fit(
     run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
     if checkpoint is not None:
         settings = describe_settings(
-            losses, first, held_out, wanted, updating,
-            batches=source.batches if isinstance(source, Stream) else None, train_metrics=train_metrics,
-            callbacks=called, validation=validation, epochs=epochs, batch_size=min(batch_size, len(first)),
+            losses, source.all if isinstance(source.all, StoredExamples) else first, held_out, wanted, updating,
+            source=source.settings, streamed=source.all is None, train_metrics=train_metrics, callbacks=called,
+            validation=validation, epochs=epochs, batch_size=min(batch_size, source.batch_size),
             shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
         )  # fmt: skip
         rule = early_stopping or EarlyStopping(monitor="val_loss" if held_out else "loss")
@@ -211,24 +220,32 @@ def _find_source(
     validation: Any,
     batch_size: int,
     shuffle: bool,
+    window: int | None,
     steps: int | None,
 ) -> tuple[Source, HeldOut | None]:
     """Where the batches come from, and the validation examples. Raises ``UsageError`` and ``ShapeError``."""
     if y is not None:
         if steps is not None:
             raise UsageError("steps_per_epoch is for batches in place of x and y: arrays have batch_size")
-        train, held_out = find_validation(check, check(x, y, weight), validation)
-        return Arrays(train, batch_size, shuffle), held_out
-    if isinstance(x, np.ndarray | Mapping):
+        train, held_out = find_validation(check, examples_of(check, x, y, weight), validation)
+        if isinstance(train, Examples):
+            return Arrays(train, batch_size, shuffle), held_out
+        _check_not_balanced(check, "stored examples")
+        return Rows(train, batch_size, shuffle, window), held_out
+    if isinstance(x, np.ndarray | Mapping) or rows_of(x, "x") is not x:
         raise UsageError("y is missing: the targets of the examples x; or x gives batches (x, y)")
     if weight is not None:
         raise UsageError("sample_weight is for arrays: batches bring their weights, (x, y, weights)")
     if isinstance(validation, float | np.floating):
         raise UsageError("validation as a share is for arrays: beside batches it must be (x, y), or batches")
-    if any(getattr(loss, "class_weight", None) == "balanced" for loss in check.losses.values()):
-        raise UsageError("class_weight='balanced' counts all examples first: beside batches, give the numbers")
+    _check_not_balanced(check, "batches")
     stream = Stream(x, steps, check)
     return stream, find_validation(check, stream.first, validation)[1]
+
+
+def _check_not_balanced(check: Check, what: str) -> None:
+    if any(getattr(loss, "class_weight", None) == "balanced" for loss in check.losses.values()):
+        raise UsageError(f"class_weight='balanced' counts all examples first: beside {what}, give the numbers")
 
 
 def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
@@ -270,9 +287,9 @@ def _evaluations(
     """What is computed after each epoch: metrics of the training examples, then loss and metrics of the others."""
     found = []
     if any(metrics.values()) and (train_metrics or not held_out):
-        if isinstance(source, Stream):
+        if source.all is None:
             raise UsageError("metrics of batches need validation=(x, y): the batches are not gone through twice")
-        found.append(Evaluation(network, losses, Whole(source.first), metrics, prefix="", with_loss=False))
+        found.append(Evaluation(network, losses, source.all, metrics, prefix="", with_loss=False))
     if held_out:
         found.append(Evaluation(network, losses, held_out, metrics))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -79,19 +79,19 @@ class Run:
         """Train on the rest of the epoch; the row of the history, or ``None`` when interrupted."""
         state, together = self.state, self.step.updating.accumulate
         schedule, factor = settled(self.schedule, state.rows), 1.0
-        batches = self.source.epoch(state)
-        # Steps of one batch each, or of several.
-        steps = zip(batches) if together == 1 else iter(lambda: tuple(islice(batches, together)), ())
-        for several in steps:
-            if stop.is_set():
-                return None
-            if self.every and state.done % self.every < together:
-                self.save()
-            if schedule:
-                factor = schedule(state.epoch + state.batch / state.batches, self.epochs)
-            for measured in self._step(several, factor):
-                state.end_batch(measured)
-                bar.step()
+        with closing(self.source.epoch(state)) as batches:
+            # Steps of one batch each, or of several.
+            steps = zip(batches) if together == 1 else iter(lambda: tuple(islice(batches, together)), ())
+            for several in steps:
+                if stop.is_set():
+                    return None
+                if self.every and state.done % self.every < together:
+                    self.save()
+                if schedule:
+                    factor = schedule(state.epoch + state.batch / state.batches, self.epochs)
+                for measured in self._step(several, factor):
+                    state.end_batch(measured)
+                    bar.step()
         rate = self.step.updating.optimizer.learning_rate * factor
         figures = [state.epoch + 1, self._mean_loss(), float(rate)]
         with self._averaged():

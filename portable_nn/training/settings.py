@@ -13,15 +13,20 @@ import numpy as np
 import xxhash
 
 from portable_nn.core.graph import Graph, Node, Value, format_shape
+from portable_nn.data.stored import Stored
 from portable_nn.format.tensors import to_bytes
 from portable_nn.operators.registry import Array
 from portable_nn.training.examples import Examples
+from portable_nn.training.given import StoredExamples
 from portable_nn.training.losses import Loss
 from portable_nn.training.sources import HeldOut, InBatches
 from portable_nn.training.updating import Updating
 
 SAMPLE: Final = 256
 """The number of examples in the fingerprint of a data set."""
+
+TOGETHER: Final = 16
+"""The examples of a sample of stored ones that follow one another: each needs a chunk to be read."""
 
 UNSET: Final = "none"
 """The text of an option that is not set."""
@@ -34,13 +39,14 @@ ADDRESS: Final = re.compile(r"\b0x[0-9a-fA-F]+")
 
 def describe_settings(
     losses: Mapping[str, Loss],
-    train: Examples,
+    train: Examples | StoredExamples,
     held_out: HeldOut | None,
     metrics: Mapping[str, Iterable[str]],
     updating: Updating,
     *,
     validation: Any,
-    batches: int | None,
+    source: Mapping[str, str],
+    streamed: bool,
     train_metrics: bool,
     callbacks: Sequence[Any],
     **others: Any,
@@ -53,22 +59,26 @@ def describe_settings(
         "loss": ", ".join(f"{loss} of '{name}'" for name, loss in losses.items()),
         "metrics": _metrics(metrics) + " of the training examples, too" * train_metrics,
         "optimizer": describe(updating.optimizer),
-        **_where_given(updating, batches, callbacks),
+        **_where_given(updating, callbacks),
+        **source,
         **{name: describe(value) for name, value in others.items()},
         "validation": f"{validation} of the examples" if share else own,
-        **describe_examples(train, "" if batches is None else "first batch "),
-        **(describe_examples(held_out.first, "validation " + "first batch " * batched) if held_out else {}),
+        **describe_examples(train, "first batch " if streamed else ""),
+        **(describe_examples(_all_of(held_out), "validation " + "first batch " * batched) if held_out else {}),
     }
 
 
-def _where_given(updating: Updating, batches: int | None, callbacks: Sequence[Any]) -> dict[str, str]:
+def _all_of(held_out: HeldOut) -> Examples | StoredExamples:
+    return held_out if isinstance(held_out, StoredExamples) else held_out.first
+
+
+def _where_given(updating: Updating, callbacks: Sequence[Any]) -> dict[str, str]:
     """Settings that are listed only where they are not those by default: older checkpoints do not have them."""
     found = {
         "groups": repr({name: dict(options) for name, options in updating.groups.items()}) if updating.groups else "",
         "clip_norm": "" if updating.clip_norm is None else describe(updating.clip_norm),
         "accumulate": "" if updating.accumulate == 1 else describe(updating.accumulate),
         "average": "" if updating.average is None else describe(updating.average),
-        "steps_per_epoch": "" if batches is None else describe(batches),
         "callbacks": ", ".join(map(describe, callbacks)),
     }
     return {name: text for name, text in found.items() if text}
@@ -99,9 +109,9 @@ def describe(value: Any) -> str:
     return text if named is not value and not ADDRESS.search(text) else f"{named.__module__}.{named.__qualname__}"
 
 
-def describe_examples(examples: Examples, what: str = "") -> dict[str, str]:
+def describe_examples(examples: Examples | StoredExamples, what: str = "") -> dict[str, str]:
     """The types, shapes and fingerprints of a set of examples; ``what`` comes before each name."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Array | Stored] = {}
     for side, found in (("x", examples.x), ("y", examples.y)):
         arrays |= {f"{what}{side} '{name}'" if len(found) > 1 else what + side: found[name] for name in found}
     if examples.weight is not None:
@@ -112,10 +122,15 @@ def describe_examples(examples: Examples, what: str = "") -> dict[str, str]:
     }
 
 
-def fingerprint(array: Array) -> str:
-    """A hash of up to ``SAMPLE`` entries of ``array``, evenly spaced."""
-    places = np.linspace(0, len(array) - 1, min(len(array), SAMPLE)).astype(np.intp)
-    return xxhash.xxh3_64(to_bytes(array[places]).data).hexdigest()
+def fingerprint(array: Array | Stored) -> str:
+    """A hash of up to ``SAMPLE`` entries of ``array``, evenly spaced; of stored ones, in ``TOGETHER`` at a time."""
+    if isinstance(array, Stored):
+        together = min(len(array), TOGETHER)
+        places = np.linspace(0, len(array) - together, SAMPLE // TOGETHER).astype(np.intp)
+        sample = np.concatenate([array[place : place + together] for place in places.tolist()])
+    else:
+        sample = array[np.linspace(0, len(array) - 1, min(len(array), SAMPLE)).astype(np.intp)]
+    return xxhash.xxh3_64(to_bytes(sample).data).hexdigest()
 
 
 def graph_differences(before: Graph, now: Graph) -> list[str]:

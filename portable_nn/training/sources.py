@@ -1,10 +1,11 @@
-"""Where batches come from: arrays that are drawn from, or an iterable that gives one after the other."""
+"""Where batches come from: arrays in memory or stored ones, or an iterable that gives one after the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
@@ -12,8 +13,12 @@ import numpy as np
 
 from portable_nn.core.errors import ShapeError, TrainingError, UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.text import quantity
+from portable_nn.data.ahead import ahead
+from portable_nn.data.shuffling import WINDOW, Order
 from portable_nn.operators import Array
 from portable_nn.training.examples import Check, Examples, split
+from portable_nn.training.given import StoredExamples, examples_of
 from portable_nn.training.parts import TARGET, WEIGHT
 from portable_nn.training.state import State
 
@@ -52,12 +57,27 @@ def fill(inputs: Mapping[str, Array], batch: Batch) -> None:
 class Source(Protocol):
     """Batches of examples, the same number in each epoch."""
 
-    first: Examples
-    """Examples of the kind that there are: all of them, or those of the first batch."""
-    batches: int
-    """The number of batches in an epoch."""
+    @property
+    def first(self) -> Examples:
+        """Examples of the kind that there are: all of them, or the first ones."""
 
-    def epoch(self, state: State) -> Iterator[Batch]:
+    @property
+    def all(self) -> HeldOut | None:
+        """All examples, where they can be gone through again at any time."""
+
+    @property
+    def batch_size(self) -> int:
+        """The number of examples in the first batch."""
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in an epoch."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What determines the batches and is not said elsewhere, as text by name: a checkpoint holds it."""
+
+    def epoch(self, state: State) -> Generator[Batch]:
         """The batches of the present epoch, from that on with which ``state`` goes on."""
 
     def skip(self, batches: int) -> None:
@@ -148,7 +168,9 @@ class InBatches:
             yield self.alike(batch, number)
 
 
-def find_validation(check: Check, train: Examples, validation: Any) -> tuple[Examples, HeldOut | None]:
+def find_validation(
+    check: Check, train: Examples | StoredExamples, validation: Any
+) -> tuple[Examples | StoredExamples, HeldOut | None]:
     """The training examples and, if there are any, the validation examples: those given, or a share of the former.
 
     Raises ``UsageError`` or ``ShapeError`` where they do not fit the network, the losses or each other.
@@ -157,15 +179,19 @@ def find_validation(check: Check, train: Examples, validation: Any) -> tuple[Exa
         return train, None
     if isinstance(validation, float | np.floating):
         train, held_out = split(train, float(validation))
-        return train, Whole(held_out)
+        return train, _held_out(held_out)
     if isinstance(validation, tuple) and len(validation) in (2, 3):
         xs, ys, *weights = validation
-        return train, Whole(check(xs, ys, weights[0] if weights else None, "validation "))
+        return train, _held_out(examples_of(check, xs, ys, weights[0] if weights else None, "validation "))
     if isinstance(validation, tuple | str | np.ndarray | Mapping) or not isinstance(validation, Iterable):
         raise UsageError(
             "validation must be (x, y), (x, y, weights), a share such as 0.1, or a list or another iterable of batches"
         )
     return train, InBatches(validation, check)
+
+
+def _held_out(examples: Examples | StoredExamples) -> HeldOut:
+    return Whole(examples) if isinstance(examples, Examples) else examples
 
 
 @dataclass
@@ -177,20 +203,89 @@ class Arrays:
     shuffle: bool
 
     def __post_init__(self) -> None:
+        self.all, self.settings = Whole(self.first), dict[str, str]()
         self.arrays = inputs_of(self.first)
         self.batch_size = min(self.batch_size, len(self.first))
         self.batches = math.ceil(len(self.first) / self.batch_size)
 
-    def epoch(self, state: State) -> Iterator[Batch]:
+    def epoch(self, state: State) -> Generator[Batch]:
         """The last batch may be smaller."""
         count = len(self.first)
-        order = state.order(count) if self.shuffle else np.arange(count)
+        order = state.drawn(lambda rng: rng.permutation(count)) if self.shuffle else np.arange(count)
         for batch in range(state.batch, self.batches):
             places = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield len(places), self.arrays, places
 
     def skip(self, batches: int) -> None:
         """Nothing: the order is drawn from the state that is restored."""
+
+
+class Rows:
+    """Batches of stored examples, in the order of ``data.shuffling.Order``; the seed is drawn for each epoch.
+
+    Two windows of rows are in memory: that which is trained on, and the next one, which a thread reads.
+
+    Args:
+        examples: the examples.
+        batch_size: the number of examples in a batch.
+        shuffle: whether the order is drawn.
+        window: how many examples are shuffled together, rounded up to whole pieces; by default as many pieces as take
+            ``WINDOW`` bytes, two at least.
+    """
+
+    def __init__(self, examples: StoredExamples, batch_size: int, shuffle: bool, window: int | None) -> None:
+        self.all, self.first, self.shuffle = examples, examples.first, shuffle
+        count, piece = len(examples), examples.piece
+        self.batch_size = min(batch_size, count)
+        self.batches = math.ceil(count / self.batch_size)
+        several = max(2, WINDOW // (piece * examples.row_bytes)) if window is None else math.ceil(window / piece)
+        self.order = Order(count, piece, several, None)
+        self.settings = {"window": f"{several} pieces of {quantity(piece, 'example')}"}
+
+    def epoch(self, state: State) -> Generator[Batch]:
+        """The last batch may be smaller."""
+        order = self.order
+        if self.shuffle:
+            order = replace(order, seed=state.drawn(lambda rng: int(rng.integers(2**63))))
+        window, passed = order.from_row(state.batch * self.batch_size)
+        with closing(ahead(self._window(order, place) for place in range(window, order.windows))) as windows:
+            yield from self._cut(windows, passed)
+
+    def skip(self, batches: int) -> None:
+        """Nothing: the seed is drawn from the state that is restored."""
+
+    def _window(self, order: Order, window: int) -> tuple[dict[str, Array], Array]:
+        """The arrays of a window by input of the training graph, and the order of its rows."""
+        places = order.places(window)
+        arrays = {
+            name: np.empty((len(places), *array.shape[1:]), array.dtype)
+            for name, array in inputs_of(self.first).items()
+        }
+        at = 0
+        for start, stop in order.pieces(window):
+            for name, array in inputs_of(self.all.read(start, stop)).items():
+                arrays[name][at : at + stop - start] = array
+            at += stop - start
+        return arrays, places
+
+    def _cut(self, windows: Iterable[tuple[dict[str, Array], Array]], passed: int) -> Iterator[Batch]:
+        """The batches of windows, without the first ``passed`` rows. One in two windows is a copy of its rows."""
+        size, left = self.batch_size, dict[str, Array]()
+        for arrays, order in windows:
+            places, passed = order[passed:], 0
+            if left:
+                missing = size - len(next(iter(left.values())))
+                begun, places = places[:missing], places[missing:]
+                left = {name: np.concatenate([left[name], array[begun]]) for name, array in arrays.items()}
+                if len(begun) < missing:
+                    continue
+                yield size, left, None
+            whole = len(places) // size * size
+            for start in range(0, whole, size):
+                yield size, arrays, places[start : start + size]
+            left = {name: array[places[whole:]] for name, array in arrays.items()} if whole < len(places) else {}
+        if left:
+            yield len(next(iter(left.values()))), left, None
 
 
 class Stream:
@@ -211,10 +306,11 @@ class Stream:
             raise UsageError(
                 "without y, x must be batches (x, y), a list or an iterator, not of the type " + type(given).__name__
             )
-        if batches is None and not hasattr(given, "__len__"):
+        if batches is None and (batches := _length(given)) is None:
             raise UsageError("steps_per_epoch must say how many batches an epoch has: these have no len()")
-        self.given = given
-        self.batches = len(given) if batches is None else batches  # type: ignore[arg-type]
+        self.given, self.all = given, None
+        self.batches = batches
+        self.settings = {"steps_per_epoch": str(self.batches)}
         self.seen = 0
         begun = iter(given)
         self.is_once = begun is given
@@ -223,9 +319,10 @@ class Stream:
             raise UsageError("there are no batches to learn from")
         self.alike = Alike(check)
         self.first = self.alike(first, 1)
+        self.batch_size = len(self.first)
         self.flow = self._flow(chain([first], begun))
 
-    def epoch(self, state: State) -> Iterator[Batch]:
+    def epoch(self, state: State) -> Generator[Batch]:
         """The next batches, whatever the epoch."""
         for batch in range(state.batch, self.batches):
             found = next(self.flow, None)
@@ -250,3 +347,10 @@ class Stream:
             if self.is_once or self.seen == before:
                 return
             begun = iter(self.given)
+
+
+def _length(given: Any) -> int | None:
+    try:
+        return len(given)
+    except TypeError:
+        return None

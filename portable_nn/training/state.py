@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec import UNSET
@@ -15,6 +15,8 @@ from portable_nn.format.training import BEST, STATE, Figure, GeneratorState, Tra
 from portable_nn.operators.registry import Array
 from portable_nn.training.history import Best, Watch
 from portable_nn.training.trainable import Trainable
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -58,15 +60,15 @@ class State:
         """The number of all finished batches."""
         return self.epoch * self.batches + self.batch
 
-    def order(self, count: int) -> Array:
-        """The order of ``count`` examples in this epoch; in the middle of it, the same as at its start."""
+    def drawn(self, draw: Callable[[np.random.Generator], T]) -> T:
+        """What ``draw`` makes of the generator in this epoch; in the middle of it, the same as at its start."""
         generator = self.network.rng.bit_generator
         now = generator.state
         generator.state = self.epoch_generator
-        order = self.network.rng.permutation(count)
+        found = draw(self.network.rng)
         if self.batch:
             generator.state = now
-        return order
+        return found
 
     def end_batch(self, measured: Sequence[tuple[float, float]]) -> None:
         """Count a batch by the mean of each part of its loss, and what that counts."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +112,19 @@ def photos(path: Path) -> None:
             picture(path / name / f"{number}.png")
 
 
+def echoes(path: Path) -> None:
+    """Arrays with names."""
+    x = np.random.default_rng(0).normal(size=(80, 104)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["waveforms"], file["swh"] = x, x[:, 0]
+
+
+def heights(path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(104), pnn.Dense(1), seed=0)
+    network.fit(np.zeros((2, 104)), np.zeros(2), loss="mean_squared_error", epochs=1, progress=False)
+    network.save(path)
+
+
 def validation(path: Path) -> None:
     """What the classifier says of pictures, but for every fifth one."""
     x = np.random.default_rng(0).random((30, 3, 224, 224), np.float32)
@@ -167,6 +181,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "photos/": photos,
     "validation.npz": validation,
     "wine.csv": wine,
+    "echoes.h5": echoes,
+    "swh.safetensors": heights,
     "tabular.onnx": tabular,
     "who.npy": book,
     "theirs.h5": shipped,

@@ -131,7 +131,7 @@ def test_in_a_process_of_its_own(shell):
         (["size", "--in", "3"], "no such option: --in (see portable-nn size --help)"),
         (["size", "conv"], "missing option '--in' (see portable-nn size conv --help)"),
         (["models", "digits"], "no command is called 'models digits': the commands are models list, models show, mo"),
-        (["train", "digits"], "missing argument 'DATA' (see portable-nn train --help)"),
+        (["train", "digits", "--out", "m.h5"], "missing argument 'DATA' (see portable-nn train --help)"),
         (["train", "--from", "digits", "x.csv"], "no such option: --from"),
         (["predict", "digits-gan", "--sample", "25", "--plot", "x.png"], "no such option: --sample"),
         (["predict", "digits", "x.png", "--outputs", "x.txt"], "no such option: --outputs"),

@@ -1,0 +1,84 @@
+"""What an iterable gives, computed in a thread while what it gave before is being used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread, current_thread
+from typing import Any, TypeVar
+
+from portable_nn.core.errors import UsageError
+
+__all__ = ["Prefetch"]
+
+T = TypeVar("T")
+
+_END = object()
+
+
+def ahead(items: Iterable[T], most: int = 1) -> Generator[T]:
+    """The same items in the same order; a thread makes the next ones, ``most`` at most.
+
+    What ``items`` raises is raised where its item would have come. The thread ends with the last item, or when the
+    iterator is closed or forgotten. ``items`` is gone through in that thread alone.
+    """
+    ready: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+    room, over = Semaphore(most), Event()
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            iterator = iter(items)
+            while room.acquire() and not over.is_set():
+                item = next(iterator, _END)
+                ready.put((item, None))
+                if item is _END:
+                    return
+                del item  # It is the reader's now.
+        except BaseException as caught:
+            error = caught
+        ready.put((None, error))
+
+    thread = Thread(target=work, name="reading ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            room.release()
+            yield item
+            del item
+    finally:
+        over.set()
+        room.release()
+        if thread is not current_thread():  # Where the garbage collector closes this.
+            thread.join()
+
+
+class Prefetch(Iterable[T]):
+    """What an iterable gives, such as the batches for ``fit``, made by a thread while the one before is being used.
+
+    Args:
+        items: the iterable. It is gone through in that thread alone, from the beginning each time.
+        ahead: how many items are made before they are asked for.
+
+    Errors are raised where the item would have come. The thread ends with the last item, or when nobody waits for more.
+
+    >>> network.fit(pnn.Prefetch(batches), epochs=3)
+    """
+
+    def __init__(self, items: Iterable[T], *, ahead: int = 1) -> None:
+        if not isinstance(items, Iterable):
+            raise UsageError(f"Prefetch takes an iterable, not of the type {type(items).__name__}")
+        if ahead < 1:
+            raise UsageError(f"ahead must be at least 1, not {ahead}")
+        self._items, self._ahead = items, ahead
+
+    def __iter__(self) -> Iterator[T]:
+        return ahead(self._items, self._ahead)
+
+    def __len__(self) -> int:
+        return len(self._items)  # type: ignore[arg-type]

@@ -1,0 +1,234 @@
+"""A network of dense layers for named arrays of any size: ``train LAYERS data.h5 --inputs x --targets y``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Unpack
+
+import numpy as np
+
+from portable_nn.core.arrays import as_array
+from portable_nn.core.errors import UsageError
+from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.text import either, quantity, some
+from portable_nn.data.ahead import ahead
+from portable_nn.data.stored import Stored, as_stored, piece_of, pieces, rows_of
+from portable_nn.data.stored_files import open_stored, side_by_side
+from portable_nn.format.meaning import InputInfo
+from portable_nn.layers import Dense, Input, Layer, Normalization
+from portable_nn.network import Network, Sequential
+from portable_nn.operators.registry import Array
+from portable_nn.recipes.classifier import hidden_layers
+from portable_nn.recipes.table import (
+    OF_CLASSES,
+    OF_NUMBERS,
+    Target,
+    Task,
+    TrainedTable,
+    described,
+    figures_of,
+    metrics_of,
+    sizes_of,
+)
+from portable_nn.training.fit import FitOptions
+from portable_nn.training.history import EarlyStopping
+from portable_nn.training.losses import Loss, find_loss, with_options
+from portable_nn.training.optimizers import Optimizer
+
+__all__ = ["train_arrays"]
+
+READ: Final = 2**24
+"""The bytes that are read at once for statistics."""
+
+
+def train_arrays(
+    layers: str | Sequence[int | str],
+    data: str | Path | Mapping[str, Any],
+    *,
+    inputs: str | Sequence[str],
+    targets: str | Sequence[str],
+    task: Task | None = None,
+    units: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+    standardise: bool = True,
+    activation: str = "relu",
+    loss: str | Loss | None = None,
+    loss_options: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] | None = None,
+    optimizer: Optimizer | str = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    window: int | None = None,
+    validation: float = 0.1,
+    patience: int | None = None,
+    seed: int = 0,
+    metrics_csv: str | Path | None = None,
+    plot: str | Path | None = None,
+    progress: bool | None = None,
+    **others: Unpack[FitOptions],
+) -> TrainedTable:
+    """Train a network that predicts some arrays of a file from others; they may be larger than memory.
+
+    Args:
+        layers: the sizes of the layers, ``"104-64-32-1"`` or as a list. The first is the numbers of an example, and the
+            last that of classes or of numbers to predict; ``auto`` counts them.
+        data: an HDF5, npy, npz, zarr or Parquet file (see ``open_stored``); or arrays by name, such as an open
+            ``h5py.File``.
+        inputs: the array that the network takes, ``(n, …)``, or several, whose numbers stand side by side.
+        targets: the array that it predicts: classes, whole numbers from 0; or one number or more for each example.
+            Several of numbers stand side by side.
+        task: ``classes`` or ``numbers``; by default one array of whole numbers is classes.
+        units: units by the names of targets.
+        labels: the names of the classes.
+        standardise: bring each number of the inputs to mean 0 and standard deviation 1, over the training examples.
+        window: how many examples are shuffled together, as ``fit`` takes it.
+        validation: the share of the examples, from the end of the arrays, that is held out to measure by.
+
+    All else is as ``train_table`` takes it.
+
+    Raises:
+        DataError: the data cannot be read, or there are not as many examples in each array.
+        UsageError: invalid arguments.
+        TrainingError: the loss is NaN or infinite.
+        FileError: a file cannot be written, or there is no checkpoint to resume from.
+    """
+    sizes = sizes_of(layers)
+    x, y = _flat(_arrays(data, inputs)), _arrays(data, targets)
+    names = (targets,) if isinstance(targets, str) else tuple(targets)
+    if len(x) != len(y):
+        raise UsageError(f"there are {len(x):,} examples in {x.name}, but {len(y):,} in {y.name}")
+    if sizes[0] not in (None, x.shape[1]):
+        raise UsageError(f"the first layer has {sizes[0]} units, but an example has {quantity(x.shape[1], 'number')}")
+    if not 0 <= validation < 1 or (validation and not 0 < round(len(x) * validation) < len(x)):
+        raise UsageError(f"validation must be a share from 0 to less than 1 of {len(x):,} examples, not {validation:g}")
+    cut = len(x) - round(len(x) * validation)
+    wanted, y = _wanted(y, cut, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
+    wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
+    first = _first_layers(x.part(0, cut)) if standardise else []
+    hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
+    gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
+    last = Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])
+    network: Network = Sequential(Input(x.shape[1]), *first, *hidden, last, labels=wanted.labels, seed=seed)
+    network.inputs = (InputInfo(network.inputs[0].name, "table"),)
+    scaled = _scaled(y, wanted)
+    history = network.fit(
+        x.part(0, cut),
+        scaled.part(0, cut),
+        loss=wanted.loss,
+        optimizer=optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        window=window,
+        validation=(x.part(cut, len(x)), scaled.part(cut, len(x))) if cut < len(x) else None,
+        metrics=metrics_of(wanted, _metrics(wanted, metrics, has_held_out=cut < len(x))),
+        early_stopping=None if patience is None else EarlyStopping(patience),
+        metrics_csv=metrics_csv,
+        plot=plot,
+        progress=progress,
+        **others,
+    )
+    network = described(network, wanted, units or {})
+    figures = figures_of(network, history, wanted, x.part(cut, len(x)), y.part(cut, len(x)))
+    what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
+    scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
+    notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
+    return TrainedTable(network, history, figures, notes)
+
+
+def _metrics(wanted: Target, given: Sequence[str] | None, *, has_held_out: bool) -> Sequence[str]:
+    return (["accuracy"] if wanted.labels and has_held_out else []) if given is None else given
+
+
+def _arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:
+    chosen = [names] if isinstance(names, str) else list(names)
+    if not chosen:
+        raise UsageError("inputs and targets must name at least one array each")
+    if not isinstance(data, Mapping):
+        return open_stored(data, chosen)
+    if missing := [name for name in chosen if name not in data]:
+        raise UsageError(f"data has no '{missing[0]}'; it has {some(map(str, data))}")
+    found = {name: rows_of(data[name], name) for name in chosen}
+    each = [as_stored(one if isinstance(one, Stored) else as_array(one, name), name) for name, one in found.items()]
+    return side_by_side(each, "data")
+
+
+def _flat(x: Stored) -> Stored:
+    """Examples as rows of numbers."""
+    return x.changed((math.prod(x.shape[1:]),), x.dtype, lambda rows: rows.reshape(len(rows), -1))
+
+
+def _first_layers(x: Stored) -> list[Layer]:
+    mean, std = _statistics(x)
+    return [Normalization(mean=mean, std=std)]
+
+
+def _statistics(x: Stored) -> tuple[Array, Array]:
+    """The mean and the standard deviation of each column, in float64, from pieces (Chan, Golub, LeVeque 1983)."""
+    count, mean, squares = 0, np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    with closing(ahead(x[start:stop] for start, stop in pieces(len(x), piece_of([x], READ)))) as read:
+        for piece in read:
+            rows = piece.astype(np.float64)
+            inner = rows.mean(axis=0)
+            away = inner - mean
+            total = count + len(rows)
+            squares += ((rows - inner) ** 2).sum(axis=0) + away**2 * (count * len(rows) / total)
+            mean += away * (len(rows) / total)
+            count = total
+    if not np.isfinite(mean).all():
+        raise UsageError(f"{x.name} holds NaN or infinity: nothing can be learned from it")
+    std = np.sqrt(squares / count)
+    return mean, np.where(std > 0, std, 1.0)
+
+
+def _wanted(
+    y: Stored, cut: int, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None,
+    labels: Sequence[str],
+) -> tuple[Target, Stored]:  # fmt: skip
+    """What is predicted, and the array of it; statistics are of the first ``cut`` examples."""
+    width = math.prod(y.shape[1:])
+    if (task or ("classes" if y.dtype.kind in "iub" and width == 1 else "numbers")) == "classes":
+        return _of_classes(y, width, names, last, loss, labels)
+    y = _flat(y)
+    if labels and len(labels) != width:
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {quantity(width, 'number')}")
+    called = tuple(labels) or (names if len(names) == width else tuple(f"{names[0]}[{n}]" for n in range(width)))
+    loss = loss or find_loss("mean_squared_error")
+    if loss.name not in OF_NUMBERS:
+        raise UsageError(f"numbers have the loss {either(OF_NUMBERS)}, not {loss}")
+    if last not in (None, width):
+        raise UsageError(f"the last layer has {last} units, but there are {width} numbers to predict")
+    mean, std = _statistics(y.part(0, cut))
+    return Target(called, np.empty(0), width, loss, mean=mean, std=std), y
+
+
+def _of_classes(
+    y: Stored, width: int, names: tuple[str, ...], last: int | None, loss: Loss | None, labels: Sequence[str]
+) -> tuple[Target, Stored]:
+    if width != 1 or y.dtype.kind not in "iub":
+        raise UsageError(f"classes are one array of whole numbers, and {y.name} is {y.dtype} {y.shape}")
+    loss = loss or find_loss("cross_entropy")
+    if loss.name not in OF_CLASSES:
+        raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
+    y = y.changed((), np.dtype(np.int64), lambda rows: rows.reshape(-1))
+    ends = [(int(each.min()), int(each.max())) for each in (y[a:b] for a, b in pieces(len(y), piece_of([y], READ)))]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    count = last or max(high + 1, len(labels))
+    if low < 0 or high >= count or count < 2:
+        raise UsageError(
+            f"{y.name} holds the classes {low} to {high}, and the last layer has {quantity(count, 'unit')}"
+        )
+    if labels and len(labels) != count:
+        raise UsageError(f"{quantity(len(labels), 'label')} cannot name {count} classes")
+    return Target(names, np.empty(0), count, loss, tuple(labels) or tuple(map(str, range(count)))), y
+
+
+def _scaled(y: Stored, wanted: Target) -> Stored:
+    """Numbers brought to mean 0 and standard deviation 1; classes as they are."""
+    if wanted.mean is None:
+        return y
+    mean, std = wanted.mean, wanted.std
+    return y.changed(y.shape[1:], np.dtype(np.float32), lambda rows: ((rows - mean) / std).astype(np.float32))

@@ -1,0 +1,88 @@
+"""Named arrays at the shell: train, evaluate and predict, and a training that is killed and continued."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+
+X = np.random.default_rng(0).normal(size=(900, 6)).astype(np.float32)
+SWH = (X @ np.arange(6) / 3 + 5).astype(np.float32)
+
+
+@pytest.fixture
+def echoes(tmp_path):
+    with h5py.File(tmp_path / "echoes.h5", "w") as file:
+        file.create_dataset("waveforms", data=X, chunks=(50, 6), compression="gzip")
+        file["swh"], file["kind"] = SWH, (SWH > 5).astype(np.uint8)
+    return tmp_path / "echoes.h5"
+
+
+TRAIN = ("train", "6-8-1", "--data", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--unit", "swh=m")
+
+
+def test_train_evaluate_predict(run, echoes, tmp_path):
+    done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--learning-rate", "0.01")
+    assert done.code == 0, done.err
+    assert "predicts swh, numbers" in done.err
+    net = pnn.load(tmp_path / "swh.safetensors")
+    assert (net.outputs[0].labels, net.outputs[0].unit) == (("swh",), "m")
+    wanted = net.predict(X)[:, 0]
+    done = run("predict", "swh.safetensors", "echoes.h5", "--dataset", "waveforms", "--out", "heights.csv")
+    assert done.code == 0, done.err
+    with (tmp_path / "heights.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["input", "swh [m]", "error"]
+    assert [row[0] for row in rows[1:]] == [f"echoes.h5:{place}" for place in range(900)]
+    np.testing.assert_allclose([float(row[1]) for row in rows[1:]], wanted, rtol=1e-5)
+    done = run(
+        "evaluate", "swh.safetensors", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--format", "json"
+    )
+    assert done.code == 0, done.err
+    assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        ((*TRAIN, "echoes.h5"), 2, "DATA and --data are the same: give one"),
+        (("train", "6-8-1", "--inputs", "waveforms"), 2, "--inputs and --targets go together"),
+        ((*TRAIN, "--target", "swh"), 2, "--target is a column of a table, and --targets are arrays"),
+        ((*TRAIN, "--drop", "a"), 2, "--drop is for tables with named columns"),
+        (("train", "6-8-2", "echoes.h5", "--window", "9"), 2, "--window is for --inputs and --targets"),
+        (("train", "6-1", "echoes.h5", "--inputs", "no", "--targets", "swh"), 3, "has no 'no'; it has kind, swh"),
+        (("predict", "digits", "echoes.h5", "--dataset", "no"), 3, "has no 'no'; it has kind, swh, waveforms"),
+        (("evaluate", "digits", "echoes.h5", "--targets", "swh"), 2, "--inputs and --targets go together"),
+    ],
+)
+def test_wrong_usage(run, echoes, arguments, code, reason):
+    done = run(*arguments, *(("--out", "m.safetensors") if arguments[0] == "train" else ()))
+    assert (done.code, done.out) == (code, "")
+    assert reason in done.err
+
+
+@pytest.mark.long
+def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(run, tmp_path):
+    x = np.random.default_rng(1).normal(size=(400_000, 60)).astype(np.float32)  # 96 MB: more than is read at once.
+    with h5py.File(tmp_path / "echoes.h5", "w") as file:
+        file.create_dataset("waveforms", data=x, chunks=(4096, 60))
+        file["swh"] = x[:, 0] * x[:, 1]
+    options = ("train", "60-16-1", "echoes.h5", "--inputs", "waveforms", "--targets", "swh", "--epochs", "2", "-q")
+    assert run(*options, "--out", "whole.safetensors").code == 0
+    saving = ("--out", "resumed.safetensors", "--checkpoint", "run", "--every", "500")
+    command = [sys.executable, "-m", "portable_nn", *options, *saving]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        while len(list((tmp_path / "run").glob("*.safetensors"))) < 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert not (tmp_path / "resumed.safetensors").exists()
+    assert run(*options, *saving, "--resume").code == 0
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "resumed.safetensors").read_bytes()
