@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Final, Literal
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators import FLOATS, infer, lookup
+
+POOLS: Final[dict[str, Literal["mean", "max"]]] = {
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), "mean"),
+    **dict.fromkeys(("GlobalMaxPool", "MaxPool", "ReduceMax"), "max"),
+}
+"""Operators that can make one number of a map, and which one."""
 
 
 def as_place(name: str) -> int | None:
@@ -21,23 +29,44 @@ def head_input(graph: Graph, place: int = -1) -> str:
 
     Raises ``UsageError`` where it leads to no such layer.
     """
-    makers = {name: node for node in graph.nodes for name in node.outputs if name}
+    made = {name for node in graph.nodes for name in node.outputs}
     weights = {value.name for value in graph.parameters}
-    fixed = _fixed(graph)
-    value, left = graph.outputs[0], -place
-    while node := makers.get(value):
-        read = list(dict.fromkeys(name for name in node.inputs if name and name not in fixed))
-        if len(read) != 1:
-            break
+    left = -place
+    for node, read in _way_back(graph):
         if _is_linear(node, graph, weights):
             left -= 1
-            if not left and read[0] in makers:
-                return read[0]
-        [value] = read
+            if not left and read in made:
+                return read
     raise UsageError(
         f"until: there is no linear layer before the output '{graph.outputs[0]}' that a new one could replace (number "
         f"{place}); a name of a node says where to cut: {', '.join(main_nodes(graph)[-3:]) or 'there is none'}"
     )
+
+
+def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
+    """What the network makes of each whole map between ``value`` and its first output; None where it does not."""
+    types = infer(graph).types
+    for node, read in _way_back(graph):
+        kind, before, after = POOLS.get(node.operator), types[read].shape, types[node.outputs[0]].shape
+        is_whole = len(before) > 2 and after[:2] == before[:2] and all(size == 1 for size in after[2:])
+        if kind and not node.domain and is_whole:
+            return kind
+        if read == value:
+            break
+    return None
+
+
+def _way_back(graph: Graph) -> Iterator[tuple[Node, str]]:
+    """The nodes from the first output back, each with the one value that it reads beside what is fixed."""
+    makers = {name: node for node in graph.nodes for name in node.outputs if name}
+    fixed = _fixed(graph)
+    value = graph.outputs[0]
+    while node := makers.get(value):
+        read = list(dict.fromkeys(name for name in node.inputs if name and name not in fixed))
+        if len(read) != 1:
+            return
+        [value] = read
+        yield node, value
 
 
 def _is_linear(node: Node, graph: Graph, weights: set[str]) -> bool:

@@ -19,8 +19,9 @@ from portable_nn.data.rows import TableRows
 from portable_nn.data.tables import whole
 from portable_nn.engines.ranges import ranges
 from portable_nn.format.meaning import OutputInfo
-from portable_nn.layers import Dense, Flatten, Layer
+from portable_nn.layers import Dense, Flatten, GlobalAvgPool, GlobalMaxPool, Layer
 from portable_nn.network import Network, Sequential
+from portable_nn.network.heads import global_pool
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT
@@ -61,7 +62,8 @@ def tune_classifier(
             dropped, because the loss has one inside: the outputs are then logits.
         data: the examples, as ``read_dataset`` gives them. Their labels are names or numbers of its classes.
         until: the value after which a new dense layer takes the place of what follows (see ``Network.until``), for the
-            classes that the data have; ``"-1"`` for the input of the last linear layer, whose place it takes.
+            classes that the data have; ``"-1"`` for the input of the last linear layer, whose place it takes. Before
+            it maps are flattened, or averaged where the network has a global pool in what is cut off.
         freeze: the parameters that are not trained (see ``Network.freeze``), by the names that ``network`` has.
         loss: as ``train_classifier`` takes it; by default the one that the network says it was trained with, or
             ``cross_entropy`` where it says none or ``until`` is given.
@@ -93,7 +95,7 @@ def tune_classifier(
         targets, names = classes(data.y, count, x[0].size)
         if labels and len(labels) != count:
             raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {count} classes of the data")
-        body = Sequential(body, *_head(body, count), labels=labels or names, seed=seed)
+        body = Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed)
     elif labels:
         raise UsageError(
             "the classes of a trained network have their names: others are for a new head, which until= asks for"
@@ -194,10 +196,14 @@ def _for_loss(network: Network, loss: str | Loss) -> Network:
     return body
 
 
-def _head(body: Network, count: int) -> list[Layer]:
-    """The layers from the output of ``body`` to ``count`` classes."""
-    rank = len(body.types[body.graph.outputs[0]].shape)
-    return [*([Flatten()] if rank > 2 else []), Dense(count)]
+def _head(network: Network, body: Network, count: int) -> list[Layer]:
+    """The layers from the output of ``body`` to ``count`` classes: maps are pooled where ``network`` pools them."""
+    [value] = body.graph.outputs
+    if len(body.types[value].shape) <= 2:
+        return [Dense(count)]
+    pool = global_pool(network.graph, value)
+    pools: list[Layer] = [] if pool is None else [GlobalAvgPool() if pool == "mean" else GlobalMaxPool()]
+    return [*pools, Flatten(), Dense(count)]
 
 
 def _count(y: Array | None) -> int:
