@@ -229,3 +229,64 @@ def test_a_picture_without_a_batch(tmp_path):
     drawn, _ = drawn_by(constant(tmp_path / "m.onnx", arrays, (3, 96, 96)), 96, 96, preprocess="detection")
     assert [each.label for each in drawn.findings] == ["class 1", "class 2", "class 3"]
     assert [each.pixels for each in drawn.findings] == [12, 12, 12]
+
+
+def spread(model: Any, layers: list[Any], x: Any) -> None:
+    """Make the outputs of each layer differ from each other, about as much as those of a trained one."""
+    import torch
+
+    for layer in layers:
+        seen = list[Any]()
+        handle = layer.register_forward_hook(lambda _layer, _given, made, seen=seen: seen.append(made.transpose(0, 1)))
+        model([x])
+        handle.remove()
+        every = torch.cat([made.flatten(1) for made in seen], dim=1)
+        mean, deviation = every.mean(1), every.std(1)
+        layer.bias.copy_((layer.bias - mean) / deviation)
+        layer.weight.div_(deviation.reshape(-1, *[1] * (layer.weight.ndim - 1)))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of the exporter of torch.
+@pytest.mark.parametrize("masked", [False, True])
+def test_boxes_and_masks_of_exported_detectors_are_those_of_torchvision(tmp_path, masked):
+    """With random weights, drawn so that numbers do not vanish: of scores that are alike, rounding decides."""
+    detection = pytest.importorskip("torchvision.models.detection")
+    assign = pytest.importorskip("scipy.optimize").linear_sum_assignment
+    import torch
+    from torchvision.models.detection.backbone_utils import mobilenet_backbone
+    from torchvision.models.detection.rpn import AnchorGenerator
+
+    torch.manual_seed(0)
+    options = {"num_classes": 5, "min_size": 96, "max_size": 96, "box_score_thresh": 0.1, "box_detections_per_img": 20}
+    if masked:
+        body = mobilenet_backbone(backbone_name="mobilenet_v3_large", weights=None, fpn=True, trainable_layers=6)
+        anchors = AnchorGenerator(((32, 64, 128),) * 3, ((0.5, 1.0, 2.0),) * 3)
+        model = detection.MaskRCNN(body, rpn_anchor_generator=anchors, **options).eval()
+    else:
+        make = detection.fasterrcnn_mobilenet_v3_large_320_fpn
+        model = make(weights=None, weights_backbone=None, **options).eval()
+    pixels = np.random.default_rng(8).integers(0, 255, (96, 96, 3)).astype(np.uint8)
+    x = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
+    with torch.no_grad():
+        for layer in model.backbone.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(layer.weight)
+        spread(model, [model.rpn.head.cls_logits, model.roi_heads.box_predictor.cls_score], x)
+        if masked:
+            model.roi_heads.mask_predictor.mask_fcn_logits.bias += 1
+        theirs = model([x])[0]
+    file, names = tmp_path / "m.onnx", list(theirs)
+    torch.onnx.export(model, ([x],), file, opset_version=17, dynamo=False, input_names=["image"], output_names=names)
+    [drawn] = drawings(file, Image.fromarray(pixels), preprocess="detection", least=0.0, notes=[])
+    mine = np.array([[*each.box, each.score] for each in drawn.findings])
+    other = torch.cat([theirs["boxes"], theirs["scores"][:, None]], dim=1).numpy()
+    assert 3 <= len(mine) == len(other)
+    rows, columns = assign(np.abs(mine[:, None] - other).sum(axis=2))  # Some scores are the same.
+    np.testing.assert_allclose(mine[rows, :4], other[columns, :4], atol=0.06)  # In tenths of pixels.
+    np.testing.assert_allclose(mine[rows, 4], other[columns, 4], atol=1e-4)
+    assert [drawn.findings[n].label for n in rows] == [f"class {theirs['labels'][n]}" for n in columns]
+    if masked:
+        covered = (theirs["masks"] > 0.5).sum((1, 2, 3)).numpy()[columns]
+        assert covered.max() > 100
+        np.testing.assert_allclose([drawn.findings[n].pixels for n in rows], covered, rtol=0.01, atol=3)  # Both round.
