@@ -11,14 +11,21 @@ from portable_nn.core.errors import ShapeError
 from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.judging import judge_heights
 from portable_nn.models.altimetry.networks import echoes_of
+from portable_nn.models.altimetry.surfaces import KINDS, SURFACES, surface_code
+from portable_nn.models.altimetry_surface.recipe import judge
 from portable_nn.models.recipes import recipe_of
 
-NAMES = ("altimetry-swh",)
+NAMES = ("altimetry-swh", "altimetry-surface")
 
 
 @pytest.fixture(scope="module")
 def reader() -> pnn.Network:
     return pnn.load_model("altimetry-swh")
+
+
+@pytest.fixture(scope="module")
+def surface() -> pnn.Network:
+    return pnn.load_model("altimetry-surface")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,9 +39,10 @@ def test_the_networks_are_what_their_cards_say(name):
     assert shipped.weights.stat().st_size < 800_000
 
 
-def test_outputs_have_units_and_labels(reader):
-    [sea] = reader.outputs
+def test_outputs_have_units_and_labels(reader, surface):
+    [sea], [kind] = reader.outputs, surface.outputs
     assert (sea.kind, sea.labels, sea.units) == ("gaussian", ("height", "epoch"), ("m", "m"))
+    assert (kind.kind, kind.labels, kind.threshold) == ("logits", SURFACES, 0.6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,9 +58,10 @@ def test_engines_and_the_onnx_file_agree(name):
     np.testing.assert_allclose(session.run(None, {"waveform": x})[0], found, rtol=1e-4, atol=1e-4)
 
 
-def test_the_unit_of_the_power_does_not_matter(reader):
+def test_the_unit_of_the_power_does_not_matter(reader, surface):
     x = np.load(find_model("altimetry-swh").samples / "echoes.npy")
-    np.testing.assert_allclose(reader.predict(x * np.float32(2**17)), reader.predict(x), atol=1e-4)
+    for network in (reader, surface):
+        np.testing.assert_allclose(network.predict(x * np.float32(2**17)), network.predict(x), atol=1e-4)
 
 
 def test_heights_are_as_near_the_bound_as_the_card_says(reader):
@@ -101,6 +110,29 @@ def test_predict_names_the_quantities_with_their_units():
     assert predictions.quantities == ("height [m]", "epoch [m]", "std of height [m]", "std of epoch [m]")
     ocean = [prediction.values for prediction, _ in zip(predictions, range(5), strict=False)]
     assert all(0 < values[0] < 14 and values[2] < 1 for values in ocean)
+
+
+def test_surfaces_are_told_apart_as_the_card_says(surface):
+    figures = judge(surface, 4000, seed=78)
+    assert figures["calibration_error"] < 0.015
+    rng = np.random.default_rng(4)
+    for kind, least in {"ocean": 0.985, "lake": 0.985, "land": 0.985, "ice": 0.99, "specular": 0.99}.items():
+        found = surface.predict(echoes_of(kind, 3000, rng).mean).argmax(axis=1)
+        assert (found == surface_code(kind)).mean() > least, kind
+
+
+def test_surfaces_that_are_none_are_unsure(tmp_path):
+    rng = np.random.default_rng(5)
+    np.save(tmp_path / "noise.npy", speckled(np.ones((200, 104), np.float32), rng))
+    labels = [prediction.label for prediction in pnn.predict("altimetry-surface", tmp_path / "noise.npy")]
+    assert labels.count("?") > 190
+
+
+def test_the_samples_are_of_each_kind(surface):
+    x = np.load(find_model("altimetry-surface").samples / "echoes.npy")
+    found = surface.predict(x).argmax(axis=1)
+    wanted = np.repeat([surface_code(kind) for kind in KINDS], 5)
+    assert (found == wanted).mean() > 0.9
 
 
 @pytest.mark.long
