@@ -1,4 +1,4 @@
-"""The memory of a process that trains on, or predicts, twenty gigabytes: sparse files, which take no disk."""
+"""The memory of a process that trains on, or predicts, two or twenty gigabytes: sparse files, which take no disk."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
-@pytest.mark.long
-@pytest.mark.minutes
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+@pytest.mark.parametrize(
+    "gigabytes", [pytest.param(2, marks=pytest.mark.long), pytest.param(20, marks=pytest.mark.sweep)]
+)
 @pytest.mark.parametrize("kind", ["h5", "npy"])
 @pytest.mark.parametrize("what", ["fit", "predict"])
-def test_no_more_than_three_windows(kind: str, what: str, tmp_path: Path) -> None:
-    count = 20 * 2**30 // 2**18
+def test_no_more_than_three_windows(kind: str, what: str, gigabytes: int, tmp_path: Path) -> None:
+    count = gigabytes * 2**30 // 2**18
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kind, what, str(tmp_path / f"x.{kind}"), str(count)],
         capture_output=True,
