@@ -330,7 +330,7 @@ def _summary(net: NetSizes, shown: int) -> str:
     constant = len(net.nodes) - shown
     left_out = f", and {quantity(constant, 'node')} that depend on no input" if constant else ""
     others = ", ".join(f"{count} {name}" for name, count in net.uncounted.items())
-    counted = sorted(operator.name for operator in REGISTRY.values() if operator.multiply_adds)
+    counted = sorted(operator.name for operator in REGISTRY.values() if operator.multiply_adds and not operator.domain)
     of = f"of {', '.join(counted)}" + (f"; not counted: {others}" if others else "")
     at = f", at {net.peak_at}" if net.peak_at else ""
     alive = "" if net.peak is None else f"; at most {size(net.peak)} at one time, inputs included{at}"

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Literal
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators import FLOATS, infer, lookup
-
-POOLS: Final[dict[str, Literal["mean", "max"]]] = {
-    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), "mean"),
-    **dict.fromkeys(("GlobalMaxPool", "MaxPool", "ReduceMax"), "max"),
-}
-"""Operators that can make one number of a map, and which one."""
 
 
 def as_place(name: str) -> int | None:
@@ -47,9 +41,13 @@ def global_pool(graph: Graph, value: str) -> Literal["mean", "max"] | None:
     """What the network makes of each whole map between ``value`` and its first output; None where it does not."""
     types = infer(graph).types
     for node, read in _way_back(graph):
-        kind, before, after = POOLS.get(node.operator), types[read].shape, types[node.outputs[0]].shape
+        kind, before, after = (
+            lookup(node.operator, node.domain).summary,
+            types[read].shape,
+            types[node.outputs[0]].shape,
+        )
         is_whole = len(before) > 2 and after[:2] == before[:2] and all(size == 1 for size in after[2:])
-        if kind and not node.domain and is_whole:
+        if kind and is_whole:
             return kind
         if read == value:
             break

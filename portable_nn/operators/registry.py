@@ -379,6 +379,7 @@ class Operator:
             multiply-adds. One of the family ``linear`` without this is reported as not counted.
         monotone: f(max(a, b)) = max(f(a), f(b)) for all elements, to the last bit; may depend on the attributes.
         probabilities: outputs are probabilities.
+        summary: what it makes of all elements that it reduces or pools, where heads of networks do so.
         weights: inputs that training changes: constants there are weights, however small.
         settings: inputs that are options, not data: no training changes them, and some decide a shape.
         passes: inputs whose elements are, or may be, elements of the outputs.
@@ -414,6 +415,7 @@ class Operator:
     multiply_adds: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
     monotone: bool | Callable[[Mapping[str, Attribute]], bool] = False
     probabilities: bool = False
+    summary: Literal["mean", "max"] | None = None
     weights: tuple[int, ...] = ()
     settings: tuple[int, ...] = ()
     passes: Sequence[int] = ()

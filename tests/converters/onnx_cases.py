@@ -137,6 +137,16 @@ def _weight(*shape: int) -> Symbol:
     return constant(np.linspace(-1, 1, int(np.prod(shape))).reshape(shape), "float32")
 
 
+def _recurrent(operator: str, gates: int) -> Build:
+    def build(x: Symbol) -> Symbol:
+        steps = emit("Transpose", emit("Unsqueeze", x, integers([2])), perm=[1, 0, 2])
+        return emit_all(operator, steps, _weight(1, 3 * gates, 1), _weight(1, 3 * gates, 3), outputs=2, hidden_size=3)[
+            0
+        ]
+
+    return build
+
+
 def _first(x: Symbol, count: int) -> Symbol:
     """The first elements along the last axis."""
     return emit("Slice", x, integers([0]), integers([count]), integers([-1]))
@@ -237,7 +247,9 @@ IMAGES: dict[str, Build] = {
     "SpaceToDepth": lambda x: emit("SpaceToDepth", emit("Pad", x, integers([0, 0, 0, 1, 0, 0, 0, 0])), blocksize=2),
 }  # fmt: skip
 
-CASES = ROWS | IMAGES
+RECURRENT: dict[str, Build] = {name: _recurrent(name, gates) for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))}
+
+CASES = ROWS | IMAGES | RECURRENT
 
 
 def graph_of(case: str) -> Graph:

@@ -187,7 +187,7 @@ def test_a_million_examples_take_no_more_memory_than_a_few() -> None:
         (np.full(300, 9), DataError, r"x\[0\]: the label 9 is none of the model's classes: a, b, c, d"),
         (np.zeros(299, int), UsageError, "an entry or a row for each of 300 examples"),
         (["z"] * 300, DataError, "the label 'z' is none"),
-        (np.full((300, 2), 1), DataError, "is none of the model's classes"),
+        (np.full((300, 2), 1), UsageError, "several classes of one example"),
         (None, UsageError, "y"),
     ],
 )

@@ -20,8 +20,8 @@ def command(
 
     options: kernel/stride, p padding, d dilation, o output padding, g groups. field: the receptive field and its
     stride; all, where it is the whole input. Below a node are the cells that it never reads or writes, and warnings.
-    Multiply-adds are those of Conv, ConvTranspose, Gemm and MatMul; memory is that of the outputs. If the batch
-    size is symbolic, both are those of one example.
+    Multiply-adds are those of convolutions, products of matrices and recurrent operators; memory is that of the
+    outputs. If the batch size is symbolic, both are those of one example.
     """
     from portable_nn.analysis.sizes import as_json, as_text
     from portable_nn.core.binding import parse_sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -189,6 +189,7 @@ def reduction(
     *,
     constant: Constant | None = None,
     samples: Interval | None = None,
+    summary: Literal["mean", "max"] | None = None,
 ) -> None:
     """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
@@ -217,6 +218,7 @@ def reduction(
             family="reduction",
             receptive=reduced_fields,
             samples={0: samples} if samples else {},
+            summary=summary,
         )
     )
 
@@ -257,7 +259,7 @@ reduction(
     WIDE,
     constant=reduced(_total, lambda items: total(map(whole, items))),
 )
-reduction("ReduceMean", _mean, _mean_gradient)
+reduction("ReduceMean", _mean, _mean_gradient, summary="mean")
 reduction(
     "ReduceProd",
     _ufunc(np.multiply),
@@ -265,7 +267,9 @@ reduction(
     WIDE,
     constant=reduced(math.prod, lambda items: product(map(whole, items))),
 )
-reduction("ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME, constant=reduced(max))
+reduction(
+    "ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME, constant=reduced(max), summary="max"
+)
 reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME, constant=reduced(min))
 reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
 reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))

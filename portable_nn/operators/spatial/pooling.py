@@ -512,6 +512,7 @@ register(
         family="reduction",
         window=("pool", "max"),
         batch_inputs="all",
+        summary="max",
     )
 )
 register(
@@ -538,6 +539,7 @@ register(
         {**POOL, "count_include_pad": Attr(int, 0)},
         substitute=_average_substitute,
         window=("pool", "average"),
+        summary="mean",
     )
 )
 register(
@@ -573,6 +575,7 @@ register(
         _global_average,
         _global_average_gradient,
         receptive=per_example_fields,
+        summary="mean",
     )
 )
 register(
@@ -583,6 +586,7 @@ register(
         _global_max,
         _global_max_gradient,
         receptive=per_example_fields,
+        summary="max",
     )
 )
 register(
