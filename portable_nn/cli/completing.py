@@ -8,9 +8,11 @@ module of the command that is being written is imported.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,40 @@ def _methods() -> Iterable[str]:
     return METHODS
 
 
+def _columns(words: Sequence[str]) -> Iterator[str]:
+    """The words for a place, and the names of the columns of a table among ``words``."""
+    from portable_nn.data.frames import headings
+
+    yield from ("first", "last")
+    for word in words:
+        if word.lower().endswith((".csv", ".tsv", ".txt")) and Path(word).is_file():
+            yield from headings(word)
+            return
+
+
+def _nodes(words: Sequence[str]) -> Iterator[str]:
+    """The last linear layer, and the nodes of a model among ``words`` that a person would name."""
+    from portable_nn.core.errors import PortableNNError
+    from portable_nn.model_files.opening import open_model, resolve
+    from portable_nn.network.heads import main_nodes
+
+    yield "-1"
+    for word in words:
+        try:
+            path = resolve(word)
+        except PortableNNError:  # It is no model.
+            continue
+        if path.is_file() and path.stat().st_size <= LARGEST:
+            yield from main_nodes(open_model(word).network.graph)
+        return
+
+
+LARGEST: Final = 2**26
+"""The bytes of the largest model that is read for the names of its nodes: Tab must not take long."""
+
+INSIDE: Final[dict[str, Callable[[Sequence[str]], Iterable[str]]]] = {"--target": _columns, "--until": _nodes}
+"""What an option names that is in a file, which is one of the words before it."""
+
 NAMED: Final = {"MODEL": _models, "A": _models, "GAME": _games, "METHOD": _methods}
 """What a value names, by its metavar."""
 
@@ -77,7 +113,7 @@ def answer(shell: str, words: Sequence[str], module_of: ModuleOf) -> int:
 
 
 FORMS: Final[dict[str, Any]] = {
-    "bash": lambda found: found.word,
+    "bash": lambda found: re.sub(r"([^\w@%+=:,./-])", r"\\\1", found.word),
     "zsh": lambda found: ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in found if part),
     "fish": lambda found: "\t".join(filter(None, found)),
 }
@@ -166,15 +202,15 @@ def _of_command(module: ModuleType, rest: Sequence[str], current: str) -> Iterat
     pending, used, place = _read(rest, named)
     name, sign, value = current.partition("=")
     if pending is not None:
-        yield from _values(pending, current)
+        yield from _values(pending, rest, current)
     elif sign and name in named:
-        yield from _values(named[name], value, before=name + sign)
+        yield from _values(named[name], rest, value, before=name + sign)
     elif current.startswith("-"):
         free = {name: each.help for name, each in named.items() if each.repeats or not used & set(each.names)}
         long = [Candidate(name, _first(help)) for name, help in free.items() if name.startswith("--")]
         yield from _fitting([*long, Candidate("--help", "Show the help.")], current)
     elif arguments and (place < len(arguments) or arguments[-1].metavar.endswith("...")):
-        yield from _values(arguments[min(place, len(arguments) - 1)], current)
+        yield from _values(arguments[min(place, len(arguments) - 1)], rest, current)
 
 
 def _read(words: Sequence[str], named: dict[str, _Option]) -> tuple[_Option | None, set[str], int]:
@@ -194,10 +230,20 @@ def _read(words: Sequence[str], named: dict[str, _Option]) -> tuple[_Option | No
     return pending, used, place
 
 
-def _values(option: _Option, current: str, before: str = "") -> Iterator[Candidate | str]:
-    yield from _fitting((Candidate(before + word) for word in option.words()), before + current)
+def _values(option: _Option, words: Sequence[str], current: str, before: str = "") -> Iterator[Candidate | str]:
+    found = [*option.words(), *_inside(option, words)]
+    yield from _fitting((Candidate(before + word) for word in found), before + current)
     if option.takes_files():
         yield FILES
+
+
+def _inside(option: _Option, words: Sequence[str]) -> list[str]:
+    """What the option names in a file among ``words``: what could be read of it."""
+    found = list[str]()
+    for read in (INSIDE[name] for name in option.names if name in INSIDE):
+        with suppress(Exception):  # A message in the middle of a line that is being written would help nobody.
+            found.extend(word for word in read(words) if word and word.isprintable())
+    return list(dict.fromkeys(found))
 
 
 def _first(text: str) -> str:

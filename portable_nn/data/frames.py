@@ -266,7 +266,7 @@ def _read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: st
         first = next(lines_of(file, where), None)
         if first is None:
             raise DataError(where, "expected rows, found an empty file")
-        delimiter = delimiter or max((each for each in DELIMITERS if each != decimal), key=first.count)
+        delimiter = delimiter or _delimiter(first, decimal)
         words: set[int] = set()
         frame = None
         while frame is None:
@@ -274,6 +274,20 @@ def _read_csv(path: Any, header: bool | None, delimiter: str | None, decimal: st
             reader = csv.reader(lines_of(file, where), delimiter=delimiter, skipinitialspace=True, strict=True)
             frame = _parsed(reader, where, header, decimal, words)
         return frame
+
+
+def _delimiter(line: str, decimal: str) -> str:
+    return max((each for each in DELIMITERS if each != decimal), key=line.count)
+
+
+def headings(path: str | Path) -> list[str]:
+    """The cells of the first line of a table as text. What is below is not read.
+
+    Raises ``DataError`` where it is no text.
+    """
+    with text_of(path, newline="") as (where, file):
+        first = next(lines_of(file, where), "")
+        return next(csv.reader([first], delimiter=_delimiter(first, "."), skipinitialspace=True), [])
 
 
 def _parsed(reader: Any, where: str, header: bool | None, decimal: str, words: set[int]) -> Frame | None:

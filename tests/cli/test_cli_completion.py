@@ -67,6 +67,29 @@ def test_every_option_is_offered_as_the_parser_has_it(path):
     assert set(offered(" ".join([*path, "--"]))) == names | {"--help"}
 
 
+def test_columns_of_the_table_on_the_line(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffGröße;price in €;price;\n1;2;3;4\nno table at all", encoding="utf-8")
+    assert offered(f"train auto-8-auto {tmp_path}/t.csv --target ") == ["first", "last", "Größe", "price in €", "price"]
+    assert offered(f"train auto-8-auto {tmp_path}/t.csv --target=pr") == ["--target=price in €", "--target=price"]
+    assert offered(f"train auto-8-auto {tmp_path}/none.csv --target ") == ["first", "last"]
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00bad,\x00")
+    assert offered(f"train auto-8-auto {tmp_path}/t.csv --target ") == ["first", "last"]
+
+
+def test_nodes_of_the_model_on_the_line(tmp_path):
+    assert offered("tune digits-mlp data --until ")[0] == "-1"
+    assert "shapes" in offered("tune digits-cnn data --until ")
+    assert offered("tune digits-cnn data --until sha") == ["shapes"]
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    assert offered(f"tune {tmp_path}/bad.onnx data --until ") == ["-1"]
+
+
+def test_words_with_blanks_are_escaped_for_bash(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("price in €,x\n")
+    completing.answer("bash", ["train", "a", f"{tmp_path}/t.csv", "--target", "pr"], module_of)
+    assert capsys.readouterr().out == "price\\ in\\ \\€\n"
+
+
 def test_bash_takes_words_apart_at_equal_signs(capsys):
     completing.answer("bash", ["predict", "digits", "--format", "=", "js"], module_of)
     assert capsys.readouterr().out.split() == ["json", "jsonl"]
