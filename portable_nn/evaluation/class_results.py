@@ -71,7 +71,7 @@ class ClassEvaluation:
             expected calibration error.
         auc: the area under the ROC curve: of two classes that of the second, of more the mean of each class against the
             others (macro, one-vs-rest). None where the data lack one of the classes, or of more than two classes where
-            there are too many examples to keep their probabilities (20 million numbers).
+            there are too many examples to keep their probabilities (2 million numbers).
         auc_interval: of two classes, its 95 % interval, by DeLong.
         unsure: the number of examples in which no class reaches the model's threshold, so that ``predict`` says ``?``.
         accuracy_of_sure: the accuracy in all others; None where there are none.

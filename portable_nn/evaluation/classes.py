@@ -13,7 +13,7 @@ from portable_nn.evaluation.reliability import ReliabilityScores
 from portable_nn.evaluation.worst import Worst, WorstOf
 from portable_nn.operators.registry import Array
 
-MOST_KEPT: Final = 20_000_000
+MOST_KEPT: Final = 2_000_000
 """The most numbers of several classes that are kept for the area under the ROC curve."""
 
 
