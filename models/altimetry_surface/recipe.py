@@ -9,6 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 import portable_nn as pnn
+from portable_nn.evaluation.reliability import ReliabilityScores
 from portable_nn.format.meaning import InputInfo
 from portable_nn.models.altimetry.echoes import speckled
 from portable_nn.models.altimetry.networks import (
@@ -112,21 +113,13 @@ def judge(network: pnn.Network, count: int = 20_000, seed: int = SEED) -> dict[s
     """Recalls by class and the expected calibration error, in 15 bins, on ``count`` echoes of each class."""
     rng = np.random.default_rng(seed)
     kinds = {name: [kind for kind, each in KINDS.items() if each.surface == name] for name in SURFACES}
-    figures, hits, sure = {}, [], []
+    figures, reliability = {}, ReliabilityScores()
     for code, name in enumerate(SURFACES):
         some = count // len(kinds[name])
         echoes = np.concatenate([echoes_of(kind, some, rng).mean for kind in kinds[name]])
         shares = network.predict_proba(echoes)
         right = shares.argmax(axis=1) == code
         figures[f"recall_{name}"] = float(right.mean())
-        hits.append(right)
-        sure.append(shares.max(axis=1))
-    figures["calibration_error"] = _calibration_error(np.concatenate(sure), np.concatenate(hits))
+        reliability.update(shares.max(axis=1), right)
+    figures["calibration_error"] = reliability.result().ece
     return figures
-
-
-def _calibration_error(sure: Array, hits: Array, bins: int = 15) -> float:
-    """The mean difference of confidence and accuracy by bin of equal width: Guo et al., ICML 2017."""
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = np.bincount(place, sure - hits, minlength=bins)
-    return float(np.abs(gaps).sum() / len(sure))

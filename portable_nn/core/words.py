@@ -157,7 +157,7 @@ _RATES: Final = {
         eps="epsilon here",
         betas="beta1 and beta2 here",
         params="not needed here: fit trains the parameters of the network that are not frozen",
-        amsgrad="not offered here",
+        amsgrad="pnn.AMSGrad here",
     ),
     **_of(
         "Keras",
