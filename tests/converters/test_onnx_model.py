@@ -382,6 +382,7 @@ DAMAGED = {
         of_the_future(model_of([helper.make_node("Dropout", ["x"], ["y"], domain="x")]))
     ),
     r"makes values twice: 'y'": model_of([RELU, RELU]),
+    r"declares inputs twice: 'x'": model_of([RELU], inputs=[info("x", [2, 4]), info("x", [2])]),
     r"tensor 'w' is damaged: ": model_of([RELU], {"w": np.ones(2, np.float32)}),
     r"attribute 'value' is damaged: ": model_of([broken_constant(2)]),
     r"'c' is damaged: ": model_of([broken_constant(2000)]),

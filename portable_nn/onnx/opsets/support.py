@@ -123,11 +123,13 @@ def label(node: NodeProto) -> str:
 
 
 def check_made_once(graph: GraphProto, where: str) -> None:
-    """Raise ``FormatError`` where two nodes or initializers make one value."""
+    """Raise ``FormatError`` where two nodes or initializers make one value, or two inputs have one name."""
     made = Counter(tensor.name for tensor in graph.initializer)
     made.update(name for node in graph.node for name in node.output if name)
-    if twice := [f"'{name}'" for name, count in made.items() if count > 1]:
-        raise FormatError(where, f"makes values twice: {', '.join(twice)}")
+    declared = Counter(value.name for value in graph.input)
+    for what, counts in (("makes values", made), ("declares inputs", declared)):
+        if twice := [f"'{name}'" for name, count in counts.items() if count > 1]:
+            raise FormatError(where, f"{what} twice: {', '.join(twice)}")
 
 
 def _operators(model: ModelProto) -> Iterator[Obstacle]:
