@@ -65,8 +65,9 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
 }
 """All shipped models by name."""
 
-SIMULATED: Final[Mapping[str, str]] = {"altimetry-data": "portable_nn.models.altimetry.files"}
-"""Data that are simulated for models to learn from, by name: the module whose ``write`` makes a file of them."""
+SIMULATED: Final[Mapping[str, str]] = {"altimetry-data": "portable_nn.models.altimetry"}
+"""Data that are simulated for models to learn from, by name: a package whose ``files.write`` makes a file of them, and
+whose ``drawing.sheet`` a picture of the file."""
 
 CALLED: Final[Mapping[str, Shipped]] = {
     name: model for model in SHIPPED.values() for name in (*model.aliases, model.name)

