@@ -62,6 +62,9 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         state: the output that is the next value of this input, where the network is run step by step; or ``""``.
         exported: ``float32`` where an ONNX file takes float32 in place of this float64, and computes in it, unless that
             is asked to be otherwise: what a program merely happened to compute in float64.
+        context: above 0 where the axis after the batch is that of consecutive rows, such as the echoes of a track, as
+            many as there are: how many of them before and after a row its answer takes into account. What has more rows
+            than are computed at once is computed in parts, each with so many of the rows around it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     range: tuple[float, float] | None = None
     state: str = ""
     exported: Literal["same", "float32"] = "same"
+    context: int = 0
 
 
 class OutputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -122,6 +126,8 @@ def meaning_faults(graph: Graph, inputs: Sequence[InputInfo], outputs: Sequence[
             yield f"{where} is exported as {info.exported} in place of float64, but is {dtype}"
         if info.range and not (all(map(math.isfinite, info.range)) and info.range[0] <= info.range[1]):
             yield f"{where}: the range {info.range[0]} to {info.range[1]} is none"
+        if info.context < 0:
+            yield f"{where}: the context must be 0 or more rows, not {info.context}"
         if info.state and info.state not in graph.outputs:
             yield f"{where} is the state {info.state!r}, which is no output of the graph"
     for state, count in Counter(info.state for info in inputs if info.state).items():
@@ -185,6 +191,8 @@ def size_faults(
             continue
         if info.columns and value.shape[1:] != (len(info.columns),):
             yield f"input {info.name!r} has {len(info.columns)} columns, but its shape is {format_shape(value.shape)}"
+        if info.context and (len(value.shape) < 3 or isinstance(value.shape[1], int)):
+            yield f"input {info.name!r} has rows with a context, but its shape is {format_shape(value.shape)}"
         if info.state and not _follows(shapes.get(info.state), value):
             yield f"input {info.name!r} {format_shape(value.shape)} does not fit its state {info.state!r}"
     for output in outputs:

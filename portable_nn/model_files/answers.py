@@ -19,6 +19,7 @@ from portable_nn.data.sources import Bad, Batch, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo
+from portable_nn.model_files.contexts import in_context
 from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner, network_runnable
@@ -107,12 +108,13 @@ class Answers:
         return self.runner.takes == "image" or len(self.runner.example_shape) > 1
 
     def __iter__(self) -> Iterator[Answer | Bad]:
-        for batch in self.batches:
-            if isinstance(batch, Bad):
-                yield batch
+        for found in in_context(self.batches, self.runner.context):
+            if isinstance(found, Bad):
+                yield found
                 continue
+            batch, x, before = found
             self._warn_of_range(batch.x)
-            numbers = self.runner(batch.x).astype(np.float64)
+            numbers = self.runner(x)[before : before + len(batch.x)].astype(np.float64)
             finite = np.logical_and.reduce(np.isfinite(numbers), axis=1)
             if self.strict and not finite.all():
                 name = batch.names[int(finite.argmin())]

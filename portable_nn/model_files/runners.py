@@ -49,6 +49,7 @@ class Runner:
         units: the units of the numbers of an answer, or empty.
         temperature: logits are divided by it.
         threshold: where no class has this probability, the model is unsure.
+        context: above 0 where examples are consecutive rows: how many around each its answer takes into account.
     """
 
     where: str
@@ -68,6 +69,7 @@ class Runner:
     units: tuple[str, ...] = ()
     temperature: float = 1.0
     threshold: float = 0.0
+    context: int = 0
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -101,7 +103,8 @@ class Runner:
         return cast
 
     def _answers(self, x: Array) -> Array:
-        found = np.asarray(self.run({self.input.name: x})[self.output])
+        found: Array = np.asarray(self.run({self.input.name: x[np.newaxis] if self.context else x})[self.output])
+        found = found[0] if self.context else found
         if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
             shape = f"output '{self.output}' has shape {format_shape(found.shape)} for {len(x)} examples"
             hint = "--out FILE.npz (pnn.run) writes outputs as arrays, and --draw FILE.png draws boxes and masks"
@@ -233,6 +236,9 @@ class Runnable:
             raise UsageError(f"{self.where}: has no outputs, so there is nothing to predict")
         found = self.prepared(self.only_input(), preparation)
         entry = found.value
+        context = next(info.context for info in self.description.inputs if info.name == entry.name)
+        if context:
+            entry = replace(entry, shape=entry.shape[1:])
         is_known = all(isinstance(size, int) for size in entry.shape[1:]) or any(map(_is_pictorial, found.steps))
         if len(entry.shape) < 2 or entry.shape[0] == 0 or not is_known:
             needed = "predict needs a batch of examples of one known shape"
@@ -240,7 +246,7 @@ class Runnable:
             raise UsageError(
                 f"{self.where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}{hint}"
             )
-        if len(entry.shape) != len(self.inputs[0].shape):
+        if len(entry.shape) > len(self.inputs[0].shape):
             hint = "--out FILE.npz (pnn.run) and --draw FILE.png take it"
             raise UsageError(f"{self.where}: input '{entry.name}' is one picture, without a batch: {hint}")
         best, info, notes = self._answering(output)
@@ -262,6 +268,7 @@ class Runnable:
             range=None if preparation else self.made_for.get(entry.name),
             temperature=info.temperature,
             threshold=info.threshold,
+            context=context,
         )
 
     def _answering(self, output: str | None) -> tuple[Value, OutputInfo, tuple[str, ...]]:
