@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.model_files.reports import *
     from portable_nn.network.network import *
     from portable_nn.network.snapshot import *
+    from portable_nn.network.stream import *
     from portable_nn.preprocessing.named import *
     from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
@@ -50,6 +51,7 @@ else:
         "training.history",
         "network.network",
         "network.snapshot",
+        "network.stream",
         "recipes.classifier",
         "recipes.arrays",
         "recipes.table",

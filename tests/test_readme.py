@@ -41,6 +41,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "True True",
         "(4, 2)",
         "[(1, 2), (3, 2), (1996, 2)]",
+        "True",
         "(2, 2)",
         "(3,)",
         "(5, 10) (5, 1)",

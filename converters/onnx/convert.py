@@ -147,6 +147,7 @@ def export_onnx(
     dtype: FloatType | None = None,
     float16: bool = False,
     probabilities: bool = False,
+    stateful: bool = False,
 ) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
@@ -182,6 +183,8 @@ def export_onnx(
         float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
         probabilities: whether logits become probabilities in the graph: after a division by their temperature (see
             ``Network.calibrate``), by softmax, or of one number by the logistic function.
+        stateful: whether the states of recurrent layers and causal convolutions become inputs and outputs, as
+            ``Network.stateful`` makes them.
 
     Raises:
         UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
@@ -194,6 +197,8 @@ def export_onnx(
     proof: _ProofOptions = {"verify": verify, "tolerance": Tolerance(atol, rtol), "seed": seed}
     originals = network.parameters
     network, steps = with_steps(network, **proof)
+    if stateful:
+        network = network.stateful()
     if probabilities:
         network, added = probabilities_inside(network)
         steps = (*steps, *added)

@@ -28,6 +28,7 @@ EXAMPLES = (
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
     "export calibrated.safetensors mine.onnx --probabilities",
+    "export tagger.safetensors stream.onnx --stateful",
     "export mine.h5 mine.onnx --io theirs.npz --atol 1e-4",
 )
 
@@ -61,6 +62,10 @@ def command(
     probabilities: Annotated[
         bool,
         typer.Option("--probabilities", help="Let the model give probabilities, by its calibration, and no logits."),
+    ] = False,
+    stateful: Annotated[
+        bool,
+        typer.Option("--stateful", help="Make the states of recurrent layers inputs and outputs, for streams."),
     ] = False,
     external_data: Annotated[
         str | None,
@@ -96,6 +101,7 @@ def command(
         dtype=dtype,
         float16=float16,
         probabilities=probabilities,
+        stateful=stateful,
         **options,
     )
     printer.notes(report.notes)

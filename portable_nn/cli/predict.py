@@ -31,6 +31,7 @@ EXAMPLES = (
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
     "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
     "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.csv",
+    "predict tagger.safetensors steps.csv --stream",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
 )
 ROWS = LINES = NUMBERS = True
@@ -86,6 +87,10 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first input that cannot be used, instead of at the end.")
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="The rows of all inputs are the steps of one sequence: states are kept."),
+    ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Examples that are computed at once.")] = 256,
     digest: Digest = None,
     edited: Edited = False,
@@ -117,6 +122,9 @@ def command(
 
     Where no class is as likely as the model's threshold asks, the label is ? and the best guess stands beside it.
 
+    With --stream, a row of a table or an array is a step of a sequence, which goes on from file to file. Recurrent
+    layers and causal convolutions keep their states, and each step has its answer.
+
     An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
     """
     from portable_nn.model_files.predictions import predict
@@ -128,6 +136,8 @@ def command(
         if not inputs and not arrays.input:
             return
     if arrays.wanted(printer):
+        if stream:
+            raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         options = {
             "engine": engine_of(engine, provider),
             "preprocess": preparation.given(),
@@ -155,9 +165,10 @@ def command(
         preprocess=preparation.given(),
         output=arrays.output,
         dataset=names_in(dataset),
+        stream=stream,
     )
     printer.notes(predictions.warnings)
-    chunks = _chunks(predictions, printer, verbose)
+    chunks = _chunks(predictions, printer, verbose, min(batch_size, CHUNK) if stream else CHUNK)
     kept: list[Prediction] = []
     if boxes:
         chunks = _keeping(chunks, kept)
@@ -215,10 +226,10 @@ def _recorder(path: Path | None) -> Recorder | None:
     return Recorder()
 
 
-def _chunks(predictions: Predictions, printer: Printer, verbose: bool) -> Iterator[list[Prediction]]:
+def _chunks(predictions: Predictions, printer: Printer, verbose: bool, size: int) -> Iterator[list[Prediction]]:
     """The predictions in chunks; their notes are printed on the way."""
     while True:
-        chunk = list(islice(predictions, CHUNK))
+        chunk = list(islice(predictions, size))
         if verbose:
             for note in predictions.notes:
                 printer.note(note)

@@ -129,7 +129,8 @@ class _Recurrent(Layer):
         b = weights("bias", 2 * rows) if self.bias else None
         y, *final = emit_all(
             type(self).__name__, x, w, r, b, lengths, *states, outputs=self.states + 1, hidden_size=self.units,
-            direction="bidirectional" if self.bidirectional else None, **self.options,
+            direction="bidirectional" if self.bidirectional else None, stem=f"{self.name or self.stem}_layer",
+            **self.options,
         )  # fmt: skip
         if self.bidirectional:
             y = emit("Reshape", emit("Transpose", y, perm=[0, 2, 1, 3]), integers([0, 0, 2 * self.units]))

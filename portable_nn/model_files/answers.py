@@ -23,6 +23,7 @@ from portable_nn.model_files.contexts import in_context
 from portable_nn.model_files.labels import read_labels
 from portable_nn.model_files.opening import open_model
 from portable_nn.model_files.runners import UNKNOWN, Runnable, Runner, network_runnable
+from portable_nn.model_files.streams import streamed_runnable
 from portable_nn.network import Network
 from portable_nn.network.execution import check_engine
 from portable_nn.operators.registry import Array
@@ -203,13 +204,16 @@ def answers_of(
     preprocess: Preprocess | None = None,
     output: str | None = None,
     named: Named | None = None,
+    stream: bool = False,
 ) -> Answers:
     """What ``model`` gives for ``inputs``: arguments and errors are those of ``predict``.
 
     ``notes`` is a list to which is appended how each input is prepared. ``labelled`` says that tables have labels
     before the values, also where they are numbers.
     """
-    runner = opened_model(model, engine, digest, edited).runner(as_preparation(preprocess), output)
+    opened = opened_model(model, engine, digest, edited, stream=stream)
+    runner = opened.runner(as_preparation(preprocess), output)
+    strict = strict or stream  # What comes after a step that is missing would be another sequence.
     if recorder:
         runner = dataclasses.replace(runner, run=recorder.watching(runner.run))
     if notes is not None:
@@ -239,18 +243,25 @@ def named_in(inputs: str | Sequence[str] | None, targets: str | Sequence[str] | 
 
 
 def opened_model(
-    model: str | Path | Network, engine: Engine, digest: str | None = None, edited: bool = False
+    model: str | Path | Network,
+    engine: Engine,
+    digest: str | None = None,
+    edited: bool = False,
+    *,
+    stream: bool = False,
 ) -> Runnable:
-    """A model ready to run. Raises as ``predict`` does."""
+    """A model ready to run; with ``stream``, on the steps of a sequence. Raises as ``predict`` does."""
     check_engine(engine)
     if not isinstance(model, (Network, str, Path)):
         raise UsageError(f"model must be a network, a path or the name of a shipped model, not {type(model).__name__}")
     if not isinstance(model, Network):
-        return open_model(model, digest=digest, edited=edited).runnable(str(model), engine)
+        file = open_model(model, digest=digest, edited=edited)
+        return streamed_runnable(file.network, str(model), engine) if stream else file.runnable(str(model), engine)
     if digest is not None or edited:
         raise UsageError("digest and edited are for a model in a file: this one is a network in memory")
     name = model.graph.name
-    return network_runnable(model, "the network" if name == "network" else f"the network '{name}'", engine)
+    make = streamed_runnable if stream else network_runnable
+    return make(model, "the network" if name == "network" else f"the network '{name}'", engine)
 
 
 def as_preparation(preprocess: Preprocess | None) -> Preparation | Preprocessing | None:

@@ -219,6 +219,7 @@ def predict(
     preprocess: Preprocess | None = None,
     output: str | None = None,
     dataset: str | Sequence[str] | None = None,
+    stream: bool = False,
 ) -> Predictions:
     """Predictions of ``model`` for ``inputs``, one after the other.
 
@@ -247,6 +248,9 @@ def predict(
         output: the name of the output that is read, where a model has several.
         dataset: the name of the array that is read in HDF5, npz, zarr and Parquet files (a column there), in pieces;
             several stand side by side.
+        stream: whether the examples, of all inputs, are the steps of one sequence: the states of recurrent layers and
+            causal convolutions are kept from one to the next (see ``Network.stream``), and each gets a prediction.
+            ``batch_size`` steps are computed at once, and the first input that cannot be used ends them.
 
     Raises:
         UsageError: invalid arguments, or a model that does not take one batch of examples of a known shape.
@@ -278,6 +282,7 @@ def predict(
         preprocess=preprocess,
         output=output,
         named=named_in(dataset),
+        stream=stream,
     )
     return Predictions(answers, top)
 

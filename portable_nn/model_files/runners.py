@@ -188,7 +188,9 @@ class Runnable:
         """The input. Raises ``UsageError`` where there are several, or none."""
         if len(self.inputs) != 1:
             names = ", ".join(value.name for value in self.inputs) or "none"
+            states = any(info.state for info in self.description.inputs)
             hint = " (--input NAME=FILE is for several)" if self.inputs else ""
+            hint = ": --stream (stream=True) keeps its states" if states else hint
             raise UsageError(
                 f"{self.where}: predict takes models with one input; the inputs of this one are: {names}{hint}"
             )

@@ -32,6 +32,7 @@ from portable_nn.layers.initializers import initial_values
 from portable_nn.network import surgery
 from portable_nn.network.execution import Execution
 from portable_nn.network.snapshot import Snapshot
+from portable_nn.network.stream import Stream
 from portable_nn.network.weights import Weights
 from portable_nn.operators import Array, Leaf, Operator, Symbol, Type, infer, lookup, trace
 from portable_nn.preprocessing.steps import Preprocessing, arithmetic
@@ -286,6 +287,50 @@ class Network:
         Raises ``UsageError`` for an unknown engine, or where onnxruntime cannot express the network.
         """
         return Snapshot(self.graph, self.parameters.arrays, engine, threads)
+
+    # -- sequences in parts
+
+    def stateful(self) -> Network:
+        """The network for sequences that come in parts: the states of its layers are inputs and outputs of the graph.
+
+        The states are those of RNN, GRU and LSTM, h and c (batch, units), and the last steps that a causal convolution
+        still looks at (batch, channels, steps). Each is an input such as ``lstm_layer_1.h`` behind the others, zeros
+        before the first part, and the output ``lstm_layer_1.h.next`` is its value for the next part; the manifest says
+        so (``network.inputs[1].state``), and every runtime can do what ``stream`` does. The weights are copied. A
+        number of steps that is fixed is opened, where no node depends on it.
+
+        It is compared with the whole on a random sequence in parts: what does not give the same is refused.
+
+        Raises ``UsageError`` where no layer keeps a state, where a layer reads the steps backwards or looks at all of
+        them, such as ``bidirectional`` ones and attention, and where states do not begin with zeros.
+
+        >>> import portable_nn as pnn
+        >>> net = pnn.Sequential(pnn.Input("steps", 3), pnn.GRU(5), pnn.Dense(2), seed=0).stateful()
+        >>> [(info.name, info.state) for info in net.inputs]
+        [('input', ''), ('gru_layer_1.h', 'gru_layer_1.h.next')]
+        """
+        stateful = import_module("portable_nn.network.stateful").stateful
+        found: Network = stateful(self)
+        return found
+
+    @check_kinds
+    def stream(self, *, engine: Engine = "numpy") -> Stream:
+        """A sequence that comes in parts: called with one after the other, it keeps the states of the layers.
+
+        Args:
+            engine: ``numpy`` or ``onnxruntime``.
+
+        Raises ``UsageError`` as ``stateful`` does, which is called first unless the network has states already.
+
+        >>> import numpy as np
+        >>> import portable_nn as pnn
+        >>> net = pnn.Sequential(pnn.Input("steps", 3), pnn.GRU(5), pnn.Dense(2), seed=0)
+        >>> x, stream = np.ones((1, 10, 3), "float32"), net.stream()
+        >>> parts = [stream(part) for part in (x[:, :4], x[:, 4:5], x[:, 5:])]
+        >>> np.allclose(np.concatenate(parts, axis=1), net.predict(x), atol=1e-6)
+        True
+        """
+        return Stream(self.stateful(), engine)
 
     # -- as a part of other networks
 

@@ -334,6 +334,24 @@ class Limit(NamedTuple):
     before: int | None = None
 
 
+class Streamed(NamedTuple):
+    """The form of a use that is given a sequence in parts: what it keeps from one part to the next.
+
+    Args:
+        steps: the axis of the steps in the first input.
+        states: the shape of each state by its role; the first axis is the batch.
+        first: for each state, the input that gives it before the first step, if there is one.
+        lengths: the input that says how many steps of each sequence are not padding, if there is one.
+        build: takes the inputs, the states as symbols and the name of the node, and makes its outputs and new states.
+    """
+
+    steps: int
+    states: Mapping[str, Shape]
+    build: Callable[[Sequence[Any], Sequence[Any], str], tuple[Sequence[Any], Sequence[Any]]]
+    first: Sequence[int] = ()
+    lengths: int | None = None
+
+
 Family: TypeAlias = Literal["linear", "normalization", "activation", "reduction", "arithmetic", "layout"]
 """The families of operators: products with matrices or kernels, normalizations, activation functions, pools and
 reductions, other arithmetic, and everything that moves, makes or converts elements."""
@@ -359,6 +377,8 @@ class Operator:
         domain: empty for the standard, ``INTERNAL`` for the operators of this package.
         training: makes the nodes that replace a use while training, from its inputs, attributes and name.
         state: which output becomes the next value of which input, as running statistics do while training.
+        streamed: takes a use and gives the form of it that is given a sequence in parts; ``None`` where it keeps
+            nothing from step to step. Raises ``InvalidNode`` where there is none.
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
             standard ones that are newer.
         substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
@@ -402,6 +422,7 @@ class Operator:
     domain: str = ""
     training: Callable[..., Sequence[Any]] | None = None
     state: Mapping[int, int] = field(default_factory=dict)
+    streamed: Callable[[OperatorContext], Streamed | None] | None = None
     lowering: Callable[..., Any] | None = None
     substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
     constant: Constant | None = None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators.inference import infer, infer_node
 from portable_nn.operators.registry import Operator, lookup
 from portable_nn.operators.symbols import Leaf, Origin, Symbol
 
+Form: TypeAlias = Callable[[Node, Sequence[Symbol | None]], Sequence[Symbol] | None]
+"""Makes the outputs of a node from its inputs in another form; ``None`` for a node that stays as it is."""
 
-def replay(graph: Graph, *, training: bool = False) -> dict[str, Symbol]:
-    """Every value of ``graph`` as a symbol, by name.
+
+def replay(graph: Graph, *, training: bool = False, form: Form | None = None) -> dict[str, Symbol]:
+    """Every value of ``graph`` as a symbol, by name. What ``form`` makes of a node keeps the names of its outputs.
 
     With ``training``, nodes are replaced by their training form: Dropout drops, and a parameter that is the state of a
     node, such as a running mean, is from there on the value that the node computes for it.
@@ -30,6 +34,10 @@ def replay(graph: Graph, *, training: bool = False) -> dict[str, Symbol]:
             for output, index in operator.state.items():
                 if output < len(made) and node.inputs[index] in parameters:
                     symbols[node.inputs[index]] = made[output]
+        elif form and (found := form(node, inputs)) is not None:
+            made = found
+            for name, symbol in zip(node.outputs, made, strict=False):
+                symbol.name = name or None
         else:
             made = _replayed(node, operator, inputs)
         symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)

@@ -20,6 +20,7 @@ from portable_nn.operators.base import (
     Shape,
     Symbol,
     Type,
+    cast,
     emit,
     emit_all,
     register,
@@ -28,6 +29,7 @@ from portable_nn.operators.recurrent.backward import run_backward, types_of_grad
 from portable_nn.operators.recurrent.forward import run_forward
 from portable_nn.operators.recurrent.functions import explicit
 from portable_nn.operators.recurrent.lowering import gradient_lowered, lowered
+from portable_nn.operators.recurrent.streaming import streamed
 from portable_nn.operators.recurrent.uses import (
     ATTRIBUTES,
     FURTHER,
@@ -96,24 +98,29 @@ def _lengths(use: OperatorContext) -> Interval | None:
 
 def _as_runtimes_take_it(use: OperatorContext, opset: int) -> Callable[..., Sequence[Symbol]] | None:
     """onnxruntime 1.32 has the first layout alone, needs the hidden size, has other defaults of parameters, and no
-    kernels in double precision: there a known number of steps is written out.
+    kernels in double precision: a known number of steps is written out there, any other computed in single precision.
     """
     found, name = recurrence(use), use.operator.name
     parameters = explicit(f for each in found.functions for f in each)
     said = all(use.attributes.get(key) == value for key, value in parameters.items())
-    if use.type().dtype == "float64" and isinstance(found.steps, int) and found.steps:
+    is_double = use.type().dtype == "float64"
+    if is_double and isinstance(found.steps, int) and found.steps:
         return partial(lowered, name)
-    if said and not found.batch_first and "hidden_size" in use.attributes:
+    if said and not is_double and not found.batch_first and "hidden_size" in use.attributes:
         return None
 
     def written(*inputs: Symbol | None, layout: int = 0, **attributes: Any) -> list[Symbol]:
         options = {**attributes, **parameters, "hidden_size": found.hidden}
-        values = [*inputs]
+        values = [
+            cast(each, "float32") if each and is_double and place != LENGTHS else each
+            for place, each in enumerate(inputs)
+        ]
         for index in (X, STATE_H, STATE_C) if layout else ():
             value = values[index] if index < len(values) else None
             if value is not None:
                 values[index] = emit("Transpose", value, perm=[1, 0, 2])
-        y, *states = emit_all(name, *values, outputs=found.kind.states + 1, **options)
+        made = emit_all(name, *values, outputs=found.kind.states + 1, **options)
+        y, *states = [cast(each, use.type().dtype) for each in made]
         if not layout:
             return [y, *states]
         turned = (emit("Transpose", state, perm=[1, 0, 2]) for state in states)
@@ -128,6 +135,12 @@ _LIMITS = (
         lambda use, shape: use.int("layout") == 1,
         "onnxruntime 1.32 refuses batches as the first axis",
         "transpose before and after it, as export does",
+    ),
+    Limit(
+        "float64",
+        lambda use, shape: use.type().dtype == "float64",
+        "onnxruntime 1.32 has no kernels for float64",
+        "export writes a known number of steps in other operators, and computes an open one in float32",
     ),
     Limit(
         "clip",
@@ -155,6 +168,7 @@ for _name, _kind in KINDS.items():
             _attributes,
             outputs=OUTPUTS[: _kind.states + 1],
             training=partial(_training, operator=_name),
+            streamed=streamed,
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
             limits=_LIMITS,

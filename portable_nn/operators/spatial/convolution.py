@@ -22,6 +22,7 @@ from portable_nn.operators.base import (
     OperatorContext,
     Shape,
     Step,
+    Streamed,
     Symbol,
     Type,
     emit,
@@ -122,6 +123,28 @@ def _with_bias(n: KernelContext, out: Array) -> list[Step]:
         return []
     bias = n.x[2].reshape(-1, *(1,) * (out.ndim - 2))
     return [partial(np.add, out, bias, out=out)]
+
+
+def _conv_streamed(use: OperatorContext) -> Streamed | None:
+    """Of a causal convolution over one axis, whose padding is all at the beginning: the last steps are kept."""
+    found = _conv_windows(use)
+    if len(found) != 1 or found[0].kernel == 1 or use.string("auto_pad") != "NOTSET":
+        return None
+    [window] = found
+    past = window.dilation * (window.kernel - 1)
+    if window.pads != (past, 0) or window.stride != 1:
+        return None
+    batch, channels, _ = use.type().shape
+    attributes: dict[str, Any] = {name: value for name, value in use.attributes.items() if name != "pads"}
+
+    def build(
+        inputs: Sequence[Symbol | None], states: Sequence[Symbol], name: str
+    ) -> tuple[Sequence[Symbol], Sequence[Symbol]]:
+        whole = emit("Concat", *states, inputs[0], axis=2)
+        last = emit("Slice", whole, integers([-past]), integers([np.iinfo(np.int64).max]), integers([2]))
+        return [emit("Conv", whole, *inputs[1:], name=name, **attributes)], [last]
+
+    return Streamed(2, {"past": (batch, channels, past)}, build)
 
 
 def _conv(n: KernelContext) -> list[Step]:
@@ -293,6 +316,7 @@ register(
         _conv_gradient,
         {**ATTRIBUTES, "group": Attr(int, 1)},
         outputs=("Y",),
+        streamed=_conv_streamed,
         family="linear",
         window=("conv", "max"),
         batch_inputs="first",
