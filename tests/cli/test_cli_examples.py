@@ -125,6 +125,14 @@ def heights(path: Path) -> None:
     network.save(path)
 
 
+def tagger(path: Path) -> None:
+    pnn.Sequential(pnn.Input("steps", 3), pnn.LSTM(4), pnn.Dense(2), seed=0).save(path)
+
+
+def steps(path: Path) -> None:
+    np.savetxt(path, np.random.default_rng(0).normal(size=(9, 3)), delimiter=",")
+
+
 def validation(path: Path) -> None:
     """What the classifier says of pictures, but for every fifth one."""
     x = np.random.default_rng(0).random((30, 3, 224, 224), np.float32)
@@ -183,6 +191,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "wine.csv": wine,
     "echoes.h5": echoes,
     "swh.safetensors": heights,
+    "tagger.safetensors": tagger,
+    "steps.csv": steps,
     "tabular.onnx": tabular,
     "who.npy": book,
     "theirs.h5": shipped,

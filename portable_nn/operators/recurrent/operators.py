@@ -137,7 +137,7 @@ _LIMITS = (
         "transpose before and after it, as export does",
     ),
     Limit(
-        "float64",
+        "X",
         lambda use, shape: use.type().dtype == "float64",
         "onnxruntime 1.32 has no kernels for float64",
         "export writes a known number of steps in other operators, and computes an open one in float32",
