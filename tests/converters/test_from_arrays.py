@@ -1,0 +1,129 @@
+"""Networks from arrays that somebody trained by hand."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from itertools import pairwise
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+import portable_nn as pnn
+from portable_nn.core.errors import UsageError
+
+FUNCTIONS = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "relu": lambda x: x * (x > 0),
+    "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
+    "identity": lambda x: x,
+}
+RNG = np.random.default_rng(5)
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(2, 6), min_size=2, max_size=5),
+    st.booleans(),
+    st.sampled_from(["none", "flat", "row", "column"]),
+    st.sampled_from(["float32", "float64"]),
+    st.sampled_from(sorted(FUNCTIONS)),
+    st.sampled_from(sorted(FUNCTIONS)),
+)
+def test_the_network_is_the_formula(sizes, turned, biases, dtype, activation, last):
+    """Both orders of weights, all shapes of biases."""
+    assume(len(sizes) > 2 or biases in ("none", "flat"))  # ... else the bias may be a layer.
+    rng = np.random.default_rng(0)
+    x = expected = rng.normal(size=(7, sizes[0])).astype(dtype)
+    arrays = []
+    for place, (taken, made) in enumerate(pairwise(sizes)):
+        weight, bias = rng.normal(size=(taken, made)).astype(dtype), rng.normal(size=made).astype(dtype)
+        expected = expected.astype(np.float64) @ weight + (0 if biases == "none" else bias)
+        expected = FUNCTIONS[last if place == len(sizes) - 2 else activation](expected)
+        shape = {"flat": (made,), "row": (1, made), "column": (made, 1)}.get(biases)
+        arrays += [weight.T if turned else weight, *([bias.reshape(shape)] if shape else [])]
+    rows = "outputs" if turned else "inputs"
+    network = pnn.from_arrays(arrays, activation=activation, output_activation=last, rows=rows)
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-5)
+    with suppress(UsageError):  # The shapes alone may not tell.
+        seen = pnn.from_arrays(arrays, activation=activation, output_activation=last)
+        np.testing.assert_array_equal(seen.predict(x), network.predict(x))
+
+
+def test_saved_exported_and_trained_further(tmp_path):
+    arrays = dict(zip("abcd", [numbers(4, 16), numbers(16), numbers(16, 3), numbers(3)], strict=True))
+    network = pnn.from_arrays(arrays, activation="tanh", labels=["x", "y", "z"])
+    network.save(tmp_path / "net.safetensors")
+    x = numbers(6, 4)
+    expected = np.tanh(x @ arrays["a"] + arrays["b"]) @ arrays["c"] + arrays["d"]
+    np.testing.assert_allclose(pnn.load(tmp_path / "net.safetensors").predict(x), expected, rtol=1e-12)
+    from portable_nn.converters.onnx import export_onnx
+
+    export_onnx(network, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    [found] = session.run(None, {"input": x.astype(np.float32)})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    before = network.predict(x)
+    network.fit(x, np.arange(6) % 3, loss="cross_entropy", epochs=2, progress=False)
+    assert not np.array_equal(network.predict(x), before)
+
+
+def test_the_arrays_are_copied():
+    weight = numbers(4, 3)
+    network = pnn.from_arrays([weight], activation="relu", rows="inputs")
+    kept = network.parameters["dense_1.weight"].copy()
+    weight += 1
+    np.testing.assert_array_equal(network.parameters["dense_1.weight"], kept)
+
+
+def test_a_bias_of_one_output_is_no_layer():
+    network = pnn.from_arrays([numbers(4, 5), numbers(1, 5), numbers(5, 1), numbers(1, 1)], activation="relu")
+    assert [value.shape for value in network.graph.parameters] == [(5, 4), (5,), (1, 5), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ([], "a network needs at least one weight, and there are no arrays"),
+        (
+            [numbers(4, 4), numbers(4)],
+            "these weights fit both ways, as x @ W and as W @ x: array 1 (4, 4), array 2 (4,)",
+        ),
+        ([numbers(4, 1), numbers(1, 1)], "an array may be a weight or a bias here: array 1 (4, 1), array 2 (1, 1)"),
+        ([numbers(4, 5), numbers(6, 2)], "these arrays are no dense layers one after another, as x @ W + b"),
+        ([numbers(5), numbers(5, 2)], "A bias comes after its weight, and each layer takes as many numbers as the one"),
+        ([numbers(3, 2, 1, 1)], "these arrays are no dense layers one after another"),
+        ([np.ones((2, 3), int)], "array 1 is int64; weights are float64, float32, float16"),
+        ({"W": numbers(2, 3), "b": np.float32([1, 2, 3])}, "all arrays must have one type, and these have several: W"),
+        ([numbers(2, 3), [1.0, np.nan, 2.0]], "array 2 holds NaN or infinity"),
+        ([np.ones((1, 1))] * 40, "these weights fit both ways"),
+        (["weights.npz"], "array 1 must be an array of numbers, not a path"),
+    ],
+)
+def test_what_does_not_fit_is_named(arrays, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        pnn.from_arrays(arrays, activation="tanh")
+
+
+def test_an_activation_that_is_none_of_them():
+    with pytest.raises(
+        UsageError, match="activation must be one of sigmoid, tanh, relu, softmax, identity, not 'gelu'"
+    ):
+        pnn.from_arrays([numbers(2, 3)], activation="gelu")
+
+
+def test_pytorch_computes_the_same():
+    torch = pytest.importorskip("torch")
+    made = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).double()
+    arrays = {name: value.detach().numpy() for name, value in made.state_dict().items()}
+    x = numbers(9, 5)
+    expected = made(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(pnn.from_arrays(arrays, activation="relu").predict(x), expected, rtol=1e-10)
