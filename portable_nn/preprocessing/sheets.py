@@ -30,6 +30,9 @@ TABLE: Final = 0.35
 MIN_INK: Final = 0.1
 """The least share of the paper's light that the strongest ink must take."""
 
+DARKER: Final = 3
+"""How many times as much light as a line of the paper a stroke that crosses it takes."""
+
 MOST: Final = 100
 """The most drawings in a picture: the largest ones."""
 
@@ -157,10 +160,21 @@ def _without_rows(ink: Pixels) -> Pixels:
     line = thin & np.append(spanning, False)[parts.labels]
     if not line.any():
         return ink
-    # Beside a line there are pixels that it covers in part.
-    line = highest(line.astype(np.float32), 1) > 0
+    # Beside a line there are pixels that it covers in part. What is much darker than it is a stroke that crosses it.
+    darkest = highest(np.where(line, DARKER * _medians(ink, np.where(line, parts.labels, -1)), 0), 1)
+    line = darkest > 0
     line &= run_lengths(line) <= thickest + 2
+    line &= ink <= darkest
     return np.where(line, np.minimum(_nearest(ink, line), _nearest(ink[::-1], line[::-1])[::-1]), ink)
+
+
+def _medians(ink: Pixels, labels: NDArray[np.int64]) -> Pixels:
+    """For each pixel of a part the median ink of that part; 0 where the label is -1."""
+    found = np.zeros_like(ink)
+    inside = labels >= 0
+    values, (numbers, places) = ink[inside], np.unique(labels[inside], return_inverse=True)
+    found[inside] = np.array([np.median(values[places == place]) for place in range(len(numbers))])[places]
+    return found
 
 
 def _nearest(ink: Pixels, line: Mask) -> Pixels:
@@ -208,9 +222,9 @@ def _belong(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
     """Whether two boxes are of parts of one drawing."""
     widths, heights = (a[2] - a[0], b[2] - b[0]), (a[3] - a[1], b[3] - b[1])
     gap = max(a[0], b[0]) - min(a[2], b[2]), max(a[1], b[1]) - min(a[3], b[3])
-    large, small = sorted((max(widths[0], heights[0]), max(widths[1], heights[1])), reverse=True)
+    large = max(*widths, *heights)
     over = -gap[0] >= 0.25 * min(widths) and gap[1] <= 0.25 * large
-    beside = 2 * small <= large and gap[0] <= 0.12 * large and gap[1] <= 0.12 * large
+    beside = 2 * min(heights) <= large and gap[0] <= 0.12 * large and gap[1] <= 0.12 * large
     return bool(over or beside)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil, floor
@@ -144,14 +145,17 @@ def slow_rows(x: Picture) -> Picture:
                 if all(0 <= i < height and thick[i, j] for i, j in segment):
                     for at in segment:
                         straight[at] = True
-    drawn = np.zeros(x.shape)
+    thrice = np.zeros(x.shape)
     for part in slow_parts(straight):
         left, _, right, _ = slow_box(part)
         if right - left >= width / 2 or all(touches(slow_box(part), x.shape)):
-            for at in part:
-                drawn[at] = mask[at] and runs[at] <= thickest
-    line = slow_highest(drawn, 1) > 0
+            drawn = [at for at in part if mask[at] and runs[at] <= thickest]
+            for at in drawn:
+                thrice[at] = 3 * statistics.median(float(x[own]) for own in drawn)
+    darkest = slow_highest(thrice, 1)
+    line = darkest > 0
     line &= column_runs(line) <= thickest + 2
+    line &= x <= darkest
     found = x.copy()
     for i, j in np.argwhere(line):
         above = [x[k, j] for k in range(i) if not line[k, j]]
@@ -229,6 +233,18 @@ def test_the_lines(seed: int) -> None:
     assert (found[23:44, 61:65] == 255).all()
 
 
+@pytest.mark.parametrize("bold", [60, 120])
+def test_a_thin_stroke_along_a_line_of_the_paper_stays(bold: int) -> None:
+    """Where it is more than three times as dark; each line is compared with itself, however dark other lines are."""
+    x = np.zeros((160, 200), np.float32)
+    x[[40, 80], :] = 60
+    x[120, :] = bold
+    x[80, 90:110] = 250
+    wanted = np.zeros_like(x)
+    wanted[80, 90:110] = 250
+    np.testing.assert_array_equal(remove_lines(x), wanted)
+
+
 def test_several_drawings_are_read_like_a_text() -> None:
     ink = np.zeros((200, 300), np.float32)
     boxes = [(20, 20, 40, 60), (70, 24, 76, 62), (100, 18, 130, 61), (30, 120, 60, 170), (200, 110, 225, 160)]
@@ -248,6 +264,14 @@ def test_a_broken_digit_is_one() -> None:
     ink[30:34, 40:62] = 255
     ink[39:70, 42:46] = 255
     assert [each.box for each in separate(ink, 28, 20)] == [(40, 30, 62, 70)]
+
+
+def test_the_dash_of_a_five_is_part_of_it_however_long() -> None:
+    ink = np.zeros((100, 200), np.float32)
+    ink[30:60, 40:60] = 255
+    ink[24:29, 58:90] = 255  # More than half as long as all of the rest, beside rather than above.
+    ink[26:60, 100:106] = 255
+    assert [each.box for each in separate(ink, 28, 20)] == [(40, 24, 90, 60), (100, 26, 106, 60)]
 
 
 def test_a_picture_of_several_is_refused_where_one_is_expected() -> None:
