@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.core.arrays import as_array
-from portable_nn.core.dims import evaluated
+from portable_nn.core.dims import evaluated, static
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
@@ -80,9 +80,22 @@ class Batching:
             feeds = self.check(given)
             if look and not parts:
                 look(feeds)
-            parts += [run(part) for part in self._batches(feeds, batch_size)]
+            parts += [self._of_nothing(part) or run(part) for part in self._batches(feeds, batch_size)]
         results = parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         return results if isinstance(x, Mapping) or len(results) > 1 else next(iter(results.values()))
+
+    def _of_nothing(self, feeds: Feeds) -> Feeds | None:
+        """The outputs for inputs without elements, where they have none either: there is nothing to run.
+
+        onnxruntime 1.32 ends the process where an LSTM or a GRU gets no elements.
+        """
+        if all(array.size for array in feeds.values()):
+            return None
+        types = infer(self.graph, {name: array.shape for name, array in feeds.items()}).types
+        shapes = {name: static(types[name].shape) for name in self.graph.outputs}
+        if any(shape is None or math.prod(shape) for shape in shapes.values()):
+            return None
+        return {name: np.empty(shape or (), types[name].dtype) for name, shape in shapes.items()}
 
     def _pieces(self, x: Any) -> Iterator[Any]:
         """``x``; where it is stored, and each example is computed by itself, some examples at a time."""

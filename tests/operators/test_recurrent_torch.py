@@ -180,6 +180,11 @@ def test_a_length_that_is_none_is_refused() -> None:
         ({"direction": "back"}, "direction must be one of forward, reverse, bidirectional"),
         ({"layout": 2}, "layout must be 0 or 1"),
         ({"clip": -1.0}, "clip must be more than 0"),
+        ({"clip": float("nan")}, "clip must be more than 0"),
+        (
+            {"activations": ("Elu", "Tanh", "Tanh"), "activation_alpha": (float("nan"),)},
+            "activation_alpha must be",
+        ),
         ({"direction": "bidirectional", "clip": 1.0}, None),
     ],
 )

@@ -216,6 +216,8 @@ def _parameters(use: OperatorContext, name: str, defaults: Sequence[float | None
         use.fail(f"{name} has {len(values)} numbers, and {takers} of the activation functions have such a parameter")
     rest = iter(values)
     found = [0.0 if default is None else next(rest, default) for default in defaults]
+    if any(map(math.isnan, values)):
+        use.fail(f"{name} must be numbers, not NaN")
     if any(map(math.isnan, found)):
         use.fail(
             f"{name} must have {takers} {'number' if takers == 1 else 'numbers'}: Affine and ScaledTanh have no default"

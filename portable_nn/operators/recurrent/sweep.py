@@ -15,7 +15,7 @@ import numpy as np
 
 from portable_nn.operators.base import Array, KernelContext, Step
 from portable_nn.operators.recurrent.functions import Activator, Function
-from portable_nn.operators.recurrent.uses import LENGTHS, B, P, R, Recurrence, W, X
+from portable_nn.operators.recurrent.uses import LENGTHS, B, P, R, Recurrence, W, X, check_lengths
 
 Steps = list[Step]
 At = Callable[[int], Steps]
@@ -179,8 +179,7 @@ def idle_steps(n: KernelContext, use: Recurrence, steps: Steps) -> Array | None:
     idle = n.scratch((longest, len(lengths), 1), np.bool_)
 
     def compare() -> None:
-        if wrong := [length for length in lengths.tolist() if not 0 < length <= longest]:
-            n.fail(f"a sequence of X has 1 to {longest} steps, and sequence_lens says {wrong[0]}")
+        check_lengths(n, lengths.tolist(), longest)
         np.greater_equal(times, lengths, out=idle[..., 0])
 
     steps.append(compare)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from portable_nn.core.dims import total
@@ -132,11 +132,13 @@ def recurrence(use: OperatorContext) -> Recurrence:
         use.fail(f"R must be (directions, {kind.gates} * hidden size, hidden size), not {format_shape(rows)}")
     if use.attributes.get("hidden_size", hidden) != hidden:
         use.fail(f"hidden_size is {use.attributes['hidden_size']}, but R {format_shape(rows)} is for {hidden}")
+    steps, batch = shape[1::-1] if batch_first else shape[:2]
+    if steps == 0:
+        use.fail(f"X must have 1 step or more, not {format_shape(shape)}")
     backwards = _REVERSED[use.choice("direction", tuple(_REVERSED))]
     clip = use.attributes.get("clip")
-    if isinstance(clip, float) and clip <= 0:
+    if isinstance(clip, float) and not clip > 0:  # Nor NaN.
         use.fail(f"clip must be more than 0, not {clip:g}")
-    steps, batch = shape[1::-1] if batch_first else shape[:2]
     found = Recurrence(
         kind, steps, batch, shape[2], hidden, backwards,
         functions_of(use, kind.functions, len(backwards)), clip if isinstance(clip, float) else None, batch_first,
@@ -164,6 +166,16 @@ def _check_shapes(use: OperatorContext, found: Recurrence) -> None:
             use.expect(index, use.like(shape), f"{why} and {found.hidden} hidden units")
     if use.has(LENGTHS):
         use.expect(LENGTHS, Type("int32", (found.batch,)), " (the length of each sequence)")
+        check_lengths(
+            use, [length for length in use.type(LENGTHS).constant or () if isinstance(length, int)], found.steps
+        )
+
+
+def check_lengths(use: OperatorContext, lengths: Iterable[int], longest: Dim) -> None:
+    """Fail for lengths of sequences that X cannot have."""
+    for length in lengths:
+        if length < 1 or (isinstance(longest, int) and length > longest):
+            use.fail(f"a sequence of X has 1 to {longest} steps, and sequence_lens says {length}")
 
 
 def types_of_outputs(use: OperatorContext) -> tuple[Type, ...]:
