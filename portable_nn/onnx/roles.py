@@ -136,6 +136,8 @@ def _role(name: str, array: Array, uses: list[_Use]) -> Role:
     last = re.split(r"[./]", name.removesuffix(":0"))[-1]
     is_folded = any(FOLDED.fullmatch(text) for text in (name, last))
     is_weight = any(use.is_weight for use in uses if use.node.op_type != "Gather")
+    if is_folded and array.size == 1 and not any(name in use.node.input for use in uses if use.is_weight):
+        is_weight = False  # A number that fills an array, such as the zeros that a state begins with.
     is_table = any(use.node.op_type == "Gather" for use in uses)
     if BUFFERS.fullmatch(last) and not is_folded:
         return Role(False, is_sure=not is_weight)

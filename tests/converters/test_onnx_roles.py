@@ -90,6 +90,20 @@ def test_embeddings_train_and_a_weight_that_is_turned_first(tmp_path: Path) -> N
     assert trained(path) == {"words.table": True, "turned": True, "val_9": False, "onnx::Add_8": True}
 
 
+def test_a_number_that_fills_an_array_is_none_that_trains(tmp_path: Path) -> None:
+    """PyTorch writes ``torch.zeros(batch, 4)`` as an expanded zero, also where a cell multiplies it by a weight."""
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Expand", ["val_3", "sizes"], ["zeros"]),
+        node("Gemm", ["zeros", "cell.weight"], ["h"]),
+        node("Gemm", ["x", "val_5"], ["w"]),  # The folded weight of a layer of one unit.
+        node("Add", ["h", "w"], ["y"]),
+    ]
+    weights = {"val_3": np.float32(0), "cell.weight": normal(1, 4), "val_5": normal(1, 1)}
+    path = write(tmp_path / "m.onnx", nodes, {"x": (FLOAT, [3, 1])}, {"y": (FLOAT, [3, 4])}, weights)
+    assert trained(path) == {"val_3": False, "cell.weight": True, "val_5": True}
+
+
 def test_what_is_bounded_is_no_bound(tmp_path: Path) -> None:
     """The learned scale of attention in Swin 2 is clamped before it is used."""
     nodes = [node("Clip", ["attn.logit_scale", "", "attn.most"], ["c"]), node("Mul", ["x", "c"], ["y"])]
