@@ -24,7 +24,7 @@ from portable_nn.operators import INTEGERS, Family, Interval, OperatorContext, T
 BATCHES: Final = (1, 3)
 """The values of an unknown first size: one example is a special case, and so is an odd number."""
 
-SIZES: Final = (16, 32, 64, 128, 224, 256, 8, 4, 2, 1)
+SIZES: Final[tuple[int, ...]] = (16, 32, 64, 128, 224, 256, 8, 4, 2, 1)
 """The values that are tried for any other unknown size, such as the length of a sequence; the first that fits."""
 
 
@@ -94,7 +94,10 @@ def rounds(graph: Graph, rng: np.random.Generator) -> Iterator[dict[str, Array]]
 
 
 def varied(
-    graph: Graph, rng: np.random.Generator, made_for: Mapping[str, Meant] = MappingProxyType({})
+    graph: Graph,
+    rng: np.random.Generator,
+    made_for: Mapping[str, Meant] = MappingProxyType({}),
+    sizes: Sequence[int] = SIZES,
 ) -> list[dict[str, Array]]:
     """Inputs that make a difference: of one example, and twice of several, in which each is of another kind.
 
@@ -108,17 +111,18 @@ def varied(
         rng: what they are drawn from.
         made_for: what brings examples to what an input is meant for, by name (see ``meant``); the first ones
             only where that is stated.
+        sizes: the values that are tried for sizes other than the batch.
 
     Raises:
         NoInputsError: no values are found for the unknown sizes.
         GraphError: inputs or values of these sizes would take too much memory.
     """
-    first, types = _bound(graph, BATCHES[0])
+    first, types = _bound(graph, BATCHES[0], sizes=sizes)
     symbolic = any(isinstance(dim, str) for value in graph.inputs for dim in value.shape)
-    several, more = _bound(graph, BATCHES[1], (first,)) if symbolic else (first, types)
+    several, more = _bound(graph, BATCHES[1], (first,), sizes) if symbolic else (first, types)
     bound = [(first, types), (several, more), (several, more)]
-    if _open_sizes(graph):
-        bound.append(_bound(graph, BATCHES[1], (first, several)))
+    if open_sizes(graph):
+        bound.append(_bound(graph, BATCHES[1], (first, several), sizes))
     found = []
     for number, (shapes, known) in enumerate(bound):
         check_claims(graph, known)
@@ -162,29 +166,32 @@ MIXTURES: Final[tuple[tuple[Kind, ...], ...]] = (
 """The kinds of the examples in each of the inputs of ``varied``; where there is one example, it has the first kind."""
 
 
-def _open_sizes(graph: Graph) -> list[str]:
+def open_sizes(graph: Graph) -> list[str]:
     """The names of symbolic sizes that are not the batch."""
     leading = {dim for value in graph.inputs for dim in value.shape[:1]}
     return sorted({dim for value in graph.inputs for dim in value.shape if isinstance(dim, str)} - leading)
 
 
 def _bound(
-    graph: Graph, batch: int, after: Sequence[Mapping[str, tuple[int, ...]]] = ()
+    graph: Graph,
+    batch: int,
+    after: Sequence[Mapping[str, tuple[int, ...]]] = (),
+    sizes: Sequence[int] = SIZES,
 ) -> tuple[dict[str, tuple[int, ...]], Types]:
     """Shapes of the inputs without unknown sizes, and the types of all values for these.
 
     Sizes that are not the batch are others than those in ``after``, and differ from each other, if such fit.
     """
-    others, reason = _open_sizes(graph), None
+    others, reason = open_sizes(graph), None
     taken = {
         (dim, shapes[value.name][axis])
         for shapes in after
         for value in graph.inputs
         for axis, dim in enumerate(value.shape)
     }
-    for sizes in sorted(_assignments(SIZES, others), key=lambda sizes: not taken.isdisjoint(sizes.items())):
+    for chosen in sorted(_assignments(sizes, others), key=lambda chosen: not taken.isdisjoint(chosen.items())):
         shapes = {
-            value.name: tuple(dim if isinstance(dim, int) else sizes.get(dim, batch) for dim in value.shape)
+            value.name: tuple(dim if isinstance(dim, int) else chosen.get(dim, batch) for dim in value.shape)
             for value in graph.inputs
         }
         try:
@@ -196,7 +203,7 @@ def _bound(
         raise reason
     named = " and ".join(f"'{dim}'" for dim in others)
     raise NoInputsError(
-        f"none of the sizes {', '.join(map(str, sorted(SIZES)))} that are tried for {named} fits the nodes"
+        f"none of the sizes {', '.join(map(str, sorted(sizes)))} that are tried for {named} fits the nodes"
     ) from reason
 
 

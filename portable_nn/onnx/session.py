@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ OPSET: Final = 21
 
 _QUIET: Final = 4
 """Log fatal errors only: everything else reaches the caller as an exception."""
+
+_PLACE: Final = re.compile(r"^Exception during initialization: \S+:\d+ .*?OpKernelInfo&\)( \[.*?\])? ")
+"""Where in its own code onnxruntime raises an exception."""
 
 _DTYPES: Final[Mapping[str, str]] = {
     "tensor(float)": "float32",
@@ -194,6 +198,8 @@ def _refusal(error: Exception, where: str, head: bytes) -> PortableNNError:
     kind = type(error).__name__
     if kind == "NotImplemented":
         return UnsupportedError(where, f"onnxruntime lacks an operator that it needs: {_reason(error)}")
+    if "during initialization" in str(error):  # The model is valid, but a kernel takes less than the standard says.
+        return UnsupportedError(where, f"onnxruntime cannot run a node of it: {_PLACE.sub('', _reason(error))}")
     if kind == "InvalidProtobuf" or "No graph was found" in str(error):
         return FormatError(where, what_it_is(head))
     return FormatError(where, f"is not a valid ONNX model: {_reason(error)}")

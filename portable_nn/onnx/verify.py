@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import numpy as np
 from onnx import ModelProto
@@ -29,10 +29,10 @@ from portable_nn.engines.plan import Plan
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.meaning import InputInfo
 from portable_nn.format.tensors import Array
-from portable_nn.onnx.meant import meant
+from portable_nn.onnx.meant import Meant, meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode
-from portable_nn.onnx.samples import BATCHES, NoInputsError, redrawn, varied
+from portable_nn.onnx.samples import BATCHES, SIZES, NoInputsError, open_sizes, redrawn, varied
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowance, rounding_effect
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, finite_gaps, gaps, same_type
@@ -51,6 +51,8 @@ __all__ = ["BATCHES", "Difference", "Proof", "Tolerance", "check_recorded", "com
 LARGE: Final = 64 * 2**20
 """Bytes of values above which one example at a time is enough for the values on the way, and bytes of weights above
 which both engines run in pieces."""
+
+Made = TypeVar("Made")
 
 _HINT: Final = "; --io FILE.npz gives inputs that it can run on, --no-verify leaves the comparison out"
 """The advice where an engine cannot run on random inputs."""
@@ -100,9 +102,15 @@ def compare(
     if not unread:
         proof.weights = compare_weights(graph, parameters, model, where, folder, source, originals)
     made_for = meant(graph, parameters, infos)
-    try:
-        drawn = varied(graph, rng, made_for)
-        rounds, whole = drawn[:3], [*drawn[:2], *drawn[3:]]
+    ours, pieces = list[dict[str, Array]](), cast("Sides | None", None)
+
+    def run(feeds: Sequence[Mapping[str, Array]]) -> tuple[list[dict[str, Array]], Sides | None]:
+        pieces = _pieces(graph, parameters, model, feeds, folder)
+        return _numpy(graph, parameters, feeds, where, pieces), pieces
+
+    try:  # Numpy first, as it refuses a graph that claims too much memory.
+        drawn, (ours, pieces) = _drawn(graph, rng, made_for, run)
+        rounds, whole = drawn[:3], _whole(drawn)
     except GraphError as error:
         raise GraphError(error.faults, where) from None
     except NoInputsError as error:
@@ -112,9 +120,6 @@ def compare(
     large = bool(whole) and _is_large(graph, rounds)
     if large:
         rounds = redrawn(graph, rounds[0], rng, made_for)
-    pieces = _pieces(graph, parameters, model, whole, folder)
-    # Numpy first, as it refuses a graph that claims too much memory.
-    ours = _numpy(graph, parameters, whole, where, pieces)
     give_back()
     data = source if isinstance(source, bytes) else to_bytes(model)
 
@@ -132,7 +137,7 @@ def compare(
         return proof
     sizes = (next((len(array) for array in feeds.values() if array.ndim), 1) for feeds in whole)
     proof.batches = tuple(dict.fromkeys(sizes))
-    proof.sizes = _open_sizes(graph, whole)
+    proof.sizes = _sizes_of(graph, whole)
     sides = Sides(graph, parameters, model, rounds, folder)
     try:
         values = compare_values(sides, rounds, opset_of(model, where), tolerance)
@@ -151,7 +156,41 @@ def compare(
     return proof
 
 
-def _open_sizes(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
+def _drawn(
+    graph: Graph,
+    rng: np.random.Generator,
+    made_for: Mapping[str, Meant],
+    run: Callable[[Sequence[Mapping[str, Array]]], Made],
+) -> tuple[list[dict[str, Array]], Made]:
+    """Inputs as ``varied`` draws them, and what ``run`` makes of them.
+
+    Where it cannot run on them, sizes that are not the batch may be too large, such as the length of a sequence for a
+    table of positions: smaller ones are tried.
+    """
+    sizes, refused = SIZES, None
+    while True:
+        try:
+            drawn = varied(graph, rng, made_for, sizes)
+        except (GraphError, NoInputsError):
+            if refused is not None:
+                raise refused from None
+            raise
+        try:
+            return drawn, run(_whole(drawn))
+        except FormatError as error:
+            refused = refused or error
+            tried = {size for each in _sizes_of(graph, drawn).values() for size in each}
+            sizes = tuple(size for size in sizes if size < max(tried, default=0))
+            if not sizes or not open_sizes(graph):
+                raise refused from None
+
+
+def _whole(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
+    """The inputs on which whole models run: of two that have the same shapes, one is enough."""
+    return [*drawn[:2], *drawn[3:]]
+
+
+def _sizes_of(graph: Graph, whole: Sequence[Mapping[str, Array]]) -> dict[str, tuple[int, ...]]:
     """The numbers that each symbolic size of the inputs had, but for the batch."""
     found: dict[str, dict[int, None]] = {}
     for feeds in whole:

@@ -355,3 +355,21 @@ def test_export_takes_the_lowest_opset_that_can_hold_the_network(tmp_path):
     indices = pnn.Input(4, dtype="int64", name="i")
     newer = pnn.Network([x, indices], pnn.emit("ScatterElements", x, indices, x, axis=1, reduction="max", name="y"))
     assert export_onnx(newer, tmp_path / "b.onnx").opset == 18
+
+
+def test_lengths_that_a_table_of_positions_has_not_are_not_drawn() -> None:
+    """As GPT-2 looks its positions up: no shape says that there are 40 of them."""
+    nodes = [
+        node("Shape", ["x"], ["end"], start=1, end=2),
+        node("Squeeze", ["end"], ["count"]),
+        node("Range", ["zero", "count", "one"], ["places"]),
+        node("Unsqueeze", ["places", "axis"], ["rows"]),
+        node("Gather", ["pos.weight", "rows"], ["p"]),
+        node("Add", ["x", "p"], ["y"]),
+    ]
+    weights = {"zero": np.int64(0), "one": np.int64(1), "axis": [0], "pos.weight": f32(40, 3)}
+    made = model(nodes, {"x": ("float", ["batch", "length", 3])}, "y", weights)
+    network, proof, _ = read_onnx(made)
+    assert max(proof.sizes["length"]) <= 40
+    assert len(proof.sizes["length"]) == 3
+    assert_equal(made, network, {"x": f32(2, 40, 3)}, {"x": f32(1, 1, 3)})

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.core.errors import GraphError
 from portable_nn.model_files.reports import check
 
 torch: Any = pytest.importorskip("torch")
@@ -130,3 +132,49 @@ def test_grus_that_pytorch_is_known_to_write_wrongly(
     onnx.save(gru(reset, producer), path)
     for messages in (read_onnx(path).notes, [finding.message for finding in check(path).findings]):
         assert any("pytorch issue 189225" in message for message in messages) == wrong
+
+
+def lstm(inputs: dict[str, list[Any]], arrays: dict[str, Array], before: list[Any], **options: Any) -> onnx.ModelProto:
+    """An LSTM of four units whose further inputs are ``inputs``, or among ``arrays``."""
+    rng = np.random.default_rng(3)
+    weights = {"w": rng.normal(size=(1, 16, 3)).astype(np.float32), "r": rng.normal(size=(1, 16, 4)).astype(np.float32)}
+    node = helper.make_node("LSTM", ["x", "w", "r", "", "lengths"][: 3 if "layout" in options else 5], ["y"], **options)
+    codes = {"x": TensorProto.FLOAT}
+    graph = helper.make_graph(
+        [*before, node],
+        "g",
+        [helper.make_tensor_value_info(name, codes.get(name, TensorProto.INT64), at) for name, at in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in {**weights, **arrays}.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_lengths_are_drawn_through_the_sort_that_packing_does() -> None:
+    """PyTorch's pack_padded_sequence sorts the lengths; those of the inputs that are drawn have 1 step or more."""
+    sort = [
+        helper.make_node("Shape", ["n"], ["count"]),
+        helper.make_node("TopK", ["n", "count"], ["sorted", "places"]),
+        helper.make_node("Cast", ["sorted"], ["lengths"], to=TensorProto.INT32),
+    ]
+    model = lstm({"x": ["steps", "batch", 3], "n": ["batch"]}, {}, sort, hidden_size=4)
+    assert read_onnx(model).outputs.compared
+
+
+@pytest.mark.parametrize("length", [0, -1, 6])
+def test_lengths_in_the_file_that_are_none_are_a_fault_of_the_node(length: int) -> None:
+    model = lstm({"x": [5, 2, 3]}, {"lengths": np.array([3, length], np.int32)}, [], hidden_size=4)
+    with pytest.raises(GraphError, match=f"has 1 to 5 steps, and sequence_lens says {length}$"):
+        read_onnx(model)
+
+
+@pytest.mark.parametrize("options", [{"hidden_size": 4, "layout": 1}, {"layout": 1}])
+def test_what_onnxruntime_lacks_of_them_is_compared_as_it_is_written(options: dict[str, Any]) -> None:
+    model = lstm({"x": ["batch", "steps", 3]}, {}, [], **options)
+    network, proof, _ = read_onnx(model)
+    assert proof.compared
+    assert "onnxruntime cannot run a node of it: " in proof.notes[-1]
+    x = np.random.default_rng(4).normal(size=(2, 5, 3)).astype(np.float32)
+    theirs = onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0] if "hidden_size" in options else None
+    if theirs is not None:
+        np.testing.assert_allclose(network.predict(x), theirs, atol=1e-6)

@@ -90,5 +90,6 @@ register(
         {"axis": Attr(int, -1), "largest": Attr(int, 1), "sorted": Attr(int, 1)},
         outputs=("Values", "Indices"),
         family="reduction",
+        passes=(0,),
     )
 )
