@@ -128,6 +128,10 @@ _NAMES: Final = {
         StepLR="pnn.StepDecay here, as schedule= of fit",
         ExponentialLR="pnn.ExponentialDecay here, as schedule= of fit",
         CosineAnnealingLR="pnn.CosineDecay here, as schedule= of fit",
+        LSTMCell="network.stream() of a network with pnn.LSTM here, called with one step after the other",
+        GRUCell="network.stream() of a network with pnn.GRU here, called with one step after the other",
+        RNNCell="network.stream() of a network with pnn.RNN here, called with one step after the other",
+        TransformerEncoder="pnn.TransformerEncoderLayer here, as often as there are layers",
     ),
     **_of(
         "Keras",
@@ -146,6 +150,9 @@ _NAMES: Final = {
         LayerNormalization="pnn.LayerNorm() here",
         UpSampling2D="pnn.Upsample(scale_factor=2) here",
         ZeroPadding2D="pnn.Pad here",
+        SimpleRNN="pnn.RNN(units) here",
+        Bidirectional="an option here: pnn.LSTM(units, bidirectional=True)",
+        TimeDistributed="not needed here: pnn.Dense takes (batch, steps, features) as it is",
         Activation="a layer of that name here, such as pnn.ReLU()",
     ),
 }
@@ -197,6 +204,11 @@ _LAYER_OPTIONS: Final = _of(
     dilation_rate="dilation here",
     rate="ratio here",
     data_format="always channels first here",
+    return_sequences="what is done here unless last=True asks for the states after the last step alone",
+    return_state="the method with_states of the layer here",
+    go_backwards="not offered here alone: bidirectional=True reads in both directions",
+    stateful="network.stateful() here, or network.stream()",
+    recurrent_initializer="weight_initial here",
 )
 
 WORDS: Final[Mapping[str, Mapping[str, Word]]] = {

@@ -119,6 +119,26 @@ def _of_axes(axes: int) -> dict[str, Counterpart]:
     }
 
 
+def _recurrent() -> dict[str, Counterpart]:
+    """The recurrent modules: PyTorch has the steps first unless it is told otherwise."""
+    names = "bias batch_first dropout bidirectional proj_size"
+    renamed = {
+        "input_size": READ,
+        "hidden_size": Renamed("units"),
+        "num_layers": Renamed("layers"),
+        "proj_size": Renamed(only=[0]),
+    }
+    return {
+        kind: _row(kind, f"input_size hidden_size num_layers {more}{names}", **renamed)._replace(
+            always={"batch_first": False}
+        )
+        for kind, more in (("RNN", "nonlinearity "), ("GRU", ""), ("LSTM", ""))
+    }
+
+
+_NEVER: Final = Renamed(only=[False])
+_NONE: Final = Renamed(only=[None])
+
 COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     "Linear": _row("Dense", "in_features out_features bias", in_features=READ, out_features=Renamed("units")),
     **{name: row for axes in (1, 2, 3) for name, row in _of_axes(axes).items()},
@@ -156,6 +176,41 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     ),
     "PixelShuffle": _row("PixelShuffle", "upscale_factor", upscale_factor=Renamed("factor")),
     "PixelUnshuffle": _row("PixelUnshuffle", "downscale_factor", downscale_factor=Renamed("factor")),
+    **_recurrent(),
+    "Embedding": _row(
+        "Embedding",
+        "num_embeddings embedding_dim padding_idx max_norm norm_type scale_grad_by_freq sparse",
+        num_embeddings=Renamed("entries"),
+        embedding_dim=Renamed("features"),
+        padding_idx=_NONE,
+        max_norm=_NONE,
+        norm_type=READ,
+        scale_grad_by_freq=_NEVER,
+        sparse=READ,
+    ),
+    "MultiheadAttention": _row(
+        "MultiHeadAttention",
+        "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first",
+        embed_dim=READ,
+        num_heads=Renamed("heads"),
+        dropout=Renamed(only=[0]),
+        add_bias_kv=_NEVER,
+        add_zero_attn=_NEVER,
+        kdim=_NONE,
+        vdim=_NONE,
+        batch_first=READ,
+    ),
+    "TransformerEncoderLayer": _row(
+        "TransformerEncoderLayer",
+        "d_model nhead dim_feedforward dropout activation layer_norm_eps batch_first norm_first bias",
+        d_model=READ,
+        nhead=Renamed("heads"),
+        dim_feedforward=Renamed("units"),
+        activation=Renamed("activation", lambda function: getattr(function, "__name__", function)),
+        layer_norm_eps=Renamed("eps"),
+        batch_first=READ,
+        bias=Renamed(only=[True]),
+    ),
 }
 """PyTorch's modules by name."""
 
@@ -187,11 +242,16 @@ def _call(name: str, *args: Any, **options: Any) -> str:
     return f"{name}({', '.join([*map(repr, args), *(f'{option}={value!r}' for option, value in options.items())])})"
 
 
-def in_our_words(builder: str, *args: Any, **options: Any) -> str | None:
-    """The call of ``builder`` for what PyTorch's module makes of these arguments; ``None`` where it takes no such."""
+def in_our_words(
+    builder: str, *args: Any, accepts: Callable[[Mapping[str, Any]], bool] = lambda ours: True, **options: Any
+) -> str | None:
+    """The call of ``builder`` for what PyTorch's module makes of these arguments; ``None`` where it takes no such.
+
+    ``accepts`` says whether the builder can be called with the arguments that they become.
+    """
     modules = sorted((name for name, row in COUNTERPARTS.items() if row.builder == builder), key=builder.__ne__)
     found = (translated(name, *args, **options) for name in modules)
-    ours = next((each for each in found if each is not None), None)
+    ours = next((each for each in found if each is not None and accepts(each)), None)
     return None if ours is None else _call(builder, **ours)
 
 
@@ -214,13 +274,20 @@ def explained(name: str, builder: Any) -> Any:
     function = builder.__init__ if is_class else builder
     signature = inspect.signature(function)
 
+    def accepts(ours: Mapping[str, Any]) -> bool:
+        try:
+            signature.bind(*[None] * is_class, **ours)
+        except TypeError:
+            return False
+        return True
+
     @wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         try:
             signature.bind(*args, **options)
         except TypeError as error:
             given = args[1:] if is_class else args
-            wanted = in_our_words(name, *given, **options) if given or options else None
+            wanted = in_our_words(name, *given, accepts=accepts, **options) if given or options else None
             if wanted is not None:
                 shown = _call(name, *given, **options)
                 raise UsageError(f"{shown}: {error}; PyTorch's is {wanted} here, see docs/pytorch.md") from None

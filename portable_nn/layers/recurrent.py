@@ -154,17 +154,42 @@ class RNN(_Recurrent):
 
     gates = 1
 
-    def __init__(self, units: int, *, nonlinearity: str = "tanh", **options: Any) -> None:
-        """As ``GRU``, with one option more.
+    def __init__(
+        self,
+        units: int,
+        *,
+        layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        last: bool = False,
+        weight_initial: Initial | None = None,
+        bias_initial: Initial | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Make the layer, with the options of ``GRU`` and one more.
 
         Args:
             units: as for ``GRU``.
+            layers: as for ``GRU``.
             nonlinearity: ``tanh`` or ``relu``.
-            options: as for ``GRU``.
+            bias: as for ``GRU``.
+            batch_first: as for ``GRU``.
+            dropout: as for ``GRU``.
+            bidirectional: as for ``GRU``.
+            last: as for ``GRU``.
+            weight_initial: as for ``GRU``.
+            bias_initial: as for ``GRU``.
+            name: as for ``GRU``.
 
-        Raises ``UsageError`` for another one.
+        Raises ``UsageError`` for an option that makes no sense, and what calling ``GRU`` raises.
         """
-        super().__init__(units, **options)
+        super().__init__(
+            units, layers=layers, bias=bias, batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
+            last=last, weight_initial=weight_initial, bias_initial=bias_initial, name=name,
+        )  # fmt: skip
         if nonlinearity not in ("tanh", "relu"):
             raise UsageError(f"RNN: nonlinearity must be tanh or relu, not {nonlinearity!r}")
         if nonlinearity == "relu":

@@ -47,6 +47,19 @@ SAID: list[tuple[Callable[[], Any], str]] = [
     (lambda: pnn.ReLU(inplace=True), "PyTorch's is ReLU() here"),
     (lambda: pnn.Dropout(p=0.5), "PyTorch's is Dropout(ratio=0.5) here"),
     (lambda: pnn.Flatten(1), "PyTorch's is Flatten() here"),
+    (lambda: pnn.LSTM(8, 16), "PyTorch's is LSTM(batch_first=False, units=16) here, see docs/pytorch.md"),
+    (lambda: pnn.LSTM(8, 16, batch_first=True), "PyTorch's is LSTM(batch_first=True, units=16) here"),
+    (
+        lambda: pnn.GRU(input_size=8, hidden_size=16, num_layers=2, batch_first=True, bidirectional=True),
+        "PyTorch's is GRU(batch_first=True, units=16, layers=2, bidirectional=True) here",
+    ),
+    (lambda: pnn.RNN(8, 16, 1, "relu"), "PyTorch's is RNN(batch_first=False, units=16, layers=1, nonlinearity='relu')"),
+    (lambda: pnn.Embedding(num_embeddings=10, embedding_dim=4), "PyTorch's is Embedding(entries=10, features=4) here"),
+    (lambda: pnn.MultiHeadAttention(16, 4, batch_first=True), "PyTorch's is MultiHeadAttention(heads=4) here"),
+    (
+        lambda: pnn.TransformerEncoderLayer(d_model=16, nhead=4, dim_feedforward=32),
+        "PyTorch's is TransformerEncoderLayer(heads=4, units=32) here",
+    ),
     (lambda: pnn.PixelShuffle(upscale_factor=2), "PyTorch's is PixelShuffle(factor=2) here"),
 ]
 
@@ -88,6 +101,13 @@ OTHER_WORDS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: pnn.Dense(in_features=4, units=3), TypeError, "PyTorch's in_features is read from the input here"),
     (lambda: pnn.Conv2d(filters=16, kernel_size=3), TypeError, "PyTorch's kernel_size is kernel here"),
     (lambda: pnn.Conv2d(16, 3, strides=2), TypeError, "Conv2d has no option 'strides': Keras's strides is stride"),
+    (lambda: pnn.LSTM(16, num_layers=2), TypeError, "PyTorch's num_layers is layers here"),
+    (lambda: pnn.RNN(16, num_layers=2), TypeError, "PyTorch's num_layers is layers here"),
+    (lambda: pnn.LSTM(units=16, input_size=8), TypeError, "PyTorch's input_size is read from the input here"),
+    (lambda: pnn.GRU(16, return_sequences=True), TypeError, "Keras's return_sequences is what is done here unless la"),
+    (lambda: pnn.LSTMCell(8, 16), AttributeError, "PyTorch's LSTMCell is network.stream() of a network with pnn.LSTM"),
+    (lambda: pnn.MultiheadAttention(8, 2), AttributeError, "PyTorch's MultiheadAttention is MultiHeadAttention here"),
+    (lambda: pnn.Conv2d(16, kernel_size=3), TypeError, "PyTorch's kernel_size is kernel here"),
     (lambda: pnn.Conv2D(16, 3), AttributeError, "Keras's Conv2D is pnn.Conv2d(filters, kernel) here"),
     (lambda: pnn.nn.Linear, AttributeError, "PyTorch's nn is the package itself here: pnn.Dense, pnn.Conv2d"),
     (lambda: NET.fit(X, Y, validation_data=(X, Y)), TypeError, "fit has no option 'validation_data': Keras's valida"),  # type: ignore
@@ -127,7 +147,8 @@ def test_every_word_is_another_here() -> None:
                 assert hasattr(NET, name), name
             for name in re.findall(r"(\w+)=", meaning.here):
                 assert name in {*inspect.signature(NET.fit).parameters, "inputs", "outputs", "engine", "dtype",
-                                "float16", "batch_size", "scale_factor", "class_weight"}, name  # fmt: skip
+                                "float16", "batch_size", "scale_factor", "class_weight",
+                                "bidirectional", "last"}, name  # fmt: skip
 
 
 def test_a_module_of_another_name_is_named() -> None:
@@ -141,8 +162,12 @@ def test_every_parameter_is_pytorchs() -> None:
     nn = pytest.importorskip("torch").nn
     import inspect
 
+    left_out = ("device", "dtype", "_weight", "_freeze")
     for name, row in COUNTERPARTS.items():
-        theirs = [each for each in inspect.signature(getattr(nn, name)).parameters if each not in ("device", "dtype")]
+        theirs = [each for each in inspect.signature(getattr(nn, name)).parameters if each not in left_out]
+        if name in ("RNN", "GRU", "LSTM"):  # A recurrent module: those of the base class, and for RNN one more.
+            theirs = [each for each in inspect.signature(nn.RNNBase).parameters if each not in (*left_out, "mode")]
+            theirs = [*theirs[:3], *(["nonlinearity"] if name == "RNN" else []), *theirs[3:]]
         assert list(row.parameters) == theirs[: len(row.parameters)], name
         assert set(theirs[len(row.parameters) :]) <= {"args", "kwargs", "bias", "min_value", "max_value"}, name
         ours = inspect.signature(getattr(pnn, row.builder)).parameters
@@ -164,12 +189,18 @@ def _options(parameters: Mapping[str, Renamed]) -> list[str]:
     return [re.sub(r" or \((1,? ?)+\)", ", or 1 for each axis", each) for each in found]
 
 
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
 def table() -> str:
     """The table of names: modules that differ in the number of axes alone share a row, which says where they differ."""
     modules: dict[tuple[str, str], dict[str, list[str]]] = {}
     for name, row in COUNTERPARTS.items():
         here = f"`{re.sub(r'[123]d$', 'Nd', row.builder)}`" + (
-            f' with `mode="{row.always["mode"]}"`' if row.always else ""
+            f" with `{', '.join(f'{name}={_shown(value)}' for name, value in row.always.items())}`"
+            if row.always
+            else ""
         )
         modules.setdefault((here, re.sub(r"[123]d$", "Nd", name)), {})[name[-2]] = _options(row.parameters)
     rows: dict[tuple[str, str], list[str]] = {}
@@ -299,6 +330,38 @@ def _average_pool(torch: Any) -> None:
         torch.nn.AvgPool3d(3, padding=1, count_include_pad=False)(torch.from_numpy(x))
 
 
+def _recurrent(torch: Any) -> None:
+    """Which axis is the batch, and the order of the gates."""
+    x = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+    net = pnn.Sequential(pnn.Input(6, 3), pnn.GRU(2, name="gru"), seed=0)
+    theirs = torch.nn.GRU(3, 2)
+    with torch.no_grad():
+        for side, role in (("ih", "weight"), ("hh", "recurrent")):
+            z, r, n = np.split(net.parameters[f"gru.{role}_l0"][0], 3)
+            getattr(theirs, f"weight_{side}_l0").copy_(torch.tensor(np.concatenate([r, z, n])))
+        for side, rows in zip(("ih", "hh"), np.split(net.parameters["gru.bias_l0"][0], 2), strict=True):
+            z, r, n = np.split(rows, 3)
+            getattr(theirs, f"bias_{side}_l0").copy_(torch.tensor(np.concatenate([r, z, n])))
+        wanted = theirs(torch.tensor(x.transpose(1, 0, 2)))[0].numpy()
+    np.testing.assert_allclose(net.predict(x), wanted.transpose(1, 0, 2), atol=1e-6)
+
+
+def _attention(torch: Any) -> None:
+    """What a mask says."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    seen = np.array([[True, True, False], [True, True, True]])
+    start, mask = pnn.Input(3, 4, name="x"), pnn.Input(1, 1, 3, name="mask", dtype="bool")
+    net = pnn.Network([start, mask], pnn.MultiHeadAttention(2, name="a")(start, mask), seed=0)
+    theirs = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.tensor(net.parameters["a.weight"]))
+        theirs.out_proj.weight.copy_(torch.tensor(net.parameters["a.out_weight"]))
+        each = torch.tensor(x)
+        wanted = theirs(each, each, each, key_padding_mask=torch.tensor(~seen))[0].numpy()
+    found = next(iter(net.predict({"x": x, "mask": seen[:, None, None]}).values()))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
 DIFFERENCES: Mapping[str, Callable[[Any], None]] = {
     "BatchNormNd": _batch_norm,
     "InstanceNorm": _instance_norm,
@@ -308,6 +371,8 @@ DIFFERENCES: Mapping[str, Callable[[Any], None]] = {
     "Hardsigmoid": _hardsigmoid,
     "Upsample": _upsample,
     "Dense": _dense,
+    "RNN": _recurrent,
+    "MultiHeadAttention": _attention,
     "Dropout": _dropout,
 }
 """By the first word of their rows."""

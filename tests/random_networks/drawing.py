@@ -46,6 +46,7 @@ LEFT_OUT: Mapping[str, str] = {
     "nearest of 1 or 3 axes, by a factor that keeps or doubles a size": "PyTorch's gradient is not that of its output",
     "Rescaling and Normalization of another tool's model": "no such file says what is frozen: it is frozen by name",
     "Hardsigmoid's gradient": "PyTorch's has 1/6 in single precision even in double: its definition is differentiated",
+    "Embedding, TransformerEncoderLayer, positions": "test_sequences_torch.py has them; the first takes whole numbers",
     "Columns": "its examples are rows of a table: test_columns.py has it beside scikit-learn",
     "Dropout in training": "other random numbers: what drops is compared without training",
     "Softplus with beta or threshold, Flatten of some axes, padding modes of convolutions": "not offered",
@@ -283,6 +284,16 @@ def _spatial(draw: Callable[[Rng, Shape], Options | None]) -> Callable[[Rng, Sha
     return lambda rng, shape: draw(rng, shape) if len(shape) > 1 else None
 
 
+def _recurrent(kind: str) -> Callable[[Rng, Shape], Options]:
+    more = {"nonlinearity": ["tanh", "relu"]} if kind == "RNN" else {}
+
+    def draw(rng: Rng, shape: Shape) -> Options:
+        some = _some(rng, num_layers=[1, 2], bias=[True, False], bidirectional=[True, False], **more)
+        return {"input_size": shape[1], "hidden_size": int(rng.integers(1, 6)), **some, "batch_first": True}
+
+    return draw
+
+
 NUMBERED: Mapping[str, tuple[Callable[[Rng, Shape], Options | None], bool]] = {
     "Conv": (_conv, False),
     "ConvTranspose": (_conv_transposed, False),
@@ -335,6 +346,11 @@ ROWS: Sequence[Row] = (
     Row("Rescaling", lambda rng, shape: _rescaled(rng)),
     Row("Normalization", lambda rng, shape: _standardised(rng, shape)),
     Row("GlobalLPPool", lambda rng, shape: _global_norm(rng, shape), signed=True),
+    *(Row(kind, _ranked(1, _recurrent(kind))) for kind in ("RNN", "GRU", "LSTM")),
+    Row("MultiheadAttention", _ranked(1, lambda rng, shape: {
+        "embed_dim": shape[1], "num_heads": int(rng.choice(_divisors(shape[1]))), **_some(rng, bias=[True, False]),
+        "batch_first": True,
+    })),
 )  # fmt: skip
 
 
@@ -380,9 +396,86 @@ def made(row: Row, rng: Rng, shape: Shape, name: str) -> Made | None:
     arguments = translated(row.name, **options)
     assert arguments is not None, (row.name, options)
     layer: Layer = getattr(pnn, COUNTERPARTS[row.name].builder)(**arguments, name=name)
-    module = INSTEAD.get(row.name) or getattr(torch.nn, row.name)(**options)
+    wrapped = WRAPPED.get(row.name)
+    module = wrapped(row.name, options) if wrapped else INSTEAD.get(row.name) or getattr(torch.nn, row.name)(**options)
     return Made(layer, module, row.name, options)
 
+
+class InOurLayout(torch.nn.Module):  # type: ignore[misc]
+    """A module of PyTorch with parameters of the names and layouts that the layer here has."""
+
+    def __init__(self, kind: str, options: Options) -> None:
+        super().__init__()
+        self.kind, self.options = kind, options
+
+    def parameter(self, name: str, *shape: int) -> None:
+        self.register_parameter(name, torch.nn.Parameter(torch.empty(shape)))
+
+
+ORDER: Mapping[str, Sequence[int]] = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
+"""The gates in PyTorch's order, by their places in that of the standard."""
+
+
+class Recurrence(InOurLayout):
+    """RNN, GRU or LSTM."""
+
+    def __init__(self, kind: str, options: Options) -> None:
+        super().__init__(kind, options)
+        self.layers, self.bias = options.get("num_layers", 1), options.get("bias", True)
+        self.directions, units = 1 + options.get("bidirectional", False), options["hidden_size"]
+        features, rows = options["input_size"], len(ORDER[kind]) * units
+        for layer in range(self.layers):
+            self.parameter(f"weight_l{layer}", self.directions, rows, features)
+            self.parameter(f"recurrent_l{layer}", self.directions, rows, units)
+            if self.bias:
+                self.parameter(f"bias_l{layer}", self.directions, 2 * rows)
+            features = self.directions * units
+
+    def forward(self, x: Any) -> Any:
+        flat = []
+        for layer in range(self.layers):
+            for direction in range(self.directions):
+                weights = [getattr(self, f"{role}_l{layer}")[direction] for role in ("weight", "recurrent")]
+                weights += getattr(self, f"bias_l{layer}")[direction].chunk(2) if self.bias else []
+                flat += [self._in_their_order(each) for each in weights]
+        h = x.new_zeros(self.layers * self.directions, len(x), self.options["hidden_size"])
+        suffix = f"_{self.options.get('nonlinearity', 'tanh')}" if self.kind == "RNN" else ""
+        run = getattr(torch._VF, self.kind.lower() + suffix)
+        start = (h, h) if self.kind == "LSTM" else h
+        return run(x, start, flat, self.bias, self.layers, 0.0, self.training, self.directions > 1, True)[0]
+
+    def _in_their_order(self, rows: Any) -> Any:
+        blocks = rows.chunk(len(ORDER[self.kind]))
+        return torch.cat([blocks[place] for place in ORDER[self.kind]])
+
+
+class Attention(InOurLayout):
+    """MultiheadAttention of a value with itself."""
+
+    def __init__(self, kind: str, options: Options) -> None:
+        super().__init__(kind, options)
+        features = options["embed_dim"]
+        self.parameter("weight", 3 * features, features)
+        self.parameter("out_weight", features, features)
+        if options.get("bias", True):
+            self.parameter("bias", 3 * features)
+            self.parameter("out_bias", features)
+
+    def forward(self, x: Any) -> Any:
+        x = x.transpose(0, 1)
+        bias, out_bias = (getattr(self, name, None) for name in ("bias", "out_bias"))
+        made, _ = torch.nn.functional.multi_head_attention_forward(
+            x, x, x, self.options["embed_dim"], self.options["num_heads"], self.weight, bias, None, None, False, 0.0,
+            self.out_weight, out_bias, need_weights=False,
+        )  # fmt: skip
+        return made.transpose(0, 1)
+
+
+WRAPPED: Mapping[str, type[InOurLayout]] = {
+    **dict.fromkeys(ORDER, Recurrence),
+    "MultiheadAttention": Attention,
+}
+"""Modules whose parameters have other names or layouts here."""
 
 INSTEAD: Mapping[str, Callable[[Any], Any]] = {
     "Hardsigmoid": lambda x: torch.nn.functional.hardtanh(x + 3, 0.0, 6.0) / 6
