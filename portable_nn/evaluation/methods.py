@@ -98,6 +98,7 @@ def evaluate(
     x: Any,
     y: Any,
     *,
+    mask: Any = None,
     task: Task | None = None,
     worst: int = 0,
     engine: Engine = "numpy",
@@ -109,6 +110,9 @@ def evaluate(
         x: the examples, as ``predict`` takes them; they are computed in parts.
         y: what is right, as ``fit`` takes it: numbers of classes ``(n,)``, a row with a number for each class, or
             names; or the numbers that are predicted, ``(n,)`` or ``(n, numbers)``. Of several outputs a dict by name.
+        mask: of sequences, (n, steps): true for the steps that count, and false for padding. Each such step is then an
+            example, which is listed as ``x[3, 7]``. The output is (n, steps, numbers), of classes (n, classes, steps),
+            and ``y`` (n, steps) or as the output.
         task: ``classes`` or ``numbers``; by default the kind of the output says it.
         worst: how many of the worst examples are listed, as ``x[3]``.
         engine: ``numpy`` or ``onnxruntime``.
@@ -127,16 +131,22 @@ def evaluate(
     for name in wanted:
         if name not in infos:
             raise UsageError(f"y has '{name}', which is no output of the network; it has {', '.join(infos)}")
-    labels = {name: _checked(each, len(next(iter(feeds.values()))), name) for name, each in wanted.items()}
+    count = len(next(iter(feeds.values())))
+    mask = None if mask is None else as_mask(mask, count)
+    labels = {name: _checked(each, count, name, mask) for name, each in wanted.items()}
     scores: dict[str, Scoring] = {}
     for part, outputs in _parts(self, feeds, engine, batch_size):
         for name, label in labels.items():
-            numbers = _rows(outputs[name], name)
+            if mask is None:
+                numbers, right = _rows(outputs[name], name), label[part]
+            else:
+                numbers, right = _steps(outputs[name], label[part], mask[part], infos[name])
             if name not in scores:
                 scores[name] = scoring(infos[name], numbers.shape[1], task, by_number=True, worst=worst)
-            inputs = [f"x[{place}]" for place in range(part.start, part.stop)]
-            kept = feeds[self.graph.inputs[0].name][part] if worst and len(feeds) == 1 else None
-            faults = scores[name].update(numbers, label[part].tolist(), inputs, kept)
+            inputs = _names(part, mask)
+            is_kept = worst and len(feeds) == 1 and mask is None
+            kept = feeds[self.graph.inputs[0].name][part] if is_kept else None
+            faults = scores[name].update(numbers, right.tolist(), inputs, kept)
             for place, reason in faults.items():
                 raise DataError(inputs[place], reason)
     found = {name: each.result() for name, each in scores.items()}
@@ -263,10 +273,41 @@ def _rows(output: Array, name: str) -> Array:
     return rows
 
 
-def _checked(y: Any, count: int, name: str) -> Array | Stored:
+def as_mask(mask: Any, count: int) -> Array:
+    """The mask of the steps of so many sequences. Raises ``UsageError``."""
+    found = as_array(mask, "mask")
+    if found.dtype.kind != "b" or found.ndim != 2 or len(found) != count or not found.any():
+        raise UsageError(
+            f"mask must be bool ({count}, steps), of which one is true, not {found.dtype} {found.shape}: "
+            "np.arange(steps) < lengths[:, np.newaxis] makes it of the lengths of sequences"
+        )
+    return found
+
+
+def _names(part: slice, mask: Array | None) -> list[str]:
+    if mask is None:
+        return [f"x[{place}]" for place in range(part.start, part.stop)]
+    return [f"x[{part.start + row}, {step}]" for row, step in np.argwhere(mask[part]).tolist()]
+
+
+def _steps(output: Array, labels: Array, mask: Array, info: OutputInfo) -> tuple[Array, Array]:
+    """The steps that count as examples: outputs (steps, width) and labels. Raises ``UsageError``."""
+    if info.kind not in ("values", "gaussian") and output.ndim > 2 and output.shape[2:] == mask.shape[1:]:
+        labels = np.moveaxis(labels, 1, -1) if labels.ndim == output.ndim else labels
+        output = np.moveaxis(output, 1, -1)
+    if output.shape[:2] != mask.shape or labels.shape[:2] != mask.shape:
+        shapes = f"output {output.shape}, y {labels.shape} and mask {mask.shape}"
+        raise UsageError(f"'{info.name}' needs as many steps in each: {shapes}")
+    rows: Array = output[mask].reshape(int(mask.sum()), -1).astype(np.float64)
+    return rows, labels[mask]
+
+
+def _checked(y: Any, count: int, name: str, mask: Array | None = None) -> Array | Stored:
     """Labels with an entry for each example."""
     given = rows_of(y, "y")
     array = given if isinstance(given, Stored) else labels_in(given)
+    if mask is not None and array.shape[:1] == (count,):
+        return array
     if array.shape[:1] != (count,) or array.ndim > 2:
         raise UsageError(
             f"y for '{name}' must have an entry or a row for each of {count} examples, not shape {array.shape}"

@@ -11,7 +11,7 @@ from portable_nn.layers.dropout import Dropout
 from portable_nn.layers.initializers import Initial
 from portable_nn.layers.layer import Layer, positive
 from portable_nn.layers.normalization import LayerNorm
-from portable_nn.operators import Symbol, emit, integers
+from portable_nn.operators import Symbol, cast, emit, integers
 from portable_nn.operators.symbols import count_up, size_of
 
 __all__ = ["Embedding", "LearnedPositions", "MultiHeadAttention", "SinusoidalPositions", "TransformerEncoderLayer"]
@@ -161,14 +161,19 @@ class MultiHeadAttention(Layer):
         self.heads, self.bias, self.causal = positive("MultiHeadAttention", "heads", heads), bias, causal
         self.weight_initial, self.bias_initial = weight_initial, bias_initial
 
-    def __call__(self, x: Symbol, mask: Symbol | None = None) -> Symbol:
+    def __call__(self, x: Symbol, mask: Symbol | None = None, *, lengths: Symbol | None = None) -> Symbol:
         """The same shape.
 
         Args:
             x: the sequences.
             mask: bool, false where a position must not be seen, or floats that are added to the scores; it broadcasts
                 to (batch, heads, positions, positions): (batch, 1, 1, positions) hides the padding of each sequence.
+            lengths: in place of a mask, how many positions of each sequence are not padding, whole numbers (batch,):
+                those from there on are not seen.
+
+        Raises ``GraphError`` where the features are not known, or both are given.
         """
+        mask = self._mask(x, mask, lengths)
         features = x.shape[2] if len(x.shape) == 3 else None
         if not isinstance(features, int) or features % self.heads:
             raise self.invalid(
@@ -183,6 +188,15 @@ class MultiHeadAttention(Layer):
         options = {"q_num_heads": self.heads, "kv_num_heads": self.heads, "is_causal": int(self.causal)}
         made = emit("Attention", q, k, v, mask, **options)
         return self._linear("out_", made, features, last=True)
+
+    def _mask(self, x: Symbol, mask: Symbol | None, lengths: Symbol | None) -> Symbol | None:
+        if lengths is None or len(x.shape) != 3:
+            return mask
+        if mask is not None:
+            raise self.invalid("a mask and lengths are given, and it takes one of them")
+        places = emit("Unsqueeze", count_up(size_of(x, 1)), integers([0]))
+        seen = emit("Less", places, emit("Unsqueeze", cast(lengths, "int64"), integers([1])))
+        return emit("Unsqueeze", seen, integers([1, 2]))
 
     def _linear(self, role: str, x: Symbol, units: int, *, last: bool = False) -> Symbol:
         features = x.shape[2]
@@ -239,13 +253,13 @@ class TransformerEncoderLayer(Layer):
         self.norms = [LayerNorm(eps=eps, name=named(f"norm_{place}")) for place in (1, 2)]
         self.drops = [Dropout(dropout, name=named(f"dropout_{place}")) for place in (1, 2, 3)]
 
-    def __call__(self, x: Symbol, mask: Symbol | None = None) -> Symbol:
-        """The same shape; ``mask`` is that of ``MultiHeadAttention``."""
+    def __call__(self, x: Symbol, mask: Symbol | None = None, *, lengths: Symbol | None = None) -> Symbol:
+        """The same shape; ``mask`` and ``lengths`` are those of ``MultiHeadAttention``."""
         first, second = self.norms
         if self.norm_first:
-            x = x + self._dropped(0, self.attention(first(x), mask))
+            x = x + self._dropped(0, self.attention(first(x), mask, lengths=lengths))
             return self.emit("Add", x, self._network(second(x)))
-        x = first(x + self._dropped(0, self.attention(x, mask)))
+        x = first(x + self._dropped(0, self.attention(x, mask, lengths=lengths)))
         return self.emit("Identity", second(x + self._network(x)))
 
     def _network(self, x: Symbol) -> Symbol:

@@ -48,10 +48,11 @@ class Evaluation:
         ]
         self.columns = [*([f"{prefix}loss"] if with_loss else []), *columns]
         first = examples.first
-        weighted = first.weight is not None or not any(isinstance(loss, OwnLoss) for loss in losses.values())
+        own = first.weight is None and any(isinstance(loss, OwnLoss) for loss in losses.values())
+        weighted = None if own else first.weighted or ()
         self.graph, self.parts = loss_graph(network, losses, first.x, first.y, weighted=weighted)
         self.plans = Plans(self.graph, network.parameters)
-        self.weighted = weighted
+        self.weighted = weighted is not None
 
     def __call__(self) -> dict[str, float]:
         """The loss and each metric by column; with several outputs, ``val_``output``_``metric."""
@@ -69,7 +70,7 @@ class Evaluation:
         for name, pieces in kept.items():
             arrays = [joined(each) for each in zip(*pieces, strict=True)]
             row += [
-                metric.measure(arrays[0], arrays[1], arrays[2], self.losses[name].threshold)
+                metric.measure(*places_of(self.losses[name], *arrays), self.losses[name].threshold)
                 for metric in self.metrics[name].values()
             ]
         return dict(zip(self.columns, row, strict=True))
@@ -89,6 +90,17 @@ class Evaluation:
                     total[0] += float(outputs[value]) * weight
                     total[1] += weight
             yield outputs
+
+
+def places_of(loss: Loss, outputs: Array, targets: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Where each step has a weight, the steps as examples, without those whose weight is 0, such as padding."""
+    if weights.ndim == 1:
+        return outputs, targets, weights
+    if len(loss.places(outputs.shape[1:], targets)) < outputs.ndim - 1:  # The classes are the second axis.
+        targets = np.moveaxis(targets, 1, -1) if targets.ndim == outputs.ndim else targets
+        outputs = np.moveaxis(outputs, 1, -1)
+    counted = weights > 0
+    return outputs[counted], targets[counted], weights[counted]
 
 
 def joined(arrays: Sequence[Array]) -> Array:

@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol, Self, TypeVar
 import numpy as np
 
 from portable_nn.core.arrays import as_array, check_range
+from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError
+from portable_nn.core.graph import format_shape
 from portable_nn.engines.batching import Batching
 from portable_nn.engines.ranges import ranges
 from portable_nn.format.tensors import is_finite
@@ -21,7 +23,7 @@ from portable_nn.training.trainable import Trainable
 
 @dataclass(frozen=True)
 class Examples:
-    """A checked set of examples: arrays by input and by output, and a weight for each.
+    """A checked set of examples: arrays by input and by output, and a weight for each, or for each step of it.
 
     Where they are some of those that are read in pieces, their weights may all be 0.
     """
@@ -37,6 +39,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
+
+    @property
+    def weighted(self) -> tuple[int, ...] | None:
+        """The sizes of the weights beside the batch; ``None`` where there are none."""
+        return None if self.weight is None else self.weight.shape[1:]
 
     def part(self, start: int, stop: int) -> Examples:
         """Some of them."""
@@ -65,16 +72,27 @@ class Check:
         ys = self._targets(y, what)
         counts = {f"{what}x": len(next(iter(xs.values()))), **{f"{what}y": len(array) for array in ys.values()}}
         if weight is not None:
-            dtype = self.symbols[next(iter(self.losses))].dtype
-            weight = as_array(weight, f"{what}sample_weight", dtype)
-            _check_numbers(weight, f"{what}sample_weight")
-            if weight.ndim != 1 or (weight < 0).any():
-                raise UsageError(f"{what}sample_weight must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
+            weight = self._weights(weight, f"{what}sample_weight", ys)
             counts[f"{what}sample_weight"] = len(weight)
         if len(set(counts.values())) > 1 or not min(counts.values()):
             found = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise ShapeError(f"as many examples are needed in each, and one at least: {found}")
         return Examples(xs, ys, weight, is_piece)
+
+    def _weights(self, given: Any, name: str, ys: Mapping[str, Array]) -> Array:
+        dtype = self.symbols[next(iter(self.losses))].dtype
+        weight = as_array(given, name, dtype)
+        _check_numbers(weight, name)
+        if not weight.ndim or (weight < 0).any():
+            raise UsageError(f"{name} must be (n,) numbers from 0, not {weight.dtype} {weight.shape}")
+        for output, loss in self.losses.items():
+            symbol, rest = self.symbols[output], weight.shape[1:]
+            places = loss.places(symbol.shape[1:], ys[output])
+            known = ys[output].shape[1:] if ys[output].ndim == len(places) + 1 else places
+            if rest and (len(rest) > len(known) or not may_be_equal(known[: len(rest)], rest)):
+                shape = format_shape(("n", *known))
+                raise ShapeError(f"{name} is {weight.shape}: it must be (n,), or the first axes of the loss, {shape}")
+        return weight
 
     def _inputs(self, x: Any, what: str) -> dict[str, Array]:
         try:

@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.data.stored import rows_of
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.operators import Array, replay
+from portable_nn.operators import replay
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
@@ -62,7 +62,7 @@ def fit(
     shuffle: bool = True,
     window: int | None = None,
     validation: tuple[Any, ...] | float | None = None,
-    sample_weight: Array | None = None,
+    sample_weight: Any = None,
     schedule: Schedule | ReduceOnPlateau | None = None,
     groups: Groups | None = None,
     clip_norm: float | None = None,
@@ -109,7 +109,9 @@ def fit(
         validation: ``(x, y)`` or ``(x, y, weights)``; or the share of the examples (from the end) that is held out; or
             a list, or another iterable that ends, of such batches. What can be gone through again is, in each epoch;
             the batches of an iterator are kept in memory.
-        sample_weight: (n,), the weight of each example in the loss.
+        sample_weight: the weight of each example in loss and metrics, (n,); or of each step or place in it, such as
+            (n, steps), the first axes of a loss that is not averaged yet (without that of the classes). Padding has the
+            weight 0: ``np.arange(steps) < lengths[:, np.newaxis]`` is true for the steps that are none.
         schedule: what the learning rate is multiplied by as training goes on: ``StepDecay``, ``ExponentialDecay``,
             ``CosineDecay``, ``OneCycle``, ``Warmup``, a function of the epoch and the number of epochs, or
             ``ReduceOnPlateau``.
@@ -176,7 +178,7 @@ def fit(
     _check_watched("early stopping", early_stopping, columns, held_out)
     _check_watched("ReduceOnPlateau", watched(schedule), columns, held_out)
     picture = check_plot(plot)
-    step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weight is not None)
+    step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weighted)
     put_back(kept, step.state)
     names = ["epoch", "loss", "learning_rate", *columns[1:]]
     best = Best(network, early_stopping)

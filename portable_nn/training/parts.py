@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from portable_nn.core.graph import Dim, Graph
+from portable_nn.core.graph import Dim, Graph, Shape
 from portable_nn.engines.batching import Feeds
 from portable_nn.operators import Leaf, Symbol, replay, trace
 from portable_nn.training.losses import Built, Loss
@@ -42,16 +42,19 @@ def shapes_for(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
 
 
 def build_losses(
-    symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: bool
+    symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: Shape | None
 ) -> tuple[dict[str, Built], list[Leaf]]:
-    """The loss of each trained output, and the inputs that they need: targets and weights."""
+    """The loss of each trained output, and the inputs that they need: targets and weights.
+
+    ``weighted`` are the sizes of the weights beside the batch: none for a weight of each example.
+    """
     leaves: list[Leaf] = []
     parts: dict[str, Built] = {}
     weight: Leaf | None = None
     for name, loss in losses.items():
         output = symbols[name]
-        if weighted and weight is None:
-            weight = Leaf(WEIGHT, output.dtype, output.shape[:1])
+        if weighted is not None and weight is None:
+            weight = Leaf(WEIGHT, output.dtype, (*output.shape[:1], *weighted))
             leaves.append(weight)
         target = Leaf(TARGET + name, str(targets[name].dtype), (output.shape[0], *targets[name].shape[1:]))
         leaves.append(target)
@@ -108,7 +111,7 @@ class LossGraph(NamedTuple):
 
 
 def loss_graph(
-    network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, *, weighted: bool = True
+    network: Trainable, losses: Mapping[str, Loss], examples: Feeds, targets: Feeds, *, weighted: Shape | None = ()
 ) -> LossGraph:
     """The graph of the losses: see ``LossGraph``."""
     symbols = replay(sized(network.graph, examples))

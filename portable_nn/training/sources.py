@@ -27,7 +27,7 @@ Batch: TypeAlias = tuple[int, Mapping[str, Array], Array | None]
 
 
 def weight_of(batch: Batch) -> float:
-    """The sum of the weights of the examples in a batch, by default of 1 each."""
+    """The sum of the weights of the examples in a batch, or of their steps, by default of 1 for each example."""
     size, arrays, places = batch
     if WEIGHT not in arrays:
         return float(size)

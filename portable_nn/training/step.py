@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.engines.batching import Feeds
@@ -48,7 +48,8 @@ class TrainingStep:
         examples: arrays by input, whose shapes without the batch are those of the graph's inputs.
         targets: arrays by trained output, whose types and shapes are those of the graph's targets.
         updating: the optimizer, and what surrounds it.
-        weighted: whether each example has a weight.
+        weighted: the sizes of the weights of the examples beside the batch, none for one weight each; ``None`` where
+            there are no weights.
         rewrites: the names of the graph rewrites that run before the gradient is taken.
 
     Raises ``UsageError`` where no gradient reaches a trainable parameter.
@@ -62,7 +63,7 @@ class TrainingStep:
         targets: Feeds,
         updating: Updating,
         *,
-        weighted: bool,
+        weighted: Shape | None,
         rewrites: Collection[str] = DEFAULT,
     ) -> None:
         network.own_weights()
@@ -87,7 +88,7 @@ class TrainingStep:
         }
         self.averages = {} if updating.average is None else self._begin_averages()
         self._convolves = has_threads_to_set() and has_convolution(graph)
-        apart = not weighted and all(each.is_apart for each in losses.values())
+        apart = weighted is None and all(each.is_apart for each in losses.values())
         self._in_halves = apart and self._convolves and keeps_examples_apart(graph, training=True)
         self._whole_step = self._traced(self._flowing, self._inputs, self._parts, last=True)
         self.graph, self.parts = self._whole_step.graph, self._whole_step.parts

@@ -239,7 +239,7 @@ def test_training_can_do_without_them() -> None:
             {network.graph.inputs[0].name: X},
             target,
             Updating(SGD(0.1)),
-            weighted=False,
+            weighted=None,
             rewrites=rewrites,
         )
         plan = made.plan(6)

@@ -1,6 +1,7 @@
 """What losses share: their options, their facts and their means.
 
-A loss is a mean over the batch; with sample weights it is the weighted mean, Σ w·loss / Σ w.
+A loss is a mean over the batch; with weights of the examples, or of the steps of each, it is the weighted mean,
+Σ w·loss / Σ w.
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ class Loss:
         """The shape of the targets for an output of this shape, without the batch. Raises ``UsageError``."""
         return shape
 
+    def places(self, shape: Shape, target: Array) -> Shape:
+        """The sizes, beside the batch, for which an output of this shape has a loss of their own."""
+        return shape[1:] if self.inside == "Softmax" and shape[:1] != (1,) else shape
+
     def resolved(self, labels: Sequence[str], shape: Shape, target: Array) -> Loss:
         """The loss with options that depend on the classes or the data as numbers; raises ``UsageError``."""
         return self
@@ -85,15 +90,15 @@ class Loss:
         raise NotImplementedError
 
     def build(self, output: Symbol, target: Symbol, weight: Symbol | None = None) -> Built:
-        """The loss as a scalar; ``weight`` (n,) is ``None`` without sample weights."""
+        """The loss as a scalar; ``weight`` (n, …) is ``None`` without sample weights."""
         return Built(mean(self.each(output, target), weight))
 
 
 def mean(values: Symbol, weight: Symbol | None) -> Symbol:
-    """The mean over examples of the mean over everything else."""
+    """The mean over what has a weight, examples or their steps, of the mean over everything else."""
     if weight is None:
         return emit("ReduceMean", values, keepdims=0)
-    rest = range(1, len(values.shape))
+    rest = range(len(weight.shape), len(values.shape))
     each = emit("ReduceMean", values, integers(rest), keepdims=0) if len(rest) else values
     return emit("ReduceSum", each * weight, keepdims=0) / emit("ReduceSum", weight, keepdims=0)
 
@@ -102,7 +107,7 @@ def ratio(values: Symbol, counted: Symbol, weight: Symbol | None) -> Built:
     """Σ values / Σ counted, the weights of the places: 0 where nothing is counted."""
     found = []
     for part in (values, counted):
-        rest = range(1, len(part.shape))
+        rest = range(1 if weight is None else len(weight.shape), len(part.shape))
         each = emit("ReduceSum", part, integers(rest), keepdims=0) if len(rest) else part
         found.append(emit("ReduceSum", each if weight is None else each * weight, keepdims=0))
     total, norm = found

@@ -317,6 +317,10 @@ class Hinge(Loss):
         if not self.margin > 0:
             raise UsageError(f"margin must be more than 0, not {self.margin:g}")
 
+    def places(self, shape: Shape, target: Array) -> Shape:
+        """Of class numbers, without the axis of the classes."""
+        return shape[1:] if target.dtype.kind in "iu" else shape
+
     def each(self, output: Symbol, target: Symbol) -> Symbol:
         """By entry; of class numbers, by example."""
         if target.dtype != "int64":

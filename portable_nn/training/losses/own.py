@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import UsageError
 from portable_nn.operators import Symbol
 from portable_nn.training.losses.base import Built, Loss, mean
@@ -53,4 +54,6 @@ class OwnLoss(Loss):
                 f"{what} has the shape {found.type}: it must have a loss for each example, {output.shape[0]} first, or "
                 f"be one number; the output is {output.type}, the target {target.type}"
             )
+        if weight is not None and not may_be_equal(found.shape[: len(weight.shape)], weight.shape):
+            raise UsageError(f"{what} is {found.type}, and the weights are {weight.type}: a weight for each is needed")
         return Built(mean(found, weight))
