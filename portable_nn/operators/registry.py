@@ -377,6 +377,8 @@ class Operator:
         domain: empty for the standard, ``INTERNAL`` for the operators of this package.
         training: makes the nodes that replace a use while training, from its inputs, attributes and name.
         state: which output becomes the next value of which input, as running statistics do while training.
+        truncated: makes the nodes that replace a use while training, as ``training`` does, where ``truncation`` is the
+            number of steps through which a gradient flows back.
         streamed: takes a use and gives the form of it that is given a sequence in parts; ``None`` where it keeps
             nothing from step to step. Raises ``InvalidNode`` where there is none.
         lowering: the same in standard operators of opset 13; every operator of another domain has one, and so have
@@ -422,6 +424,7 @@ class Operator:
     domain: str = ""
     training: Callable[..., Sequence[Any]] | None = None
     state: Mapping[int, int] = field(default_factory=dict)
+    truncated: Callable[..., Sequence[Any]] | None = None
     streamed: Callable[[OperatorContext], Streamed | None] | None = None
     lowering: Callable[..., Any] | None = None
     substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None

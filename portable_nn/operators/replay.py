@@ -29,15 +29,15 @@ def replay(graph: Graph, *, training: bool = False, form: Form | None = None) ->
         operator = lookup(node.operator, node.domain)
         inputs = [symbols[name] if name else None for name in node.inputs]
         made: Sequence[Symbol]
-        if training and operator.training:
+        if form and (found := form(node, inputs)) is not None:
+            made = found
+            for name, symbol in zip(node.outputs, made, strict=False):
+                symbol.name = name or None
+        elif training and operator.training:
             made = operator.training(inputs, node.attributes, node.name)
             for output, index in operator.state.items():
                 if output < len(made) and node.inputs[index] in parameters:
                     symbols[node.inputs[index]] = made[output]
-        elif form and (found := form(node, inputs)) is not None:
-            made = found
-            for name, symbol in zip(node.outputs, made, strict=False):
-                symbol.name = name or None
         else:
             made = _replayed(node, operator, inputs)
         symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)

@@ -46,6 +46,7 @@ class FitOptions(CheckpointOptions, total=False):
     clip_norm: float | None
     accumulate: int
     average: float | None
+    truncate: int | None
     train_metrics: bool
 
 
@@ -68,6 +69,7 @@ def fit(
     clip_norm: float | None = None,
     accumulate: int = 1,
     average: float | None = None,
+    truncate: int | None = None,
     early_stopping: EarlyStopping | None = None,
     metrics: Metrics = (),
     train_metrics: bool = False,
@@ -123,6 +125,10 @@ def fit(
         average: β of an exponential moving average of the weights, such as 0.999: w̄ ← β·w̄ + (1 - β)·w after each
             step, from the first step on. Validation, early stopping and checkpoints are of the averages, and the
             network has them in the end; running statistics are those of the training steps.
+        truncate: in recurrent layers, the states before every ``truncate``-th step are taken for numbers, and no
+            gradient flows back through them, as PyTorch's ``detach`` does: with 20, from the steps 20 to 39 back to
+            step 20. Outputs are the same. By default gradients flow back through all steps. Williams and Peng, Neural
+            Computation 2 (1990).
         early_stopping: when to stop before ``epochs``.
         metrics: one or several, of classes ``accuracy``, ``precision``, ``recall`` and ``f1``, of numbers
             ``mean_absolute_error``, ``mean_squared_error``, ``root_mean_squared_error`` and ``r2``, or functions
@@ -159,7 +165,7 @@ def fit(
         FormatError: the newest checkpoint is damaged.
     """
     _check_counts(epochs=epochs, batch_size=batch_size, keep=keep, accumulate=accumulate)
-    _check_counts(every=every, steps_per_epoch=steps_per_epoch, window=window)
+    _check_counts(every=every, steps_per_epoch=steps_per_epoch, window=window, truncate=truncate)
     if checkpoint is None and (resume or every is not None):
         raise UsageError("every and resume need checkpoint=, the folder of the checkpoints")
     kept = find_kept(network, optimizer, groups)
@@ -178,7 +184,7 @@ def fit(
     _check_watched("early stopping", early_stopping, columns, held_out)
     _check_watched("ReduceOnPlateau", watched(schedule), columns, held_out)
     picture = check_plot(plot)
-    step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weighted)
+    step = TrainingStep(network, losses, first.x, first.y, updating, weighted=first.weighted, truncate=truncate)
     put_back(kept, step.state)
     names = ["epoch", "loss", "learning_rate", *columns[1:]]
     best = Best(network, early_stopping)
@@ -191,6 +197,7 @@ def fit(
             source=source.settings, streamed=source.all is None, train_metrics=train_metrics, callbacks=called,
             validation=validation, epochs=epochs, batch_size=min(batch_size, source.batch_size),
             shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,
+            **({} if truncate is None else {"truncate": truncate}),
         )  # fmt: skip
         rule = early_stopping or EarlyStopping(monitor="val_loss" if held_out else "loss")
         run.checkpoints = Checkpoints(checkpoint, keep, state, settings, rule)

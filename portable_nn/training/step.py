@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Graph, Shape
+from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.core.memory import aligned_copy
 from portable_nn.engines.apart import has_convolution, keeps_examples_apart
 from portable_nn.engines.batching import Feeds
 from portable_nn.engines.plan import Plan
 from portable_nn.engines.split import SplitPlan
-from portable_nn.operators import Array, Leaf, Symbol, constant, reachable, replay, trace
+from portable_nn.operators import Array, Leaf, Symbol, constant, lookup, reachable, replay, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.linear.blas import has_threads_to_set
 from portable_nn.rewrites import DEFAULT, Program, rewritten
@@ -51,8 +52,9 @@ class TrainingStep:
         weighted: the sizes of the weights of the examples beside the batch, none for one weight each; ``None`` where
             there are no weights.
         rewrites: the names of the graph rewrites that run before the gradient is taken.
+        truncate: the number of steps through which gradients flow back in recurrent layers; by default all.
 
-    Raises ``UsageError`` where no gradient reaches a trainable parameter.
+    Raises ``UsageError`` where no gradient reaches a trainable parameter, or there is nothing to truncate.
     """
 
     def __init__(
@@ -65,11 +67,15 @@ class TrainingStep:
         *,
         weighted: Shape | None,
         rewrites: Collection[str] = DEFAULT,
+        truncate: int | None = None,
     ) -> None:
         network.own_weights()
         self.network, self.updating = network, updating
         graph = sized(network.graph, examples)
-        symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True)
+        form = None if truncate is None else partial(_truncated, truncate)
+        if form and not any(lookup(node.operator, node.domain).truncated for node in graph.nodes):
+            raise UsageError("truncate is for recurrent layers, RNN, GRU and LSTM, and the network has none")
+        symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True, form=form)
         inputs = [symbols[value.name] for value in network.graph.inputs]
         parts, extra = build_losses(symbols, losses, targets, weighted)
         self.losses, self._loss, self._parts = losses, total_loss(losses, parts), parts_of(losses, parts)
@@ -189,6 +195,12 @@ class TrainingStep:
         made = self._traced(means, self._scalars, {}, last=last)
         update = Plan(made.graph, {}, parameters, outputs=[], updates=made.updates)
         return Halves(plans, update, traced.names[self._loss])
+
+
+def _truncated(steps: int, node: Node, inputs: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
+    """The form of a recurrent node whose gradients flow back through so many steps."""
+    make = lookup(node.operator, node.domain).truncated
+    return make and make(inputs, node.attributes, node.name, truncation=steps)
 
 
 class _Traced(NamedTuple):

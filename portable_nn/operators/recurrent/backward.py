@@ -107,7 +107,7 @@ def _starts(flow: Flow, direction: int) -> Steps:
 
 def _through_time(flow: Flow, direction: int) -> Steps:
     """All steps, the last one first."""
-    s, cell = flow.s, BACKWARD[name_of(flow.s.n)]
+    s, cell, truncation = flow.s, BACKWARD[name_of(flow.s.n)], flow.s.n.int("truncation")
     some = max(1, min(s.steps, TOGETHER // max(1, s.batch * s.hidden)))
     known = s.n.scratch((cell.factors, some, s.batch, s.hidden), s.dtype)
     y = time_first(s.n.x[FLOW_Y], s.use)[:, direction] if s.n.has(FLOW_Y) else None
@@ -133,6 +133,10 @@ def _through_time(flow: Flow, direction: int) -> Steps:
         if live is not None:
             pairs = ((flow.h, flow.new_h), (flow.c, flow.new_c))
             found += [partial(np.copyto, old, new, where=live[t]) for old, new in pairs]
+        done = s.steps - 1 - back
+        if truncation and done and done % truncation == 0:
+            only = {} if live is None else {"where": live[t]}
+            found += [partial(np.copyto, flowing, 0, **only) for flowing in (flow.h, flow.c)]
         return found
 
     return [*before, *over_time(s.order[::-1], at)]

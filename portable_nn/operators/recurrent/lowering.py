@@ -175,7 +175,9 @@ def _joined(use: Recurrence, outputs: Sequence[Sequence[Symbol]]) -> list[Symbol
 
 
 def gradient_lowered(name: str, *inputs: Symbol | None, **attributes: Any) -> list[Symbol]:
-    """The gradients of all inputs: those of the operator in other operators."""
+    """The gradients of all inputs: those of the operator in other operators. Raises ``GraphError`` where it cannot."""
+    if attributes.pop("truncation", 0):
+        raise GraphError([Fault(f"{name}Grad", "other operators cannot express a truncation of what flows back")])
     given, flows = inputs[:8], [*inputs, *[None] * 4][9:12]
     copies = [emit("Identity", value) if value is not None else None for value in given]
     outputs = lowered(name, *copies, **attributes)

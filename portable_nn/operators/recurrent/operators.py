@@ -8,6 +8,7 @@ from typing import Any
 
 from portable_nn.operators.base import (
     INTERNAL,
+    Attr,
     Attribute,
     Dim,
     FieldContext,
@@ -70,10 +71,15 @@ def _gradient(n: GradientContext, name: str) -> list[Symbol | None]:
 
 
 def _training(
-    inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribute], name: str, *, operator: str
+    inputs: Sequence[Symbol | None],
+    attributes: Mapping[str, Attribute],
+    name: str,
+    *,
+    operator: str,
+    truncation: int | None = None,
 ) -> Sequence[Symbol]:
-    """The form that keeps what the gradient needs."""
-    outputs, options = KINDS[operator].states + 2, dict[str, Any](attributes)
+    """The form that keeps what the gradient needs; what flows back through states ends after ``truncation`` steps."""
+    outputs, options = KINDS[operator].states + 2, dict[str, Any](attributes, truncation=truncation)
     return emit_all(f"{operator}Forward", *inputs, outputs=outputs, name=name, domain=INTERNAL, **options)
 
 
@@ -155,6 +161,7 @@ _LIMITS = (
 
 for _name, _kind in KINDS.items():
     _attributes = {**ATTRIBUTES, **FURTHER[_name]}
+    _internal = {**_attributes, "truncation": Attr(int, 0)}
     _inputs = INPUTS if _kind.states > 1 else INPUTS[:6]
     _weights = (W, R, B, P) if _kind.states > 1 else (W, R, B)
     _lowering: Callable[..., list[Symbol]] = partial(lowered, _name)
@@ -168,6 +175,7 @@ for _name, _kind in KINDS.items():
             _attributes,
             outputs=OUTPUTS[: _kind.states + 1],
             training=partial(_training, operator=_name),
+            truncated=partial(_training, operator=_name),
             streamed=streamed,
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
@@ -186,7 +194,7 @@ for _name, _kind in KINDS.items():
             _forward_types,
             run_forward,
             partial(_gradient, name=_name),
-            _attributes,
+            _internal,
             outputs=(*OUTPUTS[: _kind.states + 1], "saved"),
             domain=INTERNAL,
             lowering=partial(lowered, _name, saved=True),
@@ -203,7 +211,7 @@ for _name, _kind in KINDS.items():
             types_of_gradients,
             run_backward,
             "lowering",
-            _attributes,
+            _internal,
             outputs=("dX", "dW", "dR", "dB", "dinitial_h", "dinitial_c", "dP"),
             domain=INTERNAL,
             lowering=partial(gradient_lowered, _name),
