@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,7 +24,7 @@ from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import check_outside, what_it_is
 from portable_nn.onnx.writing import to_bytes, to_model
-from portable_nn.operators.registry import Array
+from portable_nn.operators.registry import REGISTRY, Array
 
 OPSET: Final = 21
 """The opset of graphs for this engine: one that the oldest supported onnxruntime, 1.21, knows."""
@@ -87,6 +89,9 @@ class Session:
             options = _options(threads, optimise, self._weights)
             self._session: Any = _open(model, self.where, options, folder, provider)
             _alive.add(self)
+        self._frail: tuple[str, ...] | Callable[[], tuple[str, ...]] = (
+            _frail_operators(model) if isinstance(model, bytes) else partial(_frail_in_file, Path(model))
+        )
         self.providers = tuple(map(short, self._session.get_providers()))
         try:
             self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -111,16 +116,39 @@ class Session:
         results = self.run_fitting(fitted(self.inputs, feeds, self.where))
         return {value.name: result for value, result in zip(self.outputs, results, strict=True)}
 
+    def _refuse_empty(self) -> None:
+        """Raise ``FormatError`` where the process would end."""
+        self._frail = self._frail() if callable(self._frail) else self._frail
+        if self._frail:
+            raise FormatError(
+                self.where,
+                f"onnxruntime 1.32 would end the process: its {' and '.join(self._frail)} cannot run on inputs without "
+                "elements",
+            )
+
     def run_fitting(self, arrays: Mapping[str, Array]) -> list[Array]:
         """The outputs in order, for arrays that are known to fit the inputs."""
         if self._session is None:
             raise UsageError(f"{self.where}: a session of onnxruntime cannot be used in a forked process")
+        if self._frail and not all(array.size for array in arrays.values()):
+            self._refuse_empty()
         try:
             with computing():
                 results: list[Array] = self._session.run(None, arrays)
         except Exception as error:  # onnxruntime's exceptions have no other class in common.
             raise FormatError(self.where, f"onnxruntime cannot run it on these inputs: {_reason(error)}") from error
         return results
+
+
+def _frail_operators(model: bytes | mmap) -> tuple[str, ...]:
+    """Operators in a model, subgraphs included, that must not be given arrays without elements."""
+    names = [name for (domain, name), each in REGISTRY.items() if each.aborts_on_empty and not domain]
+    return tuple(name for name in names if model.find(name.encode()) >= 0)
+
+
+def _frail_in_file(path: Path) -> tuple[str, ...]:
+    with open_regular(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return _frail_operators(data)
 
 
 _alive: Final = weakref.WeakSet[Session]()

@@ -410,6 +410,7 @@ class Operator:
         samples: the interval that sample values of an input are drawn from, or a rule for it; of whole numbers
             without one, any small ones go into arithmetic.
         limits: options that some runtimes lack or implement differently.
+        aborts_on_empty: onnxruntime 1.32 ends the process where an input has no elements.
         since: the opset since which an attribute may have a value, where that is newer than the attribute.
         former_names: names under which older opsets have it.
     """
@@ -446,6 +447,7 @@ class Operator:
     affine: Mapping[int, Callable[..., Any]] = field(default_factory=dict)
     samples: Mapping[int, Interval | Callable[[OperatorContext], Interval | None]] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    aborts_on_empty: bool = False
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     former_names: tuple[str, ...] = ()
 

@@ -180,6 +180,7 @@ for _name, _kind in KINDS.items():
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
             limits=_LIMITS,
+            aborts_on_empty=_name != "RNN",
             family="linear",
             receptive=_fields,
             multiply_adds=_multiply_adds,
