@@ -433,8 +433,8 @@ WRONG: list[tuple[dict[str, Any], type[PortableNNError], str]] = [
         "sample_weight must be (n,) numbers from 0, not float64 (22,)",
     ),
     (
-        {"sample_weight": np.ones((22, 1))}, UsageError,
-        "sample_weight must be (n,) numbers from 0, not float64 (22, 1)",
+        {"sample_weight": np.ones((22, 1))}, ShapeError,
+        "sample_weight is (22, 1): it must be (n,), or the first axes of the loss, (n, 3)",
     ),
     (
         {"sample_weight": np.zeros(22)}, UsageError,
