@@ -101,7 +101,8 @@ def _context(opset: int) -> checker.C.CheckerContext:
 
 
 def test_every_row_of_the_table_is_tested() -> None:
-    assert {row[1] for row in ROWS} == NEWER.keys()
+    elsewhere = {"CausalConvWithState", "LinearAttention"}  # test_onnx_stateful.py has those.
+    assert {row[1] for row in ROWS} | elsewhere == NEWER.keys()
     assert all(newer.since > OPSET for newer in NEWER.values())
 
 

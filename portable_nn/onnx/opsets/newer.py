@@ -5,11 +5,12 @@ Each row of ``NEWER`` is an operator that is new, or does more, in a later versi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
 from portable_nn.onnx.opsets.scope import Scope
+from portable_nn.onnx.opsets.sequences import causal_convolution, linear_attention
 from portable_nn.operators import FLOATS, INTEGERS, InvalidNode, Symbol, cast, constant, emit, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 
@@ -18,7 +19,7 @@ class Newer(NamedTuple):
     """The opset that introduced it, the function of symbols that computes it, and whether a node needs this."""
 
     since: int
-    function: Callable[..., Symbol]
+    function: Callable[..., Symbol | Sequence[Symbol]]
     needed: Callable[[Node, Scope], bool] = lambda node, scope: True
 
 
@@ -111,8 +112,10 @@ def _gated(a: Symbol, b: Symbol, *, alpha: float = 1.0) -> Symbol:
 
 NEWER: Final[Mapping[str, Newer]] = {
     "BitShift": Newer(28, _shift, _of_types(*(dtype for dtype in INTEGERS if not dtype.startswith("u")))),
+    "CausalConvWithState": Newer(27, causal_convolution),
     "Celu": Newer(28, _celu, _of_types(*(FLOATS - {"float32"}))),
     "CumProd": Newer(26, _cumulative_product),
+    "LinearAttention": Newer(27, linear_attention),
     "Mod": Newer(28, _modulo, _of_types(*FLOATS)),
     "Range": Newer(27, _range, _of_types("float16")),
     "SpaceToDepth": Newer(28, _space_to_depth, lambda node, scope: "mode" in node.attributes),
