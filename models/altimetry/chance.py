@@ -36,6 +36,16 @@ def autoregressive(count: int, length: float, rng: np.random.Generator) -> Array
     return np.asarray(parts.reshape(-1)[:count])
 
 
+def wandering(lengths: Array, steps: int, rng: np.random.Generator) -> Array:
+    """Such a process for each of the ``lengths`` (n,), in steps: (n, steps)."""
+    rho = np.exp(-1 / np.asarray(lengths, np.float64))
+    fresh = rng.standard_normal((steps, len(rho)))
+    fresh[1:] *= np.sqrt(1 - rho**2)
+    for place in range(1, steps):
+        fresh[place] += rho * fresh[place - 1]
+    return np.asarray(fresh.T)
+
+
 @dataclass(frozen=True)
 class Chance:
     """Where the random numbers of ``count`` echoes come from.

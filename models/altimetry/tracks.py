@@ -10,7 +10,7 @@ along a parabola from echo to echo.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,9 @@ CALM: Final = 0.12
 
 SEEN: Final = 9.0
 """How far from the track, and from nadir along it, a target is seen, in kilometres."""
+
+BEAM: Final = 5.0
+"""How far along the track from a target its power has fallen to 1/e, in kilometres."""
 
 
 class Track(NamedTuple):
@@ -139,11 +142,23 @@ def _bright(stretch: Array, water: Array, epoch: Array, rng: np.random.Generator
         here = here[water[here] > 0.02]
         if not len(here):
             continue
-        along, across = (here - middle) * SPACING * 1e3, rng.uniform(0, SEEN * 1e3)
-        later = (along**2 + across**2) / (2 * instrument.altitude) * (1 + instrument.altitude / instrument.earth)
-        gate = instrument.nominal + (epoch[here] + later) / instrument.metres
-        strength = np.exp(rng.uniform(np.log(0.3), np.log(5.0))) * np.exp(-((along / 5e3) ** 2))
-        same = np.ones(len(here))
-        columns = (gate, same * POINT, same * np.exp(rng.uniform(np.log(0.3), np.log(1.5))), strength)
-        power[here] += Facets(*(column[:, np.newaxis] for column in columns)).echoes(instrument)
+        across = rng.uniform(0, SEEN)
+        strength = np.exp(rng.uniform(np.log(0.3), np.log(5.0)))
+        decay = np.exp(rng.uniform(np.log(0.3), np.log(1.5)))
+        power[here] += passing((here - middle) * SPACING, across, epoch[here], strength, decay, instrument)
     return power
+
+
+def passing(
+    along: Array, across: Any, epoch: Array, strength: Any, decay: Any, instrument: Instrument = JASON
+) -> Array:
+    """The echoes of a bright target as the altimeter passes it: (n, gates), without the sea.
+
+    ``along`` (n,) and ``across`` are its distances in kilometres, ``epoch`` (n,) is that of the sea in metres,
+    ``strength`` its power at the nearest, ``decay`` that of its echo per gate; each a number or (n,).
+    """
+    distance = 1e6 * (along**2 + np.square(across))
+    later = distance / (2 * instrument.altitude) * (1 + instrument.altitude / instrument.earth)
+    gate = instrument.nominal + (epoch + later) / instrument.metres
+    columns = (gate, POINT, decay, strength * np.exp(-((along / BEAM) ** 2)))
+    return Facets(*(np.broadcast_to(column, gate.shape)[:, np.newaxis] for column in columns)).echoes(instrument)

@@ -23,6 +23,7 @@ from portable_nn.models.altimetry.networks import (
     waveform,
     write_samples,
 )
+from portable_nn.models.altimetry.seas import heights
 from portable_nn.models.altimetry.surfaces import REACH
 from portable_nn.models.recipes import Trained
 from portable_nn.operators import Array, Symbol, constant, emit, emit_all, integers
@@ -39,6 +40,9 @@ LOST: Final = 5.0
 
 FARTHEST: Final = 20.0
 """Heights and epochs are no larger than this, in metres."""
+
+STEEPEST: Final = 80.0
+"""Exponents are no larger, so that float32 holds their powers."""
 
 SHARPNESS, LIMIT = 4.0, 3.0
 """How fast a deviation goes to ``LOST``, from which logit of "no open sea" on: 3 is a probability of 95 %."""
@@ -91,17 +95,10 @@ def train(
 def open_sea(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Echoes of the open sea (count, 104), and their heights and epochs in metres, (count, 2).
 
-    Heights up to ``TALLEST`` are drawn in proportion to h·exp(-h/4.5 m) up to 1.5 m, and to exp(-h/4.5 m) beyond. With
-    this density the mean of the heights that an echo leaves likely is the true one, on average: with a flat one it is
-    a centimetre above the truth, as errors grow with the height, and below it near 0, where no height is negative.
+    Heights are drawn as ``seas.heights`` says.
     """
-    heights = np.empty(0)
-    while len(heights) < count:
-        drawn = rng.uniform(0, TALLEST, 4 * count)
-        kept = rng.uniform(size=4 * count) < np.clip(drawn / 1.5, 0.2, 1) * np.exp(-drawn / 4.5)
-        heights = np.concatenate([heights, drawn[kept]])
     sea = Sea(
-        heights[:count],
+        heights(count, rng, TALLEST),
         rng.uniform(-REACH, REACH, count),
         rng.uniform(0.6, 1.4, count),
         rng.uniform(0, 0.173, count),
@@ -149,7 +146,9 @@ def joined(reader: pnn.Network, watch: pnn.Network, examples: Array) -> pnn.Netw
     """
     x = waveform()
     values, logit = _reading(x, examples), _strangeness(x, examples)
-    lost = emit("Sigmoid", (logit - LIMIT) * SHARPNESS) * (LOST**2)
+    # The logistic function as it is written: that of some runtimes has an absolute error of 1e-7, and this is below it.
+    powers = emit("Exp", emit("Min", (LIMIT - logit) * SHARPNESS, constant(STEEPEST, x.dtype)))
+    lost = constant(LOST**2, x.dtype) / (powers + 1.0)
     means, logarithms = emit_all("Split", values, integers([2, 2]), axis=-1, outputs=2)
     means = emit("Clip", means, constant(-FARTHEST, x.dtype), constant(FARTHEST, x.dtype))
     known = emit("Min", logarithms, constant(2 * math.log(LOST), x.dtype))

@@ -60,6 +60,7 @@ SHIPPED: Final[Mapping[str, Shipped]] = {
         Shipped("digits-mlp", "handwritten digits 0 to 9, by the 784-200-10 network of a beginner's book"),
         Shipped("digits-gan", "a generator: makes pictures of handwritten digits out of noise"),
         Shipped("altimetry-swh", "the height of waves, from the echo of a radar altimeter, and how sure it is"),
+        Shipped("altimetry-track", "the height of waves along a track, from each echo and its neighbours"),
         Shipped("altimetry-surface", "water, land, ice or mixed, from the echo of a radar altimeter"),
     )
 }

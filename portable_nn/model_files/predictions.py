@@ -142,6 +142,16 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             "[each.label for each in predictions] is a list of labels"
         )
 
+    @property
+    def kind(self) -> str:
+        """The kind of the output, as in a manifest; of a model that does not say it, known after the first one."""
+        return self._answers.kind
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, after the first one; empty where the model predicts quantities."""
+        return self._answers.classes
+
     def _all(self) -> list[Prediction]:
         if self._kept is None:
             if self.made:

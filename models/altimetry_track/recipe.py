@@ -1,0 +1,104 @@
+"""How ``altimetry-track`` is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Unpack
+
+import numpy as np
+from msgspec.structs import replace
+
+import portable_nn as pnn
+from portable_nn.format.meaning import InputInfo
+from portable_nn.models.altimetry.along import SAMPLE, judge_tracks, peaked_track
+from portable_nn.models.altimetry.echoes import JASON
+from portable_nn.models.altimetry.networks import RANGE, Fresh, dense, features
+from portable_nn.models.altimetry.seas import draw
+from portable_nn.models.recipes import Trained
+from portable_nn.operators import Array, Symbol
+from portable_nn.operators.linear.blas import single_threaded
+from portable_nn.training.checkpoint import CheckpointOptions
+
+EPOCHS: Final = 28
+STEPS: Final = 100
+TRACKS: Final = 32
+LENGTH: Final = 128
+"""Tracks in a batch, and echoes in a track."""
+
+CONTEXT: Final = 128
+"""How many echoes before and after one are computed with it: those farther away change nothing that matters."""
+
+
+def train(
+    *, seed: int = 0, epochs: int = EPOCHS, progress: bool | None = None, **checkpoints: Unpack[CheckpointOptions]
+) -> Trained:
+    """Train the network that reads heights and epochs along a track; its first layers begin as ``altimetry-swh``'s.
+
+    Each batch is simulated afresh; an epoch is 100 batches of 32 tracks of 128 echoes.
+    """
+    x = pnn.Input("echoes", JASON.gates, name="waveforms")
+    network = pnn.Network(x, reading(x), seed=seed, name="altimetry-track")
+    begin(network)
+    with single_threaded():
+        history = network.fit(
+            Fresh(batch, TRACKS, STEPS, seed),
+            loss="gaussian",
+            optimizer=pnn.Adam(0.002),
+            schedule=pnn.Warmup(epochs / EPOCHS, pnn.CosineDecay()),
+            clip_norm=1.0,
+            epochs=epochs,
+            progress=progress,
+            **checkpoints,
+        )
+        describe(network)
+        figures = judge_tracks(network, tracks=2)
+    network.metadata.update(
+        {
+            "name": "altimetry-track",
+            "data": f"{epochs * STEPS * TRACKS:,} simulated tracks of {LENGTH} echoes after Brown and Hayne",
+            "errors": f"{figures['error_by_bound']:.3f} times the posterior bound, on unseen simulated tracks",
+            "license": "Apache-2.0",
+        }
+    )
+    return Trained(network, figures, history)
+
+
+def batch(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Tracks (count, 128, 104), and their heights and epochs, (count, 128, 2)."""
+    return draw(count, LENGTH, rng)
+
+
+def reading(x: Symbol) -> Symbol:
+    """Heights and epochs: two means, and the logarithms of two variances, of each echo.
+
+    Each echo becomes 64 numbers between -1 and 1, whatever it is; these go through two layers of gated recurrent
+    units, along the track and against it.
+    """
+    powers = features(x, np.ones((2, JASON.gates)), "sea")
+    sea, other = dense(powers, (256, 256, 128), "sea"), dense(powers, (96, 64), "other")
+    echo = pnn.Tanh()(pnn.Dense(64, name="echo")(pnn.concatenate(sea, other, axis=-1)))
+    neighbours = pnn.GRU(64, layers=2, bidirectional=True, name="neighbours")(echo)
+    value = dense(pnn.concatenate(neighbours, echo, axis=-1), (64,), "both")
+    value = pnn.Dense(4, weight_initial=0.0, name="both.last")(value)
+    return pnn.Normalization(-1, mean=[5, 0, -3, -4], std=[3, 2, 1, 1], invert=True, name="sea")(value)
+
+
+def begin(network: pnn.Network) -> None:
+    """Take the layers that read a single echo, and the statistics of the gates, from ``altimetry-swh``."""
+    reader = pnn.load_model("altimetry-swh").parameters
+    for name, array in network.parameters.items():
+        if name in reader and reader[name].shape == array.shape:
+            array[...] = reader[name]
+
+
+def describe(network: pnn.Network) -> None:
+    """Say what goes in and what comes out."""
+    network.inputs = (InputInfo("waveforms", range=RANGE, context=CONTEXT),)
+    network.outputs = (
+        replace(network.outputs[0], kind="gaussian", labels=("height", "epoch"), units=("m", "m"), loss="gaussian"),
+    )
+
+
+def write_samples(folder: Path) -> None:
+    """``echoes.npy``: a track past bright targets, (300, 104)."""
+    np.save(folder / "echoes.npy", peaked_track(300, np.random.default_rng(SAMPLE)).waveforms)
