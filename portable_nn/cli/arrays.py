@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Shape, format_shape
+from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.conventions import Printer
     from portable_nn.model_files.outputs import Finding
     from portable_nn.operators.registry import Array
 
-SUFFIXES: Final = (".npz", ".npy")
+SUFFIXES: Final = (".npz", ".npy", ".h5", ".hdf5")
 """The suffixes of ``--out`` for arrays."""
 
 
@@ -55,18 +57,32 @@ class ArrayOptions:
 
 
 def run_arrays(
-    printer: Printer, model: str, inputs: list[str], given: ArrayOptions, labels: Path | None, **options: Any
+    printer: Printer,
+    model: str,
+    inputs: list[str],
+    given: ArrayOptions,
+    labels: Path | None,
+    *,
+    resume: bool,
+    batch_size: int,
+    **options: Any,
 ) -> None:
     """Run a model, and write its outputs, or draw what it finds. ``options`` are those of ``pnn.run``."""
+    is_file = printer.out is not None and printer.out.suffix.lower() in SUFFIXES
     if given.draw:
-        if given.input or (printer.out and printer.out.suffix.lower() in SUFFIXES):
+        if given.input or is_file:
             raise UsageError("--draw is for pictures alone, without --input, and without arrays in --out")
+        del options["dataset"]
         _draw(printer, model, inputs, given, labels, **options)
         return
+    from portable_nn.model_files.origin import check_resumable
     from portable_nn.model_files.outputs import run
 
     if inputs and given.input:
         raise UsageError("give files either as INPUT, for the only input of a model, or as --input NAME=FILE")
+    if is_file and not given.input and _stream(printer, model, inputs, resume, batch_size, given.output, options):
+        return
+    check_resumable(resume, None)
     notes = list[str]()
     found = run(model, given.named() or inputs, notes=notes, **options)
     printer.notes(notes)
@@ -80,16 +96,70 @@ def run_arrays(
     _write(printer, model, found)
 
 
+def _stream(
+    printer: Printer,
+    model: str,
+    inputs: list[str],
+    resume: bool,
+    batch_size: int,
+    output: str | None,
+    options: Mapping[str, Any],
+) -> bool:
+    """Write the outputs some rows at a time, and say whether they are of that kind."""
+    from portable_nn.core.partial import partial_write
+    from portable_nn.core.progress import counting
+    from portable_nn.model_files.origin import origin_of
+    from portable_nn.model_files.streamed import Records, streamed
+
+    assert printer.out
+    notes = list[str]()
+    found = streamed(model, inputs, batch_size=batch_size, output=output, notes=notes, **options)
+    if found is None:
+        return False
+    _check_one(printer.out, found.names)
+    printer.notes(notes)
+    records = Records(found)
+    origin = origin_of(model, inputs, {"output": output, "batch_size": batch_size, **options})
+    assemble = records.assembling(printer.out.suffix.lower(), model)
+    with (
+        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
+        counting("examples", shown=not printer.quiet) as show,
+    ):
+        if part.state:
+            records.begun, records.count = part.state["outputs"], part.state["rows"]
+            found.place.skip = records.count
+            printer.note(f"going on with {part.path}, after {quantity(records.count, 'example')}")
+        for outputs in found:
+            part.file.write(records.rows(outputs))
+            part.keep({"outputs": records.begun, "rows": records.count})
+            show(records.count, found.place.total)
+        part.file.seek(0)
+        part.file.write(records.header())
+    _note_written(printer, records.shapes())
+    return True
+
+
+def _check_one(path: Path, names: Sequence[str]) -> None:
+    if path.suffix.lower() == ".npy" and len(names) != 1:
+        raise UsageError(
+            f"{path}: .npy holds one array, and there are {', '.join(names)}: --output says which, or use .npz"
+        )
+
+
+def _note_written(printer: Printer, shapes: Mapping[str, Shape]) -> None:
+    each = ", ".join(f"{name} {format_shape(shape)}" for name, shape in shapes.items())
+    printer.note(f"written to {printer.out}: {each}")
+
+
 def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
     """The arrays into the file of ``--out``, and what they are as the result."""
-    from portable_nn.core.graph import format_shape
     from portable_nn.core.text import table
 
     out = printer.out
     is_file = out is not None and out.suffix.lower() in SUFFIXES
     if is_file and out:
-        _save(out, found)
-        printer.note(f"written to {out}: " + ", ".join(f"{name} {format_shape(a.shape)}" for name, a in found.items()))
+        _save(out, model, found)
+        _note_written(printer, {name: array.shape for name, array in found.items()})
         return
     rows = [(name, str(array.dtype), format_shape(array.shape), _range(array)) for name, array in found.items()]
     data = [{"output": name, "dtype": dtype, "shape": list(found[name].shape)} for name, dtype, _, _ in rows]
@@ -107,21 +177,23 @@ def _range(array: Array) -> str:
     return f"{array.min():.6g} to {array.max():.6g}"
 
 
-def _save(path: Path, found: Mapping[str, Array]) -> None:
+def _save(path: Path, model: str, found: Mapping[str, Array]) -> None:
     import numpy as np
 
     from portable_nn.core.atomic import atomic_write
     from portable_nn.engines.recording import save_recorded
 
+    _check_one(path, list(found))
     if path.suffix.lower() == ".npz":
         save_recorded(path, found)
         return
-    if len(found) != 1:
-        raise UsageError(
-            f"{path}: .npy holds one array, and there are {', '.join(found)}: --output says which, or use .npz"
-        )
     with atomic_write(path) as file:
-        np.save(file, next(iter(found.values())))
+        if path.suffix.lower() == ".npy":
+            np.save(file, next(iter(found.values())), allow_pickle=False)
+        else:
+            from portable_nn.model_files.streamed import save_hdf5
+
+            save_hdf5(file, model, found)
 
 
 def _draw(

@@ -112,8 +112,11 @@ class Printer:
         """``data`` as JSON, in plain ASCII where ``file`` (standard output) cannot hold all characters."""
         import json
 
-        is_ascii = (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
-        return json.dumps(data, indent=indent, ensure_ascii=is_ascii, allow_nan=False)
+        return json.dumps(data, indent=indent, ensure_ascii=self.is_ascii(file), allow_nan=False)
+
+    def is_ascii(self, file: TextIO) -> bool:
+        """Whether ``file`` cannot hold all characters."""
+        return (file.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
 
     def output(self) -> Any:
         """The file that a result is written to, as a context."""
@@ -258,9 +261,8 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
     forms = {
         name: suffix for name, suffix in FORMS.items() if name not in NEEDED or getattr(module, NEEDED[name], False)
     }
-    options += _shared(
-        forms, getattr(module, "ARRAYS", ()), has_out=has_out, has_numbers=getattr(module, "NUMBERS", False)
-    )
+    arrays, tables = getattr(module, "ARRAYS", ()), getattr(module, "TABLES", ())
+    options += _shared(forms, arrays, tables, has_out=has_out, has_numbers=getattr(module, "NUMBERS", False))
     flags = {option.name: _flag(option) for option in options}
     targets = [option.name for option in options if getattr(_info(option), "writable", False)]
 
@@ -277,7 +279,7 @@ def with_conventions(module: ModuleType) -> Callable[..., None]:
                 given[name] = kind(**{field: given.pop(field) for field in kind.__dataclass_fields__})
             owners = [given[name].owns for name in groups if hasattr(given[name], "owns")]
             _check_targets(wanted, force, lambda path: any(owns(path) for owns in owners))
-            printer = Printer(_form(format, out, forms, getattr(module, "ARRAYS", ())), out, quiet, force)
+            printer = Printer(_form(format, out, forms, (*arrays, *tables)), out, quiet, force)
             digits = given.pop("digits", None)
             if digits is not None and not 1 <= digits <= MOST_DIGITS:
                 raise UsageError(f"--digits must be from 1 to {MOST_DIGITS}, not {digits}")
@@ -424,10 +426,10 @@ def _warnings_as_notes(printer: Printer) -> Iterator[None]:
         yield
 
 
-def _form(form: str | None, out: Path | None, forms: Mapping[str, str], arrays: Collection[str]) -> str:
-    """The form of the result: that of ``--format``, or of the suffix of ``--out``; none of ``arrays``, which the
-    command writes itself. Raises ``UsageError``."""
-    if out is None or str(out) == DASH or (out.suffix.lower() in arrays and form is None):
+def _form(form: str | None, out: Path | None, forms: Mapping[str, str], own: Collection[str]) -> str:
+    """The form of the result: that of ``--format``, or of the suffix of ``--out``; none of ``own``, which the command
+    writes itself. Raises ``UsageError``."""
+    if out is None or str(out) == DASH or (out.suffix.lower() in own and form is None):
         return form or "table"
     found = next((name for name, suffix in forms.items() if suffix == out.suffix.lower()), None)
     if found is None:
@@ -443,12 +445,13 @@ def _listed(forms: Mapping[str, str]) -> str:
 
 
 def _shared(
-    forms: Mapping[str, str], arrays: Sequence[str], *, has_out: bool, has_numbers: bool
+    forms: Mapping[str, str], arrays: Sequence[str], tables: Sequence[str], *, has_out: bool, has_numbers: bool
 ) -> list[inspect.Parameter]:
     """The options of every command, in the order of the help."""
     by_suffix = "" if has_out else "; --out FILE sets it by the suffix"
     form = choice("--format", names=forms, help=f"Output format{by_suffix}.  [default: table]")
-    written = f"; arrays in {either(arrays)}" if arrays else ""
+    kinds = (("a table", tables), ("arrays", arrays))
+    written = "".join(f"; {what} in {either(suffixes)}" for what, suffixes in kinds if suffixes)
     out = f"Write the result to FILE, which ends in {_listed(forms)}{written}; - is stdout."
     flags = {
         "force": typer.Option("--force", help="Overwrite files that exist."),

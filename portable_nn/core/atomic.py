@@ -53,7 +53,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         FileError: the folder is missing, the path is not a regular file or is read-only, the disk is full, ...
     """
     try:
-        target, mode = _resolve(path)
+        target, mode = resolve(path)
         remove_orphans(target.parent, re.escape(target.name))
         with _temporary(target) as (file, temporary):
             if mode is not None:
@@ -63,14 +63,14 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             if sys.platform == "win32":  # There, an open file cannot be renamed; elsewhere the lock must be held.
                 file.close()
-            with _freed_later(target):
+            with freed_later(target):
                 temporary.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
     except OSError as error:
-        raise FileError(path, f"cannot be written: {_reason(error, path)}") from error
+        raise FileError(path, f"cannot be written: {reason_of(error, path)}") from error
 
 
-def _resolve(path: str | Path) -> tuple[Path, int | None]:
+def resolve(path: str | Path) -> tuple[Path, int | None]:
     """``path`` with symbolic links resolved, and the mode of that file, or ``None`` where there is none."""
     target = Path(os.path.realpath(path))
     try:
@@ -119,7 +119,7 @@ def remove_orphans(folder: Path, names: str) -> None:
                 _remove_if_unlocked(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename durable where the system can; without it, the path holds either file after a crash."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -159,7 +159,7 @@ def put_back(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def _freed_later(path: Path) -> Iterator[None]:
+def freed_later(path: Path) -> Iterator[None]:
     """Free the disk space of the file at ``path``, which is replaced in the block, in a background thread.
 
     For 100 MB that takes the system 20 ms.
@@ -178,7 +178,8 @@ def _freed_later(path: Path) -> Iterator[None]:
                 os.close(old)
 
 
-def _reason(error: OSError, path: str | Path) -> str:
+def reason_of(error: OSError, path: str | Path) -> str:
+    """Why a file cannot be written."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"there is no folder '{Path(os.path.realpath(path)).parent}'"
     return error.strerror or str(error)

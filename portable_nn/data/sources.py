@@ -21,7 +21,7 @@ from portable_nn.data.frames import Dialect, read_frame, tables
 from portable_nn.data.given import Examples, Labelled, Named, Picture, Source, named_sources, sources
 from portable_nn.data.images import SUFFIXES, read_image
 from portable_nn.data.rows import TableRows, extra_note
-from portable_nn.data.stored import Stored, piece_of, pieces
+from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.tables import STDIN, iterate_csv
 from portable_nn.format.meaning import Column
 from portable_nn.preprocessing.defaults import default_preprocessing
@@ -64,6 +64,21 @@ class Bad:
     reason: str
 
 
+@dataclass
+class Place:
+    """Where those are who go through examples.
+
+    Args:
+        skip: how many examples, from the first, are not wanted; of stored ones, most of these are not even read.
+        total: how many there are, where that is known.
+        before: how many before the first that is wanted are needed all the same.
+    """
+
+    skip: int = 0
+    total: int | None = None
+    before: int = 0
+
+
 @dataclass(frozen=True)
 class Taken:
     """What a model takes.
@@ -103,6 +118,7 @@ def iterate(
     assumed: list[str] | None = None,
     dialect: Dialect | None = None,
     named: Named | None = None,
+    place: Place | None = None,
 ) -> Iterator[Batch | Bad]:
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
@@ -122,6 +138,7 @@ def iterate(
             the columns of tables that are not used.
         dialect: how CSV files are written, for a model whose columns have names.
         named: the names of the arrays that are read, in files of which each has several.
+        place: gets the total; its ``skip`` is read when the first batch is asked for, and is then what is left of it.
 
     Raises:
         UsageError: invalid arguments, before the first batch.
@@ -148,7 +165,11 @@ def iterate(
             numbered = [f"  {place}. {step}" for place, step in enumerate(describe(each), start=1)]
             notes += [f"the model says how to prepare {what}:", *numbered] if numbered else []
     arithmetical = () if raw else taken.steps
-    return _Plan(steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled).batches(found)
+    place = place or Place()
+    if len(pictures) == len(found):
+        place.total = len(found)
+    plan = _Plan(steps, arithmetical, taken.shape, batch_size, strict, notes, taken.labelled, place, len(found) == 1)
+    return plan.batches(found)
 
 
 def _rows(
@@ -229,6 +250,8 @@ class _Plan:
     strict: bool
     notes: list[str] | None
     labelled: bool
+    place: Place
+    is_alone: bool
 
     def batches(self, found: list[Source | Bad]) -> Iterator[Batch | Bad]:
         for are_pictures, group in groupby(found, key=_is_picture):
@@ -302,7 +325,8 @@ class _Plan:
 
     def file(self, path: Path) -> Iterator[Batch | Bad]:
         dataset = read_dataset(path)
-        return self.array(path, dataset.x, dataset.y, ":{}")
+        x = rows_of(dataset.x, str(path)) if isinstance(dataset.x, np.memmap) else dataset.x
+        return self.array(path, x, dataset.y, ":{}")
 
     def array(
         self, where: str | Path, x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, place: str
@@ -310,7 +334,12 @@ class _Plan:
         # An array may be a single example without a batch axis.
         if x.shape in (self.example_shape, picture_shape(self.for_arrays)):
             x, y = x[:][np.newaxis], None
-        for start, values, labels in _read(x, y):
+        begin = 0
+        if self.is_alone:
+            self.place.total = len(x)
+            begin = _begin(x, y, max(0, self.place.skip - self.place.before))
+            self.place.skip -= begin
+        for start, values, labels in _read(x, y, begin):
             for begin, end in pieces(len(values), self.batch_size):
                 names = [f"{where}{place.format(start + number)}" for number in range(begin, end)]
                 yield from self.parts(where, names, values[begin:end], None if labels is None else labels[begin:end])
@@ -348,15 +377,21 @@ class _Plan:
             raise DataError(file, f"{error}; the model determines what is expected") from None
 
 
+def _begin(x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, skip: int) -> int:
+    """The beginning of the piece that the example ``skip`` is in; 0 where they are not stored."""
+    stored = [each for each in (x, y) if isinstance(each, Stored)]
+    return skip // piece_of(stored) * piece_of(stored) if stored else 0
+
+
 def _read(
-    x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None
+    x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, begin: int
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[Any] | None]]:
-    """Examples and labels, some at a time where they are stored; with the place of the first."""
+    """Examples and labels, some at a time where they are stored, from a piece on; with the place of the first."""
     stored = [each for each in (x, y) if isinstance(each, Stored)]
     if not stored:
         yield 0, x[:], None if y is None else y[:]
         return
-    places = pieces(len(x), piece_of(stored))
+    places = ((start + begin, stop + begin) for start, stop in pieces(len(x) - begin, piece_of(stored)))
     read = ((start, x[start:stop], None if y is None else y[start:stop]) for start, stop in places)
     with closing(ahead(read)) as found:
         yield from found

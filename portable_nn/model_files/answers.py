@@ -15,7 +15,7 @@ from portable_nn.core.names import Engine
 from portable_nn.data.columns import far_fault
 from portable_nn.data.frames import Dialect
 from portable_nn.data.given import Named
-from portable_nn.data.sources import Bad, Batch, Taken, iterate
+from portable_nn.data.sources import Bad, Batch, Place, Taken, iterate
 from portable_nn.engines.recording import Recorder
 from portable_nn.evaluation.scoring import NOT_FINITE, Task, class_names, kind_for
 from portable_nn.format.meaning import OutputInfo
@@ -65,6 +65,7 @@ class Answers:
         strict: raise for the first output that is not finite.
         notes: a list to which is appended what was assumed of the model's output.
         assumed: what was assumed of the examples.
+        place: how many examples are passed over without being computed, and how many there are.
     """
 
     runner: Runner
@@ -74,6 +75,7 @@ class Answers:
     strict: bool
     notes: list[str]
     assumed: list[str]
+    place: Place = dataclasses.field(default_factory=Place)
 
     def __post_init__(self) -> None:
         given = self.given
@@ -110,6 +112,9 @@ class Answers:
 
     def __iter__(self) -> Iterator[Answer | Bad]:
         for found in in_context(self.batches, self.runner.context):
+            if self.place.skip > 0:
+                self.place.skip -= 1 if isinstance(found, Bad) else len(found.batch.names)
+                continue
             if isinstance(found, Bad):
                 yield found
                 continue
@@ -218,7 +223,7 @@ def answers_of(
         runner = dataclasses.replace(runner, run=recorder.watching(runner.run))
     if notes is not None:
         notes += [f"{runner.where} runs in {engine}", *runner.notes]
-    assumed = list[str]()
+    assumed, place = list[str](), Place(before=runner.context)
     batches = iterate(
         inputs,
         taken_by(runner, labelled),
@@ -230,8 +235,9 @@ def answers_of(
         assumed=assumed,
         dialect=dialect,
         named=named,
+        place=place,
     )
-    return Answers(runner, batches, labels, task, strict, [] if notes is None else notes, assumed)
+    return Answers(runner, batches, labels, task, strict, [] if notes is None else notes, assumed, place)
 
 
 def named_in(inputs: str | Sequence[str] | None, targets: str | Sequence[str] | None = None) -> Named | None:

@@ -17,8 +17,10 @@ from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.recognise import is_path, is_picture
 from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.given import Named
 from portable_nn.data.sources import Bad, Taken, decoded, iterate
-from portable_nn.model_files.answers import Preprocess, as_preparation, opened_model
+from portable_nn.data.stored_files import open_stored
+from portable_nn.model_files.answers import Preprocess, as_preparation, named_in, opened_model
 from portable_nn.model_files.overlays import areas_in_picture, called, overlay, shares
 from portable_nn.model_files.runners import Runnable
 from portable_nn.model_files.scenes import Boxes, Outputs, Scene, scene_of
@@ -45,6 +47,7 @@ def run(
     digest: str | None = None,
     edited: bool = False,
     notes: list[str] | None = None,
+    dataset: str | Sequence[str] | None = None,
 ) -> dict[str, Array]:
     """All outputs of ``model``, by name.
 
@@ -57,6 +60,8 @@ def run(
         raw: whether arrays are what the inputs take, without the model's preprocessing.
         digest, edited: as ``predict`` takes them.
         notes: a list to which is appended what was assumed.
+        dataset: the name of the array that is read in HDF5, npz, zarr and Parquet files (a column there); several
+            stand side by side.
 
     Returns arrays whose first axis is that of the examples, where the model gives such. A model whose outputs are not
     of that kind, such as a list of boxes, gets one example at a time; of several, the outputs are called ``NAME.0``,
@@ -74,7 +79,7 @@ def run(
     found = opened_model(model, engine, digest, edited)
     told = notes if notes is not None else list[str]()
     told += found.warnings
-    feeds = _Feeds(found, as_preparation(preprocess), raw, told)
+    feeds = _Feeds(found, as_preparation(preprocess), raw, told, named_in(dataset))
     names = [value.name for value in found.inputs]
     if not (isinstance(inputs, Mapping) and inputs and set(map(str, inputs)) <= set(names)):
         if len(names) != 1:
@@ -95,10 +100,11 @@ class _Feeds:
     preparation: Preparation | Preprocessing | None
     raw: bool
     told: list[str]
+    named: Named | None
 
     def of(self, value: Value, given: Any) -> list[Array]:
         """Examples for an input, in arrays of one shape each."""
-        if self.raw or not _are_pictures(given):
+        if self.raw or not are_pictures(given):
             info = next(info for info in self.model.description.inputs if info.name == value.name)
             if self.raw or not (info.preprocessing or self.preparation):
                 return [self.plain(value, given)]
@@ -107,25 +113,32 @@ class _Feeds:
         shape = static(found.value.shape[1:]) or ()
         taken = Taken(shape, found.steps, found.kind, dtype=value.dtype)
         assumed = list[str]()
-        batches = [each.x for each in iterate(given, taken, assumed=assumed) if not isinstance(each, Bad)]
+        batches = [
+            each.x for each in iterate(given, taken, assumed=assumed, named=self.named) if not isinstance(each, Bad)
+        ]
         self.told.extend(assumed)
-        return [_cast(x, value, self.model.where) for x in batches]
+        return [cast(x, value, self.model.where) for x in batches]
 
     def plain(self, value: Value, given: Any) -> Array:
         """An array as it is; an example alone gets the axis of the batch."""
+        given = given[0] if isinstance(given, list) and len(given) == 1 and is_path(given[0]) else given
         where = str(given) if is_path(given) else f"input '{value.name}'"
-        array = read_dataset(given).x if is_path(given) else as_array(given, where)
+        array = self._in_file(given) if is_path(given) else as_array(given, where)
         if array.ndim == len(value.shape) - 1:
             array = array[np.newaxis]
-        return _cast(array, value, where)
+        return cast(array, value, where)
+
+    def _in_file(self, path: str | Path) -> Array:
+        return read_dataset(path).x if self.named is None else open_stored(path, self.named.inputs)[:]
 
 
-def _are_pictures(given: Any) -> bool:
+def are_pictures(given: Any) -> bool:
+    """Whether what was given is pictures, or folders of them."""
     each = given[0] if isinstance(given, list | tuple) and given else given
     return is_picture(each) or (is_path(each) and (kind_of(each) == "picture" or Path(each).is_dir()))
 
 
-def _cast(x: Array, value: Value, where: str) -> Array:
+def cast(x: Array, value: Value, where: str) -> Array:
     """``x`` in the type of an input. Raises ``DataError`` where that would make other numbers of whole ones."""
     cast = x.astype(value.dtype, copy=False)
     if np.dtype(value.dtype).kind != "f" and not np.array_equal(cast, x):
@@ -244,7 +257,7 @@ def drawings(
     names = tuple(labels) or next(filter(None, own), ())
     said = set[str]()
     for name, pixels, steps in decoded(inputs, taken, notes):
-        x = _cast(apply(steps, pixels, name=name)[np.newaxis], entry, name)
+        x = cast(apply(steps, pixels, name=name)[np.newaxis], entry, name)
         x = x.reshape(-1, *taken.shape) if taken.shape else x
         arrays = _run_one(found, entry, x)
         place = placement(steps, *pixels.shape[:2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, overload
@@ -40,6 +40,10 @@ __all__ = ["Prediction", "Predictions", "predict", "prepare"]
 
 UNSURE: Final = "?"
 """The label where no class is as likely as the model's threshold asks."""
+
+
+COUNTED: Final = ("made", "judged", "right", "unsure", "bad")
+"""What is counted on the way."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +165,39 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             self._each = iter(self._kept)
         return self._kept
 
+    @property
+    def total(self) -> int | None:
+        """How many there will be, where that is known."""
+        return self._answers.place.total
+
+    def state(self) -> dict[str, Any]:
+        """What was counted and assumed so far, as JSON has it."""
+        bad = self.first_bad
+        return {
+            **{name: getattr(self, name) for name in COUNTED},
+            "first_bad": bad and [bad.input, bad.error],
+            "kind": self._answers.kind,
+        }
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Pass over those before ``state``, which that of ``in_batches`` was after a batch. Nothing is computed yet."""
+        for name in COUNTED:
+            setattr(self, name, state[name])
+        bad = state["first_bad"]
+        self.first_bad = bad and Prediction(bad[0], error=bad[1])
+        self._answers.kind, self._answers.place.skip = state["kind"], self.made
+
+    def in_batches(self) -> Iterator[list[Prediction]]:
+        """The predictions, those together that are computed at once."""
+        for batch in self._batches():
+            yield list(self._counting(batch))
+
     def _counted(self) -> Iterator[Prediction]:
-        for prediction in self._predict():
+        for batch in self._batches():
+            yield from self._counting(batch)
+
+    def _counting(self, batch: Iterable[Prediction]) -> Iterator[Prediction]:
+        for prediction in batch:
             self.made += 1
             if prediction.error is not None:
                 self.bad += 1
@@ -173,15 +208,15 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
                 self.right += prediction.label == prediction.expected
             yield prediction
 
-    def _predict(self) -> Iterator[Prediction]:
+    def _batches(self) -> Iterator[Iterable[Prediction]]:
         for answer in self._answers:
-            if isinstance(answer, Bad):
-                yield Prediction(answer.name, error=answer.reason)
-                continue
-            boxes = answer.batch.boxes or [None] * len(answer.batch.names)
-            for prediction, is_finite, box in zip(self._of(answer), answer.finite, boxes, strict=True):
-                found = prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
-                yield replace(found, box=box) if box else found
+            yield [Prediction(answer.name, error=answer.reason)] if isinstance(answer, Bad) else self._predict(answer)
+
+    def _predict(self, answer: Answer) -> Iterator[Prediction]:
+        boxes = answer.batch.boxes or [None] * len(answer.batch.names)
+        for prediction, is_finite, box in zip(self._of(answer), answer.finite, boxes, strict=True):
+            found = prediction if is_finite else Prediction(prediction.input, error=NOT_FINITE)
+            yield replace(found, box=box) if box else found
 
     def _of(self, answer: Answer) -> Iterator[Prediction]:
         """The predictions for a batch; those that are not finite have no meaning."""

@@ -1,0 +1,114 @@
+"""The predictions of ``predict``, written as they come: to standard output, and to files that can be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+
+from portable_nn.cli.conventions import DASH, Printer
+from portable_nn.core.text import Table, percent, quantity, rounded
+
+if TYPE_CHECKING:
+    from portable_nn.model_files.forms import Layout
+    from portable_nn.model_files.predictions import Prediction, Predictions
+
+    Batches: TypeAlias = Iterator[list[Prediction]]
+
+PARQUET: Final = (".parquet",)
+"""The suffix of ``--out`` for tables that are no text."""
+
+
+def form_of(printer: Printer) -> str | None:
+    """The form of a file that can be continued; ``None`` for standard output, and for a table for people."""
+    if printer.out is None or str(printer.out) == DASH:
+        return None
+    if printer.out.suffix.lower() in PARQUET:
+        return "parquet"
+    return None if printer.form == "table" else printer.form
+
+
+def write(
+    predictions: Predictions,
+    batches: Batches,
+    printer: Printer,
+    layout: Layout,
+    origin: Mapping[str, str] | None,
+    resume: bool,
+) -> None:
+    """Write predictions, which come in ``batches``; ``origin`` and ``resume`` are as ``partial_write`` takes them."""
+    if name := form_of(printer):
+        _into_file(predictions, batches, printer, name, layout, origin, resume)
+    else:
+        _print(batches, printer, layout)
+
+
+def _print(batches: Batches, printer: Printer, layout: Layout) -> None:
+    """Write predictions to standard output, or a table to a file."""
+    from portable_nn.model_files.forms import FORMS
+
+    first = next(batches, [])  # A fault of the model or its labels is reported before anything is written.
+    with printer.output() as file:
+        every = chain([first], batches)
+        if printer.form == "table":
+            _write_table(every, file, layout)
+            return
+        form = FORMS[printer.form](layout, is_ascii=printer.is_ascii(file))
+        try:
+            for batch in filter(None, every):
+                file.write(str(form.rows(batch)))
+        finally:  # It is complete even where an input turns out to be bad.
+            file.write(str(form.end()))
+
+
+def _into_file(
+    predictions: Predictions,
+    batches: Batches,
+    printer: Printer,
+    name: str,
+    layout: Layout,
+    origin: Mapping[str, str] | None,
+    resume: bool,
+) -> None:
+    """Write predictions to a file, and go on where an interrupted run has left one."""
+    from portable_nn.core.partial import partial_write
+    from portable_nn.core.progress import counting
+    from portable_nn.model_files.forms import FORMS, encoded
+
+    assert printer.out
+    form = FORMS[name](layout)
+    assemble = form.assemble if form.is_assembled else None
+    with (
+        partial_write(printer.out, origin, resume=resume, force=printer.force, assemble=assemble) as part,
+        counting("examples", shown=not printer.quiet) as show,
+    ):
+        if part.state:
+            predictions.go_on(part.state["predictions"])
+            form.begun = part.state["begun"]
+            printer.note(f"going on with {part.path}, after {quantity(predictions.made, 'example')}")
+        for batch in batches:
+            part.file.write(encoded(form.rows(batch)))
+            if not form.is_behind:
+                part.keep({"predictions": predictions.state(), "begun": form.begun})
+            show(predictions.made, predictions.total)
+        part.file.write(encoded(form.end()))
+
+
+def _write_table(chunks: Iterable[Sequence[Prediction]], file: TextIO, layout: Layout) -> None:
+    from portable_nn.model_files.forms import begun, headings
+
+    table = None
+    for chunk in filter(None, begun(chunks)):
+        table = table or Table(*headings(chunk, layout))
+        for bad, predictions in groupby(chunk, key=lambda prediction: prediction.error is not None):
+            rows = (_cells(prediction, len(table.headings), layout) for prediction in predictions)
+            file.write(table.loose_lines(rows) if bad else table.lines(rows))
+
+
+def _cells(prediction: Prediction, columns: int, layout: Layout) -> list[str]:
+    if prediction.error is not None:
+        return [prediction.input, f"error: {prediction.error}"]
+    from portable_nn.model_files.forms import cells, fitted
+
+    show = rounded if prediction.values else percent
+    return fitted([show(each) if isinstance(each, float) else each for each in cells(prediction, layout)], columns)

@@ -1,0 +1,237 @@
+"""Files that take long to write: what an interrupted run has written of one is kept, and the next run goes on with it.
+
+The bytes go to ``heights.csv.part``, which is renamed at the end; ``heights.csv.part.json``, the journal, says how many
+of them count, what was done when they were written, and what they follow from. A process may be killed at any moment:
+bytes that the journal does not count are cut off by the next run, and written again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+from portable_nn.core.atomic import atomic_write, freed_later, reason_of, resolve, sync_folder
+from portable_nn.core.errors import FileError, PortableNNError, UsageError
+
+PART: Final = ".part"
+"""The suffix of the beginning of a file."""
+
+JOURNAL: Final = ".part.json"
+"""The suffix of its journal."""
+
+EVERY: Final = 5.0
+"""Seconds after which the journal is written again."""
+
+Assemble: TypeAlias = Callable[[Path, BinaryIO], None]
+"""Writes a file from what was written for it."""
+
+if sys.platform == "win32":
+
+    def _try_lock(file: BinaryIO) -> bool:
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> bool:
+        """Whether no other process writes the file; the system releases the lock of one that ends."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # Some network file systems have no locks.
+            pass
+        return True
+
+
+class Part:
+    """The beginning of a file.
+
+    Args:
+        target: the file that it becomes.
+        origin: what its bytes follow from, as text by name.
+
+    ``file`` is open for writing, at the end of what counts. ``state`` is what was done by then, as ``keep`` got it;
+    ``None`` where nothing was.
+    """
+
+    def __init__(self, target: Path, origin: Mapping[str, str] | None) -> None:
+        self.target = target
+        self.path, self.journal = target.with_name(target.name + PART), target.with_name(target.name + JOURNAL)
+        self.origin, self.can_be_resumed = dict(origin or {}), origin is not None
+        self.file: BinaryIO
+        self.state: dict[str, Any] | None = None
+        self.is_kept = False
+        self._now: tuple[int, Mapping[str, Any]] | None = None
+        self._written = time.monotonic()
+
+    def begin(self, *, resume: bool, force: bool) -> None:
+        """Open the file: anew, or as an interrupted run left it. Raises as ``partial_write`` does."""
+        found = self._read() if os.path.lexists(self.journal) else None
+        if found is None and os.path.lexists(self.path) and not force:
+            raise UsageError(f"{self.path} exists already, and no journal says what it is: force=True replaces it")
+        if found and found["size"] and not resume and not force:
+            done = "resume=True goes on with it, and force=True begins anew"
+            raise UsageError(f"{self.path} was left by an interrupted run: {done}")
+        if found and found["size"] and resume:
+            differing = [name for name in {**found["origin"], **self.origin} if self._differs(found["origin"], name)]
+            if not differing:
+                self._open("r+b")
+                self._go_on(found)
+                return
+            if not force:
+                raise UsageError(self._other(found["origin"], differing))
+        self._open("r+b" if os.path.lexists(self.path) else "x+b")
+        self.file.truncate(0)
+        self._write(0, {})
+
+    def keep(self, state: Mapping[str, Any], *, every: float | None = None) -> None:
+        """Say that all bytes so far count, and what is done (as JSON has it); the journal has it after a while."""
+        if not self.can_be_resumed:
+            return
+        self._now = (self.file.tell(), state)
+        if time.monotonic() - self._written >= (EVERY if every is None else every):
+            self._save()
+
+    def finish(self, mode: int | None, assemble: Assemble | None) -> None:
+        """Give the file its name, when all of it is on the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if assemble:
+            with atomic_write(self.target) as file:
+                assemble(self.path, file)
+            self.remove()
+            return
+        if sys.platform == "win32":  # There, an open file cannot be renamed.
+            self.file.close()
+        if mode is not None:
+            self.path.chmod(mode)
+        with freed_later(self.target):
+            self.path.replace(self.target)
+            sync_folder(self.target.parent)
+        self.remove()
+
+    def leave(self, error: BaseException) -> None:
+        """Keep what another run can go on with, and remove what none can: where the model or the data are at fault."""
+        if self.is_kept and (isinstance(error, FileError | OSError) or not isinstance(error, PortableNNError)):
+            with suppress(OSError):  # A full disk: what the journal says stays true.
+                self._save()
+        else:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the file and its journal; the file first, because a journal alone says nothing."""
+        with suppress(OSError):
+            self.file.close()
+        for path in (self.path, self.journal):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _open(self, mode: str) -> None:
+        if self.path.is_symlink():
+            raise FileError(self.path, "is a symbolic link, and no run of this program makes one")
+        file: Any = self.path.open(mode)
+        if not _try_lock(file) or not self._is_still(file):
+            file.close()
+            raise UsageError(f"{self.path} is being written by another process")
+        self.file = file
+
+    def _is_still(self, file: BinaryIO) -> bool:
+        """Whether the file was not renamed by its process between being opened and locked."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _go_on(self, found: Mapping[str, Any]) -> None:
+        if self.file.seek(0, os.SEEK_END) < found["size"]:
+            self.file.close()
+            raise UsageError(f"{self.path} is shorter than its journal says: force=True begins anew")
+        self.file.truncate(found["size"])
+        self.file.seek(found["size"])
+        self.state, self.is_kept = found["state"], True
+        self._now = (found["size"], found["state"])
+
+    def _read(self) -> dict[str, Any] | None:
+        """The journal. Raises ``UsageError`` where it is none."""
+        try:
+            found = json.loads(self.journal.read_bytes())
+            size, origin, state = found["size"], found["origin"], found["state"]
+            if not (isinstance(size, int) and size >= 0 and isinstance(origin, dict) and isinstance(state, dict)):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UsageError(f"{self.journal} is no journal of this program, or damaged: remove it") from None
+        return found if os.path.lexists(self.path) else None
+
+    def _differs(self, then: Mapping[str, str], name: str) -> bool:
+        return then.get(name) != self.origin.get(name)
+
+    def _other(self, then: Mapping[str, str], differing: list[str]) -> str:
+        each = [f"{name} was {then.get(name, 'not given')}, and is {self.origin.get(name, 'not given')}"
+                for name in differing]  # fmt: skip
+        return f"{self.path} cannot be gone on with: {'; '.join(each)}. force=True begins anew"
+
+    def _save(self) -> None:
+        if self._now is None:
+            return
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._write(*self._now)
+        self.is_kept, self._written = True, time.monotonic()
+
+    def _write(self, size: int, state: Mapping[str, Any]) -> None:
+        text = json.dumps({"size": size, "origin": self.origin, "state": state}, indent=1)
+        with atomic_write(self.journal) as file:
+            file.write(text.encode())
+
+
+@contextmanager
+def partial_write(
+    path: str | Path,
+    origin: Mapping[str, str] | None,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    assemble: Assemble | None = None,
+) -> Iterator[Part]:
+    """The beginning of the file at ``path``, which it becomes when the block ends without an exception.
+
+    A symbolic link is followed, and an existing file's mode is kept, as ``atomic_write`` does. What the block has
+    written by its last ``Part.keep`` stays where the process is killed or interrupted, or the disk is full, after a few
+    seconds at least; where this package finds fault with the model or the data, nothing stays.
+
+    Args:
+        path: the file.
+        origin: what all of its bytes follow from, as text by name: the model, the data, the options;
+            ``None`` where these are not there for another run, so that nothing is kept for it.
+        resume: go on where an interrupted run stopped, if there was one.
+        force: begin anew otherwise, whatever there is.
+        assemble: what writes the file from what the block has written, where it is not the same.
+
+    Raises:
+        UsageError: an interrupted run has left the beginning of this file, and neither ``resume`` nor ``force`` is set;
+            with ``resume``, it follows from something else; or another process writes it.
+        FileError: the file cannot be written.
+    """
+    try:
+        target, mode = resolve(path)
+        part = Part(target, origin)
+        part.begin(resume=resume, force=force)
+        try:
+            yield part
+            part.finish(mode, assemble)
+        except BaseException as error:
+            part.leave(error)
+            raise
+        finally:
+            with suppress(OSError):  # Closing tries to flush again what could not be written, and fails again.
+                part.file.close()
+    except OSError as error:
+        kept = f"; {part.path} has what was written, for a run that resumes it" if part.is_kept else ""
+        raise FileError(path, f"cannot be written: {reason_of(error, path)}{kept}") from error

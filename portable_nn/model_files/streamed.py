@@ -1,0 +1,252 @@
+"""All outputs of a model for data of any size: computed and written some rows at a time."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from portable_nn.core.arrays import NUMBERS
+from portable_nn.core.dims import static
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Value
+from portable_nn.core.names import Engine
+from portable_nn.core.partial import Assemble
+from portable_nn.data.ahead import ahead
+from portable_nn.data.dataset import read_dataset
+from portable_nn.data.sources import Batch, Place, Taken, iterate
+from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
+from portable_nn.data.stored_files import open_stored
+from portable_nn.format.manifest import PRODUCER
+from portable_nn.format.meaning import OutputInfo
+from portable_nn.model_files.answers import Preprocess, as_preparation, named_in, opened_model
+from portable_nn.model_files.outputs import are_pictures, cast
+from portable_nn.model_files.runners import Runnable
+from portable_nn.operators.registry import Array
+
+READ: Final = 2**22
+"""The bytes that are read at once of what was written."""
+
+
+@dataclass
+class Streamed:
+    """The outputs of a model, batch by batch.
+
+    Args:
+        model: the model; its only input, and each of its outputs, has the axis of the examples first.
+        names: the outputs that are wanted.
+        batches: the examples.
+        place: how many examples are passed over without being computed, and how many there are.
+    """
+
+    model: Runnable
+    names: Sequence[str]
+    batches: Iterator[Array]
+    place: Place = field(default_factory=Place)
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        [entry] = self.model.inputs
+        for x in self.batches:
+            if self.place.skip > 0:
+                self.place.skip -= len(x)
+                continue
+            found = self.model.run({entry.name: x})
+            yield {name: np.asarray(found[name]) for name in self.names}
+
+    def info(self, name: str) -> OutputInfo:
+        """What the model says of an output."""
+        return next(each for each in self.model.description.outputs if each.name == name)
+
+
+def streamed(
+    model: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    engine: Engine = "onnxruntime",
+    preprocess: Preprocess | None = None,
+    raw: bool = False,
+    digest: str | None = None,
+    edited: bool = False,
+    dataset: str | Sequence[str] | None = None,
+    batch_size: int = 256,
+    output: str | None = None,
+    notes: list[str] | None = None,
+) -> Streamed | None:
+    """The outputs of ``model`` for arrays in files, of which never more than a few batches are in memory.
+
+    The arguments and errors are those of ``run`` and ``predict``. ``None`` where not every output has a row for each
+    example of the only input, whatever the batch, or where the inputs are pictures.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    found = opened_model(model, engine, digest, edited)
+    if len(found.inputs) != 1 or not inputs or any(are_pictures(each) for each in inputs):
+        return None
+    [entry] = found.inputs
+    if not isinstance(entry.shape[0], str) or any(each.shape[:1] != entry.shape[:1] for each in found.outputs):
+        return None
+    names = [found.output_named(output).name] if output is not None else [value.name for value in found.outputs]
+    place, preparation, told = Place(), as_preparation(preprocess), [] if notes is None else notes
+    told += found.warnings
+    info = found.description.inputs[0]
+    if raw or not (info.preprocessing or preparation):
+        arrays = [_opened(path, dataset, entry) for path in inputs]
+        place.total = sum(map(len, arrays))
+        return Streamed(found, names, _plain(arrays, entry, found.where, batch_size, place), place)
+    prepared = found.prepared(entry, preparation)
+    told += prepared.warnings
+    taken = Taken(static(prepared.value.shape[1:]) or (), prepared.steps, prepared.kind, dtype=entry.dtype)
+    assumed = list[str]()
+    each = iterate(list(inputs), taken, batch_size=batch_size, assumed=assumed, named=named_in(dataset), place=place)
+    told += assumed
+    batches = (cast(batch.x, entry, found.where) for batch in each if isinstance(batch, Batch))
+    return Streamed(found, names, batches, place)
+
+
+def _opened(path: str | Path, dataset: str | Sequence[str] | None, entry: Value) -> Stored | Array:
+    """The examples in a file; one alone gets the axis of the batch."""
+    named = named_in(dataset)
+    found: Stored | Array
+    if named is not None:
+        found = open_stored(path, named.inputs)
+    else:
+        x = read_dataset(path).x
+        found = rows_of(x, str(path)) if x.dtype.kind in NUMBERS else x
+    return found[:][np.newaxis] if found.ndim == len(entry.shape) - 1 else found
+
+
+def _plain(arrays: Sequence[Stored | Array], entry: Value, where: str, size: int, place: Place) -> Iterator[Array]:
+    """Batches of arrays as they are, in the type of the input; whole pieces that are not wanted are not read."""
+    for array in arrays:
+        piece = max(1, piece_of([array]) // size) * size if isinstance(array, Stored) else len(array)
+        begin = min(place.skip // piece * piece, len(array))
+        place.skip -= begin
+        places = ((start + begin, stop + begin) for start, stop in pieces(len(array) - begin, piece))
+        with closing(ahead(array[start:stop] for start, stop in places)) as read:
+            for rows in read:
+                for start, stop in pieces(len(rows), size):
+                    yield cast(rows[start:stop], entry, where)
+
+
+# -- files
+
+
+class Records:
+    """Rows of outputs as bytes: those of a ``.npy`` file, with a field for each output where there are several.
+
+    Args:
+        streamed: where the outputs come from.
+
+    ``begun`` is what is known of them after the first rows, as JSON has it; ``count`` is the number of rows.
+    """
+
+    def __init__(self, streamed: Streamed) -> None:
+        self._streamed = streamed
+        self.begun: list[Any] = []
+        self.count = 0
+
+    def rows(self, outputs: Mapping[str, Array]) -> bytes:
+        """The next rows, after the header where they are the first. Raises ``UsageError`` where they are no numbers."""
+        kinds = [[name, a.dtype.str, list(a.shape[1:])] for name, a in outputs.items()]
+        head = b""
+        if not self.begun:
+            if bad := [name for name, a in outputs.items() if a.dtype.kind not in "fiubc"]:
+                raise UsageError(f"output '{bad[0]}' is {outputs[bad[0]].dtype}, and numbers are written")
+            self.begun = kinds
+            head = self.header()
+        if kinds != self.begun:
+            raise UsageError("the outputs of these examples have other shapes than those of the first ones")
+        rows = len(next(iter(outputs.values())))
+        self.count += rows
+        if len(outputs) == 1:
+            return head + next(iter(outputs.values())).tobytes()
+        found = np.empty(rows, self._dtype)
+        for place, array in enumerate(outputs.values()):
+            found[f"f{place}"] = array
+        return head + found.tobytes()
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        """The type of a row."""
+        return np.dtype([(f"f{place}", dtype, tuple(shape)) for place, (_, dtype, shape) in enumerate(self.begun)])
+
+    def header(self) -> bytes:
+        """The header of a ``.npy`` file of the rows so far: as long for any number of rows."""
+        return _header(self._dtype["f0"] if len(self.begun) == 1 else self._dtype, self.count)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each output."""
+        return {name: (self.count, *shape) for name, _, shape in self.begun}
+
+    def assembling(self, suffix: str, model: str) -> Assemble | None:
+        """What makes a file with a suffix of the rows; ``None`` for that which they are already."""
+        if suffix == ".npy":
+            return None
+        return self._npz if suffix == ".npz" else partial(self._hdf5, model)
+
+    def _parts(self, written: Path, names: Sequence[str]) -> Iterator[tuple[int, str, Array]]:
+        """Rows of some outputs: the place of the first, and of which output they are."""
+        dtype = self._dtype
+        size = max(1, READ // dtype.itemsize)
+        places = {name: place for place, (name, _, _) in enumerate(self.begun)}
+        with written.open("rb") as file:
+            file.seek(len(self.header()))
+            for start, stop in pieces(self.count, size):
+                found = np.frombuffer(file.read((stop - start) * dtype.itemsize), dtype)
+                yield from ((start, name, found[f"f{places[name]}"]) for name in names)
+
+    def _npz(self, written: Path, file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, dtype, shape in self.begun:
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    member.write(_header(np.dtype((dtype, tuple(shape))), self.count))
+                    for _, _, rows in self._parts(written, [name]):
+                        member.write(rows.tobytes())
+
+    def _hdf5(self, model: str, written: Path, file: BinaryIO) -> None:
+        import h5py
+
+        names = [name for name, _, _ in self.begun]
+        with h5py.File(file, "w") as found:
+            found.attrs.update({"model": model, "created_by": PRODUCER})
+            for name, dtype, shape in self.begun:
+                entry = found.create_dataset(name, (self.count, *shape), dtype)
+                entry.attrs.update(attributes(self._streamed.info(name), known=self._streamed.model.description.known))
+            for start, name, rows in self._parts(written, names):
+                found[name][start : start + len(rows)] = rows
+
+
+def _header(dtype: np.dtype[Any], count: int) -> bytes:
+    base, rest = dtype.subdtype or (dtype, ())
+    text = io.BytesIO()
+    descr = {"descr": np.lib.format.dtype_to_descr(base), "fortran_order": False, "shape": (count, *rest)}
+    np.lib.format.write_array_header_1_0(text, descr)
+    return text.getvalue()
+
+
+def attributes(info: OutputInfo, *, known: bool = True) -> dict[str, Any]:
+    """What a model says of an output, as attributes of a dataset: the kind, labels, units, and what it predicts."""
+    found: dict[str, Any] = {"kind": info.kind} if known else {}
+    units = info.units or ((info.unit,) * len(info.labels) if info.unit else ())
+    found |= {name: list(texts) for name, texts in (("labels", info.labels), ("units", units)) if texts}
+    more = {"unit": info.unit if not units else "", "target": info.target}
+    return found | {name: text for name, text in more.items() if text}
+
+
+def save_hdf5(file: BinaryIO, model: str, arrays: Mapping[str, Array]) -> None:
+    """Arrays in memory, outputs of a model, as an HDF5 file."""
+    import h5py
+
+    described = opened_model(model, "numpy").description
+    infos = {info.name: attributes(info, known=described.known) for info in described.outputs}
+    with h5py.File(file, "w") as found:
+        found.attrs.update({"model": model, "created_by": PRODUCER})
+        for name, array in arrays.items():
+            found.create_dataset(name, data=array).attrs.update(infos.get(name, {}))
