@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def every(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """The journal is written after each batch, and not waited for: no power fails here. The folder is the current one."""
+    """The journal is written after each batch, and not waited for: no power fails here."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.chdir(folder)
     monkeypatch.setattr("portable_nn.core.partial.EVERY", 0.0)
@@ -111,6 +111,7 @@ def run_of(model: str = "swh.safetensors", dataset: str = "waveforms") -> tuple[
     return (model, "echoes.h5", "--dataset", dataset, "--batch-size", "100", "--engine", "numpy", "-q")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 @pytest.mark.parametrize("name", [*TEXTS, "npy", "npz", "h5", "parquet"])
 def test_killed_at_random_it_goes_on_to_the_same_bytes(folder, name):

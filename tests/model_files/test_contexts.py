@@ -55,6 +55,22 @@ def test_files_are_sequences_of_their_own(network, tmp_path, suffix, engine):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("made", range(8, 56, 8))
+def test_what_goes_on_in_the_middle_gives_the_rest(network, tmp_path, made):
+    """As ``predict --resume`` does; the file has pieces, of which those before are not read."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (60, 3), "f4", np.random.default_rng(4).standard_normal((60, 3)), chunks=(16, 3))
+    options = {"dataset": "x", "batch_size": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portable_nn.data.stored.PIECE", 1)
+        whole, rest = (pnn.predict(network, tmp_path / "a.h5", **options) for _ in range(2))
+        batches = whole.in_batches()
+        before = [each for _ in range(made // 8) for each in next(batches)]
+        rest.go_on(whole.state())
+        assert [*before, *rest] == [*before, *(each for batch in batches for each in batch)]
+        assert rest.made == whole.made == rest.total == 60
+
+
 def test_a_bad_row_parts_those_around_it(network):
     x = np.random.default_rng(2).standard_normal((30, 3)).astype(np.float32)
     x[13, 1] = np.nan
