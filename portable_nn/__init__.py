@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.recipes.arrays import *
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.table import *
+    from portable_nn.recipes.tuning_arrays import *
     from portable_nn.training.history import *
     from portable_nn.training.losses.classes import *
     from portable_nn.training.losses.numbers import *
@@ -57,6 +58,7 @@ else:
         "recipes.arrays",
         "recipes.table",
         "converters.arrays",
+        "recipes.tuning_arrays",
         "model_files.evaluating",
         "model_files.opening",
         "preprocessing.named",

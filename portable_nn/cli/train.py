@@ -11,7 +11,7 @@ from portable_nn.cli.conventions import Printer, choice
 from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions, TableOptions
-from portable_nn.cli.training import CheckpointFlags, Out, TrainingOptions, finish
+from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import ACTIVATIONS
 
@@ -36,20 +36,12 @@ def command(
             metavar="LAYERS", help="Sizes of the layers from the input to the classes: 784-200-10, or auto-32-auto."
         ),
     ],
-    data: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
-    ] = None,
+    data: Data = None,
     *,
     out: Out,
-    file: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.")] = None,
+    file: DataFile = None,
     arrays: ArrayNames,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="With --inputs, examples that are shuffled together; by default what 64 MiB hold."
-        ),
-    ] = None,
+    window: Window = None,
     table: TableOptions,
     dialect: DialectOptions,
     activation: Annotated[
@@ -78,7 +70,8 @@ def command(
     become categories, and all of that is a part of the model, as are the names: predict finds columns by name.
 
     With --inputs and --targets, DATA is a file with named arrays, of any size: it is read in pieces, and shuffled by
-    them. Whole numbers are classes, others are numbers; --unit swh=m says their units. The last share is held out.
+    them. Whole numbers are classes, others are numbers; --unit swh=m says their units. What --validation
+    holds out is drawn, in blocks of rows.
 
     Without them, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers are the
     pixels of a digit, unless --raw is given. Preprocessing becomes part of the model, so that predict repeats it.
@@ -86,12 +79,7 @@ def command(
     Ctrl-C stops the training and saves the network; with --checkpoint, the same command with --resume goes on to the
     same bytes, whatever stopped it.
     """
-    named = arrays.options()
-    if data and file:
-        raise UsageError("DATA and --data are the same: give one of them")
-    data = data or file
-    if data is None:
-        raise UsageError("missing argument 'DATA' (see portable-nn train --help)")
+    named, data = arrays.options(), data_of(data, file, "train")
     if named["inputs"]:
         if table.target:
             raise UsageError("--target is a column of a table, and --targets are arrays: leave one of them out")

@@ -55,7 +55,13 @@ OUT: Final = typer.Option(
 )
 Out: TypeAlias = Annotated[Path, OUT]
 Data: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="DATA", help="CSV with the label first, npz, IDX, npy or HDF5 file.")
+    Path | None,
+    typer.Argument(metavar="[DATA]", help="CSV with the label first, npz, IDX, npy or HDF5 file; also --data."),
+]
+DataFile: TypeAlias = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The same as DATA.")]
+Window: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --inputs, examples that are shuffled together; by default what 64 MiB hold."),
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random generator.")]
 
@@ -217,6 +223,16 @@ class TrainingOptions:
 
             return read_labels(text)
         return [label.strip() for label in text.split(",")] if "," in text else tuple(text)
+
+
+def data_of(data: Path | None, file: Path | None, verb: str) -> Path:
+    """DATA, or --data. Raises ``UsageError`` for both and for none."""
+    if data and file:
+        raise UsageError("DATA and --data are the same: give one of them")
+    found = data or file
+    if found is None:
+        raise UsageError(f"missing argument 'DATA' (see portable-nn {verb} --help)")
+    return found
 
 
 def progress(printer: Printer) -> bool | None:

@@ -10,8 +10,8 @@ import typer
 from portable_nn.cli.conventions import Model, Printer
 from portable_nn.cli.losses import LossOptions
 from portable_nn.cli.steps import StepOptions
-from portable_nn.cli.tables import DialectOptions
-from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
+from portable_nn.cli.tables import ArrayNames, DialectOptions
+from portable_nn.cli.training import CheckpointFlags, Data, DataFile, Out, TrainingOptions, Window, data_of, finish
 from portable_nn.core.errors import UsageError
 
 EXAMPLES = (
@@ -20,6 +20,7 @@ EXAMPLES = (
     "tune theirs.onnx mine.npz --until pool --freeze '*' -o mine.safetensors",
     "tune mine.safetensors more.csv --warm-up 1 --group 'hidden.*:learning_rate=1e-4' -o better.safetensors",
     "tune digits mine.csv --label-smoothing 0.1 --weight-decay 0.01 --metric f1 -o mine.safetensors",
+    "tune swh.safetensors --data echoes.h5 --inputs waveforms --targets swh -o better.safetensors",
     "tune mine.safetensors more.csv --epochs 3 --learning-rate 1e-4 -o better.safetensors",
 )
 
@@ -27,9 +28,12 @@ EXAMPLES = (
 def command(
     printer: Printer,
     model: Model,
-    data: Data,
+    data: Data = None,
     *,
     out: Out,
+    file: DataFile = None,
+    arrays: ArrayNames,
+    window: Window = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -52,6 +56,9 @@ def command(
 ) -> None:
     """Fine-tune a model on your data.
 
+    With --inputs and --targets, DATA is a file with named arrays, of any size, as train takes it; the network may then
+    also predict numbers.
+
     The data are preprocessed as the model says (the columns of a table are found by their names), and have the classes
     of the model; with --replace-head, or --until, they may have others.
     Frozen parameters keep every bit. Ctrl-C stops the training and saves the network; with --checkpoint, the same
@@ -61,12 +68,23 @@ def command(
     from portable_nn.model_files import open_network
     from portable_nn.recipes.tuning import table_examples, tune_classifier
 
+    named, data = arrays.options(), data_of(data, file, "tune")
+    if window is not None and not named["inputs"]:
+        raise UsageError("--window is for --inputs and --targets: other data are shuffled as a whole")
     if replace_head and until is not None:
         raise UsageError("--replace-head and --until contradict each other: leave one of them out")
     if replace_head:
         until = "-1"
     options = training.options(printer, losses, steps, checkpoints)
     network = open_network(model)
+    if named["inputs"]:
+        from portable_nn.recipes.tuning_arrays import tune_arrays
+
+        if options.pop("raw") or training.labels_file is not None:
+            raise UsageError("--raw and --labels-file are not for --inputs, whose arrays are what the network takes")
+        trained = tune_arrays(network, data, until=until, freeze=freeze or (), window=window, **named, **options)
+        finish(printer, *trained, out, checkpoints, plot=training.plot)
+        return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())

@@ -28,6 +28,9 @@ WHOLE: Final = 2**26
 PIECE: Final = 2**20
 """The bytes of the rows that are read together, unless one chunk has more."""
 
+BLOCKS: Final = 100
+"""How many blocks there are to draw from at least, of as many rows."""
+
 UNEVEN: Final = 2**24
 """The most bytes that are read together so that a chunk of a lighter array is not read twice."""
 
@@ -96,6 +99,62 @@ class Stored:
         return replace(
             self, shape=(stop - start, *self.shape[1:]), read=lambda low, high: read(start + low, start + high)
         )
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Some of the blocks of ``size`` rows that arrays of one length consist of; the last one may have fewer.
+
+    Args:
+        size: the rows of a block.
+        count: the rows of an array.
+        chosen: the numbers of the blocks, from 0 and in their order.
+    """
+
+    size: int
+    count: int
+    chosen: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        missing = -self.count % self.size if len(self.chosen) and (self.chosen[-1] + 1) * self.size > self.count else 0
+        return len(self.chosen) * self.size - missing
+
+    def of(self, x: Stored) -> Stored:
+        """These rows of ``x``."""
+        return replace(
+            x,
+            shape=(len(self), *x.shape[1:]),
+            chunk=x.chunk if self.size % x.chunk == 0 else 1,
+            read=lambda start, stop: np.concatenate([x[low:high] for low, high in self._runs(start, stop)]),
+        )
+
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Where the rows from one place to before another are: as few slices as they make."""
+        first, last = start // self.size, (stop - 1) // self.size
+        blocks = self.chosen[first : last + 1]
+        ends = np.flatnonzero(np.diff(blocks) != 1)
+        for low, high in zip([0, *(ends + 1)], [*ends, last - first], strict=True):
+            begin = int(blocks[low]) * self.size + (start % self.size if low == 0 else 0)
+            end = int(blocks[high]) * self.size + ((stop - 1) % self.size + 1 if high == last - first else self.size)
+            yield begin, end
+
+
+def held_out(arrays: Iterable[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
+    """The rows to train on, and about a ``share`` of them to hold out, drawn in blocks: the pieces that are read.
+
+    Of fewer than ``BLOCKS`` pieces, a block is a hundredth of the rows. So data that are sorted, by class or by time,
+    are judged all over, and no chunk is read for a few of its rows. Those are held out that the order
+    ``default_rng(seed).permutation(blocks)`` begins with; both sides have one at least, unless ``share`` is 0.
+    """
+    found = list(arrays)
+    count = len(found[0])
+    size = min(piece_of(found), max(1, count // BLOCKS))
+    chunk = max(each.chunk for each in found)
+    size = size // chunk * chunk or size
+    blocks = -(-count // size)
+    most = min(blocks - 1, max(1, round(blocks * share))) if share else 0
+    order = np.random.default_rng(seed).permutation(blocks)
+    return Blocks(size, count, np.sort(order[most:])), Blocks(size, count, np.sort(order[:most]))
 
 
 def rows_of(x: Any, name: str) -> Any:

@@ -5,7 +5,6 @@ As part of the network they are in its file, in ONNX and in every runtime: what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,15 +14,14 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.text import quantity
+from portable_nn.data.statistics import moments
+from portable_nn.data.stored import Stored, rows_of
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, emit
 
 __all__ = ["Normalization", "Rescaling"]
 
 Floats: TypeAlias = NDArray[np.float64]
-
-PART: Final = 2**20
-"""How many numbers ``adapt`` takes at once."""
 
 SMALLEST: Final = 1e-30
 """A standard deviation below this is taken for 0: what is divided by it does not fit into a float32."""
@@ -124,11 +122,12 @@ class Normalization(_Frozen):
         if mean is not None and std is not None:
             self._found = _given(mean, std)
 
-    def adapt(self, x: ArrayLike) -> Normalization:
+    def adapt(self, x: Any) -> Normalization:
         """Take the mean and the standard deviation of ``x``, the training examples (n, …); returns the layer.
 
-        They are computed in float64. A feature that is the same in all examples gets the standard deviation 1: it
-        becomes 0.
+        They are computed in float64. Data that stay where they are stored, such as a memory map or a dataset of h5py,
+        are read once, in pieces, and may be larger than memory. A feature that is the same in all examples gets the
+        standard deviation 1: it becomes 0.
 
         Warns with ``DataWarning`` of features that vary by less than the steps of their numbers, such as 100,000,000 ±
         1 in float32, whose steps are 8 there: the step is then the standard deviation. What is given as float64 is
@@ -139,7 +138,8 @@ class Normalization(_Frozen):
         """
         if self._parameters:
             raise UsageError("Normalization: adapt comes before the network is made; later, write into its parameters")
-        array = as_array(x, "Normalization: x")
+        rows = rows_of(x, "Normalization: x")
+        array: NDArray[Any] | Stored = rows if isinstance(rows, Stored) else as_array(rows, "Normalization: x")
         axis = None if self.axis is None else self.axis + array.ndim * (self.axis < 0)
         if not array.size or not array.ndim:
             found = f"{array.dtype} {format_shape(array.shape)}"
@@ -211,23 +211,11 @@ def _given(mean: ArrayLike, std: ArrayLike) -> tuple[Floats, Floats]:
     return arrays[0], arrays[1]
 
 
-def _statistics(x: NDArray[Any], axis: int | None) -> tuple[Floats, Floats]:
+def _statistics(x: NDArray[Any] | Stored, axis: int | None) -> tuple[Floats, Floats]:
     """The mean and the standard deviation of each entry of ``axis``, in float64; 0 for what does not vary."""
-    others = tuple(each for each in range(x.ndim) if each != axis)
-    count = x.size if axis is None else x.size // x.shape[axis]
-    mean: Any = sum(part.sum(axis=others) for part in _parts(x)) / count
-    kept = np.expand_dims(mean, others)
-    with np.errstate(over="ignore", invalid="ignore"):
-        std: Any = np.sqrt(sum(np.square(part - kept).sum(axis=others) for part in _parts(x)) / count)
-    if not (np.abs(mean) <= LARGEST).all() or not (std <= LARGEST).all():
+    found = moments(x, axis)
+    if not (np.abs(found.mean) <= LARGEST).all() or not (found.std <= LARGEST).all():
         raise UsageError(
             "Normalization: adapt needs finite numbers, and the examples hold NaN, infinity or larger ones"
         )
-    # A sum of equal numbers, divided by their count, is not always one of them.
-    same = (std < SMALLEST) | (x.min(axis=others) == x.max(axis=others))
-    return np.atleast_1d(mean), np.atleast_1d(np.where(same, 0.0, std))
-
-
-def _parts(x: NDArray[Any]) -> Iterator[Floats]:
-    step = max(1, PART * len(x) // x.size)
-    return (x[start : start + step].astype(np.float64) for start in range(0, len(x), step))
+    return found.mean, np.where((found.std < SMALLEST) | found.is_constant, 0.0, found.std)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.core.text import either, quantity, some
-from portable_nn.data.ahead import ahead
-from portable_nn.data.stored import Stored, as_stored, piece_of, pieces, rows_of
+from portable_nn.data.statistics import READ, moments
+from portable_nn.data.stored import Blocks, Stored, as_stored, held_out, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored, side_by_side
 from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization
@@ -40,9 +39,6 @@ from portable_nn.training.losses import Loss, find_loss, with_options
 from portable_nn.training.optimizers import Optimizer
 
 __all__ = ["train_arrays"]
-
-READ: Final = 2**24
-"""The bytes that are read at once for statistics."""
 
 
 def train_arrays(
@@ -86,7 +82,8 @@ def train_arrays(
         labels: the names of the classes.
         standardise: bring each number of the inputs to mean 0 and standard deviation 1, over the training examples.
         window: how many examples are shuffled together, as ``fit`` takes it.
-        validation: the share of the examples, from the end of the arrays, that is held out to measure by.
+        validation: the share of the examples that is held out to measure by, drawn in blocks of rows that are read
+            together (see ``data.stored.held_out``): all over data that are sorted by class or by time.
 
     All else is as ``train_table`` takes it.
 
@@ -97,18 +94,16 @@ def train_arrays(
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
     sizes = sizes_of(layers)
-    x, y = _flat(_arrays(data, inputs)), _arrays(data, targets)
+    x, y = _flat(named_arrays(data, inputs)), named_arrays(data, targets)
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     if len(x) != len(y):
         raise UsageError(f"there are {len(x):,} examples in {x.name}, but {len(y):,} in {y.name}")
     if sizes[0] not in (None, x.shape[1]):
         raise UsageError(f"the first layer has {sizes[0]} units, but an example has {quantity(x.shape[1], 'number')}")
-    if not 0 <= validation < 1 or (validation and not 0 < round(len(x) * validation) < len(x)):
-        raise UsageError(f"validation must be a share from 0 to less than 1 of {len(x):,} examples, not {validation:g}")
-    cut = len(x) - round(len(x) * validation)
-    wanted, y = _wanted(y, cut, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
+    train, held = divided([x, y], validation, seed)
+    wanted, y = _wanted(y, train, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
-    first = _first_layers(x.part(0, cut)) if standardise else []
+    first = _first_layers(train.of(x)) if standardise else []
     hidden = hidden_layers([size for size in sizes[1:-1] if size], activation)
     gaussian = wanted.loss.name == "gaussian"  # A mean, and the logarithm of a variance, for each number.
     last = Dense(wanted.units * (1 + gaussian), weight_initial=ACTIVATIONS[activation][1])
@@ -116,15 +111,15 @@ def train_arrays(
     network.inputs = (InputInfo(network.inputs[0].name, "table"),)
     scaled = _scaled(y, wanted)
     history = network.fit(
-        x.part(0, cut),
-        scaled.part(0, cut),
+        train.of(x),
+        train.of(scaled),
         loss=wanted.loss,
         optimizer=optimizer,
         epochs=epochs,
         batch_size=batch_size,
         window=window,
-        validation=(x.part(cut, len(x)), scaled.part(cut, len(x))) if cut < len(x) else None,
-        metrics=metrics_of(wanted, _metrics(wanted, metrics, has_held_out=cut < len(x))),
+        validation=(held.of(x), held.of(scaled)) if len(held) else None,
+        metrics=metrics_of(wanted, _metrics(wanted, metrics, has_held_out=len(held) > 0)),
         early_stopping=None if patience is None else EarlyStopping(patience),
         metrics_csv=metrics_csv,
         plot=plot,
@@ -132,18 +127,27 @@ def train_arrays(
         **others,
     )
     network = described(network, wanted, units or {})
-    figures = figures_of(network, history, wanted, x.part(cut, len(x)), y.part(cut, len(x)))
+    figures = figures_of(network, history, wanted, held.of(x), held.of(y))
     what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     notes = [f"from {len(x):,} examples of {quantity(x.shape[1], 'number')}{scaling}, predicts {some(names)}, {what}"]
     return TrainedTable(network, history, figures, notes)
 
 
+def divided(arrays: Sequence[Stored], share: float, seed: int) -> tuple[Blocks, Blocks]:
+    """The rows to train on, and those held out. Raises ``UsageError`` for a share that leaves a side empty."""
+    count = len(arrays[0])
+    if not 0 <= share < 1 or (share and not 0 < round(count * share) < count):
+        raise UsageError(f"validation must be a share from 0 to less than 1 of {count:,} examples, not {share:g}")
+    return held_out(arrays, share, seed)
+
+
 def _metrics(wanted: Target, given: Sequence[str] | None, *, has_held_out: bool) -> Sequence[str]:
     return (["accuracy"] if wanted.labels and has_held_out else []) if given is None else given
 
 
-def _arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:
+def named_arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:
+    """Arrays of a file, or of those by name, as one. Raises ``UsageError`` and ``DataError``."""
     chosen = [names] if isinstance(names, str) else list(names)
     if not chosen:
         raise UsageError("inputs and targets must name at least one array each")
@@ -167,28 +171,18 @@ def _first_layers(x: Stored) -> list[Layer]:
 
 
 def _statistics(x: Stored) -> tuple[Array, Array]:
-    """The mean and the standard deviation of each column, in float64, from pieces (Chan, Golub, LeVeque 1983)."""
-    count, mean, squares = 0, np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    with closing(ahead(x[start:stop] for start, stop in pieces(len(x), piece_of([x], READ)))) as read:
-        for piece in read:
-            rows = piece.astype(np.float64)
-            inner = rows.mean(axis=0)
-            away = inner - mean
-            total = count + len(rows)
-            squares += ((rows - inner) ** 2).sum(axis=0) + away**2 * (count * len(rows) / total)
-            mean += away * (len(rows) / total)
-            count = total
-    if not np.isfinite(mean).all():
+    """The mean and the standard deviation of each column, 1 where it does not vary. Raises ``UsageError``."""
+    found = moments(x, 1)
+    if not np.isfinite(found.mean).all() or not np.isfinite(found.std).all():
         raise UsageError(f"{x.name} holds NaN or infinity: nothing can be learned from it")
-    std = np.sqrt(squares / count)
-    return mean, np.where(std > 0, std, 1.0)
+    return found.mean, np.where(found.is_constant | (found.std == 0), 1.0, found.std)
 
 
 def _wanted(
-    y: Stored, cut: int, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None,
+    y: Stored, train: Blocks, names: tuple[str, ...], task: Task | None, last: int | None, loss: Loss | None,
     labels: Sequence[str],
 ) -> tuple[Target, Stored]:  # fmt: skip
-    """What is predicted, and the array of it; statistics are of the first ``cut`` examples."""
+    """What is predicted, and the array of it; statistics are of the examples to train on."""
     width = math.prod(y.shape[1:])
     if (task or ("classes" if y.dtype.kind in "iub" and width == 1 else "numbers")) == "classes":
         return _of_classes(y, width, names, last, loss, labels)
@@ -201,29 +195,35 @@ def _wanted(
         raise UsageError(f"numbers have the loss {either(OF_NUMBERS)}, not {loss}")
     if last not in (None, width):
         raise UsageError(f"the last layer has {last} units, but there are {width} numbers to predict")
-    mean, std = _statistics(y.part(0, cut))
+    mean, std = _statistics(train.of(y))
     return Target(called, np.empty(0), width, loss, mean=mean, std=std), y
 
 
 def _of_classes(
     y: Stored, width: int, names: tuple[str, ...], last: int | None, loss: Loss | None, labels: Sequence[str]
 ) -> tuple[Target, Stored]:
-    if width != 1 or y.dtype.kind not in "iub":
-        raise UsageError(f"classes are one array of whole numbers, and {y.name} is {y.dtype} {y.shape}")
     loss = loss or find_loss("cross_entropy")
     if loss.name not in OF_CLASSES:
         raise UsageError(f"classes of which one is right have the loss {either(OF_CLASSES)}, not {loss}")
-    y = y.changed((), np.dtype(np.int64), lambda rows: rows.reshape(-1))
-    ends = [(int(each.min()), int(each.max())) for each in (y[a:b] for a, b in pieces(len(y), piece_of([y], READ)))]
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    y, high = class_range(y, width)
     count = last or max(high + 1, len(labels))
-    if low < 0 or high >= count or count < 2:
-        raise UsageError(
-            f"{y.name} holds the classes {low} to {high}, and the last layer has {quantity(count, 'unit')}"
-        )
+    if high >= count or count < 2:
+        raise UsageError(f"{y.name} holds the classes 0 to {high}, and the last layer has {quantity(count, 'unit')}")
     if labels and len(labels) != count:
         raise UsageError(f"{quantity(len(labels), 'label')} cannot name {count} classes")
     return Target(names, np.empty(0), count, loss, tuple(labels) or tuple(map(str, range(count)))), y
+
+
+def class_range(y: Stored, width: int) -> tuple[Stored, int]:
+    """Class numbers ``(n,)`` and the largest of them. Raises ``UsageError`` where they are none."""
+    if width != 1 or y.dtype.kind not in "iub":
+        raise UsageError(f"classes are one array of whole numbers, and {y.name} is {y.dtype} {y.shape}")
+    y = y.changed((), np.dtype(np.int64), lambda rows: rows.reshape(-1))
+    ends = [(int(each.min()), int(each.max())) for each in (y[a:b] for a, b in pieces(len(y), piece_of([y], READ)))]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if low < 0:
+        raise UsageError(f"{y.name} holds {low}, and classes are numbers from 0")
+    return y, high
 
 
 def _scaled(y: Stored, wanted: Target) -> Stored:

@@ -87,7 +87,7 @@ def tune_classifier(
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)
-    body = network.until(until) if until else _for_loss(network, loss)
+    body = network.until(until) if until else for_loss(network, loss)
     if freeze:
         body.freeze(*freeze)
     if until:
@@ -185,7 +185,7 @@ def _check_pixels(x: Array) -> None:
         raise UsageError(f"the network takes pixels, 0 to 255, {found}: raw takes the numbers as they are")
 
 
-def _for_loss(network: Network, loss: str | Loss) -> Network:
+def for_loss(network: Network, loss: str | Loss) -> Network:
     """A copy, without a Softmax at the end where the loss has one inside."""
     (name,) = network.graph.outputs
     last = next((node for node in network.graph.nodes if name in node.outputs), None)

@@ -49,6 +49,26 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
 
 
+def test_tune(run, echoes, tmp_path):
+    assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--learning-rate", "0.01").code == 0
+    before = pnn.load(tmp_path / "swh.safetensors")
+    named = ("--data", "echoes.h5", "--inputs", "waveforms")
+    done = run(
+        "tune", "swh.safetensors", *named, "--targets", "swh", "--epochs", "5", "--learning-rate", "0.01",
+        "--out", "tuned.safetensors", "--format", "json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    after = pnn.load(tmp_path / "tuned.safetensors")
+    assert after.outputs == before.outputs
+    errors = [np.square(net.predict(X)[:, 0] - SWH).mean() for net in (before, after)]
+    assert errors[1] < errors[0] / 2
+    done = run("tune", "swh.safetensors", *named, "--targets", "kind", "--out", "no.safetensors", "--until", "-1", "-q")
+    assert done.code == 0, done.err
+    assert pnn.load(tmp_path / "no.safetensors").labels == ("0", "1")
+    done = run("tune", "swh.safetensors", *named, "--targets", "swh,kind", "--out", "no.h5")
+    assert (done.code, "has 2 numbers for each example, and the network predicts 1" in done.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [

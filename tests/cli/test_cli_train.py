@@ -456,15 +456,12 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
         importlib.reload(train)
 
 
-ARRAYS = ("--data", "--inputs", "--targets", "--window")
-
-
 def test_train_and_tune_share_their_options(run):
     from portable_nn.cli import _command
 
     train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
     tables = {f"--{name}" for name in TableOptions.__dataclass_fields__}
-    assert train - tune == {"layers", "--activation", "--standardise", *ARRAYS, *tables}
+    assert train - tune == {"layers", "--activation", "--standardise", *tables}
     assert tune - train == {"model", "--until", "--replace-head", "--freeze"}
 
 

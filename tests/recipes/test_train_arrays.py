@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_statistics_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portable_nn.recipes.arrays.READ", 100)
+    monkeypatch.setattr("portable_nn.data.statistics.READ", 100)
     big = np.column_stack([X, np.ones(600), X[:, 0] + 1e6]).astype(np.float64)
     mean, std = _statistics(stored.as_stored(big, "x"))
     np.testing.assert_allclose(mean, big.mean(axis=0), rtol=1e-12)
@@ -46,7 +46,8 @@ def test_numbers_have_names_and_units_and_are_learned(path: Path, whole: bool, m
     found = pnn.train_arrays("6-8-auto", path, inputs="waveforms", targets=["swh", "epoch"], **options)
     [info] = found.network.outputs
     assert (info.labels, info.units, info.kind) == (("swh", "epoch"), ("m", ""), "values")
-    held = slice(540, None)
+    blocks = np.random.default_rng(0).permutation(100)[:10]  # Of a hundredth of the rows.
+    held = np.isin(np.arange(600) // 6, blocks)
     errors = found.network.predict(X[held]) - np.column_stack([SWH, 2 * SWH])[held]
     assert found.figures["val_rmse of swh"] == pytest.approx(float(np.sqrt((errors[:, 0] ** 2).mean())), rel=1e-4)
     assert found.figures["val_r2 of epoch"] > 0.98
@@ -56,6 +57,35 @@ def test_numbers_have_names_and_units_and_are_learned(path: Path, whole: bool, m
     evaluation: Any = pnn.evaluate(found.network, str(path), inputs="waveforms", targets=["swh", "epoch"])
     both = found.network.predict(X) - np.column_stack([SWH, 2 * SWH])
     assert evaluation.numbers[0].rmse == pytest.approx(float(np.sqrt((both[:, 0] ** 2).mean())), rel=1e-4)
+
+
+@pytest.mark.parametrize(("count", "chunk"), [(1, 1), (7, 3), (1000, 1), (100_000, 64), (123_457, 4096)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
+def test_what_is_held_out_is_drawn_all_over(count: int, chunk: int, share: float) -> None:
+    rows = np.arange(count)
+    x = stored.Stored("x", rows.dtype, rows.shape, chunk, lambda start, stop: rows[start:stop])
+    y = stored.as_stored(rows.astype(np.float32) / 2, "y")
+    train, held = stored.held_out([x, y], share, seed=3)
+    both = [side.of(x)[:] for side in (train, held)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(both)), rows)
+    assert [len(each) for each in both] == [len(train), len(held)]
+    for side, wanted in zip((train, held), both, strict=True):
+        assert (np.diff(wanted) > 0).all()
+        np.testing.assert_array_equal(side.of(y)[:] * 2, wanted)
+        for start, stop in ((0, 1), (3, 11), (len(side) // 3, len(side) - 1)):
+            np.testing.assert_array_equal(side.of(x)[start:stop], wanted[start:stop])
+    if count >= 1000:
+        assert len(held) == pytest.approx(share * count, rel=0.2)
+        assert not share or all(len(part) for part in np.split(both[1], np.searchsorted(both[1], [count / 2])))
+    again = stored.held_out([x, y], share, seed=4)[1].of(x)[:]
+    assert not share or count < 1000 or not np.array_equal(again, both[1])
+
+
+def test_classes_that_are_sorted_are_judged_all_over() -> None:
+    order = np.argsort(KIND, kind="stable")
+    options: dict[str, Any] = {"epochs": 12, "optimizer": pnn.Adam(0.02), "progress": False}
+    found = pnn.train_arrays([6, 8, 2], {"x": X[order], "y": KIND[order]}, inputs="x", targets="y", **options)
+    assert found.figures["val_accuracy"] > 0.8
 
 
 def test_classes_from_a_mapping_are_those_of_the_file(path: Path) -> None:
