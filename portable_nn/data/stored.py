@@ -17,13 +17,16 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from portable_nn.core.arrays import NUMBERS
-from portable_nn.core.errors import DataError, PortableNNError, UsageError
+from portable_nn.core.errors import DataError, FormatError, PortableNNError, UsageError
 from portable_nn.core.recognise import is_path, is_picture, is_sparse, is_table, is_tensor
 
 Array: TypeAlias = NDArray[Any]
 
 WHOLE: Final = 2**26
 """What takes no more bytes than this is read at once, and is an array in memory from then on."""
+
+KIND: Final = "same_kind"
+"""How rows are brought to the type that all have: whole numbers stay whole, and what is missing is not one of them."""
 
 PIECE: Final = 2**20
 """The bytes of the rows that are read together, unless one chunk has more."""
@@ -64,11 +67,13 @@ class Stored:
             return np.empty(wanted, self.dtype)
         try:
             found = self.read(start, stop)
+        except FormatError as error:
+            raise DataError(self.name, error.reason) from error
         except PortableNNError:
             raise
         except Exception as error:  # Whatever the library that reads them raises.
             raise DataError(self.name, f"rows {start:,} to {stop - 1:,} cannot be read: {error}") from error
-        if found.shape != wanted or found.dtype.kind not in NUMBERS:
+        if found.shape != wanted or found.dtype.kind not in NUMBERS or not np.can_cast(found.dtype, self.dtype, KIND):
             raise DataError(self.name, f"expected {self.dtype} {wanted} of its rows, found {found.dtype} {found.shape}")
         return found.astype(self.dtype, copy=False)
 

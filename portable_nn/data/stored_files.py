@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,10 +17,11 @@ from portable_nn.plain import PlainTensors, open_tensors
 
 
 class StoredFile(NamedTuple):
-    """A file of arrays: the names of those that can be read, and what reads one by its name."""
+    """A file of arrays: the names of those that can be read, what reads one by its name, and why others cannot be."""
 
     names: Sequence[str]
     read: Callable[[str], Stored]
+    skipped: Mapping[str, str] = {}
 
 
 def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
@@ -44,6 +45,8 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
         file = FILES[suffix](Path(path))
         chosen = list(names) or _only(file, path)
         if unknown := [name for name in chosen if name.strip("/") not in file.names]:
+            if reason := file.skipped.get(unknown[0].strip("/")):
+                raise DataError(f"{path}: {unknown[0]}", f"{reason}: expected numbers")
             raise DataError(path, f"has no '{unknown[0]}'; it has {some(file.names) or 'none'}")
         found = [_checked(file.read(name.strip("/"))) for name in chosen]
     except FormatError as error:
@@ -52,6 +55,8 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
 
 
 def _only(file: StoredFile, path: str | Path) -> list[str]:
+    if not file.names and len(file.skipped) == 1:
+        raise DataError(path, f"{next(iter(file.skipped.values()))}: expected numbers")
     if len(file.names) != 1:
         raise DataError(path, f"holds {quantity(len(file.names), 'array')}, {some(file.names)}: say which")
     return list(file.names)
@@ -92,7 +97,8 @@ def _plain(path: Path) -> StoredFile:
     def read(name: str) -> Stored:
         return _of_tensors(tensors, name)
 
-    return StoredFile([name for name in tensors if name], read)
+    skipped = {name.strip("/"): reason for name, reason in tensors.skipped.items()}
+    return StoredFile([name for name in tensors if name], read, skipped)
 
 
 def _of_tensors(tensors: PlainTensors, name: str) -> Stored:
@@ -113,9 +119,9 @@ def _zarr(path: Path) -> StoredFile:
         raise MissingPackageError("zarr", f"reading {path}", "zarr") from None
     try:
         found = zarr.open(str(path), mode="r")
+        arrays = dict(_in_group(found)) if hasattr(found, "arrays") else {path.stem: found}
     except Exception as error:  # Zarr raises errors of many types.
         raise DataError(path, f"cannot be read as zarr: {error}") from error
-    arrays: dict[str, Any] = dict(found.arrays()) if hasattr(found, "arrays") else {path.stem: found}
 
     def read(name: str) -> Stored:
         each = arrays[name]
@@ -125,6 +131,14 @@ def _zarr(path: Path) -> StoredFile:
         return as_stored(rows_of(each, f"{path}: {name}"), f"{path}: {name}")
 
     return StoredFile(list(arrays), read)
+
+
+def _in_group(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays in a group of zarr and in those inside of it, by their paths."""
+    for name, array in group.arrays():
+        yield before + name, array
+    for name, inner in group.groups():
+        yield from _in_group(inner, f"{before}{name}/")
 
 
 def _parquet(path: Path) -> StoredFile:
@@ -137,6 +151,7 @@ def _parquet(path: Path) -> StoredFile:
     except Exception as error:  # Arrow raises errors of its own and of the system.
         raise DataError(path, f"cannot be read as Parquet: {error}") from error
     meta = file.metadata
+    names = list(file.schema_arrow.names)
     groups = [meta.row_group(place) for place in range(meta.num_row_groups)]
     ends = np.cumsum([0, *(each.num_rows for each in groups)])
 
@@ -159,11 +174,22 @@ def _parquet(path: Path) -> StoredFile:
 
         if not meta.num_rows:
             raise DataError(where, "has no rows")
+        if names.count(name) > 1:
+            raise DataError(path, f"has {names.count(name)} columns named '{name}'")
         sample = group(0)
         longest = max(each.num_rows for each in groups)
-        return Stored(where, sample.dtype, (meta.num_rows, *sample.shape[1:]), longest, rows)
+        # What is missing is NaN: also where it is missing only later.
+        dtype = np.dtype(float) if sample.dtype.kind in "iub" and _has_nulls(groups, name) else sample.dtype
+        return Stored(where, dtype, (meta.num_rows, *sample.shape[1:]), longest, rows)
 
-    return StoredFile(list(file.schema_arrow.names), read)
+    return StoredFile(names, read)
+
+
+def _has_nulls(groups: Sequence[Any], name: str) -> bool:
+    """Whether the statistics of row groups say that numbers are missing."""
+    columns = (group.column(place) for group in groups for place in range(group.num_columns))
+    found = (each.statistics for each in columns if each.path_in_schema.partition(".")[0] == name)
+    return any(each is not None and each.null_count for each in found)
 
 
 def _numbers_in(column: Any, where: str) -> Array:
@@ -176,9 +202,11 @@ def _numbers_in(column: Any, where: str) -> Array:
         inner = pa.chunked_array([flat.flatten()]) if not isinstance(flat, pa.ChunkedArray) else flat.flatten()[0]
         values = _numbers_in(inner, where)
         lengths = {kind.list_size} if pa.types.is_fixed_size_list(kind) else set(_lengths(column))
-        if len(lengths) != 1 or column.null_count:
+        if column.null_count:
+            raise DataError(where, f"expected lists of one length, and {quantity(column.null_count, 'row')} have none")
+        if len(lengths) != 1:
             raise DataError(where, f"expected lists of one length, found lengths {some(map(str, sorted(lengths)))}")
-        return values.reshape(len(column), lengths.pop())
+        return values.reshape(len(column), lengths.pop(), *values.shape[1:])
     found = column.to_numpy()
     if found.dtype.kind not in "fiub":
         raise DataError(where, f"expected numbers, found {kind}")
