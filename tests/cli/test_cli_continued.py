@@ -239,6 +239,11 @@ def test_two_at_once(folder):
 
 @pytest.mark.usefixtures("every")
 def test_what_cannot_be_continued(folder):
-    for arguments in (("--out", "h.txt"), (), ("--out", "h.csv", "--save-io", "io.npz")):
+    for arguments in (
+        ("--out", "h.txt"),
+        (),
+        ("--out", "h.csv", "--save-io", "io.npz"),
+        ("--out", "h.csv", "--stream"),
+    ):
         code, err = done(*run_of(), *arguments, "--resume")
         assert (code, "--resume is for --out" in err) == (2, True)
