@@ -262,7 +262,7 @@ def test_it_runs(run, tmp_path, monkeypatch, example):
     for word in dict.fromkeys(read_by(words)):
         if word in makers and not (words[0] in CONVERTING and word == target):
             makers[word](tmp_path / word)
-    if "--resume" in words:
+    if "--resume" in words and words[0] != "predict":  # Which begins where there is nothing to go on with.
         assert run(*(word for word in words if word != "--resume"), "--epochs", "1").code == 0
         (tmp_path / "mine.h5").unlink()
     found = run(*words)

@@ -34,8 +34,8 @@ HDF5: dict[str, tuple[Callable[[h5py.File], Any], str]] = {
     "enum": (lambda f: f.create_dataset("x", (2,), h5py.enum_dtype({"a": 0})), "enumeration"),
     "arrays": (lambda f: f.create_dataset("x", (5,), np.dtype(("f4", (3,)))), "small arrays"),
     "null": (lambda f: f.create_dataset("x", data=h5py.Empty("f4")), "empty and without a shape"),
-    "no rows": (lambda f: f.create_dataset("x", (0, 3), maxshape=(None, 3)), r"found the shape \(0, 3\)"),
-    "no columns": (lambda f: f.create_dataset("x", (3, 0), maxshape=(3, None)), r"found the shape \(3, 0\)"),
+    "no rows": (lambda f: f.create_dataset("x", (0, 3), "f4", maxshape=(None, 3)), r"found the shape \(0, 3\)"),
+    "no columns": (lambda f: f.create_dataset("x", (3, 0), "f4", maxshape=(3, None)), r"found the shape \(3, 0\)"),
     "scalar": (lambda f: f.create_dataset("x", data=3.0), r"found the shape \(\)"),
     "complex": (lambda f: f.create_dataset("x", data=X.astype("c8")), "must hold real numbers"),
     "large chunks": (
