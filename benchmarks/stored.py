@@ -1,4 +1,4 @@
-"""Training from a file against training from memory, and PyTorch's DataLoader over the same file: ``python stored.py``."""
+"""Training from a file, from memory, and with PyTorch's DataLoader over the same file: ``python stored.py``."""
 
 from __future__ import annotations
 
