@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
 from portable_nn.models.letters import TRAINING_FONTS, letter
-from portable_nn.models.photographs import KINDS, TRAINING_SEED, Photographer, clouds, enlarged, pieces, smudges
+from portable_nn.models.photographs import TRAINING_SEED, Photographer, clouds, enlarged, pieces, smudges
 from portable_nn.models.recipes import Digits
 from portable_nn.preprocessing.defaults import SHEET
 from portable_nn.preprocessing.digits import lay_out
@@ -29,12 +30,12 @@ class Examples(NamedTuple):
     y: NDArray[np.float32]
 
 
-def others(digits: Digits, photographs: int, rewritten: int, drawn: int) -> Examples:
+def others(digits: Digits, photographs: Mapping[str, int], rewritten: int, drawn: int) -> Examples:
     """Further examples: of the digits in ``digits.train_x``, and of no digit.
 
     Args:
         digits: the pictures that they are made of.
-        photographs: how many photographs of each kind are taken; the drawings found in them are examples.
+        photographs: how many photographs of a kind are taken; the drawings found in them are examples.
         rewritten: how many digits are written again with another hand and pen.
         drawn: how many pictures of no digit are drawn.
     """
@@ -54,12 +55,12 @@ def _certain(digit: Any) -> NDArray[np.float32]:
     return found
 
 
-def _photographed(digits: Digits, count: int) -> tuple[list[Pixels], list[NDArray[np.float32]]]:
+def _photographed(digits: Digits, counts: Mapping[str, int]) -> tuple[list[Pixels], list[NDArray[np.float32]]]:
     """The drawings in photographs, where as many are found as digits were written, and what is learned for them."""
     photographer = Photographer(digits.train_x, digits.train_y, TRAINING_FONTS)
     x, y = [np.zeros((28, 28), np.float32)], [NO_DIGIT]
-    for seed in range(TRAINING_SEED, TRAINING_SEED + count):
-        for kind in KINDS:
+    for kind, count in counts.items():
+        for seed in range(TRAINING_SEED, TRAINING_SEED + count):
             taken = photographer.take(kind, seed)
             try:
                 found = parts(SHEET, taken.pixels)
@@ -175,5 +176,5 @@ def _cloud(random: Generator, pictures: NDArray[np.uint8]) -> Pixels:
     return _laid_out((wave * random.uniform(0.3, 2)).clip(0, 1))
 
 
-DRAWN: Final = (*[_letter] * 8, *[_piece] * 4, _joined, _overlaid, _lines, *[_smudge] * 3, *[_cloud] * 2)
+DRAWN: Final = (*[_letter] * 8, *[_piece] * 5, _joined, _overlaid, _lines, *[_smudge] * 6, *[_cloud] * 2)
 """What draws pictures of no digit, in turn."""

@@ -35,9 +35,9 @@ class Row(NamedTuple):
 
 MODELS = (
     Row("digits-cnn", (1, 28, 28),
-        ("Mul", "Add", "Conv", "Relu", "MaxPool", "Conv", "Relu", "MaxPool", "Flatten", "Gemm"),
-        ((16, 1, 5, 5), (16,), (32, 16, 5, 5), (32,), (10, 1568), (10,)), 0.98, 0.75, 1_000_000,
-        "e355a6e153cad57a347ea5d059fb34bfa6bc13a57d882f15c6da39bb457c3eed"),
+        ("Mul", "Add", "Conv", "Relu", "MaxPool", "Conv", "Relu", "MaxPool", "Flatten", "Gemm", "Relu", "Gemm"),
+        ((16, 1, 5, 5), (16,), (32, 16, 5, 5), (32,), (128, 1568), (128,), (10, 128), (10,)), 0.98, 0.75, 1_000_000,
+        "aed71931c6d5f505cc0226050a096acb05e671c5df1793679f281f10533a5aa8"),
     Row("digits-mlp", (784,), ("Mul", "Add", "Gemm", "Sigmoid", "Gemm"), ((200, 784), (200,), (10, 200), (10,)),
         0.955, 0.65, 1_000_000, "f2e12df6ea75402bf622c8943d650131c2f28d7765da2a51c23237ca91c88f01"),
 )  # fmt: skip

@@ -65,7 +65,7 @@ def test_further_examples_are_of_digits_or_say_that_they_are_none() -> None:
     pytest.importorskip("font_roboto")
     digits = load_digits()
     some = digits._replace(train_x=digits.train_x[:50], train_y=digits.train_y[:50])
-    found, again = (others(some, 0, 100, 40) for _ in range(2))
+    found, again = (others(some, {}, 100, 40) for _ in range(2))
     np.testing.assert_array_equal(found.x, again.x)
     assert found.x.shape == (141, 28, 28)
     np.testing.assert_allclose(found.y.sum(axis=1), 1, rtol=1e-6)
