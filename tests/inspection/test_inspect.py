@@ -301,6 +301,8 @@ def test_a_model_against_another(small):
         "strokes.bias": "missing",
         "shapes.weight": "missing",
         "shapes.bias": "missing",
+        "parts.weight": "missing",
+        "parts.bias": "missing",
         "digit.weight": "shape differs",
         "digit.bias": "fits",
     }
