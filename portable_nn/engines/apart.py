@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn.core.graph import Attribute, Graph, Node
-from portable_nn.operators import infer, lookup, window_kind
+from portable_nn.operators import OperatorContext, Type, infer, lookup, window_kind
 
 TOGETHER: Final = ("transA", "training_mode")
 """Attributes with which an operator combines examples that it keeps apart otherwise."""
@@ -45,6 +45,21 @@ def _is_apart(node: Node, carriers: set[str], training: bool) -> bool:
 def mixes_examples(attributes: Mapping[str, Attribute]) -> bool:
     """Whether attributes make an operator combine examples."""
     return any(map(attributes.get, TOGETHER))
+
+
+def mixing_node(graph: Graph, types: Mapping[str, Type]) -> Node | None:
+    """A node that combines what lies along the first axis of the inputs, such as the steps of a sequence, if any.
+
+    ``None`` does not say that there is none: only operators that tell what they combine are asked.
+    """
+    first = {dim for value in graph.inputs for dim in value.shape[:1] if isinstance(dim, str)}
+    for node in graph.nodes:
+        operator = lookup(node.operator, node.domain)
+        if operator.mixes is not None:
+            use = OperatorContext(operator, [types[name] if name else None for name in node.inputs], node.attributes)
+            if not first.isdisjoint(operator.mixes(use)):
+                return node
+    return None
 
 
 def has_convolution(graph: Graph) -> bool:

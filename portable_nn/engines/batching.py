@@ -17,6 +17,7 @@ from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
 from portable_nn.data.ahead import ahead
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
+from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.feeds import check_kind, fitted
 from portable_nn.operators import Array, Type, infer
 
@@ -124,7 +125,8 @@ class Batching:
         names = (*(each.name for each in self.graph.inputs), *self.graph.outputs)
         first = {self.types[name].shape[:1] for name in names}
         symbol = next(iter(first))
-        return len(first) == 1 and bool(symbol) and isinstance(symbol[0], str)
+        is_one = len(first) == 1 and bool(symbol) and isinstance(symbol[0], str)
+        return is_one and mixing_node(self.graph, self.types) is None
 
     def _batches(self, feeds: dict[str, Array], size: int | None) -> Iterator[dict[str, Array]]:
         """``feeds`` in batches, where the first axis of all inputs and outputs is that of the examples."""

@@ -395,6 +395,8 @@ class Operator:
         keeps_layout: outputs have their axes in memory in the order of the inputs; otherwise they are row-major.
         batch_inputs: which inputs may have the batch as their first axis and each example is still computed by itself
             (but see ``engines/apart.py`` for attributes that change that).
+        mixes: takes a use and gives the sizes of axes along which it combines elements, such as the steps of a
+            recurrence: what lies along such an axis are no examples.
         receptive: takes a ``FieldContext`` and returns the receptive fields of the first output, or ``None``.
         window: kind and mode of a convolution or pool, as ``sizes`` has them.
         multiply_adds: takes a use and the shape of its first output; the product of what it returns is the number of
@@ -435,6 +437,7 @@ class Operator:
     overwrites_input: bool = False
     keeps_layout: bool = False
     batch_inputs: Literal["none", "first", "all"] = "none"
+    mixes: Callable[[OperatorContext], Iterable[Dim]] | None = None
     receptive: Callable[[Any], Fields | None] | None = None
     window: tuple[Kind, Mode] | None = None
     multiply_adds: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None

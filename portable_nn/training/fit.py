@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import DataWarning, UsageError, warn
+from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.data.stored import rows_of
+from portable_nn.engines.apart import mixing_node
 from portable_nn.engines.ranges import warn_of_range
-from portable_nn.operators import replay
+from portable_nn.operators import infer, replay
 from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
@@ -178,6 +180,7 @@ def fit(
     if not resume:
         check_parameters(network)
     warn_of_range(network.graph, network.parameters, network.inputs, first.x)
+    _warn_of_steps(network)
     wanted = find_metrics(metrics, first.y, losses)
     evaluations = _evaluations(network, losses, source, held_out, wanted, train_metrics)
     columns = ["loss", *(name for each in evaluations for name in each.columns)]
@@ -268,6 +271,19 @@ def _check_labels(network: Trainable, losses: Mapping[str, Loss]) -> None:
                     f"output '{info.name}' has {len(info.labels)} labels, but with the loss 'gaussian' it predicts "
                     f"{count} numbers: labels are for these, or leave them out"
                 )
+
+
+def _warn_of_steps(network: Trainable) -> None:
+    """Warn where the first axis, along which the examples lie, is one along which a node combines them."""
+    node = mixing_node(network.graph, infer(network.graph).types)
+    if node is not None:
+        shapes = ", ".join(f"'{each.name}' {format_shape(each.shape)}" for each in network.graph.inputs)
+        warn(
+            f"examples lie along the first axis of {shapes}, and are shuffled and cut into batches there, but "
+            f"'{node.name}' ({node.operator}) combines what lies along it, as the steps of a sequence: the batch "
+            "should come first",
+            DataWarning,
+        )
 
 
 def _check_watched(

@@ -510,6 +510,7 @@ register(
         },
         outputs=("Y", "present_key", "present_value", "qk_matmul_output"),
         lowering=_lowering,
+        mixes=lambda use: [use.type(1).shape[-2]],
         family="linear",
     )
 )

@@ -10,6 +10,7 @@ from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
+    Dim,
     GradientContext,
     KernelContext,
     Limit,
@@ -101,6 +102,12 @@ def _flattens(use: OperatorContext, shape: Shape | None) -> bool:
     return rank > 2 and use.attributes.get("axis", 1) not in (-1, rank - 1)
 
 
+def _along(use: OperatorContext) -> list[Dim]:
+    """The size of the axis that shares are taken of."""
+    shape = use.type().shape
+    return [shape[use.axis(use.int("axis"), len(shape))]]
+
+
 _FLATTENED = Limit(
     "axis",
     _flattens,
@@ -119,6 +126,7 @@ register(
         {"axis": Attr(int, -1)},
         family="activation",
         probabilities=True,
+        mixes=_along,
         receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )
@@ -132,6 +140,7 @@ register(
         _log_softmax_gradient,
         {"axis": Attr(int, -1)},
         family="activation",
+        mixes=_along,
         receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )
@@ -145,6 +154,7 @@ register(
         None,
         {"axis": Attr(int, -1)},
         family="activation",
+        mixes=_along,
         receptive=axis_fields(-1),
         limits=(_FLATTENED,),
     )

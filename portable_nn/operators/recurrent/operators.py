@@ -177,6 +177,7 @@ for _name, _kind in KINDS.items():
             training=partial(_training, operator=_name),
             truncated=partial(_training, operator=_name),
             streamed=streamed,
+            mixes=lambda use: [recurrence(use).steps],
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
             limits=_LIMITS,
