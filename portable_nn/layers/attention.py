@@ -31,7 +31,8 @@ class Embedding(Layer):
         name: the name of the node.
 
     Raises ``UsageError`` for sizes that are no positive whole numbers. Calling the layer raises ``GraphError`` where
-    the input is not of whole numbers. A number that has no vector is refused when the network runs.
+    the input is not of whole numbers. A number that has no vector is refused when the network runs; as in ONNX, and
+    unlike in PyTorch, -1 is the last one, -2 the one before it, and so on.
     """
 
     def __init__(

@@ -245,6 +245,8 @@ class Runnable:
         if len(entry.shape) < 2 or entry.shape[0] == 0 or not is_known:
             needed = "predict needs a batch of examples of one known shape"
             hint = "; for pictures, --preprocess (preprocess) says it" if len(entry.shape) == 4 else ""
+            if len(entry.shape) in (2, 3) and entry.shape[0] != 0:  # A sequence of any length.
+                hint = f"; of any other, --input {entry.name}=FILE.npy --out FILE.npz (pnn.run) gives the outputs"
             raise UsageError(
                 f"{self.where}: input '{entry.name}' is {entry.dtype}{format_shape(entry.shape)}; {needed}{hint}"
             )

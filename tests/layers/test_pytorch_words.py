@@ -317,6 +317,13 @@ def _dense(torch: Any) -> None:
     assert module.bias.abs().max().item() == pytest.approx(300**-0.5, rel=0.1)
 
 
+def _embedding(torch: Any) -> None:
+    net = pnn.Sequential(pnn.Input(1, dtype="int64"), pnn.Embedding(5, 3), seed=0)
+    np.testing.assert_array_equal(net.predict([[-1]])[0, 0], net.parameters["embedding_1.weight"][4])
+    with pytest.raises(IndexError, match="out of range"):
+        torch.nn.Embedding(5, 3)(torch.tensor([[-1]]))
+
+
 def _dropout(torch: Any) -> None:
     with pytest.raises(UsageError, match="ratio must be from 0 to less than 1, not 1"):
         pnn.Dropout(1)
@@ -373,6 +380,7 @@ DIFFERENCES: Mapping[str, Callable[[Any], None]] = {
     "Dense": _dense,
     "RNN": _recurrent,
     "MultiHeadAttention": _attention,
+    "Embedding": _embedding,
     "Dropout": _dropout,
 }
 """By the first word of their rows."""
