@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.arrays import SUFFIXES, ArrayOptions, run_arrays
-from portable_nn.cli.conventions import Digest, Edited, EngineName, Model, Printer, ProviderName, engine_of
+from portable_nn.cli.conventions import (
+    Digest,
+    Edited,
+    EngineName,
+    Model,
+    Plot,
+    Printer,
+    ProviderName,
+    draw,
+    engine_of,
+)
 from portable_nn.cli.pictures import PreparationOptions
 from portable_nn.cli.predicted import PARQUET, form_of, write
 from portable_nn.cli.tables import DialectOptions, names_in
@@ -30,7 +40,7 @@ EXAMPLES = (
     "predict mobilenet.onnx cat.jpg --preprocess imagenet --labels imagenet.txt",
     "predict detector.onnx street.jpg --preprocess detection --draw found.png",
     "predict matching.onnx --input left=a.jpg --input right=b.jpg --out features.npz",
-    "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.csv",
+    "predict swh.safetensors echoes.h5 --dataset waveforms --plot track.png --out heights.csv",
     "predict tagger.safetensors steps.csv --stream",
     "predict swh.safetensors echoes.h5 --dataset waveforms --out heights.parquet --resume",
     "predict model.onnx cat.jpg --mean 127.5 --std 127.5 --bgr --size 224",
@@ -103,6 +113,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE.png", writable=True, help="Draw what was found in a picture, each in its box."),
     ] = None,
+    plot: Plot = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print how inputs are preprocessed, and what was assumed.")
     ] = False,
@@ -118,6 +129,8 @@ def command(
     With --stream, a row of a table or an array is a step of a sequence, which goes on from file to file. Recurrent
     layers and causal convolutions keep their states, and each step has its answer.
 
+    --plot draws predictions along the rows: quantities with what the model says of their uncertainty, or the classes.
+
     An input that cannot be used has an error in its row. The others are predicted, and the exit code is 3.
 
     The file of --out is written as FILE.part, which becomes FILE at the end: a run that was killed or interrupted, or
@@ -126,9 +139,13 @@ def command(
     from portable_nn.model_files.forms import Layout
     from portable_nn.model_files.origin import check_resumable, origin_of
     from portable_nn.model_files.predictions import predict
+    from portable_nn.model_files.series import Series
+    from portable_nn.model_files.series_picture import sheet
+    from portable_nn.training.curves import check_plot
 
     if boxes and boxes.suffix.lower() != ".png":
         raise UsageError(f"--boxes writes a PNG file, named .png, not {boxes}")
+    check_plot(plot)
     if set is not None:
         _keep(model, set, preparation, printer, digest=digest, edited=edited)
         if not inputs and not arrays.input:
@@ -144,6 +161,8 @@ def command(
         "dataset": names_in(dataset),
     }
     if arrays.wanted(printer):
+        if plot:
+            raise UsageError("--plot draws predictions row by row, and no arrays: leave out --input, --draw and .npz")
         if stream:
             raise UsageError("--stream gives an answer for each step, as a table, CSV or JSON, and no arrays")
         run_arrays(printer, model, inputs or [], arrays, labels, resume=resume, **options)
@@ -158,13 +177,16 @@ def command(
         "stream": stream,
     }
     origin = None
-    if form_of(printer) and not (boxes or save_io or stream):  # Those need all that came before.
+    if form_of(printer) and not (boxes or save_io or stream or plot):  # Those need all that came before.
         origin = origin_of(model, inputs or [], options)
     check_resumable(resume, origin)
     predictions = predict(model, inputs or [], recorder=recorder, **options)
     printer.notes(predictions.warnings)
     kept: list[Prediction] = []
     batches = _batches(predictions, printer, verbose, kept if boxes else None)
+    series = Series(predictions) if plot else None
+    if series:
+        batches = series.watching(batches)
     layout = Layout(model, predictions.quantities, predictions.threshold > 0)
     write(predictions, batches, printer, layout, origin, resume)
     if recorder and save_io:
@@ -178,6 +200,9 @@ def command(
         with atomic_write(boxes) as picture_file:
             picture.save(picture_file, "PNG")
         printer.note(f"drawn {boxes}")
+    if series:
+        [(_, drawn)] = draw(plot, lambda: sheet(series, f"{model}: {', '.join(inputs or [])}"))
+        printer.note(f"drawn {drawn}")
     if predictions.judged:
         share = percent(predictions.right / predictions.judged)
         unsure = f"; {predictions.unsure:,} of {predictions.made:,} unsure" if predictions.threshold else ""

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
+from portable_nn.cli import main
 from portable_nn.core.errors import UsageError
 from portable_nn.model_files import series
 from portable_nn.model_files.series import Columns, Series
@@ -88,3 +90,19 @@ def test_numbers_without_uncertainty_are_lines_and_bad_rows_gaps():
     assert np.flatnonzero(np.isnan(line)).tolist() == [0, 4]
     with pytest.raises(UsageError, match="nothing to draw"):
         drawn(network, np.full((2, 3), np.nan, np.float32))
+
+
+def test_plot_at_the_command_line(tmp_path, capsys):
+    picture, table = tmp_path / "track.png", tmp_path / "heights.csv"
+    arguments = ["predict", "altimetry-swh", str(ECHOES), "--plot", str(picture)]
+    assert main([*arguments, "--out", str(table)]) == 0
+    assert "drawn" in capsys.readouterr().err
+    with Image.open(picture) as image:
+        assert image.width > 1000
+    assert len(table.read_text().splitlines()) == 41
+    first = picture.read_bytes()
+    assert main([*arguments, "--force", "--out", str(tmp_path / "heights.json")]) == 0
+    assert picture.read_bytes() == first
+    assert main([*arguments, "--out", str(tmp_path / "heights.npz"), "--force"]) == 2
+    assert main([*arguments[:-1], str(tmp_path / "none" / "track.png")]) != 0
+    assert "there is no folder" in capsys.readouterr().err
