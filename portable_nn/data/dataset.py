@@ -69,6 +69,16 @@ def read_dataset(path: str | Path, labels_path: str | Path | None = None, *, wid
     return Dataset(found.x, y)
 
 
+def read_examples(path: str | Path, width: int | None) -> NDArray[Any]:
+    """The examples in a file for an input that takes ``width`` numbers, or any number of them: then no column of a
+    table is a label. Raises as ``read_dataset`` does.
+    """
+    found = read_dataset(path, width=width)
+    if width is None and kind_of(path) == "csv" and found.y is not None:
+        return np.column_stack([found.y, found.x])
+    return found.x
+
+
 def _read(path: str | Path, width: int | None, has_labels: bool) -> Dataset:
     match kind_of(path):
         case "csv":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.names import Engine
 from portable_nn.core.recognise import is_path, is_picture
-from portable_nn.data.dataset import kind_of, read_dataset
+from portable_nn.data.dataset import kind_of, read_examples
 from portable_nn.data.given import Named
 from portable_nn.data.sources import Bad, Taken, decoded, iterate
 from portable_nn.data.stored_files import open_stored
@@ -123,13 +124,19 @@ class _Feeds:
         """An array as it is; an example alone gets the axis of the batch."""
         given = given[0] if isinstance(given, list) and len(given) == 1 and is_path(given[0]) else given
         where = str(given) if is_path(given) else f"input '{value.name}'"
-        array = self._in_file(given) if is_path(given) else as_array(given, where)
+        array = self._in_file(given, value) if is_path(given) else as_array(given, where)
         if array.ndim == len(value.shape) - 1:
             array = array[np.newaxis]
         return cast(array, value, where)
 
-    def _in_file(self, path: str | Path) -> Array:
-        return read_dataset(path).x if self.named is None else open_stored(path, self.named.inputs)[:]
+    def _in_file(self, path: str | Path, value: Value) -> Array:
+        return read_for(value, path) if self.named is None else open_stored(path, self.named.inputs)[:]
+
+
+def read_for(value: Value, path: str | Path) -> Array:
+    """The examples in a file for an input. Raises as ``read_dataset`` does."""
+    shape = static(value.shape[1:])
+    return read_examples(path, None if shape is None else math.prod(shape))
 
 
 def are_pictures(given: Any) -> bool:

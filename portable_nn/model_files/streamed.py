@@ -20,14 +20,13 @@ from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine
 from portable_nn.core.partial import Assemble
 from portable_nn.data.ahead import ahead
-from portable_nn.data.dataset import read_dataset
 from portable_nn.data.sources import Batch, Place, Taken, iterate
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored
 from portable_nn.format.manifest import PRODUCER
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.model_files.answers import Preprocess, as_preparation, named_in, opened_model
-from portable_nn.model_files.outputs import are_pictures, cast
+from portable_nn.model_files.outputs import are_pictures, cast, read_for
 from portable_nn.model_files.runners import Runnable
 from portable_nn.operators.registry import Array
 
@@ -117,7 +116,7 @@ def _opened(path: str | Path, dataset: str | Sequence[str] | None, entry: Value)
     if named is not None:
         found = open_stored(path, named.inputs)
     else:
-        x = read_dataset(path).x
+        x = read_for(entry, path)
         found = rows_of(x, str(path)) if x.dtype.kind in NUMBERS else x
     return found[:][np.newaxis] if found.ndim == len(entry.shape) - 1 else found
 

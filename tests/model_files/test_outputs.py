@@ -257,3 +257,15 @@ def test_detector_of_torchvision_end_to_end(tmp_path):
     assert list(found) == ["boxes", "labels", "scores"]
     for array, expected in zip(found.values(), wanted, strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("length", [None, 4])
+def test_no_column_of_a_table_is_a_label_where_an_input_takes_any_number(length, tmp_path):
+    """The first token of each row is a token."""
+    x = pnn.Input("steps" if length is None else length, dtype="int64", name="tokens")
+    network = pnn.Network(x, pnn.Embedding(9, 3)(x), seed=0)
+    network.save(tmp_path / "net.safetensors")
+    tokens = np.array([[3, 1, 4, 1], [5, 8, 2, 6]])
+    np.savetxt(tmp_path / "tokens.csv", tokens, fmt="%d", delimiter=",")
+    [found] = pnn.run(tmp_path / "net.safetensors", {"tokens": tmp_path / "tokens.csv"}).values()
+    np.testing.assert_array_equal(found, network.predict(tokens))
