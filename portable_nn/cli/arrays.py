@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.conventions import Printer
+    from portable_nn.core.graph import Shape
     from portable_nn.model_files.outputs import Finding
     from portable_nn.operators.registry import Array
 
@@ -147,12 +147,15 @@ def _check_one(path: Path, names: Sequence[str]) -> None:
 
 
 def _note_written(printer: Printer, shapes: Mapping[str, Shape]) -> None:
+    from portable_nn.core.graph import format_shape
+
     each = ", ".join(f"{name} {format_shape(shape)}" for name, shape in shapes.items())
     printer.note(f"written to {printer.out}: {each}")
 
 
 def _write(printer: Printer, model: str, found: Mapping[str, Array]) -> None:
     """The arrays into the file of ``--out``, and what they are as the result."""
+    from portable_nn.core.graph import format_shape
     from portable_nn.core.text import table
 
     out = printer.out

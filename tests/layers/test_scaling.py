@@ -12,7 +12,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.core.errors import GraphError, UsageError
-from portable_nn.layers import scaling
+from portable_nn.data import statistics
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal([5.0, -300.0, 1e6, 0.0], [0.1, 50.0, 1e5, 1e-4], (500, 4))
@@ -46,7 +46,7 @@ def test_pictures_by_channel(axis: int | None, others: Any, monkeypatch: pytest.
     """In parts of any size, of which the last is smaller."""
     mean, std = (getattr(PICTURES, name)(axis=others, keepdims=True, dtype=np.float64) for name in ("mean", "std"))
     for part in (1, 150, 2**20):
-        monkeypatch.setattr(scaling, "PART", part)
+        monkeypatch.setattr(statistics, "PART", part)
         net = alone(pnn.Normalization(axis).adapt(PICTURES), 3, 5, 4)
         np.testing.assert_allclose(net.predict(PICTURES), (PICTURES - mean) / std, rtol=0, atol=1e-5)
 
