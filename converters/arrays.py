@@ -105,14 +105,15 @@ def from_arrays(
     found = _named(arrays)
     parts = _only_reading(found, rows)
     dtype = parts[0].weight.dtype
-    made: list[layers.Layer] = [layers.Input(parts[0].weight.shape[1], dtype=dtype.name)]
+    made = list[layers.Layer]()
     functions = [activation] * (len(parts) - 1) + [output_activation]
     for place, (part, function) in enumerate(zip(parts, functions, strict=True), 1):
         initial: dict[str, Any] = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
         made.append(layers.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
         if layer := FUNCTIONS[function].layer:
             made.append(getattr(layers, layer)())
-    network = Sequential(*made, labels=labels, seed=0, name=name)
+    entry = layers.Input(parts[0].weight.shape[1], dtype=dtype.name)
+    network = Sequential(entry, *made, labels=labels, seed=0, name=name)
     if (
         dtype == np.float64
     ):  # Only what numpy happens to compute in: ONNX files of it are float32 unless told otherwise.

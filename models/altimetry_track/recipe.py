@@ -19,10 +19,10 @@ from portable_nn.operators import Array, Symbol
 from portable_nn.operators.linear.blas import single_threaded
 from portable_nn.training.checkpoint import CheckpointOptions
 
-EPOCHS: Final = 28
+EPOCHS: Final = 60
 STEPS: Final = 100
-TRACKS: Final = 32
-LENGTH: Final = 128
+TRACKS: Final = 16
+LENGTH: Final = 256
 """Tracks in a batch, and echoes in a track."""
 
 CONTEXT: Final = 128
@@ -34,7 +34,7 @@ def train(
 ) -> Trained:
     """Train the network that reads heights and epochs along a track; its first layers begin as ``altimetry-swh``'s.
 
-    Each batch is simulated afresh; an epoch is 100 batches of 32 tracks of 128 echoes.
+    Each batch is simulated afresh; an epoch is 100 batches of 16 tracks of 256 echoes.
     """
     x = pnn.Input("echoes", JASON.gates, name="waveforms")
     network = pnn.Network(x, reading(x), seed=seed, name="altimetry-track")
@@ -64,7 +64,7 @@ def train(
 
 
 def batch(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Tracks (count, 128, 104), and their heights and epochs, (count, 128, 2)."""
+    """Tracks (count, 256, 104), and their heights and epochs, (count, 256, 2)."""
     return draw(count, LENGTH, rng)
 
 
