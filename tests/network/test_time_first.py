@@ -13,6 +13,7 @@ import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.errors import DataWarning
 from portable_nn.core.names import EngineKind
+from portable_nn.operators import constant
 
 
 def recurrent() -> pnn.Network:
@@ -30,8 +31,15 @@ def attentive() -> pnn.Network:
     return pnn.Network(inputs=[x], outputs=[pnn.Dense(2)(y)], name="net", seed=0)
 
 
+def summed() -> pnn.Network:
+    """Each step is the sum of all until it."""
+    x = pnn.Input("batch", 3, batch="steps")
+    y = pnn.Dense(2)(pnn.emit("CumSum", x, constant(0, "int64")))
+    return pnn.Network(inputs=[x], outputs=[y], name="net", seed=0)
+
+
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
-@pytest.mark.parametrize("build", [recurrent, attentive])
+@pytest.mark.parametrize("build", [recurrent, attentive, summed])
 def test_long_sequences_are_computed_as_a_whole(build: Any, engine: EngineKind, tmp_path: Path) -> None:
     network = build()
     export_onnx(network, tmp_path / "net.onnx")

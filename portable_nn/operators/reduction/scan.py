@@ -61,5 +61,6 @@ register(
         {"exclusive": Attr(int, 0), "reverse": Attr(int, 0)},
         outputs=("y",),
         family="arithmetic",
+        mixes=lambda use: [use.type().shape[_axis(use)]],
     )
 )
