@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn import layers
+from portable_nn import layers as dense
+from portable_nn.converters.onnx.convert import Imported
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import quantity, some
+from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network, Sequential
-from portable_nn.onnx.verify import BATCHES, Tolerance, difference
+from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
 from portable_nn.operators import Array
+from portable_nn.plain import open_tensors
 
 __all__ = ["from_arrays"]
 
@@ -40,14 +46,14 @@ class _Activation(NamedTuple):
     formula: Callable[[Array], Array]
 
 
-FUNCTIONS: Final[Mapping[str, _Activation]] = {
+FORMULAS: Final[Mapping[str, _Activation]] = {
     "sigmoid": _Activation("Sigmoid", _sigmoid),
     "tanh": _Activation("Tanh", np.tanh),
     "relu": _Activation("ReLU", lambda x: np.maximum(x, 0)),
     "softmax": _Activation("Softmax", _softmax),
     "identity": _Activation(None, lambda x: x),
 }
-"""The activations by name."""
+"""The activations by name; ``core.names.FUNCTIONS`` has the same."""
 
 TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
 """The element types that arrays may have, and how far from the formula outputs may be, by their largest magnitude."""
@@ -99,26 +105,33 @@ def from_arrays(
     >>> np.allclose(network.predict(x), np.tanh(x @ W1 + b1) @ W2 + b2)
     True
     """
-    for option, given in (("activation", activation), ("output_activation", output_activation)):
-        if given not in FUNCTIONS:
-            raise UsageError(f"{option} must be one of {', '.join(FUNCTIONS)}, not {given!r}")
-    found = _named(arrays)
-    parts = _only_reading(found, rows)
-    dtype = parts[0].weight.dtype
-    made = list[layers.Layer]()
+    _check_functions(activation=activation, output_activation=output_activation)
+    parts = _only_reading(_named(arrays), rows)
     functions = [activation] * (len(parts) - 1) + [output_activation]
+    network = _network(parts, functions, labels, name)
+    _compare(network, parts, functions)
+    return network
+
+
+def _check_functions(**given: str) -> None:
+    for option, name in given.items():
+        if name not in FORMULAS:
+            raise UsageError(f"{option} must be one of {', '.join(FORMULAS)}, not {name!r}")
+
+
+def _network(parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[str] | str, name: str) -> Network:
+    dtype = parts[0].weight.dtype
+    made = list[dense.Layer]()
     for place, (part, function) in enumerate(zip(parts, functions, strict=True), 1):
         initial: dict[str, Any] = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
-        made.append(layers.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
-        if layer := FUNCTIONS[function].layer:
-            made.append(getattr(layers, layer)())
-    entry = layers.Input(parts[0].weight.shape[1], dtype=dtype.name)
+        made.append(dense.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
+        if layer := FORMULAS[function].layer:
+            made.append(getattr(dense, layer)())
+    entry = dense.Input(parts[0].weight.shape[1], dtype=dtype.name)
     network = Sequential(entry, *made, labels=labels, seed=0, name=name)
-    if (
-        dtype == np.float64
-    ):  # Only what numpy happens to compute in: ONNX files of it are float32 unless told otherwise.
+    # Float64 is only what numpy happens to compute in: ONNX files are float32 unless told otherwise.
+    if dtype == np.float64:
         network.inputs = (replace(network.inputs[0], exported="float32"),)
-    _verify(network, parts, functions)
     return network
 
 
@@ -205,20 +218,106 @@ def _as_bias(array: Array, count: int) -> Array | None:
     return array.reshape(count) if fits else None
 
 
-def _verify(network: Network, parts: Sequence[_Part], functions: Sequence[str]) -> None:
-    """Compare the network with the formula on random inputs. Raises ``VerificationError``."""
-    rng = np.random.default_rng(0)
+def _compare(
+    network: Network,
+    parts: Sequence[_Part],
+    functions: Sequence[str],
+    tolerance: Tolerance | None = None,
+    seed: int = 0,
+) -> Difference:
+    """The largest difference between the network and the formula. Raises ``VerificationError`` beyond the tolerance."""
+    rng, worst = np.random.default_rng(seed), Difference()
     dtype = parts[0].weight.dtype
-    tolerance = Tolerance(TOLERANCES[dtype.name], TOLERANCES[dtype.name])
+    tolerance = tolerance or Tolerance(TOLERANCES[dtype.name], TOLERANCES[dtype.name])
     for batch in BATCHES:
         given = rng.normal(size=(batch, parts[0].weight.shape[1])).astype(dtype)
         expected = given.astype(np.float64)
         for part, function in zip(parts, functions, strict=True):
             product = expected @ part.weight.T.astype(np.float64)
-            expected = FUNCTIONS[function].formula(product if part.bias is None else product + part.bias)
+            expected = FORMULAS[function].formula(product if part.bias is None else product + part.bias)
         found = difference(network.predict(given), expected)
         if not found.max_abs_error <= tolerance.allowed(expected):
             raise VerificationError(
                 f"the network and the formula of {quantity(len(parts), 'layer')}, {some(functions)}, part by "
                 f"{found.max_abs_error:.3g}; {tolerance.allowed(expected):.3g} would be allowed"
             )
+        worst = worst.or_more(found)
+    return worst
+
+
+def import_arrays(
+    path: str | Path,
+    *,
+    activation: str | None = None,
+    output_activation: str = "identity",
+    layers: Sequence[int] = (),
+    rename: Mapping[str, str] = MappingProxyType({}),
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    io: str | Path | None = None,
+) -> Imported:
+    """A network of dense layers from a file of arrays, as ``from_arrays`` makes it.
+
+    Args:
+        path: an ``.npz``, ``.safetensors`` or HDF5 file. Its arrays come in the order of the file, but see ``rename``.
+        activation, output_activation: as for ``from_arrays``; the first is needed where there are several layers.
+        layers: the sizes that are expected, from the inputs to the outputs, such as ``(4, 16, 3)``.
+        rename: what arrays are, by name: ``dense_1.weight``, (outputs, inputs), ``dense_1.weight.T``, (inputs,
+            outputs), or ``dense_1.bias``, and so on from the first layer to the last; ``""`` leaves an array out. If
+            any are named so, all are.
+        verify, seed: whether the network is compared with the formula, and the seed of the inputs to compare on.
+        atol, rtol: the tolerances of that; by default those of the element type in ``TOLERANCES``.
+        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
+
+    Raises:
+        UsageError: as ``from_arrays``; or the sizes are others, or a name is unknown.
+        FileError, FormatError: the file cannot be read.
+        VerificationError: the network does not compute what the formula does, or not what was recorded.
+    """
+    _check_functions(activation=activation or "identity", output_activation=output_activation)
+    with open_tensors(path) as tensors:
+        arrays = {name: tensors[name] for name in tensors.entries}
+    arrays, rows = (_placed(arrays, rename, path), "outputs") if rename else (arrays, None)
+    parts = _only_reading(_named(arrays), rows)
+    sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
+    if layers and list(layers) != sizes:
+        expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
+        raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
+    if activation is None and len(parts) > 1:
+        raise UsageError(f"{path}: --activation (activation) must say what comes after each layer but the last")
+    functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
+    network = _network(parts, functions, "", "network")
+    standard = TOLERANCES[parts[0].weight.dtype.name]
+    tolerance = Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
+    proof = Proof()
+    if verify:
+        proof[network.graph.outputs[0]] = _compare(network, parts, functions, tolerance, seed)
+        proof.batches = BATCHES
+    if io is not None:
+        recorded = read_recorded(io, network.graph)
+        proof.recorded = check_recorded(network.graph, network.parameters, recorded, str(path), tolerance=tolerance)
+    return Imported(network, proof, ())
+
+
+_ROLE: Final = re.compile(r"dense_([1-9]\d{0,3})\.(weight|weight\.T|bias)")
+
+
+def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str | Path) -> dict[str, Array]:
+    """The arrays in the order of their layers, each weight as (outputs, inputs)."""
+    found = dict[tuple[int, bool], tuple[str, Array]]()
+    for old, new in rename.items():
+        if old not in arrays:
+            raise UsageError(f"{where}: there is no array '{old}' to rename; it has {some(arrays)}")
+        if not new:
+            continue
+        if not (role := _ROLE.fullmatch(new)):
+            raise UsageError(f"'{old}={new}': expected dense_N.weight, dense_N.weight.T or dense_N.bias, N from 1")
+        place = int(role[1]), role[2] == "bias"
+        if place in found:
+            raise UsageError(f"'{old}' and '{found[place][0]}' would both be {new.removesuffix('.T')}")
+        found[place] = (old, arrays[old].T if new.endswith(".T") else arrays[old])
+    if left := [name for name in arrays if name not in rename]:
+        raise UsageError(f"{where}: {some(left)} is no part of a layer yet: say which, or leave it out: {left[0]}=")
+    return {name: array for _, (name, array) in sorted(found.items())}

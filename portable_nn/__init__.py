@@ -57,7 +57,6 @@ else:
         "recipes.classifier",
         "recipes.arrays",
         "recipes.table",
-        "converters.arrays",
         "recipes.tuning_arrays",
         "model_files.evaluating",
         "model_files.opening",
@@ -66,6 +65,7 @@ else:
         "model_files.keeping",
         "model_files.outputs",
         "model_files.reports",
+        "converters.arrays",
     )
 
     def __getattr__(name):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portable_nn.cli.conventions import Edited, Printer
+from portable_nn.cli.conventions import Edited, Printer, choice
 from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, sizes_in
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
+from portable_nn.core.names import FUNCTIONS
 from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
@@ -20,18 +22,68 @@ EXAMPLES = (
     "import digits.onnx digits.safetensors",
     "import somebody.onnx theirs.safetensors --io theirs.npz",
     "import wih.npy who.npy mine.safetensors",
+    "import weights.npz mine.safetensors --layers 4-16-3 --activation tanh",
+    "import logistic.npz mine.safetensors --rename W=dense_1.weight.T --rename b=dense_1.bias --rename lr=",
     "import wih.npy who.npy mine.safetensors --dtype float32",
 )
 
 OPTIONS = {"sizes": "--dim", "edited": "--edited", "train": "--train", "freeze": "--freeze"}
 """How the command line spells options that are for ONNX files alone."""
 
+ARRAYS = (".npz", ".safetensors", ".h5", ".hdf5")
+"""How the names of files of arrays end."""
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What the arrays in a file are, of which no graph says it."""
+
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="LAYERS", help="Sizes that the layers of a file of arrays have: 784-200-10."),
+    ] = None
+    activation: Annotated[
+        str | None, choice("--activation", names=FUNCTIONS, help="Function after each such layer but the last.")
+    ] = None
+    output_activation: Annotated[
+        str, choice("--output-activation", names=FUNCTIONS, help="Function after the last one.")
+    ] = "identity"
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARRAY=NAME",
+            help="What an array is: dense_1.weight, with a row for each output, dense_1.weight.T, or dense_1.bias; "
+            "ARRAY= leaves it out. Repeatable.",
+        ),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the library that are given."""
+        from portable_nn.recipes.classifier import parse_layers
+
+        renamed = dict[str, str]()
+        for text in self.rename or ():
+            old, sign, new = text.partition("=")
+            if not (old and sign) or old in renamed:
+                raise UsageError(f"--rename needs ARRAY=NAME, once for each array, not '{text}'")
+            renamed[old] = new
+        given = {
+            "layers": parse_layers(self.layers) if self.layers else None,
+            "activation": self.activation,
+            "output_activation": self.output_activation if self.output_activation != "identity" else None,
+            "rename": renamed,
+        }
+        return {name: value for name, value in given.items() if value}
+
 
 def command(
     printer: Printer,
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="An ONNX file; or the files wih.npy who.npy of a book, or their folder."),
+        typer.Argument(
+            metavar="IN...",
+            help="An ONNX file; a file of arrays; or the files wih.npy who.npy of a book, or their folder.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -57,6 +109,7 @@ def command(
         typer.Option(help="Make a book's network of float32 numbers.  [default: those of the files, to the bit]"),
     ] = None,
     *,
+    arrays: LayerOptions,
     proof: ProofOptions,
 ) -> None:
     """Read an ONNX file into a weight file, and verify it against onnxruntime.
@@ -69,12 +122,15 @@ def command(
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
     nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit. tune trains it
     further on the squared error of the book, and export writes float32 unless told --dtype float64.
+
+    A file of arrays, .npz, .safetensors or HDF5, is dense layers that somebody trained by hand: weights, each with its
+    bias after it, in the order of the file or as --rename says. They are verified against the formula.
     """
     from portable_nn.onnx.roles import counted
 
     given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze}
     given = {name: value for name, value in given.items() if value}
-    network, outputs, notes = _read(sources, given, dtype, proof.options())
+    network, outputs, notes = _read(sources, given, dtype, arrays.options(), proof.options())
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count, found = out.stat().st_size, counted(network.graph)
@@ -99,9 +155,23 @@ def command(
 
 
 def _read(
-    sources: list[Path], given: dict[str, Any], dtype: Literal["float32"] | None, proof: dict[str, Any]
+    sources: list[Path],
+    given: dict[str, Any],
+    dtype: Literal["float32"] | None,
+    layers: dict[str, Any],
+    proof: dict[str, Any],
 ) -> Imported:
-    """Read an ONNX file, with the options that are ``given``, or the arrays of the book, with that of the ``dtype``."""
+    """Read an ONNX file, with the options that are ``given``, or arrays: of the book, or of a file with ``layers``."""
+    if len(sources) == 1 and sources[0].suffix.lower() in ARRAYS:
+        from portable_nn.converters.arrays import import_arrays
+
+        if given or dtype:
+            raise UsageError(f"{OPTIONS[next(iter(given))] if given else '--dtype'} is no option of a file of arrays")
+        return import_arrays(sources[0], **layers, **proof)
+    if layers:
+        raise UsageError(
+            f"--{next(iter(layers)).replace('_', '-')} is an option of a file of arrays: {', '.join(ARRAYS)}"
+        )
     if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy":
         from portable_nn.converters.book import import_book
 

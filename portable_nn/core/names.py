@@ -110,6 +110,9 @@ ACTIVATIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Activations of a classifier: the name, the layer, and the initializer of the weights before it."""
 
+FUNCTIONS: Final = ("sigmoid", "tanh", "relu", "softmax", "identity")
+"""Functions after layers whose arrays somebody trained by hand; ``converters.arrays`` computes them."""
+
 Scheme: TypeAlias = Literal["simultaneous", "alternating", "optimistic", "extragradient"]
 """The order in which two players move."""
 

@@ -158,6 +158,22 @@ def book(path: Path) -> None:
     np.save(path.parent / "who.npy", rng.normal(size=(10, 20)))
 
 
+def by_hand(path: Path) -> None:
+    """Layers that somebody trained in numpy, used as ``x @ W + b``; and some number beside those of one."""
+    rng = np.random.default_rng(0)
+    if path.stem == "logistic":
+        np.savez(path, W=rng.normal(size=(4, 3)), b=rng.normal(size=3), lr=0.1)
+    else:
+        np.savez(
+            path,
+            **{
+                f"{kind}{n}": rng.normal(size=s)
+                for n, w in ((1, (4, 16)), (2, (16, 3)))
+                for kind, s in (("W", w), ("b", w[1:]))
+            },
+        )
+
+
 def recorded(path: Path, model: str) -> None:
     """Inputs of a model and its outputs, by name."""
     network = pnn.load(path.parent / model) if model.endswith(".h5") else classifier()
@@ -195,6 +211,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "steps.csv": steps,
     "tabular.onnx": tabular,
     "who.npy": book,
+    **dict.fromkeys(("weights.npz", "logistic.npz"), by_hand),
     "theirs.h5": shipped,
 }
 """What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""

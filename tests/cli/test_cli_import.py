@@ -154,3 +154,37 @@ def test_wrong_sizes(run, tmp_path, arguments, message):
     assert (code, out) == (2, "")
     assert message in err
     assert not (tmp_path / "o.h5").exists()
+
+
+def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
+    rng = np.random.default_rng(0)
+    w1, b1, w2, b2 = (rng.normal(size=shape) for shape in [(4, 16), 16, (16, 3), 3])
+    np.savez(tmp_path / "net.npz", W1=w1, b1=b1, W2=w2, b2=b2)
+    code, out, err = run("import", "net.npz", "mine.safetensors", "--layers", "4-16-3", "--activation", "tanh")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split() == ["output", "largest", "error", "relative"]
+    x = rng.normal(size=(5, 4))
+    found = pnn.load(tmp_path / "mine.safetensors").predict(x)
+    np.testing.assert_allclose(found, np.tanh(x @ w1 + b1) @ w2 + b2, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["net.npz", "mine.h5"], "--activation (activation) must say what comes after each layer but the last"),
+        (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
+        (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),
+        (["net.npz", "mine.h5", "--rename", "W1"], "--rename needs ARRAY=NAME, once for each array, not 'W1'"),
+        (["net.npz", "mine.h5", "--dim", "batch=1"], "--dim is no option of a file of arrays"),
+        (["net.npz", "mine.h5", "--dtype", "float32"], "--dtype is no option of a file of arrays"),
+        (["net.onnx", "mine.h5", "--layers", "4-3"], "--layers is an option of a file of arrays: .npz, .safetensors"),
+        (["absent.npz", "mine.h5"], "absent.npz"),
+    ],
+)
+def test_what_is_said_of_a_file_of_layers(run, tmp_path, arguments, message):
+    np.savez(tmp_path / "net.npz", W1=np.eye(4, 16), W2=np.eye(16, 3))
+    code, out, err = run("import", *arguments)
+    assert code
+    assert out == ""
+    assert message in err
+    assert not (tmp_path / "mine.h5").exists()

@@ -6,14 +6,18 @@ import re
 from contextlib import suppress
 from itertools import pairwise
 
+import h5py
 import numpy as np
 import onnxruntime
 import pytest
+import safetensors.numpy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
-from portable_nn.core.errors import UsageError
+from portable_nn.converters.arrays import FORMULAS, import_arrays
+from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.names import FUNCTIONS as NAMES
 
 FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
@@ -118,6 +122,80 @@ def test_an_activation_that_is_none_of_them():
         UsageError, match="activation must be one of sigmoid, tanh, relu, softmax, identity, not 'gelu'"
     ):
         pnn.from_arrays([numbers(2, 3)], activation="gelu")
+
+
+def test_the_names_of_activations_are_those_of_the_command_line():
+    assert (*FORMULAS,) == NAMES
+
+
+def by_hand(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+W1, B1, W2, B2 = numbers(4, 16), numbers(16), numbers(16, 3), numbers(3)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".h5"])
+def test_a_file_of_arrays(suffix, tmp_path):
+    """In the order of the file, or in any order by their names, also transposed."""
+    x = numbers(5, 4)
+    expected = np.tanh(x @ W1 + B1) @ W2 + B2
+    path = tmp_path / f"mine{suffix}"
+    names = {"a": W2.T.copy(), "b": B1, "c": W1, "d": B2, "e": np.zeros((7, 7))}
+    if suffix == ".npz":
+        np.savez(path, **names)
+    elif suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, array in names.items():
+                file[name] = array
+    else:
+        safetensors.numpy.save_file(names, path)
+    roles = {"a": "dense_2.weight", "b": "dense_1.bias", "c": "dense_1.weight.T", "d": "dense_2.bias", "e": ""}
+    found = import_arrays(path, activation="tanh", layers=[4, 16, 3], rename=roles)
+    np.testing.assert_allclose(found.network.predict(x), expected, rtol=1e-9)
+    assert [*found.outputs] == [*found.network.graph.outputs]
+
+
+def test_a_file_in_order_and_recorded_values(tmp_path):
+    path = by_hand(tmp_path / "mine.npz", W1=W1, b1=B1, W2=W2, b2=B2)
+    network = import_arrays(path, activation="relu", output_activation="softmax").network
+    x = numbers(5, 4)
+    logits = np.maximum(x @ W1 + B1, 0) @ W2 + B2
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-9)
+    recorded = {network.graph.inputs[0].name: x, network.graph.outputs[0]: expected}
+    np.savez(tmp_path / "io.npz", **recorded)
+    import_arrays(path, activation="relu", output_activation="softmax", io=tmp_path / "io.npz")
+    with pytest.raises(VerificationError):
+        import_arrays(path, activation="tanh", output_activation="softmax", io=tmp_path / "io.npz")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "must say what comes after each layer but the last"),
+        ({"activation": "tanh", "layers": [4, 8, 3]}, "expected layers of 4-8-3, found arrays of 4-16-3"),
+        ({"activation": "tanh", "rename": {"W": "dense_1.weight"}}, "there is no array 'W' to rename; it has W1, b1"),
+        ({"activation": "tanh", "rename": {"W1": "layer1"}}, "'W1=layer1': expected dense_N.weight, dense_N.weight.T"),
+        ({"activation": "tanh", "rename": {"W1": "dense_1.weight.T"}}, "b1, W2, b2 is no part of a layer yet"),
+        (
+            {"activation": "tanh", "rename": {"W1": "dense_1.weight.T", "W2": "dense_1.weight"}},
+            "'W2' and 'W1' would both be dense_1.weight",
+        ),
+        (
+            {
+                "activation": "tanh",
+                "rename": {"W1": "dense_1.weight", "b1": "dense_1.bias", "W2": "dense_2.weight", "b2": "dense_2.bias"},
+            },
+            "these arrays are no dense layers one after another, as W @ x + b",
+        ),
+    ],
+)
+def test_what_a_file_lacks_is_named(options, message, tmp_path):
+    path = by_hand(tmp_path / "mine.npz", W1=W1, b1=B1, W2=W2, b2=B2)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        import_arrays(path, **options)
 
 
 def test_pytorch_computes_the_same():
