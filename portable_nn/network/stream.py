@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from portable_nn.operators.registry import Array
 __all__ = ["Stream"]
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """A network with states."""
 
@@ -38,6 +39,8 @@ class Stream:
     """
 
     def __init__(self, network: Stateful, engine: Engine = "numpy") -> None:
+        if not isinstance(network, Stateful):
+            raise UsageError(f"Stream: network must be a network, as network.stream() gives it, not {network!r:.60}")
         self.network, self.engine = network, engine
         self.states: Mapping[str, Array] = {}
         self._next: Final = {info.name: info.state for info in network.inputs if info.state}

@@ -241,6 +241,8 @@ def states(path: Path, work: Work, means: Callable[[Work, int], bool | None]) ->
         if dead is None:
             return None
         seen.append(look(path))
+        if path.suffix == ".json":  # predict keeps what it has written until it is run again.
+            work()
         with atomic_write(path) as file:  # the next save
             file.write(old or b"")
         seen[-1]["left"] = len(set(path.parent.iterdir()) - {path})

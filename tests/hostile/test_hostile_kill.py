@@ -51,7 +51,8 @@ def test_61_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path, sce
         assert old != new
         assert {state["content"] for state in states} == {old, new}, means
         assert {state["mode"] for state in states} == {found["before"]["mode"]}
-        assert max(state["orphans"] for state in states) == 1  # so that some deaths were in the middle of a save
+        # Some deaths were in the middle of a save; predict keeps what is written and its journal, to go on with.
+        assert max(state["orphans"] for state in states) in ({1, 2, 3} if scenario == "predicted" else {1})
         assert {state["left"] for state in states} == {0}
         assert len(states) > 5
     if scenario == "linked":
