@@ -279,8 +279,9 @@ def import_arrays(
     _check_functions(activation=activation or "identity", output_activation=output_activation)
     with open_tensors(path) as tensors:
         arrays = {name: tensors[name] for name in tensors.entries}
-    arrays, rows = (_placed(arrays, rename, path), "outputs") if rename else (arrays, None)
-    parts = _only_reading(_named(arrays), rows)
+    if rename:
+        arrays = _placed(arrays, rename, path)
+    parts = _only_reading(_named(arrays), "outputs" if rename else None)
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
         expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
