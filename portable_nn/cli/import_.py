@@ -162,7 +162,9 @@ def _read(
     proof: dict[str, Any],
 ) -> Imported:
     """Read an ONNX file, with the options that are ``given``, or arrays: of the book, or of a file with ``layers``."""
-    if len(sources) == 1 and sources[0].suffix.lower() in ARRAYS:
+    from portable_nn.format import has_manifest
+
+    if len(sources) == 1 and sources[0].suffix.lower() in ARRAYS and not has_manifest(sources[0]):
         from portable_nn.converters.arrays import import_arrays
 
         if given or dtype:
