@@ -12,15 +12,17 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn import layers as dense
-from portable_nn.converters.onnx.convert import Imported
+from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
+from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.arrays import as_array
-from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
+from portable_nn.core.names import Function
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network, Sequential
-from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
+from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.operators import Array
 from portable_nn.plain import open_tensors
 
@@ -55,9 +57,6 @@ FORMULAS: Final[Mapping[str, _Activation]] = {
 }
 """The activations by name; ``core.names.FUNCTIONS`` has the same."""
 
-TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
-"""The element types that arrays may have, and how far from the formula outputs may be, by their largest magnitude."""
-
 
 class _Part(NamedTuple):
     """A weight, (outputs, inputs), and the bias after it, if there is one."""
@@ -70,8 +69,8 @@ class _Part(NamedTuple):
 def from_arrays(
     arrays: Sequence[Any] | Mapping[str, Any],
     *,
-    activation: Literal["sigmoid", "tanh", "relu", "softmax", "identity"],
-    output_activation: Literal["sigmoid", "tanh", "relu", "softmax", "identity"] = "identity",
+    activation: Function,
+    output_activation: Function = "identity",
     rows: Rows | None = None,
     labels: Sequence[str] | str = "",
     name: str = "network",
@@ -109,7 +108,7 @@ def from_arrays(
     parts = _only_reading(_named(arrays), rows)
     functions = [activation] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, labels, name)
-    _compare(network, parts, functions)
+    _compare(network, parts, functions, _tolerance(parts))
     return network
 
 
@@ -219,30 +218,29 @@ def _as_bias(array: Array, count: int) -> Array | None:
 
 
 def _compare(
-    network: Network,
-    parts: Sequence[_Part],
-    functions: Sequence[str],
-    tolerance: Tolerance | None = None,
-    seed: int = 0,
+    network: Network, parts: Sequence[_Part], functions: Sequence[str], tolerance: Tolerance, seed: int = 0
 ) -> Difference:
     """The largest difference between the network and the formula. Raises ``VerificationError`` beyond the tolerance."""
-    rng, worst = np.random.default_rng(seed), Difference()
-    dtype = parts[0].weight.dtype
-    tolerance = tolerance or Tolerance(TOLERANCES[dtype.name], TOLERANCES[dtype.name])
-    for batch in BATCHES:
-        given = rng.normal(size=(batch, parts[0].weight.shape[1])).astype(dtype)
-        expected = given.astype(np.float64)
+    weight = parts[0].weight
+
+    def draw(rng: np.random.Generator, batch: int) -> Array:
+        return rng.normal(size=(batch, weight.shape[1])).astype(weight.dtype)
+
+    def formula(given: Array) -> Array:
+        found = given.astype(np.float64)
         for part, function in zip(parts, functions, strict=True):
-            product = expected @ part.weight.T.astype(np.float64)
-            expected = FORMULAS[function].formula(product if part.bias is None else product + part.bias)
-        found = difference(network.predict(given), expected)
-        if not found.max_abs_error <= tolerance.allowed(expected):
-            raise VerificationError(
-                f"the network and the formula of {quantity(len(parts), 'layer')}, {some(functions)}, part by "
-                f"{found.max_abs_error:.3g}; {tolerance.allowed(expected):.3g} would be allowed"
-            )
-        worst = worst.or_more(found)
-    return worst
+            product = found @ part.weight.T.astype(np.float64)
+            found = FORMULAS[function].formula(product if part.bias is None else product + part.bias)
+        return found
+
+    what = f"the network and the formula of {quantity(len(parts), 'layer')}, {some(functions)},"
+    return compare_with_formula(network, formula, draw, what, tolerance, seed)
+
+
+def _tolerance(parts: Sequence[_Part], atol: float | None = None, rtol: float | None = None) -> Tolerance:
+    """The tolerance of the element type, where none is given."""
+    standard = TOLERANCES[parts[0].weight.dtype.name]
+    return Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
 
 
 def import_arrays(
@@ -262,6 +260,8 @@ def import_arrays(
 
     Args:
         path: an ``.npz``, ``.safetensors`` or HDF5 file. Its arrays come in the order of the file, but see ``rename``.
+            The last two have them by the alphabet, which is refused unless the numbers in all names say the same:
+            ``b10`` stands before ``b2`` there.
         activation, output_activation: as for ``from_arrays``; the first is needed where there are several layers.
         layers: the sizes that are expected, from the inputs to the outputs, such as ``(4, 16, 3)``.
         rename: what arrays are, by name: ``dense_1.weight``, (outputs, inputs), ``dense_1.weight.T``, (inputs,
@@ -276,11 +276,14 @@ def import_arrays(
         FileError, FormatError: the file cannot be read.
         VerificationError: the network does not compute what the formula does, or not what was recorded.
     """
+    check_proof(verify, io)
     _check_functions(activation=activation or "identity", output_activation=output_activation)
     with open_tensors(path) as tensors:
         arrays = {name: tensors[name] for name in tensors.entries}
     if rename:
         arrays = _placed(arrays, rename, path)
+    else:
+        _check_order(list(arrays), Path(path))
     parts = _only_reading(_named(arrays), "outputs" if rename else None)
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
@@ -290,9 +293,7 @@ def import_arrays(
         raise UsageError(f"{path}: --activation (activation) must say what comes after each layer but the last")
     functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, "", "network")
-    standard = TOLERANCES[parts[0].weight.dtype.name]
-    tolerance = Tolerance(standard if atol is None else atol, standard if rtol is None else rtol)
-    proof = Proof()
+    tolerance, proof = _tolerance(parts, atol, rtol), Proof()
     if verify:
         proof[network.graph.outputs[0]] = _compare(network, parts, functions, tolerance, seed)
         proof.batches = BATCHES
@@ -300,6 +301,30 @@ def import_arrays(
         recorded = read_recorded(io, network.graph)
         proof.recorded = check_recorded(network.graph, network.parameters, recorded, str(path), tolerance=tolerance)
     return Imported(network, proof, ())
+
+
+def _check_order(names: Sequence[str], path: Path) -> None:
+    """Raise ``UsageError`` where the order of the arrays is only that of the alphabet.
+
+    It is said by an .npz file, which keeps the order in which it was written, or by numbers in all names.
+    """
+    by_number = sorted(names, key=_numbers_first)
+    is_said = len(names) <= 2 or path.suffix.lower() == ".npz" or all(map(_NUMBER.search, names))
+    if list(names) == sorted(names) and not (is_said and by_number == list(names)):
+        raise UsageError(
+            f"{path}: has its arrays by the alphabet, {some(names)}, which need not be the order of the layers: "
+            "--rename (rename) says which is which"
+        )
+
+
+_NUMBER: Final = re.compile(r"([0-9]+)")
+
+
+def _numbers_first(name: str) -> list[tuple[bool, str]]:
+    """A key by which ``b2`` comes before ``b10``."""
+    return [
+        (place % 2 == 0, part if place % 2 == 0 else part.zfill(99)) for place, part in enumerate(_NUMBER.split(name))
+    ]
 
 
 _ROLE: Final = re.compile(r"dense_([1-9]\d{0,3})\.(weight|weight\.T|bias)")

@@ -14,8 +14,9 @@ from typing import Final, Literal
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
 from portable_nn.converters.onnx.convert import Imported, check_proof
-from portable_nn.core.errors import FileError, FormatError, UsageError, VerificationError
+from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.data.arrays import read_arrays
@@ -23,16 +24,13 @@ from portable_nn.engines.recording import read_recorded
 from portable_nn.format.tensors import Array
 from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
-from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded, difference
+from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.preprocessing.defaults import BOOK, DIGIT
 
 SUFFIX: Final = ".npy"
 
 PIXELS: Final = 784
 DIGITS: Final = "0123456789"
-
-TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
-"""The element types that the files may have, and how far from the book's formula an output, 0 to 1, may then be."""
 
 
 def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
@@ -198,22 +196,17 @@ def described(query: Network) -> Network:
 
 def _compare(network: Network, wih: Array, who: Array, where: str, tolerance: Tolerance, seed: int) -> Difference:
     """The largest difference between the engine and the book's formula in float64, on inputs such as the book's."""
-    rng, worst = np.random.default_rng(seed), Difference()
-    for batch in BATCHES:
-        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(network.graph.inputs[0].dtype)
-        prepared = given
-        if network.inputs[0].preprocessing:  # Pixels, which the book's program brings to 0.01 to 1.
-            given = rng.integers(0, 255, given.shape, endpoint=True).astype(given.dtype)
-            prepared = given / 255 * 0.99 + 0.01
-        ours, theirs = network.predict(given), _query(wih, who, prepared)
-        found = difference(ours, theirs)
-        if not found.max_abs_error <= tolerance.allowed(theirs):
-            raise VerificationError(
-                f"{where}: numpy and the book's formula part by {found.max_abs_error:.3g}; "
-                f"{tolerance.allowed(theirs):.3g} would be allowed"
-            )
-        worst = worst.or_more(found)
-    return worst
+    dtype, pixels = network.graph.inputs[0].dtype, bool(network.inputs[0].preprocessing)
+
+    def draw(rng: np.random.Generator, batch: int) -> Array:
+        given = rng.uniform(0.01, 1, (batch, wih.shape[1])).astype(dtype)
+        return rng.integers(0, 255, given.shape, endpoint=True).astype(dtype) if pixels else given
+
+    def formula(given: Array) -> Array:
+        # Pixels, which the book's program brings to 0.01 to 1.
+        return _query(wih, who, given / 255 * 0.99 + 0.01 if pixels else given)
+
+    return compare_with_formula(network, formula, draw, f"{where}: numpy and the book's formula", tolerance, seed)
 
 
 def _query(wih: Array, who: Array, x: Array) -> Array:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from portable_nn.cli.conventions import Edited, Printer
-from portable_nn.cli.proof import ProofOptions, differences_as_json, differences_as_text
-from portable_nn.core.errors import UsageError
+from portable_nn.cli.proof import ProofOptions, differences_as_json, differences_as_text, renames_in
 from portable_nn.core.text import fields, printable, size
 
 if TYPE_CHECKING:
@@ -60,22 +59,10 @@ def command(
     """
     from portable_nn.model_files.convert import convert
 
-    renamed = _pairs(rename or [])
+    renamed = renames_in(rename)
     found = convert(source, out, against=against, rename=renamed, opset=opset, edited=edited, **proof.options())
     printer.notes(found.notes)
     printer.result(_as_text(found, proof.io), _as_json(found))
-
-
-def _pairs(renames: list[str]) -> dict[str, str]:
-    found = dict[str, str]()
-    for text in renames:
-        old, sign, new = text.partition("=")
-        if not (old and sign):
-            raise UsageError(f"--rename needs OLD=NEW, not '{text}'")
-        if old in found:
-            raise UsageError(f"--rename: '{old}' is renamed twice")
-        found[old] = new
-    return found
 
 
 def _as_text(found: Conversion, io: Path | None) -> str:

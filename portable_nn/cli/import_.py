@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from portable_nn.cli.conventions import Edited, Printer, choice
-from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, sizes_in
+from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, renames_in, sizes_in
 from portable_nn.cli.training import weight_file
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import FUNCTIONS
@@ -30,9 +30,6 @@ EXAMPLES = (
 OPTIONS = {"sizes": "--dim", "edited": "--edited", "train": "--train", "freeze": "--freeze"}
 """How the command line spells options that are for ONNX files alone."""
 
-ARRAYS = (".npz", ".safetensors", ".h5", ".hdf5")
-"""How the names of files of arrays end."""
-
 
 @dataclass(frozen=True)
 class LayerOptions:
@@ -51,9 +48,9 @@ class LayerOptions:
     rename: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ARRAY=NAME",
+            metavar="OLD=NEW",
             help="What an array is: dense_1.weight, with a row for each output, dense_1.weight.T, or dense_1.bias; "
-            "ARRAY= leaves it out. Repeatable.",
+            "OLD= leaves it out. Repeatable.",
         ),
     ] = None
 
@@ -61,17 +58,11 @@ class LayerOptions:
         """The arguments of the library that are given."""
         from portable_nn.recipes.classifier import parse_layers
 
-        renamed = dict[str, str]()
-        for text in self.rename or ():
-            old, sign, new = text.partition("=")
-            if not (old and sign) or old in renamed:
-                raise UsageError(f"--rename needs ARRAY=NAME, once for each array, not '{text}'")
-            renamed[old] = new
         given = {
             "layers": parse_layers(self.layers) if self.layers else None,
             "activation": self.activation,
             "output_activation": self.output_activation if self.output_activation != "identity" else None,
-            "rename": renamed,
+            "rename": renames_in(self.rename),
         }
         return {name: value for name, value in given.items() if value}
 
@@ -163,18 +154,19 @@ def _read(
 ) -> Imported:
     """Read an ONNX file, with the options that are ``given``, or arrays: of the book, or of a file with ``layers``."""
     from portable_nn.format import has_manifest
+    from portable_nn.plain import KINDS
 
-    if len(sources) == 1 and sources[0].suffix.lower() in ARRAYS and not has_manifest(sources[0]):
+    is_of_book = len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy"
+    if not is_of_book and sources[0].suffix.lower() in KINDS and not has_manifest(sources[0]):
         from portable_nn.converters.arrays import import_arrays
 
         if given or dtype:
             raise UsageError(f"{OPTIONS[next(iter(given))] if given else '--dtype'} is no option of a file of arrays")
         return import_arrays(sources[0], **layers, **proof)
     if layers:
-        raise UsageError(
-            f"--{next(iter(layers)).replace('_', '-')} is an option of a file of arrays: {', '.join(ARRAYS)}"
-        )
-    if len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy":
+        option = next(iter(layers)).replace("_", "-")
+        raise UsageError(f"--{option} is an option of a file of arrays: .npz, .safetensors or HDF5")
+    if is_of_book:
         from portable_nn.converters.book import import_book
 
         if given:

@@ -55,6 +55,19 @@ class ProofOptions:
         return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **given}
 
 
+def renames_in(texts: Sequence[str] | None) -> dict[str, str]:
+    """New names of tensors by their old ones, of the values of --rename. Raises ``UsageError``."""
+    found = dict[str, str]()
+    for text in texts or ():
+        old, sign, new = text.partition("=")
+        if not (old and sign):
+            raise UsageError(f"--rename needs OLD=NEW, not '{text}'")
+        if old in found:
+            raise UsageError(f"--rename: '{old}' is renamed twice")
+        found[old] = new
+    return found
+
+
 UNITS: Final[Mapping[str, int]] = {
     "": 1,
     "b": 1,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 __all__ = ["OnnxRuntime"]
 
@@ -110,7 +110,8 @@ ACTIVATIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Activations of a classifier: the name, the layer, and the initializer of the weights before it."""
 
-FUNCTIONS: Final = ("sigmoid", "tanh", "relu", "softmax", "identity")
+Function: TypeAlias = Literal["sigmoid", "tanh", "relu", "softmax", "identity"]
+FUNCTIONS: Final = get_args(Function)
 """Functions after layers whose arrays somebody trained by hand; ``converters.arrays`` computes them."""
 
 Scheme: TypeAlias = Literal["simultaneous", "alternating", "optimistic", "extragradient"]

@@ -198,6 +198,32 @@ def test_what_a_file_lacks_is_named(options, message, tmp_path):
         import_arrays(path, **options)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
+@pytest.mark.parametrize(
+    "names", [[f"l{n}.{kind}" for n in range(12) for kind in "Wb"], ["in.W", "in.b", "deep.W", "deep.b"]]
+)
+def test_an_order_that_only_the_alphabet_gives_is_refused(names, suffix, tmp_path):
+    """All layers have one size: the shapes would let in any order."""
+    arrays = {name: numbers(5, 5) if name.endswith("W") else numbers(5) for name in names}
+    path = tmp_path / f"mine{suffix}"
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    else:
+        safetensors.numpy.save_file(arrays, path)
+    with pytest.raises(UsageError, match=r"has its arrays by the alphabet, .* --rename .rename. says which is which"):
+        import_arrays(path, activation="tanh")
+
+
+def test_numbers_in_all_names_say_the_order(tmp_path):
+    first = {"l0.W": W1, "l0.b": B1, "l1.W": W2, "l1.b": B2}
+    safetensors.numpy.save_file(first, tmp_path / "mine.safetensors")
+    x = numbers(5, 4)
+    found = import_arrays(tmp_path / "mine.safetensors", activation="tanh").network.predict(x)
+    np.testing.assert_allclose(found, np.tanh(x @ W1 + B1) @ W2 + B2, rtol=1e-9)
+
+
 def test_pytorch_computes_the_same():
     torch = pytest.importorskip("torch")
     made = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).double()

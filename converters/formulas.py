@@ -1,0 +1,49 @@
+"""Networks compared with the formula that somebody's own program computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from portable_nn.core.errors import VerificationError
+from portable_nn.network import Network
+from portable_nn.onnx.verify import BATCHES, Difference, Tolerance, difference
+from portable_nn.operators import Array
+
+TOLERANCES: Final = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-2}
+"""The element types that weights may have, and how far from the formula an output may then be."""
+
+
+def compare_with_formula(
+    network: Network,
+    formula: Callable[[Array], Array],
+    draw: Callable[[np.random.Generator, int], Array],
+    what: str,
+    tolerance: Tolerance,
+    seed: int,
+) -> Difference:
+    """The largest difference between the numpy engine and a formula, at two batch sizes.
+
+    Args:
+        network: the network, of one input and one output.
+        formula: examples (n, inputs) → outputs (n, outputs) in float64.
+        draw: makes so many examples, in the type of the input.
+        what: how the error begins; it names the two sides.
+        tolerance: how far they may part.
+        seed: that of the examples.
+
+    Raises ``VerificationError`` where they part further.
+    """
+    rng, worst = np.random.default_rng(seed), Difference()
+    for batch in BATCHES:
+        given = draw(rng, batch)
+        expected = formula(given)
+        found = difference(network.predict(given), expected)
+        if not found.max_abs_error <= tolerance.allowed(expected):
+            raise VerificationError(
+                f"{what} part by {found.max_abs_error:.3g}; {tolerance.allowed(expected):.3g} would be allowed"
+            )
+        worst = worst.or_more(found)
+    return worst
