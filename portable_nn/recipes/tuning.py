@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 import numpy as np
 from msgspec.structs import replace
@@ -78,12 +78,7 @@ def tune_classifier(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
-    if (len(network.inputs), len(network.outputs)) != (1, 1):
-        found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
-        raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
-    if loss is None:
-        loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
-    loss = with_options(loss, loss_options or {})
+    loss = loss_of_tuning(network, until, loss, loss_options)
     if not raw:
         network = steps_inside(network)
     x = _fitting(network, data.x, raw)
@@ -97,9 +92,7 @@ def tune_classifier(
             raise UsageError(f"{quantity(len(labels), 'label')} cannot name the {count} classes of the data")
         body = Sequential(body, *_head(network, body, count), labels=labels or names, seed=seed)
     elif labels:
-        raise UsageError(
-            "the classes of a trained network have their names: others are for a new head, which until= asks for"
-        )
+        raise UsageError(OLD_NAMES)
     else:
         targets = _name_classes(body, data.y, x[0].size)
         body.rng = np.random.default_rng(seed)
@@ -183,6 +176,24 @@ def _check_pixels(x: Array) -> None:
     if low < 0 or not 1 < high <= 255:
         found = f"found {low:g} to {high:g}"
         raise UsageError(f"the network takes pixels, 0 to 255, {found}: raw takes the numbers as they are")
+
+
+OLD_NAMES: Final = "the classes of a trained network have their names: others are for a new head, which until= asks for"
+
+
+def loss_of_tuning(
+    network: Network, until: str | None, loss: str | Loss | None, options: Mapping[str, Any] | None
+) -> Loss:
+    """The loss by which a network is trained further; by default its own, or that of a new head for classes.
+
+    Raises ``UsageError`` for a network of several inputs or outputs, and for options that the loss does not have.
+    """
+    if (len(network.inputs), len(network.outputs)) != (1, 1):
+        found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
+        raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
+    if loss is None:
+        loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
+    return with_options(loss, options or {})
 
 
 def for_loss(network: Network, loss: str | Loss) -> Network:

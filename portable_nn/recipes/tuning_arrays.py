@@ -20,10 +20,10 @@ from portable_nn.network.preparing import steps_inside
 from portable_nn.preprocessing.steps import lay_out
 from portable_nn.recipes.arrays import class_range, divided, named_arrays
 from portable_nn.recipes.classifier import Classifier
-from portable_nn.recipes.tuning import for_loss
+from portable_nn.recipes.tuning import OLD_NAMES, for_loss, loss_of_tuning
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import EarlyStopping
-from portable_nn.training.losses import Loss, find_loss, usual_losses, with_options
+from portable_nn.training.losses import Loss, find_loss
 from portable_nn.training.metrics import Metrics
 from portable_nn.training.optimizers import Optimizer
 
@@ -75,12 +75,7 @@ def tune_arrays(
         TrainingError: the loss is NaN or infinite.
         FileError: a file cannot be written, or there is no checkpoint to resume from.
     """
-    if (len(network.inputs), len(network.outputs)) != (1, 1):
-        found = f"{quantity(len(network.inputs), 'input')} and {quantity(len(network.outputs), 'output')}"
-        raise UsageError(f"only a network with one input and one output can be tuned: this has {found}")
-    if loss is None:
-        loss = find_loss("cross_entropy") if until else usual_losses(network.outputs)[network.outputs[0].name]
-    loss = with_options(loss, loss_options or {})
+    loss = loss_of_tuning(network, until, loss, loss_options)
     network = steps_inside(network)
     x, y = named_arrays(data, inputs), named_arrays(data, targets)
     if len(x) != len(y):
@@ -92,9 +87,7 @@ def tune_arrays(
     if until:
         body, y = _with_head(body, y, labels, seed)
     elif labels:
-        raise UsageError(
-            "the classes of a trained network have their names: others are for a new head, which until= asks for"
-        )
+        raise UsageError(OLD_NAMES)
     else:
         y = _targets(body, y, find_loss(loss))
         body.rng = np.random.default_rng(seed)
