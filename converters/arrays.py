@@ -177,8 +177,8 @@ def _only_reading(arrays: Mapping[str, Array], rows: Rows | None) -> list[_Part]
         )
     if all(found.values()) and rows is None:
         raise UsageError(
-            f"these weights fit both ways, as x @ W and as W @ x: {shapes}. rows='inputs' means x @ W, and "
-            "rows='outputs' W @ x"
+            f"these weights fit both ways, as x @ W and as W @ x: {shapes}. rows='inputs' "
+            "(--rename W1=dense_1.weight.T) means x @ W, and rows='outputs' (--rename W1=dense_1.weight) W @ x"
         )
     raise UsageError(f"an array may be a weight or a bias here: {shapes}. A bias of shape (n,) is no weight")
 
