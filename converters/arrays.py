@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from msgspec.structs import replace
@@ -93,7 +93,7 @@ def from_arrays(
         name: the name of the network.
 
     Raises:
-        UsageError: the arrays do not fit each other in any way, or in several; or the name of an activation is unknown.
+        UsageError: the arrays do not fit each other in any way, or in several; or an option has an unknown value.
         VerificationError: the network does not compute what the formula does.
 
     >>> import numpy as np, portable_nn as pnn
@@ -105,6 +105,8 @@ def from_arrays(
     True
     """
     _check_functions(activation=activation, output_activation=output_activation)
+    if rows not in (None, *get_args(Rows)):
+        raise UsageError(f"rows must be 'inputs', 'outputs' or None, not {rows!r}")
     parts = _only_reading(_named(arrays), rows)
     functions = [activation] * (len(parts) - 1) + [output_activation]
     network = _network(parts, functions, labels, name)

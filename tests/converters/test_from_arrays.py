@@ -117,6 +117,13 @@ def test_what_does_not_fit_is_named(arrays, message):
         pnn.from_arrays(arrays, activation="tanh")
 
 
+@pytest.mark.parametrize("rows", ["input", "x @ W", 1, True])
+def test_rows_that_are_neither(rows):
+    """Square weights would be taken for those of the other order without a word."""
+    with pytest.raises(UsageError, match="rows must be 'inputs', 'outputs' or None, not "):
+        pnn.from_arrays([np.eye(3)], activation="tanh", rows=rows)
+
+
 def test_an_activation_that_is_none_of_them():
     with pytest.raises(
         UsageError, match="activation must be one of sigmoid, tanh, relu, softmax, identity, not 'gelu'"
