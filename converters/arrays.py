@@ -12,8 +12,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn import layers as dense
+from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
-from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape

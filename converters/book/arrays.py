@@ -14,8 +14,8 @@ from typing import Final, Literal
 import numpy as np
 from msgspec.structs import replace
 
+from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
-from portable_nn.converters.onnx.convert import Imported, check_proof
 from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.kinds import check_kinds

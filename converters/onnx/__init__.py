@@ -4,6 +4,7 @@ Numpy and onnxruntime run both sides on the same inputs before a file is written
 also reports what was dropped.
 """
 
-from portable_nn.converters.onnx.convert import ExportReport, Imported, export_onnx, import_onnx, read_onnx
+from portable_nn.converters.conversion import Imported
+from portable_nn.converters.onnx.convert import ExportReport, export_onnx, import_onnx, read_onnx
 
 __all__ = ["ExportReport", "Imported", "export_onnx", "import_onnx", "read_onnx"]

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, TypedDict
 
 from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
 from onnx import ModelProto
 
+from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.onnx.adapting import adapted, network_of, outside, program_of, with_steps
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
@@ -109,21 +110,6 @@ class ExportReport:
         lines += [f"weights in {self.data}"] if self.data else []
         lines += [f"rounding moves '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
         return "\n  ".join(["ExportReport", *lines, *self.notes])
-
-
-class Imported(NamedTuple):
-    """What ``read_onnx`` returns.
-
-    Attributes:
-        network: the network.
-        outputs: the largest differences between numpy and onnxruntime, by output, the fate of every weight, and what
-            was not exercised; empty where nothing was verified.
-        notes: what of the file was dropped or changed.
-    """
-
-    network: Network
-    outputs: Proof
-    notes: tuple[str, ...]
 
 
 @check_kinds
@@ -443,12 +429,6 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
         opset = opset_of(written, where)
         proof.notes += (f"compared with what is written of it at opset {opset}: {error.reason}",)
         return proof
-
-
-def check_proof(verify: bool, io: str | Path | None) -> None:
-    """Raise ``UsageError`` for recorded values where nothing is verified."""
-    if io is not None and not verify:
-        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
 
 
 def _properties(network: Network) -> dict[str, str]:

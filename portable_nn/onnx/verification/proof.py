@@ -79,6 +79,7 @@ class Proof(dict[str, Difference]):
         worst: the value with the largest of these.
         widened: the values that may differ by more than the tolerances, as rounding alone moves them.
         not_exercised: the nodes that no input showed, and why: nothing is proved of them but their weights.
+        seconds: how long the comparison took, where that was measured.
     """
 
     def __init__(self, outputs: Iterable[str] = ()) -> None:
@@ -92,6 +93,7 @@ class Proof(dict[str, Difference]):
         self.worst: Worst | None = None
         self.widened: dict[str, Loose] = {}
         self.not_exercised: dict[str, str] = {}
+        self.seconds = 0.0
 
     def in_words(self) -> Iterator[tuple[str, str]]:
         """Headings, and what was found, in one line each; nothing where nothing was verified."""

@@ -1,0 +1,102 @@
+"""What conversions return, and the comparison that each of them makes: both sides run on the same inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.graph import format_shape
+from portable_nn.network import Network
+from portable_nn.onnx.meant import meant
+from portable_nn.onnx.samples import varied
+from portable_nn.onnx.verify import Proof, Tolerance, difference, run_numpy
+from portable_nn.operators import Array
+
+Side: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Any]]
+"""What runs the other side of a conversion: inputs by name → outputs by name, by the names that the network has."""
+
+
+class Imported(NamedTuple):
+    """A network that was read, or made from an object of another code base.
+
+    Attributes:
+        network: the network.
+        outputs: the largest differences of both sides, by output, the fate of every weight, and what was not exercised;
+            empty where nothing was verified.
+        notes: what could not be kept, or was changed.
+    """
+
+    network: Network
+    outputs: Proof
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that a network was written to, for another code base.
+
+    Attributes:
+        path: the file.
+        bytes: its size.
+        outputs: as in ``Imported``.
+        notes: what could not be kept, or was changed.
+        beside: other files that belong to it, such as one with the weights.
+    """
+
+    path: Path
+    bytes: int
+    outputs: Proof
+    notes: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = field(default=())
+
+
+def check_proof(verify: bool, io: str | Path | None) -> None:
+    """Raise ``UsageError`` for recorded values where nothing is verified."""
+    if io is not None and not verify:
+        raise UsageError(f"nothing is compared with {io} where nothing is verified: leave one of them out")
+
+
+def compare_sides(
+    network: Network, run: Side, what: str, *, tolerance: Tolerance | None = None, seed: int = 0
+) -> Proof:
+    """The largest differences between a network in the numpy engine and what another code base computes.
+
+    Both run on inputs of several kinds, at two batch sizes, and at three numbers for any other symbolic size.
+
+    Args:
+        network: the network.
+        run: the other side.
+        what: its name in messages, such as ``"the module"``.
+        tolerance: how far an output may differ; by default 1e-5, absolute and relative to its largest magnitude.
+        seed: that of the inputs.
+
+    Raises:
+        VerificationError: an output differs by more, or has another shape or type.
+        UsageError: no inputs are found that fit the network.
+    """
+    begin, tolerance = time.perf_counter(), tolerance or Tolerance()
+    graph, proof = network.graph, Proof(network.graph.outputs)
+    rounds = varied(graph, np.random.default_rng(seed), meant(graph, network.parameters, network.inputs))
+    for feeds in rounds:
+        theirs = run(feeds)
+        for name, ours in run_numpy(graph, network.parameters, feeds).items():
+            other = np.asarray(theirs[name])
+            if ours.shape != other.shape or ours.dtype != other.dtype:
+                mine, found = (f"{each.dtype} {format_shape(each.shape)}" for each in (ours, other))
+                raise VerificationError(f"output '{name}' is {mine} in the network and {found} in {what}")
+            apart, allowed = difference(ours, other), tolerance.allowed(other)
+            if not apart.max_abs_error <= allowed:
+                raise VerificationError(
+                    f"output '{name}' differs by {apart.max_abs_error:.3g} between the network and {what}; "
+                    f"{allowed:.3g} would be allowed"
+                )
+            proof[name] = proof[name].or_more(apart)
+    proof.batches = tuple(dict.fromkeys(len(array) for feeds in rounds for array in list(feeds.values())[:1]))
+    proof.seconds = time.perf_counter() - begin
+    return proof
