@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from portable_nn import layers as dense
 from portable_nn.converters.conversion import Imported, check_proof
 from portable_nn.converters.formulas import TOLERANCES, compare_with_formula
+from portable_nn.converters.registry import Converter
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
@@ -24,7 +25,7 @@ from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.operators import Array
-from portable_nn.plain import open_tensors
+from portable_nn.plain import KINDS, open_tensors
 
 __all__ = ["from_arrays"]
 
@@ -349,3 +350,6 @@ def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str |
     if left := [name for name in arrays if name not in rename]:
         raise UsageError(f"{where}: {some(left)} is no part of a layer yet: say which, or leave it out: {left[0]}=")
     return {name: array for _, (name, array) in sorted(found.items())}
+
+
+CONVERTER: Final = Converter(title="files of arrays", reads={each: import_arrays for each in KINDS if each != ".npy"})

@@ -6,27 +6,30 @@ its own by an entry point of the group ``portable_nn.converters``: its name, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from portable_nn.converters.conversion import Imported, Written
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either
-from portable_nn.network import Network
+
+if TYPE_CHECKING:
+    from portable_nn.converters.conversion import Imported, Written
+    from portable_nn.network import Network
 
 GROUP: Final = "portable_nn.converters"
 
-BUILT_IN: Final[Mapping[str, str]] = {}
+BUILT_IN: Final[Mapping[str, str]] = {
+    "onnx": "portable_nn.converters.onnx:CONVERTER",
+    "arrays": "portable_nn.converters.arrays:CONVERTER",
+    "book": "portable_nn.converters.book:CONVERTER",
+}
 """The converters of this package: the name of each, and where its ``Converter`` is."""
-
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Converter:
     Its module must be quick to import: the code base itself is imported by the functions, when they are called.
 
     Attributes:
-        title: the code base, as its users write it: ``PyTorch``.
+        title: what it converts, as its users call it: ``PyTorch``, ``ONNX files``.
         packages: the top-level packages whose objects it takes: an object belongs to it if a class that it is an
             instance of is defined in one of them.
         needs: the command that installs the code base.
@@ -51,8 +54,8 @@ class Converter:
     needs: str = ""
     from_object: Callable[..., Imported] | None = None
     to_object: Callable[..., Any] | None = None
-    reads: Mapping[str, Callable[..., Imported]] = MappingProxyType({})
-    writes: Mapping[str, Callable[..., Written]] = MappingProxyType({})
+    reads: Mapping[str, Callable[..., Imported]] = field(default_factory=dict)
+    writes: Mapping[str, Callable[..., Written]] = field(default_factory=dict)
 
 
 @cache
@@ -83,21 +86,56 @@ def converter_of(value: object) -> Converter | None:
     return next((each for each in converters().values() if homes.intersection(each.packages)), None)
 
 
-def reader_of(path: Path) -> Callable[..., Imported] | None:
-    """What reads the files of another code base whose names end so, or ``None``."""
-    return _longest(path, (each.reads for each in converters().values()))
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def writer_of(path: Path) -> Callable[..., Written] | None:
-    """What writes such files, or ``None``."""
-    return _longest(path, (each.writes for each in converters().values()))
+def reader_of(path: Path) -> tuple[Converter, Callable[..., Imported]] | None:
+    """What reads files whose names end so, and its converter; ``None`` where nothing does."""
+    return _of_ending(path, {name: each.reads for name, each in converters().items()})
 
 
-def _longest(path: Path, tables: Iterable[Mapping[str, Made]]) -> Made | None:
-    """The entry with the longest ending of the file's name, such as ``.weights.h5`` before ``.h5``."""
-    name = path.name.lower()
-    fitting = {ending: made for table in tables for ending, made in table.items() if name.endswith(ending)}
-    return fitting[max(fitting, key=len)] if fitting else None
+def writer_of(path: Path) -> tuple[Converter, Callable[..., Written]] | None:
+    """What writes such files, and its converter; ``None`` where nothing does. Raises ``UsageError`` for several."""
+    return _of_ending(path, {name: each.writes for name, each in converters().items()})
+
+
+def _of_ending(path: Path, tables: Mapping[str, Mapping[str, Function]]) -> tuple[Converter, Function] | None:
+    """The function for the longest ending of the file's name: ``.weights.h5`` comes before ``.h5``."""
+    file = path.name.lower()
+    fitting = [(len(ending), name) for name, table in tables.items() for ending in table if file.endswith(ending)]
+    longest = max(fitting, default=(0, ""))[0]
+    names = [name for length, name in fitting if length == longest]
+    if len(names) > 1:
+        titles = either(converters()[name].title for name in names)
+        raise UsageError(f"{path}: files whose names end so are of {titles}: say which")
+    return (converters()[names[0]], tables[names[0]][file[-longest:]]) if names else None
+
+
+def endings(*, written: bool = False) -> list[str]:
+    """The endings of the names of files that can be read, or ``written``."""
+    tables = (each.writes if written else each.reads for each in converters().values())
+    return list(dict.fromkeys(ending for table in tables for ending in table))
+
+
+def check_options(function: Callable[..., Any], title: str, given: Mapping[str, Any], flags: Mapping[str, str]) -> None:
+    """Raise ``UsageError`` for an argument in ``given`` that a converter's function does not take.
+
+    Args:
+        function: reads or writes a file.
+        title: that of its converter.
+        given: the arguments by name.
+        flags: how they are spelled where that is not ``--name``.
+    """
+    for name in given.keys() - signature(function).parameters.keys():
+        flag = flags.get(name, "--" + name.replace("_", "-"))
+        owners = [each.title for each in converters().values() if name in _options(each)]
+        of = f"is an option of {either(owners)}, not" if owners else "is no option"
+        raise UsageError(f"{flag} {of} of {title}")
+
+
+def _options(each: Converter) -> set[str]:
+    functions = [*each.reads.values(), *each.writes.values()]
+    return {name for function in functions for name in signature(function).parameters}
 
 
 def from_object(value: object, **options: Any) -> Network:

@@ -6,5 +6,8 @@ which are version 0 of the weight file.
 
 from portable_nn.converters.book.arrays import import_book, read_book
 from portable_nn.converters.book.notebook import neuralNetwork
+from portable_nn.converters.registry import Converter
 
 __all__ = ["import_book", "neuralNetwork", "read_book"]
+
+CONVERTER = Converter(title="the arrays of a book's network", reads={".npy": import_book})

@@ -6,5 +6,14 @@ also reports what was dropped.
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.onnx.convert import ExportReport, export_onnx, import_onnx, read_onnx
+from portable_nn.converters.registry import Converter
 
 __all__ = ["ExportReport", "Imported", "export_onnx", "import_onnx", "read_onnx"]
+
+CONVERTER = Converter(
+    title="ONNX files",
+    packages=("onnx",),
+    from_object=read_onnx,
+    reads={".onnx": read_onnx},
+    writes={".onnx": export_onnx},
+)

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from numpy.typing import ArrayLike
 from onnx import ModelProto
 
-from portable_nn.converters.conversion import Imported, check_proof
+from portable_nn.converters.conversion import Imported, Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, network_of, outside, program_of, with_steps
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
@@ -73,30 +73,24 @@ MARGIN: Final = 64 * 2**20
 """Bytes that a model may take beside its parameters."""
 
 
-@dataclass(frozen=True, repr=False)
-class ExportReport:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ExportReport(Written):
     """What ``export_onnx`` wrote, and how far the two engines differ on it.
 
     Attributes:
-        path: the ONNX file.
-        opset: the version of the standard operators in it.
+        opset: the version of the standard operators in the file.
         ir_version: its IR version.
-        bytes: its size.
-        outputs: the largest differences between numpy and onnxruntime, by output, the fate of every weight, and what
-            was not exercised; empty where nothing was verified.
-        notes: what was done to the network, dropped, or not compared.
-        data: the file beside it with the large parameters, if there is one.
         rounding: with ``float16``, and where float32 takes the place of float64, how far that moves each output.
     """
 
-    path: Path
     opset: int
     ir_version: int
-    bytes: int
-    outputs: Proof
-    notes: tuple[str, ...] = ()
-    data: Path | None = None
     rounding: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path | None:
+        """The file beside it with the large parameters, if there is one."""
+        return next(iter(self.beside), None)
 
     @property
     def max_abs_error(self) -> float:
@@ -240,9 +234,15 @@ def write_onnx(
         (folder / name).unlink(missing_ok=True)
     notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
     notes += [] if verify else ["not verified: verify=False"]
-    beside = folder / location if location else None
-    opset = opset_of(model, str(path))
-    return ExportReport(target, opset, model.ir_version, count, found, tuple(notes), beside)
+    return ExportReport(
+        target,
+        count,
+        found,
+        tuple(notes),
+        (folder / location,) if location else (),
+        opset=opset_of(model, str(path)),
+        ir_version=model.ir_version,
+    )
 
 
 @contextmanager
