@@ -30,7 +30,7 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A shipped model's name, a weight file, any ONNX file, or any .safetensors, .h5, .hdf5, .npz or .npy "
+            help="A shipped model's name, a weight file, any ONNX file, or any .safetensors, .pt, .h5, .npz or .npy "
             "file.",
         ),
     ],

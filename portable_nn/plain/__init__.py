@@ -18,7 +18,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.files import open_regular, stored_bytes
 from portable_nn.core.text import either
 from portable_nn.format import has_manifest, load
-from portable_nn.plain import hdf5, npy, npz, safetensors
+from portable_nn.plain import hdf5, npy, npz, pytorch, safetensors
 from portable_nn.plain.tensors import Entry, Listing, Opened, PlainTensors, entry
 
 __all__ = ["KINDS", "Entry", "PlainTensors", "open_tensors"]
@@ -31,6 +31,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     ".hdf5": hdf5.open_file,
     ".npz": npz.open_file,
     ".npy": npy.open_file,
+    ".pt": pytorch.open_file,
+    ".pth": pytorch.open_file,
+    ".bin": pytorch.open_file,
 }
 """The kinds by the suffix of their files."""
 

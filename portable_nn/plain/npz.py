@@ -31,7 +31,7 @@ _ENCRYPTED: Final = 1
 _LOCAL_HEADER: Final = 30
 """The smallest size of a member's local header, in bytes."""
 
-_ERRORS: Final = (
+ERRORS: Final = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -93,11 +93,12 @@ def _member_faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
     spans = [(_name(i), i.header_offset, i.header_offset + _LOCAL_HEADER + i.compress_size) for i in members]
     yield from overlaps(spans)
     for info in members:
-        if fault := _fault(info):
+        if fault := member_fault(info):
             yield f"{_name(info)!r} {fault}"
 
 
-def _fault(info: zipfile.ZipInfo) -> str | None:
+def member_fault(info: zipfile.ZipInfo) -> str | None:
+    """Why a member of an archive is not read: it is encrypted, or a decompression bomb; ``None`` where it is."""
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
     ratio = _METHODS.get(info.compress_type)
@@ -116,4 +117,4 @@ def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, opened: Opened) -> by
 
 def _damage_reported(opened: Opened, info: zipfile.ZipInfo | None = None) -> AbstractContextManager[None]:
     what = f"{_name(info)!r} in the archive" if info else "the archive"
-    return damage_reported(opened.path, f"{what} is damaged", _ERRORS)
+    return damage_reported(opened.path, f"{what} is damaged", ERRORS)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
-import numpy as np
 
 from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.files import kind_fault, read_at
@@ -23,7 +22,7 @@ from portable_nn.format.canonical import printable
 from portable_nn.format.safetensors import DTYPES, LENGTH, framing_fault
 from portable_nn.format.tensors import Array, from_bytes
 from portable_nn.format.validate import METADATA, refuse
-from portable_nn.plain.tensors import MAX_TENSORS, Entry, Listing, Opened, count_fault, shape_fault
+from portable_nn.plain.tensors import MAX_TENSORS, Entry, Listing, Opened, count_fault, shape_fault, widened
 
 MAX_HEADER: Final = 100_000_000
 """The longest header that the format allows, in bytes."""
@@ -179,6 +178,4 @@ def _notes(tensors: Mapping[str, _TensorHeader]) -> Iterator[str]:
 def _array(memory: Bytes, tensor: _TensorHeader) -> Array:
     if tensor.dtype != BFLOAT16:
         return from_bytes(memory, _DTYPES[tensor.dtype], tensor.shape)
-    wide = np.zeros((len(memory) // 2, 2), "<u2")
-    wide[:, 1] = memory.view("<u2")
-    return from_bytes(wide.reshape(-1).view(np.uint8), "float32", tensor.shape)
+    return from_bytes(widened(memory), "float32", tensor.shape)

@@ -19,6 +19,7 @@ from portable_nn.core.errors import FileError, FormatError, UsageError
 from portable_nn.core.forks import computing
 from portable_nn.core.graph import format_shape
 from portable_nn.core.limits import UNPACKED, excess
+from portable_nn.core.memory import Bytes
 from portable_nn.format.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.format.validate import MAX_BYTES
 
@@ -215,6 +216,13 @@ def shape_fault(shape: Sequence[object], itemsize: float) -> str | None:
 def count_fault(count: int) -> str | None:
     """The fault of a file with ``count`` tensors, if any."""
     return f"holds {count} tensors; at most {MAX_TENSORS} are allowed" if count > MAX_TENSORS else None
+
+
+def widened(memory: Bytes) -> Bytes:
+    """The bytes of float32 numbers that are those of bfloat16, the upper half of a float32."""
+    wide = np.zeros((len(memory) // 2, 2), "<u2")
+    wide[:, 1] = memory.view("<u2")
+    return wide.reshape(-1).view(np.uint8)
 
 
 def overlaps(spans: Iterable[tuple[str, int, int]]) -> Iterator[str]:

@@ -123,7 +123,7 @@ def test_against_as_json(run, files):
             2,
             "--manifest and --against cannot be used together: they show different things",
         ),
-        (["m.pt"], 2, "no model is called 'm.pt'"),
+        (["m.pb"], 2, "no model is called 'm.pb'"),
     ],
 )
 def test_errors(run, files, arguments, code, message):

@@ -131,11 +131,10 @@ def test_several_threads_may_read_at_once(tmp_path, suffix):
     assert wrong == []
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".keras", ""])
+@pytest.mark.parametrize("suffix", [".pb", ".keras", ""])
 def test_other_suffixes(tmp_path, suffix):
-    expected = (
-        rf"m{suffix}: the name of a file of arrays ends in .safetensors, .h5, .hdf5, .npz or .npy, not in '{suffix}'$"
-    )
+    known = ".safetensors, .h5, .hdf5, .npz, .npy, .pt, .pth or .bin"
+    expected = rf"m{suffix}: the name of a file of arrays ends in {known}, not in '{suffix}'$"
     with pytest.raises(UsageError, match=expected):
         open_tensors(tmp_path / f"m{suffix}")
 

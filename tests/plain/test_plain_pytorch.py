@@ -1,0 +1,236 @@
+"""Files of ``torch.save``, read without PyTorch: the arrays are those that PyTorch reads, and nothing is run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutations import changes
+
+from portable_nn.core.errors import FormatError, PortableNNError, UnsupportedError
+from portable_nn.plain import open_tensors
+
+torch = pytest.importorskip("torch", reason="PyTorch writes the files")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    with open_tensors(path) as found:
+        return {name: found[name] for name in found}
+
+
+def module() -> Any:
+    nn = torch.nn
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Flatten(), nn.Linear(16, 2)))
+
+
+FORMS = {"archive": {}, "of before 1.6": {"_use_new_zipfile_serialization": False}}
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("what", ["weights", "module", "checkpoint"])
+def test_the_arrays_are_those_that_pytorch_has(tmp_path: Path, what: str, options: dict[str, Any]) -> None:
+    net = module()
+    adam = torch.optim.Adam(net.parameters())
+    net(torch.ones(2, 3, 4, 4)).sum().backward()
+    adam.step()
+    checkpoint = {"epoch": 3, "model": net.state_dict(), "optimizer": adam.state_dict(), "note": "x", "best": [0.5]}
+    torch.save(
+        {"weights": net.state_dict(), "module": net, "checkpoint": checkpoint}[what], tmp_path / "x.pt", **options
+    )
+    found, prefix = read(tmp_path / "x.pt"), "model." if what == "checkpoint" else ""
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(found.pop(prefix + name), value.numpy(), strict=True)
+    expected = {f"optimizer.state.{n}.{key}" for n in range(6) for key in ("step", "exp_avg", "exp_avg_sq")}
+    assert set(found) == (expected if prefix else set())
+
+
+def test_views_types_and_what_numpy_lacks(tmp_path: Path) -> None:
+    base = torch.arange(24.0).reshape(4, 6)
+    tied = torch.nn.Parameter(base)
+    kept = {
+        "turned": base.T[1:3],
+        "part": base[1:, ::2],
+        "wide": torch.zeros(1).expand(5, 7),
+        "number": torch.tensor(3.5),
+        "none": torch.zeros(0, 4),
+        "half": torch.tensor([0.1, 65504]).half(),
+        "brain": torch.tensor([1.5, -3e38]).bfloat16(),
+        "bool": torch.tensor([True, False]),
+        "small": torch.tensor([-3], dtype=torch.int8),
+        "unsigned": torch.tensor([60000], dtype=torch.uint16),
+        "complex": torch.tensor([1 + 2j]),
+        "one": tied,
+        "two": tied,
+    }
+    torch.save(kept | {"eight": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "x.pth")
+    with open_tensors(tmp_path / "x.pth") as found:
+        for name, value in kept.items():
+            expected = (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+            np.testing.assert_array_equal(found[name], expected, strict=True)
+            assert found.entries[name].shape == tuple(value.shape)
+        with pytest.raises(UnsupportedError, match="'eight' is float8_e4m3fn, which numpy does not have"):
+            found["eight"]
+        assert found.notes == ("bfloat16 is read as float32, which loses nothing",)
+
+
+class Evil:
+    """An object whose pickle runs a program."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call[0], tuple(self.call[1:])
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_nothing_in_a_file_is_run(tmp_path: Path, options: dict[str, Any]) -> None:
+    ran = tmp_path / "ran"
+    evil = Evil(os.system, f"touch {ran}")
+    torch.save(OrderedDict(weight=torch.ones(2), a=evil, b=Evil(eval, "1/0")), tmp_path / "x.pt", **options)
+    with open_tensors(tmp_path / "x.pt") as found:
+        assert list(found) == ["weight"]
+        assert found.skipped == {
+            "a": f"is an object of {os.system.__module__}.system, and no tensor",
+            "b": "is an object of __builtin__.eval, and no tensor",
+        }
+    assert not ran.exists()
+
+
+def archive(pickled: bytes, **members: bytes) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        for name, data in {"data.pkl": pickled, **members}.items():
+            made.writestr(f"x/{name}", data)
+    return file.getvalue()
+
+
+NESTED = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (n, n - 1, n - 1) for n in range(1, 60)) + b"."
+"""A list of two of a list of two of …, sixty times, in some hundred bytes."""
+ITSELF = b"\x80\x02]q\x00h\x00a."
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x80\x02}.", "is a Python pickle"),
+        (b"PK\x03\x04 and nothing else", "the archive is damaged"),
+        (archive(b""), "its pickle is damaged"),
+        (archive(b"\x80\x02K"), "its pickle is damaged"),
+        (archive(b"\x80\x02a."), "APPEND does not fit what is before it"),
+        (archive(b"\x80\x02h\x07."), "BINGET does not fit what is before it"),
+        (archive(b"\x80\x02(K\x01i__main__\nx\n."), "the opcode INST, which weights do not need"),
+        (archive(b"\x80\x02}(K\x01u."), "its pickle is damaged"),
+        (archive(NESTED), "is nested too deeply, or in itself"),
+        (archive(ITSELF), "is nested too deeply, or in itself"),
+        (archive(b"\x80\x02L" + b"9" * 10_000 + b"L\n."), "its pickle is damaged"),
+    ],
+)  # fmt: skip
+def test_hostile_pickles(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "x.pt").write_bytes(data)
+    with pytest.raises(FormatError, match=message):
+        open_tensors(tmp_path / "x.pt")
+
+
+def tensor(count: int, offset: Any, shape: Any, strides: Any, key: str = "0") -> bytes:
+    """The pickle of a dict of one tensor, as PyTorch writes it."""
+
+    class Writer(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            return ("storage", torch.FloatStorage, key, "cpu", count) if value is Held else None
+
+    class Held: ...
+
+    call = Evil(torch._utils._rebuild_tensor_v2, Held, offset, shape, strides, False, OrderedDict())
+    file = BytesIO()
+    Writer(file, 2).dump({"w": call})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (tensor(4, 0, (2, 3), (3, 1)), "'w' ends at byte 24 of storage '0', which has 16"),
+        (tensor(4, 3, (2,), (1,)), "'w' ends at byte 20 of storage '0'"),
+        (tensor(4, 0, (2,), (2**62,)), "of storage '0', which has 16"),
+        (tensor(4, 0, (2**62, 2**62), (0, 0)), "a shape that no memory can hold"),
+        (tensor(4, 0, (4,), (1,), key="9"), "is in storage '9', which is missing"),
+    ],
+)
+def test_tensors_that_are_not_in_their_storage(tmp_path: Path, pickled: bytes, message: str) -> None:
+    (tmp_path / "x.pt").write_bytes(archive(pickled, **{"data/0": bytes(16)}))
+    with pytest.raises(FormatError, match=message):
+        open_tensors(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [(-1, (2,), (1,)), (0, (-2,), (1,)), (0, (2,), (-1,)), (0, [2], (1,)), (0, (2,), (1, 1))],
+)
+def test_tensors_of_impossible_places_are_none(tmp_path: Path, offset: Any, shape: Any, strides: Any) -> None:
+    (tmp_path / "x.pt").write_bytes(archive(tensor(4, offset, shape, strides), **{"data/0": bytes(16)}))
+    with open_tensors(tmp_path / "x.pt") as found:
+        assert (list(found), found.skipped) == ([], {"w": "is a tensor of a kind that is not known"})
+
+
+def test_a_view_that_claims_far_more_than_is_stored(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1).expand(2**20, 2**10)}, tmp_path / "x.pt")
+    with open_tensors(tmp_path / "x.pt") as found, pytest.raises(FormatError, match=r"4\.\d+ GB"):
+        found["w"]
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_a_file_that_is_cut_off(tmp_path: Path, options: dict[str, Any]) -> None:
+    torch.save(module().state_dict(), tmp_path / "x.pt", **options)
+    data = (tmp_path / "x.pt").read_bytes()
+    (tmp_path / "x.pt").write_bytes(data[: len(data) - 600])
+    with pytest.raises(FormatError):
+        read(tmp_path / "x.pt")
+
+
+def saved(**options: Any) -> bytes:
+    file = BytesIO()
+    torch.save(module().state_dict(), file, **options)
+    return file.getvalue()
+
+
+SAVED = [saved(**options) for options in FORMS.values()]
+WORDS = [
+    b"K\xff",
+    b"cos\nsystem\n",
+    b"R",
+    b"}",
+    b"(",
+    b"u",
+    b"e",
+    b"\x8a\xff",
+    b"X\xff\xff\xff\x7f",
+    b"h\x00",
+    b"q\x00",
+]
+
+
+@pytest.mark.long
+@settings(max_examples=1500, deadline=None)
+@given(st.sampled_from(SAVED), changes(WORDS))
+def test_damage_is_an_error_or_other_numbers(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, change: Any
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.pt"
+    path.write_bytes(change(data))
+    try:
+        with contextlib.suppress(PortableNNError):
+            read(path)
+    finally:
+        path.unlink()
