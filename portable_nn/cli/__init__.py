@@ -41,7 +41,7 @@ COMMANDS: Final = {
     "calibrate": "Make the probabilities of a model what they say, on data that it was not trained on.",
     "sample": "Draw samples from a generator.",
     "export": "Write a model as an ONNX file, and verify it against onnxruntime.",
-    "import": "Read an ONNX file into a weight file, and verify it against onnxruntime.",
+    "import": "Read an ONNX file, or one of another code base, into a weight file, and verify it.",
     "convert": "Convert a network to another file format, and compare every tensor.",
     "inspect": "Show a model's nodes, shapes, parameters, inputs and outputs.",
     "check": "Report every fault of a model in one pass.",

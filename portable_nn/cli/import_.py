@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from portable_nn.cli.conventions import Edited, Printer, choice
-from portable_nn.cli.proof import Dims, ProofOptions, differences_as_json, differences_as_text, renames_in, sizes_in
+from portable_nn.cli.proof import (
+    ConversionProof,
+    Dims,
+    differences_as_json,
+    differences_as_text,
+    proof_time,
+    renames_in,
+    sizes_in,
+)
 from portable_nn.cli.training import weight_file
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import FileError, UsageError
 from portable_nn.core.names import FUNCTIONS
-from portable_nn.core.text import fields, size
+from portable_nn.core.text import either, fields, size
 
 if TYPE_CHECKING:
     from portable_nn.converters.onnx import Imported
@@ -27,8 +35,11 @@ EXAMPLES = (
     "import wih.npy who.npy mine.safetensors --dtype float32",
 )
 
-OPTIONS = {"sizes": "--dim", "edited": "--edited", "train": "--train", "freeze": "--freeze"}
-"""How the command line spells options that are for ONNX files alone."""
+FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
+"""How the command line spells arguments of the library that have other names."""
+
+BOOK: Final = Path("wih.npy")
+"""Several files, or a folder, are those of a book's network."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +112,9 @@ def command(
     ] = None,
     *,
     arrays: LayerOptions,
-    proof: ProofOptions,
+    proof: ConversionProof,
 ) -> None:
-    """Read an ONNX file into a weight file, and verify it against onnxruntime.
+    """Read an ONNX file, or one of another code base, into a weight file, and verify it.
 
     Before anything is written, numpy runs the network and onnxruntime the ONNX file on the same inputs, at two batch
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
@@ -119,16 +130,18 @@ def command(
     """
     from portable_nn.onnx.roles import counted
 
-    given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze}
-    given = {name: value for name, value in given.items() if value}
-    network, outputs, notes = _read(sources, given, dtype, arrays.options(), proof.options())
+    given = {"sizes": sizes_in(dim), "edited": edited, "train": train, "freeze": freeze, "dtype": dtype}
+    given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
+    network, outputs, notes = _read(sources, given)
     network.save(out)
     printer.notes([*notes, *outputs.notes])
     count, found = out.stat().st_size, counted(network.graph)
     printer.result(
         differences_as_text(outputs)
         + differences_as_text(outputs.recorded, f"as in {proof.io}")
-        + fields([*outputs.in_words(), ("trained", str(found)), ("written", f"{out} ({size(count)})")]),
+        + fields(
+            [*outputs.in_words(), *proof_time(outputs), ("trained", str(found)), ("written", f"{out} ({size(count)})")]
+        ),
         {
             "model": ", ".join(map(str, sources)),
             "path": str(out),
@@ -136,6 +149,7 @@ def command(
             "trained": found.weights,
             "constants": found.constants,
             "verified": not proof.no_verify,
+            "seconds": outputs.seconds or None,
             "outputs": differences_as_json(outputs),
             "batches": list(outputs.batches),
             **outputs.as_json(),
@@ -145,35 +159,19 @@ def command(
     )
 
 
-def _read(
-    sources: list[Path],
-    given: dict[str, Any],
-    dtype: Literal["float32"] | None,
-    layers: dict[str, Any],
-    proof: dict[str, Any],
-) -> Imported:
-    """Read an ONNX file, with the options that are ``given``, or arrays: of the book, or of a file with ``layers``."""
+def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
+    """Read files by the converter of their names, with the options that are ``given``."""
+    from portable_nn.converters.registry import check_options, endings, reader_of
     from portable_nn.format import has_manifest
-    from portable_nn.plain import KINDS
 
-    is_of_book = len(sources) > 1 or sources[0].is_dir() or sources[0].suffix.lower() == ".npy"
-    if not is_of_book and sources[0].suffix.lower() in KINDS and not has_manifest(sources[0]):
-        from portable_nn.converters.arrays import import_arrays
-
-        if given or dtype:
-            raise UsageError(f"{OPTIONS[next(iter(given))] if given else '--dtype'} is no option of a file of arrays")
-        return import_arrays(sources[0], **layers, **proof)
-    if layers:
-        option = next(iter(layers)).replace("_", "-")
-        raise UsageError(f"--{option} is an option of a file of arrays: .npz, .safetensors or HDF5")
-    if is_of_book:
-        from portable_nn.converters.book import import_book
-
-        if given:
-            raise UsageError(f"{OPTIONS[next(iter(given))]} is an option of ONNX files, not of the book's arrays")
-        return import_book(*sources, dtype=dtype, **proof)
-    if dtype:
-        raise UsageError("--dtype is an option of the book's arrays, not of ONNX files: export has one for these")
-    from portable_nn.converters.onnx import read_onnx
-
-    return read_onnx(sources[0], **given, **proof)
+    path = sources[0]
+    if len(sources) == 1 and not path.exists():
+        raise FileError(path, "does not exist")
+    found = reader_of(BOOK if len(sources) > 1 or path.is_dir() else path)
+    if found is None:
+        raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}")
+    if path.is_file() and has_manifest(path):
+        raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
+    origin, read = found
+    check_options(read, origin.title, given, FLAGS)
+    return read(*sources, **given)

@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.text import DIGITS, table
 
 if TYPE_CHECKING:
-    from portable_nn.onnx.verify import Difference
+    from portable_nn.onnx.verify import Difference, Proof
 
 Dims: TypeAlias = Annotated[
     list[str] | None,
@@ -53,6 +53,26 @@ class ProofOptions:
         tolerances = {"atol": self.atol, "rtol": self.rtol}
         given = {name: value for name, value in tolerances.items() if value is not None}
         return {"verify": not self.no_verify, "seed": self.seed, "io": self.io, **given}
+
+    def given(self) -> dict[str, Any]:
+        """The same without those that have their default."""
+        default = ProofOptions().options()
+        return {name: value for name, value in self.options().items() if value != default.get(name)}
+
+
+@dataclass(frozen=True)
+class ConversionProof(ProofOptions):
+    """The same for other code bases, in which networks can be trained as well."""
+
+    prove_training: Annotated[
+        bool, typer.Option("--prove-training", help="Compare five training steps on both sides as well.")
+    ] = False
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of a conversion. Raises ``UsageError`` where one contradicts --no-verify."""
+        if self.no_verify and self.prove_training:
+            raise UsageError("--no-verify leaves out --prove-training: give one of them")
+        return super().options() | ({"prove_training": True} if self.prove_training else {})
 
 
 def renames_in(texts: Sequence[str] | None) -> dict[str, str]:
@@ -110,6 +130,11 @@ def differences_as_text(outputs: Mapping[str, Difference], heading: str = "outpu
     """A table of the largest differences of two sides; empty where nothing was compared."""
     rows = [(name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}") for name, found in outputs.items()]
     return table((heading, ">largest error", ">relative"), rows) + "\n" if rows else ""
+
+
+def proof_time(outputs: Proof) -> list[tuple[str, str]]:
+    """How long the comparison took, where that was measured."""
+    return [("time of the proof", f"{outputs.seconds:.2g} s")] if outputs.seconds else []
 
 
 def differences_as_json(outputs: Mapping[str, Difference]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from portable_nn.format.tensors import DIGEST, Array, hashes
 from portable_nn.model_files.conversion import OPSET, ConvertOptions, ReadNetwork, WrittenNetwork
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
-from portable_nn.model_files.opening import NETWORKS, SUFFIXES, WRITABLE, open_any
+from portable_nn.model_files.opening import NETWORKS, WRITABLE, is_known, open_any
 from portable_nn.onnx.verification.differences import Difference
 from portable_nn.onnx.verification.proof import Proof
 from portable_nn.plain import Entry, PlainTensors, open_tensors
@@ -161,7 +161,7 @@ def convert(
 def _opened(source: str | Path, *, edited: bool = False) -> ModelFile:
     """A shipped model or a file."""
     path = Path(source)
-    if path.suffix and path.suffix.lower() not in SUFFIXES:
+    if path.suffix and not is_known(path):
         raise UsageError(f"{path}: {_expected('read', NETWORKS)}")
     return open_any(source, edited=edited)
 

@@ -15,6 +15,7 @@ from portable_nn.core.errors import FileError, UsageError
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.text import either
 from portable_nn.model_files.arrays_file import ArraysFile
+from portable_nn.model_files.foreign_file import ForeignFile
 from portable_nn.model_files.kind import ModelFile, NetworkFile, WritableFile
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.weight_file import WeightFile
@@ -22,7 +23,7 @@ from portable_nn.network import Network
 
 __all__ = ["load_model"]
 
-KINDS: Final[tuple[type[ModelFile], ...]] = (ArraysFile, WeightFile, OnnxFile)
+KINDS: Final[tuple[type[ModelFile], ...]] = (ArraysFile, WeightFile, OnnxFile, ForeignFile)
 """Every kind of model file. The first one that recognises a file opens it."""
 
 NETWORKS: Final[Mapping[str, type[NetworkFile]]] = {
@@ -35,8 +36,12 @@ WRITABLE: Final[Mapping[str, type[WritableFile]]] = {
 }
 """Those of them that ``convert`` writes."""
 
-SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
-"""The suffixes of all kinds."""
+_SUFFIXES: Final = frozenset(suffix for kind in KINDS for suffix in kind.suffixes)
+
+
+def is_known(path: Path) -> bool:
+    """Whether a name ends as that of some kind of file does."""
+    return path.suffix.lower() in _SUFFIXES or ForeignFile.recognises(path)
 
 
 def resolve(model: str | Path) -> Path:
@@ -49,7 +54,7 @@ def resolve(model: str | Path) -> Path:
     if model in CALLED:
         return CALLED[str(model)].weights
     path = Path(model)
-    if path.suffix.lower() not in NETWORKS:
+    if _kind_of(path) is None:
         raise UsageError(_unknown(path))
     if not path.exists():
         raise FileError(path, "does not exist")
@@ -67,13 +72,21 @@ def open_model(model: str | Path, *, digest: str | None = None, edited: bool = F
     Raises ``UsageError`` and ``FileError`` as ``resolve`` does.
     """
     path = resolve(model)
-    return NETWORKS[path.suffix.lower()](path, digest=digest, edited=edited)
+    kind = _kind_of(path)
+    assert kind is not None
+    return kind(path, digest=digest, edited=edited)
+
+
+def _kind_of(path: Path) -> type[NetworkFile] | None:
+    """The kind of a file that holds a network, by its name."""
+    known = NETWORKS.get(path.suffix.lower())
+    return known or (ForeignFile if ForeignFile.recognises(path) else None)
 
 
 def open_any(model: str | Path, *, edited: bool = False) -> ModelFile:
     """As ``open_model``, and files of arrays as well."""
     path = Path(model)
-    if model in CALLED or path.suffix.lower() not in SUFFIXES:
+    if model in CALLED or not is_known(path):
         path = resolve(model)
     if not path.exists():
         raise FileError(path, "does not exist")

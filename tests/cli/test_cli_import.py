@@ -58,6 +58,7 @@ def test_json(run, tmp_path):
         "trained": 2,
         "constants": 2,
         "verified": True,
+        "seconds": None,
         "batches": [1, 3],
         "values": {"compared": 0, "worst": None, "widened": [], "not_exercised": []},
         "sizes": {},
@@ -145,7 +146,7 @@ def test_sizes_of_a_file_of_this_package(run, tmp_path):
             ["d.onnx", "o.h5", "--dim", "batch"],
             "--dim needs NAME=SIZE, such as height=224 or height=width, not 'batch'",
         ),
-        (["book", "o.h5", "--dim", "n=3"], "--dim is an option of ONNX files, not of the book's arrays"),
+        (["book", "o.h5", "--dim", "n=3"], "--dim is an option of ONNX files, not of the arrays of a book's network"),
     ],
 )
 def test_wrong_sizes(run, tmp_path, arguments, message):
@@ -175,14 +176,18 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
         (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
         (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),
         (["net.npz", "mine.h5", "--rename", "W1"], "--rename needs OLD=NEW, not 'W1'"),
-        (["net.npz", "mine.h5", "--dim", "batch=1"], "--dim is no option of a file of arrays"),
-        (["net.npz", "mine.h5", "--dtype", "float32"], "--dtype is no option of a file of arrays"),
-        (["net.onnx", "mine.h5", "--layers", "4-3"], "--layers is an option of a file of arrays: .npz, .safetensors"),
+        (["net.npz", "mine.h5", "--dim", "batch=1"], "--dim is an option of ONNX files, not of files of arrays"),
+        (
+            ["net.npz", "mine.h5", "--dtype", "float32"],
+            "--dtype is an option of ONNX files or the arrays of a book's network, not of",
+        ),
+        (["model.onnx", "mine.h5", "--layers", "4-3"], "--layers is an option of files of arrays, not of ONNX files"),
         (["absent.npz", "mine.h5"], "absent.npz"),
     ],
 )
 def test_what_is_said_of_a_file_of_layers(run, tmp_path, arguments, message):
     np.savez(tmp_path / "net.npz", W1=np.eye(4, 16), W2=np.eye(16, 3))
+    (tmp_path / "model.onnx").touch()
     code, out, err = run("import", *arguments)
     assert code
     assert out == ""
