@@ -9,6 +9,7 @@ the file: once another tool has changed that, the graph is used, and a file that
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import math
 import re
@@ -18,8 +19,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
+import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
@@ -30,7 +32,7 @@ from portable_nn.converters.onnx.adapting import adapted, network_of, outside, p
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import EditedWarning, FileError, UnsupportedError, UsageError, warn
-from portable_nn.core.graph import Graph
+from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array, give_back
 from portable_nn.core.names import FloatType
@@ -41,13 +43,16 @@ from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.classical.model import Classical, classical
 from portable_nn.onnx.entries import Sizes
+from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import EDITED, Origin, origin_of
 from portable_nn.onnx.promotion import promoted
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import attach, collect
 from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
+from portable_nn.onnx.samples import NoInputsError, varied
 from portable_nn.onnx.storage.external import IN_PLACE, locations, opened_model, regions, write_data
 from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
 from portable_nn.onnx.storage.metadata import (
@@ -63,7 +68,7 @@ from portable_nn.onnx.storage.metadata import (
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
-from portable_nn.onnx.verify import LARGE, Difference, Proof, Tolerance, compare, compare_weights
+from portable_nn.onnx.verify import LARGE, Difference, Proof, Tolerance, compare, compare_weights, run_numpy
 from portable_nn.onnx.writing import size_of, to_model
 from portable_nn.operators import infer
 from portable_nn.preprocessing.steps import Preprocessing
@@ -382,14 +387,17 @@ def read_onnx(
     origin = origin or origin_of(source, where)
     if not edited:
         origin.refuse_damage(where)
-    model = promoted(source, weights, where)
-    notes = list(origin.notes)
-    in_file = verify and not weights and opened_model.get() is not None
+    model, notes = promoted(source, weights, where), list(origin.notes)
+    translated = classical(model, where)
+    in_file = verify and not weights and opened_model.get() is not None and translated is None
     unread = in_file and sum(map(tensor_bytes, model.graph.initializer)) > LARGE
     if origin.state == "own" and not weights:
         network = _restored(origin, model, unread=unread)
         if sizes:
             network = network_of(fixed_sizes(program_of(network), sizes), network)
+    elif translated is not None:
+        network = _foreign(translated.model, origin.manifest, where, notes, sizes, unread=False)
+        network, model = _described(network, translated, notes), translated.original
     else:
         network = _foreign(model, origin.manifest, where, notes, sizes, unread=unread)
     if train:
@@ -399,12 +407,15 @@ def read_onnx(
     recorded = None if io is None else read_recorded(io, network.graph)
     if not verify:
         return Imported(network, Proof(), tuple(notes))
+    if translated is not None and (rounding := translated.condition * float(np.finfo(np.float32).eps)) > rtol:
+        notes.append(f"its sums over support vectors have large terms: in float32 they are known to {rounding:.1g}")
+        rtol = rounding
     options = {"tolerance": Tolerance(atol, rtol), "seed": seed, "recorded": recorded, "unread": unread}
     options["infos"] = network.inputs
     compared = partial(compare, network.graph, network.parameters.arrays, **options)
     if opened := opened_model.get():
         # The weights are read from the file once more, unless arrays of the caller are in place of some of its inputs.
-        path, folder = None if weights else opened.path, opened.path.resolve().parent
+        path, folder = None if weights or translated else opened.path, opened.path.resolve().parent
         compared = partial(compared, source=path, folder=folder)
     proof = _proved(network, model, where, compared)
     if unread:
@@ -529,6 +540,49 @@ def _foreign(
         documentation=documentation or UNSET,
         copy=False,
     )
+
+
+ClassKind: TypeAlias = Literal["probabilities", "logits", "binary_logits"]
+
+
+def _described(network: Network, translated: Classical, notes: list[str]) -> Network:
+    """The network of a model of ``ai.onnx.ml`` with its table, its labels and what is frozen; adds to ``notes``."""
+    notes.extend(translated.notes)
+    network.inputs = translated.inputs or network.inputs
+    frozen = [value.name for value in network.graph.parameters if value.name in translated.frozen and value.trainable]
+    if frozen:
+        network.freeze(*map(glob.escape, frozen))
+    labels = translated.labels
+    for place, info in enumerate(network.outputs):
+        shape = network.types[info.name].shape
+        kind = _kind_of(network, info.name, len(labels), shape)
+        if labels and kind and not any(each.labels for each in network.outputs):
+            infos = list(network.outputs)
+            infos[place] = replace(info, kind=kind, labels=labels)
+            network.outputs = tuple(infos)
+    return network
+
+
+def _kind_of(
+    network: Network, name: str, classes: int, shape: Shape
+) -> Literal["probabilities", "logits", "binary_logits"] | None:
+    """What the numbers of so many classes are; ``None`` where an output has others.
+
+    They are probabilities if those of each of many examples, of all sizes, are from 0 to 1 and have the sum 1.
+    """
+    if classes == 2 and shape[1:] == (1,):
+        return "binary_logits"
+    if len(shape) != 2 or shape[1] != classes:
+        return None
+    made_for = meant(network.graph, network.parameters, network.inputs)
+    try:
+        drawn = varied(network.graph, np.random.default_rng(0), made_for)
+    except NoInputsError:
+        return "logits"
+    found = [run_numpy(network.graph, network.parameters, feeds)[name] for feeds in drawn]
+    values = np.concatenate([each[np.isfinite(each).all(axis=1)] for each in found])
+    is_share = bool((values >= 0).all() and (np.abs(values.sum(axis=1) - 1) < 1e-4).all())
+    return "probabilities" if is_share else "logits"
 
 
 def _inputs(graph: Graph, manifest: Manifest | None) -> tuple[InputInfo, ...]:

@@ -28,6 +28,7 @@ FOLDED: Final = re.compile(
     |(scalar_tensor(_default)?|full|full_like|zeros|ones|arange|linspace|eye|expand|unsqueeze|squeeze|view|reshape
       |permute|transpose|t|slice|select|cat|clone|detach|index|repeat|mul|add|sub|div)(_\d+)*
     |(const_fold_opt_|const|Const).*          # tf2onnx
+    |[A-Z][a-z]\d*_\w+cst\d*                  # skl2onnx: numbers in an expression
     |.*(/Const|_const|/y|/x)(_\d+)?)""",
     re.VERBOSE,
 )
@@ -36,7 +37,7 @@ FOLDED: Final = re.compile(
 BUFFERS: Final = re.compile(
     r"""(.*_)?masks?|fill|.*_fill|masked_bias|inv_freq|freqs?(_cis)?|anchors?|strides?|running_\w+|epsilon|eps
     |(initial_)?(h|c|hidden|cell)_?(0|states?)?|(initial_)\w*states?|(init|prev)_?[hc]\d*|fb|mel\w*|window|dft\w*
-    |(minus_)?(zero|half|one|two|three|ten)s?""",
+    |negate|(minus_)?(zero|half|one|two|three|ten)s?""",
     re.VERBOSE,
 )
 """The last parts of names that say that no training changes an array: masks, fills, frequencies, states, numbers."""

@@ -148,7 +148,16 @@ def _operators(model: ModelProto) -> Iterator[Obstacle]:
         yield Obstacle(f"operator '{operator}'", f"{count}: {some}{why}", tuple(places), origin, version)
 
 
-_UNDECIDED: Final = {"If": " (only a condition that is constant can be decided before the model runs)"}
+_TREES: Final = (
+    " (trees of decisions, which compare and do not compute, are no layers: onnxruntime runs such a model, and "
+    "scikit-learn's linear models and networks are read)"
+)
+
+_UNDECIDED: Final = {
+    "If": " (only a condition that is constant can be decided before the model runs)",
+    **{f"ai.onnx.ml.{name}": _TREES for name in ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")},
+}
+"""Why some operators are not supported, by name."""
 
 
 def version_of(node: NodeProto, model: ModelProto) -> int:

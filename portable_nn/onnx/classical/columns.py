@@ -1,0 +1,215 @@
+"""The inputs of a model of ``ai.onnx.ml`` as the columns of one table, and the words in them as numbers.
+
+Exporters declare one input for each column of a table. A network takes a row, in which a word is its place among the
+categories of its column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from portable_nn.core.errors import UnsupportedError
+from portable_nn.core.text import some
+from portable_nn.format.meaning import Column, InputInfo
+from portable_nn.onnx.classical.use import Maker, Use
+from portable_nn.onnx.library.inference import stated_sizes
+from portable_nn.onnx.opsets.support import label
+
+NUMBERS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+"""The types of numbers that a column of a table can have."""
+
+STRANGE = "\x00"
+"""What a word that is no category is, where the original model runs on numbers: no text that people read."""
+
+
+@dataclass
+class Found:
+    """A column: what is known of it.
+
+    Attributes:
+        name: its name.
+        words: its categories, in order.
+        others: whether it may hold other words.
+        gaps: whether its missing numbers are filled.
+    """
+
+    name: str
+    words: dict[str, int] = field(default_factory=dict)
+    others: bool = True
+    gaps: bool = False
+
+    @property
+    def column(self) -> Column:
+        """As the manifest has it."""
+        if self.words:
+            return Column(self.name, categories=tuple(self.words), unknown="other" if self.others else "refuse")
+        return Column(self.name, missing="mean" if self.gaps else "refuse")
+
+
+class Table:
+    """The inputs of a model as one table.
+
+    Args:
+        graph: the graph of the model.
+        nodes: those of its nodes that are needed.
+        where: the file that messages name.
+    """
+
+    def __init__(self, graph: GraphProto, nodes: Sequence[NodeProto], where: str) -> None:
+        stored = {tensor.name: tensor for tensor in graph.initializer}
+        self.where = where
+        self.inputs = [value for value in graph.input if value.name not in stored]
+        self.widths = {value.name: _width(value) for value in self.inputs}
+        words = [value.name for value in self.inputs if value.type.tensor_type.elem_type == TensorProto.STRING]
+        self.is_one = bool(words) or len(self.inputs) > 1
+        if any(width is None for width in self.widths.values()):
+            self.is_one = False
+            if words:
+                raise UnsupportedError(
+                    where, f"has inputs of strings, {some(words)}, beside such as are no columns (n, count) of a table"
+                )
+        self.texts, self.columns = set(words), dict[str, list[Found]]()
+        self.all = list[Found]()
+        for value in self.inputs if self.is_one else ():
+            width = self.widths[value.name] or 0
+            names = [value.name] if width == 1 else [f"{value.name}_{place + 1}" for place in range(width)]
+            self.columns[value.name] = [Found(name) for name in names]
+            self.all += self.columns[value.name]
+        for node in nodes:
+            self._follow(node, stored, where)
+
+    def _follow(self, node: NodeProto, stored: dict[str, TensorProto], where: str) -> None:
+        """Find what the columns are that a node reads, and which it passes on."""
+        read = [name for name in node.input if name in self.columns]
+        if not read:
+            return
+        found = self._passed(node, stored)
+        reads_words = not self.texts.isdisjoint(read)
+        if found is not None and node.output:
+            self.columns[node.output[0]] = found
+            if reads_words:
+                self.texts.add(node.output[0])
+            return
+        if node.op_type == "Imputer" and node.domain:
+            if reads_words:
+                raise UnsupportedError(where, f"node '{label(node)}' (Imputer) fills missing words: that is not read")
+            for column in self.columns[read[0]]:
+                column.gaps = True
+        elif reads_words:
+            self._categories(node, self.columns[read[0]], where)
+
+    def _categories(self, node: NodeProto, columns: Iterable[Found], where: str) -> None:
+        use = Use(node, Maker(GraphProto(), 0, where))
+        names = {"OneHotEncoder": ("cats_strings",), "LabelEncoder": ("keys_strings", "classes_strings", "keys_tensor")}
+        words = next((found for name in names.get(node.op_type, ()) if (found := use.texts(name))), ())
+        if not words or not node.domain:
+            raise UnsupportedError(
+                where,
+                f"node '{label(node)}' ({node.op_type}) reads words: only those of a OneHotEncoder or LabelEncoder are "
+                "read, which have a list of them",
+            )
+        for column in columns:
+            for word in words:
+                column.words.setdefault(word, len(column.words))
+            column.others &= bool(use.integer("zeros", 1))
+
+    def _passed(self, node: NodeProto, stored: dict[str, TensorProto]) -> list[Found] | None:
+        """The columns of the output of a node that only moves them."""
+        mine = [self.columns.get(name) for name in node.input]
+        match node.op_type:
+            case "Identity" | "Reshape" | "Cast":
+                return mine[0]
+            case "Concat":
+                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+                found = [each for each in mine if each is not None]
+                joined = [column for columns in found for column in columns]
+                return joined if axis in (1, -1) and len(found) == len(mine) else None
+            case "Gather" | "ArrayFeatureExtractor":
+                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+                places = stored.get(node.input[1]) if len(node.input) == 2 else None
+                if places is None or mine[0] is None or (node.op_type == "Gather" and axis not in (1, -1)):
+                    return None
+                numbers = numpy_helper.to_array(places).reshape(-1).tolist()
+                count = len(mine[0])
+                return [mine[0][at] for at in numbers] if all(-count <= at < count for at in numbers) else None
+        return None
+
+    @property
+    def info(self) -> tuple[InputInfo, ...]:
+        """The input as the manifest has it."""
+        return (InputInfo(self.name, "table", columns=tuple(each.column for each in self.all)),) if self.is_one else ()
+
+    name = "row"
+
+    def entry(self, names: Iterable[str]) -> ValueInfoProto:
+        """The one input, (batch, columns) in float32, under a name that is free."""
+        taken = set(names)
+        while self.name in taken:
+            self.name += "_"
+        return helper.make_tensor_value_info(self.name, TensorProto.FLOAT, ["batch", len(self.all)])
+
+    def numbers(self, make: Maker) -> None:
+        """Add nodes that make the inputs of the model from the row, words as numbers."""
+        for value, part, _ in self._parts(make):
+            if value.name in self.texts:
+                make.node("Identity", part, name=coded(value.name), output=coded(value.name))
+                make.floats.add(coded(value.name))
+            else:
+                make.cast(part, value.type.tensor_type.elem_type, value.name)
+
+    def originals(self, make: Maker, version: int) -> None:
+        """Add nodes that make the inputs of the model from the row, words as they are: for comparison.
+
+        They are those of a ``version`` of ``ai.onnx.ml``.
+        """
+        for value, part, columns in self._parts(make):
+            if value.name not in self.texts:
+                make.cast(part, value.type.tensor_type.elem_type, value.name)
+                continue
+            pieces = [
+                _worded(make, part, place, list(column.words), f"{value.name}.words", version)
+                for place, column in enumerate(columns)
+            ]
+            make.node("Concat", *pieces, name=f"{value.name}.table", output=value.name, axis=1)
+
+    def _parts(self, make: Maker) -> Iterable[tuple[ValueInfoProto, str, list[Found]]]:
+        start = 0
+        for value in self.inputs:
+            columns = self.columns[value.name]
+            places = make.array(f"{value.name}.places", range(start, start + len(columns)), "int64")
+            yield value, make.node("Gather", self.name, places, name=f"{value.name}.part", axis=1), columns
+            start += len(columns)
+
+
+def _worded(make: Maker, part: str, place: int, words: list[str], name: str, version: int) -> str:
+    """The words of a column of numbers (n, columns), at a version of ``ai.onnx.ml``."""
+    words = words or [STRANGE]
+    at = make.array(f"{name}.place", [place], "int64")
+    piece = make.node("Gather", part, at, name=f"{name}.piece", axis=1)
+    options: dict[str, Any] = {"domain": "ai.onnx.ml", "default_string": STRANGE}
+    if version > 1:
+        keys = [float(place) for place in range(len(words))]
+        return make.node("LabelEncoder", piece, name=name, keys_floats=keys, values_strings=words, **options)
+    whole = make.cast(piece, TensorProto.INT64)
+    rest = make.node("Abs", make.node("Sub", make.cast(whole, TensorProto.FLOAT), piece, name=name), name=name)
+    is_whole = make.node("Less", rest, make.array(f"{name}.least", 1e-30), name=name)
+    number = make.node("Where", is_whole, whole, make.array(f"{name}.none", -1, "int64"), name=name)
+    return make.node("LabelEncoder", number, name=name, classes_strings=words, **options)
+
+
+def coded(name: str) -> str:
+    """The name of the numbers of the words of a value."""
+    return f"{name}.index"
+
+
+def _width(value: ValueInfoProto) -> int | None:
+    """How many columns an input has; ``None`` where it is no table of numbers or words."""
+    tensor = value.type.tensor_type
+    if value.type.WhichOneof("value") != "tensor_type" or tensor.elem_type not in {*NUMBERS, TensorProto.STRING}:
+        return None
+    sizes = stated_sizes(value) if tensor.HasField("shape") else []
+    return sizes[1] if len(sizes) == 2 and isinstance(sizes[1], int) and 0 < sizes[1] < 2**20 else None

@@ -1,0 +1,255 @@
+"""Models with operators of ``ai.onnx.ml`` as models of the standard's operators alone, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import Final, NamedTuple
+
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from portable_nn.core.errors import FileError, FormatError, UnsupportedError, listed
+from portable_nn.core.text import some
+from portable_nn.format.meaning import InputInfo
+from portable_nn.onnx.classical import features, linear
+from portable_nn.onnx.classical.columns import Table, coded
+from portable_nn.onnx.classical.use import Maker, Use
+from portable_nn.onnx.opsets.support import check_made_once, check_text, opset_in
+from portable_nn.operators import find
+
+DOMAIN: Final = "ai.onnx.ml"
+
+TRANSLATIONS: Final[Mapping[str, Callable[[Use], None]]] = {
+    "ArrayFeatureExtractor": features.feature_extractor,
+    "Binarizer": features.binarizer,
+    "FeatureVectorizer": features.feature_vectorizer,
+    "Imputer": features.imputer,
+    "LabelEncoder": features.label_encoder,
+    "LinearClassifier": linear.linear_classifier,
+    "LinearRegressor": linear.linear_regressor,
+    "Normalizer": features.normalizer,
+    "OneHotEncoder": features.one_hot,
+    "SVMClassifier": linear.svm_classifier,
+    "SVMRegressor": linear.svm_regressor,
+    "Scaler": features.scaler,
+    "ZipMap": features.zip_map,
+}
+"""The operators that are translated, and how."""
+
+
+class Classical(NamedTuple):
+    """A model with operators of ``ai.onnx.ml``.
+
+    Attributes:
+        model: what it computes in operators of the standard, as far as they are translated.
+        original: the same with the operators as they are, for comparison: it takes and gives the same arrays.
+        inputs: the meaning of the inputs, where they became one table.
+        labels: the labels of the classes, in the order of the output; or empty.
+        frozen: parameters that no training changes.
+        notes: what was changed.
+        condition: how many times more than in ``model`` the roundings of float32 move the numbers of ``original``.
+    """
+
+    model: ModelProto
+    original: ModelProto
+    inputs: tuple[InputInfo, ...]
+    labels: tuple[str, ...]
+    frozen: frozenset[str]
+    notes: tuple[str, ...]
+    condition: float
+
+
+def classical(model: ModelProto, where: str) -> Classical | None:
+    """A model in operators of the standard; ``None`` where it has none of ``ai.onnx.ml``.
+
+    Labels that the model answers with are left out beside its numbers, as a network has them in its manifest. Several
+    inputs, and such of words, become one table.
+
+    Raises:
+        FormatError: attributes do not fit each other.
+        UnsupportedError: uses of operators that are not translated.
+    """
+    if not any(node.domain == DOMAIN for node in model.graph.node):
+        return None
+    check_text(model.graph, where)
+    check_made_once(model.graph, where)
+    graph, notes = model.graph, list[str]()
+    kept, dropped = _outputs(graph)
+    nodes = _needed(graph, kept)
+    table = Table(graph, nodes, where)
+    entry = table.entry(_names(graph)) if table.is_one else None
+    labels, is_turned = _labels(graph, where)
+    plain = _translated(graph, nodes, table, opset_in(model) or _OPSET, where)
+    make = Maker(graph, opset_in(model) or _OPSET, where)
+    if entry is not None:
+        table.originals(make, opset_in(model, {DOMAIN}))
+    make.nodes += [_without_map(node) for node in nodes]
+    original = _model(model, graph, kept, make, entry)
+    if dropped:
+        notes.append(f"left out, as the labels are part of the network: {some(dropped)}")
+    if entry is not None:
+        notes.append(f"the inputs are one table, '{table.name}': {some(each.name for each in table.all)}")
+    names = sorted({node.op_type for node in nodes if node.domain == DOMAIN} & TRANSLATIONS.keys())
+    notes += [f"operators of {DOMAIN} that are now such of the standard: {', '.join(names)}"] if names else []
+    if is_turned:
+        notes.append("of the two scores the first is that of the second class: the labels are in that order")
+        labels = labels[::-1]
+    made = _model(model, graph, kept, plain, entry)
+    return Classical(made, original, table.info, labels, frozenset(plain.frozen), tuple(notes), plain.condition)
+
+
+_OPSET: Final = 17
+"""The version of the standard's operators where a model names none."""
+
+
+def _outputs(graph: GraphProto) -> tuple[list[str], list[str]]:
+    """The outputs that are kept, and the labels that are left out: strings, and whole numbers beside floats."""
+    maps = {name for node in graph.node if node.op_type == "ZipMap" for name in node.output}
+    floats = [value.name for value in graph.output if value.name in maps or _type(value) in _FLOATS]
+    kept = floats or [value.name for value in graph.output if _type(value) != TensorProto.STRING]
+    kept = kept or [value.name for value in graph.output]
+    return kept, [value.name for value in graph.output if value.name not in kept]
+
+
+_FLOATS: Final = {TensorProto.FLOAT, TensorProto.DOUBLE}
+
+
+def _type(value: object) -> int:
+    return int(value.type.tensor_type.elem_type)  # type: ignore[attr-defined]
+
+
+def _needed(graph: GraphProto, outputs: Sequence[str]) -> list[NodeProto]:
+    """The nodes that the outputs need, in order."""
+    wanted, found = set(outputs), list[NodeProto]()
+    for node in reversed(graph.node):
+        if not wanted.isdisjoint(node.output):
+            found.append(node)
+            wanted.update(node.input)
+    return found[::-1]
+
+
+def _names(graph: GraphProto) -> Iterable[str]:
+    return (*(value.name for value in graph.input), *(name for node in graph.node for name in node.output))
+
+
+def _translated(graph: GraphProto, nodes: Sequence[NodeProto], table: Table, opset: int, where: str) -> Maker:
+    """The nodes in operators of the standard. All faults are raised as one."""
+    make = Maker(graph, opset, where)
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    make.floats |= floats | {value.name for value in graph.input if _type(value) == TensorProto.FLOAT}
+    make.read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    make.read -= set(_outputs(graph)[1]) - {name for node in nodes for name in node.input}
+    if table.is_one:
+        make.floats.add(table.name)
+        table.numbers(make)
+    faults = list[FileError]()
+    for node in nodes:
+        each = NodeProto()
+        each.CopyFrom(node)
+        for name in (name for name in node.input if name in table.texts):
+            make.codes[coded(name)] = [column.words for column in table.columns[name]]
+        each.input[:] = [coded(name) if name in table.texts else name for name in node.input]
+        each.output[:] = [coded(name) if name in table.texts else name for name in node.output]
+        try:
+            if node.domain == DOMAIN and node.op_type in TRANSLATIONS:
+                TRANSLATIONS[node.op_type](Use(each, make))
+            else:
+                make.nodes.append(each)
+                if _is_float(each, make.floats):
+                    make.floats.update(each.output)
+        except FileError as error:
+            faults.append(error)
+    if faults:
+        kind = FormatError if any(isinstance(each, FormatError) for each in faults) else UnsupportedError
+        raise kind(where, listed([each.reason for each in faults]))
+    _remove_copies(make, graph)
+    return make
+
+
+def _remove_copies(make: Maker, graph: GraphProto) -> None:
+    """Let nodes whose results are only copied make the copies: what computes an output is then seen."""
+    outputs = {value.name for value in graph.output}
+    makers = {name: (node, place) for node in make.nodes for place, name in enumerate(node.output)}
+    while copy := next((each for each in make.nodes if _is_copy(each, outputs, makers)), None):
+        old, new = copy.input[0], copy.output[0]
+        make.nodes.remove(copy)
+        maker, place = makers.pop(old)
+        maker.output[place] = new
+        makers[new] = maker, place
+        for node in make.nodes:
+            node.input[:] = [new if name == old else name for name in node.input]
+
+
+def _is_copy(node: NodeProto, outputs: set[str], makers: Mapping[str, object]) -> bool:
+    """Whether a node copies what another node makes, and that is no output itself, as an output."""
+    read, made = node.input[:1], node.output[:1]
+    return node.op_type == "Identity" and made[0] in outputs and read[0] in makers and read[0] not in outputs
+
+
+def _is_float(node: NodeProto, floats: set[str]) -> bool:
+    """Whether a node of the standard only moves elements that are known to be float32."""
+    operator = find(node.op_type) if not node.domain else None
+    moved = [name for place, name in enumerate(node.input) if operator and place in operator.passes]
+    return bool(moved) and floats.issuperset(moved)
+
+
+def _without_map(node: NodeProto) -> NodeProto:
+    """A ZipMap as the array that it makes maps of."""
+    if node.op_type != "ZipMap" or node.domain != DOMAIN:
+        return node
+    return helper.make_node("Identity", list(node.input), list(node.output), node.name)
+
+
+def _model(
+    model: ModelProto, graph: GraphProto, outputs: Sequence[str], make: Maker, entry: object | None
+) -> ModelProto:
+    """A model of the nodes that were made, and of those initializers that they read."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    read = {name for node in make.nodes for name in node.input}
+    del made.graph.node[:], made.graph.initializer[:], made.graph.output[:], made.graph.value_info[:]
+    made.graph.node.extend(make.nodes)
+    made.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in read)
+    made.graph.initializer.extend(tensor for name, tensor in make.arrays.items() if name in read)
+    if entry is not None:
+        del made.graph.input[:]
+        made.graph.input.append(entry)
+    for value in graph.output:
+        if value.name in outputs:
+            kept = deepcopy(value)
+            if value.type.WhichOneof("value") != "tensor_type":
+                kept.type.Clear()
+                kept.type.tensor_type.elem_type = TensorProto.FLOAT
+            kept.type.tensor_type.ClearField("shape")
+            made.graph.output.append(kept)
+    if not opset_in(made):
+        made.opset_import.add(domain="", version=_OPSET)
+    others = [each for each in made.opset_import if each.domain != DOMAIN]
+    if not any(node.domain == DOMAIN for node in make.nodes):
+        del made.opset_import[:]
+        made.opset_import.extend(deepcopy(others))
+    elif len(others) == len(made.opset_import):
+        made.opset_import.add(domain=DOMAIN, version=1)
+    return made
+
+
+_LABELS: Final = {TensorProto.STRING, TensorProto.INT64, TensorProto.INT32}
+"""The types of labels."""
+
+
+def _labels(graph: GraphProto, where: str) -> tuple[tuple[str, ...], bool]:
+    """The labels of the classes, and whether the two scores of a support vector machine are the other way round."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    found, is_turned = tuple[str, ...](), False
+    made = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in ("LinearClassifier", "SVMClassifier", "ZipMap", "TreeEnsembleClassifier"):
+            found = Use(node, Maker(GraphProto(), 0, where)).classes()
+            is_turned |= node.op_type == "SVMClassifier" and len(found) == 2
+        elif node.op_type == "ArrayFeatureExtractor" and len(node.input) == 2:
+            labels, place = stored.get(node.input[0]), made.get(node.input[1])
+            if labels is not None and place is not None and labels.data_type in _LABELS:
+                array = numpy_helper.to_array(labels).reshape(-1).tolist()
+                texts = (each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in array)
+                found = tuple(texts)
+    return found, is_turned
