@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from portable_nn.converters.conversion import Imported, Written
     from portable_nn.network import Network
 
+__all__ = ["from_object"]
+
 GROUP: Final = "portable_nn.converters"
 
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -141,7 +143,12 @@ def _options(each: Converter) -> set[str]:
 def from_object(value: object, **options: Any) -> Network:
     """The network that an object of another code base is: a PyTorch module, a Keras model, a scikit-learn pipeline, …
 
-    Options are those of the converter, such as ``example`` for PyTorch. Raises ``UsageError`` for any other object.
+    Options are those of the converter, such as ``example`` for PyTorch. Raises ``UsageError`` for any other object, and
+    what the converter raises.
+
+    >>> import portable_nn as pnn
+    >>> network = pnn.from_object(sklearn_pipeline)
+    >>> network.save("pipeline.safetensors")
     """
     found = converter_of(value)
     if found is None or found.from_object is None:

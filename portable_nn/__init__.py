@@ -16,6 +16,7 @@ from portable_nn.core.version import __version__ as __version__
 TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
     from portable_nn.converters.arrays import *
+    from portable_nn.converters.registry import *
     from portable_nn.core.errors import *
     from portable_nn.core.names import *
     from portable_nn.data.ahead import *
@@ -45,6 +46,7 @@ else:
         "core.errors",
         "core.names",
         "data.ahead",
+        "converters.registry",
         "layers",
         "training.schedules",
         "training.optimizers",

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from portable_nn.model_files.kind import NetworkFile
+from portable_nn.model_files.kind import NetworkFile, expected_bytes
 from portable_nn.network import Network
 from portable_nn.plain import KINDS
 
@@ -37,4 +37,6 @@ class ForeignFile(NetworkFile):
 
         found = reader_of(self.path)
         assert found is not None
+        if self.digest is not None:
+            expected_bytes(self.path, self.digest)
         return found[1](self.path, **options).network

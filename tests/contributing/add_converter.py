@@ -30,10 +30,13 @@ for command in (
     "size net net.json",
     "convert net.json net.safetensors",
     "export net.json net.onnx",
+    "import net.json imported.safetensors --force",
 ):
     assert not main(command.split()), command
 assert np.array_equal(pnn.load("net.safetensors").parameters["dense_2.weight"], weights[1])
+assert np.array_equal(pnn.load("imported.safetensors").parameters["dense_2.weight"], weights[1])
 assert main(["convert", "digits", "other.json"]) == 2, "it is not written"
+assert main(["import", "net.json", "more.safetensors", "--layers", "4-3-2"]) == 2, "it has no such option"
 Path("bad.json").write_text("[]")
 assert main(["inspect", "bad.json"]) == 3
 digest = pnn.inspect("net.json").file.sha256
