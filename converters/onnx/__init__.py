@@ -5,7 +5,8 @@ also reports what was dropped.
 """
 
 from portable_nn.converters.conversion import Imported
-from portable_nn.converters.onnx.convert import ExportReport, export_onnx, import_onnx, read_onnx
+from portable_nn.converters.onnx.exporting import ExportReport, export_onnx
+from portable_nn.converters.onnx.importing import import_onnx, read_onnx
 from portable_nn.converters.registry import Converter
 
 __all__ = ["ExportReport", "Imported", "export_onnx", "import_onnx", "read_onnx"]

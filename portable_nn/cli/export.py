@@ -21,7 +21,7 @@ from portable_nn.core.names import FloatType
 from portable_nn.core.text import fields, size
 
 if TYPE_CHECKING:
-    from portable_nn.converters.onnx.convert import ExportReport
+    from portable_nn.converters.onnx import ExportReport
 
 EXAMPLES = (
     "export digits digits.onnx",

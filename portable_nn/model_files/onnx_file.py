@@ -228,7 +228,7 @@ class OnnxFile(WritableFile):
     @classmethod
     def write(cls, path: Path, source: ReadNetwork, options: ConvertOptions) -> WrittenNetwork:
         from portable_nn.converters.onnx.adapting import outside
-        from portable_nn.converters.onnx.convert import write_onnx
+        from portable_nn.converters.onnx.exporting import write_onnx
         from portable_nn.onnx.storage.files import read_alone
         from portable_nn.onnx.storage.metadata import DIGEST, metadata_of
         from portable_nn.onnx.verify import Tolerance

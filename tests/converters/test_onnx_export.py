@@ -306,8 +306,8 @@ def test_weights_of_more_than_a_limit_go_into_a_file_beside(tmp_path: Path) -> N
 def test_what_has_more_than_2_gib_goes_there_whatever_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portable_nn.converters.onnx.convert.MAX_BYTES", 8000)
-    monkeypatch.setattr("portable_nn.converters.onnx.convert.MARGIN", 0)
+    monkeypatch.setattr("portable_nn.converters.onnx.exporting.MAX_BYTES", 8000)
+    monkeypatch.setattr("portable_nn.converters.onnx.exporting.MARGIN", 0)
     net = pnn.Sequential(pnn.Input(40), pnn.Dense(50), seed=0)
     assert export_onnx(net, tmp_path / "a.onnx", external_data=10**12).data is not None
     assert export_onnx(net, tmp_path / "b.onnx").data is not None

@@ -288,7 +288,7 @@ def test_a_failing_export_leaves_the_old_file_and_no_other(tmp_path: Path, monke
     def fail(*_: object, **__: object) -> None:
         raise VerificationError("they do not agree")
 
-    monkeypatch.setattr("portable_nn.converters.onnx.convert.compare", fail)
+    monkeypatch.setattr("portable_nn.converters.onnx.exporting.compare", fail)
     with pytest.raises(VerificationError, match="they do not agree"):
         export_onnx(net, path)
     assert path.read_bytes() == b"old"

@@ -1,25 +1,17 @@
-"""Networks as ONNX files and back, verified on the way out and on the way in.
+"""Networks read from ONNX files, and compared with what onnxruntime computes from them.
 
-A file that this package writes is an ordinary ONNX model with three entries in its metadata (see ``metadata``): the
-labels, for every tool, and for this package the manifest of the network with its SHA-256. With them a network is
-restored exactly. The manifest is used only if the network that it describes would be written as exactly the graph in
-the file: once another tool has changed that, the graph is used, and a file that is damaged is refused.
+The manifest in a file of this package is used only if the network that it describes would be written as exactly the
+graph in the file: once another tool has changed that, the graph is used, and a file that is damaged is refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import glob
-import hashlib
-import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from msgspec import UNSET
@@ -27,22 +19,18 @@ from msgspec.structs import replace
 from numpy.typing import ArrayLike
 from onnx import ModelProto
 
-from portable_nn.converters.conversion import Imported, Written, check_proof
-from portable_nn.converters.onnx.adapting import adapted, network_of, outside, program_of, with_steps
-from portable_nn.core.atomic import atomic_write
+from portable_nn.converters.conversion import Imported, check_proof
+from portable_nn.converters.onnx.adapting import network_of, program_of
 from portable_nn.core.dims import may_be_equal
-from portable_nn.core.errors import EditedWarning, FileError, UnsupportedError, UsageError, warn
+from portable_nn.core.errors import EditedWarning, UnsupportedError, warn
 from portable_nn.core.graph import Graph, Shape
 from portable_nn.core.kinds import check_kinds
 from portable_nn.core.memory import aligned_array, give_back
-from portable_nn.core.names import FloatType
-from portable_nn.core.text import size
 from portable_nn.engines.recording import read_recorded
-from portable_nn.format.manifest import Manifest, encode, normalised
+from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
-from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.classical.model import Classical, classical
 from portable_nn.onnx.entries import Sizes
 from portable_nn.onnx.meant import meant
@@ -50,13 +38,12 @@ from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.origin import EDITED, Origin, origin_of
 from portable_nn.onnx.promotion import promoted
 from portable_nn.onnx.reading import from_model
-from portable_nn.onnx.remarks.documentation import attach, collect
-from portable_nn.onnx.remarks.dropped import dropped_by_export, dropped_by_import
+from portable_nn.onnx.remarks.documentation import collect
+from portable_nn.onnx.remarks.dropped import dropped_by_import
 from portable_nn.onnx.samples import NoInputsError, varied
-from portable_nn.onnx.storage.external import IN_PLACE, locations, opened_model, regions, write_data
-from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
+from portable_nn.onnx.storage.external import opened_model
+from portable_nn.onnx.storage.files import opening_model
 from portable_nn.onnx.storage.metadata import (
-    COLUMNS,
     DIGEST,
     DOC,
     LABELS,
@@ -68,214 +55,11 @@ from portable_nn.onnx.storage.metadata import (
 )
 from portable_nn.onnx.storage.preparation import PREPARATION, preparation_in
 from portable_nn.onnx.storage.tensors import Unread, tensor_bytes
-from portable_nn.onnx.verify import LARGE, Difference, Proof, Tolerance, compare, compare_weights, run_numpy
-from portable_nn.onnx.writing import size_of, to_model
+from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights, run_numpy
+from portable_nn.onnx.writing import to_model
 from portable_nn.operators import infer
 from portable_nn.preprocessing.steps import Preprocessing
 from portable_nn.rewrites.sizes import fixed_sizes
-
-MARGIN: Final = 64 * 2**20
-"""Bytes that a model may take beside its parameters."""
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class ExportReport(Written):
-    """What ``export_onnx`` wrote, and how far the two engines differ on it.
-
-    Attributes:
-        opset: the version of the standard operators in the file.
-        ir_version: its IR version.
-        rounding: with ``float16``, and where float32 takes the place of float64, how far that moves each output.
-    """
-
-    opset: int
-    ir_version: int
-    rounding: Mapping[str, Difference] = field(default_factory=dict)
-
-    @property
-    def data(self) -> Path | None:
-        """The file beside it with the large parameters, if there is one."""
-        return next(iter(self.beside), None)
-
-    @property
-    def max_abs_error(self) -> float:
-        """The largest absolute error in any output; NaN where nothing was verified."""
-        return max((found.max_abs_error for found in self.outputs.values()), default=math.nan)
-
-    def __repr__(self) -> str:
-        verified = f"largest error {self.max_abs_error:.2g}" if self.outputs else "not verified"
-        lines = [f"{self.path} ({size(self.bytes)}, opset {self.opset}, IR version {self.ir_version}): {verified}"]
-        lines += [f"{heading}: {text}" for heading, text in self.outputs.in_words()]
-        lines += [f"weights in {self.data}"] if self.data else []
-        lines += [f"rounding moves '{name}' by {gap.max_abs_error:.2g}" for name, gap in self.rounding.items()]
-        return "\n  ".join(["ExportReport", *lines, *self.notes])
-
-
-@check_kinds
-def export_onnx(
-    network: Network,
-    path: str | Path,
-    *,
-    opset: int | None = None,
-    verify: bool = True,
-    atol: float = 1e-5,
-    rtol: float = 1e-5,
-    seed: int = 0,
-    external_data: bool | int | None = None,
-    io: str | Path | None = None,
-    batch: int | None = None,
-    sizes: Mapping[str, int | str] = MappingProxyType({}),
-    dynamic: bool = False,
-    dtype: FloatType | None = None,
-    float16: bool = False,
-    probabilities: bool = False,
-    stateful: bool = False,
-) -> ExportReport:
-    """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
-
-    >>> from portable_nn.converters.onnx import export_onnx
-    >>> report = export_onnx(net, "digits.onnx", opset=17)
-    >>> report.max_abs_error
-    1.1920928955078125e-07
-
-    The same network gives the same bytes. A file at ``path`` is replaced as a whole, or stays as it was. What the
-    network does with numbers is in the file; what is done with pictures before that, such as finding a digit, is not: a
-    note of the report says it. Arithmetic that an older weight file lists beside the graph becomes nodes.
-
-    Args:
-        network: the network.
-        path: the file to write.
-        opset: the version of the standard operators, 13 to 25; by default the lowest from 17 up that can hold the
-            network.
-        verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes, before writing.
-        atol: the absolute tolerance of that comparison.
-        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
-        seed: the seed of the inputs to compare on.
-        external_data: whether large parameters go into a file of their own beside the model, or the number of bytes of
-            parameters above which they do. By default only where the model would exceed 2 GiB. Without ``verify`` at
-            most one of them is then in memory at a time.
-        io: an ``.npz`` file of inputs and outputs recorded by another program, by their names in the model: both
-            engines must compute these outputs as well.
-        batch: fixes the first size of the inputs, usually named ``batch``, at a number.
-        sizes: numbers for symbolic sizes of the inputs, by name; or the name of another size that is the same.
-        dynamic: whether a fixed batch becomes one of any size.
-        dtype: ``float32``: what is float64 in the network is float32 in the file; ``float64``: it stays. By default it
-            stays unless the network says otherwise (``network.inputs[0].exported``), as that of ``converters.book``
-            does. ``rounding`` of the report says what that changes.
-        float16: whether matrices and kernels are stored as float16; ``rounding`` of the report says what that changes.
-        probabilities: whether logits become probabilities in the graph: after a division by their temperature (see
-            ``Network.calibrate``), by softmax, or of one number by the logistic function.
-        stateful: whether the states of recurrent layers and causal convolutions become inputs and outputs, as
-            ``Network.stateful`` makes them.
-
-    Raises:
-        UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
-            an option that does not fit the network.
-        VerificationError: the engines do not agree; the message names the first node that differs.
-        DataError: ``io`` does not hold the inputs and outputs of the network.
-        FileError: the file cannot be written.
-    """
-    check_proof(verify, io)
-    proof: _ProofOptions = {"verify": verify, "tolerance": Tolerance(atol, rtol), "seed": seed}
-    originals = network.parameters
-    network, steps = with_steps(network, **proof)
-    if stateful:
-        network = network.stateful()
-    if probabilities:
-        network, added = probabilities_inside(network)
-        steps = (*steps, *added)
-    network, done, rounding = adapted(
-        network, batch=batch, sizes=sizes, dynamic=dynamic, dtype=dtype, float16=float16, **proof
-    )
-    report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, originals=originals, **proof)
-    return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
-
-
-class _ProofOptions(TypedDict):
-    verify: bool
-    tolerance: Tolerance
-    seed: int
-
-
-def write_onnx(
-    network: Network,
-    path: str | Path,
-    *,
-    opset: int | None,
-    external_data: bool | int | None = None,
-    io: str | Path | None,
-    verify: bool,
-    tolerance: Tolerance,
-    seed: int,
-    originals: Mapping[str, Array] | None = None,
-) -> ExportReport:
-    """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph.
-
-    ``originals`` are its parameters before an option of the export converted their type.
-    """
-    recorded = None if io is None else read_recorded(io, network.graph)
-    properties = _properties(network)
-    doc = network.metadata.get(DOC, "")
-    if not isinstance(external_data, bool):
-        most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
-        external_data = size_of(network.graph.parameters) > most
-    folder, target = Path(path).parent, Path(path)
-    location = f"{target.stem}-{properties[DIGEST][:16]}.data" if external_data else None
-    options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc}
-    model = to_model(network.graph, network.parameters, location=location or IN_PLACE, **options)
-    attach(model, network.documentation, network.graph)
-    old, found = _data_files(target), Proof()
-    options = {"tolerance": tolerance, "seed": seed, "recorded": recorded, "originals": originals}
-    options["infos"] = network.inputs
-    with _data_file(folder, location, network, old), atomic_write(path) as file:
-        count = write_model(model, network.parameters, file)
-        file.flush()
-        if verify:  # What is compared is what was written.
-            options["folder"] = folder if location else Path(file.name).parent
-            options["source"] = None if location else Path(file.name)
-            with nullcontext(model) if location else opening_model(file.name) as written:
-                found = compare(network.graph, network.parameters, written, str(path), **options)
-    for name in old - {location}:
-        (folder / name).unlink(missing_ok=True)
-    notes = [*outside(network), *dropped_by_export(model, network.graph, network.documentation), *found.notes]
-    notes += [] if verify else ["not verified: verify=False"]
-    return ExportReport(
-        target,
-        count,
-        found,
-        tuple(notes),
-        (folder / location,) if location else (),
-        opset=opset_of(model, str(path)),
-        ir_version=model.ir_version,
-    )
-
-
-@contextmanager
-def _data_file(folder: Path, location: str | None, network: Network, old: set[str]) -> Iterator[None]:
-    """Write the file of the large parameters, and remove it if writing the model fails.
-
-    Its name holds the network's digest: an earlier model keeps its own file until it is replaced.
-    """
-    if location is None:
-        yield
-        return
-    try:
-        write_data(folder / location, network.parameters, regions(network.graph.parameters))
-        yield
-    except BaseException:
-        if location not in old:
-            (folder / location).unlink(missing_ok=True)
-        raise
-
-
-def _data_files(path: Path) -> set[str]:
-    """The data files of an earlier export to ``path``, by the pattern of their names."""
-    try:
-        with opening_model(path) as model:
-            named = locations(model)
-    except FileError:
-        return set()
-    return {name for name in named if re.fullmatch(rf"{re.escape(path.stem)}-[0-9a-f]{{16}}\.data", name)}
 
 
 @check_kinds
@@ -440,21 +224,6 @@ def _proved(network: Network, model: ModelProto, where: str, compared: Callable[
         opset = opset_of(written, where)
         proof.notes += (f"compared with what is written of it at opset {opset}: {error.reason}",)
         return proof
-
-
-def _properties(network: Network) -> dict[str, str]:
-    """The metadata of a network's model: the user's own, and those that this package adds."""
-    manifest = network.manifest()
-    reserved = {
-        MANIFEST,
-        DIGEST,
-        *([LABELS] if any(info.labels for info in network.outputs) else []),
-        *([COLUMNS] if any(info.columns for info in network.inputs) else []),
-    }
-    if taken := sorted(reserved & network.metadata.keys()):
-        raise UsageError(f"metadata key '{taken[0]}' has a meaning of its own in ONNX files: use another")
-    text = encode(normalised(manifest))  # A whole number in the place of a float is not canonical.
-    return {**added_entries(manifest), MANIFEST: text.decode(), DIGEST: hashlib.sha256(text).hexdigest()}
 
 
 def _restored(origin: Origin, model: ModelProto, *, unread: bool) -> Network:
