@@ -30,6 +30,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "onnx": "portable_nn.converters.onnx:CONVERTER",
     "arrays": "portable_nn.converters.arrays:CONVERTER",
     "book": "portable_nn.converters.book:CONVERTER",
+    "torch": "portable_nn.converters.torch:CONVERTER",
 }
 """The converters of this package: the name of each, and where its ``Converter`` is."""
 

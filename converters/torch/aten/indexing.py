@@ -1,0 +1,152 @@
+"""Operators that read or write at places that tensors give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from portable_nn.converters.torch.aten.layout import END
+from portable_nn.converters.torch.aten.rows import (
+    Refused,
+    Size,
+    Use,
+    axis_of,
+    expanded,
+    filled,
+    row,
+    size_along,
+    sliced,
+    transposed,
+    unsqueezed,
+)
+from portable_nn.core.dims import broadcast
+from portable_nn.operators import Symbol, constant, emit, integers, sizes
+
+
+@row("index.Tensor", "_unsafe_index.Tensor")
+def _index(use: Use, x: Symbol, indices: Sequence[Symbol | None]) -> Symbol:
+    """Of several indices, each place is one vector of a table of places."""
+    given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+    if any(index.dtype in ("bool", "uint8") for _, index in given):
+        raise Refused("places that are given by a mask, whose number depends on the data")
+    axes = [axis for axis, _ in given]
+    if len(given) == 1:
+        return emit("Gather", x, given[0][1], axis=axes[0])
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    rest = [axis for axis in range(len(x.shape)) if axis not in axes]
+    places = _places([index for _, index in given])
+    found = emit("GatherND", transposed(x, [*axes, *rest]), places)
+    if not adjacent or axes[0] == 0:
+        return found
+    rank = len(places.shape) - 1
+    before = list(range(rank, rank + axes[0]))
+    return transposed(found, [*before, *range(rank), *range(rank + axes[0], len(found.shape))])
+
+
+def _places(indices: Sequence[Symbol]) -> Symbol:
+    """Indices that broadcast to one shape, as one table with the axis of coordinates last."""
+    shape = broadcast(*(index.shape for index in indices))
+    if shape is None:
+        raise Refused("indices that do not broadcast")
+    wide = []
+    for index in indices:
+        whole: list[Size] = []
+        for axis, dim in enumerate(shape):
+            source = next(each for each in indices if _has(each, axis, len(shape), dim))
+            whole.append(dim if isinstance(dim, int) else size_along(source, axis - len(shape)))
+        wide.append(unsqueezed(expanded(index, whole), len(shape)))
+    return emit("Concat", *wide, axis=-1)
+
+
+def _has(index: Symbol, axis: int, rank: int, dim: Any) -> bool:
+    place = axis - rank + len(index.shape)
+    return dim == 1 or (place >= 0 and index.shape[place] == dim)
+
+
+@row("index_select")
+def _index_select(use: Use, x: Symbol, dim: int, index: Symbol) -> Symbol:
+    return emit("Gather", x, index, axis=axis_of(dim, len(x.shape)))
+
+
+@row("gather", "take_along_dim")
+def _gather(use: Use, x: Symbol, dim: int, index: Any, sparse_grad: bool = False) -> Symbol:
+    """The index may be smaller than the tensor along other axes, which ONNX does not allow."""
+    if use.target.startswith("aten.take"):
+        dim, index = index, dim
+    axis = axis_of(dim, len(x.shape))
+    for other, (size, wanted) in enumerate(zip(x.shape, index.shape, strict=True)):
+        if other != axis and size != wanted:
+            x = sliced(x, other, 0, size_along(index, other))
+    return emit("GatherElements", x, index, axis=axis)
+
+
+@row("scatter.src", "scatter.value", "scatter_add", "scatter.reduce", "scatter.value_reduce")
+def _scatter(use: Use, x: Symbol, dim: int, index: Symbol, source: Any, reduce: str | None = None) -> Symbol:
+    if not isinstance(source, Symbol):
+        source = filled(source, [size_along(index, axis) for axis in range(len(index.shape))], x.dtype)
+    for axis, (size, wanted) in enumerate(zip(source.shape, index.shape, strict=True)):
+        if size != wanted:
+            source = sliced(source, axis, 0, size_along(index, axis))
+    reduction = "add" if "scatter_add" in use.target else {None: None, "add": "add", "multiply": "mul"}[reduce]
+    return emit("ScatterElements", x, index, source, axis=axis_of(dim, len(x.shape)), reduction=reduction)
+
+
+@row("index_put")
+def _index_put(
+    use: Use, x: Symbol, indices: Sequence[Symbol | None], values: Symbol, accumulate: bool = False
+) -> Symbol:
+    given = [index for index in indices if index is not None]
+    if len(given) == 1 and given[0].dtype == "bool":
+        if values.shape in ((), (1,)) and indices[0] is not None:
+            mask = given[0]
+            rank = len(mask.shape)
+            return emit("Where", unsqueezed(mask, *range(rank, len(x.shape))), values, x)
+        raise Refused("places that are given by a mask, whose number depends on the data")
+    if len(given) != len(indices):
+        raise Refused("places along axes that are not the first")
+    places = _places(given)
+    whole = [*(size_along(places, axis) for axis in range(len(places.shape) - 1)),
+             *(size_along(x, axis) for axis in range(len(given), len(x.shape)))]  # fmt: skip
+    return emit("ScatterND", x, places, expanded(values, whole), reduction="add" if accumulate else None)
+
+
+@row("slice_scatter")
+def _slice_scatter(
+    use: Use, x: Symbol, source: Symbol, dim: int = 0, start: Size | None = None, end: Size | None = None, step: int = 1
+) -> Symbol:
+    """What is before, the new part, and what is behind."""
+    axis = axis_of(dim, len(x.shape))
+    size = x.shape[axis]
+    start, end = 0 if start is None else start, END if end is None else end
+    if step != 1:
+        if not (isinstance(size, int) and isinstance(start, int) and isinstance(end, int)):
+            raise Refused("every so many places along an axis of open size")
+        places = list(range(size))[start:end:step]
+        rank = len(x.shape)
+        index = constant(places, "int64")
+        index = unsqueezed(index, *[other for other in range(rank) if other != axis])
+        index = emit("Expand", index, sizes(source))
+        return emit("ScatterElements", x, index, source, axis=axis)
+    parts = [sliced(x, axis, 0, start)] if not isinstance(start, int) or start != 0 else []
+    parts.append(source)
+    if not isinstance(end, int) or end < (size if isinstance(size, int) else END):
+        parts.append(sliced(x, axis, end, END))
+    return emit("Concat", *parts, axis=axis) if len(parts) > 1 else source
+
+
+@row("select_scatter")
+def _select_scatter(use: Use, x: Symbol, source: Symbol, dim: int, index: int) -> Symbol:
+    axis = axis_of(dim, len(x.shape))
+    return _slice_scatter(use, x, unsqueezed(source, axis), axis, index, END if index == -1 else index + 1)
+
+
+@row("copy", "copy_")
+def _copy(use: Use, x: Symbol, source: Symbol, non_blocking: bool = False) -> Symbol:
+    return expanded(use.promoted(source), [size_along(x, axis) for axis in range(len(x.shape))])
+
+
+@row("one_hot")
+def _one_hot(use: Use, x: Symbol, num_classes: int = -1) -> Symbol:
+    if num_classes < 0:
+        raise Refused("as many classes as there are in the data: give num_classes")
+    return emit("OneHot", x, integers([num_classes]), integers([0, 1]))

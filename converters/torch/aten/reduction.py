@@ -1,0 +1,139 @@
+"""Reductions, sorting and sums along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from portable_nn.converters.torch.aten.rows import (
+    ROWS,
+    Refused,
+    Size,
+    Use,
+    axes_of,
+    axis_of,
+    count,
+    row,
+    size_along,
+    vector,
+)
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
+
+_REDUCTIONS: Final[Mapping[str, str]] = {
+    "mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax", "amin": "ReduceMin", "prod": "ReduceProd",
+    "logsumexp": "ReduceLogSumExp", "max.default": "ReduceMax", "min.default": "ReduceMin",
+}  # fmt: skip
+
+
+def _reduced(operator: str, use: Use, x: Symbol, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Symbol:
+    x = use.promoted(x)
+    return emit(operator, x, integers(axes_of(dim, len(x.shape))), keepdims=int(keepdim)) if x.shape else x
+
+
+ROWS.update({name: partial(_reduced, operator) for name, operator in _REDUCTIONS.items()})
+
+
+@row("any", "all")
+def _any(use: Use, x: Symbol, dim: Any = None, keepdim: bool = False) -> Symbol:
+    operator = "ReduceMax" if use.target.startswith("aten.any") else "ReduceMin"
+    numbers = cast(cast(x, "bool"), "int32")
+    return cast(emit(operator, numbers, integers(axes_of(dim, len(x.shape))), keepdims=int(keepdim)), "bool")
+
+
+@row("max.dim", "min.dim")
+def _extreme(use: Use, x: Symbol, dim: int, keepdim: bool = False) -> tuple[Symbol, Symbol]:
+    """The element and its place; the gradient goes to this element alone."""
+    operator = "ArgMax" if use.target.startswith("aten.max") else "ArgMin"
+    place = emit(operator, x, axis=dim, keepdims=1)
+    found = emit("GatherElements", x, place, axis=dim)
+    if keepdim:
+        return found, place
+    axis = integers([axis_of(dim, len(x.shape))])
+    return emit("Squeeze", found, axis), emit("Squeeze", place, axis)
+
+
+@row("argmax", "argmin")
+def _arg(use: Use, x: Symbol, dim: int | None = None, keepdim: bool = False) -> Symbol:
+    operator = "ArgMax" if use.target.startswith("aten.argmax") else "ArgMin"
+    if dim is None:
+        return emit(operator, emit("Reshape", x, integers([-1])), axis=0, keepdims=0)
+    return emit(operator, x, axis=dim, keepdims=int(keepdim))
+
+
+def _moments(
+    use: Use, x: Symbol, dim: Any = None, unbiased: Any = None, keepdim: bool = False, correction: Any = None
+) -> tuple[Symbol, Symbol]:
+    """The variance and the mean. Older overloads have whether it is unbiased for the correction."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    axes = axes_of(dim, len(x.shape))
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    mean = emit("ReduceMean", x, integers(axes), keepdims=1)
+    centred = x - mean
+    total = emit("ReduceSum", centred * centred, integers(axes), keepdims=int(keepdim))
+    number = count(x, axes)
+    variance = total / (number - correction if correction else number)
+    return variance, mean if keepdim else emit("Squeeze", mean, integers(axes))
+
+
+@row("var")
+def _var(use: Use, x: Symbol, *arguments: Any, **options: Any) -> Symbol:
+    return _moments(use, x, *arguments, **options)[0]
+
+
+@row("std")
+def _std(use: Use, x: Symbol, *arguments: Any, **options: Any) -> Symbol:
+    return emit("Sqrt", _var(use, x, *arguments, **options))
+
+
+@row("var_mean")
+def _var_mean(use: Use, x: Symbol, *arguments: Any, **options: Any) -> tuple[Symbol, Symbol]:
+    return _moments(use, x, *arguments, **options)
+
+
+@row("std_mean")
+def _std_mean(use: Use, x: Symbol, *arguments: Any, **options: Any) -> tuple[Symbol, Symbol]:
+    variance, mean = _moments(use, x, *arguments, **options)
+    return emit("Sqrt", variance), mean
+
+
+@row("cumsum")
+def _cumsum(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
+    return emit("CumSum", use.promoted(x), constant(axis_of(dim, len(x.shape)), "int64"))
+
+
+@row("topk")
+def _topk(use: Use, x: Symbol, k: Size, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Symbol, ...]:
+    return emit_all("TopK", x, vector([k]), outputs=2, axis=dim, largest=int(largest), sorted=int(sorted))
+
+
+@row("sort", "sort.stable")
+def _sort(
+    use: Use, x: Symbol, dim: int = -1, descending: bool = False, stable: bool | None = None
+) -> tuple[Symbol, ...]:
+    return _topk(use, x, size_along(x, dim), dim, descending)
+
+
+@row("argsort", "argsort.stable")
+def _argsort(use: Use, x: Symbol, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Symbol:
+    return _sort(use, x, dim, descending)[1]
+
+
+@row("count_nonzero")
+def _count_nonzero(use: Use, x: Symbol, dim: Any = None) -> Symbol:
+    return emit("ReduceSum", cast(cast(x, "bool"), "int64"), integers(axes_of(dim, len(x.shape))), keepdims=0)
+
+
+@row("cumprod")
+def _cumprod(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
+    """By products of triangles: for axes of known size alone."""
+    size, axis = x.shape[dim], axis_of(dim, len(x.shape))
+    if not isinstance(size, int):
+        raise Refused("products along an axis of open size")
+    found = [emit("Slice", x, integers([0]), integers([1]), integers([axis]))]
+    for place in range(1, size):
+        one = emit("Slice", x, integers([place]), integers([place + 1]), integers([axis]))
+        found.append(found[-1] * one)
+    return emit("Concat", *found, axis=axis)

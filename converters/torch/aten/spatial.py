@@ -1,0 +1,198 @@
+"""Pools, resizing and sampling of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from portable_nn.converters.torch.aten.rows import Refused, Size, Use, each, row, size_along, sliced, unsqueezed, vector
+from portable_nn.layers.convolution import spatial_attributes
+from portable_nn.layers.resizing import Upsample
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.sizes.operation import pool
+
+_POOLS = ("max_pool1d", "max_pool2d", "max_pool3d")
+
+
+def _axes(use: Use) -> int:
+    """The number of spatial axes, from the name of the operator."""
+    return int(next(char for char in use.target if char.isdigit()))
+
+
+def _pooled(use: Use, x: Symbol, operator: str, kernel: Any, options: dict[str, Any], **own: Any) -> Symbol:
+    axes = _axes(use)
+    for option in ("stride", "padding", "dilation"):
+        if option in options:
+            options[option] = each(options[option], axes) if options[option] not in ((), [], None) else None
+    operation = pool(each(kernel, axes), axes=axes, **options)
+    attributes = {**spatial_attributes(operation, x.shape[-axes:]), **{name: one for name, one in own.items() if one}}
+    if len(x.shape) == axes + 2:
+        return emit(operator, x, **attributes)
+    return emit("Squeeze", emit(operator, unsqueezed(x, 0), **attributes), integers([0]))
+
+
+@row(*_POOLS)
+def _max_pool(
+    use: Use,
+    x: Symbol,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Symbol:
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil": ceil_mode}
+    return _pooled(use, x, "MaxPool", kernel_size, options, ceil_mode=int(ceil_mode))
+
+
+@row(*(f"{name}_with_indices" for name in _POOLS))
+def _max_pool_indices(use: Use, x: Symbol, *arguments: Any) -> tuple[Symbol, Symbol]:
+    """ONNX counts through the whole tensor, PyTorch through each channel."""
+    values = _max_pool(use, x, *arguments)
+    axes = _axes(use)
+    if len(x.shape) != axes + 2:
+        raise Refused("indices of the maxima without a batch")
+    options: dict[str, Any] = values.origin.attributes
+    found = emit_all("MaxPool", x, outputs=2, **options)
+    cells = emit("ReduceProd", vector([size_along(x, axis) for axis in range(2, axes + 2)]), integers([0]), keepdims=0)
+    return found[0], emit("Mod", found[1], cells)
+
+
+@row("avg_pool1d", "avg_pool2d", "avg_pool3d")
+def _avg_pool(
+    use: Use,
+    x: Symbol,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Symbol:
+    options = {"stride": stride, "padding": padding, "ceil": ceil_mode, "mode": "average"}
+    own = {"ceil_mode": int(ceil_mode), "count_include_pad": int(count_include_pad)}
+    if divisor_override is None:
+        return _pooled(use, x, "AveragePool", kernel_size, options, **own)
+    if ceil_mode:
+        raise Refused("divisor_override and ceil_mode together")
+    own["count_include_pad"] = 1
+    cells = float(np.prod(each(kernel_size, _axes(use))))
+    return _pooled(use, x, "AveragePool", kernel_size, options, **own) * (cells / divisor_override)
+
+
+@row("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
+def _adaptive_avg_pool(use: Use, x: Symbol, output_size: Any) -> Symbol:
+    """All cells; equal windows; or, where the windows differ, the product with a matrix of shares for each axis."""
+    sizes, wanted = _adaptive(use, x, output_size)
+    if all(size == 1 for size in wanted):
+        return _global(x, len(wanted), "GlobalAveragePool", "ReduceMean")
+    kernel = _equal(sizes, wanted)
+    if kernel:
+        return _pooled(use, x, "AveragePool", kernel, {"stride": kernel, "mode": "average"})
+    for place, (size, new) in enumerate(zip(_known(sizes), wanted, strict=True)):
+        if size == new:
+            continue
+        shares = np.zeros((size, new))
+        for column, (start, end) in enumerate(_windows(size, new)):
+            shares[start:end, column] = 1 / (end - start)
+        axis, rank = len(x.shape) - len(wanted) + place, len(x.shape)
+        perm = list(range(rank))
+        perm[axis], perm[-1] = perm[-1], perm[axis]
+        product = emit("MatMul", emit("Transpose", x, perm=perm), constant(shares, x.dtype))
+        x = emit("Transpose", product, perm=perm)
+    return x
+
+
+@row("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def _adaptive_max_pool(use: Use, x: Symbol, output_size: Any) -> tuple[Symbol, None]:
+    """Without the indices."""
+    sizes, wanted = _adaptive(use, x, output_size)
+    if all(size == 1 for size in wanted):
+        return _global(x, len(wanted), "GlobalMaxPool", "ReduceMax"), None
+    kernel = _equal(sizes, wanted)
+    if kernel:
+        return _pooled(use, x, "MaxPool", kernel, {"stride": kernel}), None
+    for place, (size, new) in enumerate(zip(_known(sizes), wanted, strict=True)):
+        axis = len(x.shape) - len(wanted) + place
+        parts = [
+            emit("ReduceMax", sliced(x, axis, start, end), integers([axis]), keepdims=1)
+            for start, end in _windows(size, new)
+        ]
+        x = emit("Concat", *parts, axis=axis)
+    return x, None
+
+
+def _windows(size: int, new: int) -> list[tuple[int, int]]:
+    """The windows of an adaptive pool, from and to."""
+    return [(place * size // new, -(-(place + 1) * size // new)) for place in range(new)]
+
+
+def _adaptive(use: Use, x: Symbol, output_size: Any) -> tuple[list[Any], list[int]]:
+    axes = _axes(use)
+    sizes, wanted = list(x.shape[-axes:]), each(output_size, axes)
+    wanted = [size if new is None else new for size, new in zip(sizes, wanted, strict=True)]
+    if not all(isinstance(new, int) for new in wanted):
+        raise Refused("a new size that is open")
+    return sizes, wanted
+
+
+def _equal(sizes: Sequence[Any], wanted: Sequence[int]) -> list[int] | None:
+    """The windows, where they are all alike."""
+    pairs = list(zip(sizes, wanted, strict=True))
+    whole = all(isinstance(size, int) and size % new == 0 for size, new in pairs)
+    return [size // new for size, new in pairs] if whole else None
+
+
+def _known(sizes: Sequence[Any]) -> Sequence[int]:
+    if not all(isinstance(size, int) for size in sizes):
+        raise Refused("windows that depend on an open size; an adaptive pool to 1 has none")
+    return sizes
+
+
+def _global(x: Symbol, axes: int, operator: str, reduction: str) -> Symbol:
+    if len(x.shape) == axes + 2:
+        return emit(operator, x)
+    return emit(reduction, x, integers(range(-axes, 0)), keepdims=1)
+
+
+_RESIZING = {
+    "upsample_nearest1d": "nearest", "upsample_nearest2d": "nearest", "upsample_nearest3d": "nearest",
+    "_upsample_nearest_exact1d": "nearest-exact", "_upsample_nearest_exact2d": "nearest-exact",
+    "_upsample_nearest_exact3d": "nearest-exact", "upsample_linear1d": "linear", "upsample_bilinear2d": "bilinear",
+    "upsample_trilinear3d": "trilinear", "upsample_bicubic2d": "bicubic",
+}  # fmt: skip
+_RESIZE = {"linear": "linear", "bilinear": "linear", "trilinear": "linear", "bicubic": "cubic"}
+
+
+@row(*_RESIZING)
+def _upsample(use: Use, x: Symbol, output_size: Sequence[Size] | None, *rest: Any) -> Symbol:
+    name = use.target.split(".")[1]
+    mode = _RESIZING[name]
+    corners = bool(rest[0]) if not mode.startswith("nearest") else False
+    factors = [each for each in (rest if mode.startswith("nearest") else rest[1:]) if each is not None]
+    if len(factors) == 1 and isinstance(factors[0], (list, tuple)):
+        factors = list(factors[0])
+    if output_size is None or (factors and use.target.endswith("default")):
+        return Upsample(scale_factor=tuple(factors), mode=mode, align_corners=corners)(x)
+    if all(isinstance(size, int) for size in output_size):
+        return Upsample(size=tuple(output_size), mode=mode, align_corners=corners)(x)  # type: ignore[arg-type]
+    if mode.startswith("nearest"):
+        raise Refused(f"{mode} to a size that is open; a scale_factor can be written")
+    lead = [size_along(x, axis) for axis in range(2)]
+    ways = {True: "align_corners", False: None}
+    return emit(
+        "Resize", x, None, None, vector([*lead, *output_size]), mode=_RESIZE[mode],
+        coordinate_transformation_mode=ways[corners],
+    )  # fmt: skip
+
+
+@row("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def _grid_sampler(
+    use: Use, x: Symbol, grid: Symbol, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Symbol:
+    return emit(
+        "GridSample", x, grid, mode=("linear", "nearest", "cubic")[interpolation_mode],
+        padding_mode=("zeros", "border", "reflection")[padding_mode], align_corners=int(align_corners),
+    )  # fmt: skip

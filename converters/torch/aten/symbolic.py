@@ -1,0 +1,66 @@
+"""Arithmetic on sizes: numbers where all are known, and nodes on symbols (1,) otherwise."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from portable_nn.converters.torch.aten.rows import ROWS, Use, row, size_along
+from portable_nn.operators import Symbol, cast, constant, emit
+
+
+@row("sym_size")
+def _size(use: Use, x: Symbol, dim: int) -> Any:
+    return size_along(x, dim)
+
+
+def _symbol(value: Any, dtype: str) -> Symbol:
+    return cast(value, dtype) if isinstance(value, Symbol) else constant([value], dtype)
+
+
+def _computed(
+    plain: Callable[..., Any], node: str | Callable[..., Symbol], use: Use, *values: Any, **options: Any
+) -> Any:
+    """``plain`` of numbers; otherwise the node of that name, or what a function makes, in a common element type."""
+    if not any(isinstance(each, Symbol) for each in values):
+        return plain(*values)
+    floats = any(isinstance(each, float) or (isinstance(each, Symbol) and each.dtype == "float64") for each in values)
+    dtype = "float64" if floats or plain is operator.truediv else "int64"
+    symbols = [_symbol(each, dtype) for each in values]
+    return emit(node, *symbols) if isinstance(node, str) else node(*symbols)
+
+
+def _floor_divide(a: Symbol, b: Symbol) -> Symbol:
+    """Sizes are not negative, for which Div of whole numbers rounds down as well."""
+    return emit("Div", a, b) if a.dtype == "int64" else emit("Floor", emit("Div", a, b))
+
+
+def _rounded(way: str, x: Symbol) -> Symbol:
+    return x if x.dtype == "int64" else cast(emit(way, x), "int64")
+
+
+_ARITHMETIC: Final[Mapping[str, tuple[Callable[..., Any], str | Callable[..., Symbol]]]] = {
+    "_operator.add": (operator.add, "Add"),
+    "_operator.sub": (operator.sub, "Sub"),
+    "_operator.mul": (operator.mul, "Mul"),
+    "_operator.truediv": (operator.truediv, "Div"),
+    "_operator.floordiv": (operator.floordiv, _floor_divide),
+    "_operator.mod": (operator.mod, "Mod"),
+    "_operator.neg": (operator.neg, "Neg"),
+    "_operator.pow": (operator.pow, "Pow"),
+    "torch.sym_max": (max, "Max"),
+    "torch.sym_min": (min, "Min"),
+    "torch.sym_int": (int, partial(_rounded, "Floor")),
+    "torch.sym_float": (float, lambda x: cast(x, "float64")),
+    "math.ceil": (math.ceil, partial(_rounded, "Ceil")),
+    "math.floor": (math.floor, partial(_rounded, "Floor")),
+    "math.trunc": (math.trunc, partial(_rounded, "Floor")),
+    "_builtins.round": (round, partial(_rounded, "Round")),
+    "torch.sym_sqrt": (math.sqrt, "Sqrt"),
+}
+"""How sizes are computed: of numbers, and of symbols."""
+
+ROWS.update({name: partial(_computed, *ways) for name, ways in _ARITHMETIC.items()})

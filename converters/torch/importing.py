@@ -1,0 +1,103 @@
+"""``from_torch`` and ``read_torch``: a module as a network, proved against the module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portable_nn.converters.conversion import Imported
+from portable_nn.converters.torch.program import Dynamic, Program, export
+from portable_nn.converters.torch.proof import compare_training, compare_with_module
+from portable_nn.converters.torch.translation import Translation, translated
+from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+
+
+@check_kinds
+def from_torch(
+    module: Any,
+    example: Any,
+    *,
+    dynamic: Dynamic | None = None,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    prove_training: bool = False,
+    seed: int | None = None,
+) -> Network:
+    """The network that a PyTorch module is, with its weights; see ``read_torch``, which also says what it found."""
+    return read_torch(
+        module, example, dynamic=dynamic, verify=verify, atol=atol, rtol=rtol, prove_training=prove_training, seed=seed
+    ).network
+
+
+@check_kinds
+def read_torch(
+    module: Any,
+    example: Any,
+    *,
+    dynamic: Dynamic | None = None,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    prove_training: bool = False,
+    seed: int | None = None,
+) -> Imported:
+    """Make a network of a PyTorch module through ``torch.export``, and prove that both compute the same.
+
+    The network predicts like ``module.eval()`` and trains like ``module.train()``: dropout drops, batch normalisation
+    uses the statistics of the batch, parameters without ``requires_grad`` are frozen. Parameters and buffers have the
+    names and layouts of ``state_dict``; tied weights are one parameter. Outputs have the keys of a dict or the
+    fields of a class, or are ``output``, or ``output_0``, ``output_1``, … The module stays as it is.
+
+    Args:
+        module: the module, on any device.
+        example: what it is called with: a tensor or array, a tuple of positional arguments, a dict of named ones, or
+            both as a pair of a tuple and a dict. Their numbers do not matter, their types and fixed sizes do.
+        dynamic: names of open sizes by input and axis, ``{"x": {0: "batch", 1: "length"}}``. The first axis of each
+            input is ``batch`` unless it is named otherwise, or ``None`` for a size that is fixed.
+        verify: whether both sides run on the same inputs, at two batch sizes and three numbers for any other open size.
+        atol: the allowed absolute difference.
+        rtol: the allowed difference relative to the largest magnitude of an output.
+        prove_training: whether both sides are also trained for five steps from the same weights on the same batches,
+            dropout off, and must have the same parameters then: to 1e-5, in float64 to 1e-8.
+        seed: the seed of the network's shuffling and dropout, and of the inputs of the proof.
+
+    Returns the network, the proof, and notes on what could not be kept.
+
+    Raises:
+        UsageError: the example does not fit, PyTorch cannot export the module, or operators have no counterpart: all of
+            them are listed, with where in the module they are.
+        VerificationError: both sides do not agree.
+    """
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
+    tolerance = Tolerance(atol, rtol)
+    first: PortableNNError | None = None
+    for training in (True, False):
+        try:
+            program = export(module, example, dynamic, training=training)
+            made = translated(module, program, seed)
+            proof = _proof(module, program, made, verify, tolerance, seed or 0)
+        except (UsageError, VerificationError) as error:
+            if first is not None:
+                raise first from None
+            first = error
+            continue
+        notes = made.notes
+        if first is not None:
+            why = str(first).splitlines()[0]
+            notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
+        if prove_training:
+            notes = (*notes, *compare_training(module, program, made.network, seed or 0))
+        return Imported(made.network, proof, notes)
+    raise AssertionError("unreachable")
+
+
+def _proof(module: Any, program: Program, made: Translation, verify: bool, tolerance: Tolerance, seed: int) -> Proof:
+    if not verify:
+        return Proof(made.network.graph.outputs)
+    return compare_with_module(module, program, made.network, tolerance, seed)

@@ -1,0 +1,217 @@
+"""The proof of a conversion: the module and the network on the same inputs, and trained for some steps."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.converters.conversion import compare_sides
+from portable_nn.converters.torch.program import Program, mode, quiet
+from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
+from portable_nn.network import Network
+from portable_nn.onnx.meant import meant
+from portable_nn.onnx.samples import varied
+from portable_nn.onnx.verify import Proof, Tolerance, difference
+from portable_nn.operators import Array
+from portable_nn.training.losses.numbers import MeanSquaredError
+from portable_nn.training.optimizers import SGD
+
+STEPS: Final = 5
+"""The steps of training that are compared."""
+
+RATE: Final = 0.01
+"""Their learning rate."""
+
+MARGIN: Final = 10
+"""How many times as far as roundings alone move a parameter it may be apart."""
+
+TOLERANCES: Final[Mapping[str, float]] = {"float32": 1e-5, "float64": 1e-8}
+"""How far a parameter may be apart after the steps, absolute and relative to its largest magnitude."""
+
+
+def compare_with_module(module: Any, program: Program, network: Network, tolerance: Tolerance, seed: int) -> Proof:
+    """The largest differences of the outputs; the module runs in evaluation mode."""
+    import torch
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Any]:
+        with quiet(), mode(module, training=False), torch.no_grad():
+            return {name: each.detach().cpu().numpy() for name, each in called(module, program, feeds).items()}
+
+    return compare_sides(network, run, "the module", tolerance=tolerance, seed=seed)
+
+
+def called(module: Any, program: Program, feeds: Mapping[str, Array]) -> dict[str, Any]:
+    """The tensors that the module returns, by the names of the network's outputs."""
+    import torch
+    from torch.utils import _pytree
+
+    device = next((each.device for each in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
+    tensors = {name: torch.as_tensor(np.array(array), device=device) for name, array in feeds.items()}
+    args, kwargs = program.call(tensors)
+    leaves = _pytree.tree_leaves(module(*args, **kwargs))
+    if len(leaves) != len(program.outputs):
+        raise VerificationError(
+            f"the module returns {len(leaves)} values, and {len(program.outputs)} when it was exported"
+        )
+    pairs = zip(program.outputs, leaves, strict=True)
+    return {name: leaf for name, leaf in pairs if isinstance(leaf, torch.Tensor)}
+
+
+def compare_training(module: Any, program: Program, network: Network, seed: int) -> tuple[str, ...]:
+    """Train copies of both sides with plain SGD on the same examples, without dropout, and compare all parameters.
+
+    The loss is the mean squared error of each output of floats from random numbers. Returns a note that says so.
+
+    Raises ``VerificationError`` that lists the parameters that differ.
+    """
+    ours = _without_dropout(network)
+    rng = np.random.default_rng(seed)
+    feeds = varied(ours.graph, rng, meant(ours.graph, ours.parameters, ours.inputs))[1]
+    before = {name: array.copy() for name, array in ours.parameters.items()}
+    results = ours.compute("numpy", feeds)
+    size = len(next(iter(feeds.values())))
+    targets = {
+        name: np.asarray(rng.standard_normal(result.shape), result.dtype)
+        for name, result in results.items()
+        if result.dtype.kind == "f" and result.shape[:1] == (size,)
+    }
+    if not targets:
+        raise UsageError("no output of floats has the batch first, so that training cannot be compared")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PortableNNWarning)
+            losses = dict.fromkeys(targets, MeanSquaredError())
+            ours.fit(
+                feeds, targets, loss=losses, optimizer=SGD(RATE), epochs=STEPS, batch_size=size, shuffle=False,
+                progress=False,
+            )  # fmt: skip
+    except UsageError as error:
+        raise UsageError(f"training cannot be compared: {error}") from error
+    state = _trained(module, program, feeds, targets)
+    apart = {
+        name: difference(array, state[name]).max_abs_error
+        for name, array in ours.parameters.items()
+        if name in state and array.dtype.kind == "f"
+    }
+    allowed = {
+        name: TOLERANCES.get(state[name].dtype.name, 1e-2) * (1 + float(np.abs(state[name]).max(initial=0)))
+        for name in apart
+    }
+    far, rounding = [name for name in apart if not apart[name] <= allowed[name]], ""
+    if far:
+        noise = _noise(module, program, feeds, targets, state)
+        rounding = f"; {len(far)} by more than 1e-5, as far as roundings of the weights move them in PyTorch alone"
+        far = [name for name in far if not apart[name] <= MARGIN * noise[name]]
+    if far:
+        faults = [f"'{name}' differs by {apart[name]:.3g}, where {allowed[name]:.3g} is allowed" for name in far]
+        raise VerificationError(listed(faults, f"after {STEPS} steps of training both sides differ"))
+    moved = sum(not np.array_equal(ours.parameters[name], before[name]) for name in apart)
+    largest = max(apart.values(), default=0.0)
+    text = (
+        f"after {STEPS} steps of training here and there, {moved} parameters moved and differ by {largest:.1e} at most"
+    )
+    return (text + rounding,)
+
+
+def _noise(
+    module: Any,
+    program: Program,
+    feeds: Mapping[str, Array],
+    targets: Mapping[str, Array],
+    state: Mapping[str, Array],
+) -> dict[str, float]:
+    """How far each parameter of the module is moved by roundings: by those of the weights that training begins with."""
+    import torch
+
+    found = dict.fromkeys(state, 0.0)
+    for seed in range(3):
+        other, generator = copy.deepcopy(module), torch.Generator().manual_seed(seed)
+        for weight in other.parameters():
+            signs = torch.rand(weight.shape, generator=generator).sub_(0.5).to(weight.device, weight.dtype)
+            weight.data.mul_(1 + 2 * torch.finfo(weight.dtype).eps * signs)
+        for name, array in _trained(other, program, feeds, targets).items():
+            if array.dtype.kind == "f":
+                found[name] = max(found[name], difference(array, state[name]).max_abs_error)
+    return found
+
+
+def _without_dropout(network: Network) -> Network:
+    """A copy whose training drops nothing."""
+    nodes = tuple(
+        replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1])
+        if node.operator == "Dropout"
+        else node
+        for node in network.graph.nodes
+    )
+    return Network.from_graph(replace(network.graph, nodes=nodes), network.parameters, seed=0)
+
+
+def _trained(
+    module: Any, program: Program, feeds: Mapping[str, Array], targets: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The state of a copy of the module after the steps in training mode, without dropout."""
+    import torch
+
+    module = copy.deepcopy(module)
+    weights = [each for each in module.parameters() if each.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=RATE)
+    for each in module.modules():
+        if isinstance(each, torch.nn.modules.batchnorm._BatchNorm):
+            _count_as_onnx(each)
+        elif isinstance(each, torch.nn.RNNBase):
+            each.dropout = 0.0
+    with quiet(), mode(module, training=True), _no_dropout():
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            made = called(module, program, feeds)
+            losses = [
+                torch.nn.functional.mse_loss(made[name], torch.as_tensor(target, device=made[name].device))
+                for name, target in targets.items()
+            ]
+            total: Any = sum(losses[1:], losses[0])
+            total.backward()
+            optimizer.step()
+    return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+
+
+def _count_as_onnx(norm: Any) -> None:
+    """Let running variances follow Σ(x - mean)² / n, as they do here."""
+    old: dict[str, Any] = {}
+
+    def before(_: Any, inputs: Any) -> None:
+        if norm.running_var is not None:
+            old["variance"] = norm.running_var.clone()
+
+    def after(_: Any, inputs: Any, __: Any) -> None:
+        if norm.training and norm.running_var is not None and norm.momentum is not None:
+            count, share = inputs[0].numel() / inputs[0].shape[1], norm.momentum
+            batch = (norm.running_var - (1 - share) * old["variance"]) * (count - 1) / count
+            norm.running_var.data.copy_((1 - share) * old["variance"] + batch)
+
+    norm.register_forward_pre_hook(before)
+    norm.register_forward_hook(after)
+
+
+def _no_dropout() -> Any:
+    """A mode in which the functions of dropout return what goes in, and random zeros and ones their mean."""
+    from torch.overrides import TorchFunctionMode
+
+    class NoDropout(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name, options = getattr(function, "__name__", ""), dict(kwargs or {})
+            if name.rstrip("_").rstrip("123d") in {"dropout", "feature_dropout", "native_dropout"}:
+                return args[0] if args else options["input"]
+            if name == "bernoulli_":
+                return args[0].fill_(args[1] if len(args) > 1 else options.get("p", 0.5))
+            if "dropout_p" in options:
+                options["dropout_p"] = 0.0
+            elif name == "scaled_dot_product_attention" and len(args) > 4:
+                args = (*args[:4], 0.0, *args[5:])
+            return function(*args, **options)
+
+    return NoDropout()

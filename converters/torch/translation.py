@@ -1,0 +1,385 @@
+"""An exported graph as a network: each node through its row of the table ``aten``."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from portable_nn.converters.torch.aten import Refused, Use, row_of
+from portable_nn.converters.torch.aten.rows import Result
+from portable_nn.converters.torch.program import Program
+from portable_nn.core.errors import GraphError, UsageError, listed
+from portable_nn.core.graph import Dim
+from portable_nn.network import Network
+from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, constant, emit, trace
+
+_FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
+"""Options that say what the results say as well, or nothing about them."""
+
+_CHECKS: Final = re.compile(r"aten\._assert|aten\.sym_constrain|torch\._check|aten\._functional_assert")
+"""What computes nothing."""
+
+_WRITTEN: Final = 64
+"""The most elements of a constant of the module that is written into the graph; larger ones are frozen parameters."""
+
+
+class Translation(NamedTuple):
+    """A network, and what could not be kept."""
+
+    network: Network
+    notes: tuple[str, ...]
+
+
+class _Missing(Exception):  # noqa: N818
+    """Operators without a row, and whether the graph must be brought into another form first."""
+
+    def __init__(self, targets: Sequence[Any], faults: Sequence[str]) -> None:
+        super().__init__()
+        self.targets, self.faults = targets, faults
+
+
+def translated(module: Any, program: Program, seed: int | None) -> Translation:
+    """The network of an exported module.
+
+    Operators without a row are decomposed by PyTorch first, and these alone; so is the whole graph where it writes into
+    parts of tensors.
+
+    Raises ``UsageError`` that lists what has no row then, and where in the module it is.
+    """
+    try:
+        return _Translator(module, program, program.exported).network(seed)
+    except _Missing as missing:
+        simpler = _decomposed(program.exported, missing)
+    try:
+        return _Translator(module, program, simpler).network(seed)
+    except _Missing as missing:
+        raise UsageError(listed(missing.faults, "the module has operators that cannot be converted")) from None
+
+
+def _decomposed(exported: Any, missing: _Missing) -> Any:
+    """The program with the missing operators in simpler ones, and without writing into tensors."""
+    from torch.export import default_decompositions
+
+    from portable_nn.converters.torch.program import quiet
+
+    table: Any = default_decompositions()
+    wanted = set(missing.targets)
+    with quiet():
+        try:
+            return exported.run_decompositions({target: way for target, way in table.items() if target in wanted})
+        except Exception as error:
+            said = " ".join(str(error).split())[:300]
+            faults = [*missing.faults, f"PyTorch cannot decompose them: {said}"]
+            raise UsageError(listed(faults, "the module has operators that cannot be converted")) from error
+
+
+class _Translator:
+    def __init__(self, module: Any, program: Program, exported: Any) -> None:
+        self.module, self.program, self.exported = module, program, exported
+        self.nodes = list(exported.graph.nodes)
+        self.values: dict[Any, Any] = {}
+        self.arrays: dict[str, Array] = {}
+        self.inputs: list[Leaf] = []
+        self.notes: dict[str, None] = dict.fromkeys(program.notes)
+        self.faults: list[str] = []
+        self.paths: Counter[str] = Counter()
+
+    def network(self, seed: int | None) -> Translation:
+        """Raises ``_Missing`` where there are operators without a row."""
+        needed = self._needed()
+        self._check_rows(needed)
+        self._add_leaves()
+        for node in self.nodes:
+            if node.op == "call_function" and node in needed:
+                self._add(node)
+        outputs = self._outputs()
+        if self.faults:
+            raise UsageError(listed(self.faults, "the module cannot be converted"))
+        graph = trace(self.inputs, outputs, _identifier(type(self.module).__name__)).graph
+        order = {name: place for place, name in enumerate(self.module.state_dict())}
+        parameters = sorted(graph.parameters, key=lambda each: order.get(each.name, len(order)))
+        graph = replace(graph, parameters=tuple(parameters))
+        used = {each.name: self.arrays[each.name] for each in parameters}
+        self._note_unused(used)
+        return Translation(Network.from_graph(graph, used, seed=seed), tuple(self.notes))
+
+    # -- what is needed, and whether there are rows
+
+    def _needed(self) -> set[Any]:
+        """What the outputs depend on, with what writes into it."""
+        wanted = [node for node in self.nodes if node.op == "output"]
+        found: set[Any] = set()
+        while wanted:
+            node = wanted.pop()
+            if node in found:
+                continue
+            found.add(node)
+            wanted += node.all_input_nodes
+            wanted += [user for user in node.users if _writes(user) and user.args[0] is node and user < _LAST]
+        return found
+
+    def _check_rows(self, needed: set[Any]) -> None:
+        targets, places = dict[Any, None](), dict[str, list[str]]()
+        for node in self.nodes:
+            if node.op != "call_function" or node not in needed or _is_known(node):
+                continue
+            targets[node.target] = None
+            places.setdefault(_target(node), []).append(self._place(node))
+        faults = [f"{target} in {', '.join(dict.fromkeys(at))}" for target, at in places.items()]
+        writes = [node for node in self.nodes if node in needed and _writes(node) and _is_shared(node.args[0])]
+        faults += [f"{_target(node)} in {self._place(node)} writes into a part of a tensor" for node in writes]
+        if faults:
+            raise _Missing(list(targets), faults)
+
+    def _place(self, node: Any) -> str:
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path, kind = stack[-1] if stack else ("", type(self.module).__name__)
+        name = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+        return f"'{_plain_path(path)}' ({name})" if path else name
+
+    # -- leaves
+
+    def _add_leaves(self) -> None:
+        state = dict(self.module.state_dict(keep_vars=True))
+        first = dict[Any, str]()
+        for name, tensor in state.items():
+            first.setdefault(_identity(tensor), name)
+        nodes = {node.name: node for node in self.nodes if node.op == "placeholder"}
+        leaves: dict[str, Leaf] = {}
+        given = iter(self.program.inputs)
+        for spec in self.exported.graph_signature.input_specs:
+            kind, node = spec.kind.name, nodes.get(getattr(spec.arg, "name", ""))
+            if kind == "USER_INPUT":
+                name = next(given)
+                if name is not None and node is not None:
+                    self._add_input(name, node)
+                continue
+            if node is None or kind not in {"PARAMETER", "BUFFER", "CONSTANT_TENSOR"}:
+                continue
+            tensor = state.get(spec.target)
+            if tensor is None:
+                held = self.exported.state_dict if spec.target in self.exported.state_dict else self.exported.constants
+                tensor = held[spec.target]
+            name = first.get(_identity(tensor), spec.target)
+            if name != spec.target and node.users:
+                self.notes[f"'{spec.target}' is '{name}': they are tied, and one parameter here"] = None
+            if not node.users:
+                continue
+            self.values[node] = self._leaf(leaves, name, tensor, kind)
+
+    def _leaf(self, leaves: dict[str, Leaf], name: str, tensor: Any, kind: str) -> Symbol:
+        dtype = _dtype(tensor)
+        if dtype not in DTYPE_CODES:
+            self.faults.append(f"'{name}' is of the element type {dtype}; module.float() makes it float32")
+            return constant(0, "float32")
+        array = tensor.detach().cpu().numpy()
+        if kind == "CONSTANT_TENSOR" and array.size <= _WRITTEN:
+            return constant(array, dtype)
+        if name not in leaves:
+            trainable = bool(getattr(tensor, "requires_grad", False)) and kind == "PARAMETER"
+            leaves[name] = Leaf(name, dtype, array.shape, parameter=True, trainable=trainable, initial=array)
+            self.arrays[name] = array
+        return leaves[name]
+
+    def _add_input(self, name: str, node: Any) -> None:
+        tensor = node.meta["val"]
+        dims = [self._dim(size, name, axis) for axis, size in enumerate(tensor.shape)]
+        dtype = _dtype(tensor)
+        if dtype not in DTYPE_CODES:
+            self.faults.append(f"the input '{name}' is of the element type {dtype}")
+            dtype = "float32"
+        leaf = Leaf(_identifier(name), dtype, tuple(dims))
+        self.inputs.append(leaf)
+        self.values[node] = leaf
+
+    def _dim(self, size: Any, name: str, axis: int) -> Dim:
+        """The name of a symbol; a size that PyTorch computes of others is open as well."""
+        if isinstance(size, int):
+            return size
+        found = self.program.dims.get(str(size.node.expr))
+        return self.program.wanted[name][axis] if found is None else found
+
+    # -- nodes
+
+    def _add(self, node: Any) -> None:
+        if _CHECKS.match(_target(node)):
+            return
+        arguments = [self._argument(each) for each in node.args]
+        options = {key: self._argument(each) for key, each in node.kwargs.items() if key not in _FOR_NOTHING}
+        if any(each is _FAILED for each in _flat([*arguments, *options.values()])):
+            self.values[node] = _FAILED
+            return
+        if _target(node) == "_operator.getitem":
+            self.values[node] = arguments[0][arguments[1]]
+            return
+        row = row_of(_target(node))
+        assert row is not None
+        use = Use(_target(node), _results(node), _common(node), trains=self.program.trains, note=self._note)
+        try:
+            made = row(use, *arguments, **options)
+        except Refused as refused:
+            self.faults.append(f"{_target(node)} in {self._place(node)}: {refused} cannot be converted")
+            made = _FAILED
+        except GraphError as error:
+            said = "; ".join(str(fault) for fault in error.faults)
+            self.faults.append(f"{_target(node)} in {self._place(node)}: {said}")
+            made = _FAILED
+        self.values[node] = made
+        if _writes(node):
+            self.values[node.args[0]] = made
+        self._name(node, made)
+
+    def _note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def _argument(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [self._argument(each) for each in value]
+        if type(value).__name__ == "Node":
+            return self.values.get(value)
+        return value
+
+    def _name(self, node: Any, made: Any) -> None:
+        """Name the last node after the module, or after the operator where the module has others inside."""
+        symbols = made if isinstance(made, (list, tuple)) else [made]
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        for symbol in symbols[:1]:
+            if not isinstance(symbol, Symbol) or symbol.origin.operator is None or symbol.origin.name:
+                continue
+            path, kind = stack[-1] if stack else ("", "")
+            path = _plain_path(path)
+            is_leaf = path and "torch.nn.modules" in str(kind)
+            word = _target(node).split(".")[1].strip("_")
+            stem = path if is_leaf else f"{path}.{word}" if path else word
+            self.paths[stem] += 1
+            if self.paths[stem] == 1 and path and stem not in self.arrays:
+                symbol.origin.name = stem
+            else:
+                symbol.origin.stem = stem
+
+    # -- outputs
+
+    def _outputs(self) -> list[Symbol]:
+        [node] = [node for node in self.nodes if node.op == "output"]
+        results = list(node.args[0])[-len(self.program.outputs) :]
+        found: list[Symbol] = []
+        for name, result in zip(self.program.outputs, results, strict=True):
+            symbol = self._argument(result)
+            if symbol is _FAILED:
+                continue
+            if not isinstance(symbol, Symbol):
+                self.notes[f"the output '{name}' is {symbol!r}, no tensor, and left out"] = None
+                continue
+            if isinstance(symbol, Leaf) or symbol in found or symbol.name:
+                symbol = emit("Identity", symbol)
+            if symbol.origin.operator and symbol.origin.operator.name == "Constant":
+                symbol = emit("Identity", symbol)
+            symbol.name = _identifier(name)
+            if symbol.origin.name == symbol.name:
+                symbol.origin.name = None
+            found.append(symbol)
+        if not found and not self.faults:
+            raise UsageError("the module returns no tensor")
+        return found
+
+    def _note_unused(self, used: Mapping[str, Array]) -> None:
+        tied = {_identity(tensor) for name, tensor in self.module.state_dict(keep_vars=True).items() if name in used}
+        unused = [
+            name
+            for name, tensor in self.module.state_dict(keep_vars=True).items()
+            if name not in used and _identity(tensor) not in tied and not name.endswith("num_batches_tracked")
+        ]
+        if unused:
+            shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+            self.notes[f"not in the network, for nothing that comes out depends on it: {shown}"] = None
+
+
+_FAILED: Final = object()
+"""The value of a node that could not be made: those that need it are passed over."""
+
+
+class _Last:
+    def __gt__(self, other: object) -> bool:
+        return True
+
+
+_LAST: Final = _Last()
+
+
+def _flat(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        found += _flat(value) if isinstance(value, list) else [value]
+    return found
+
+
+def _target(node: Any) -> str:
+    target = node.target
+    if hasattr(target, "_schema"):
+        return str(target)
+    return f"{target.__module__}.{target.__name__}"
+
+
+def _is_known(node: Any) -> bool:
+    target = _target(node)
+    return target == "_operator.getitem" or bool(_CHECKS.match(target)) or row_of(target) is not None
+
+
+def _writes(node: Any) -> bool:
+    """Whether it writes into its first argument."""
+    schema = getattr(node.target, "_schema", None)
+    return bool(
+        schema and schema.arguments and schema.arguments[0].alias_info and schema.arguments[0].alias_info.is_write
+    )
+
+
+def _is_view(node: Any) -> bool:
+    """Whether its result may share memory with its first argument."""
+    schema = getattr(node.target, "_schema", None)
+    info = schema.returns[0].alias_info if schema and schema.returns else None
+    return bool(info and not info.is_write)
+
+
+def _is_shared(node: Any) -> bool:
+    """Whether other nodes have the same memory."""
+    return _is_view(node) or any(_is_view(user) for user in node.users)
+
+
+def _results(node: Any) -> list[Result]:
+    value = node.meta.get("val")
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [Result(_dtype(each), each.dim()) if hasattr(each, "dtype") else Result("int64", 0) for each in values]
+
+
+def _common(node: Any) -> str:
+    """What PyTorch promotes the first two arguments to."""
+    import torch
+
+    values = [each.meta.get("val") if hasattr(each, "meta") else each for each in node.args[:2]]
+    tensors = [each for each in values if isinstance(each, torch.Tensor)]
+    if len(values) == 2 and tensors and all(isinstance(each, (torch.Tensor, bool, int, float)) for each in values):
+        return str(torch.result_type(*values)).removeprefix("torch.")
+    return _dtype(tensors[0]) if tensors else "int64"
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _identity(tensor: Any) -> Any:
+    if not tensor.numel():
+        return id(tensor)
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _plain_path(path: str) -> str:
+    """The path of a module without the number of its call."""
+    return re.sub(r"@\d+", "", path)
+
+
+def _identifier(name: str) -> str:
+    return name
