@@ -247,6 +247,38 @@ def _number_or_text(text: str) -> Dim:
     return int(text) if is_number(text) else text
 
 
+def spelled(dim: Dim, names: Mapping[str, str], forms: Mapping[str, str]) -> str:
+    """A dimension as an expression of a programming language.
+
+    Args:
+        dim: the dimension.
+        names: the variable for each name.
+        forms: how ``floor``, ``ceil``, ``min``, ``max`` and ``""``, an exact division, are written: with ``{0}`` and
+            ``{1}`` for the two operands, which are in brackets where they need some.
+
+    Raises ``KeyError`` for a name that ``names`` does not have.
+    """
+    if isinstance(dim, int) or dim in names:
+        return names[dim] if isinstance(dim, str) else str(dim)
+    parts = [(variables, number) for variables, number in sorted(_terms(dim).items(), key=lambda each: _order(each[0]))]
+    text = ""
+    for variables, number in parts:
+        factors = [_spelled(variable, names, forms) for variable in variables]
+        if abs(number) != 1 or not factors:
+            factors.insert(0, str(abs(number)))
+        sign = " - " if number < 0 else " + "
+        text += (sign if text else sign.strip().replace("+", "")) + " * ".join(factors)
+    return text or "0"
+
+
+def _spelled(variable: str, names: Mapping[str, str], forms: Mapping[str, str]) -> str:
+    call = _call(variable)
+    if call is None:
+        return names[variable]
+    operands = (spelled(_number_or_text(each), names, forms) for each in call[1])
+    return forms[call[0]].format(*(each if each.isidentifier() or each.isdigit() else f"({each})" for each in operands))
+
+
 def evaluated(dim: Dim, sizes: Mapping[str, int]) -> int | None:
     """The value of a dimension whose names have these ``sizes``; ``None`` where it has none, or a name is missing."""
     if isinstance(dim, int):

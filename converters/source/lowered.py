@@ -1,0 +1,93 @@
+"""A graph in which operators without a row in a table are replaced by what they are in other operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from portable_nn.core.errors import GraphError, UnsupportedError, listed
+from portable_nn.core.graph import Graph, Node
+from portable_nn.operators import (
+    InvalidNode,
+    Leaf,
+    OperatorContext,
+    Symbol,
+    Type,
+    infer,
+    infer_node,
+    lookup,
+    replay,
+    trace,
+)
+from portable_nn.rewrites import Program, rewritten
+
+Missing: TypeAlias = Callable[["Use"], str | None]
+"""Says what of a node cannot be written, or ``None``."""
+
+DEEPEST: Final = 8
+"""How often what replaces an operator is replaced again."""
+
+
+class Use(NamedTuple):
+    """A node with the types of its inputs, and those of its outputs."""
+
+    node: Node
+    context: OperatorContext
+    results: Sequence[Type]
+
+
+def uses(graph: Graph) -> list[Use]:
+    """All nodes of a graph."""
+    types = infer(graph).types
+    found = list[Use]()
+    for node in graph.nodes:
+        inputs = [types[name] if name else None for name in node.inputs]
+        operator = lookup(node.operator, node.domain)
+        context = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
+        results = infer_node(operator, inputs, node.attributes, len(node.outputs))
+        found.append(Use(node, context, results))
+    return found
+
+
+def in_known_operators(graph: Graph, missing: Missing, where: str, what: str) -> Graph:
+    """``graph`` in operators of which nothing is ``missing``; ``where`` is the file, and ``what`` begins the message.
+
+    Raises ``UnsupportedError`` with all that is missing.
+    """
+    graph = rewritten(Program(graph, {}), {"unused"}).graph
+    for _ in range(DEEPEST):
+        wanted = {use.node.name for use in uses(graph) if _lowers(use.node) and missing(use)}
+        if not wanted or (after := _lowered(graph, wanted)) is graph:
+            break
+        graph = after
+    faults = [(use.node, missing(use)) for use in uses(graph)]
+    if found := [f"'{node.name}' ({node.operator}): {fault}" for node, fault in faults if fault]:
+        raise UnsupportedError(where, listed(found, what))
+    return graph
+
+
+def _lowers(node: Node) -> bool:
+    return lookup(node.operator, node.domain).lowering is not None
+
+
+def _lowered(graph: Graph, names: set[str]) -> Graph:
+    """The graph with other operators for the nodes of these names; itself where none of them can be expressed."""
+    done = list[str]()
+
+    def form(node: Node, inputs: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
+        if node.name not in names:
+            return None
+        lowering = lookup(node.operator, node.domain).lowering
+        assert lowering
+        try:
+            made = lowering(*inputs, **node.attributes)
+        except (GraphError, InvalidNode):  # Such a use has no other form.
+            return None
+        done.append(node.name)
+        return [made] if isinstance(made, Symbol) else list(made)
+
+    symbols = replay(graph, form=form)
+    if not done:
+        return graph
+    leaves = [leaf for value in graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
+    return trace(leaves, [symbols[name] for name in graph.outputs], graph.name).graph
