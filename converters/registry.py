@@ -31,6 +31,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "arrays": "portable_nn.converters.arrays:CONVERTER",
     "book": "portable_nn.converters.book:CONVERTER",
     "torch": "portable_nn.converters.torch:CONVERTER",
+    "sklearn": "portable_nn.converters.sklearn:CONVERTER",
 }
 """The converters of this package: the name of each, and where its ``Converter`` is."""
 

@@ -106,6 +106,13 @@ CASES: dict[str, tuple[Any, Array, Callable[[Any, Any], Callable[[Any], Any]]]] 
     ),
     "kl": ("kl_divergence", SHARES, lambda x, y: mean(F.kl_div(F.log_softmax(x, 1), y, reduction="none").sum(1))),
     "hinge of classes": ("hinge", NUMBERS, lambda x, y: mean(F.multi_margin_loss(x, y, reduction="none"))),
+    "squared hinge of classes": (
+        pnn.Hinge(squared=True), NUMBERS, lambda x, y: mean(F.multi_margin_loss(x, y, p=2, reduction="none")),
+    ),
+    "squared hinge of truths": (
+        pnn.Hinge(0.5, squared=True), TRUTH * 1.0,
+        lambda x, y: mean((torch.relu(0.5 - (2 * y - 1) * x) ** 2).mean(1)),
+    ),
     "hinge of truths": (
         pnn.Hinge(0.5), TRUTH * 1.0,
         lambda x, y: mean(torch.relu(0.5 - (2 * y - 1) * x).mean(1)),

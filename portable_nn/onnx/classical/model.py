@@ -189,7 +189,9 @@ def _is_copy(node: NodeProto, outputs: set[str], makers: Mapping[str, object]) -
 def _is_float(node: NodeProto, floats: set[str]) -> bool:
     """Whether a node of the standard only moves elements that are known to be float32."""
     operator = find(node.op_type) if not node.domain else None
-    moved = [name for place, name in enumerate(node.input) if operator and place in operator.passes]
+    if operator is None or operator.family != "layout":
+        return False
+    moved = [name for place, name in enumerate(node.input) if place in operator.passes]
     return bool(moved) and floats.issuperset(moved)
 
 

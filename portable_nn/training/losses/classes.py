@@ -300,6 +300,7 @@ class Hinge(Loss):
 
     Args:
         margin: the distance that is wanted, more than 0.
+        squared: whether each term max(0, …) is squared: smooth where it begins, and harder on large errors.
         weight: its factor in the sum, where several outputs are trained.
 
     Targets are 0 and 1, or -1 and 1, in the shape of the output. Or they are class numbers (n, …), and the loss is
@@ -309,6 +310,7 @@ class Hinge(Loss):
     """
 
     margin: float = 1.0
+    squared: bool = False
 
     classes, one, shares, threshold = True, True, True, 0.0
 
@@ -324,9 +326,13 @@ class Hinge(Loss):
     def each(self, output: Symbol, target: Symbol) -> Symbol:
         """By entry; of class numbers, by example."""
         if target.dtype != "int64":
-            return emit("Relu", self.margin - (target * 2 - 1) * output)
+            return self._term(self.margin - (target * 2 - 1) * output)
         count = int(output.shape[1])
         one_hot = cast(emit("OneHot", target, integers([count]), integers([0, 1]), axis=1), output.dtype)
         own = emit("ReduceSum", output * one_hot, integers([1]), keepdims=1)
-        others = emit("Relu", output - own + self.margin) * (1 - one_hot)
+        others = self._term(output - own + self.margin) * (1 - one_hot)
         return emit("ReduceSum", others, integers([1]), keepdims=0) * (1 / count)
+
+    def _term(self, x: Symbol) -> Symbol:
+        found = emit("Relu", x)
+        return found * found if self.squared else found

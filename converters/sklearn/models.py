@@ -1,0 +1,235 @@
+"""The last step of a pipeline, a classifier or a regressor, as layers that train, and what their output means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.converters.sklearn.transformers import check_fitted, name_of
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import some
+from portable_nn.layers import Dense, ReLU, Sigmoid, Tanh
+from portable_nn.operators import Symbol, cast, constant, emit, integers
+
+Kind: TypeAlias = Literal["values", "logits", "binary_logits", "probabilities"]
+Method: TypeAlias = Literal["predict_proba", "decision_function", "predict", "transform"]
+
+Layers: TypeAlias = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
+"""Weights (inputs, outputs) and biases."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an estimator answers, and what it means.
+
+    Attributes:
+        symbol: its numbers.
+        kind: what they are.
+        method: the method of the estimator that gives the same; for logits of probabilities, these.
+        labels: the classes.
+        loss: the loss that the estimator was trained with, as ``fit`` takes it; ``""`` where this package has none.
+        notes: what could not be kept.
+        layers: the weights (in, out) and biases that train, where the output is a network of dense layers.
+        activation: the function between these, as scikit-learn calls it.
+    """
+
+    symbol: Symbol
+    kind: Kind
+    method: Method
+    labels: tuple[str, ...] = ()
+    loss: str = ""
+    notes: tuple[str, ...] = ()
+    layers: Layers = ()
+    activation: str = "identity"
+
+
+def answered(estimator: Any, numbers: Callable[[], Symbol]) -> Output | None:
+    """The output of a fitted classifier or regressor; ``None`` where it is neither.
+
+    ``numbers`` gives the features that it reads. Raises ``UsageError`` where it is not fitted, or none of ``MODELS``.
+    """
+    name = name_of(estimator, MODELS)
+    if name is None:
+        if not hasattr(estimator, "predict"):
+            return None
+        why = next((reason for word, reason in REASONS.items() if word in type(estimator).__name__), "")
+        raise UsageError(
+            f"{type(estimator).__name__} is no layer{why}. What becomes a network: {', '.join(sorted(MODELS))}"
+        )
+    check_fitted(estimator)
+    return MODELS[name](estimator, numbers())
+
+
+REASONS: Final[Mapping[str, str]] = {
+    "Forest": ": it is made of trees, which compare and do not compute",
+    "Tree": ": a tree compares and does not compute",
+    "Boosting": ": it is made of trees, which compare and do not compute",
+    "Neighbors": ": it keeps its examples",
+    "SVC": ": use LinearSVC, or import what skl2onnx writes of a linear kernel",
+    "SVR": ": use LinearSVR, or import what skl2onnx writes of a linear kernel",
+}
+"""Why some estimators cannot become networks, by a word in their names."""
+
+
+def labels_of(classes: Any) -> tuple[str, ...]:
+    """The labels of classes as text. Raises ``UsageError`` where two are the same."""
+    found = tuple(str(each) for each in np.asarray(classes).tolist())
+    if len(set(found)) < len(found):
+        raise UsageError(f"the classes {some(found)} are not different as text")
+    return found
+
+
+def _linear(x: Symbol, weight: Any, bias: Any) -> tuple[Symbol, Layers]:
+    """A dense layer of coefficients (outputs, inputs) and intercepts, and these as layers."""
+    weight = np.atleast_2d(np.asarray(weight))
+    bias = np.broadcast_to(np.asarray(bias, weight.dtype), (len(weight),)).copy()
+    layer = Dense(len(weight), weight_initial=weight, bias_initial=bias, name="dense_1")
+    return layer(x), ((weight.T, bias),)
+
+
+# -- classifiers
+
+
+def _logistic(estimator: Any, x: Symbol) -> Output:
+    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    labels = labels_of(estimator.classes_)
+    if len(labels) == 2:
+        return Output(symbol, "binary_logits", "predict_proba", labels, "binary_cross_entropy", layers=layers)
+    return Output(symbol, "logits", "predict_proba", labels, "cross_entropy", layers=layers)
+
+
+SCORES: Final = "its scores are no probabilities, though predict makes some of them by the logistic function or softmax"
+
+ONE_BY_ONE: Final = "scikit-learn trains each class against the rest: targets of zeros and ones (n, classes) do so here"
+
+
+def _margin(estimator: Any, x: Symbol) -> Output:
+    """Scores of which the largest, or one above 0, is the answer."""
+    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    labels = labels_of(estimator.classes_)
+    given = getattr(estimator, "loss", "squared_error" if "Ridge" in type(estimator).__name__ else "perceptron")
+    loss = LOSSES.get(given, "")
+    notes = [SCORES] if loss else [SCORES, f"the loss {given} is none of this package's: fit needs to be given one"]
+    if len(labels) > 2 and loss:
+        notes.append(ONE_BY_ONE)
+    kind: Kind = "binary_logits" if len(labels) == 2 else "logits"
+    return Output(symbol, kind, "decision_function", labels, loss, tuple(notes), layers)
+
+
+LOSSES: Final[Mapping[str, str]] = {
+    "hinge": "hinge",
+    "squared_hinge": "hinge(squared=True)",
+    "squared_error": "mean_squared_error",
+    "log_loss": "binary_cross_entropy",
+}
+"""The losses of linear models, by scikit-learn's name."""
+
+
+def _sgd(estimator: Any, x: Symbol) -> Output:
+    if estimator.loss == "log_loss":
+        return _sgd_logistic(estimator, x)
+    if estimator.loss == "modified_huber":
+        return _sgd_huber(estimator, x)
+    return _margin(estimator, x)
+
+
+SMALLEST: Final[Mapping[str, float]] = {"float64": -709.78, "float32": -88.72}
+"""Below it scikit-learn's σ(s) is 0: where those of all classes are, it has the same probability for each."""
+
+
+def _sgd_logistic(estimator: Any, x: Symbol) -> Output:
+    labels = labels_of(estimator.classes_)
+    if len(labels) == 2:
+        return _logistic(estimator, x)
+    scores, _ = _linear(x, estimator.coef_, estimator.intercept_)
+    # softmax(log σ(s)) is σ(s) / Σ σ(s), which are scikit-learn's probabilities.
+    nothing = emit("Less", scores, constant(SMALLEST[x.dtype], x.dtype))
+    logits = emit("Where", nothing, constant(2 * SMALLEST[x.dtype], x.dtype), -emit("Softplus", -scores))
+    note = "logits are log σ(score), whose softmax is scikit-learn's probabilities; " + ONE_BY_ONE.partition(":")[0]
+    return Output(logits, "logits", "predict_proba", labels, "cross_entropy", (note,))
+
+
+def _sgd_huber(estimator: Any, x: Symbol) -> Output:
+    labels = labels_of(estimator.classes_)
+    scores, _ = _linear(x, estimator.coef_, estimator.intercept_)
+    shares = (emit("Clip", scores, constant(-1, x.dtype), constant(1, x.dtype)) + 1.0) / 2.0
+    if len(labels) > 2:
+        total = emit("ReduceSum", shares, integers([1]), keepdims=1)
+        nothing = emit("Equal", total, constant(0, x.dtype))
+        shares = emit("Where", nothing, constant(1 / len(labels), x.dtype), shares / (total + cast(nothing, x.dtype)))
+    note = "the loss modified_huber is none of this package's: fit needs to be given one"
+    return Output(shares, "probabilities", "predict_proba", labels, notes=(note,))
+
+
+# -- regressors
+
+
+def _regressor(estimator: Any, x: Symbol) -> Output:
+    symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
+    loss, notes = "mean_squared_error", tuple[str, ...]()
+    given = getattr(estimator, "loss", None)
+    if isinstance(given, str) and given != "squared_error":
+        exact = {"epsilon_insensitive": "mean_absolute_error", "squared_epsilon_insensitive": "mean_squared_error"}
+        loss = exact.get(given, "") if getattr(estimator, "epsilon", 0) == 0 else ""
+        if not loss:
+            notes = (f"the loss {given} with epsilon {estimator.epsilon:g} is none of this package's: give fit one",)
+    return Output(symbol, "values", "predict", (), loss, notes, layers)
+
+
+# -- networks
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[], Any] | None]] = {
+    "identity": None,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+}
+"""The layers of scikit-learn's activations."""
+
+
+def _dense_layers(estimator: Any, x: Symbol) -> tuple[Symbol, Layers]:
+    layers = tuple(zip(estimator.coefs_, estimator.intercepts_, strict=True))
+    for place, (weight, bias) in enumerate(layers, 1):
+        x = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")(x)
+        activation = ACTIVATIONS[estimator.activation]
+        if activation is not None and place < len(layers):
+            x = activation()(x)
+    return x, layers
+
+
+def _mlp_classifier(estimator: Any, x: Symbol) -> Output:
+    symbol, layers = _dense_layers(estimator, x)
+    labels = labels_of(estimator.classes_)
+    kind: Kind = "logits" if estimator.out_activation_ == "softmax" else "binary_logits"
+    loss = "cross_entropy" if kind == "logits" else "binary_cross_entropy"
+    return Output(symbol, kind, "predict_proba", labels, loss, (), layers, estimator.activation)
+
+
+def _mlp_regressor(estimator: Any, x: Symbol) -> Output:
+    symbol, layers = _dense_layers(estimator, x)
+    if estimator.out_activation_ == "exp":
+        note = "the loss poisson is none of this package's: fit needs to be given one"
+        return Output(emit("Exp", symbol), "values", "predict", notes=(note,))
+    return Output(symbol, "values", "predict", (), "mean_squared_error", (), layers, estimator.activation)
+
+
+_REGRESSORS: Final = (
+    *("ARDRegression", "BayesianRidge", "ElasticNet", "ElasticNetCV", "HuberRegressor", "Lars", "LarsCV", "Lasso"),
+    *("LassoCV", "LassoLars", "LinearRegression", "LinearSVR", "OrthogonalMatchingPursuit", "Ridge", "RidgeCV"),
+    *("SGDRegressor", "TheilSenRegressor"),
+)
+
+MODELS: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
+    **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV"), _logistic),
+    **dict.fromkeys(("LinearSVC", "Perceptron", "RidgeClassifier", "RidgeClassifierCV"), _margin),
+    "SGDClassifier": _sgd,
+    "MLPClassifier": _mlp_classifier,
+    "MLPRegressor": _mlp_regressor,
+    **dict.fromkeys(_REGRESSORS, _regressor),
+}
+"""The classifiers and regressors that become layers, by class."""

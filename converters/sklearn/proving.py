@@ -1,0 +1,112 @@
+"""Training equivalence: five steps of gradient descent in scikit-learn and here, from the same weights."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.converters.sklearn.models import ACTIVATIONS, Output
+from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.layers import Dense, Input
+from portable_nn.network import Network
+from portable_nn.training.optimizers import SGD
+
+STEPS: Final = 5
+RATE: Final = 0.05
+ROWS: Final = 32
+
+WITHIN: Final = {"float64": 1e-8, "float32": 1e-5}
+"""How far the weights may be apart after the steps."""
+
+TRAINED: Final = {
+    "cross_entropy": "MLPClassifier",
+    "binary_cross_entropy": "MLPClassifier",
+    "mean_squared_error": "MLPRegressor",
+}
+"""The losses that scikit-learn trains by gradients, and what does so."""
+
+
+def prove_steps(network: Network, output: Output, seed: int) -> str:
+    """Train both sides by five steps on the features before the first layer; a note on how far apart they end.
+
+    scikit-learn's side is a perceptron with the same layers, one without hidden layers for a linear model.
+
+    Raises ``UsageError`` where scikit-learn has no gradient descent for it, ``VerificationError`` where they part.
+    """
+    if output.loss not in TRAINED or not output.layers or output.method == "decision_function":
+        what = f"the loss {output.loss}" if output.loss else "this"
+        raise UsageError(
+            f"prove_training: scikit-learn trains {what} in no steps of gradient descent that can be compared: "
+            "leave it out"
+        )
+    dtype = network.graph.inputs[0].dtype
+    rng = np.random.default_rng(seed)
+    inputs, outputs = output.layers[0][0].shape[0], output.layers[-1][0].shape[1]
+    x = rng.normal(size=(ROWS, inputs)).astype(dtype)
+    y = _targets(output, outputs, rng, dtype)
+    ours = _ours(output, dtype, x, y)
+    theirs = _theirs(output, dtype, x, y)
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+    if not worst <= WITHIN[dtype]:
+        raise VerificationError(
+            f"after {STEPS} steps of training the weights are {worst:.3g} apart; {WITHIN[dtype]:g} would be allowed"
+        )
+    return f"training proved: after {STEPS} steps of gradient descent the weights are {worst:.1g} apart"
+
+
+def _targets(output: Output, outputs: int, rng: np.random.Generator, dtype: str) -> Any:
+    if output.loss == "cross_entropy":
+        return np.arange(ROWS) % outputs
+    if output.loss == "binary_cross_entropy":
+        found = rng.integers(0, 2, (ROWS, outputs))
+        found[:2] = [[0] * outputs, [1] * outputs]
+        return found.astype(dtype)
+    return rng.normal(size=(ROWS, outputs)).astype(dtype)
+
+
+def _ours(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
+    entry = Input(x.shape[1], dtype=dtype)
+    symbol: Any = entry
+    for place, (weight, bias) in enumerate(output.layers, 1):
+        layer = Dense(weight.shape[1], weight_initial=weight.T, bias_initial=bias, name=f"dense_{place}")
+        symbol, activation = layer(symbol), ACTIVATIONS[output.activation]
+        if activation is not None and place < len(output.layers):
+            symbol = activation()(symbol)
+    network = Network(entry, symbol, seed=0)
+    # scikit-learn's gradients are those of half the squared error, summed over the outputs, and of log losses likewise.
+    outputs = symbol.shape[1]
+    rate = RATE * (1 if output.loss == "cross_entropy" else outputs)
+    rate = rate / 2 if output.loss == "mean_squared_error" else rate
+    network.fit(
+        x, y, loss=output.loss, optimizer=SGD(rate), epochs=STEPS, batch_size=ROWS, shuffle=False, progress=False
+    )
+    return [
+        array
+        for place in range(1, len(output.layers) + 1)
+        for array in (network.parameters[f"dense_{place}.weight"].T, network.parameters[f"dense_{place}.bias"])
+    ]
+
+
+def _theirs(output: Output, dtype: str, x: Any, y: Any) -> list[Any]:
+    from sklearn import neural_network
+
+    sizes = tuple(weight.shape[1] for weight, _ in output.layers[:-1])
+    perceptron = getattr(neural_network, TRAINED[output.loss])(
+        hidden_layer_sizes=sizes, activation=output.activation, solver="sgd", learning_rate_init=RATE, momentum=0.0,
+        nesterovs_momentum=False, alpha=0.0, batch_size=ROWS, shuffle=False, random_state=0, max_iter=1,
+    )  # fmt: skip
+    labels = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        perceptron.fit(x, labels)  # For its shapes; the weights are replaced.
+        # The optimizer holds these very arrays: they are written into.
+        perceptron = perceptron.set_params(warm_start=True)
+        for place, (weight, bias) in enumerate(output.layers):
+            perceptron.coefs_[place] = weight.astype(dtype)
+            perceptron.intercepts_[place] = bias.astype(dtype)
+        del perceptron._optimizer
+        for _ in range(STEPS):
+            perceptron.partial_fit(x, labels)
+    return [each for pair in zip(perceptron.coefs_, perceptron.intercepts_, strict=True) for each in pair]

@@ -1,0 +1,332 @@
+"""``from_sklearn``: a fitted estimator or pipeline as a network, compared with it before it is returned."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from portable_nn.converters.conversion import Imported, Side, compare_sides
+from portable_nn.converters.sklearn.features import Features, Raw
+from portable_nn.converters.sklearn.models import Output, answered
+from portable_nn.converters.sklearn.proving import prove_steps
+from portable_nn.converters.sklearn.transformers import check_fitted, name_of, transformed
+from portable_nn.core.errors import UsageError, VerificationError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.data.columns import encoded
+from portable_nn.data.frames import Frame, is_words, read_frame
+from portable_nn.format.meaning import OutputInfo, Statistics
+from portable_nn.layers import Input, Normalization
+from portable_nn.network import Network
+from portable_nn.network.answering import probabilities_inside
+from portable_nn.onnx.verify import Proof, Tolerance, difference
+
+__all__ = ["from_sklearn"]
+
+Float: TypeAlias = Literal["float32", "float64"]
+
+TOLERANCES: Final[Mapping[str, float]] = {"float64": 1e-6, "float32": 1e-5}
+"""How far the two sides may differ, absolutely and relative to the largest number, by the type of the network."""
+
+
+@check_kinds
+def from_sklearn(
+    estimator: Any,
+    *,
+    data: Any = None,
+    columns: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    target: str = "",
+    dtype: Float | None = None,
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Network:
+    """A fitted scikit-learn estimator or pipeline as a network that computes the same, and trains on from there.
+
+    The steps of a pipeline become nodes. What they found, means, categories, components, is frozen; coefficients and
+    weights train. The network takes the rows that the pipeline takes: names of columns and categories travel with it,
+    so that ``portable-nn predict`` works on CSV files. Labels of classes are kept; probabilities are those of
+    ``predict_proba``: of one number by the logistic function, of several by softmax. In arrays, a word is its place
+    among the categories of its column, and a missing value is NaN.
+
+    Args:
+        estimator: a fitted classifier, regressor, transformer or pipeline; of a search, the best is taken.
+        data: rows as the pipeline takes them, such as those that it was fitted on: both sides are compared on them as
+            well, and the smallest and largest numbers of each column are kept, so that others are noticed.
+        columns: names of the columns where the estimator was fitted without any.
+        units: units by the names of columns.
+        target: the name of what is predicted.
+        dtype: the type of the network. By default that of the coefficients, mostly ``float64``, in which both sides
+            agree to twelve digits; exports to ONNX are float32 unless told otherwise.
+        verify: whether both sides run on the same inputs.
+        atol, rtol: how far they may differ, absolutely and relative to the largest number: 1e-6, or 1e-5 in float32.
+        seed: the seed of these inputs, and of the network's further training.
+        prove_training: whether five steps of gradient descent must also give the same weights there and here, to 1e-5
+            (float64: 1e-8).
+
+    Raises:
+        UsageError: an estimator that is not fitted, or with steps or options that are no nodes; ``data`` that does not
+            fit; or ``prove_training`` of what scikit-learn does not train by gradients.
+        VerificationError: both sides do not compute the same.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> x, y = load_iris(return_X_y=True)
+    >>> network = from_sklearn(make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y))
+    >>> network.outputs[0].loss
+    'cross_entropy'
+    """
+    options: dict[str, Any] = {"data": data, "columns": columns, "units": units, "target": target, "dtype": dtype}
+    proof: dict[str, Any] = {"verify": verify, "atol": atol, "rtol": rtol, "seed": seed}
+    return read_sklearn(estimator, **options, **proof, prove_training=prove_training).network
+
+
+def read_sklearn(
+    estimator: Any,
+    *,
+    data: Any = None,
+    columns: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    target: str = "",
+    dtype: Float | None = None,
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Imported:
+    """The network of ``from_sklearn``, how far both sides differ, and notes; arguments and errors are its own."""
+    estimator = _unwrapped(estimator)
+    check_fitted(estimator)
+    raws, notes = _raws(estimator, columns, units or {}), list[str]()
+    dtype = dtype or _dtype(estimator)
+    network, output = _network(estimator, raws, notes, dtype, seed, target)
+    notes += output.notes
+    if dtype == "float64":
+        network.inputs = (replace(network.inputs[0], exported="float32"),)
+    if data is not None:
+        _describe(raws, data)
+    if (
+        any(raw.words or raw.missing != "refuse" for raw in raws)
+        or _has_names(estimator)
+        or columns
+        or data is not None
+    ):
+        network.inputs = (replace(network.inputs[0], kind="table", columns=tuple(raw.column for raw in raws)),)
+    proof = Proof()
+    if verify:
+        own = TOLERANCES[dtype]
+        tolerance = Tolerance(own if atol is None else atol, own if rtol is None else rtol)
+        proof = _proved(network, estimator, raws, output, tolerance, seed)
+        if data is not None:
+            _check_data(network, estimator, raws, output, data, tolerance)
+    if prove_training:
+        notes.append(prove_steps(network, output, seed))
+    return Imported(network, proof, tuple(notes))
+
+
+def _unwrapped(estimator: Any) -> Any:
+    """The best estimator of a search; the estimator itself where it is none."""
+    if isinstance(estimator, type):
+        raise UsageError(f"expected a fitted estimator, such as {estimator.__name__}().fit(X, y), not its class")
+    return getattr(estimator, "best_estimator_", estimator)
+
+
+def _entry(estimator: Any, name: str) -> Any:
+    """An attribute about what goes in: of a pipeline, that of its first step that does anything."""
+    found = getattr(estimator, name, None)
+    if found is None and name_of(estimator, {"Pipeline": None}):
+        steps = (each for _, each in estimator.steps if each is not None and not isinstance(each, str))
+        found = next((_entry(each, name) for each in steps), None)
+    return found
+
+
+def _has_names(estimator: Any) -> bool:
+    return _entry(estimator, "feature_names_in_") is not None
+
+
+def _raws(estimator: Any, columns: Sequence[str], units: Mapping[str, str]) -> list[Raw]:
+    """The columns of what goes in."""
+    count = _entry(estimator, "n_features_in_")
+    if count is None:
+        raise UsageError(f"{type(estimator).__name__} does not say how many features it takes (n_features_in_)")
+    found = _entry(estimator, "feature_names_in_")
+    names = [] if found is None else [str(each) for each in found]
+    if columns:
+        if names and list(columns) != names:
+            raise UsageError(f"columns: it was fitted with names of its own, {', '.join(names)}")
+        if len(columns) != count or len(set(columns)) < count:
+            raise UsageError(f"columns: it takes {count} columns with different names, not {len(columns)}")
+        names = list(columns)
+    names = names or [f"x{place}" for place in range(count)]
+    if strange := [name for name in units if name not in names]:
+        raise UsageError(f"units: there is no column '{strange[0]}'; there are {', '.join(names)}")
+    return [Raw(name, units.get(name, "")) for name in names]
+
+
+def _dtype(estimator: Any) -> Float:
+    """float32 if the coefficients are, else float64."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    found = (getattr(last, name, None) for name in ("coefs_", "coef_", "components_"))
+    arrays = [np.asarray(each[0] if isinstance(each, list) else each) for each in found if each is not None]
+    return "float32" if arrays and all(each.dtype == np.float32 for each in arrays) else "float64"
+
+
+def _network(
+    estimator: Any, raws: list[Raw], notes: list[str], dtype: Float, seed: int, target: str
+) -> tuple[Network, Output]:
+    x = Input(len(raws), name="row", dtype=dtype)
+    features = Features(x, tuple(raws))
+    steps = list(estimator.steps) if name_of(estimator, {"Pipeline": None}) else [("", estimator)]
+    back = None
+    if name_of(steps[-1][1], {"TransformedTargetRegressor": None}):
+        check_fitted(steps[-1][1])
+        back, steps[-1] = steps[-1][1].transformer_, (steps[-1][0], steps[-1][1].regressor_)
+        inner = steps.pop()
+        steps += inner[1].steps if name_of(inner[1], {"Pipeline": None}) else [inner]
+    for name, each in steps[:-1]:
+        features = transformed("passthrough" if each is None else each, features, name, notes)
+    name, last = steps[-1]
+    output = None if isinstance(last, str) or last is None else answered(last, partial(_numbers, features, last))
+    if output is None:
+        features = transformed(last or "passthrough", features, name or type(last).__name__.lower(), notes)
+        output = Output(features.symbol, "values", "transform")
+    if back is not None:
+        output = _in_units(output, back)
+    network = Network(x, output.symbol, seed=seed)
+    info = OutputInfo(network.graph.outputs[0], output.kind, output.labels, target=target, loss=output.loss)
+    network.outputs = (info,)
+    return network, output
+
+
+def _numbers(features: Features, last: Any) -> Any:
+    if words := [raw.name for raw in features.raw if raw is not None and raw.words]:
+        raise UsageError(f"{type(last).__name__} reads columns of words as numbers: {', '.join(words)}")
+    return features.symbol
+
+
+def _in_units(output: Output, scaler: Any) -> Output:
+    """The output of a regressor whose targets were standardised."""
+    if name_of(scaler, {"StandardScaler": None}) is None or scaler.mean_ is None or scaler.scale_ is None:
+        raise UsageError("TransformedTargetRegressor is read where its transformer is a StandardScaler")
+    back = Normalization(mean=scaler.mean_, std=scaler.scale_, invert=True, name="in_units")
+    note = "the loss is now that of the target in its own units"
+    return Output(back(output.symbol), "values", "predict", (), output.loss, (*output.notes, note))
+
+
+# -- the comparison
+
+
+def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
+    """The rows of a network as scikit-learn takes them."""
+    cells = [raw.values(rows[:, place]) for place, raw in enumerate(raws)]
+    if _has_names(estimator):
+        import pandas as pd
+
+        return pd.DataFrame({raw.name: each for raw, each in zip(raws, cells, strict=True)})
+    if any(raw.words for raw in raws):
+        return np.stack([each.astype(object) for each in cells], axis=1)
+    return rows
+
+
+def _theirs(estimator: Any, method: str, x: Any) -> NDArray[Any]:
+    """What scikit-learn computes, (n, numbers)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = getattr(estimator, method)(x)
+    found = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
+    return found.reshape(len(found), -1)
+
+
+def _side(estimator: Any, raws: Sequence[Raw], method: str, name: str, network: Network) -> Side:
+    dtype, width = network.types[name].dtype, network.types[name].shape[1]
+
+    def run(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        [rows] = feeds.values()
+        found = _theirs(estimator, method, _given(raws, rows, estimator))
+        found = found[:, 1:] if width == 1 and found.shape[1] == 2 else found
+        return {name: found.astype(dtype)}
+
+    return run
+
+
+def _proved(
+    network: Network, estimator: Any, raws: Sequence[Raw], output: Output, tolerance: Tolerance, seed: int
+) -> Proof:
+    """Compare both sides: probabilities, and the scores that they are made of where scikit-learn has both."""
+    what = f"scikit-learn's {type(estimator).__name__}"
+    sides = [(network, output.method)]
+    if output.method == "predict_proba" and output.kind != "probabilities":
+        sides = [(probabilities_inside(network)[0], "predict_proba")]
+        if output.layers and hasattr(estimator, "decision_function"):
+            sides.append((network, "decision_function"))
+    proof = Proof()
+    for each, method in sides:
+        run = _side(estimator, raws, method, each.graph.outputs[0], each)
+        found = compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=partial(_admitted, raws))
+        worst = proof.get(network.graph.outputs[0])
+        [apart] = found.values()
+        found.clear()
+        found[network.graph.outputs[0]] = apart if worst is None else apart.or_more(worst)
+        proof = found
+    return proof
+
+
+def _admitted(raws: Sequence[Raw], feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    [(name, rows)] = feeds.items()
+    return {name: np.stack([raw.admitted(rows[:, place]) for place, raw in enumerate(raws)], axis=1)}
+
+
+def _check_data(
+    network: Network, estimator: Any, raws: Sequence[Raw], output: Output, data: Any, tolerance: Tolerance
+) -> None:
+    """Compare both sides on rows of the user. Raises ``VerificationError`` or ``UsageError``."""
+    rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
+    used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
+    used = network if output.method == "decision_function" else used
+    ours = used.predict(rows)
+    theirs = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows})
+    [expected] = theirs.values()
+    apart, allowed = difference(ours, expected).max_abs_error, tolerance.allowed(expected)
+    if not apart <= allowed:
+        raise VerificationError(f"on the data the two sides differ by {apart:.3g}; {allowed:.3g} would be allowed")
+
+
+def _frame(raws: Sequence[Raw], data: Any) -> Frame:
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        data = {raw.name: data[:, place] for place, raw in enumerate(raws[: data.shape[1]])}
+    return read_frame(data)
+
+
+def _rows(raws: Sequence[Raw], data: Any) -> NDArray[Any]:
+    found, faults = encoded(_frame(raws, data), [raw.column for raw in raws])
+    if faults:
+        row, fault = next(iter(faults.items()))
+        raise UsageError(f"data: row {row}: {fault}")
+    return found
+
+
+def _describe(raws: Sequence[Raw], data: Any) -> None:
+    """Keep the range, the mean and the standard deviation of each column of numbers."""
+    frame = _frame(raws, data)
+    for raw in raws:
+        if raw.name not in frame.columns:
+            raise UsageError(f"data: {frame.where} has no column '{raw.name}'")
+        cells = frame.column(raw.name)
+        if raw.words or is_words(cells):
+            continue
+        numbers = cells[np.isfinite(cells)]
+        if len(numbers):
+            low, high = float(numbers.min()), float(numbers.max())
+            mean = min(max(float(numbers.mean()), low), high)
+            raw.statistics = Statistics(low, high, mean, float(numbers.std()))

@@ -1,0 +1,353 @@
+"""The steps of pipelines that prepare features, as nodes. Their numbers are what ``fit`` of scikit-learn found."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portable_nn.converters.sklearn.features import Features, Raw, Step, joined
+from portable_nn.core.errors import UsageError
+from portable_nn.operators import Symbol, cast, constant, emit, integers
+
+ABSENT: Final = -3e38
+"""Stands for a missing value where categories are compared: a number that no table has."""
+
+
+def name_of(estimator: Any, table: Mapping[str, Any]) -> str | None:
+    """The class of an estimator, or the one that it is derived from, that is a key of ``table``."""
+    homes = (each for each in type(estimator).__mro__ if each.__module__.partition(".")[0] == "sklearn")
+    return next((each.__name__ for each in homes if each.__name__ in table), None)
+
+
+def check_fitted(estimator: Any) -> None:
+    """Raise ``UsageError`` that names an estimator that is not fitted."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        raise UsageError(f"{type(estimator).__name__} is not fitted: call its fit(X, y) first") from None
+    except TypeError:
+        raise UsageError(f"{type(estimator).__name__} is no estimator: it has no fit") from None
+
+
+def transformed(estimator: Any, features: Features, path: str, notes: list[str]) -> Features:
+    """The features that a fitted transformer makes; nodes have the name ``path``.
+
+    Raises ``UsageError`` for one that is not fitted, or is none of ``TRANSFORMERS``.
+    """
+    if isinstance(estimator, str):
+        return features  # "passthrough": what is dropped does not come here.
+    check_fitted(estimator)
+    if name := name_of(estimator, TRANSFORMERS):
+        return TRANSFORMERS[name](estimator, features, Step(path, notes))
+    if hasattr(estimator, "get_support"):
+        return features.taken(np.flatnonzero(estimator.get_support()).tolist())
+    raise UsageError(
+        f"{path}: {type(estimator).__name__} is not among the steps that become nodes: "
+        f"{', '.join(sorted(TRANSFORMERS))}, and selections of features"
+    )
+
+
+# -- steps that hold steps
+
+
+def _pipeline(estimator: Any, features: Features, step: Step) -> Features:
+    for name, each in estimator.steps:
+        features = transformed("passthrough" if each is None else each, features, f"{step.title}.{name}", step.notes)
+    return features
+
+
+def _column_transformer(estimator: Any, features: Features, step: Step) -> Features:
+    parts = []
+    for name, each, columns in estimator.transformers_:
+        places = estimator._transformer_to_input_indices[name]
+        if (isinstance(each, str) and each == "drop") or not len(places):
+            continue
+        if np.isscalar(columns):
+            raise UsageError(f"{name}: it takes the column {columns!r} alone, as texts; a list of columns is read")
+        parts.append(transformed(each, features.taken(places), _below(step, name), step.notes))
+    if not parts:
+        raise UsageError(f"{step.title}: it drops all columns")
+    return joined(parts)
+
+
+def _feature_union(estimator: Any, features: Features, step: Step) -> Features:
+    parts, weights = [], estimator.transformer_weights or {}
+    for name, each in estimator.transformer_list:
+        if isinstance(each, str) and each == "drop":
+            continue
+        part = transformed(each, features, _below(step, name), step.notes)
+        if name in weights:
+            part = step.computed(step.numbers(part) * float(weights[name]))
+        parts.append(part)
+    return joined(parts)
+
+
+def _below(step: Step, name: str) -> str:
+    return f"{step.title}.{name}"
+
+
+# -- scales
+
+
+def _standard(estimator: Any, features: Features, step: Step) -> Features:
+    return _shifted(estimator.mean_ if estimator.with_mean else None, estimator.scale_, features, step)
+
+
+def _robust(estimator: Any, features: Features, step: Step) -> Features:
+    center = estimator.center_ if estimator.with_centering else None
+    return _shifted(center, estimator.scale_ if estimator.with_scaling else None, features, step)
+
+
+def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
+    found = _shifted(None, estimator.scale_, features, step)
+    return _clipped(found, -1, 1) if getattr(estimator, "clip", False) else found
+
+
+def _shifted(mean: Any, scale: Any, features: Features, step: Step) -> Features:
+    x = step.numbers(features)
+    if mean is None and scale is None:
+        return features
+    if scale is None:
+        return step.named("Sub", x, step.frozen("mean", mean, x))
+    if mean is not None:
+        x = emit("Sub", x, step.frozen("mean", mean, x))
+    return step.named("Div", x, step.frozen("std", scale, x))
+
+
+def _min_max(estimator: Any, features: Features, step: Step) -> Features:
+    x = step.numbers(features)
+    x = emit("Mul", x, step.frozen("scale", estimator.scale_, x))
+    found = step.named("Add", x, step.frozen("offset", estimator.min_, x))
+    return _clipped(found, *estimator.feature_range) if estimator.clip else found
+
+
+def _clipped(features: Features, low: float, high: float) -> Features:
+    x = features.symbol
+    return Features(emit("Clip", x, constant(low, x.dtype), constant(high, x.dtype)), features.raw)
+
+
+def _normalizer(estimator: Any, features: Features, step: Step) -> Features:
+    x = step.numbers(features)
+    sizes = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}
+    inner = emit("Abs", x) if estimator.norm == "max" else x
+    norm = emit(sizes[estimator.norm], inner, integers([1]), keepdims=1)
+    nothing = emit("Equal", norm, constant(0, x.dtype))
+    return step.named("Div", x, emit("Where", nothing, constant(1, x.dtype), norm))
+
+
+def _binarizer(estimator: Any, features: Features, step: Step) -> Features:
+    x = step.numbers(features)
+    return step.computed(cast(emit("Greater", x, step.frozen("threshold", [estimator.threshold], x)), x.dtype))
+
+
+def _pca(estimator: Any, features: Features, step: Step) -> Features:
+    matrix = estimator.components_.T.astype(np.float64)
+    if estimator.whiten:
+        scale = np.sqrt(estimator.explained_variance_)
+        matrix = matrix / np.maximum(scale, np.finfo(scale.dtype).eps)
+    x = step.numbers(features)
+    x = emit("Sub", x, step.frozen("mean", estimator.mean_, x))
+    return step.named("MatMul", x, step.frozen("components", matrix, x))
+
+
+def _svd(estimator: Any, features: Features, step: Step) -> Features:
+    x = step.numbers(features)
+    return step.named("MatMul", x, step.frozen("components", estimator.components_.T, x))
+
+
+def _function(estimator: Any, features: Features, step: Step) -> Features:
+    if estimator.func is not None:
+        raise UsageError(f"{step.title}: FunctionTransformer with a function of your own has no nodes")
+    return features
+
+
+# -- missing values
+
+
+def _imputer(estimator: Any, features: Features, step: Step) -> Features:
+    found = [_filling(estimator, place, raw, step) for place, raw in enumerate(features.raw)]
+    kept = [place for place, (fill, _) in enumerate(found) if fill is not None]
+    x = features.symbol
+    absent = _absent(x, [gap for _, gap in found])
+    fills = np.array([0.0 if fill is None else fill for fill, _ in found])
+    filled = step.emit("Where", absent, step.frozen("fill", fills, x), x)
+    raw = tuple(each if each is not None and each.words else None for each in features.raw)
+    parts = [Features(filled, raw).taken(kept)]
+    if estimator.indicator_ is not None and len(estimator.indicator_.features_):
+        noted = Features(cast(absent, x.dtype), (None,) * len(features))
+        parts.append(noted.taken(estimator.indicator_.features_.tolist()))
+    return joined(parts)
+
+
+def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[float | None, float]:
+    """What fills a column, ``None`` where it is left out, and what is missing there, as numbers."""
+    fill, gap = estimator.statistics_[place], estimator.missing_values
+    if isinstance(fill, str):
+        if raw is None:
+            raise UsageError(f"{step.title} fills words that are no column of the table")
+        code = raw.code(fill)
+        if isinstance(gap, str):
+            return code, raw.code(gap)
+        raw.missing, raw.gap = "mean", gap
+        return code, math.nan
+    if isinstance(gap, str) or fill is None:
+        raise UsageError(f"{step.title}: column {place} has missing values {gap!r} filled with {fill!r}")
+    is_nan = gap is None or (isinstance(gap, float) and math.isnan(gap))
+    if raw is not None and is_nan:
+        indicated = estimator.indicator_ is not None and place in estimator.indicator_.features_
+        raw.missing = "indicator" if indicated else ("median" if estimator.strategy == "median" else "mean")
+        if estimator.strategy in ("most_frequent", "constant"):
+            step.notes.append(f"{raw.name}: missing numbers are filled with {fill:g}, by '{estimator.strategy}'")
+    is_left_out = isinstance(fill, float) and math.isnan(fill)
+    return None if is_left_out else float(fill), math.nan if is_nan else float(gap)
+
+
+def _absent(x: Symbol, gaps: list[float]) -> Symbol:
+    """Where numbers are missing: NaN, or another number for each column."""
+    if all(math.isnan(gap) for gap in gaps):
+        return emit("IsNaN", x)
+    same = emit("Equal", x, constant([[0.0 if math.isnan(gap) else gap for gap in gaps]], x.dtype))
+    if not any(math.isnan(gap) for gap in gaps):
+        return same
+    by_nan = constant([[math.isnan(gap) for gap in gaps]], "bool")
+    return emit("Where", by_nan, emit("IsNaN", x), same)
+
+
+# -- categories
+
+
+def _one_hot(estimator: Any, features: Features, step: Step) -> Features:
+    outs = _probed(estimator)
+    parts = []
+    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
+        x = features.taken([place]).symbol
+        codes = _codes(cats, raw, step)
+        if estimator.handle_unknown == "error":
+            _refuse_others(raw, codes, step)
+        same = _same(x, codes)
+        parts.append(step.computed(_mapped(same, outs[place], estimator, place, x.dtype)))
+    found = joined(parts)
+    return Features(step.emit("Identity", found.symbol), found.raw)
+
+
+def _probed(estimator: Any) -> list[NDArray[np.float64]]:
+    """For each column, what the encoder makes of each of its categories: (categories, features)."""
+    cats = estimator.categories_
+    most = max(map(len, cats))
+    rows = np.empty((most, len(cats)), object)
+    for place, each in enumerate(cats):
+        rows[:, place] = [each[min(row, len(each) - 1)] for row in range(most)]
+    if not any(each.dtype.kind in "OUS" for each in cats):
+        rows = rows.astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Names of columns that the probe does not have.
+        found = estimator.transform(rows)
+    made = np.asarray(found.toarray() if hasattr(found, "toarray") else found, np.float64)
+    ends = np.cumsum(estimator._n_features_outs)
+    return [
+        made[: len(each), end - count : end]
+        for each, end, count in zip(cats, ends, estimator._n_features_outs, strict=True)
+    ]
+
+
+def _mapped(same: Symbol, made: NDArray[np.float64], estimator: Any, place: int, dtype: str) -> Symbol:
+    """The features of a column of ones and zeros for its categories."""
+    other = np.zeros(made.shape[1])
+    infrequent = getattr(estimator, "infrequent_categories_", None)
+    if infrequent is not None and infrequent[place] is not None and estimator.handle_unknown != "ignore":
+        other = made[list(estimator.categories_[place]).index(infrequent[place][0])]
+    found = same
+    if made.shape[0] != made.shape[1] or (made != np.eye(len(made))).any():
+        found = emit("MatMul", same, constant(made, dtype))
+    if other.any():
+        none = 1.0 - emit("ReduceSum", same, integers([1]), keepdims=1)
+        found = found + none * constant(other[np.newaxis], dtype)
+    return found
+
+
+def _codes(cats: NDArray[Any], raw: Raw | None, step: Step) -> list[float]:
+    """The numbers of the categories of a column."""
+    found = []
+    for cat in cats.tolist():
+        if cat is None or (isinstance(cat, float) and math.isnan(cat)):
+            if raw is not None:
+                raw.missing, raw.gap = "indicator", cat
+            found.append(ABSENT)
+        elif isinstance(cat, str):
+            if raw is None:
+                raise UsageError(f"{step.title} reads words that are no column of the table")
+            found.append(raw.code(cat))
+        else:
+            found.append(float(cat))
+    return found
+
+
+def _refuse_others(raw: Raw | None, codes: list[float], step: Step) -> None:
+    """Keep that there are no other categories: of words; of numbers, this is a note."""
+    if raw is None:
+        return
+    raw.unknown = "refuse"
+    if not raw.words:
+        raw.codes = tuple(code for code in codes if code != ABSENT)
+        step.notes.append(
+            f"{raw.name}: a number that is no category is none of them here, and an error in scikit-learn"
+        )
+
+
+def _same(x: Symbol, codes: list[float]) -> Symbol:
+    """1 where a number is that of a category, else 0: (batch, 1) → (batch, categories)."""
+    if ABSENT in codes:
+        x = emit("Where", emit("IsNaN", x), constant(ABSENT, x.dtype), x)
+    return cast(emit("Equal", x, constant([codes], x.dtype)), x.dtype)
+
+
+def _ordinal(estimator: Any, features: Features, step: Step) -> Features:
+    if getattr(estimator, "_infrequent_enabled", False):
+        raise UsageError(f"{step.title}: OrdinalEncoder with infrequent categories is not read")
+    parts = []
+    for place, (raw, cats) in enumerate(zip(features.raw, estimator.categories_, strict=True)):
+        x = features.taken([place]).symbol
+        codes = _codes(cats, raw, step)
+        numbers = np.arange(len(cats), dtype=np.float64)
+        if ABSENT in codes:
+            numbers[codes.index(ABSENT)] = estimator.encoded_missing_value
+        other = 0.0
+        if estimator.handle_unknown == "use_encoded_value":
+            other = float(estimator.unknown_value)
+        else:
+            _refuse_others(raw, codes, step)
+        if np.isnan(numbers).any() or math.isnan(other):
+            raise UsageError(f"{step.title}: OrdinalEncoder that encodes as NaN is not read: give it a number")
+        same = _same(x, codes)
+        found = emit("MatMul", same, constant((numbers - other)[:, np.newaxis], x.dtype))
+        parts.append(step.computed(found + other if other else found))
+    whole = joined(parts)
+    return Features(step.emit("Identity", whole.symbol), whole.raw)
+
+
+TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
+    "Binarizer": _binarizer,
+    "ColumnTransformer": _column_transformer,
+    "FeatureUnion": _feature_union,
+    "FunctionTransformer": _function,
+    "MaxAbsScaler": _max_abs,
+    "MinMaxScaler": _min_max,
+    "Normalizer": _normalizer,
+    "OneHotEncoder": _one_hot,
+    "OrdinalEncoder": _ordinal,
+    "PCA": _pca,
+    "Pipeline": _pipeline,
+    "RobustScaler": _robust,
+    "SimpleImputer": _imputer,
+    "StandardScaler": _standard,
+    "TruncatedSVD": _svd,
+}
+"""The transformers that become nodes, by class."""
