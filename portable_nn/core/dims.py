@@ -186,6 +186,40 @@ def fraction(dividend: Dim, divisor: Dim) -> Dim:
     return f"({_bracketed(dividend)}/{_bracketed(divisor)})" if exact is None else exact
 
 
+def in_python(dim: Dim, names: Mapping[str, str]) -> str:
+    """The expression of Python that computes a dimension, from the expressions of its names.
+
+    Raises ``KeyError`` for a name without one.
+
+    >>> in_python("2*floor((height+1)/2)", {"height": "x.shape[2]"})
+    '2 * ((x.shape[2] + 1) // 2)'
+    """
+    if isinstance(dim, int) or dim in names:
+        return names[dim] if isinstance(dim, str) else str(dim)
+    terms = _terms(dim)
+    parts = []
+    for variables in sorted(terms, key=_order):
+        factors = [_variable_in_python(each, names) for each in variables]
+        if terms[variables] != 1 or not factors:
+            factors.insert(0, str(terms[variables]))
+        parts.append(" * ".join(factors))
+    return " + ".join(parts).replace("+ -1 * ", "- ").replace("+ -", "- ") or "0"
+
+
+def _variable_in_python(variable: str, names: Mapping[str, str]) -> str:
+    if variable in names:
+        return names[variable]
+    call = _call(variable)
+    if call is None:
+        raise KeyError(variable)
+    word, arguments = call
+    one, other = (in_python(_number_or_text(text), names) for text in arguments)
+    if word in {"min", "max"}:
+        return f"{word}({one}, {other})"
+    one, other = (text if re.fullmatch(r"[\w.\[\]]+", text) else f"({text})" for text in (one, other))
+    return f"(-(-{one} // {other}))" if word == "ceil" else f"({one} // {other})"
+
+
 def _bracketed(dim: Dim) -> str:
     return f"({dim})" if isinstance(dim, str) and set(dim) & set("+*/") else str(dim)
 

@@ -264,6 +264,25 @@ def nearest_cells(size: int, result: int, scale: float, attributes: Mapping[str,
     return _nearest(OperatorContext(lookup("Resize"), [], attributes), Side(size, result, scale))
 
 
+def along_axes(use: OperatorContext) -> dict[int, Array]:
+    """What a use does along each axis that it resizes, of known sizes: the matrix (result, size) of its weights.
+
+    With the mode ``nearest``, the index of the cell that each cell of the result copies. Fails where cells of the
+    result are outside the input.
+    """
+    found = dict[int, Array]()
+    sides = _sides(use, use.type().shape)
+    for axis in _moved(sides):
+        size, result, *_ = side = sides[axis]
+        if not isinstance(size, int) or not isinstance(result, int):
+            use.fail(f"axis {axis} has an open size")
+        if not _inside(use, side).all():
+            use.fail(f"cells along axis {axis} are outside the input")
+        nearest = use.string("mode") == "nearest"
+        found[axis] = _nearest(use, side) if nearest else _matrix(_taps(use, side), (result, size))
+    return found
+
+
 def _matrix(taps: Taps, shape: tuple[int, int]) -> Array:
     matrix = np.zeros(shape)
     np.add.at(matrix, (taps.rows, taps.columns), taps.weights)

@@ -1,0 +1,129 @@
+"""Networks as modules of PyTorch, and as the source of such a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portable_nn.converters.conversion import Written, compare_sides
+from portable_nn.converters.torch.execution import executed, tensor
+from portable_nn.core.atomic import atomic_write, put_back
+from portable_nn.core.errors import UsageError
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.operators import Array
+
+
+def to_torch(
+    network: Network,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Any:
+    """A network as an ``nn.Module`` of PyTorch's own layers, to train, export or read.
+
+    Its state dict has the names of the network's parameters; where a layer of PyTorch has other ones, or another
+    layout, as ``LSTM`` has, it has those. What is frozen here does not require gradients there. The module is in
+    evaluation mode, as ``eval()`` makes it. Its attribute ``source`` is the source that it was made by executing;
+    ``notes`` says what differs from the network.
+
+    Args:
+        network: the network.
+        verify: whether both run on the same inputs before the module is returned.
+        atol, rtol: the tolerances of that: absolute, and relative to the largest magnitude of an output.
+        seed: the seed of the inputs.
+        prove_training: whether both are trained for five steps as well, and must still agree.
+
+    Raises:
+        UsageError: PyTorch cannot express the network: every node that it cannot is listed.
+        VerificationError: the module computes something else.
+
+    >>> import portable_nn as pnn
+    >>> net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), pnn.Tanh(), pnn.Dense(2), seed=0)
+    >>> to_torch(net)
+    Network(
+      (dense_1): Linear(in_features=4, out_features=3, bias=True)
+      (dense_2): Linear(in_features=3, out_features=2, bias=True)
+    )
+    """
+    from portable_nn.converters.torch.source import source_of
+
+    found = source_of(network)
+    module = executed(found, network)
+    if verify:
+        prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+    return module
+
+
+def runner(network: Network, module: Any) -> Any:
+    """What runs the module on inputs by name, for ``compare_sides``."""
+    import torch
+
+    def run(feeds: Mapping[str, Array]) -> dict[str, Array]:
+        with torch.no_grad():
+            found = module(*(tensor(feeds[value.name]) for value in network.graph.inputs))
+        results = found if isinstance(found, tuple) else (found,)
+        return {name: each.numpy() for name, each in zip(network.graph.outputs, results, strict=True)}
+
+    return run
+
+
+def prove(network: Network, module: Any, tolerance: Tolerance, seed: int, *, prove_training: bool) -> Proof:
+    """Run both sides, and with ``prove_training`` train both. Raises ``VerificationError`` where they part."""
+    proof = compare_sides(network, runner(network, module), "the module", tolerance=tolerance, seed=seed)
+    if prove_training:
+        from portable_nn.converters.torch.equivalence import check_training
+
+        check_training(network, seed)
+    return proof
+
+
+def write_source(
+    network: Network,
+    path: str | Path,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Written:
+    """Write a network as a readable module of PyTorch, ``FILE.py``, and its weights beside it, ``FILE.safetensors``.
+
+    The module needs PyTorch alone; its function ``load`` reads the weights with the package safetensors. What is
+    written is what is executed to verify it. Both files are written whole, or none is.
+
+    Args:
+        network: the network.
+        path: the file to write, whose name ends in ``.py``.
+        verify, atol, rtol, seed, prove_training: as for ``to_torch``.
+
+    Raises:
+        UsageError: another ending, or a network that PyTorch cannot express.
+        VerificationError: the module computes something else.
+        FileError: a file cannot be written.
+    """
+    import safetensors.numpy
+
+    from portable_nn.converters.torch.source import source_of
+
+    target = Path(path)
+    if target.suffix != ".py":
+        raise UsageError(f"{target}: the name of a module's source ends in .py")
+    found, proof = source_of(network), Proof()
+    if verify:
+        module = executed(found, network)
+        proof = prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+    state = {key: np.ascontiguousarray(array) for key, array in found.state(network.parameters.arrays).items()}
+    beside = target.with_suffix(".safetensors")
+    with put_back(target), put_back(beside):
+        for file, data in ((target, found.text.encode()), (beside, safetensors.numpy.save(state))):
+            with atomic_write(file) as out:
+                out.write(data)
+    return Written(target, target.stat().st_size, proof, found.notes, (beside,))

@@ -1,0 +1,67 @@
+"""Names in the source: variables, and the paths of layers and parameters in a module."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import keyword
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, TypeAlias
+
+Path: TypeAlias = tuple[str, ...]
+"""The parts of the name of a layer or parameter in a module, such as ``("layer1", "0", "conv1", "weight")``."""
+
+_TAKEN: Final = frozenset({"self", "torch", "nn", "F", "Path", "Network", "Part", "load", *dir(builtins)} - {"input"})
+
+
+class Variables:
+    """Names of variables that are still free."""
+
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        self.taken = {*_TAKEN, *keyword.kwlist, *taken}
+
+    def fresh(self, wish: str) -> str:
+        """``wish`` as an identifier, numbered if it is taken; taken from now on.
+
+        >>> names = Variables()
+        >>> names.fresh("layer1.0/conv"), names.fresh("layer1.0.conv"), names.fresh("in")
+        ('layer1_0_conv', 'layer1_0_conv_2', 'in_2')
+        """
+        stem = re.sub(r"[^0-9A-Za-z]+", "_", wish).strip("_") or "value"
+        stem = f"value_{stem}" if stem[0].isdigit() else stem
+        name, number = stem, 1
+        while name in self.taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self.taken.add(name)
+        return name
+
+
+def paths(names: Iterable[str], forbidden: Collection[str]) -> dict[str, Path]:
+    """The path of each parameter: its name, parted at the dots.
+
+    A part that is empty, or an attribute that every module has (``forbidden``), such as ``type``, gets a ``_`` behind
+    it; so does one of two names where the module's part would be a parameter and a layer in one.
+    """
+    found, taken = dict[str, Path](), set[Path]()
+    wished = {
+        name: tuple(f"{each}_" if not each or each in forbidden else each for each in name.split(".")) for name in names
+    }
+    layers = {path[:depth] for path in wished.values() for depth in range(1, len(path))}
+    for name, path in wished.items():
+        while path in taken or path in layers:
+            path = (*path[:-1], f"{path[-1]}_")
+        taken.add(path)
+        found[name] = path
+    return found
+
+
+def expression(path: Sequence[str]) -> str:
+    """What reads a path: ``self.layer1["0"].conv1``."""
+    return "self" + "".join(f".{each}" if is_attribute(each) else f"[{json.dumps(each)}]" for each in path)
+
+
+def is_attribute(part: str) -> bool:
+    """Whether a part of a path can be written behind a dot."""
+    return part.isascii() and part.isidentifier() and not keyword.iskeyword(part)

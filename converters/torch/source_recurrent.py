@@ -1,0 +1,251 @@
+"""RNN, GRU and LSTM in PyTorch: one layer, or several that follow one another, with its weights and gate orders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.converters.torch.source_scene import Entry, Found, Layer, Scene, dtype_option, given
+from portable_nn.converters.torch.source_use import Inexpressible, Use, option
+from portable_nn.core.graph import Node
+from portable_nn.operators.recurrent.uses import KINDS
+
+ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2, 3, 1)}
+"""Where PyTorch's gates are among those of ONNX, by their number: r, z, n of z, r, h; and i, f, g, o of i, o, f, c."""
+
+X, W, R, B, LENGTHS, STATES = range(6)
+
+_NUMBERED: Final = re.compile(r"(.+)\.weight_l(0|[1-9]\d*)")
+
+
+class Stack(NamedTuple):
+    """Layers that follow one another, and the dropout between them."""
+
+    place: str
+    nodes: tuple[Node, ...]
+    dropout: float
+
+
+def is_recurrent(node: Node) -> bool:
+    """Whether a node is one of the three operators."""
+    return node.operator in KINDS and not node.domain
+
+
+def stacks(scene: Scene) -> dict[str, Stack]:
+    """For each recurrent node the stack that it is in, by the node's name."""
+    found = dict[str, Stack]()
+    numbered = dict[str, dict[int, list[Node]]]()
+    for node in scene.graph.nodes:
+        if is_recurrent(node):
+            name = _NUMBERED.fullmatch(node.inputs[W])
+            if name and name[1]:
+                numbered.setdefault(name[1], {}).setdefault(int(name[2]), []).append(node)
+    for place, layers in numbered.items():
+        stack = _stack(scene, place, layers)
+        if stack:
+            found.update((node.name, stack) for node in stack.nodes)
+    for node in scene.graph.nodes:
+        if is_recurrent(node) and node.name not in found:
+            name = _NUMBERED.fullmatch(node.inputs[W])
+            alone = name and len(numbered[name[1]]) == 1
+            found[node.name] = Stack(name[1] if name and alone else _place(scene, node), (node,), 0.0)
+    return found
+
+
+def _place(scene: Scene, node: Node) -> str:
+    """The name of a layer whose parameters have names of another kind: what is before their last dot."""
+    fronts = {name.rpartition(".")[0] for name in node.inputs[W : B + 1] if name}
+    [front] = fronts if len(fronts) == 1 else [""]
+    mine = {name for name in node.inputs[W : B + 1] if name}
+    return front if front and scene.children(front) == mine else node.name.replace(".", "_")
+
+
+def _stack(scene: Scene, place: str, layers: Mapping[int, Sequence[Node]]) -> Stack | None:
+    """The layers, if each has one node, which reads the one before."""
+    if sorted(layers) != list(range(len(layers))) or any(len(nodes) != 1 for nodes in layers.values()):
+        return None
+    nodes = [layers[number][0] for number in range(len(layers))]
+    ratios = [_between(scene, *pair) for pair in pairwise(nodes)]
+    alike = {
+        (
+            node.operator,
+            tuple(sorted(node.attributes.items())),
+            given(node, LENGTHS),
+            bool(given(node, STATES)),
+            bool(given(node, B)),
+        )
+        for node in nodes
+    }
+    if any(ratio is None for ratio in ratios) or len(set(ratios)) > 1 or len(alike) > 1:
+        return None
+    last = scene.order[nodes[-1].name]
+    states = [name for node in nodes[:-1] for name in node.outputs[1:] if name]
+    if any(scene.order[reader.name] < last for name in states for reader in scene.readers.get(name, ())):
+        return None
+    return Stack(place, tuple(nodes), (ratios or [0.0])[0] or 0.0)
+
+
+def _between(scene: Scene, before: Node, after: Node) -> float | None:
+    """The dropout between two layers; ``None`` where one does not read the other's sequence."""
+    name, ratio = after.inputs[X], 0.0
+    drop = scene.maker(name, "Dropout")
+    if drop:
+        known = scene.constant(given(drop, 1)) or (0.5,)
+        name, ratio = drop.inputs[0], float(f"{known[0]:.7g}")
+    return (
+        ratio if sequence_of(scene, name) == before.outputs[0] and len(scene.readers[before.outputs[0]]) == 1 else None
+    )
+
+
+def sequence_of(scene: Scene, name: str) -> str | None:
+    """The output Y, (steps, directions, batch, units), of which a value is the (steps, batch, directions · units)."""
+    squeezed = scene.maker(name, "Squeeze")
+    if squeezed and scene.constant(given(squeezed, 1)) == (1,):
+        return _made_by_recurrent(scene, squeezed.inputs[0])
+    reshaped = scene.maker(name, "Reshape")
+    turned = scene.maker(reshaped.inputs[0], "Transpose") if reshaped else None
+    if turned is None or turned.attributes.get("perm") != (0, 2, 1, 3):
+        return None
+    steps, batch, directions, units = scene.types[turned.outputs[0]].shape
+    whole = (
+        isinstance(directions, int)
+        and isinstance(units, int)
+        and scene.types[name].shape == (steps, batch, directions * units)
+    )
+    return _made_by_recurrent(scene, turned.inputs[0]) if whole else None
+
+
+def _made_by_recurrent(scene: Scene, name: str) -> str | None:
+    node = scene.makers.get(name)
+    is_sequence = (
+        node is not None and is_recurrent(node) and node.outputs[0] == name and not node.attributes.get("layout")
+    )
+    return name if is_sequence else None
+
+
+def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
+    """The layer that a stack is."""
+    node, kind = use.node, use.operator.name
+    hidden, features = scene.types[node.inputs[R]].shape[2], scene.types[stack.nodes[0].inputs[W]].shape[2]
+    function = _checked(use)
+    directions = 2 if use.string("direction") == "bidirectional" else 1
+    if any(name and name not in scene.parameters for each in stack.nodes for name in each.inputs[W : B + 1]):
+        raise Inexpressible("weights that are computed, and are no parameters")
+    names = {each.name for each in stack.nodes}
+    weights = {name for each in stack.nodes for name in each.inputs[W : B + 1] if name}
+    if any(reader.name not in names for name in weights for reader in scene.readers[name]):
+        raise Inexpressible("weights that another node reads as well")
+    count = len(stack.nodes)
+    options = option("num_layers", count, 1) + option("nonlinearity", function, "tanh")
+    options += option("bias", use.has(B), True) + option("batch_first", bool(use.int("layout")), False)
+    options += option("dropout", stack.dropout, 0.0) + option("bidirectional", directions == 2, False)
+    made = f"nn.{kind}({features}, {hidden}{options}{dtype_option(scene.types[node.inputs[W]].dtype)})"
+    entries = tuple(
+        entry
+        for number, each in enumerate(stack.nodes)
+        for entry in _entries(stack.place, number, each, ORDERS[KINDS[kind].gates], int(hidden), directions)
+    )
+    return Found(Layer(stack.place, made, entries), lambda use, module: _call(use, module, stack, directions))
+
+
+def _checked(use: Use) -> str:
+    """The activation of an RNN. Raises ``Inexpressible`` for what PyTorch's layers have not."""
+    kind, faults = use.operator.name, []
+    activations = [str(each) for each in use._attribute("activations") or ()]
+    usual = list(KINDS[kind].functions)
+    size = len(usual)
+    parts = [activations[i : i + size] for i in range(0, len(activations), size)] or [usual]
+    relu = kind == "RNN" and all(part == ["Relu"] for part in parts)
+    if not relu and any(part != usual for part in parts):
+        faults.append("activations other than its own")
+    if use._attribute("clip") is not None:
+        faults.append("a clip")
+    if kind == "GRU" and not use.int("linear_before_reset"):
+        faults.append("a reset gate before the product with R (linear_before_reset 0)")
+    if kind == "LSTM" and (use.int("input_forget") or use.has(7)):
+        faults.append("peepholes or a joint input and forget gate")
+    if use.has(LENGTHS) and (use.string("direction") == "reverse" or use.int("layout")):
+        faults.append("lengths with the direction reverse, or with the batch first")
+    if faults:
+        raise Inexpressible(", ".join(faults))
+    return "relu" if relu else "tanh"
+
+
+def _entries(place: str, number: int, node: Node, order: Sequence[int], hidden: int, directions: int) -> list[Entry]:
+    """PyTorch's weights of one layer, with where they are in the parameters of the network."""
+    rows = np.concatenate([np.arange(gate * hidden, (gate + 1) * hidden) for gate in order])
+    found = []
+    for direction in range(directions):
+        end = f"l{number}{'_reverse' if direction else ''}"
+        index: tuple[Any, ...] = (direction, rows)
+        found += [
+            Entry(f"{place}.weight_ih_{end}", node.inputs[W], index),
+            Entry(f"{place}.weight_hh_{end}", node.inputs[R], index),
+        ]
+        if given(node, B):
+            further = (direction, rows + len(order) * hidden)
+            found += [
+                Entry(f"{place}.bias_ih_{end}", node.inputs[B], index),
+                Entry(f"{place}.bias_hh_{end}", node.inputs[B], further),
+            ]
+    return found
+
+
+def _call(use: Use, module: str, stack: Stack, directions: int) -> list[str]:
+    """The outputs of the last node of a stack; the states of the others are written along with them."""
+    first, writer, batch_first = stack.nodes[0], use.writer, bool(use.int("layout"))
+    count = len(use.made) - 1
+    x = writer.tensor(first.inputs[X])
+    backwards = use.string("direction") == "reverse"
+    axis = 1 if batch_first else 0
+    x = f"{x}.flip({axis})" if backwards else x
+    states = _states(use, stack, batch_first)
+    lengths = given(use.node, LENGTHS)
+    if lengths:
+        made = use.call("run_padded", module, x, writer.tensor(lengths), states or "None")
+    else:
+        made = f"{module}({x}{f', {states}' if states else ''})"
+    both = writer.statement(f"{stack.place}_made", made)
+    sequence = f"{both}[0]" + (f".flip({axis})" if backwards else "")
+    writer.note_sequence(use.node.outputs[0], sequence)
+    last = len(stack.nodes) - 1
+    is_lstm = use.operator.name == "LSTM"
+    for number, node in enumerate(stack.nodes):
+        for place, name in enumerate(node.outputs[1:]):
+            if name and number < last:
+                writer.assign(name, _state(both, place, is_lstm, number, directions, len(stack.nodes), batch_first))
+    split = f"{sequence}.unflatten(2, ({directions}, -1))"
+    found = [split if batch_first else f"{split}.transpose(1, 2)"]
+    return found + [
+        _state(both, place, is_lstm, last, directions, len(stack.nodes), batch_first) for place in range(count)
+    ]
+
+
+def _state(both: str, place: int, is_lstm: bool, number: int, directions: int, layers: int, batch_first: bool) -> str:
+    """The states of one layer after the last step."""
+    found = f"{both}[1][{place}]" if is_lstm else f"{both}[1]"
+    if layers > 1:
+        found += f"[{number * directions}:{(number + 1) * directions}]"
+    return f"{found}.transpose(0, 1)" if batch_first else found
+
+
+def _states(use: Use, stack: Stack, batch_first: bool) -> str:
+    """The states before the first step, or nothing."""
+    names = [
+        [given(node, STATES + place) for node in stack.nodes]
+        for place in range(2 if use.operator.name == "LSTM" else 1)
+    ]
+    if not any(any(each) for each in names):
+        return ""
+    if not all(all(each) for each in names):
+        use.refuse("one of two initial states")
+    turn = ".transpose(0, 1).contiguous()" if batch_first else ""
+    parts = []
+    for each in names:
+        texts = [f"{use.writer.tensor(name)}{turn}" for name in each]
+        parts.append(texts[0] if len(texts) == 1 else f"torch.cat(({', '.join(texts)}))")
+    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"

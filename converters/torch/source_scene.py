@@ -1,0 +1,129 @@
+"""The graph around a node, and layers of PyTorch that are found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from portable_nn.converters.torch.source_use import Made, Use
+from portable_nn.core.graph import Graph, Node, Parameter
+from portable_nn.operators import Array, Type
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A tensor of the state dict: ``array[index]`` of a parameter of the network, or all of it.
+
+    Attributes:
+        key: its name in the state dict.
+        parameter: the parameter's name.
+        index: which of its elements; ``()`` for all.
+    """
+
+    key: str
+    parameter: str
+    index: tuple[Any, ...] = ()
+
+    def of(self, array: Array) -> Array:
+        """The tensor, from the parameter."""
+        found: Array = array[self.index] if self.index else array
+        return found
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with parameters.
+
+    Attributes:
+        place: its name: a prefix of its parameters' names, where they have one.
+        made: the call of its class.
+        entries: its tensors, with keys behind ``place``.
+        extra: what PyTorch's layer has besides and the network has not.
+    """
+
+    place: str
+    made: str
+    entries: tuple[Entry, ...] = field(compare=False)
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The parameters that are its."""
+        return frozenset(entry.parameter for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A use of a layer: the layer, and what writes the call, given the expression of the layer."""
+
+    layer: Layer
+    call: Any
+    """``(Use, expression) → Made``"""
+
+    def made(self, use: Use, module: str) -> Made:
+        """The call."""
+        found: Made = self.call(use, module)
+        return found
+
+
+class Scene:
+    """A graph with what makes and reads each value."""
+
+    def __init__(self, graph: Graph, types: Mapping[str, Type]) -> None:
+        self.graph, self.types = graph, types
+        self.parameters: dict[str, Parameter] = {value.name: value for value in graph.parameters}
+        self.makers: dict[str, Node] = {name: node for node in graph.nodes for name in node.outputs if name}
+        self.readers: dict[str, list[Node]] = {}
+        self.order = {node.name: place for place, node in enumerate(graph.nodes)}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self.readers.setdefault(name, []).append(node)
+
+    def maker(self, name: str, operator: str) -> Node | None:
+        """The node that makes a value, if it is of that operator."""
+        node = self.makers.get(name)
+        return node if node and node.operator == operator and not node.domain else None
+
+    def constant(self, name: str) -> tuple[Any, ...] | None:
+        """The elements of a constant, or ``None``."""
+        return self.types[name].constant if name in self.types else None
+
+    def prefix(self, name: str, role: str) -> str | None:
+        """What stands before ``.role`` in the name of a parameter."""
+        return name.removesuffix(f".{role}") if name in self.parameters and name.endswith(f".{role}") else None
+
+    def children(self, place: str) -> frozenset[str]:
+        """The parameters whose names begin so."""
+        return frozenset(name for name in self.parameters if name.startswith(f"{place}."))
+
+    def linear(self, name: str) -> tuple[str, str, str] | None:
+        """Of a value x·Wᵀ + b: x, the parameter W of (outputs, inputs), and the parameter b or ``""``."""
+        added = self.maker(name, "Add")
+        if added:
+            for product, bias in (added.inputs, added.inputs[::-1]):
+                found = self.linear(product) if bias in self.parameters else None
+                if found and not found[2] and len(self.types[bias].shape) == 1:
+                    return (*found[:2], bias)
+            return None
+        node = self.maker(name, "MatMul")
+        if node:
+            turned = self.maker(node.inputs[1], "Transpose")
+            if turned and turned.attributes.get("perm", (1, 0)) == (1, 0) and turned.inputs[0] in self.parameters:
+                return node.inputs[0], turned.inputs[0], ""
+        return None
+
+
+def dtype_option(dtype: str) -> str:
+    """The element type of a layer, where it is not the usual one."""
+    return "" if dtype == "float32" else f", dtype=torch.{dtype}"
+
+
+def roles(place: str, **names: str) -> tuple[Entry, ...]:
+    """Entries that are whole parameters, by their keys in the layer; without those that are missing."""
+    return tuple(Entry(f"{place}.{key}", name) for key, name in names.items() if name)
+
+
+def given(node: Node, index: int) -> str:
+    """The name of an input, ``""`` where it is left out."""
+    inputs: Sequence[str] = node.inputs
+    return inputs[index] if index < len(inputs) else ""

@@ -1,0 +1,375 @@
+"""The body of ``forward``: the nodes of a graph as statements of Python, and the layers that they use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from portable_nn.converters.torch import (  # noqa: F401 - the modules with the rows
+    source_elementwise,
+    source_layout,
+    source_normalization,
+    source_reduction,
+    source_spatial,
+)
+from portable_nn.converters.torch.source_layers import FINDERS
+from portable_nn.converters.torch.source_names import Path, Variables, expression
+from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
+from portable_nn.converters.torch.source_scene import Found, Layer, Scene
+from portable_nn.converters.torch.source_use import ROWS, Inexpressible, Made, Unpacked, Use, torch_dtype
+from portable_nn.core.dims import in_python, names_in
+from portable_nn.core.errors import GraphError
+from portable_nn.core.graph import Dim, Graph, Node, Shape, format_shape
+from portable_nn.onnx.opsets.scope import Scope
+from portable_nn.operators import Array, infer, lookup
+from portable_nn.rewrites.program import Names
+
+GONE = "None"
+"""What stands for a value that only the inside of a layer has; nothing that is left reads it."""
+
+
+@dataclass
+class Statement:
+    """``targets = expression``."""
+
+    targets: tuple[str, ...]
+    expression: str
+    reads: frozenset[str]
+    comment: str = ""
+
+
+@dataclass
+class Body:
+    """What ``forward`` does.
+
+    Attributes:
+        arguments: the names of its arguments, in the order of the network's inputs.
+        statements: what it computes, in order.
+        results: the expressions of the outputs.
+        helpers: the functions that it calls.
+        layers: the layers by their paths.
+        constants: tensors that are no parameters, by the names of their buffers.
+    """
+
+    arguments: list[str]
+    statements: list[Statement]
+    results: list[str]
+    helpers: set[str]
+    layers: dict[Path, Layer]
+    constants: dict[str, Array]
+    faults: list[str] = field(default_factory=list)
+
+
+class Writing:
+    """The writing of one graph; it is the ``Writer`` of the rows.
+
+    Args:
+        graph: the graph.
+        paths: the path of each parameter that is in no layer with names of its own.
+        forbidden: names that a layer cannot have.
+    """
+
+    def __init__(self, graph: Graph, paths: Mapping[str, Path], forbidden: Collection[str]) -> None:
+        self.graph, self.forbidden = graph, forbidden
+        self.types = dict(infer(graph).types)
+        self.scene = Scene(graph, self.types)
+        self.paths = dict(paths)
+        self.names = Variables(forbidden)
+        self.values = dict[str, str]()
+        self.dims = dict[str, str]()
+        self.reads = set[str]()
+        self.sequences = dict[str, str]()
+        self.body = Body([], [], [], set(), {}, {})
+        self.scope = Scope(
+            self.types, Names.beside(graph), {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
+        )
+        self.reasons = dict[str, str]()
+        self._known = dict[tuple[object, ...], str]()
+        self._looking = False
+
+    def run(self) -> Body:
+        """All of it."""
+        for value in self.graph.inputs:
+            name = self.names.fresh(value.name)
+            self.values[value.name] = name
+            self.body.arguments.append(name)
+            self._bind(value.name, value.shape, first=True)
+        self.stacks = stacks(self.scene)
+        self.layers = self._accepted()
+        for node in self.graph.nodes:
+            self._node(node)
+        if not self.body.faults:
+            self._finish()
+        return self.body
+
+    # -- what rows ask for
+
+    @property
+    def device(self) -> str:
+        """The device of the first input, or parameter."""
+        if self.body.arguments:
+            return f"{self.body.arguments[0]}.device"
+        return "None"
+
+    def tensor(self, name: str) -> str:
+        """The expression of a value, a tensor."""
+        if self._looking:
+            return "x"
+        constant = self.types[name].constant
+        if name in self.scene.parameters:
+            return expression(self.paths[name])
+        if constant is not None:
+            if not any(isinstance(each, str) for each in constant):
+                return self.constant(np.array(constant, self.types[name].dtype).reshape(self._static(name)))
+            try:
+                return self._size_tensor(name, constant)  # type: ignore[arg-type]
+            except Inexpressible:
+                pass
+        found = self.values[name]
+        self.reads.update(part for part in _variables(found))
+        return found
+
+    def _static(self, name: str) -> tuple[int, ...]:
+        return tuple(int(dim) for dim in self.types[name].shape)
+
+    def _size_tensor(self, name: str, sizes: Sequence[Dim]) -> str:
+        made = f"{self.helper('size_tensor')}({', '.join(self.dim(size) for size in sizes)})"
+        made += f".to({torch_dtype(self.types[name].dtype)})" if self.types[name].dtype != "int64" else ""
+        return f"{made}.to({self.device})" if self.types[name].shape else f"{made}[0].to({self.device})"
+
+    def dim(self, dim: Dim) -> str:
+        """The expression of a size. Raises ``Inexpressible`` where it is not known."""
+        try:
+            text = in_python(dim, self.dims)
+        except KeyError as missing:
+            raise Inexpressible(f"a size that is not known, {missing.args[0]}") from None
+        for name in names_in([dim]):
+            self.reads.update(_variables(self.dims[name]))
+        return text
+
+    def helper(self, name: str) -> str:
+        """The name of a function of ``source_helpers``."""
+        if not self._looking:
+            self.body.helpers.add(name)
+        return name
+
+    def constant(self, value: Array) -> str:
+        """A buffer for a constant tensor."""
+        key = (value.dtype.name, value.shape, value.tobytes())
+        if key not in self._known:
+            name = f"constant_{len(self._known) + 1}"
+            while name in self.forbidden or (name,) in self.paths.values():
+                name += "_"
+            self._known[key] = name
+            self.body.constants[name] = value
+        return f"self.{self._known[key]}"
+
+    def statement(self, wish: str, expression: str) -> str:
+        """A new variable for an expression."""
+        name = self.names.fresh(wish)
+        self.body.statements.append(Statement((name,), expression, frozenset(self.reads)))
+        self.reads.add(name)
+        return name
+
+    def note_sequence(self, name: str, expression: str) -> None:
+        """Note the (steps, batch, features) that an output Y of a recurrent layer is in PyTorch."""
+        self.sequences[name] = expression
+
+    def assign(self, name: str, expression: str) -> None:
+        """Give a value of an earlier node, which the rest of a layer makes."""
+        self.values[name] = self._target(name)
+        reads = frozenset(self.reads)
+        self.body.statements.append(Statement((self.values[name],), expression, reads, self._comment(name)))
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a value is a parameter that training changes."""
+        return name in self.scene.parameters and self.scene.parameters[name].trainable
+
+    # -- layers
+
+    def _accepted(self) -> dict[str, Found]:
+        """The layers by the name of their last node: those whose places have no parameters but theirs."""
+        found = dict[str, Found]()
+        for node in self.graph.nodes:
+            one = self._found(node)
+            if one is not None:
+                found[node.name] = one
+        homes = dict[str, Layer]()
+        clashes = set[str]()
+        for each in found.values():
+            layer = each.layer
+            whole = layer.claims >= self.scene.children(layer.place) and layer.place not in self.scene.parameters
+            if not whole or homes.setdefault(layer.place, layer) != layer or homes[layer.place].claims != layer.claims:
+                clashes.add(f"{layer.place} {sorted(layer.claims)}" if not whole else layer.place)
+        result = dict[str, Found]()
+        for name, each in found.items():
+            layer = each.layer
+            if not {layer.place, f"{layer.place} {sorted(layer.claims)}"} & clashes:
+                result[name] = each
+        self._place(result)
+        return result
+
+    def _found(self, node: Node) -> Found | None:
+        use, self._looking = Use(node, self.types, self), True
+        try:
+            if is_recurrent(node):
+                stack = self.stacks[node.name]
+                return find(self.scene, use, stack) if stack.nodes[-1] is node else None
+            finder = FINDERS.get(node.operator) if not node.domain else None
+            return finder(self.scene, use) if finder else None
+        except Inexpressible as reason:
+            self.reasons[node.name] = str(reason)
+            return None
+        finally:
+            self._looking = False
+
+    def _place(self, found: Mapping[str, Found]) -> None:
+        """Give each layer its path, and the parameters in it theirs."""
+        places = dict[str, Path]()
+        for each in found.values():
+            layer = each.layer
+            if layer.place in places:
+                continue
+            if layer.entries and any(entry.parameter.startswith(f"{layer.place}.") for entry in layer.entries):
+                path = tuple(
+                    f"{part}_" if not part or part in self.forbidden else part for part in layer.place.split(".")
+                )
+            else:
+                path = (self._free(layer.place),)
+            places[layer.place] = path
+            self.body.layers[path] = layer
+            for entry in layer.entries:
+                self.paths[entry.parameter] = (*path, *entry.key.removeprefix(f"{layer.place}.").split("."))
+        self.places = places
+
+    def _free(self, wish: str) -> str:
+        """A name for a layer that is not taken at the top."""
+        taken = {path[0] for path in [*self.paths.values(), *self.body.layers]} | set(self.forbidden)
+        return Variables(taken).fresh(wish)
+
+    # -- nodes
+
+    def _node(self, node: Node) -> None:
+        self.reads = set()
+        if is_recurrent(node) and node.name in self.stacks and self._is_inside(node):
+            self.values.update((name, GONE) for name in node.outputs if name)
+            return
+        use = Use(node, self.types, self)
+        try:
+            self._emit(node, self._made(node, use))
+        except Inexpressible as reason:
+            self._in_other_operators(node, str(reason))
+
+    def _is_inside(self, node: Node) -> bool:
+        stack = self.stacks[node.name]
+        return stack.nodes[-1] is not node and stack.nodes[-1].name in self.layers
+
+    def _made(self, node: Node, use: Use) -> Made:
+        sequence = (
+            sequence_of(self.scene, node.outputs[0])
+            if node.name in self.scene.order and node.operator != "Transpose"
+            else None
+        )
+        if sequence in self.sequences:
+            found = self.sequences[sequence]
+            self.reads.update(_variables(found))
+            return found
+        if node.name in self.layers:
+            each = self.layers[node.name]
+            return each.made(use, expression(self.places[each.layer.place]))
+        if node.domain or node.operator not in ROWS:
+            raise Inexpressible(self.reasons.get(node.name, "PyTorch has no such operation"))
+        return ROWS[node.operator](use)
+
+    def _in_other_operators(self, node: Node, reason: str) -> None:
+        """Write a node as its lowering, or note why it cannot be written."""
+        self.values.update((name, GONE) for name in node.outputs if name)
+        lowering = lookup(node.operator, node.domain).lowering
+        if lowering is None:
+            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}")
+            return
+        try:
+            parts = self.scope.spliced(node, lowering)
+        except GraphError as error:
+            self.body.faults.append(f"'{node.name}' ({node.operator}): {reason}; {error.faults[0].message}")
+            return
+        for each in parts:
+            self._retyped(each)
+            self._node(each)
+
+    def _retyped(self, node: Node) -> None:
+        """Find the types of a node that was made just now, with the elements of constants."""
+        for name in node.outputs:
+            self.scene.makers.setdefault(name, node)
+
+    def _emit(self, node: Node, made: Made) -> None:
+        outputs = [name for name in node.outputs if name]
+        if isinstance(made, Unpacked) or (isinstance(made, str) and len(outputs) == 1):
+            self._assign(node.outputs if isinstance(made, Unpacked) else outputs, str(made))
+            return
+        expressions = [made] if isinstance(made, str) else made
+        for name, each in zip(node.outputs, expressions, strict=False):
+            if name:
+                self._assign([name], each)
+        missing = [name for name in node.outputs[len(expressions) :] if name and name in self.scope.read]
+        if missing:
+            raise Inexpressible(f"its output {missing[0]}")
+
+    def _assign(self, names: Sequence[str], made: str) -> None:
+        if len(names) == 1 and made.isidentifier() and made not in ("None",):
+            self.values[names[0]] = made  # Another name of the same.
+            return
+        targets = tuple(self._target(name) for name in names)
+        self.body.statements.append(Statement(targets, made, frozenset(self.reads), self._comment(names[0])))
+        for name, target in zip(names, targets, strict=True):
+            self.values[name] = target
+            self._bind(name, self.types[name].shape)
+
+    def _target(self, name: str) -> str:
+        return self.names.fresh(name)
+
+    def _comment(self, name: str) -> str:
+        shape = self.types[name].shape
+        return format_shape(shape)
+
+    def _bind(self, name: str, shape: Shape, *, first: bool = False) -> None:
+        """Note where symbolic sizes can be read that are not known yet."""
+        for axis, dim in enumerate(shape):
+            if isinstance(dim, str) and dim not in self.dims and names_in([dim]) == {dim}:
+                source = f"{self.values[name]}.shape[{axis}]"
+                if first:
+                    variable = self.names.fresh(dim)
+                    self.body.statements.append(Statement((variable,), source, frozenset()))
+                    self.dims[dim] = variable
+                else:
+                    self.dims[dim] = source
+
+    def _finish(self) -> None:
+        """Find the outputs, and leave out what leads to none."""
+        self.reads = set()
+        self.body.results = [self.tensor(name) for name in self.graph.outputs]
+        needed, kept = set(self.reads), list[Statement]()
+        for each in reversed(self.body.statements):
+            if needed.intersection(each.targets):
+                needed |= each.reads
+                kept.append(each)
+        self.body.statements = [self._with_blanks(each, needed) for each in reversed(kept)]
+        texts = [*(each.expression for each in kept), *self.body.results]
+        read = {word for text in texts for word in re.findall(r"self\.(constant_\w+)", text)}
+        self.body.constants = {name: value for name, value in self.body.constants.items() if name in read}
+
+    @staticmethod
+    def _with_blanks(each: Statement, needed: Collection[str]) -> Statement:
+        """A statement in which ``_`` stands for what is not read."""
+        each.targets = tuple(name if name in needed else "_" for name in each.targets)
+        return each
+
+
+def _variables(text: str) -> Iterator[str]:
+    """The variable at the beginning of an expression such as ``made[0]``."""
+    name = text.split(".", 1)[0].split("[", 1)[0]
+    if name.isidentifier() and name not in ("self", "None"):
+        yield name
