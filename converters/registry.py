@@ -32,6 +32,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "book": "portable_nn.converters.book:CONVERTER",
     "torch": "portable_nn.converters.torch:CONVERTER",
     "sklearn": "portable_nn.converters.sklearn:CONVERTER",
+    "keras": "portable_nn.converters.keras:CONVERTER",
 }
 """The converters of this package: the name of each, and where its ``Converter`` is."""
 

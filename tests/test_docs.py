@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import shutil
@@ -80,6 +81,7 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
 
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))
     export_onnx(load_model("digits-cnn"), "digits.onnx")
     shutil.copy(find_model("digits").samples / "digit-3.png", "photo.jpg")
     rng = np.random.default_rng(0)

@@ -1,0 +1,22 @@
+"""Keras: models and their ``.keras`` files as networks, and networks as Keras models."""
+
+from typing import Any
+
+from portable_nn.converters.conversion import Imported
+from portable_nn.converters.keras.reading import from_keras, imported, read_keras
+from portable_nn.converters.registry import Converter
+
+__all__ = ["CONVERTER", "from_keras", "read_keras"]
+
+
+def _from_object(model: Any, **options: Any) -> Imported:
+    return imported(model, **options)
+
+
+CONVERTER = Converter(
+    title="Keras",
+    packages=("keras",),
+    needs="pip install keras",
+    from_object=_from_object,
+    reads={".keras": read_keras},
+)

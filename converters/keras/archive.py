@@ -1,0 +1,200 @@
+"""A ``.keras`` archive: its two texts and its weights, read without Keras and without running anything.
+
+Such a file is a zip archive of ``config.json``, ``metadata.json`` and ``model.weights.h5``. No member is unpacked under
+a name that the archive gives; sizes are compared with what is stored before memory or disk is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from portable_nn.core.errors import FileError, FormatError, UnsupportedError
+from portable_nn.core.files import kind_fault, open_regular
+from portable_nn.core.limits import DEFLATE, UNPACKED, excess
+from portable_nn.format.tensors import Array
+from portable_nn.format.validate import refuse
+from portable_nn.plain import open_tensors
+from portable_nn.plain.tensors import overlaps
+
+Json: TypeAlias = dict[str, Any]
+
+CONFIG: Final = "config.json"
+METADATA: Final = "metadata.json"
+WEIGHTS: Final = "model.weights.h5"
+
+MAX_TEXT: Final = 2**26
+"""The longest text, in bytes: about 50,000 layers."""
+
+MAX_DEPTH: Final = 100
+"""How deep objects and lists may be nested: a model in a model takes about ten."""
+
+MAX_MEMBERS: Final = 1000
+
+_METHODS: Final = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE}
+_ENCRYPTED: Final = 1
+_LOCAL_HEADER: Final = 30
+_ERRORS: Final = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError,
+)  # fmt: skip
+"""The errors of zipfile for damaged archives."""
+
+
+class Archive(NamedTuple):
+    """What a ``.keras`` file holds.
+
+    Attributes:
+        config: the configuration of the model.
+        version: the version of Keras that wrote it; empty where it is not said.
+        weights: the file of its weights, which lasts as long as the block that opened the archive; ``None`` where there
+            is none.
+    """
+
+    config: Json
+    version: str
+    weights: Path | None
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Archive]:
+    """The archive at ``path``, after all of it has been checked but the contents of the weights.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is damaged or hostile.
+        UnsupportedError: it is one of another kind, such as a folder that TensorFlow saved.
+    """
+    if Path(path).is_dir():
+        raise UnsupportedError(path, "is a folder, such as TensorFlow's SavedModel: save the model as a .keras file")
+    with open_regular(path) as file, tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
+        head = file.read(4)
+        if head != b"PK\x03\x04":
+            file.seek(0)
+            raise FormatError(path, kind_fault(file.read(512), "is not a zip archive, as .keras files are"))
+        try:
+            archive = zipfile.ZipFile(file)
+            members = archive.infolist()
+            size = os.fstat(file.fileno()).st_size
+            refuse(str(path), list(_faults(members, size)))
+            config = parsed(_text(archive, CONFIG), path, CONFIG)
+            metadata = parsed(_text(archive, METADATA), path, METADATA) if METADATA in archive.namelist() else {}
+            weights = _unpacked(archive, Path(folder)) if WEIGHTS in archive.namelist() else None
+        except _ERRORS as error:
+            raise FormatError(path, f"the archive is damaged: {error}") from error
+        version = metadata.get("keras_version")
+        yield Archive(config, version if isinstance(version, str) else "", weights)
+
+
+def _faults(members: Sequence[zipfile.ZipInfo], size: int) -> Iterator[str]:
+    """What the central directory shows: members that are missing, several times there, outside, too large, …"""
+    names = Counter(info.filename for info in members)
+    if len(members) > MAX_MEMBERS:
+        yield f"holds {len(members)} members; at most {MAX_MEMBERS} are allowed"
+        return
+    yield from (f"{name!r} stands {times} times" for name, times in names.items() if times > 1)
+    spans = ((i.filename, i.header_offset, i.header_offset + _LOCAL_HEADER + i.compress_size) for i in members)
+    yield from overlaps(spans)
+    for info in members:
+        if fault := _fault(info, size):
+            yield f"{info.filename!r} {fault}"
+    if CONFIG not in names:
+        yield f"it has no {CONFIG}: it is not a file that Keras 3 saved"
+    if "model.weights.npz" in names and WEIGHTS not in names:
+        yield f"its weights are in model.weights.npz; {WEIGHTS} is what model.save writes"
+
+
+def _fault(info: zipfile.ZipInfo, size: int) -> str | None:
+    place = PurePosixPath(info.filename.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or ":" in info.filename or "\0" in info.orig_filename:
+        return "names a place outside of the archive"
+    if place.parts[:1] not in {(CONFIG,), (METADATA,), (WEIGHTS,), ("assets",), ("model.weights.npz",)}:
+        return f"is none of {CONFIG}, {METADATA}, {WEIGHTS} and assets"
+    if (info.external_attr >> 16) & 0o170000 == 0o120000:
+        return "is a symbolic link"
+    if info.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    ratio = _METHODS.get(info.compress_type)
+    if ratio is None:
+        return f"is compressed by method {info.compress_type}; known are 0 (stored) and 8 (deflated)"
+    if info.file_size > ratio * info.compress_size:
+        return f"claims to unpack {info.compress_size} bytes to {info.file_size}"
+    if place.name != WEIGHTS and info.file_size > MAX_TEXT and place.parts[0] != "assets":
+        return f"has {info.file_size} bytes; at most {MAX_TEXT} are allowed"
+    if fault := excess(info.file_size, info.compress_size, UNPACKED):
+        return fault
+    return f"has {info.compress_size} bytes, more than the file" if info.compress_size > size else None
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as member:
+        data = member.read(MAX_TEXT + 1)
+    if len(data) != archive.getinfo(name).file_size:
+        raise ValueError(f"{name} has another size than the archive says")
+    return data
+
+
+def _unpacked(archive: zipfile.ZipFile, folder: Path) -> Path:
+    """The weights, as a file of their own, which the HDF5 library needs."""
+    target, left = folder / WEIGHTS, archive.getinfo(WEIGHTS).file_size
+    with archive.open(WEIGHTS) as member, target.open("wb") as file:
+        shutil.copyfileobj(member, file)  # Ends where the member does: zipfile stops at the size that was checked.
+        if file.tell() != left:
+            raise ValueError(f"{WEIGHTS} has another size than the archive says")
+    return target
+
+
+def parsed(data: bytes, path: str | Path, name: str) -> Json:
+    """The object that a text in JSON is. Raises ``FormatError``: names stand once, and nothing is nested too deeply."""
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(path, f"{name} is not valid: {reason}") from None
+    if not isinstance(found, dict):
+        raise FormatError(path, f"{name} is not valid: it is not an object")
+    level: list[Any] = [found]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return found
+    raise FormatError(path, f"{name} is not valid: it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"{twice!r} stands twice")
+    return found
+
+
+def _no_constant(token: str) -> None:
+    raise ValueError(f"{token} is not JSON")
+
+
+def read_weights(weights: Path, path: str | Path) -> Mapping[str, Array]:
+    """The arrays of an HDF5 file by their paths. Raises ``FormatError`` in the name of the file at ``path``."""
+    inside = "" if Path(path) == weights else f"{WEIGHTS}: "
+    try:
+        with open_tensors(weights) as tensors:
+            if tensors.skipped:
+                raise FormatError(path, f"{inside}{'; '.join(f'{n!r} {why}' for n, why in tensors.skipped.items())}")
+            return {name: tensors[name] for name in tensors}
+    except FormatError as error:
+        raise FormatError(path, f"{inside}{error.reason}", error.faults) from None
+    except FileError as error:
+        raise FileError(path, f"{inside}{error.reason}") from None

@@ -1,0 +1,36 @@
+"""Keras itself, imported where it is needed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+from portable_nn.core.errors import MissingPackageError
+
+
+def installed() -> bool:
+    """Whether Keras and one of the packages that it computes with are installed."""
+    return find_spec("keras") is not None and _backend() is not None
+
+
+def _backend() -> str | None:
+    """What Keras computes with: what is chosen, or the first that is installed."""
+    chosen = os.environ.get("KERAS_BACKEND")
+    return chosen or next((each for each in ("tensorflow", "torch", "jax") if find_spec(each)), None)
+
+
+def keras() -> Any:
+    """The package. Raises ``MissingPackageError``.
+
+    Where nobody has chosen what it computes with, and TensorFlow is missing, which it takes by default, it computes
+    with what there is.
+    """
+    backend = _backend()
+    if find_spec("keras") is None or backend is None:
+        raise MissingPackageError("keras", "a Keras model", "keras")
+    if backend != "tensorflow":
+        os.environ.setdefault("KERAS_BACKEND", backend)
+    import keras
+
+    return keras

@@ -1,0 +1,234 @@
+"""Keras models and their files as networks, and the proof that both compute the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from portable_nn.converters.conversion import Imported, compare_sides
+from portable_nn.converters.keras import archive
+from portable_nn.converters.keras.building import Builder, FaultsError, Taken
+from portable_nn.converters.keras.installed import installed
+from portable_nn.converters.keras.side import clean, hinted, prove_training_of, rebuilt, run_model
+from portable_nn.converters.keras.spec import Weights
+from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
+from portable_nn.core.kinds import check_kinds
+from portable_nn.format.tensors import Array
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+
+__all__ = ["from_keras", "read_keras"]
+
+NO_SIDE: Final = "Keras is not installed, so nothing was compared: the shapes of all weights fit the layers"
+
+
+@check_kinds
+def from_keras(
+    model: Any,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Network:
+    """The network that a Keras model is, which takes and gives the same arrays.
+
+    Args:
+        model: a functional or Sequential model of Keras 3; models in it, layers that are used several times, several
+            inputs and outputs are taken over.
+        verify: whether both sides run on the same inputs, and are compared.
+        atol: the absolute tolerance of that.
+        rtol: the tolerance relative to the largest magnitude in an output.
+        seed: the seed of these inputs, and of the network.
+        prove_training: whether five steps of gradient descent on both sides must also give the same weights.
+
+    Raises:
+        UnsupportedError: a layer has no counterpart here, or holds code; all are listed.
+        VerificationError: both sides do not compute the same.
+        UsageError: it is no Keras model.
+
+    Example::
+
+        import keras
+        from portable_nn.converters.keras import from_keras
+
+        net = from_keras(keras.models.load_model("mine.keras"))
+    """
+    return imported(model, verify=verify, atol=atol, rtol=rtol, seed=seed, prove_training=prove_training).network
+
+
+def imported(model: Any, **options: Any) -> Imported:
+    """What ``from_keras`` makes, with the proof and the notes."""
+    if not hasattr(model, "layers") or not hasattr(model, "save"):
+        raise UsageError(f"expected a Keras model, not a {type(model).__name__}")
+    with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
+        path = Path(folder) / "model.keras"
+        with suppress(AttributeError):
+            if not model.built:
+                raise UsageError(f"the model '{model.name}' was never built: call it once, or begin with keras.Input")
+        model.save(path)
+        return _read(path, f"the model '{model.name}'", model, **options)
+
+
+@check_kinds
+def read_keras(
+    path: str | Path,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Imported:
+    """The network in a ``.keras`` file. Keras is not needed, and nothing in the file is executed.
+
+    If Keras is installed, it computes the other side of the comparison: of the layers that were read, and not of what
+    else the file may hold.
+
+    Args:
+        path: the file.
+        verify: as for ``from_keras``.
+        atol: as for ``from_keras``.
+        rtol: as for ``from_keras``.
+        seed: as for ``from_keras``.
+        prove_training: as for ``from_keras``.
+
+    Raises:
+        FileError: the file cannot be read.
+        FormatError: it is damaged, hostile or contradicts itself.
+        UnsupportedError: a layer has no counterpart here, or holds code (Lambda, own classes); all are listed.
+        VerificationError: both sides do not compute the same.
+    """
+    return _read(
+        Path(path), str(path), None, verify=verify, atol=atol, rtol=rtol, seed=seed, prove_training=prove_training
+    )
+
+
+def _read(
+    path: Path,
+    where: str,
+    model: Any,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Imported:
+    with archive.opened(path) as found:
+        arrays = archive.read_weights(found.weights, path) if found.weights else {}
+        network, taken = _network(found.config, arrays, where, seed)
+        notes = list(taken.notes)
+        if found.config.get("compile_config"):
+            notes.append("loss, metrics and optimizer are left out: fit is told them again")
+        proof = Proof()
+        if verify and model is None and not installed():
+            notes.append(NO_SIDE)
+        elif verify:
+            side = model if model is not None else rebuilt(found.config, found.weights)
+            with hinted(found.config):
+                tolerance = Tolerance(atol, rtol)
+                proof = compare_sides(
+                    network, run_model(side, network), "Keras's model", tolerance=tolerance, seed=seed
+                )
+        if prove_training:
+            if not installed():
+                raise UsageError("prove_training needs Keras, which trains the other side: pip install keras")
+
+            def network_of(config: Mapping[str, Any], weights: Path | None) -> Network:
+                return _network(config, archive.read_weights(weights, path) if weights else {}, where, seed)[0]
+
+            notes.append(prove_training_of(clean(found.config), found.weights, network_of, seed))
+        return Imported(network, proof, tuple(notes))
+
+
+def _network(config: Mapping[str, Any], arrays: Mapping[str, Array], where: str, seed: int) -> tuple[Network, Taken]:
+    """The network of a configuration. Sizes that are left open differ from input to input, unless they cannot."""
+    faults: FaultsError | None = None
+    for separate in (True, False):
+        try:
+            taken = Builder(config, Weights(arrays), separate=separate).build()
+            return _assembled(taken, config, where, seed), taken
+        except FaultsError as error:
+            faults = faults or error
+            if len(faults.faults) != len(error.faults):
+                faults = error
+        except GraphError as error:
+            raise FormatError(where, str(error)) from None
+    assert faults is not None
+    damaged = any(word in fault for fault in faults.faults for word in ("weight", "is not described", "wait for"))
+    kind = FormatError if damaged else UnsupportedError
+    raise kind(where, listed(faults.faults, "cannot be taken over"))
+
+
+def _assembled(taken: Taken, config: Mapping[str, Any], where: str, seed: int) -> Network:
+    name = config["config"].get("name")
+    values = [symbol for _, symbol in taken.outputs]
+    network = Network(
+        list(taken.inputs.values()), values, seed=seed, name=name if isinstance(name, str) and name else "model"
+    )
+    network = _renamed(network, [name for name, _ in taken.outputs], seed)
+    frozen = [value.name for value in network.graph.parameters if value.trainable and _is_frozen(value.name, taken)]
+    if frozen:
+        network.freeze(*frozen)
+    return network
+
+
+def _is_frozen(name: str, taken: Taken) -> bool:
+    return any(name == each or (each.endswith(".") and name.startswith(each)) for each in taken.frozen)
+
+
+def _renamed(network: Network, wanted: list[str], seed: int) -> Network:
+    """The network with the names that Keras's layers and outputs have.
+
+    A layer's value is that behind its activation, and an output's that in Keras's order of axes; what is before them is
+    called ``dense.linear`` and ``conv2d.channels_first``.
+    """
+    graph = network.graph
+    fixed = {value.name for value in (*graph.inputs, *graph.parameters)}
+    made = {name for node in graph.nodes for name in node.outputs}
+    changes: dict[str, str] = {}
+    for name in made:
+        if name.endswith(_ACTIVATION) and (before := name.removesuffix(_ACTIVATION)) in made:
+            changes |= {before: f"{before}.linear", name: before}
+    back = {changes.get(name, name): name for name in (*made, *fixed)}
+    for old, new in zip(graph.outputs, wanted, strict=True):
+        now = changes.get(old, old)
+        if now == new or old in fixed or new in fixed or graph.outputs.count(old) > 1:
+            continue
+        if new in back:
+            if back[new] in graph.outputs:
+                continue
+            changes[back[new]] = f"{new}.channels_first"
+            back[f"{new}.channels_first"] = back[new]
+        changes[old], back[new] = new, old
+    if not changes:
+        return network
+    nodes = tuple(
+        replace(
+            node,
+            name=changes.get(node.name, node.name) if node.name in node.outputs else node.name,
+            inputs=tuple(changes.get(each, each) for each in node.inputs),
+            outputs=tuple(changes.get(each, each) for each in node.outputs),
+        )
+        for node in graph.nodes
+    )
+    outputs = tuple(changes.get(each, each) for each in graph.outputs)
+    infos = [replace(info, name=changes.get(info.name, info.name)) for info in network.outputs]
+    return Network.from_graph(
+        replace(graph, nodes=nodes, outputs=outputs),
+        network.parameters.arrays,
+        inputs=network.inputs,
+        outputs=infos,
+        seed=seed,
+        copy=False,
+    )
+
+
+_ACTIVATION: Final = ".activation"

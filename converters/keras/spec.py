@@ -1,0 +1,231 @@
+"""A layer as a Keras configuration describes it: its options, checked one by one, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from portable_nn.core.graph import Dim, format_shape
+from portable_nn.core.text import some
+from portable_nn.format.tensors import Array
+
+Made = TypeVar("Made")
+
+MISSING: Final = object()
+
+
+class LayerError(Exception):
+    """Why a layer cannot be taken over; messages name the layer."""
+
+
+class Weights:
+    """The arrays of a model by their paths, and which of them have been taken."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays, self.taken = dict(arrays), set[str]()
+        names = [name.split("/") for name in self.arrays]
+        self.places = {"/".join(parts[: parts.index("vars")]) for parts in names if "vars" in parts}
+
+    def count(self, place: str) -> int:
+        """How many arrays there are at a place."""
+        return sum(name.startswith(f"{place}/vars/") for name in self.arrays)
+
+    def take(self, place: str, index: int) -> Array:
+        """An array of a layer. Raises ``LayerError`` where it is missing."""
+        name = f"{place}/vars/{index}".removeprefix("/")
+        if name not in self.arrays:
+            raise LayerError(f"its weight '{name}' is missing")
+        self.taken.add(name)
+        return self.arrays[name]
+
+    def left(self) -> list[str]:
+        """What no layer has taken, but for what belongs to training: optimizers, metrics, seeds."""
+        other = ("optimizer/", "_optimizer/", "metrics/", "_metrics/", "compile_metrics/", "_loss_tracker/")
+        return [
+            name
+            for name in self.arrays
+            if name not in self.taken and not name.startswith(other) and "seed_generator/" not in name
+        ]
+
+
+_COMMON: Final = frozenset(
+    {"name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer", "autocast",
+     "quantization_config", "gptq_unpacked_column_size", "synchronized"}
+)  # fmt: skip
+"""Options of every layer that say nothing about what it computes, or are looked at elsewhere."""
+
+_TRAINING: Final = ("_initializer", "_regularizer", "_constraint")
+"""The ends of the options that say how weights begin and what is added to a loss."""
+
+
+class Spec:
+    """A layer.
+
+    Args:
+        kind: the name of its class.
+        config: its options.
+        name: its name, behind the names of the models that it is in.
+        place: where its weights are.
+        weights: those of the whole model.
+        notes: where remarks are added.
+        trainable: whether training changes its weights.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        config: Mapping[str, Any],
+        name: str,
+        place: str,
+        weights: Weights,
+        notes: list[str],
+        *,
+        trainable: bool = True,
+    ) -> None:
+        self.kind, self.config, self.name, self.place = kind, config, name, place
+        self.weights, self.notes, self.trainable = weights, notes, trainable
+        self.frozen: list[str] = []
+        self._used: set[str] = set()
+        self._made: dict[str, Any] = {}
+        self._next = self._calls = 0
+
+    # -- options
+
+    def __getitem__(self, option: str) -> Any:
+        if option not in self.config:
+            raise LayerError(f"its option '{option}' is missing")
+        return self.get(option)
+
+    def get(self, option: str, default: Any = None) -> Any:
+        """An option, or what it is where an older version of Keras does not write it."""
+        self._used.add(option)
+        return self.config.get(option, default)
+
+    def whole(self, option: str, default: Any = MISSING, *, least: int = 1) -> int:
+        """An option that is a whole number."""
+        value = self[option] if default is MISSING else self.get(option, default)
+        if type(value) is not int or not least <= value < 2**31:
+            raise LayerError(f"its option {option} must be a whole number from {least}, not {_short(value)}")
+        return value
+
+    def number(self, option: str, default: float = 0.0) -> float:
+        """An option that is a number; Keras may write numbers of arrays as objects."""
+        value = self.get(option, default)
+        if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
+            value = (value.get("config") or {}).get("value")
+        if isinstance(value, Mapping) and value.get("class_name") == "__tensor__":
+            value = (value.get("config") or {}).get("value")
+        if type(value) not in (int, float) or not abs(value) < float("inf"):
+            raise LayerError(f"its option {option} must be a number, not {_short(value)}")
+        return float(value)
+
+    def flag(self, option: str, default: bool = False) -> bool:
+        """An option that is true or false."""
+        value = self.get(option, default)
+        if value is None:
+            return default
+        if type(value) is not bool:
+            raise LayerError(f"its option {option} must be true or false, not {_short(value)}")
+        return value
+
+    def choice(self, option: str, values: Sequence[Any], default: Any = MISSING) -> Any:
+        """An option with a few values."""
+        value = self[option] if default is MISSING else self.get(option, default)
+        if not any(type(value) is type(each) and value == each for each in values):
+            raise LayerError(f"its option {option} must be one of {', '.join(map(repr, values))}, not {_short(value)}")
+        return value
+
+    def wholes(self, option: str, count: int, default: Any = MISSING, *, least: int = 1) -> tuple[int, ...]:
+        """An option that is ``count`` whole numbers, or one for all."""
+        value = self[option] if default is MISSING else self.get(option, default)
+        several = [value] * count if type(value) is int else value
+        if (
+            not isinstance(several, list | tuple)
+            or len(several) != count
+            or any(type(each) is not int or not least <= each < 2**31 for each in several)
+        ):
+            raise LayerError(f"its option {option} must be {count} whole numbers from {least}, not {_short(value)}")
+        return tuple(several)
+
+    def only(self, option: str, *allowed: Any) -> None:
+        """Refuse an option with any other value than these."""
+        value = self.get(option, allowed[0])
+        if not any(type(value) is type(each) and value == each for each in allowed):
+            raise LayerError(f"its option {option}={_short(value)} has no counterpart here")
+
+    def check_options(self) -> None:
+        """Refuse options that nobody has looked at; ``None``, false and empty ones count as not used."""
+        unknown = [
+            option
+            for option, value in self.config.items()
+            if option not in self._used and option not in _COMMON and not option.endswith(_TRAINING) and value
+        ]
+        if unknown:
+            raise LayerError(f"its {some([f'{o}={_short(self.config[o])}' for o in unknown])} is not known here")
+
+    # -- weights
+
+    def weight(self, *shape: Dim, index: int | None = None) -> Array:
+        """The next weight of the layer, or the one at ``index``, which must have that shape.
+
+        The same at every call of the layer.
+        """
+        place = self._next if index is None else index
+        if index is None:
+            self._next += 1
+        found = self.weights.take(self.place, place)
+        if found.dtype.name not in ("float32", "float64"):
+            raise LayerError(f"its weight {place} is {found.dtype}; float32 and float64 are taken over")
+        if found.shape != shape:
+            turned = found.shape == shape[::-1]
+            hint = ": it is transposed" if turned else ""
+            raise LayerError(f"its weight {place} is {format_shape(found.shape)}, not {format_shape(shape)}{hint}")
+        if not np.isfinite(found).all():
+            raise LayerError(f"its weight {place} has values that are NaN or infinite")
+        return found
+
+    def once(self, make: Callable[[], Made], key: str = "") -> Made:
+        """What ``make`` makes at the first call of the layer: later calls use the same weights."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
+    def inside(self, config: Mapping[str, Any], kind: str, name: str, *places: str) -> Spec:
+        """A layer in this one, whose weights are at the first of ``places`` where there are any."""
+        key = f"inside {name}"
+        if key not in self._made:
+            options = [f"{self.place}/{place}".removeprefix("/") for place in places]
+            found = next((place for place in options if self._has(place)), options[0])
+            self._made[key] = Spec(kind, config, name, found, self.weights, self.notes)
+        inner: Spec = self._made[key]
+        return inner
+
+    def _has(self, place: str) -> bool:
+        return any(each == place or each.startswith(f"{place}/") for each in self.weights.places)
+
+    def adopt(self, other: Spec) -> None:
+        """Count the options that another description of the same layer has looked at."""
+        self._used |= other._used
+
+    def next_name(self) -> str:
+        """The name of the layer's node: at the first call its own, then numbered."""
+        self._calls += 1
+        return self.name if self._calls == 1 else f"{self.name}_{self._calls}"
+
+    def freeze(self, *names: str) -> None:
+        """Parameters that training must not change."""
+        self.frozen += names
+
+    def note(self, text: str) -> None:
+        """Add a remark on what could not be kept."""
+        said = f"'{self.name}' ({self.kind}): {text}"
+        if said not in self.notes:
+            self.notes.append(said)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
