@@ -79,6 +79,7 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
         assert shown.split() == done.stdout.split()
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, under PyTorch.
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "torch"))

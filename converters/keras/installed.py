@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,3 +37,11 @@ def keras() -> Any:
     import keras
 
     return keras
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the warnings of Keras, and of what it computes with, from the user: they are about its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from portable_nn.converters.conversion import Imported, compare_sides
 from portable_nn.converters.keras import archive
 from portable_nn.converters.keras.building import Builder, FaultsError, Taken
-from portable_nn.converters.keras.installed import installed
+from portable_nn.converters.keras.installed import installed, quiet
 from portable_nn.converters.keras.side import clean, hinted, prove_training_of, rebuilt, run_model
 from portable_nn.converters.keras.spec import Weights
 from portable_nn.core.errors import FormatError, GraphError, UnsupportedError, UsageError, listed
@@ -72,7 +72,8 @@ def imported(model: Any, **options: Any) -> Imported:
         with suppress(AttributeError):
             if not model.built:
                 raise UsageError(f"the model '{model.name}' was never built: call it once, or begin with keras.Input")
-        model.save(path)
+        with quiet():
+            model.save(path)
         return _read(path, f"the model '{model.name}'", model, **options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from portable_nn.converters.conversion import Side
-from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.installed import keras, quiet
 from portable_nn.core.errors import TrainingError, VerificationError
 from portable_nn.format.tensors import Array
 from portable_nn.network import Network
@@ -32,10 +31,9 @@ def run_model(model: Any, network: Network) -> Side:
     """Runs a Keras model on arrays by the network's input names."""
 
     def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             found = model(_given(model, feeds), training=False)
-        outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]
+            outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]
         return dict(zip(network.graph.outputs, outputs, strict=True))
 
     return run
@@ -86,9 +84,10 @@ def clean(value: Any) -> Any:
 
 def rebuilt(config: Mapping[str, Any], weights: Path | None) -> Any:
     """Keras's model of a configuration that has been checked: only Keras's own layers, and only options of theirs."""
-    made = keras().saving.deserialize_keras_object(clean(config), safe_mode=True)
-    if weights is not None:
-        made.load_weights(weights)
+    with quiet():
+        made = keras().saving.deserialize_keras_object(clean(config), safe_mode=True)
+        if weights is not None:
+            made.load_weights(weights)
     return made
 
 
@@ -118,8 +117,7 @@ def _fitted(
 def _train(model: Any, feeds: Mapping[str, Array], targets: list[Array], rate: float) -> None:
     """Steps of gradient descent on the mean squared error of all outputs."""
     tensors = list(model.outputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         single = keras().Model(model.inputs, tensors)  # Outputs in a list, whatever structure the model gives them.
         losses = [keras().losses.MeanSquaredError(dtype=tensor.dtype) for tensor in tensors]
         single.compile(optimizer=keras().optimizers.SGD(rate), loss=losses, jit_compile=False)
@@ -192,7 +190,8 @@ def prove_training_of(config: Mapping[str, Any], weights: Path | None, network_o
     _train(model, feeds, list(targets.values()), rate)
     with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder:
         trained = Path(folder) / "trained.weights.h5"
-        model.save_weights(trained)
+        with quiet():
+            model.save_weights(trained)
         theirs = network_of(same, trained)
     worst = 0.0
     for name, ours in network.parameters.items():
