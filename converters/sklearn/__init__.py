@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.registry import Converter
+from portable_nn.network import Network
 
 if TYPE_CHECKING:
+    from portable_nn.converters.sklearn.estimators import PortableClassifier, PortableRegressor
     from portable_nn.converters.sklearn.reading import from_sklearn, read_sklearn
+    from portable_nn.converters.sklearn.writing import to_sklearn
 
-__all__ = ["CONVERTER", "from_sklearn", "read_sklearn"]
+__all__ = ["CONVERTER", "PortableClassifier", "PortableRegressor", "from_sklearn", "read_sklearn", "to_sklearn"]
 
 _PLACES = {
+    "PortableClassifier": "estimators",
+    "PortableRegressor": "estimators",
     "from_sklearn": "reading",
     "read_sklearn": "reading",
+    "to_sklearn": "writing",
 }
 
 
@@ -33,9 +39,14 @@ def _from_object(estimator: Any, **options: Any) -> Imported:
     return found
 
 
+def _to_object(network: Network, **options: Any) -> Any:
+    return __getattr__("to_sklearn")(network, **options)
+
+
 CONVERTER = Converter(
     title="scikit-learn",
     packages=("sklearn",),
     needs="pip install scikit-learn",
     from_object=_from_object,
+    to_object=_to_object,
 )
