@@ -33,6 +33,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "torch": "portable_nn.converters.torch:CONVERTER",
     "sklearn": "portable_nn.converters.sklearn:CONVERTER",
     "keras": "portable_nn.converters.keras:CONVERTER",
+    "numpy": "portable_nn.converters.source:NUMPY",
 }
 """The converters of this package: the name of each, and where its ``Converter`` is."""
 
@@ -52,6 +53,8 @@ class Converter:
         to_object: makes an object of a network: ``(network, **options) → object``.
         reads: what reads files, by the endings of their names, such as ``.keras``: ``(path, **options) → Imported``.
         writes: what writes files, by the endings of their names: ``(network, path, **options) → Written``.
+        beside: the ending of a second file, with the weights, by that of the first; with the option ``embedded`` there
+            is none.
     """
 
     title: str
@@ -61,6 +64,7 @@ class Converter:
     to_object: Callable[..., Any] | None = None
     reads: Mapping[str, Callable[..., Imported]] = field(default_factory=dict)
     writes: Mapping[str, Callable[..., Written]] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache

@@ -1,5 +1,8 @@
 """Networks as source code: a readable module of numpy, and a file of C99."""
 
+from portable_nn.converters.registry import Converter
 from portable_nn.converters.source.numpy_module import write_numpy
 
 __all__ = ["write_numpy"]
+
+NUMPY = Converter(title="modules of numpy", writes={".py": write_numpy}, beside={".py": ".npz"})

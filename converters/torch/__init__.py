@@ -19,4 +19,5 @@ CONVERTER = Converter(
     from_object=read_torch,
     to_object=to_torch,
     writes={".py": write_source},
+    beside={".py": ".safetensors"},
 )

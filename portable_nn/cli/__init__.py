@@ -40,7 +40,7 @@ COMMANDS: Final = {
     "evaluate": "Say how good a model is on data: accuracy or error, by class, with intervals and calibration.",
     "calibrate": "Make the probabilities of a model what they say, on data that it was not trained on.",
     "sample": "Draw samples from a generator.",
-    "export": "Write a model as an ONNX file, and verify it against onnxruntime.",
+    "export": "Write a model as an ONNX file, or for another code base, and verify it.",
     "import": "Read an ONNX file, or one of another code base, into a weight file, and verify it.",
     "convert": "Convert a network to another file format, and compare every tensor.",
     "inspect": "Show a model's nodes, shapes, parameters, inputs and outputs.",
@@ -175,7 +175,7 @@ def _meant(option: str, given: Sequence[str], command: Sequence[str], parameters
         return f"; did you mean {close[0]}?"
     written = [each.metavar for each in parameters if each.param_type_name == "argument"][1:]
     if option in ("--out", "-o") and written:
-        return f": the file to write is the last argument, {written[-1]}"
+        return f": the file to write is the last argument, {written[-1].strip('[]')}"
     return ""
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from portable_nn.cli.conventions import Model, Printer
+from portable_nn.cli.conventions import Model, Printer, check_target
 from portable_nn.cli.proof import (
+    ConversionProof,
     Dims,
     ProofOptions,
     bytes_in,
     differences_as_json,
     differences_as_text,
+    proof_time,
     sizes_in,
 )
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import FloatType
-from portable_nn.core.text import fields, size
+from portable_nn.core.text import either, fields, size
 
 if TYPE_CHECKING:
+    from portable_nn.converters.conversion import Written
     from portable_nn.converters.onnx import ExportReport
+    from portable_nn.converters.registry import Converter
 
 EXAMPLES = (
     "export digits digits.onnx",
@@ -33,10 +39,43 @@ EXAMPLES = (
 )
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Files that are a network as a program, which needs no file of a model."""
+
+    numpy: Annotated[
+        Path | None,
+        typer.Option("--numpy", metavar="FILE.py", writable=True, help="Write a module that needs numpy alone."),
+    ] = None
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source", metavar="FILE.py", writable=True, help="Write a PyTorch module, with its weights beside it."
+        ),
+    ] = None
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Put the weights into the module, not into a file beside it.")
+    ] = False
+
+
+SOURCES: Final = {"numpy": ("numpy", ".py"), "source": ("torch", ".py")}
+"""The programs, by the name of their option: the converter that writes each, and how the name of its file ends."""
+
+FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
+"""How the command line spells arguments of the library that have other names."""
+
+
 def command(
     printer: Printer,
     model: Model,
-    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.", writable=True)],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OUT]",
+            help="The file to write. The ending of its name says for whom: .onnx, .keras, .c.",
+            writable=True,
+        ),
+    ] = None,
     opset: Annotated[
         int | None,
         typer.Option(
@@ -74,63 +113,107 @@ def command(
         ),
     ] = None,
     *,
-    proof: ProofOptions,
+    sources: Sources,
+    proof: ConversionProof,
 ) -> None:
-    """Write a model as an ONNX file, and verify it against onnxruntime.
+    """Write a model as an ONNX file, or for another code base, and verify it.
 
     Before anything is written, numpy runs the network and onnxruntime the ONNX model on the same inputs, at two batch
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1.
+
+    For another code base, OUT ends as its files do, or --numpy or --source names a program to write instead. It
+    runs before it is written, and its outputs are compared.
     """
-    from portable_nn.converters.onnx import export_onnx
+    from portable_nn.converters.onnx import ExportReport
+    from portable_nn.converters.registry import check_options
     from portable_nn.model_files import open_model
-    from portable_nn.model_files.onnx_file import OnnxFile
 
-    if not OnnxFile.recognises(out):
-        raise UsageError(f"{out}: the name of the file to write must end in {OnnxFile.suffixes[0]}")
-    options = proof.options()
-    limit = None if external_data is None else bytes_in(external_data, "--external-data") or True
-    report = export_onnx(
-        open_model(model).proved_network(**options),
-        out,
-        opset=opset,
-        external_data=limit,
-        batch=batch,
-        sizes=sizes_in(dim),
-        dynamic=dynamic,
-        dtype=dtype,
-        float16=float16,
-        probabilities=probabilities,
-        stateful=stateful,
-        **options,
-    )
+    converter, path, write = _target(out, sources, printer.force)
+    given = {
+        "opset": opset,
+        "batch": batch,
+        "sizes": sizes_in(dim),
+        "dynamic": dynamic,
+        "dtype": dtype,
+        "float16": float16,
+        "probabilities": probabilities,
+        "stateful": stateful,
+        "embedded": sources.embedded,
+    }
+    given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
+    if external_data is not None:
+        given["external_data"] = bytes_in(external_data, "--external-data") or True
+    check_options(write, converter.title, given, FLAGS)
+    network = open_model(model).proved_network(**ProofOptions.options(proof))
+    report = write(network, path, **given)
     printer.notes(report.notes)
-    printer.result(_as_text(report, proof.io, float16), {"model": model, **_as_json(report, not proof.no_verify)})
+    text, data = _as_text(report, proof.io), _as_json(report, not proof.no_verify)
+    if isinstance(report, ExportReport):
+        text += differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
+        data |= _json_of_onnx(report)
+    printer.result(text + _written(report), {"model": model, **data})
 
 
-def _as_text(report: ExportReport, io: Path | None, float16: bool) -> str:
-    written = f"{report.path} ({size(report.bytes)}, opset {report.opset}, IR version {report.ir_version})"
-    beside = f"{report.data} ({size(report.data.stat().st_size)})" if report.data else ""
-    return (
-        differences_as_text(report.outputs)
-        + differences_as_text(report.outputs.recorded, f"as in {io}")
-        + differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
-        + fields([*report.outputs.in_words(), ("written", written), ("data", beside)])
-    )
+def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter, Path, Callable[..., Written]]:
+    """The one file to write, what writes it, and the converter that this is of."""
+    from portable_nn.converters.registry import converter, endings, writer_of
+
+    named = {option: getattr(sources, option) for option in SOURCES if getattr(sources, option) is not None}
+    if len(named) + (out is not None) != 1:
+        options = (f"--{option} FILE{ending}" for option, (_, ending) in SOURCES.items())
+        raise UsageError(f"expected one file to write: {either(['OUT', *options])}")
+    for option, path in named.items():
+        name, ending = SOURCES[option]
+        if path.suffix.lower() != ending:
+            raise UsageError(f"--{option} {path}: the name of the file to write must end in {ending}")
+        found = converter(name), path, converter(name).writes[ending]
+    if out is not None:
+        known = writer_of(out)
+        if known is None:
+            raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}")
+        found = known[0], out, known[1]
+    second = found[0].beside.get(found[1].suffix.lower())
+    if second and not sources.embedded:
+        check_target(found[1].with_suffix(second), force)
+    return found
 
 
-def _as_json(report: ExportReport, verified: bool) -> dict[str, Any]:
+def _as_text(report: Written, io: Path | None) -> str:
+    recorded = differences_as_text(report.outputs.recorded, f"as in {io}")
+    return differences_as_text(report.outputs) + recorded
+
+
+def _written(report: Written) -> str:
+    from portable_nn.converters.onnx import ExportReport
+
+    version = ""
+    if isinstance(report, ExportReport):
+        version = f", opset {report.opset}, IR version {report.ir_version}"
+    beside = [("data", f"{path} ({size(path.stat().st_size)})") for path in report.beside]
+    written = ("written", f"{report.path} ({size(report.bytes)}{version})")
+    return fields([*report.outputs.in_words(), *proof_time(report.outputs), written, *beside])
+
+
+def _as_json(report: Written, verified: bool) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "bytes": report.bytes,
-        "opset": report.opset,
-        "ir_version": report.ir_version,
         "verified": verified,
+        "seconds": report.outputs.seconds or None,
         "outputs": differences_as_json(report.outputs),
         "batches": list(report.outputs.batches),
         **report.outputs.as_json(),
         "recorded": differences_as_json(report.outputs.recorded),
+        "beside": [str(path) for path in report.beside],
+        "notes": list(report.notes),
+    }
+
+
+def _json_of_onnx(report: ExportReport) -> dict[str, Any]:
+    return {
+        "opset": report.opset,
+        "ir_version": report.ir_version,
         "rounding": differences_as_json(report.rounding),
         "data": str(report.data) if report.data else None,
-        "notes": list(report.notes),
     }

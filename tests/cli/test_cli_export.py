@@ -82,18 +82,20 @@ def test_json(run, tmp_path):
         "model",
         "path",
         "bytes",
-        "opset",
-        "ir_version",
         "verified",
+        "seconds",
         "outputs",
         "batches",
         "values",
         "sizes",
         "weights",
         "recorded",
+        "beside",
+        "notes",
+        "opset",
+        "ir_version",
         "rounding",
         "data",
-        "notes",
     ]
     assert (found["batches"], (tmp_path / found["data"]).exists()) == ([1, 3], True)
     [rounding], [recorded] = found["rounding"], found["recorded"]

@@ -54,7 +54,8 @@ NAMES = {
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
     "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png",
-    "OUT": "old.safetensors", "OUT.onnx": "old.onnx", "B": "old.npz",
+    "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py",
+    "B": "old.npz",
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""
 

@@ -141,7 +141,7 @@ def test_in_a_process_of_its_own(shell):
         ),
         (
             ["export", "digits", "-o", "x.onnx"],
-            "no such option: -o: the file to write is the last argument, OUT.onnx",
+            "no such option: -o: the file to write is the last argument, OUT",
         ),
         (["predict", "digits", "x.png", "--top", "a"], "invalid value for '--top': expected a whole number (see port"),
         (["simulate", "run", "--game"], "option '--game' needs a value (see portable-nn simulate run --help)"),
