@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "export digits digits.onnx",
+    "export digits --numpy digits.py",
+    "export digits --source digits_torch.py",
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
     "export calibrated.safetensors mine.onnx --probabilities",
