@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.table import *
     from portable_nn.recipes.tuning_arrays import *
+    from portable_nn.runtimes.checking import *
     from portable_nn.training.history import *
     from portable_nn.training.losses.classes import *
     from portable_nn.training.losses.numbers import *
@@ -68,6 +69,7 @@ else:
         "model_files.outputs",
         "model_files.reports",
         "converters.arrays",
+        "runtimes.checking",
     )
 
     def __getattr__(name):

@@ -185,6 +185,22 @@ def _drawn(
                 raise refused from None
 
 
+def inputs_for(
+    graph: Graph,
+    parameters: Mapping[str, Array],
+    infos: Iterable[InputInfo],
+    rng: np.random.Generator,
+    run: Callable[[Sequence[Mapping[str, Array]]], object],
+) -> list[dict[str, Array]]:
+    """Inputs for whole models as ``compare`` draws them, on which ``run`` can run a graph.
+
+    Raises:
+        NoInputsError: none are found that fit the graph.
+        FormatError, GraphError: what ``run`` raises at all sizes.
+    """
+    return _whole(_drawn(graph, rng, meant(graph, parameters, infos), run)[0])
+
+
 def _whole(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
     """The inputs on which whole models run: of two that have the same shapes, one is enough."""
     return [*drawn[:2], *drawn[3:]]

@@ -1,0 +1,73 @@
+"""Models in other runtimes: what each of them computes, compared with the numpy engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.kinds import check_kinds
+from portable_nn.network import Network
+from portable_nn.onnx.verification.differences import Tolerance
+from portable_nn.runtimes.report import RuntimeReport
+from portable_nn.runtimes.table import ALL, chosen
+from portable_nn.runtimes.trial import Limits, rows_of, trial_of
+
+__all__ = ["check_runtimes"]
+
+MEMORY: Final = 8 * 2**30
+"""Bytes that a runtime may take."""
+
+TIME: Final = 300.0
+"""Seconds that a runtime may take for a model, with its start and the compilation."""
+
+
+@check_kinds
+def check_runtimes(
+    model: str | Path | Network,
+    *,
+    runtimes: str | Sequence[str] = ALL,
+    rtol: float = 1e-4,
+    atol: float = 1e-6,
+    seed: int = 0,
+    timeout: float = TIME,
+    memory: int = MEMORY,
+    locate: bool = True,
+) -> RuntimeReport:
+    """Run a model in other runtimes, and compare what they compute with the numpy engine.
+
+    >>> report = pnn.check_runtimes("digits", runtimes="openvino,tract")
+    >>> report.passes()
+    True
+
+    Each runs in a process of its own, with one thread, on the inputs that verification draws: of several kinds, at two
+    batch sizes, and at three numbers for any other symbolic size. A runtime gets the model as it is; where it refuses
+    that or differs, it gets one with numbers in the place of symbolic sizes for each of the inputs, and its row says
+    ``fixed``. What crashes, hangs or is not installed is a row as well.
+
+    Args:
+        model: a network, which is written as ``export`` does by default, a shipped model, a weight file, or any ONNX
+            file. Where numpy lacks an operator of that, runtimes are compared with onnxruntime.
+        runtimes: their names in ``portable_nn.runtimes.RUNTIMES``, as a list or with commas; ``"all"`` for all.
+        rtol: the allowed difference, relative to the largest magnitude in each output.
+        atol: what is allowed in any case.
+        seed: that of the inputs.
+        timeout: the seconds that a runtime may take for a model.
+        memory: the bytes that it may take, on systems that can limit them.
+        locate: whether to find the first node at which a runtime differs or fails, by giving it parts of the model.
+
+    Raises:
+        UsageError: no runtime or no model has that name, or no inputs are found that fit the model.
+        FileError, FormatError: the file cannot be read, or is no valid model.
+    """
+    if not 0 < timeout < math.inf or memory <= 0:
+        raise UsageError(f"timeout and memory must be above 0, not {timeout:g} and {memory}")
+    names = chosen(runtimes)
+    trial = trial_of(model, seed)
+    limits = Limits(Tolerance(atol, rtol), timeout, memory)
+    rows = tuple(row for name in names for row in rows_of(name, [trial], limits, locate=locate))
+    return RuntimeReport(
+        trial.subject.name, trial.subject.reference, trial.batches, trial.sizes, limits.tolerance, rows
+    )

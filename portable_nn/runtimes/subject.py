@@ -1,0 +1,133 @@
+"""A model that runtimes are to run: its bytes, inputs for it, and what it must compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UsageError
+from portable_nn.core.graph import Graph, Value
+from portable_nn.format.meaning import InputInfo
+from portable_nn.format.tensors import Array
+from portable_nn.model_files.onnx_file import OnnxFile
+from portable_nn.model_files.opening import open_model
+from portable_nn.network import Network
+from portable_nn.runtimes.task import Port
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Feeds: TypeAlias = Mapping[str, Array]
+"""Arrays by the name of the input."""
+
+EMPTY: Final[Mapping[str, Array]] = MappingProxyType({})
+NO_INFOS: Final[tuple[InputInfo, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with all that is needed to judge a runtime.
+
+    Attributes:
+        name: the file, or the name of the network.
+        model: the model as a runtime gets it, with its weights.
+        network: the network that numpy runs, or ``None`` where it cannot.
+        inputs, outputs: those of the model.
+    """
+
+    name: str
+    model: ModelProto
+    network: Network | None
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    @property
+    def reference(self) -> str:
+        """What computes the values that are right."""
+        return "numpy" if self.network else "onnxruntime"
+
+    def feeds(self, seed: int) -> list[dict[str, Array]]:
+        """Inputs as verification draws them: at two batch sizes, and at three of other symbolic sizes.
+
+        Raises ``UsageError`` where none fit.
+        """
+        from portable_nn.onnx.samples import NoInputsError
+        from portable_nn.onnx.verify import inputs_for
+
+        values = tuple(Value(*port) for port in self.inputs)
+        graph, weights, infos = Graph(values, tuple(value.name for value in values), (), ()), EMPTY, NO_INFOS
+        if self.network:
+            graph, weights, infos = self.network.graph, self.network.parameters, self.network.inputs
+        try:
+            return inputs_for(graph, weights, infos, np.random.default_rng(seed), self.expected)
+        except NoInputsError as error:
+            raise UsageError(f"{self.name}: {error}") from None
+
+    def expected(self, feeds: Sequence[Feeds]) -> list[dict[str, Array]]:
+        """The outputs for each of the inputs."""
+        from portable_nn.onnx.verify import run_numpy
+
+        if self.network:
+            return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
+        return [_in_onnxruntime(self.model, each, self.name) for each in feeds]
+
+    def part_values(self, name: str, feeds: Feeds, part: ModelProto) -> dict[str, Array]:
+        """A value on the way: in numpy where the network has it, otherwise what onnxruntime computes by ``part``."""
+        from portable_nn.onnx.verify import run_numpy
+
+        if self.network and any(name in node.outputs for node in self.network.graph.nodes):
+            return run_numpy(self.network.graph, self.network.parameters, feeds, (name,))
+        taken = {each.name for each in part.graph.input}
+        return _in_onnxruntime(part, {key: array for key, array in feeds.items() if key in taken}, self.name)
+
+
+def _in_onnxruntime(model: ModelProto, feeds: Feeds, where: str) -> dict[str, Array]:
+    from portable_nn.onnx.session import Session
+    from portable_nn.onnx.writing import to_bytes
+
+    return Session(to_bytes(model), where=where, threads=1).run(feeds)
+
+
+def subject_of(model: str | Path | Network) -> Subject:
+    """A network, a shipped model, a weight file or any ONNX file. Raises as ``open_model`` and ``Session`` do."""
+    if isinstance(model, Network):
+        return _of_network(model.graph.name, model)
+    opened = open_model(model)
+    name = str(opened.path)
+    return _of_file(name, opened) if isinstance(opened, OnnxFile) else _of_network(name, opened.network)
+
+
+def _of_network(name: str, network: Network) -> Subject:
+    from portable_nn.onnx.writing import to_model
+    from portable_nn.operators import infer
+
+    graph = network.graph
+    types = infer(graph).types
+    outputs = tuple(Port(name, types[name].dtype, types[name].shape) for name in graph.outputs)
+    return Subject(name, to_model(graph, network.parameters), network, _ports(graph.inputs), outputs)
+
+
+def _of_file(name: str, opened: OnnxFile) -> Subject:
+    from portable_nn.onnx.session import Session
+    from portable_nn.onnx.writing import to_bytes
+
+    try:
+        network: Network | None = opened.network
+    except (FormatError, GraphError):
+        raise
+    except PortableNNError:  # An operator that numpy does not have.
+        network = None
+    try:
+        session = Session(to_bytes(opened.model), where=name, threads=1)
+    except ValueError as error:  # More than 2 GB.
+        raise UsageError(f"{name}: is too large to be handed to other runtimes: {error}") from error
+    return Subject(name, opened.model, network, _ports(session.inputs), _ports(session.outputs))
+
+
+def _ports(values: Iterable[Value]) -> tuple[Port, ...]:
+    return tuple(Port(value.name, value.dtype, value.shape) for value in values)

@@ -1,0 +1,98 @@
+"""The table of runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Final
+
+from portable_nn.core.errors import UsageError
+from portable_nn.core.text import either
+
+ALL: Final = "all"
+"""The word for every runtime of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A program that runs models.
+
+    Attributes:
+        title: its name, as its users write it. Limits of operators that are known of it (``check`` reports them) have
+            it in their text.
+        module: the module with its ``load``.
+        packages: the distributions that bring it, of which one is installed; empty where ``version`` of its module
+            says what there is.
+        needs: what installs it.
+        names: other names of it in the texts of limits.
+    """
+
+    title: str
+    module: str
+    packages: tuple[str, ...] = ()
+    needs: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str | None:
+        """The version that is installed, or ``None``."""
+        if not self.packages:
+            found: str | None = import_module(self.module).version()
+            return found
+        for name in self.packages:
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return None
+
+
+def _light(title: str, module: str, *packages: str, names: tuple[str, ...] = ()) -> Runtime:
+    needs = "pip install 'portable-nn[interop]'"
+    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs, names=names)
+
+
+def _heavy(title: str, module: str, *packages: str) -> Runtime:
+    needs = "pip install 'portable-nn[interop-all]'"
+    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs)
+
+
+_OPENCV: Final = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+_ONNXRUNTIME: Final = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+
+RUNTIMES: Final[Mapping[str, Runtime]] = {
+    "onnxruntime": Runtime(
+        title="onnxruntime",
+        module=f"{__package__}.onnxruntime",
+        packages=_ONNXRUNTIME,
+        needs="pip install onnxruntime",
+    ),
+    "reference": Runtime(
+        title="onnx.reference", module=f"{__package__}.reference", packages=("onnx",), needs="pip install onnx"
+    ),
+    "openvino": _light("OpenVINO", "openvino", "openvino"),
+    "tract": _light("tract", "tract", "tract"),
+    "opencv": _light("OpenCV", "opencv", *_OPENCV),
+    "mnn": _light("MNN", "mnn", "MNN"),
+    "tvm": _heavy("TVM", "tvm", "apache-tvm"),
+    "tinygrad": _heavy("tinygrad", "tinygrad", "tinygrad"),
+    "iree": _heavy("IREE", "iree", "iree-base-compiler"),
+    "web": Runtime(title="onnxruntime-web", module=f"{__package__}.web", needs="npm install onnxruntime-web"),
+}
+"""Every runtime by the name that users choose it with."""
+
+
+def chosen(runtimes: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of runtimes that are asked for: ``"all"``, or some, also as ``"openvino,tract"``.
+
+    Raises ``UsageError`` for names that are not in the table.
+    """
+    names = [part.strip() for part in runtimes.split(",")] if isinstance(runtimes, str) else [*runtimes]
+    if names == [ALL]:
+        return tuple(RUNTIMES)
+    unknown = [name for name in names if name not in RUNTIMES]
+    if unknown or not names:
+        found = f"not '{unknown[0]}'" if unknown else "and at least one"
+        raise UsageError(f"runtimes must be {ALL}, or among {either(RUNTIMES)}, {found}")
+    return tuple(dict.fromkeys(names))

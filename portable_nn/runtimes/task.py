@@ -1,0 +1,37 @@
+"""What a runtime is given to run: a model file, and the names and types at its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+Feeds: TypeAlias = Mapping[str, Any]
+"""Arrays by the name of the input."""
+
+Run: TypeAlias = Callable[[Feeds], Mapping[str, Any]]
+"""What runs a model that is loaded: arrays by input name → arrays by output name."""
+
+
+class Port(NamedTuple):
+    """An input or output of a model. Sizes that are open are names."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Task(NamedTuple):
+    """A model to be loaded.
+
+    Args:
+        path: the ONNX file, or for what takes networks the weight file.
+        inputs: its inputs in order.
+        outputs: its outputs in order.
+        folder: a folder of its own, where the runtime may write what it makes of the file.
+    """
+
+    path: Path
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    folder: Path
