@@ -9,8 +9,28 @@ modules ``source*`` write, with a row for each operator of this package.
 from portable_nn.converters.registry import Converter
 from portable_nn.converters.torch.importing import from_torch, read_torch
 from portable_nn.converters.torch.module import to_torch, write_source
+from portable_nn.converters.torch.optimizers import (
+    checkpoint_to_torch,
+    optimizer_from_torch,
+    optimizer_to_torch,
+    torch_to_checkpoint,
+)
+from portable_nn.converters.torch.states import SUFFIXES, import_state, load_state, read_state, write_state
 
-__all__ = ["CONVERTER", "from_torch", "read_torch", "to_torch", "write_source"]
+__all__ = [
+    "CONVERTER",
+    "checkpoint_to_torch",
+    "from_torch",
+    "import_state",
+    "load_state",
+    "optimizer_from_torch",
+    "optimizer_to_torch",
+    "read_torch",
+    "to_torch",
+    "torch_to_checkpoint",
+    "write_source",
+    "write_state",
+]
 
 CONVERTER = Converter(
     title="PyTorch",
@@ -18,6 +38,7 @@ CONVERTER = Converter(
     needs="pip install torch",
     from_object=read_torch,
     to_object=to_torch,
+    reads=dict.fromkeys(SUFFIXES, read_state),
     writes={".py": write_source},
     beside={".py": ".safetensors"},
 )

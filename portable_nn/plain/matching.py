@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.core.graph import Parameter, format_shape
 from portable_nn.core.text import printable, quantity, table
-from portable_nn.plain.names import TURNED, Words, set_aside, words
+from portable_nn.plain.names import TURNED, Words, is_counter, set_aside, words
 from portable_nn.plain.tensors import Entry
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -48,15 +48,27 @@ class MatchRow:
 
 @dataclass(frozen=True)
 class Match:
-    """A row for each parameter, in the network's order, and the tensors that are neither matched nor suggested."""
+    """A row for each parameter, in the network's order, and the tensors that are neither matched nor suggested.
+
+    Counters are not among these.
+    """
 
     rows: tuple[MatchRow, ...]
     left_over: tuple[str, ...]
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """What is left over, without the state of a training."""
+        return tuple(name for name in self.left_over if not set_aside(name))
+
+    @property
     def fits(self) -> bool:
-        """Whether every parameter has a tensor of its name and shape."""
-        return all(row.status == "fits" for row in self.rows)
+        """Whether every parameter has a tensor of its name and shape, and no tensor is left over.
+
+        What is left over says that the tensors are those of another network: one with batch normalizations, for
+        example, which here are folded into convolutions.
+        """
+        return not self.others and all(row.status == "fits" for row in self.rows)
 
 
 def match(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> Match:
@@ -75,8 +87,20 @@ def match(found: Mapping[str, Entry], needed: Sequence[Parameter]) -> Match:
     meant = _suggestions(missing, free)
     return Match(
         tuple(replace(row, **meant.get(row.name, {})) for row in rows),
-        tuple(name for name in found if name not in taken | {each["suggestion"] for each in meant.values()}),
+        tuple(
+            name
+            for name in found
+            if name not in taken | {each["suggestion"] for each in meant.values()} and not is_counter(name)
+        ),
     )
+
+
+def target(row: MatchRow) -> str:
+    """The name of a parameter, with the transposition of what is suggested for it, as ``--rename`` takes it."""
+    if not row.axes:
+        return row.name
+    plain = row.axes == tuple(range(len(row.axes)))[::-1]
+    return f"{row.name}.T" if plain else f"{row.name}.transpose({','.join(map(str, row.axes))})"
 
 
 def _row(parameter: Parameter, entry: Entry | None) -> MatchRow:
@@ -235,8 +259,14 @@ def as_text(found: Match) -> str:
     if found.left_over:
         more = f", … ({len(found.left_over):,})" if len(found.left_over) > SHOWN else ""
         lines.append("left over in the file: " + ", ".join(map(printable, found.left_over[:SHOWN])) + more + "\n")
+    renames = [f"--rename '{row.suggestion}={target(row)}'" for row in found.rows if row.suggestion]
+    if renames:
+        lines.append("as import --into takes it: " + " ".join(map(printable, renames)) + "\n")
     fitting = sum(row.status == "fits" for row in found.rows)
-    return "\n".join([*lines, f"{fitting:,} of {quantity(len(found.rows), 'tensor')} fit"])
+    summary = f"{fitting:,} of {quantity(len(found.rows), 'tensor')} fit"
+    if found.others:
+        summary += f", and {len(found.others):,} of the file are left over: they are of another network"
+    return "\n".join([*lines, summary])
 
 
 def as_json(found: Match) -> dict[str, Any]:

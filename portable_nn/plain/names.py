@@ -36,6 +36,11 @@ def set_aside(name: str) -> bool:
     return len(name) > MAX_NAME or _SET_ASIDE.match(name) is not None
 
 
+def is_counter(name: str) -> bool:
+    """Whether a name is that of a count of batches, which PyTorch keeps beside the statistics of a normalization."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
 class Words(NamedTuple):
     """A normalised name: the stem (layer), the role of the tensor in it or ``""``, and the original last part."""
 

@@ -1,0 +1,210 @@
+"""State dicts of PyTorch: into a network, and out of one, with its names, layouts and orders of gates."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.converters.conversion import Imported
+from portable_nn.converters.mapping import arranged, common_prefix, proposal, read_map, write_map
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Parameter
+from portable_nn.core.text import either
+from portable_nn.format.tensors import Array
+from portable_nn.network import Network, load
+from portable_nn.onnx.verify import Proof
+from portable_nn.plain import Entry, open_tensors
+
+SUFFIXES: Final = (".pt", ".pth", ".bin")
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class View(NamedTuple):
+    """The tensors of a network as one code base has them: what is needed, and how the parameters follow from them."""
+
+    needed: Sequence[Parameter]
+    source: Any = None
+
+    def parameters(self, tensors: Mapping[str, Array], network: Network) -> Mapping[str, Array]:
+        """The parameters of the network."""
+        found: Mapping[str, Array] = self.source.parameters(tensors, network) if self.source else tensors
+        return found
+
+
+def _views(network: Network) -> list[View]:
+    """The network's own parameters, and the state dict of the module that it is in PyTorch, where that is another."""
+    from portable_nn.converters.torch.source import source_of
+
+    views = [View(network.graph.parameters)]
+    try:
+        source = source_of(network)
+    except (UsageError, ImportError):
+        return views
+    shapes = {entry.key: entry.of(network.parameters.arrays[entry.parameter]) for entry in source.entries}
+    if list(shapes) == [value.name for value in network.graph.parameters]:
+        return views
+    return [View([Parameter(key, array.dtype.name, array.shape) for key, array in shapes.items()], source), *views]
+
+
+def _best(views: Sequence[View], names: Sequence[str]) -> View:
+    """The view of which most names are found, behind a prefix or not."""
+
+    def count(view: View) -> int:
+        prefix = common_prefix(names, [each.name for each in view.needed])
+        there = set(names)
+        return sum(prefix + each.name in there for each in view.needed)
+
+    return max(views, key=count)
+
+
+def load_state(
+    network: Network,
+    state: str | Path | Mapping[str, Any],
+    *,
+    rename: Mapping[str, str] = _NONE,
+    map: str | Path | None = None,
+) -> tuple[str, ...]:
+    """Take the weights of a network from a state dict of PyTorch: all of them, or none where any does not fit.
+
+    Names are those of the module that ``to_torch`` makes, or of the network's own parameters; prefixes such as
+    ``module.`` are left out, and ``num_batches_tracked`` is none of the tensors. Other names are never guessed: the
+    error lists what is similar as ``--rename`` takes it.
+
+    Args:
+        network: the network.
+        state: a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file, of which nothing is executed, or a dict of
+            tensors or arrays by name.
+        rename: names there → names here; ``weight.T`` transposes, and an empty name leaves a tensor out.
+        map: a JSON file of such names. Where it does not exist, the mapping that names and shapes suggest is written
+            there, to be looked through, and nothing is loaded.
+
+    Returns notes on what was left out.
+
+    Raises:
+        ShapeError: tensors are missing, left over, or have other shapes or types: all of them.
+        UsageError: a mapping that does not fit, or was only proposed now.
+        FileError, FormatError: the file cannot be read.
+    """
+    tensors, where, more = _read(state)
+    view = _best(_views(network), [*tensors])
+    mapping = dict(rename)
+    if map is not None:
+        if not Path(map).exists():
+            proposed = proposal({n: Entry(a.dtype.name, a.shape, a.nbytes) for n, a in tensors.items()}, view.needed)
+            write_map(map, proposed)
+            raise UsageError(
+                f"{map} did not exist: names proposed for {len(proposed)} of {len(view.needed)} tensors are in it "
+                "now; look through it, complete it, and load again"
+            )
+        mapping = read_map(map) | mapping
+    found, notes = arranged(tensors, view.needed, mapping, where)
+    network.load_weights(view.parameters(found, network))
+    return (*more, *notes)
+
+
+def _read(state: str | Path | Mapping[str, Any]) -> tuple[dict[str, Array], str, tuple[str, ...]]:
+    """The tensors of a file or dict, its name in messages, and notes."""
+    if isinstance(state, Mapping):
+        inside = (state.get(key) for key in ("state_dict", "model_state_dict", "model"))
+        nested = next((each for each in inside if isinstance(each, Mapping)), state)
+        arrays = {name: _array(each) for name, each in nested.items() if hasattr(each, "shape")}
+        return arrays, "the state dict", ()
+    with open_tensors(state) as tensors:
+        return {name: np.array(tensors[name]) for name in tensors.entries}, str(state), tuple(tensors.notes)
+
+
+def _array(value: Any) -> Array:
+    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+
+
+def import_state(
+    path: str | Path,
+    *,
+    into: str | Path | Network,
+    rename: Mapping[str, str] = _NONE,
+    map: str | Path | None = None,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+) -> Imported:
+    """A network with the weights of a state dict: graph, labels and preprocessing are those of ``into``.
+
+    Args:
+        path, rename, map: as for ``load_state``.
+        into: a network, or its weight file.
+        verify: whether the network and the module with these weights run on the same inputs.
+        atol, rtol, seed: the tolerances of that, and the seed of the inputs.
+
+    Raises as ``load_state``; ``VerificationError`` where both sides part.
+    """
+    from portable_nn.converters.torch.module import prove
+    from portable_nn.onnx.verify import Tolerance
+
+    network = into if isinstance(into, Network) else load(into)
+    made = Network.from_graph(
+        network.graph,
+        network.parameters.arrays,
+        inputs=network.inputs,
+        outputs=network.outputs,
+        documentation=network.documentation,
+    )
+    notes = load_state(made, path, rename=rename, map=map)
+    proof = Proof()
+    if verify:
+        from portable_nn.converters.torch.execution import executed
+        from portable_nn.converters.torch.source import source_of
+
+        module = executed(source_of(made), made)
+        proof = prove(made, module, Tolerance(atol, rtol), seed, prove_training=False)
+    return Imported(
+        made, proof, (*notes, "graph, labels and preprocessing are those of the network that it was read into")
+    )
+
+
+def read_state(path: str | Path, *, into: str | Path | Network | None = None, **options: Any) -> Imported:
+    """A file of ``torch.save``: the state dict of the network ``into``, or else dense layers, as of ``import_arrays``.
+
+    Options are those of ``import_state`` or of ``import_arrays``; raises as they do.
+    """
+    if into is not None:
+        return import_state(path, into=into, **options)
+    from portable_nn.converters.arrays import import_arrays
+
+    return import_arrays(path, **options)
+
+
+def write_state(network: Network, path: str | Path) -> None:
+    """Write the state dict of the module that a network is in PyTorch, with PyTorch's names, layouts and gate orders.
+
+    Args:
+        network: the network.
+        path: the file, ``.pt``, ``.pth`` or ``.bin``, as ``torch.save`` writes it, or ``.safetensors``.
+
+    Raises ``UsageError`` for another ending, or a network that PyTorch cannot express; ``FileError``.
+    """
+    from portable_nn.converters.torch.execution import executed
+    from portable_nn.converters.torch.source import source_of
+
+    ending = Path(path).suffix.lower()
+    if ending not in (*SUFFIXES, ".safetensors"):
+        raise UsageError(f"{path}: the name of a state dict ends in {either((*SUFFIXES, '.safetensors'))}")
+    state = executed(source_of(network), network).state_dict()
+    buffer = io.BytesIO()
+    if ending == ".safetensors":
+        from safetensors.torch import save
+
+        buffer.write(save(dict(state)))
+    else:
+        import torch
+
+        torch.save(dict(state), buffer)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
