@@ -4,9 +4,10 @@ from typing import Any
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.keras.reading import from_keras, imported, read_keras
+from portable_nn.converters.keras.writing import to_keras, write_keras
 from portable_nn.converters.registry import Converter
 
-__all__ = ["CONVERTER", "from_keras", "read_keras"]
+__all__ = ["CONVERTER", "from_keras", "read_keras", "to_keras", "write_keras"]
 
 
 def _from_object(model: Any, **options: Any) -> Imported:
@@ -18,5 +19,7 @@ CONVERTER = Converter(
     packages=("keras",),
     needs="pip install keras",
     from_object=_from_object,
+    to_object=to_keras,
     reads={".keras": read_keras},
+    writes={".keras": write_keras},
 )

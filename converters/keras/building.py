@@ -609,8 +609,8 @@ def _named(value: Any, key: str = "") -> Iterator[tuple[str, Symbol]]:
     if isinstance(value, tuple):
         yield key or value[0], value[1].plain
     elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _named(each, f"{key}.{name}" if key else name)
+        for name in sorted(value):
+            yield from _named(value[name], f"{key}.{name}" if key else name)
     elif isinstance(value, list):
         for place, each in enumerate(value):
             yield from _named(each, f"{key}.{place}" if key else "")

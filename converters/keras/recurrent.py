@@ -379,6 +379,11 @@ def bidirectional(spec: Spec, x: Held, initial_state: Any = None) -> Any:
     given = _given(initial_state, 2 * count)
     rates = [cell.number("dropout") for _, cell in specs]
     together = cells[0].goes_with(cells[1]) and x.mask is None and not any(rates)
+    if together and merge == "concat" and not given and not options[0].state:
+        for inner, cell in specs:
+            inner.adopt(cell)
+            inner.check_options()
+        return _concatenated(spec, cells, x.plain, sequences=sequences)
     if together:
         one, other = _run_both(spec, cells, x.plain, given)
     else:
@@ -429,6 +434,18 @@ def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Sym
         return emit("Squeeze", value, integers([0]))
 
     return tuple(Ran(flat(steps[at]), tuple(flat(each[at]) for each in ends)) for at in (0, 1))  # type: ignore[return-value]
+
+
+def _concatenated(spec: Spec, cells: Sequence[Cell], x: Symbol, *, sequences: bool) -> Held:
+    """Both directions as one node, with their features next to each other, as this package's own layers have them."""
+    layer = spec.once(lambda: Recurrent(f"{spec.name}.cells", cells), "both")
+    y, *last = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, ())
+    features = 2 * cells[0].units
+    if not sequences:
+        rows = emit("Transpose", last[0], perm=[1, 0, 2])
+        return Held(emit("Reshape", rows, integers([0, features]), name=spec.next_name()))
+    joined = emit("Reshape", emit("Transpose", y, perm=[0, 2, 1, 3]), integers([0, 0, features]))
+    return Held(emit("Transpose", joined, perm=[1, 0, 2], name=spec.next_name()))
 
 
 LAYERS: Final[Mapping[str, Callable[..., Any]]] = {

@@ -33,6 +33,8 @@ def run_model(model: Any, network: Network) -> Side:
     def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
         with quiet():
             found = model(_given(model, feeds), training=False)
+            if isinstance(found, Mapping) and set(found) == set(network.graph.outputs):
+                found = [found[name] for name in network.graph.outputs]
             outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]
         return dict(zip(network.graph.outputs, outputs, strict=True))
 
@@ -56,7 +58,7 @@ def _layer(tensor: Any) -> str:
 
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
-        return [inner for each in value.values() for inner in _flat(each)]
+        return [inner for key in sorted(value) for inner in _flat(value[key])]
     if isinstance(value, list | tuple):
         return [inner for each in value for inner in _flat(each)]
     return [value]

@@ -1,0 +1,115 @@
+"""Networks as Keras models and ``.keras`` files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portable_nn.converters.conversion import Written, compare_sides
+from portable_nn.converters.keras.installed import keras, quiet
+from portable_nn.converters.keras.rebuilding import NoLayerError, Rebuilder
+from portable_nn.converters.keras.side import run_model
+from portable_nn.core.atomic import atomic_write
+from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.kinds import check_kinds
+from portable_nn.format.tensors import Array
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+
+__all__ = ["to_keras", "write_keras"]
+
+
+@check_kinds
+def to_keras(
+    network: Network,
+    *,
+    channels_last: bool = False,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+) -> Any:
+    """The Keras model that a network is: a functional model of ordinary layers with the names of the network's.
+
+    Args:
+        network: the network.
+        channels_last: whether pictures go in, and come out, with the channels last, (batch, height, width, channels);
+            by default the model takes and gives the same arrays as the network. Inside, layers have the channels last
+            in any case.
+        verify: whether both sides run on the same inputs, and are compared.
+        atol: the absolute tolerance of that.
+        rtol: the tolerance relative to the largest magnitude in an output.
+        seed: the seed of these inputs.
+
+    Raises:
+        UsageError: a node has no layer in Keras; all are listed.
+        VerificationError: both sides do not compute the same.
+        MissingPackageError: Keras is not installed.
+    """
+    return _made(network, channels_last=channels_last, verify=verify, atol=atol, rtol=rtol, seed=seed)[0]
+
+
+@check_kinds
+def write_keras(
+    network: Network,
+    path: str | Path,
+    *,
+    channels_last: bool = False,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+) -> Written:
+    """Write a network into a ``.keras`` file, which ``keras.models.load_model`` opens. The options are ``to_keras``'s.
+
+    Args:
+        network: the network.
+        path: the file, whose name ends in ``.keras``; one that is there is replaced.
+        channels_last: as for ``to_keras``.
+        verify: as for ``to_keras``.
+        atol: as for ``to_keras``.
+        rtol: as for ``to_keras``.
+        seed: as for ``to_keras``.
+
+    Raises ``FileError`` where it cannot be written, and what ``to_keras`` raises.
+    """
+    if Path(path).suffix.lower() != ".keras":
+        raise UsageError(f"{path}: the name of a Keras file ends in .keras")
+    model, proof, notes = _made(network, channels_last=channels_last, verify=verify, atol=atol, rtol=rtol, seed=seed)
+    with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder, atomic_write(path) as target:
+        made = Path(folder) / "model.keras"
+        with quiet():
+            model.save(made)
+        target.write(made.read_bytes())
+    return Written(Path(path), Path(path).stat().st_size, proof, notes)
+
+
+def _made(
+    network: Network, *, channels_last: bool, verify: bool, atol: float, rtol: float, seed: int
+) -> tuple[Any, Proof, tuple[str, ...]]:
+    keras()
+    rebuilder = Rebuilder(network, channels_last=channels_last)
+    try:
+        with quiet():
+            model = rebuilder.build()
+    except NoLayerError as error:
+        rebuilder.faults.append(str(error))
+    if rebuilder.faults:
+        raise UsageError(listed(rebuilder.faults, "this network cannot be a Keras model"))
+    proof = Proof()
+    if verify:
+        run = run_model(model, network)
+
+        def _moved(array: Array, name: str, source: int, target: int) -> Array:
+            return np.moveaxis(array, source, target) if name in rebuilder.turned else array
+
+        def side(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+            given = {rebuilder.inputs[name]: _moved(array, name, 1, -1) for name, array in feeds.items()}
+            return {name: _moved(array, name, -1, 1) for name, array in run(given).items()}
+
+        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
+    return model, proof, tuple(rebuilder.notes)

@@ -1,0 +1,123 @@
+"""Networks as Keras models: the same outputs, Keras loads the files, and what is read comes back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_models import build, computed, keras
+
+import portable_nn as pnn
+from portable_nn.converters.keras import from_keras, read_keras, to_keras, write_keras
+from portable_nn.core.errors import UsageError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+NETWORKS: dict[str, Callable[[], pnn.Network]] = {
+    "dense": lambda: pnn.Sequential(pnn.Input(5), pnn.Dense(4), pnn.Tanh(), pnn.Dense(3), pnn.Softmax(), seed=0),
+    "cnn": lambda: pnn.Sequential(
+        pnn.Input(2, 9, 8), pnn.Conv2d(4, 3, padding=1, stride=2), pnn.BatchNorm2d(), pnn.ReLU6(),
+        pnn.Conv2d(4, 3, groups=4, padding="same"), pnn.LeakyReLU(), pnn.MaxPool2d(2), pnn.Flatten(), pnn.Dense(3),
+        seed=0,
+    ),
+    "global": lambda: pnn.Sequential(
+        pnn.Input(3, 8, 8), pnn.Conv2d(6, 3, dilation=2), pnn.GroupNorm(3), pnn.GELU(), pnn.GlobalAvgPool(),
+        pnn.Flatten(), pnn.Dropout(0.3), pnn.Dense(2), seed=0,
+    ),
+    "transposed": lambda: pnn.Sequential(
+        pnn.Input(3, 4, 4), pnn.ConvTranspose2d(4, 4, stride=2, padding=1), pnn.ConvTranspose2d(2, 3, stride=2), seed=0
+    ),
+    "causal": lambda: pnn.Sequential(
+        pnn.Input(3, "steps"), pnn.Conv1d(4, 3, causal=True, dilation=2), pnn.ELU(0.5), pnn.Conv1d(2, 1), seed=0
+    ),
+    "lstm": lambda: pnn.Sequential(
+        pnn.Input("steps", 3), pnn.LSTM(4, bidirectional=True), pnn.LSTM(5, last=True), pnn.Dense(2), seed=0
+    ),
+    "gru": lambda: pnn.Sequential(
+        pnn.Input("steps", 3), pnn.GRU(4), pnn.LayerNorm(), pnn.GRU(5, last=True, bidirectional=True), seed=0
+    ),
+    "rnn": lambda: pnn.Sequential(pnn.Input(6, 3), pnn.RNN(4, nonlinearity="relu", bias=False), pnn.Dense(2), seed=0),
+    "embedding": lambda: pnn.Sequential(
+        pnn.Input("steps", dtype="int32"), pnn.Embedding(7, 4), pnn.GRU(3, last=True), seed=0
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
+def test_keras_computes_what_the_network_computes(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]()
+    written = write_keras(network, tmp_path / "n.keras")
+    model = keras().models.load_model(tmp_path / "n.keras")
+    rng = np.random.default_rng(0)
+    [value] = network.graph.inputs
+    shape = [size if isinstance(size, int) else 7 for size in value.shape[1:]]
+    whole = value.dtype == "int32"
+    x = (rng.integers(0, 7, (3, *shape)) if whole else rng.normal(size=(3, *shape))).astype(value.dtype)
+    np.testing.assert_allclose(computed(model, x)[0], network.predict(x), atol=1e-5)
+    assert written.bytes == (tmp_path / "n.keras").stat().st_size
+    again = read_keras(tmp_path / "n.keras").network
+    np.testing.assert_allclose(again.predict(x), network.predict(x), atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["dense", "cnn", "causal", "bidirectional", "embedding", "activations"])
+def test_what_was_read_goes_back_with_the_same_layers_and_weights(name: str) -> None:
+    model = build(name)
+    back = to_keras(from_keras(model))
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert [layer.name for layer in back.layers if layer.weights] == names
+    for layer in names:
+        for one, other in zip(model.get_layer(layer).get_weights(), back.get_layer(layer).get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_layer_that_is_used_twice_is_one_layer_in_keras() -> None:
+    k = keras()
+    x, dense = k.Input((4,)), k.layers.Dense(4, activation="tanh", name="twice")
+    back = to_keras(from_keras(k.Model(x, dense(dense(x)))))
+    assert [layer.name for layer in back.layers if layer.weights] == ["twice"]
+
+
+@pytest.mark.long
+def test_pictures_can_have_their_channels_last() -> None:
+    network = NETWORKS["cnn"]()
+    x = np.random.default_rng(0).normal(size=(2, 2, 9, 8)).astype("float32")
+    model = to_keras(network, channels_last=True)
+    assert model.input_shape == (None, 9, 8, 2)
+    np.testing.assert_allclose(computed(model, np.moveaxis(x, 1, -1))[0], network.predict(x), atol=1e-5)
+    assert to_keras(network).input_shape == (None, 2, 9, 8)
+
+
+def test_what_keras_has_no_layer_for_is_refused_all_at_once(tmp_path: Path) -> None:
+    x = pnn.Input(4)
+    network = pnn.Network(
+        x, pnn.emit("Sinh", pnn.emit("Det", pnn.emit("Reshape", x, pnn.emit("Constant", value=_shape()))))
+    )
+    with pytest.raises(UsageError, match=r"'det_1' \(Det\): has no layer in Keras"):
+        to_keras(network)
+    with pytest.raises(UsageError, match=r"ends in \.keras"):
+        write_keras(network, tmp_path / "n.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def _shape() -> Any:
+    from portable_nn.core.graph import Tensor
+
+    return Tensor("int64", (3,), (-1, 2, 2))
+
+
+def test_a_trained_factor_has_no_place_in_keras() -> None:
+    x = pnn.Input(4)
+
+    class Scaled(pnn.Layer):
+        """x · scale."""
+
+        def __call__(self, x: pnn.Symbol) -> pnn.Symbol:
+            return self.emit("Mul", x, self.parameter("scale", (4,), x.dtype, initial=1.0))
+
+    with pytest.raises(UsageError, match=r"the trained parameter 'scaled_1\.scale' has no place"):
+        to_keras(pnn.Network(x, Scaled()(x)))
