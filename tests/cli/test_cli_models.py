@@ -81,7 +81,11 @@ def test_sides_that_do_not_agree_are_exit_code_1(run, tmp_path):
         (["export", "digit", "d.onnx"], 2, "no model is called 'digit': did you mean 'digits'?"),
         (["import", "no.onnx", "d.safetensors"], 3, "no.onnx: does not exist"),
         (["import", DIGITS.onnx, "d.onnx"], 2, "OUT d.onnx: the name of a weight file ends in .safetensors"),
-        (["import", DIGITS.weights, "d.safetensors"], 3, f"{DIGITS.weights}: is a safetensors file"),
+        (
+            ["import", DIGITS.weights, "d.safetensors"],
+            2,
+            f"{DIGITS.weights}: is a weight file of portable-nn: portable-nn convert",
+        ),
         (["inspect", "no.onnx"], 3, "no.onnx: does not exist"),
         (["inspect", "m.onnx", "--manifest"], 2, "m.onnx: has no manifest"),
         (["import", "m.onnx", "d.safetensors"], 3, "m.onnx: not supported: "),
