@@ -85,7 +85,7 @@ def labels_of(classes: Any) -> tuple[str, ...]:
 
 def _linear(x: Symbol, weight: Any, bias: Any) -> tuple[Symbol, Layers]:
     """A dense layer of coefficients (outputs, inputs) and intercepts, and these as layers."""
-    weight = np.atleast_2d(np.asarray(weight))
+    weight = np.atleast_2d(np.asarray(weight.toarray() if hasattr(weight, "toarray") else weight))  # sparsify()
     bias = np.broadcast_to(np.asarray(bias, weight.dtype), (len(weight),)).copy()
     layer = Dense(len(weight), weight_initial=weight, bias_initial=bias, name="dense_1")
     return layer(x), ((weight.T, bias),)

@@ -112,6 +112,8 @@ def read_sklearn(
     dtype = dtype or _dtype(estimator)
     network, output = _network(estimator, raws, notes, dtype, seed, target)
     notes += output.notes
+    if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
+        raise UsageError(f"{type(estimator).__name__} holds NaN or infinity, in what would be {', '.join(bad)}")
     if dtype == "float64":
         network.inputs = (replace(network.inputs[0], exported="float32"),)
     if data is not None:
@@ -178,8 +180,8 @@ def _dtype(estimator: Any) -> Float:
     """float32 if the coefficients are, else float64."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     found = (getattr(last, name, None) for name in ("coefs_", "coef_", "components_"))
-    arrays = [np.asarray(each[0] if isinstance(each, list) else each) for each in found if each is not None]
-    return "float32" if arrays and all(each.dtype == np.float32 for each in arrays) else "float64"
+    types = [(each[0] if isinstance(each, list) else each).dtype for each in found if each is not None]
+    return "float32" if types and all(each == np.float32 for each in types) else "float64"
 
 
 def _network(

@@ -82,6 +82,8 @@ def to_sklearn(
     different = sorted(set(chain.activations))
     if len(different) > 1:
         chain.faults.append(f"its activations are {some(different)}, and scikit-learn has one for all layers")
+    if bad := [name for name, array in network.parameters.items() if not np.isfinite(array).all()]:
+        chain.faults.append(f"it holds NaN or infinity, in {some(bad)}")
     if not chain.layers:
         chain.faults.append("it has no dense layer")
     if chain.faults:

@@ -188,6 +188,13 @@ def test_other_networks_are_refused_with_the_reason(network: pnn.Network, messag
         to_sklearn(network)
 
 
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    network = _layers(pnn.Dense(2))
+    network.parameters["dense_1.bias"][0] = np.inf
+    with pytest.raises(UsageError, match=r"NaN or infinity, in dense_1\.bias"):
+        to_sklearn(network)
+
+
 def test_a_residual_network_is_no_chain() -> None:
     x = pnn.Input(4)
     h = pnn.Dense(4)(x)

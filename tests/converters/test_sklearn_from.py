@@ -297,6 +297,18 @@ def test_what_is_no_layer_is_refused_with_the_reason() -> None:
         from_sklearn(LogisticRegression(max_iter=20).fit(x, y), units={"height": "cm"})
 
 
+def test_damaged_estimators_are_refused_and_sparse_coefficients_read() -> None:
+    x, y = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=50).fit(x, y)
+    model.coef_ = model.coef_ * np.nan
+    with pytest.raises(UsageError, match=r"LogisticRegression holds NaN or infinity.*dense_1\.weight"):
+        from_sklearn(model)
+    sparse = SGDClassifier(random_state=0).fit(x, y).sparsify()
+    np.testing.assert_allclose(from_sklearn(sparse).predict(x), sparse.decision_function(x), rtol=1e-9)
+    with pytest.raises(UsageError, match="no column 'x2'"):
+        from_sklearn(LogisticRegression(max_iter=50).fit(x, y), data=x[:, :2])
+
+
 def test_an_estimator_that_computes_something_else_is_noticed() -> None:
     class Louder(StandardScaler):  # type: ignore[misc]  # Any to mypy
         def transform(self, X: Any, copy: Any = None) -> Any:  # noqa: N803
