@@ -75,7 +75,7 @@ _FAR = 2**31 - 1
 """An end from here on, or one as far before the first element, means the end of the axis, however long it is."""
 
 
-def _slices(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
+def slices_of(use: OperatorContext) -> tuple[list[slice], list[Dim]]:
     """A slice for each axis, and the shape of the output.
 
     Ends count from the back where negative and are moved into the axis; with a negative step the start is at least 0,
@@ -126,7 +126,7 @@ def _from_front(place: Dim, size: Dim) -> Dim:
 
 
 def _slice_type(use: OperatorContext) -> Type:
-    slices, shape = _slices(use)
+    slices, shape = slices_of(use)
     constant_value = use.type().constant
     return Type(
         use.type().dtype,
@@ -137,7 +137,7 @@ def _slice_type(use: OperatorContext) -> Type:
 
 def _slice_gradient(n: GradientContext) -> list[Symbol | None]:
     """Zeros with the gradient at the places that were read, by reversing, spreading and padding."""
-    slices, _ = _slices(n)
+    slices, _ = slices_of(n)
     dy = n.dy
     rank = len(dy.shape)
     before, after = list[int | Symbol]([0] * rank), list[int | Symbol]([0] * rank)
@@ -230,7 +230,7 @@ register(
         "Slice",
         ("data", "starts", "ends", "axes?", "steps?"),
         _slice_type,
-        lambda n: n.view(n.x[0][tuple(_slices(n)[0])]),
+        lambda n: n.view(n.x[0][tuple(slices_of(n)[0])]),
         _slice_gradient,
         passes=(0,),
         receptive=cut_fields,

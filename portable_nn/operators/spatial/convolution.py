@@ -74,19 +74,21 @@ def _check_channels(use: OperatorContext, reads: Dim, gives: Dim, groups: int) -
         use.fail(f"B must be {format_shape((gives,))}, one for each channel of the output, not {use.type(2)}")
 
 
-def _conv_windows(use: OperatorContext) -> list[Window]:
+def conv_windows(use: OperatorContext) -> list[Window]:
+    """The window of a convolution along each axis."""
     found = spatial_sizes(use)
     return windows(use, _kernel(use, len(found)), found)
 
 
 def _conv_type(use: OperatorContext) -> Type:
-    found, group = _conv_windows(use), use.int("group")
+    found, group = conv_windows(use), use.int("group")
     filters, inner = use.type(1).shape[:2]
     _check_channels(use, product([inner, group]), filters, group)
     return use.like([use.type().shape[0], filters, *slide(use, found, use.type().shape[2:])])
 
 
-def _transpose_windows(use: OperatorContext) -> list[Window]:
+def transpose_windows(use: OperatorContext) -> list[Window]:
+    """The window of a transposed convolution along each axis, with the pads that its attributes lead to."""
     found = spatial_sizes(use)
     kernel = _kernel(use, len(found))
     mode, wanted = use.string("auto_pad"), use.ints("output_shape")
@@ -111,7 +113,7 @@ def _transpose_windows(use: OperatorContext) -> list[Window]:
 
 
 def _transpose_type(use: OperatorContext) -> Type:
-    found, group = _transpose_windows(use), use.int("group")
+    found, group = transpose_windows(use), use.int("group")
     reads, inner = use.type(1).shape[:2]
     filters = product([inner, group])
     _check_channels(use, reads, filters, group)
@@ -127,7 +129,7 @@ def _with_bias(n: KernelContext, out: Array) -> list[Step]:
 
 def _conv_streamed(use: OperatorContext) -> Streamed | None:
     """Of a causal convolution over one axis, whose padding is all at the beginning: the last steps are kept."""
-    found = _conv_windows(use)
+    found = conv_windows(use)
     if len(found) != 1 or found[0].kernel == 1 or use.string("auto_pad") != "NOTSET":
         return None
     [window] = found
@@ -148,7 +150,7 @@ def _conv_streamed(use: OperatorContext) -> Streamed | None:
 
 
 def _conv(n: KernelContext) -> list[Step]:
-    geometry = Geometry(n.x[0].shape, n.output_shape(), tuple(_conv_windows(n)), n.int("group"))
+    geometry = Geometry(n.x[0].shape, n.output_shape(), tuple(conv_windows(n)), n.int("group"))
     if by_channel := channels_innermost(n, geometry):
         out = n.out(order=channels_last(geometry.rank))
         return [*by_channel(n, geometry, out), *_with_bias(n, out)]
@@ -157,7 +159,7 @@ def _conv(n: KernelContext) -> list[Step]:
 
 
 def _conv_transpose(n: KernelContext) -> list[Step]:
-    geometry = Geometry(n.output_shape(), n.x[0].shape, tuple(_transpose_windows(n)), n.int("group"))
+    geometry = Geometry(n.output_shape(), n.x[0].shape, tuple(transpose_windows(n)), n.int("group"))
     out = n.out(order=geometry.order)
     return [*to_big(n, geometry, 0, n.x[1], out), *_with_bias(n, out)]
 
@@ -206,14 +208,14 @@ def _onto_bias(n: GradientContext) -> list[Symbol | None]:
 
 
 def _conv_gradient(n: GradientContext) -> list[Symbol | None]:
-    found, group = _conv_windows(n), n.int("group")
+    found, group = conv_windows(n), n.int("group")
     _explicit(n, found, n.x[0].shape)
     to_x = _onto_big(n.dy, n.x[1], found, group, n.x[0].shape)
     return [to_x, _onto_weight(n.dy, n.x[0], found, group), *_onto_bias(n)]
 
 
 def _conv_transpose_gradient(n: GradientContext) -> list[Symbol | None]:
-    found, group = _transpose_windows(n), n.int("group")
+    found, group = transpose_windows(n), n.int("group")
     plain, dy = [], n.dy
     for axis, w in enumerate(found, start=2):
         # Output padding gives back what the end pad took away; what goes beyond has met no window.
@@ -290,13 +292,13 @@ def _transpose_substitute(use: OperatorContext, opset: int) -> Callable[..., Sym
     """onnxruntime refuses an ``output_padding`` that is not less than the stride, although less than the dilation."""
     if not any(use.ints("output_padding") or ()):
         return None
-    return _transpose_padded if any(w.output_padding >= w.stride for w in _transpose_windows(use)) else None
+    return _transpose_padded if any(w.output_padding >= w.stride for w in transpose_windows(use)) else None
 
 
 def _transpose_padded(x: Symbol, weight: Symbol, bias: Symbol | None = None, **attributes: Any) -> Symbol:
     """The cells that ``output_padding`` adds are cut off less, or are zeros behind the others; then the bias."""
     use = OperatorContext(lookup("ConvTranspose"), [x.type, weight.type], attributes)
-    found = _transpose_windows(use)
+    found = transpose_windows(use)
     more = [max(0, w.output_padding - w.pad_end) for w in found]
     cut = [Window(w.kernel, w.stride, w.dilation, w.pad_begin, max(0, w.pad_end - w.output_padding)) for w in found]
     y = emit("ConvTranspose", x, weight, **_attributes(cut, use.int("group")))

@@ -106,7 +106,7 @@ _CHOICES: Final[Mapping[str, Sequence[str]]] = {
 # -- sizes
 
 
-def _sides(use: OperatorContext, shape: Shape) -> list[Side]:
+def sides_of(use: OperatorContext, shape: Shape) -> list[Side]:
     """How each axis of an input of ``shape`` is resized."""
     _check_options(use)
     rank = len(shape)
@@ -196,7 +196,7 @@ def _ratio(result: Dim, size: Dim) -> float:
     return result / size if isinstance(result, int) and isinstance(size, int) and size else 1.0
 
 
-def _moved(sides: Sequence[Side]) -> list[int]:
+def moved_axes(sides: Sequence[Side]) -> list[int]:
     """The axes that are resized."""
     return [axis for axis, side in enumerate(sides) if side.size and side != Side(side.size, side.size)]
 
@@ -212,11 +212,11 @@ class Taps(NamedTuple):
     weights: Array
 
 
-def _taps(use: OperatorContext, side: Side) -> Taps:
+def taps_of(use: OperatorContext, side: Side) -> Taps:
     """The interpolation weights along one axis."""
     assert isinstance(side.size, int)
     assert isinstance(side.result, int)
-    inside = _inside(use, side)
+    inside = inside_of(use, side)
     if use.string("mode") == "nearest":
         rows = np.arange(side.result)[inside]
         return Taps(rows, _nearest(use, side)[inside], np.ones(len(rows)))
@@ -239,7 +239,7 @@ def _coordinates(use: OperatorContext, side: Side, dtype: str) -> Array:
     return _COORDINATES[use.string("coordinate_transformation_mode")](np.arange(side.result).astype(dtype), side)
 
 
-def _inside(use: OperatorContext, side: Side) -> Array:
+def inside_of(use: OperatorContext, side: Side) -> Array:
     """Which cells of the result are inside the input; the others are ``extrapolation_value``."""
     assert isinstance(side.size, int)
     found = _coordinates(use, side, "float32")
@@ -271,19 +271,20 @@ def along_axes(use: OperatorContext) -> dict[int, Array]:
     result are outside the input.
     """
     found = dict[int, Array]()
-    sides = _sides(use, use.type().shape)
-    for axis in _moved(sides):
+    sides = sides_of(use, use.type().shape)
+    for axis in moved_axes(sides):
         size, result, *_ = side = sides[axis]
         if not isinstance(size, int) or not isinstance(result, int):
             use.fail(f"axis {axis} has an open size")
-        if not _inside(use, side).all():
+        if not inside_of(use, side).all():
             use.fail(f"cells along axis {axis} are outside the input")
         nearest = use.string("mode") == "nearest"
-        found[axis] = _nearest(use, side) if nearest else _matrix(_taps(use, side), (result, size))
+        found[axis] = _nearest(use, side) if nearest else matrix_of(taps_of(use, side), (result, size))
     return found
 
 
-def _matrix(taps: Taps, shape: tuple[int, int]) -> Array:
+def matrix_of(taps: Taps, shape: tuple[int, int]) -> Array:
+    """An interpolation matrix (result, size)."""
     matrix = np.zeros(shape)
     np.add.at(matrix, (taps.rows, taps.columns), taps.weights)
     return matrix
@@ -328,7 +329,7 @@ def _multiplying(taps: Taps, x: Array, y: Array) -> list[Step]:
         part = slice(*np.searchsorted(rows, [top, bottom]))
         left, right = (columns[part].min(), columns[part].max() + 1) if part.start < part.stop else (0, 0)
         block = Taps(rows[part] - top, columns[part] - left, weights[part])
-        matrix = _matrix(block, (bottom - top, right - left)).astype(x.dtype)
+        matrix = matrix_of(block, (bottom - top, right - left)).astype(x.dtype)
         if x.shape[2] == 1:
             turned = np.ascontiguousarray(matrix.T)
             steps.append(partial(np.matmul, x[:, left:right, 0], turned, out=y[:, top:bottom, 0]))
@@ -376,18 +377,18 @@ def _working_dtype(n: KernelContext, *, copies: bool) -> Any:
 
 
 def _resize(n: KernelContext) -> list[Step]:
-    sides, nearest = _sides(n, n.type().shape), n.string("mode") == "nearest"
-    moved = _moved(sides)
+    sides, nearest = sides_of(n, n.type().shape), n.string("mode") == "nearest"
+    moved = moved_axes(sides)
     if not moved:
         n.view(n.x[0])
         return []
     if nearest:
         moves = {axis: partial(_taking, _nearest(n, sides[axis])) for axis in moved}
     else:
-        moves = {axis: partial(_multiplying, _taps(n, sides[axis])) for axis in moved}
+        moves = {axis: partial(_multiplying, taps_of(n, sides[axis])) for axis in moved}
     out, steps = _along_axes(n, moves, _working_dtype(n, copies=nearest))
     for axis in moved:
-        inside = np.flatnonzero(_inside(n, sides[axis]))
+        inside = np.flatnonzero(inside_of(n, sides[axis]))
         edges = [slice(0, inside[0]), slice(inside[-1] + 1, None)] if len(inside) else [slice(None)]
         for edge in edges:
             outside = out[(slice(None),) * axis + (edge,)]
@@ -409,7 +410,7 @@ def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
 def _resize_grad_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
     shape = use.constant(4)
-    results = tuple(side.result for side in _sides(use, shape))
+    results = tuple(side.result for side in sides_of(use, shape))
     if results != use.type().shape:
         use.fail(f"an input of {format_shape(shape)} is resized to {format_shape(results)}, not {use.type()}")
     return use.like(shape)
@@ -417,11 +418,11 @@ def _resize_grad_type(use: OperatorContext) -> Type:
 
 def _resize_grad(n: KernelContext) -> list[Step]:
     """Along each axis, a product with the transposed matrix."""
-    sides = _sides(n, n.constant(4))
+    sides = sides_of(n, n.constant(4))
     moves: dict[int, Move] = {}
-    for axis in _moved(sides):
+    for axis in moved_axes(sides):
         size, result, *_ = sides[axis]
-        rows, columns, weights = _taps(n, sides[axis])
+        rows, columns, weights = taps_of(n, sides[axis])
         doubled = n.string("mode") == "nearest" and len(rows) == result and _is_doubling(columns, size)
         moves[axis] = _halving if doubled else partial(_multiplying, Taps(columns, rows, weights))
     if not moves:
@@ -435,13 +436,13 @@ def _resize_grad_lowering(dy: Symbol, *inputs: Symbol | None, **attributes: Any)
     use = OperatorContext(
         lookup("ResizeGrad", INTERNAL), [value.type if value else None for value in (dy, *inputs)], attributes
     )
-    sides = _sides(use, use.constant(4))
-    for axis in _moved(sides):
+    sides = sides_of(use, use.constant(4))
+    for axis in moved_axes(sides):
         size, result, *_ = sides[axis]
         if not isinstance(size, int) or not isinstance(result, int):
             reason = f"the gradient of Resize needs the size of axis {axis} in standard operators"
             raise GraphError([Fault("", f"{reason}, and it is the unknown {size}")])
-        dy = _multiplied(dy, axis, _matrix(_taps(use, sides[axis]), (result, size)))
+        dy = _multiplied(dy, axis, matrix_of(taps_of(use, sides[axis]), (result, size)))
     return dy
 
 
@@ -459,23 +460,23 @@ def _substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | Non
     """onnxruntime copies an input whose sizes all stay as they are, although the scales may move the cells."""
     if use.string("coordinate_transformation_mode") == "tf_crop_and_resize" or use.types[0] is None:
         return None
-    sides = _sides(use, use.type().shape)
-    moved = _moved(sides)
+    sides = sides_of(use, use.type().shape)
+    moved = moved_axes(sides)
     stay = all(side.size == side.result for side in sides) and all(isinstance(sides[axis].size, int) for axis in moved)
     return _moved_cells if stay and moved else None
 
 
 def _moved_cells(x: Symbol, *inputs: Symbol | None, **attributes: Any) -> Symbol:
     use = OperatorContext(lookup("Resize"), [value.type if value else None for value in (x, *inputs)], attributes)
-    sides = _sides(use, x.shape)
-    for axis in _moved(sides):
+    sides = sides_of(use, x.shape)
+    for axis in moved_axes(sides):
         size, result, *_ = sides[axis]
         assert isinstance(size, int)
         assert isinstance(result, int)
         if use.string("mode") == "nearest":
             x = emit("Gather", x, integers(_nearest(use, sides[axis])), axis=axis)
         else:
-            x = _multiplied(x, axis, _matrix(_taps(use, sides[axis]), (result, size)).T)
+            x = _multiplied(x, axis, matrix_of(taps_of(use, sides[axis]), (result, size)).T)
     return x
 
 
@@ -561,7 +562,7 @@ register(
     Operator(
         "Resize",
         ("X", "roi?", "scales?", "sizes?"),
-        lambda use: use.like(side.result for side in _sides(use, use.type().shape)),
+        lambda use: use.like(side.result for side in sides_of(use, use.type().shape)),
         _resize,
         _resize_gradient,
         {**_ATTRIBUTES, "extrapolation_value": Attr(float, 0.0)},

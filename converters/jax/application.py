@@ -1,0 +1,301 @@
+"""Networks as pure functions of JAX: ``to_jax``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.converters.conversion import compare_sides
+from portable_nn.converters.jax.packages import needed
+from portable_nn.converters.jax.training import Trained, compare_training
+from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
+from portable_nn.core.errors import UsageError, listed
+from portable_nn.core.graph import Graph, Node, format_shape
+from portable_nn.core.kinds import check_kinds
+from portable_nn.core.text import quantity
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.operators import Array, Leaf, Symbol, Type, emit, emit_all, infer, lookup, replay, trace
+
+
+class Applied(NamedTuple):
+    """A network in JAX: ``variables, apply = to_jax(network)[:2]``.
+
+    Attributes:
+        variables: the parameters, as flax has them: ``variables["params"]["dense_1"]["kernel"]``; running statistics
+            are in ``batch_stats``, and what no training changes is in ``constants``.
+        apply: ``apply(variables, *inputs, train=False, rng=None)``: the output, or a dict of outputs by name where
+            there are several. With ``train`` a pair: the outputs, and the new collection of running statistics, so
+            that ``variables | state`` are the next variables; Dropout drops, for which ``rng`` is the key. It is pure:
+            ``jax.jit``, ``jax.vmap`` and ``jax.grad`` take it.
+        outputs: the largest differences of both sides by output; empty where nothing was verified.
+        notes: what could not be kept.
+    """
+
+    variables: dict[str, Any]
+    apply: Callable[..., Any]
+    outputs: Proof
+    notes: tuple[str, ...]
+
+
+@check_kinds
+def to_jax(
+    network: Network,
+    *,
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Applied:
+    """The network as a tree of parameters and a pure function of JAX.
+
+    >>> from portable_nn.converters.jax import to_jax, update
+    >>> variables, apply, *_ = to_jax(net)
+    >>> jax.jit(apply)(variables, x)
+    >>> update(net, variables)  # After training in JAX.
+
+    Kernels are as flax has them: those of dense layers (inputs, outputs), of convolutions (height, width, inputs,
+    outputs). Inputs and outputs are as in the network: channels first. The weights of recurrent layers are blocks of
+    gates, as in the network.
+
+    Args:
+        network: the network.
+        verify: whether to compare the numpy engine and JAX on the same inputs, at two batch sizes, and three numbers
+            for each other open size.
+        atol: the absolute tolerance of that comparison.
+        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        prove_training: whether to train a copy of the network and the function for five steps as well, on the same
+            examples: they must end with the same parameters.
+
+    Raises:
+        UsageError: operators that JAX cannot express, all of them listed; or double precision where JAX has that
+            turned off.
+        VerificationError: both sides do not agree.
+        MissingPackageError: JAX is not installed.
+    """
+    needed("jax", "to_jax")
+    _check(network.graph)
+    places = places_of(network.graph)
+    variables = tree_of(places, {name: _in_jax(array) for name, array in network.parameters.items()})
+    apply = _application(network.graph, places)
+    proof = Proof()
+    if verify or prove_training:
+        tolerance = Tolerance(atol, rtol)
+        proof = compare_sides(network, _side(network.graph, variables, apply), "JAX", tolerance=tolerance, seed=seed)
+    if prove_training:
+        proof.notes += compare_training(network, _trained(network.graph, places, variables, apply), seed=seed)
+    return Applied(variables, apply, proof, tuple(_notes(network.graph)))
+
+
+def _in_jax(array: Array) -> Any:
+    import jax.numpy as jnp
+
+    from portable_nn.converters.jax.operators.layout import dtype_in_jax
+
+    return jnp.asarray(np.array(array, dtype_in_jax(array.dtype.name)))
+
+
+def _notes(graph: Graph) -> Sequence[str]:
+    import jax
+
+    whole = sorted(
+        {value.name for value in graph.inputs if value.dtype in {"int64", "uint64"}}
+        | {name for name in graph.outputs if infer(graph).types[name].dtype in {"int64", "uint64"}}
+    )
+    if whole and not jax.config.jax_enable_x64:
+        return [f"{', '.join(whole)}: integers of 64 bits are of 32 bits in JAX, as jax_enable_x64 is not set"]
+    return []
+
+
+def _check(graph: Graph) -> None:
+    """Raise ``UsageError`` that lists all that cannot be expressed."""
+    import jax
+
+    from portable_nn.converters.jax.operators import ROWS
+
+    types = infer(graph).types
+    double = sorted(name for name, found in types.items() if found.dtype == "float64")
+    if double and not jax.config.jax_enable_x64:
+        raise UsageError(
+            f"the network computes in double precision ({quantity(len(double), 'value')}), which JAX does only after "
+            'jax.config.update("jax_enable_x64", True), before its first computation'
+        )
+    faults = [
+        f"'{node.name}' ({node.operator}): {'its output has as many elements as data say' if open_ else 'no row'}"
+        for node in graph.nodes
+        for open_ in [node.operator in ROWS or lookup(node.operator, node.domain).lowering]
+        if not open_
+    ]
+    faults = [text.replace("no row", "JAX has no array of a size that data decide") for text in faults]
+    if faults:
+        raise UsageError(listed(faults, "these nodes cannot be computed in JAX"))
+
+
+# -- the function
+
+
+class _Step(NamedTuple):
+    """A node of a program, with the types that its operator's row is given."""
+
+    node: Node
+    types: tuple[Type | None, ...]
+    outs: tuple[Type, ...]
+
+
+class _Program(NamedTuple):
+    """The graph for one set of shapes.
+
+    Attributes:
+        steps: the nodes, in standard operators that have a row.
+        names: the names of the values in it, by those of the graph: of the outputs, and of new running statistics.
+    """
+
+    steps: tuple[_Step, ...]
+    names: Mapping[str, str]
+
+
+def _application(graph: Graph, places: tuple[Place, ...]) -> Callable[..., Any]:
+    program = lru_cache(maxsize=64)(partial(_program, graph))
+    moving = tuple(place for place in places if place.path[0] == "batch_stats")
+
+    def apply(variables: Variables, *inputs: Any, train: bool = False, rng: Any = None) -> Any:
+        """The outputs for ``inputs``, in the order of those of the network; see ``Applied``."""
+        values = dict(zip((value.name for value in graph.inputs), _inputs(graph, inputs), strict=True))
+        steps, names = program(train, tuple(tuple(array.shape) for array in values.values()))
+        values |= arrays_of(places, variables)
+        _run(steps, values, rng)
+        outputs = {name: values[names[name]] for name in graph.outputs}
+        found = outputs if len(outputs) > 1 else outputs[graph.outputs[0]]
+        if not train:
+            return found
+        state = tree_of(moving, {place.value.name: values[names[place.value.name]] for place in moving})
+        return found, {name: tree for name, tree in state.items() if name == "batch_stats"}
+
+    return apply
+
+
+def _inputs(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """The inputs as arrays of JAX. Raises ``UsageError`` for another number of them, or of axes."""
+    import jax.numpy as jnp
+
+    from portable_nn.converters.jax.operators.layout import dtype_in_jax
+
+    wanted = ", ".join(map(str, graph.inputs))
+    if len(inputs) != len(graph.inputs):
+        raise UsageError(f"apply takes the variables and {wanted}; {quantity(len(inputs), 'input')} given")
+    found = []
+    for value, given in zip(graph.inputs, inputs, strict=True):
+        array = jnp.asarray(given)
+        fits = len(array.shape) == len(value.shape) and all(
+            isinstance(dim, str) or dim == size for dim, size in zip(value.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise UsageError(f"apply: input {value} is given an array of shape {format_shape(array.shape)}")
+        found.append(array.astype(dtype_in_jax(value.dtype)))
+    return found
+
+
+def _program(graph: Graph, train: bool, shapes: tuple[tuple[int, ...], ...]) -> _Program:
+    from portable_nn.converters.jax.operators import ROWS
+
+    inputs = tuple(replace(value, shape=shape) for value, shape in zip(graph.inputs, shapes, strict=True))
+    fixed = replace(graph, inputs=inputs)
+
+    def form(node: Node, given: Sequence[Symbol | None]) -> Sequence[Symbol] | None:
+        operator = lookup(node.operator, node.domain)
+        row = ROWS.get(node.operator)
+        if (row is None or row.compute is None) and operator.lowering:
+            made = operator.lowering(*given, **node.attributes)
+            outputs = [made] if isinstance(made, Symbol) else list(made)
+            return [emit("Identity", each) if each in given else each for each in outputs]
+        if operator.truncated:  # Its training form keeps what JAX keeps by itself.
+            options: dict[str, Any] = dict(node.attributes)
+            return emit_all(node.operator, *given, outputs=len(node.outputs), name=node.name, **options)
+        return None
+
+    symbols = replay(fixed, training=train, form=form)
+    states = [name for name in _states(graph) if train]
+    leaves = [symbols[value.name] for value in inputs]
+    wanted = [*graph.outputs, *states]
+    traced = trace([leaf for leaf in leaves if isinstance(leaf, Leaf)], [symbols[name] for name in wanted])
+    names = {name: traced.names[symbols[name]] for name in wanted}
+    found = traced.graph
+    while any((row := ROWS.get(node.operator)) is None or row.compute is None for node in found.nodes):
+        again = _program(found, False, shapes)
+        return _Program(again.steps, {name: again.names[inner] for name, inner in names.items()})
+    types = infer(found).types
+    return _Program(
+        tuple(
+            _Step(
+                node,
+                tuple(types[name] if name else None for name in node.inputs),
+                tuple(types[name] if name else Type("float32", ()) for name in node.outputs),
+            )
+            for node in found.nodes
+        ),
+        names,
+    )
+
+
+def _states(graph: Graph) -> list[str]:
+    """The parameters that are running statistics."""
+    read = {node.inputs[index] for node in graph.nodes for index in lookup(node.operator, node.domain).state.values()}
+    return [value.name for value in graph.parameters if value.name in read and not value.trainable]
+
+
+def _run(steps: Sequence[_Step], values: dict[str, Any], rng: Any) -> None:
+    """Compute the values of all nodes."""
+    from portable_nn.converters.jax.operators import ROWS, Use
+
+    for number, (node, types, outs) in enumerate(steps):
+        compute = ROWS[node.operator].compute
+        assert compute is not None
+        use = Use(lookup(node.operator), types, node.attributes, outs, partial(_key, rng, node.name, number))
+        found = compute(use, *(values[name] if name else None for name in node.inputs))
+        made = found if isinstance(found, tuple) else (found,)
+        values.update((name, array) for name, array in zip(node.outputs, made, strict=False) if name)
+
+
+def _key(rng: Any, name: str, number: int) -> Any:
+    import jax
+
+    if rng is None:
+        raise UsageError(f"'{name}' draws random numbers in training: apply(…, train=True, rng=jax.random.key(0))")
+    return jax.random.fold_in(rng, number)
+
+
+def _side(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
+    """What ``compare_sides`` runs: with the element types of the network, where JAX has narrower ones."""
+    import jax
+
+    compiled, types = jax.jit(apply), infer(graph).types
+
+    def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        found = compiled(variables, *(feeds[value.name] for value in graph.inputs))
+        outputs = found if isinstance(found, dict) else {graph.outputs[0]: found}
+        wide = {"int64", "uint64"}
+        return {
+            name: np.asarray(array).astype(types[name].dtype) if types[name].dtype in wide else np.asarray(array)
+            for name, array in outputs.items()
+        }
+
+    return run
+
+
+def _trained(graph: Graph, places: tuple[Place, ...], variables: Variables, apply: Callable[..., Any]) -> Trained:
+    """What is trained: the collection ``params``, beside running statistics."""
+
+    def forward(params: Any, rest: Any, *inputs: Any) -> tuple[Mapping[str, Any], Any]:
+        found, state = apply({**rest, "params": params}, *inputs, train=True)
+        return found if isinstance(found, dict) else {graph.outputs[0]: found}, {**rest, **state}
+
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+    return Trained(
+        variables["params"], rest, forward, lambda params, rest: arrays_of(places, {**rest, "params": params})
+    )

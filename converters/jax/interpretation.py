@@ -1,0 +1,198 @@
+"""A jaxpr as symbols of a graph: its equations one after the other, those of functions in it in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.converters.jax.primitives import ROWS, Call, Held, Refused, held_constant
+from portable_nn.converters.jax.sizes import is_known
+from portable_nn.core.errors import UsageError, listed
+from portable_nn.operators import DTYPE_CODES, Symbol, emit, integers
+
+INNER: Final = ("call_jaxpr", "jaxpr", "fun_jaxpr")
+"""The parameters in which primitives that call a function have it."""
+
+LONGEST: Final = 512
+"""The steps up to which a scan is written out."""
+
+FOLDED: Final = 65536
+"""The elements up to which what depends on no input is computed at once."""
+
+Environment = dict[Any, Held]
+
+
+def interpreted(closed: Any, inputs: Sequence[Held], names: Mapping[str, Symbol]) -> list[Held]:
+    """The outputs of a closed jaxpr for ``inputs``; ``names`` has the symbols of its open sizes.
+
+    Raises ``UsageError`` that lists every primitive, and every use of one, that has no counterpart in a graph.
+    """
+    if missing := sorted(_missing(closed.jaxpr)):
+        raise UsageError(listed(missing, "these primitives of JAX have no counterpart in a graph"))
+    return _Interpreter(names).closed(closed, inputs)
+
+
+def _missing(jaxpr: Any) -> set[str]:
+    """The primitives without a row on which an output depends."""
+    found = set[str]()
+    for equation in _needed(jaxpr):
+        inner = _function(equation)
+        if inner is not None:
+            found |= _missing(inner.jaxpr)
+        elif equation.primitive.name not in ROWS and not _is_foldable(equation):
+            found.add(f"{equation.primitive.name} ({_use(equation)})")
+    return found
+
+
+def _use(equation: Any) -> str:
+    return ", ".join(str(getattr(each, "aval", each)) for each in equation.invars) or "no inputs"
+
+
+def _is_foldable(equation: Any) -> bool:
+    """Whether it makes no floating-point value and may be computed at once, such as keys of random numbers."""
+    return "random" in equation.primitive.name and all(hasattr(each, "val") for each in equation.invars)
+
+
+def _needed(jaxpr: Any) -> list[Any]:
+    """The equations on which the outputs depend."""
+    needed = {each for each in jaxpr.outvars if not hasattr(each, "val")}
+    found = []
+    for equation in reversed(jaxpr.eqns):
+        if needed.intersection(equation.outvars):
+            found.append(equation)
+            needed.update(each for each in equation.invars if not hasattr(each, "val"))
+    return found[::-1]
+
+
+def _function(equation: Any) -> Any:
+    """The closed jaxpr that an equation calls."""
+    import jax
+
+    if equation.primitive.name in {"while", "cond"}:
+        return None
+    found = next((equation.params[name] for name in INNER if name in equation.params), None)
+    if found is not None and not hasattr(found, "consts"):
+        found = jax.extend.core.ClosedJaxpr(found, ())
+    return found
+
+
+class _Interpreter:
+    """Makes the nodes of equations."""
+
+    def __init__(self, names: Mapping[str, Symbol]) -> None:
+        self.names = names
+        self.faults: list[str] = []
+
+    def closed(self, closed: Any, inputs: Sequence[Held]) -> list[Held]:
+        """The outputs of a jaxpr with its constants."""
+        jaxpr = closed.jaxpr
+        known: Environment = dict(zip(jaxpr.invars, inputs, strict=True))
+        known |= dict(zip(jaxpr.constvars, map(held_constant, closed.consts), strict=True))
+        self.run(_needed(jaxpr), known)
+        return [self.read(known, each) for each in jaxpr.outvars]
+
+    def run(self, equations: Sequence[Any], known: Environment) -> None:
+        """The equations one after the other."""
+        for equation in equations:
+            inputs = [self.read(known, each) for each in equation.invars]
+            known.update(zip(equation.outvars, self.outputs(equation, inputs), strict=True))
+
+    def read(self, known: Environment, variable: Any) -> Held:
+        """The value of a variable, or of a number in an equation."""
+        if hasattr(variable, "val"):
+            array = np.asarray(variable.val, variable.aval.dtype)
+            return held_constant(array)
+        return known[variable]
+
+    def outputs(self, equation: Any, inputs: Sequence[Held]) -> Sequence[Held]:
+        """What an equation makes."""
+        name = equation.primitive.name
+        if all(each.value is not None for each in inputs) and (found := _folded(equation, inputs)) is not None:
+            return found
+        if name == "scan":
+            return self.scan(equation, inputs)
+        if (inner := _function(equation)) is not None:
+            return self.closed(inner, inputs)
+        call = Call(name, equation.params, [each.aval for each in equation.outvars], self.names)
+        try:
+            made = ROWS[name](call, *inputs)
+        except Refused as error:
+            raise UsageError(f"these primitives of JAX have no counterpart in a graph: {error}") from None
+        return [made] if isinstance(made, Held) else list(made)
+
+    def scan(self, equation: Any, inputs: Sequence[Held]) -> list[Held]:
+        """All steps written out; what no step changes is computed once."""
+        params = equation.params
+        length, body = params["length"], params["jaxpr"]
+        if not is_known(length) or length > LONGEST:
+            raise UsageError(
+                f"scan over {length} steps: it is written out, which takes a number of steps that is known and at most "
+                f"{LONGEST}; give an example with that many, or use RNN of flax.linen with its own cells"
+            )
+        consts, carried = params["num_consts"], params["num_carry"]
+        jaxpr = body.jaxpr
+        base: Environment = dict(zip(jaxpr.invars[:consts], inputs[:consts], strict=True))
+        base |= dict(zip(jaxpr.constvars, map(held_constant, body.consts), strict=True))
+        fixed, changing = _apart(_needed(jaxpr), base)
+        self.run(fixed, base)
+        state, rows = list(inputs[consts : consts + carried]), inputs[consts + carried :]
+        made: list[list[Symbol]] = [[] for _ in jaxpr.outvars[carried:]]
+        for step in reversed(range(length)) if params["reverse"] else range(length):
+            known = base | dict(zip(jaxpr.invars[consts:], [*state, *(_row(each, step) for each in rows)], strict=True))
+            self.run(changing, known)
+            results = [self.read(known, each) for each in jaxpr.outvars]
+            state = results[:carried]
+            for place, result in enumerate(results[carried:]):
+                made[place].append(_exact(result, self.names))
+        return [*state, *self._stacked(equation, made, carried)]
+
+    def _stacked(self, equation: Any, made: Sequence[Sequence[Symbol]], carried: int) -> list[Held]:
+        found = []
+        for place, parts in enumerate(made):
+            call = Call("scan", equation.params, [equation.outvars[carried + place].aval], self.names)
+            order = reversed(parts) if equation.params["reverse"] else parts
+            rows = [emit("Unsqueeze", part, integers([0])) for part in order]
+            found.append(call.held(emit("Concat", *rows, axis=0)))
+        return found
+
+
+def _exact(held: Held, names: Mapping[str, Symbol]) -> Symbol:
+    return Call("scan", {}, [], names).exact(held)
+
+
+def _row(held: Held, step: int) -> Held:
+    """One step of a value along its first axis."""
+    shape = held.shape[1:]
+    if not held.symbol.shape:
+        return Held(held.symbol, shape, tuple(range(len(shape))))
+    place = held.axes.index(0)
+    size = held.symbol.shape[place]
+    at = emit("Gather", held.symbol, emit("Squeeze", integers([0 if size == 1 else step]), integers([0])), axis=place)
+    return Held(at, shape, tuple(axis - 1 for axis in held.axes if axis))
+
+
+def _apart(equations: Sequence[Any], base: Environment) -> tuple[list[Any], list[Any]]:
+    """The equations that depend on constants alone, and the others."""
+    known, fixed, changing = set(base), list[Any](), list[Any]()
+    for equation in equations:
+        if all(hasattr(each, "val") or each in known for each in equation.invars):
+            fixed.append(equation)
+            known.update(equation.outvars)
+        else:
+            changing.append(equation)
+    return fixed, changing
+
+
+def _folded(equation: Any, inputs: Sequence[Held]) -> list[Held] | None:
+    """What an equation makes of numbers that are known, where that is not large."""
+    shapes = [each.aval for each in equation.outvars]
+    sizes = [size for each in shapes for size in each.shape]
+    small = all(map(is_known, sizes)) and all(np.prod(each.shape, dtype=float) <= FOLDED for each in shapes)
+    plain = all(str(each.dtype) in DTYPE_CODES for each in shapes)
+    if not small or not plain or not inputs:
+        return None
+    made = equation.primitive.bind(*(each.value for each in inputs), **equation.params)
+    arrays = made if equation.primitive.multiple_results else [made]
+    return [held_constant(np.asarray(array)) for array in arrays]

@@ -1,0 +1,143 @@
+"""Arithmetic, comparisons and elementary functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from portable_nn.converters.jax.primitives.table import Call, Held, elementwise, row
+from portable_nn.core.graph import Tensor
+from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, emit
+
+
+def _node(operator: str, **attributes: Any) -> Any:
+    return lambda call, *x: emit(operator, *x, **attributes)
+
+
+for _primitive, _operator in (
+    ("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("neg", "Neg"), ("abs", "Abs"), ("sign", "Sign"),
+    ("floor", "Floor"), ("ceil", "Ceil"), ("exp", "Exp"), ("log", "Log"), ("sqrt", "Sqrt"), ("tanh", "Tanh"),
+    ("logistic", "Sigmoid"), ("erf", "Erf"), ("sin", "Sin"), ("cos", "Cos"), ("tan", "Tan"), ("asin", "Asin"),
+    ("acos", "Acos"), ("atan", "Atan"), ("sinh", "Sinh"), ("cosh", "Cosh"), ("asinh", "Asinh"),
+    ("acosh", "Acosh"), ("atanh", "Atanh"), ("div", "Div"), ("eq", "Equal"), ("gt", "Greater"),
+    ("ge", "GreaterOrEqual"), ("lt", "Less"), ("le", "LessOrEqual"),
+):  # fmt: skip
+    elementwise(_primitive, _node(_operator))
+elementwise("rem", _node("Mod", fmod=1))
+elementwise("ne", lambda call, a, b: emit("Not", emit("Equal", a, b)))
+elementwise("rsqrt", lambda call, x: emit("Reciprocal", emit("Sqrt", x)))
+elementwise("square", lambda call, x: x * x)
+elementwise("erfc", lambda call, x: 1 - emit("Erf", x))
+elementwise("exp2", lambda call, x: emit("Exp", x * math.log(2)))
+elementwise("log1p", lambda call, x: emit("Log", 1 + x))
+elementwise("is_finite", lambda call, x: emit("Not", emit("Or", emit("IsInf", x), emit("IsNaN", x))))
+
+
+@row("stop_gradient", "copy", "copy_p", "optimization_barrier", "reduce_precision", "sharding_constraint")
+def _same(call: Call, *values: Held) -> list[Held]:
+    return list(values)
+
+
+def _expm1(call: Call, x: Symbol) -> Symbol:
+    """Exact near 0 from below, where the exponential units of flax use it."""
+    zero = constant(0, x.dtype)
+    return emit("Elu", emit("Min", x, zero)) + (emit("Exp", emit("Max", x, zero)) - 1)
+
+
+elementwise("expm1", _expm1)
+
+
+def _number(value: Symbol) -> float | None:
+    """The number that a constant without axes is."""
+    literal = value.origin.attributes.get("value")
+    return float(literal.data[0]) if isinstance(literal, Tensor) and not value.shape else None
+
+
+def _max(call: Call, a: Symbol, b: Symbol) -> Symbol:
+    """Relu where one of them is 0; the other one where one is the least that there is."""
+    for one, other in ((a, b), (b, a)):
+        number = _number(one) if other.dtype in FLOATS and other.shape else None
+        if number == 0:
+            return emit("Relu", other)
+        if number == -math.inf:
+            return other
+    return emit("Max", a, b)
+
+
+elementwise("max", _max)
+elementwise("min", _node("Min"))
+elementwise("pow", lambda call, x, y: emit("Pow", x, cast(y, x.dtype)))
+elementwise("atan2", lambda call, y, x: _angle(y, x))
+
+
+def _angle(y: Symbol, x: Symbol) -> Symbol:
+    """The angle of (x, y), of half the angle: 2·atan(y / (√(x² + y²) + x)); π on the negative half of the axis."""
+    zero = constant(0, x.dtype)
+    beside = emit("Sqrt", x * x + y * y) + x
+    flat = emit("Equal", beside, zero)
+    half = emit("Atan", emit("Div", y, emit("Where", flat, constant(1, x.dtype), beside))) * 2
+    turned = emit("Where", emit("Less", x, zero), constant(math.pi, x.dtype), zero)
+    return emit("Where", flat, turned, half)
+
+
+def _integer_pow(call: Call, x: Symbol) -> Symbol:
+    power = call.params["y"]
+    if power == 2:
+        return x * x
+    if power == 3:
+        return x * x * x
+    return emit("Reciprocal", x) if power == -1 and x.dtype in FLOATS else emit("Pow", x, constant(power, x.dtype))
+
+
+elementwise("integer_pow", _integer_pow)
+
+
+def _round(call: Call, x: Symbol) -> Symbol:
+    if "EVEN" in str(call.params["rounding_method"]):
+        return emit("Round", x)
+    return emit("Sign", x) * emit("Floor", emit("Abs", x) + 0.5)
+
+
+elementwise("round", _round)
+
+
+def _bits(logical: str, bitwise: str) -> Any:
+    return lambda call, *x: emit(logical if x[0].dtype == "bool" else bitwise, *x)
+
+
+elementwise("and", _bits("And", "BitwiseAnd"))
+elementwise("or", _bits("Or", "BitwiseOr"))
+elementwise("xor", _bits("Xor", "BitwiseXor"))
+elementwise("not", _bits("Not", "BitwiseNot"))
+
+
+def _cast(call: Call, x: Symbol) -> Symbol:
+    dtype = str(call.params["new_dtype"])
+    if dtype not in DTYPE_CODES:
+        raise call.refuse(f"to {dtype}, which graphs do not have")
+    return cast(x, dtype)
+
+
+elementwise("convert_element_type", _cast)
+
+
+def _select(call: Call, which: Symbol, *cases: Symbol) -> Symbol:
+    """Of two by a truth value, the second where it holds; of several by their number."""
+    if which.dtype == "bool":
+        return emit("Where", which, cases[1], cases[0])
+    found = cases[-1]
+    for number, case in reversed(list(enumerate(cases[:-1]))):
+        found = emit("Where", emit("Equal", which, constant(number, which.dtype)), case, found)
+    return found
+
+
+elementwise("select_n", _select)
+
+
+def _clamp(call: Call, low: Symbol, x: Symbol, high: Symbol) -> Symbol:
+    if not low.shape and not high.shape:
+        return emit("Clip", x, low, high)
+    return emit("Min", emit("Max", x, low), high)
+
+
+elementwise("clamp", _clamp)

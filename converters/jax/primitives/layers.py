@@ -1,0 +1,148 @@
+"""Layers of flax that become one node: while a module is traced, they are primitives of their own.
+
+Dropout does nothing in inference and would be lost, and a recurrent layer is a scan, which is written out and needs a
+number of steps that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from flax import linen
+from jax import ensure_compile_time_eval, random
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+
+from portable_nn.converters.jax.primitives.table import Call, Held, row
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+
+DROPOUT: Final = Primitive("flax_dropout")
+DROPOUT.def_abstract_eval(lambda x, *, rate: x)
+
+RECURRENCE: Final = Primitive("flax_recurrence")
+RECURRENCE.multiple_results = True
+
+
+class Cell(NamedTuple):
+    """A cell of flax as an operator.
+
+    Attributes:
+        operator: the operator.
+        gates: the ends of the names of its dense layers, in the order of the operator: ``ii`` and ``hi`` are those of
+            the gate ``i``, from the input and from the state.
+        states: how many states it keeps.
+        options: attributes of the operator.
+    """
+
+    operator: str
+    gates: str
+    states: int
+    options: Mapping[str, int] = {}
+
+
+def _cells() -> dict[type[Any], Cell]:
+    lstm, gru = Cell("LSTM", "iofg", 2), Cell("GRU", "zrn", 1, {"linear_before_reset": 1})
+    return {
+        linen.LSTMCell: lstm, linen.OptimizedLSTMCell: lstm, linen.GRUCell: gru, linen.SimpleCell: Cell("RNN", " ", 1)
+    }  # fmt: skip
+
+
+def marked(next_function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Any:
+    """An interceptor of flax.linen: binds these primitives in the place of the layers that they are."""
+    module = context.module
+    if context.method_name != "__call__":
+        return next_function(*args, **kwargs)
+    if isinstance(module, linen.Dropout):
+        found = next_function(*args, **kwargs)
+        passes = bool(args) and found is args[0] and 0 < module.rate < 1 and not module.broadcast_dims
+        return DROPOUT.bind(found, rate=float(module.rate)) if passes else found
+    if isinstance(module, linen.RNN) and (cell := _plain_cell(module, args, kwargs)):
+        return _bound(module, cell, args[0], kwargs)
+    return next_function(*args, **kwargs)
+
+
+def _option(module: Any, kwargs: Mapping[str, Any], name: str) -> Any:
+    given = kwargs.get(name)
+    return getattr(module, name) if given is None else given
+
+
+def _plain_cell(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Cell | None:
+    """The cell of a layer that is the operator: with the usual functions, from zeros on, over whole sequences."""
+    inner, found = module.cell, _cells().get(type(module.cell))
+    usual = {"gate_fn": linen.sigmoid, "activation_fn": linen.tanh, "residual": False}
+    if found is None or any(getattr(inner, name, value) is not value for name, value in usual.items()):
+        return None
+    given = any(kwargs.get(name) is not None for name in ("initial_carry", "seq_lengths"))
+    if given or len(args) != 1 or args[0].ndim != 3 or _option(module, kwargs, "time_major"):
+        return None
+    with ensure_compile_time_eval():
+        carry = inner.initialize_carry(random.key(0), (1, args[0].shape[-1]))
+        zeros = all(not each.any() for each in (carry if isinstance(carry, tuple) else (carry,)))
+    return found if zeros else None
+
+
+def _bound(module: Any, cell: Cell, x: Any, kwargs: Mapping[str, Any]) -> Any:
+    params = module.cell.variables["params"]
+    names = [gate.strip() for gate in cell.gates]
+    dense = [params[f"{side}{gate}"] for side in "ih" for gate in names]
+    biases = [each["bias"] for each in dense if "bias" in each]
+    reverse = bool(_option(module, kwargs, "reverse"))
+    flips = reverse and not _option(module, kwargs, "keep_order")
+    *states, y = RECURRENCE.bind(
+        x, *(each["kernel"] for each in dense), *biases, operator=cell.operator, reverse=reverse, flips=flips
+    )
+    carry = tuple(states) if len(states) > 1 else states[0]
+    return (carry, y) if _option(module, kwargs, "return_carry") else y
+
+
+def _of(operator: str) -> Cell:
+    return next(cell for cell in _cells().values() if cell.operator == operator)
+
+
+def _types(x: Any, *weights: Any, operator: str, reverse: bool, flips: bool) -> list[Any]:
+    batch, steps, _ = x.shape
+    hidden = weights[len(_of(operator).gates)].shape[0]
+    state = ShapedArray((batch, hidden), x.dtype)
+    return [state] * _of(operator).states + [ShapedArray((batch, steps, hidden), x.dtype)]
+
+
+RECURRENCE.def_abstract_eval(_types)
+
+
+@row("flax_dropout")
+def _dropout(call: Call, x: Held) -> Held:
+    return call.held(emit("Dropout", x.symbol, constant(call.params["rate"], "float32")), x.axes)
+
+
+@row("flax_recurrence")
+def _recurrence(call: Call, x: Held, *weights: Held) -> list[Held]:
+    cell = _of(call.params["operator"])
+    count = len(cell.gates)
+    parts = [emit("Concat", *(call.exact(each, (1, 0)) for each in side), axis=0) for side in
+             (weights[:count], weights[count : 2 * count])]  # fmt: skip
+    hidden = int(weights[count].shape[0])
+    bias = _bias(call, cell, hidden, [call.exact(each) for each in weights[2 * count :]])
+    inputs = [emit("Unsqueeze", each, integers([0])) for each in (*parts, bias)]
+    options: dict[str, Any] = {**cell.options, "hidden_size": hidden, "layout": 1}
+    options["direction"] = "reverse" if call.params["reverse"] else "forward"
+    y, *states = emit_all(cell.operator, call.exact(x), *inputs, outputs=cell.states + 1, **options)
+    y = emit("Squeeze", y, integers([2]))
+    if call.params["flips"]:
+        back = integers([-1])
+        y = emit("Slice", y, back, integers([-(2**31)]), integers([1]), back)
+    ends = [emit("Squeeze", each, integers([1])) for each in reversed(states)]
+    return [call.held(each, index=place) for place, each in enumerate([*ends, y])]
+
+
+def _bias(call: Call, cell: Cell, hidden: int, biases: Sequence[Symbol]) -> Symbol:
+    """Those of the input, then those of the state; where flax has none, zeros."""
+
+    def zeros(count: int) -> Symbol:
+        return emit("Expand", constant(0, call.dtype), integers([count * hidden]))
+
+    count = len(cell.gates)
+    if cell.operator == "LSTM":
+        return emit("Concat", zeros(count), *biases, axis=0)
+    missing = 2 * count - len(biases)
+    return emit("Concat", *biases[:count], zeros(missing), *biases[count:], axis=0)

@@ -1,0 +1,106 @@
+"""Sums, products and extremes along axes and over windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from portable_nn.converters.jax.primitives.table import ROWS, Axes, Call, Held, row
+from portable_nn.operators import cast, constant, emit, emit_all, integers
+
+
+def _left(axes: Axes, gone: Sequence[int]) -> Axes:
+    """The axes that stay, by their number in the output."""
+    kept = [axis for axis in axes if axis not in gone]
+    return tuple(sorted(kept).index(axis) for axis in kept)
+
+
+def _reduced(call: Call, x: Held, operator: str) -> Held:
+    gone = tuple(call.params["axes"])
+    axes = x.axes if x.symbol.shape else tuple(range(len(x.shape)))
+    places = integers([axes.index(axis) for axis in gone])
+    return call.held(emit(operator, call.exact(x, axes), places, keepdims=0), _left(axes, gone))
+
+
+for _primitive, _operator in (("sum", "ReduceSum"), ("max", "ReduceMax"), ("min", "ReduceMin"), ("prod", "ReduceProd")):
+    ROWS[f"reduce_{_primitive}"] = lambda call, x, operator=_operator: _reduced(call, x, operator)
+
+
+@row("reduce_and", "reduce_or")
+def _logical(call: Call, x: Held) -> Held:
+    """The extremes of truth values as numbers."""
+    numbers = x._replace(symbol=cast(x.symbol, "int32"))
+    found = _reduced(call, numbers, "ReduceMin" if call.name == "reduce_and" else "ReduceMax")
+    return found._replace(symbol=cast(found.symbol, "bool"))
+
+
+@row("argmax", "argmin")
+def _arg(call: Call, x: Held) -> Held:
+    [axis] = call.params["axes"]
+    axes = x.axes if x.symbol.shape else tuple(range(len(x.shape)))
+    operator = "ArgMax" if call.name == "argmax" else "ArgMin"
+    found = emit(operator, call.exact(x, axes), axis=axes.index(axis), keepdims=0)
+    return call.held(cast(found, call.dtype), _left(axes, [axis]))
+
+
+@row("cumsum")
+def _cumulative_sum(call: Call, x: Held) -> Held:
+    found = emit("CumSum", call.exact(x), constant(call.params["axis"], "int64"), reverse=int(call.params["reverse"]))
+    return call.held(found)
+
+
+@row("top_k")
+def _top(call: Call, x: Held) -> list[Held]:
+    axis = call.params.get("axis", len(x.shape) - 1)
+    values, places = emit_all("TopK", call.exact(x), integers([call.params["k"]]), axis=axis, outputs=2)
+    return [call.held(values), call.held(cast(places, str(call.outs[1].dtype)), index=1)]
+
+
+@row("sort")
+def _sort(call: Call, *values: Held) -> list[Held]:
+    axis = call.params["dimension"]
+    if len(values) != 1 or not isinstance(values[0].shape[axis], int):
+        raise call.refuse("of several values together, or along an axis of an open size")
+    count = integers([values[0].shape[axis]])
+    return [call.held(emit_all("TopK", call.exact(values[0]), count, axis=axis, largest=0, outputs=2)[0])]
+
+
+# -- windows
+
+
+def _channels_first(call: Call, window: Sequence[int]) -> Axes:
+    """The axes with two that no window slides along in front: the first, and the last if that can be."""
+    still = [axis for axis, size in enumerate(window) if size == 1]
+    if len(still) < 2:
+        raise call.refuse("over all axes but one: a pool leaves examples and channels")
+    lead = (still[0], still[-1])
+    return (*lead, *(axis for axis in range(len(window)) if axis not in lead))
+
+
+@row("reduce_window_max", "reduce_window_min", "reduce_window_sum")
+def _window(call: Call, x: Held) -> Held:
+    params = call.params
+    window, pads = params["window_dimensions"], params["padding"]
+    axes = _channels_first(call, window)
+    if set(params["base_dilation"]) != {1}:
+        raise call.refuse("of a dilated base")
+    places = axes[2:]
+    if any(pads[axis] != (0, 0) or params["window_strides"][axis] != 1 for axis in axes[:2]):
+        raise call.refuse("with a stride or padding along an axis that no window slides along")
+    options: dict[str, Any] = {
+        "kernel_shape": [int(window[axis]) for axis in places],
+        "strides": [int(params["window_strides"][axis]) for axis in places],
+        "dilations": [int(params["window_dilation"][axis]) for axis in places],
+        "pads": [int(pads[axis][side]) for side in (0, 1) for axis in places],
+    }
+    symbol = call.exact(x, axes)
+    if not places:
+        return call.held(symbol, axes)
+    if call.name == "reduce_window_sum":
+        found = emit("AveragePool", symbol, count_include_pad=1, **options) * math.prod(options["kernel_shape"])
+    elif call.name == "reduce_window_max":
+        found = emit("MaxPool", symbol, **options)
+    else:
+        found = -emit("MaxPool", -symbol, **options)
+    return call.held(found, axes)

@@ -1,0 +1,284 @@
+"""Networks from models of JAX: ``from_jax``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.converters.conversion import Imported, compare_sides
+from portable_nn.converters.jax.folding import Folded, folded
+from portable_nn.converters.jax.models import Model, model_of
+from portable_nn.converters.jax.packages import needed
+from portable_nn.converters.jax.tidying import tidied
+from portable_nn.converters.jax.training import Trained, compare_training
+from portable_nn.core.errors import UsageError
+from portable_nn.core.graph import Dim, Graph
+from portable_nn.core.kinds import check_kinds
+from portable_nn.network import Network
+from portable_nn.onnx.verify import Proof, Tolerance
+from portable_nn.operators import DTYPE_CODES, Array, Leaf, Symbol, emit, lookup, sizes
+
+
+@check_kinds
+def from_jax(
+    model: Any,
+    variables: Any = None,
+    example: Any = None,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    verify: bool = True,
+    atol: float = 1e-5,
+    rtol: float = 1e-5,
+    seed: int = 0,
+    prove_training: bool = False,
+) -> Imported:
+    """The network that a model of JAX computes, ready to train, with parameters named as in its tree.
+
+    >>> from portable_nn.converters.jax import from_jax
+    >>> net = from_jax(module, variables, example=np.zeros((1, 28, 28, 1), np.float32)).network
+    >>> net.parameters["Dense_0.kernel"]
+
+    Inputs and outputs are as in the model: pictures with their channels last. What is between is channels first, as
+    graphs are, and so are the kernels of convolutions.
+
+    Args:
+        model: a module of flax.linen, flax.nnx or equinox, or a function of variables and inputs. Modules are taken in
+            the mode of inference; batch norms of flax and Dropout of flax.linen do in training what they do there. An
+            equinox module takes one example, and is mapped over the first axis.
+        variables: the variables of a module of flax.linen, as ``init`` gives them, or the tree that a function takes
+            first. Floating-point arrays are trained; of a tree with collections, those in ``params`` alone.
+        example: the input, or a tuple of the inputs: arrays, or ``jax.ShapeDtypeStruct``. The first axis of arrays is
+            left open, as ``batch``; other axes are open where a shape has symbols of ``jax.export.symbolic_shape``.
+        options: further arguments of the model by name, such as ``{"train": False}``.
+        inputs: names of the inputs; by default ``input``, numbered where there are several.
+        outputs: names of the outputs.
+        labels: names of the classes.
+        verify: whether to compare the numpy engine and JAX on the same inputs, at two batch sizes, and three numbers
+            for each other open size.
+        atol: the absolute tolerance of that comparison.
+        rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
+        seed: the seed of the inputs to compare on.
+        prove_training: whether to train the network and the model for five steps as well, on the same examples: they
+            must end with the same parameters.
+
+    Raises:
+        UsageError: primitives that have no counterpart, all of them listed; or missing or superfluous arguments.
+        VerificationError: both sides do not agree.
+        MissingPackageError: JAX is not installed.
+    """
+    needed("jax", "from_jax")
+    found = model_of(model, variables, options)
+    examples = _examples(example)
+    names = list(inputs) or _numbered("input", len(examples))
+    if len(names) != len(examples) or len(set(names)) != len(names):
+        raise UsageError(f"inputs must be {len(examples)} different names, not {', '.join(names)}")
+    (network, moves), notes = _traced(found, examples, names, outputs, labels)
+    proof = Proof()
+    if verify or prove_training:
+        side = _side(network.graph, found)
+        proof = compare_sides(network, side, "the model", tolerance=Tolerance(atol, rtol), seed=seed)
+    if prove_training:
+        proof.notes += compare_training(network, _trained(network, found, moves), seed=seed)
+    return Imported(network, proof, notes)
+
+
+def _numbered(stem: str, count: int) -> list[str]:
+    return [stem] if count == 1 else [f"{stem}_{number}" for number in range(1, count + 1)]
+
+
+class Example(NamedTuple):
+    """An input.
+
+    Attributes:
+        open: its shape and type, with sizes that are open.
+        fixed: the same with numbers; ``None`` where an example gave none.
+    """
+
+    open: Any
+    fixed: Any
+
+
+def _examples(example: Any) -> list[Example]:
+    """The inputs: the first axis of an array is open."""
+    import jax
+
+    if example is None:
+        raise UsageError("from_jax needs an example of the input, or a tuple of such: example=np.zeros((1, 28, 28, 1))")
+    given = list(example) if isinstance(example, (tuple, list)) else [example]
+    batch = jax.export.symbolic_shape("batch")
+    found = []
+    for each in given:
+        if isinstance(each, jax.ShapeDtypeStruct):
+            found.append(Example(each, each if all(isinstance(size, int) for size in each.shape) else None))
+            continue
+        array = jax.numpy.asarray(each)
+        if not array.ndim:
+            raise UsageError("the first axis of an input is that of the examples; a number has none")
+        opened = jax.ShapeDtypeStruct((*batch, *array.shape[1:]), array.dtype)
+        found.append(Example(opened, jax.ShapeDtypeStruct(array.shape, array.dtype)))
+    for each in found:
+        if str(each.open.dtype) not in DTYPE_CODES:
+            raise UsageError(f"an input of {each.open.dtype} is none that graphs have: {', '.join(DTYPE_CODES)}")
+    return found
+
+
+def _jaxpr(model: Model, call: Callable[..., Any], examples: Sequence[Any]) -> tuple[Any, Any]:
+    """The jaxpr of the model, and the tree of its outputs."""
+    import jax
+
+    arrays = [jax.ShapeDtypeStruct(leaf.array.shape, leaf.array.dtype) for leaf in model.leaves]
+    found: tuple[Any, Any] = jax.make_jaxpr(call, return_shape=True)(arrays, *examples)
+    return found
+
+
+def _traced(
+    model: Model, examples: Sequence[Example], names: Sequence[str], outputs: Sequence[str], labels: Sequence[str]
+) -> tuple[Folded, tuple[str, ...]]:
+    """With open sizes; where JAX cannot trace the model so, with those of the example, and a note that says why.
+
+    Layers that are marked cannot be traced inside of transformations such as ``vmap``: then none is.
+    """
+    opened, fixed = [each.open for each in examples], [each.fixed for each in examples]
+    shapes = [opened] if None in fixed or fixed == opened else [opened, fixed]
+    reasons = list[Exception]()
+    for inputs in shapes:
+        for call in (model.traced, model.call):
+            try:
+                closed, results = _jaxpr(model, call, inputs)
+            except Exception as error:  # A model may raise anything.
+                reasons.append(error)
+                continue
+            made = _network(model, closed, inputs, names, _output_names(results, outputs), labels)
+            return made, () if inputs is opened else (_fixed(inputs, reasons[1]),)
+    raise reasons[-1]
+
+
+def _fixed(inputs: Sequence[Any], reason: Exception) -> str:
+    sizes = ", ".join(dict.fromkeys(str(each.shape[0]) for each in inputs))
+    first = str(reason).partition("\n")[0]
+    return f"sizes are fixed at those of the example, {sizes}: JAX refuses open ones: {first}"
+
+
+def _output_names(shapes: Any, outputs: Sequence[str]) -> list[str]:
+    """The names of the outputs: those given, the keys of a dict, or numbers."""
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(shapes)[0]
+    if outputs:
+        if len(outputs) != len(leaves) or len(set(outputs)) != len(outputs):
+            raise UsageError(f"outputs must be {len(leaves)} different names, not {', '.join(outputs)}")
+        return list(outputs)
+    if isinstance(shapes, Mapping):
+        return [".".join(str(getattr(entry, "key", entry)) for entry in path) for path, _ in leaves]
+    return _numbered("output", len(leaves))
+
+
+def _network(
+    model: Model,
+    closed: Any,
+    examples: Sequence[Any],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    labels: Sequence[str],
+) -> Folded:
+    from portable_nn.converters.jax.interpretation import interpreted
+    from portable_nn.converters.jax.primitives import Call, Held
+
+    leaves = [
+        Leaf(leaf.name, str(leaf.array.dtype), tuple(leaf.array.shape), parameter=True, trainable=leaf.trainable,
+             initial=np.asarray(leaf.array))
+        for leaf in model.leaves
+    ]  # fmt: skip
+    ins = [
+        Leaf(name, str(each.dtype), tuple(_dim(size) for size in each.shape))
+        for name, each in zip(names, examples, strict=True)
+    ]
+    given = [
+        Held(leaf, tuple(shape), tuple(range(len(shape))))
+        for leaf, shape in [*((leaf, leaf.shape) for leaf in leaves),
+                            *((leaf, each.shape) for leaf, each in zip(ins, examples, strict=True))]
+    ]  # fmt: skip
+    opened = _names_of_sizes(ins, examples)
+    found = interpreted(closed, given, opened)
+    made = []
+    for held, name in zip(found, outputs, strict=True):
+        symbol = Call("the output", {}, [], opened).exact(held)
+        if isinstance(symbol, Leaf) or symbol in made:
+            symbol = emit("Identity", symbol)
+        symbol.name = name
+        made.append(symbol)
+    if clash := {name for name in outputs if name in {*names, *(leaf.name for leaf in leaves)}}:
+        raise UsageError(f"outputs and inputs or parameters share the names {', '.join(sorted(clash))}")
+    network, moves = folded(Network(inputs=ins, outputs=made, labels=labels))
+    return Folded(_tidied(network, model.momenta), moves)
+
+
+def _tidied(network: Network, momenta: Mapping[str, float]) -> Network:
+    graph = tidied(network.graph, momenta)
+    makers = {name: lookup(node.operator, node.domain) for node in graph.nodes for name in node.outputs}
+    outputs = [
+        replace(info, kind="probabilities") if info.name in makers and makers[info.name].probabilities else info
+        for info in network.outputs
+    ]
+    arrays = {value.name: network.parameters[value.name] for value in graph.parameters}
+    return Network.from_graph(graph, arrays, inputs=network.inputs, outputs=outputs)
+
+
+def _dim(size: Any) -> Dim:
+    """A size of an input; computed ones such as ``2*n`` as JAX writes them."""
+    return int(size) if isinstance(size, int) else str(size).replace(" ", "")
+
+
+def _names_of_sizes(ins: Sequence[Leaf], examples: Sequence[Any]) -> dict[str, Symbol]:
+    """Where each name of a size is read from: the first axis of an input that has it."""
+    found: dict[str, Symbol] = {}
+    for leaf, each in zip(ins, examples, strict=True):
+        for axis, size in enumerate(each.shape):
+            if not isinstance(size, int) and str(size).isidentifier() and str(size) not in found:
+                found[str(size)] = sizes(leaf, [axis])
+    return found
+
+
+def _side(graph: Graph, model: Model) -> Callable[..., Mapping[str, Any]]:
+    import jax
+
+    compiled = jax.jit(model.call)
+    arrays = [leaf.array for leaf in model.leaves]
+
+    def run(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        found = compiled(arrays, *(feeds[value.name] for value in graph.inputs))
+        return dict(zip(graph.outputs, map(np.asarray, jax.tree.leaves(found)), strict=True))
+
+    return run
+
+
+def _trained(network: Network, model: Model, moves: Mapping[str, Callable[[Any], Any]]) -> Trained:
+    """What is trained: the leaves that the network trains."""
+
+    def split(arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        pairs = list(zip(model.leaves, arrays, strict=True))
+        return [a for leaf, a in pairs if leaf.trainable], [a for leaf, a in pairs if not leaf.trainable]
+
+    def joined(params: Sequence[Any], rest: Sequence[Any]) -> list[Any]:
+        one, other = iter(params), iter(rest)
+        return [next(one) if leaf.trainable else next(other) for leaf in model.leaves]
+
+    def forward(params: Any, rest: Any, *inputs: Any) -> tuple[Mapping[str, Any], Any]:
+        import jax
+
+        found, arrays = model.train(joined(params, rest), *inputs)
+        return dict(zip(network.graph.outputs, jax.tree.leaves(found), strict=True)), split(arrays)[1]
+
+    def arrays(params: Any, rest: Any) -> Mapping[str, Any]:
+        pairs = zip(model.leaves, map(np.asarray, joined(params, rest)), strict=True)
+        named = {leaf.name: array for leaf, array in pairs if leaf.name in network.parameters}
+        return {name: moves[name](array) if name in moves else array for name, array in named.items()}
+
+    return Trained(*split([leaf.array for leaf in model.leaves]), forward, arrays)

@@ -1,0 +1,170 @@
+"""The parameters of a network as the trees of flax, and back: names, collections and the axes of kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from portable_nn.core.errors import ShapeError, listed
+from portable_nn.core.graph import Graph, Node, Parameter, format_shape
+from portable_nn.network import Network
+from portable_nn.operators import Array, lookup
+
+Variables: TypeAlias = Mapping[str, Any]
+"""Collections by name, ``params`` and as far as there are such ``batch_stats`` and ``constants``: trees of arrays."""
+
+ROLES: Final = frozenset({"weight", "bias", "running_mean", "running_var"})
+"""The ends of names for which flax has others; any other end stays as it is."""
+
+
+class Place(NamedTuple):
+    """Where a parameter is among the variables.
+
+    Attributes:
+        value: the parameter.
+        path: the collection, and the keys in it.
+        axes: the order of its axes there.
+        flipped: the axes there that are in reverse order.
+    """
+
+    value: Parameter
+    path: tuple[str, ...]
+    axes: tuple[int, ...]
+    flipped: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape there."""
+        return tuple(int(self.value.shape[axis]) for axis in self.axes)
+
+    def __str__(self) -> str:
+        return "/".join(self.path)
+
+    def there(self, array: Any) -> Any:
+        """An array of the network as it is among the variables; of numpy or JAX."""
+        return self._flip(array.transpose(self.axes))
+
+    def here(self, array: Any) -> Any:
+        """An array among the variables as it is in the network."""
+        return self._flip(array).transpose(tuple(self.axes.index(axis) for axis in range(len(self.axes))))
+
+    def _flip(self, array: Any) -> Any:
+        part = tuple(slice(None, None, -1 if axis in self.flipped else None) for axis in range(array.ndim))
+        return array[part] if self.flipped else array
+
+
+def places_of(graph: Graph) -> tuple[Place, ...]:
+    """The place of each parameter.
+
+    Names are split at their dots. Those of PyTorch, such as ``weight``, become those of flax by the first node that
+    reads the parameter, and the axes of kernels are those of flax. Two that would be in one place, or one inside the
+    other, keep their whole names.
+    """
+    from portable_nn.converters.jax.operators import ROWS
+
+    readers, states = dict[str, tuple[Node, int]](), set[str]()
+    for node in graph.nodes:
+        moving = set(lookup(node.operator, node.domain).state.values())
+        for index, name in enumerate(node.inputs):
+            readers.setdefault(name, (node, index))
+            if index in moving:
+                states.add(name)
+    found = list[Place]()
+    for value in graph.parameters:
+        collection = "params" if value.trainable else "batch_stats" if value.name in states else "constants"
+        *lead, end = value.name.split(".")
+        axes: tuple[int, ...] = tuple(range(len(value.shape)))
+        flipped: tuple[int, ...] = ()
+        if value.name in readers:
+            node, index = readers[value.name]
+            facts = ROWS.get(node.operator)
+            role = facts.names.get(index, "") if facts and not node.domain else ""
+            if lead and role and end in ROLES:
+                end = role
+            if facts and role in {"kernel"} and facts.layout:
+                axes = facts.layout(node.attributes, len(value.shape))
+                flipped = tuple(range(len(axes) - 2)) if facts.flips else ()
+        path = (collection, *lead, end) if all(lead) and end else (collection, value.name)
+        found.append(Place(value, path, axes, flipped))
+    return tuple(_apart(found))
+
+
+def _apart(places: list[Place]) -> Iterator[Place]:
+    taken = Counter(place.path for place in places)
+    for place in places:
+        clashes = taken[place.path] > 1 or any(place.path[:length] in taken for length in range(2, len(place.path)))
+        yield place._replace(path=(place.path[0], place.value.name)) if clashes else place
+
+
+def tree_of(places: tuple[Place, ...], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of arrays by the names of their parameters."""
+    found: dict[str, Any] = {"params": {}}
+    for place in places:
+        inner = found
+        for key in place.path[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[place.path[-1]] = place.there(arrays[place.value.name])
+    return found
+
+
+def arrays_of(places: tuple[Place, ...], variables: Variables) -> dict[str, Any]:
+    """The arrays by the names of the parameters, as they are in the network.
+
+    Raises ``ShapeError`` that lists all that is missing, unknown, or of another shape.
+    """
+    leaves = dict(_leaves(variables))
+    faults, found = list[str](), dict[str, Any]()
+    for place in places:
+        array = leaves.pop(place.path, None)
+        if array is None:
+            faults.append(f"{place} {format_shape(place.shape)} is missing")
+        elif array.shape != place.shape:
+            turned = array.ndim > 1 and array.shape == tuple(int(dim) for dim in place.value.shape)
+            hint = ": its axes are in the order of the network, not in that of flax" if turned else ""
+            if not turned and array.shape == place.shape[::-1]:
+                hint = ": it is transposed"
+            wanted, given = format_shape(place.shape), format_shape(array.shape)
+            faults.append(f"{place} must have shape {wanted}, not {given}{hint}")
+        else:
+            found[place.value.name] = place.here(array)
+    faults.extend(f"{'/'.join(path)} is no parameter of the network" for path in leaves)
+    if faults:
+        raise ShapeError(listed(faults, "the variables do not fit the network"))
+    return found
+
+
+def _leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from _leaves(inner, (*path, str(key)))
+    else:
+        yield path, tree if hasattr(tree, "shape") else np.asarray(tree)
+
+
+def update(network: Network, variables: Variables) -> None:
+    """Write ``variables``, as training in JAX has left them, into the parameters of ``network``.
+
+    Args:
+        network: the network that ``to_jax`` was called with, or one with the same graph.
+        variables: the tree that ``to_jax`` gave, with other values: ``variables["params"]`` after updates of optax, and
+            ``batch_stats`` of the last call in training.
+
+    Raises ``ShapeError`` that lists all that is missing, unknown, of another shape or type, or not finite; the network
+    is as it was then.
+    """
+    places = places_of(network.graph)
+    faults, new = list[str](), dict[str, Array]()
+    for name, array in arrays_of(places, variables).items():
+        dtype, found = network.parameters[name].dtype, np.asarray(array)
+        if not np.can_cast(found.dtype, dtype, "same_kind"):
+            faults.append(f"{name} must be {dtype}, not {found.dtype}")
+        elif not np.isfinite(found).all():
+            faults.append(f"{name} is not finite: the training diverged")
+        new[name] = found
+    if faults:
+        raise ShapeError(listed(faults, "the variables do not fit the network"))
+    for name, found in new.items():
+        network.parameters[name][...] = found
