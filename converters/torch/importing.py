@@ -92,7 +92,7 @@ def read_torch(
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")
         if prove_training:
-            notes = (*notes, *compare_training(module, program, made.network, seed or 0))
+            notes = (*notes, compare_training(module, program, made.network, seed or 0))
         return Imported(made.network, proof, notes)
     raise AssertionError("unreachable")
 

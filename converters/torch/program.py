@@ -40,6 +40,8 @@ class Program:
         outputs: the names of the outputs in the order of the graph.
         call: makes positional and named arguments of tensors by the names of the inputs.
         notes: what could not be kept.
+        example: what it was exported with.
+        dynamic: the open sizes that were asked for.
     """
 
     exported: Any
@@ -50,6 +52,8 @@ class Program:
     outputs: Sequence[str]
     call: Callable[[Mapping[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     notes: tuple[str, ...]
+    example: Any
+    dynamic: Dynamic | None
 
 
 @contextmanager
@@ -104,6 +108,16 @@ def _tensors(value: Any) -> Any:
     return _pytree.tree_map(lambda each: torch.as_tensor(each) if isinstance(each, np.ndarray) else each, value)
 
 
+def doubled(value: Any) -> Any:
+    """An example with its floats in float64."""
+    from torch.utils import _pytree
+
+    def one(each: Any) -> Any:
+        return each.double() if getattr(each, "is_floating_point", bool)() else each
+
+    return _pytree.tree_map(one, _tensors(value))
+
+
 def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool) -> Program:
     """Export a module. Raises ``UsageError`` where PyTorch cannot, with what it says."""
     import torch
@@ -144,7 +158,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
 
     wanted = {each.name: each.open for each in given if each}
     outputs = _output_names(exported)
-    return Program(exported, training, placed, wanted, dims, outputs, call, tuple(notes))
+    return Program(exported, training, placed, wanted, dims, outputs, call, tuple(notes), example, dynamic)
 
 
 def _names(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:

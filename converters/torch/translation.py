@@ -228,6 +228,8 @@ class _Translator:
             said = "; ".join(str(fault) for fault in error.faults)
             self.faults.append(f"{_target(node)} in {self._place(node)}: {said}")
             made = _FAILED
+        if isinstance(made, Symbol) and isinstance(node.meta.get("val"), (list, tuple)):
+            made = [made]
         self.values[node] = made
         if _writes(node):
             self.values[node.args[0]] = made

@@ -210,7 +210,22 @@ def _select(use: Use, x: Symbol, dim: int, index: Size) -> Symbol:
     axis = axis_of(dim, len(x.shape))
     if isinstance(index, Symbol):
         return emit("Squeeze", emit("Gather", x, index, axis=axis), integers([axis]))
+    if not isinstance(x.shape[axis], int):
+        return emit("Gather", x, constant(index, "int64"), axis=axis)
     return emit("Squeeze", sliced(x, axis, index, END if index == -1 else index + 1), integers([axis]))
+
+
+@row("diff")
+def _diff(
+    use: Use, x: Symbol, n: int = 1, dim: int = -1, prepend: Symbol | None = None, append: Symbol | None = None
+) -> Symbol:
+    axis = axis_of(dim, len(x.shape))
+    parts = [each for each in (prepend, x, append) if each is not None]
+    x = _cat(use, parts, axis)
+    for _ in range(n):
+        later, earlier = sliced(x, axis, 1, END), sliced(x, axis, 0, -1)
+        x = emit("Xor" if x.dtype == "bool" else "Sub", later, earlier)
+    return x
 
 
 @row("flip")

@@ -108,7 +108,7 @@ def scalar(size: Any, dtype: str = "int64") -> Symbol:
 def size_along(x: Symbol, axis: int) -> Size:
     """The size of a tensor along an axis."""
     dim = x.shape[axis]
-    return dim if isinstance(dim, int) else sizes(x, [axis])
+    return dim if isinstance(dim, int) else sizes(x, [axis_of(axis, len(x.shape))])
 
 
 def known(size: Size) -> Dim | None:
