@@ -111,7 +111,7 @@ class _Translator:
 
     def _needed(self) -> set[Any]:
         """What the outputs depend on, with what writes into it."""
-        wanted = [node for node in self.nodes if node.op == "output"]
+        wanted = [node for node in self._results() if type(node).__name__ == "Node"]
         found: set[Any] = set()
         while wanted:
             node = wanted.pop()
@@ -119,7 +119,7 @@ class _Translator:
                 continue
             found.add(node)
             wanted += node.all_input_nodes
-            wanted += [user for user in node.users if _writes(user) and user.args[0] is node and user < _LAST]
+            wanted += _writers(node)
         return found
 
     def _check_rows(self, needed: set[Any]) -> None:
@@ -214,7 +214,8 @@ class _Translator:
             self.values[node] = _FAILED
             return
         if _target(node) == "_operator.getitem":
-            self.values[node] = arguments[0][arguments[1]]
+            made, place = arguments
+            self.values[node] = made[place] if place < len(made) else None
             return
         row = row_of(_target(node))
         assert row is not None
@@ -265,11 +266,14 @@ class _Translator:
 
     # -- outputs
 
-    def _outputs(self) -> list[Symbol]:
+    def _results(self) -> list[Any]:
+        """What the module returns, without the new values of its buffers, which come first."""
         [node] = [node for node in self.nodes if node.op == "output"]
-        results = list(node.args[0])[-len(self.program.outputs) :]
+        return list(node.args[0])[-len(self.program.outputs) :]
+
+    def _outputs(self) -> list[Symbol]:
         found: list[Symbol] = []
-        for name, result in zip(self.program.outputs, results, strict=True):
+        for name, result in zip(self.program.outputs, self._results(), strict=True):
             symbol = self._argument(result)
             if symbol is _FAILED:
                 continue
@@ -304,14 +308,6 @@ _FAILED: Final = object()
 """The value of a node that could not be made: those that need it are passed over."""
 
 
-class _Last:
-    def __gt__(self, other: object) -> bool:
-        return True
-
-
-_LAST: Final = _Last()
-
-
 def _flat(values: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for value in values:
@@ -337,6 +333,17 @@ def _writes(node: Any) -> bool:
     return bool(
         schema and schema.arguments and schema.arguments[0].alias_info and schema.arguments[0].alias_info.is_write
     )
+
+
+def _writers(node: Any) -> list[Any]:
+    """What writes into a node or into views of it."""
+    found: list[Any] = []
+    for user in node.users:
+        if _writes(user) and user.args[0] is node:
+            found.append(user)
+        elif _is_view(user) and user.args[0] is node:
+            found += _writers(user)
+    return found
 
 
 def _is_view(node: Any) -> bool:
