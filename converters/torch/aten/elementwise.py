@@ -255,7 +255,9 @@ def _elu(use: Use, x: Symbol, alpha: float = 1.0, scale: float = 1.0, input_scal
 
 @row("celu")
 def _celu(use: Use, x: Symbol, alpha: float = 1.0) -> Symbol:
-    return emit("Celu", x, alpha=float(alpha))
+    if x.dtype == "float32":
+        return emit("Celu", x, alpha=float(alpha))
+    return emit("Elu", x / alpha) * alpha  # ONNX has Celu for float32 alone.
 
 
 @row("gelu")
