@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.graph import format_shape
 from portable_nn.network import Network
 from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import varied
+from portable_nn.onnx.samples import SIZES, varied
 from portable_nn.onnx.verify import Proof, Tolerance, difference, run_numpy
 from portable_nn.operators import Array
 
@@ -70,6 +70,7 @@ def compare_sides(
     tolerance: Tolerance | None = None,
     seed: int = 0,
     admit: Callable[[Mapping[str, Array]], Mapping[str, Array]] | None = None,
+    sizes: Sequence[int] = SIZES,
 ) -> Proof:
     """The largest differences between a network in the numpy engine and what another code base computes.
 
@@ -82,6 +83,7 @@ def compare_sides(
         tolerance: how far an output may differ; by default 1e-5, absolute and relative to its largest magnitude.
         seed: that of the inputs.
         admit: makes of drawn inputs such that the other side takes, where it takes less than the network.
+        sizes: the numbers that are tried for symbolic sizes other than the batch.
 
     Raises:
         VerificationError: an output differs by more, or has another shape or type.
@@ -89,7 +91,7 @@ def compare_sides(
     """
     begin, tolerance = time.perf_counter(), tolerance or Tolerance()
     graph, proof = network.graph, Proof(network.graph.outputs)
-    rounds = varied(graph, np.random.default_rng(seed), meant(graph, network.parameters, network.inputs))
+    rounds = varied(graph, np.random.default_rng(seed), meant(graph, network.parameters, network.inputs), sizes)
     for drawn in rounds:
         feeds = drawn if admit is None else admit(drawn)
         theirs = run(feeds)

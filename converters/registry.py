@@ -35,6 +35,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "sklearn": "portable_nn.converters.sklearn:CONVERTER",
     "keras": "portable_nn.converters.keras:CONVERTER",
     "numpy": "portable_nn.converters.source:NUMPY",
+    "c": "portable_nn.converters.source:C",
 }
 """The converters of this package: the name of each, and where its ``Converter`` is."""
 

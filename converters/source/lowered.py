@@ -29,23 +29,26 @@ DEEPEST: Final = 8
 
 
 class Use(NamedTuple):
-    """A node with the types of its inputs, and those of its outputs."""
+    """A node with the types of its inputs, and those of its outputs; whether these are the same in every run."""
 
     node: Node
     context: OperatorContext
     results: Sequence[Type]
+    is_constant: bool = False
 
 
 def uses(graph: Graph) -> list[Use]:
     """All nodes of a graph."""
     types = infer(graph).types
-    found = list[Use]()
+    found, constant = list[Use](), {value.name for value in graph.parameters}
     for node in graph.nodes:
         inputs = [types[name] if name else None for name in node.inputs]
         operator = lookup(node.operator, node.domain)
         context = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
         results = infer_node(operator, inputs, node.attributes, len(node.outputs))
-        found.append(Use(node, context, results))
+        is_constant = constant.issuperset(filter(None, node.inputs)) and node.operator != "Dropout"
+        constant.update(node.outputs if is_constant else ())
+        found.append(Use(node, context, results, is_constant))
     return found
 
 

@@ -18,10 +18,12 @@ class Identifiers:
 
     Args:
         taken: words that are no identifiers here, such as keywords.
+        reserved: what no identifier may begin with.
     """
 
-    def __init__(self, taken: Iterable[str]) -> None:
+    def __init__(self, taken: Iterable[str], reserved: re.Pattern[str] | None = None) -> None:
         self._taken = {word.lower() for word in taken}
+        self._reserved = reserved
         self._found = dict[tuple[str, str], str]()
 
     def of(self, name: str, kind: str = "") -> str:
@@ -35,7 +37,8 @@ class Identifiers:
         """An identifier that nothing else has. Their case does not count, so that readers need not look twice."""
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         stem = re.sub(r"[^0-9A-Za-z]+", "_", plain).strip("_")[: LONGEST - 8] or "value"
-        stem = f"n{stem}" if stem[0].isdigit() else stem
+        is_reserved = self._reserved is not None and self._reserved.match(stem) is not None
+        stem = f"n_{stem}" if stem[0].isdigit() or is_reserved else stem
         found, count = stem, 1
         while found.lower() in self._taken:
             count += 1

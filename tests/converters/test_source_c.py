@@ -1,0 +1,220 @@
+"""Networks as C source: compiled without a warning and run, against the engine."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from source_networks import HOSTILE, cases, hostile_network, network_of
+
+import portable_nn as pnn
+from portable_nn.converters.book import import_book
+from portable_nn.converters.source import c_file, write_c
+from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
+from portable_nn.converters.source.c_file import source_of
+from portable_nn.core.errors import UnsupportedError
+from portable_nn.model_files import open_model
+from portable_nn.operators.registry import Array
+
+RNG = np.random.default_rng(0)
+COMPILER = compiler() or ""
+
+needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C compiler: cc, gcc or clang")
+
+
+def computed(
+    net: pnn.Network, folder: Path, *inputs: Array, sizes: tuple[str, ...] = (), **options: Any
+) -> list[Array]:
+    """What the C file gives, compiled with all warnings as errors."""
+    write_c(net, folder / "net.c", verify=False, **options)
+    source = (folder / "net.c").read_text()
+    with side_of(source, net, sizes, COMPILER, "-Werror") as side:
+        found = side({value.name: x for value, x in zip(net.graph.inputs, inputs, strict=True)})
+    return [np.asarray(found[name]) for name in net.graph.outputs]
+
+
+@needs_compiler
+def test_a_convolutional_network(tmp_path: Path) -> None:
+    net = pnn.Sequential(
+        pnn.Input(3, 9, 8),
+        pnn.Conv2d(6, 3, padding=1, groups=3),
+        pnn.BatchNorm2d(),
+        pnn.ReLU(),
+        pnn.MaxPool2d(2, stride=1),
+        pnn.Conv2d(4, (2, 3), stride=2, dilation=(1, 2)),
+        pnn.GroupNorm(2),
+        pnn.GELU(),
+        pnn.AvgPool2d(2, padding=1),
+        pnn.Flatten(),
+        pnn.Dense(3),
+        pnn.Softmax(),
+        labels=["a", "b", "c"],
+        seed=0,
+    )
+    x = RNG.normal(size=(4, 3, 9, 8)).astype(np.float32)
+    [found] = computed(net, tmp_path, x)
+    np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-7)
+
+
+@needs_compiler
+@pytest.mark.parametrize("layer", [pnn.RNN, pnn.GRU, pnn.LSTM])
+def test_recurrent_networks_of_any_length(tmp_path: Path, layer: Any) -> None:
+    net = pnn.Sequential(pnn.Input("steps", 3), layer(5, bidirectional=True, layers=2), pnn.Dense(2), seed=0)
+    for steps in (1, 4, 7):
+        x = RNG.normal(size=(2, steps, 3)).astype(np.float32)
+        [found] = computed(net, tmp_path, x, sizes=("steps",), up_to={"steps": 7})
+        np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-6)
+    program = compiled((tmp_path / "net.c").read_text(), tmp_path, COMPILER)
+    done = subprocess.run([program, "8"], input="", check=False, text=True)
+    assert done.returncode == 1
+    assert "int net(const float *input, int steps, float *" in (tmp_path / "net.c").read_text()
+
+
+@needs_compiler
+def test_an_index_beyond_the_table_is_refused(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(2, dtype="int64"), pnn.Embedding(5, 3), pnn.Flatten(), pnn.Dense(2), seed=0)
+    x = np.array([[4, 0], [-1, -5]])
+    [found] = computed(net, tmp_path, x)
+    np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-6)
+    program = compiled((tmp_path / "net.c").read_text(), tmp_path, COMPILER)
+    for wrong in ("5 0", "0 -6", "99999999999 0"):
+        assert subprocess.run([program], input=wrong, text=True, check=False).returncode == 2
+
+
+@needs_compiler
+def test_the_proof_is_of_the_file(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), pnn.Tanh(), seed=0)
+    report = write_c(net, tmp_path / "net.c")
+    assert report.outputs.batches == (1, 3)
+    assert report.bytes == (tmp_path / "net.c").stat().st_size
+    assert report.notes == ()
+    assert max(each.max_abs_error for each in report.outputs.values()) < 1e-6
+
+
+def test_without_a_compiler_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_file, "compiler", lambda: None)
+    report = write_c(pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0), tmp_path / "net.c")
+    assert "nothing was compared" in report.notes[0]
+    assert not report.outputs
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    net = pnn.Sequential(pnn.Input("steps", 3), pnn.GRU(4), seed=0)
+    with pytest.raises(ValueError, match=r"how large 'steps' may be: up_to=\{'steps': 100\}"):
+        write_c(net, tmp_path / "net.c")
+    with pytest.raises(ValueError, match=r"must end in \.c"):
+        write_c(net, tmp_path / "net.h")
+    with pytest.raises(ValueError, match="no size is called 'length'"):
+        write_c(net, tmp_path / "net.c", up_to={"length": 3, "steps": 3})
+    with pytest.raises(ValueError, match="weights are too many"):
+        write_c(pnn.Sequential(pnn.Input(2100), pnn.Dense(2000), seed=0), tmp_path / "net.c")
+    volume = pnn.Sequential(pnn.Input(1, 4, 4, 4), pnn.Conv3d(2, 3), pnn.ReLU(), pnn.MaxPool3d(2), seed=0)
+    with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*Conv(.|\n)*MaxPool"):
+        write_c(volume, tmp_path / "net.c")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_the_books_network_in_double_and_single_precision(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    wih, who = rng.normal(0, 784**-0.5, (100, 784)), rng.normal(0, 0.1, (10, 100))
+    np.save(tmp_path / "wih.npy", wih)
+    np.save(tmp_path / "who.npy", who)
+    net = import_book(tmp_path / "wih.npy", tmp_path / "who.npy").network
+    shape = [dim for dim in net.graph.inputs[0].shape[1:] if isinstance(dim, int)]
+    pixels = rng.integers(0, 256, (3, *shape)).astype(np.float64)
+
+    def sigmoid(x: Array) -> Array:
+        return np.asarray(1 / (1 + np.exp(-x)))
+
+    wanted = sigmoid(sigmoid((pixels.reshape(3, 784) / 255.0 * 0.99 + 0.01) @ wih.T) @ who.T)
+    [found] = computed(net, tmp_path, pixels)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    report = write_c(net, tmp_path / "single.c", dtype="float32")
+    assert "const float *" in (tmp_path / "single.c").read_text()
+    assert max(each.max_abs_error for each in report.outputs.values()) < 1e-6
+
+
+@needs_compiler
+@given(st.lists(st.sampled_from(HOSTILE) | st.text(max_size=20), min_size=13, max_size=13, unique=True).map(tuple))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_hostile_names_and_texts_stay_where_they_are(tmp_path: Path, names: tuple[str, ...]) -> None:
+    net, x = hostile_network(names)
+    [found] = computed(net, tmp_path, x)
+    np.testing.assert_allclose(
+        found, net.compute("numpy", {net.graph.inputs[0].name: x})[names[3]], rtol=1e-5, atol=1e-6
+    )
+
+
+@needs_compiler
+@pytest.mark.long
+@pytest.mark.minutes
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_operators_are_as_in_the_engine(tmp_path: Path) -> None:
+    seen, wrong, right = Counter[str](), list[str](), 0
+    for case, dtype, batch in cases():
+        if seen[case.operator] >= 6 or batch or (net := network_of(case, dtype, batch)) is None:
+            continue
+        seen[case.operator] += 1
+        feeds = case.feeds(dtype)
+        try:
+            source = source_of(net, Path("net.c"), {})
+        except UnsupportedError:
+            continue
+        with side_of(source, net, (), COMPILER, "-O0", "-Werror") as side:
+            theirs = side(feeds)
+        right += 1
+        tolerance = 1e-6 if dtype == "float32" or case.operator.endswith("Window") else 1e-9
+        for name, wanted in net.compute("numpy", feeds).items():
+            found = np.asarray(theirs[name])
+            if found.shape != wanted.shape or not np.allclose(found, wanted, tolerance, tolerance, equal_nan=True):
+                wrong.append(str(case))
+    assert wrong == []
+    assert right > 250
+
+
+@needs_compiler
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", ["digits", "digits-mlp", "digits-gan", "altimetry-swh", "altimetry-track", "altimetry-surface"]
+)
+def test_shipped_models(tmp_path: Path, name: str) -> None:
+    net = open_model(name).network
+    up_to = {"echoes": 20} if name == "altimetry-track" else {}
+    report = write_c(net, tmp_path / "net.c", up_to=up_to)
+    assert set(report.outputs) == set(net.graph.outputs)
+    assert max(each.max_rel_error for each in report.outputs.values()) < 1e-5
+
+
+@needs_compiler
+@pytest.mark.long
+@pytest.mark.minutes
+def test_random_networks(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "random_networks"))
+    from drawing import drawn
+
+    done = 0
+    for seed in range(120):
+        _, net = drawn(seed, "float64")
+        rng = np.random.default_rng(seed)
+        shapes = [[dim for dim in value.shape[1:] if isinstance(dim, int)] for value in net.graph.inputs]
+        inputs = [rng.normal(size=(2, *shape)) for shape in shapes]
+        try:
+            found = computed(net, tmp_path, *inputs)
+        except UnsupportedError:
+            continue
+        done += 1
+        feeds = {value.name: x for value, x in zip(net.graph.inputs, inputs, strict=True)}
+        for wanted, theirs in zip(net.compute("numpy", feeds).values(), found, strict=True):
+            scale = 1e-9 * float(np.abs(wanted).max(initial=1))
+            np.testing.assert_allclose(theirs, wanted, rtol=1e-9, atol=scale, err_msg=f"seed {seed}")
+    assert done > 40
