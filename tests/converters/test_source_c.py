@@ -148,7 +148,7 @@ def test_hostile_names_and_texts_stay_where_they_are(tmp_path: Path, names: tupl
     net, x = hostile_network(names)
     [found] = computed(net, tmp_path, x)
     np.testing.assert_allclose(
-        found, net.compute("numpy", {net.graph.inputs[0].name: x})[names[3]], rtol=1e-5, atol=1e-6
+        found, net.compute("numpy", {net.graph.inputs[0].name: x})[net.graph.outputs[0]], rtol=1e-5, atol=1e-6
     )
 
 
