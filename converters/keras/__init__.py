@@ -4,10 +4,11 @@ from typing import Any
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.keras.reading import from_keras, imported, read_keras
+from portable_nn.converters.keras.weights_file import read_keras_weights
 from portable_nn.converters.keras.writing import to_keras, write_keras
 from portable_nn.converters.registry import Converter
 
-__all__ = ["CONVERTER", "from_keras", "read_keras", "to_keras", "write_keras"]
+__all__ = ["CONVERTER", "from_keras", "read_keras", "read_keras_weights", "to_keras", "write_keras"]
 
 
 def _from_object(model: Any, **options: Any) -> Imported:
@@ -20,6 +21,6 @@ CONVERTER = Converter(
     needs="pip install keras",
     from_object=_from_object,
     to_object=to_keras,
-    reads={".keras": read_keras},
+    reads={".keras": read_keras, ".weights.h5": read_keras_weights},
     writes={".keras": write_keras},
 )

@@ -67,7 +67,8 @@ _OF_LAST: Final[Mapping[str, Callable[[str], Layer]]] = {
 }
 """Those over the last axis."""
 
-_OLD_LAYERS: Final = {"alpha": "negative_slope"}
+NAMES: Final = frozenset({*_BY_ELEMENT, *_OF_LAST, "linear"})
+"""The names of all functions that are known."""
 
 
 def activated(spec: Spec, x: Held, option: str = "activation") -> Held:
@@ -93,7 +94,7 @@ def function_name(found: object) -> str:
             raise LayerError(f"its activation '{registered}' is an object of its own: code is not taken over")
     else:
         name = found
-    if not isinstance(name, str) or name not in {*_BY_ELEMENT, *_OF_LAST, "linear"}:
+    if not isinstance(name, str) or name not in NAMES:
         raise LayerError(f"its activation {name!r:.80} is none that is known here")
     return name
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn.converters.keras import activations, feedforward, merging, recurrent
 from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.side import clean
 from portable_nn.converters.keras.spec import LayerError, Spec, Weights
 from portable_nn.core.errors import GraphError, PortableNNError
 from portable_nn.core.graph import Dim
@@ -117,6 +118,49 @@ def _kind_fault(found: Mapping[str, Any], kind: str) -> str | None:
     return "has no counterpart here"
 
 
+_VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__tuple__", "__numpy__", "__tensor__"})
+"""What a configuration may hold besides objects of Keras: descriptions of values."""
+
+_POLICIES: Final = frozenset({"DTypePolicy", "FloatDTypePolicy"})
+_PARTS: Final = frozenset({"InputLayer", "TimeDistributed", "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell"})
+
+
+def foreign(value: Any) -> Iterator[str]:
+    """The objects anywhere in a configuration, also in options that nobody reads, that are none of Keras's own.
+
+    Keras imports the module of each of them when it builds a model of the configuration.
+    """
+    if isinstance(value, list):
+        for each in value:
+            yield from foreign(each)
+    if not isinstance(value, Mapping):
+        return
+    if ("class_name" in value or "module" in value) and not _is_own(value):
+        name = value.get("registered_name") or value.get("module")
+        yield f"({value.get('class_name')!r:.60}) is an object of its own ({name!r:.60}): code is not taken over"
+        return
+    for each in value.values():
+        yield from foreign(each)
+
+
+def _is_own(found: Mapping[str, Any]) -> bool:
+    kind, module, registered = found.get("class_name"), found.get("module"), found.get("registered_name")
+    if not isinstance(kind, str) or not isinstance(module, str | None) or not isinstance(registered, str | None):
+        return False
+    if kind in _VALUES:
+        return "module" not in found
+    if kind == "function":
+        known = isinstance(found.get("config"), str) and found["config"] in activations.NAMES
+        return (
+            known and module in (None, "builtins", "keras.activations") and registered in (None, kind, found["config"])
+        )
+    if module is not None and _OPERATIONS.fullmatch(module):
+        return kind in merging.OPERATIONS and registered in (None, kind)
+    if module is not None and not _HOMES.fullmatch(module):
+        return False
+    return registered in (None, kind) and (kind in LAYERS or kind in MODELS or kind in _PARTS or kind in _POLICIES)
+
+
 class _FailedError(Exception):
     """A layer whose inputs could not be made: the fault has been noted there."""
 
@@ -141,7 +185,7 @@ class Builder:
 
     def build(self) -> Taken:
         """The network. Raises ``FaultsError``, with all faults."""
-        if faults := list(own_faults(self._config)):
+        if faults := list(own_faults(self._config)) or list(foreign(clean(self._config))):
             raise FaultsError(faults)
         outputs: Any = None
         try:

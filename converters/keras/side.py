@@ -76,7 +76,7 @@ def clean(value: Any) -> Any:
         return [clean(each) for each in value]
     if not isinstance(value, Mapping):
         return value
-    left_out = ("compile_config", "shared_object_id")
+    left_out = ("compile_config", "shared_object_id", "seed")
     return {
         key: clean(each)
         for key, each in value.items()

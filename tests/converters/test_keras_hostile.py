@@ -88,12 +88,22 @@ OBJECTS = {
         layer("TimeDistributed", layer=CODE), r"'bad' \(Lambda\) holds code"
     ),
     "deep model": ({**model(CODE), "name": "deep"}, r"\(Lambda\) holds code"),
+    "hidden in a type": (
+        dense(dtype={"module": "os", "class_name": "DTypePolicy", "config": {"name": "float32"}}), "object of its own"
+    ),
+    "hidden in a wrapper": (
+        layer("Bidirectional", layer=layer("LSTM", "evil", units=2), merge_mode="concat"), "object of its own"
+    ),
+    "hidden in an option that nobody reads": (
+        dense(quantization_config={"module": "evil", "class_name": "Q", "config": {}}), "object of its own"
+    ),
+    "hidden in a cell": (layer("RNN", cell=layer("LSTMCell", "evil", units=2)), "object of its own"),
     "units": (dense(units=-1), "units must be a whole number from 1"),
     "many units": (dense(units=2**40), "units must be a whole number"),
     "text units": (dense(units="2"), "units must be a whole number"),  # type: ignore[arg-type]
     "truth": (dense(use_bias=1), "use_bias must be true or false"),
     "option": (dense(secret=[1]), r"its secret=\[1\] is not known here"),
-    "quantized": (dense(dtype={"class_name": "X", "config": {"name": "int8_from_float32"}}), "int8_from"),
+    "quantized": (dense(dtype={"class_name": "DTypePolicy", "config": {"name": "int8_from_float32"}}), "int8_from"),
     "half": (dense(dtype="mixed_float16"), "it computes in mixed_float16"),
 }  # fmt: skip
 
