@@ -25,7 +25,7 @@ from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.operators import Array
-from portable_nn.plain import KINDS, open_tensors
+from portable_nn.plain import open_tensors
 
 __all__ = ["from_arrays"]
 
@@ -352,4 +352,6 @@ def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str |
     return {name: array for _, (name, array) in sorted(found.items())}
 
 
-CONVERTER: Final = Converter(title="files of arrays", reads={each: import_arrays for each in KINDS if each != ".npy"})
+SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".npz")
+
+CONVERTER: Final = Converter(title="files of arrays", reads=dict.fromkeys(SUFFIXES, import_arrays))

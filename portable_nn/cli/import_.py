@@ -33,6 +33,7 @@ EXAMPLES = (
     "import weights.npz mine.safetensors --layers 4-16-3 --activation tanh",
     "import logistic.npz mine.safetensors --rename W=dense_1.weight.T --rename b=dense_1.bias --rename lr=",
     "import wih.npy who.npy mine.safetensors --dtype float32",
+    "import theirs.pt mine.safetensors --into digits",
 )
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
@@ -45,6 +46,18 @@ BOOK: Final = Path("wih.npy")
 @dataclass(frozen=True)
 class LayerOptions:
     """What the arrays in a file are, of which no graph says it."""
+
+    into: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The model whose weights the arrays are: a state dict of PyTorch, for one."),
+    ] = None
+    map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Names of the arrays → names in MODEL. If there is no such file, it is written, to look through.",
+        ),
+    ] = None
 
     layers: Annotated[
         str | None,
@@ -60,8 +73,8 @@ class LayerOptions:
         list[str] | None,
         typer.Option(
             metavar="OLD=NEW",
-            help="What an array is: dense_1.weight, with a row for each output, dense_1.weight.T, or dense_1.bias; "
-            "OLD= leaves it out. Repeatable.",
+            help="What an array is: a name in MODEL, or dense_1.weight, with a row for each output, and dense_1.bias; "
+            ".T behind it transposes, OLD= leaves it out. Repeatable.",
         ),
     ] = None
 
@@ -70,6 +83,8 @@ class LayerOptions:
         from portable_nn.recipes.classifier import parse_layers
 
         given = {
+            "into": self.into,
+            "map": self.map,
             "layers": parse_layers(self.layers) if self.layers else None,
             "activation": self.activation,
             "output_activation": self.output_activation if self.output_activation != "identity" else None,
@@ -125,8 +140,10 @@ def command(
     nodes). They are verified against the formula of the book. 784 inputs are the pixels of a digit. tune trains it
     further on the squared error of the book, and export writes float32 unless told --dtype float64.
 
-    A file of arrays, .npz, .safetensors or HDF5, is dense layers that somebody trained by hand: weights, each with its
-    bias after it, in the order of the file or as --rename says. They are verified against the formula.
+    A file of arrays, .npz, .safetensors, HDF5 or .pt, is dense layers that somebody trained by hand: weights, each with
+    its bias after it, in the order of the file or as --rename says. They are verified against the formula. With --into
+    it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood, and
+    PyTorch verifies the result. Nothing in a .pt file is executed.
     """
     from portable_nn.onnx.roles import counted
 
@@ -161,7 +178,7 @@ def command(
 
 def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     """Read files by the converter of their names, with the options that are ``given``."""
-    from portable_nn.converters.registry import check_options, endings, reader_of
+    from portable_nn.converters.registry import check_options, converter, endings, reader_of
     from portable_nn.format import has_manifest
 
     path = sources[0]
@@ -173,5 +190,11 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     if path.is_file() and has_manifest(path):
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found
+    if "into" in given:
+        from portable_nn.converters.torch import import_state
+        from portable_nn.model_files import open_network
+
+        origin, read = converter("torch"), import_state
+        given["into"] = open_network(given["into"])
     check_options(read, origin.title, given, FLAGS)
     return read(*sources, **given)

@@ -259,7 +259,8 @@ def as_text(found: Match) -> str:
     if found.left_over:
         more = f", … ({len(found.left_over):,})" if len(found.left_over) > SHOWN else ""
         lines.append("left over in the file: " + ", ".join(map(printable, found.left_over[:SHOWN])) + more + "\n")
-    renames = [f"--rename '{row.suggestion}={target(row)}'" for row in found.rows if row.suggestion]
+    meant = [row for row in found.rows if row.suggestion or row.axes]
+    renames = [f"--rename '{row.suggestion or row.name}={target(row)}'" for row in meant]
     if renames:
         lines.append("as import --into takes it: " + " ".join(map(printable, renames)) + "\n")
     fitting = sum(row.status == "fits" for row in found.rows)

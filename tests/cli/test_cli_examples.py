@@ -183,6 +183,12 @@ def recorded(path: Path, model: str) -> None:
     np.savez(path, **{network.graph.inputs[0].name: x, network.graph.outputs[0]: network.predict(x)})
 
 
+def state(path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
+    network = pnn.load_model("digits")
+    torch.save({name: torch.tensor(array) for name, array in network.parameters.items()}, path)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(
         ("mnist_train.csv", "mnist_test.csv", "mine.csv", "more.csv", "test.csv", "validation.csv"), digits
@@ -213,6 +219,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "who.npy": book,
     **dict.fromkeys(("weights.npz", "logistic.npz"), by_hand),
     "theirs.h5": shipped,
+    "theirs.pt": state,
 }
 """What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""
 

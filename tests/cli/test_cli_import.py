@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,48 @@ def test_what_is_said_of_a_file_of_layers(run, tmp_path, arguments, message):
     assert out == ""
     assert message in err
     assert not (tmp_path / "mine.h5").exists()
+
+
+def test_a_state_dict_of_a_network_that_is_known(run, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
+    network = pnn.load_model("digits-mlp")
+    state = {f"module.{name}": torch.tensor(array) for name, array in network.parameters.items()}
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "a.pt")
+    code, out, err = run("import", "a.pt", "a.safetensors", "--into", "digits-mlp")
+    assert code == 0, err
+    found = pnn.load(tmp_path / "a.safetensors")
+    assert found.labels == network.labels
+    for name, array in network.parameters.items():
+        np.testing.assert_array_equal(found.parameters[name], array)
+    assert "the prefix 'state_dict.module.' of all names is left out" in err
+    assert "time of the proof" in out
+
+
+def test_what_is_suggested_for_a_state_dict_can_be_pasted(run, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
+    network = pnn.load_model("digits-mlp")
+    state = {name: torch.tensor(array.T.copy()) for name, array in network.parameters.items()}
+    state["first.weight"] = state.pop("hidden.weight")
+    torch.save(state, tmp_path / "b.pt")
+    code, out, _ = run("inspect", "b.pt", "--against", "digits-mlp")
+    assert code == 1
+    renames = re.search("as import --into takes it: (.*)", out)[1]
+    assert "--rename 'first.weight=hidden.weight.T'" in renames
+    assert run("import", "b.pt", "b.safetensors", "--into", "digits-mlp").code
+    code, _, err = run("import", "b.pt", "b.safetensors", "--into", "digits-mlp", *shlex.split(renames))
+    assert code == 0, err
+    weight = pnn.load(tmp_path / "b.safetensors").parameters["hidden.weight"]
+    np.testing.assert_array_equal(weight, network.parameters["hidden.weight"])
+
+
+def test_a_mapping_is_proposed_once_and_then_taken(run, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
+    network = pnn.load_model("digits-mlp")
+    state = {name.replace("hidden", "first"): torch.tensor(array) for name, array in network.parameters.items()}
+    torch.save(state, tmp_path / "c.pt")
+    line = ["import", "c.pt", "c.safetensors", "--into", "digits-mlp", "--map", "names.json"]
+    code, _, err = run(*line)
+    assert (code, (tmp_path / "c.safetensors").exists()) == (2, False)
+    assert "look through it" in err
+    assert json.loads((tmp_path / "names.json").read_text())["first.weight"] == "hidden.weight"
+    assert run(*line).code == 0

@@ -262,7 +262,7 @@ def test_the_text():
         "",
         r"left over in the file: \x1b[31m",
         "",
-        "as import --into takes it: --rename 'k/kernel=c.weight.transpose(3,2,0,1)'",
+        "as import --into takes it: --rename 'b.weight=b.weight.T' --rename 'k/kernel=c.weight.transpose(3,2,0,1)'",
         "",
         "1 of 4 tensors fit, and 1 of the file are left over: they are of another network",
     ]
