@@ -19,7 +19,7 @@ ORDERS: Final[Mapping[int, tuple[int, ...]]] = {1: (0,), 3: (1, 0, 2), 4: (0, 2,
 
 X, W, R, B, LENGTHS, STATES = range(6)
 
-_NUMBERED: Final = re.compile(r"(.+)\.weight_l(0|[1-9]\d*)")
+_NUMBERED: Final = re.compile(r"(.+)\.weight_(?:ih_)?l(0|[1-9]\d*)")
 
 
 class Stack(NamedTuple):
@@ -41,8 +41,8 @@ def stacks(scene: Scene) -> dict[str, Stack]:
     numbered = dict[str, dict[int, list[Node]]]()
     for node in scene.graph.nodes:
         if is_recurrent(node):
-            name = _NUMBERED.fullmatch(node.inputs[W])
-            if name and name[1]:
+            name = _numbered(scene, node)
+            if name:
                 numbered.setdefault(name[1], {}).setdefault(int(name[2]), []).append(node)
     for place, layers in numbered.items():
         stack = _stack(scene, place, layers)
@@ -50,10 +50,33 @@ def stacks(scene: Scene) -> dict[str, Stack]:
             found.update((node.name, stack) for node in stack.nodes)
     for node in scene.graph.nodes:
         if is_recurrent(node) and node.name not in found:
-            name = _NUMBERED.fullmatch(node.inputs[W])
+            name = _numbered(scene, node)
             alone = name and len(numbered[name[1]]) == 1
             found[node.name] = Stack(name[1] if name and alone else _place(scene, node), (node,), 0.0)
     return found
+
+
+def _numbered(scene: Scene, node: Node) -> re.Match[str] | None:
+    """The name of the layer of which a node is one, and the number of it."""
+    found = originals(scene, node.inputs[W], node.operator)
+    return _NUMBERED.fullmatch(found[0]) if found else None
+
+
+def originals(scene: Scene, name: str, kind: str) -> list[str]:
+    """The parameters that are joined to a weight here, each with its gates moved from PyTorch's order; else none."""
+    if name in scene.parameters:
+        return [name]
+    node = scene.makers.get(name)
+    if node is None or node.domain:
+        return []
+    if node.operator == "Concat":
+        parts = [originals(scene, each, kind) for each in node.inputs]
+        return [each for part in parts for each in part] if all(parts) else []
+    if node.operator == "Gather":
+        order = tuple(int(each) for each in np.argsort(ORDERS[KINDS[kind].gates]))
+        moved = scene.constant(node.inputs[1]) == order and not node.attributes.get("axis", 0)
+        return originals(scene, node.inputs[0], kind) if moved else []
+    return originals(scene, node.inputs[0], kind) if node.operator == "Reshape" or node.operator == "Unsqueeze" else []
 
 
 def _place(scene: Scene, node: Node) -> str:
@@ -133,23 +156,43 @@ def find(scene: Scene, use: Use, stack: Stack) -> Found | None:
     hidden, features = scene.types[node.inputs[R]].shape[2], scene.types[stack.nodes[0].inputs[W]].shape[2]
     function = _checked(use)
     directions = 2 if use.string("direction") == "bidirectional" else 1
-    if any(name and name not in scene.parameters for each in stack.nodes for name in each.inputs[W : B + 1]):
+    as_there = _entries_as_there(scene, stack, directions)
+    if not as_there and any(
+        name not in scene.parameters for each in stack.nodes for name in each.inputs[W : B + 1] if name
+    ):
         raise Inexpressible("weights that are computed, and are no parameters")
     names = {each.name for each in stack.nodes}
     weights = {name for each in stack.nodes for name in each.inputs[W : B + 1] if name}
-    if any(reader.name not in names for name in weights for reader in scene.readers[name]):
+    if not as_there and any(reader.name not in names for name in weights for reader in scene.readers[name]):
         raise Inexpressible("weights that another node reads as well")
     count = len(stack.nodes)
     options = option("num_layers", count, 1) + option("nonlinearity", function, "tanh")
     options += option("bias", use.has(B), True) + option("batch_first", bool(use.int("layout")), False)
     options += option("dropout", stack.dropout, 0.0) + option("bidirectional", directions == 2, False)
     made = f"nn.{kind}({features}, {hidden}{options}{dtype_option(scene.types[node.inputs[W]].dtype)})"
-    entries = tuple(
+    entries = as_there or tuple(
         entry
         for number, each in enumerate(stack.nodes)
         for entry in _entries(stack.place, number, each, ORDERS[KINDS[kind].gates], int(hidden), directions)
     )
     return Found(Layer(stack.place, made, entries), lambda use, module: _call(use, module, stack, directions))
+
+
+def _entries_as_there(scene: Scene, stack: Stack, directions: int) -> tuple[Entry, ...]:
+    """The entries of a stack whose parameters are those of PyTorch's layer itself; else none."""
+    found: list[Entry] = []
+    for number, node in enumerate(stack.nodes):
+        ends = [f"l{number}{end}" for end in ("", "_reverse")[:directions]]
+        wanted = {
+            W: [f"{stack.place}.weight_ih_{end}" for end in ends],
+            R: [f"{stack.place}.weight_hh_{end}" for end in ends],
+            B: [f"{stack.place}.bias_{role}_{end}" for end in ends for role in ("ih", "hh")] if given(node, B) else [],
+        }
+        for place, names in wanted.items():
+            if names and originals(scene, node.inputs[place], node.operator) != names:
+                return ()
+            found += [Entry(name, name) for name in names]
+    return tuple(found)
 
 
 def _checked(use: Use) -> str:
