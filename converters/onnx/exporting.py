@@ -102,6 +102,7 @@ def export_onnx(
     float16: bool = False,
     probabilities: bool = False,
     stateful: bool = False,
+    portable: bool = True,
 ) -> ExportReport:
     """Write ``network`` as an ONNX file, after onnxruntime has computed the same numbers from its bytes.
 
@@ -139,6 +140,9 @@ def export_onnx(
             ``Network.calibrate``), by softmax, or of one number by the logistic function.
         stateful: whether the states of recurrent layers and causal convolutions become inputs and outputs, as
             ``Network.stateful`` makes them.
+        portable: whether what one of the other runtimes lacks or computes wrongly is written in other operators, which
+            all of them have; ``docs/conformance.md`` says what remains. Without, operators are written as they are
+            where onnxruntime runs them.
 
     Raises:
         UsageError: an opset that is not supported or cannot express the network, metadata under a reserved key, or
@@ -159,7 +163,9 @@ def export_onnx(
     network, done, rounding = adapted(
         network, batch=batch, sizes=sizes, dynamic=dynamic, dtype=dtype, float16=float16, **proof
     )
-    report = write_onnx(network, path, opset=opset, external_data=external_data, io=io, originals=originals, **proof)
+    report = write_onnx(
+        network, path, opset=opset, external_data=external_data, io=io, originals=originals, portable=portable, **proof
+    )
     return dataclasses.replace(report, notes=(*steps, *done, *report.notes), rounding=rounding)
 
 
@@ -180,6 +186,7 @@ def write_onnx(
     tolerance: Tolerance,
     seed: int,
     originals: Mapping[str, Array] | None = None,
+    portable: bool = True,
 ) -> ExportReport:
     """As ``export_onnx``, of the network as it is: also with steps of an older file beside its graph.
 
@@ -193,7 +200,7 @@ def write_onnx(
         external_data = size_of(network.graph.parameters) > most
     folder, target = Path(path).parent, Path(path)
     location = f"{target.stem}-{properties[DIGEST][:16]}.data" if external_data else None
-    options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc}
+    options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc, "portable": portable}
     model = to_model(network.graph, network.parameters, location=location or IN_PLACE, **options)
     attach(model, network.documentation, network.graph)
     old, found = _data_files(target), Proof()

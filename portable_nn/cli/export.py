@@ -63,7 +63,7 @@ class Sources:
 SOURCES: Final = {"numpy": ("numpy", ".py"), "source": ("torch", ".py")}
 """The programs, by the name of their option: the converter that writes each, and how the name of its file ends."""
 
-FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
+FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify", "portable": "--no-portable"}
 """How the command line spells arguments of the library that have other names."""
 
 
@@ -104,6 +104,13 @@ def command(
         bool,
         typer.Option("--probabilities", help="Let the model give probabilities, by its calibration, and no logits."),
     ] = False,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable/--no-portable",
+            help="Write what another runtime lacks in operators that all of them have, or as it is.",
+        ),
+    ] = True,
     stateful: Annotated[
         bool,
         typer.Option("--stateful", help="Make the states of recurrent layers inputs and outputs, for streams."),
@@ -144,6 +151,8 @@ def command(
         "embedded": sources.embedded,
     }
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
+    if not portable:
+        given["portable"] = False
     if external_data is not None:
         given["external_data"] = bytes_in(external_data, "--external-data") or True
     check_options(write, converter.title, given, FLAGS)

@@ -144,8 +144,9 @@ class _Stored(Mapping[str, Array]):
 def _graph_state(manifest: Manifest, model: ModelProto, where: str) -> tuple[State, str]:
     """What has become of the graph that a manifest describes, and the reason in words."""
     opset = opset_of(model, where)
-    expected = _written(manifest, opset)
-    state, reason = _compared(expected, model, manifest) if expected else _other(f"opset {opset} is never written")
+    forms = (_written(manifest, opset, portable=portable) for portable in (True, False))
+    found = [_compared(expected, model, manifest) for expected in forms if expected]
+    state, reason = min(found or [_other(f"opset {opset} is never written")], key=lambda each: _NEAREST.index(each[0]))
     if state == "edited" and (written := _flipped_opset(manifest, model, opset)):
         return "damaged", f"it says opset {opset}, and its nodes are those of opset {written}"
     if state == "damaged" and manifest.producer != PRODUCER:
@@ -153,15 +154,19 @@ def _graph_state(manifest: Manifest, model: ModelProto, where: str) -> tuple[Sta
     return state, reason
 
 
+_NEAREST: Final[tuple[State, ...]] = ("own", "damaged", "edited")
+"""A model is what it is by the nearest of the two forms that are written, the portable and the other one."""
+
+
 def _other(reason: str) -> tuple[State, str]:
     return "edited", reason
 
 
-def _written(manifest: Manifest, opset: int) -> ModelProto | None:
+def _written(manifest: Manifest, opset: int, *, portable: bool) -> ModelProto | None:
     """The model that is written of a manifest, with zeros for weights; ``None`` where the opset cannot express it."""
     zeros = {value.name: np.zeros(tuple(map(int, value.shape)), value.dtype) for value in manifest.graph.parameters}
     try:
-        model = to_model(manifest.graph, zeros, opset=opset, location="-")
+        model = to_model(manifest.graph, zeros, opset=opset, location="-", portable=portable)
     except UsageError:
         return None
     attach(model, manifest.remarks, manifest.graph)
@@ -172,9 +177,10 @@ def _flipped_opset(manifest: Manifest, model: ModelProto, opset: int) -> int | N
     """The opset that the graph was written at, where it says one that differs from that in a single bit."""
     for bit in range(8):
         other = opset ^ (1 << bit)
-        expected = _written(manifest, other) if other >= OLDEST_WRITTEN else None
-        if expected and _compared(expected, model, manifest)[0] == "own":
-            return other
+        for portable in (True, False) if other >= OLDEST_WRITTEN else ():
+            expected = _written(manifest, other, portable=portable)
+            if expected and _compared(expected, model, manifest)[0] == "own":
+                return other
     return None
 
 

@@ -165,7 +165,7 @@ def _abandon_sessions() -> None:
 def model_bytes(graph: Graph, parameters: Mapping[str, Array]) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
     check_claims(graph)
-    return to_bytes(to_model(graph, parameters, opset=OPSET))
+    return to_bytes(to_model(graph, parameters, opset=OPSET, portable=False))
 
 
 def session_of(graph: Graph, parameters: Mapping[str, Array], *, provider: str = OnnxRuntime.provider) -> Session:

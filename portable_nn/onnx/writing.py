@@ -38,6 +38,7 @@ def to_model(
     metadata: Mapping[str, str] = MappingProxyType({}),
     doc: str = "",
     location: str | None = None,
+    portable: bool = True,
 ) -> ModelProto:
     """``graph`` as a model at ``opset``, every name as it is. The same arguments give the same bytes.
 
@@ -50,6 +51,7 @@ def to_model(
             goes with it.
         metadata: the model's ``metadata_props``, written in the order of their keys.
         doc: the model's ``doc_string``.
+        portable: whether nodes that some runtimes lack or misunderstand are written as others that all of them have.
         location: the name of the file beside the model for the large parameters (see ``external``), which is not
             written here, or ``IN_PLACE`` where ``write_model`` puts them in; without it all of them are in the model.
 
@@ -66,7 +68,7 @@ def to_model(
         raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
-    nodes, opset = _at_opset(graph, types, opset)
+    nodes, opset = _at_opset(graph, types, opset, portable)
     standard = onnx.OperatorSetIdProto(domain="", version=opset)
     model = ModelProto(
         ir_version=helper.find_min_ir_version_for([standard]),
@@ -89,16 +91,16 @@ def to_model(
     return model
 
 
-def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None) -> tuple[list[Node], int]:
+def _at_opset(graph: Graph, types: Mapping[str, Type], opset: int | None, portable: bool) -> tuple[list[Node], int]:
     """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them."""
     if opset is not None:
-        return to_opset(graph, types, opset), opset
+        return to_opset(graph, types, opset, portable=portable), opset
     try:
-        return to_opset(graph, types, COMMON), COMMON
+        return to_opset(graph, types, COMMON, portable=portable), COMMON
     except UsageError:
         for each in range(COMMON + 1, OPSET + 1):
             with suppress(UsageError):
-                return to_opset(graph, types, each), each
+                return to_opset(graph, types, each, portable=portable), each
         raise
 
 

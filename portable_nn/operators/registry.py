@@ -80,11 +80,15 @@ REQUIRED: Final = object()
 
 
 class Attr(NamedTuple):
-    """One attribute of an operator: its type, and its default (``None``: the rule decides)."""
+    """One attribute of an operator: its type, and its default (``None``: the rule decides).
+
+    ``spelled`` where some runtimes refuse or misunderstand a node that leaves it out: portable files have the default.
+    """
 
     kind: type[int] | type[float] | type[str] | type[tuple[int, ...]] | type[Tensor]
     default: Any = None
     item: type[int] | type[float] | type[str] = int
+    spelled: bool = False
 
     def takes(self, value: object) -> bool:
         """Whether ``value`` is of this type; a tuple, with all its items."""
@@ -386,6 +390,9 @@ class Operator:
         substitute: takes a use and an opset that has the operator, and gives the function of symbols, like a
             ``lowering``, that the use is written as in ONNX files; ``None`` where it is written as it is. For uses that
             onnxruntime 1.32 has no kernel for, refuses, or computes wrongly.
+        portable: takes a use, and gives what it is written as in portable files, in the manner of ``substitute``: for
+            uses that one of the runtimes of ``docs/conformance.md`` lacks or computes wrongly, where all of them have
+            the parts.
         constant: constant propagation, for outputs of at most one axis: the elements of the first output, where
             those of all inputs are known.
         family: what it does.
@@ -431,6 +438,7 @@ class Operator:
     streamed: Callable[[OperatorContext], Streamed | None] | None = None
     lowering: Callable[..., Any] | None = None
     substitute: Callable[[OperatorContext, int], Callable[..., Any] | None] | None = None
+    portable: Callable[[OperatorContext], Callable[..., Any] | None] | None = None
     constant: Constant | None = None
     family: Family = "layout"
     elementwise: bool = False

@@ -12,11 +12,15 @@ from portable_nn.rewrites.program import Names
 
 
 class Scope(NamedTuple):
-    """The context of a node: the types of all values before it, new names, and the names that any node reads."""
+    """The context of a node: the types of all values before it, new names, and the names that any node reads.
+
+    ``portable`` where nodes are written in the form that all runtimes take.
+    """
 
     types: dict[str, Type]
     names: Names
     read: Collection[str]
+    portable: bool = False
 
     def type(self, node: Node, index: int = 0) -> Type:
         """The type of an input."""

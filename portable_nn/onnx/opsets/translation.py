@@ -106,12 +106,14 @@ def _expressed(node: Node, opset: int, scope: Scope) -> tuple[list[Node], list[s
 
 
 def _substitute(node: Node, opset: int, scope: Scope) -> Callable[..., Any] | None:
-    """What a use that onnxruntime cannot run at version ``opset`` is written as."""
+    """What a use is written as that onnxruntime cannot run at version ``opset``, or, if portable, another runtime."""
     operator = lookup(node.operator, node.domain)
-    if operator.substitute is None or any(name and name not in scope.types for name in node.inputs):
+    rule = operator.portable if scope.portable else None
+    if not (rule or operator.substitute) or any(name and name not in scope.types for name in node.inputs):
         return None
     inputs = [scope.types[name] if name else None for name in node.inputs]
-    return operator.substitute(OperatorContext(operator, inputs, node.attributes, len(node.outputs)), opset)
+    use = OperatorContext(operator, inputs, node.attributes, len(node.outputs))
+    return (rule and rule(use)) or (operator.substitute and operator.substitute(use, opset)) or None
 
 
 def _in_other_operators(
@@ -125,8 +127,10 @@ def _in_other_operators(
     return [each for made, _ in parts for each in made], [text for _, faults in parts for text in faults]
 
 
-def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
+def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: bool = False) -> list[Node]:
     """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
+
+    If ``portable``, they are such as all runtimes take; otherwise onnxruntime alone counts.
 
     Raises:
         UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
@@ -134,7 +138,7 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
     """
     names = Names.beside(graph)
     read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
-    scope = Scope(dict(types), names, read)
+    scope = Scope(dict(types), names, read, portable)
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
@@ -150,7 +154,19 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int) -> list[Node]:
             faults.append(f"node '{node.name}' ({node.operator}): {'; '.join(complaints)}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
-    return _without_left_over(nodes, graph)
+    kept = _without_left_over(nodes, graph)
+    return [_spelled(node, opset) for node in kept] if portable else kept
+
+
+def _spelled(node: Node, opset: int) -> Node:
+    """``node`` with the defaults that runtimes misunderstand where they are left out."""
+    known = signature(node.operator, opset)
+    added = {
+        name: each.default
+        for name, each in lookup(node.operator, node.domain).attributes.items()
+        if each.spelled and name not in node.attributes and known and name in known.attributes
+    }
+    return replace(node, attributes={**node.attributes, **added}) if added else node
 
 
 def _without_left_over(nodes: list[Node], graph: Graph) -> list[Node]:

@@ -141,6 +141,7 @@ def exponential(
     parts: Callable[[OperatorContext], tuple[float, float, float]],
     attributes: dict[str, Attr],
     allowed: frozenset[str],
+    portable: Callable[..., Symbol] | None = None,
 ) -> None:
     """Register an operator that is a·x where x is positive and b·(exp(x / c) - 1) elsewhere; ``parts`` gives a, b, c.
 
@@ -175,7 +176,21 @@ def exponential(
             return n.dy * (slope if a == 1 else slope * a)
         return n.dy * (slope * (b / c) + indicator("Greater", n.x[0], 0) * (a - b / c))
 
-    register(activation(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",)))
+    def written(use: OperatorContext) -> Callable[..., Symbol] | None:
+        return portable
+
+    register(activation(name, ("X",), infer, kernel, gradient, attributes, outputs=("Y",), portable=written))
+
+
+def _by_elu(x: Symbol, *, alpha: float = 1.0) -> Symbol:
+    """Celu, which TVM 0.27 lacks."""
+    return emit("Elu", x) if alpha == 1 else emit("Elu", x * (1 / alpha)) * alpha
+
+
+def _by_where(x: Symbol, *, bias: float = 0.0, lambd: float = 0.5) -> Symbol:
+    """Shrink, which MNN 3.6 computes wrongly."""
+    moved = x - emit("Sign", x) * bias if bias else x
+    return emit("Where", emit("Greater", emit("Abs", x), like(lambd, x)), moved, like(0, x))
 
 
 @in_blocks()
@@ -449,6 +464,7 @@ exponential(
     lambda use: (1.0, use.float("alpha"), use.float("alpha")),
     {"alpha": Attr(float, 1.0)},
     frozenset({"float32"}),
+    _by_elu,
 )
 register(
     activation(
@@ -503,6 +519,7 @@ register(
         same_type(),
         _softsign,
         _softsign_gradient,
+        portable=lambda use: lambda x: x / (emit("Abs", x) + 1.0),  # IREE 3.13 lacks it.
     )
 )
 register(
@@ -524,6 +541,7 @@ register(
         _shrink,
         lambda n: n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd")),
         {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
+        portable=lambda use: _by_where if use.type().dtype in FLOATS else None,
     )
 )
 register(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from portable_nn.operators.base import (
     ANY,
+    DTYPE_CODES,
     INTEGERS,
     NUMBERS,
     Array,
@@ -19,11 +21,15 @@ from portable_nn.operators.base import (
     Operator,
     OperatorContext,
     Step,
+    Symbol,
     Tensor,
     Type,
     as_dtype,
     below,
+    constant,
+    emit,
     format_shape,
+    integers,
     length,
     register,
 )
@@ -120,6 +126,26 @@ def _below_depth(use: OperatorContext) -> Interval | None:
     return below(int(depth[0])) if depth and not isinstance(depth[0], str) else None
 
 
+def _one_hot_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
+    """TVM 0.27 makes float64 of it, and MNN 3.6 nothing; the comparison needs a known depth."""
+    depth = use.type(1).constant
+    return _by_comparison if depth and not isinstance(depth[0], str) else None
+
+
+def _by_comparison(indices: Symbol, depth: Symbol, values: Symbol, *, axis: int = -1) -> Symbol:
+    """Where the index, from the end if it is negative, is the place along the new axis, the second of ``values``."""
+    assert depth.type.constant is not None
+    count = int(depth.type.constant[0])
+    rank = len(indices.shape) + 1
+    place = axis % rank
+    given = emit("Cast", indices, to=DTYPE_CODES["int64"]) if indices.dtype != "int64" else indices
+    wrapped = emit("Where", emit("Less", given, constant(0, "int64")), given + constant(count, "int64"), given)
+    shape = [count if each == place else 1 for each in range(rank)]
+    places = constant(np.arange(count).reshape(shape), "int64")
+    off, on = (emit("Squeeze", emit("Slice", values, integers([i]), integers([i + 1])), integers([0])) for i in (0, 1))
+    return emit("Where", emit("Equal", emit("Unsqueeze", wrapped, integers([place])), places), on, off)
+
+
 register(
     Operator(
         "Constant",
@@ -155,6 +181,7 @@ register(
         _one_hot,
         None,
         {"axis": Attr(int, -1)},
+        portable=_one_hot_portable,
         settings=(1, 2),
         samples={0: _below_depth},
     )

@@ -200,7 +200,7 @@ def reduction(
     def kernel(n: KernelContext) -> list[Step]:
         return steps(n, n.x[0], reduced_axes(n), n.out())
 
-    attributes = {"keepdims": Attr(int, 1), "noop_with_empty_axes": Attr(int, 0)}
+    attributes = {"keepdims": Attr(int, 1, spelled=True), "noop_with_empty_axes": Attr(int, 0)}
     inputs = ("data", "axes?")
 
     lowering = _older_form(name) if "bool" in allowed else None
@@ -285,7 +285,7 @@ for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
             _arg_type,
             _arg(_function),
             None,
-            {"axis": Attr(int, 0), "keepdims": Attr(int, 1), "select_last_index": Attr(int, 0)},
+            {"axis": Attr(int, 0), "keepdims": Attr(int, 1, spelled=True), "select_last_index": Attr(int, 0)},
             outputs=("reduced",),
             family="reduction",
         )

@@ -487,6 +487,21 @@ def _global_lp_substitute(use: OperatorContext, opset: int) -> Callable[..., Sym
     return _global_norm if opset >= 22 else None
 
 
+def _lp_portable(use: OperatorContext) -> Callable[..., Symbol] | None:
+    """tract 0.23, OpenCV 5.0 and MNN 3.6 lack it. The mean of a window that reaches over the pads is another."""
+    plain = not use.int("ceil_mode") and use.string("auto_pad") == "NOTSET"
+    return _lp_of_means if plain and all(each == 1 for each in use.ints("dilations") or ()) else None
+
+
+def _lp_of_means(x: Symbol, *, p: int = 2, **attributes: Any) -> Symbol:
+    """The p-norm of each window, by the mean of the powers and the number of cells."""
+    cells = math.prod(attributes["kernel_shape"])
+    options = {name: value for name, value in attributes.items() if name != "dilations"}
+    powers = x * x if p == 2 else emit("Abs", x) if p == 1 else emit("Abs", x) ** p
+    total = emit("AveragePool", powers, **options, count_include_pad=1) * cells
+    return emit("Sqrt", total) if p == 2 else total if p == 1 else total ** (1 / p)
+
+
 def _global_norm(x: Symbol, *, p: int = 2) -> Symbol:
     axes = integers(range(2, len(x.shape)))
     if p < 3:
@@ -550,6 +565,7 @@ register(
         _lp_pool,
         _lp_gradient,
         {**POOL, "p": Attr(int, 2)},
+        portable=_lp_portable,
         window=("pool", "lp"),
     )
 )
@@ -598,6 +614,7 @@ register(
         _global_lp_gradient,
         {"p": Attr(int, 2)},
         substitute=_global_lp_substitute,
+        portable=lambda use: _global_norm,  # OpenCV 5.0 lacks it, tract 0.23 computes something else.
         receptive=per_example_fields,
     )
 )

@@ -486,7 +486,7 @@ _ATTRIBUTES: Final[Mapping[str, Attr]] = {
     "coordinate_transformation_mode": Attr(str, "half_pixel"),
     "cubic_coeff_a": Attr(float, -0.75),
     "exclude_outside": Attr(int, 0),
-    "mode": Attr(str, "nearest"),
+    "mode": Attr(str, "nearest", spelled=True),  # OpenCV 5.0 needs it, MNN 3.6 takes another.
     "keep_aspect_ratio_policy": Attr(str, "stretch"),
     "nearest_mode": Attr(str, "round_prefer_floor"),
 }
