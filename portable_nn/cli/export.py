@@ -33,6 +33,7 @@ EXAMPLES = (
     "export digits digits.onnx",
     "export digits --numpy digits.py",
     "export digits --source digits_torch.py",
+    "export digits --c digits.c",
     "export mine.safetensors mine.onnx --opset 13",
     "export mine.safetensors mine.onnx --batch 1 --float16",
     "export calibrated.safetensors mine.onnx --probabilities",
@@ -49,6 +50,14 @@ class Sources:
         Path | None,
         typer.Option("--numpy", metavar="FILE.py", writable=True, help="Write a module that needs numpy alone."),
     ] = None
+    c: Annotated[
+        Path | None,
+        typer.Option("--c", metavar="FILE.c", writable=True, help="Write a C99 file that needs math.h alone."),
+    ] = None
+    up_to: Annotated[
+        list[str] | None,
+        typer.Option("--up-to", metavar="NAME=SIZE", help="Largest number of an open size in a C file. Repeatable."),
+    ] = None
     source: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +69,7 @@ class Sources:
     ] = False
 
 
-SOURCES: Final = {"numpy": ("numpy", ".py"), "source": ("torch", ".py")}
+SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}
 """The programs, by the name of their option: the converter that writes each, and how the name of its file ends."""
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify", "portable": "--no-portable"}
@@ -131,8 +140,8 @@ def command(
     sizes. The largest difference in each output is printed. If it exceeds the tolerances, the first node that differs
     is named, nothing is written and the exit code is 1.
 
-    For another code base, OUT ends as its files do, or --numpy or --source names a program to write instead. It
-    runs before it is written, and its outputs are compared.
+    For another code base, OUT ends as its files do, or --numpy, --c or --source names a program to write
+    instead. It runs before it is written, and its outputs are compared.
     """
     from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import check_options
@@ -149,6 +158,7 @@ def command(
         "probabilities": probabilities,
         "stateful": stateful,
         "embedded": sources.embedded,
+        "up_to": sizes_in(sources.up_to),
     }
     given = {name: value for name, value in given.items() if value not in (None, False, {})} | proof.given()
     if not portable:

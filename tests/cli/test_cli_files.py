@@ -54,7 +54,7 @@ NAMES = {
     },
     "--plot": "old.png", "--gif": "old.gif", "--dot": "old.dot", "--save-io": "old.npz", "--metrics-csv": "old.csv",
     "--set": "old.safetensors", "--draw": "old.png", "--boxes": "old.png",
-    "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py",
+    "OUT": "old.safetensors", "[OUT]": "old.onnx", "--numpy": "old.py", "--source": "old.py", "--c": "old.c",
     "B": "old.npz",
 }  # fmt: skip
 """The name of a file that an option may write: for all commands, or for those that are named."""

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import portable_nn as pnn
-from portable_nn.converters.onnx import convert, export_onnx, import_onnx
+from portable_nn.converters.onnx import export_onnx, exporting, import_onnx
 from portable_nn.core.errors import UsageError, VerificationError
 
 
@@ -84,7 +84,7 @@ def test_what_is_not_proved_leaves_nothing_behind(path: Path, monkeypatch: pytes
     def refuse(*_: object, **__: object) -> None:
         raise VerificationError("no")
 
-    monkeypatch.setattr(convert, "compare", refuse)
+    monkeypatch.setattr(exporting, "compare", refuse)
     with pytest.raises(VerificationError):
         export_onnx(network(1), path, external_data=True)
     with pytest.raises(VerificationError):
@@ -96,6 +96,6 @@ def test_more_than_a_model_can_hold_needs_a_file(path: Path, monkeypatch: pytest
     monkeypatch.setattr("portable_nn.onnx.writing.MAX_BYTES", 4000)
     with pytest.raises(UsageError, match="the parameters have 14692 bytes; an ONNX file holds at most 4000"):
         export_onnx(network(), path, external_data=False)
-    monkeypatch.setattr(convert, "MAX_BYTES", 4000)
-    monkeypatch.setattr(convert, "MARGIN", 0)
+    monkeypatch.setattr(exporting, "MAX_BYTES", 4000)
+    monkeypatch.setattr(exporting, "MARGIN", 0)
     assert export_onnx(network(), path).data is not None

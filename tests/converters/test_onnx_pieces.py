@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import portable_nn as pnn
-from portable_nn.converters.onnx import convert, export_onnx, read_onnx
+from portable_nn.converters.onnx import export_onnx, importing, read_onnx
 from portable_nn.core.errors import FormatError, VerificationError
 from portable_nn.onnx import verify
 from portable_nn.onnx.verification import pieces, sections, stored
@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return iter(found)
 
     for module, name, value in (
-        (convert, "LARGE", LEAST // 2),
+        (importing, "LARGE", LEAST // 2),
         (verify, "LARGE", LEAST // 2),
         (pieces, "SECTION", 60_000),
         (stored, "_LARGE", 1000),
@@ -106,7 +106,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "net.onnx"
     export_onnx(pictures(), path)
     as_foreign(path)
-    whole = convert._whole
+    whole = importing._whole
 
     def meanwhile(network: pnn.Network) -> pnn.Network:
         found = whole(network)
@@ -117,7 +117,7 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_bytes(data)
         return found
 
-    monkeypatch.setattr(convert, "_whole", meanwhile)
+    monkeypatch.setattr(importing, "_whole", meanwhile)
     with pytest.raises(VerificationError, match="weights differ"):
         read_onnx(path)
 
@@ -126,13 +126,13 @@ def test_a_file_that_becomes_shorter_meanwhile(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "net.onnx"
     export_onnx(pictures(), path)
     as_foreign(path)
-    whole = convert._whole
+    whole = importing._whole
 
     def meanwhile(network: pnn.Network) -> pnn.Network:
         os.truncate(path, 1000)
         return whole(network)
 
-    monkeypatch.setattr(convert, "_whole", meanwhile)
+    monkeypatch.setattr(importing, "_whole", meanwhile)
     with pytest.raises(FormatError):
         read_onnx(path)
 

@@ -202,7 +202,7 @@ def test_no_more_than_one_tensor_is_in_memory(tmp_path, source, target):
 
 
 def test_large_onnx_models_have_their_tensors_beside_them(tmp_path, monkeypatch):
-    from portable_nn.converters.onnx import convert as exporting
+    from portable_nn.converters.onnx import exporting
 
     made = pnn.Sequential(pnn.Input(40), pnn.Dense(30), pnn.ReLU(), pnn.Dense(2), seed=0)
     a = write(tmp_path, "npz", made)

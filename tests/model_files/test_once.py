@@ -13,7 +13,7 @@ import pytest
 from foreign import WEIGHT, linear
 
 import portable_nn as pnn
-from portable_nn.converters.onnx import convert, export_onnx
+from portable_nn.converters.onnx import export_onnx, importing
 from portable_nn.core.graph import Graph
 from portable_nn.engines.plan import Plan
 from portable_nn.model_files.onnx_file import UNPROVED
@@ -58,7 +58,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(inference, "_infer", inferred)
     monkeypatch.setattr(Plan, "__init__", made)
     monkeypatch.setattr(onnxruntime, "InferenceSession", refused)
-    monkeypatch.setattr(convert, "compare", refused)
+    monkeypatch.setattr(importing, "compare", refused)
     return found
 
 

@@ -284,6 +284,10 @@ EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
     "source/c_operators.py": "what operators are in C, with their code",
     "source/numpy_operators.py": "what operators are in numpy, with their code",
+    "keras/feedforward.py": "what layers of Keras are in operators, with their code",
+    "keras/merging.py": "what layers and operations of Keras are in operators, with their code",
+    "keras/rebuilding.py": "what operators are in layers of Keras, with their code",
+    "keras/recurrent.py": "what activations of recurrent layers of Keras are in operators",
     "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",
 }
