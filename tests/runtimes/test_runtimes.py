@@ -238,7 +238,7 @@ def test_what_numpy_cannot_run_is_compared_with_onnxruntime(stand_in: Any, tmp_p
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["openvino", "tract", "opencv", "mnn"])
-@pytest.mark.parametrize("model", ["digits-mlp", "digits-cnn", "altimetry-swh", "altimetry-surface"])
+@pytest.mark.parametrize("model", ["digits-mlp", "digits-cnn", "digits-gan", "altimetry-surface"])
 def test_shipped_models_agree_in_the_light_runtimes(name: str, model: str) -> None:
     row = one(name, model)
     if row.state == "not installed":
