@@ -45,3 +45,14 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def computing_in(dtype: str) -> Iterator[None]:
+    """Layers that are made in the block compute in ``dtype``."""
+    before = keras().config.dtype_policy()
+    keras().config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras().config.set_dtype_policy(before)

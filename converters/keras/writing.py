@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.converters.conversion import Written, compare_sides
-from portable_nn.converters.keras.installed import keras, quiet
+from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.rebuilding import NoLayerError, Rebuilder
 from portable_nn.converters.keras.side import run_model
 from portable_nn.core.atomic import atomic_write
@@ -88,13 +88,19 @@ def write_keras(
     return Written(Path(path), Path(path).stat().st_size, proof, notes)
 
 
+def _dtype(network: Network) -> str:
+    """The type of numbers that the layers of a network compute in."""
+    types = [value.dtype for value in (*network.graph.inputs, *network.graph.parameters)]
+    return next((each for each in types if each.startswith("float")), "float32")
+
+
 def _made(
     network: Network, *, channels_last: bool, verify: bool, atol: float, rtol: float, seed: int
 ) -> tuple[Any, Proof, tuple[str, ...]]:
     keras()
     rebuilder = Rebuilder(network, channels_last=channels_last)
     try:
-        with quiet():
+        with quiet(), computing_in(_dtype(network)):
             model = rebuilder.build()
     except NoLayerError as error:
         rebuilder.faults.append(str(error))
