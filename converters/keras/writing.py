@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn.converters.conversion import Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
-from portable_nn.converters.keras.rebuilding import NoLayerError, Rebuilder
+from portable_nn.converters.keras.rebuilding import ROWS, NoLayerError, Rebuilder
 from portable_nn.converters.keras.side import run_model
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
@@ -98,7 +98,7 @@ def _made(
     network: Network, *, channels_last: bool, verify: bool, atol: float, rtol: float, seed: int
 ) -> tuple[Any, Proof, tuple[str, ...]]:
     keras()
-    rebuilder = Rebuilder(network, channels_last=channels_last)
+    rebuilder = Rebuilder(network, ROWS, channels_last=channels_last)
     try:
         with quiet(), computing_in(_dtype(network)):
             model = rebuilder.build()

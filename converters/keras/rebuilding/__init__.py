@@ -1,0 +1,20 @@
+"""A network's graph as Keras layers: one row for each operator that has a layer, or an operation of ``keras.ops``.
+
+Each module has the rows of a family of operators; ``rebuilder`` walks through the graph.
+"""
+
+from typing import Final
+
+from portable_nn.converters.keras.rebuilding import elementwise, layout, linear, normalization, recurrent, spatial
+from portable_nn.converters.keras.rebuilding.rebuilder import NoLayerError, Rebuilder, Row
+
+__all__ = ["ROWS", "NoLayerError", "Rebuilder"]
+
+ROWS: Final[dict[str, Row]] = {
+    **linear.ROWS,
+    **spatial.ROWS,
+    **normalization.ROWS,
+    **elementwise.ROWS,
+    **layout.ROWS,
+    **recurrent.ROWS,
+}

@@ -1,0 +1,157 @@
+"""Activations and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.nodes import real, whole
+from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, Made, NoLayerError, Rebuilder, Row, plain
+from portable_nn.converters.keras.rebuilding.words import WORDS, plain_activation
+from portable_nn.core.graph import Node
+
+
+def _activation(b: Rebuilder, node: Node) -> Laid:
+    value = b.values[node.inputs[0]]
+    assert isinstance(value, Laid)
+    layers, name = keras().layers, node.name
+    if node.operator in ("Softmax", "LogSoftmax"):
+        axis = whole(node, "axis", -1)
+        x = b.laid(node.inputs[0])
+        if node.operator == "Softmax":
+            return Laid(layers.Softmax(axis=axis, name=b.key(name))(x), plain(len(value.axes)))
+        return Laid(keras().ops.log_softmax(x, axis=axis), plain(len(value.axes)))
+    word = plain_activation(node)
+    if word == "relu":
+        layer = layers.ReLU(name=b.key(name))
+    elif word is not None:
+        layer = layers.Activation(word, name=b.key(name))
+    elif node.operator == "LeakyRelu":
+        layer = layers.LeakyReLU(negative_slope=real(node, "alpha", 0.01), name=b.key(name))
+    elif node.operator == "Elu":
+        layer = layers.ELU(alpha=real(node, "alpha", 1.0), name=b.key(name))
+    elif node.operator == "ThresholdedRelu":
+        layer = layers.ReLU(threshold=real(node, "alpha", 1.0), name=b.key(name))
+    elif node.operator == "Gelu":
+        return value._replace(tensor=keras().ops.gelu(value.tensor, approximate=True))
+    else:
+        raise NoLayerError("its options are none of Keras's")
+    return value._replace(tensor=layer(value.tensor))
+
+
+def _clip(b: Rebuilder, node: Node) -> Laid:
+    value = b.values[node.inputs[0]]
+    assert isinstance(value, Laid)
+    low, high = b.untrained(node, 1), b.untrained(node, 2)
+    if low is not None and float(low) == 0 and high is not None:
+        return value._replace(tensor=keras().layers.ReLU(max_value=float(high), name=b.key(node.name))(value.tensor))
+    ends = [float(end) if end is not None else edge for end, edge in ((low, -np.inf), (high, np.inf))]
+    return value._replace(tensor=keras().ops.clip(value.tensor, *ends))
+
+
+def _dropout(b: Rebuilder, node: Node) -> Laid:
+    value, rate = b.values[node.inputs[0]], b.untrained(node, 1)
+    assert isinstance(value, Laid)
+    layer = keras().layers.Dropout(0.5 if rate is None else float(rate), name=b.key(node.name))
+    return value._replace(tensor=layer(value.tensor))
+
+
+def _identity(b: Rebuilder, node: Node) -> Made:
+    return b.values[node.inputs[0]]
+
+
+# -- arithmetic
+
+
+_MERGES: Final[Mapping[str, str]] = {
+    "Add": "Add", "Sub": "Subtract", "Mul": "Multiply", "Max": "Maximum", "Min": "Minimum", "Mean": "Average",
+    "Sum": "Add",
+}  # fmt: skip
+_OPS: Final[Mapping[str, str]] = {
+    "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Pow": "power", "Max": "maximum",
+    "Min": "minimum",
+}  # fmt: skip
+
+
+def _arithmetic(b: Rebuilder, node: Node) -> Laid:
+    values = [b.values[name] for name in node.inputs]
+    laid = [value for value in values if isinstance(value, Laid)]
+    rank = b.rank(node.outputs[0])
+    same_rank = all(len(value.axes) == rank for value in laid)
+    axes = laid[0].axes if same_rank else plain(rank)
+    tensors = [
+        b.laid(name, axes if same_rank else None) if isinstance(value, Laid) else value
+        for name, value in zip(node.inputs, values, strict=True)
+    ]
+    if len(laid) == len(values) and same_rank and node.operator in _MERGES:
+        return Laid(getattr(keras().layers, _MERGES[node.operator])(name=b.key(node.name))(tensors), axes)
+    if len(values) != 2 or node.operator not in _OPS:
+        raise NoLayerError("has no layer in Keras for such inputs")
+    operands = []
+    for place, tensor in enumerate(tensors):
+        if not isinstance(tensor, Fixed):
+            operands.append(tensor)
+            continue
+        array = b.untrained(node, place)
+        assert array is not None
+        if array.size == 1:
+            operands.append(array.reshape(()).item())
+            continue
+        full = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        operands.append(np.transpose(full, [axes.index(axis) for axis in range(rank)]))
+    if any(isinstance(each, np.ndarray) for each in operands):
+        return Laid(_scaled(b, node, operands, rank), axes)
+    return Laid(getattr(keras().ops, _OPS[node.operator])(*operands), axes)
+
+
+def _scaled(b: Rebuilder, node: Node, operands: Sequence[Any], rank: int) -> Any:
+    """A sum, difference, product or quotient with numbers: Rescaling."""
+    first = isinstance(operands[0], np.ndarray)
+    numbers, tensor = (operands[0], operands[1]) if first else (operands[1], operands[0])
+    scale, offset = {
+        ("Add", False): (1.0, numbers), ("Add", True): (1.0, numbers), ("Sub", False): (1.0, -numbers),
+        ("Sub", True): (-1.0, numbers), ("Mul", False): (numbers, 0.0), ("Mul", True): (numbers, 0.0),
+        ("Div", False): (1 / numbers, 0.0),
+    }.get((node.operator, first), (None, None))  # fmt: skip
+    if scale is None:
+        raise NoLayerError("numbers for each entry have no place in a layer of Keras here")
+    options = {
+        name: value[0].tolist() if isinstance(value, np.ndarray) else value
+        for name, value in (("scale", scale), ("offset", offset))
+    }
+    return keras().layers.Rescaling(name=b.key(node.name), **options)(tensor)
+
+
+def _concat(b: Rebuilder, node: Node) -> Laid:
+    values = [b.values[name] for name in node.inputs]
+    first = next(value for value in values if isinstance(value, Laid))
+    tensors = [b.laid(name, first.axes) for name in node.inputs]
+    axis = first.axes[whole(node, "axis", 0) % len(first.axes)]
+    return Laid(keras().layers.Concatenate(axis=axis, name=b.key(node.name))(tensors), first.axes)
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    **dict.fromkeys(
+        (
+            *WORDS,
+            "Swish",
+            "Gelu",
+            "Elu",
+            "Celu",
+            "LeakyRelu",
+            "HardSigmoid",
+            "ThresholdedRelu",
+            "Softmax",
+            "LogSoftmax",
+        ),
+        _activation,
+    ),
+    "Clip": _clip,
+    "Dropout": _dropout,
+    "Identity": _identity,
+    **dict.fromkeys((*_MERGES, *_OPS), _arithmetic),
+    "Concat": _concat,
+}

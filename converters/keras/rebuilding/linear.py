@@ -1,0 +1,74 @@
+"""Products: ``Dense``, ``EinsumDense`` and products of two tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from portable_nn.converters.keras.installed import keras
+from portable_nn.converters.keras.rebuilding.nodes import real, whole
+from portable_nn.converters.keras.rebuilding.rebuilder import Fixed, Laid, NoLayerError, Rebuilder, Row, plain
+from portable_nn.core.graph import Node
+from portable_nn.format.tensors import Array
+
+
+def _gemm(b: Rebuilder, node: Node) -> Laid | None:
+    weight, bias = b.fixed(node, 1), b.fixed(node, 2)
+    odd = any(real(node, name, 1.0) != 1 for name in ("alpha", "beta")) or whole(node, "transA", 0)
+    if (
+        odd
+        or weight is None
+        or (bias is not None and bias.size not in (1, weight.shape[0 if whole(node, "transB", 0) else 1]))
+    ):
+        raise NoLayerError("its options are not those of Dense")
+    kernel = weight.T if whole(node, "transB", 0) else weight
+    if bias is not None:
+        bias = np.broadcast_to(bias.reshape(-1), (kernel.shape[1],))
+    return _dense(b, node, kernel, bias, node, ((1, kernel), (2, bias)))
+
+
+def _dense(
+    b: Rebuilder,
+    node: Node,
+    kernel: Array,
+    bias: Array | None,
+    named: Node,
+    weights: Sequence[tuple[int, Array | None]],
+) -> Laid | None:
+    x = b.laid(node.inputs[0])
+    word = b.activation(named, named.outputs[0])
+    options = {"use_bias": bias is not None, "activation": word, "dtype": str(kernel.dtype)}
+    made = b.call(named, lambda name: keras().layers.Dense(kernel.shape[1], name=name, **options), x, weights)
+    return b.given(named, word, made, plain(b.rank(node.inputs[0])))
+
+
+def _matmul(b: Rebuilder, node: Node) -> Laid | None:
+    if not isinstance(b.values[node.inputs[1]], Fixed):
+        one, other = (b.laid(name) for name in node.inputs)
+        return Laid(keras().ops.matmul(one, other), plain(b.rank(node.outputs[0])))
+    kernel = b.fixed(node, 1)
+    assert kernel is not None
+    if kernel.ndim != 2 or b.rank(node.inputs[0]) < 2:
+        raise NoLayerError("its weight is no matrix")
+    following = b.only_consumer(node.outputs[0])
+    if following is not None and following.operator == "Add":
+        place = 1 if following.inputs[0] == node.outputs[0] else 0
+        shift = b.values.get(following.inputs[place])
+        if isinstance(shift, Fixed) and shift.array.shape == (kernel.shape[1],):
+            b.done.add(following.name)
+            both = Node(
+                following.name, "MatMul", (node.inputs[0], node.inputs[1], following.inputs[place]), following.outputs
+            )
+            made = _dense(b, both, kernel, shift.array, both, ((1, kernel), (2, shift.array)))
+            if made is not None:
+                b.values[following.outputs[0]] = made
+            return None
+    return _dense(b, node, kernel, None, node, ((1, kernel),))
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}
