@@ -195,7 +195,7 @@ def _elements(template: str) -> Write:
         if re.search(r"\w\(", template):
             use.float_type()
         options = {
-            name: literal(value, "float32" if dtype not in FLOATS else dtype)
+            name: bracketed_number(literal(value, "float32" if dtype not in FLOATS else dtype))
             for name, known in use.operator.attributes.items()
             if isinstance(value := use.attributes.get(name, known.default), float)
         }

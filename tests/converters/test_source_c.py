@@ -18,7 +18,7 @@ from portable_nn.converters.book import import_book
 from portable_nn.converters.source import c_file, write_c
 from portable_nn.converters.source.c_compiling import compiled, compiler, side_of
 from portable_nn.converters.source.c_file import source_of
-from portable_nn.core.errors import UnsupportedError
+from portable_nn.core.errors import UnsupportedError, VerificationError
 from portable_nn.model_files import open_model
 from portable_nn.operators.registry import Array
 
@@ -167,8 +167,12 @@ def test_operators_are_as_in_the_engine(tmp_path: Path) -> None:
             source = source_of(net, Path("net.c"), {})
         except UnsupportedError:
             continue
-        with side_of(source, net, (), COMPILER, "-O0", "-Werror") as side:
-            theirs = side(feeds)
+        try:
+            with side_of(source, net, (), COMPILER, "-O0", "-Werror") as side:
+                theirs = side(feeds)
+        except VerificationError as error:
+            wrong.append(f"{case}: {error}")
+            continue
         right += 1
         tolerance = 1e-6 if dtype == "float32" or case.operator.endswith("Window") else 1e-9
         for name, wanted in net.compute("numpy", feeds).items():
