@@ -212,7 +212,7 @@ def _elementwise(use: CUse, expression: Callable[[Sequence[str]], str]) -> None:
         found = list[str]()
         for place, type in enumerate(use.types):
             assert type is not None
-            index = indices[0] if flat and type.shape == out else use.place(type.shape, indices)
+            index = use.place(type.shape, indices) if not flat else indices[0] if type.shape == out else "0"
             if place in use.constants and product(type.shape) == 1:
                 found.append(bracketed_number(literal(float(np.ravel(use.constants[place])[0]), type.dtype)))
             else:
