@@ -268,7 +268,10 @@ def _only_output(network: Predictor) -> OutputInfo:
 def _rows(output: Array, name: str) -> Array:
     """An output as ``(n, width)``, float64."""
     if output.ndim > 2 and output[0].size != output.shape[1]:
-        raise UsageError(f"output '{name}' has shape {output.shape}, and not one row of numbers for each example")
+        hint = "; of sequences, mask says which steps are examples: np.ones((n, steps), bool) makes all" * (
+            output.ndim == 3
+        )
+        raise UsageError(f"output '{name}' has shape {output.shape}, and not one row of numbers for each example{hint}")
     rows: Array = output.reshape(len(output), -1).astype(np.float64)
     return rows
 
