@@ -7,7 +7,8 @@ Of Python's own objects only containers, numbers and text are made. Whatever els
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -55,8 +56,14 @@ def read_pickle(file: IO[bytes]) -> Any:
 
     Raises ``ValueError`` where it is damaged, uses what no pickle of containers does, or is too long.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of old pickles' text with escapes that Python does not know.
+        return _followed(pickletools.genops(file))
+
+
+def _followed(steps: Iterable[tuple[Any, Any, Any]]) -> Any:
     machine = _Machine()
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+    for count, (opcode, argument, _) in enumerate(steps):
         if count > MAX_OPCODES:
             raise ValueError(f"it has more than {MAX_OPCODES} steps")
         if opcode.name == "STOP":

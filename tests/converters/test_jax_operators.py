@@ -28,10 +28,17 @@ STANDARD = [
     if not case.domain and case.operator not in {"Dropout", *DATA_DEPENDENT} and case.exists_in("float64")
 ]
 FIRST = {case.operator: case for case in reversed(STANDARD)}
-PARAMETERS = [
-    pytest.param(case, id=str(case), marks=[] if FIRST[case.operator] is case else [pytest.mark.long])
-    for case in STANDARD
-]
+QUICK = [*FIRST.values()][::10]
+
+
+def marks(case: Case) -> list[pytest.MarkDecorator]:
+    """JAX compiles each case, which takes a second: one of each operator is long, the others are a sweep."""
+    if any(case is each for each in QUICK):
+        return []
+    return [pytest.mark.long if FIRST[case.operator] is case else pytest.mark.sweep]
+
+
+PARAMETERS = [pytest.param(case, id=str(case), marks=marks(case)) for case in STANDARD]
 
 
 @pytest.fixture(autouse=True)
