@@ -137,15 +137,16 @@ def check_options(function: Callable[..., Any], title: str, given: Mapping[str, 
         given: the arguments by name.
         flags: how they are spelled where that is not ``--name``.
     """
+    writing = any(function in each.writes.values() for each in converters().values())
     for name in given.keys() - signature(function).parameters.keys():
         flag = flags.get(name, "--" + name.replace("_", "-"))
-        owners = [each.title for each in converters().values() if name in _options(each)]
+        owners = [each.title for each in converters().values() if name in _options(each, writing=writing)]
         of = f"is an option of {either(owners)}, not" if owners else "is no option"
         raise UsageError(f"{flag} {of} of {title}")
 
 
-def _options(each: Converter) -> set[str]:
-    functions = [*each.reads.values(), *each.writes.values()]
+def _options(each: Converter, *, writing: bool) -> set[str]:
+    functions = (each.writes if writing else each.reads).values()
     return {name for function in functions for name in signature(function).parameters}
 
 

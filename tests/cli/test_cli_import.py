@@ -181,7 +181,7 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
         (["net.npz", "mine.h5", "--dim", "batch=1"], "--dim is an option of ONNX files, not of files of arrays"),
         (
             ["net.npz", "mine.h5", "--dtype", "float32"],
-            "--dtype is an option of ONNX files or the arrays of a book's network, not of",
+            "--dtype is an option of the arrays of a book's network, not of",
         ),
         (["model.onnx", "mine.h5", "--layers", "4-3"], "--layers is an option of files of arrays, not of ONNX files"),
         (["absent.npz", "mine.h5"], "absent.npz"),
