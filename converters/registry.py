@@ -118,7 +118,9 @@ def _of_ending(path: Path, tables: Mapping[str, Mapping[str, Function]]) -> tupl
     names = [name for length, name in fitting if length == longest]
     if len(names) > 1:
         titles = either(converters()[name].title for name in names)
-        raise UsageError(f"{path}: files whose names end so are of {titles}: say which")
+        raise UsageError(
+            f"{path}: files whose names end so are of {titles}: an option of export, or their own function, says which"
+        )
     return (converters()[names[0]], tables[names[0]][file[-longest:]]) if names else None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from portable_nn.converters.conversion import Written, compare_sides
 from portable_nn.converters.torch.execution import executed, tensor
+from portable_nn.converters.torch.installed import need
 from portable_nn.core.atomic import atomic_write, put_back
 from portable_nn.core.errors import UsageError
 from portable_nn.network import Network
@@ -43,6 +44,7 @@ def to_torch(
     Raises:
         UsageError: PyTorch cannot express the network: every node that it cannot is listed.
         VerificationError: the module computes something else.
+        MissingPackageError: PyTorch is not installed.
 
     >>> import portable_nn as pnn
     >>> net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), pnn.Tanh(), pnn.Dense(2), seed=0)
@@ -52,6 +54,7 @@ def to_torch(
       (dense_2): Linear(in_features=3, out_features=2, bias=True)
     )
     """
+    need("a PyTorch module")
     from portable_nn.converters.torch.source import source_of
 
     found = source_of(network)
@@ -108,14 +111,16 @@ def write_source(
         UsageError: another ending, or a network that PyTorch cannot express.
         VerificationError: the module computes something else.
         FileError: a file cannot be written.
+        MissingPackageError: PyTorch or safetensors is not installed.
     """
+    target = Path(path)
+    if target.suffix != ".py":
+        raise UsageError(f"{target}: the name of a module's source ends in .py")
+    need("writing a PyTorch module", "torch", "safetensors")
     import safetensors.numpy
 
     from portable_nn.converters.torch.source import source_of
 
-    target = Path(path)
-    if target.suffix != ".py":
-        raise UsageError(f"{target}: the name of a module's source ends in .py")
     found, proof = source_of(network), Proof()
     if verify:
         module = executed(found, network)

@@ -12,6 +12,7 @@ import numpy as np
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.mapping import arranged, common_prefix, proposal, read_map, write_map
+from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Parameter
@@ -140,7 +141,8 @@ def import_state(
     Args:
         path, rename, map: as for ``load_state``.
         into: a network, or its weight file.
-        verify: whether the network and the module with these weights run on the same inputs.
+        verify: whether the network and the module with these weights run on the same inputs, where PyTorch is
+            installed; a note says so where it is not.
         atol, rtol, seed: the tolerances of that, and the seed of the inputs.
 
     Raises as ``load_state``; ``VerificationError`` where both sides part.
@@ -158,7 +160,12 @@ def import_state(
     )
     notes = load_state(made, path, rename=rename, map=map)
     proof = Proof()
-    if verify:
+    if verify and not is_installed():
+        notes = (
+            *notes,
+            "PyTorch is not installed, so nothing was compared: names, shapes and types of all weights fit",
+        )
+    elif verify:
         from portable_nn.converters.torch.execution import executed
         from portable_nn.converters.torch.source import source_of
 
@@ -190,6 +197,7 @@ def write_state(network: Network, path: str | Path) -> None:
 
     Raises ``UsageError`` for another ending, or a network that PyTorch cannot express; ``FileError``.
     """
+    need("writing a state dict", "torch", "safetensors")
     from portable_nn.converters.torch.execution import executed
     from portable_nn.converters.torch.source import source_of
 
