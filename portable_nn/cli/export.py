@@ -169,7 +169,7 @@ def command(
     network = open_model(model).proved_network(**ProofOptions.options(proof))
     report = write(network, path, **given)
     printer.notes(report.notes)
-    text, data = _as_text(report, proof.io), _as_json(report, not proof.no_verify)
+    text, data = _as_text(report, proof.io), _as_json(report)
     if isinstance(report, ExportReport):
         text += differences_as_text(report.rounding, "by float16 weights" if float16 else "by float32")
         data |= _json_of_onnx(report)
@@ -216,11 +216,11 @@ def _written(report: Written) -> str:
     return fields([*report.outputs.in_words(), *proof_time(report.outputs), written, *beside])
 
 
-def _as_json(report: Written, verified: bool) -> dict[str, Any]:
+def _as_json(report: Written) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "bytes": report.bytes,
-        "verified": verified,
+        "verified": bool(report.outputs),
         "seconds": report.outputs.seconds or None,
         "outputs": differences_as_json(report.outputs),
         "batches": list(report.outputs.batches),

@@ -165,7 +165,7 @@ def command(
             "bytes": count,
             "trained": found.weights,
             "constants": found.constants,
-            "verified": not proof.no_verify,
+            "verified": bool(outputs),
             "seconds": outputs.seconds or None,
             "outputs": differences_as_json(outputs),
             "batches": list(outputs.batches),

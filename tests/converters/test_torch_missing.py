@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_a_state_dict_is_read_and_not_compared(tmp_path: Path) -> None:
     done = run(tmp_path, "import", "a.pt", "a.safetensors", "--into", "digits-mlp")
     assert done.returncode == 0, done.stderr
     assert "PyTorch is not installed, so nothing was compared" in done.stderr
+    again = run(tmp_path, "import", "a.pt", "b.safetensors", "--into", "digits-mlp", "--format", "json")
+    assert json.loads(again.stdout)["verified"] is False
     found = pnn.load(tmp_path / "a.safetensors")
     for name, array in network.parameters.items():
         np.testing.assert_array_equal(found.parameters[name], array)
