@@ -168,6 +168,10 @@ def _sgd_huber(estimator: Any, x: Symbol) -> Output:
 # -- regressors
 
 
+ROBUST: Final = frozenset({"HuberRegressor", "TheilSenRegressor"})
+"""Those that are fitted otherwise than by squared errors, and have no ``loss`` that says so."""
+
+
 def _regressor(estimator: Any, x: Symbol) -> Output:
     symbol, layers = _linear(x, estimator.coef_, estimator.intercept_)
     loss, notes = "mean_squared_error", tuple[str, ...]()
@@ -177,6 +181,8 @@ def _regressor(estimator: Any, x: Symbol) -> Output:
         loss = exact.get(given, "") if getattr(estimator, "epsilon", 0) == 0 else ""
         if not loss:
             notes = (f"the loss {given} with epsilon {estimator.epsilon:g} is none of this package's: give fit one",)
+    elif (name := type(estimator).__name__) in ROBUST:
+        loss, notes = "", (f"{name} is fitted otherwise than by a loss of this package: fit needs to be given one",)
     return Output(symbol, "values", "predict", (), loss, notes, layers)
 
 

@@ -363,3 +363,16 @@ def test_random_pipelines_compute_what_scikit_learn_does(data: Any) -> None:
     method = "predict_proba" if hasattr(model, "predict_proba") else "decision_function"
     if network.labels and method == "predict_proba":
         np.testing.assert_allclose(network.predict_proba(x), model.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["HuberRegressor", "TheilSenRegressor"])
+def test_what_is_fitted_otherwise_has_no_loss_and_says_so(name: str) -> None:
+    from sklearn import linear_model
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    estimator = getattr(linear_model, name)().fit(x, x @ [1.0, -2.0, 0.5] + rng.normal(size=60))
+    network, _, notes = read_sklearn(estimator)
+    assert not network.outputs[0].loss
+    assert any(name in note for note in notes)
+    np.testing.assert_allclose(network.predict(x.astype("f4")).ravel(), estimator.predict(x), rtol=1e-4, atol=1e-5)
