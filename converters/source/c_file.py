@@ -353,7 +353,7 @@ class _File:
         yield "#define NET_STORAGE static"
         yield "#endif"
         for dtype, count in totals.items():
-            yield f"NET_STORAGE {C_TYPES[dtype]} {_work(dtype)}[{count}];"
+            yield f"NET_STORAGE {C_TYPES[dtype]} {_work(dtype)}[{max(1, count)}];"
 
     # -- what is around the function
 
@@ -403,10 +403,11 @@ class _File:
 
     def _weight(self, name: str) -> str:
         array = self.arrays[name]
-        numbers = [literal(each, array.dtype.name) for each in array.ravel().tolist()]
+        # C has no array of no numbers.
+        numbers = [literal(each, array.dtype.name) for each in array.ravel().tolist()] or ["0"]
         lines = textwrap.wrap(", ".join(numbers), WIDTH, break_long_words=False, break_on_hyphens=False)
         inner = "\n".join(f"    {line}" for line in lines)
-        head = f"static const {C_TYPES[array.dtype.name]} {self.names.of(name)}[{array.size}] = {{"
+        head = f"static const {C_TYPES[array.dtype.name]} {self.names.of(name)}[{len(numbers)}] = {{"
         return f"/* {plain_text(name)} {shape_text(array.shape)} */\n{head}\n{inner}\n}};"
 
     def _function(self, offsets: Mapping[str, int]) -> Iterator[str]:
@@ -424,7 +425,9 @@ class _File:
             yield "        return 1;"
         for line in self.lines:
             yield from _folded(f"    {line}") if line else [""]
-        unread = [each for each in self.inputs.values() if not re.search(rf"\b{each}\b", body)]
+        unread = [
+            each for each in (*self.inputs.values(), *self.outputs.values()) if not re.search(rf"\b{each}\b", body)
+        ]
         yield from (f"    (void){each};" for each in unread)
         yield "    return 0;"
         yield "}"
@@ -436,26 +439,31 @@ class _File:
             yield "#include <stdlib.h>"
         yield ""
         yield "/*"
-        yield f" * Reads the numbers of one example after another, {', '.join(self.inputs.values())},"
-        yield f" * and prints its outputs, {', '.join(self.outputs.values())}, one number a line."
+        if self.inputs:
+            yield f" * Reads the numbers of one example after another, {', '.join(self.inputs.values())},"
+            yield f" * and prints its outputs, {', '.join(self.outputs.values())}, one number a line."
+        else:
+            yield f" * Prints its outputs, {', '.join(self.outputs.values())}, one number a line."
         if self.sizes:
             yield f" * Its arguments are the sizes: {', '.join(self.sizes.values())}."
         yield " */"
         yield f"int main({'int argc, char **argv' if self.sizes else 'void'})"
         yield "{"
         for value in self.graph.inputs:
-            yield f"    static {C_TYPES[value.dtype]} {self.inputs[value.name]}[{self._most(product(value.shape))}];"
+            most = max(1, self._most(product(value.shape)))
+            yield f"    static {C_TYPES[value.dtype]} {self.inputs[value.name]}[{most}];"
         for name, variable in self.outputs.items():
             type = self.types[name]
-            yield f"    static {C_TYPES[type.dtype]} {variable}[{self._most(product(type.shape))}];"
+            yield f"    static {C_TYPES[type.dtype]} {variable}[{max(1, self._most(product(type.shape)))}];"
         for place, (name, variable) in enumerate(self.sizes.items(), 1):
             yield f"    const int {variable} = argc > {place} ? atoi(argv[{place}]) : {self.up_to[name]};"
         if self.sizes:
             checks = [f"{variable} < 1 || {variable} > {self.up_to[name]}" for name, variable in self.sizes.items()]
             yield f"    if ({' || '.join(checks)})"
             yield "        return 1;"
-        yield "    for (;;) {"
-        for place, value in enumerate(self.graph.inputs):
+        read = [value for value in self.graph.inputs if self._most(product(value.shape))]
+        yield "    for (;;) {" if read else "    {"
+        for place, value in enumerate(read):
             is_float = value.dtype in FLOATS
             yield f"        for (int i = 0; i < {self._count(value.shape)}; ++i) {{"
             yield f"            {'double' if is_float else 'long long'} number;"
@@ -473,7 +481,7 @@ class _File:
             kind = "double" if dtype in FLOATS else "long long"
             yield f"        for (int i = 0; i < {self._count(self.types[name].shape)}; ++i)"
             yield f'            printf("{form}\\n", ({kind}){variable}[i]);'
-        yield "    }"
+        yield "    }" if read else "        return 0;\n    }"
         yield "}"
         yield "#endif"
 
