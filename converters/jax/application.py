@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.conversion import compare_sides
+from portable_nn.converters.conversion import Side, compare_sides
 from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
@@ -87,7 +87,7 @@ def to_jax(
     proof = Proof()
     if verify or prove_training:
         tolerance = Tolerance(atol, rtol)
-        proof = compare_sides(network, _side(network.graph, variables, apply), "JAX", tolerance=tolerance, seed=seed)
+        proof = compare_sides(network, runner(network.graph, variables, apply), "JAX", tolerance=tolerance, seed=seed)
     if prove_training:
         proof.notes += compare_training(network, _trained(network.graph, places, variables, apply), seed=seed)
     return Applied(variables, apply, proof, tuple(_notes(network.graph)))
@@ -270,7 +270,7 @@ def _key(rng: Any, name: str, number: int) -> Any:
     return jax.random.fold_in(rng, number)
 
 
-def _side(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Callable[..., Mapping[str, Any]]:
+def runner(graph: Graph, variables: Variables, apply: Callable[..., Any]) -> Side:
     """What ``compare_sides`` runs: with the element types of the network, where JAX has narrower ones."""
     import jax
 

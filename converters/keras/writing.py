@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.conversion import Written, compare_sides
+from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.rebuilding import ROWS, NoLayerError, Rebuilder
 from portable_nn.converters.keras.side import run_model
@@ -97,6 +97,16 @@ def _dtype(network: Network) -> str:
 def _made(
     network: Network, *, channels_last: bool, verify: bool, atol: float, rtol: float, seed: int
 ) -> tuple[Any, Proof, tuple[str, ...]]:
+    model, rebuilder = _built(network, channels_last=channels_last)
+    proof = Proof()
+    if verify:
+        side = _side(model, network, rebuilder)
+        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
+    return model, proof, tuple(rebuilder.notes)
+
+
+def _built(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:
+    """The model, and what made it."""
     keras()
     rebuilder = Rebuilder(network, ROWS, channels_last=channels_last)
     try:
@@ -106,16 +116,23 @@ def _made(
         rebuilder.faults.append(str(error))
     if rebuilder.faults:
         raise UsageError(listed(rebuilder.faults, "this network cannot be a Keras model"))
-    proof = Proof()
-    if verify:
-        run = run_model(model, network)
+    return model, rebuilder
 
-        def _moved(array: Array, name: str, source: int, target: int) -> Array:
-            return np.moveaxis(array, source, target) if name in rebuilder.turned else array
 
-        def side(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
-            given = {rebuilder.inputs[name]: _moved(array, name, 1, -1) for name, array in feeds.items()}
-            return {name: _moved(array, name, -1, 1) for name, array in run(given).items()}
+def runner(network: Network) -> Side:
+    """Runs the model of a network on arrays as the network takes them. Raises as ``to_keras`` does."""
+    model, rebuilder = _built(network, channels_last=False)
+    return _side(model, network, rebuilder)
 
-        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
-    return model, proof, tuple(rebuilder.notes)
+
+def _side(model: Any, network: Network, rebuilder: Rebuilder) -> Side:
+    run = run_model(model, network)
+
+    def moved(array: Array, name: str, source: int, target: int) -> Array:
+        return np.moveaxis(array, source, target) if name in rebuilder.turned else array
+
+    def side(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        given = {rebuilder.inputs[name]: moved(array, name, 1, -1) for name, array in feeds.items()}
+        return {name: moved(array, name, -1, 1) for name, array in run(given).items()}
+
+    return side

@@ -38,7 +38,7 @@ def side_of(source: str, network: Network, sizes: Sequence[str], command: str, *
         program = compiled(source, Path(folder), command, *options)
 
         def run(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
-            return _run(program, network, sizes, feeds)
+            return run_program(program, network, sizes, feeds)
 
         yield run
 
@@ -54,7 +54,7 @@ def compiled(source: str, folder: Path, command: str, *options: str) -> Path:
     return program
 
 
-def _run(program: Path, network: Network, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+def run_program(program: Path, network: Network, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of the program for examples, one after another where their number is symbolic."""
     graph, known = network.graph, dict[str, int]()
     for value in graph.inputs:

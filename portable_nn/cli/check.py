@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,21 +17,62 @@ EXAMPLES = (
     "check somebody.onnx --strict",
     "check somebody.onnx --in N,3,224,224 --out faults.json",
     "check digits-mlp --runtimes onnxruntime,reference",
+    "check digits-mlp --runtimes numpy --runtime-timeout 60 --runtime-memory 2GiB --rtol 1e-5",
 )
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """In which runtimes and code bases a model also runs, and within which limits."""
+
+    runtimes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Also run the model elsewhere, and compare: all, or some, such as openvino,tract,torch,c.",
+        ),
+    ] = None
+    atol: Annotated[
+        float | None, typer.Option(metavar="X", help="Absolute tolerance of that comparison. By default 1e-6.")
+    ] = None
+    rtol: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Tolerance relative to the largest number of an output. By default 1e-4."),
+    ] = None
+    runtime_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long each of them may take. By default 300.")
+    ] = None
+    runtime_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="How much memory each of them may take. By default 8GiB.")
+    ] = None
+
+    def report(self, model: str) -> RuntimeReport | None:
+        """What they did, or ``None`` where none is asked for. Raises ``UsageError`` for limits without runtimes."""
+        from portable_nn.cli.proof import bytes_in
+        from portable_nn.core.errors import UsageError
+        from portable_nn.runtimes.checking import check_runtimes
+
+        memory = None if self.runtime_memory is None else bytes_in(self.runtime_memory, "--runtime-memory")
+        limits: dict[str, Any] = {
+            "atol": self.atol,
+            "rtol": self.rtol,
+            "timeout": self.runtime_timeout,
+            "memory": memory,
+        }
+        given = {name: value for name, value in limits.items() if value is not None}
+        if self.runtimes is None:
+            if given:
+                raise UsageError("tolerances and limits are those of --runtimes, which is missing")
+            return None
+        return check_runtimes(model, runtimes=self.runtimes, **given)
 
 
 def command(
     printer: Printer,
     model: Model,
+    ran: RuntimeOptions,
     sizes: InputSizes = None,
     strict: Annotated[bool, typer.Option("--strict", help="Count warnings as errors.")] = False,
-    runtimes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Also run the model in other runtimes, and compare: all, or some, such as openvino,tract.",
-        ),
-    ] = None,
 ) -> None:
     """Report every fault of a model in one pass.
 
@@ -43,18 +85,12 @@ def command(
     from portable_nn.model_files.reports import check
 
     report = check(model, inputs=parse_sizes(sizes or ()))
-    found = _in_runtimes(model, runtimes)
+    found = ran.report(model)
     text, data = as_text(report, printer.width), as_json(report)
     if found:
-        from portable_nn.runtimes import report as ran
+        from portable_nn.runtimes import report as reports
 
-        text, data = f"{text}\n{ran.as_text(found)}", {**data, "runtimes": ran.as_json(found)}
+        text, data = f"{text}\n{reports.as_text(found)}", {**data, "runtimes": reports.as_json(found)}
     printer.result(text, data)
     if not report.passes(strict=strict) or (found and not found.passes()):
         raise typer.Exit(1)
-
-
-def _in_runtimes(model: str, runtimes: str | None) -> RuntimeReport | None:
-    from portable_nn.runtimes.checking import check_runtimes
-
-    return None if runtimes is None else check_runtimes(model, runtimes=runtimes)

@@ -1,6 +1,7 @@
-"""Other programs that run models: one module and one row of ``table.RUNTIMES`` for each, each in its own process.
+"""Other programs and code bases that run models: one module and one row of ``table.RUNTIMES`` for each.
 
-``checking.check_runtimes`` runs a model in them, compares what they compute with the numpy engine, and finds the first
-node at which one differs. The module of a runtime has one function, ``load``, which is given a ``task.Task``. The
-process that runs it alone imports it, and little else, because some of these programs cannot live together.
+``checking.check_runtimes`` runs a model in them, each in its own process, compares what they compute with the numpy
+engine, and finds the first node at which one differs. The module of a runtime has one function, ``load``, which is
+given a ``task.Task``. The process that runs it alone imports it, and little else, because some of these programs cannot
+live together.
 """

@@ -1,4 +1,4 @@
-"""Models in other runtimes: what each of them computes, compared with the numpy engine."""
+"""Models in other runtimes and code bases: what each of them computes, compared with the numpy engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_runtimes(
     memory: int = MEMORY,
     locate: bool = True,
 ) -> RuntimeReport:
-    """Run a model in other runtimes, and compare what they compute with the numpy engine.
+    """Run a model in other runtimes and code bases, and compare what they compute with the numpy engine.
 
     >>> report = pnn.check_runtimes("digits", runtimes="openvino,tract")
     >>> report.passes()
@@ -45,7 +45,8 @@ def check_runtimes(
     Each runs in a process of its own, with one thread, on the inputs that verification draws: of several kinds, at two
     batch sizes, and at three numbers for any other symbolic size. A runtime gets the model as it is; where it refuses
     that or differs, it gets one with numbers in the place of symbolic sizes for each of the inputs, and its row says
-    ``fixed``. What crashes, hangs or is not installed is a row as well.
+    ``fixed``. Code bases (``torch``, ``jax``, ``keras``, ``numpy``, ``c``) get the network, and convert it. What
+    crashes, hangs or is not installed is a row as well.
 
     Args:
         model: a network, which is written as ``export`` does by default, a shipped model, a weight file, or any ONNX

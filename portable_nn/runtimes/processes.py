@@ -41,12 +41,13 @@ _ONE_THREAD: Final = {f"{name}_NUM_THREADS": "1" for name in _THREADED}
 
 
 class Job(NamedTuple):
-    """A model and the inputs on which it is to run."""
+    """A model, whose file's name ends in ``suffix``, and the inputs on which it is to run."""
 
     model: bytes
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     feeds: Sequence[Mapping[str, Array]]
+    suffix: str = ".onnx"
 
 
 class Answer(NamedTuple):
@@ -92,7 +93,7 @@ def run_jobs(module: str, jobs: Sequence[Job], *, timeout: float, memory: int) -
 def _task(folder: Path, job: Job) -> dict[str, Any]:
     """Write the files of a job."""
     folder.mkdir()
-    path = folder / "model.onnx"
+    path = folder / f"model{job.suffix}"
     path.write_bytes(job.model)
     for place, feeds in enumerate(job.feeds):
         arrays: Any = {str(number): feeds[port.name] for number, port in enumerate(job.inputs)}

@@ -17,6 +17,9 @@ from portable_nn.format.tensors import Array
 from portable_nn.model_files.onnx_file import OnnxFile
 from portable_nn.model_files.opening import open_model
 from portable_nn.network import Network
+from portable_nn.runtimes.cutting import cut
+from portable_nn.runtimes.forms import Form, NetworkForm, OnnxForm
+from portable_nn.runtimes.table import Runtime
 from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
@@ -36,20 +39,20 @@ class Subject:
     Attributes:
         name: the file, or the name of the network.
         model: the model as a runtime gets it, with its weights.
-        network: the network that numpy runs, or ``None`` where it cannot.
+        network: the network that numpy runs, or why there is none.
         inputs, outputs: those of the model.
     """
 
     name: str
     model: ModelProto
-    network: Network | None
+    network: Network | str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
     @property
     def reference(self) -> str:
         """What computes the values that are right."""
-        return "numpy" if self.network else "onnxruntime"
+        return "numpy" if isinstance(self.network, Network) else "onnxruntime"
 
     def feeds(self, seed: int) -> list[dict[str, Array]]:
         """Inputs as verification draws them: at two batch sizes, and at three of other symbolic sizes.
@@ -61,7 +64,7 @@ class Subject:
 
         values = tuple(Value(*port) for port in self.inputs)
         graph, weights, infos = Graph(values, tuple(value.name for value in values), (), ()), EMPTY, NO_INFOS
-        if self.network:
+        if isinstance(self.network, Network):
             graph, weights, infos = self.network.graph, self.network.parameters, self.network.inputs
         try:
             return inputs_for(graph, weights, infos, np.random.default_rng(seed), self.expected)
@@ -72,16 +75,23 @@ class Subject:
         """The outputs for each of the inputs."""
         from portable_nn.onnx.verify import run_numpy
 
-        if self.network:
+        if isinstance(self.network, Network):
             return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
         return [_in_onnxruntime(self.model, each, self.name) for each in feeds]
 
-    def part_values(self, name: str, feeds: Feeds, part: ModelProto) -> dict[str, Array]:
-        """A value on the way: in numpy where the network has it, otherwise what onnxruntime computes by ``part``."""
+    def form(self, runtime: Runtime) -> Form | str:
+        """What a runtime is given, or why there is no such thing."""
+        if runtime.takes == "onnx":
+            return OnnxForm(self.model)
+        return NetworkForm(self.network) if isinstance(self.network, Network) else self.network
+
+    def part_values(self, name: str, feeds: Feeds) -> dict[str, Array]:
+        """A value on the way: in numpy where the network has it, otherwise what onnxruntime computes of the model."""
         from portable_nn.onnx.verify import run_numpy
 
-        if self.network and any(name in node.outputs for node in self.network.graph.nodes):
+        if isinstance(self.network, Network) and any(name in node.outputs for node in self.network.graph.nodes):
             return run_numpy(self.network.graph, self.network.parameters, feeds, (name,))
+        part = cut(self.model, name)
         taken = {each.name for each in part.graph.input}
         return _in_onnxruntime(part, {key: array for key, array in feeds.items() if key in taken}, self.name)
 
@@ -117,11 +127,11 @@ def _of_file(name: str, opened: OnnxFile) -> Subject:
     from portable_nn.onnx.writing import to_bytes
 
     try:
-        network: Network | None = opened.network
+        network: Network | str = opened.network
     except (FormatError, GraphError):
         raise
-    except PortableNNError:  # An operator that numpy does not have.
-        network = None
+    except PortableNNError as error:  # An operator that numpy does not have.
+        network = str(error)
     try:
         session = Session(to_bytes(opened.model), where=name, threads=1)
     except ValueError as error:  # More than 2 GB.

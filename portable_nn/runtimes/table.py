@@ -1,11 +1,11 @@
-"""The table of runtimes."""
+"""The table of runtimes, and of code bases, which run what a network becomes in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from typing import Final
+from typing import Final, Literal
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either
@@ -26,6 +26,7 @@ class Runtime:
             says what there is.
         needs: what installs it.
         names: other names of it in the texts of limits.
+        takes: what ``load`` finds at the path: an ONNX file, or the weight file of a network.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Runtime:
     packages: tuple[str, ...] = ()
     needs: str
     names: tuple[str, ...] = ()
+    takes: Literal["onnx", "network"] = "onnx"
 
     @property
     def version(self) -> str | None:
@@ -58,6 +60,10 @@ def _heavy(title: str, module: str, *packages: str) -> Runtime:
     return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs)
 
 
+def _code_base(title: str, module: str, *packages: str, needs: str) -> Runtime:
+    return Runtime(title=title, module=f"{__package__}.{module}", packages=packages, needs=needs, takes="network")
+
+
 _OPENCV: Final = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ONNXRUNTIME: Final = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 
@@ -79,8 +85,13 @@ RUNTIMES: Final[Mapping[str, Runtime]] = {
     "tinygrad": _heavy("tinygrad", "tinygrad", "tinygrad"),
     "iree": _heavy("IREE", "iree", "iree-base-compiler"),
     "web": Runtime(title="onnxruntime-web", module=f"{__package__}.web", needs="npm install onnxruntime-web"),
+    "torch": _code_base("PyTorch", "torch", "torch", needs="pip install 'portable-nn[torch]'"),
+    "jax": _code_base("JAX", "jax", "jax", needs="pip install 'portable-nn[jax]'"),
+    "keras": _code_base("Keras", "keras", "keras", needs="pip install 'portable-nn[keras]'"),
+    "numpy": _code_base("numpy file", "numpy", "numpy", needs="pip install numpy"),
+    "c": _code_base("C file", "c", needs="a C compiler: cc, gcc or clang"),
 }
-"""Every runtime by the name that users choose it with."""
+"""Every runtime and code base by the name that users choose it with."""
 
 
 def chosen(runtimes: str | Sequence[str]) -> tuple[str, ...]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from portable_nn.analysis import Finding
+from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
 from portable_nn.format.tensors import Array
 from portable_nn.model_files.reports import check
 from portable_nn.network import Network
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
-from portable_nn.onnx.writing import to_bytes
-from portable_nn.runtimes.cutting import with_sizes
+from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.locating import Part, first_step
-from portable_nn.runtimes.processes import Answer, Job, run_jobs
+from portable_nn.runtimes.processes import Answer, Job, brief, run_jobs
 from portable_nn.runtimes.report import Row
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 from portable_nn.runtimes.table import RUNTIMES, Runtime
@@ -67,15 +68,15 @@ class Trial:
         """What ``check`` reports of the model."""
         return check(self.given).findings
 
-    def whole(self) -> Job:
+    def whole(self, form: Form) -> list[Job]:
         """The model as it is."""
-        return Job(to_bytes(self.subject.model), self.subject.inputs, self.subject.outputs, self.feeds)
+        return [Job(form.data(), self.subject.inputs, self.subject.outputs, self.feeds, form.suffix)]
 
-    def fixed(self) -> list[Job]:
+    def fixed(self, form: Form) -> list[Job]:
         """The model for each of the inputs, with numbers for all sizes."""
         ends = self.subject.inputs, self.subject.outputs
         return [
-            Job(to_bytes(with_sizes(self.subject.model, {**feeds, **found})), *ends, [feeds])
+            Job(form.fixed({**feeds, **found}).data(), *ends, [feeds], form.suffix)
             for feeds, found in zip(self.feeds, self.expected, strict=True)
         ]
 
@@ -102,21 +103,37 @@ def rows_of(name: str, trials: Sequence[Trial], limits: Limits, *, locate: bool)
     start = Row(name, runtime.title, version, "not installed", reason=runtime.needs)
     if version is None:
         return [start] * len(trials)
-    answers = _run(runtime, [trial.whole() for trial in trials], limits)
-    verdicts = [
-        _verdict(start, trial.expected, [answer], limits) for trial, answer in zip(trials, answers, strict=True)
-    ]
+    forms = [trial.subject.form(runtime) for trial in trials]
+    answers = _run(runtime, [_jobs(form, trial.whole) for form, trial in zip(forms, trials, strict=True)], limits)
+    verdicts = [_verdict(start, trial.expected, each, limits) for trial, each in zip(trials, answers, strict=True)]
     again = [place for place, found in enumerate(verdicts) if found.row.state != "agrees" and trials[place].is_open]
-    jobs = [trials[place].fixed() for place in again]
-    fixed = iter(_run(runtime, [job for each in jobs for job in each], limits))
-    for place, each in zip(again, jobs, strict=True):
-        found = _verdict(start, trials[place].expected, [next(fixed) for _ in each], limits)
+    answers = _run(runtime, [_jobs(forms[place], trials[place].fixed) for place in again], limits)
+    for place, each in zip(again, answers, strict=True):
+        found = _verdict(start, trials[place].expected, each, limits)
         verdicts[place] = found._replace(row=replace(found.row, sizes="fixed"))
-    return [_explained(trial, found, runtime, limits, locate) for trial, found in zip(trials, verdicts, strict=True)]
+    return [
+        _explained(trial, form, found, runtime, limits) if locate else found.row
+        for trial, form, found in zip(trials, forms, verdicts, strict=True)
+    ]
 
 
-def _run(runtime: Runtime, jobs: Sequence[Job], limits: Limits) -> list[Answer]:
-    return list(run_jobs(runtime.module, jobs, timeout=limits.timeout, memory=limits.memory)) if jobs else []
+def _jobs(form: Form | str, make: Callable[[Form], Sequence[Job]]) -> Sequence[Job] | str:
+    """The jobs of a form, or why there are none."""
+    if isinstance(form, str):
+        return form
+    try:
+        return make(form)
+    except PortableNNError as error:
+        return str(error)
+
+
+def _run(runtime: Runtime, attempts: Sequence[Sequence[Job] | str], limits: Limits) -> list[list[Answer]]:
+    """The answers to the jobs of each attempt; where there are none, why."""
+    jobs = [job for each in attempts if not isinstance(each, str) for job in each]
+    ran = run_jobs(runtime.module, jobs, timeout=limits.timeout, memory=limits.memory)
+    return [
+        [Answer("refused", brief(each))] if isinstance(each, str) else [next(ran) for _ in each] for each in attempts
+    ]
 
 
 def _verdict(start: Row, expected: Sequence[Mapping[str, Array]], answers: Sequence[Answer], limits: Limits) -> Verdict:
@@ -151,20 +168,24 @@ def _apart(name: str, ours: Array, theirs: Array) -> str:
     return f"output '{name}' is {found} and should be {wanted}"
 
 
-def _explained(trial: Trial, verdict: Verdict, runtime: Runtime, limits: Limits, locate: bool) -> Row:
+def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtime, limits: Limits) -> Row:
     """The row with the first node that differs or fails, and what is known of it."""
     row = verdict.row
-    if row.state == "agrees" or not locate:
+    if row.state == "agrees" or isinstance(form, str):
         return row
 
     def agrees(part: Part) -> bool:
-        model = with_sizes(part.model, {**part.feeds, **part.expected})
-        job = Job(to_bytes(model), part.inputs, (part.output,), [part.feeds])
-        return _verdict(row, [part.expected], _run(runtime, [job], limits), limits).row.state == "agrees"
+        def jobs(whole: Form) -> list[Job]:
+            fixed = whole.fixed({**part.feeds, **part.expected})
+            return [Job(fixed.data(), part.inputs, (part.output,), [part.feeds], fixed.suffix)]
 
-    step = first_step(trial.subject, verdict.output, trial.feeds[verdict.place], agrees)
-    words = (runtime.title, *runtime.names)
-    about = [each for each in trial.findings if any(word in each.message for word in words)]
+        [answers] = _run(runtime, [_jobs(part.form, jobs)], limits)
+        return _verdict(row, [part.expected], answers, limits).row.state == "agrees"
+
+    named = (step for output in trial.subject.outputs for step in form.steps(output.name) if str(step) in row.reason)
+    step = next(named, None) or first_step(trial.subject, form, verdict.output, trial.feeds[verdict.place], agrees)
+    words = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in (runtime.title, *runtime.names)))
+    about = [each for each in trial.findings if words.search(each.message)]
     here = [each for each in about if step and each.node == step.name] or about
     known = tuple(f"node '{each.node}': {each.message}" if each.node else each.message for each in here)
     return replace(row, node=str(step or ""), explanations=known)
