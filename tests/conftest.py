@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Generator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
+from math import gcd
 
 import pytest
 from hypothesis import settings
@@ -30,9 +32,29 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+QUICK_CASES = 8
+"""How many cases of one test are quick, where it has more: the rest of a grid is long."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first, so that no core is without work at the end."""
+    """Make all but a few cases of large grids long; begin with what takes minutes, so that no core idles at the end."""
+    cases = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ("long", "sweep")):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for grid in cases.values():
+        quick = set(spread(len(grid), QUICK_CASES))
+        for place, item in enumerate(grid):
+            if place not in quick:
+                item.add_marker("long")
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+
+
+def spread(count: int, most: int) -> Iterator[int]:
+    """At most ``most`` places of ``count``: of a product of arguments, each value of each is likely among them."""
+    step = next(step for step in range(round(count * 0.618) or 1, 2 * count + 2) if gcd(step, count) == 1)
+    return (place * step % count for place in range(min(count, most)))
 
 
 @pytest.fixture(scope="session")

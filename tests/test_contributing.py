@@ -26,6 +26,7 @@ def test_every_diff_has_a_program_that_shows_what_it_adds() -> None:
     assert sorted(DIFFS) == sorted(path.stem.removeprefix("add_") for path in PROGRAMS.glob("*.py"))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("git") is None, reason="git applies the diffs")
 @pytest.mark.parametrize("what", DIFFS)
 def test_a_diff_applies_and_adds_what_it_says(what: str, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def alike(found: str, printed: str, *, trained: bool) -> bool:
     return trained or math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("block", SHOWN)
 def test_a_page_shows_what_its_commands_print(
     block: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -79,6 +80,7 @@ def test_a_page_has_the_tables_that_its_programs_print(page: Path) -> None:
         assert shown.split() == done.stdout.split()
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, under PyTorch.
 def test_the_python_of_a_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,7 @@ def digits(tmp_path: Path) -> tuple[Any, Any]:
     return train, test
 
 
+@pytest.mark.long
 def test_every_cell_runs_and_computes_what_the_book_does(
     tmp_path: Path, digits: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,11 +57,13 @@ def test_every_name_of_every_public_module_is_public() -> None:
             assert getattr(portable_nn, name) is getattr(import_module(home), name)
 
 
+@pytest.mark.long
 def test_all_public_names_come_with_a_star() -> None:
     code = "from portable_nn import *; print(Dense(3).units, Adam(0.1).learning_rate, __version__)"
     assert python(code) == f"3 0.1 {portable_nn.__version__}"
 
 
+@pytest.mark.long
 def test_unknown_names_are_attribute_errors_that_suggest_another() -> None:
     assert not hasattr(portable_nn, "Dens")
     assert not hasattr(portable_nn, "__wrapped__")
@@ -73,6 +75,7 @@ def test_unknown_names_are_attribute_errors_that_suggest_another() -> None:
     assert "Did you mean: 'Dense'?" in done.stderr
 
 
+@pytest.mark.long
 def test_a_name_is_imported_when_it_is_asked_for() -> None:
     code = "import portable_nn, sys; {}; print([m for m in {} if 'portable_nn.' + m in sys.modules])"
     later = ["network", "model_files", "inspection", "analysis", "training.fit"]
@@ -81,6 +84,7 @@ def test_a_name_is_imported_when_it_is_asked_for() -> None:
     assert python(code.format("from portable_nn import layers", later)) == "[]"
 
 
+@pytest.mark.long
 def test_a_layer_is_added_in_one_module(tmp_path: Path) -> None:
     """Its function and a line of ``__all__``: nothing else has to know it."""
     module = installed(tmp_path) / "portable_nn/layers/activation.py"
@@ -164,6 +168,7 @@ sys.path.insert(0, SITE)
 """What is in ``SITE`` comes before a package that is installed already."""
 
 
+@pytest.mark.long
 def test_a_checkout_adds_converters_and_models_and_nothing_else() -> None:
     assert python(WITHIN) == str(ROOT / "portable_nn/__init__.py")
 
@@ -215,6 +220,7 @@ def test_importing_is_quick_because_nothing_heavy_is_imported() -> None:
     assert python(code) == "[]"
 
 
+@pytest.mark.long
 def test_training_imports_neither_onnx_nor_onnxruntime() -> None:
     code = "import portable_nn as p, sys; p.Sequential(p.Input(2), p.Dense(1)); print('onnx' in sys.modules)"
     assert python(code) == "False"

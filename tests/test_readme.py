@@ -23,6 +23,7 @@ def blocks(language: str) -> list[str]:
     return [block for name, block in found if name == language]
 
 
+@pytest.mark.long
 def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
@@ -84,6 +85,7 @@ def test_every_command_and_option_of_the_table_exists(capsys: pytest.CaptureFixt
         assert set(re.findall(r"--[\w-]+", row)) <= known, name
 
 
+@pytest.mark.long
 def test_a_command_prints_what_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -444,6 +444,7 @@ def test_the_colours_can_be_told_apart_by_those_who_see_no_green():
 # Phase portraits.
 
 
+@pytest.mark.long
 def test_streamlines_follow_the_players():
     [axes] = picture("field").axes
     streams = [stream for lines in axes.collections for stream in lines.get_segments()]
@@ -460,6 +461,7 @@ def test_streamlines_follow_the_players():
     assert (cosine > 0.9).mean() > 0.99
 
 
+@pytest.mark.long
 def test_runs_from_several_starts():
     figure = picture("field")
     [axes] = figure.axes
@@ -483,6 +485,7 @@ def test_runs_from_several_starts():
 # GANs.
 
 
+@pytest.mark.long
 def test_bars_of_a_pattern_are_means_of_samples():
     axes = titled(picture("gan pattern"), "2,500 samples")
     made = sample(pattern_result().averaged, 2500)
@@ -507,6 +510,7 @@ def test_losses_and_eigenvalues_along_training():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Re λ", "Im λ")
 
 
+@pytest.mark.long
 def test_modes_of_a_ring():
     figure = picture("gan ring")
     found = circles(titled(figure, "2,500 samples"))
@@ -602,6 +606,7 @@ def frames() -> list[Image.Image]:
     return draw.animation(result("article"))
 
 
+@pytest.mark.long
 def test_an_animation_is_small_and_shows_both_players(tmp_path):
     save_animation(frames(), tmp_path / "a.gif")
     assert (tmp_path / "a.gif").stat().st_size < 2_000_000
@@ -732,6 +737,7 @@ def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     assert (tmp_path / f"a{suffix}").stat().st_size < 1_000_000
 
 
+@pytest.mark.long
 def test_pyplot_is_left_alone():
     code = (
         "import sys; from portable_nn.adversarial import pictures, simulate; at_once = 'matplotlib' in sys.modules;"

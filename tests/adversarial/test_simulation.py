@@ -80,6 +80,7 @@ def test_weighted_averages() -> None:
         found.averaged("rates")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", [name for name, row in METHODS.items() if row.anchored])
 def test_anchored_methods_fall_as_one_over_k(method: str) -> None:
     """Yoon & Ryu 2021: ‖F‖ falls with a slope of -1 in a double logarithm."""
@@ -189,6 +190,7 @@ def test_forsaken_is_found_by_those_that_go_down_the_residual(method: str) -> No
     assert found.verdicts[0].message.endswith(f"y gains by moving alone (its curvature is {curvature:.4g})")
 
 
+@pytest.mark.long
 def test_dirac_gan_converges_with_r1_and_circles_with_wgan_gp() -> None:
     plain = simulate("dirac-gan", "alternating", (0.5, 0.5), 0.1, 5000)
     assert plain.status == 2

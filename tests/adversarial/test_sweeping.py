@@ -53,6 +53,7 @@ def test_the_best_rate_of_extragradient() -> None:
     assert found.per_evaluation[0, found.best[0]] == pytest.approx((math.sqrt(3) / 2) ** 0.5)
 
 
+@pytest.mark.long
 def test_what_theory_does_not_know_is_no_number() -> None:
     found = sweep(methods=["adam", "anchored", "extragradient"], rates=[0.05, 0.1], steps=60)
     assert np.isnan(found.limits).tolist() == [True, True, False]

@@ -127,6 +127,7 @@ def test_a_kink_at_the_equilibrium_has_no_eigenvalues() -> None:
 FORSAKEN = ("forsaken", {}, 0.0, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["proximal", "midpoint"])
 def test_an_implicit_step_is_a_solution_or_a_failure(method: str) -> None:
     """Each step of 60 runs against F by hand, at a rate at which Newton's method often fails."""
@@ -148,6 +149,7 @@ def test_an_implicit_step_is_a_solution_or_a_failure(method: str) -> None:
     assert all(float(verdict.message.rpartition("= ")[2]) > 1e-8 for verdict in failed)
 
 
+@pytest.mark.long
 def test_a_failure_ends_its_own_run_alone() -> None:
     start = (1.9, -1.7)
     together = simulate("forsaken", "proximal", [start, (0.1, 0.4)], 1.0, 60)
@@ -243,6 +245,7 @@ def test_the_derivatives_of_the_judge_s_scissors_are_those_of_the_package() -> N
         assert np.allclose(played.jacobian(z), scissors_bent(z), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gamma", [0.0, 1.0])
 def test_numbers_too_small_to_have_digits_are_no_failure_of_newton_s_method(gamma: float) -> None:
     """The proximal step contracts by 1/|1 + ηλ| for the eigenvalues λ of J: to 0, on the way through 5e-324."""

@@ -29,6 +29,7 @@ def rows_of(net: NetSizes) -> dict[str, NodeSize]:
 # -- against other tools, on files that this package did not make
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shapes_are_those_that_onnxruntime_computes(exported, name):
     path = exported(name).path

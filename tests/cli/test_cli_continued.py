@@ -128,6 +128,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(folder, name):
     assert not list(folder.glob("a.*.part*"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_what_is_written_is_what_the_network_gives(folder):
     wanted = pnn.load(folder / "swh.safetensors").predict(np.nan_to_num(X))
@@ -187,6 +188,7 @@ def test_a_full_disk(folder):
     assert (folder / "d.csv").read_bytes() == (folder / "w.csv").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_what_was_begun_is_not_overwritten_unasked_nor_mixed(folder):
     assert killed("e.csv", *run_of()) == -signal.SIGKILL

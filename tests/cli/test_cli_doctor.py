@@ -12,6 +12,7 @@ from portable_nn.doctor import machine, report, requirements
 from portable_nn.doctor.requirements import Package, command
 
 
+@pytest.mark.long
 def test_what_is_installed(run):
     done = run("doctor", "--format", "json")
     assert (done.code, done.err) == (0, "")

@@ -35,6 +35,7 @@ def endless(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_model_that_never_ends_is_ended(shell, endless):
     began = time.monotonic()
     found = shell("predict", "endless.onnx", "rows.csv", "--timeout", "3", timeout=60)
@@ -43,6 +44,7 @@ def test_a_model_that_never_ends_is_ended(shell, endless):
     assert time.monotonic() - began >= 3
 
 
+@pytest.mark.long
 def test_what_is_done_in_time_is_the_same(shell, digits_csv):
     line = ["predict", "digits-mlp", "-", "--format", "json"]
     found = shell(*line, "--timeout", "300", input=digits_csv.read_text())
@@ -55,6 +57,7 @@ def test_nor_is_an_error_another(shell, run):
     assert shell("inspect", "nothing.onnx", "--timeout", "300") == run("inspect", "nothing.onnx")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_a_command_whose_parent_was_killed_ends_itself(endless, monkeypatch):
     program = "from portable_nn.cli import main, timing; timing.GRACE = 0; timing.has_limit = True; main()"
@@ -122,6 +125,7 @@ def test_sizes_beyond_all_memory(run, line, message):
     assert err.startswith(f"error: {message}")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="memory cannot be limited")
 @pytest.mark.parametrize(
     "line",

@@ -50,6 +50,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_a_table_fits_the_terminal_and_is_whole_elsewhere(run, pictures):
     line = ("predict", "digits-mlp", ".", "--top", "2")
     shown = on_terminal(60, pictures, *line).splitlines()
@@ -62,6 +63,7 @@ def test_a_table_fits_the_terminal_and_is_whole_elsewhere(run, pictures):
     assert (pictures / "x.txt").read_text() == piped
 
 
+@pytest.mark.long
 def test_colour_is_for_terminals_that_want_it(shell, tmp_path):
     told = "error: no model is called 'x'"
     assert on_terminal(200, tmp_path, "inspect", "x").startswith("\x1b[31merror:\x1b[0m no model is called 'x'")

@@ -241,6 +241,7 @@ def test_ctrl_c_is_130(run, monkeypatch):
     assert run("inspect", "x")[:2] == (130, "")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, digits_csv):
     digits_csv.write_text(digits_csv.read_text() * 600)
@@ -252,6 +253,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, digits_csv):
     assert done.stderr == ""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such shells")
 def test_output_that_nobody_can_take(tmp_path, digits_csv):
     command = f"'{sys.executable}' -m portable_nn predict digits-mlp digits.csv -q "
@@ -277,6 +279,7 @@ def test_options_that_do_not_go_together(run, tmp_path, words, message):
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+@pytest.mark.long
 def test_closed_standard_input(tmp_path):
     command = f"{sys.executable} -m portable_nn predict digits - <&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)

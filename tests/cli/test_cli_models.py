@@ -188,6 +188,7 @@ def test_simulated_tracks(run, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"t.h5": made}
 
 
+@pytest.mark.long
 def test_a_picture_of_simulated_tracks(run, tmp_path):
     pytest.importorskip("matplotlib")
     import h5py

@@ -55,6 +55,7 @@ def test_rows_of_csv_and_the_right_answers(run, digits_csv):
     assert [result["expected"] for result in results] == [result["label"] for result in results] == list("02468")
 
 
+@pytest.mark.long
 def test_standard_input_in_a_process_of_its_own(shell, digits_csv):
     code, out, err = shell("predict", "digits-mlp", "-", "--quiet", "--format", "json", input=digits_csv.read_text())
     assert (code, err) == (0, "")
@@ -245,6 +246,7 @@ def test_json_is_whole_although_an_input_is_bad(run, tmp_path, digits_csv):
     assert err == "error: digits.csv: row 301: expected a label and 784 values, found 2 cells\n"
 
 
+@pytest.mark.long
 def test_a_file_is_written_whole_or_not_at_all(shell, tmp_path, digits_csv):
     digits_csv.write_text(digits_csv.read_text() * 60 + "1,2\n")
     (tmp_path / "answers.txt").write_text("old")
@@ -293,6 +295,7 @@ def test_bad_inputs_are_one_line_and_exit_code_3(run, tmp_path, given, message):
     assert (told.code, told.err) == (3, f"error: {name.strip()}: {reason}\n")
 
 
+@pytest.mark.long
 def test_a_bad_input_in_a_process_of_its_own(shell, tmp_path):
     bad_files(tmp_path)
     code, out, err = shell("predict", "digits-mlp", "text.png", "--strict")

@@ -132,6 +132,7 @@ def test_a_run_as_json(run):
     assert {row["method"]: row["stability_limit"] for row in data["converging"]}["proximal"] == "inf"
 
 
+@pytest.mark.long
 def test_in_a_process_of_its_own_without_warnings(shell):
     assert shell("simulate", "run") == (0, ARTICLE, "")
 
@@ -174,6 +175,7 @@ def test_names_of_numbers_in_csv(run):
     assert {row["distance"] for row in rows_of(out)} == {""}  # No equilibrium is known.
 
 
+@pytest.mark.long
 def test_noise_is_drawn_from_the_seed(run):
     def drawn(*more):
         return run("simulate", "compare", "--noise", "0.1", "--evaluations", "20", "-q", "--format", "csv", *more).out
@@ -181,6 +183,7 @@ def test_noise_is_drawn_from_the_seed(run):
     assert drawn() == drawn("--seed", "0") != drawn("--seed", "1")
 
 
+@pytest.mark.long
 def test_pictures_of_a_run(run, tmp_path):
     pytest.importorskip("matplotlib")
     code, out, err = run("simulate", "run", "--steps", "20", "--plot", "run.png", "--gif", "run.gif")
@@ -273,6 +276,7 @@ def test_comparing_as_json_and_csv(run):
         assert [float(row["distance"]) for row in own] == entry.result.distance.tolist()
 
 
+@pytest.mark.long
 def test_comparing_all(run):
     out = run("simulate", "compare", "--method", "all", "--evaluations", "20").out
     rows = out.split("\n\n")[1].splitlines()[1:]
@@ -323,6 +327,7 @@ def test_sweeping(run):
     }
 
 
+@pytest.mark.long
 def test_sweeping_as_json_and_csv(run):
     arguments = ("simulate", "sweep", "--method", "extragradient,adam", "--rates", "0.5,0.1", "--steps", "50")
     data = json.loads(run(*arguments, "--format", "json").out)

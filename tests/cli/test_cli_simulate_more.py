@@ -129,6 +129,7 @@ def test_the_field_where_no_equilibrium_is_known(run):
     assert run("simulate", "field", "--game", "x+y", "--steps", "5").out.endswith("points with F = 0: not known\n")
 
 
+@pytest.mark.long
 def test_a_gan(run, tmp_path):
     arguments = ("simulate", "gan", "--steps", "20", "--seed", "2", "--eigenvalues", "10")
     found = demonstrate(seed=2, steps=20, eigenvalues=10, progress=False)

@@ -396,6 +396,7 @@ def test_a_picture_of_what_pytorch_does_not_have(run, tmp_path):
     assert (tmp_path / "p.png").exists()
 
 
+@pytest.mark.long
 def test_in_a_process_of_its_own(shell, tmp_path):
     pytest.importorskip("matplotlib")
     code, out, err = shell("size", "conv", "--in", "5", "--kernel", "2", "--stride", "2", "--plot", "p.png")

@@ -348,6 +348,7 @@ def test_ctrl_c_says_how_to_go_on(run, monkeypatch, flowers_csv):
     assert found.out.splitlines()[:-1] == whole.out.splitlines()[:-1]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
 def test_ctrl_c_keeps_what_was_learned(tmp_path, flowers_csv):
     command = [sys.executable, "-m", "portable_nn", *FLOWERS, "--epochs", "1000000", "--metrics-csv", "m.csv"]
@@ -482,6 +483,7 @@ def test_figures_of_an_interrupted_training_are_not_overwritten(run, tmp_path, f
     assert (tmp_path / "m.csv").read_text() == before
 
 
+@pytest.mark.long
 def test_the_curves_are_drawn_and_a_resumed_training_replaces_its_picture(run, tmp_path, flowers_csv):
     pytest.importorskip("matplotlib")
     options = ["--plot", "run.svg", "--checkpoint", "run"]

@@ -33,6 +33,7 @@ def numbers(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.integers(2, 6), min_size=2, max_size=5),

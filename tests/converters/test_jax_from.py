@@ -95,6 +95,7 @@ def test_modules_of_linen(name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, back["params"], variables["params"])
 
 
+@pytest.mark.long
 def test_parameters_are_named_as_in_the_tree() -> None:
     module, x = MODELS["cnn"]
     variables = filled(module.init(jax.random.key(0), x))
@@ -153,6 +154,7 @@ def test_dropout_of_linen_drops_in_training() -> None:
     assert [node.operator for node in net.graph.nodes if node.operator != "Constant"] == ["Dropout", "Gemm"]
 
 
+@pytest.mark.long
 def test_open_sizes_and_several_inputs_and_outputs() -> None:
     batch, steps = jax.export.symbolic_shape("n, steps")
     x = jax.ShapeDtypeStruct((batch, steps, 4), np.float32)

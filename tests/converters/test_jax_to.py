@@ -37,6 +37,7 @@ def shapes(tree: Any) -> Any:
     return jax.tree.map(lambda each: tuple(each.shape), tree)
 
 
+@pytest.mark.long
 def test_parameters_have_the_names_and_layouts_of_flax() -> None:
     net = cnn()
     variables, _, proof, notes = to_jax(net)
@@ -54,6 +55,7 @@ def test_parameters_have_the_names_and_layouts_of_flax() -> None:
     assert notes == ()
 
 
+@pytest.mark.long
 def test_flax_layers_compute_the_same_with_these_parameters() -> None:
     linen = pytest.importorskip("flax.linen")
     net = pnn.Sequential(
@@ -75,6 +77,7 @@ def test_flax_layers_compute_the_same_with_these_parameters() -> None:
     np.testing.assert_allclose(apply(variables, x), y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_it_jits_maps_and_differentiates() -> None:
     net = cnn()
     variables, apply, *_ = to_jax(net, verify=False)
@@ -90,6 +93,7 @@ def test_it_jits_maps_and_differentiates() -> None:
     np.testing.assert_allclose(ensemble[0], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_training_in_jax_comes_back() -> None:
     optax = pytest.importorskip("optax")
     net, there = cnn(), cnn()
@@ -120,6 +124,7 @@ def test_training_in_jax_comes_back() -> None:
     np.testing.assert_allclose(net.predict(x), apply(variables, x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_five_steps_are_compared_on_request() -> None:
     assert to_jax(cnn(), prove_training=True).outputs.notes == ()
     drops = pnn.Sequential(pnn.Input(4), pnn.Dense(8), pnn.Dropout(0.5), pnn.Dense(2), seed=0)
@@ -127,6 +132,7 @@ def test_five_steps_are_compared_on_request() -> None:
     assert "Dropout draws other random numbers" in note
 
 
+@pytest.mark.long
 def test_dropout_drops_with_a_key_alone() -> None:
     net = pnn.Sequential(pnn.Input(1000), pnn.Dropout(0.25, name="drop"), seed=0)
     _, apply, *_ = to_jax(net)
@@ -140,6 +146,7 @@ def test_dropout_drops_with_a_key_alone() -> None:
     assert 0.2 < float((found == 0).mean()) < 0.3
 
 
+@pytest.mark.long
 def test_several_inputs_and_outputs_by_name() -> None:
     a, b = pnn.Input(4, name="a"), pnn.Input(4, name="b")
     net = pnn.Network(inputs=[a, b], outputs=[a + b, pnn.Dense(2, name="d")(a * b)], seed=0)
@@ -178,6 +185,7 @@ def test_what_does_not_fit_is_refused_as_a_whole() -> None:
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.long
 def test_double_precision_needs_the_switch_of_jax() -> None:
     net = pnn.Sequential(pnn.Input(3, dtype="float64"), pnn.Dense(2), seed=0)
     with pytest.raises(UsageError, match="jax_enable_x64"):

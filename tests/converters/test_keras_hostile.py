@@ -256,6 +256,7 @@ def test_members_outside_of_the_archive_are_refused(name: str, tmp_path: Path) -
     assert [each.name for each in tmp_path.iterdir()] == ["m.keras"]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_archives_with_twins_bombs_or_damage_are_refused(tmp_path: Path) -> None:
     file = written(tmp_path)
@@ -285,6 +286,7 @@ def test_archives_with_twins_bombs_or_damage_are_refused(tmp_path: Path) -> None
         read_keras(tmp_path / "none.keras")
 
 
+@pytest.mark.long
 def test_changed_bytes_give_an_error_or_a_network(tmp_path: Path) -> None:
     file = written(tmp_path, functional())
     whole, rng = file.read_bytes(), np.random.default_rng(0)
@@ -299,6 +301,7 @@ def test_changed_bytes_give_an_error_or_a_network(tmp_path: Path) -> None:
             assert "m.keras" in str(error)  # noqa: PT017
 
 
+@pytest.mark.long
 def test_changed_configurations_give_an_error_or_a_network(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     values: list[Any] = [None, True, -1, 0, 2**40, 1.5, "x", "", [], {}, [1], {"class_name": "x"}, [[None]]]

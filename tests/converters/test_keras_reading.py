@@ -111,6 +111,7 @@ def test_what_acts_in_training_alone_is_noted(tmp_path: Path) -> None:
     assert "optimizer are left out" in notes
 
 
+@pytest.mark.long
 def test_reading_needs_no_keras_and_imports_none(tmp_path: Path) -> None:
     model = build("cnn")
     model.save(tmp_path / "m.keras")

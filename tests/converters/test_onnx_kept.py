@@ -228,6 +228,7 @@ def test_a_remark_that_another_tool_added_is_kept_and_one_that_it_dropped_comes_
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(st.data())
 def test_any_texts_come_back(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

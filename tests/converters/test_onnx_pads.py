@@ -95,6 +95,7 @@ def ceiled(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
     return size, {"kernel_shape": [kernel], "pads": [pad, pad], "strides": [stride], "ceil_mode": 1}
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(ceiled(), st.sampled_from(POOLS), st.integers(0, 2))
 def test_rounding_up_is_written_as_a_longer_end(case: tuple[int, dict[str, Any]], operator: str, further: int) -> None:

@@ -43,6 +43,7 @@ def notes_on_shared(path: Path) -> list[str]:
     return [note for note in read_onnx(path).notes if "several nodes share" in note]
 
 
+@pytest.mark.long
 def test_merged_weights_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = exported(tmp_path / "merged.onnx", optimize=True)
     [note] = notes_on_shared(path)
@@ -56,11 +57,13 @@ def test_merged_weights_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert note in json.loads(capsys.readouterr().out)["notes"]
 
 
+@pytest.mark.long
 def test_weights_kept_apart_have_no_note_and_tied_ones_the_same(tmp_path: Path) -> None:
     assert notes_on_shared(exported(tmp_path / "apart.onnx", optimize=False)) == []
     assert len(notes_on_shared(exported(tmp_path / "tied.onnx", optimize=False, tied=True))) == 1
 
 
+@pytest.mark.long
 def test_stack_traces_stay_with_their_author(tmp_path: Path) -> None:
     path = exported(tmp_path / "traced.onnx", optimize=False)
     model = onnx.load(path)

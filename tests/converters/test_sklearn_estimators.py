@@ -65,6 +65,7 @@ def test_a_classifier_is_searched_cloned_pickled_and_exported(tmp_path: Path) ->
     assert export_onnx(network, tmp_path / "wine.onnx").max_abs_error < 1e-4
 
 
+@pytest.mark.long
 def test_two_classes_and_a_regressor_learn() -> None:
     x, y = load_breast_cancer(return_X_y=True)
     assert cross_val_score(PortableClassifier((16,), epochs=30, random_state=0), x, y, cv=3).min() > 0.94

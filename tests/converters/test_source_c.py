@@ -62,6 +62,7 @@ def test_a_convolutional_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, net.predict(x), rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.long
 @needs_compiler
 @pytest.mark.parametrize("layer", [pnn.RNN, pnn.GRU, pnn.LSTM])
 def test_recurrent_networks_of_any_length(tmp_path: Path, layer: Any) -> None:
@@ -120,6 +121,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @needs_compiler
 def test_the_books_network_in_double_and_single_precision(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
@@ -141,6 +143,7 @@ def test_the_books_network_in_double_and_single_precision(tmp_path: Path) -> Non
     assert max(each.max_abs_error for each in report.outputs.values()) < 1e-6
 
 
+@pytest.mark.long
 @needs_compiler
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(max_size=20), min_size=13, max_size=13, unique=True).map(tuple))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -101,6 +101,7 @@ def differences(case: Case, ours: list[Array], theirs: list[Array], dtype: str) 
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("embedded", [False, True])
 def test_a_module_needs_numpy_alone(tmp_path: Path, embedded: bool) -> None:
     net = pnn.Sequential(
@@ -143,6 +144,7 @@ def test_the_weights_beside_are_a_weight_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.predict(x), net.predict(x))
 
 
+@pytest.mark.long
 def test_lengths_stay_open(tmp_path: Path) -> None:
     net = pnn.Sequential(
         pnn.Input("steps", 3),
@@ -159,6 +161,7 @@ def test_lengths_stay_open(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, net.predict(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_program_prints_and_saves(tmp_path: Path) -> None:
     net = pnn.Sequential(pnn.Input(4), pnn.Dense(2), labels=["no", "yes"], seed=0)
     write_numpy(net, tmp_path / "net.py", embedded=True)
@@ -226,6 +229,7 @@ def is_harmless(source: str) -> None:
     assert not any(isinstance(node, ast.Raise) for node in tree.body)
 
 
+@pytest.mark.long
 @given(st.lists(st.sampled_from(HOSTILE) | st.text(max_size=20), min_size=13, max_size=13, unique=True).map(tuple))
 @settings(max_examples=150, deadline=None)
 def test_hostile_names_and_texts_stay_where_they_are(names: tuple[str, ...]) -> None:

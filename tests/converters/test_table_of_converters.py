@@ -65,6 +65,7 @@ assert main("import mine.line other.npz --layers 1-1".split()) == 2
 """
 
 
+@pytest.mark.long
 def test_another_package_adds_a_converter(tmp_path: Path) -> None:
     (tmp_path / "their_lines.py").write_text(THEIRS)
     home = tmp_path / "their_lines-1.0.dist-info"

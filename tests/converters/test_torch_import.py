@@ -43,6 +43,7 @@ def test_names_values_and_frozen_parameters_are_those_of_state_dict() -> None:
     assert module.training
 
 
+@pytest.mark.long
 def test_a_network_predicts_like_eval_and_trains_like_train_whatever_the_mode_of_the_module() -> None:
     torch.manual_seed(0)
     for training in (True, False):
@@ -83,6 +84,7 @@ def test_objects_are_found_by_the_table_of_converters() -> None:
     assert from_object(nn.Linear(2, 3), example=torch.zeros(1, 2)).graph.outputs == ("output",)
 
 
+@pytest.mark.long
 def test_operators_without_a_counterpart_are_all_listed_with_their_places() -> None:
     inner = Of(lambda self, x: torch.linalg.svd(x)[1])
     module = Of(lambda self, x: self.inner(x) + torch.special.bessel_j0(x)[..., 0], inner=inner)

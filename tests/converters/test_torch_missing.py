@@ -20,6 +20,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_a_source_names_what_it_needs(tmp_path: Path) -> None:
     done = run(tmp_path, "export", "digits-mlp", "--source", "net.py")
     assert (done.returncode, list(tmp_path.iterdir())) == (4, [])
@@ -28,6 +29,7 @@ def test_a_source_names_what_it_needs(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_state_dict_is_read_and_not_compared(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch writes the state dict")
     network = pnn.load_model("digits-mlp")

@@ -107,6 +107,7 @@ def test_attention_is_pytorchs_layer() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [9, 12], ids=["recurrent", "pictures"])
 def test_modules_can_be_exported_with_open_sizes(length: int) -> None:
     """PyTorch's export fixes the number of steps of its own recurrent layers."""
@@ -150,6 +151,7 @@ def test_all_that_pytorch_cannot_express_is_listed() -> None:
         to_torch(pnn.Network(x, z))
 
 
+@pytest.mark.long
 def test_the_source_is_a_module_that_needs_pytorch_alone(tmp_path: Path) -> None:
     net = picture_net()
     written = write_source(net, tmp_path / "mine.py")

@@ -39,6 +39,7 @@ def back(module: Any, x: Any, **options: Any) -> None:
         np.testing.assert_allclose(made(x).numpy(), wanted.numpy(), atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [torch.nn.GRU, torch.nn.LSTM])
 def test_recurrent_layers_come_back(kind: Any) -> None:
     x = torch.randn(2, 5, 8)

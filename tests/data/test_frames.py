@@ -54,6 +54,7 @@ def test_a_csv_file_is_read_as_pandas_reads_it(tmp_path: Path, name: str) -> Non
                 assert cell == (other.strip() if isinstance(other, str) else other)
 
 
+@pytest.mark.long
 @given(
     rows=st.lists(
         st.tuples(
@@ -78,6 +79,7 @@ def test_what_the_csv_module_writes_is_read_again(
     assert frame.columns["number"].tolist() == [value for _, value in rows]
 
 
+@pytest.mark.long
 def test_a_word_in_the_last_of_many_rows_makes_a_column_of_words(tmp_path: Path) -> None:
     lines = [f"{place:03}" for place in range(20_000)]
     frame = read_frame(written(tmp_path / "t.csv", "n,w\n" + "".join(f"{text},{text}\n" for text in lines) + "1,x\n"))

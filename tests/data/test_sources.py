@@ -227,6 +227,7 @@ def test_wrong_arguments_are_reported_at_once(tmp_path: Path, digit: Path) -> No
         iterate([digit, missing], STEPS, (784,))
 
 
+@pytest.mark.long
 def test_heavy_packages_are_imported_when_they_are_needed() -> None:
     code = "import sys, portable_nn.data.sources; print({'PIL', 'imageio', 'h5py', 'onnx'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -100,6 +100,7 @@ def test_the_bins_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(found.ece, (counts * np.abs(right - said)).sum() / 2000, **EXACT)
 
 
+@pytest.mark.long
 def test_the_error_by_chance_is_that_of_calibrated_answers() -> None:
     """Mean of 300 draws of labels from the probabilities themselves."""
     rng = np.random.default_rng(3)
@@ -124,6 +125,7 @@ def covered(inside: list[bool]) -> float:
     return float(np.mean(inside))
 
 
+@pytest.mark.long
 def test_intervals_hold_what_they_should_hold() -> None:
     """Of 400 samples, 95 % of the intervals hold the figures of a very large one, give or take three deviations."""
     truth = of_classes(*drawn(400_000, 3, seed=99, sharp=1), parts=10)
@@ -172,6 +174,7 @@ def test_numbers_are_as_scikit_learn_has_them(order: str) -> None:
     np.testing.assert_allclose(found.loss, metrics.mean_squared_error(y, p), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_intervals_of_errors_hold_what_they_should_hold() -> None:
     true = of_numbers(*linear(400_000, seed=99)).numbers[0]
     found = [of_numbers(*linear(300, seed=seed), parts=1).numbers[0] for seed in range(400)]

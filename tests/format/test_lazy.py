@@ -123,6 +123,7 @@ def test_mapped_tensors_can_be_saved_over_their_own_file(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
 def test_the_file_is_closed_when_its_tensors_are_let_go(path: Path) -> None:
     save(path, MANIFEST, TENSORS)
@@ -168,6 +169,7 @@ def test_weights_can_be_loaded_into_a_lazy_network(path: Path) -> None:
     np.testing.assert_array_equal(lazy.parameters["dense_1.weight"], other.parameters["dense_1.weight"])
 
 
+@pytest.mark.long
 def test_a_network_keeps_what_was_read_without_another_copy(path: Path) -> None:
     big = pnn.Sequential(pnn.Input(1000), pnn.Dense(2000), pnn.Dense(3), seed=0)
     big.save(path)

@@ -155,6 +155,7 @@ tensor = st.sampled_from(list(ITEM_SIZES)).flatmap(lambda dtype: arrays.arrays(d
 names = st.text("ab.é/:_ 0%", min_size=1, max_size=6).filter(lambda name: {".", ".."}.isdisjoint(name.split("/")))
 
 
+@pytest.mark.long
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(tensors=st.dictionaries(names, tensor, max_size=4))
 def test_any_tensors_round_trip(path: Path, tensors: dict[str, Array]) -> None:
@@ -281,6 +282,7 @@ def test_a_manifest_that_was_saved_before_is_checked_again_where_it_has_changed(
     assert load(path, digest=digest).manifest.graph.nodes[0].attributes == {"axis": 1}
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(
     st.dictionaries(

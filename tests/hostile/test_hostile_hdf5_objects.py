@@ -460,6 +460,7 @@ assert "h5py" not in sys.modules
 """
 
 
+@pytest.mark.long
 def test_the_hdf5_library_never_sees_a_file(tmp_path: Path, other: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()

@@ -334,6 +334,7 @@ def test_32_too_many_objects(tmp_path, monkeypatch):
         open_tensors(tmp_path / "m.h5")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no FIFOs")
 def test_no_other_file_is_opened(tmp_path):
     """The others are FIFOs: a process that opened one of them would wait for ever."""

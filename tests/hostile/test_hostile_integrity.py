@@ -86,6 +86,7 @@ def test_41_every_flipped_bit_is_refused(path: Path, bits: int, remembered: bool
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1.safetensors"
 
 
+@pytest.mark.long
 def test_41_every_flipped_bit_of_the_data_of_version_1_is_refused(tmp_path: Path) -> None:
     """It has no checksums: its digests are looked at."""
     path, content = tmp_path / "v1.safetensors", bytearray(GOLDEN.read_bytes())

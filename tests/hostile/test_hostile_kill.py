@@ -40,6 +40,7 @@ def killed(folder: Path, scenario: str, suffix: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scenario", "suffix"), SCENARIOS)
 def test_61_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path: Path, scenario: str, suffix: str) -> None:
     found = killed(tmp_path / "folder", scenario, suffix)
@@ -118,6 +119,7 @@ def on_full_disk(tmp_path: Path, suffix: str, means: str, step: int, before: lis
     return folder / f"net{suffix}", result.stdout.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", CARRIERS)
 def test_61_a_file_that_may_not_get_so_large(tmp_path: Path, suffix: str) -> None:
     path, lines = on_full_disk(tmp_path, suffix, "limit", 997, [])
@@ -129,6 +131,7 @@ def test_61_a_file_that_may_not_get_so_large(tmp_path: Path, suffix: str) -> Non
 MOUNTED = 'mount -t tmpfs -o size=256k none "$0" || exit 77; exec "$@"'
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", CARRIERS)
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs of Linux")
 def test_61_a_full_disk(tmp_path: Path, suffix: str) -> None:

@@ -110,6 +110,7 @@ shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3) | s
 tensor = st.sampled_from(list(DATATYPES)).flatmap(lambda dtype: arrays.arrays(dtype, shapes))
 
 
+@pytest.mark.long
 @SLOW
 @given(tensors=st.dictionaries(names.filter(valid), tensor, max_size=5))
 @example(tensors={name: np.array(number, np.int16) for number, name in enumerate(ODD)})
@@ -160,6 +161,7 @@ def follow(forged: Forge) -> None:
         return
 
 
+@pytest.mark.long
 @SLOW
 @given(data=st.data())
 def test_a_forged_manifest_is_refused_or_means_what_it_says(path: Path, data: st.DataObject) -> None:
@@ -203,6 +205,7 @@ def mended(suffix: str, content: bytes) -> bytes:
     return content.replace(str(digest).encode(), right.encode(), 1)
 
 
+@pytest.mark.long
 @SLOW
 @given(data=st.data())
 def test_a_file_with_other_bytes_is_refused_or_means_what_it_says(path: Path, data: st.DataObject) -> None:

@@ -33,6 +33,7 @@ def test_parts_have_the_statistics_of_the_whole(
     np.testing.assert_allclose(found[1], x.std(axis=others), rtol=1e-12 if not offset else 1e-10)
 
 
+@pytest.mark.long
 def test_the_whole_is_never_in_memory(tmp_path: Path) -> None:
     """240 MB in chunks of 80 kB, of which 16 MiB are read at once, and become 32 in float64, a few times."""
     with h5py.File(tmp_path / "x.h5", "w") as file:

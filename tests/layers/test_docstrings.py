@@ -50,6 +50,7 @@ def test_every_option_is_described(what: type) -> None:
     assert options <= set(re.findall(r"^ {4}(\w+): \S", "\n".join(texts), re.MULTILINE))
 
 
+@pytest.mark.long
 def test_fit_is_shown_with_its_options_and_imported_when_it_is_asked_for() -> None:
     code = """
 import sys, pydoc, portable_nn.network as n

@@ -199,6 +199,7 @@ def network() -> pnn.Network:
     )
 
 
+@pytest.mark.long
 def test_a_network_of_them_is_saved_exported_and_read_again(tmp_path: Path) -> None:
     made, x = network(), drawn(3, 2, 6, 4)
     wanted = made.predict(x)

@@ -19,6 +19,7 @@ from portable_nn.model_files.series_picture import sheet
 ECHOES = find_model("altimetry-swh").samples / "echoes.npy"
 
 
+@pytest.mark.long
 @given(counts=st.lists(st.integers(0, 70), max_size=12), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_columns_are_those_of_all_rows(counts, seed):

@@ -127,6 +127,7 @@ def test_speckle_is_a_gamma_variable_for_each_gate():
     assert abs(np.corrcoef(echoes[:, 0], echoes[:, 1])[0, 1]) < 0.03
 
 
+@pytest.mark.long
 def test_an_autoregressive_process_has_its_correlation():
     found = np.stack([autoregressive(700, 30.0, np.random.default_rng(seed)) for seed in range(3000)])
     assert np.abs(found.mean(axis=0)).max() < 0.08

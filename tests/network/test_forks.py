@@ -104,6 +104,7 @@ def test_a_fork_waits_for_what_other_threads_compute(engine: Any, what: str) -> 
     assert answers()
 
 
+@pytest.mark.long
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_asks_the_helper_process() -> None:

@@ -109,6 +109,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["verify=True", "verify=False"])
 def test_a_bomb_is_refused(tmp_path: Path, command: str) -> None:
     """With proof the import refuses it; without, the first prediction does."""
@@ -135,6 +136,7 @@ def test_a_bomb_is_refused(tmp_path: Path, command: str) -> None:
     assert len(found.text.splitlines()) == len(lines) // 6
 
 
+@pytest.mark.long
 def test_onnxruntime_is_not_asked_either(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(BOMBS["ConstantOfShape"].SerializeToString())
@@ -144,6 +146,7 @@ def test_onnxruntime_is_not_asked_either(tmp_path: Path) -> None:
     assert found.bytes < 100e6
 
 
+@pytest.mark.long
 def test_no_foreign_file_is_given_to_onnxruntime_unchecked(tmp_path: Path) -> None:
     """But for many values that are each below the limit: which of them it has at once, onnxruntime decides."""
     lines = []

@@ -178,6 +178,7 @@ def test_a_shape_that_does_not_fit_the_bytes(tmp_path: Path, dims: tuple[int, ..
         import_onnx(tmp_path / "m.onnx")
 
 
+@pytest.mark.long
 def test_a_sparse_file_of_a_terabyte(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     with path.open("wb") as file:
@@ -210,6 +211,7 @@ WIDE = [1024] * 7
 """The sizes of a chain whose weights have 25 MB."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("constants", [False, True])
 def test_an_import_takes_little_more_than_the_weights(tmp_path: Path, constants: bool) -> None:
     path = tmp_path / "m.onnx"
@@ -270,6 +272,7 @@ def test_what_is_written_piece_by_piece_is_what_protobuf_writes(tmp_path: Path, 
     }
 
 
+@pytest.mark.long
 def test_an_export_takes_little_beside_the_network(tmp_path: Path) -> None:
     code = f"""
 net = portable_nn.Sequential(portable_nn.Input(1024), *(portable_nn.Dense(1024) for _ in range(6)), seed=0)

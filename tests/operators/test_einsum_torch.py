@@ -54,6 +54,7 @@ def products(draw: st.DrawFn) -> tuple[str, list[tuple[int, ...]]]:
     return f"{','.join(terms)}->{''.join(result)}", [tuple(sizes[label] for label in term) for term in terms]
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)  # The first imports PyTorch.
 @given(products())
 def test_any_product_is_torchs(case: tuple[str, list[tuple[int, ...]]]) -> None:

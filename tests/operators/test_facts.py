@@ -305,6 +305,7 @@ def tables_in(path: Path) -> Iterator[int]:
 GROUPS = (ast.Set, ast.Tuple, ast.List)
 
 
+@pytest.mark.long
 def test_no_table_of_operator_names_outside_the_operators() -> None:
     found = {}
     for folder in ("portable_nn", "converters", "models"):

@@ -83,6 +83,7 @@ def cut_and_padded(x: Array, pads: Sequence[int], mode: str) -> Array:
     return np.asarray(np.pad(x[tuple(kept)], added, mode))  # type: ignore[call-overload]
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(uses())
 def test_borders_of_any_width_equal_those_of_numpy(use: tuple[tuple[int, ...], list[int], str, list[int]]) -> None:

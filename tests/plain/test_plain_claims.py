@@ -92,6 +92,7 @@ def test_chunks_that_claim_more_bytes_than_the_file_has(tmp_path: Path) -> None:
         open_tensors(path)
 
 
+@pytest.mark.long
 def test_a_head_of_550_000_tensors(tmp_path: Path) -> None:
     path, each = tmp_path / "a.safetensors", '"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     head = "{" + ",".join(each % place for place in range(550_000)) + "}"
@@ -102,6 +103,7 @@ def test_a_head_of_550_000_tensors(tmp_path: Path) -> None:
     assert found.bytes < 3 * len(head)
 
 
+@pytest.mark.long
 def test_a_head_whose_keys_are_escaped(tmp_path: Path) -> None:
     path, each = tmp_path / "a.safetensors", '"t%d":{"dtype":"F32","shape":[0],"data_offset\\u0073":[0,0]}'
     head = "{" + ",".join(each % place for place in range(140_000)) + "}"

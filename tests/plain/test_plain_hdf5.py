@@ -119,6 +119,7 @@ def test_arrays_without_elements(path):
     assert {name: array.shape for name, array in found.items()} == {"a": (0, 5), "b": (0,)}
 
 
+@pytest.mark.long
 def test_groups_are_walked_by_a_loop(path):
     """Five thousand groups in one another are no recursion."""
     with h5py.File(path, "w") as file:

@@ -327,6 +327,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(valid=st.sampled_from([VALID, VALID_STORED]), change=changes(WORDS))
 def test_mutations_raise_our_errors_alone(opened, tmp_path, valid, change):

@@ -267,6 +267,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 @given(change=changes(WORDS))
 def test_mutations_raise_our_errors_alone(opened, change):

@@ -101,6 +101,7 @@ def test_layout_is_that_of_mnist() -> None:
     assert (columns * pixels).sum() / mass == pytest.approx(14, abs=0.1)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(top=st.integers(0, 100), left=st.integers(0, 200), side=st.integers(80, 200), dark=st.booleans())
 def test_place_size_and_polarity_do_not_matter(top: int, left: int, side: int, dark: bool) -> None:

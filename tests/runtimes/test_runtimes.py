@@ -73,6 +73,7 @@ def test_a_runtime_that_computes_the_same_agrees(stand_in: Any) -> None:
     assert (report.passes(), report.reference, report.batches) == (True, "numpy", (1, 3))
 
 
+@pytest.mark.long
 def test_errors_are_those_that_were_made(stand_in: Any) -> None:
     """A thousandth more in one output of a network whose largest one is 2: absolute and relative errors are known."""
     net = pnn.Sequential(pnn.Input(1), pnn.Clip(-2.0, 2.0), seed=0)
@@ -83,17 +84,20 @@ def test_errors_are_those_that_were_made(stand_in: Any) -> None:
     assert 0 < one_round <= 2
 
 
+@pytest.mark.long
 def test_the_first_node_that_differs_is_found(stand_in: Any) -> None:
     wrong = "found = [found[0] * (1.001 if 'Tanh' in operators else 1)]; found = [found[0].astype('float32')]"
     row = one(stand_in(at_run=wrong))
     assert (row.state, row.node) == ("differs", "'tanh_1' (Tanh)")
 
 
+@pytest.mark.long
 def test_the_first_node_that_is_refused_is_found_with_the_words_of_the_runtime(stand_in: Any) -> None:
     row = one(stand_in(at_load="assert 'Flatten' not in operators, 'no Flatten here'"))
     assert (row.state, row.reason, row.node) == ("refused", "no Flatten here", "'flatten_1' (Flatten)")
 
 
+@pytest.mark.long
 def test_a_fault_in_a_branch_is_found_there(stand_in: Any) -> None:
     x = pnn.Input(4)
     left, right = pnn.Tanh(name="left")(x), pnn.Sigmoid(name="right")(x)
@@ -103,11 +107,13 @@ def test_a_fault_in_a_branch_is_found_there(stand_in: Any) -> None:
     assert one(stand_in(at_run=wrong), pnn.Network(x, out, seed=0)).node == "'right' (Sigmoid)"
 
 
+@pytest.mark.long
 def test_what_runs_with_numbers_for_all_sizes_alone_is_said_to(stand_in: Any) -> None:
     row = one(stand_in(at_load="assert all(sizes), 'only numbers'"))
     assert (row.state, row.sizes) == ("agrees", "fixed")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "state", "words"),
     [
@@ -128,6 +134,7 @@ def test_what_fails_is_a_row(stand_in: Any, fault: str, state: str, words: str) 
     assert not pnn.check_runtimes(network(), runtimes=[row.runtime], timeout=4, memory=2**32, locate=False).passes()
 
 
+@pytest.mark.long
 def test_after_a_crash_the_next_model_runs(stand_in: Any) -> None:
     name = stand_in(at_run="os._exit(3) if 'Tanh' in operators else None")
     x = np.ones((1, 4), np.float32)
@@ -141,6 +148,7 @@ def test_after_a_crash_the_next_model_runs(stand_in: Any) -> None:
     assert next(iter(answers[1].outputs[0].values())).tolist() == [[1, 1, 1, 1]]
 
 
+@pytest.mark.long
 def test_what_is_not_installed_is_a_row_and_no_failure(stand_in: Any) -> None:
     missing = stand_in(packages=("no-such-package-anywhere",))
     row = one(missing)
@@ -149,6 +157,7 @@ def test_what_is_not_installed_is_a_row_and_no_failure(stand_in: Any) -> None:
     assert pnn.check_runtimes(network(), runtimes=[missing, stand_in()]).passes()
 
 
+@pytest.mark.long
 def test_known_disagreements_of_the_runtime_explain_a_failure(stand_in: Any, tmp_path: Path) -> None:
     """A transposed convolution with output_shape: that OpenCV differs there is in the table of known disagreements."""
     from onnx import TensorProto, helper, numpy_helper
@@ -191,6 +200,7 @@ def test_the_process_of_a_runtime_imports_neither_onnx_nor_this_package_s_networ
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.long
 def test_the_command_has_a_table_json_and_an_exit_code(stand_in: Any, capsys: Any, monkeypatch: Any) -> None:
     from portable_nn.cli import main
 
@@ -217,6 +227,7 @@ def test_what_the_package_needs_anyhow_agrees(name: str) -> None:
     assert (row.state, row.sizes) == ("agrees", "open")
 
 
+@pytest.mark.long
 def test_what_numpy_cannot_run_is_compared_with_onnxruntime(stand_in: Any, tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 

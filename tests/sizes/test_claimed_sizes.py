@@ -137,6 +137,7 @@ def test_pictures_of_huge_options_are_refused() -> None:
             scene_of(operation, 8)
 
 
+@pytest.mark.long
 def test_coverage_where_kernel_and_pads_are_huge() -> None:
     billion = 10**9
     [found] = coverage(conv(billion, padding=billion // 2, axes=1), 8)

@@ -190,6 +190,7 @@ def test_cells_that_are_left_out_are_marked(name):
     assert bool(boxes(figure, "legend", "unread")) == any(axis.uncovered for axis in coverage(operation, sizes))
 
 
+@pytest.mark.long
 def test_overlap_is_shaded():
     figure = picture("checkerboard")
     landing = Counter(cell for place in cells((4, 4)) for cell in pairs(ALL["checkerboard"][0].over(2), place))

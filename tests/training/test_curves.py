@@ -16,6 +16,7 @@ pytest.importorskip("matplotlib")
 X, Y = draw(22, 5, seed=1), draw(22, 3, seed=2)
 
 
+@pytest.mark.long
 def test_the_lines_are_the_columns(tmp_path: Path) -> None:
     path = tmp_path / "run.png"
     history = mlp().fit(

@@ -161,6 +161,7 @@ def test_five_steps_of_a_small_vit(tmp_path: Path, optimizer: str) -> None:
     check_five_steps(vit, 32, optimizer, "float32", tmp_path / "v.onnx", passed)
 
 
+@pytest.mark.long
 def test_five_steps_of_a_small_vit_in_float64(tmp_path: Path) -> None:
     check_five_steps(vit, 32, "adam", "float64", tmp_path / "v.onnx", nothing)
 

@@ -274,6 +274,7 @@ print(history.stopped, steps, signal.getsignal(signal.SIGINT) is signal.default_
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
     """What it saves after Ctrl-C in the third step is what three steps teach."""
     path, wanted = tmp_path / "child.safetensors", tmp_path / "wanted.safetensors"
@@ -330,6 +331,7 @@ for progress in (None, False):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_bar_on_a_terminal_unless_it_is_not_wanted() -> None:
     ours, theirs = os.openpty()

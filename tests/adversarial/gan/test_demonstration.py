@@ -12,6 +12,7 @@ from portable_nn.adversarial.gan.sampling import sample
 from portable_nn.core.errors import UsageError
 
 
+@pytest.mark.long
 def test_the_pattern_is_measured_and_watched() -> None:
     found = demonstrate(seed=3, steps=200, progress=False)
     assert [step for step, _ in found.result.eigenvalues] == [*range(0, 201, 20)]
@@ -30,6 +31,7 @@ def test_the_pattern_is_learned() -> None:
     assert found.figures["deviation"] == pytest.approx(0.05, abs=0.03)
 
 
+@pytest.mark.long
 def test_a_plain_one_has_no_penalty_and_no_average() -> None:
     found = demonstrate(recipe="plain", steps=20, progress=False)
     for name, array in found.result.generator.parameters.items():

@@ -146,6 +146,7 @@ def test_a_class_that_is_given() -> None:
     np.testing.assert_allclose(between(network, (0, 1), 9, 3)[1, :, 3:].sum(axis=1), 1)
 
 
+@pytest.mark.long
 def test_a_digit_of_another_generator_must_be_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ShapeError, match=r"digit 7 is found by digits-cnn, .*28 x 28 pixels, and these .* \(16,\)$"):
         sample(generator(), 1, digit=7)
