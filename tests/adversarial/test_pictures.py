@@ -232,6 +232,7 @@ def test_the_saddle_is_seen_from_three_sides_with_the_run_on_it():
         assert len(axes.collections) == 1
 
 
+@pytest.mark.long
 def test_the_overview_has_the_verdict_and_theory_beside_the_measurement():
     figure = picture("run article")
     assert figure.get_suptitle().split("\n") == [
@@ -340,6 +341,7 @@ def check_labels(figure: Any) -> None:
     assert len(samples_of(figure)) == len(texts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("game", ["bilinear", pytest.param("forsaken", marks=pytest.mark.long)])
 def test_all_methods_are_told_apart(game):
     """On x·y, those of the competitive and of the proximal method are one curve; adaptive extragradient has it too."""
@@ -498,6 +500,7 @@ def test_bars_of_a_pattern_are_means_of_samples():
     assert bars["target"] == [1, 0, 1, 0]
 
 
+@pytest.mark.long
 def test_losses_and_eigenvalues_along_training():
     found, figure = pattern_result(), picture("gan pattern")
     losses = titled(figure, "losses")
@@ -541,6 +544,7 @@ def looked_at() -> GanResult:
     return made
 
 
+@pytest.mark.long
 def test_what_is_counted_is_what_is_inside_the_circles():
     figure = draw.gan(looked_at(), Ring(sigma=0.02), title="ring, regularised: seed 3")
     figure.draw_without_rendering()
@@ -639,6 +643,7 @@ def test_an_animation_of_a_run_of_few_steps():
 # Runs that no picture can follow.
 
 
+@pytest.mark.long
 def test_a_run_that_overflows_is_drawn_as_far_as_it_can_be_seen():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -656,6 +661,7 @@ def test_a_run_that_overflows_is_drawn_as_far_as_it_can_be_seen():
     assert np.nanmax(distance[:, 1]) > 1e270
 
 
+@pytest.mark.long
 def test_games_with_more_numbers():
     figure = picture("run scissors")
     assert [axes.get_title() for axes in figure.axes] == ["x and y over the steps", "distance to the equilibrium"]
@@ -701,6 +707,7 @@ def texts(figure: Any) -> list[tuple[str, Any]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.long] if place > 4 else []) for place, name in enumerate(PICTURES)]
 )
@@ -729,6 +736,7 @@ def test_minus_signs():
 # Files and errors.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".svg", pytest.param(".png", marks=pytest.mark.long)])
 def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     for name in "ab":

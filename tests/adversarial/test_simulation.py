@@ -149,6 +149,7 @@ def test_what_follows_the_size_of_f_goes_to_any_point_where_it_is_0(method: str)
     assert np.allclose(update_operator("slingshot", "ridge-minimax", 0.1), np.eye(2) - 0.01 * h @ h)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "method", thinned(["simultaneous", "alternating", "extragradient", "optimistic", "momentum"], 3)
 )
@@ -160,6 +161,7 @@ def test_on_the_bent_ridge_follow_the_ridge_arrives_and_others_cycle(method: str
     assert found.distance[-1000:].min() > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "method",
     thinned(
@@ -178,6 +180,7 @@ def test_forsaken_is_missed_by_most(method: str) -> None:
     assert np.all(np.abs(angles[-1] - angles[0]) > 4 * np.pi)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", thinned(["consensus", "symplectic", "hamiltonian"], 3))
 def test_forsaken_is_found_by_those_that_go_down_the_residual(method: str) -> None:
     found = simulate("forsaken", method, [[0.5, 0.6], [0.6, 0.1]], 0.05, 6000)
@@ -201,6 +204,7 @@ def test_dirac_gan_converges_with_r1_and_circles_with_wgan_gp() -> None:
     assert penalised.distance[-5000:].min() > 0.01
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", thinned(["matching-pennies", "rock-paper-scissors"], 2))
 def test_games_of_chance_spiral_out_by_descent_and_in_by_extragradient(name: str) -> None:
     played = game(name)

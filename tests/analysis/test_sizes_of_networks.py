@@ -75,6 +75,7 @@ PUBLISHED = {"resnet18": 1.81, "mobilenet_v2": 0.30, "mobilenet_v3_small": 0.06,
 """Multiply-adds in 10⁹, as torchvision's documentation has them."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_multiply_adds_and_parameters_are_those_that_hooks_count(exported, name):
     module, path = exported(name)
@@ -86,6 +87,7 @@ def test_multiply_adds_and_parameters_are_those_that_hooks_count(exported, name)
     assert size_net(path, inputs=(3, 3, 224, 224)).multiply_adds == 3 * net.multiply_adds
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "published"), thinned([("resnet18", 11_689_512), ("mobilenet_v2", 3_504_872)], 2))
 def test_running_statistics_are_no_parameters(tmp_path, name, published):
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")

@@ -272,6 +272,7 @@ def read_by(words: list[str]) -> list[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_it_runs(run, tmp_path, monkeypatch, example):
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):

@@ -139,6 +139,7 @@ def test_errors(run, files, arguments, code, message):
     assert found.err.startswith(f"error: {message}")
 
 
+@pytest.mark.long
 def test_in_a_process_of_its_own(shell, files):
     code, out, err = shell("inspect", "keras.h5", "--against", "digits-mlp")
     assert (code, err) == (1, "")

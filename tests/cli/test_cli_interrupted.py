@@ -47,6 +47,7 @@ def run(place: str, *before: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("place", "code"),
     [
@@ -68,6 +69,7 @@ def test_after_the_result() -> None:
     assert out.startswith("name        digits-mlp\n")
 
 
+@pytest.mark.long
 def test_where_the_shell_has_it_ignored() -> None:
     """As for a command in the background of a script."""
     code, out, err = run("typer", "sh", "-c", 'trap "" INT; exec "$@"', "sh")

@@ -158,6 +158,7 @@ def test_the_card_of_a_model(run):
     assert run("models", "show", "digits-mlp", "--format", "json").json["card"] == DIGITS.card
 
 
+@pytest.mark.long
 def test_models_away_from_the_checkout(shell):
     code, out, err = shell("models", "list")
     assert (code, err) == (0, "")

@@ -192,6 +192,7 @@ def test_words_are_those_of_the_library():
     assert [get_args(each) for each in names] == list(map(tuple, tables))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

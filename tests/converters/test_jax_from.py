@@ -80,6 +80,7 @@ MODELS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mlp", *(pytest.param(name, marks=pytest.mark.long) for name in list(MODELS)[1:])])
 def test_modules_of_linen(name: str) -> None:
     module, x = MODELS[name]

@@ -55,6 +55,7 @@ def here(graph: Any, feeds: dict[str, Array]) -> dict[str, Array]:
     return dict(plan.outputs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_an_operator_computes_in_jax_what_it_computes_here(case: Case) -> None:
     leaves, outputs = case.build("float64")

@@ -75,6 +75,7 @@ def test_a_process_that_was_ended_begins_again() -> None:
     assert shape_of(infer_shapes(model(RELU))) == [2, 3]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", thinned([["import"], ["inspect"], ["check"], ["size", "net"]], 4))
 def test_commands_tell_of_such_a_model(tmp_path: Path, command: list[str]) -> None:
     """The operator that nobody knows makes that the library is asked."""

@@ -166,6 +166,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_names_of_any_text(text):
     made = model([node("Add", ["a", "b"], ["y"])], {"a": ("float", ["n", text]), "b": ("float", ["m", text])}, "y")

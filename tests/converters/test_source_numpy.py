@@ -66,6 +66,7 @@ def expected(net: pnn.Network, *inputs: Array) -> list[Array]:
     return list(net.compute("numpy", feeds).values())
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("most", [2, pytest.param(1000, marks=pytest.mark.long)])
 def test_every_operator_is_as_in_the_engine(most: int) -> None:

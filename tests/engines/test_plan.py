@@ -328,6 +328,7 @@ def rows(x: Symbol, start: int, end: int) -> Symbol:
     return emit("Slice", x, integers([start]), integers([end]), integers([0]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("examples", [80, pytest.param(400, marks=pytest.mark.long)])
 def test_random_graphs(examples: int) -> None:
     settings(max_examples=examples, deadline=None)(given(st.data())(a_random_graph))()

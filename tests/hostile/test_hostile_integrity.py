@@ -53,6 +53,7 @@ def accepted(path: Path, ways: list[Callable[[Path], None]]) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bits", "remembered"),
     [

@@ -96,6 +96,7 @@ def test_the_nearest_cell_for_every_pair_of_sizes(mode: str, engine: str) -> Non
 FACTORS = (1.1, 1.3, 1.5, 1.7, 1.9, 2, 2.5, 2.7, 3, 5, 7, 11, 13, 41, 47, 0.3, 1 / 3, 0.5, 0.7, 0.9, 0.29)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear"])
 @pytest.mark.parametrize("engine", ["numpy", pytest.param("onnxruntime", marks=pytest.mark.long)])
 def test_every_size_by_many_factors(mode: str, engine: str) -> None:

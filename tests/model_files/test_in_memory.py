@@ -73,6 +73,7 @@ RECIPES: Mapping[str, tuple[Callable[[Path], pnn.Network], np.ndarray]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("make", "raw"), RECIPES.values(), ids=RECIPES)
 def test_every_way_to_an_answer_agrees_on_raw_data(make: Any, raw: np.ndarray, tmp_path: Path) -> None:
     """The network, its file, the exported file in onnxruntime, the imported one; by predict in memory and in files."""

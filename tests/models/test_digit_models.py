@@ -112,6 +112,7 @@ def test_settings_are_chosen_without_the_held_out_pictures(digits: Digits) -> No
     assert not any(picture.tobytes() in held_out for picture in (*chosen_by.train_x, *chosen_by.test_x))
 
 
+@pytest.mark.long
 def test_the_held_out_pictures(
     row: Row, shipped: Shipped, network: pnn.Network, held_out: Array, digits: Digits
 ) -> None:

@@ -18,6 +18,7 @@ def photographer() -> Photographer:
     return Photographer(digits.test_x, digits.test_y)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["several", "blank", "pieces"])
 def test_a_seed_is_a_picture(photographer: Photographer, kind: str) -> None:
     one, two = (photographer.take(kind, TEST_SEED) for _ in range(2))

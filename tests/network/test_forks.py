@@ -77,6 +77,7 @@ def fork(work: Callable[[], bool], seconds: float = 60) -> str:
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
+@pytest.mark.long
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
@@ -143,6 +144,7 @@ def _answer(net: pnn.Network, engine: Any, queue: Any) -> None:
     queue.put(net.predict(X, engine=engine))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize(
     ("engine", "start"), thinned(itertools.product(["numpy", "onnxruntime"], ["fork", "spawn"]), 3)

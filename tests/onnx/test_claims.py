@@ -206,6 +206,7 @@ def test_functions_that_double_the_nodes() -> None:
         import_onnx(calls(29))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", thinned(["converters.onnx.import_onnx", "check", "inspect"], 3))
 def test_no_command_runs_functions_that_double_the_nodes(tmp_path: Path, command: str) -> None:
     path = tmp_path / "m.onnx"

@@ -191,6 +191,7 @@ def test_a_sparse_file_of_a_terabyte(tmp_path: Path) -> None:
     assert found.bytes < 50e6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", thinned(["converters.onnx.import_onnx", "check", "inspect"], 3))
 def test_a_sparse_file_beside_the_model(tmp_path: Path, command: str) -> None:
     model = dense([4, 4])
@@ -220,6 +221,7 @@ def test_an_import_takes_little_more_than_the_weights(tmp_path: Path, constants:
     assert found.bytes < 1.5 * path.stat().st_size
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("make", "constants"), thinned(itertools.product([lambda m: m, in_branch], [False, True]), 3))
 def test_what_is_not_supported_is_refused_before_weights_are_read(
     tmp_path: Path, make: object, constants: bool

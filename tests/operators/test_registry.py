@@ -157,6 +157,7 @@ def inputs(draw: st.DrawFn) -> Symbol | None:
     return Leaf(None, dtype, tuple(draw(st.lists(SIZES, max_size=3))))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("examples", [200, pytest.param(1500, marks=pytest.mark.long)])
 def test_a_shape_rule_gives_types_or_says_what_does_not_fit(examples: int) -> None:
     """No graph, however odd, makes a rule fail in another way."""

@@ -65,6 +65,7 @@ BOMBS: list[tuple[str, Callable[[Path], None], str]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "write", "reason"), thinned(BOMBS, 2), ids=[name for name, *_ in BOMBS])
 def test_a_bomb_takes_no_memory(
     tmp_path: Path, name: str, write: Callable[[Path], None], reason: str, monkeypatch: pytest.MonkeyPatch

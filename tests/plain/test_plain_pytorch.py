@@ -120,6 +120,7 @@ NESTED = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (n, n - 1, n - 1) for n 
 ITSELF = b"\x80\x02]q\x00h\x00a."
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("data", "message"),
     [

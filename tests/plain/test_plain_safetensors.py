@@ -46,6 +46,7 @@ def opened(tmp_path):
     return call
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(
     arrays=st.dictionaries(

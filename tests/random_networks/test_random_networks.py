@@ -230,6 +230,7 @@ def test_networks_differ_and_are_the_same_again() -> None:
     assert texts == {seed: str(drawn(seed, "float32")[0]) for seed in texts}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_a_few_random_networks_are_pytorchs(seed: int, tmp_path: Path) -> None:
     compared(seed, tmp_path)

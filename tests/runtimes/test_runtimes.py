@@ -65,6 +65,7 @@ def one(name: str, model: Any = None, **options: Any) -> Any:
     return row
 
 
+@pytest.mark.long
 def test_a_runtime_that_computes_the_same_agrees(stand_in: Any) -> None:
     report = pnn.check_runtimes(network(), runtimes=stand_in())
     [row] = report.rows
@@ -221,6 +222,7 @@ def test_the_command_has_a_table_json_and_an_exit_code(stand_in: Any, capsys: An
     assert run("--runtimes", "nothing")[0] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["onnxruntime", "reference"])
 def test_what_the_package_needs_anyhow_agrees(name: str) -> None:
     row = one(name, rtol=1e-5)

@@ -58,6 +58,7 @@ def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("never-stopped")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("how", "every"), thinned(product(["error", "ctrl-c"], [None, 1, 5]), 5))
 def test_stopping_at_any_batch_changes_nothing(
     tmp_path: Path, module_folder: Path, how: str, every: int | None
@@ -121,6 +122,7 @@ def test_checkpoints_change_nothing_by_themselves(tmp_path: Path, module_folder:
 # -- processes of their own
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(("name", "every", "stops"), thinned([("everything", 0, (6, 7)), ("halves", 1, (3,))], 2))
 def test_kill_9(tmp_path: Path, name: str, every: int, stops: tuple[int, ...]) -> None:
@@ -151,6 +153,7 @@ os.fsync = fsync
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("at", thinned([3, 4], 2))
 def test_kill_9_while_a_checkpoint_is_written(tmp_path: Path, module_folder: Path, at: int) -> None:

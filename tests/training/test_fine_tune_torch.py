@@ -155,6 +155,7 @@ def test_five_steps_of_a_small_resnet(tmp_path: Path, optimizer: str) -> None:
     check_five_steps(small_resnet, 32, optimizer, "float64", tmp_path / "r.onnx", nothing)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adam", marks=pytest.mark.long)])
 def test_five_steps_of_a_small_vit(tmp_path: Path, optimizer: str) -> None:
     passed = NO_GRADIENT.fullmatch if optimizer == "adam" else nothing

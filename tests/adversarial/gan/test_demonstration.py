@@ -25,6 +25,7 @@ def test_the_pattern_is_measured_and_watched() -> None:
     assert found.result.history[-1]["error"] == found.figures["error"]
 
 
+@pytest.mark.long
 def test_the_pattern_is_learned() -> None:
     found = demonstrate(steps=1000, eigenvalues=1000, progress=False)
     assert found.figures["error"] < 0.05

@@ -139,6 +139,7 @@ def test_every_loss_learns_the_pattern(loss: str) -> None:
     np.testing.assert_allclose(made[0], [1, 0, 1, 0], atol=0.15)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes() -> None:
     def weights(seed: int, **options: Any) -> bytes:
         result = train_pattern(seed=seed, steps=30, **options)
