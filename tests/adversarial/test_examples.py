@@ -16,6 +16,7 @@ MODULES = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
     module = importlib.import_module(f"portable_nn.adversarial.{name}")

@@ -142,6 +142,7 @@ def named(figure: Any) -> list[str]:
 # The four pictures of the article.
 
 
+@pytest.mark.long
 def test_the_orbit_ends_where_the_article_says():
     [axes] = picture("orbit article").axes
     path = line(axes, "trajectory")
@@ -199,6 +200,7 @@ def forsaken(x: Any, y: Any) -> Any:
     return phi(y) - phi(x) - x * (y - 0.45)
 
 
+@pytest.mark.long
 def test_the_arrows_of_another_game_are_differences_of_f():
     axes = picture("above forsaken").axes[0]
     at, vectors = arrows(axes, "steepest ascent")
@@ -220,6 +222,7 @@ def test_blue_is_below_the_middle_and_orange_above():
     assert figure.axes[1].get_ylabel() == "f(x, y)"
 
 
+@pytest.mark.long
 def test_the_saddle_is_seen_from_three_sides_with_the_run_on_it():
     figure = picture("saddle article")
     assert len({(axes.elev, axes.azim) for axes in figure.axes}) == len(figure.axes) == 3
@@ -412,6 +415,7 @@ def test_boxes_are_moved_apart_as_little_as_possible():
     assert apart([1.0, 1.0], [0.5, 0.5], 0.0, 9.0) == [0.75, 1.25]
 
 
+@pytest.mark.long
 def test_the_stability_limits_stand_in_the_heat_map():
     figure = picture("sweep")
     axes = figure.axes[0]
@@ -570,6 +574,7 @@ def test_what_is_counted_is_what_is_inside_the_circles():
     assert line(titled(figure, "spread within modes"), "samples")[:, 1].tolist() == [0.5] * 5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("looks", [0, 1, 2, 7])
 def test_no_place_of_a_sheet_is_empty(looks):
     """The axes of each row reach from the left to the right."""
@@ -671,12 +676,14 @@ def test_games_with_more_numbers():
     assert len(named(many)) == 6
 
 
+@pytest.mark.long
 def test_without_an_equilibrium_the_slopes_are_drawn():
     axes = titled(picture("run nowhere"), "norm of the vector field")
     assert axes.get_ylabel() == "‖F‖, 0 at an equilibrium"
     assert line(axes, "measured")[0, 1] == pytest.approx(np.hypot(1 - 2 * 0.6**2, 1))
 
 
+@pytest.mark.long
 def test_a_run_that_starts_in_an_equilibrium():
     axes = titled(picture("run still"), "distance to the equilibrium: 0 at every step")
     assert [drawn.get_label() for drawn in axes.lines] == ["measured"]

@@ -25,6 +25,7 @@ def test_the_measured_factor_is_the_closed_form_at_every_rate() -> None:
         assert np.allclose(found.spectral_radius[place], form(found.rates), rtol=0, atol=1e-8), name
 
 
+@pytest.mark.long
 def test_a_row_is_what_simulate_gives_at_those_rates() -> None:
     found = sweep("forsaken", "extragradient", [0.3, 0.1], (0.5, 0.5), 50)
     assert found.rates.tolist() == [0.1, 0.3]  # In order.
@@ -34,6 +35,7 @@ def test_a_row_is_what_simulate_gives_at_those_rates() -> None:
     assert found.status[0, 1] == alone.status
 
 
+@pytest.mark.long
 def test_limits_and_where_runs_change_their_verdict() -> None:
     limits = {"simultaneous": 0.0, "alternating": 2.0, "extragradient": 1.0, "optimistic": 1 / math.sqrt(3)}
     found = sweep(methods=[*limits])

@@ -182,6 +182,7 @@ def test_follow_the_ridge_is_not_defined_where_the_follower_has_no_curvature(sta
     assert forecast("ridge-minimax", "follow-the-ridge").stability_limit is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["simultaneous", "alternating", "optimistic", "extra-adam", "lookahead", "momentum"])
 @pytest.mark.parametrize("played", ["bilinear", "dirac-gan"])
 def test_noise_is_the_same_on_plain_floats_and_in_numpy(method: str, played: str) -> None:
@@ -202,6 +203,7 @@ def test_noise_keeps_a_run_where_the_stationary_distribution_is() -> None:
     assert found.low < typical < found.high
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "rate"), [("rmsprop", 0.1), ("optimistic-rmsprop", 0.3), ("adam", 0.02)])
 def test_adaptive_methods_do_not_converge_whatever_their_first_steps_look_like(method: str, rate: float) -> None:
     """Against a run of 24,950 steps in plain Python."""
@@ -256,6 +258,7 @@ def test_numbers_too_small_to_have_digits_are_no_failure_of_newton_s_method(gamm
     assert not run.longer.failures
 
 
+@pytest.mark.long
 def test_the_methods_of_the_independent_judge_are_all_of_them() -> None:
     for name, row in METHODS.items():
         options = {key: option.default for key, option in row.options.items()}

@@ -94,6 +94,7 @@ def test_networks_of_torchvision_have_no_faults(exported, name):
     assert found.passes(strict=True), as_text(found)
 
 
+@pytest.mark.long
 def test_squeezenet_never_reads_the_last_row_and_column(exported):
     torch = pytest.importorskip("torch")
     module, path = exported("squeezenet1_1")

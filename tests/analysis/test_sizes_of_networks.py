@@ -96,6 +96,7 @@ def test_running_statistics_are_no_parameters(tmp_path, name, published):
     assert size_net(to_onnx(module, tmp_path / "m.onnx", (2, 3, 64, 64), **options)).parameters == published
 
 
+@pytest.mark.long
 def test_the_receptive_field_of_resnet18_is_the_published_one(exported):
     # Araujo, Norris and Sim (2019), table 1, for ResNet-v1 of PyTorch's kind.
     row = rows_of(size_net(exported("resnet18").path))["/layer4/layer4.1/conv2/Conv"]
@@ -441,6 +442,7 @@ def test_what_is_to_know_stands_below_the_node(tmp_path):
     assert lines[2:4] == ["    never read: row 7 (the last of 8) and column 7 (the last", "    of 8)"]
 
 
+@pytest.mark.long
 def test_names_are_cut_where_a_terminal_is_narrow(exported):
     net = size_net(exported("mobilenet_v3_small").path)
     wide, narrow = as_text(net).splitlines(), as_text(net, width=110).splitlines()

@@ -46,6 +46,7 @@ def test_each_digit_has_a_row_and_its_box(run, tmp_path):
         assert each["box"] == pytest.approx(boxes[each["label"]], abs=4)
 
 
+@pytest.mark.long
 def test_rows_of_csv_and_of_lines(run, tmp_path):
     page(tmp_path / "photo.png")
     assert run("predict", "digits", "photo.png", "--out", "a.csv").code == 0
@@ -58,6 +59,7 @@ def test_rows_of_csv_and_of_lines(run, tmp_path):
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.long
 def test_one_digit_has_the_name_of_its_picture(run, tmp_path):
     page(tmp_path / "one.png", {"2": (300, 80)})
     [found] = run("predict", "digits", "one.png", "--format", "json").json["results"]

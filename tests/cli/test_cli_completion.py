@@ -166,6 +166,7 @@ def program(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_in_bash(run, program):
     (program / "script").write_text(run("completion", "bash").out)
@@ -197,6 +198,7 @@ def test_in_fish(run, program):
     assert done.stdout.split() == ["json", "jsonl"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
 def test_zsh_reads_its_script(run, program):
     (program / "script").write_text(run("completion", "zsh").out)

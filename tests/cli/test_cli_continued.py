@@ -150,6 +150,7 @@ def test_what_is_written_is_what_the_network_gives(folder):
     np.testing.assert_allclose(parquet["swh [m]"].to_numpy(), wanted[:, 0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_classes_in_parquet(folder):
     code, err = done(*run_of("kind.safetensors"), "--top", "3", "--out", "kinds.parquet", "--force")
@@ -163,6 +164,7 @@ def test_classes_in_parquet(folder):
     np.testing.assert_allclose(shares, 1, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_ctrl_c_keeps_what_there_is(folder):
     assert killed("c.csv", *run_of(), sign=signal.SIGINT, after=0.05) == 130
@@ -174,6 +176,7 @@ def test_ctrl_c_keeps_what_there_is(folder):
     assert (folder / "c.csv").read_text().count("\n") == ROWS + 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_a_full_disk(folder):
     done(*run_of(), "--out", "w.csv", "--force")
@@ -214,6 +217,7 @@ def test_what_was_begun_is_not_overwritten_unasked_nor_mixed(folder):
     assert not list(folder.glob("e.csv.*"))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_a_file_that_only_has_the_name_is_left_alone(folder):
     (folder / "f.csv.part").write_text("mine")
@@ -226,6 +230,7 @@ def test_a_file_that_only_has_the_name_is_left_alone(folder):
         assert (code, "f.csv.part.json is no journal of this program" in err) == (2, True)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_two_at_once(folder):
     run = Run(*run_of(), "--out", "g.csv")
@@ -239,6 +244,7 @@ def test_two_at_once(folder):
     assert (folder / "g.csv").read_text().count("\n") == ROWS + 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("every")
 def test_what_cannot_be_continued(folder):
     for arguments in (

@@ -73,6 +73,7 @@ def test_weights_beside(run, tmp_path, limit, beside):
     assert run("predict", "m.onnx", DIGITS.samples).code == 0
 
 
+@pytest.mark.long
 def test_json(run, tmp_path):
     run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
     wishes = ["--float16", "--external-data", "0", "--atol", "1", "--io", "io.npz"]
@@ -109,6 +110,7 @@ def test_json(run, tmp_path):
     assert kinds["hidden.bias"] == kinds["digit.bias"] == "kept"
 
 
+@pytest.mark.long
 def test_what_predict_records_export_and_import_and_convert_compare_with(run, tmp_path):
     code, out, err = run("predict", "digits-mlp", DIGITS.samples, "--save-io", "io.npz")
     assert (code, err) == (0, "recorded in io.npz: image (10, 784), digit (10, 10)\n")

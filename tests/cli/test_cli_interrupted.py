@@ -63,6 +63,7 @@ def test_nothing_but_the_end(place: str, code: int) -> None:
     assert (found, out, err.strip()) == (code, "", "")
 
 
+@pytest.mark.long
 def test_after_the_result() -> None:
     code, out, err = run("the end")
     assert (code, err) == (ENDED_BY_THE_SYSTEM, "")

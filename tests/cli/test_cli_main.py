@@ -102,6 +102,7 @@ LIGHT = [
 ]
 
 
+@pytest.mark.long
 def test_help_imports_nothing_heavy():
     lines = "; ".join(f"main({arguments!r})" for arguments in LIGHT)
     code = f"import sys; from portable_nn.cli import main; {lines}; print(*sys.modules, file=sys.stderr)"
@@ -113,6 +114,7 @@ def test_version(run):
     assert run("--version") == (0, f"portable-nn {__version__}\n", "")
 
 
+@pytest.mark.long
 def test_in_a_process_of_its_own(shell):
     assert shell("--version") == (0, f"portable-nn {__version__}\n", "")
     assert shell("predct") == (2, "", "error: no command is called 'predct': did you mean 'predict'?\n")
@@ -181,6 +183,7 @@ TEXTS = [
 """A command line for each kind of result that is text."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", TEXTS)
 def test_the_suffix_of_out_decides_the_form(run, tmp_path, digits_csv, words):
     """And a file is not replaced unless that is asked for."""

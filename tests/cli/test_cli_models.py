@@ -165,6 +165,7 @@ def test_models_away_from_the_checkout(shell):
     assert "digits-mlp" in out
 
 
+@pytest.mark.long
 def test_simulated_tracks(run, tmp_path):
     import h5py
 

@@ -151,6 +151,7 @@ def test_a_run_beyond_the_largest_number_as_json(run):
     assert data["status"] == 4
 
 
+@pytest.mark.long
 def test_a_run_as_csv(run, tmp_path):
     code, out, err = run("simulate", "run", "--format", "csv")
     assert (code, err) == (0, ARTICLE)  # What is no number goes elsewhere.
@@ -224,6 +225,7 @@ def test_one_picture_of_a_run(picture, words, run, monkeypatch):
     assert all(any(word in text for text in drawn) for word in words)
 
 
+@pytest.mark.long
 def test_where_one_picture_cannot_be_made_there_is_none(run, tmp_path):
     pytest.importorskip("matplotlib")
     arguments = ("--game", "rock-paper-scissors", "--steps", "5", "--plot", "a.png", "--gif", "a.gif", "--out", "a.csv")
@@ -288,6 +290,7 @@ def test_comparing_all(run):
     assert "; beta1=0.9 beta2=0.999 epsilon=1e-08 of adam and alternating-adam and" in out
 
 
+@pytest.mark.long
 def test_options_of_the_method_and_of_the_game_are_printed(run):
     out = run("simulate", "run", "--method", "momentum", "--set", "beta=-0.25", "--steps", "9").out
     assert re.search(r"^options +beta=-0\.25$", out, re.MULTILINE)
@@ -354,6 +357,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
     thinned([("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")], 2),

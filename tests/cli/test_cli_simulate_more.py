@@ -146,6 +146,7 @@ def test_a_gan(run, tmp_path):
     assert [complex(*value) for value in data["eigenvalues"][-1]["values"]] == found.result.eigenvalues[-1][1].tolist()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", GAN_METHODS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_ways_to_train(run, method, recipe):
@@ -169,6 +170,7 @@ def test_the_ring(run):
     assert "Eigenvalues" not in out
 
 
+@pytest.mark.long
 def test_ctrl_c_tells_what_was_learned(run, monkeypatch):
     import dataclasses
 

@@ -387,6 +387,7 @@ def test_the_picture_of_what_is_found_is_that_of_the_best(run, tmp_path):
     assert (tmp_path / "best.svg").read_bytes() == (tmp_path / "same.svg").read_bytes()
 
 
+@pytest.mark.long
 def test_a_picture_of_what_pytorch_does_not_have(run, tmp_path):
     pytest.importorskip("matplotlib")
     arguments = ["--kernel", "3", "--dilation", "2", "--mode", "average", "--to", "2", "--plot", "p.png"]
@@ -406,6 +407,7 @@ def test_in_a_process_of_its_own(shell, tmp_path):
         picture.load()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such shells")
 def test_output_that_nobody_can_take(tmp_path):
     command = f"'{sys.executable}' -m portable_nn size conv --in 5 --kernel 2 "

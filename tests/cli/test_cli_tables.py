@@ -33,6 +33,7 @@ def trained(run, *more: str) -> None:
     assert found.code == 0, found.err
 
 
+@pytest.mark.long
 def test_a_price_is_learned_from_words_and_gaps(run, houses: Path) -> None:
     options = ("--target", "price", "--missing", "median", "--drop", "note", "--unit", "price=k€")
     found = run("train", "auto-16-auto", "houses.csv", *options, "-o", "price.safetensors", "--format", "json")
@@ -83,6 +84,7 @@ def test_inspect_lists_the_columns_and_what_is_predicted(run, houses: Path) -> N
     assert "\n  labels: price\n  unit: k€\n  trained with: mean_squared_error\n" in found.out
 
 
+@pytest.mark.long
 def test_codes_can_be_categories_and_rows_that_are_counted_are_named(run, tmp_path: Path) -> None:
     rows = [f"{place},{(10115, 20095, 80331)[place % 3]},{'ab'[place % 3 == 1]}" for place in range(30)]
     (tmp_path / "t.csv").write_text("\n".join(["id,zip,y", *rows]))
@@ -131,6 +133,7 @@ def test_wrong_usage_of_tables(run, houses: Path, options: list[str], message: s
     assert message in found.err
 
 
+@pytest.mark.long
 def test_a_model_of_a_table_is_tuned_on_more_rows(run, tmp_path: Path) -> None:
     rows = [f"{place},{'north' if place % 2 else ''},{'ab'[place > 20]}" for place in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["n,side,y", *rows]))
@@ -165,6 +168,7 @@ def test_a_training_on_a_table_resumes_to_the_same_bytes(run, houses: Path, tmp_
     assert (tmp_path / "rest.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_parquet_is_a_table(run, houses: Path, tmp_path: Path) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"a": [1.0, 2.0, 3.0] * 8, "b": ["x", "y", "z"] * 8}), tmp_path / "t.parquet")

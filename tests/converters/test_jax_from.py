@@ -186,6 +186,7 @@ def test_primitives_without_a_counterpart_are_listed_all_at_once() -> None:
         from_jax(odd, floats(4, 2), x)
 
 
+@pytest.mark.long
 def test_scans_are_written_out_and_open_ones_refused() -> None:
     def total(params: Any, x: Any) -> Any:
         return jax.lax.scan(lambda c, v: (c * params + v, c), jnp.zeros_like(x[0]), x)
@@ -259,6 +260,7 @@ def test_trees_of_equinox() -> None:
     np.testing.assert_allclose(found.predict(x), jax.vmap(net)(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_network_goes_there_and_back() -> None:
     net = pnn.Sequential(pnn.Input(2, 6, 6), pnn.Conv2d(3, 3), pnn.ReLU(), pnn.Flatten(), pnn.Dense(2), seed=0)
     variables, apply, *_ = to_jax(net, verify=False)

@@ -163,6 +163,7 @@ def test_several_inputs_and_outputs_by_name() -> None:
         apply(variables, x, np.zeros((3, 5), np.float32))
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_refused_as_a_whole() -> None:
     net = cnn()
     variables, *_ = to_jax(net, verify=False)

@@ -32,6 +32,7 @@ def arrays_of(model: Any, batch: int = 3, length: int = 20) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
 )

@@ -88,6 +88,7 @@ def outputs(graph: Graph, parameters: dict[str, np.ndarray]) -> Iterator[np.ndar
         yield from run(graph, parameters, feeds, graph.outputs).values()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("opsets", [(17,), pytest.param((13, 21), marks=pytest.mark.long)])
 def test_unchanged_networks_agree_and_are_exercised(opsets: tuple[int, ...]) -> None:
     nodes, hidden = 0, list[str]()
@@ -120,6 +121,7 @@ def counted(count: int, seed: int) -> tuple[Counter[str], list[str]]:
     return outcomes, missed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "seed"), [
     pytest.param(FEW, 1, id="few"),
     pytest.param(300, 2, id="many", marks=pytest.mark.long),

@@ -58,6 +58,7 @@ def test_a_definition_of_the_standard() -> None:
     assert [node.op_type for node in found.graph.node] == ["Exp", "Constant", "CastLike", "Add", "Log"]
 
 
+@pytest.mark.long
 def test_a_model_that_ends_the_process_is_no_end_of_this_one() -> None:
     for _ in range(2):
         with suppress(LibraryError):

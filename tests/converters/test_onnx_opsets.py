@@ -509,6 +509,7 @@ ARRAYS = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("examples", [100, pytest.param(400, marks=pytest.mark.long)])
 def test_a_file_is_read_or_refused_whatever_is_in_it(examples: int) -> None:
     settings(max_examples=examples, deadline=None)(given(st.data())(a_file_of_anything))()

@@ -139,6 +139,7 @@ def check_flips(path: Path, step: int) -> None:
     assert taken < 8 * len(data) / step / 20  # Versions and names that say nothing of the graph.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["perceptron", "imported"])
 def test_some_bits(tmp_path: Path, name: str) -> None:
     check_flips(written(tmp_path, name), 61)

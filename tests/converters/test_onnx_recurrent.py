@@ -56,6 +56,7 @@ def classifier() -> tuple[Any, Array, Array]:
     return Classifier(), rng.normal(size=(6, 7, 5)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.long)], ids=["torchscript", "dynamo"])
 @pytest.mark.parametrize("build", [tagger, classifier])
 def test_what_pytorch_exports(build: Any, dynamo: bool, tmp_path: Path) -> None:

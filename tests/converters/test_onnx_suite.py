@@ -94,6 +94,7 @@ def _rows() -> Iterator[Any]:
         yield pytest.param(name, id=name, marks=[] if name in SMALL else pytest.mark.long)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(_rows()))
 def test_a_light_model_has_the_logits_of_onnxruntime(name: str) -> None:
     model = logits_with_weights(light(name))

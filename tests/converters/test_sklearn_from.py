@@ -77,6 +77,7 @@ CLASSIFIERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_probabilities_are_those_of_scikit_learn(name: str, data: str) -> None:

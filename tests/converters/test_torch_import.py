@@ -30,6 +30,7 @@ class Of(nn.Module):  # type: ignore[misc]
         return self.function(self, x)
 
 
+@pytest.mark.long
 def test_names_values_and_frozen_parameters_are_those_of_state_dict() -> None:
     module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
     module[0].weight.requires_grad_(False)

@@ -129,6 +129,7 @@ def test_names_that_name_nothing() -> None:
     assert apart(["?", 3, "?", "n", "n", None, 3]) == [None, 3, None, "n", None, None, 3]
 
 
+@pytest.mark.long
 @given(st.lists(sizes, max_size=4), numbers)
 def test_product_and_total(dims: list[Dim], to: dict[str, int]) -> None:
     assert bound(product(dims), to) == math.prod(bound(dim, to) for dim in dims)

@@ -73,6 +73,7 @@ def test_a_turned_picture_of_which_half_is_stored(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bits", "colour", "adam7"), thinned([(8, 6, True), (8, 2, False), (16, 0, False), (1, 0, False)], 4)
 )

@@ -111,6 +111,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.stdin.closed is False
 
 
+@pytest.mark.long
 @given(
     st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1)
 )

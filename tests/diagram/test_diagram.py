@@ -225,6 +225,7 @@ def overlapping(figure: Any, prefix: str) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["digits-cnn", "digits-gan"])
 def test_boxes_of_shipped_models_lie_apart_and_within_the_picture(model: str) -> None:
     figure = draw(diagram(inspect(model)))

@@ -112,6 +112,7 @@ def test_41_a_flipped_bit_of_one_tensor_leaves_the_others(path: Path) -> None:
             tensors["v"]
 
 
+@pytest.mark.long
 def test_6_every_truncation_is_refused(path: Path) -> None:
     content = CARRIERS[path.suffix](small())
     path.write_bytes(content)

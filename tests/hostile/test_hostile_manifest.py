@@ -145,6 +145,7 @@ def negative_size(valid: Forge) -> None:
     valid.graph["parameters"][2]["shape"] = [-2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", CARRIERS)
 def test_18_nesting_as_deep_as_python_can_just_not_follow(tmp_path: Path, suffix: str) -> None:
     """In version 1, whose unknown fields are looked at by hand: reading them takes less of the stack than writing."""

@@ -178,6 +178,7 @@ def test_38_a_shape_takes_no_memory(path: Path, shape: list[int], data: bytes) -
         load(path, lazy=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parts", [1, 64], ids=["one tensor", "many tensors"])
 def test_a_refusal_takes_no_more_memory_than_the_file(path: Path, parts: int) -> None:
     """The last bit of 32 MiB is wrong."""

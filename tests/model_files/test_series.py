@@ -93,6 +93,7 @@ def test_numbers_without_uncertainty_are_lines_and_bad_rows_gaps():
         drawn(network, np.full((2, 3), np.nan, np.float32))
 
 
+@pytest.mark.long
 def test_plot_at_the_command_line(tmp_path, capsys):
     picture, table = tmp_path / "track.png", tmp_path / "heights.csv"
     arguments = ["predict", "altimetry-swh", str(ECHOES), "--plot", str(picture)]

@@ -76,6 +76,7 @@ def test_heights_are_as_near_the_bound_as_the_card_says(reader):
     assert abs(figures["largest_bias_2_to_8_m"]) < 0.015
 
 
+@pytest.mark.long
 def test_what_is_no_open_sea_is_marked(reader):
     """By a standard deviation of metres, which no echo of an open sea has."""
     rng = np.random.default_rng(3)

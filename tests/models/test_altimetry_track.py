@@ -61,6 +61,7 @@ def test_the_unit_of_the_power_does_not_matter(network):
     np.testing.assert_allclose(network.predict(x * np.float32(2**17)), network.predict(x), atol=1e-5)
 
 
+@pytest.mark.long
 def test_files_of_any_length_have_no_seams(network, tmp_path):
     """Parts of 256 echoes, each with 128 around it, are the whole to a tenth of the predicted uncertainty."""
     track = peaked_track(1500, np.random.default_rng(6))

@@ -135,6 +135,7 @@ def test_the_samples(row: Row, shipped: Shipped, network: pnn.Network) -> None:
     assert network.predict(batch.x).argmax(1).tolist() == digits
 
 
+@pytest.mark.long
 def test_the_samples_are_not_what_it_learned_from(shipped: Shipped, digits: Digits) -> None:
     imageio = pytest.importorskip("imageio.v3")
     seen = {picture.tobytes() for picture in digits.train_x}
@@ -150,6 +151,7 @@ def test_both_engines_agree(network: pnn.Network, held_out: Array) -> None:
     assert np.abs(one - two).max() <= 2e-6 * np.abs(one).max()
 
 
+@pytest.mark.long
 def test_the_onnx_file_is_the_same_network(shipped: Shipped, network: pnn.Network, held_out: Array) -> None:
     """The same weights, and the same numbers from onnxruntime alone."""
     onnx = pytest.importorskip("onnx")

@@ -57,6 +57,7 @@ def test_digits_cnn_reads_the_samples_as_digits(network: pnn.Network) -> None:
     assert f"{sure:.1%} of 1,000 samples" in network.metadata["judged"]
 
 
+@pytest.mark.long
 def test_the_largest_of_the_first_ten_numbers_chooses_the_digit(network: pnn.Network) -> None:
     latent = np.random.default_rng(1).standard_normal((500, 74)).astype(np.float32)
     latent[np.arange(500), np.arange(500) % 10] = 9

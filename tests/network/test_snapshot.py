@@ -169,6 +169,7 @@ def _answer(session: pnn.Snapshot, queue: Any) -> None:
     queue.put(session.predict(FEED))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])

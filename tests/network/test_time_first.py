@@ -38,6 +38,7 @@ def summed() -> pnn.Network:
     return pnn.Network(inputs=[x], outputs=[y], name="net", seed=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
 @pytest.mark.parametrize("build", [recurrent, attentive, summed])
 def test_long_sequences_are_computed_as_a_whole(build: Any, engine: EngineKind, tmp_path: Path) -> None:

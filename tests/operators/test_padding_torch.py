@@ -97,6 +97,7 @@ def test_borders_of_any_width_equal_those_of_numpy(use: tuple[tuple[int, ...], l
     np.testing.assert_allclose(back, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(uses())
 def test_gradient_in_standard_operators_is_the_same(use: tuple[tuple[int, ...], list[int], str, list[int]]) -> None:

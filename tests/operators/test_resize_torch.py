@@ -170,6 +170,7 @@ def uses(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[float, ...], dict[str,
     return shape, sides, options
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("examples", [80, pytest.param(300, marks=pytest.mark.long)])
 def test_any_use_equals_that_of_onnxruntime(examples: int) -> None:
     settings(max_examples=examples, deadline=None)(given(uses())(equals_that_of_onnxruntime))()
@@ -192,6 +193,7 @@ def equals_that_of_onnxruntime(use: tuple[tuple[int, ...], tuple[float, ...], di
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5)
 
 
+@pytest.mark.long
 @settings(max_examples=50, deadline=None)
 @given(uses())
 def test_gradient_in_standard_operators_is_the_same(

@@ -342,6 +342,7 @@ def test_mutations_raise_our_errors_alone(opened, tmp_path, valid, change):
             np.testing.assert_array_equal(array, expected[name])
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(change=changes(WORDS))
 def test_mutations_of_single_arrays_raise_our_errors_alone(opened, tmp_path, change):

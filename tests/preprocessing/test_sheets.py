@@ -207,6 +207,7 @@ def test_the_sheet(seed: int, table: bool) -> None:
     assert found[0].min() > (100 if table else 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_ink(seed: int, dark: bool) -> None:

@@ -208,6 +208,7 @@ def test_a_plan_can_do_without_each() -> None:
         plans[1].run()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["digits", "digits-cnn"])
 def test_a_shipped_model_computes_the_same_without_rewrites(model: str) -> None:
     network = pnn.load_model(model)

@@ -77,6 +77,7 @@ def coverage_of(window: Window, positions: int, cells: int) -> tuple[Coverage, .
     return coverage(Operation("convt", (explicit,)), positions)
 
 
+@pytest.mark.long
 def test_receptive_fields_are_what_counting_says() -> None:
     rng = random.Random(6)
     for _ in range(300):
@@ -119,6 +120,7 @@ def test_a_period_that_is_too_long_to_follow() -> None:
         combine([up, other])
 
 
+@pytest.mark.long
 def test_fixes_of_long_strides() -> None:
     [fix, *_] = fixes(conv(1, stride=20_000, axes=1), 1_000_000)
     assert fix.operation.windows[0].kernel >= 20_000

@@ -35,6 +35,7 @@ def fitting(count: int) -> list[tuple[Operation, int, int]]:
     return found
 
 
+@pytest.mark.long
 def test_counts_and_idle_positions() -> None:
     for operation, size, output in fitting(2000):
         counts, idle = windows.touched(operation, operation.windows[0], size, output)

@@ -176,6 +176,7 @@ def test_the_kernel_stands_where_the_definition_says(name):
             assert places(figure, part, "tap") == moved(read, operation)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", thinned(ALL, 3))
 def test_cells_that_are_left_out_are_marked(name):
     figure = picture(name)
@@ -214,6 +215,7 @@ def test_what_lies_beyond_the_edge():
     assert f"6 {TIMES} 8 cells, 8 {TIMES} 10 padded" in words(figure)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "shown"),
     [("large", (12, 196)), ("large, transposed", (8, 784)), ("checkerboard", (16, 81))],
@@ -270,6 +272,7 @@ def test_an_average_reads_what_pytorch_averages(counted, ceil):
     assert said == {"padding: zeros" if counted else "padding, which is not counted"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("operation", "size"),
     [
@@ -340,6 +343,7 @@ def as_kind(window: Window, transposed: bool) -> Operation:
     return Operation("conv", (replace(window, output_padding=0),))
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(window=windows, size=st.integers(1, 7), transposed=st.booleans())
 def test_computing_with_the_grid_gives_what_pytorch_gives(window, size, transposed):
@@ -432,6 +436,7 @@ def test_without_matplotlib(monkeypatch):
 # Files.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", thinned(sorted(FORMATS), 3))
 def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     for name in "ab":
@@ -482,6 +487,7 @@ def count(frame: Image.Image, colour: str) -> int:
     return int((np.asarray(frame) == wanted).all(axis=-1).sum())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", thinned(["one axis, transposed", "conv 6 to 3"], 2))
 def test_the_output_fills_frame_by_frame(name):
     operation, sizes = ALL[name]
@@ -513,6 +519,7 @@ def test_animations_of_the_article(tmp_path, name):
         assert count(found.convert("RGB"), GREEN) > 100
 
 
+@pytest.mark.long
 def test_the_same_animation_has_the_same_bytes(tmp_path):
     for name in "ab":
         save_animation(animate(conv(2), 4), tmp_path / f"{name}.gif")

@@ -91,6 +91,7 @@ def test_same_padding_of_a_transposed_convolution() -> None:
     )
 
 
+@pytest.mark.long
 def test_every_line_is_true_and_the_last_is_the_output_size() -> None:
     rng, names = random.Random(5), {"floor": math.floor, "ceil": math.ceil, "max": max}
     for _ in range(2000):

@@ -74,6 +74,7 @@ def changed(one: Window, other: Window) -> int:
     return sum(getattr(one, option) != getattr(other, option) for option in options)
 
 
+@pytest.mark.long
 def test_fixes_hold() -> None:
     rng, seen = random.Random(2), 0
     while seen < 150:

@@ -272,6 +272,7 @@ def drawn(rng: random.Random) -> tuple[Operation, list[int]] | None:
     return operation, sizes
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 @pytest.mark.parametrize("count", [300, pytest.param(8000, marks=pytest.mark.long)])
 def test_every_line_for_pytorch_runs_and_computes_the_same(count: int) -> None:

@@ -78,6 +78,7 @@ def test_the_best_epoch_of_that_training_is_not_its_last(tmp_path: Path) -> None
     assert (len(history.rows), history.best_epoch) == (3, 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in TRAININGS if name != "everything"])
 def test_every_optimizer_and_kind_of_data(tmp_path: Path, module_folder: Path, name: str) -> None:
     for at in (1, 2, 6, 11):

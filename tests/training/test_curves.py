@@ -38,6 +38,7 @@ def test_the_lines_are_the_columns(tmp_path: Path) -> None:
     assert [text.get_text() for text in panels["loss"].texts] == ["training", "validation"]
 
 
+@pytest.mark.long
 def test_the_same_training_gives_the_same_picture(tmp_path: Path) -> None:
     for name in "ab":
         mlp().fit(X, Y, loss="huber", epochs=2, plot=tmp_path / f"{name}.svg")

@@ -123,6 +123,7 @@ def test_extragradient_goes_on_with_what_the_optimizer_keeps() -> None:
         np.testing.assert_allclose(place, z, rtol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", thinned(GAN_METHODS, 3))
 def test_every_method_learns_the_pattern(method: str) -> None:
     result = train_pattern(method, steps=1500)
@@ -133,6 +134,7 @@ def test_every_method_learns_the_pattern(method: str) -> None:
     assert result.stopped == "finished"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", thinned([loss for loss in GAN_LOSSES if loss != "non_saturating"], 3))
 def test_every_loss_learns_the_pattern(loss: str) -> None:
     made = train_pattern(loss=loss, steps=1500).averaged.predict(np.zeros((1, 2), np.float32))
@@ -172,6 +174,7 @@ def test_the_average_is_the_moving_one() -> None:
         assert not np.shares_memory(array, generator.parameters[name])
 
 
+@pytest.mark.long
 def test_history_metrics_and_eigenvalues() -> None:
     told: list[Mapping[str, float]] = []
     result = train_pattern(
@@ -190,6 +193,7 @@ def test_history_metrics_and_eigenvalues() -> None:
     assert all(values.shape == (109,) and values.dtype == np.complex128 for _, values in result.eigenvalues)
 
 
+@pytest.mark.long
 def test_a_condition_goes_to_both() -> None:
     """Two classes at -1 and 1: what is asked for comes out."""
 
@@ -241,6 +245,7 @@ def test_batch_normalisation_and_dropout_are_trained_as_such() -> None:
         np.testing.assert_array_equal(array, second.parameters[name])
 
 
+@pytest.mark.long
 def test_arrays_as_data() -> None:
     rows = np.tile(np.float32([1, 0, 1, 0]), (10, 1))
     made = train_pattern(data=rows, steps=1500).averaged.predict(np.zeros((1, 2), np.float32))
