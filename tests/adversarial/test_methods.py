@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from longer_runs import NEWER
-from thinning import thinned
 
 from portable_nn.adversarial import GAMES, METHODS, SCHEMES, Game, find_method, game, simulate
 from portable_nn.core.errors import UsageError
@@ -254,7 +253,7 @@ def test_every_game_of_two_numbers_is_played_alike_by_both(name: str, method: st
     assert np.allclose(alone.z, together.z[:, 1], atol=1e-12)
 
 
-@pytest.mark.parametrize("method", thinned(METHODS, 4))
+@pytest.mark.parametrize("method", METHODS)
 def test_costs_are_those_of_the_table(method: str) -> None:
     row = METHODS[method]
     calls = {"field": 0, "jacobian": 0}

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from thinning import thinned
 
 from portable_nn.adversarial import METHODS, Forecast, analyse, converging, forecast, report, spectral_radius
 from portable_nn.core.errors import UsageError
@@ -21,7 +20,7 @@ def test_the_run_of_the_article() -> None:
     assert found.forecast.stability_limit == 0
 
 
-@pytest.mark.parametrize(("rate", "steps"), thinned([(0.1, 463), (0.01, 46_054), (0.001, 4_605_172)], 3))
+@pytest.mark.parametrize(("rate", "steps"), [(0.1, 463), (0.01, 46_054), (0.001, 4_605_172)])
 def test_a_smaller_rate_only_delays(rate: float, steps: int) -> None:
     found = report(learning_rate=rate, steps=100).tenfold
     exact = math.log(10) / math.log(math.hypot(1, rate))

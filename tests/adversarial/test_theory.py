@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from thinning import thinned
 
 from portable_nn.adversarial import (
     METHODS,
@@ -75,7 +74,7 @@ def test_every_closed_form_has_a_published_factor() -> None:
     assert {method for method, _, _ in PUBLISHED} == set(WITH_FORM)
 
 
-@pytest.mark.parametrize(("method", "rate"), thinned(product(WITH_FORM, [0.01, 0.1, 0.5]), 2))
+@pytest.mark.parametrize(("method", "rate"), list(product(WITH_FORM, [0.01, 0.1, 0.5])))
 def test_closed_form_spectral_radius_and_measured_factor_are_equal(method: str, rate: float) -> None:
     exact = exact_factor(method, rate)
     assert spectral_radius(method, "bilinear", rate) == pytest.approx(exact, abs=1e-8)
@@ -101,7 +100,7 @@ def test_every_linear_method_runs_at_its_spectral_radius_and_closed_form(method:
         assert form(0.1) == pytest.approx(radius, abs=1e-8)
 
 
-@pytest.mark.parametrize(("method", "rate"), thinned(product(WITH_FORM, [0.01, 0.1, 0.5]), 2))
+@pytest.mark.parametrize(("method", "rate"), list(product(WITH_FORM, [0.01, 0.1, 0.5])))
 def test_vector_games_scale_by_each_singular_value(method: str, rate: float) -> None:
     """A run that starts in the plane of one singular value stays in it, and has its factor."""
     played = game("bilinear", matrix=MATRIX)

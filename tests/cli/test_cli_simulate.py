@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from thinning import thinned
 
 from portable_nn.adversarial import GAMES, METHODS, compare, simulate, sweep
 
@@ -72,46 +71,43 @@ def test_the_readme_shows_what_is_printed():
 
 @pytest.mark.parametrize(
     ("arguments", "texts"),
-    thinned(
-        [
-            ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps (extrapolated)"]),
-            (
-                "--method extragradient",
-                [
-                    "0.99503769 (closed form)",
-                    "a tenth of that distance  after 463 steps\n",
-                    "stability limit           1\n",
-                    "gradients                 998\n",
-                ],
-            ),
-            ("--method optimistic", ["0.99493615 (measured)", "limit           0.5773503"]),
-            ("--scheme alternating", ["cycles: the distance stays between", "2\n", "1 (measured)"]),
-            ("--method proximal", ["0.99503719 (closed form)", "inf (stable at every", " 499, and 499 Jacobians\n"]),
-            ("--method consensus --set gamma=0.5", ["0.95524866 (closed form)"]),  # √((1 - 0.05)² + 0.01)
-            (
-                "--method adam",
-                ["cycles: the distance comes to stay between 3", " steps show\n", "measured, approximate"],
-            ),
-            (
-                "--rate 0.1,0.4",
-                ["1.01980390 (spectral radius), 1.01980390 (measured)", "learning rate 0.1,0.4"],
-            ),  # √1.04
-            ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
-            ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
-            ("--start 0,0", ["converged: the start is an equilibrium"]),
-            (
-                "--game dirac-gan --game-set gamma=1 --method extragradient",
-                ["near the equilibrium at this learning rate, the fastest first"],
-            ),
-            ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
-            ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
-            ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
-            ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
-            ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
-            ("--rate 2 --steps 2000", ["0.921954 at the start, beyond the largest number after 2,000 steps"]),
-        ],
-        2,
-    ),
+    [
+        ("--rate 0.01 --steps 100", ["ten times that distance  after 46,055 steps (extrapolated)"]),
+        (
+            "--method extragradient",
+            [
+                "0.99503769 (closed form)",
+                "a tenth of that distance  after 463 steps\n",
+                "stability limit           1\n",
+                "gradients                 998\n",
+            ],
+        ),
+        ("--method optimistic", ["0.99493615 (measured)", "limit           0.5773503"]),
+        ("--scheme alternating", ["cycles: the distance stays between", "2\n", "1 (measured)"]),
+        ("--method proximal", ["0.99503719 (closed form)", "inf (stable at every", " 499, and 499 Jacobians\n"]),
+        ("--method consensus --set gamma=0.5", ["0.95524866 (closed form)"]),  # √((1 - 0.05)² + 0.01)
+        (
+            "--method adam",
+            ["cycles: the distance comes to stay between 3", " steps show\n", "measured, approximate"],
+        ),
+        (
+            "--rate 0.1,0.4",
+            ["1.01980390 (spectral radius), 1.01980390 (measured)", "learning rate 0.1,0.4"],
+        ),  # √1.04
+        ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
+        ("--decay 1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
+        ("--start 0,0", ["converged: the start is an equilibrium"]),
+        (
+            "--game dirac-gan --game-set gamma=1 --method extragradient",
+            ["near the equilibrium at this learning rate, the fastest first"],
+        ),
+        ("--game-set matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
+        ("--game-set matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),
+        ("--game x+y", ["‖F‖", "1.41421 at the start, 1.41421 after 499 steps"]),
+        ("--game (x-1)*(y-2) --game-set equilibria=1,2 --start 1.6,2.7", ["11.038 after 499 steps"]),
+        ("--game ridge-bent", ["not if small\n"]),  # It converges at 0.1, and not at 0.01.
+        ("--rate 2 --steps 2000", ["0.921954 at the start, beyond the largest number after 2,000 steps"]),
+    ],
 )
 def test_what_a_run_says(run, arguments, texts):
     code, out, err = run("simulate", "run", *arguments.split())
@@ -198,16 +194,13 @@ def test_pictures_of_a_run(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("picture", "words"),
-    thinned(
-        [
-            ("saddle", ["f(x, y)", "elevation 28°, azimuth 300°"]),
-            ("above", ["steepest ascent", "players (∂f"]),
-            ("coordinates", ["step"]),
-            ("orbit", ["equilibrium"]),
-            ("circle", ["continuous flow", "discrete: 20 "]),
-        ],
-        3,
-    ),
+    [
+        ("saddle", ["f(x, y)", "elevation 28°, azimuth 300°"]),
+        ("above", ["steepest ascent", "players (∂f"]),
+        ("coordinates", ["step"]),
+        ("orbit", ["equilibrium"]),
+        ("circle", ["continuous flow", "discrete: 20 "]),
+    ],
 )
 def test_one_picture_of_a_run(picture, words, run, monkeypatch):
     pytest.importorskip("matplotlib")
@@ -360,7 +353,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "name"),
-    thinned([("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")], 2),
+    [("compare --evaluations 50", "c.png"), ("sweep --rates 0.1,0.5 --steps 20", "s.svg")],
 )
 def test_pictures_of_many(run, tmp_path, command, name):
     pytest.importorskip("matplotlib")

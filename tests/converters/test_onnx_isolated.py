@@ -10,7 +10,6 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from thinning import thinned
 
 from portable_nn.onnx.library import isolated
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes, inline_standard_function
@@ -77,7 +76,7 @@ def test_a_process_that_was_ended_begins_again() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", thinned([["import"], ["inspect"], ["check"], ["size", "net"]], 4))
+@pytest.mark.parametrize("command", [["import"], ["inspect"], ["check"], ["size", "net"]])
 def test_commands_tell_of_such_a_model(tmp_path: Path, command: list[str]) -> None:
     """The operator that nobody knows makes that the library is asked."""
     unheard = helper.make_node("Unheard", ["x"], ["z"], domain="some")

@@ -13,7 +13,6 @@ import pytest
 from cases import CASES
 from cases.case import Case
 from onnx import helper, numpy_helper
-from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
@@ -84,11 +83,7 @@ def name_of(row: Any) -> str:
     return row[0].stem if isinstance(row, tuple) else str(row)
 
 
-def kind_of(row: Any) -> object:
-    return type(row[0][1])
-
-
-@pytest.mark.parametrize("row", thinned([(row,) for row in ROWS], 3, kind=kind_of), ids=name_of)
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_it_is_pytorchs_in_every_file(row: Row, tmp_path: Any) -> None:
     layer, theirs, shape = row
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)

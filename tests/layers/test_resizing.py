@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from thinning import thinned
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx
@@ -65,7 +64,7 @@ HOW: list[tuple[str, int, dict[str, Any]]] = [
 WHERE = [{"scale_factor": 2}, {"scale_factor": 1.5}, {"scale_factor": 0.5}, {"size": 7}, {"size": 3}, {"size": 1}]
 
 
-@pytest.mark.parametrize(("how", "where", "dtype"), thinned(itertools.product(HOW, WHERE, TOLERANCE), 5))
+@pytest.mark.parametrize(("how", "where", "dtype"), list(itertools.product(HOW, WHERE, TOLERANCE)))
 def test_upsample(how: tuple[str, int, dict[str, Any]], where: dict[str, Any], dtype: str) -> None:
     torch = pytest.importorskip("torch")
     mode, axes, options = how

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from thinning import thinned
 
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, emit, emit_all, trace
@@ -57,7 +56,7 @@ def drawn(*shape: int, dtype: str, seed: int = 0) -> Array:
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
 
 
-CROSSED = thinned(itertools.product((1, 2, 3), (1, 2, 3), (1, 2), (0, 2), (1, 2, 4), (2, 24)), 5)
+CROSSED = list(itertools.product((1, 2, 3), (1, 2, 3), (1, 2), (0, 2), (1, 2, 4), (2, 24)))
 """Axes, stride, dilation, pad, groups (4: every channel for itself), batch (a large one is laid out by rows)."""
 
 
@@ -156,7 +155,7 @@ POOLED = ((1, 2, 3), (2, 3), (1, 2, 3), (0, 1), (False, True))
 
 @pytest.mark.parametrize(
     ("axes", "kernel", "stride", "pad", "ceil", "dilation", "ties"),
-    thinned(itertools.product(*POOLED, (1, 2), (False, True)), 7),
+    list(itertools.product(*POOLED, (1, 2), (False, True))),
 )
 def test_max_pool(axes: int, kernel: int, stride: int, pad: int, ceil: bool, dilation: int, ties: bool) -> None:
     """With ties, what flows back goes to the first of the largest, as in PyTorch."""
@@ -177,7 +176,7 @@ def test_max_pool(axes: int, kernel: int, stride: int, pad: int, ceil: bool, dil
 
 @pytest.mark.parametrize(
     ("axes", "kernel", "stride", "pad", "ceil", "counted", "dtype"),
-    thinned(itertools.product(*POOLED, (False, True), TOLERANCE), 7),
+    list(itertools.product(*POOLED, (False, True), TOLERANCE)),
 )
 def test_average_pool(axes: int, kernel: int, stride: int, pad: int, ceil: bool, counted: bool, dtype: str) -> None:
     x = drawn(3, 2, *(size + 1 for size in SIZES[axes]), dtype=dtype)

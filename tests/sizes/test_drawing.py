@@ -15,7 +15,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from thinning import thinned
 
 from portable_nn.core.errors import FileError, MissingPackageError, ShapeError, UsageError
 from portable_nn.core.plotting import FORMATS, GREEN, PALETTE, check_picture, save, save_animation, tint
@@ -177,7 +176,7 @@ def test_the_kernel_stands_where_the_definition_says(name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", thinned(ALL, 3))
+@pytest.mark.parametrize("name", ALL)
 def test_cells_that_are_left_out_are_marked(name):
     figure = picture(name)
     operation, sizes = as_two(*ALL[name])
@@ -233,7 +232,7 @@ def test_of_many_positions_some_are_shown_and_it_says_so(name, shown):
     assert {(0, 0), (0, last), (last, 0), (last, last), (1, 0), (last - 1, 0)} <= set(found)
 
 
-@pytest.mark.parametrize("name", thinned(ALL, 3))
+@pytest.mark.parametrize("name", ALL)
 def test_nothing_is_cut_off_nor_written_on_top_of_each_other(name):
     figure = picture(name)
     renderer = figure.canvas.get_renderer()
@@ -437,7 +436,7 @@ def test_without_matplotlib(monkeypatch):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("suffix", thinned(sorted(FORMATS), 3))
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_the_same_picture_has_the_same_bytes(tmp_path, suffix):
     for name in "ab":
         save(draw(*ALL["holes"]), tmp_path / f"{name}{suffix}")
@@ -488,7 +487,7 @@ def count(frame: Image.Image, colour: str) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", thinned(["one axis, transposed", "conv 6 to 3"], 2))
+@pytest.mark.parametrize("name", ["one axis, transposed", "conv 6 to 3"])
 def test_the_output_fills_frame_by_frame(name):
     operation, sizes = ALL[name]
     frames = animate(operation, sizes)

@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-from thinning import thinned
 
 from portable_nn.core.errors import UsageError
 from portable_nn.sizes import Operation, Window, check_channels, conv, convt, input_sizes, pool, size_text
@@ -62,7 +61,7 @@ def test_auto_pad_becomes_pads(operation: Operation, size: int, windows: Window)
     assert operation.resolved(size) == Operation(operation.kind, (windows,))
 
 
-@pytest.mark.parametrize(("size", "stride"), thinned(product(range(1, 30), range(1, 5)), 3))
+@pytest.mark.parametrize(("size", "stride"), list(product(range(1, 30), range(1, 5))))
 def test_size_that_same_padding_gives(size: int, stride: int) -> None:
     """Keras's and ONNX's definition."""
     for kernel in range(1, 6):
