@@ -159,6 +159,7 @@ def test_the_orbit_ends_where_the_article_says():
     assert (path < [right, high]).all()
 
 
+@pytest.mark.long
 def test_x_and_y_over_time():
     """x + iy is multiplied by 1 - iη in each step."""
     [axes] = picture("coordinates article").axes
@@ -640,6 +641,7 @@ def test_an_animation_is_small_and_shows_both_players(tmp_path):
     assert np.sign(ends["y"] - point)[1] == -np.sign(x)  # and y along -∂f/∂y = -x.
 
 
+@pytest.mark.long
 def test_an_animation_of_a_run_of_few_steps():
     assert len(draw.animation(simulate(steps=3))) == 4
     assert 1 < len(draw.animation(result("overflow"))) < 20

@@ -452,6 +452,7 @@ def test_names_are_cut_where_a_terminal_is_narrow(exported):
     assert max(map(len, narrow[: narrow.index("")])) < 125
 
 
+@pytest.mark.long
 def test_json_has_all_of_it(exported):
     found = json.loads(json.dumps(as_json(size_net(exported("resnet18").path))))
     first = found["nodes"][0]

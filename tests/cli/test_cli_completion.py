@@ -112,6 +112,7 @@ def test_nothing_is_printed_where_something_fails(monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == ""
 
 
+@pytest.mark.long
 def test_completion_imports_nothing_heavy():
     lines = [["predict", "digits", "--"], ["train", "--loss", ""], [""], ["size", "conv", "--"]]
     calls = "; ".join(f"completing.answer('bash', {line!r}, module_of)" for line in lines)

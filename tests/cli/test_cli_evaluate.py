@@ -95,6 +95,7 @@ def test_what_is_left_out_is_an_error_at_the_end(files: Path, run) -> None:
     assert found.err == "error: more.csv:2: the label 7 is none of the model's classes: cat, dog\n"
 
 
+@pytest.mark.long
 def test_numbers(files: Path, run) -> None:
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)

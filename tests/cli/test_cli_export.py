@@ -40,6 +40,7 @@ def test_sizes(run, tmp_path):
     assert shape_of(tmp_path / "any.onnx") == ["batch", 3, 8, 6]
 
 
+@pytest.mark.long
 def test_pixels_and_pictures_of_an_exported_file(run, digits_csv):
     code, out, err = run("export", "digits-mlp", "m.onnx")
     assert (code, err) == (0, OUTSIDE)

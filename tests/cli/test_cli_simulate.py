@@ -306,6 +306,7 @@ def test_why_a_method_is_not_defined_stands_in_json(run):
     assert "curved in the follower's numbers" in ridge["verdict"]
 
 
+@pytest.mark.long
 def test_sweeping(run):
     code, out, err = run("simulate", "sweep", "--rates", "0.05:3:12", "--steps", "100")
     assert (code, err) == (0, "")  # No bar, as no terminal is there.

@@ -115,6 +115,7 @@ def test_the_field(run):
     assert run("simulate", "field", "--grid", "2", "--reach", "1", "--format", "csv", "-q") == (0, SADDLE, "")
 
 
+@pytest.mark.long
 def test_the_field_as_json(run):
     arguments = ("--game", "forsaken", "--method", "consensus", "--start", "0.5,0.5", "--start", "0.1,0.2")
     data = json.loads(run("simulate", "field", *arguments, "--steps", "30", "--grid", "3", "--format", "json").out)

@@ -416,6 +416,7 @@ def test_output_that_nobody_can_take(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_output_that_holds_ascii_alone(shell):
     import os
 

@@ -249,6 +249,7 @@ def test_resuming_what_is_done(run, flowers_csv):
     assert more.out.startswith("epochs               3\n")
 
 
+@pytest.mark.long
 def test_a_resumed_training_replaces_its_own_output_alone(run, tmp_path, flowers_csv):
     """The file that it saved before it was killed, however long ago; never that of another training."""
     assert run(*FLOWERS, "--epochs", "1", "--checkpoint", "run").code == 0

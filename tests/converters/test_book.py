@@ -341,6 +341,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path):
         read_book(tmp_path / "none.npy", tmp_path / "who.npy")
 
 
+@pytest.mark.long
 def test_every_length_but_the_right_one_is_refused(tmp_path):
     save(tmp_path, wih=WIH, who=WHO)
     whole = (tmp_path / "wih.npy").read_bytes()

@@ -163,6 +163,7 @@ def test_scales_and_units_are_those_of_a_pipeline() -> None:
     assert isinstance(to_sklearn(_layers(pnn.Dense(1))), LinearRegression)
 
 
+@pytest.mark.long
 def test_scikit_learn_goes_on_training() -> None:
     x, y = load_iris(return_X_y=True)
     network = _layers(pnn.Dense(8), pnn.ReLU(), pnn.Dense(3), labels="012")

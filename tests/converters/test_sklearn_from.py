@@ -176,6 +176,7 @@ def _pipeline(model: Any) -> Any:
     return make_pipeline(ColumnTransformer(parts, remainder="passthrough"), model)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [LogisticRegression(max_iter=500), MLPClassifier((8,), max_iter=30, random_state=0)])
 def test_a_pipeline_for_a_table_predicts_from_raw_rows(model: Any, tmp_path: Path) -> None:
     frame, survived = _frame()
@@ -253,6 +254,7 @@ def test_five_steps_of_training_give_the_same_weights(model: Any, dtype: str) ->
     assert "training proved" in notes[-1]
 
 
+@pytest.mark.long
 def test_a_search_gives_its_best_estimator_and_from_object_finds_the_converter() -> None:
     x, y = load_iris(return_X_y=True)
     search = GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 10]}).fit(x, y)

@@ -63,6 +63,7 @@ def test_a_network_predicts_like_eval_and_trains_like_train_whatever_the_mode_of
             assert any("n - 1" in note for note in found.notes)
 
 
+@pytest.mark.long
 def test_five_steps_of_adam_are_those_of_pytorch() -> None:
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Tanh(), nn.Linear(7, 2)).double()

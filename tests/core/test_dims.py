@@ -73,6 +73,7 @@ def _joined(draw: st.DrawFn, inner: st.SearchStrategy[Computed]) -> Computed:
 computed = st.recursive(plain.map(lambda dim: Computed(dim, str(dim))), _joined, max_leaves=6)
 
 
+@pytest.mark.long
 @given(computed, numbers)
 def test_computed_sizes_are_what_python_computes(size: Computed, to: dict[str, int]) -> None:
     wanted = eval(size.python, {}, dict(to))
@@ -84,6 +85,7 @@ def test_computed_sizes_are_what_python_computes(size: Computed, to: dict[str, i
     assert evaluated(renamed, to) == eval(size.python, {}, {**to, "time": to["a"]})
 
 
+@pytest.mark.long
 @given(computed, computed, numbers)
 def test_comparisons_hold_for_all_numbers(one: Computed, other: Computed, to: dict[str, int]) -> None:
     a, b = (eval(size.python, {}, dict(to)) for size in (one, other))
@@ -144,6 +146,7 @@ def test_quotient(dividend: Dim, divisor: Dim, to: dict[str, int]) -> None:
     assert divisor == 0 or quotient(product([dividend, divisor]), divisor) == dividend
 
 
+@pytest.mark.long
 @given(st.lists(sizes, max_size=4), st.randoms())
 def test_one_size_is_written_in_one_way(dims: list[Dim], random: object) -> None:
     """So that sizes found along two ways through a network are recognized as equal."""

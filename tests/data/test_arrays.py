@@ -193,6 +193,7 @@ def test_damaged_gz(tmp_path: Path) -> None:
     refused(read_idx, path, "found damaged data: Compressed file ended")
 
 
+@pytest.mark.long
 @given(st.binary(max_size=60))
 def test_any_bytes_give_an_array_or_one_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     for name, read in [("a.idx3", read_idx), ("a.npy", read_arrays), ("a.npz", read_arrays)]:

@@ -265,6 +265,7 @@ def test_many_layers_stand_in_columns() -> None:
     assert 0.7 < width / height < 2.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_the_same_bytes_each_time(tmp_path: Path, suffix: str) -> None:
     for name in ("a", "b"):

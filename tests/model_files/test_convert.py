@@ -664,6 +664,7 @@ def test_engines_that_do_not_agree(tmp_path, monkeypatch):
     assert_tensors(convert(tmp_path / "b.onnx", tmp_path / "c.npz", verify=False).target, network().parameters)
 
 
+@pytest.mark.long
 def test_without_verification_nothing_is_read_back(tmp_path, monkeypatch):
     for found_kind in set(NETWORKS.values()):
         monkeypatch.setattr(found_kind, "read_back", lambda *_: 1 / 0)

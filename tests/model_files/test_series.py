@@ -60,6 +60,7 @@ def drawn(model, x):
     return sheet(found, "title")
 
 
+@pytest.mark.long
 def test_quantities_have_their_units_and_uncertainty():
     page = drawn("altimetry-swh", np.load(ECHOES))
     assert [axes.get_ylabel() for axes in page.axes] == ["height [m]", "epoch [m]"]

@@ -95,6 +95,7 @@ def test_its_trained_weights_are_what_they_were(row: Row, shipped: Shipped, netw
     assert scaling == pytest.approx([0.99 / 255, 0.01], rel=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("choosing", [False, True])
 def test_the_split_shares_no_picture(digits: Digits, choosing: bool) -> None:
     split = digits.for_choosing() if choosing else digits

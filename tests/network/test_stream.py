@@ -99,6 +99,7 @@ def test_lengths_are_those_of_the_part() -> None:
     np.testing.assert_allclose(found, next(iter(net.predict({"x": data, "lengths": count}).values())), atol=1e-6)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=25)
 @given(cuts=st.lists(st.integers(1, 29), unique=True, max_size=8))
 def test_cuts_do_not_matter(cuts: list[int]) -> None:

@@ -119,6 +119,7 @@ def test_conv_with_pads_that_differ(pads: tuple[int, ...], batch: int) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 3, 20])
 @pytest.mark.parametrize("filters", [1, 8, 40])
 def test_conv_of_every_width(channels: int, filters: int) -> None:

@@ -67,6 +67,7 @@ def indexed(draw: st.DrawFn) -> tuple[Array, Array, int]:
     return data, rng.integers(0, shape[axis], sizes), axis
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)  # The first imports PyTorch.
 @given(indexed())
 def test_gather_elements_is_torchs_gather(case: tuple[Array, Array, int]) -> None:
@@ -84,6 +85,7 @@ def test_scatter_elements_is_torchs_scatter_add(case: tuple[Array, Array, int]) 
     assert_same(found, theirs(lambda torch, x, i, u: torch.scatter_add(x, axis, i, u), arrays, [0, 2]))
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)  # The first imports PyTorch.
 @given(indexed(), st.sampled_from(["mul", "max", "min"]))
 def test_scatter_elements_reduces_as_torch_does(case: tuple[Array, Array, int], reduction: str) -> None:
@@ -159,6 +161,7 @@ def test_sizes_flow_through_gather_and_split() -> None:
     assert emit("Reshape", x, swapped).shape == (3, 4, "batch")
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(
     st.lists(st.integers(-9, 9), min_size=3, max_size=3),

@@ -182,6 +182,7 @@ def test_five_steps_of_vit_b_16(tmp_path: Path, optimizer: str, dtype: str) -> N
     check_five_steps(real, 32, optimizer, dtype, tmp_path / "v.onnx", nothing)
 
 
+@pytest.mark.long
 def test_a_new_head_on_a_frozen_body(tmp_path: Path) -> None:
     """In PyTorch: requires_grad off, and the body in evaluation, so that its statistics stand still."""
     module = prepared(small_resnet, torch.float32)
@@ -210,6 +211,7 @@ def test_a_new_head_on_a_frozen_body(tmp_path: Path) -> None:
     assert import_onnx(tmp_path / "tuned.onnx").graph == network.graph
 
 
+@pytest.mark.long
 def test_pictures_of_any_size(tmp_path: Path) -> None:
     """Sizes that the file leaves open, beside the batch: trained at two of them."""
     module = prepared(small_resnet, torch.float64)

@@ -39,6 +39,7 @@ def test_a_plain_one_has_no_penalty_and_no_average() -> None:
         assert np.array_equal(found.result.averaged.parameters[name], array)
 
 
+@pytest.mark.long
 def test_the_ring_has_the_metrics_of_modes() -> None:
     found = demonstrate("ring", loss="wasserstein_gp", steps=3, progress=False)
     made = sample(found.result.averaged, 2500, 10_000)

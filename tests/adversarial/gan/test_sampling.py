@@ -88,6 +88,7 @@ def test_an_animation_begins_and_ends_with_the_samples_of_its_seeds(tmp_path: Pa
             np.testing.assert_array_equal(shown, small.repeat(2, axis=0).repeat(2, axis=1))
 
 
+@pytest.mark.long
 def test_the_way_of_the_noise_is_a_quarter_of_an_ellipse() -> None:
     """x at the first frame, y at the last; in between the variance is 1 as well, as cos² + sin² = 1."""
     source = source_of(pnn.Sequential(pnn.Input(20_000, name="z"), pnn.Dense(1)))
