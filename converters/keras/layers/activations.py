@@ -9,7 +9,7 @@ from portable_nn import layers
 from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.layers.layer import Layer, OperatorLayer
-from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.operators import Symbol, constant, emit
 
 Activation: TypeAlias = Callable[[Symbol], Symbol]
 
@@ -199,9 +199,3 @@ LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
     "ThresholdedReLU": _thresholded,
 }
 """What makes each layer: ``(layer, tensor) → tensor``."""
-
-
-def ones(x: Symbol, axes: int) -> Symbol:
-    """Ones for every example and channel of ``x`` (batch, channels, …): (batch, channels, 1, …)."""
-    sizes = emit("Concat", emit("Shape", x, start=0, end=2), integers([1] * (axes - 2)), axis=0)
-    return emit("Expand", constant(1, x.dtype), sizes)

@@ -1,0 +1,115 @@
+"""Attention of several heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any, Final
+
+from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.format.tensors import Array
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol, cast, emit, integers
+
+
+class _Attention(Layer):
+    """Attention of several heads: linear layers for queries, keys and values, and one behind."""
+
+    def __init__(self, name: str, parts: Mapping[str, tuple[Array, Array | None]], heads: int) -> None:
+        super().__init__(name)
+        self.parts, self.heads = parts, heads
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """Of a sequence with itself."""
+        return self.attend(x, x, x, None, causal=False)
+
+    def attend(self, query: Symbol, key: Symbol, value: Symbol, mask: Symbol | None, *, causal: bool) -> Symbol:
+        """(batch, queries, …), (batch, keys, …) twice → (batch, queries, …)."""
+        q, k, v = (self._linear(role, x) for role, x in (("query", query), ("key", key), ("value", value)))
+        options = {"q_num_heads": self.heads, "kv_num_heads": self.heads, "is_causal": int(causal)}
+        return self._linear("output", emit("Attention", q, k, v, mask, **options), last=True)
+
+    def _linear(self, role: str, x: Symbol, *, last: bool = False) -> Symbol:
+        kernel, shift = self.parts[role]
+        weight = self.parameter(f"{role}.weight", kernel.shape, x.dtype, kernel)
+        turned, make = emit("Transpose", weight, perm=[1, 0]), self.emit if last else emit
+        if shift is None:
+            return make("MatMul", x, turned)
+        bias = self.parameter(f"{role}.bias", shift.shape, x.dtype, shift)
+        return make("Add", emit("MatMul", x, turned), bias)
+
+
+def attention(
+    spec: Spec,
+    query: Held,
+    value: Held,
+    key: Any = None,
+    *,
+    attention_mask: Any = None,
+    use_causal_mask: Any = False,
+    return_attention_scores: Any = False,
+    query_mask: Any = None,
+    value_mask: Any = None,
+    key_mask: Any = None,
+) -> Held:
+    """MultiHeadAttention over the steps of (batch, steps, features)."""
+    keys = value if key is None else key
+    if return_attention_scores or any(mask is not None for mask in (query_mask, value_mask, key_mask)):
+        raise LayerError("return_attention_scores and masks that are given by name have no counterpart here")
+    if any(each.rank != 3 for each in (query, value, keys)):
+        raise LayerError("it takes (batch, steps, features)")
+    spec.only("attention_axes", None, [1])
+    for option in ("use_gate", "sliding_window"):
+        spec.only(option, None, False)
+    spec.get("seed")
+    spec.get("flash_attention")
+    if spec.number("dropout"):
+        spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
+    heads, size = spec.whole("num_heads"), spec.whole("key_dim")
+    deep = size if spec.get("value_dim") is None else spec.whole("value_dim")
+    bias = spec.flag("use_bias", True)
+    given = spec.get("output_shape")
+    given = given[0] if isinstance(given, list) and len(given) == 1 else given
+    features = known(query.shape[2], "the features") if given is None else given
+    if type(features) is not int:
+        raise LayerError("its output has several axes")
+
+    def part(role: str, inputs: int, depth: int) -> tuple[Array, Array | None]:
+        inner = spec.inside({}, "EinsumDense", f"{spec.name}.{role}", f"{role}_dense", f"_{role}_dense")
+        if role == "output":
+            kernel = inner.weight(heads, depth, inputs, index=0).reshape(heads * depth, inputs)
+            return kernel.T, inner.weight(inputs, index=1) if bias else None
+        kernel = inner.weight(inputs, heads, depth, index=0).reshape(inputs, heads * depth)
+        return kernel.T, inner.weight(heads, depth, index=1).reshape(-1) if bias else None
+
+    def make() -> _Attention:
+        sizes = [known(each.shape[2], "the features") for each in (query, keys, value)]
+        parts = {
+            "query": part("query", sizes[0], size),
+            "key": part("key", sizes[1], size),
+            "value": part("value", sizes[2], deep),
+            "output": part("output", features, deep),
+        }
+        return _Attention(spec.name, parts, heads)
+
+    mask = _seen(query.mask, value.mask, None if key is None else keys.mask, attention_mask)
+    layer = spec.once(make)
+    made = layer.attend(query.plain, keys.plain, value.plain, mask, causal=bool(use_causal_mask))
+    return Held(made, mask=query.mask)
+
+
+def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given: Any) -> Symbol | None:
+    """Which keys each query sees, (batch, 1, queries, keys)."""
+    masks = [emit("Unsqueeze", query, integers([1, 3]))] if query is not None else []
+    masks += [emit("Unsqueeze", each, integers([1, 2])) for each in (value, key) if each is not None]
+    if given is not None:
+        if not isinstance(given, Held) or given.rank != 3:
+            raise LayerError("its mask is not (batch, queries, keys)")
+        masks.append(emit("Unsqueeze", cast(given.plain, "bool"), integers([1])))
+    return reduce(lambda one, other: emit("And", one, other), masks) if masks else None
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {"MultiHeadAttention": attention}
+"""What makes each layer: ``(layer, tensor, …) → tensor``."""

@@ -1,0 +1,154 @@
+"""The cells of recurrent layers as the standard's nodes RNN, GRU and LSTM: orders of gates, activations, biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.converters.keras.layers.activations import function_name
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.format.tensors import Array
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.operators.recurrent.functions import Function, explicit
+
+
+class Kind(NamedTuple):
+    """A recurrent operator.
+
+    Attributes:
+        operator: its name in the standard.
+        gates: the place in Keras's weights of each gate, in the standard's order.
+        states: how many states there are.
+    """
+
+    operator: str
+    gates: tuple[int, ...]
+    states: int
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "SimpleRNN": Kind("RNN", (0,), 1),
+    "GRU": Kind("GRU", (0, 1, 2), 1),
+    "LSTM": Kind("LSTM", (0, 3, 1, 2), 2),
+}
+"""Keras has the gates of an LSTM in the order i, f, c, o, the standard in the order i, o, f, c; both have z, r, h for a
+GRU."""
+
+FUNCTIONS: Final[Mapping[str, tuple[str, float, float]]] = {
+    "tanh": ("Tanh", 0, 0),
+    "sigmoid": ("Sigmoid", 0, 0),
+    "relu": ("Relu", 0, 0),
+    "softsign": ("Softsign", 0, 0),
+    "softplus": ("Softplus", 0, 0),
+    "elu": ("Elu", 1, 0),
+    "leaky_relu": ("LeakyRelu", 0.2, 0),
+    "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
+    "linear": ("Affine", 1, 0),
+}
+"""The activations that the standard has for recurrent operators, and their numbers."""
+
+_DEFAULT: Final = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
+
+
+class Cell(NamedTuple):
+    """One direction of a recurrent layer: the weights of the standard, and its options."""
+
+    kind: Kind
+    units: int
+    functions: tuple[str, ...]
+    reset_after: bool
+    weight: Array
+    recurrent: Array
+    bias: Array | None
+
+    def goes_with(self, other: Cell) -> bool:
+        """Whether both can be the directions of one node."""
+        return self[:4] == other[:4] and self.weight.shape == other.weight.shape and _has(self) == _has(other)
+
+
+def _has(cell: Cell) -> bool:
+    return cell.bias is not None
+
+
+def read_cell(spec: Spec, kind: Kind, inputs: int) -> Cell:
+    """The cell whose options and weights a layer has."""
+    units, bias = spec.whole("units"), spec.flag("use_bias", True)
+    outer = function_name(spec.get("activation", "tanh"))
+    inner = function_name(spec.get("recurrent_activation", "sigmoid")) if kind.operator != "RNN" else ""
+    functions = {"RNN": (outer,), "GRU": (inner, outer), "LSTM": (inner, outer, outer)}[kind.operator]
+    if other := [each for each in functions if each not in FUNCTIONS]:
+        raise LayerError(f"its activation {other[0]} is none that a recurrent operator can have")
+    for unused in ("unit_forget_bias", "implementation", "seed"):
+        spec.get(unused)
+    after = kind.operator == "GRU" and spec.flag("reset_after", True)
+    if spec.number("recurrent_dropout"):
+        spec.note("recurrent_dropout is left out: it acts in training alone, and has no counterpart here")
+    rows = len(kind.gates) * units
+    weight, recurrent = spec.weight(inputs, rows, index=0), spec.weight(units, rows, index=1)
+    shift = None
+    if bias:
+        shift = spec.weight(2, rows, index=2) if after else spec.weight(rows, index=2).reshape(1, rows)
+        shift = np.concatenate([_ordered(each, kind, units) for each in shift])
+    turned = [_ordered(each.T, kind, units) for each in (weight, recurrent)]
+    return Cell(kind, units, functions, after, turned[0], turned[1], shift)
+
+
+def _ordered(rows: Array, kind: Kind, units: int) -> Array:
+    """Rows of all gates in the standard's order."""
+    return np.concatenate([rows[place * units : (place + 1) * units] for place in kind.gates])
+
+
+class Recurrent(Layer):
+    """A node RNN, GRU or LSTM of one direction or two.
+
+    Args:
+        name: the name of the layer.
+        cells: one for each direction.
+    """
+
+    def __init__(self, name: str, cells: Sequence[Cell]) -> None:
+        super().__init__(name)
+        self.cells = cells
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """(steps, batch, in) → (steps, directions, batch, units)."""
+        return self.run(x, None, ())[0]
+
+    def run(self, x: Symbol, lengths: Symbol | None, states: Sequence[Symbol]) -> tuple[Symbol, ...]:
+        """The states of all steps, (steps, directions, batch, units), and the last ones, (directions, batch, units)."""
+        cell, both = self.cells[0], len(self.cells) > 1
+
+        def stacked(role: str, arrays: Sequence[Array]) -> Symbol:
+            value = np.stack(arrays)
+            return self.parameter(f"{role}_l0", value.shape, x.dtype, value)
+
+        w, r = (
+            stacked("weight", [each.weight for each in self.cells]),
+            stacked("recurrent", [each.recurrent for each in self.cells]),
+        )
+        b = stacked("bias", [each.bias for each in self.cells if each.bias is not None]) if _has(cell) else None
+        if b is not None and not cell.reset_after:  # Keras adds one number where the standard adds two.
+            b = emit("Concat", b, emit("Expand", constant(0, x.dtype), integers(_sizes_of(b))), axis=1)
+        attributes: dict[str, Any] = {"hidden_size": cell.units}
+        if both:
+            attributes["direction"] = "bidirectional"
+        if cell.reset_after:
+            attributes["linear_before_reset"] = 1
+        if cell.functions != _DEFAULT[cell.kind.operator]:
+            found = [Function(*FUNCTIONS[name]) for name in cell.functions] * len(self.cells)
+            attributes |= {"activations": [each.name for each in found], **explicit(found)}
+        self._uses += 1
+        name = self.name if self._uses == 1 else f"{self.name}_{self._uses}"
+        made = emit_all(
+            cell.kind.operator, x, w, r, b, lengths, *states, outputs=cell.kind.states + 1, name=name, **attributes
+        )
+        for leaf in self._parameters.values():
+            leaf.owner = leaf.owner or made[0]
+        return made
+
+
+def _sizes_of(x: Symbol) -> list[int]:
+    return [size for size in x.shape if isinstance(size, int)]

@@ -1,0 +1,47 @@
+"""The order of a layer's axes: where its tensor has the channels, and where ONNX has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.core.graph import Dim
+from portable_nn.operators import Symbol, constant, emit, integers
+from portable_nn.operators.symbols import sizes
+
+
+def known(size: Dim, what: str) -> int:
+    """A size that must be a number."""
+    if not isinstance(size, int):
+        raise LayerError(f"{what} of its input are not known")
+    return size
+
+
+def channels_first(spec: Spec) -> bool:
+    """Whether the layer has the channels first."""
+    return bool(spec.choice("data_format", ("channels_last", "channels_first", None), None) == "channels_first")
+
+
+def by_channels(spec: Spec, x: Held, rank: int) -> tuple[Symbol, bool]:
+    """The symbol with the channels behind the batch, and whether Keras's tensor has them there."""
+    if x.rank != rank:
+        raise LayerError(f"it needs {rank} axes, and its input has {x.rank}")
+    first = channels_first(spec)
+    return (x.plain if first else x.moved), first
+
+
+def back(symbol: Symbol, first: bool, mask: Symbol | None = None) -> Held:
+    """What a layer makes with the channels behind the batch, as Keras's tensor; ``first``: it has them there too."""
+    return Held(symbol, mask=mask) if first else Held(moved=symbol, mask=mask)
+
+
+WORDS: Final = ("1D", "2D", "3D")
+"""How the names of layers end, by the number of their axes besides batch and channels."""
+
+
+def ones(x: Symbol, shape: Sequence[int | None]) -> Symbol:
+    """Ones of a shape, which has the sizes of ``x`` where it has ``None``."""
+    parts = [sizes(x, [axis]) if size is None else integers([size]) for axis, size in enumerate(shape)]
+    return emit("Expand", constant(1, x.dtype), emit("Concat", *parts, axis=0))

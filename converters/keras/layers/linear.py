@@ -1,0 +1,88 @@
+"""Dense layers, products by Einstein's notation, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from portable_nn import layers
+from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.activations import activated
+from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.format.tensors import Array
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol, cast, constant, emit
+
+
+def dense(spec: Spec, x: Held) -> Held:
+    """y = x·W + b over the last axis; W is (in, units)."""
+    units, bias = spec.whole("units"), spec.flag("use_bias", True)
+    spec.only("lora_rank", None)
+    inputs = known(x.shape[-1], "the features")
+
+    def make() -> Layer:
+        kernel = spec.weight(inputs, units)
+        shift = spec.weight(units) if bias else 0
+        return layers.Dense(units, bias=bias, weight_initial=kernel.T, bias_initial=shift, name=spec.name)
+
+    return activated(spec, Held(spec.once(make)(x.plain), mask=x.mask))
+
+
+class _EinsumDense(Layer):
+    def __init__(self, name: str, equation: str, kernel: Array, bias: Array | None) -> None:
+        super().__init__(name)
+        self.equation, self.kernel, self.bias = equation, kernel, bias
+
+    def __call__(self, x: Symbol) -> Symbol:
+        weight = self.parameter("weight", self.kernel.shape, x.dtype, self.kernel)
+        if self.bias is None:
+            return self.emit("Einsum", x, weight, equation=self.equation)
+        made = emit("Einsum", x, weight, equation=self.equation)
+        return self.emit("Add", made, self.parameter("bias", self.bias.shape, x.dtype, self.bias))
+
+
+def einsum_dense(spec: Spec, x: Held) -> Held:
+    """An Einsum of the input and a weight, and a bias."""
+    equation = spec["equation"]
+    if not isinstance(equation, str) or len(equation) > 200:
+        raise LayerError("its equation is none")
+    spec.get("output_shape")
+    axes = spec.get("bias_axes")
+
+    def make() -> Layer:
+        weights = spec.weights
+        kernel = weights.take(spec.place, 0)
+        bias = weights.take(spec.place, 1) if axes else None
+        return _EinsumDense(spec.name, equation, kernel, bias)
+
+    return activated(spec, Held(spec.once(make)(x.plain), mask=x.mask))
+
+
+class _Embedding(Layer):
+    def __init__(self, name: str, table: Array) -> None:
+        super().__init__(name)
+        self.table = table
+
+    def __call__(self, x: Symbol) -> Symbol:
+        dtype = self.table.dtype.name
+        return self.emit("Gather", self.parameter("weight", self.table.shape, dtype, self.table), x)
+
+
+def embedding(spec: Spec, x: Held) -> Held:
+    """A vector for each whole number."""
+    entries, features, masked = spec.whole("input_dim"), spec.whole("output_dim"), spec.flag("mask_zero")
+    spec.get("input_length")
+    spec.only("lora_rank", None)
+    layer = spec.once(lambda: _Embedding(spec.name, spec.weight(entries, features)))
+    index = x.plain if x.dtype in ("int32", "int64") else cast(x.plain, "int32")
+    mask = emit("Not", emit("Equal", x.plain, constant(0, x.dtype))) if masked else None
+    return Held(layer(index), mask=mask)
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "Dense": dense,
+    "EinsumDense": einsum_dense,
+    "Embedding": embedding,
+}
+"""What makes each layer: ``(layer, tensor) → tensor``."""

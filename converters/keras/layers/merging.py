@@ -1,0 +1,106 @@
+"""Layers of several tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any, Final
+
+from portable_nn.converters.keras.held import Held, aligned
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.operators import Symbol, emit, integers
+
+
+def _tensors(spec: Spec, given: Sequence[Any]) -> list[Held]:
+    """The tensors of a call: one by one, or in a list."""
+    found = given[0] if len(given) == 1 and isinstance(given[0], list | tuple) else given
+    if not found or not all(isinstance(each, Held) for each in found):
+        raise LayerError("it takes tensors")
+    return list(found)
+
+
+def _same_rank(values: Sequence[Held]) -> list[Held]:
+    ranks = {each.rank for each in values}
+    if len(ranks) > 1:
+        raise LayerError(f"its inputs have {' and '.join(map(str, sorted(ranks)))} axes")
+    return list(values)
+
+
+def either(masks: Sequence[Symbol | None]) -> Symbol | None:
+    """The steps that count in any of several tensors; ``None`` where all steps of one of them do."""
+    found = [each for each in masks if each is not None]
+    if len(found) < len(masks) or not found:
+        return None
+    return reduce(lambda one, other: one if one is other else emit("Or", one, other), found)
+
+
+def merge(operator: str) -> Callable[..., Held]:
+    """Add, Multiply, …: tensors of one rank, element by element."""
+
+    def build(spec: Spec, *given: Any) -> Held:
+        values = _same_rank(_tensors(spec, given))
+        symbols, moved = aligned(values)
+        if operator in ("Add", "Mul") and len(symbols) > 2:
+            symbols = [reduce(lambda one, other: emit(operator, one, other), symbols[:-1]), symbols[-1]]
+        if operator == "Sub" and len(symbols) != 2:
+            raise LayerError("it takes two tensors")
+        name = spec.next_name()
+        made = emit(operator, *symbols, name=name)
+        mask = either([each.mask for each in values])
+        return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
+
+    return build
+
+
+def concatenate(spec: Spec, *given: Any) -> Held:
+    """Tensors one behind the other along an axis."""
+    values = _same_rank(_tensors(spec, given))
+    rank = values[0].rank
+    axis = spec.get("axis", -1)
+    if type(axis) is not int or not -rank <= axis < rank:
+        raise LayerError(f"its option axis must be one of {rank} axes, not {axis!r:.60}")
+    if any(each.mask is not None for each in values):
+        spec.note("the mask of its inputs is dropped")
+    symbols, moved = aligned(values)
+    axis %= rank
+    if moved:
+        axis = 1 if axis == rank - 1 else axis + 1 if axis else 0
+    made = emit("Concat", *symbols, axis=axis, name=spec.next_name())
+    return Held(moved=made) if moved else Held(made)
+
+
+def dot(spec: Spec, *given: Any) -> Held:
+    """Sums of products along one axis of each of two tensors."""
+    spec.only("normalize", False)
+    values = _tensors(spec, given)
+    axes = spec["axes"]
+    pair = [axes, axes] if type(axes) is int else axes
+    if len(values) != 2 or not isinstance(pair, list) or len(pair) != 2 or any(type(a) is not int for a in pair):
+        raise LayerError("it takes two tensors and one axis of each")
+    one, other = values
+    left = [chr(ord("a") + at) for at in range(one.rank)]
+    right = ["a", *(chr(ord("n") + at) for at in range(1, other.rank))]
+    first, second = pair[0] % one.rank, pair[1] % other.rank
+    if not first or not second:
+        raise LayerError("its axis is that of the batch")
+    right[second] = left[first]
+    kept = [c for at, c in enumerate(left) if at != first] + [c for at, c in enumerate(right) if at not in (0, second)]
+    equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
+    name = spec.next_name()
+    if len(kept) > 1:
+        return Held(emit("Einsum", one.plain, other.plain, equation=equation, name=name))
+    made = emit("Einsum", one.plain, other.plain, equation=equation)
+    return Held(emit("Unsqueeze", made, integers([1]), name=name))
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "Add": merge("Add"),
+    "Subtract": merge("Sub"),
+    "Multiply": merge("Mul"),
+    "Average": merge("Mean"),
+    "Maximum": merge("Max"),
+    "Minimum": merge("Min"),
+    "Concatenate": concatenate,
+    "Dot": dot,
+}
+"""What makes each layer: ``(layer, tensor, …) → tensor``."""

@@ -1,0 +1,142 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from portable_nn import layers
+from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.channels import back, known
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.format.tensors import Array
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol, constant, emit, integers
+
+
+def _scale_and_shift(spec: Spec, name: str, *shape: int) -> dict[str, Array]:
+    """The weights gamma and beta of a normalisation, of which either may be left out: then it is frozen at 1 or 0."""
+    scale, center = spec.flag("scale", True), spec.flag("center", True)
+    found = {
+        "weight": spec.weight(*shape) if scale else np.ones(shape),
+        "bias": spec.weight(*shape) if center else np.zeros(shape),
+    }
+    spec.freeze(*(f"{name}.{role}" for role, there in (("weight", scale), ("bias", center)) if not there))
+    return found
+
+
+def _begun(layer: Layer, x: Symbol, values: Mapping[str, Array], fixed: Sequence[str] = ()) -> Layer:
+    """``layer`` with parameters that begin with ``values``; those that are ``fixed`` are never trained."""
+    for role, value in values.items():
+        layer.parameter(role, value.shape, x.dtype, value, trainable=role not in fixed)
+    return layer
+
+
+_BATCH: Final[Mapping[int, Callable[..., Layer]]] = {
+    2: layers.BatchNorm1d, 3: layers.BatchNorm1d, 4: layers.BatchNorm2d, 5: layers.BatchNorm3d,
+}  # fmt: skip
+
+
+def _axis(spec: Spec, rank: int, default: int = -1) -> int:
+    """The option ``axis`` as a number from 0, of one axis."""
+    found = spec.get("axis", default)
+    found = found[0] if isinstance(found, list) and len(found) == 1 else found
+    if type(found) is not int or not -rank <= found < rank:
+        raise LayerError(f"its option axis must be one axis of {rank}, not {found!r:.60}")
+    return found % rank
+
+
+def _by_channel(spec: Spec, x: Held) -> tuple[Symbol, bool]:
+    """The symbol with the axis of a normalisation behind the batch, and whether Keras's tensor has it there."""
+    axis = _axis(spec, x.rank)
+    if axis not in (1, x.rank - 1):
+        raise LayerError(f"its axis {axis} is neither the last nor the one behind the batch")
+    first = axis == 1 and x.rank > 2
+    return (x.plain if first else x.moved), first
+
+
+def batch_norm(spec: Spec, x: Held) -> Held:
+    """Batch normalisation; Keras's momentum is the share of the old statistics."""
+    if x.mask is not None:
+        spec.note("statistics of training include masked steps")
+    symbol, first = _by_channel(spec, x)
+    spec.only("renorm", False)
+    spec.only("virtual_batch_size", None)
+    for unused in ("renorm_clipping", "renorm_momentum", "fused"):
+        spec.get(unused)
+    channels, eps = known(symbol.shape[1], "the channels"), spec.number("epsilon", 1e-3)
+    momentum = spec.number("momentum", 0.99)
+    if x.rank not in _BATCH:
+        raise LayerError(f"its input has {x.rank} axes; 2 to 5 are taken over")
+
+    def make() -> Layer:
+        values = _scale_and_shift(spec, spec.name, channels)
+        values |= {"running_mean": spec.weight(channels), "running_var": spec.weight(channels)}
+        layer = _BATCH[x.rank](eps=eps, momentum=1 - momentum, name=spec.name)
+        return _begun(layer, symbol, values, ("running_mean", "running_var"))
+
+    return back(spec.once(make)(symbol), first, x.mask)
+
+
+def layer_norm(spec: Spec, x: Held) -> Held:
+    """Layer normalisation over the last axes."""
+    spec.only("rms_scaling", False)
+    axes = spec.get("axis", -1)
+    axes = [axes] if type(axes) is int else axes
+    if not isinstance(axes, list) or any(type(axis) is not int for axis in axes):
+        raise LayerError(f"its option axis must be whole numbers, not {axes!r:.60}")
+    places = sorted(axis % x.rank for axis in axes)
+    if not places or places != list(range(places[0], x.rank)) or not places[0]:
+        raise LayerError(f"its axes {axes} are not the last ones")
+    shape = [known(x.shape[place], "the sizes") for place in places]
+
+    def make() -> Layer:
+        values = _scale_and_shift(spec, spec.name, *shape)
+        return _begun(layers.LayerNorm(-len(shape), eps=spec.number("epsilon", 1e-3), name=spec.name), x.plain, values)
+
+    return Held(spec.once(make)(x.plain), mask=x.mask)
+
+
+def rms_norm(spec: Spec, x: Held) -> Held:
+    """Root-mean-square normalisation over the last axis."""
+    if _axis(spec, x.rank) != x.rank - 1:
+        raise LayerError("its axis is not the last one")
+    size = known(x.shape[-1], "the features")
+
+    def make() -> Layer:
+        layer = layers.RMSNorm(-1, eps=spec.number("epsilon", 1e-6), name=spec.name)
+        return _begun(layer, x.plain, {"weight": spec.weight(size)})
+
+    return Held(spec.once(make)(x.plain), mask=x.mask)
+
+
+def group_norm(spec: Spec, x: Held) -> Held:
+    """Group normalisation; -1 groups are as many as channels."""
+    symbol, first = _by_channel(spec, x)
+    channels = known(symbol.shape[1], "the channels")
+    groups = channels if spec.get("groups", 32) == -1 else spec.whole("groups", 32)
+
+    def make() -> Layer:
+        values = _scale_and_shift(spec, spec.name, channels)
+        return _begun(layers.GroupNorm(groups, eps=spec.number("epsilon", 1e-3), name=spec.name), symbol, values)
+
+    return back(spec.once(make)(symbol), first)
+
+
+def unit_norm(spec: Spec, x: Held) -> Held:
+    """x / √(max(Σx², 1e-12)) along an axis."""
+    axis = _axis(spec, x.rank)
+    square = emit("ReduceSum", x.plain * x.plain, integers([axis]), keepdims=1)
+    return Held(emit("Div", x.plain, emit("Sqrt", emit("Max", square, constant(1e-12, x.dtype))), name=spec.name))
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "BatchNormalization": batch_norm,
+    "LayerNormalization": layer_norm,
+    "RMSNormalization": rms_norm,
+    "GroupNormalization": group_norm,
+    "UnitNormalization": unit_norm,
+}
+"""What makes each layer: ``(layer, tensor) → tensor``."""

@@ -1,0 +1,95 @@
+"""The preparation of inputs: scales, and steps that do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from portable_nn import layers
+from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.layers.channels import known
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.format.tensors import Array
+from portable_nn.layers.layer import Layer
+from portable_nn.operators import Symbol, cast, constant, emit, integers
+
+
+class _Affine(Layer):
+    """x · scale + offset, with frozen numbers for each entry of the last axis."""
+
+    def __init__(self, name: str, scale: Array, offset: Array) -> None:
+        super().__init__(name)
+        self.scale, self.offset = scale, offset
+
+    def __call__(self, x: Symbol) -> Symbol:
+        scale = self.parameter("scale", self.scale.shape, x.dtype, self.scale, trainable=False)
+        offset = self.parameter("offset", self.offset.shape, x.dtype, self.offset, trainable=False)
+        return self.emit("Add", emit("Mul", x, scale), offset)
+
+
+def rescaling(spec: Spec, x: Held) -> Held:
+    """x · scale + offset."""
+    scale, offset = spec.get("scale"), spec.get("offset", 0.0)
+    if any(isinstance(each, list | Mapping) for each in (scale, offset)):
+        both = [_numbers(each, spec) for each in (scale, offset)]
+        values = [np.broadcast_to(each, np.broadcast_shapes(*(b.shape for b in both), (1,))) for each in both]
+        return Held(spec.once(lambda: _Affine(spec.name, *values))(x.plain))
+    one, other = spec.number("scale"), spec.number("offset")
+    return x.each(spec.once(lambda: layers.Rescaling(one, other, name=spec.name)))
+
+
+def _numbers(value: Any, spec: Spec) -> Array:
+    """Numbers as a configuration has them: one, nested lists, or an object that holds them."""
+    if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        value = (value.get("config") or {}).get("value")
+    try:
+        found = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if not np.isfinite(found).all():
+        raise LayerError("its numbers are none")
+    return found
+
+
+def normalization(spec: Spec, x: Held) -> Held:
+    """(x - mean) / std for each entry of some axes; the deviation is at least 1e-7."""
+    axes = spec.get("axis", -1)
+    axes = [] if axes is None else [axes] if type(axes) is int else axes
+    if not isinstance(axes, list) or any(type(axis) is not int or not -x.rank <= axis < x.rank for axis in axes):
+        raise LayerError(f"its option axis must be axes of {x.rank}, not {axes!r:.60}")
+    kept = sorted(axis % x.rank for axis in axes)
+    shape = [known(x.shape[axis], "the sizes") if axis in kept else 1 for axis in range(1, x.rank)]
+    own = [size for axis, size in enumerate(shape, 1) if axis in kept]
+    if spec.get("mean") is None:
+        mean, variance = spec.weight(*own), spec.weight(*own)
+        if spec.weights.count(spec.place) > 2:
+            spec.weights.take(spec.place, 2)
+    else:
+        mean, variance = _numbers(spec["mean"], spec), _numbers(spec["variance"], spec)
+    mean, variance = (
+        np.broadcast_to(each.reshape(shape) if each.size == np.prod(shape) else each, shape)
+        for each in (mean, variance)
+    )
+    std = np.maximum(np.sqrt(variance), 1e-7)
+    invert = spec.flag("invert")
+    scale, offset = (std, mean) if invert else (1 / std, -mean / std)
+    return Held(spec.once(lambda: _Affine(spec.name, scale, offset))(x.plain))
+
+
+def masking(spec: Spec, x: Held) -> Held:
+    """Steps whose features all have one value do not count; they become 0."""
+    value = constant(spec.number("mask_value"), x.dtype)
+    differs = cast(emit("Not", emit("Equal", x.plain, value)), x.dtype)
+    counted = emit("ReduceMax", differs, integers([x.rank - 1]), keepdims=1)
+    mask = emit("Cast", emit("Squeeze", counted, integers([x.rank - 1])), to=9)
+    return Held(emit("Mul", x.plain, counted, name=spec.name), mask=mask)
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "Rescaling": rescaling,
+    "Normalization": normalization,
+    "Masking": masking,
+}
+"""What makes each layer: ``(layer, tensor) → tensor``."""

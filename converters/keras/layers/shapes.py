@@ -1,0 +1,109 @@
+"""Layers that move, repeat, add or cut elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from portable_nn import layers
+from portable_nn.converters.keras.held import Held, to_last
+from portable_nn.converters.keras.layers.channels import WORDS, back, by_channels, channels_first
+from portable_nn.converters.keras.spec import LayerError, Spec
+from portable_nn.layers.layer import OperatorLayer
+from portable_nn.operators import emit, integers
+from portable_nn.operators.symbols import sizes
+
+Pairs = list[tuple[int, int]]
+
+
+def flatten(spec: Spec, x: Held) -> Held:
+    """All axes but the batch as one, in Keras's order."""
+    symbol = emit("Transpose", x.plain, perm=to_last(x.rank)) if channels_first(spec) and x.rank > 2 else x.plain
+    if x.rank == 1:
+        return Held(emit("Unsqueeze", x.plain, integers([1]), name=spec.name))
+    return Held(spec.once(lambda: layers.Flatten(name=spec.name))(symbol))
+
+
+def reshape(spec: Spec, x: Held) -> Held:
+    """The same elements in another shape."""
+    shape = spec["target_shape"]
+    if not isinstance(shape, list) or any(each is not None and type(each) is not int for each in shape):
+        raise LayerError(f"its option target_shape must be whole numbers, not {shape!r:.60}")
+    given = [-1 if each is None else each for each in shape]
+    return Held(spec.once(lambda: layers.Reshape(*given, name=spec.name))(x.plain))
+
+
+def permute(spec: Spec, x: Held) -> Held:
+    """Permuted axes."""
+    dims = list(spec.wholes("dims", x.rank - 1))
+    if sorted(dims) != list(range(1, x.rank)):
+        raise LayerError(f"its option dims must be the axes 1 to {x.rank - 1}, not {dims}")
+    return x.swapped([0, *dims]) or Held(
+        spec.once(lambda: OperatorLayer("Transpose", "transpose", spec.name, perm=[0, *dims]))(x.plain)
+    )
+
+
+def _pairs(spec: Spec, option: str, axes: int) -> Pairs:
+    """Numbers of cells at both ends of each axis: one number, one for each axis, or pairs."""
+    value = spec[option]
+    if axes == 1 and isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value):
+        value = [value]
+    several = [value] * axes if type(value) is int else value
+    if not isinstance(several, list) or len(several) != axes:
+        raise LayerError(f"its option {option} must be pairs for {axes} axes, not {value!r:.60}")
+    pairs = [[each, each] if type(each) is int else each for each in several]
+    if any(
+        not isinstance(pair, list) or len(pair) != 2 or any(type(n) is not int or not 0 <= n < 2**31 for n in pair)
+        for pair in pairs
+    ):
+        raise LayerError(f"its option {option} must be pairs of whole numbers, not {value!r:.60}")
+    return [(pair[0], pair[1]) for pair in pairs]
+
+
+def pad(axes: int, option: str, sign: int) -> Callable[[Spec, Held], Held]:
+    """ZeroPadding and Cropping."""
+
+    def build(spec: Spec, x: Held) -> Held:
+        symbol, first = by_channels(spec, x, axes + 2)
+        pairs = [(sign * begin, sign * end) for begin, end in _pairs(spec, option, axes)]
+        return back(spec.once(lambda: layers.Pad(pairs, name=spec.name))(symbol), first)
+
+    return build
+
+
+_MODES: Final = {"nearest": ("nearest",) * 3, "bilinear": ("linear", "bilinear", "trilinear")}
+
+
+def up_sampling(axes: int) -> Callable[[Spec, Held], Held]:
+    """UpSampling by whole factors."""
+
+    def build(spec: Spec, x: Held) -> Held:
+        symbol, first = by_channels(spec, x, axes + 2)
+        factors = spec.wholes("size", axes)
+        mode = _MODES[spec.choice("interpolation", tuple(_MODES), "nearest")][axes - 1]
+        layer = spec.once(lambda: layers.Upsample(scale_factor=factors, mode=mode, name=spec.name))
+        return back(layer(symbol), first)
+
+    return build
+
+
+def repeat_vector(spec: Spec, x: Held) -> Held:
+    """(batch, features) → (batch, n, features)."""
+    steps = spec.whole("n")
+    if x.rank != 2:
+        raise LayerError(f"it needs 2 axes, and its input has {x.rank}")
+    lifted = emit("Unsqueeze", x.plain, integers([1]))
+    shape = emit("Concat", sizes(x.plain, [0]), integers([steps]), sizes(x.plain, [1]), axis=0)
+    return Held(spec.once(lambda: OperatorLayer("Expand", "expand", spec.name)).emit("Expand", lifted, shape))
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "Flatten": flatten,
+    "Reshape": reshape,
+    "Permute": permute,
+    **{f"ZeroPadding{word}": pad(axes, "padding", 1) for axes, word in enumerate(WORDS, 1)},
+    **{f"Cropping{word}": pad(axes, "cropping", -1) for axes, word in enumerate(WORDS, 1)},
+    **{f"UpSampling{word}": up_sampling(axes) for axes, word in enumerate(WORDS, 1)},
+    "RepeatVector": repeat_vector,
+}
+"""What makes each layer: ``(layer, tensor) → tensor``."""

@@ -1,0 +1,114 @@
+"""Whether a configuration holds nothing but Keras's own layers: all else is code, and is refused by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from portable_nn.converters.keras.layers import LAYERS, OPERATIONS, activations
+from portable_nn.converters.keras.spec import LayerError
+
+MODELS: Final = ("Functional", "Model", "Sequential")
+
+_HOMES: Final = re.compile(r"keras(\.layers|\.models|(\.src)?\.(layers|models|engine)(\.\w+)*)?")
+_OPERATIONS: Final = re.compile(r"keras(\.src)?\.ops(\.\w+)*")
+
+
+def described(value: object, what: str = "it") -> Mapping[str, Any]:
+    """The configuration of an object. Raises ``LayerError`` where it is none."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
+        raise LayerError(f"{what} is not described")
+    if not isinstance(value.get("config"), Mapping):
+        raise LayerError(f"{what} ({value['class_name']}) has no options")
+    return value
+
+
+def own_faults(value: object, path: str = "") -> Iterator[str]:
+    """What is none of Keras's own layers, or has no counterpart, in a model and all that is in it."""
+    try:
+        found = described(value, f"'{path or 'the model'}'")
+    except LayerError as error:
+        yield str(error)
+        return
+    kind, config = found["class_name"], found["config"]
+    name = found.get("name") or config.get("name") or path
+    where = f"'{name}' ({kind})" if isinstance(name, str) else f"({kind})"
+    if fault := _kind_fault(found, kind):
+        yield f"{where} {fault}"
+        return
+    inner: list[Any] = []
+    if kind in MODELS:
+        inner = config.get("layers") if isinstance(config.get("layers"), list) else []
+        if not inner:
+            yield f"{where} lists no layers: a model that is a class of its own cannot be read from its configuration"
+    elif kind == "TimeDistributed":
+        inner = [config.get("layer")]
+    for each in inner:
+        yield from own_faults(each, f"{name}")
+
+
+def _kind_fault(found: Mapping[str, Any], kind: str) -> str | None:
+    module, registered = found.get("module"), found.get("registered_name")
+    if module is None and registered is None:  # As older versions write their own.
+        module = "keras"
+    if not isinstance(module, str):
+        return f"is an object of its own ({registered!r:.60}): code is not taken over"
+    if kind == "Lambda":
+        return "holds code, which is not taken over: write it as layers"
+    if _OPERATIONS.fullmatch(module):
+        return None if kind in OPERATIONS else "is an operation that has no counterpart here"
+    if not _HOMES.fullmatch(module) or registered not in (None, kind):
+        return f"is an object of its own ({registered or module!r}): code is not taken over"
+    if kind in LAYERS or kind in MODELS or kind in ("InputLayer", "TimeDistributed"):
+        return None
+    return "has no counterpart here"
+
+
+_VALUES: Final = frozenset({"__keras_tensor__", "__slice__", "__tuple__", "__numpy__", "__tensor__"})
+"""What a configuration may hold besides objects of Keras: descriptions of values."""
+
+_POLICIES: Final = frozenset({"DTypePolicy", "FloatDTypePolicy"})
+_PARTS: Final = frozenset({"InputLayer", "TimeDistributed", "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell"})
+
+
+def foreign(value: Any) -> Iterator[str]:
+    """The objects anywhere in a configuration, also in options that nobody reads, that are none of Keras's own.
+
+    Keras imports the module of each of them when it builds a model of the configuration.
+    """
+    if isinstance(value, list):
+        for each in value:
+            yield from foreign(each)
+    if not isinstance(value, Mapping):
+        return
+    if ("class_name" in value or "module" in value) and not _is_own(value):
+        name = value.get("registered_name") or value.get("module")
+        yield f"({value.get('class_name')!r:.60}) is an object of its own ({name!r:.60}): code is not taken over"
+        return
+    for each in value.values():
+        yield from foreign(each)
+
+
+def _is_own(found: Mapping[str, Any]) -> bool:
+    kind, module, registered = found.get("class_name"), found.get("module"), found.get("registered_name")
+    if not isinstance(kind, str) or not isinstance(module, str | None) or not isinstance(registered, str | None):
+        return False
+    if kind in _VALUES:
+        return "module" not in found
+    if kind == "function":
+        known = isinstance(found.get("config"), str) and found["config"] in activations.NAMES
+        return (
+            known and module in (None, "builtins", "keras.activations") and registered in (None, kind, found["config"])
+        )
+    if module is not None and _OPERATIONS.fullmatch(module):
+        return kind in OPERATIONS and registered in (None, kind)
+    if module is not None and not _HOMES.fullmatch(module):
+        return False
+    return registered in (None, kind) and (kind in LAYERS or kind in MODELS or kind in _PARTS or kind in _POLICIES)
+
+
+def is_operation(found: Mapping[str, Any]) -> bool:
+    """Whether an object is an operation of ``keras.ops``, and no layer."""
+    module = found.get("module")
+    return isinstance(module, str) and _OPERATIONS.fullmatch(module) is not None
