@@ -89,8 +89,13 @@ class _Interpreter:
         """The outputs of a jaxpr with its constants."""
         jaxpr = closed.jaxpr
         known: Environment = dict(zip(jaxpr.invars, inputs, strict=True))
-        known |= dict(zip(jaxpr.constvars, map(held_constant, closed.consts), strict=True))
-        self.run(_needed(jaxpr), known)
+        needed = _needed(jaxpr)
+        read = {each for equation in needed for each in equation.invars if not hasattr(each, "val")} | {
+            each for each in jaxpr.outvars if not hasattr(each, "val")
+        }
+        known |= {each: _constant(value) for each, value in zip(jaxpr.constvars, closed.consts, strict=True)
+                  if each in read}  # fmt: skip
+        self.run(needed, known)
         return [self.read(known, each) for each in jaxpr.outvars]
 
     def run(self, equations: Sequence[Any], known: Environment) -> None:
@@ -134,7 +139,7 @@ class _Interpreter:
         consts, carried = params["num_consts"], params["num_carry"]
         jaxpr = body.jaxpr
         base: Environment = dict(zip(jaxpr.invars[:consts], inputs[:consts], strict=True))
-        base |= dict(zip(jaxpr.constvars, map(held_constant, body.consts), strict=True))
+        base |= dict(zip(jaxpr.constvars, map(_constant, body.consts), strict=True))
         fixed, changing = _apart(_needed(jaxpr), base)
         self.run(fixed, base)
         state, rows = list(inputs[consts : consts + carried]), inputs[consts + carried :]
@@ -156,6 +161,15 @@ class _Interpreter:
             rows = [emit("Unsqueeze", part, integers([0])) for part in order]
             found.append(call.held(emit("Concat", *rows, axis=0)))
         return found
+
+
+def _constant(value: Any) -> Held:
+    """A constant of a jaxpr. Raises ``UsageError`` for keys of random numbers."""
+    if str(value.dtype) not in DTYPE_CODES:
+        random = "draws random numbers: give it options in which it does not, such as deterministic=True"
+        kind = random if str(value.dtype).startswith("key") else f"has a constant of {value.dtype}: no graph has such"
+        raise UsageError(f"the model {kind}")
+    return held_constant(value)
 
 
 def _exact(held: Held, names: Mapping[str, Symbol]) -> Symbol:

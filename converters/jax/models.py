@@ -165,7 +165,8 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
             jax.tree_util.tree_unflatten(shape, part)
             for shape, part in zip(shapes, (arrays[:count], arrays[count:]), strict=True)
         ]
-        return nnx.merge(graph, states[0], random, states[1])
+        own = jax.tree.map(lambda array: array, random)  # Layers count the keys that they draw, even in inference.
+        return nnx.merge(graph, states[0], own, states[1])
 
     def call(arrays: Sequence[Any], *inputs: Any) -> Any:
         return module_of(arrays)(*inputs, **options)
