@@ -28,17 +28,11 @@ STANDARD = [
     if not case.domain and case.operator not in {"Dropout", *DATA_DEPENDENT} and case.exists_in("float64")
 ]
 FIRST = {case.operator: case for case in reversed(STANDARD)}
-QUICK = [*FIRST.values()][::10]
-
-
-def marks(case: Case) -> list[pytest.MarkDecorator]:
-    """JAX compiles each case, which takes a second: one of each operator is long, the others are a sweep."""
-    if any(case is each for each in QUICK):
-        return []
-    return [pytest.mark.long if FIRST[case.operator] is case else pytest.mark.sweep]
-
-
-PARAMETERS = [pytest.param(case, id=str(case), marks=marks(case)) for case in STANDARD]
+PARAMETERS = [
+    # JAX compiles each case, which takes a second.
+    pytest.param(case, id=str(case), marks=pytest.mark.long if FIRST[case.operator] is case else pytest.mark.sweep)
+    for case in STANDARD
+]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +49,6 @@ def here(graph: Any, feeds: dict[str, Array]) -> dict[str, Array]:
     return dict(plan.outputs)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_an_operator_computes_in_jax_what_it_computes_here(case: Case) -> None:
     leaves, outputs = case.build("float64")

@@ -121,7 +121,6 @@ def counted(count: int, seed: int) -> tuple[Counter[str], list[str]]:
     return outcomes, missed
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("count", "seed"), [
     pytest.param(FEW, 1, id="few"),
     pytest.param(300, 2, id="many", marks=pytest.mark.long),
