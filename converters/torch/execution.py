@@ -31,11 +31,21 @@ def executed(source: Source, network: Network) -> Any:
     counters = {
         key: torch.zeros((), dtype=torch.long) for key in module.state_dict() if key.endswith("num_batches_tracked")
     }
-    module.load_state_dict({**counters, **state}, assign=True)
+    tied = {key: state[whose] for key, whose in source.tied.items()}
+    module.load_state_dict({**counters, **state, **tied}, assign=True)
+    for key, whose in source.tied.items():
+        _set(module, key, whose)
     for key, array in source.constants.items():
-        module.register_buffer(key, tensor(array), persistent=False)
+        owner, _, name = key.rpartition(".")
+        module.get_submodule(owner).register_buffer(name, tensor(array), persistent=False)
     module.source, module.notes = source.text, source.notes
     return module.eval()
+
+
+def _set(module: Any, key: str, whose: str) -> None:
+    """Let a parameter, or a buffer, be another one as well."""
+    (owner, _, name), (other, _, there) = key.rpartition("."), whose.rpartition(".")
+    setattr(module.get_submodule(owner), name, getattr(module.get_submodule(other), there))
 
 
 def tensor(array: Array) -> Any:

@@ -60,7 +60,8 @@ def to_torch(
     found = source_of(network)
     module = executed(found, network)
     if verify:
-        prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+        _, more = prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+        module.notes += more
     return module
 
 
@@ -77,14 +78,19 @@ def runner(network: Network, module: Any) -> Any:
     return run
 
 
-def prove(network: Network, module: Any, tolerance: Tolerance, seed: int, *, prove_training: bool) -> Proof:
-    """Run both sides, and with ``prove_training`` train both. Raises ``VerificationError`` where they part."""
+def prove(
+    network: Network, module: Any, tolerance: Tolerance, seed: int, *, prove_training: bool
+) -> tuple[Proof, tuple[str, ...]]:
+    """Run both sides, and with ``prove_training`` train both; with notes on the training.
+
+    Raises ``VerificationError`` where they part.
+    """
     proof = compare_sides(network, runner(network, module), "the module", tolerance=tolerance, seed=seed)
     if prove_training:
         from portable_nn.converters.torch.equivalence import check_training
 
-        check_training(network, seed)
-    return proof
+        return proof, check_training(network, seed)
+    return proof, ()
 
 
 def write_source(
@@ -121,14 +127,14 @@ def write_source(
 
     from portable_nn.converters.torch.source import source_of
 
-    found, proof = source_of(network), Proof()
+    found, proof, more = source_of(network), Proof(), tuple[str, ...]()
     if verify:
         module = executed(found, network)
-        proof = prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+        proof, more = prove(network, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
     state = {key: np.ascontiguousarray(array) for key, array in found.state(network.parameters.arrays).items()}
     beside = target.with_suffix(".safetensors")
     with put_back(target), put_back(beside):
         for file, data in ((target, found.text.encode()), (beside, safetensors.numpy.save(state))):
             with atomic_write(file) as out:
                 out.write(data)
-    return Written(target, target.stat().st_size, proof, found.notes, (beside,))
+    return Written(target, target.stat().st_size, proof, (*found.notes, *more), (beside,))

@@ -77,7 +77,7 @@ def optimizer_to_torch(
 
     pair, source = _pair(optimizer), source_of(network)
     made = getattr(torch.optim, pair.name)([each for each in module.parameters() if each.requires_grad], **pair.options)
-    parameters = dict(module.named_parameters())
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     if not step:
         return made
     faults = [
@@ -120,7 +120,7 @@ def optimizer_from_torch(
 
     pair, source = _pair(optimizer), source_of(network)
     _check_options(theirs, pair)
-    parameters, steps = dict(module.named_parameters()), set[int]()
+    parameters, steps = dict(module.named_parameters(remove_duplicate=False)), set[int]()
     found = dict[str, Array]()
     faults = []
     for entry in source.entries:

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from msgspec.structs import replace
 
 from portable_nn.converters.conversion import compare_sides
+from portable_nn.converters.torch.examples import examples, without_dropout
 from portable_nn.converters.torch.program import Program, doubled, export, mode, quiet
 from portable_nn.converters.torch.translation import translated
 from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
 from portable_nn.network import Network
-from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import redrawn, varied
 from portable_nn.onnx.verify import Proof, Tolerance, difference
 from portable_nn.operators import Array
 from portable_nn.training.losses.numbers import MeanSquaredError
@@ -24,9 +22,6 @@ from portable_nn.training.optimizers import SGD
 
 STEPS: Final = 5
 """The steps of training that are compared."""
-
-BATCH: Final = 8
-"""The number of examples, where it is open."""
 
 RATE: Final = 1e-3
 """Their learning rate."""
@@ -91,9 +86,9 @@ def compare_training(module: Any, program: Program, network: Network, seed: int)
 
 def _differences(module: Any, program: Program, network: Network, seed: int) -> tuple[dict[str, float], list[str]]:
     """How far each parameter is apart after the steps, and texts on those that are too far."""
-    ours = _without_dropout(network)
+    ours = without_dropout(network)
     rng = np.random.default_rng(seed)
-    feeds = _examples(ours, rng)
+    feeds = examples(ours, rng)
     results = ours.compute("numpy", feeds)
     size = len(next(iter(feeds.values())))
     targets = {
@@ -118,33 +113,6 @@ def _differences(module: Any, program: Program, network: Network, seed: int) -> 
         if not apart[name] <= allowed:
             far.append(f"'{name}' differs by {apart[name]:.3g}, where {allowed:.3g} is allowed")
     return apart, far
-
-
-def _examples(network: Network, rng: np.random.Generator) -> dict[str, Array]:
-    """Noise for training: more examples than a proof of outputs takes, as roundings grow where batches are small."""
-    graph, made_for = network.graph, meant(network.graph, network.parameters, network.inputs)
-    found = varied(graph, rng, made_for)[1]
-    batch = graph.inputs[0].shape[:1]
-    wide = {
-        value.name: np.empty(
-            [BATCH if (dim,) == batch and isinstance(dim, str) else size
-             for dim, size in zip(value.shape, found[value.name].shape, strict=True)],
-            value.dtype,
-        )
-        for value in graph.inputs
-    }  # fmt: skip
-    return redrawn(graph, wide, rng, made_for)[0]
-
-
-def _without_dropout(network: Network) -> Network:
-    """A copy whose training drops nothing."""
-    nodes = tuple(
-        replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1])
-        if node.operator == "Dropout"
-        else node
-        for node in network.graph.nodes
-    )
-    return Network.from_graph(replace(network.graph, nodes=nodes), network.parameters, seed=0)
 
 
 def _trained(

@@ -32,8 +32,8 @@ def _weighted(
 ) -> Found | None:
     """A layer of the inputs ``weight`` and ``bias``, which are the parameters ``place.weight`` and ``place.bias``."""
     names = [given(use.node, index) for index in (weight, bias)]
-    place = scene.prefix(names[0], "weight")
-    if place is None or (names[1] and names[1] != f"{place}.bias"):
+    place = scene.place(use.node, names[0], "weight")
+    if place is None or not scene.is_called(names[1], f"{place}.bias"):
         return None
     dtype = dtype_option(scene.parameters[names[0]].dtype)
     return Found(Layer(place, f"{made[:-1]}{dtype})", roles(place, weight=names[0], bias=names[1])), call)
@@ -56,8 +56,8 @@ def _linear(scene: Scene, use: Use) -> Found | None:
     if attention or found is None:
         return attention
     x, weight, bias = found
-    place, (outputs, inputs) = scene.prefix(weight, "weight"), scene.types[weight].shape
-    if place is None or (bias and bias != f"{place}.bias"):
+    place, (outputs, inputs) = scene.place(use.node, weight, "weight"), scene.types[weight].shape
+    if place is None or not scene.is_called(bias, f"{place}.bias"):
         return None
     made = f"nn.Linear({inputs}, {outputs}{option('bias', bool(bias), True)}{dtype_option(scene.types[weight].dtype)})"
     layer = Layer(place, made, roles(place, weight=weight, bias=bias))
@@ -212,7 +212,7 @@ def _prelu(scene: Scene, use: Use) -> Found | None:
 @finder("Gather")
 def _embedding(scene: Scene, use: Use) -> Found | None:
     name = use.node.inputs[0]
-    place, shape = scene.prefix(name, "weight"), use.type(0).shape
+    place, shape = scene.place(use.node, name, "weight"), use.type(0).shape
     if place is None or len(shape) != 2 or use.attribute_axis() or use.known(1) is not None:
         return None
     made = f"nn.Embedding({shape[0]}, {shape[1]}{dtype_option(use.type(0).dtype)})"

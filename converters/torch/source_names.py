@@ -65,3 +65,8 @@ def expression(path: Sequence[str]) -> str:
 def is_attribute(part: str) -> bool:
     """Whether a part of a path can be written behind a dot."""
     return part.isascii() and part.isidentifier() and not keyword.iskeyword(part)
+
+
+def plain(text: str) -> str:
+    """A text of a file, in a docstring or comment."""
+    return "".join(char if char.isprintable() and char not in '\\"' else "?" for char in text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from portable_nn.converters.torch.source_use import Made, Use
 from portable_nn.core.graph import Graph, Node, Parameter
@@ -66,11 +67,20 @@ class Found:
         return found
 
 
-class Scene:
-    """A graph with what makes and reads each value."""
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
-    def __init__(self, graph: Graph, types: Mapping[str, Type]) -> None:
-        self.graph, self.types = graph, types
+
+class Scene:
+    """A graph with what makes and reads each value.
+
+    Args:
+        graph: the graph.
+        types: the types of its values.
+        tied: further names of parameters.
+    """
+
+    def __init__(self, graph: Graph, types: Mapping[str, Type], tied: Mapping[str, str] = _NONE) -> None:
+        self.graph, self.types, self.tied = graph, types, tied
         self.parameters: dict[str, Parameter] = {value.name: value for value in graph.parameters}
         self.makers: dict[str, Node] = {name: node for node in graph.nodes for name in node.outputs if name}
         self.readers: dict[str, list[Node]] = {}
@@ -91,6 +101,18 @@ class Scene:
     def prefix(self, name: str, role: str) -> str | None:
         """What stands before ``.role`` in the name of a parameter."""
         return name.removesuffix(f".{role}") if name in self.parameters and name.endswith(f".{role}") else None
+
+    def place(self, node: Node, name: str, role: str) -> str | None:
+        """The place of a layer, of which a parameter is ``.role``: by the node's name where the parameter is tied."""
+        return node.name if self.is_tied(f"{node.name}.{role}", name) else self.prefix(name, role)
+
+    def is_tied(self, key: str, name: str) -> bool:
+        """Whether a name is another one of a parameter."""
+        return self.tied.get(key) == name
+
+    def is_called(self, name: str, key: str) -> bool:
+        """Whether a name, or another one of it, is that; no parameter is what any layer may do without."""
+        return name in ("", key) or self.is_tied(key, name)
 
     def children(self, place: str) -> frozenset[str]:
         """The parameters whose names begin so."""

@@ -70,12 +70,15 @@ class Writing:
         graph: the graph.
         paths: the path of each parameter that is in no layer with names of its own.
         forbidden: names that a layer cannot have.
+        tied: further names of parameters.
     """
 
-    def __init__(self, graph: Graph, paths: Mapping[str, Path], forbidden: Collection[str]) -> None:
+    def __init__(
+        self, graph: Graph, paths: Mapping[str, Path], forbidden: Collection[str], tied: Mapping[str, str]
+    ) -> None:
         self.graph, self.forbidden = graph, forbidden
         self.types = dict(infer(graph).types)
-        self.scene = Scene(graph, self.types)
+        self.scene = Scene(graph, self.types, tied)
         self.paths = dict(paths)
         self.names = Variables(forbidden)
         self.values = dict[str, str]()
@@ -233,7 +236,9 @@ class Writing:
             layer = each.layer
             if layer.place in places:
                 continue
-            if layer.entries and any(entry.parameter.startswith(f"{layer.place}.") for entry in layer.entries):
+            if any(
+                entry.parameter.startswith(f"{layer.place}.") or entry.key in self.scene.tied for entry in layer.entries
+            ):
                 path = tuple(
                     f"{part}_" if not part or part in self.forbidden else part for part in layer.place.split(".")
                 )
@@ -242,7 +247,8 @@ class Writing:
             places[layer.place] = path
             self.body.layers[path] = layer
             for entry in layer.entries:
-                self.paths[entry.parameter] = (*path, *entry.key.removeprefix(f"{layer.place}.").split("."))
+                if not self.scene.is_tied(entry.key, entry.parameter):
+                    self.paths[entry.parameter] = (*path, *entry.key.removeprefix(f"{layer.place}.").split("."))
         self.places = places
 
     def _free(self, wish: str) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 
 from portable_nn.converters.conversion import Imported
 from portable_nn.converters.mapping import arranged, common_prefix, proposal, read_map, write_map
+from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import atomic_write
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.text import either
 from portable_nn.format.tensors import Array
@@ -94,6 +95,7 @@ def load_state(
         FileError, FormatError: the file cannot be read.
     """
     tensors, where, more = _read(state)
+    tensors = _untied(tensors, tied_in(network), rename, where)
     view = _best(_views(network), [*tensors])
     mapping = dict(rename)
     if map is not None:
@@ -108,6 +110,22 @@ def load_state(
     found, notes = arranged(tensors, view.needed, mapping, where)
     network.load_weights(view.parameters(found, network))
     return (*more, *notes)
+
+
+def _untied(
+    tensors: Mapping[str, Array], tied: Mapping[str, str], rename: Mapping[str, str], where: str
+) -> dict[str, Array]:
+    """The tensors without the further names of tied ones, which must hold the same numbers."""
+    found, faults = dict(tensors), list[str]()
+    prefix = common_prefix(tensors, [*tied, *tied.values()])
+    for name, whose in tied.items():
+        if prefix + name in found and prefix + name not in rename:
+            array = found.pop(prefix + name)
+            if not np.array_equal(array, found.setdefault(prefix + whose, array), equal_nan=array.dtype.kind == "f"):
+                faults.append(f"'{prefix}{name}' and '{prefix}{whose}' differ, and are one parameter in the network")
+    if faults:
+        raise ShapeError(listed(faults, f"{where} does not fit the network"))
+    return found
 
 
 def _read(state: str | Path | Mapping[str, Any]) -> tuple[dict[str, Array], str, tuple[str, ...]]:
@@ -170,7 +188,7 @@ def import_state(
         from portable_nn.converters.torch.source import source_of
 
         module = executed(source_of(made), made)
-        proof = prove(made, module, Tolerance(atol, rtol), seed, prove_training=False)
+        proof, _ = prove(made, module, Tolerance(atol, rtol), seed, prove_training=False)
     return Imported(
         made, proof, (*notes, "graph, labels and preprocessing are those of the network that it was read into")
     )
@@ -209,7 +227,7 @@ def write_state(network: Network, path: str | Path) -> None:
     if ending == ".safetensors":
         from safetensors.torch import save
 
-        buffer.write(save(dict(state)))
+        buffer.write(save({name: each.clone() for name, each in state.items()}))  # Tied ones may not share memory.
     else:
         import torch
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from portable_nn.converters.torch.aten import Refused, Use, row_of
 from portable_nn.converters.torch.aten.rows import Result
+from portable_nn.converters.torch.facts import metadata_of
 from portable_nn.converters.torch.program import Program
 from portable_nn.core.errors import GraphError, UsageError, listed
 from portable_nn.core.graph import Dim
@@ -87,6 +88,8 @@ class _Translator:
         self.notes: dict[str, None] = dict.fromkeys(program.notes)
         self.faults: list[str] = []
         self.paths: Counter[str] = Counter()
+        self.tied: dict[str, str] = {}
+        self.not_saved: list[str] = []
 
     def network(self, seed: int | None) -> Translation:
         """Raises ``_Missing`` where there are operators without a row."""
@@ -105,7 +108,11 @@ class _Translator:
         graph = replace(graph, parameters=tuple(parameters))
         used = {each.name: self.arrays[each.name] for each in parameters}
         self._note_unused(used)
-        return Translation(Network.from_graph(graph, used, seed=seed), tuple(self.notes))
+        metadata = metadata_of(
+            {name: whose for name, whose in self.tied.items() if whose in used},
+            [name for name in self.not_saved if name in used],
+        )
+        return Translation(Network.from_graph(graph, used, seed=seed, metadata=metadata), tuple(self.notes))
 
     # -- what is needed, and whether there are rows
 
@@ -147,7 +154,9 @@ class _Translator:
         state = dict(self.module.state_dict(keep_vars=True))
         first = dict[Any, str]()
         for name, tensor in state.items():
-            first.setdefault(_identity(tensor), name)
+            whose = first.setdefault(_identity(tensor), name)
+            if whose != name:
+                self.tied[name] = whose
         nodes = {node.name: node for node in self.nodes if node.op == "placeholder"}
         leaves: dict[str, Leaf] = {}
         given = iter(self.program.inputs)
@@ -170,6 +179,8 @@ class _Translator:
             if not node.users:
                 continue
             self.values[node] = self._leaf(leaves, name, tensor, kind)
+            if kind == "BUFFER" and name not in state:
+                self.not_saved.append(name)
 
     def _leaf(self, leaves: dict[str, Leaf], name: str, tensor: Any, kind: str) -> Symbol:
         dtype = _dtype(tensor)

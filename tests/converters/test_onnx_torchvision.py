@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from portable_nn.converters.onnx import import_onnx, read_onnx
+from portable_nn.converters.torch import to_torch
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.writing import to_bytes, to_model
 
@@ -90,6 +91,8 @@ def test_an_export_of_pytorch(name: str, exporter: str, tmp_path: Path) -> None:
     assert found.network.graph.inputs[0].shape[0] == "batch"
     written = to_model(found.network.graph, found.network.parameters, opset=opset(model))
     theirs, ours = Session(to_bytes(model)), Session(to_bytes(written))
+    module = to_torch(found.network, verify=False)
+    torch = pytest.importorskip("torch")
     for batch in (1, 3):
         x = inputs(name, batch)
         [expected] = theirs.run({"input": x}).values()
@@ -97,6 +100,8 @@ def test_an_export_of_pytorch(name: str, exporter: str, tmp_path: Path) -> None:
         assert tolerance > 1e-6, "nothing comes out"
         np.testing.assert_allclose(found.network.predict(x), expected, rtol=0, atol=tolerance)
         np.testing.assert_allclose(ours.run({"input": x})["output"], expected, rtol=0, atol=tolerance)
+        with torch.no_grad():
+            np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), expected, rtol=0, atol=tolerance)
     assert_names_are_kept(model, written, found.notes)
     # Folded into their neighbours or written under names of their own, parameters are there all the same.
     trained = sum(value.trainable for value in found.network.graph.parameters)

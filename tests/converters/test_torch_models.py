@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portable_nn.converters.torch import read_torch
+from portable_nn.converters.torch import read_torch, to_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -62,6 +62,18 @@ def _torchvision(name: str, size: int) -> Any:
     return getattr(models, name)(num_classes=10), torch.randn(1, 3, size, size), None
 
 
+def _small(name: str) -> Any:
+    """Models of the same classes with fewer and smaller layers."""
+    models = pytest.importorskip("torchvision").models
+    if name == "vit_b_16":
+        sizes = {"num_layers": 2, "num_heads": 4, "hidden_dim": 32, "mlp_dim": 64}
+        module = models.VisionTransformer(image_size=32, patch_size=8, num_classes=10, **sizes)
+    else:
+        options = {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "stochastic_depth_prob": 0.0}
+        module = models.SwinTransformer(patch_size=[4, 4], window_size=[4, 4], num_classes=10, **options)
+    return module, torch.randn(1, 3, 32, 32), None
+
+
 def _timm(name: str) -> Any:
     return pytest.importorskip("timm").create_model(name, num_classes=10), torch.randn(1, 3, 64, 64), None
 
@@ -95,38 +107,61 @@ def _transformers(kind: str) -> Any:
     return WhisperEncoder(config), {"input_features": torch.randn(1, 8, 32)}, None
 
 
-MODELS: dict[str, tuple[Callable[[], Any], bool]] = {
-    "an LSTM tagger": (lambda: (Tagger(), IDS, {"ids": OPEN}), True),
-    "a GRU classifier": (lambda: (Classifier(), IDS, {"ids": OPEN}), True),
-    "a transformer encoder": (lambda: (Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}), True),
-    "resnet18": (lambda: _torchvision("resnet18", 64), True),
-    "mobilenet_v3_small": (lambda: _torchvision("mobilenet_v3_small", 64), True),
-    "vit_b_16": (lambda: _torchvision("vit_b_16", 224), False),
-    "swin_t": (lambda: _torchvision("swin_t", 224), False),
-    "efficientnet_b0": (lambda: _timm("efficientnet_b0"), True),
-    "convnextv2_atto": (lambda: _timm("convnextv2_atto"), True),
-    "BERT": (lambda: _transformers("bert"), True),
-    "GPT-2": (lambda: _transformers("gpt2"), True),
-    "ViT": (lambda: _transformers("vit"), True),
-    "Whisper": (lambda: _transformers("whisper"), True),
+MODELS: dict[str, Callable[[], Any]] = {
+    "an LSTM tagger": lambda: (Tagger(), IDS, {"ids": OPEN}),
+    "a GRU classifier": lambda: (Classifier(), IDS, {"ids": OPEN}),
+    "a transformer encoder": lambda: (Encoder(), (IDS, IDS == 0), {"ids": OPEN, "mask": OPEN}),
+    "resnet18": lambda: _torchvision("resnet18", 64),
+    "mobilenet_v3_small": lambda: _torchvision("mobilenet_v3_small", 64),
+    "vit_b_16": lambda: _small("vit_b_16"),
+    "swin_t": lambda: _small("swin_t"),
+    "efficientnet_b0": lambda: _timm("efficientnet_b0"),
+    "convnextv2_atto": lambda: _timm("convnextv2_atto"),
+    "BERT": lambda: _transformers("bert"),
+    "GPT-2": lambda: _transformers("gpt2"),
+    "ViT": lambda: _transformers("vit"),
+    "Whisper": lambda: _transformers("whisper"),
 }
-"""Makes a model, an example and its open sizes; and whether training is compared, too."""
+"""Makes a model, an example and its open sizes."""
+
+WHOLE = ("vit_b_16", "swin_t")
+"""Models in their real size: a proof of each takes minutes."""
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_model_computes_and_trains_as_in_pytorch(name: str) -> None:
-    make, training = MODELS[name]
+def _made(make: Callable[[], Any]) -> tuple[Any, Any, Any]:
+    """A model whose zeros, such as those of a head, hide no difference; an example, and its open sizes."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module, example, dynamic = make()
     for weight in module.parameters():
         if not weight.any():
-            nn.init.normal_(weight, std=0.02)  # Zeros, such as those of a head, would hide a difference.
-    found = read_torch(module, example, dynamic=dynamic, prove_training=training, seed=0)
+            nn.init.normal_(weight, std=0.02)
+    return module, example, dynamic
+
+
+def _shapes(module: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(each.shape) for name, each in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_computes_and_trains_as_in_pytorch_and_comes_back(name: str) -> None:
+    module, example, dynamic = _made(MODELS[name])
+    found = read_torch(module, example, dynamic=dynamic, prove_training=True, seed=0)
     assert max(each.max_rel_error for each in found.outputs.values()) <= 2e-5
     state = {**dict(module.named_buffers()), **module.state_dict()}  # Buffers that are not kept there as well.
     for key, array in found.network.parameters.items():
         np.testing.assert_array_equal(array, state[key].detach().numpy())
     assert not [note for note in found.notes if "evaluation mode" in note]
-    assert any("5 steps" in note for note in found.notes) is training
+    assert any("5 steps" in note for note in found.notes)
+    back = to_torch(found.network, prove_training=True)
+    assert _shapes(back) == _shapes(module)
+    back.load_state_dict(module.state_dict())
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_model_computes_as_in_pytorch_and_comes_back(name: str) -> None:
+    module, example, dynamic = _made(lambda: _torchvision(name, 224))
+    found = read_torch(module, example, dynamic=dynamic, seed=0)
+    assert _shapes(to_torch(found.network)) == _shapes(module)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from portable_nn.converters.torch import from_torch, to_torch
+import portable_nn as pnn
+from portable_nn.converters.torch import from_torch, load_state, to_torch, write_source, write_state
+from portable_nn.core.errors import ShapeError
 
 torch: Any = pytest.importorskip("torch")
 
@@ -68,3 +71,43 @@ def torchvisions(name: str) -> Callable[[], Any]:
 )
 def test_models_come_back(build: Callable[[], Any], shape: tuple[int, ...]) -> None:
     back(build(), torch.randn(shape))
+
+
+class Tied(torch.nn.Module):  # type: ignore[misc]
+    """A table of words that is read at both ends, and a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(11, 6)
+        self.scores = torch.nn.Linear(6, 11)
+        self.scores.weight = self.words.weight
+        self.register_buffer("places", torch.arange(20).reshape(1, 20), persistent=False)
+        self.where = torch.nn.Embedding(20, 6)
+
+    def forward(self, ids: Any) -> Any:
+        return self.scores(torch.tanh(self.words(ids) + self.where(self.places[:, : ids.shape[1]])))
+
+
+def test_tied_weights_and_buffers_that_are_not_saved_come_back(tmp_path: Path) -> None:
+    module, ids = Tied(), torch.randint(0, 11, (2, 7))
+    network = from_torch(module, ids)
+    made = to_torch(network, prove_training=True)
+    assert {n: v.shape for n, v in made.state_dict().items()} == {n: v.shape for n, v in module.state_dict().items()}
+    assert made.scores.weight is made.words.weight
+    assert dict(made.named_buffers())["places"].equal(module.places)
+    made.load_state_dict(module.state_dict())
+    network.save(tmp_path / "net.safetensors")
+    write_source(pnn.load(tmp_path / "net.safetensors"), tmp_path / "tied.py")
+    space: dict[str, Any] = {"__name__": "tied", "__file__": str(tmp_path / "tied.py")}
+    exec((tmp_path / "tied.py").read_text(), space)
+    loaded = space["load"]()
+    assert loaded.scores.weight is loaded.words.weight
+    with torch.no_grad():
+        np.testing.assert_allclose(loaded(ids).numpy(), module.eval()(ids).numpy(), atol=1e-5)
+    write_state(network, tmp_path / "state.safetensors")
+    write_state(network, tmp_path / "state.pt")
+    for name in ("state.safetensors", "state.pt"):
+        load_state(network, tmp_path / name)
+    other = {**module.state_dict(), "scores.weight": torch.zeros(11, 6)}
+    with pytest.raises(ShapeError, match="are one parameter in the network"):
+        load_state(network, other)

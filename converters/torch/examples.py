@@ -1,0 +1,55 @@
+"""What both sides of a proof of training begin with: examples, and networks that drop nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from portable_nn.core.graph import Node
+from portable_nn.network import Network
+from portable_nn.onnx.meant import meant
+from portable_nn.onnx.samples import redrawn, varied
+from portable_nn.operators import Array
+
+BATCH: Final = 8
+"""The number of examples, where it is open."""
+
+
+def examples(network: Network, rng: np.random.Generator) -> dict[str, Array]:
+    """Noise for training: more examples than a proof of outputs takes, as roundings grow where batches are small."""
+    graph, made_for = network.graph, meant(network.graph, network.parameters, network.inputs)
+    found = varied(graph, rng, made_for)[1]
+    batch = graph.inputs[0].shape[:1]
+    wide = {
+        value.name: np.empty(
+            [BATCH if (dim,) == batch and isinstance(dim, str) else size
+             for dim, size in zip(value.shape, found[value.name].shape, strict=True)],
+            value.dtype,
+        )
+        for value in graph.inputs
+    }  # fmt: skip
+    return redrawn(graph, wide, rng, made_for)[0]
+
+
+def without_dropout(network: Network) -> Network:
+    """A copy in which nothing drops: the random numbers of two code bases are others."""
+    same, kept = dict[str, str](), list[Node]()
+    for node in network.graph.nodes:
+        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        if node.operator != "Dropout" or node.domain:
+            kept.append(node)
+        elif node.outputs[0] in network.graph.outputs:
+            kept.append(
+                replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1], attributes={})
+            )
+        else:
+            same[node.outputs[0]] = node.inputs[0]
+    return Network.from_graph(
+        replace(network.graph, nodes=tuple(kept)),
+        network.parameters.arrays,
+        inputs=network.inputs,
+        metadata=network.metadata,
+        seed=0,
+    )

@@ -1,0 +1,152 @@
+"""The class of a module: its layers, parameters and buffers, and what ``forward`` does, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.converters.torch.source_names import Path, expression, is_attribute, plain
+from portable_nn.converters.torch.source_use import literal, torch_dtype
+from portable_nn.converters.torch.source_writing import Body
+from portable_nn.core.graph import Graph, Parameter
+from portable_nn.network import Network
+from portable_nn.operators import Array
+
+_WRITTEN: Final = 1024
+"""The most numbers of a buffer that are written out."""
+
+
+class Members(NamedTuple):
+    """What a module has beside its layers.
+
+    Attributes:
+        single: the parameters that are in no layer, and their paths.
+        hidden: buffers that no state dict has.
+        tied: the paths of further names, and what they are names of.
+    """
+
+    single: Mapping[str, Path]
+    hidden: Mapping[Path, Array]
+    tied: Mapping[Path, Path]
+
+
+def _part(body: Body, members: Members) -> Iterator[str]:
+    """The class of what holds layers, where any has a name of several parts."""
+    if not _needs_parts(body, members):
+        return
+    yield '''
+
+class Part(nn.Module):
+    """Layers and parameters by their names."""
+
+    def __getitem__(self, name: str):
+        return getattr(self, name)
+
+    def __setitem__(self, name: str, value) -> None:
+        setattr(self, name, value)'''
+
+
+def _needs_parts(body: Body, members: Members) -> bool:
+    every = [*body.layers, *members.single.values(), *members.hidden, *members.tied]
+    return any(len(path) > 1 or not is_attribute(path[0]) for path in every)
+
+
+def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
+    """The text of the class, and of the one that it needs."""
+    yield from _part(body, members)
+    graph = network.graph
+    base = "Part" if _needs_parts(body, members) else "nn.Module"
+    count = sum(array.size for array in network.parameters.arrays.values())
+    yield f'\n\nclass Network({base}):\n    """{len(body.layers)} layers, {count:,} numbers."""\n'
+    yield "    def __init__(self) -> None:\n        super().__init__()"
+    for line in _members(graph, body, members):
+        yield f"        {line}"
+    arguments = ", ".join(["self", *(f"{name}: torch.Tensor" for name in body.arguments)])
+    result = "torch.Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['torch.Tensor'] * len(body.results))}]"
+    yield f"\n    def forward({arguments}) -> {result}:"
+    for each in body.statements:
+        line = f"        {', '.join(each.targets)} = {each.expression}"
+        yield f"{line}  # {plain(each.comment)}" if each.comment else line
+    yield f"        return {', '.join(body.results)}"
+
+
+def _members(graph: Graph, body: Body, members: Members) -> Iterator[str]:
+    """The lines that make layers, parameters and buffers, in the order of the network's parameters."""
+    parts, order = set[Path](), {value.name: place for place, value in enumerate(graph.parameters)}
+    parameters = {value.name: value for value in graph.parameters}
+    last = len(order)
+    rows: list[tuple[int, Path, str]] = []
+    for path, layer in body.layers.items():
+        place = min((order[entry.parameter] for entry in layer.entries), default=last)
+        keys = [(*path, *entry.key.removeprefix(f"{layer.place}.").split(".")) for entry in layer.entries]
+        is_tied = any(key in members.tied for key in keys)
+        rows.append((last if is_tied else place, path, layer.made))
+    rows += [(order[name], path, _parameter(parameters[name])) for name, path in members.single.items()]
+    rows += [(last, path, f"buffer:{_tensor(array)}, persistent=False") for path, array in members.hidden.items()]
+    rows += [(last + 1, path, _same(whose, parameters)) for path, whose in members.tied.items()]
+    for _, path, made in sorted(rows, key=lambda each: each[0]):
+        for depth in range(1, len(path)):
+            if path[:depth] not in parts and path[:depth] not in body.layers:
+                parts.add(path[:depth])
+                yield f"{expression(path[:depth])} = Part()"
+        if made.startswith("buffer:"):
+            yield f"{expression(path[:-1])}.register_buffer({path[-1]!r}, {made.removeprefix('buffer:')})"
+        else:
+            yield f"{expression(path)} = {made}"
+    for path, layer in body.layers.items():
+        frozen = [e for e in layer.entries if not parameters[e.parameter].trainable and "running_" not in e.key]
+        trained = [e for e in layer.entries if parameters[e.parameter].trainable]
+        if frozen and not trained:
+            yield f"{expression(path)}.requires_grad_(False)"
+        for entry in frozen if trained else ():
+            key = entry.key.removeprefix(f"{layer.place}.").split(".")
+            yield f"{expression((*path, *key))}.requires_grad_(False)"
+    for name, value in body.constants.items():
+        yield f'self.register_buffer("{name}", {_tensor(value)}, persistent=False)'
+
+
+def _same(whose: Path, parameters: Mapping[str, Parameter]) -> str:
+    """What gives a parameter, or a buffer, a further name."""
+    value = parameters.get(".".join(whose))
+    return f"{'' if value is None or value.dtype.startswith('float') else 'buffer:'}{expression(whose)}"
+
+
+def _parameter(value: Parameter) -> str:
+    """What makes a parameter, or a buffer where it holds no numbers that could be trained."""
+    shape = tuple(int(dim) for dim in value.shape)
+    dtype = "" if value.dtype == "float32" else f", dtype={torch_dtype(value.dtype)}"
+    made = f"torch.zeros({shape}{dtype})"
+    if not value.dtype.startswith("float"):
+        return f"buffer:{made}"
+    return f"nn.Parameter({made}{'' if value.trainable else ', requires_grad=False'})"
+
+
+def is_short(value: Array) -> bool:
+    """Whether the numbers of a tensor can be written out."""
+    return value.size <= _WRITTEN or _is_range(value) or bool((value == value.flat[0]).all())
+
+
+def _is_range(value: Array) -> bool:
+    """Whether it holds 0, 1, 2, …"""
+    return value.dtype == np.int64 and np.array_equal(value.ravel(), np.arange(value.size))
+
+
+def _tensor(value: Array) -> str:
+    dtype = torch_dtype(value.dtype.name)
+    if value.size > 8 and _is_range(value):
+        return f"torch.arange({value.size}).reshape({value.shape})"
+    if value.size > 8 and (value == value.flat[0]).all():
+        return f"torch.full({value.shape}, {literal(value.flat[0].item(), value.dtype.name)}, dtype={dtype})"
+    return (
+        f"torch.tensor({_nested(value.tolist(), value.dtype.name)}, dtype={dtype}).reshape({value.shape})"
+        if not value.size
+        else f"torch.tensor({_nested(value.tolist(), value.dtype.name)}, dtype={dtype})"
+    )
+
+
+def _nested(items: Any, dtype: str) -> str:
+    if isinstance(items, list):
+        return f"[{', '.join(_nested(each, dtype) for each in items)}]"
+    return literal(items, dtype)
