@@ -26,6 +26,7 @@ from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verify import BATCHES, Difference, Proof, Tolerance, check_recorded
 from portable_nn.operators import Array
 from portable_nn.plain import open_tensors
+from portable_nn.plain.names import is_counter
 
 __all__ = ["from_arrays"]
 
@@ -262,14 +263,14 @@ def import_arrays(
     """A network of dense layers from a file of arrays, as ``from_arrays`` makes it.
 
     Args:
-        path: an ``.npz``, ``.safetensors`` or HDF5 file. Its arrays come in the order of the file, but see ``rename``.
-            The last two have them by the alphabet, which is refused unless the numbers in all names say the same:
-            ``b10`` stands before ``b2`` there.
+        path: an ``.npz``, ``.pt``, ``.safetensors`` or HDF5 file. Its arrays come in the order of the file, but see
+            ``rename``. The last two have them by the alphabet, which is refused unless the numbers in all names say the
+            same: ``b10`` stands before ``b2`` there.
         activation, output_activation: as for ``from_arrays``; the first is needed where there are several layers.
         layers: the sizes that are expected, from the inputs to the outputs, such as ``(4, 16, 3)``.
         rename: what arrays are, by name: ``dense_1.weight``, (outputs, inputs), ``dense_1.weight.T``, (inputs,
             outputs), or ``dense_1.bias``, and so on from the first layer to the last; ``""`` leaves an array out. If
-            any are named so, all are.
+            any are named so, all are. Counters of batches are left out.
         verify, seed: whether the network is compared with the formula, and the seed of the inputs to compare on.
         atol, rtol: the tolerances of that; by default those of the element type in ``TOLERANCES``.
         io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
@@ -283,11 +284,7 @@ def import_arrays(
     _check_functions(activation=activation or "identity", output_activation=output_activation)
     with open_tensors(path) as tensors:
         arrays = {name: tensors[name] for name in tensors.entries}
-    if rename:
-        arrays = _placed(arrays, rename, path)
-    else:
-        _check_order(list(arrays), Path(path))
-    parts = _only_reading(_named(arrays), "outputs" if rename else None)
+    parts = _parts_in(arrays, rename, Path(path))
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
         expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
@@ -306,6 +303,32 @@ def import_arrays(
     return Imported(network, proof, ())
 
 
+def _parts_in(arrays: Mapping[str, Array], rename: Mapping[str, str], path: Path) -> list[_Part]:
+    """The layers of the arrays in a file. Errors name it, and say what it may be besides."""
+    if unknown := [name for name in rename if name not in arrays]:
+        raise UsageError(f"{path}: there is no array '{unknown[0]}' to rename; it has {some(arrays)}")
+    if any(name.startswith("model_weights/") for name in arrays):
+        raise UsageError(
+            f"{path}: is a model in Keras's old format: what load_model(…).save('mine.keras') writes is read"
+        )
+    kept = {name: array for name, array in arrays.items() if rename.get(name) != "" and not is_counter(name)}
+    places = {name: place for name, place in rename.items() if place}
+    if places:
+        kept = _placed(kept, places, path)
+    else:
+        _check_order(list(kept), path)
+    try:
+        return _only_reading(_named(kept), "outputs" if places else None)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}{'' if places else _ELSE}") from None
+
+
+_ELSE: Final = (
+    ". --rename says what an array is, or leaves it out, NAME=. The weights of another network go into one that is "
+    "built like it: --into MODEL"
+)
+
+
 def _check_order(names: Sequence[str], path: Path) -> None:
     """Raise ``UsageError`` where the order of the arrays is only that of the alphabet.
 
@@ -316,7 +339,7 @@ def _check_order(names: Sequence[str], path: Path) -> None:
     if list(names) == sorted(names) and not (is_said and by_number == list(names)):
         raise UsageError(
             f"{path}: has its arrays by the alphabet, {some(names)}, which need not be the order of the layers: "
-            "--rename (rename) says which is which"
+            "--rename (rename) says which is which, and --into MODEL of which network they are"
         )
 
 
@@ -337,10 +360,6 @@ def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str |
     """The arrays in the order of their layers, each weight as (outputs, inputs)."""
     found = dict[tuple[int, bool], tuple[str, Array]]()
     for old, new in rename.items():
-        if old not in arrays:
-            raise UsageError(f"{where}: there is no array '{old}' to rename; it has {some(arrays)}")
-        if not new:
-            continue
         if not (role := _ROLE.fullmatch(new)):
             raise UsageError(f"'{old}={new}': expected dense_N.weight, dense_N.weight.T or dense_N.bias, N from 1")
         place = int(role[1]), role[2] == "bias"
@@ -352,6 +371,6 @@ def _placed(arrays: Mapping[str, Array], rename: Mapping[str, str], where: str |
     return {name: array for _, (name, array) in sorted(found.items())}
 
 
-SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".npz")
+ENDINGS: Final = (".safetensors", ".h5", ".hdf5", ".npz", ".pt", ".pth", ".bin")
 
-CONVERTER: Final = Converter(title="files of arrays", reads=dict.fromkeys(SUFFIXES, import_arrays))
+CONVERTER: Final = Converter(title="files of arrays", reads=dict.fromkeys(ENDINGS, import_arrays))

@@ -75,7 +75,7 @@ def write_map(path: str | Path, mapping: Mapping[str, str]) -> None:
 
 
 def common_prefix(names: Iterable[str], needed: Sequence[str]) -> str:
-    """The prefix behind which most of the needed names are found; empty where none is better."""
+    """The prefix behind which most of the needed names are found; where none is, that of a state dict in a file."""
     there = set(names)
     found = [""]
     for each in there:
@@ -83,7 +83,10 @@ def common_prefix(names: Iterable[str], needed: Sequence[str]) -> str:
         while inner := next((prefix for prefix in PREFIXES if rest.startswith(prefix)), ""):
             rest = rest.removeprefix(inner)
             found.append(each.removesuffix(rest))
-    return max(dict.fromkeys(sorted(found, key=len)), key=lambda prefix: sum(prefix + name in there for name in needed))
+    return max(
+        dict.fromkeys(sorted(found, key=len)),
+        key=lambda prefix: (sum(prefix + name in there for name in needed), prefix in WHOLE),
+    )
 
 
 def is_outside(name: str, prefix: str) -> bool:
@@ -117,7 +120,7 @@ def arranged(
     unknown = [f"there is no tensor '{name}' to rename" for name in mapping if name not in found]
     if unknown:
         raise UsageError(listed(unknown, where))
-    prefix = common_prefix((name for name in counted if name not in mapping), [each.name for each in needed])
+    prefix = common_prefix(counted, [each.name for each in needed])
     placed = dict[str, Array]()
     sources = dict[str, str]()
     notes = [f"the prefix '{prefix}' of all names is left out"] if prefix else []
@@ -149,6 +152,8 @@ def _faults(placed: Mapping[str, Array], sources: Mapping[str, str], needed: Seq
         elif row.status == "shape differs" and row.found is not None:
             how = f": it fits transposed, --rename '{sources[row.name]}={target(row)}'" if row.axes else ""
             yield f"tensor '{row.name}' is {format_shape(row.found)}, and {format_shape(row.needed)} is needed{how}"
+        elif placed[row.name].dtype.kind == "f" and not np.isfinite(placed[row.name]).all():
+            yield f"tensor '{sources[row.name]}' holds NaN or infinity, which no weight file does"
         elif placed[row.name].dtype != np.dtype(value.dtype):
             yield (
                 f"tensor '{row.name}' is {placed[row.name].dtype}, and {value.dtype} is needed: convert it before, as "

@@ -54,6 +54,7 @@ class Converter:
         from_object: makes a network of an object: ``(object, **options) → Imported``.
         to_object: makes an object of a network: ``(network, **options) → object``.
         reads: what reads files, by the endings of their names, such as ``.keras``: ``(path, **options) → Imported``.
+        loads: what reads files of weights into a network that is there: ``(path, into=network, **options) → Imported``.
         writes: what writes files, by the endings of their names: ``(network, path, **options) → Written``.
         beside: the ending of a second file, with the weights, by that of the first; with the option ``embedded`` there
             is none.
@@ -65,6 +66,7 @@ class Converter:
     from_object: Callable[..., Imported] | None = None
     to_object: Callable[..., Any] | None = None
     reads: Mapping[str, Callable[..., Imported]] = field(default_factory=dict)
+    loads: Mapping[str, Callable[..., Imported]] = field(default_factory=dict)
     writes: Mapping[str, Callable[..., Written]] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
 
@@ -103,6 +105,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def reader_of(path: Path) -> tuple[Converter, Callable[..., Imported]] | None:
     """What reads files whose names end so, and its converter; ``None`` where nothing does."""
     return _of_ending(path, {name: each.reads for name, each in converters().items()})
+
+
+def loader_of(path: Path) -> tuple[Converter, Callable[..., Imported]] | None:
+    """What reads weights from such files into a network, and its converter; ``None`` where nothing does."""
+    return _of_ending(path, {name: each.loads for name, each in converters().items()})
 
 
 def writer_of(path: Path) -> tuple[Converter, Callable[..., Written]] | None:
@@ -146,15 +153,15 @@ def check_options(function: Callable[..., Any], title: str, given: Mapping[str, 
 
 
 def _options(each: Converter, *, writing: bool) -> set[str]:
-    functions = (each.writes if writing else each.reads).values()
-    return {name for function in functions for name in signature(function).parameters}
+    tables = [each.writes] if writing else [each.reads, each.loads]
+    return {name for table in tables for function in table.values() for name in signature(function).parameters}
 
 
 def from_object(value: object, **options: Any) -> Network:
     """The network that an object of another code base is: a PyTorch module, a Keras model, a scikit-learn pipeline, …
 
-    Options are those of the converter, such as ``example`` for PyTorch. Raises ``UsageError`` for any other object, and
-    what the converter raises.
+    Options are those of the converter, such as ``example`` for PyTorch. Raises ``UsageError`` for any other object, or
+    where an option is needed or unknown, and what the converter raises.
 
     >>> import portable_nn as pnn
     >>> network = pnn.from_object(sklearn_pipeline)
@@ -164,4 +171,8 @@ def from_object(value: object, **options: Any) -> Network:
     if found is None or found.from_object is None:
         titles = either(each.title for each in converters().values() if each.from_object)
         raise UsageError(f"expected an object of {titles}, not a {type(value).__module__}.{type(value).__qualname__}")
+    try:
+        signature(found.from_object).bind(value, **options)
+    except TypeError as error:
+        raise UsageError(f"from_object of {found.title}: {error}") from None
     return found.from_object(value, **options).network

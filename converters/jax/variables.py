@@ -159,7 +159,7 @@ def update(network: Network, variables: Variables) -> None:
     faults, new = list[str](), dict[str, Array]()
     for name, array in arrays_of(places, variables).items():
         dtype, found = network.parameters[name].dtype, np.asarray(array)
-        if not np.can_cast(found.dtype, dtype, "same_kind"):
+        if (dtype.kind == "f" and found.dtype.kind in "iub") or not np.can_cast(found.dtype, dtype, "same_kind"):
             faults.append(f"{name} must be {dtype}, not {found.dtype}")
         elif not np.isfinite(found).all():
             faults.append(f"{name} is not finite: the training diverged")

@@ -22,5 +22,6 @@ CONVERTER = Converter(
     from_object=_from_object,
     to_object=to_keras,
     reads={".keras": read_keras, ".weights.h5": read_keras_weights},
+    loads={".weights.h5": read_keras_weights},
     writes={".keras": write_keras},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 
 from portable_nn.converters.conversion import Imported, compare_sides
 from portable_nn.converters.keras.archive import read_weights
@@ -55,8 +56,7 @@ def read_keras_weights(
         try:
             model.load_weights(path)
         except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()
-            raise FormatError(path, f"its weights are of other layers: {reason[0] if reason else error}") from None
+            raise FormatError(path, f"its weights are of other layers: {shorten(str(error), 600)}") from None
         found = from_keras(model, verify=False, seed=seed)
     names, others = list(into.parameters), list(found.parameters)
     shapes = [into.parameters[name].shape for name in names]

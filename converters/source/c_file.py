@@ -127,8 +127,8 @@ def _in_sizes(network: Network, sizes: Mapping[str, int], up_to: Mapping[str, in
     if open_sizes := sorted(names - up_to.keys()):
         listed = ", ".join(f"'{name}'" for name in open_sizes)
         raise UsageError(
-            f"C needs to know how large {listed} may be: up_to={{{open_sizes[0]!r}: 100}} makes it an "
-            f"argument of the function, and sizes={{{open_sizes[0]!r}: 100}} (--dim) fixes it"
+            f"C needs to know how large {listed} may be: --up-to {open_sizes[0]}=100 makes it an argument of the "
+            f"function, and --dim {open_sizes[0]}=100 fixes it"
         )
     stored = sum(each.nbytes for each in found.parameters.values())
     if stored > LARGEST:

@@ -6,6 +6,7 @@ kept. The module is exported by ``torch.export``; ``aten`` has a row for each op
 modules ``source*`` write, with a row for each operator of this package.
 """
 
+from portable_nn.converters.arrays import ENDINGS
 from portable_nn.converters.registry import Converter
 from portable_nn.converters.torch.importing import from_torch, read_torch
 from portable_nn.converters.torch.module import to_torch, write_source
@@ -15,7 +16,7 @@ from portable_nn.converters.torch.optimizers import (
     optimizer_to_torch,
     torch_to_checkpoint,
 )
-from portable_nn.converters.torch.states import SUFFIXES, import_state, load_state, read_state, write_state
+from portable_nn.converters.torch.states import import_state, load_state, write_state
 
 __all__ = [
     "CONVERTER",
@@ -38,7 +39,7 @@ CONVERTER = Converter(
     needs="pip install torch",
     from_object=read_torch,
     to_object=to_torch,
-    reads=dict.fromkeys(SUFFIXES, read_state),
+    loads=dict.fromkeys(ENDINGS, import_state),
     writes={".py": write_source},
     beside={".py": ".safetensors"},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
@@ -73,6 +74,11 @@ def read_torch(
     """
     import torch
 
+    if isinstance(module, Mapping):
+        raise UsageError(
+            "a state dict holds weights, and no layers that use them: expected the torch.nn.Module, or a network that "
+            "is built like it, for load_state(network, state)"
+        )
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
     tolerance = Tolerance(atol, rtol)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
+from textwrap import shorten
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,16 +76,19 @@ def mode(module: Any, *, training: bool) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings of PyTorch, and without its shortcuts of transformers, which no export has."""
+    """Without what PyTorch warns of and logs, and without its shortcuts of transformers, which no export has."""
     import torch
 
     fast = torch.backends.mha.get_fastpath_enabled()
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.backends.mha.set_fastpath_enabled(False)
+        logging.disable(logging.CRITICAL)
         try:
             yield
         finally:
+            logging.disable(disabled)
             torch.backends.mha.set_fastpath_enabled(fast)
 
 
@@ -136,7 +142,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     refused: Exception | None = None
     for values in (wide, leaves) if any(a is not b for a, b in zip(wide, leaves, strict=True)) else (leaves,):
         each_args, each_kwargs = _pytree.tree_unflatten(values, spec)
-        with quiet(), mode(module, training=training):
+        with quiet(), mode(module, training=training), redirect_stdout(io.StringIO()):
             try:
                 exported = torch.export.export(
                     module, each_args, each_kwargs, dynamic_shapes=_dynamic_shapes(module, *shapes)
@@ -146,7 +152,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
                 refused = refused or error
     else:
         assert refused is not None
-        said = " ".join(str(refused).split())[:400]
+        said = shorten(str(refused).strip().partition("\n\n")[0], 400, placeholder=" …")
         raise UsageError(f"torch.export cannot export the module: {type(refused).__name__}: {said}") from refused
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)

@@ -22,8 +22,9 @@ from portable_nn.format.tensors import Array
 from portable_nn.network import Network, load
 from portable_nn.onnx.verify import Proof
 from portable_nn.plain import Entry, open_tensors
+from portable_nn.plain.names import is_counter
 
-SUFFIXES: Final = (".pt", ".pth", ".bin")
+SUFFIXES: Final = (".pt", ".pth", ".bin", ".safetensors")
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -40,11 +41,21 @@ class View(NamedTuple):
         return found
 
 
-def _views(network: Network) -> list[View]:
+def _view(network: Network, names: Sequence[str]) -> View:
+    """The view of which most names are found, behind a prefix or not; where they are the network's own, at once."""
+    own = View(network.graph.parameters)
+    wanted = [each.name for each in own.needed]
+    prefix = common_prefix(names, wanted)
+    if {prefix + name for name in wanted} == {name for name in names if not is_counter(name)}:
+        return own
+    return max(_views(network, own), key=lambda view: _count(view, names))
+
+
+def _views(network: Network, own: View) -> list[View]:
     """The network's own parameters, and the state dict of the module that it is in PyTorch, where that is another."""
     from portable_nn.converters.torch.source import source_of
 
-    views = [View(network.graph.parameters)]
+    views = [own]
     try:
         source = source_of(network)
     except (UsageError, ImportError):
@@ -55,15 +66,10 @@ def _views(network: Network) -> list[View]:
     return [View([Parameter(key, array.dtype.name, array.shape) for key, array in shapes.items()], source), *views]
 
 
-def _best(views: Sequence[View], names: Sequence[str]) -> View:
-    """The view of which most names are found, behind a prefix or not."""
-
-    def count(view: View) -> int:
-        prefix = common_prefix(names, [each.name for each in view.needed])
-        there = set(names)
-        return sum(prefix + each.name in there for each in view.needed)
-
-    return max(views, key=count)
+def _count(view: View, names: Sequence[str]) -> int:
+    prefix = common_prefix(names, [each.name for each in view.needed])
+    there = set(names)
+    return sum(prefix + each.name in there for each in view.needed)
 
 
 def load_state(
@@ -96,7 +102,7 @@ def load_state(
     """
     tensors, where, more = _read(state)
     tensors = _untied(tensors, tied_in(network), rename, where)
-    view = _best(_views(network), [*tensors])
+    view = _view(network, [*tensors])
     mapping = dict(rename)
     if map is not None:
         if not Path(map).exists():
@@ -128,13 +134,17 @@ def _untied(
     return found
 
 
-def _read(state: str | Path | Mapping[str, Any]) -> tuple[dict[str, Array], str, tuple[str, ...]]:
+def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
     """The tensors of a file or dict, its name in messages, and notes."""
     if isinstance(state, Mapping):
         inside = (state.get(key) for key in ("state_dict", "model_state_dict", "model"))
         nested = next((each for each in inside if isinstance(each, Mapping)), state)
         arrays = {name: _array(each) for name, each in nested.items() if hasattr(each, "shape")}
         return arrays, "the state dict", ()
+    if not isinstance(state, (str, Path)):
+        found = f"{type(state).__module__}.{type(state).__qualname__}"
+        hint = ": its state_dict() is one" if hasattr(state, "state_dict") else ""
+        raise UsageError(f"expected a state dict, or the path of its file, not a {found}{hint}")
     with open_tensors(state) as tensors:
         return {name: np.array(tensors[name]) for name in tensors.entries}, str(state), tuple(tensors.notes)
 
@@ -152,6 +162,7 @@ def import_state(
     verify: bool = True,
     atol: float = 1e-5,
     rtol: float = 1e-5,
+    prove_training: bool = False,
     seed: int = 0,
 ) -> Imported:
     """A network with the weights of a state dict: graph, labels and preprocessing are those of ``into``.
@@ -162,6 +173,7 @@ def import_state(
         verify: whether the network and the module with these weights run on the same inputs, where PyTorch is
             installed; a note says so where it is not.
         atol, rtol, seed: the tolerances of that, and the seed of the inputs.
+        prove_training: whether both are also trained for five steps, and must have the same parameters then.
 
     Raises as ``load_state``; ``VerificationError`` where both sides part.
     """
@@ -188,22 +200,11 @@ def import_state(
         from portable_nn.converters.torch.source import source_of
 
         module = executed(source_of(made), made)
-        proof, _ = prove(made, module, Tolerance(atol, rtol), seed, prove_training=False)
+        proof, found = prove(made, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
+        notes = (*notes, *found)
     return Imported(
         made, proof, (*notes, "graph, labels and preprocessing are those of the network that it was read into")
     )
-
-
-def read_state(path: str | Path, *, into: str | Path | Network | None = None, **options: Any) -> Imported:
-    """A file of ``torch.save``: the state dict of the network ``into``, or else dense layers, as of ``import_arrays``.
-
-    Options are those of ``import_state`` or of ``import_arrays``; raises as they do.
-    """
-    if into is not None:
-        return import_state(path, into=into, **options)
-    from portable_nn.converters.arrays import import_arrays
-
-    return import_arrays(path, **options)
 
 
 def write_state(network: Network, path: str | Path) -> None:
@@ -220,8 +221,8 @@ def write_state(network: Network, path: str | Path) -> None:
     from portable_nn.converters.torch.source import source_of
 
     ending = Path(path).suffix.lower()
-    if ending not in (*SUFFIXES, ".safetensors"):
-        raise UsageError(f"{path}: the name of a state dict ends in {either((*SUFFIXES, '.safetensors'))}")
+    if ending not in SUFFIXES:
+        raise UsageError(f"{path}: the name of a state dict ends in {either(SUFFIXES)}")
     state = executed(source_of(network), network).state_dict()
     buffer = io.BytesIO()
     if ending == ".safetensors":

@@ -34,6 +34,7 @@ EXAMPLES = (
     "import logistic.npz mine.safetensors --rename W=dense_1.weight.T --rename b=dense_1.bias --rename lr=",
     "import wih.npy who.npy mine.safetensors --dtype float32",
     "import theirs.pt mine.safetensors --into digits",
+    "import theirs.keras mine.safetensors",
 )
 
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify"}
@@ -99,7 +100,7 @@ def command(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="An ONNX file; a file of arrays; or the files wih.npy who.npy of a book, or their folder.",
+            help="An ONNX or .keras file; a file of arrays; or the files wih.npy who.npy of a book, or their folder.",
         ),
     ],
     out: Annotated[
@@ -143,7 +144,8 @@ def command(
     A file of arrays, .npz, .safetensors, HDF5 or .pt, is dense layers that somebody trained by hand: weights, each with
     its bias after it, in the order of the file or as --rename says. They are verified against the formula. With --into
     it is the state dict of a network that is known: names, layouts and gate orders of PyTorch are understood, and
-    PyTorch verifies the result. Nothing in a .pt file is executed.
+    PyTorch verifies the result. A .weights.h5 file of Keras needs --into as well. A .keras file is verified by Keras,
+    where it is installed. PyTorch and Keras take seconds to start. Nothing in any file is executed.
     """
     from portable_nn.onnx.roles import counted
 
@@ -178,23 +180,21 @@ def command(
 
 def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     """Read files by the converter of their names, with the options that are ``given``."""
-    from portable_nn.converters.registry import check_options, converter, endings, reader_of
+    from portable_nn.converters.registry import check_options, endings, loader_of, reader_of
     from portable_nn.format import has_manifest
+    from portable_nn.model_files import open_network
 
     path = sources[0]
     if len(sources) == 1 and not path.exists():
         raise FileError(path, "does not exist")
-    found = reader_of(BOOK if len(sources) > 1 or path.is_dir() else path)
+    named = BOOK if len(sources) > 1 or path.is_dir() else path
+    found = (loader_of(named) if "into" in given else None) or reader_of(named)
     if found is None:
         raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}")
     if path.is_file() and has_manifest(path):
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found
-    if "into" in given:
-        from portable_nn.converters.torch import import_state
-        from portable_nn.model_files import open_network
-
-        origin, read = converter("torch"), import_state
-        given["into"] = open_network(given["into"])
     check_options(read, origin.title, given, FLAGS)
+    if "into" in given:
+        given["into"] = open_network(given["into"])
     return read(*sources, **given)

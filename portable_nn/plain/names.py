@@ -27,7 +27,7 @@ _PREFIX: Final = re.compile(r"^(?:(?:_orig_mod|model_weights|model|module|state_
 _REPEATED: Final = re.compile(r"(?<![^_])(.+)_\1(?![^_])")
 """A repeated part, as in Keras's ``dense/dense/kernel``."""
 
-_SET_ASIDE: Final = re.compile(r"(?:optimizer|optimizer_weights|training)[/.]")
+_SET_ASIDE: Final = re.compile(r"(?:optimizer|optimizer_weights|optimizer_state|optimizer_state_dict|training)[/.]")
 """The prefixes of the state of a training."""
 
 

@@ -212,6 +212,38 @@ def test_a_state_dict_of_a_network_that_is_known(run, tmp_path):
     assert "time of the proof" in out
 
 
+def test_a_file_of_pytorch_is_layers_or_a_state_dict_with_its_training(run, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    code, _, err = run("import", "a.pt", "a.npz", "--layers", "4-8-3", "--activation", "tanh")
+    assert code == 0, err
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    with torch.no_grad():
+        np.testing.assert_allclose(pnn.load(tmp_path / "a.npz").predict(x), module(torch.tensor(x)), atol=1e-6)
+    names = [f"--rename={n}.{kind}=dense_{1 + n // 2}.{kind}" for n in (0, 2) for kind in ("weight", "bias")]
+    code, _, err = run("import", "a.pt", "b.npz", "--into", "a.npz", "--prove-training", *names)
+    assert code == 0, err
+    code, _, err = run("import", "a.pt", "c.npz", "--into", "a.npz", "--activation", "tanh")
+    assert code == 2
+    assert "--activation is an option of files of arrays, not of PyTorch" in err
+
+
+def test_weights_of_keras_come_by_kerass_layouts(run, tmp_path):
+    keras = pytest.importorskip("keras", reason="Keras writes and verifies its weights")
+    from portable_nn.converters.keras import from_keras
+
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4), keras.layers.Dense(2)])
+    model.save_weights(tmp_path / "a.weights.h5")
+    from_keras(model).save(tmp_path / "same.npz")
+    code, _, err = run("import", "a.weights.h5", "b.npz", "--into", "same.npz")
+    assert code == 0, err
+    found, expected = pnn.load(tmp_path / "b.npz"), pnn.load(tmp_path / "same.npz")
+    for name, array in expected.parameters.items():
+        np.testing.assert_array_equal(found.parameters[name], array)
+
+
 def test_what_is_suggested_for_a_state_dict_can_be_pasted(run, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch writes and verifies state dicts")
     network = pnn.load_model("digits-mlp")

@@ -165,6 +165,13 @@ def test_a_file_of_arrays(suffix, tmp_path):
     assert [*found.outputs] == [*found.network.graph.outputs]
 
 
+def test_arrays_that_are_left_out_leave_the_order_of_the_others(tmp_path):
+    path = by_hand(tmp_path / "mine.npz", rate=np.float64(0.1), W1=W1, b1=B1, losses=numbers(9), W2=W2, b2=B2)
+    network = import_arrays(path, activation="tanh", rename={"rate": "", "losses": ""}).network
+    x = numbers(5, 4)
+    np.testing.assert_allclose(network.predict(x), np.tanh(x @ W1 + B1) @ W2 + B2, rtol=1e-9)
+
+
 def test_a_file_in_order_and_recorded_values(tmp_path):
     path = by_hand(tmp_path / "mine.npz", W1=W1, b1=B1, W2=W2, b2=B2)
     network = import_arrays(path, activation="relu", output_activation="softmax").network
@@ -187,6 +194,11 @@ def test_a_file_in_order_and_recorded_values(tmp_path):
         ({"activation": "tanh", "rename": {"W": "dense_1.weight"}}, "there is no array 'W' to rename; it has W1, b1"),
         ({"activation": "tanh", "rename": {"W1": "layer1"}}, "'W1=layer1': expected dense_N.weight, dense_N.weight.T"),
         ({"activation": "tanh", "rename": {"W1": "dense_1.weight.T"}}, "b1, W2, b2 is no part of a layer yet"),
+        ({"activation": "tanh", "rename": {"W1": ""}}, "mine.npz: these arrays are no dense layers one after another"),
+        (
+            {"activation": "tanh", "rename": {"W1": ""}},
+            r"leaves it out, NAME=.* into one that is built like it: --into",
+        ),
         (
             {"activation": "tanh", "rename": {"W1": "dense_1.weight.T", "W2": "dense_1.weight"}},
             "'W2' and 'W1' would both be dense_1.weight",

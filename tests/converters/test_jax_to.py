@@ -182,6 +182,8 @@ def test_what_does_not_fit_is_refused_as_a_whole() -> None:
     bad = jax.tree.map(lambda each: each * np.nan, variables)
     with pytest.raises(ShapeError, match="not finite"):
         update(net, bad)
+    with pytest.raises(ShapeError, match="must be float32, not int32"):
+        update(net, jax.tree.map(lambda each: each.astype("int32"), variables))
     for name, array in net.parameters.items():
         np.testing.assert_array_equal(array, before[name])
 

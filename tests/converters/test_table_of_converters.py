@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portable_nn.converters.registry import BUILT_IN, converter, converters, reader_of
+from portable_nn.converters.registry import BUILT_IN, converter, converters, from_object, reader_of
 from portable_nn.core.errors import UsageError
 
 THEIRS = '''
@@ -87,3 +87,9 @@ def test_an_unknown_converter_is_named() -> None:
     with pytest.raises(UsageError, match="there is no converter 'onyx'; there are onnx, "):
         converter("onyx")
     assert reader_of(Path("x.unknown")) is None
+
+
+def test_what_an_object_needs_is_said() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(UsageError, match="from_object of PyTorch: missing a required argument: 'example'"):
+        from_object(torch.nn.Linear(2, 3))

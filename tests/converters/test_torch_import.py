@@ -95,3 +95,16 @@ def test_operators_without_a_counterpart_are_all_listed_with_their_places() -> N
     assert "svd" in str(caught.value)
     assert "'inner'" in str(caught.value)
     assert "bessel_j0" in str(caught.value)
+
+
+def test_what_pytorch_says_itself_is_said_once_and_briefly(capfd: Any) -> None:
+    for module in (nn.Linear(4, 3), Of(lambda self, x: x if x.sum() > 0 else -x)):
+        with pytest.raises(UsageError, match=r"torch.export cannot export the module: \w+: ") as refused:
+            from_torch(module, torch.zeros(1, 9))
+        assert len(str(refused.value)) < 500
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_state_dict_is_no_module() -> None:
+    with pytest.raises(UsageError, match=r"a state dict holds weights, .* load_state\(network, state\)"):
+        from_torch(nn.Linear(4, 3).state_dict(), torch.zeros(1, 4))

@@ -130,6 +130,7 @@ def changed(**change: Any) -> dict[str, Any]:
         (lambda: changed(fc__weight=torch.zeros(5, 48)), r"'fc.weight' is \(5, 48\), and \(4, 48\) is needed"),
         (lambda: changed(fc__weight=torch.zeros(48, 4)), r"fits transposed, --rename 'fc.weight=fc.weight.T'"),
         (lambda: changed(fc__bias=torch.zeros(4).double()), "'fc.bias' is float64, and float32 is needed"),
+        (lambda: changed(fc__bias=torch.full((4,), torch.nan)), "'fc.bias' holds NaN or infinity"),
         (lambda: {f"{k}x": v for k, v in changed().items()}, "is missing"),
     ],
 )
@@ -139,6 +140,28 @@ def test_what_does_not_fit_is_refused_with_what_to_try(state: Any, message: str)
     with pytest.raises(ShapeError, match=message):
         load_state(net, state())
     assert all(np.array_equal(before[name], array) for name, array in net.parameters.items())
+
+
+def test_what_is_no_state_dict_is_said() -> None:
+    with pytest.raises(UsageError, match=r"not a .*Theirs: its state_dict\(\) is one"):
+        load_state(net_of(), theirs())
+
+
+def test_of_a_checkpoint_only_the_state_dict_is_asked_for(tmp_path: Path) -> None:
+    """Where no name is as it is here, an optimizer beside the state dict is still none of its tensors."""
+    module = torch.nn.Linear(4, 3)
+    optimizer = torch.optim.Adam(module.parameters())
+    module(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    saved = {"model_state_dict": module.state_dict(), "optimizer_state_dict": optimizer.state_dict(), "epoch": 1}
+    torch.save(saved, tmp_path / "c.pt")
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), seed=0)
+    with pytest.raises(ShapeError, match="2 faults") as refused:
+        load_state(net, tmp_path / "c.pt")
+    names = {f"model_state_dict.{name}": f"dense_1.{name}" for name in ("weight", "bias")}
+    assert all(f"--rename '{there}={here}'" in str(refused.value) for there, here in names.items())
+    load_state(net, tmp_path / "c.pt", rename=names)
+    np.testing.assert_array_equal(net.parameters["dense_1.weight"], module.weight.detach().numpy())
 
 
 def test_statistics_of_a_folded_normalization_are_left_over() -> None:
