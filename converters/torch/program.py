@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from textwrap import shorten
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -142,7 +142,8 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     refused: Exception | None = None
     for values in (wide, leaves) if any(a is not b for a, b in zip(wide, leaves, strict=True)) else (leaves,):
         each_args, each_kwargs = _pytree.tree_unflatten(values, spec)
-        with quiet(), mode(module, training=training), redirect_stdout(io.StringIO()):
+        printed = io.StringIO()  # PyTorch prints the graph where it fails.
+        with quiet(), mode(module, training=training), redirect_stdout(printed), redirect_stderr(printed):
             try:
                 exported = torch.export.export(
                     module, each_args, each_kwargs, dynamic_shapes=_dynamic_shapes(module, *shapes)
