@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from portable_nn.converters.conversion import Imported
-from portable_nn.converters.torch.program import Dynamic, Program, export
+from portable_nn.converters.torch.program import Dynamic, Program, export, without_bfloat16
 from portable_nn.converters.torch.proof import compare_training, compare_with_module
 from portable_nn.converters.torch.translation import Translation, translated
 from portable_nn.core.errors import PortableNNError, UsageError, VerificationError
@@ -50,7 +50,8 @@ def read_torch(
     The network predicts like ``module.eval()`` and trains like ``module.train()``: dropout drops, batch normalisation
     uses the statistics of the batch, parameters without ``requires_grad`` are frozen. Parameters and buffers have the
     names and layouts of ``state_dict``; tied weights are one parameter. Outputs have the keys of a dict or the
-    fields of a class, or are ``output``, or ``output_0``, ``output_1``, … The module stays as it is.
+    fields of a class, or are ``output``, or ``output_0``, ``output_1``, … The module stays as it is. What is bfloat16
+    is float32 in the network, and in the copy of the module that it is compared with.
 
     Args:
         module: the module, on any device.
@@ -82,6 +83,7 @@ def read_torch(
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
     tolerance = Tolerance(atol, rtol)
+    module, example, widened = without_bfloat16(module, example)
     first: PortableNNError | None = None
     for training in (True, False):
         try:
@@ -93,7 +95,7 @@ def read_torch(
                 raise first from None
             first = error
             continue
-        notes = made.notes
+        notes = (*made.notes, *widened)
         if first is not None:
             why = str(first).splitlines()[0]
             notes = (*notes, f"taken in evaluation mode, for in training mode: {why}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 import logging
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -114,6 +116,20 @@ def _tensors(value: Any) -> Any:
     return _pytree.tree_map(lambda each: torch.as_tensor(each) if isinstance(each, np.ndarray) else each, value)
 
 
+def without_bfloat16(module: Any, example: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """Both with float32 in place of bfloat16, which loses nothing; and a note on it. The module is a copy then."""
+    import torch
+    from torch.utils import _pytree
+
+    def wide(each: Any) -> Any:
+        return each.float() if getattr(each, "dtype", None) is torch.bfloat16 else each
+
+    example = _pytree.tree_map(wide, example)
+    if not any(each.dtype is torch.bfloat16 for each in [*module.parameters(), *module.buffers()]):
+        return module, example, ()
+    return copy.deepcopy(module)._apply(wide), example, ("bfloat16 is read as float32, which loses nothing",)
+
+
 def doubled(value: Any) -> Any:
     """An example with its floats in float64."""
     from torch.utils import _pytree
@@ -132,6 +148,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     args, kwargs = arguments_of(example)
     names = _names(module, args, kwargs)
     leaves, spec = _pytree.tree_flatten((args, kwargs))
+    leaves = _apart(leaves)
     given = _opened(names, leaves, dynamic or {})
     tensors = [isinstance(leaf, torch.Tensor) for leaf in leaves]
     if not any(tensors):
@@ -153,8 +170,8 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
                 refused = refused or error
     else:
         assert refused is not None
-        said = shorten(str(refused).strip().partition("\n\n")[0], 400, placeholder=" …")
-        raise UsageError(f"torch.export cannot export the module: {type(refused).__name__}: {said}") from refused
+        said = _advice(refused) or f"{type(refused).__name__}: {_beginning(refused)}"
+        raise UsageError(f"torch.export cannot export the module: {said}") from refused
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
     dims, notes = _dims(exported, given, wide)
 
@@ -166,6 +183,32 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
     wanted = {each.name: each.open for each in given if each}
     outputs = _output_names(exported)
     return Program(exported, training, placed, wanted, dims, outputs, call, tuple(notes), example, dynamic)
+
+
+def _apart(leaves: Sequence[Any]) -> list[Any]:
+    """The leaves, with copies of tensors that are there already: PyTorch takes those for one input."""
+    import torch
+
+    seen, found = set[int](), list[Any]()
+    for leaf in leaves:
+        found.append(leaf.clone() if id(leaf) in seen and isinstance(leaf, torch.Tensor) else leaf)
+        seen.add(id(leaf))
+    return found
+
+
+def _beginning(error: Exception) -> str:
+    """The first paragraph of what PyTorch says."""
+    return shorten(str(error).strip().partition("\n\n")[0], 400, placeholder=" …")
+
+
+def _advice(error: Exception) -> str:
+    """What to try, where it is known why PyTorch cannot export."""
+    from torch.nn.utils.rnn import PackedSequence
+
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if any(isinstance(each, PackedSequence) for frame in frames for each in frame.f_locals.values()):
+        return "packed sequences cannot be exported: call the layer with the padded tensor, without packing"
+    return ""
 
 
 def _names(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:

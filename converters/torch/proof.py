@@ -66,6 +66,8 @@ def compare_training(module: Any, program: Program, network: Network, seed: int)
 
     Returns a note that says so. Raises ``VerificationError`` that lists the parameters that differ.
     """
+    if not any(value.trainable for value in network.graph.parameters):
+        return "training was not compared: nothing is trained"
     apart, far = _differences(module, program, network, seed)
     text = f"after {STEPS} steps of training here and there, {len(apart)} parameters differ by at most"
     if not far:

@@ -150,7 +150,11 @@ def _read(state: object) -> tuple[dict[str, Array], str, tuple[str, ...]]:
 
 
 def _array(value: Any) -> Array:
-    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    """The tensor as an array; bfloat16 is read as float32, which loses nothing."""
+    if not hasattr(value, "detach"):
+        return np.array(value)
+    tensor = value.detach().cpu()
+    return np.array((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 
 
 def import_state(

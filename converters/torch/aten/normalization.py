@@ -177,3 +177,13 @@ def _norm(
 def _normalize(use: Use, x: Symbol, p: float = 2, dim: int = 1, eps: float = 1e-12) -> Symbol:
     norm = _norm(use, x, p, [axis_of(dim, len(x.shape))], True)
     return x / emit("Max", norm, constant(eps, x.dtype))
+
+
+@row("_weight_norm_interface", "_weight_norm")
+def _weight_norm(use: Use, v: Symbol, g: Symbol, dim: int = 0) -> Any:
+    """The direction ``v`` with the length ``g`` along all axes but one, and the length that ``v`` has."""
+    axis = axis_of(dim, len(v.shape))
+    axes = [each for each in range(len(v.shape)) if each != axis or dim == -1]
+    norm = emit("ReduceL2", v, integers(axes), keepdims=1)
+    made = v * (g / norm)
+    return (made, norm) if "interface" in use.target else made

@@ -52,7 +52,7 @@ def _layers(
     """The states of the last layer in each step, and those of all layers after the last."""
     directions, each = 2 if bidirectional else 1, 4 if has_biases else 2
     if len(params) != num_layers * directions * each:
-        raise Refused("projected states (proj_size)")
+        raise Refused("a proj_size, which no operator of ONNX has; proj_size=0 and a layer nn.Linear behind it")
     y = emit("Transpose", x, perm=[1, 0, 2]) if batch_first else x
     first = [None if _is_zero(state) else state for state in states]
     final: list[tuple[Symbol, ...]] = []

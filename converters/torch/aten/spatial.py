@@ -7,10 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.torch.aten.rows import Refused, Size, Use, each, row, size_along, sliced, unsqueezed, vector
+from portable_nn.converters.torch.aten.rows import (
+    Refused,
+    Size,
+    Use,
+    each,
+    row,
+    scalar,
+    size_along,
+    sliced,
+    unsqueezed,
+    vector,
+)
 from portable_nn.layers.convolution import spatial_attributes
 from portable_nn.layers.resizing import Upsample
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
 from portable_nn.sizes.operation import pool
 
 _POOLS = ("max_pool1d", "max_pool2d", "max_pool3d")
@@ -179,13 +190,25 @@ def _upsample(use: Use, x: Symbol, output_size: Sequence[Size] | None, *rest: An
     if all(isinstance(size, int) for size in output_size):
         return Upsample(size=tuple(output_size), mode=mode, align_corners=corners)(x)  # type: ignore[arg-type]
     if mode.startswith("nearest"):
-        raise Refused(f"{mode} to a size that is open; a scale_factor can be written")
+        for axis, size in enumerate(output_size, 2):
+            x = _nearest(x, axis, size, 0.5 if mode == "nearest-exact" else 0.0)
+        return x
     lead = [size_along(x, axis) for axis in range(2)]
     ways = {True: "align_corners", False: None}
     return emit(
         "Resize", x, None, None, vector([*lead, *output_size]), mode=_RESIZE[mode],
         coordinate_transformation_mode=ways[corners],
     )  # fmt: skip
+
+
+def _nearest(x: Symbol, axis: int, size: Size, offset: float) -> Symbol:
+    """``x`` with another size along an axis: place i is floor((i + offset) · before / after), in float32 as there."""
+    before, after = (scalar(each, "float32") for each in (size_along(x, axis), size))
+    count = scalar(size)
+    places = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), "float32")
+    found = emit("Floor", (places + offset if offset else places) * (before / after))
+    last = scalar(size_along(x, axis)) - 1
+    return emit("Gather", x, emit("Min", cast(found, "int64"), last), axis=axis)
 
 
 @row("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
