@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
@@ -207,3 +208,59 @@ def prove_training_of(config: Mapping[str, Any], weights: Path | None, network_o
             )
     moved = max(float(np.abs(array - before[name]).max(initial=0.0)) for name, array in network.parameters.items())
     return f"{STEPS} steps of training move weights by up to {moved:.2g}, and by the same on both sides to {worst:.1e}"
+
+
+def prove_training_there(network: Network, made: Callable[[Network], tuple[Any, Mapping[str, str]]], seed: int) -> str:
+    """Train five steps a network and the Keras model that it is, and compare all weights and running statistics.
+
+    Args:
+        network: the network, which stays as it is.
+        made: makes the model of a network, and says by which names it calls the inputs.
+        seed: that of examples and targets.
+
+    Returns a sentence on what was found. Raises ``VerificationError``.
+    """
+    ours = _dropping_nothing(network, seed)
+    if not any(value.trainable for value in ours.graph.parameters):
+        return "no step was trained: nothing is trainable"
+    rng = np.random.default_rng(seed)
+    feeds = _examples(ours, rng)
+    targets = {
+        name: (array + rng.standard_normal(array.shape)).astype(array.dtype)
+        for name, array in ours.compute("numpy", feeds).items()
+    }
+    before = {name: array.copy() for name, array in ours.parameters.items()}
+    model, names = made(ours)
+    rate = _fitted(ours, before, feeds, targets)
+    _train(model, {names[name]: array for name, array in feeds.items()}, [targets[n] for n in sorted(targets)], rate)
+    worst = 0.0
+    for mine, theirs in zip(made(ours)[0].weights, model.weights, strict=True):
+        one, other = (keras().ops.convert_to_numpy(each.value) for each in (mine, theirs))
+        if "seed_generator" in theirs.path:
+            continue
+        apart = float(np.abs(one - other).max(initial=0.0)) / max(1.0, float(np.abs(other).max(initial=0.0)))
+        worst = max(worst, apart)
+        if not apart <= CLOSE:
+            raise VerificationError(
+                f"after {STEPS} steps of training Keras's '{theirs.path}' differs by {apart:.3g} from that of the "
+                f"network; {CLOSE:g} would be allowed"
+            )
+    moved = max(float(np.abs(array - before[name]).max(initial=0.0)) for name, array in ours.parameters.items())
+    return f"{STEPS} steps of training move weights by up to {moved:.2g}, and by the same on both sides to {worst:.1e}"
+
+
+def _dropping_nothing(network: Network, seed: int) -> Network:
+    """A copy of the network without dropout, which no two packages draw alike."""
+    nodes = tuple(
+        replace(node, operator="Identity", inputs=node.inputs[:1], outputs=node.outputs[:1], attributes={})
+        if node.operator == "Dropout"
+        else node
+        for node in network.graph.nodes
+    )
+    return Network.from_graph(
+        replace(network.graph, nodes=nodes),
+        network.parameters.arrays,
+        inputs=network.inputs,
+        outputs=network.outputs,
+        seed=seed,
+    )

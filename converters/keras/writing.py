@@ -12,7 +12,7 @@ import numpy as np
 from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.keras.installed import computing_in, keras, quiet
 from portable_nn.converters.keras.rebuilding import ROWS, NoLayerError, Rebuilder
-from portable_nn.converters.keras.side import run_model
+from portable_nn.converters.keras.side import prove_training_there, run_model
 from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.kinds import check_kinds
@@ -32,6 +32,7 @@ def to_keras(
     atol: float = 1e-5,
     rtol: float = 1e-5,
     seed: int = 0,
+    prove_training: bool = False,
 ) -> Any:
     """The Keras model that a network is: a functional model of ordinary layers with the names of the network's.
 
@@ -44,13 +45,15 @@ def to_keras(
         atol: the absolute tolerance of that.
         rtol: the tolerance relative to the largest magnitude in an output.
         seed: the seed of these inputs.
+        prove_training: whether five steps of gradient descent on both sides must also give the same weights.
 
     Raises:
         UsageError: a node has no layer in Keras; all are listed.
         VerificationError: both sides do not compute the same.
         MissingPackageError: Keras is not installed.
     """
-    return _made(network, channels_last=channels_last, verify=verify, atol=atol, rtol=rtol, seed=seed)[0]
+    options = {"channels_last": channels_last, "verify": verify, "prove_training": prove_training}
+    return _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)[0]
 
 
 @check_kinds
@@ -63,6 +66,7 @@ def write_keras(
     atol: float = 1e-5,
     rtol: float = 1e-5,
     seed: int = 0,
+    prove_training: bool = False,
 ) -> Written:
     """Write a network into a ``.keras`` file, which ``keras.models.load_model`` opens. The options are ``to_keras``'s.
 
@@ -74,12 +78,14 @@ def write_keras(
         atol: as for ``to_keras``.
         rtol: as for ``to_keras``.
         seed: as for ``to_keras``.
+        prove_training: as for ``to_keras``.
 
     Raises ``FileError`` where it cannot be written, and what ``to_keras`` raises.
     """
     if Path(path).suffix.lower() != ".keras":
         raise UsageError(f"{path}: the name of a Keras file ends in .keras")
-    model, proof, notes = _made(network, channels_last=channels_last, verify=verify, atol=atol, rtol=rtol, seed=seed)
+    options = {"channels_last": channels_last, "verify": verify, "prove_training": prove_training}
+    model, proof, notes = _made(network, **options, tolerance=Tolerance(atol, rtol), seed=seed)
     with tempfile.TemporaryDirectory(prefix="portable-nn-") as folder, atomic_write(path) as target:
         made = Path(folder) / "model.keras"
         with quiet():
@@ -94,15 +100,37 @@ def _dtype(network: Network) -> str:
     return next((each for each in types if each.startswith("float")), "float32")
 
 
+def _rebuilt(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:
+    """The model, and what made it. Raises ``UsageError`` with all faults."""
+    rebuilder = Rebuilder(network, ROWS, channels_last=channels_last)
+    try:
+        with quiet(), computing_in(_dtype(network)):
+            model = rebuilder.build()
+    except NoLayerError as error:
+        rebuilder.faults.append(str(error))
+    if rebuilder.faults:
+        raise UsageError(listed(rebuilder.faults, "this network cannot be a Keras model"))
+    return model, rebuilder
+
+
+def _named(network: Network) -> tuple[Any, Mapping[str, str]]:
+    model, rebuilder = _rebuilt(network, channels_last=False)
+    return model, rebuilder.inputs
+
+
 def _made(
-    network: Network, *, channels_last: bool, verify: bool, atol: float, rtol: float, seed: int
+    network: Network, *, channels_last: bool, verify: bool, prove_training: bool, tolerance: Tolerance, seed: int
 ) -> tuple[Any, Proof, tuple[str, ...]]:
-    model, rebuilder = _built(network, channels_last=channels_last)
+    keras()
+    model, rebuilder = _rebuilt(network, channels_last=channels_last)
     proof = Proof()
     if verify:
         side = _side(model, network, rebuilder)
-        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
-    return model, proof, tuple(rebuilder.notes)
+        proof = compare_sides(network, side, "Keras's model", tolerance=tolerance, seed=seed)
+    notes = list(rebuilder.notes)
+    if prove_training:
+        notes.append(prove_training_there(network, _named, seed))
+    return model, proof, tuple(notes)
 
 
 def _built(network: Network, *, channels_last: bool) -> tuple[Any, Rebuilder]:

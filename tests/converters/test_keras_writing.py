@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from keras_models import build, computed, keras
 import portable_nn as pnn
 from portable_nn.converters.keras import from_keras, read_keras, to_keras, write_keras
 from portable_nn.core.errors import UsageError
+from portable_nn.operators import integers
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -40,6 +44,10 @@ NETWORKS: dict[str, Callable[[], pnn.Network]] = {
         pnn.Input("steps", 3), pnn.GRU(4), pnn.LayerNorm(), pnn.GRU(5, last=True, bidirectional=True), seed=0
     ),
     "rnn": lambda: pnn.Sequential(pnn.Input(6, 3), pnn.RNN(4, nonlinearity="relu", bias=False), pnn.Dense(2), seed=0),
+    "encoder": lambda: pnn.Sequential(
+        pnn.Input("steps", 8), pnn.TransformerEncoderLayer(heads=2, units=16), pnn.MultiHeadAttention(4, causal=True),
+        seed=0,
+    ),
     "embedding": lambda: pnn.Sequential(
         pnn.Input("steps", dtype="int32"), pnn.Embedding(7, 4), pnn.GRU(3, last=True), seed=0
     ),
@@ -50,7 +58,8 @@ NETWORKS: dict[str, Callable[[], pnn.Network]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_keras_computes_what_the_network_computes(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]()
-    written = write_keras(network, tmp_path / "n.keras")
+    written = write_keras(network, tmp_path / "n.keras", prove_training=True)
+    assert "by the same on both sides" in written.notes[-1]
     model = keras().models.load_model(tmp_path / "n.keras")
     rng = np.random.default_rng(0)
     [value] = network.graph.inputs
@@ -61,6 +70,63 @@ def test_keras_computes_what_the_network_computes(name: str, tmp_path: Path) -> 
     assert written.bytes == (tmp_path / "n.keras").stat().st_size
     again = read_keras(tmp_path / "n.keras").network
     np.testing.assert_allclose(again.predict(x), network.predict(x), atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["einsum", "crossed", "functional", "cells", "masked_mean"])
+def test_attention_einsum_states_and_masks_go_back_and_come_again(name: str, tmp_path: Path) -> None:
+    network = from_keras(build(name))
+    written = write_keras(network, tmp_path / "n.keras", prove_training=True)
+    assert "by the same on both sides" in written.notes[-1]
+    again = read_keras(tmp_path / "n.keras").network
+    rng = np.random.default_rng(0)
+    feeds = {
+        value.name: rng.integers(0, 9, [size if isinstance(size, int) else 5 for size in value.shape]).astype(
+            value.dtype
+        )
+        for value in network.graph.inputs
+    }
+    theirs = again.compute("numpy", feeds)
+    for mine, other in zip(network.compute("numpy", feeds).values(), theirs.values(), strict=True):
+        np.testing.assert_allclose(other, mine, atol=1e-5 * max(1, np.abs(mine).max()))
+
+
+def test_lengths_and_first_states_of_recurrent_layers_go_to_keras() -> None:
+    x, lengths, h = pnn.Input("steps", 3), pnn.Input(dtype="int32"), pnn.Input(4)
+    every, last = pnn.GRU(4, name="gru").with_states(x, lengths, [pnn.emit("Unsqueeze", h, integers([0]))])
+    network = pnn.Network([x, lengths, h], [every, *last], seed=0)
+    model = to_keras(network, verify=False)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(3, 5, 3)).astype("float32"), np.array([5, 2, 1], "int32")]
+    arrays.append(rng.normal(size=(3, 4)).astype("float32"))
+    ours = network.compute("numpy", dict(zip([value.name for value in network.graph.inputs], arrays, strict=True)))
+    found = computed(model, *arrays)
+    theirs = dict(zip(sorted(network.graph.outputs), found, strict=True))
+    for name, mine in ours.items():
+        np.testing.assert_allclose(theirs[name], mine, atol=1e-6)
+    assert not next(iter(theirs[name] for name in theirs if theirs[name].ndim == 3))[2, 1:].any()
+
+
+BOTH_WAYS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, sys.argv[1])
+from keras_models import build, keras
+from portable_nn.converters.keras import from_keras, to_keras
+for name in sys.argv[2:]:
+    to_keras(from_keras(build(name), prove_training=True), prove_training=True)
+assert keras().backend.backend() == "jax"
+"""
+
+
+@pytest.mark.long
+def test_both_ways_hold_under_jax() -> None:
+    pytest.importorskip("jax")
+    names = ["cnn", "gru", "bidirectional", "crossed"]
+    subprocess.run(
+        [sys.executable, "-c", BOTH_WAYS, str(Path(__file__).parents[1]), *names],
+        env={**os.environ, "KERAS_BACKEND": "jax"}, check=True,
+    )  # fmt: skip
 
 
 @pytest.mark.long

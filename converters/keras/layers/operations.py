@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held, aligned
 from portable_nn.converters.keras.layers.activations import applied
+from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.layers.merging import either
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.operators import constant, emit, integers
+from portable_nn.operators import cast, constant, emit, emit_all, integers
 
 
 def binary(operator: str) -> Callable[..., Held]:
@@ -91,7 +93,138 @@ def reduction(operator: str) -> Callable[..., Held]:
     return build
 
 
-OPERATIONS: Final[Mapping[str, Callable[..., Held]]] = {
+def _axes(spec: Spec, option: str, rank: int) -> list[int]:
+    found = spec.get(option)
+    found = [found] if type(found) is int else found
+    if not isinstance(found, list) or any(type(axis) is not int or not -rank <= axis < rank for axis in found):
+        raise LayerError(f"its option {option} must be axes of {rank}, not {found!r:.60}")
+    return [axis % rank for axis in found]
+
+
+def _one_axis(spec: Spec, rank: int) -> int:
+    found = _axes(spec, "axis", rank)
+    if len(found) != 1:
+        raise LayerError(f"its option axis must be one axis, not {found!r:.60}")
+    return found[0]
+
+
+def transpose(spec: Spec, x: Held) -> Held:
+    """Axes in another order."""
+    axes = _axes(spec, "axes", x.rank)
+    if sorted(axes) != list(range(x.rank)):
+        raise LayerError(f"its option axes must be {x.rank} axes, not {axes!r:.60}")
+    return Held(emit("Transpose", x.plain, perm=axes, name=spec.next_name()))
+
+
+def expand_dims(spec: Spec, x: Held) -> Held:
+    """A new axis of size 1, or several."""
+    axes = _axes(spec, "axis", x.rank + 1)
+    return Held(emit("Unsqueeze", x.plain, integers(axes), name=spec.next_name()))
+
+
+def squeeze(spec: Spec, x: Held) -> Held:
+    """Without axes of size 1."""
+    return Held(emit("Squeeze", x.plain, integers(_axes(spec, "axis", x.rank)), name=spec.next_name()))
+
+
+def flip(spec: Spec, x: Held) -> Held:
+    """An axis from its end to its beginning."""
+    ends = [[-1], [-(2**31)], [_one_axis(spec, x.rank)], [-1]]
+    return Held(emit("Slice", x.plain, *(integers(each) for each in ends), name=spec.next_name()))
+
+
+def cumsum(spec: Spec, x: Held) -> Held:
+    """Sums of all entries so far along an axis."""
+    return Held(emit("CumSum", x.plain, constant(_one_axis(spec, x.rank), "int64"), name=spec.next_name()))
+
+
+def ones_like(spec: Spec, x: Held, dtype: Any = None) -> Held:
+    """Ones of the same shape."""
+    dtype = dtype or spec.get("dtype") or x.dtype
+    return Held(emit("Expand", constant(1, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
+
+
+def split(spec: Spec, x: Held) -> list[Held]:
+    """Parts along an axis: a number of equal ones, or from place to place."""
+    axis, given = _one_axis(spec, x.rank), spec["indices_or_sections"]
+    size = known(x.shape[axis], "the sizes")
+    if type(given) is int and given > 0 and not size % given and given <= size:
+        lengths = [size // given] * given
+    else:
+        places = [0, *given, size] if isinstance(given, list) and all(type(each) is int for each in given) else []
+        if not places or places != sorted(places):
+            raise LayerError(f"its parts {given!r:.60} are none of {size} entries")
+        lengths = [end - begin for begin, end in pairwise(places)]
+    return [Held(each) for each in emit_all("Split", x.plain, integers(lengths), outputs=len(lengths), axis=axis)]
+
+
+def stack(spec: Spec, tensors: Any) -> Held:
+    """Tensors of one shape along a new axis."""
+    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
+        raise LayerError("it takes a list of tensors")
+    axis = _one_axis(spec, tensors[0].rank + 1)
+    parts = [emit("Unsqueeze", each.plain, integers([axis])) for each in tensors]
+    return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
+
+
+def repeat(spec: Spec, x: Held) -> Held:
+    """Each entry along an axis several times."""
+    times, axis = spec.whole("repeats"), _one_axis(spec, x.rank)
+    size = known(x.shape[axis], "the sizes")
+    index = constant([at for at in range(size) for _ in range(times)], "int64")
+    return Held(emit("Gather", x.plain, index, axis=axis, name=spec.next_name()))
+
+
+def normalised(operator: str) -> Callable[..., Held]:
+    """Softmax and LogSoftmax along an axis."""
+    return lambda spec, x: Held(emit(operator, x.plain, axis=_one_axis(spec, x.rank), name=spec.next_name()))
+
+
+def gelu(spec: Spec, x: Held) -> Held:
+    """GELU, by the error function or approximated by tanh."""
+    kind = "tanh" if spec.flag("approximate", True) else "none"
+    return x.each(lambda symbol: emit("Gelu", symbol, approximate=kind, name=spec.next_name()))
+
+
+def to_dtype(spec: Spec, x: Held) -> Held:
+    """The same in another type."""
+    dtype = spec.choice("dtype", ("float32", "float64", "int32", "int64", "bool"))
+    return x.each(lambda symbol: cast(symbol, dtype))
+
+
+def where(spec: Spec, condition: Held, one: Any, other: Any) -> Held:
+    """The one where a condition holds, and the other elsewhere."""
+    dtype = next((each.dtype for each in (one, other) if isinstance(each, Held)), "float32")
+    parts = [each.plain if isinstance(each, Held) else constant(each, dtype) for each in (one, other)]
+    return Held(emit("Where", condition.plain, *parts, name=spec.next_name()))
+
+
+def einsum(spec: Spec, *given: Any) -> Held:
+    """Sums of products in Einstein's notation."""
+    equation = spec["subscripts"]
+    if not isinstance(equation, str) or len(equation) > 200 or not all(isinstance(each, Held) for each in given):
+        raise LayerError("it takes an equation and tensors")
+    return Held(emit("Einsum", *(each.plain for each in given), equation=equation, name=spec.next_name()))
+
+
+def attend(
+    spec: Spec, query: Held, key: Held, value: Held, bias: Any = None, mask: Any = None, scale: Any = None
+) -> Held:
+    """Attention of (batch, steps, heads, features)."""
+    spec.get("flash_attention")
+    spec.only("attn_logits_soft_cap", None)
+    if bias is not None and mask is not None:
+        raise LayerError("it takes a mask or a bias")
+    seen = bias if mask is None else mask
+    options: dict[str, Any] = {"is_causal": int(spec.flag("is_causal"))}
+    if scale is not None:
+        options["scale"] = float(scale)
+    heads = [emit("Transpose", each.plain, perm=[0, 2, 1, 3]) for each in (query, key, value)]
+    made = emit("Attention", *heads, None if seen is None else seen.plain, **options)
+    return Held(emit("Transpose", made, perm=[0, 2, 1, 3], name=spec.next_name()))
+
+
+OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Add": binary("Add"),
     "Subtract": binary("Sub"),
     "Multiply": binary("Mul"),
@@ -116,6 +249,29 @@ OPERATIONS: Final[Mapping[str, Callable[..., Held]]] = {
     "Tanh": function("tanh"),
     "Silu": function("silu"),
     "Softplus": function("softplus"),
+    **{name: binary(name) for name in ("Equal", "Less", "Greater")},
+    "LessEqual": binary("LessOrEqual"),
+    "GreaterEqual": binary("GreaterOrEqual"),
+    "LogicalAnd": binary("And"),
+    "LogicalOr": binary("Or"),
+    "LogicalXor": binary("Xor"),
+    "LogicalNot": unary("Not"),
+    "Gelu": gelu,
+    "Softmax": normalised("Softmax"),
+    "LogSoftmax": normalised("LogSoftmax"),
+    "Where": where,
+    "Cast": to_dtype,
+    "Transpose": transpose,
+    "ExpandDims": expand_dims,
+    "Squeeze": squeeze,
+    "Flip": flip,
+    "Stack": stack,
+    "Split": split,
+    "Repeat": repeat,
+    "Cumsum": cumsum,
+    "OnesLike": ones_like,
+    "Einsum": einsum,
+    "DotProductAttention": attend,
     "GetItem": get_item,
     "Mean": reduction("ReduceMean"),
     "Sum": reduction("ReduceSum"),

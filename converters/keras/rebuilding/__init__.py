@@ -5,12 +5,21 @@ Each module has the rows of a family of operators; ``rebuilder`` walks through t
 
 from typing import Final
 
-from portable_nn.converters.keras.rebuilding import elementwise, layout, linear, normalization, recurrent, spatial
+from portable_nn.converters.keras.rebuilding import (
+    attention,
+    elementwise,
+    layout,
+    linear,
+    normalization,
+    recurrent,
+    spatial,
+)
 from portable_nn.converters.keras.rebuilding.rebuilder import NoLayerError, Rebuilder, Row
 
 __all__ = ["ROWS", "NoLayerError", "Rebuilder"]
 
 ROWS: Final[dict[str, Row]] = {
+    **attention.ROWS,
     **linear.ROWS,
     **spatial.ROWS,
     **normalization.ROWS,

@@ -48,8 +48,10 @@ def _clip(b: Rebuilder, node: Node) -> Laid:
     low, high = b.untrained(node, 1), b.untrained(node, 2)
     if low is not None and float(low) == 0 and high is not None:
         return value._replace(tensor=keras().layers.ReLU(max_value=float(high), name=b.key(node.name))(value.tensor))
-    ends = [float(end) if end is not None else edge for end, edge in ((low, -np.inf), (high, np.inf))]
-    return value._replace(tensor=keras().ops.clip(value.tensor, *ends))
+    tensor = value.tensor
+    if low is not None:
+        tensor = keras().ops.maximum(tensor, float(low))
+    return value._replace(tensor=tensor if high is None else keras().ops.minimum(tensor, float(high)))
 
 
 def _dropout(b: Rebuilder, node: Node) -> Laid:
@@ -72,7 +74,8 @@ _MERGES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _OPS: Final[Mapping[str, str]] = {
     "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Pow": "power", "Max": "maximum",
-    "Min": "minimum",
+    "Min": "minimum", "Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater",
+    "GreaterOrEqual": "greater_equal", "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor",
 }  # fmt: skip
 
 

@@ -59,13 +59,18 @@ def _squeeze(b: Rebuilder, node: Node) -> Laid:
 
 
 def _unsqueeze(b: Rebuilder, node: Node) -> Laid:
+    """New axes of size 1; the examples stay along the tensor's first axis wherever the graph has them."""
     axes = b.untrained(node, 1)
     assert axes is not None
     rank = b.rank(node.outputs[0])
+    new = {int(each) % rank for each in axes}
+    old = [axis for axis in range(rank) if axis not in new]
+    order = [*old[:1], *(axis for axis in range(rank) if axis not in old[:1])]
     tensor = b.laid(node.inputs[0])
-    for axis in sorted(int(each) % rank for each in axes):
-        tensor = keras().ops.expand_dims(tensor, axis)
-    return Laid(tensor, plain(rank))
+    for place, axis in enumerate(order):
+        if axis in new:
+            tensor = keras().ops.expand_dims(tensor, place)
+    return Laid(tensor, tuple(order.index(axis) for axis in range(rank)))
 
 
 def _pad(b: Rebuilder, node: Node) -> Laid:
@@ -108,6 +113,20 @@ def _slice(b: Rebuilder, node: Node) -> Laid:
             end = int(ends[at])
             parts[axis] = slice(int(starts[at]), None if end >= 2**31 - 1 else end, step)
     return Laid(tensor if parts == [slice(None)] * rank else tensor[tuple(parts)], plain(rank))
+
+
+def _split(b: Rebuilder, node: Node) -> None:
+    axis, rank = whole(node, "axis", 0) % b.rank(node.inputs[0]), b.rank(node.inputs[0])
+    ends, total = [], 0
+    for name in node.outputs:
+        size = b.size(name, axis)
+        if size is None:
+            raise NoLayerError("the sizes of its parts are not known")
+        total += size
+        ends.append(total)
+    parts = keras().ops.split(b.laid(node.inputs[0]), ends[:-1], axis=axis)
+    for name, part in zip(node.outputs, parts, strict=True):
+        b.values[name] = Laid(part, plain(rank))
 
 
 def _gather(b: Rebuilder, node: Node) -> Laid:
@@ -174,6 +193,7 @@ def _resize(b: Rebuilder, node: Node) -> Laid:
 
 
 ROWS: Final[Mapping[str, Row]] = {
+    "Not": _function("logical_not"),
     "Neg": _function("negative"),
     "Abs": _function("absolute"),
     "Sqrt": _function("sqrt"),
@@ -186,6 +206,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "Pad": _pad,
     "Gather": _gather,
     "Slice": _slice,
+    "Split": _split,
     "Cast": _cast,
     "ReduceMean": _reduced("mean"),
     "ReduceSum": _reduced("sum"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -68,7 +68,40 @@ def _matmul(b: Rebuilder, node: Node) -> Laid | None:
     return _dense(b, node, kernel, None, node, ((1, kernel),))
 
 
+def _einsum(b: Rebuilder, node: Node) -> Laid:
+    """Of two tensors an operation, of a tensor and a weight ``EinsumDense``."""
+    equation, rank = str(node.attributes["equation"]).replace(" ", ""), b.rank(node.outputs[0])
+    if "." in equation or "->" not in equation:
+        raise NoLayerError("its equation leaves axes out")
+    if not any(isinstance(b.values[name], Fixed) for name in node.inputs):
+        return Laid(keras().ops.einsum(equation, *(b.laid(name) for name in node.inputs)), plain(rank))
+    if len(node.inputs) != 2 or isinstance(b.values[node.inputs[0]], Fixed):
+        raise NoLayerError("its weight is not the second of two inputs")
+    kernel, letters = b.fixed(node, 1), equation.split("->")[1]
+    sizes = [size if isinstance(size, int) else None for size in b.network.types[node.outputs[0]].shape[1:]]
+    following = b.only_consumer(node.outputs[0])
+    bias, named, weights = None, node, [(1, kernel)]
+    if following is not None and following.operator == "Add":
+        shift = b.values.get(following.inputs[1])
+        if following.inputs[0] == node.outputs[0] and isinstance(shift, Fixed) and 0 < shift.array.ndim < rank:
+            bias = "".join(
+                letter for letter, size in zip(letters[-shift.array.ndim :], shift.array.shape, strict=True) if size > 1
+            )
+            b.done.add(following.name)
+            inputs = (*node.inputs, following.inputs[1])
+            named = Node(following.name, "Einsum", inputs, following.outputs, node.attributes)
+            weights.append((2, shift.array))
+
+    def make(name: str) -> Any:
+        return keras().layers.EinsumDense(equation, output_shape=sizes, bias_axes=bias, name=name)
+
+    made = Laid(b.call(named, make, b.laid(node.inputs[0]), weights), plain(rank))
+    b.values[named.outputs[0]] = made
+    return made
+
+
 ROWS: Final[Mapping[str, Row]] = {
+    "Einsum": _einsum,
     "Gemm": _gemm,
     "MatMul": _matmul,
 }

@@ -184,9 +184,10 @@ class Rebuilder:
         if value.axes == wanted:
             return value.tensor
         dims = [value.axes[wanted.index(axis)] for axis in range(len(wanted))]
-        if dims[0] != 0:
-            raise NoLayerError("it needs examples along another axis than the first, which Keras cannot turn")
-        made = keras().layers.Permute(dims[1:], name=self.key(f"{name}.turned"))(value.tensor)
+        if dims[0] == 0:
+            made = keras().layers.Permute(dims[1:], name=self.key(f"{name}.turned"))(value.tensor)
+        else:  # Permute leaves the first axis where it is.
+            made = keras().ops.transpose(value.tensor, dims)
         self.values[name] = Laid(made, wanted)
         return made
 
@@ -218,28 +219,41 @@ class Rebuilder:
         found = self.network.types[name].shape[axis]
         return found if isinstance(found, int) else None
 
+    def _read(self, node: Node) -> tuple[bool, ...]:
+        return tuple(self.is_read(name) for name in node.outputs)
+
+    def is_read(self, name: str) -> bool:
+        """Whether a node or an output reads a value."""
+        return bool(name) and (name in self.consumers or name in self.graph.outputs)
+
     def only_consumer(self, name: str) -> Node | None:
         """The node that alone reads a value, which is no output."""
         found = self.consumers.get(name, [])
         return found[0] if len(found) == 1 and name not in self.graph.outputs else None
 
     def call(
-        self, node: Node, make: Callable[[str], Any], tensor: Any, weights: Sequence[tuple[int, Array | None]]
+        self,
+        node: Node,
+        make: Callable[[str], Any],
+        tensor: Any,
+        weights: Sequence[tuple[int, Array | None]],
+        **options: Any,
     ) -> Any:
         """A layer with weights called on a tensor; nodes that read the same parameters are calls of one layer.
 
-        ``weights`` are the places of the node's inputs that they come from, and their values in Keras's layout.
+        ``weights`` are the places of the node's inputs that they come from, and their values in Keras's layout;
+        ``options`` are those of the call.
         """
         names = tuple(
             name for place, _ in weights if place < len(node.inputs) and node.inputs[place]
             for name in _names(self.values[node.inputs[place]])
         )  # fmt: skip
-        key = (node.operator, names, tuple(sorted((k, str(v)) for k, v in node.attributes.items())))
+        key = (node.operator, names, tuple(sorted((k, str(v)) for k, v in node.attributes.items())), self._read(node))
         if names and key in self._layers:
-            return self._layers[key](tensor)
+            return self._layers[key](tensor, **options)
         layer = make(self.name(node))
-        made = layer(tensor)
-        given = [np.asarray(array) for _, array in weights if array is not None]
+        made = layer(tensor, **options)
+        given = [np.array(array) for _, array in weights if array is not None]  # JAX would share their memory.
         layer.set_weights([*given, *layer.get_weights()[len(given) :]])
         trained = [value.trainable for value in self.graph.parameters if value.name in names]
         if trained and not any(trained):

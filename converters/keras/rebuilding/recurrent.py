@@ -20,11 +20,10 @@ def _recurrent(b: Rebuilder, node: Node) -> None:
     kind_name = next(name for name, kind in KINDS.items() if kind.operator == node.operator)
     kind = KINDS[kind_name]
     w, r, shift = (b.fixed(node, place) for place in (1, 2, 3))
-    if any(node.inputs[4:]) or w is None or r is None or whole(node, "layout", 0) or "clip" in node.attributes:
-        raise NoLayerError("lengths, initial states, clip and layout of a recurrent node are not taken over")
+    if w is None or r is None or whole(node, "layout", 0) or "clip" in node.attributes:
+        raise NoLayerError("clip and layout of a recurrent node are not taken over")
     directions, rows, _ = w.shape
     units = rows // len(kind.gates)
-    backwards = node.attributes.get("direction") == "reverse"
     after = bool(whole(node, "linear_before_reset", 0))
     words = _functions(node, kind_name, directions)
     options: dict[str, Any] = {"activation": words[-1], "use_bias": shift is not None}
@@ -42,47 +41,75 @@ def _recurrent(b: Rebuilder, node: Node) -> None:
             else:
                 b.notes.append(f"'{node.name}': both of its biases become one, which trains half as fast")
                 weights.append((3, one + other))
-    sequence, ends = (
-        node.outputs[0],
-        [name for name in node.outputs[1:] if name in b.consumers or name in b.graph.outputs],
-    )
-    all_steps = bool(sequence) and (sequence in b.consumers or sequence in b.graph.outputs)
-    if (
-        len(ends) > 1
-        or (ends and all_steps)
-        or (ends and ends[0] != node.outputs[1])
-        or (backwards and directions == 1)
-    ):
-        raise NoLayerError("both all states and the last ones are read, or those of c: not taken over")
-    x = b.laid(node.inputs[0], (1, 0, 2))
+    steps, *ends = (b.is_read(name) for name in (*node.outputs, "", "")[:3])
+    backwards = directions == 1 and node.attributes.get("direction") == "reverse"
+    behind = None if backwards or steps + sum(ends) > 1 or ends[1] else _behind(b, node, directions, all_steps=steps)
+    states = behind is None and any(ends)
 
     def make(name: str) -> Any:
         layer = getattr(keras().layers, kind_name)
+        chosen = {"return_sequences": steps, "return_state": states, "zero_output_for_mask": True, **options}
         if directions == 1:
-            return layer(units, return_sequences=all_steps, name=name, **options)
-        inner = layer(units, return_sequences=all_steps, **options)
-        return keras().layers.Bidirectional(inner, name=name)
+            return layer(units, go_backwards=backwards, name=name, **chosen)
+        return keras().layers.Bidirectional(layer(units, **chosen), name=name)
 
-    # The nodes behind: they bring the states into (batch, steps, features) or (batch, features).
-    value = sequence if all_steps else ends[0]
-    following = b.only_consumer(value)
-    made = b.call(node, make, x, weights)
-    if directions == 1 and following is not None and following.operator == "Squeeze":
-        b.done.add(following.name)
-        b.values[following.outputs[0]] = Laid(made, (1, 0, 2) if all_steps else (0, 1))
+    given = {"mask": _mask(b, node), "initial_state": _initial(b, node, directions)}
+    made = b.call(
+        node, make, b.laid(node.inputs[0], (1, 0, 2)), weights, **{k: v for k, v in given.items() if v is not None}
+    )
+    if behind is not None:
+        b.done |= {each.name for each in behind}
+        b.values[behind[-1].outputs[0]] = Laid(made, (1, 0, 2) if steps else (0, 1))
         return
-    if following is not None and following.operator == "Transpose":
-        reshaped = b.only_consumer(following.outputs[0])
-        if reshaped is not None and reshaped.operator == "Reshape":
-            if not all_steps and wholes(following, "perm", []) == [1, 0, 2]:
-                b.done |= {following.name, reshaped.name}
-                b.values[reshaped.outputs[0]] = Laid(made, (0, 1))
-                return
-            if all_steps and directions == 2 and wholes(following, "perm", []) == [0, 2, 1, 3]:
-                b.done |= {following.name, reshaped.name}
-                b.values[reshaped.outputs[0]] = Laid(made, (1, 0, 2))
-                return
-    raise NoLayerError("its states are brought into a form that is none of Keras's")
+    _take_all(b, node, made if states else [made], directions, units, backwards=backwards)
+
+
+def _behind(b: Rebuilder, node: Node, directions: int, *, all_steps: bool) -> list[Node] | None:
+    """The nodes behind that bring the states into the form that Keras's layer gives, where nothing else is read."""
+    following = b.only_consumer(node.outputs[0 if all_steps else 1])
+    if following is None:
+        return None
+    if directions == 1 and following.operator == "Squeeze":
+        return [following]
+    reshaped = b.only_consumer(following.outputs[0])
+    if following.operator != "Transpose" or reshaped is None or reshaped.operator != "Reshape" or directions == 1:
+        return None
+    wanted = [0, 2, 1, 3] if all_steps else [1, 0, 2]
+    return [following, reshaped] if wholes(following, "perm", []) == wanted else None
+
+
+def _take_all(b: Rebuilder, node: Node, made: Sequence[Any], directions: int, units: int, *, backwards: bool) -> None:
+    """The outputs of a node: all states (steps, directions, batch, units), and the last ones of each direction."""
+    ops = keras().ops
+    if b.is_read(node.outputs[0]):
+        sequence = ops.flip(made[0], 1) if backwards else made[0]
+        parted = keras().layers.Reshape((-1, directions, units), name=b.key(f"{node.name}.directions"))(sequence)
+        b.values[node.outputs[0]] = Laid(parted, (1, 2, 0, 3))
+    count = (len(made) - 1) // directions
+    for place, name in enumerate(node.outputs[1:]):
+        if b.is_read(name):
+            each = [made[1 + at * count + place] for at in range(directions)]
+            b.values[name] = Laid(ops.stack(each, axis=1), (1, 0, 2))
+
+
+def _mask(b: Rebuilder, node: Node) -> Any:
+    """The steps that count, (batch, steps), where a node is given the lengths of its sequences."""
+    if len(node.inputs) < 5 or not node.inputs[4]:
+        return None
+    ops, x = keras().ops, b.laid(node.inputs[0], (1, 0, 2))
+    numbers = ops.cumsum(ops.ones_like(x[:, :, 0], dtype="int32"), axis=1)
+    return ops.less_equal(numbers, ops.expand_dims(ops.cast(b.laid(node.inputs[4]), "int32"), 1))
+
+
+def _initial(b: Rebuilder, node: Node, directions: int) -> list[Any] | None:
+    """The first states: those of the first direction, then those of the second."""
+    names = [name for name in node.inputs[5:7] if name]
+    if len(node.inputs) > 7 and node.inputs[7]:
+        raise NoLayerError("its peepholes are none of Keras's")
+    if not names:
+        return None
+    states = [b.laid(name, (1, 0, 2)) for name in names]
+    return [state[:, at] for at in range(directions) for state in states]
 
 
 def _back(rows: Array, gates: Sequence[int], units: int) -> Array:
