@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from portable_nn.core.graph import Parameter, format_shape
 from portable_nn.core.text import printable, quantity, table
-from portable_nn.plain.names import TURNED, Words, is_counter, set_aside, words
+from portable_nn.plain.names import TURNED, Words, is_counter, is_gated, set_aside, words
 from portable_nn.plain.tensors import Entry
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -266,7 +266,9 @@ def as_text(found: Match) -> str:
     fitting = sum(row.status == "fits" for row in found.rows)
     summary = f"{fitting:,} of {quantity(len(found.rows), 'tensor')} fit"
     if found.others:
-        summary += f", and {len(found.others):,} of the file are left over: they are of another network"
+        gated = any(map(is_gated, found.others))
+        whose = "gates have another order in PyTorch: import --into tells" if gated else "they are of another network"
+        summary += f", and {len(found.others):,} of the file are left over: {whose}"
     return "\n".join([*lines, summary])
 
 

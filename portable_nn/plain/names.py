@@ -41,6 +41,14 @@ def is_counter(name: str) -> bool:
     return name.rpartition(".")[2] == "num_batches_tracked"
 
 
+_GATED: Final = re.compile(r"(?:.*\.)?(?:weight|bias)_(?:ih|hh)(?:_l\d+(?:_reverse)?)?")
+
+
+def is_gated(name: str) -> bool:
+    """Whether a name is that of a tensor of a recurrent layer of PyTorch, where gates have an order of its own."""
+    return len(name) <= MAX_NAME and _GATED.fullmatch(name) is not None
+
+
 class Words(NamedTuple):
     """A normalised name: the stem (layer), the role of the tensor in it or ``""``, and the original last part."""
 

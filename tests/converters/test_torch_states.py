@@ -193,7 +193,7 @@ def test_a_mapping_is_proposed_looked_through_and_used(tmp_path: Path) -> None:
     same(net, module)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', "[" * 100000])
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": "b", "a": ""}', "[" * 100000])
 def test_damaged_mappings_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "map.json"
     path.write_text(text)

@@ -268,6 +268,12 @@ def test_the_text():
     ]
 
 
+def test_gates_of_pytorch_are_no_other_network():
+    theirs = entries({"rnn.weight_ih_l0": (32, 4), "rnn.bias_hh_l1_reverse": (32,), "head.bias": (2,)})
+    text = as_text(match(theirs, needed({"rnn.weight_l0": (1, 32, 4), "head.bias": (2,)})))
+    assert text.endswith("2 of the file are left over: gates have another order in PyTorch: import --into tells")
+
+
 def test_much_that_is_left_over_is_not_all_printed():
     found = match(entries({f"t{n}": (n,) for n in range(1000)}), [])
     assert "t18, t19, … (1,000)" in as_text(found)
