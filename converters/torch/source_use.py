@@ -53,6 +53,9 @@ class Writer(Protocol):
     def assign(self, name: str, expression: str) -> None:
         """Give a value of an earlier node, which the rest of a layer makes."""
 
+    def is_parameter(self, name: str) -> bool:
+        """Whether a value is a parameter."""
+
     def is_trained(self, name: str) -> bool:
         """Whether a value is a parameter that training changes."""
 

@@ -187,6 +187,10 @@ class Writing:
         reads = frozenset(self.reads)
         self.body.statements.append(Statement((self.values[name],), expression, reads, self._comment(name)))
 
+    def is_parameter(self, name: str) -> bool:
+        """Whether a value is a parameter."""
+        return name in self.scene.parameters
+
     def is_trained(self, name: str) -> bool:
         """Whether a value is a parameter that training changes."""
         return name in self.scene.parameters and self.scene.parameters[name].trainable
