@@ -175,8 +175,8 @@ What remains:
   and adds an axis to the output of a convolution over one axis where that is an output of the model. A model of which
   nothing is left but its input computes nothing there.
 - **onnx.reference** has no transposed convolutions in groups, and rounds `LocalResponseNorm` more coarsely.
-- **OpenCV** differs on two of the networks that read echoes: in one first at a logarithm, in the other at the Tanh
-  after the recurrent layers. Why was not found; on the third it agrees.
+- **OpenCV** gives NaN for the Tanh of most numbers above 44, which `altimetry-track` computes.
+- **Keras** has no layer for some of what moves elements and for tables; **C** needs sizes that are known.
 - **tract** needs lengths as numbers in recurrent layers.
 """
 

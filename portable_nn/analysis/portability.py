@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, get_args
 from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.spatial import Spatial, spatial
 from portable_nn.analysis.survey import Survey
-from portable_nn.core.graph import Node
+from portable_nn.core.graph import Node, links
 from portable_nn.operators.registry import Operator, OperatorContext, find
 from portable_nn.sizes.cautions import cautions
 from portable_nn.sizes.notation import onnx_text
@@ -100,27 +100,33 @@ RISKS: Final = (
 """The first applicable row of an option is reported. Other operators have theirs in their ``limits``."""
 
 
-def portability_findings(survey: Survey) -> Iterator[Finding]:
-    """Findings where runtimes compute different results from the same file, or reject it."""
+def portability_findings(survey: Survey, *, known: bool = False) -> Iterator[Finding]:
+    """Findings where runtimes compute different results from the same file, or reject it.
+
+    With ``known``, those as well that are reported only where a runtime has failed.
+    """
     for place, node in enumerate(survey.nodes):
         operator = find(node.operator, node.domain)
         if operator is None or place not in survey.fitting:
             continue
-        problems = {**_limits(survey, node, operator), **_risks(survey, place, operator)}
+        problems = {**_limits(survey, node, operator, known), **_risks(survey, place, operator)}
         for option, (level, problem, hint) in problems.items():
             value = node.attributes.get(option)
             shown = f"{option} {value}" if isinstance(value, str | int) else option
             yield Finding(level, node.name, f"{shown}: {problem}", hint)
 
 
-def _limits(survey: Survey, node: Node, operator: Operator) -> dict[str, tuple[Level, str, str]]:
+def _limits(survey: Survey, node: Node, operator: Operator, known: bool) -> dict[str, tuple[Level, str, str]]:
     """The limits of runtimes that apply to a node, by option."""
     use = OperatorContext(operator, [survey.types.get(name) for name in node.inputs], node.attributes)
     shape = survey.shape(node.outputs[0])
     return {
-        limit.option: (limit.level, limit.problem, limit.hint)
+        limit.option: (limit.level if limit.level != "known" else "note", limit.problem, limit.hint)
         for limit in operator.limits
-        if survey.opset < (limit.before or survey.opset + 1) and limit.applies(use, shape)
+        if survey.opset < (limit.before or survey.opset + 1)
+        and (known or limit.level != "known")
+        and limit.applies(use, shape)
+        and (not limit.after or any(links(node, limit.after, survey.makers)))
     }
 
 

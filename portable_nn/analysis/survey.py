@@ -50,6 +50,11 @@ class Survey:
         return found
 
     @cached_property
+    def makers(self) -> Mapping[str, Node]:
+        """The node that makes each value; inputs and weights are missing."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    @cached_property
     def constants(self) -> Mapping[str, frozenset[str]]:
         """The values that depend on no input, and the weights that each depends on."""
         found = {name: frozenset([name]) for name in self.weights}

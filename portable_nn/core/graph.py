@@ -6,7 +6,7 @@ classes here hold no arithmetic and know no file format; they are exactly what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -85,3 +85,21 @@ def format_shape(shape: Shape) -> str:
     """``(batch, 784)``: a shape as the messages print it."""
     inner = ", ".join(str(dim) for dim in shape)
     return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def links(node: Node, chain: Sequence[str], makers: Mapping[str, Node]) -> Iterator[tuple[Node, str]]:
+    """The last links of chains that end at ``node``: the nodes, and the values that they read.
+
+    Args:
+        node: the end.
+        chain: the operators before it, the nearest first.
+        makers: the node that makes each value.
+    """
+    for name in node.inputs:
+        maker = makers.get(name)
+        if maker is None or maker.operator != chain[0]:
+            continue
+        if len(chain) == 1:
+            yield node, name
+        else:
+            yield from links(maker, chain[1:], makers)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portable_nn.analysis import Finding, Report, check_survey
+from portable_nn.analysis.portability import portability_findings
 from portable_nn.analysis.survey import survey_graph
 from portable_nn.core.binding import Sizes
 from portable_nn.core.errors import FormatError
@@ -92,6 +93,15 @@ def check(model: str | Path | Network, *, inputs: Sizes = None) -> Report:
             raise
         return Report(name, 0, tuple(Finding("error", "", fault) for fault in error.faults))
     return check_survey(name, survey, opened.standard_findings(), infinite=opened.infinite)
+
+
+def known_limits(model: str | Path | Network) -> tuple[Finding, ...]:
+    """What is known of runtimes that lack, refuse or miscompute nodes of a model. Raises as ``check`` does."""
+    if isinstance(model, Network):
+        survey = survey_graph(model.graph, model.parameters, None)
+    else:
+        survey = open_model(model).survey()(None)
+    return tuple(portability_findings(survey, known=True))
 
 
 def size_net(model: str | Path | Network, *, inputs: Sizes = None) -> NetSizes:

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.core.graph import Attribute, Dim, Shape, Tensor, format_shape
+from portable_nn.operators.streamed import Streamed
 from portable_nn.sizes.operation import Kind, Mode
 from portable_nn.sizes.receptive import Fields
 
@@ -328,32 +329,17 @@ class Limit(NamedTuple):
 
     ``applies`` is given a use and the shape of its first output, ``None`` where that is unknown; the attributes of the
     use are those of the file, whose opset may be an older one. A limit with ``before`` holds below that opset alone.
+    One with ``after`` holds at the end of such a chain of operators (``core.graph.links``), which a runtime takes for
+    another operator; portable files have an Identity in it. The level ``known`` is reported where a runtime has failed.
     """
 
     option: str
     applies: Callable[[OperatorContext, Shape | None], bool]
     problem: str
     hint: str
-    level: Literal["error", "warning", "note"] = "warning"
+    level: Literal["error", "warning", "note", "known"] = "warning"
     before: int | None = None
-
-
-class Streamed(NamedTuple):
-    """The form of a use that is given a sequence in parts: what it keeps from one part to the next.
-
-    Args:
-        steps: the axis of the steps in the first input.
-        states: the shape of each state by its role; the first axis is the batch.
-        first: for each state, the input that gives it before the first step, if there is one.
-        lengths: the input that says how many steps of each sequence are not padding, if there is one.
-        build: takes the inputs, the states as symbols and the name of the node, and makes its outputs and new states.
-    """
-
-    steps: int
-    states: Mapping[str, Shape]
-    build: Callable[[Sequence[Any], Sequence[Any], str], tuple[Sequence[Any], Sequence[Any]]]
-    first: Sequence[int] = ()
-    lengths: int | None = None
+    after: tuple[str, ...] = ()
 
 
 Family: TypeAlias = Literal["linear", "normalization", "activation", "reduction", "arithmetic", "layout"]

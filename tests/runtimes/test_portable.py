@@ -116,3 +116,28 @@ def test_the_command_has_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("sys.argv", words)
         assert main() == 0
         assert operators(out) == expected
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_logarithm_of_a_sum_is_written_so_that_no_runtime_takes_it_for_softplus(
+    tmp_path: Path, swapped: bool
+) -> None:
+    """OpenCV 5.0 computes log(exp(x) + 1) of log(exp(x) + y): an Identity stands between, and only there."""
+    x = pnn.Input(3)
+    terms = (pnn.emit("Exp", x), pnn.emit("Abs", x))
+    network = pnn.Network(x, pnn.emit("Log", pnn.emit("Add", *(terms[::-1] if swapped else terms))), seed=0)
+    given = np.array([[1.0, 2.0, -3.0]], np.float32)
+    for portable in (True, False):
+        path = tmp_path / f"{portable}.onnx"
+        export_onnx(network, path, portable=portable)
+        nodes = {node.op_type: node for node in onnx.load(path).graph.node}
+        assert ("Identity" in nodes) is portable
+        assert [node.operator for node in import_onnx(path).graph.nodes] == ["Exp", "Abs", "Add", "Log"]
+        [found] = onnxruntime.InferenceSession(path).run(None, {network.graph.inputs[0].name: given})
+        np.testing.assert_allclose(found, np.log(np.exp(given) + np.abs(given)), rtol=1e-6)
+    cv2 = pytest.importorskip("cv2")
+    net = cv2.dnn.readNetFromONNX(str(tmp_path / "True.onnx"))
+    net.setInput(given)
+    np.testing.assert_allclose(net.forward(), np.log(np.exp(given) + np.abs(given)), rtol=1e-5)
+    [finding] = [each for each in pnn.check(network).findings if "OpenCV" in each.message]
+    assert "softplus" in finding.message

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
-from portable_nn.core.graph import OPSET, Graph, Node
+from portable_nn.core.graph import OPSET, Graph, Node, links
 from portable_nn.onnx.opsets.folding import Folder
 from portable_nn.onnx.opsets.forms import CHANGES, Change
 from portable_nn.onnx.opsets.newer import has_newer, in_vocabulary
@@ -155,7 +155,27 @@ def to_opset(graph: Graph, types: Mapping[str, Type], opset: int, *, portable: b
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
     kept = _without_left_over(nodes, graph)
-    return [_spelled(node, opset) for node in kept] if portable else kept
+    return [_spelled(node, opset) for node in _apart(kept, names)] if portable else kept
+
+
+def _apart(nodes: list[Node], names: Names) -> list[Node]:
+    """``nodes`` with an Identity in each chain that a runtime takes for another operator."""
+    makers = {name: node for node in nodes for name in node.outputs}
+    found = dict[str, dict[str, Node]]()
+    for node in nodes:
+        for limit in lookup(node.operator, node.domain).limits:
+            for reader, value in links(node, limit.after, makers) if limit.after else ():
+                name = names.fresh(f"{value}.alone")
+                identity = Node(name, "Identity", (value,), (name,))
+                found.setdefault(reader.name, {}).setdefault(value, identity)
+    if not found:
+        return nodes
+    made = list[Node]()
+    for node in nodes:
+        between = found.get(node.name, {})
+        inputs = tuple(between[name].outputs[0] if name in between else name for name in node.inputs)
+        made += [*between.values(), replace(node, inputs=inputs)]
+    return made
 
 
 def _spelled(node: Node, opset: int) -> Node:

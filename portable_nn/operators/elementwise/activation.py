@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from portable_nn.core.dims import product
+from portable_nn.operators import limits
 from portable_nn.operators.base import (
     FLOATS,
     INTERNAL,
@@ -417,6 +418,7 @@ register(
         same_type(),
         lambda n: partial(np.tanh, n.x[0], out=n.out()),
         lambda n: n.dy * (1 - n.y[0] * n.y[0]),
+        limits=(limits.TANH,),
     )
 )
 register(
@@ -427,6 +429,7 @@ register(
         _softplus,
         lambda n: n.dy * emit("Sigmoid", n.x[0]),
         outputs=("Y",),
+        limits=(limits.SOFTPLUS,),
     )
 )
 register(

@@ -28,6 +28,7 @@ from portable_nn.operators.base import (
     GradientContext,
     Interval,
     KernelContext,
+    Limit,
     Operator,
     OperatorContext,
     Shape,
@@ -61,6 +62,7 @@ from portable_nn.operators.elements import (
     truncated,
     whole_ratio,
 )
+from portable_nn.operators.limits import AS_SOFTPLUS, IS_NAN
 
 arithmetic = partial(Operator, family="arithmetic", elementwise=True)
 """An operator of this family, element by element."""
@@ -105,6 +107,7 @@ def unary(
     *,
     constant: Constant | None = None,
     samples: Interval | None = None,
+    limits: tuple[Limit, ...] = (),
 ) -> None:
     """Register an element-wise operator of one input.
 
@@ -130,6 +133,7 @@ def unary(
             keeps_layout=result is None,
             constant=constant,
             samples={0: samples} if samples else {},
+            limits=limits,
         )
     )
 
@@ -347,7 +351,7 @@ POSITIVE = Interval(0.1, 3)
 unary("Neg", np.negative, lambda n: -n.dy, SIGNED, constant=each(np.negative, lambda a: product([-1, whole(a)])))
 unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS, constant=each(np.abs, lambda a: a))
 unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
-unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"), samples=POSITIVE)
+unary("Log", np.log, lambda n: n.dy / n.x[0], names=("input", "output"), samples=POSITIVE, limits=(AS_SOFTPLUS,))
 unary("Sqrt", np.sqrt, lambda n: n.dy * 0.5 / n.y[0], constant=each(np.sqrt), samples=POSITIVE)
 unary(
     "Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0], constant=each(np.reciprocal, lambda a: ratio(1, a))
@@ -357,7 +361,7 @@ unary("Floor", np.floor, None, constant=each(np.floor, rounded("floor")))
 unary("Ceil", np.ceil, None, constant=each(np.ceil, rounded("ceil")))
 unary("Round", np.rint, None, constant=each(np.rint))
 unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical_not))
-unary("IsNaN", np.isnan, None, FLOATS, "bool")
+unary("IsNaN", np.isnan, None, FLOATS, "bool", limits=(IS_NAN,))
 
 binary(
     "Add",

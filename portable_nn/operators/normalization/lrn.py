@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from portable_nn.operators import limits
 from portable_nn.operators.base import (
     FLOATS,
     REQUIRED,
@@ -175,7 +176,7 @@ register(
         substitute=_lrn_substitute,
         receptive=cellwise_fields,
         batch_inputs="all",
-        limits=(_EVEN,),
+        limits=(_EVEN, limits.ROUNDING),
     )
 )
 register(

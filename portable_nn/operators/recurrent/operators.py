@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from portable_nn.operators import limits
 from portable_nn.operators.base import (
     INTERNAL,
     Attr,
@@ -180,7 +181,7 @@ for _name, _kind in KINDS.items():
             mixes=lambda use: [recurrence(use).steps],
             lowering=_lowering,
             substitute=_as_runtimes_take_it,
-            limits=_LIMITS,
+            limits=(*_LIMITS, limits.RECURRENT[_name]),
             aborts_on_empty=_name != "RNN",
             family="linear",
             receptive=_fields,

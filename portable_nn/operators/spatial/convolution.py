@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portable_nn.core.dims import product
+from portable_nn.operators import limits
 from portable_nn.operators.base import (
     FLOATS,
     INTERNAL,
@@ -324,6 +325,7 @@ register(
         batch_inputs="first",
         weights=(1, 2),
         multiply_adds=lambda use, y: (*y, *use.type(1).shape[1:]),
+        limits=limits.CONV,
     )
 )
 register(
@@ -336,6 +338,7 @@ register(
         {**ATTRIBUTES, "group": Attr(int, 1), "output_padding": Attr(tuple), "output_shape": Attr(tuple)},
         outputs=("Y",),
         substitute=_transpose_substitute,
+        limits=(limits.GROUPED,),
         family="linear",
         window=("convt", "max"),
         batch_inputs="first",

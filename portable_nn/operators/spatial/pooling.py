@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from portable_nn.operators import limits
 from portable_nn.operators.base import (
     DTYPE_CODES,
     FLOATS,
@@ -524,6 +525,7 @@ register(
         {**POOL, "storage_order": Attr(int, 0)},
         outputs=("Y", "Indices"),
         substitute=_max_substitute,
+        limits=(limits.POOL,),
         family="reduction",
         window=("pool", "max"),
         batch_inputs="all",
@@ -553,6 +555,7 @@ register(
         _average_gradient,
         {**POOL, "count_include_pad": Attr(int, 0)},
         substitute=_average_substitute,
+        limits=(limits.POOL,),
         window=("pool", "average"),
         summary="mean",
     )
