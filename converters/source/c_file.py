@@ -18,7 +18,8 @@ from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.onnx.adapting import network_of, program_of
 from portable_nn.converters.source.c_compiling import compiler, side_of
 from portable_nn.converters.source.c_kernels import KERNELS, kernels_in, name_of
-from portable_nn.converters.source.c_operators import C_TYPES, FLOATS, FORMS, ROWS, CUse, literal, missing
+from portable_nn.converters.source.c_operators import ROWS, missing
+from portable_nn.converters.source.c_operators.use import C_TYPES, FLOATS, FORMS, CUse, literal
 from portable_nn.converters.source.c_words import RESERVED, TAKEN
 from portable_nn.converters.source.lowered import Use, in_known_operators, uses
 from portable_nn.converters.source.words import Identifiers, listed_texts, plain_text, shape_text

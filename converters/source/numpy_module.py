@@ -21,7 +21,9 @@ from portable_nn.converters.conversion import Side, Written, compare_sides
 from portable_nn.converters.formulas import TOLERANCES
 from portable_nn.converters.source import numpy_helpers
 from portable_nn.converters.source.lowered import Use, in_known_operators, uses
-from portable_nn.converters.source.numpy_operators import ROWS, bound, constant_of, in_quotes, missing, number
+from portable_nn.converters.source.numpy_operators import ROWS, bound, missing
+from portable_nn.converters.source.numpy_operators.indexing import constant_of
+from portable_nn.converters.source.numpy_operators.use import in_quotes, number
 from portable_nn.converters.source.words import Identifiers, listed_texts, plain_text, shape_text
 from portable_nn.core.atomic import atomic_write, put_back
 from portable_nn.core.dims import names_in

@@ -28,7 +28,6 @@ from portable_nn.operators.registry import (
     OperatorContext,
     Order,
     Step,
-    Streamed,
     Type,
     family,
     find,
@@ -40,6 +39,7 @@ from portable_nn.operators.registry import (
 )
 from portable_nn.operators.replay import replay
 from portable_nn.operators.scalars import SCALARS
+from portable_nn.operators.streamed import Streamed
 from portable_nn.operators.symbols import (
     GradientContext,
     Leaf,

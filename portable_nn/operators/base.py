@@ -45,13 +45,13 @@ from portable_nn.operators.registry import (
     OperatorContext,
     Order,
     Step,
-    Streamed,
     Type,
     laid_in,
     lookup,
     memory_order,
     register,
 )
+from portable_nn.operators.streamed import Streamed
 from portable_nn.operators.symbols import (
     Gradient,
     GradientContext,

@@ -282,8 +282,8 @@ NAMES = {name for domain, name in REGISTRY if not domain}
 
 EXCEPTIONS = {
     "onnx/opsets/forms.py": "adapters from opset to opset, with their code",
-    "source/c_operators.py": "what operators are in C, with their code",
-    "source/numpy_operators.py": "what operators are in numpy, with their code",
+    "source/c_operators/": "what operators are in C, with their code",
+    "source/numpy_operators/": "what operators are in numpy, with their code",
     "converters/keras/": "what layers of Keras are in operators, and back, with their code",
     "layers/pytorch.py": "the names of PyTorch's modules",
     "onnx/opsets/newer.py": "what opsets after that of the graphs brought, with their code",

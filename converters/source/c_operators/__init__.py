@@ -1,0 +1,38 @@
+"""What each operator is in C: a module for each family, with a row per operator and what writes its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from portable_nn.converters.source.c_operators import (
+    elementwise,
+    layout,
+    normalization,
+    products,
+    recurrent,
+    reductions,
+    windows,
+)
+from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row
+from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.operators import InvalidNode
+
+_FAMILIES: Final = (products, windows, recurrent, elementwise, normalization, reductions, layout)
+
+ROWS: Final[Mapping[str, Row]] = {name: row for family in _FAMILIES for name, row in family.ROWS.items()}
+"""All operators that are written; of others, those that have a lowering are written as that."""
+
+
+def missing(use: CUse) -> str | None:
+    """What of a use is not written, or ``None``."""
+    row = ROWS.get(use.operator.name) if not use.operator.domain else None
+    if row is None:
+        return "is not written in C"
+    if strange := [t.dtype for t in (*use.types, *use.results) if t is not None and t.dtype not in C_TYPES]:
+        return f"{strange[0]} is no type of C"
+    try:
+        row.write(use)
+    except (NotWritten, InvalidNode) as error:
+        return str(error)
+    return None

@@ -1,0 +1,179 @@
+"""What moves elements, in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portable_nn.converters.source.c_operators.use import FLOATS, CUse, Row, bracketed, literal, loops
+from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.core.dims import product, total
+from portable_nn.core.graph import Dim, Shape
+
+
+def _same(use: CUse) -> None:
+    """The same memory under another name."""
+    use.aliases = True
+
+
+def _dropout(use: CUse) -> None:
+    if use.has(2) and use.type(2).constant != (0,):
+        raise NotWritten("it drops at random, as in training")
+    if use.output_count > 1:
+        raise NotWritten("its mask is not written as an output")
+    use.aliases = True
+
+
+def _transpose(use: CUse) -> None:
+    shape, out = use.type().shape, use.results[0].shape
+    perm = use.ints("perm") or tuple(reversed(range(len(shape))))
+
+    def statement(i: Sequence[str]) -> str:
+        source = [i[perm.index(axis)] for axis in range(len(shape))]
+        return f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{use.place(shape, source)}];"
+
+    use.over(out, statement)
+
+
+def _expand(use: CUse) -> None:
+    shape, out = use.type().shape, use.results[0].shape
+    use.over(out, lambda i: f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{use.place(shape, i)}];")
+
+
+def _concat(use: CUse) -> None:
+    out = use.results[0].shape
+    axis, before = use.axis(use.int("axis"), len(out)), list[Dim]()
+    for name, type in zip(use.x, use.types, strict=True):
+        assert type is not None
+        shape, start = type.shape, use.size(total(before))
+
+        def statement(i: Sequence[str], name: str = name, shape: Shape = shape, start: str = start) -> str:
+            moved = [f"({start} + {each})" if place == axis and start != "0" else each for place, each in enumerate(i)]
+            return f"{use.y[0]}[{_placed(use, out, moved)}] = {name}[{use.place(shape, i)}];"
+
+        use.over(shape, statement)
+        before.append(shape[axis])
+
+
+def _placed(use: CUse, shape: Shape, indices: Sequence[str]) -> str:
+    """As ``place``, where an index of an axis of size 1 counts as well."""
+    terms = [
+        index
+        if product(shape[axis + 1 :]) == 1
+        else f"{bracketed(index)} * {bracketed(use.size(product(shape[axis + 1 :])))}"
+        for axis, index in enumerate(indices)
+        if index != "0"
+    ]
+    return " + ".join(terms) or "0"
+
+
+def _split(use: CUse) -> None:
+    shape, axis, before = use.type().shape, use.attribute_axis(), list[Dim]()
+    for name, result in zip(use.y, use.results, strict=True):
+        start = use.size(total(before))
+        before.append(result.shape[axis])
+        if not name:
+            continue
+
+        def statement(i: Sequence[str], name: str = name, out: Shape = result.shape, start: str = start) -> str:
+            moved = [f"({start} + {each})" if place == axis and start != "0" else each for place, each in enumerate(i)]
+            return f"{name}[{use.place(out, i)}] = {use.x[0]}[{_placed(use, shape, moved)}];"
+
+        use.over(result.shape, statement)
+
+
+def _slice(use: CUse) -> None:
+    shape, out = use.type().shape, use.results[0].shape
+    starts = use.numbers(1)
+    axes = [use.axis(axis, len(shape)) for axis in use.numbers(3)] if use.has(3) else range(len(starts))
+    steps = use.numbers(4) if use.has(4) else (1,) * len(starts)
+    begin, by = dict[int, str](), dict[int, int]()
+    for axis, start, step in zip(axes, starts, steps, strict=True):
+        size = shape[axis]
+        if isinstance(size, int):
+            start = max(0, min(start + size if start < 0 else start, size - (step < 0)))
+        elif start < 0 or step < 0:
+            raise NotWritten("a part counted from the end of an open size")
+        begin[axis], by[axis] = str(start), step
+
+    def statement(i: Sequence[str]) -> str:
+        moved = [each if axis not in begin else _affine(begin[axis], by[axis], each) for axis, each in enumerate(i)]
+        return f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{_placed(use, shape, moved)}];"
+
+    use.over(out, statement)
+
+
+def _affine(start: str, step: int, index: str) -> str:
+    scaled = index if step == 1 else f"{index} * {step}" if step > 0 else f"{index} * ({step})"
+    return scaled if start == "0" else f"({start} + {scaled})"
+
+
+def _pad(use: CUse) -> None:
+    if use.string("mode") != "constant":
+        raise NotWritten(f"the mode {use.string('mode')}")
+    shape, out, dtype = use.type().shape, use.results[0].shape, use.type().dtype
+    rank, given = len(shape), use.numbers(1)
+    axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
+    before = dict(zip(axes, given, strict=False))
+    if min(given, default=0) < 0:
+        raise NotWritten("a padding that takes cells away")
+    value = f"{use.x[2]}[0]" if use.has(2) else literal(0, dtype)
+    use.lines += loops([("i", use.count(out))], f"{use.y[0]}[i] = {value};")
+
+    def statement(i: Sequence[str]) -> str:
+        moved = [_affine(str(before.get(axis, 0)), 1, each) for axis, each in enumerate(i)]
+        return f"{use.y[0]}[{_placed(use, out, moved)}] = {use.x[0]}[{use.place(shape, i)}];"
+
+    use.over(shape, statement)
+
+
+def _gather(use: CUse) -> None:
+    shape, indices, axis = use.type().shape, use.type(1).shape, use.attribute_axis()
+    size, name = use.count([shape[axis]]), use.x[1]
+    inner, outer, count = use.count(shape[axis + 1 :]), use.count(shape[:axis]), use.count(indices)
+    use.lines += loops(
+        [("k", count)],
+        f"const int64_t row = {name}[k] < 0 ? {name}[k] + {size} : {name}[k];",
+        f"if (row < 0 || row >= {size})",
+        "    return 2; /* There is no such row. */",
+        *loops([("o", outer), ("i", inner)], _gathered(use, count, size, inner)),
+    )
+
+
+def _gathered(use: CUse, count: str, size: str, inner: str) -> str:
+    return (
+        f"{use.y[0]}[(o * {count} + k) * {inner} + i] = {use.x[0]}[((size_t)o * {size} + (size_t)row) * {inner} + i];"
+    )
+
+
+def _one_hot(use: CUse) -> None:
+    indices, out = use.type().shape, use.results[0].shape
+    axis, dtype = use.axis(use.int("axis"), len(out)), use.type().dtype
+    if dtype in FLOATS:
+        raise NotWritten(f"indices of {dtype}")
+    depth, values = use.size(out[axis]), use.x[2]
+
+    def statement(i: Sequence[str]) -> str:
+        index = f"{use.x[0]}[{use.place(indices, [*i[:axis], *i[axis + 1 :]])}]"
+        found = f"{index} == {i[axis]} || {index} + {depth} == {i[axis]}"
+        return f"{use.y[0]}[{use.place(out, i)}] = {found} ? {values}[1] : {values}[0];"
+
+    use.over(out, statement)
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
+    "Identity": Row(_same, "as it is"),
+    "Reshape": Row(_same, "the same numbers in another shape"),
+    "Flatten": Row(_same, "all numbers of an example in one row"),
+    "Squeeze": Row(_same, "without axes of size 1"),
+    "Unsqueeze": Row(_same, "with further axes of size 1"),
+    "Transpose": Row(_transpose, "the axes in another order"),
+    "Expand": Row(_expand, "repeated"),
+    "Concat": Row(_concat, "one after the other"),
+    "Split": Row(_split, "in parts"),
+    "Slice": Row(_slice, "a part"),
+    "Pad": Row(_pad, "with more cells around it"),
+    "Gather": Row(_gather, "rows by their numbers"),
+    "OneHot": Row(_one_hot, "one place of each row"),
+}

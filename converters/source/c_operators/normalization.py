@@ -1,0 +1,83 @@
+"""Normalizations in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portable_nn.converters.source.c_operators.use import CUse, Row, Write, known_size, literal
+from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.core.dims import product
+
+
+def _along(kernel: str) -> Write:
+    """A function of (outer, size, inner)."""
+
+    def write(use: CUse) -> None:
+        shape, axis = use.type().shape, use.attribute_axis()
+        sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
+        use.call(kernel, use.x[0], use.y[0], *sizes)
+
+    return write
+
+
+def _batch_norm(use: CUse) -> None:
+    if use.int("training_mode"):
+        raise NotWritten("it normalises by the batch, as in training")
+    shape = use.type().shape
+    sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
+    use.call("batch_norm", *use.x, use.y[0], *sizes, literal(use.float("epsilon"), use.float_type()))
+
+
+def _layer_norm(kernel: str) -> Write:
+    def write(use: CUse) -> None:
+        if use.output_count > 1:
+            raise NotWritten("its mean and deviation are not written as outputs")
+        shape, axis = use.type().shape, use.attribute_axis()
+        epsilon = literal(use.float("epsilon"), use.float_type())
+        use.call(kernel, use.x[0], use.y[0], use.count(shape[:axis]), use.count(shape[axis:]), epsilon)
+        _scale(use, use.has(2))
+
+    return write
+
+
+def _scale(use: CUse, biased: bool) -> None:
+    """Multiply the output by the second input, and add the third."""
+    shape, y = use.type().shape, use.y[0]
+    weight, bias = use.type(1).shape, use.type(2).shape if biased else ()
+
+    def statement(i: Sequence[str]) -> str:
+        place = use.place(shape, i)
+        more = f" + {use.x[2]}[{use.place(bias, i)}]" if biased else ""
+        return f"{y}[{place}] = {y}[{place}] * {use.x[1]}[{use.place(weight, i)}]{more};"
+
+    use.over(shape, statement)
+
+
+def _group_norm(use: CUse) -> None:
+    shape = use.type().shape
+    instance = "num_groups" not in use.operator.attributes
+    rows = shape[:2] if instance else (shape[0], use.int("num_groups"))
+    size = product(shape[2:] if instance else [*shape[2:], known_size(shape[1]) // use.int("num_groups")])
+    epsilon = literal(use.float("epsilon"), use.float_type())
+    use.call("standardize", use.x[0], use.y[0], use.count(rows), use.count([size]), epsilon)
+    use.call("scale_channels", use.y[0], use.x[1], use.x[2], *map(use.count, (shape[:1], shape[1:2], shape[2:])))
+
+
+def _response_norm(use: CUse) -> None:
+    shape, dtype = use.type().shape, use.float_type()
+    numbers = [literal(use.float(name), dtype) for name in ("alpha", "beta", "bias")]
+    sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
+    use.call("response_norm", use.x[0], use.y[0], *sizes, use.int("size"), *numbers)
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Softmax": Row(_along("softmax"), "probabilities: positive, and 1 in total"),
+    "LogSoftmax": Row(_along("log_softmax"), "logarithms of probabilities"),
+    "BatchNormalization": Row(_batch_norm, "each channel around 0, by what was learned"),
+    "LayerNormalization": Row(_layer_norm("standardize"), "each example around 0, then scaled"),
+    "RMSNormalization": Row(_layer_norm("root_mean_square"), "divided by the root of the mean square, then scaled"),
+    "GroupNormalization": Row(_group_norm, "groups of channels around 0, then scaled"),
+    "InstanceNormalization": Row(_group_norm, "each channel of each example around 0, then scaled"),
+    "LRN": Row(_response_norm, "neighbouring channels compete"),
+}

@@ -1,0 +1,70 @@
+"""Reductions in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from portable_nn.converters.source.c_kernels import in_type
+from portable_nn.converters.source.c_operators.use import C_TYPES, CUse, Row, Write, loops
+from portable_nn.converters.source.numpy_operators.use import NotWritten
+
+
+def _reduced(start: str, step: str, end: str = "{0}") -> Write:
+    """``{0}`` is the sum so far and ``{1}`` an element; at the end ``{1}`` is the number of elements."""
+
+    def write(use: CUse) -> None:
+        axes = _axes(use)
+        shape, dtype, y = use.type().shape, use.float_type(), use.y[0]
+        kept = tuple(1 if axis in axes else dim for axis, dim in enumerate(shape))
+        inner = [(f"j{axis}", use.size(shape[axis])) for axis in axes]
+        names = [f"i{axis}" for axis in range(len(shape))]
+        place = use.place(kept, names)
+        source = use.place(shape, [f"j{axis}" if axis in axes else f"i{axis}" for axis in range(len(shape))])
+        number = f"({C_TYPES[dtype]}){use.count([shape[axis] for axis in axes])}"
+        body = [
+            f"{C_TYPES[dtype]} sum = {use.code(start)};",
+            *loops(inner, f"sum = {use.code(step).format('sum', f'{use.x[0]}[{source}]')};"),
+            f"{y}[{place}] = {use.code(end).format('sum', number)};",
+        ]
+        outer = [(name, use.size(dim)) for name, dim in zip(names, kept, strict=True)]
+        use.lines += loops(outer, *body)
+
+    return write
+
+
+def _axes(use: CUse) -> tuple[int, ...]:
+    rank = len(use.type().shape)
+    if "axes" not in "".join(use.operator.inputs):  # A global pool.
+        return tuple(range(2, rank))
+    given = use.numbers(1) if use.has(1) else ()
+    if not given:
+        return () if use.int("noop_with_empty_axes") else tuple(range(rank))
+    return use.axes(given, rank)
+
+
+def _arg(sign: str) -> Write:
+    def write(use: CUse) -> None:
+        if use.int("select_last_index"):
+            raise NotWritten("select_last_index")
+        shape, axis = use.type().shape, use.attribute_axis()
+        sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
+        use.call("argmax", use.x[0], use.y[0], *sizes, in_type(sign, use.float_type()))
+
+    return write
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "GlobalAveragePool": Row(_reduced("0", "{0} + {1}", "{0} / {1}"), "the mean of each channel"),
+    "GlobalMaxPool": Row(_reduced("-INFINITY", "larger({0}, {1})"), "the largest number of each channel"),
+    "ReduceSum": Row(_reduced("0", "{0} + {1}"), "the sum along some axes"),
+    "ReduceMean": Row(_reduced("0", "{0} + {1}", "{0} / {1}"), "the mean along some axes"),
+    "ReduceProd": Row(_reduced("1", "{0} * {1}"), "the product along some axes"),
+    "ReduceMax": Row(_reduced("-INFINITY", "larger({0}, {1})"), "the largest along some axes"),
+    "ReduceMin": Row(_reduced("INFINITY", "smaller({0}, {1})"), "the smallest along some axes"),
+    "ReduceSumSquare": Row(_reduced("0", "{0} + {1} * {1}"), "the sum of squares along some axes"),
+    "ReduceL1": Row(_reduced("0", "{0} + fabsf({1})"), "the sum of magnitudes along some axes"),
+    "ReduceL2": Row(_reduced("0", "{0} + {1} * {1}", "sqrtf({0})"), "the length along some axes"),
+    "ArgMax": Row(_arg("1.0f"), "where the largest number stands"),
+    "ArgMin": Row(_arg("-1.0f"), "where the smallest number stands"),
+}

@@ -1,0 +1,104 @@
+"""Convolutions and pools in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from portable_nn.converters.source.c_kernels import name_of
+from portable_nn.converters.source.c_operators.use import CUse, Row, Write, loops
+from portable_nn.converters.source.numpy_operators.use import NotWritten
+from portable_nn.core.graph import Dim, Shape
+from portable_nn.operators.spatial.window import plain_windows, reaching, windows
+
+
+def _plane(use: CUse, shape: Shape) -> tuple[Dim, Dim]:
+    """Height and width; the height of a sequence is 1."""
+    sizes = shape[2:]
+    if len(sizes) > 2:
+        raise NotWritten(f"a window along {len(sizes)} axes")
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+def _two(values: Sequence[int], filler: int) -> list[int]:
+    return [filler, *values] if len(values) == 1 else list(values)
+
+
+def _each_example(use: CUse, kernel: str, pointers: Sequence[tuple[str, str]], numbers: Sequence[object]) -> None:
+    """Call a function for each example: pointers, each with the size of an example or ``""``, and further numbers."""
+    dtype, batch = use.float_type(), use.count(use.type().shape[:1])
+    use.kernels.add((kernel, dtype))
+    found = [name if not step or batch == "1" else f"{name} + (size_t)n * {step}" for name, step in pointers]
+    call = f"{name_of(kernel, dtype)}({', '.join([*found, *map(str, numbers)])});"
+    use.lines += loops([("n", batch)], call)
+
+
+def _windows_of(use: CUse, kernel: Sequence[int]) -> list[Any]:
+    sizes = use.type().shape[2:]
+    mode = use.string("auto_pad")
+    if mode.startswith("SAME") and not all(isinstance(size, int) for size in sizes):
+        raise NotWritten("auto_pad with an open size: pads in numbers are written")
+    found = windows(use, kernel, sizes)
+    if use.attributes.get("ceil_mode"):
+        if not all(isinstance(size, int) for size in sizes):
+            raise NotWritten("ceil_mode with an open size")
+        found = [reaching(w, size) for w, size in zip(found, sizes, strict=True) if isinstance(size, int)]
+    return found
+
+
+def _window_numbers(found: Sequence[Any]) -> list[int]:
+    """Kernel, strides, pads before and dilations, for two axes."""
+    return [
+        *_two([w.kernel for w in found], 1),
+        *_two([w.stride for w in found], 1),
+        *_two([w.pad_begin for w in found], 0),
+        *_two([w.dilation for w in found], 1),
+    ]
+
+
+def _kernel(use: CUse) -> list[int]:
+    kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
+    return [each for each in kernel if isinstance(each, int)]
+
+
+def _conv(kernel: str) -> Write:
+    def write(use: CUse) -> None:
+        x, y = use.type().shape, use.results[0].shape
+        if kernel == "conv_transpose2d":
+            if use.attributes.get("output_shape") is not None or use.string("auto_pad") not in ("NOTSET", "VALID"):
+                raise NotWritten("output_shape and auto_pad are not written: pads are")
+            found = plain_windows(use, _kernel(use))
+        else:
+            found = _windows_of(use, _kernel(use))
+        numbers = [use.count([x[1]]), *map(use.size, _plane(use, x)), use.count([y[1]]), *map(use.size, _plane(use, y))]
+        bias = use.x[2] if use.has(2) else "0"
+        pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
+        _each_example(use, kernel, pointers, [*numbers, *_window_numbers(found), use.int("group")])
+
+    return write
+
+
+def _pool(kernel: str) -> Write:
+    def write(use: CUse) -> None:
+        if use.output_count > 1:
+            raise NotWritten("where the largest numbers stand is not written")
+        x, y = use.type().shape, use.results[0].shape
+        found = _windows_of(use, _kernel(use))
+        numbers: list[object] = [use.count([x[1]]), *map(use.size, _plane(use, x)), *map(use.size, _plane(use, y))]
+        numbers += _window_numbers(found)
+        if kernel == "average_pool2d":
+            own = plain_windows(use, _kernel(use)) if use.attributes.get("ceil_mode") else found
+            counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
+            numbers += [each for pair in ([(0, 0), *counted] if len(counted) == 1 else counted) for each in pair]
+        pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]
+        _each_example(use, kernel, pointers, numbers)
+
+    return write
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Conv": Row(_conv("conv2d"), "kernels slide over it"),
+    "ConvTranspose": Row(_conv("conv_transpose2d"), "each number spreads over a window"),
+    "MaxPool": Row(_pool("max_pool2d"), "the largest number of each window"),
+    "AveragePool": Row(_pool("average_pool2d"), "the mean of each window"),
+}

@@ -1,0 +1,97 @@
+"""Elements by their numbers, and arrays that are made, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from portable_nn.converters.source.numpy_operators.elementwise import _numpy_type
+from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, array, in_quotes, number
+from portable_nn.core.graph import Tensor
+from portable_nn.operators import OperatorContext
+
+
+def _gather(use: NumpyUse) -> str:
+    return f"take({use.x()}, {use.x(1)}, {use.attribute_axis()})"
+
+
+def _range(use: NumpyUse) -> str:
+    dtype = _numpy_type(use.type().dtype)
+    return f"np.arange({', '.join(use.whole(i)[0] if use.knows(i) else use.x(i) for i in range(3))}, dtype=np.{dtype})"
+
+
+def _constant_of_shape(use: NumpyUse) -> str:
+    value = use.attributes.get("value")
+    fill, dtype = (value.data[0], value.dtype) if isinstance(value, Tensor) else (0.0, "float32")
+    return f"np.full({use.listed(0)}, {number(fill)}, np.{_numpy_type(dtype)})"
+
+
+def _one_hot(use: NumpyUse) -> str:
+    values = use.x(2)
+    axis = use.int("axis")
+    [depth] = use.whole(1) if use.knows(1) else [f"int(np.ravel({use.x(1)})[0])"]
+    return f"one_hot({use.x()}, {depth}, {values}[0], {values}[1], {axis})"
+
+
+def _eye(use: NumpyUse) -> str:
+    rows, columns = (f"{use.x()}.shape[{axis}]" for axis in (0, 1))
+    return f"np.eye({rows}, {columns}, {use.int('k')}, np.{_numpy_type(use.results[0].dtype)})"
+
+
+def _trilu(use: NumpyUse) -> str:
+    k = "0" if not use.has(1) else use.whole(1)[0] if use.knows(1) else f"int({use.x(1)})"
+    return f"np.tri{'u' if use.int('upper') else 'l'}({use.x()}, {k})"
+
+
+def _gather_elements(use: NumpyUse) -> str:
+    return f"take_elements({use.x()}, {use.x(1)}, {use.attribute_axis()})"
+
+
+def _put_elements(use: NumpyUse) -> str:
+    return f"put_elements({', '.join(use.all)}, {use.attribute_axis()}, {in_quotes(use.string('reduction'))})"
+
+
+def _put_nd(use: NumpyUse) -> str:
+    return f"put_nd({', '.join(use.all)}, {in_quotes(use.string('reduction'))})"
+
+
+def _reverse(use: NumpyUse) -> str:
+    if {use.int("time_axis"), use.int("batch_axis")} != {0, 1}:
+        raise NotWritten("other axes than 0 and 1")
+    return f"reversed_sequences({use.x()}, {use.x(1)}, {use.int('time_axis')})"
+
+
+def _constant(use: NumpyUse) -> str:
+    value = constant_of(use)
+    return array(np.reshape(value.data, value.shape).tolist(), value.dtype)
+
+
+def constant_of(use: OperatorContext) -> Tensor:
+    """The array of a Constant node."""
+    [(name, value)] = use.attributes.items()
+    if isinstance(value, Tensor):
+        return value
+    shape = (len(value),) if isinstance(value, tuple) else ()
+    data = value if isinstance(value, tuple) else (value,)
+    return Tensor(
+        "float32" if "float" in name else "int64", shape, tuple(each for each in data if not isinstance(each, str))
+    )
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Constant": Row(_constant, "a constant"),
+    "Gather": Row(_gather, "rows by their numbers"),
+    "GatherElements": Row(_gather_elements, "elements by their numbers"),
+    "ScatterElements": Row(_put_elements, "some elements are replaced"),
+    "GatherND": Row("take_nd({0}, {1}, {batch_dims})", "parts by their numbers"),
+    "ScatterND": Row(_put_nd, "some parts are replaced"),
+    "ReverseSequence": Row(_reverse, "each sequence in reverse order"),
+    "NonZero": Row("np.array(np.nonzero({0}), np.int64)", "where it is not 0"),
+    "Range": Row(_range, "numbers that count up"),
+    "ConstantOfShape": Row(_constant_of_shape, "one number everywhere"),
+    "OneHot": Row(_one_hot, "one place of each row"),
+    "EyeLike": Row(_eye, "1 on the diagonal"),
+    "Trilu": Row(_trilu, "half of a matrix"),
+}

@@ -1,0 +1,155 @@
+"""Shapes, and parts of arrays, in numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, in_quotes, tuple_of
+from portable_nn.core.graph import Dim, Shape
+
+
+def _reshape(use: NumpyUse) -> str:
+    x, target = use.x(), use.results[0].shape
+    names = [dim for dim in target if isinstance(dim, str)]
+    if all(isinstance(dim, int) for dim in target):
+        return f"{x}.reshape({', '.join(map(str, target))})" if target else f"{x}.reshape(())"
+    if names == [use.type().shape[0] if use.rank else None] == [target[0]]:
+        return f"{x}.reshape({', '.join([f'len({x})', *map(str, target[1:])])})"
+    try:
+        return f"{x}.reshape({', '.join(map(use.size, target))})"
+    except NotWritten:
+        return f"reshape({x}, {use.x(1)})"
+
+
+def _flatten(use: NumpyUse) -> str:
+    axis = use.int("axis") if use.int("axis") >= 0 else use.int("axis") + use.rank
+    x = use.x()
+    if axis == 1:
+        return f"{x}.reshape(len({x}), {_count(use, use.type().shape[1:])})"
+    return f"{x}.reshape({_count(use, use.type().shape[:axis])}, {_count(use, use.type().shape[axis:])})"
+
+
+def _count(use: NumpyUse, dims: Shape) -> str:
+    try:
+        return (
+            " * ".join(use.size(dim) if isinstance(dim, int) else f"({use.size(dim)})" for dim in _merged(dims)) or "1"
+        )
+    except NotWritten:
+        return "-1"
+
+
+def _merged(dims: Shape) -> Shape:
+    """The sizes with all numbers multiplied."""
+    numbers = math.prod(dim for dim in dims if isinstance(dim, int))
+    names = tuple(dim for dim in dims if isinstance(dim, str))
+    return names if names and numbers == 1 else (*names, numbers)
+
+
+def _squeeze(use: NumpyUse) -> str:
+    axes = use.axes_of(1)
+    return f"{use.x()}.squeeze({'' if axes is None else axes[0] if len(axes) == 1 else axes})"
+
+
+def _unsqueeze(use: NumpyUse) -> str:
+    axes = use.axes_of(1, len(use.results[0].shape)) or ()
+    if axes == (0,):
+        return f"{use.x()}[np.newaxis]"
+    return f"np.expand_dims({use.x()}, {axes[0] if len(axes) == 1 else axes})"
+
+
+def _transpose(use: NumpyUse) -> str:
+    perm = use.ints("perm")
+    return f"{use.x()}.T" if perm is None else f"{use.x()}.transpose({', '.join(map(str, perm))})"
+
+
+def _expand(use: NumpyUse) -> str:
+    return f"expand({use.x()}, {use.listed(1)})"
+
+
+def _shape(use: NumpyUse) -> str:
+    start, end = use.int("start"), use.attributes.get("end")
+    part = "" if not start and end is None else f"[{start or ''}:{'' if end is None else end}]"
+    return f"np.array({use.x()}.shape{part}, np.int64)"
+
+
+def _slice(use: NumpyUse) -> str:
+    rank = use.rank
+    if not all(use.knows(index) for index in range(3, 5) if use.has(index)):
+        raise NotWritten("axes and steps that are computed")
+    axes = use.axes_of(3) or tuple(range(len(use.type(1).constant or range(use.type(1).shape[0]))))  # type: ignore[arg-type]
+    steps = use.numbers(4) if use.has(4) else (1,) * len(axes)
+    edges = [use.type(index).constant for index in (1, 2)]
+    plain = all(edge is not None and all(isinstance(n, int) for n in edge) for edge in edges)
+    if not plain or min(steps) < 0:
+        return f"cut({use.x()}, {use.listed(1)}, {use.listed(2)}, {axes}, {tuple_of(steps)})"
+    parts = [":"] * rank
+    for place, axis in enumerate(axes):
+        start, end = (int(edge[place]) for edge in edges if edge)
+        size = use.type().shape[axis]
+        if start < 0 and isinstance(
+            size, int
+        ):  # Python reads -7 of 5 as 0 too, but "cut" is the plainer way to say it.
+            start = max(0, start + size)
+        first, last = "" if start == 0 else str(start), "" if end > 2**30 else str(end)
+        parts[axis] = f"{first}:{last}" + (f":{steps[place]}" if steps[place] != 1 else "")
+    while len(parts) > 1 and parts[-1] == ":":
+        parts.pop()
+    return f"{use.x()}[{', '.join(parts)}]"
+
+
+def _concat(use: NumpyUse) -> str:
+    return f"np.concatenate([{', '.join(use.all)}], axis={use.axis(use.int('axis'), use.rank)})"
+
+
+def _split(use: NumpyUse) -> str:
+    axis = use.attribute_axis()
+    sizes = [result.shape[axis] for result in use.results]
+    if len(sizes) == 1:
+        return f"[{use.x()}]"
+    if len(set(sizes)) == 1:
+        return f"np.split({use.x()}, {len(sizes)}, axis={axis})"
+    places = [use.size(_total(sizes[: place + 1])) for place in range(len(sizes) - 1)]
+    return f"np.split({use.x()}, [{', '.join(places)}], axis={axis})"
+
+
+def _total(dims: Sequence[Dim]) -> Dim:
+    from portable_nn.core.dims import total
+
+    return total(dims)
+
+
+def _pad(use: NumpyUse) -> str:
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}[use.string("mode")]
+    pads = use.listed(1)
+    if use.has(3):
+        axes, found = [use.axis(axis, use.rank) for axis in use.numbers(3)], use.numbers(1)
+        every = [0] * (2 * use.rank)
+        for place, axis in enumerate(axes):
+            every[axis], every[use.rank + axis] = found[place], found[len(axes) + place]
+        pads = tuple_of(every)
+    value = f", {use.x(2)}" if use.has(2) and mode == "constant" else ""
+    return f"padded({use.x()}, {pads}, {in_quotes(mode)}{value})"
+
+
+def _tile(use: NumpyUse) -> str:
+    return f"np.tile({use.x()}, {use.listed(1)})"
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Identity": Row("{0}", "as it is"),
+    "Reshape": Row(_reshape, "the same numbers in another shape"),
+    "Flatten": Row(_flatten, "all numbers of an example in one row"),
+    "Squeeze": Row(_squeeze, "without axes of size 1"),
+    "Unsqueeze": Row(_unsqueeze, "with further axes of size 1"),
+    "Transpose": Row(_transpose, "the axes in another order"),
+    "Expand": Row(_expand, "repeated"),
+    "Shape": Row(_shape, "its sizes"),
+    "Size": Row("np.array({0}.size, np.int64)", "how many numbers it has"),
+    "Concat": Row(_concat, "one after the other"),
+    "Split": Row(_split, "in parts"),
+    "Slice": Row(_slice, "a part"),
+    "Pad": Row(_pad, "with more cells around it"),
+    "Tile": Row(_tile, "repeated"),
+}

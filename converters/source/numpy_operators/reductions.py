@@ -1,0 +1,77 @@
+"""Reductions in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from portable_nn.converters.source.numpy_operators.use import NumpyUse, Row, first_of, tuple_of
+
+
+def _reduced(write: str) -> Callable[[NumpyUse], str]:
+    """``{how}`` is the axis and keepdims."""
+
+    def make(use: NumpyUse) -> str:
+        axes = use.axes_of(1)
+        if not axes:
+            axes = () if use.int("noop_with_empty_axes") else tuple(range(use.rank))
+        how = f"axis={axes[0] if len(axes) == 1 else axes}"
+        if use.int("keepdims"):
+            how += ", keepdims=True"
+        if use.type().dtype not in ("float32", "float64"):
+            return f"np.asarray({write.format(x=use.x(), how=how)}).astype(np.{use.type().dtype})"
+        return write.format(x=use.x(), how=how)
+
+    return make
+
+
+def _along_words(what: str) -> Callable[[NumpyUse], str]:
+    def words(use: NumpyUse) -> str:
+        axes = use.axes_of(1) or tuple(range(use.rank))
+        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+
+    return words
+
+
+def _place(name: str) -> Callable[[NumpyUse], str]:
+    def make(use: NumpyUse) -> str:
+        x, axis = use.x(), use.attribute_axis()
+        keep = ", keepdims=True" if use.int("keepdims") else ""
+        if use.int("select_last_index"):
+            return f"{x}.shape[{axis}] - 1 - np.flip({x}, {axis}).{name}(axis={axis}{keep})"
+        return f"{x}.{name}(axis={axis}{keep})"
+
+    return make
+
+
+def _top_k(use: NumpyUse) -> str:
+    [k] = use.whole(1) if use.knows(1) else [f"int({use.x(1)}[0])"]
+    return f"top_k({use.x()}, {k}, {use.attribute_axis()}, {bool(use.int('largest'))})"
+
+
+def _cumulative(use: NumpyUse) -> str:
+    axis = use.whole(1)[0] if use.knows(1) else f"int({use.x(1)})"
+    return f"cumulative_sum({use.x()}, {axis}, {bool(use.int('exclusive'))}, {bool(use.int('reverse'))})"
+
+
+def _log_sum_exp(use: NumpyUse) -> str:
+    axes = use.axes_of(1) or (() if use.int("noop_with_empty_axes") else tuple(range(use.rank)))
+    return f"log_sum_exp({use.x()}, {tuple_of(axes)}, {bool(use.int('keepdims'))})"
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "ReduceSum": Row(_reduced("{x}.sum({how})"), _along_words("the sum")),
+    "ReduceMean": Row(_reduced("{x}.mean({how})"), _along_words("the mean")),
+    "ReduceProd": Row(_reduced("{x}.prod({how})"), _along_words("the product")),
+    "ReduceMax": Row(_reduced("{x}.max({how})"), _along_words("the largest")),
+    "ReduceMin": Row(_reduced("{x}.min({how})"), _along_words("the smallest")),
+    "ReduceSumSquare": Row(_reduced("({x} * {x}).sum({how})"), _along_words("the sum of squares")),
+    "ReduceL1": Row(_reduced("np.abs({x}).sum({how})"), _along_words("the sum of magnitudes")),
+    "ReduceL2": Row(_reduced("np.sqrt(({x} * {x}).sum({how}))"), _along_words("the length")),
+    "ReduceLogSum": Row(_reduced("np.log({x}.sum({how}))"), _along_words("the logarithm of the sum")),
+    "ReduceLogSumExp": Row(_log_sum_exp, _along_words("the logarithm of the sum of exp")),
+    "ArgMax": Row(_place("argmax"), "where the largest number stands"),
+    "ArgMin": Row(_place("argmin"), "where the smallest number stands"),
+    "TopK": Row(first_of(_top_k), "the largest or smallest numbers, and where they stand"),
+    "CumSum": Row(_cumulative, "the sum of everything before"),
+}

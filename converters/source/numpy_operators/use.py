@@ -1,0 +1,170 @@
+"""A node as its row sees it, and what rows write: expressions, numbers, tuples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from portable_nn.core.dims import spelled
+from portable_nn.core.graph import Dim
+from portable_nn.operators import OperatorContext, Type
+
+FORMS: Final = {
+    "floor": "({0} // {1})",
+    "ceil": "(-(-{0} // {1}))",
+    "": "({0} // {1})",
+    "min": "min({0}, {1})",
+    "max": "max({0}, {1})",
+}
+"""How computed sizes are written in Python."""
+
+
+class NotWritten(Exception):  # noqa: N818 - never leaves the package: it becomes a line of an error
+    """What of a use cannot be written."""
+
+
+class NumpyUse(OperatorContext):
+    """A node, as its row sees it: its types and attributes, and the expressions of its inputs.
+
+    Args:
+        use: the node with its types.
+        inputs: the expressions of the inputs; ``None`` for one that is left out.
+        sizes: the variables of symbolic sizes, which are noted in ``used`` when they are read.
+    """
+
+    def __init__(
+        self, use: OperatorContext, inputs: Sequence[str | None], sizes: Mapping[str, str], results: Sequence[Type]
+    ) -> None:
+        super().__init__(use.operator, use.types, use.attributes, use.output_count)
+        self._inputs, self._sizes, self.results = inputs, sizes, results
+        self.read = set[int]()
+
+    def x(self, index: int = 0) -> str:
+        """The expression of an input that is there."""
+        found = self._inputs[index]
+        assert found is not None
+        self.read.add(index)
+        return found
+
+    def optional(self, index: int, absent: str = "None") -> str:
+        """The expression of an input, or ``absent``."""
+        return self.x(index) if self.has(index) else absent
+
+    @property
+    def all(self) -> list[str]:
+        """The expressions of all inputs."""
+        return [self.x(index) for index in range(len(self._inputs))]
+
+    @property
+    def rank(self) -> int:
+        """How many axes the first input has."""
+        return len(self.type().shape)
+
+    def size(self, dim: Dim) -> str:
+        """A size as an expression. Raises ``NotWritten`` for one that no input has."""
+        try:
+            return spelled(dim, self._sizes, FORMS)
+        except KeyError as error:
+            raise NotWritten(f"the size {error} follows from no input") from None
+
+    def knows(self, index: int) -> bool:
+        """Whether the elements of an integer input are numbers or sizes of the inputs."""
+        constant = self.type(index).constant
+        if constant is None or not all(isinstance(each, int | str) for each in constant):
+            return False
+        try:
+            return all(bool(self.size(each)) for each in constant if isinstance(each, str)) or True
+        except NotWritten:
+            return False
+
+    def whole(self, index: int) -> list[str]:
+        """The elements of an integer input that are known."""
+        return [self.size(each) for each in self.type(index).constant or () if isinstance(each, int | str)]
+
+    def listed(self, index: int) -> str:
+        """An integer input as an expression: its numbers where they are known."""
+        return tuple_of(self.whole(index)) if self.knows(index) else self.x(index)
+
+    def axes_of(self, index: int, rank: int | None = None) -> tuple[int, ...] | None:
+        """The axes that an input gives; ``None`` where it is not there."""
+        if not self.has(index):
+            return None
+        return tuple(self.axis(axis, rank or self.rank) for axis in self.numbers(index))
+
+
+def in_quotes(value: str) -> str:
+    """Python's text in quotes: double ones where that is as simple."""
+    found = repr(value)
+    return f'"{value}"' if found == f"'{value}'" and '"' not in value else found
+
+
+def tuple_of(items: Sequence[object]) -> str:
+    """Python's tuple of some expressions."""
+    return f"({', '.join(map(str, items))}{',' if len(items) == 1 else ''})"
+
+
+Write = str | Callable[[NumpyUse], str]
+
+
+class Row(NamedTuple):
+    """An operator in numpy.
+
+    Attributes:
+        write: the expression, or what makes it; ``{0}`` is the first input, and ``{alpha}`` an attribute.
+        says: what it does, for a beginner.
+    """
+
+    write: Write
+    says: str | Callable[[NumpyUse], str] = ""
+
+    def expression(self, use: NumpyUse) -> str:
+        """The expression of a use. Raises ``NotWritten`` or ``InvalidNode``."""
+        if callable(self.write):
+            return self.write(use)
+        values = {name: use.attributes.get(name, known.default) for name, known in use.operator.attributes.items()}
+        return self.write.format(*use.all, **values)
+
+    def words(self, use: NumpyUse) -> str:
+        """What it does."""
+        return self.says(use) if callable(self.says) else self.says
+
+
+def number(value: float) -> str:
+    """A number as an operand."""
+    text = "np.nan" if math.isnan(value) else f"{'-' if value < 0 else ''}np.inf" if math.isinf(value) else repr(value)
+    return f"({text})" if text.startswith("-") else text
+
+
+def array(values: Any, dtype: str) -> str:
+    """An array, as numpy is told it."""
+
+    def text(each: Any) -> str:
+        return f"[{', '.join(map(text, each))}]" if isinstance(each, list) else number(each).strip("()")
+
+    found = np.asarray(values, dtype)
+    if found.size == 0:
+        return f"np.zeros({tuple_of(found.shape)}, np.{dtype})"
+    listed = found.astype(np.float64 if dtype == "float16" else dtype).tolist()
+    if dtype == "float32":
+        listed = _shortest(found)
+    return f"np.array({text(listed)}, np.{'bool_' if dtype == 'bool' else dtype})"
+
+
+def _shortest(found: Any) -> Any:
+    """Nested lists of float32 as the shortest decimals that mean them."""
+    return float(str(found)) if found.ndim == 0 else [_shortest(each) for each in found]
+
+
+def first_of(write: Callable[[NumpyUse], str]) -> Callable[[NumpyUse], str]:
+    """An expression of several results, of which a node may have the first alone, or the first ones."""
+
+    def made(use: NumpyUse) -> str:
+        text = write(use)
+        if use.output_count == 1:
+            return f"{text}[0]"
+        return text if use.output_count == len(use.operator.outputs) else f"{text}[:{use.output_count}]"
+
+    return made

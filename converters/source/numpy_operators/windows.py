@@ -1,0 +1,163 @@
+"""Convolutions, pools and other sizes of pictures in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from portable_nn.converters.source.numpy_operators.use import NotWritten, NumpyUse, Row, in_quotes, number, tuple_of
+from portable_nn.core.dims import is_at_least
+from portable_nn.core.graph import Dim
+from portable_nn.operators.spatial.window import plain_windows
+
+
+def _window(use: NumpyUse, kernel: Sequence[int]) -> list[str]:
+    """Strides, dilations and pads."""
+    found = plain_windows(use, kernel)
+    strides, dilations = [w.stride for w in found], [w.dilation for w in found]
+    sizes, mode = f"{use.x()}.shape[2:]", use.choice("auto_pad", ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"))
+    if mode.startswith("SAME"):
+        pads = f"same_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {mode == 'SAME_UPPER'})"
+    else:
+        pads = str([w.pads for w in found])
+    if use.attributes.get("ceil_mode"):
+        pads = f"ceil_pads({sizes}, {tuple_of(kernel)}, {strides}, {dilations}, {pads})"
+    return [tuple_of(strides), tuple_of(dilations), pads]
+
+
+def _kernel(use: NumpyUse) -> list[int]:
+    kernel = use.ints("kernel_shape") or use.type(1).shape[2:]
+    return [each for each in kernel if isinstance(each, int)]
+
+
+def _conv(use: NumpyUse) -> str:
+    options = ", ".join(_window(use, _kernel(use)))
+    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
+    return f"conv({use.x()}, {use.x(1)}, {use.optional(2)}, {options}{groups})"
+
+
+def _conv_words(use: NumpyUse) -> str:
+    return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, _kernel(use)))} slide over it"
+
+
+def _conv_transpose(use: NumpyUse) -> str:
+    if use.attributes.get("output_shape") is not None:
+        raise NotWritten("output_shape is not written: pads are")
+    if use.string("auto_pad") not in ("NOTSET", "VALID"):
+        raise NotWritten(f"auto_pad {use.string('auto_pad')} is not written: pads are")
+    kernel = _kernel(use)
+    more = use.ints("output_padding") or (0,) * len(kernel)
+    groups = f", groups={use.int('group')}" if use.int("group") > 1 else ""
+    options = ", ".join(_window(use, kernel))
+    return f"conv_transpose({use.x()}, {use.x(1)}, {use.optional(2)}, {options}, {tuple_of(more)}{groups})"
+
+
+def _pool(name: str) -> Callable[[NumpyUse], str]:
+    def write(use: NumpyUse) -> str:
+        if use.output_count > 1:
+            raise NotWritten("where the largest numbers stand is not written")
+        kernel = _kernel(use)
+        options = [tuple_of(kernel), *_window(use, kernel)]
+        if name == "lp_pool":
+            options.append(str(use.int("p")))
+        if name == "average_pool":
+            options.append(_counted(use, kernel, options[-1]))
+        return f"{name}({', '.join([use.x(), *options])})"
+
+    return write
+
+
+def _counted(use: NumpyUse, kernel: Sequence[int], pads: str) -> str:
+    """The padding that an average counts: none, or that of the node without what ceil_mode adds."""
+    if not use.int("count_include_pad"):
+        return str([(0, 0)] * len(kernel))
+    if use.int("ceil_mode"):
+        if use.string("auto_pad").startswith("SAME"):
+            raise NotWritten("ceil_mode with auto_pad and count_include_pad")
+        return str([w.pads for w in plain_windows(use, kernel)])
+    return pads
+
+
+def _pool_words(what: str) -> Callable[[NumpyUse], str]:
+    return lambda use: f"{what} of each window of {'x'.join(map(str, _kernel(use)))}"
+
+
+def _global_pool(write: str) -> Callable[[NumpyUse], str]:
+    return lambda use: write.format(
+        x=use.x(),
+        axes=tuple_of(range(2, use.rank)),
+        p=use.attributes.get("p", 2),
+        inverse=f"(1 / {use.attributes.get('p', 2)})",
+    )
+
+
+def _space(use: NumpyUse) -> str:
+    return f"depth_to_space({use.x()}, {use.int('blocksize')}, {in_quotes(use.string('mode'))})"
+
+
+_PLACES: Final[Mapping[str, str]] = {
+    "half_pixel": "({cells} + 0.5) / {scale} - 0.5",
+    "pytorch_half_pixel": "({cells} + 0.5) / {scale} - 0.5",
+    "align_corners": "{cells} * (({size} - 1) / max({result} - 1, 1))",
+    "asymmetric": "{cells} / {scale}",
+}
+"""Where the cells of the result of a Resize lie in the input."""
+
+
+_ROUNDED: Final[Mapping[str, str]] = {
+    "round_prefer_floor": "np.ceil({} - 0.500001)",
+    "round_prefer_ceil": "np.floor({} + 0.500001)",
+    "floor": "np.floor({})",
+    "ceil": "np.ceil({})",
+}
+
+
+def _resize(use: NumpyUse) -> str:
+    mode, where = use.string("mode"), use.string("coordinate_transformation_mode")
+    if where not in _PLACES or use.int("antialias") or use.int("exclude_outside"):
+        raise NotWritten("antialias, exclude_outside and some ways to place the cells are not written")
+    if use.string("keep_aspect_ratio_policy") != "stretch":
+        raise NotWritten("keep_aspect_ratio_policy is not written")
+    text, axes = use.x(), use.ints("axes") or tuple(range(use.rank))
+    scales = use.floats(2) if use.has(2) and use.type(2).shape != (0,) else None
+    for place, axis in enumerate(axes):
+        axis %= use.rank
+        size, result = use.type().shape[axis], use.results[0].shape[axis]
+        scale = None if scales is None else scales[place]
+        if size == result and scale in (None, 1.0):
+            continue
+        text = _resized(use, text, axis, (size, result, scale), mode)
+    return text
+
+
+def _resized(use: NumpyUse, text: str, axis: int, side: tuple[Dim, Dim, float | None], mode: str) -> str:
+    size, result, scale = side
+    where = use.string("coordinate_transformation_mode")
+    old, new = use.size(size), use.size(result)
+    if where == "pytorch_half_pixel" and not is_at_least(result, 2):
+        raise NotWritten("pytorch_half_pixel with a size that may be 1")
+    factor = f"({new} / {old})" if scale is None else repr(scale)
+    cells = f"np.arange({new}, dtype=np.float{32 if mode == 'nearest' else 64})"
+    places = _PLACES[where].format(cells=cells, scale=factor, size=old, result=new)
+    if mode == "nearest":
+        return f"copied_along({text}, {axis}, {_ROUNDED[use.string('nearest_mode')].format(f'({places})')})"
+    if mode == "cubic":
+        return f"cubic_along({text}, {axis}, {places}, {number(use.float('cubic_coeff_a'))})"
+    return f"interpolated_along({text}, {axis}, {places})"
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    "Conv": Row(_conv, _conv_words),
+    "ConvTranspose": Row(_conv_transpose, "each number spreads over a window of the result"),
+    "MaxPool": Row(_pool("max_pool"), _pool_words("the largest number")),
+    "AveragePool": Row(_pool("average_pool"), _pool_words("the mean")),
+    "LpPool": Row(_pool("lp_pool"), _pool_words("the norm")),
+    "GlobalAveragePool": Row(_global_pool("{x}.mean(axis={axes}, keepdims=True)"), "the mean of each channel"),
+    "GlobalMaxPool": Row(_global_pool("{x}.max(axis={axes}, keepdims=True)"), "the largest number of each channel"),
+    "GlobalLpPool": Row(
+        _global_pool("(np.abs({x}) ** {p}).sum(axis={axes}, keepdims=True) ** {inverse}"), "the norm of each channel"
+    ),
+    "DepthToSpace": Row(_space, "channels become blocks of cells"),
+    "SpaceToDepth": Row("space_to_depth({0}, {blocksize})", "blocks of cells become channels"),
+    "Resize": Row(_resize, "another size"),
+}
