@@ -84,8 +84,9 @@ def from_arrays(
 
     Args:
         arrays: weights, each with its bias after it where it has one, from the first layer to the last: ``[W1, b1, W2,
-            b2]``, or a dict of such arrays in this order, such as a loaded ``.npz``, whose names errors then have. A
-            bias is (n,), or a row or column of n. All are float64, float32 or float16.
+            b2]``, in pairs, ``[(W1, b1), (W2, b2)]``, or a dict of such arrays in this order, such as a loaded
+            ``.npz``, whose names errors then have. A bias is (n,), or a row or column of n. All are float64, float32
+            or float16.
         activation: the function after each layer but the last.
         output_activation: the function after the last layer; ``"identity"`` is none.
         rows: what a row of a weight belongs to: ``"inputs"`` where it is used as ``x @ W``, (inputs, outputs);
@@ -140,6 +141,8 @@ def _network(parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[
 
 def _named(arrays: Sequence[Any] | Mapping[str, Any]) -> dict[str, Array]:
     """The arrays by name, or by place."""
+    if not isinstance(arrays, Mapping):
+        arrays = [each for part in arrays for each in (part if isinstance(part, tuple) else [part])]
     pairs = arrays.items() if isinstance(arrays, Mapping) else ((f"array {n}", a) for n, a in enumerate(arrays, 1))
     found = {str(name): as_array(array, str(name)) for name, array in pairs}
     if not found:

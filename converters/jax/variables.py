@@ -116,6 +116,10 @@ def arrays_of(places: tuple[Place, ...], variables: Variables) -> dict[str, Any]
     Raises ``ShapeError`` that lists all that is missing, unknown, or of another shape.
     """
     leaves = dict(_leaves(variables))
+    collections = sorted({place.path[0] for place in places})
+    if leaves and not any(path[0] in collections for path in leaves):
+        tree = ", ".join(f"'{name}': …" for name in collections)
+        raise ShapeError(f"the variables must be the whole tree, {{{tree}}}, not what is in one of its collections")
     faults, found = list[str](), dict[str, Any]()
     for place in places:
         array = leaves.pop(place.path, None)

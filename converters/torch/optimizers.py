@@ -111,7 +111,8 @@ def optimizer_from_torch(
 
     Args:
         theirs: PyTorch's optimizer of the module's parameters.
-        optimizer: the optimizer here; its options must be those of ``theirs``.
+        optimizer: the optimizer here; its options but the learning rate, which is a schedule, must be those of
+            ``theirs``.
         network, module: as for ``optimizer_to_torch``.
 
     Raises ``UsageError`` that lists options that differ, ``ShapeError`` where a parameter has no state.

@@ -72,6 +72,9 @@ class Sources:
 SOURCES: Final = {"numpy": ("numpy", ".py"), "c": ("c", ".c"), "source": ("torch", ".py")}
 """The programs, by the name of their option: the converter that writes each, and how the name of its file ends."""
 
+STATE_DICTS: Final = (".pt", ".pth", ".bin")
+"""Endings that people try, of files that the library alone writes."""
+
 FLAGS: Final = {"sizes": "--dim", "verify": "--no-verify", "portable": "--no-portable"}
 """How the command line spells arguments of the library that have other names."""
 
@@ -192,7 +195,10 @@ def _target(out: Path | None, sources: Sources, force: bool) -> tuple[Converter,
     if out is not None:
         known = writer_of(out)
         if known is None:
-            raise UsageError(f"{out}: the name of the file to write must end in {either(endings(written=True))}")
+            states = "; converters.torch.write_state writes a state dict" if out.suffix.lower() in STATE_DICTS else ""
+            raise UsageError(
+                f"{out}: the name of the file to write must end in {either(endings(written=True))}{states}"
+            )
         found = known[0], out, known[1]
     second = found[0].beside.get(found[1].suffix.lower())
     if second and not sources.embedded:

@@ -56,7 +56,8 @@ def open_tensors(path: str | Path, *, text: bool = False, in_pieces: bool = Fals
     """
     suffix = Path(path).suffix.lower()
     if suffix not in KINDS:
-        raise UsageError(f"{path}: the name of a file of arrays ends in {either(KINDS)}, not in {suffix!r}")
+        hint = "; numpy.save(OUT, numpy.loadtxt(FILE)) makes one of text" if suffix in (".csv", ".tsv", ".txt") else ""
+        raise UsageError(f"{path}: the name of a file of arrays ends in {either(KINDS)}, not in {suffix!r}{hint}")
     if has_manifest(path):
         contents = load(path, lazy=True)
         entries = {v.name: entry(v.dtype, tuple(map(int, v.shape))) for v in contents.manifest.tensors}

@@ -251,3 +251,12 @@ def test_pytorch_computes_the_same():
     x = numbers(9, 5)
     expected = made(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(pnn.from_arrays(arrays, activation="relu").predict(x), expected, rtol=1e-10)
+
+
+def test_layers_may_be_pairs() -> None:
+    rng = np.random.default_rng(0)
+    layers = [(rng.normal(size=(4, 6)), rng.normal(size=6)), (rng.normal(size=(6, 3)), rng.normal(size=3))]
+    network = pnn.from_arrays(layers, activation="tanh")
+    x = rng.normal(size=(5, 4))
+    (w1, b1), (w2, b2) = layers
+    np.testing.assert_allclose(network.predict(x), np.tanh(x @ w1 + b1) @ w2 + b2, rtol=1e-12)

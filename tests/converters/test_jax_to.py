@@ -179,6 +179,8 @@ def test_what_does_not_fit_is_refused_as_a_whole() -> None:
     assert "params/last/kernel must have shape (36, 3), not (3, 36): it" in text
     assert "params/last/bias (3,) is missing" in text
     assert "params/last/extra is no parameter of the network" in text
+    with pytest.raises(ShapeError, match=r"the whole tree, \{(.*)'params': …\}, not what is in one of its"):
+        update(net, variables["params"])
     bad = jax.tree.map(lambda each: each * np.nan, variables)
     with pytest.raises(ShapeError, match="not finite"):
         update(net, bad)
