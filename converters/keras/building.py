@@ -21,6 +21,9 @@ from portable_nn.operators.symbols import sizes
 _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"})
 """The layers that take whole numbers as floats."""
 
+MAX_CALLS: Final = 10_000
+"""How many calls of layers there may be: models in models, each called twice, would double them at each level."""
+
 _FLOATS: Final = ("float32", "float64")
 _WRONG: Final = (
     LayerError,
@@ -75,6 +78,7 @@ class Builder:
         self.frozen: list[str] = []
         self.inputs: dict[str, Leaf] = {}
         self._specs: dict[str, Spec] = {}
+        self._calls = 0
         self._config = config
 
     def build(self) -> Taken:
@@ -205,6 +209,9 @@ class Builder:
             kwargs: those by name.
             trainable: whether the model that it is in is trained.
         """
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise LayerError(f"its layers are called more than {MAX_CALLS} times, those of models in models included")
         kind, config = found["class_name"], found["config"]
         own = found.get("name") or config.get("name") or snake_case(kind)
         name = f"{prefix}{own}"

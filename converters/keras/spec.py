@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -49,6 +50,9 @@ class Weights:
             if name not in self.taken and not name.startswith(other) and "seed_generator/" not in name
         ]
 
+
+MAX_NUMBERS: Final = 2**24
+"""How many numbers a layer may have that are not in its file, such as scales of 1."""
 
 _COMMON: Final = frozenset(
     {"name", "trainable", "dtype", "batch_input_shape", "batch_shape", "activity_regularizer", "autocast",
@@ -185,6 +189,14 @@ class Spec:
         if not np.isfinite(found).all():
             raise LayerError(f"its weight {place} has values that are NaN or infinite")
         return found
+
+    def bounded(self, *shape: int) -> tuple[int, ...]:
+        """A shape of numbers that no weight in the file stands for. Raises ``LayerError`` where they are too many."""
+        if math.prod(shape) > MAX_NUMBERS:
+            raise LayerError(
+                f"its shape {format_shape(shape)} has more than {MAX_NUMBERS} entries, which no weight has"
+            )
+        return shape
 
     def once(self, make: Callable[[], Made], key: str = "") -> Made:
         """What ``make`` makes at the first call of the layer: later calls use the same weights."""

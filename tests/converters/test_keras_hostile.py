@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -325,3 +326,47 @@ def test_changed_configurations_give_an_error_or_a_network(tmp_path: Path) -> No
             read_keras(written(tmp_path, mutate(config)), verify=False)
         except PortableNNError as error:
             assert "m.keras" in str(error)  # noqa: PT017
+
+
+def _doubling(levels: int) -> dict[str, Any]:
+    """Models in models, each of which calls the one in it twice: 2^levels calls."""
+
+    def called(name: str) -> list[Any]:
+        return tensor(name, 0, 0)
+
+    first = {**model()["config"]["layers"][0], "name": "x", "inbound_nodes": []}
+    inner = {**layer("Activation", activation="relu"), "name": "d"}
+    for _ in range(levels):
+        inner = {**inner, "inbound_nodes": [*called("x"), *tensor("d", 0, 0)], "name": "d"}
+        config = {"name": "d", "layers": [first, inner], "input_layers": [["x", 0, 0]],
+                  "output_layers": [["d", 1 if inner["class_name"] != "Functional" else 2, 0]]}  # fmt: skip
+        inner = {"module": "keras.src.models.functional", "class_name": "Functional", "registered_name": None,
+                 "config": config}  # fmt: skip
+    return inner
+
+
+HUGE = 2**31 - 1
+
+
+def _wide(*layers: dict[str, Any]) -> dict[str, Any]:
+    found = model(*layers)
+    found["config"]["layers"][0]["config"]["batch_shape"] = [None, HUGE]
+    return found
+
+
+BOMBS = {
+    "calls": (_doubling(18), "called more than 10000 times"),
+    "batch": (_wide(layer("BatchNormalization", scale=False, center=False)), "which no weight has"),
+    "layer": (_wide(layer("LayerNormalization", scale=False, center=False)), "which no weight has"),
+    "numbers": (_wide(layer("Normalization", mean=0.0, variance=1.0)), "which no weight has"),
+    "units": (model(dense(HUGE)), "its weight 0 is"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_would_grow_beyond_its_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    config, pattern = BOMBS[name]
+    begin = time.process_time()
+    with pytest.raises(PortableNNError, match=pattern):
+        read_keras(written(tmp_path, config), verify=False)
+    assert time.process_time() - begin < 2

@@ -20,8 +20,8 @@ def _scale_and_shift(spec: Spec, name: str, *shape: int) -> dict[str, Array]:
     """The weights gamma and beta of a normalisation, of which either may be left out: then it is frozen at 1 or 0."""
     scale, center = spec.flag("scale", True), spec.flag("center", True)
     found = {
-        "weight": spec.weight(*shape) if scale else np.ones(shape),
-        "bias": spec.weight(*shape) if center else np.zeros(shape),
+        "weight": spec.weight(*shape) if scale else np.ones(spec.bounded(*shape)),
+        "bias": spec.weight(*shape) if center else np.zeros(spec.bounded(*shape)),
     }
     spec.freeze(*(f"{name}.{role}" for role, there in (("weight", scale), ("bias", center)) if not there))
     return found

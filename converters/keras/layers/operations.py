@@ -144,11 +144,14 @@ def ones_like(spec: Spec, x: Held, dtype: Any = None) -> Held:
     return Held(emit("Expand", constant(1, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
 
 
+MAX_PARTS: Final = 10_000
+
+
 def split(spec: Spec, x: Held) -> list[Held]:
     """Parts along an axis: a number of equal ones, or from place to place."""
     axis, given = _one_axis(spec, x.rank), spec["indices_or_sections"]
     size = known(x.shape[axis], "the sizes")
-    if type(given) is int and given > 0 and not size % given and given <= size:
+    if type(given) is int and 0 < given <= MAX_PARTS and not size % given:
         lengths = [size // given] * given
     else:
         places = [0, *given, size] if isinstance(given, list) and all(type(each) is int for each in given) else []
@@ -171,6 +174,7 @@ def repeat(spec: Spec, x: Held) -> Held:
     """Each entry along an axis several times."""
     times, axis = spec.whole("repeats"), _one_axis(spec, x.rank)
     size = known(x.shape[axis], "the sizes")
+    spec.bounded(size, times)
     index = constant([at for at in range(size) for _ in range(times)], "int64")
     return Held(emit("Gather", x.plain, index, axis=axis, name=spec.next_name()))
 

@@ -62,6 +62,7 @@ def normalization(spec: Spec, x: Held) -> Held:
     kept = sorted(axis % x.rank for axis in axes)
     shape = [known(x.shape[axis], "the sizes") if axis in kept else 1 for axis in range(1, x.rank)]
     own = [size for axis, size in enumerate(shape, 1) if axis in kept]
+    spec.bounded(*own)
     if spec.get("mean") is None:
         mean, variance = spec.weight(*own), spec.weight(*own)
         if spec.weights.count(spec.place) > 2:
