@@ -154,12 +154,13 @@ def tables(measured: Mapping[str, Any]) -> str:
 INTRODUCTION = """
 # Conformance
 
-Every layer with its options, and every shipped model, in every runtime: `✓` agrees with the numpy engine to 1e-4 of the
-largest magnitude in each output, at two batch sizes and at several lengths; `✓ fixed` if batch and lengths are numbers.
-Otherwise the cell has the relative error, or `refused`, `crashed` or `timed out`, and the reason stands below. The page
-is written by `python docs/conformance.py`; how a single model is checked: [runtimes.md](runtimes.md). The files are
-those of `export`, in the portable forms that it chooses by default: an operator that one runtime lacks or computes
-wrongly is written in others that all of them have.
+Every layer with its options, and every shipped model, in every runtime and code base: `✓` agrees with the numpy engine
+to 1e-4 of the largest magnitude in each output, at two batch sizes and at several lengths; `✓ fixed` if batch and
+lengths are numbers. Otherwise the cell has the relative error, or `refused`, `crashed` or `timed out`, and the reason
+stands below. The page is written by `python docs/conformance.py`; how a single model is checked:
+[runtimes.md](runtimes.md). Runtimes get the files of `export`, in the portable forms that it chooses by default: an
+operator that one of them lacks or computes wrongly is written in others that all of them have. Code bases get the
+network.
 
 <!-- $ python conformance.py tables -->
 

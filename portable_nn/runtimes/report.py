@@ -105,7 +105,7 @@ def _lines(row: Row) -> Iterator[tuple[str, ...]]:
     if not row.outputs:
         yield (*head, "", "", "", "")
     for name, found in row.outputs.items():
-        yield (*head, name, f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}", row.sizes)
+        yield (*head, " ".join(name.split()), f"{found.max_abs_error:.1e}", f"{found.max_rel_error:.1e}", row.sizes)
         head = ["", "", ""]
 
 

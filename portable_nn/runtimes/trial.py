@@ -188,4 +188,4 @@ def _explained(trial: Trial, form: Form | str, verdict: Verdict, runtime: Runtim
     about = [each for each in trial.findings if words.search(each.message)]
     here = [each for each in about if step and each.node == step.name] or about
     known = tuple(f"node '{each.node}': {each.message}" if each.node else each.message for each in here)
-    return replace(row, node=str(step or ""), explanations=known)
+    return replace(row, node=" ".join(str(step or "").split()), explanations=known)

@@ -9,8 +9,9 @@ import pytest
 from foreign import FLOAT
 from onnx import helper, numpy_helper
 
+import portable_nn as pnn
 from portable_nn.analysis.portability import RISKS
-from portable_nn.model_files.reports import check
+from portable_nn.model_files.reports import check, known_limits
 from portable_nn.operators import REGISTRY
 
 SCALES = np.array([1, 1, 2, 2], np.float32)
@@ -160,7 +161,29 @@ def test_risks(tmp_path, case):
 def test_every_row_has_a_case():
     claims = {message.split(": ", 1)[1] for _, _, (_, message, _) in CASES.values()}
     limits = {limit for operator in REGISTRY.values() for limit in operator.limits}
-    assert {row.problem for row in (*RISKS, *limits)} == claims
+    shown = {limit.problem for limit in limits if limit.level != "known" and not limit.after}
+    assert {row.problem for row in RISKS} | shown == claims
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "told"),
+    [
+        ([pnn.Tanh()], (3,), ["OpenCV 5.0 gives NaN"]),
+        ([pnn.Softplus()], (3,), ["OpenCV 5.0 gives infinity"]),
+        ([pnn.GRU(2)], (4, 3), ["TVM 0.27 and tinygrad 0.14 lack it"]),
+        ([pnn.MaxPool2d(2)], (1, 4, 4), []),
+        ([pnn.MaxPool3d(2)], (1, 4, 4, 4), ["MNN 3.6 crashes"]),
+        ([pnn.Conv2d(4, 3, groups=2)], (2, 4, 4), []),
+        ([pnn.Conv3d(4, 3, groups=2)], (2, 4, 4, 4), ["IREE 3.13 refuses depthwise"]),
+        ([pnn.ConvTranspose2d(4, 2, groups=2)], (2, 4, 4), ["onnx.reference 1.23 fails"]),
+    ],
+)
+def test_what_is_known_of_operators_is_told_where_a_runtime_has_failed_alone(layers, shape, told):
+    network = pnn.Sequential(pnn.Input(*shape), *layers, seed=0)
+    found = [each.message for each in known_limits(network)]
+    assert len(found) == len(told)
+    assert all(part in message for part, message in zip(told, found, strict=True))
+    assert not [each for each in pnn.check(network).findings if each.message in found]
 
 
 HARMLESS = {
