@@ -1,8 +1,8 @@
 """Every layer in every runtime: ``python docs/conformance.py [RUNTIME]…`` writes conformance.md.
 
 Without names, all that are installed run; with names, these alone run again, and the columns of the others stay.
-``tables`` prints what was measured. Each
-row is a layer with its options, as Python, in a network of its own. What was measured is kept in ``conformance.json``.
+``tables`` and ``summary`` print what was measured, which is kept in ``conformance.json``. Each row is a layer with its
+options, as Python, in a network of its own.
 """
 
 from __future__ import annotations
@@ -131,15 +131,10 @@ def cell_of(row: Row) -> dict[str, Any]:
 
 
 def tables(measured: Mapping[str, Any]) -> str:
-    """One table a group, and below it why runtimes do not agree."""
+    """The summary, then one table a group, and below it why runtimes do not agree."""
     names = [name for name in RUNTIMES if name in measured]
     keys = dict.fromkeys(key for name in names for key in measured[name]["cells"])
-    lines = ["| runtime | version | measured | agree | of |", "|---|---|---|---|---|"]
-    for name in names:
-        cells = measured[name]["cells"].values()
-        agree = sum(cell["state"] == "agrees" for cell in cells)
-        found = measured[name]
-        lines.append(f"| {RUNTIMES[name].title} | {found['version']} | {found['date']} | {agree} | {len(cells)} |")
+    lines = [summary(measured)]
     for group in dict.fromkeys(key.partition("|")[0] for key in keys):
         mine = [key for key in keys if key.partition("|")[0] == group]
         lines += ["", f"## {group}", "", "| | " + " | ".join(RUNTIMES[name].title for name in names) + " |"]
@@ -148,6 +143,16 @@ def tables(measured: Mapping[str, Any]) -> str:
             shown = (cell(measured[name]["cells"].get(key)) for name in names)
             lines.append(f"| `{key.partition('|')[2]}` | {' | '.join(shown)} |")
         lines += reasons(measured, names, mine)
+    return "\n".join(lines)
+
+
+def summary(measured: Mapping[str, Any]) -> str:
+    """How many rows each runtime agrees on, with its version and date."""
+    lines = ["| runtime | version | measured | agree | of |", "|---|---|---|---|---|"]
+    for name in (name for name in RUNTIMES if name in measured):
+        found, cells = measured[name], measured[name]["cells"].values()
+        agree = sum(cell["state"] == "agrees" for cell in cells)
+        lines.append(f"| {RUNTIMES[name].title} | {found['version']} | {found['date']} | {agree} | {len(cells)} |")
     return "\n".join(lines)
 
 
@@ -213,8 +218,8 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["tables"]:
-        print(tables(json.loads(MEASURED.read_bytes())))
+    if sys.argv[1:] in (["tables"], ["summary"]):
+        print({"tables": tables, "summary": summary}[sys.argv[1]](json.loads(MEASURED.read_bytes())))
     else:
         measured = measure(sys.argv[1:] or [*RUNTIMES])
         PAGE.write_text(INTRODUCTION.lstrip().replace("TABLES", tables(measured)), encoding="utf-8")
