@@ -115,10 +115,31 @@ def test_what_is_refused(tmp_path: Path) -> None:
         write_c(net, tmp_path / "net.c", up_to={"length": 3, "steps": 3})
     with pytest.raises(ValueError, match="weights are too many"):
         write_c(pnn.Sequential(pnn.Input(2100), pnn.Dense(2000), seed=0), tmp_path / "net.c")
-    volume = pnn.Sequential(pnn.Input(1, 4, 4, 4), pnn.Conv3d(2, 3), pnn.ReLU(), pnn.MaxPool3d(2), seed=0)
-    with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*Conv(.|\n)*MaxPool"):
-        write_c(volume, tmp_path / "net.c")
+    layers = [pnn.Upsample(scale_factor=2), pnn.LPPool2d(2, 2)]
+    with pytest.raises(UnsupportedError, match=r"2 faults(.|\n)*Resize(.|\n)*LpPool"):
+        write_c(pnn.Sequential(pnn.Input(1, 4, 4), *layers, seed=0), tmp_path / "net.c")
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_windows_in_three_dimensions_padding_spaces_sums_and_ranks(tmp_path: Path) -> None:
+    """Against PyTorch: what a window over two axes cannot show."""
+    torch = pytest.importorskip("torch")
+    from portable_nn.converters.torch import to_torch
+
+    x = pnn.Input(2, 4, 5, 6)
+    y = pnn.Pad(1, mode="reflect")(x)
+    y = pnn.Conv3d(4, 3, stride=(1, 2, 1), padding=1, groups=2)(y)
+    y = pnn.ConvTranspose3d(4, 2, stride=2, groups=2)(pnn.MaxPool3d(2)(y))
+    y = pnn.AvgPool3d(2, padding=1)(y)
+    y = pnn.emit("CumSum", pnn.Flatten()(y), pnn.emit("Constant", value_int=1), exclusive=1, reverse=1)
+    network = pnn.Network(x, y, seed=0)
+    write_c(network, tmp_path / "net.c")
+    given = np.random.default_rng(0).normal(size=(2, 2, 4, 5, 6)).astype(np.float32)
+    wanted = to_torch(network, verify=False)(torch.from_numpy(given)).detach().numpy()
+    with side_of(source_of(network, Path("net.c"), {}), network, (), COMPILER, "-Werror") as side:
+        found = side({network.graph.inputs[0].name: given})
+    np.testing.assert_allclose(found[network.graph.outputs[0]], wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.long

@@ -128,7 +128,8 @@ def _division(use: CUse) -> None:
 def _cast(use: CUse) -> None:
     source, target = use.type().dtype, use.results[0].dtype
     if source in FLOATS and target not in (*FLOATS, "bool"):
-        raise NotWritten(f"a cast from {source} to {target}")
+        _elementwise(use, lambda each: f"({C_TYPES[target]}){use.code('whole({0})').format(each[0])}")
+        return
     suffix = "{0} != 0" if target == "bool" else f"({C_TYPES[target]}){{0}}"
     _elementwise(use, lambda each: suffix.format(each[0]))
 

@@ -108,15 +108,29 @@ def _affine(start: str, step: int, index: str) -> str:
     return scaled if start == "0" else f"({start} + {scaled})"
 
 
+_BEYOND: Final = {"constant": None, "reflect": "reflected", "edge": "clamped", "wrap": "wrapped"}
+"""What finds the cell of the input that a cell of the padding is."""
+
+
 def _pad(use: CUse) -> None:
-    if use.string("mode") != "constant":
-        raise NotWritten(f"the mode {use.string('mode')}")
     shape, out, dtype = use.type().shape, use.results[0].shape, use.type().dtype
     rank, given = len(shape), use.numbers(1)
     axes = [use.axis(axis, rank) for axis in use.numbers(3)] if use.has(3) else list(range(rank))
     before = dict(zip(axes, given, strict=False))
     if min(given, default=0) < 0:
         raise NotWritten("a padding that takes cells away")
+    if (source := _BEYOND[use.string("mode")]) is not None:
+        use.kernels.add((source, "float32"))
+
+        def beyond(i: Sequence[str]) -> str:
+            moved = [
+                f"{source}({each} - {before.get(axis, 0)}, {use.size(size)})" if out[axis] != size else each
+                for axis, (each, size) in enumerate(zip(i, shape, strict=True))
+            ]
+            return f"{use.y[0]}[{use.place(out, i)}] = {use.x[0]}[{_placed(use, shape, moved)}];"
+
+        use.over(out, beyond)
+        return
     value = f"{use.x[2]}[0]" if use.has(2) else literal(0, dtype)
     use.lines += loops([("i", use.count(out))], f"{use.y[0]}[i] = {value};")
 
@@ -161,6 +175,39 @@ def _one_hot(use: CUse) -> None:
     use.over(out, statement)
 
 
+def _depth_to_space(use: CUse) -> None:
+    block, by_columns = use.int("blocksize"), use.string("mode") == "CRD"
+    shape, out = use.type().shape, use.results[0].shape
+    channels = use.count([out[1]])
+
+    def statement(i: Sequence[str]) -> str:
+        n, c, h, w = i
+        cell = f"{h} % {block} * {block} + {w} % {block}"
+        channel = f"{c} * {block * block} + {cell}" if by_columns else f"({cell}) * {channels} + {c}"
+        source = [n, f"({channel})", f"({h} / {block})", f"({w} / {block})"]
+        return f"{use.y[0]}[{_placed(use, out, i)}] = {use.x[0]}[{_placed(use, shape, source)}];"
+
+    use.over(out, statement)
+
+
+def _space_to_depth(use: CUse) -> None:
+    block, shape, out = use.int("blocksize"), use.type().shape, use.results[0].shape
+    channels = use.count([shape[1]])
+
+    def statement(i: Sequence[str]) -> str:
+        n, c, h, w = i
+        cell = f"({c} / {channels})"
+        source = [
+            n,
+            f"({c} % {channels})",
+            f"({h} * {block} + {cell} / {block})",
+            f"({w} * {block} + {cell} % {block})",
+        ]
+        return f"{use.y[0]}[{_placed(use, out, i)}] = {use.x[0]}[{_placed(use, shape, source)}];"
+
+    use.over(out, statement)
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
     "Identity": Row(_same, "as it is"),
@@ -174,6 +221,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Split": Row(_split, "in parts"),
     "Slice": Row(_slice, "a part"),
     "Pad": Row(_pad, "with more cells around it"),
+    "DepthToSpace": Row(_depth_to_space, "channels become blocks of cells"),
+    "SpaceToDepth": Row(_space_to_depth, "blocks of cells become channels"),
     "Gather": Row(_gather, "rows by their numbers"),
     "OneHot": Row(_one_hot, "one place of each row"),
 }

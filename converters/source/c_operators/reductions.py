@@ -54,6 +54,22 @@ def _arg(sign: str) -> Write:
     return write
 
 
+def _cumulative(use: CUse) -> None:
+    if use.type(1).constant is None:
+        raise NotWritten("an axis that is computed")
+    shape = use.type().shape
+    axis = use.axis(use.numbers(1)[0], len(shape))
+    sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
+    use.call("cumulative", use.x[0], use.y[0], *sizes, use.int("exclusive"), use.int("reverse"))
+
+
+def _top_k(use: CUse) -> None:
+    shape, axis, out = use.type().shape, use.attribute_axis(), use.results[0].shape
+    sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :], [out[axis]]))
+    sign = in_type("1.0f" if use.int("largest") else "-1.0f", use.float_type())
+    use.call("top_k", use.x[0], use.y[0], use.y[1], *sizes, sign)
+
+
 ROWS: Final[Mapping[str, Row]] = {
     "GlobalAveragePool": Row(_reduced("0", "{0} + {1}", "{0} / {1}"), "the mean of each channel"),
     "GlobalMaxPool": Row(_reduced("-INFINITY", "larger({0}, {1})"), "the largest number of each channel"),
@@ -65,6 +81,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "ReduceSumSquare": Row(_reduced("0", "{0} + {1} * {1}"), "the sum of squares along some axes"),
     "ReduceL1": Row(_reduced("0", "{0} + fabsf({1})"), "the sum of magnitudes along some axes"),
     "ReduceL2": Row(_reduced("0", "{0} + {1} * {1}", "sqrtf({0})"), "the length along some axes"),
+    "CumSum": Row(_cumulative, "the sum of everything before"),
+    "TopK": Row(_top_k, "the largest or smallest numbers, and where they stand", all_outputs=True),
     "ArgMax": Row(_arg("1.0f"), "where the largest number stands"),
     "ArgMin": Row(_arg("-1.0f"), "where the smallest number stands"),
 }

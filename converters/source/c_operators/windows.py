@@ -12,16 +12,15 @@ from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.spatial.window import plain_windows, reaching, windows
 
 
-def _plane(use: CUse, shape: Shape) -> tuple[Dim, Dim]:
-    """Height and width; the height of a sequence is 1."""
-    sizes = shape[2:]
-    if len(sizes) > 2:
-        raise NotWritten(f"a window along {len(sizes)} axes")
-    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+def _space(shape: Shape) -> tuple[Dim, ...]:
+    """Depth, height and width; those that there are not are 1."""
+    if len(shape) > 5:
+        raise NotWritten(f"a window along {len(shape) - 2} axes")
+    return (1,) * (5 - len(shape)) + shape[2:]
 
 
-def _two(values: Sequence[int], filler: int) -> list[int]:
-    return [filler, *values] if len(values) == 1 else list(values)
+def _three(values: Sequence[int], filler: int) -> list[int]:
+    return [filler] * (3 - len(values)) + list(values)
 
 
 def _each_example(use: CUse, kernel: str, pointers: Sequence[tuple[str, str]], numbers: Sequence[object]) -> None:
@@ -47,12 +46,12 @@ def _windows_of(use: CUse, kernel: Sequence[int]) -> list[Any]:
 
 
 def _window_numbers(found: Sequence[Any]) -> list[int]:
-    """Kernel, strides, pads before and dilations, for two axes."""
+    """Kernel, strides, pads before and dilations, for three axes."""
     return [
-        *_two([w.kernel for w in found], 1),
-        *_two([w.stride for w in found], 1),
-        *_two([w.pad_begin for w in found], 0),
-        *_two([w.dilation for w in found], 1),
+        *_three([w.kernel for w in found], 1),
+        *_three([w.stride for w in found], 1),
+        *_three([w.pad_begin for w in found], 0),
+        *_three([w.dilation for w in found], 1),
     ]
 
 
@@ -64,13 +63,13 @@ def _kernel(use: CUse) -> list[int]:
 def _conv(kernel: str) -> Write:
     def write(use: CUse) -> None:
         x, y = use.type().shape, use.results[0].shape
-        if kernel == "conv_transpose2d":
+        if kernel == "conv_transpose":
             if use.attributes.get("output_shape") is not None or use.string("auto_pad") not in ("NOTSET", "VALID"):
                 raise NotWritten("output_shape and auto_pad are not written: pads are")
             found = plain_windows(use, _kernel(use))
         else:
             found = _windows_of(use, _kernel(use))
-        numbers = [use.count([x[1]]), *map(use.size, _plane(use, x)), use.count([y[1]]), *map(use.size, _plane(use, y))]
+        numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
         bias = use.x[2] if use.has(2) else "0"
         pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
         _each_example(use, kernel, pointers, [*numbers, *_window_numbers(found), use.int("group")])
@@ -84,12 +83,12 @@ def _pool(kernel: str) -> Write:
             raise NotWritten("where the largest numbers stand is not written")
         x, y = use.type().shape, use.results[0].shape
         found = _windows_of(use, _kernel(use))
-        numbers: list[object] = [use.count([x[1]]), *map(use.size, _plane(use, x)), *map(use.size, _plane(use, y))]
+        numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
         numbers += _window_numbers(found)
-        if kernel == "average_pool2d":
+        if kernel == "average_pool":
             own = plain_windows(use, _kernel(use)) if use.attributes.get("ceil_mode") else found
             counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
-            numbers += [each for pair in ([(0, 0), *counted] if len(counted) == 1 else counted) for each in pair]
+            numbers += [each for pair in [(0, 0)] * (3 - len(counted)) + counted for each in pair]
         pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]
         _each_example(use, kernel, pointers, numbers)
 
@@ -97,8 +96,8 @@ def _pool(kernel: str) -> Write:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Conv": Row(_conv("conv2d"), "kernels slide over it"),
-    "ConvTranspose": Row(_conv("conv_transpose2d"), "each number spreads over a window"),
-    "MaxPool": Row(_pool("max_pool2d"), "the largest number of each window"),
-    "AveragePool": Row(_pool("average_pool2d"), "the mean of each window"),
+    "Conv": Row(_conv("conv"), "kernels slide over it"),
+    "ConvTranspose": Row(_conv("conv_transpose"), "each number spreads over a window"),
+    "MaxPool": Row(_pool("max_pool"), "the largest number of each window"),
+    "AveragePool": Row(_pool("average_pool"), "the mean of each window"),
 }
