@@ -150,8 +150,11 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
     import jax.numpy as jnp
     from flax import nnx
 
+    from portable_nn.converters.jax.primitives.layers import nnx_marked
+
     copy = nnx.clone(module)
     copy.eval()
+    marks = nnx.split(nnx_marked(copy))[0]
     graph, params, random, rest = nnx.split(copy, nnx.Param, nnx.RngState, ...)
     trees, leaves = [params, rest], list[Leaf]()
     for tree in trees:
@@ -159,7 +162,7 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
             leaves.append(Leaf(_name([str(key) for key in path]), jnp.asarray(value[...]), tree is params))
     shapes = [jax.tree_util.tree_structure(tree) for tree in trees]
 
-    def module_of(arrays: Sequence[Any]) -> Any:
+    def module_of(arrays: Sequence[Any], graph: Any = graph) -> Any:
         count = shapes[0].num_leaves
         states = [
             jax.tree_util.tree_unflatten(shape, part)
@@ -170,6 +173,9 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
 
     def call(arrays: Sequence[Any], *inputs: Any) -> Any:
         return module_of(arrays)(*inputs, **options)
+
+    def traced(arrays: Sequence[Any], *inputs: Any) -> Any:
+        return module_of(arrays, marks)(*inputs, **options)
 
     def train(arrays: Sequence[Any], *inputs: Any) -> tuple[Any, Sequence[Any]]:
         now = module_of(arrays)
@@ -183,13 +189,15 @@ def _nnx(module: Any, options: Mapping[str, Any]) -> Model:
         for path, each in nnx.iter_modules(copy)
         if isinstance(each, nnx.BatchNorm)
     }
-    return Model(leaves, call, call, train, momenta)
+    return Model(leaves, call, traced, train, momenta)
 
 
 def _equinox(module: Any, options: Mapping[str, Any]) -> Model:
     """An equinox module takes one example: it is mapped over the first axis of its inputs."""
     import equinox
     import jax
+
+    from portable_nn.converters.jax.primitives.layers import equinox_marked
 
     still = equinox.nn.inference_mode(module)
     arrays, rest = equinox.partition(still, equinox.is_array)
@@ -199,8 +207,16 @@ def _equinox(module: Any, options: Mapping[str, Any]) -> Model:
         for path, array in found
     ]
 
-    def call(values: Sequence[Any], *inputs: Any) -> Any:
-        whole = equinox.combine(jax.tree_util.tree_unflatten(shape, values), rest)
-        return jax.vmap(lambda *one: whole(*one, **options))(*inputs)
+    def whole(values: Sequence[Any]) -> Any:
+        return equinox.combine(jax.tree_util.tree_unflatten(shape, values), rest)
 
-    return _plain(leaves, call)
+    def mapped(module: Any, inputs: Sequence[Any]) -> Any:
+        return jax.vmap(lambda *one: module(*one, **options))(*inputs)
+
+    def call(values: Sequence[Any], *inputs: Any) -> Any:
+        return mapped(whole(values), inputs)
+
+    def traced(values: Sequence[Any], *inputs: Any) -> Any:
+        return mapped(equinox_marked(whole(values)), inputs)
+
+    return _plain(leaves, call)._replace(traced=traced)

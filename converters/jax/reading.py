@@ -50,8 +50,8 @@ def from_jax(
 
     Args:
         model: a module of flax.linen, flax.nnx or equinox, or a function of variables and inputs. Modules are taken in
-            the mode of inference; batch norms of flax and Dropout of flax.linen do in training what they do there. An
-            equinox module takes one example, and is mapped over the first axis.
+            the mode of inference; batch norms of flax, and Dropout, do in training what they do there. An equinox
+            module takes one example, and is mapped over the first axis.
         variables: the variables of a module of flax.linen, as ``init`` gives them, or the tree that a function takes
             first. Floating-point arrays are trained; of a tree with collections, those in ``params`` alone.
         example: the input, or a tuple of the inputs: arrays, or ``jax.ShapeDtypeStruct``. The first axis of arrays is

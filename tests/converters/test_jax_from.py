@@ -246,8 +246,17 @@ def test_modules_of_nnx() -> None:
         "conv.kernel", "conv.bias", "norm.mean", "norm.var", "norm.scale", "norm.bias", "dense.kernel", "dense.bias",
     ] or {*net.parameters} >= {"conv.kernel", "norm.mean", "dense.bias"}  # fmt: skip
     assert not module.drop.deterministic
+    assert "Dropout" in {node.operator for node in net.graph.nodes}
     module.eval()
     np.testing.assert_allclose(net.predict(x), module(x), rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_of_equinox_drops_in_training() -> None:
+    eqx = pytest.importorskip("equinox")
+    layers = [eqx.nn.Linear(4, 3, key=jax.random.key(0)), eqx.nn.Dropout(0.5)]
+    net = from_jax(eqx.nn.Sequential(layers), example=floats(3, 4)).network
+    assert "Dropout" in {node.operator for node in net.graph.nodes}
+    assert list(net.parameters) == ["layers.0.weight", "layers.0.bias"]
 
 
 @pytest.mark.long

@@ -13,12 +13,14 @@ from flax import linen
 from jax import ensure_compile_time_eval, random
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
+from jax.interpreters import batching
 
 from portable_nn.converters.jax.primitives.table import Call, Held, row
 from portable_nn.operators import Symbol, constant, emit, emit_all, integers
 
 DROPOUT: Final = Primitive("flax_dropout")
 DROPOUT.def_abstract_eval(lambda x, *, rate: x)
+batching.primitive_batchers[DROPOUT] = lambda args, axes, *, rate: (DROPOUT.bind(*args, rate=rate), axes[0])
 
 RECURRENCE: Final = Primitive("flax_recurrence")
 RECURRENCE.multiple_results = True
@@ -60,6 +62,39 @@ def marked(next_function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], c
     if isinstance(module, linen.RNN) and (cell := _plain_cell(module, args, kwargs)):
         return _bound(module, cell, args[0], kwargs)
     return next_function(*args, **kwargs)
+
+
+def nnx_marked(module: Any) -> Any:
+    """A copy of a module of nnx whose Dropout is this primitive."""
+    from flax import nnx
+
+    class Marked(nnx.Dropout):  # type: ignore[misc]  # flax has no types for it
+        def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            drops = 0 < self.rate < 1 and not self.broadcast_dims
+            return DROPOUT.bind(inputs, rate=float(self.rate)) if drops else inputs
+
+    copy = nnx.clone(module)
+    for _, each in nnx.iter_modules(copy):
+        if type(each) is nnx.Dropout:
+            each.__class__ = Marked
+    return copy
+
+
+def equinox_marked(module: Any) -> Any:
+    """A copy of a module of equinox whose Dropout is this primitive."""
+    import equinox
+    import jax
+
+    class Marked(equinox.Module):  # type: ignore[misc]  # equinox is not followed
+        rate: float = equinox.field(static=True)
+
+        def __call__(self, x: Any, **options: Any) -> Any:
+            return DROPOUT.bind(x, rate=self.rate)
+
+    def is_dropout(each: Any) -> bool:
+        return type(each) is equinox.nn.Dropout and 0 < each.p < 1
+
+    return jax.tree.map(lambda each: Marked(float(each.p)) if is_dropout(each) else each, module, is_leaf=is_dropout)
 
 
 def _option(module: Any, kwargs: Mapping[str, Any], name: str) -> Any:
