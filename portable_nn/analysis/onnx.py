@@ -22,6 +22,7 @@ from portable_nn.core.graph import Attribute, Node, Shape
 from portable_nn.core.text import quantity, some
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.branches import inlined
+from portable_nn.onnx.classical.model import DOMAIN, TRANSLATIONS, classical
 from portable_nn.onnx.entries import equalities
 from portable_nn.onnx.library.inference import declared, dtype_of, infer_standard, type_of
 from portable_nn.onnx.opsets.folding import Folder
@@ -86,9 +87,13 @@ def onnx_surveyor(path: Path) -> Surveyor:
         hint = "onnx.version_converter.convert_version(model, 17) may bring it to one that is"
         findings.append(Finding("error", "", error.reason, hint))
     with _collected(findings):
-        model, done = inlined(model, where, answer)
+        model, remarks = inlined(model, where, answer)
         graph = model.graph
-        findings.extend(Finding("note", "", note) for note in done)
+        findings.extend(Finding("note", "", note) for note in remarks)
+    with _collected(findings):
+        if (done := classical(model, where)) is not None:
+            model, graph = done.model, done.model.graph
+            findings.extend(Finding("note", "", f"import: {note}") for note in done.notes)
     found = obstacles(model)
     findings.extend(_unsupported(obstacle, model) for obstacle in found)
     blocked = {place for obstacle in found for place in obstacle.nodes}
@@ -191,7 +196,9 @@ def _unsupported(obstacle: Obstacle, model: ModelProto) -> Finding:
     node = label(nodes[0]) if len(nodes) == 1 else ""
     if not obstacle.origin:
         return Finding("error", node, f"not supported: {obstacle}")
-    if nodes[0].domain not in STANDARD:
+    if nodes[0].domain == DOMAIN and nodes[0].op_type in TRANSLATIONS:
+        hint = "import writes it in operators of the standard, once the others can be"
+    elif nodes[0].domain not in STANDARD:
         hint = "only a runtime with this extension can run it"
     elif obstacle.version:
         hint = ONLY_PREDICTED

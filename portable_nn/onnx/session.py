@@ -241,6 +241,7 @@ def _reason(error: Exception) -> str:
 def _value(found: Any, where: str) -> Value:
     """An input or output; an unknown size gets a name."""
     if found.type not in _DTYPES:
-        raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers")
+        words = ": import the file first, then they are the categories of a table" if "string" in found.type else ""
+        raise UnsupportedError(where, f"'{found.name}' is {found.type}, not an array of numbers{words}")
     shape = tuple(f"{found.name}.{axis}" if dim is None else dim for axis, dim in enumerate(apart(found.shape)))
     return Value(found.name, _DTYPES[found.type], shape)

@@ -121,7 +121,8 @@ class Check:
             title = f"{what}y" if len(losses) == 1 else f"{what}y['{name}']"
             given = numbered(y[name], _labels(self.network, name), loss, self.symbols[name].shape[1:], title)
             _check_numbers(as_array(given, title), title)
-            ys[name] = check_target(loss, self.symbols[name], given, f"{what}y")
+            kind = next((info.kind for info in self.network.outputs if info.name == name), "values")
+            ys[name] = check_target(loss, self.symbols[name], given, f"{what}y", kind)
         return ys
 
 

@@ -321,10 +321,19 @@ def _evaluations(
 
 
 def _note_losses(network: Trainable, losses: Mapping[str, Loss]) -> None:
-    """Note at each output the loss that it is trained with, and the kind that this implies."""
+    """Note at each output the loss that it is trained with, and the kind that this implies.
+
+    Probabilities stay such: their logits are trained.
+    """
     shapes = {name: symbol.shape[1:] for name, symbol in replay(network.graph).items() if name in losses}
+    is_kept = {info.name: info.kind == "probabilities" and bool(losses[info.name].inside)
+               for info in network.outputs if info.name in losses}  # fmt: skip
     network.outputs = tuple(
-        replace(info, kind=losses[info.name].kind(shapes[info.name]) or info.kind, loss=str(losses[info.name]))
+        replace(
+            info,
+            kind=info.kind if is_kept[info.name] else losses[info.name].kind(shapes[info.name]) or info.kind,
+            loss=str(losses[info.name]),
+        )
         if info.name in losses
         else info
         for info in network.outputs

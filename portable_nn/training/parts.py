@@ -18,6 +18,7 @@ from portable_nn.core.graph import Dim, Graph, Shape
 from portable_nn.engines.batching import Feeds
 from portable_nn.operators import Leaf, Symbol, replay, trace
 from portable_nn.training.losses import Built, Loss
+from portable_nn.training.losses.base import logits_of
 from portable_nn.training.trainable import Trainable
 
 TARGET, WEIGHT = "train/target/", "train/sample_weight"
@@ -42,13 +43,20 @@ def shapes_for(graph: Graph, size: int) -> dict[str, tuple[Dim, ...]]:
 
 
 def build_losses(
-    symbols: Mapping[str, Symbol], losses: Mapping[str, Loss], targets: Feeds, weighted: Shape | None
+    network: Trainable,
+    symbols: Mapping[str, Symbol],
+    losses: Mapping[str, Loss],
+    targets: Feeds,
+    weighted: Shape | None,
 ) -> tuple[dict[str, Built], list[Leaf]]:
     """The loss of each trained output, and the inputs that they need: targets and weights.
+
+    A loss of logits is that of the logits of an output of probabilities.
 
     ``weighted`` are the sizes of the weights beside the batch: none for a weight of each example.
     """
     leaves: list[Leaf] = []
+    given = {info.name for info in network.outputs if info.kind == "probabilities"}
     parts: dict[str, Built] = {}
     weight: Leaf | None = None
     for name, loss in losses.items():
@@ -58,7 +66,7 @@ def build_losses(
             leaves.append(weight)
         target = Leaf(TARGET + name, str(targets[name].dtype), (output.shape[0], *targets[name].shape[1:]))
         leaves.append(target)
-        parts[name] = loss.build(output, target, weight)
+        parts[name] = loss.build(logits_of(output, loss) if name in given else output, target, weight)
     return parts, leaves
 
 
@@ -115,7 +123,7 @@ def loss_graph(
 ) -> LossGraph:
     """The graph of the losses: see ``LossGraph``."""
     symbols = replay(sized(network.graph, examples))
-    parts, extra = build_losses(symbols, losses, targets, weighted)
+    parts, extra = build_losses(network, symbols, losses, targets, weighted)
     found = parts_of(losses, parts)
     inputs = [leaf for value in network.graph.inputs if isinstance(leaf := symbols[value.name], Leaf)]
     outputs = [symbols[name] for name in network.graph.outputs]

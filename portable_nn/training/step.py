@@ -77,7 +77,7 @@ class TrainingStep:
             raise UsageError("truncate is for recurrent layers, RNN, GRU and LSTM, and the network has none")
         symbols = replay(rewritten(Program(graph, network.parameters), rewrites).graph, training=True, form=form)
         inputs = [symbols[value.name] for value in network.graph.inputs]
-        parts, extra = build_losses(symbols, losses, targets, weighted)
+        parts, extra = build_losses(network, symbols, losses, targets, weighted)
         self.losses, self._loss, self._parts = losses, total_loss(losses, parts), parts_of(losses, parts)
         self.updates = Updates(updating, network.graph, self._loss.dtype, self._parts)
         self._scalars = list(self.updates.scalars.values())

@@ -18,8 +18,10 @@ from portable_nn.training.losses import Loss, OwnLoss
 from portable_nn.training.losses.classes import Hinge
 
 
-def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> Array:
+def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y", kind: str = "values") -> Array:
     """``target`` as the array that ``loss`` compares with ``output``, its first axis the examples.
+
+    ``kind`` is what the output means: probabilities may come from the operator that the loss has inside.
 
     Raises ``ShapeError`` or ``UsageError`` that says what was expected.
     """
@@ -27,7 +29,7 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
     if isinstance(loss, OwnLoss):
         return _for_function(output, target, name)
     wanted: Shape = loss.wanted(output.shape[1:])
-    _check_output(loss, output)
+    _check_output(loss, output, kind)
     numbers = target.dtype.kind in "iu" and target.ndim and wanted[:1] != (1,)
     if loss.classes and numbers and wanted and may_be_equal(target.shape[1:], wanted[1:]):
         return _class_numbers(loss, wanted[0], target, name)
@@ -50,11 +52,11 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y") -> 
     return cast(target, output.dtype, name)
 
 
-def _check_output(loss: Loss, output: Symbol) -> None:
+def _check_output(loss: Loss, output: Symbol, kind: str) -> None:
     """Raise ``UsageError`` for an output that the loss cannot be used with."""
     maker = output.origin.operator.name if output.origin.operator else ""
-    inside = "Sigmoid" if loss.one and loss.inside and output.shape[1:2] == (1,) else loss.inside
-    if inside and maker == inside:
+    inside = loss.operator_for(output.shape[1:])
+    if inside and maker == inside and kind != "probabilities":
         raise UsageError(
             f"loss '{loss.name}' has a {maker} inside and works on logits, but the output comes from {maker}: "
             f"leave the last {maker} out and apply it to what predict gives"

@@ -216,18 +216,14 @@ def test_targets_that_do_not_fit(loss: Any, y: Any, error: type[PortableNNError]
         identity().fit(X, y, loss=loss)
 
 
-@pytest.mark.parametrize(
-    ("layer", "loss", "maker"),
-    [(pnn.Softmax(), "cross_entropy", "Softmax"), (pnn.Sigmoid(), "binary_cross_entropy", "Sigmoid")],
-)
-def test_a_loss_on_logits_refuses_probabilities(layer: Any, loss: str, maker: str) -> None:
-    network = pnn.Sequential(pnn.Input(3), pnn.Dense(3), layer)
-    message = (
-        f"loss '{loss}' has a {maker} inside and works on logits, but the output comes from {maker}: "
-        f"leave the last {maker} out and apply it to what predict gives"
-    )
-    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
-        network.fit(X, np.zeros((4, 3)), loss=loss)
+@pytest.mark.parametrize(("layer", "loss"), [(pnn.Softmax, "cross_entropy"), (pnn.Sigmoid, "binary_cross_entropy")])
+def test_a_loss_on_logits_takes_them_from_behind_probabilities(layer: Any, loss: str) -> None:
+    plain, closed = (pnn.Sequential(pnn.Input(3), pnn.Dense(3), *end, seed=0) for end in ([], [layer()]))
+    for network in (plain, closed):
+        network.fit(X, np.eye(3)[[0, 1, 2, 0]], loss=loss, epochs=3, optimizer=pnn.SGD(0.1), shuffle=False)
+    for name, array in plain.parameters.items():
+        np.testing.assert_array_equal(closed.parameters[name], array)
+    assert closed.outputs[0].kind == "probabilities"
 
 
 def test_the_loss_tells_what_the_output_means() -> None:

@@ -31,8 +31,17 @@ def linear_classifier(use: Use) -> None:
         weight, bias = np.concatenate([-weight, weight]), np.concatenate([-bias, bias])
         if post == "NONE":  # The score of the other class is then 1 - s.
             bias[0] += 1
-    scores = _product(use, weight, bias, "" if post != "NONE" else use.y(1))
+    if post == "LOGISTIC" and rows and len(labels) == 2 and _are_opposite(weight, bias):
+        # One row alone is trained, so that the two probabilities go on adding up to 1.
+        score = _product(use, weight[1:], bias[1:], "")
+        scores = use.emit("Concat", use.emit("Neg", score), score, axis=1)
+    else:
+        scores = _product(use, weight, bias, "" if post != "NONE" else use.y(1))
     _answer(use, _post(use, scores, post, use.y(1)), post)
+
+
+def _are_opposite(weight: Floats, bias: Floats) -> bool:
+    return np.array_equal(weight[0], -weight[1]) and bias[0] == -bias[1]
 
 
 def linear_regressor(use: Use) -> None:

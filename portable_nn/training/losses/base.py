@@ -73,6 +73,10 @@ class Loss:
         """The kind of an output of this shape that is trained with it; empty where it implies none."""
         return self.implied
 
+    def operator_for(self, shape: Shape) -> str:
+        """The operator that the loss applies itself to an output of this shape, without the batch; or empty."""
+        return "Sigmoid" if self.one and self.inside and shape[:1] == (1,) else self.inside
+
     def wanted(self, shape: Shape) -> Shape:
         """The shape of the targets for an output of this shape, without the batch. Raises ``UsageError``."""
         return shape
@@ -92,6 +96,25 @@ class Loss:
     def build(self, output: Symbol, target: Symbol, weight: Symbol | None = None) -> Built:
         """The loss as a scalar; ``weight`` (n, …) is ``None`` without sample weights."""
         return Built(mean(self.each(output, target), weight))
+
+
+def logits_of(output: Symbol, loss: Loss) -> Symbol:
+    """What a loss of logits is given where ``output`` has probabilities: what its operator made these of.
+
+    Probabilities that were made otherwise have their logarithms as logits: log p, or log p - log(1 - p) of single ones.
+    """
+    inside, origin = loss.operator_for(output.shape[1:]), output.origin
+    if not inside:
+        return output
+    axis = origin.attributes.get("axis", -1)
+    by_classes = inside == "Sigmoid" or (isinstance(axis, int) and axis % len(output.shape) == 1)
+    if origin.operator and origin.operator.name == inside and by_classes and origin.inputs[0] is not None:
+        return origin.inputs[0]
+    numbers = np.finfo(output.dtype)
+    if inside == "Sigmoid":
+        p = emit("Clip", output, *(constant(float(end), output.dtype) for end in (numbers.eps, 1 - numbers.eps)))
+        return emit("Log", p) - emit("Log", 1 - p)
+    return emit("Log", emit("Max", output, constant(float(numbers.tiny), output.dtype)))
 
 
 def mean(values: Symbol, weight: Symbol | None) -> Symbol:
