@@ -58,8 +58,9 @@ NETWORKS: dict[str, Callable[[], pnn.Network]] = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_keras_computes_what_the_network_computes(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]()
-    written = write_keras(network, tmp_path / "n.keras", prove_training=True)
-    assert "by the same on both sides" in written.notes[-1]
+    same = name != "lstm"  # Its two biases are one in Keras, which trains otherwise.
+    written = write_keras(network, tmp_path / "n.keras", prove_training=same)
+    assert ("by the same on both sides" if same else "both of its biases become one") in written.notes[-1]
     model = keras().models.load_model(tmp_path / "n.keras")
     rng = np.random.default_rng(0)
     [value] = network.graph.inputs
