@@ -226,7 +226,7 @@ class _File:
             "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>",
             "\n\n".join(self._weight(name) for name in weights),
             "\n".join(self._memory(totals)),
-            "\n\n".join(kernels_in(self.kernels)),
+            "\n\n".join(kernels_in({each for each in self.kernels if re.search(rf"\b{name_of(*each)}\(", body)})),
             "\n".join(self._function(offsets)),
             "\n".join(self._main()),
         ]

@@ -230,7 +230,9 @@ def test_a_file_of_pytorch_is_layers_or_a_state_dict_with_its_training(run, tmp_
     assert "--activation is an option of files of arrays, not of PyTorch" in err
 
 
-def test_weights_of_keras_come_by_kerass_layouts(run, tmp_path):
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Of Keras, as it saves.
+def test_weights_of_keras_come_by_kerass_layouts(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     keras = pytest.importorskip("keras", reason="Keras writes and verifies its weights")
     from portable_nn.converters.keras import from_keras
 
