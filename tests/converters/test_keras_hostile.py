@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -366,7 +365,5 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_would_grow_beyond_its_file_is_refused_at_once(name: str, tmp_path: Path) -> None:
     config, pattern = BOMBS[name]
-    begin = time.process_time()
-    with pytest.raises(PortableNNError, match=pattern):
+    with pytest.raises(PortableNNError, match=pattern):  # Otherwise it would not end, or fill the memory.
         read_keras(written(tmp_path, config), verify=False)
-    assert time.process_time() - begin < 2
