@@ -116,7 +116,9 @@ def test_an_operator_that_onnxruntime_lacks_is_reported():
 def test_values_that_are_not_arrays_of_numbers_are_refused():
     node = helper.make_node("StringNormalizer", ["a"], ["c"])
     data = model(node, {"a": [1]}, kind=TensorProto.STRING)
-    with pytest.raises(UnsupportedError, match=r"^m\.onnx: 'a' is tensor\(string\), not an array of numbers: import the file"):
+    with pytest.raises(
+        UnsupportedError, match=r"^m\.onnx: 'a' is tensor\(string\), not an array of numbers: import the file"
+    ):
         Session(data, where="m.onnx")
 
 
