@@ -80,6 +80,7 @@ def from_jax(
     if len(names) != len(examples) or len(set(names)) != len(names):
         raise UsageError(f"inputs must be {len(examples)} different names, not {', '.join(names)}")
     (network, moves), notes = _traced(found, examples, names, outputs, labels)
+    notes += _frozen(network, found.momenta)
     proof = Proof()
     if verify or prove_training:
         side = _side(network.graph, found)
@@ -87,6 +88,14 @@ def from_jax(
     if prove_training:
         proof.notes += compare_training(network, _trained(network, found, moves), seed=seed)
     return Imported(network, proof, notes)
+
+
+def _frozen(network: Network, momenta: Mapping[str, float]) -> tuple[str, ...]:
+    """A note of the batch norms that are no BatchNormalization: training leaves their statistics as they are."""
+    kept = {node.inputs[3].rpartition(".")[0] for node in network.graph.nodes if node.operator == "BatchNormalization"}
+    if left := sorted(momenta.keys() - kept):
+        return (f"batch norms without a scale or a bias keep their running statistics in training: {', '.join(left)}",)
+    return ()
 
 
 def _numbered(stem: str, count: int) -> list[str]:

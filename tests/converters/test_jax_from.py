@@ -279,3 +279,11 @@ def test_a_network_goes_there_and_back() -> None:
     assert notes[0].startswith("sizes are fixed at those of the example, 4: ")
     np.testing.assert_allclose(back.predict(x), net.predict(x), rtol=1e-5, atol=1e-6)
     assert {*back.parameters} == {"conv_1.kernel", "conv_1.bias", "dense_1.kernel", "dense_1.bias"}
+
+
+@pytest.mark.parametrize(("options", "said"), [({}, False), ({"use_scale": False}, True), ({"use_bias": False}, True)])
+def test_a_batch_norm_that_training_leaves_as_it_is_has_a_note(options: dict[str, bool], said: bool) -> None:
+    module = linen.Sequential([linen.Dense(4), linen.BatchNorm(use_running_average=True, **options), linen.Dense(2)])
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    _, _, notes = from_jax(module, module.init(jax.random.key(0), x), x)
+    assert any("keep their running statistics in training: layers_1" in note for note in notes) == said
