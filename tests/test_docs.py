@@ -27,7 +27,11 @@ DOCS = ROOT / "docs"
 
 PAGES = sorted(DOCS.glob("*.md"))
 SHOWN = [
-    pytest.param(commands(block), id=f"{page.stem}-{place}", marks=[pytest.mark.long] if place else [])
+    pytest.param(
+        commands(block),
+        id=f"{page.stem}-{place}",
+        marks=pytest.mark.sweep if " gan ring" in block else pytest.mark.long,
+    )
     for page in PAGES
     for place, block in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
 ]
@@ -47,7 +51,6 @@ def alike(found: str, printed: str, *, trained: bool) -> bool:
     return trained or math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("block", SHOWN)
 def test_a_page_shows_what_its_commands_print(
     block: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from keras_models import keras, sequential
 from PIL import Image
 from test_cli_main import PATHS
 
@@ -189,6 +190,10 @@ def state(path: Path) -> None:
     torch.save({name: torch.tensor(array) for name, array in network.parameters.items()}, path)
 
 
+def of_keras(path: Path) -> None:
+    sequential((4,), keras().layers.Dense(3, activation="softmax")).save(path)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(
         ("mnist_train.csv", "mnist_test.csv", "mine.csv", "more.csv", "test.csv", "validation.csv"), digits
@@ -220,6 +225,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(("weights.npz", "logistic.npz"), by_hand),
     "theirs.h5": shipped,
     "theirs.pt": state,
+    "theirs.keras": of_keras,
 }
 """What makes the file with a name. A file that an example writes is not made: it comes last, or after an option."""
 
@@ -273,6 +279,7 @@ def read_by(words: list[str]) -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, under PyTorch.
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_it_runs(run, tmp_path, monkeypatch, example):
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):
