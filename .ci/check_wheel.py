@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-DATA = {".safetensors", ".onnx", ".md", ".png", ".npy", ".typed"}
+DATA = {".safetensors", ".onnx", ".md", ".png", ".npy", ".typed", ".js", ".css", ".html"}
 
 
 def expected() -> set[str]:

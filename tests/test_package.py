@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def test_a_checkout_adds_converters_and_models_and_nothing_else() -> None:
 @pytest.mark.parametrize("kind", ["editable", "wheel"])
 def test_an_installed_package_has_converters_and_models_and_nothing_else(kind: str, tmp_path: Path) -> None:
     """The wheel is built, and put where packages are, by what ``pip install`` calls."""
-    pytest.importorskip("setuptools", minversion="77", reason="pyproject.toml needs setuptools 77")
+    pytest.importorskip("hatchling", reason="hatchling builds the package")
     tree = tmp_path / "tree"
     for name in ("portable_nn", "converters", "models", "tests/golden"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -188,7 +189,7 @@ def test_an_installed_package_has_converters_and_models_and_nothing_else(kind: s
         (tree / name / "__init__.py").touch()
     wheels, site = tmp_path / "wheels", tmp_path / "site"
     wheels.mkdir()
-    build = f"from setuptools import build_meta; build_meta.build_{kind}({str(wheels)!r})"
+    build = f"from hatchling import build; build.build_{kind}({str(wheels)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True, text=True)
     (wheel,) = wheels.iterdir()
     assert f"-{portable_nn.__version__}-" in wheel.name
@@ -200,19 +201,30 @@ def test_an_installed_package_has_converters_and_models_and_nothing_else(kind: s
 
 def test_the_version_stands_in_one_place() -> None:
     assert "version" not in PROJECT["project"]
-    module, name = PROJECT["tool"]["setuptools"]["dynamic"]["version"]["attr"].rsplit(".", 1)
-    assert getattr(import_module(module), name) == portable_nn.__version__
+    file = ROOT / PROJECT["tool"]["hatch"]["version"]["path"]
+    assert f'__version__ = "{portable_nn.__version__}"' in file.read_text(encoding="utf-8")
 
 
-def test_every_package_is_listed() -> None:
-    """setuptools takes only what is listed, and forgets silently what is not."""
-    listed = set(PROJECT["tool"]["setuptools"]["packages"])
-    tracked = {
-        ".".join(["portable_nn", *file.parent.relative_to(ROOT / top if top == "portable_nn" else ROOT).parts])
-        for top in ("portable_nn", "converters", "models")
-        for file in (ROOT / top).rglob("*.py")
-    }
-    assert listed == tracked
+@pytest.mark.long
+def test_two_builds_are_the_same_bytes(tmp_path: Path) -> None:
+    """Of trees that were written at different times, in different folders."""
+    pytest.importorskip("hatchling", reason="hatchling builds the package")
+    built = []
+    for year in (2001, 2020):
+        tree, target = tmp_path / f"tree{year}", tmp_path / f"built{year}"
+        target.mkdir()
+        for name in ("portable_nn", "converters"):
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, tree)
+        (tree / "models").mkdir()
+        for path in tree.rglob("*"):
+            os.utime(path, (time := datetime(year, 1, 1).timestamp(), time))
+        build = f"from hatchling import build; build.build_wheel({str(target)!r}); build.build_sdist({str(target)!r})"
+        subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True, text=True)
+        built.append({path.name: path.read_bytes() for path in target.iterdir()})
+    assert len(built[0]) == 2
+    assert built[0] == built[1]
 
 
 def test_importing_is_quick_because_nothing_heavy_is_imported() -> None:
