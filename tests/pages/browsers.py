@@ -1,0 +1,47 @@
+"""Pages in real browsers: scripts for playwright, run by Node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from shutil import which
+from typing import Any, Final
+
+import pytest
+
+HERE: Final = Path(__file__).parent
+PAGES: Final = HERE.parents[1] / "portable_nn" / "pages"
+BROWSERS: Final = {"chromium": ("chromium",), "firefox": ("firefox-esr", "firefox")}
+
+
+def need_packages(*names: str) -> None:
+    """Skip the test where Node does not find the packages, which ``npm ci`` in ``portable_nn/pages`` installs."""
+    if which("node") is None:
+        pytest.skip("needs Node.js")
+    for name in names:
+        found = subprocess.run(["node", "-e", f"require.resolve('{name}/package.json')"], capture_output=True)
+        if found.returncode:
+            pytest.skip(f"needs the package {name} of npm, where NODE_PATH says")
+
+
+def runtime_folder() -> Path:
+    """The folder ``dist`` of the package onnxruntime-web; the test is skipped where Node does not find it."""
+    need_packages("esbuild")
+    found = subprocess.run(
+        ["node", "-p", "require.resolve('onnxruntime-web')"], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip("needs the package onnxruntime-web of npm, where NODE_PATH says")
+    return Path(found.stdout.strip()).parent
+
+
+def browse(script: str, *arguments: str | Path, browser: str = "chromium") -> Any:
+    """What ``script`` beside this file gives; ``arguments`` are its ``process.argv``, from 3 on, after the browser."""
+    need_packages("playwright-core", "axe-core")
+    if not any(map(which, BROWSERS[browser])):
+        pytest.skip(f"needs {browser}")
+    command = ["node", str(HERE / script), browser, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
