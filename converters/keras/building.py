@@ -24,6 +24,9 @@ _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"}
 MAX_CALLS: Final = 10_000
 """How many calls of layers there may be: models in models, each called twice, would double them at each level."""
 
+_STATEFUL: Final = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"})
+"""The layers that take first states beside their input."""
+
 _FLOATS: Final = ("float32", "float64")
 _WRONG: Final = (
     LayerError,
@@ -233,7 +236,10 @@ class Builder:
             return self._each_step(spec, _first_argument(args, kwargs))
         if is_operation(found):
             kwargs.pop("training", None)
-            return OPERATIONS[spec.kind](spec, *args, **kwargs)
+            made = OPERATIONS[spec.kind](spec, *args, **kwargs)
+            for each in flat(made):
+                each.mask = None  # Operations take no mask and give none.
+            return made
         if kwargs.pop("training", None) is True:
             raise LayerError("it is called with training=True")
         mask = kwargs.pop("mask", None)
@@ -241,16 +247,30 @@ class Builder:
         if isinstance(mask, Held) and args and isinstance(args[0], Held):
             args[0] = args[0].without_mask()
             args[0].mask = cast(mask.plain, "bool")
+        elif isinstance(mask, list) and args and isinstance(args[0], list) and len(mask) <= len(args[0]):
+            for place, each in enumerate(mask):
+                if isinstance(each, Held):
+                    args[0][place] = args[0][place].without_mask()
+                    args[0][place].mask = cast(each.plain, "bool")
         elif mask is not None and not (isinstance(mask, list) and all(each is None for each in mask)):
             raise LayerError("its mask is none that is known here")
         options = {name: value for name, value in kwargs.items() if value is not None}
         if "inputs" in options:
             args = [options.pop("inputs"), *args]
+        if spec.kind in _STATEFUL and mask is None and (len(args) > 1 or options):
+            # Keras gives a layer the mask of its input where that is its only tensor, and passes it on in any case.
+            before, args[0] = args[0].mask, args[0].without_mask()
+            made = LAYERS[spec.kind](spec, *args, **options)
+            for each in made if isinstance(made, list) else [made]:
+                each.mask = before if each.rank > 2 else None
+            return made
         return LAYERS[spec.kind](spec, *args, **options)
 
     def _each_step(self, spec: Spec, x: Held) -> Held:
         """A layer for each step: the steps become examples, and examples steps again."""
         inner = described(spec["layer"], "its layer")
+        if "BatchNormalization" in str(inner):
+            spec.note("training normalises the steps of a batch together, and Keras each step by itself")
         if x.rank < 3:
             raise LayerError(f"it needs (batch, steps, …), and its input has {x.rank} axes")
         plain = x.plain

@@ -121,7 +121,8 @@ def _train(model: Any, feeds: Mapping[str, Array], targets: list[Array], rate: f
     """Steps of gradient descent on the mean squared error of all outputs."""
     tensors = list(model.outputs)
     with quiet():
-        single = keras().Model(model.inputs, tensors)  # Outputs in a list, whatever structure the model gives them.
+        # Outputs in a list, whatever structure the model gives them, and without masks, which losses would use.
+        single = keras().Model(model.inputs, [keras().ops.multiply(tensor, 1) for tensor in tensors])
         losses = [keras().losses.MeanSquaredError(dtype=tensor.dtype) for tensor in tensors]
         single.compile(optimizer=keras().optimizers.SGD(rate), loss=losses, jit_compile=False)
         for _ in range(STEPS):

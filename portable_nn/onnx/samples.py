@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import GraphError
-from portable_nn.core.graph import Graph, Node, Value
+from portable_nn.core.graph import Graph, Node, Tensor, Value
 from portable_nn.engines.claims import check_claims
 from portable_nn.format.tensors import Array
 from portable_nn.onnx.meant import Meant
@@ -150,11 +150,36 @@ def _inputs(
     made_for: Mapping[str, Meant],
 ) -> dict[str, Array]:
     """Inputs of the given ``kinds``, or what is made of them where an input has no other limits."""
-    found = dict[str, Array]()
+    found, met = dict[str, Array](), compared(graph)
     for value in graph.inputs:
         array = drawn(value, shapes[value.name], limits.get(value.name), rng, kinds)
         is_made = value.name in made_for and array.size and array.dtype.kind == "f" and value.name not in limits
-        found[value.name] = made_for[value.name].make(array, rng).astype(array.dtype) if is_made else array
+        array = made_for[value.name].make(array, rng).astype(array.dtype) if is_made else array
+        if value.name in met and array.ndim > 1:
+            for row in range(1, len(array)):
+                array[row, len(array[row]) - len(array[row]) * row // len(array) :] = met[value.name]
+        found[value.name] = array
+    return found
+
+
+def compared(graph: Graph) -> dict[str, float]:
+    """The numbers that inputs are tested to be equal to, by input, such as what pads short sequences.
+
+    Random numbers would never be equal to them, so such an input has them at the ends of all examples but the first;
+    so have the indices of an embedding, which code bases pad with 0.
+    """
+    inputs = {value.name for value in graph.inputs}
+    numbers = {node.outputs[0]: node.attributes.get("value") for node in graph.nodes if node.operator == "Constant"}
+    cast = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.operator == "Cast"}
+    weights = {value.name for value in graph.parameters}
+    found = dict[str, float]()
+    for node in graph.nodes:
+        if node.operator == "Gather" and node.inputs[0] in weights:
+            index = cast.get(node.inputs[1], node.inputs[1])
+            found |= {index: 0} if index in inputs else {}
+        number = numbers.get(node.inputs[-1]) if node.operator == "Equal" and node.inputs[0] in inputs else None
+        if isinstance(number, Tensor) and len(number.data) == 1 and number.dtype != "bool":
+            found[node.inputs[0]] = number.data[0]
     return found
 
 

@@ -11,7 +11,7 @@ from portable_nn.converters.keras.layers.channels import known
 from portable_nn.converters.keras.spec import LayerError, Spec
 from portable_nn.format.tensors import Array
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import Symbol, cast, emit, integers
+from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
 class _Attention(Layer):
@@ -111,5 +111,71 @@ def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given:
     return reduce(lambda one, other: emit("And", one, other), masks) if masks else None
 
 
-LAYERS: Final[Mapping[str, Callable[..., Held]]] = {"MultiHeadAttention": attention}
+class _Score(Layer):
+    """How much each query asks of each key, (batch, queries, keys), with the weights of Keras's layer."""
+
+    def __init__(self, name: str, scale: Array | None, concat: Array | None, *, additive: bool) -> None:
+        super().__init__(name)
+        self.scale, self.concat, self.additive = scale, concat, additive
+
+    def __call__(self, x: Symbol) -> Symbol:
+        """Of a sequence with itself."""
+        return self.score(x, x)
+
+    def score(self, query: Symbol, key: Symbol) -> Symbol:
+        """(batch, queries, features), (batch, keys, features) → (batch, queries, keys)."""
+        scale, concat = self._weight("scale", self.scale, query), self._weight("concat", self.concat, query)
+        if concat is None and not self.additive:
+            product = emit("MatMul", query, emit("Transpose", key, perm=[0, 2, 1]))
+            return product if scale is None else product * scale
+        both = emit("Unsqueeze", query, integers([2])) + emit("Unsqueeze", key, integers([1]))
+        inner, outer = (None, scale) if self.additive else (scale, None)
+        bent = emit("Tanh", both if inner is None else both * inner)
+        total = emit("ReduceSum", bent if outer is None else bent * outer, integers([3]), keepdims=0)
+        return total if concat is None else total * concat
+
+    def _weight(self, role: str, value: Array | None, x: Symbol) -> Symbol | None:
+        return None if value is None else self.parameter(role, value.shape, x.dtype, value)
+
+
+def simple_attention(additive: bool) -> Callable[..., Held]:
+    """Attention and AdditiveAttention: one head, without linear layers, of [query, value] or [query, value, key]."""
+
+    def build(spec: Spec, given: Any, *, use_causal_mask: Any = False, return_attention_scores: Any = False) -> Held:
+        if not isinstance(given, list) or len(given) not in (2, 3) or any(each.rank != 3 for each in given):
+            raise LayerError("it takes two or three tensors (batch, steps, features)")
+        if return_attention_scores:
+            raise LayerError("return_attention_scores has no counterpart here")
+        if spec.number("dropout"):
+            spec.note("dropout of attention is left out: it acts in training alone, and has no counterpart here")
+        spec.get("seed")
+        query, value, key = given[0], given[1], given[-1]
+        scaled = spec.flag("use_scale", additive)
+        mode = "dot" if additive else spec.choice("score_mode", ("dot", "concat"), "dot")
+        features = known(query.shape[2], "the features")
+
+        def make() -> _Score:
+            scale = spec.weight(*([features] if additive else [])) if scaled else None
+            return _Score(spec.name, scale, spec.weight() if mode == "concat" else None, additive=additive)
+
+        scores = spec.once(make).score(query.plain, key.plain)
+        seen = None if value.mask is None else emit("Unsqueeze", value.mask, integers([1]))
+        if use_causal_mask:
+            before = emit("Trilu", emit("Expand", constant(True, "bool"), emit("Shape", scores)), upper=0)
+            seen = before if seen is None else emit("And", seen, before)
+        if seen is not None:
+            scores = emit("Where", seen, scores, scores - 1e9)
+        made = emit("MatMul", emit("Softmax", scores, axis=-1), value.plain)
+        if query.mask is not None:
+            made = emit("Where", emit("Unsqueeze", query.mask, integers([2])), made, constant(0, made.dtype))
+        return Held(emit("Identity", made, name=spec.next_name()), mask=query.mask)
+
+    return build
+
+
+LAYERS: Final[Mapping[str, Callable[..., Held]]] = {
+    "MultiHeadAttention": attention,
+    "Attention": simple_attention(additive=False),
+    "AdditiveAttention": simple_attention(additive=True),
+}
 """What makes each layer: ``(layer, tensor, …) → tensor``."""

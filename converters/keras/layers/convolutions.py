@@ -156,7 +156,12 @@ def _cut(spec: Spec, axes: int, options: Mapping[str, Any]) -> dict[str, Any]:
         elif extra is None:
             total, more = max(over, 0), max(-over, 0)
         else:
-            total, more = 2 * (reach // 2), extra[axis]
+            spread = reach + reach % 2 - 2 + extra[axis]  # What is added at both ends of the input, as TensorFlow does.
+            begin = min(spread - spread // 2, reach - 1)
+            end = spread - begin
+            cut.append((reach - 1 - begin, max(reach - 1 - end, 0)))
+            added.append(max(end - reach + 1, 0))
+            continue
         cut.append((total // 2, total - total // 2))
         added.append(more)
     return {"padding": cut, "output_padding": tuple(added)}

@@ -56,7 +56,7 @@ def einsum_dense(spec: Spec, x: Held) -> Held:
         bias = weights.take(spec.place, 1) if axes else None
         return _EinsumDense(spec.name, equation, kernel, bias)
 
-    return activated(spec, Held(spec.once(make)(x.plain), mask=x.mask))
+    return activated(spec, Held(spec.once(make)(x.plain)))
 
 
 class _Embedding(Layer):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.held import Held, aligned
 from portable_nn.converters.keras.spec import LayerError, Spec
-from portable_nn.operators import Symbol, emit, integers
+from portable_nn.operators import Symbol, cast, constant, emit, integers
 
 
 def _tensors(spec: Spec, given: Sequence[Any]) -> list[Held]:
@@ -39,6 +39,8 @@ def merge(operator: str) -> Callable[..., Held]:
 
     def build(spec: Spec, *given: Any) -> Held:
         values = _same_rank(_tensors(spec, given))
+        if operator == "Mul" and any(each.mask is not None for each in values):
+            return _masked_product(spec, values)
         symbols, moved = aligned(values)
         if operator in ("Add", "Mul") and len(symbols) > 2:
             symbols = [reduce(lambda one, other: emit(operator, one, other), symbols[:-1]), symbols[-1]]
@@ -52,6 +54,36 @@ def merge(operator: str) -> Callable[..., Held]:
     return build
 
 
+def _masked_product(spec: Spec, values: Sequence[Held]) -> Held:
+    """The product of the steps that count: others are factors of 1, or 0 where none of the tensors has them."""
+    if values[0].rank != 3:
+        raise LayerError(f"masks of tensors with {values[0].rank} axes have no counterpart here; 3 are taken over")
+    factors = [
+        each.plain
+        if each.mask is None
+        else emit("Where", emit("Unsqueeze", each.mask, integers([2])), each.plain, constant(1, each.dtype))
+        for each in values
+    ]
+    product, mask = reduce(lambda one, other: one * other, factors), either([each.mask for each in values])
+    if mask is not None:
+        product = emit("Where", emit("Unsqueeze", mask, integers([2])), product, constant(0, product.dtype))
+    return Held(emit("Identity", product, name=spec.next_name()), mask=mask)
+
+
+def _joined_mask(values: Sequence[Held], axis: int) -> Symbol | None:
+    """The steps of tensors one behind the other that count in any of their features."""
+    if all(each.mask is None for each in values):
+        return None
+    masks = [
+        emit("Expand", constant(1, "bool"), emit("Shape", each.plain))
+        if each.mask is None
+        else emit("Expand", emit("Unsqueeze", each.mask, integers([2])), emit("Shape", each.plain))
+        for each in values
+    ]
+    counted = cast(emit("Concat", *masks, axis=axis), "int32")
+    return cast(emit("ReduceMax", counted, integers([2]), keepdims=0), "bool")
+
+
 def concatenate(spec: Spec, *given: Any) -> Held:
     """Tensors one behind the other along an axis."""
     values = _same_rank(_tensors(spec, given))
@@ -59,14 +91,15 @@ def concatenate(spec: Spec, *given: Any) -> Held:
     axis = spec.get("axis", -1)
     if type(axis) is not int or not -rank <= axis < rank:
         raise LayerError(f"its option axis must be one of {rank} axes, not {axis!r:.60}")
-    if any(each.mask is not None for each in values):
-        spec.note("the mask of its inputs is dropped")
     symbols, moved = aligned(values)
     axis %= rank
+    if any(each.mask is not None for each in values) and rank != 3:
+        raise LayerError(f"masks of tensors with {rank} axes have no counterpart here; 3 are taken over")
+    mask = _joined_mask(values, axis)
     if moved:
         axis = 1 if axis == rank - 1 else axis + 1 if axis else 0
     made = emit("Concat", *symbols, axis=axis, name=spec.next_name())
-    return Held(moved=made) if moved else Held(made)
+    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
 
 
 def dot(spec: Spec, *given: Any) -> Held:

@@ -109,7 +109,7 @@ def rms_norm(spec: Spec, x: Held) -> Held:
         layer = layers.RMSNorm(-1, eps=spec.number("epsilon", 1e-6), name=spec.name)
         return _begun(layer, x.plain, {"weight": spec.weight(size)})
 
-    return Held(spec.once(make)(x.plain), mask=x.mask)
+    return Held(spec.once(make)(x.plain))
 
 
 def group_norm(spec: Spec, x: Held) -> Held:
@@ -122,14 +122,15 @@ def group_norm(spec: Spec, x: Held) -> Held:
         values = _scale_and_shift(spec, spec.name, channels)
         return _begun(layers.GroupNorm(groups, eps=spec.number("epsilon", 1e-3), name=spec.name), symbol, values)
 
-    return back(spec.once(make)(symbol), first)
+    return back(spec.once(make)(symbol), first, x.mask)
 
 
 def unit_norm(spec: Spec, x: Held) -> Held:
     """x / √(max(Σx², 1e-12)) along an axis."""
     axis = _axis(spec, x.rank)
     square = emit("ReduceSum", x.plain * x.plain, integers([axis]), keepdims=1)
-    return Held(emit("Div", x.plain, emit("Sqrt", emit("Max", square, constant(1e-12, x.dtype))), name=spec.name))
+    root = emit("Sqrt", emit("Max", square, constant(1e-12, x.dtype)))
+    return Held(emit("Div", x.plain, root, name=spec.name), mask=x.mask)
 
 
 LAYERS: Final[Mapping[str, Callable[..., Held]]] = {

@@ -133,15 +133,40 @@ def flip(spec: Spec, x: Held) -> Held:
     return Held(emit("Slice", x.plain, *(integers(each) for each in ends), name=spec.next_name()))
 
 
+def not_equal(spec: Spec, one: Any, other: Any) -> Held:
+    """Where two tensors differ, or a tensor and a number: so masks of steps begin."""
+    made = binary("Equal")(spec, one, other)
+    return made.each(lambda symbol: emit("Not", symbol))
+
+
+def any_of(spec: Spec, x: Held) -> Held:
+    """Whether any entry along axes is true."""
+    places, keep = _axes(spec, "axis", x.rank), int(spec.flag("keepdims"))
+    most = emit("ReduceMax", cast(x.plain, "int32"), integers(places), keepdims=keep)
+    return Held(emit("Cast", most, to=9, name=spec.next_name()))
+
+
+def concatenate(spec: Spec, tensors: Any) -> Held:
+    """Tensors one behind the other along an axis."""
+    if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
+        raise LayerError("it takes a list of tensors")
+    axis = _one_axis(spec, tensors[0].rank)
+    return Held(emit("Concat", *(each.plain for each in tensors), axis=axis, name=spec.next_name()))
+
+
 def cumsum(spec: Spec, x: Held) -> Held:
     """Sums of all entries so far along an axis."""
     return Held(emit("CumSum", x.plain, constant(_one_axis(spec, x.rank), "int64"), name=spec.next_name()))
 
 
-def ones_like(spec: Spec, x: Held, dtype: Any = None) -> Held:
-    """Ones of the same shape."""
-    dtype = dtype or spec.get("dtype") or x.dtype
-    return Held(emit("Expand", constant(1, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
+def all_like(number: int) -> Callable[..., Held]:
+    """One number, in the shape of a tensor."""
+
+    def build(spec: Spec, x: Held, dtype: Any = None) -> Held:
+        dtype = dtype or spec.get("dtype") or x.dtype
+        return Held(emit("Expand", constant(number, str(dtype)), emit("Shape", x.plain), name=spec.next_name()))
+
+    return build
 
 
 MAX_PARTS: Final = 10_000
@@ -194,6 +219,13 @@ def to_dtype(spec: Spec, x: Held) -> Held:
     """The same in another type."""
     dtype = spec.choice("dtype", ("float32", "float64", "int32", "int64", "bool"))
     return x.each(lambda symbol: cast(symbol, dtype))
+
+
+def to_tensor(spec: Spec, x: Held) -> Held:
+    """The tensor itself, or in another type."""
+    spec.only("sparse", None, False)
+    spec.only("ragged", None, False)
+    return x.each(lambda symbol: symbol) if spec.get("dtype") is None else to_dtype(spec, x)
 
 
 def where(spec: Spec, condition: Held, one: Any, other: Any) -> Held:
@@ -265,6 +297,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "LogSoftmax": normalised("LogSoftmax"),
     "Where": where,
     "Cast": to_dtype,
+    "ConvertToTensor": to_tensor,
     "Transpose": transpose,
     "ExpandDims": expand_dims,
     "Squeeze": squeeze,
@@ -273,7 +306,11 @@ OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "Split": split,
     "Repeat": repeat,
     "Cumsum": cumsum,
-    "OnesLike": ones_like,
+    "OnesLike": all_like(1),
+    "ZerosLike": all_like(0),
+    "NotEqual": not_equal,
+    "Any": any_of,
+    "Concatenate": concatenate,
     "Einsum": einsum,
     "DotProductAttention": attend,
     "GetItem": get_item,

@@ -35,7 +35,7 @@ def rescaling(spec: Spec, x: Held) -> Held:
     if any(isinstance(each, list | Mapping) for each in (scale, offset)):
         both = [_numbers(each, spec) for each in (scale, offset)]
         values = [np.broadcast_to(each, np.broadcast_shapes(*(b.shape for b in both), (1,))) for each in both]
-        return Held(spec.once(lambda: _Affine(spec.name, *values))(x.plain))
+        return Held(spec.once(lambda: _Affine(spec.name, *values))(x.plain), mask=x.mask)
     one, other = spec.number("scale"), spec.number("offset")
     return x.each(spec.once(lambda: layers.Rescaling(one, other, name=spec.name)))
 
@@ -76,7 +76,7 @@ def normalization(spec: Spec, x: Held) -> Held:
     std = np.maximum(np.sqrt(variance), 1e-7)
     invert = spec.flag("invert")
     scale, offset = (std, mean) if invert else (1 / std, -mean / std)
-    return Held(spec.once(lambda: _Affine(spec.name, scale, offset))(x.plain))
+    return Held(spec.once(lambda: _Affine(spec.name, scale, offset))(x.plain), mask=x.mask)
 
 
 def masking(spec: Spec, x: Held) -> Held:

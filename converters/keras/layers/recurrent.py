@@ -170,15 +170,13 @@ def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         raise LayerError(f"its cell {unknown[0]} is none that is known here")
     if initial_state is not None and stacked:
         raise LayerError("initial states of several cells have no counterpart here")
-    value, states = x, list[Symbol]()
+    value, mask, states = x, x.mask, list[Symbol]()
     ran: Ran | None = None
     for place, (each, name) in enumerate(zip(cells, names, strict=True)):
         before = names[:place].count(name)
         where = f"cell/cells/{_snake(name)}{f'_{before}' if before else ''}" if stacked else "cell"
         inner = spec.inside(dict(each.get("config") or {}), name, f"{spec.name}.cell_{place + 1}", where)
         known_kind, inputs = KINDS[_CELLS[name]], _steps(value)
-        if stacked and value.mask is not None:
-            raise LayerError("masked steps of several cells have no counterpart here")
 
         def make(inner: Spec = inner, known_kind: Kind = known_kind, inputs: int = inputs) -> Recurrent:
             return Recurrent(inner.name, [read_cell(inner, known_kind, inputs)])
@@ -187,9 +185,8 @@ def rnn(spec: Spec, x: Held, initial_state: Any = None) -> Any:
         source = _dropped(spec, inner, value)
         inner.check_options()
         backwards = options.backwards and place == 0
-        ran = run(
-            layer, source, x.mask, options._replace(backwards=backwards), _given(initial_state, known_kind.states)
-        )
+        ran = run(layer, source, mask, options._replace(backwards=backwards), _given(initial_state, known_kind.states))
+        mask = _reversed(mask) if backwards and mask is not None else mask
         states += ran.final
         value = Held(ran.sequence)
     if ran is None:

@@ -42,7 +42,7 @@ def spatial_dropout(spec: Spec, x: Held) -> Held:
     spec.get("seed")
     first = channels_first(spec)
     symbol = x.plain if first else x.moved
-    return back(_dropped(spec, symbol, rate, [None, None, *[1] * (x.rank - 2)]), first)
+    return back(_dropped(spec, symbol, rate, [None, None, *[1] * (x.rank - 2)]), first, x.mask)
 
 
 def left_out(*options: str) -> Callable[[Spec, Held], Held]:
